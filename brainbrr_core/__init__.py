@@ -1,0 +1,22 @@
+"""From clinical EEG recordings to a scored seizure detector: the library.
+
+One package per concern; each uses only those below it (``pyproject.toml`` holds
+the contract that import-linter checks):
+
+- ``cli``            the ``brainbrr`` command
+- ``evaluation``     a trained model's scores on a split, and the report
+- ``prediction``     a trained network on a recording, to events and their files
+- ``training``       pre-flight, the training loop, checkpoints, runs
+- ``detection``      from a network and a recording to events
+- ``scoring``        events against events: SzCORE and NEDC rules
+- ``model``          the Bi-Mamba-2 network
+- ``data``           windows of the cache as torch tensors
+- ``cache``          the store: shards, versions, plan, build, manifest
+- ``synthesis``      TUSZ-like corpora with known seizures
+- ``corpus``         recordings on disk: layouts, EDF headers, the index
+- ``signal``         montage and signal chain, on arrays
+- ``annotation``     events and the files they are written in
+- ``configuration``  the one configuration model
+
+Nothing here imports Dagster: ``brainbrr_pipeline`` does, and calls this.
+"""

@@ -1,0 +1,11 @@
+"""Events of a recording, and the files they are read from and written to.
+
+Here belongs what an annotation *is*: events, labels, the TUSZ and SzCORE file formats.
+What follows from annotations for a recording (is it usable?) belongs to ``corpus``;
+how events are scored belongs to ``scoring``.
+"""
+
+from brainbrr_core.annotation.events import Event, merge_overlapping, seizure_seconds
+from brainbrr_core.annotation.findings import Finding
+
+__all__ = ["Event", "Finding", "merge_overlapping", "seizure_seconds"]

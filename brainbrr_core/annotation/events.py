@@ -1,0 +1,58 @@
+"""The event: a labelled stretch of time in a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Event:
+    """A stretch of one recording.
+
+    ``start`` and ``stop`` are seconds from the recording's first sample. ``channels`` is
+    empty when the event concerns the whole montage.
+    """
+
+    start: float
+    stop: float
+    label: str = "seiz"
+    confidence: float = 1.0
+    channels: tuple[str, ...] = ()
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.stop - self.start
+
+
+def merge_overlapping(
+    events: Iterable[Event], gap_s: float = 0.0, *, touching: bool = True
+) -> list[Event]:
+    """Sort events and join those that overlap, touch or lie at most ``gap_s`` apart.
+
+    With ``touching`` off, events that are just ``gap_s`` apart stay two.
+
+    The joined event keeps the first label and the highest confidence; its channels are
+    those of all its parts.
+    """
+    merged: list[Event] = []
+    for event in sorted(events):
+        gap = event.start - merged[-1].stop if merged else float("inf")
+        if gap < gap_s or (touching and gap == gap_s):
+            last = merged[-1]
+            merged[-1] = Event(
+                last.start,
+                max(last.stop, event.stop),
+                last.label,
+                max(last.confidence, event.confidence),
+                tuple(dict.fromkeys(last.channels + event.channels)),
+            )
+        else:
+            merged.append(event)
+    return merged
+
+
+def seizure_seconds(events: Iterable[Event]) -> float:
+    """Seconds covered by at least one of the events."""
+    return sum(event.duration for event in merge_overlapping(events))

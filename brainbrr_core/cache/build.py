@@ -1,0 +1,252 @@
+"""Building shards: what the plan says, on all cores, each recording on its own."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version as library_version
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from brainbrr_core.cache.plan import Item, Plan
+from brainbrr_core.cache.shard import (
+    BLOCK_BYTES,
+    DamagedShard,
+    Shard,
+    ShardHeader,
+    exclusive_partial,
+    write_shard,
+)
+from brainbrr_core.cache.store import BuildRecord, Store, shard_state
+from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters
+from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.corpus.edf import UnusableEdf, open_edf
+from brainbrr_core.corpus.hashing import file_state
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.progress import progress
+from brainbrr_core.signal.chain import Chain, clip_limit
+from brainbrr_core.signal.montage import CHANNELS
+
+_LIBRARIES = ("brainbrr", "edfio", "numpy", "pyarrow", "scipy")
+#: What one bad recording may raise; anything else is a defect of the program and is shown.
+_RECORDING_ERRORS = (
+    OSError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    BrainbrrError,
+    UnusableEdf,
+    pa.ArrowException,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What became of one recording: ``error`` is empty when its shard is fresh now."""
+
+    partition_key: str
+    fingerprint: str
+    source_hash: str
+    seconds: float = 0.0
+    bytes: int = 0
+    clipped: int = 0
+    duration_s: float = 0.0
+    interpolated: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class BuildSummary:
+    """What a build did."""
+
+    results: tuple[Built, ...]
+    seconds: float
+
+    @property
+    def built(self) -> list[Built]:
+        """Shards made."""
+        return [result for result in self.results if not result.error]
+
+    @property
+    def failed(self) -> list[Built]:
+        """Recordings whose shard could not be made, each with its error."""
+        return [result for result in self.results if result.error]
+
+
+def build(
+    plan: Plan,
+    settings: Preprocessing,
+    *,
+    workers: int | None = None,
+    on_result: Callable[[Built], None] | None = None,
+) -> BuildSummary:
+    """Build what ``plan`` says. A recording that fails fails alone.
+
+    ``on_result`` is called in this process after each recording. Raises :class:`BrainbrrError`
+    when the root is not writable or the disk too small, before anything is built.
+    """
+    items = plan.to_build
+    start = time.monotonic()
+    if not items:
+        return BuildSummary((), 0.0)
+    plan.store.check_writable()
+    _check_space(plan.store.root, items)
+    # Long recordings first, so that the last worker is not left alone with one.
+    items = sorted(items, key=lambda item: -item.recording.samples / item.recording.rate)
+    workers = min(workers or os.cpu_count() or 1, len(items))
+    hours = sum(item.recording.duration_s for item in items) / 3600
+    results = []
+    failures = 0
+    with progress("build", hours, "hours") as bar:
+        for result in _results(plan.store, settings, items, workers):
+            results.append(result)
+            failures += bool(result.error)
+            bar.advance(result.duration_s / 3600, f"{len(results)} done, {failures} failed")
+            if on_result is not None:
+                on_result(result)
+    return BuildSummary(tuple(results), time.monotonic() - start)
+
+
+def _results(
+    store: Store, settings: Preprocessing, items: list[Item], workers: int
+) -> Iterator[Built]:
+    if workers == 1:
+        for item in items:
+            yield build_one(store, settings, item.recording, item.fingerprint)
+        return
+    # Spawned, not forked: the caller may hold threads and locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures: dict[Future[Built], Item] = {
+            pool.submit(build_one, store, settings, item.recording, item.fingerprint): item
+            for item in items
+        }
+        for future in as_completed(futures):
+            item = futures[future]
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield Built(
+                    item.recording.partition_key,
+                    item.fingerprint,
+                    item.recording.content_hash,
+                    duration_s=item.recording.duration_s,
+                    error="a worker process was killed (out of memory?): build again",
+                )
+
+
+def _check_space(root: Path, items: Iterable[Item]) -> None:
+    needed = sum(shard_bytes(item.recording) for item in items)
+    free = shutil.disk_usage(root).free
+    if needed > free:
+        raise BrainbrrError(
+            f"{root} has {free / 1e9:.1f} GB free and the build needs {needed / 1e9:.1f} GB: "
+            "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile"
+        )
+
+
+def shard_bytes(recording: Recording) -> int:
+    """Payload of a recording's shard in bytes."""
+    return -(-int(recording.duration_s * 256) // 2560) * BLOCK_BYTES
+
+
+def build_one(
+    store: Store, settings: Preprocessing, recording: Recording, fingerprint: str
+) -> Built:
+    """Build one shard, unless another process has just finished it."""
+    started = time.monotonic()
+    outcome = Built(
+        recording.partition_key,
+        fingerprint,
+        recording.content_hash,
+        duration_s=recording.duration_s,
+        interpolated=recording.missing,
+    )
+    target = store.shard_path(recording.partition_key)
+    try:
+        # One thread per worker: the cores are shared out among recordings.
+        with exclusive_partial(target) as file, threadpool_limits(1):
+            if not _is_made(target, recording.partition_key, fingerprint):
+                header, chunks = _process(settings, recording, fingerprint)
+                size, clipped = write_shard(file, target, header, chunks, clip_limit(settings))
+                outcome = replace(outcome, bytes=size, clipped=clipped)
+                _check_unchanged(recording)
+    except _RECORDING_ERRORS as error:
+        outcome = replace(outcome, error=_one_line(error, recording))
+    outcome = replace(outcome, seconds=time.monotonic() - started)
+    if not outcome.error:
+        store.append_record(_record(store, outcome))
+    return outcome
+
+
+def _is_made(target: Path, key: str, fingerprint: str) -> bool:
+    """Whether ``target`` is already the wanted shard, to the last byte."""
+    try:
+        shard = Shard(target)
+        shard.verify()
+    except (FileNotFoundError, DamagedShard):
+        return False
+    return shard.header.partition_key == key and shard.header.fingerprint == fingerprint
+
+
+def _process(
+    settings: Preprocessing, recording: Recording, fingerprint: str
+) -> tuple[ShardHeader, Iterator[NDArray[np.int16]]]:
+    _check_unchanged(recording)
+    source = open_edf(Path(recording.path))
+    chain = Chain(source, settings)
+    header = ShardHeader(
+        format_version=FORMAT_VERSION,
+        partition_key=recording.partition_key,
+        fingerprint=fingerprint,
+        parameters=chain_parameters(settings),
+        source_hash=recording.content_hash,
+        source_size=recording.state.size,
+        channels=CHANNELS,
+        rate=settings.rate_hz,
+        samples=chain.samples,
+        mean=tuple(chain.statistics.mean.tolist()),
+        deviation=tuple(chain.statistics.deviation.tolist()),
+        interpolated=source.missing,
+        libraries={name: library_version(name) for name in _LIBRARIES},
+    )
+    return header, chain.quantized()
+
+
+def _check_unchanged(recording: Recording) -> None:
+    """The EDF must be the one whose hash the index holds, before and after it is read."""
+    if file_state(Path(recording.path)) != recording.state:
+        raise WorkRemains("the EDF changed since it was indexed: run `brainbrr index` and build")
+
+
+def _record(store: Store, outcome: Built) -> BuildRecord:
+    return BuildRecord(
+        partition_key=outcome.partition_key,
+        fingerprint=outcome.fingerprint,
+        source_hash=outcome.source_hash,
+        state=shard_state(store.shard_path(outcome.partition_key)),
+        built_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(outcome.seconds, 3),
+        program=library_version("brainbrr"),
+    )
+
+
+def _one_line(error: BaseException, recording: Recording) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full: make room and build again"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text} [{Path(recording.path).name}]"

@@ -1,0 +1,389 @@
+"""The manifest: one row per window of a profile, made of the index without touching a payload.
+
+Everything a Dataset needs is in it: which shards with which fingerprint, the events that label
+their samples, and the windows. It knows what it was made of, so it can tell that it is stale.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import Event, merge_overlapping
+from brainbrr_core.cache.plan import Item, Plan, State
+from brainbrr_core.cache.store import MANIFESTS, Store
+from brainbrr_core.cache.version import canonical_json, digest
+from brainbrr_core.configuration import Configuration, Windows
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+
+#: Bumped when the columns or the way windows are derived change.
+SCHEMA_VERSION = 1
+CATEGORIES = ("none", "partial", "full")
+RATE = 256
+SCHEMA = pa.schema(
+    [
+        ("partition_key", pa.dictionary(pa.int32(), pa.string())),
+        ("split", pa.dictionary(pa.int8(), pa.string())),
+        ("patient", pa.dictionary(pa.int32(), pa.string())),
+        ("start_sample", pa.int64()),
+        ("ictal_fraction", pa.float32()),
+        ("category", pa.dictionary(pa.int8(), pa.string())),
+        ("seizure_type", pa.dictionary(pa.int8(), pa.string())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class ManifestRecording:
+    """One recording of a manifest: its shard's fingerprint, length and seizures.
+
+    ``seizures`` are disjoint (start, stop) in seconds, within the signal.
+    """
+
+    partition_key: str
+    split: str
+    patient: str
+    montage: str
+    fingerprint: str
+    samples: int
+    seizures: tuple[tuple[float, float, str], ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Windows and the recordings they come from, in the order of the partition keys.
+
+    ``recording`` (windows,) indexes ``recordings``; ``start`` (windows,) is in samples at 256 Hz;
+    ``ictal`` (windows,) the fraction of the window that is seizure; ``category`` (windows,)
+    indexes ``CATEGORIES``.
+    """
+
+    profile: str
+    version: str
+    source: str
+    window_samples: int
+    recordings: tuple[ManifestRecording, ...]
+    recording: NDArray[np.int32]
+    start: NDArray[np.int64]
+    ictal: NDArray[np.float32]
+    category: NDArray[np.int8]
+    without_windows: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def rows_of(self, split: str) -> NDArray[np.int64]:
+        """Numbers of the windows of one split."""
+        inside = np.array([r.split == split for r in self.recordings], dtype=bool)
+        return np.flatnonzero(inside[self.recording]) if len(inside) else np.zeros(0, np.int64)
+
+
+def window_count(recording: Recording, windows: Windows) -> int:
+    """Windows of a usable recording; none of one that is excluded or shorter than a window."""
+    if recording.reason is not None:
+        return 0
+    samples = recording.samples * RATE * recording.rate.denominator // recording.rate.numerator
+    return max(0, (samples - windows.length_s * RATE) // (windows.stride_s * RATE) + 1)
+
+
+def settings_digest(configuration: Configuration) -> str:
+    """Hash of the settings that shape a manifest: selection, windows and label map."""
+    return digest(
+        {
+            "schema": SCHEMA_VERSION,
+            "selection": configuration.selection.model_dump(mode="json"),
+            "windows": configuration.windows.model_dump(mode="json"),
+            "labels": sorted(configuration.labels.seizure),
+            "full": configuration.sampling.full_threshold,
+        }
+    )
+
+
+def manifest_path(store: Store, configuration: Configuration) -> Path:
+    """Where the manifest of a profile, its windows and its label map lies."""
+    name = f"{configuration.profile}-{settings_digest(configuration)[:12]}.parquet"
+    return store.folder / MANIFESTS / name
+
+
+def source_digest(plan: Plan, configuration: Configuration) -> str:
+    """What a manifest is made of: fingerprints, events and settings, as one hash."""
+    return digest(
+        {
+            "settings": settings_digest(configuration),
+            "recordings": [
+                [
+                    item.recording.partition_key,
+                    item.fingerprint,
+                    item.recording.reason,
+                    [[e.start, e.stop, e.label] for e in item.recording.events],
+                ]
+                for item in plan.items
+            ],
+        }
+    )
+
+
+def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
+    """The manifest of a plan whose every shard is fresh.
+
+    Raises :class:`WorkRemains` when a shard is not fresh, and :class:`BrainbrrError` when there
+    is no window with a seizure.
+    """
+    if plan.to_build:
+        raise WorkRemains(
+            f"{len(plan.to_build)} of {len(plan.items)} recordings are not in the cache: run "
+            f"`brainbrr cache build --profile {configuration.profile}`"
+        )
+    windows = configuration.windows
+    recordings: list[ManifestRecording] = []
+    parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    without: Counter[str] = Counter()
+    for item in plan.items:
+        count = window_count(item.recording, windows)
+        if count == 0:
+            without[item.recording.reason or "shorter_than_window"] += 1
+            continue
+        recording = _recording(item, configuration.labels.seizure)
+        starts = np.arange(count, dtype=np.int64) * windows.stride_s * RATE
+        recordings.append(recording)
+        parts.append((starts, _ictal_fraction(recording, starts, windows.length_s)))
+    ictal = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.float32)
+    if not (ictal > 0).any():
+        raise BrainbrrError(
+            f"no window of profile {configuration.profile} has a seizure: check the annotations "
+            "(`brainbrr index`) and the configuration's labels.seizure"
+        )
+    full = configuration.sampling.full_threshold
+    return Manifest(
+        profile=configuration.profile,
+        version=plan.store.version,
+        source=source_digest(plan, configuration),
+        window_samples=windows.length_s * RATE,
+        recordings=tuple(recordings),
+        recording=np.repeat(np.arange(len(parts), dtype=np.int32), [len(p[0]) for p in parts]),
+        start=np.concatenate([part[0] for part in parts]),
+        ictal=ictal,
+        category=np.where(ictal >= full, 2, np.where(ictal > 0, 1, 0)).astype(np.int8),
+        without_windows=dict(sorted(without.items())),
+    )
+
+
+def _recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording:
+    recording = item.recording
+    samples = recording.samples * RATE * recording.rate.denominator // recording.rate.numerator
+    end = samples / RATE
+    within = [
+        Event(event.start, min(event.stop, end), event.label)
+        for event in recording.seizures(labels)
+        if event.start < min(event.stop, end)
+    ]
+    return ManifestRecording(
+        recording.partition_key,
+        recording.split,
+        recording.patient,
+        recording.montage,
+        item.fingerprint,
+        samples,
+        tuple((e.start, e.stop, e.label) for e in merge_overlapping(within, touching=False)),
+    )
+
+
+def _ictal_fraction(
+    recording: ManifestRecording, starts: NDArray[np.int64], length_s: int
+) -> NDArray[np.float32]:
+    """Seizure seconds up to each time, by linear interpolation, give those of any window."""
+    times, seconds = [0.0], [0.0]
+    for start, stop, _ in recording.seizures:
+        times += [start, stop]
+        seconds += [seconds[-1], seconds[-1] + stop - start]
+    begin = starts / RATE
+    until = np.interp(begin + length_s, times, seconds) - np.interp(begin, times, seconds)
+    return (until / length_s).astype(np.float32)
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write a manifest, whole or not at all."""
+    recordings = manifest.recordings
+    types = _seizure_types(manifest)
+    columns = [
+        _dictionary(manifest.recording, [r.partition_key for r in recordings]),
+        _dictionary(*_codes([r.split for r in recordings], manifest.recording), pa.int8()),
+        _dictionary(*_codes([r.patient for r in recordings], manifest.recording)),
+        pa.array(manifest.start),
+        pa.array(manifest.ictal),
+        _dictionary(manifest.category, list(CATEGORIES), pa.int8()),
+        types,
+    ]
+    metadata = {
+        "brainbrr.manifest": canonical_json(
+            {
+                "schema": SCHEMA_VERSION,
+                "profile": manifest.profile,
+                "version": manifest.version,
+                "source": manifest.source,
+                "window_samples": manifest.window_samples,
+                "without_windows": manifest.without_windows,
+                "recordings": [
+                    [
+                        r.partition_key,
+                        r.split,
+                        r.patient,
+                        r.montage,
+                        r.fingerprint,
+                        r.samples,
+                        r.seizures,
+                    ]
+                    for r in recordings
+                ],
+            }
+        )
+    }
+    table = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".manifest-", dir=path.parent)
+    os.close(handle)
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _codes(
+    names: Sequence[str], recording: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], list[str]]:
+    """Codes of the windows into the sorted distinct names, and these names."""
+    distinct = sorted(set(names))
+    position = {name: number for number, name in enumerate(distinct)}
+    return np.array([position[name] for name in names], np.int32)[recording], distinct
+
+
+def _dictionary(
+    codes: NDArray[Any], names: Sequence[str], kind: pa.DataType | None = None
+) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, type=kind or pa.int32()), pa.array(names, type=pa.string())
+    )
+
+
+def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
+    """The label of the first seizure in each window, null where there is none."""
+    labels = sorted({label for r in manifest.recordings for _, _, label in r.seizures})
+    codes = np.full(len(manifest), -1, np.int8)
+    length_s = manifest.window_samples / RATE
+    for row in np.flatnonzero(manifest.ictal > 0):
+        begin = manifest.start[row] / RATE
+        seizures = manifest.recordings[manifest.recording[row]].seizures
+        label = next(
+            name for start, stop, name in seizures if stop > begin and start < begin + length_s
+        )
+        codes[row] = labels.index(label)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(codes, mask=codes < 0), pa.array(labels, type=pa.string())
+    )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest. Raises :class:`WorkRemains` when there is none or it cannot be read."""
+    try:
+        table = pq.read_table(path)
+        values = json.loads(table.schema.metadata[b"brainbrr.manifest"])
+    except FileNotFoundError:
+        raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
+    if values["schema"] != SCHEMA_VERSION:
+        raise WorkRemains(f"{path} is of another version of the program: run `brainbrr manifest`")
+    recordings = tuple(
+        ManifestRecording(
+            key, split, patient, montage, fingerprint, samples, tuple(map(tuple, seizures))
+        )
+        for key, split, patient, montage, fingerprint, samples, seizures in values["recordings"]
+    )
+    position = {r.partition_key: number for number, r in enumerate(recordings)}
+    keys = table["partition_key"].combine_chunks()
+    lookup = np.array([position[key] for key in keys.dictionary.to_pylist()], np.int32)
+    category = table["category"].combine_chunks()
+    names = np.array([CATEGORIES.index(name) for name in category.dictionary.to_pylist()], np.int8)
+    return Manifest(
+        values["profile"],
+        values["version"],
+        values["source"],
+        values["window_samples"],
+        recordings,
+        lookup[keys.indices.to_numpy()],
+        table["start_sample"].to_numpy(),
+        table["ictal_fraction"].to_numpy(),
+        names[category.indices.to_numpy()],
+        values["without_windows"],
+    )
+
+
+def is_current(manifest: Manifest, plan: Plan, configuration: Configuration) -> bool:
+    """Whether a manifest is made of exactly what the plan and the settings say now."""
+    return (
+        all(item.state in (State.FRESH, State.EXCLUDED) for item in plan.items)
+        and manifest.version == plan.store.version
+        and manifest.source == source_digest(plan, configuration)
+    )
+
+
+@dataclass(frozen=True)
+class UpdatedManifest:
+    """A current manifest, where it lies, and whether it had to be written."""
+
+    manifest: Manifest
+    path: Path
+    rewritten: bool
+
+
+def update_manifest(plan: Plan, configuration: Configuration) -> UpdatedManifest:
+    """The current manifest of a plan, written if it was missing or stale.
+
+    Raises as :func:`make_manifest` does.
+    """
+    path = manifest_path(plan.store, configuration)
+    try:
+        known = read_manifest(path)
+    except WorkRemains:
+        # None yet, or one that cannot be read: made anew either way.
+        known = None
+    if known is not None and is_current(known, plan, configuration):
+        return UpdatedManifest(known, path, rewritten=False)
+    made = make_manifest(plan, configuration)
+    write_manifest(made, path)
+    return UpdatedManifest(made, path, rewritten=True)
+
+
+def counts(manifest: Manifest, splits: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Windows by category, seizures and hours of seizure, for each split that has recordings."""
+    summary = {}
+    for split in splits:
+        rows = manifest.rows_of(split)
+        of_split = [r for r in manifest.recordings if r.split == split]
+        if of_split:
+            by_category = np.bincount(manifest.category[rows], minlength=len(CATEGORIES))
+            summary[split] = {
+                "recordings": len(of_split),
+                "patients": len({r.patient for r in of_split}),
+                "hours": round(sum(r.samples for r in of_split) / RATE / 3600, 4),
+                "seizures": sum(len(r.seizures) for r in of_split),
+                "ictal_hours": round(
+                    sum(b - a for r in of_split for a, b, _ in r.seizures) / 3600, 4
+                ),
+                **{name: int(n) for name, n in zip(CATEGORIES, by_category, strict=True)},
+            }
+    return summary

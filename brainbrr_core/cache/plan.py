@@ -1,0 +1,165 @@
+"""The plan: for each recording, what the store should hold against what it holds.
+
+The one source of truth on what must be built. The command line, Dagster's assets and sensors and
+the pre-flight of a training all ask it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.shard import DamagedShard, Shard
+from brainbrr_core.cache.store import BuildRecord, Store, shard_state
+from brainbrr_core.cache.version import FORMAT_VERSION, shard_fingerprint
+from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.corpus.hashing import file_state
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index_file import index_path, read_index, update_index
+from brainbrr_core.corpus.recording import Recording
+
+
+class State(StrEnum):
+    """Of one recording in the store."""
+
+    FRESH = "fresh"
+    MISSING = "missing"
+    STALE = "stale"
+    CORRUPT = "corrupt"
+    EXCLUDED = "excluded"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One recording, its state, why, and the fingerprint its shard must carry."""
+
+    recording: Recording
+    state: State
+    reason: str
+    fingerprint: str
+    bytes: int = 0
+
+    @property
+    def needs_building(self) -> bool:
+        """Whether a build has something to do here."""
+        return self.state in (State.MISSING, State.STALE, State.CORRUPT)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The states of a selection, and shards that no recording of the index accounts for."""
+
+    store: Store
+    index: Index
+    items: tuple[Item, ...]
+    orphans: tuple[str, ...]
+    sources_unseen: int
+
+    def count(self, state: State) -> int:
+        """Recordings in a state."""
+        return sum(item.state is state for item in self.items)
+
+    @property
+    def to_build(self) -> list[Item]:
+        """What a build would do, in order."""
+        return [item for item in self.items if item.needs_building]
+
+    def reasons(self) -> dict[str, int]:
+        """Recordings by ``state: reason``, fresh ones left out."""
+        counts = Counter(
+            f"{item.state}: {item.reason}" for item in self.items if item.state is not State.FRESH
+        )
+        return dict(sorted(counts.items()))
+
+
+def plan_profile(configuration: Configuration) -> Plan:
+    """The plan for the profile of a configuration, from the index of its cache root.
+
+    Raises :class:`BrainbrrError` when there is no index.
+    """
+    store = Store.of(configuration)
+    index = read_index(store.root)
+    selected = select(index, configuration.selection)
+    return make_plan(store, configuration.preprocessing, index, selected)
+
+
+def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print) -> Plan:
+    """Look at the corpus, write its index, and plan; on a machine without EDFs, plan at once.
+
+    Raises as :func:`update_index` does.
+    """
+    root = configuration.cache_root
+    if configuration.data_dir is None and index_path(root).is_file():
+        log("no data directory is set: the index stands for the corpus")
+    else:
+        update_index(configuration.data_dir, root)
+    return plan_profile(configuration)
+
+
+def make_plan(
+    store: Store, settings: Preprocessing, index: Index, selected: Iterable[Recording]
+) -> Plan:
+    """The plan for ``selected`` recordings of ``index``; reads headers, no payload."""
+    records = store.records()
+    others = {version.version: version.shard_keys() for version in store.other_versions()}
+    elsewhere = set().union(*others.values())
+    items, unseen = [], 0
+    for recording in selected:
+        seen = _source_changed(recording)
+        unseen += seen is None
+        items.append(_item(store, settings, recording, records, elsewhere, changed=seen is True))
+    expected = {r.partition_key for r in index if r.signal_reason is None}
+    orphans = tuple(sorted(store.shard_keys() - expected))
+    return Plan(store, index, tuple(items), orphans, unseen)
+
+
+def _source_changed(recording: Recording) -> bool | None:
+    """Whether the EDF differs from the indexed one; None where it cannot be seen."""
+    try:
+        return file_state(Path(recording.path)) != recording.state
+    except OSError:
+        return None
+
+
+def _item(
+    store: Store,
+    settings: Preprocessing,
+    recording: Recording,
+    records: dict[str, BuildRecord],
+    elsewhere: set[str],
+    *,
+    changed: bool,
+) -> Item:
+    key = recording.partition_key
+    expected = shard_fingerprint(settings, recording.content_hash)
+    if recording.signal_reason is not None:
+        return Item(recording, State.EXCLUDED, recording.signal_reason, expected)
+    path = store.shard_path(key)
+    try:
+        state = shard_state(path)
+    except FileNotFoundError:
+        if key in elsewhere:
+            return Item(recording, State.STALE, "version changed", expected)
+        return Item(recording, State.MISSING, "not built", expected)
+    record = records.get(key)
+    if record is not None and record.state == state:
+        found, source = record.fingerprint, record.source_hash
+    else:
+        try:
+            header = Shard(path).header
+        except DamagedShard as error:
+            return Item(recording, State.CORRUPT, str(error), expected, state[0])
+        if header.partition_key != key:
+            return Item(recording, State.CORRUPT, "shard of another recording", expected, state[0])
+        if header.format_version != FORMAT_VERSION:
+            return Item(recording, State.STALE, "format changed", expected, state[0])
+        found, source = header.fingerprint, header.source_hash
+    if changed or source != recording.content_hash:
+        return Item(recording, State.STALE, "source changed", expected, state[0])
+    if found != expected:
+        return Item(recording, State.STALE, "version changed", expected, state[0])
+    return Item(recording, State.FRESH, "", expected, state[0])

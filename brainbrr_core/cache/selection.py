@@ -1,0 +1,70 @@
+"""Which recordings a profile uses: a deterministic choice that grows without dropping any.
+
+The corpus is put in one order; a profile takes its beginning. So smoke lies within dev, dev
+within full, and recordings with seizures of every split come early.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+
+from brainbrr_core.configuration.model import Selection
+from brainbrr_core.corpus.layout import SPLITS
+from brainbrr_core.corpus.recording import Recording
+
+#: Of every five recordings at the beginning, this many come from each split.
+_SHARES = {"train": 3, "dev": 1, "eval": 1}
+
+
+def select(recordings: Iterable[Recording], selection: Selection) -> list[Recording]:
+    """The recordings of a profile, in the order of their partition keys."""
+    everything = list(recordings)
+    if selection.recordings is None or selection.recordings >= len(everything):
+        chosen = everything
+    else:
+        chosen = _ranked(everything, selection.seed)[: selection.recordings]
+    return sorted(chosen, key=lambda recording: recording.partition_key)
+
+
+def _ranked(recordings: list[Recording], seed: int) -> list[Recording]:
+    usable = [r for r in recordings if r.reason is None]
+    excluded = [r for r in recordings if r.reason is not None]
+    queues = {
+        split: _seizures_first([r for r in usable if r.split == split], seed) for split in SPLITS
+    }
+    ranked: list[Recording] = []
+    while any(queues.values()):
+        for split in SPLITS:
+            share = _SHARES[split]
+            ranked += queues[split][:share]
+            queues[split] = queues[split][share:]
+    return ranked + _shuffled(excluded, seed)
+
+
+def _seizures_first(recordings: Sequence[Recording], seed: int) -> list[Recording]:
+    """Recordings with and without seizures in turn, those with first."""
+    ictal = _by_patient(_shuffled([r for r in recordings if r.events], seed))
+    other = _by_patient(_shuffled([r for r in recordings if not r.events], seed))
+    pairs = zip_longest(ictal, other)
+    return [recording for recording in chain.from_iterable(pairs) if recording is not None]
+
+
+def _by_patient(recordings: list[Recording]) -> list[Recording]:
+    """The first recording of each patient, then the second of each, and so on."""
+    seen: dict[str, int] = {}
+    rounds: list[tuple[int, int]] = []
+    for position, recording in enumerate(recordings):
+        seen[recording.patient] = seen.get(recording.patient, 0) + 1
+        rounds.append((seen[recording.patient], position))
+    return [recordings[position] for _, position in sorted(rounds)]
+
+
+def _shuffled(recordings: list[Recording], seed: int) -> list[Recording]:
+    """A fixed order that does not follow the names."""
+
+    def rank(recording: Recording) -> bytes:
+        return hashlib.sha256(f"{seed}:{recording.partition_key}".encode()).digest()
+
+    return sorted(recordings, key=rank)

@@ -1,0 +1,230 @@
+"""One recording of the store: an Arrow IPC file, memory-mapped, one row per 10 s block.
+
+A row is ``(19, 2560)`` int16, worth ``SCALE`` standard deviations a unit. The schema's metadata
+says what the shard was made of; each record batch carries its own checksum and count of clipped
+samples, so a day-long recording is written in bounded memory and any part can be verified alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.ipc as ipc
+from numpy.typing import NDArray
+
+from brainbrr_core.cache.version import canonical_json
+from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.signal.montage import CHANNELS
+
+BLOCK_SAMPLES = BLOCK_S * 256
+BLOCK_VALUES = len(CHANNELS) * BLOCK_SAMPLES
+BLOCK_BYTES = 2 * BLOCK_VALUES
+#: Blocks in a record batch: six minutes, 3.5 MB.
+BATCH_BLOCKS = 36
+_HEADER = b"brainbrr.shard"
+_CHECKSUM = b"sha256"
+_CLIPPED = b"clipped"
+
+
+class DamagedShard(Exception):
+    """The file is not the shard it should be; the message says how."""
+
+
+@dataclass(frozen=True)
+class ShardHeader:
+    """What a shard says of itself; ``mean`` and ``deviation`` in µV per channel."""
+
+    format_version: int
+    partition_key: str
+    fingerprint: str
+    parameters: dict[str, Any]
+    source_hash: str
+    source_size: int
+    channels: tuple[str, ...]
+    rate: int
+    samples: int
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    interpolated: tuple[str, ...]
+    libraries: dict[str, str]
+
+    @property
+    def blocks(self) -> int:
+        """Rows, the last of which may be padded."""
+        return -(-self.samples // BLOCK_SAMPLES)
+
+
+@contextmanager
+def exclusive_partial(target: Path) -> Iterator[IO[bytes]]:
+    """The file that becomes ``target``, locked for this process; waits while another has it.
+
+    Its name follows from the target's, so what a killed builder left is taken over by the next
+    one, and the lock ends with its holder. Look again whether ``target`` is still wanted: the
+    one waited for may have made it.
+    """
+    partial = target.with_name(f".{target.name}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
+        with os.fdopen(descriptor, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Between open and lock the previous holder may have renamed this very file to the
+            # finished shard: then it must not be touched.
+            if not _is_still(partial, file):
+                continue
+            file.truncate(0)
+            try:
+                yield file
+            finally:
+                if _is_still(partial, file):
+                    partial.unlink()
+            return
+
+
+def _is_still(path: Path, file: IO[bytes]) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def write_shard(
+    file: IO[bytes],
+    target: Path,
+    header: ShardHeader,
+    chunks: Iterable[NDArray[np.int16]],
+    clip_limit: int,
+) -> tuple[int, int]:
+    """Write blocks to the ``exclusive_partial`` of ``target`` and rename it to ``target``.
+
+    ``chunks`` are arrays (blocks, 19, 2560); values at ``clip_limit`` are counted as clipped.
+    Returns bytes written and samples clipped. The shard appears whole, and on the disk, or not
+    at all.
+    """
+    clipped_total = 0
+    schema = pa.schema(
+        [pa.field("block", pa.list_(pa.int16(), BLOCK_VALUES), nullable=False)],
+        metadata={_HEADER: canonical_json(_header_values(header)).encode()},
+    )
+    with ipc.new_file(pa.PythonFile(file, mode="w"), schema) as writer:
+        for batch in _batches(chunks):
+            flat = batch.reshape(-1)
+            clipped = int(np.count_nonzero(np.abs(flat) >= clip_limit))
+            clipped_total += clipped
+            column = pa.FixedSizeListArray.from_arrays(pa.array(flat), BLOCK_VALUES)
+            writer.write_batch(
+                pa.record_batch([column], schema=schema),
+                custom_metadata={
+                    _CHECKSUM: hashlib.sha256(flat.data).hexdigest().encode(),
+                    _CLIPPED: str(clipped).encode(),
+                },
+            )
+    file.flush()
+    size = file.tell()
+    os.fsync(file.fileno())
+    target.with_name(f".{target.name}.partial").rename(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return size, clipped_total
+
+
+def _batches(chunks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:
+    """Chunks joined and cut to ``BATCH_BLOCKS`` blocks each, the last one shorter."""
+    waiting: list[NDArray[np.int16]] = []
+    count = 0
+    for chunk in chunks:
+        waiting.append(chunk)
+        count += len(chunk)
+        while count >= BATCH_BLOCKS:
+            joined = np.concatenate(waiting)
+            yield joined[:BATCH_BLOCKS]
+            waiting = [joined[BATCH_BLOCKS:]]
+            count -= BATCH_BLOCKS
+    if count:
+        yield np.concatenate(waiting)
+
+
+def _header_values(header: ShardHeader) -> dict[str, Any]:
+    values = {name: getattr(header, name) for name in ShardHeader.__dataclass_fields__}
+    # repr keeps every bit of a float in any JSON reader.
+    values["mean"] = [repr(value) for value in header.mean]
+    values["deviation"] = [repr(value) for value in header.deviation]
+    return values
+
+
+class Shard:
+    """An open shard. Mapped, not read: a block's bytes are touched when it is used."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._reader = ipc.open_file(pa.memory_map(str(path)))
+            text = (self._reader.schema.metadata or {})[_HEADER]
+            self.header = _parse_header(json.loads(text))
+        except FileNotFoundError:
+            raise
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise DamagedShard(f"no readable shard ({type(error).__name__})") from None
+        batches = -(-self.header.blocks // BATCH_BLOCKS)
+        if self._reader.num_record_batches != batches:
+            raise DamagedShard(f"{self._reader.num_record_batches} of {batches} batches")
+
+    def batch(self, number: int) -> NDArray[np.int16]:
+        """Blocks of one record batch, (blocks, 19, 2560), a read-only view of the file."""
+        try:
+            column = self._reader.get_batch(number).column(0)
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedShard(f"batch {number} ({type(error).__name__})") from None
+        return np.asarray(column.flatten()).reshape(-1, len(CHANNELS), BLOCK_SAMPLES)
+
+    def blocks(self, first: int, count: int) -> Iterator[NDArray[np.int16]]:
+        """Views (19, 2560) of ``count`` blocks from ``first``."""
+        for number in range(first, first + count):
+            yield self.batch(number // BATCH_BLOCKS)[number % BATCH_BLOCKS]
+
+    def verify_batch(self, number: int) -> tuple[int, int]:
+        """Check every byte of one record batch; returns its blocks and its clipped samples.
+
+        Raises :class:`DamagedShard` when it does not match its checksum.
+        """
+        try:
+            batch, metadata = self._reader.get_batch_with_custom_metadata(number)
+            expected, clipped = metadata[_CHECKSUM], int(metadata[_CLIPPED])
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            raise DamagedShard(f"batch {number} ({type(error).__name__})") from None
+        values = np.asarray(batch.column(0).flatten())
+        if hashlib.sha256(values.data).hexdigest().encode() != expected:
+            raise DamagedShard(f"batch {number} does not match its checksum")
+        return len(values) // BLOCK_VALUES, clipped
+
+    def verify(self) -> int:
+        """Check every byte of the payload and return the number of clipped samples.
+
+        Raises :class:`DamagedShard` naming the first record batch that does not match.
+        """
+        checked = [self.verify_batch(n) for n in range(self._reader.num_record_batches)]
+        blocks = sum(blocks for blocks, _ in checked)
+        if blocks != self.header.blocks:
+            raise DamagedShard(f"{blocks} of {self.header.blocks} blocks")
+        return sum(clipped for _, clipped in checked)
+
+
+def _parse_header(values: dict[str, Any]) -> ShardHeader:
+    for name in ("channels", "interpolated"):
+        values[name] = tuple(values[name])
+    for name in ("mean", "deviation"):
+        values[name] = tuple(float(text) for text in values[name])
+    return ShardHeader(**values)

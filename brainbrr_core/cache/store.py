@@ -1,0 +1,120 @@
+"""The cache root: where things lie in it, and what was built there.
+
+``records.jsonl`` of a version is both the audit (what was built when, from what, in how long)
+and a memo: a shard whose size, mtime and inode are as recorded need not be opened to know its
+fingerprint. It is never trusted over the file: a shard that differs, or has no record, is read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from brainbrr_core.cache.version import preprocessing_version
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.errors import BrainbrrError
+
+RECORDS = "records.jsonl"
+MANIFESTS = "manifests"
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRecord:
+    """One line of ``records.jsonl``; ``state`` is (size, mtime in ns, inode) of the shard."""
+
+    partition_key: str
+    fingerprint: str
+    source_hash: str
+    state: tuple[int, int, int]
+    built_at: str
+    seconds: float
+    program: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """One preprocessing version of one cache root."""
+
+    root: Path
+    version: str
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> Store:
+        """The store that a configuration names."""
+        return cls(configuration.cache_root, preprocessing_version(configuration.preprocessing))
+
+    @property
+    def folder(self) -> Path:
+        """Where this version's shards lie."""
+        return self.root / self.version
+
+    def shard_path(self, partition_key: str) -> Path:
+        """Where the shard of a recording lies."""
+        return self.folder / f"{partition_key}.arrow"
+
+    def shard_keys(self) -> set[str]:
+        """Partition keys of every shard that lies in this version's folder."""
+        if not self.folder.is_dir():
+            return set()
+        return {
+            path.relative_to(self.folder).with_suffix("").as_posix()
+            for path in self.folder.rglob("*.arrow")
+            if not path.name.startswith(".")
+        }
+
+    def other_versions(self) -> list[Store]:
+        """Other preprocessing versions below the same root."""
+        if not self.root.is_dir():
+            return []
+        return [
+            Store(self.root, path.name)
+            for path in sorted(self.root.iterdir())
+            if path.is_dir()
+            and not path.is_symlink()
+            and path.name != self.version
+            and path.name.startswith("v")
+        ]
+
+    def records(self) -> dict[str, BuildRecord]:
+        """The newest record of each partition; a line cut short by a crash is passed over."""
+        path = self.folder / RECORDS
+        records: dict[str, BuildRecord] = {}
+        if not path.is_file():
+            return records
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                values = json.loads(line)
+                values["state"] = tuple(values["state"])
+                record = BuildRecord(**values)
+            except (ValueError, TypeError, KeyError):
+                continue
+            records[record.partition_key] = record
+        return records
+
+    def append_record(self, record: BuildRecord) -> None:
+        """Add one record, whole even when several builders write."""
+        line = json.dumps(asdict(record), sort_keys=True) + "\n"
+        with (self.folder / RECORDS).open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(line)
+
+    def check_writable(self) -> None:
+        """Raise :class:`BrainbrrError` when nothing can be written below the root."""
+        probe = self.root / ".writable"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise BrainbrrError(
+                f"the cache root {self.root} is not writable ({error.strerror}): set "
+                "BRAINBRR_CACHE_ROOT to a folder that is"
+            ) from None
+
+
+def shard_state(path: Path) -> tuple[int, int, int]:
+    """Size, mtime in ns and inode of a shard. Raises ``FileNotFoundError``."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -1,0 +1,51 @@
+"""Fingerprints: everything that shaped the bytes of a shard, and nothing else.
+
+Window length, stride, label map, split and paths shape no byte, so they are not in here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.signal.chain import ALGORITHM_VERSION, SCALE
+from brainbrr_core.signal.montage import CHANNELS
+
+#: Bumped when the shard's file format changes.
+FORMAT_VERSION = 1
+
+
+def canonical_json(value: Any) -> str:
+    """JSON that is the same text for the same value on every Python: sorted, compact, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """SHA-256, as hex, of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
+    """What the fingerprint is made of. The resampler's design is fixed by the algorithm version."""
+    return {
+        "algorithm": ALGORITHM_VERSION,
+        "format": FORMAT_VERSION,
+        "block_s": BLOCK_S,
+        "channels": list(CHANNELS),
+        "scale": repr(SCALE),
+        "chain": json.loads(settings.model_dump_json()),
+    }
+
+
+def preprocessing_version(settings: Preprocessing) -> str:
+    """The name of a version, such as ``v1_256hz_10-20_3fa9c2d10b7e``."""
+    fingerprint = digest(chain_parameters(settings))
+    return f"v{ALGORITHM_VERSION}_{settings.rate_hz}hz_{settings.montage}_{fingerprint[:12]}"
+
+
+def shard_fingerprint(settings: Preprocessing, content_hash: str) -> str:
+    """What one recording's shard must carry: the chain's fingerprint and the EDF's hash."""
+    return digest({"chain": digest(chain_parameters(settings)), "source": content_hash})

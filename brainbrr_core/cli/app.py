@@ -1,0 +1,46 @@
+"""The commands, put together, and what becomes of an error."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+import typer
+
+from brainbrr_core.cli import cache, corpus, model, workspace
+from brainbrr_core.errors import BrainbrrError
+
+app = typer.Typer(
+    name="brainbrr",
+    help="From a folder of clinical EEG recordings to a trained and honestly scored seizure "
+    "detector.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(workspace.demo)
+app.command()(workspace.ui)
+app.command()(workspace.env)
+app.command()(corpus.synth)
+app.command()(corpus.index)
+app.add_typer(cache.app, name="cache")
+app.command()(cache.manifest)
+app.command()(model.train)
+app.command()(model.evaluate)
+app.command()(model.predict)
+
+
+def main() -> None:
+    """Run the command line: one line for a user's mistake, no traceback, exit status 1 or 2."""
+    try:
+        status = app(standalone_mode=False)
+    except BrainbrrError as error:
+        print(f"brainbrr: {error}", file=sys.stderr)
+        status = error.exit_status
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print("brainbrr: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        status = 130
+    sys.exit(status)

@@ -1,0 +1,195 @@
+"""``brainbrr cache`` and ``brainbrr manifest``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from brainbrr_core.cli.options import (
+    CacheRoot,
+    Config,
+    DataDir,
+    Json,
+    Profile,
+    configuration,
+    log,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from brainbrr_core.cache.plan import Plan
+
+app = typer.Typer(help="Build, look at and verify the store.", no_args_is_help=True)
+
+
+def _limited(plan: Plan, limit: int | None) -> Plan:
+    """The plan with no more than ``limit`` recordings to build."""
+    from dataclasses import replace
+
+    if limit is None:
+        return plan
+    wanted = {item.recording.partition_key for item in plan.to_build[:limit]}
+    items = tuple(
+        item
+        for item in plan.items
+        if not item.needs_building or item.recording.partition_key in wanted
+    )
+    return replace(plan, items=items)
+
+
+@app.command()
+def build(
+    config: Config = None,
+    profile: Profile = None,
+    data_dir: DataDir = None,
+    cache_root: CacheRoot = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Build no more than this many.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; all cores by default.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be built.")] = False,
+    json: Json = False,
+) -> int:
+    """Build what the plan says: missing, stale and corrupt shards, and only those."""
+    from brainbrr_core.cache.build import build as build_plan
+    from brainbrr_core.cache.plan import State, plan_corpus
+
+    settings = configuration(config, profile, data_dir, cache_root)
+    plan = _limited(plan_corpus(settings, log), limit)
+    if dry_run:
+        keys = {
+            item.recording.partition_key: f"{item.state}: {item.reason}" for item in plan.to_build
+        }
+        if json:
+            print_json({"to_build": keys})
+        else:
+            for key, why in keys.items():
+                print(f"{key}  {why}")
+            print(f"{len(keys)} of {len(plan.items)} recordings would be built")
+        return 1 if keys else 0
+    summary = build_plan(plan, settings.preprocessing, workers=workers)
+    fresh = plan.count(State.FRESH)
+    if json:
+        print_json(
+            {
+                "built": len(summary.built),
+                "fresh_before": fresh,
+                "failed": {result.partition_key: result.error for result in summary.failed},
+                "seconds": round(summary.seconds, 2),
+            }
+        )
+    else:
+        for result in summary.failed:
+            print(f"failed: {result.partition_key}: {result.error}")
+        hours = sum(result.duration_s for result in summary.built) / 3600
+        print(
+            f"built {len(summary.built)} recordings ({hours:.2f} h) in {summary.seconds:.1f} s; "
+            f"{fresh} were fresh, {plan.count(State.EXCLUDED)} are excluded, "
+            f"{len(summary.failed)} failed"
+        )
+    return 1 if summary.failed else 0
+
+
+@app.command()
+def status(
+    config: Config = None,
+    profile: Profile = None,
+    cache_root: CacheRoot = None,
+    json: Json = False,
+) -> int:
+    """Say what is in the store, what is missing and why."""
+    from brainbrr_core.cache.plan import plan_profile
+    from brainbrr_core.cache.status import status as describe
+
+    settings = configuration(config, profile, cache_root=cache_root)
+    plan = plan_profile(settings)
+    values = describe(plan, settings)
+    if json:
+        print_json(values)
+    else:
+        states = ("selected", "fresh", "missing", "stale", "corrupt", "excluded", "orphaned")
+        print(f"root     {values['root']}\nversion  {values['version']}")
+        print_table(
+            f"profile {values['profile']}",
+            list(states),
+            [[f"{values[state]:,}" for state in states]],
+        )
+        columns = ["split", "selected", "fresh", "hours", "windows"]
+        rows = [
+            [split, *(f"{counts[column]:,}" for column in columns[1:])]
+            for split, counts in values["splits"].items()
+        ]
+        total = [values[column] for column in columns[1:]]
+        print_table("by split", columns, [*rows, ["all", *(f"{value:,}" for value in total)]])
+        print(f"{values['bytes'] / 1e6:,.1f} MB")
+        for reason, count in values["reasons"].items():
+            print(f"{reason}: {count}")
+        for version, size in values["other_versions"].items():
+            print(f"another version: {version}, {size / 1e6:,.1f} MB")
+        if values["sources_unseen"]:
+            print(f"not checked, since their EDFs are not here: {values['sources_unseen']}")
+        if plan.to_build:
+            print(f"to mend: brainbrr cache build --profile {values['profile']}")
+    return 1 if plan.to_build else 0
+
+
+@app.command()
+def verify(
+    config: Config = None,
+    cache_root: CacheRoot = None,
+    json: Json = False,
+) -> int:
+    """Check every byte of every shard; move what fails to quarantine."""
+    from brainbrr_core.cache.status import verify as check
+    from brainbrr_core.cache.store import Store
+
+    settings = configuration(config, cache_root=cache_root)
+    result = check(Store.of(settings))
+    if json:
+        print_json({"checked": result.checked, "damaged": result.damaged})
+    else:
+        for key, how in result.damaged.items():
+            print(f"damaged, moved to quarantine: {key}: {how}")
+        print(f"{result.checked} shards checked, {len(result.damaged)} damaged")
+        if result.damaged:
+            print("to mend: brainbrr cache build")
+    return 1 if result.damaged else 0
+
+
+def manifest(
+    config: Config = None,
+    profile: Profile = None,
+    cache_root: CacheRoot = None,
+    json: Json = False,
+) -> int:
+    """Write the profile's manifest: one row per window, without touching a signal."""
+    from brainbrr_core.cache.manifest import counts, update_manifest
+    from brainbrr_core.cache.plan import plan_profile
+    from brainbrr_core.corpus.layout import SPLITS
+
+    settings = configuration(config, profile, cache_root=cache_root)
+    made = update_manifest(plan_profile(settings), settings)
+    summary = counts(made.manifest, SPLITS)
+    if json:
+        print_json(
+            {
+                "path": str(made.path),
+                "rewritten": made.rewritten,
+                "windows": len(made.manifest),
+                "splits": summary,
+                "without_windows": made.manifest.without_windows,
+            }
+        )
+        return 0
+    columns = ["recordings", "patients", "hours", "seizures", "none", "partial", "full"]
+    print_table(
+        f"{len(made.manifest):,} windows",
+        ["split", *columns],
+        [[split, *(f"{row[name]:,}" for name in columns)] for split, row in summary.items()],
+    )
+    for reason, count in made.manifest.without_windows.items():
+        print(f"without windows: {count} recordings: {reason}")
+    print(f"{'written' if made.rewritten else 'current already'}: {made.path}")
+    return 0

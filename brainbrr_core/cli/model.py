@@ -1,0 +1,158 @@
+"""``brainbrr train``, ``evaluate`` and ``predict``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from brainbrr_core.cli.options import (
+    CacheRoot,
+    Config,
+    Json,
+    Profile,
+    RunsDir,
+    configuration,
+    log,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from brainbrr_core.evaluation.evaluate import Evaluation
+
+
+def train(
+    config: Config = None,
+    profile: Profile = None,
+    cache_root: CacheRoot = None,
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> int:
+    """Train the network on the profile's cache, or say that this run is finished already."""
+    from brainbrr_core.progress import progress
+    from brainbrr_core.training.loop import StepReport
+    from brainbrr_core.training.run import train as run_training
+
+    settings = configuration(config, profile, cache_root=cache_root, runs_dir=runs_dir)
+    with progress("train", settings.training.steps, "steps") as bar:
+        done = 0
+
+        def show(step: StepReport) -> None:
+            nonlocal done
+            note = (
+                f"loss {step.loss:.3f}, {step.windows_per_s:.1f} windows/s, "
+                f"{step.data_wait_share:.1%} waiting for data"
+            )
+            bar.advance(step.step - done, note)
+            done = step.step
+
+        run = run_training(settings, on_step=show, log=log)
+    if json:
+        print_json({"run": str(run.directory), "reused": run.reused, **run.values})
+    else:
+        print(f"{'reused' if run.reused else 'trained'}: {run.directory}")
+    return 0
+
+
+def evaluate(
+    config: Config = None,
+    profile: Profile = None,
+    cache_root: CacheRoot = None,
+    runs_dir: RunsDir = None,
+    split: Annotated[str | None, typer.Option(help="dev or eval.")] = None,
+    json: Json = False,
+) -> int:
+    """Score the current run on whole recordings and write the report."""
+    from brainbrr_core.evaluation.evaluate import evaluate as run_evaluation
+
+    settings = configuration(config, profile, cache_root=cache_root, runs_dir=runs_dir)
+    if split is not None and split not in ("dev", "eval"):
+        raise typer.BadParameter("--split is dev or eval")
+    evaluation = run_evaluation(settings, split, log=log)
+    if json:
+        results = evaluation.results
+        print_json(
+            {
+                "report": str(evaluation.report),
+                "run": evaluation.run.name,
+                "reused": evaluation.reused,
+                "split": results.split,
+                "on_threshold": results.threshold.on_threshold,
+                "scores": {rule: asdict(values) for rule, values in results.headline.items()},
+            }
+        )
+    else:
+        print_scores(evaluation)
+    return 0
+
+
+def print_scores(evaluation: Evaluation) -> None:
+    """The headline scores as a table, and where the report lies."""
+    results = evaluation.results
+    rows = [
+        [
+            rule.replace("_", " "),
+            f"{values.sensitivity:.3f}",
+            f"{values.precision:.3f}",
+            f"{values.f1:.3f}",
+            f"{values.false_per_day:.1f}",
+        ]
+        for rule, values in results.headline.items()
+    ]
+    columns = ["rule", "sensitivity", "precision", "F1", "false alarms per 24 h"]
+    seen = (
+        "the split the threshold was tuned on" if results.split == "dev" else "threshold from dev"
+    )
+    print_table(
+        f"{results.split}: {len(results.recordings)} recordings, {results.hours:.2f} h, "
+        f"{results.seizures} seizures ({seen})",
+        columns,
+        rows,
+    )
+    print(f"AUROC {results.seconds.auroc:.3f}, AUPRC {results.seconds.auprc:.3f} (by the second)")
+    print(f"report: {evaluation.report}")
+
+
+def predict(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An EDF, or a folder of them.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .tsv file, or a folder.")],
+    run: Annotated[Path | None, typer.Option(help="A run's folder; the latest by default.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Instead of the run's own.")
+    ] = None,
+    config: Config = None,
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> int:
+    """Write the events that a trained network finds, as SzCORE's TSV."""
+    from brainbrr_core.prediction.files import predict_files
+    from brainbrr_core.prediction.predictor import Predictor, threshold_of
+    from brainbrr_core.training.run import latest_run, open_run
+
+    settings = configuration(config, runs_dir=runs_dir)
+    chosen = open_run(run) if run is not None else latest_run(settings.runs_dir)
+    on, origin = threshold_of(chosen, settings.detection)
+    if threshold is not None:
+        on, origin = threshold, "given"
+    log(f"run {chosen.name}, threshold {on:.3f} ({origin})")
+    written = predict_files(Predictor.of(chosen, settings), source, out, on, log)
+    if json:
+        print_json(
+            {
+                "run": chosen.name,
+                "threshold": on,
+                "files": [str(path) for path in written.files],
+                "events": written.events,
+                "failed": {str(path): error for path, error in written.failed.items()},
+            }
+        )
+    else:
+        for error in written.failed.values():
+            print(f"failed: {error}")
+        for path in written.files:
+            print(path)
+        print(f"{written.events} events in {len(written.files)} recordings")
+    return 1 if written.failed else 0

@@ -1,0 +1,65 @@
+"""Options that several commands share, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from brainbrr_core.configuration import Configuration
+
+Config = Annotated[
+    str | None,
+    typer.Option(help="Configuration files or names, joined by ':', later ones winning."),
+]
+Profile = Annotated[str | None, typer.Option(help="smoke, dev or full.")]
+DataDir = Annotated[str | None, typer.Option(help="Folder that holds train, dev and eval.")]
+CacheRoot = Annotated[str | None, typer.Option(help="The one cache root.")]
+RunsDir = Annotated[str | None, typer.Option(help="Where training runs are kept.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def configuration(
+    config: str | None = None,
+    profile: str | None = None,
+    data_dir: str | None = None,
+    cache_root: str | None = None,
+    runs_dir: str | None = None,
+) -> Configuration:
+    """The configuration that flags, variables and files give."""
+    from brainbrr_core.configuration import Overrides, load
+
+    return load(
+        Overrides(
+            config=config,
+            profile=profile,
+            data_dir=data_dir,
+            cache_root=cache_root,
+            runs_dir=runs_dir,
+        )
+    )
+
+
+def log(line: str) -> None:
+    """A remark beside the result, on standard error."""
+    typer.echo(line, err=True)
+
+
+def print_json(value: Any) -> None:
+    """JSON on one line."""
+    print(json.dumps(value))
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table on standard output, figures to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,174 @@
+"""``brainbrr demo``, ``ui`` and ``env``: this project's folders and Dagster's own commands.
+
+Dagster is started as a command here, never imported.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from brainbrr_core.cli.options import (
+    CacheRoot,
+    Config,
+    DataDir,
+    Profile,
+    RunsDir,
+    configuration,
+)
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+
+if TYPE_CHECKING:
+    from brainbrr_core.configuration import Configuration
+
+#: Definitions without partitions, for ``dagster asset materialize`` alone.
+COMMAND_LINE_MODULE = "brainbrr_pipeline.command_line"
+#: ``dagster.yaml`` of a new DAGSTER_HOME.
+INSTANCE = "telemetry:\n  enabled: false\n"
+DEMO_RECORDINGS, DEMO_HOURS, DEMO_SEED = 30, 4.0, 7
+
+
+def variables(settings: Configuration, layers: list[str]) -> dict[str, str]:
+    """Variables that make Dagster's own commands find this project and these folders."""
+    values = {
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "BRAINBRR_CONFIG": os.pathsep.join(layers),
+        "BRAINBRR_CACHE_ROOT": str(settings.cache_root),
+        "BRAINBRR_RUNS_DIR": str(settings.runs_dir),
+        "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": COMMAND_LINE_MODULE,
+    }
+    if settings.data_dir is not None:
+        values["BRAINBRR_DATA_DIR"] = settings.data_dir
+    scripts = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", "")
+    if scripts not in path.split(os.pathsep):
+        values["PATH"] = os.pathsep.join([scripts, path])
+    return values
+
+
+def prepare_dagster_home(home: Path) -> None:
+    """Make DAGSTER_HOME with a ``dagster.yaml``, unless there is one."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").is_file():
+            (home / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+    except OSError as error:
+        raise BrainbrrError(
+            f"DAGSTER_HOME {home} is not writable ({error.strerror}): set it to a folder that is"
+        ) from None
+
+
+def env(
+    config: Config = None,
+    profile: Profile = None,
+    data_dir: DataDir = None,
+    cache_root: CacheRoot = None,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Print shell lines for `eval "$(brainbrr env)"`; then `dagster` finds this project."""
+    from brainbrr_core.configuration import Overrides
+    from brainbrr_core.configuration.load import layer_names
+
+    settings = configuration(config, profile, data_dir, cache_root, runs_dir)
+    prepare_dagster_home(settings.dagster_home)
+    layers = layer_names(Overrides(config, profile, data_dir), os.environ)
+    for name, value in variables(settings, layers).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
+    config: Config = None,
+    profile: Profile = None,
+) -> int:
+    """Open Dagster's UI on this project's graph."""
+    from brainbrr_core.configuration import Overrides, project_dir
+    from brainbrr_core.configuration.load import layer_names
+
+    settings = configuration(config, profile)
+    prepare_dagster_home(settings.dagster_home)
+    layers = layer_names(Overrides(config, profile), os.environ)
+    typer.echo(f"http://127.0.0.1:{port} (stop with Ctrl+C)", err=True)
+    finished = subprocess.run(
+        [_dagster(), "dev", "--port", str(port)],
+        cwd=project_dir(),
+        env=os.environ | variables(settings, layers),
+        check=False,
+    )
+    return finished.returncode
+
+
+def demo() -> int:
+    """Write a small corpus, materialize the whole graph through Dagster, show the scores."""
+    import yaml
+
+    from brainbrr_core.cli.model import print_scores
+    from brainbrr_core.configuration import Overrides, load, project_dir
+    from brainbrr_core.configuration.load import DEMO_LAYERS, demo_config_path
+    from brainbrr_core.synthesis import write_corpus
+
+    started = time.monotonic()
+    path = demo_config_path()
+    home = path.parent
+    home.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        "# Written by `brainbrr demo`: the folders of the demo.\n"
+        + yaml.safe_dump(
+            {
+                "data_dir": str(home / "tusz"),
+                "cache_root": str(home / "cache"),
+                "runs_dir": str(home / "runs"),
+                "dagster_home": str(home / "dagster"),
+                "evaluation": {"split": "eval"},
+            }
+        ),
+        encoding="utf-8",
+    )
+    layers = [*DEMO_LAYERS, str(path)]
+    # The demo is the same whatever the shell has set.
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("BRAINBRR_", "DAGSTER_"))
+    }
+    settings = load(Overrides(config=os.pathsep.join(layers)), environment)
+    prepare_dagster_home(settings.dagster_home)
+    print(f"1. a TUSZ-like corpus in {home / 'tusz'}", flush=True)
+    summary = write_corpus(
+        home / "tusz", recordings=DEMO_RECORDINGS, hours=DEMO_HOURS, seed=DEMO_SEED
+    )
+    print(
+        f"   {summary.recordings} recordings, {summary.hours:.1f} h, {summary.seizures} seizures, "
+        f"{summary.patients} patients"
+    )
+    print("2. the graph, by `dagster asset materialize --select '*'`", flush=True)
+    finished = subprocess.run(
+        [_dagster(), "asset", "materialize", "--select", "*"],
+        cwd=project_dir(),
+        env=environment | variables(settings, layers),
+        check=False,
+    )
+    if finished.returncode != 0:
+        raise WorkRemains("a step of the graph failed; its reason stands above")
+    from brainbrr_core.evaluation.evaluate import evaluate
+
+    print("3. the scores", flush=True)
+    print_scores(evaluate(settings, log=lambda _line: None))
+    print(f"the graph: brainbrr ui    (all of this took {time.monotonic() - started:.0f} s)")
+    return 0
+
+
+def _dagster() -> str:
+    """Dagster's command beside this Python."""
+    command = Path(sys.executable).with_name("dagster")
+    if not command.is_file():
+        raise BrainbrrError("dagster is not installed beside this Python: run `make setup`")
+    return str(command)

@@ -1,0 +1,147 @@
+"""The settings, as pydantic models. Units stand in the names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+#: Seconds in one block of the store. Windows are multiples of it; it is part of the format.
+BLOCK_S = 10
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused and values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preprocessing(Section):
+    """The signal chain's parameters. Every one of them is part of the preprocessing version."""
+
+    rate_hz: Literal[256] = 256
+    montage: Literal["10-20"] = "10-20"
+    bandpass_hz: tuple[float, float] = (0.5, 120.0)
+    bandpass_order: Annotated[int, Field(ge=1, le=8)] = 3
+    notch_hz: Literal[50, 60] = 60
+    notch_q: Annotated[float, Field(gt=0)] = 30.0
+    clip_sd: Annotated[float, Field(gt=0, le=10)] = 10.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Preprocessing:
+        low, high = self.bandpass_hz
+        if not 0 < low < high < self.rate_hz / 2:
+            raise ValueError(f"bandpass_hz must satisfy 0 < low < high < {self.rate_hz / 2:g}")
+        return self
+
+
+class Labels(Section):
+    """Which TUSZ labels count as seizure, for the types of a per-channel ``csv``."""
+
+    seizure: tuple[str, ...] = (
+        "seiz",
+        "gnsz",
+        "fnsz",
+        "spsz",
+        "cpsz",
+        "absz",
+        "tnsz",
+        "cnsz",
+        "tcsz",
+        "atsz",
+        "mysz",
+        "nesz",
+    )
+
+
+class Windows(Section):
+    """How windows are sliced from the store, at read time."""
+
+    length_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 60
+    stride_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 10
+
+
+class Selection(Section):
+    """Which recordings of the corpus a profile uses; None is all of them."""
+
+    recordings: Annotated[int, Field(gt=0)] | None = None
+    seed: int = 0
+
+
+class Sampling(Section):
+    """The balanced training set, as multiples of the number of partly-seizure windows."""
+
+    full_threshold: Annotated[float, Field(gt=0, le=1)] = 0.99
+    full_ratio: Annotated[float, Field(ge=0)] = 0.3
+    background_ratio: Annotated[float, Field(ge=0)] = 2.5
+
+
+class Model(Section):
+    """The network: a preset of ``brainbrr_core.model``."""
+
+    preset: Literal["tiny", "small", "base"] = "base"
+
+
+class Training(Section):
+    """The optimizer's settings and the length of a run, in optimizer steps."""
+
+    seed: int = 0
+    steps: Annotated[int, Field(gt=0)] = 20_000
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 200
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    checkpoint_every: Annotated[int, Field(gt=0)] = 500
+
+
+class Detection(Section):
+    """From probabilities to events."""
+
+    stride_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 30
+    on_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.86
+    off_ratio: Annotated[float, Field(gt=0, le=1)] = 0.78 / 0.86
+    smooth_s: Annotated[float, Field(ge=0)] = 2.0
+    min_duration_s: Annotated[float, Field(ge=0)] = 3.0
+    merge_gap_s: Annotated[float, Field(ge=0)] = 2.0
+
+
+class Evaluation(Section):
+    """What is scored. The threshold is always tuned on dev."""
+
+    split: Literal["dev", "eval"] = "dev"
+
+
+class Hardware(Section):
+    """The device a training is bound to, and what it can carry."""
+
+    name: str = "cpu"
+    device: Literal["cpu", "cuda"] = "cpu"
+    #: Any of these must occur in the card's name as CUDA reports it.
+    card: tuple[str, ...] = ()
+    memory_gb: Annotated[float, Field(ge=0)] = 0.0
+    compute_capability: tuple[int, int] | None = None
+    batch_size: Annotated[int, Field(gt=0)] = 16
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+    ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
+
+
+class Configuration(Section):
+    """Everything that can be set for a run."""
+
+    profile: str = "full"
+    data_dir: str | None = None
+    cache_root: Path
+    runs_dir: Path
+    dagster_home: Path
+    preprocessing: Preprocessing = Preprocessing()
+    labels: Labels = Labels()
+    windows: Windows = Windows()
+    selection: Selection = Selection()
+    sampling: Sampling = Sampling()
+    model: Model = Model()
+    training: Training = Training()
+    detection: Detection = Detection()
+    evaluation: Evaluation = Evaluation()
+    hardware: Hardware = Hardware()

@@ -1,0 +1,197 @@
+"""The index as one Parquet file, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
+from brainbrr_core.corpus.recording import FileState, Recording
+from brainbrr_core.errors import BrainbrrError
+
+_STATE = pa.struct([("size", pa.int64()), ("mtime_ns", pa.int64()), ("inode", pa.uint64())])
+_EVENT = pa.struct(
+    [
+        ("start", pa.float64()),
+        ("stop", pa.float64()),
+        ("label", pa.string()),
+        ("confidence", pa.float64()),
+        ("channels", pa.list_(pa.string())),
+    ]
+)
+_FINDING = pa.struct([("code", pa.string()), ("where", pa.string()), ("detail", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("partition_key", pa.string()),
+        ("split", pa.string()),
+        ("patient", pa.string()),
+        ("session", pa.string()),
+        ("montage", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("duration_s", pa.float64()),
+        ("seizures", pa.int32()),
+        ("path", pa.string()),
+        ("state", _STATE),
+        ("content_hash", pa.string()),
+        ("rate_numerator", pa.int64()),
+        ("rate_denominator", pa.int64()),
+        ("samples", pa.int64()),
+        ("matched", pa.list_(pa.struct([("electrode", pa.string()), ("label", pa.string())]))),
+        ("missing", pa.list_(pa.string())),
+        ("signal_reason", pa.string()),
+        ("label_reason", pa.string()),
+        ("label_source", pa.string()),
+        ("annotation_states", pa.list_(_STATE)),
+        ("annotated_duration_s", pa.float64()),
+        ("events", pa.list_(_EVENT)),
+        ("findings", pa.list_(_FINDING)),
+    ]
+)
+
+
+def index_path(cache_root: Path) -> Path:
+    """Where the index of a cache root lies."""
+    return cache_root / "index.parquet"
+
+
+def write_index(index: Index, cache_root: Path) -> Path:
+    """Write the index of a cache root. Raises :class:`BrainbrrError` where it cannot."""
+    table = pa.Table.from_pylist([_row(recording) for recording in index], schema=SCHEMA)
+    table = table.replace_schema_metadata(
+        {"brainbrr.index": str(SCHEMA_VERSION), "brainbrr.layout": index.layout}
+    )
+    path = index_path(cache_root)
+    try:
+        cache_root.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".index-", dir=cache_root)
+        os.close(handle)
+    except OSError as error:
+        raise BrainbrrError(
+            f"the cache root {cache_root} is not writable ({error.strerror}): set "
+            "BRAINBRR_CACHE_ROOT to a folder that is"
+        ) from None
+    try:
+        pq.write_table(table, temporary, compression="zstd")
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def read_index(cache_root: Path) -> Index:
+    """Read the index of a cache root.
+
+    Raises :class:`BrainbrrError` when there is none, or one of another schema version.
+    """
+    path = index_path(cache_root)
+    if not path.is_file():
+        raise BrainbrrError(f"no index in {cache_root}: run `brainbrr index`")
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid):
+        raise BrainbrrError(f"{path} is damaged: remove it and run `brainbrr index`") from None
+    metadata = table.schema.metadata or {}
+    if metadata.get(b"brainbrr.index") != str(SCHEMA_VERSION).encode():
+        raise BrainbrrError(
+            f"{path} was written by another version of the program: remove it and run "
+            "`brainbrr index`"
+        )
+    rows = tuple(_recording(row) for row in table.to_pylist())
+    return Index(rows, metadata[b"brainbrr.layout"].decode())
+
+
+def update_index(data_dir: str | None, cache_root: Path, *, force: bool = False) -> Index:
+    """Scan the corpus and write the index of a cache root, using what it already knows.
+
+    Raises as :func:`scan` and :func:`write_index` do; then the old index stands unchanged.
+    """
+    if data_dir is None:
+        raise BrainbrrError(
+            "no data directory: set BRAINBRR_DATA_DIR to the folder that holds train, dev and "
+            "eval, or run `brainbrr demo`"
+        )
+    known = read_index(cache_root) if index_path(cache_root).is_file() else None
+    index = scan(Path(data_dir), known, force=force)
+    write_index(index, cache_root)
+    return index
+
+
+def _row(recording: Recording) -> dict[str, Any]:
+    return {
+        "partition_key": recording.partition_key,
+        "split": recording.split,
+        "patient": recording.patient,
+        "session": recording.session,
+        "montage": recording.montage,
+        "status": "ok" if recording.reason is None else "excluded",
+        "reason": recording.reason,
+        "duration_s": recording.duration_s,
+        "seizures": len(recording.events),
+        "path": recording.path,
+        "state": _state_row(recording.state),
+        "content_hash": recording.content_hash,
+        "rate_numerator": recording.rate.numerator,
+        "rate_denominator": recording.rate.denominator,
+        "samples": recording.samples,
+        "matched": [{"electrode": name, "label": label} for name, label in recording.matched],
+        "missing": list(recording.missing),
+        "signal_reason": recording.signal_reason,
+        "label_reason": recording.label_reason,
+        "label_source": recording.label_source,
+        "annotation_states": [_state_row(state) for state in recording.annotation_states],
+        "annotated_duration_s": recording.annotated_duration_s,
+        "events": [
+            {
+                "start": event.start,
+                "stop": event.stop,
+                "label": event.label,
+                "confidence": event.confidence,
+                "channels": list(event.channels),
+            }
+            for event in recording.events
+        ],
+        "findings": [
+            {"code": finding.code, "where": finding.where, "detail": finding.detail}
+            for finding in recording.findings
+        ],
+    }
+
+
+def _state_row(state: FileState) -> dict[str, int]:
+    return {"size": state.size, "mtime_ns": state.mtime_ns, "inode": state.inode}
+
+
+def _recording(row: dict[str, Any]) -> Recording:
+    return Recording(
+        partition_key=row["partition_key"],
+        split=row["split"],
+        patient=row["patient"],
+        session=row["session"],
+        montage=row["montage"],
+        path=row["path"],
+        state=FileState(**row["state"]),
+        content_hash=row["content_hash"],
+        rate=Fraction(row["rate_numerator"], row["rate_denominator"]),
+        samples=row["samples"],
+        matched=tuple((pair["electrode"], pair["label"]) for pair in row["matched"]),
+        missing=tuple(row["missing"]),
+        signal_reason=row["signal_reason"],
+        label_reason=row["label_reason"],
+        label_source=row["label_source"],
+        annotation_states=tuple(FileState(**state) for state in row["annotation_states"]),
+        annotated_duration_s=row["annotated_duration_s"],
+        events=tuple(
+            Event(e["start"], e["stop"], e["label"], e["confidence"], tuple(e["channels"]))
+            for e in row["events"]
+        ),
+        findings=tuple(Finding(f["code"], f["where"], f["detail"]) for f in row["findings"]),
+    )

@@ -1,0 +1,10 @@
+"""Windows of the store as torch tensors, and the order in which a training sees them.
+
+Here belongs reading from shards. EDFs are never touched here, and nothing is ever built: a
+missing shard is an error with its remedy.
+"""
+
+from brainbrr_core.data.sampling import BalancedSampling
+from brainbrr_core.data.windows import Batch, WindowDataset
+
+__all__ = ["BalancedSampling", "Batch", "WindowDataset"]

@@ -1,0 +1,28 @@
+"""From a network and a recording to events: windows, stitching, thresholds.
+
+Here belongs what happens between a network's output and a list of events. The network belongs
+to ``model``, the reading of signals to ``cache`` and ``signal``, event files to ``annotation``,
+and the judgement of events to ``scoring``. Importing this package does not import torch.
+"""
+
+from brainbrr_core.detection.events import detect, hysteresis, smooth
+from brainbrr_core.detection.infer import recording_probabilities
+from brainbrr_core.detection.stitching import (
+    FRAME_HZ,
+    FRAME_SAMPLES,
+    frame_count,
+    stitch,
+    window_starts,
+)
+
+__all__ = [
+    "FRAME_HZ",
+    "FRAME_SAMPLES",
+    "detect",
+    "frame_count",
+    "hysteresis",
+    "recording_probabilities",
+    "smooth",
+    "stitch",
+    "window_starts",
+]

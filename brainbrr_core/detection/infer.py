@@ -1,0 +1,85 @@
+"""A network's probabilities for one recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.detection.stitching import stitch, window_starts
+
+if TYPE_CHECKING:
+    import torch
+
+Read = Callable[[int, int], NDArray[np.float32]]
+
+
+def recording_probabilities(
+    network: torch.nn.Module,
+    read: Read,
+    samples: int,
+    window_samples: int,
+    stride_samples: int,
+    batch_size: int,
+    device: torch.device | str,
+) -> NDArray[np.float32]:
+    """Probability of seizure in each frame of a recording, float32 ``(ceil(samples / 32),)``.
+
+    ``read(start, stop)`` gives the z-scored signal of those samples, float32
+    ``(channels, stop - start)``. ``network`` maps ``(batch, channels, window)`` to logits
+    ``(batch, window)``; it stands on ``device`` and is used in evaluation mode, which is undone
+    afterwards. One batch of windows is held at a time. A recording shorter than a window is
+    extended by zeros, the mean of a z-scored channel, and the extension is not scored.
+
+    Raises ``ValueError`` where the network's output or the signal has another shape.
+    """
+    starts = window_starts(samples, window_samples, stride_samples)
+    was_training = network.training
+    network.eval()
+    try:
+        return stitch(
+            _windows(network, read, samples, window_samples, starts, batch_size, device),
+            samples,
+            window_samples,
+            stride_samples,
+        )
+    finally:
+        network.train(was_training)
+
+
+def _windows(
+    network: torch.nn.Module,
+    read: Read,
+    samples: int,
+    window: int,
+    starts: list[int],
+    batch_size: int,
+    device: torch.device | str,
+) -> Iterator[NDArray[np.float32]]:
+    import torch
+
+    for first in range(0, len(starts), batch_size):
+        batch = np.stack(
+            [_window(read, start, samples, window) for start in starts[first : first + batch_size]]
+        )
+        # Inference mode must not leak into the consumer between two windows.
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(batch).to(device))
+            probabilities: NDArray[np.float32] = torch.sigmoid(logits.float()).cpu().numpy()
+        if probabilities.shape != (len(batch), window):
+            raise ValueError(
+                f"the network gave {probabilities.shape} for {len(batch)} windows of {window}"
+            )
+        yield from probabilities
+
+
+def _window(read: Read, start: int, samples: int, window: int) -> NDArray[np.float32]:
+    stop = min(start + window, samples)
+    signal = read(start, stop)
+    if signal.ndim != 2 or signal.shape[1] != stop - start:
+        raise ValueError(f"the signal of samples {start} to {stop} has the shape {signal.shape}")
+    padded = np.zeros((signal.shape[0], window), dtype=np.float32)
+    padded[:, : stop - start] = signal
+    return padded

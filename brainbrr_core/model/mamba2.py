@@ -1,0 +1,100 @@
+"""One Mamba-2 layer in plain torch, with the parameters of ``mamba_ssm``'s.
+
+Source: T. Dao and A. Gu, "Transformers are SSMs", ICML 2024, section 7. Names, order, shapes
+and initialization of the parameters are those of ``mamba_ssm.modules.mamba2.Mamba2`` with one
+group, a gated norm and no projection bias, so that weights pass from one to the other.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from brainbrr_core.model.ssd import ssd
+
+#: Attribute of a parameter that weight decay leaves alone, as ``mamba_ssm`` calls it.
+NO_WEIGHT_DECAY = "_no_weight_decay"
+
+A_RANGE = (1.0, 16.0)
+DT_RANGE = (0.001, 0.1)
+
+
+class GatedRMSNorm(nn.Module):
+    """Root-mean-square norm over the last axis of ``y * silu(gate)``, computed in float32."""
+
+    def __init__(self, size: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, y: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Shapes: ``y`` and ``gate`` (..., size); without a gate it is the plain norm."""
+        wide = y.to(torch.promote_types(y.dtype, torch.float32))
+        if gate is not None:
+            wide = wide * functional.silu(gate.to(wide.dtype))
+        scale = torch.rsqrt(wide.square().mean(dim=-1, keepdim=True) + self.eps)
+        return (wide * scale * self.weight).to(y.dtype)
+
+
+class Mamba2(nn.Module):
+    """The layer: projection, causal convolution, state-space recurrence, gated norm, projection.
+
+    ``expand * d_model`` must be a multiple of ``headdim``; ValueError otherwise.
+    """
+
+    def __init__(
+        self,
+        d_model: int,
+        d_state: int = 16,
+        d_conv: int = 4,
+        expand: int = 2,
+        headdim: int = 64,
+    ) -> None:
+        super().__init__()
+        self.d_inner = expand * d_model
+        if self.d_inner % headdim:
+            raise ValueError(f"headdim {headdim} does not divide the inner width {self.d_inner}")
+        self.d_state = d_state
+        self.d_conv = d_conv
+        self.headdim = headdim
+        self.heads = self.d_inner // headdim
+        convolved = self.d_inner + 2 * d_state
+        # The order of creation is mamba_ssm's: the same random state gives the same weights.
+        self.in_proj = nn.Linear(d_model, self.d_inner + convolved + self.heads, bias=False)
+        self.conv1d = nn.Conv1d(
+            convolved, convolved, d_conv, groups=convolved, padding=d_conv - 1, bias=True
+        )
+        low, high = (math.log(bound) for bound in DT_RANGE)
+        dt = torch.exp(torch.rand(self.heads) * (high - low) + low)
+        # The inverse of softplus.
+        self.dt_bias = nn.Parameter(dt + torch.log(-torch.expm1(-dt)))
+        self.A_log = nn.Parameter(torch.empty(self.heads).uniform_(*A_RANGE).log())
+        self.D = nn.Parameter(torch.ones(self.heads))
+        for parameter in (self.dt_bias, self.A_log, self.D):
+            setattr(parameter, NO_WEIGHT_DECAY, True)
+        self.norm = GatedRMSNorm(self.d_inner)
+        self.out_proj = nn.Linear(self.d_inner, d_model, bias=False)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """Shapes: (batch, length, d_model) to the same. A sample never sees a later one."""
+        length = u.shape[1]
+        inner, state = self.d_inner, self.d_state
+        gate, convolved, dt = torch.split(
+            self.in_proj(u), [inner, inner + 2 * state, self.heads], dim=-1
+        )
+        convolved = self.conv1d(convolved.transpose(1, 2))[..., :length].transpose(1, 2)
+        x, B, C = torch.split(functional.silu(convolved), [inner, state, state], dim=-1)
+        wide = torch.promote_types(dt.dtype, torch.float32)
+        y = ssd(
+            x.view(*x.shape[:-1], self.heads, self.headdim),
+            functional.softplus(dt.to(wide) + self.dt_bias),
+            -self.A_log.exp(),
+            B,
+            C,
+            self.D,
+        )
+        out: Tensor = self.out_proj(self.norm(y.flatten(-2), gate))
+        return out

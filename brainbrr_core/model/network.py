@@ -1,0 +1,191 @@
+"""The detector: a U-Net over time with bidirectional Mamba-2 layers at its bottom.
+
+The encoder shortens the recording, the bottom sees the whole window in both directions, and
+the decoder brings its findings back to every sample. No stage runs at the full rate: the head
+gives the logits of several samples at each of its steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from brainbrr_core.model.backend import Backend, ssm_layer
+from brainbrr_core.model.mamba2 import GatedRMSNorm
+
+#: Channels of the 10-20 montage.
+INPUT_CHANNELS = 19
+#: Probability the untrained network gives: seizure is rare.
+INITIAL_PROBABILITY = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """The sizes of a network; ``channels`` and ``strides`` go from the full rate downwards."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    layers: int
+    headdim: int
+    d_state: int = 16
+    #: Residual blocks before the Mamba layers, and the kernels each has side by side.
+    blocks: int = 2
+    kernels: tuple[int, ...] = (3, 5, 7, 9)
+
+    @property
+    def total_stride(self) -> int:
+        """Samples per step of the Mamba layers."""
+        return math.prod(self.strides)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """The norm of the convolutional parts, over eight channels at a time.
+
+    It has no running statistics, so it is the same in training and in use.
+    """
+    return nn.GroupNorm(max(1, channels // 8), channels)
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv(silu(norm(x)))``: the amplitude of ``x`` passes by the norm."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.conv = nn.Conv1d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (batch, channels, length) to the same."""
+        branch: Tensor = self.conv(functional.silu(self.norm(x)))
+        return x + branch
+
+
+class MultiKernelBlock(nn.Module):
+    """Residual block whose convolutions look at several durations side by side."""
+
+    def __init__(self, channels: int, kernels: Sequence[int]) -> None:
+        super().__init__()
+        self.norm = group_norm(channels)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(channels, channels // len(kernels), kernel, padding=kernel // 2)
+            for kernel in kernels
+        )
+        self.mix = nn.Conv1d(channels // len(kernels) * len(kernels), channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (batch, channels, length) to the same."""
+        normed = functional.silu(self.norm(x))
+        found = torch.cat([conv(normed) for conv in self.convs], dim=1)
+        branch: Tensor = self.mix(functional.silu(found))
+        return x + branch
+
+
+class BidirectionalMamba(nn.Module):
+    """Pre-norm residual layer: one Mamba-2 forwards in time and one, of its own, backwards."""
+
+    def __init__(self, d_model: int, d_state: int, headdim: int, backend: Backend) -> None:
+        super().__init__()
+        self.norm = GatedRMSNorm(d_model)
+        self.forwards = ssm_layer(backend, d_model, d_state, headdim)
+        self.backwards = ssm_layer(backend, d_model, d_state, headdim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (batch, length, d_model) to the same."""
+        normed = self.norm(x)
+        past: Tensor = self.forwards(normed)
+        future: Tensor = self.backwards(normed.flip(1)).flip(1)
+        return x + past + future
+
+
+class Upsample(nn.Module):
+    """Bring features to a higher rate and add those the encoder had there."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.project = nn.Conv1d(channels_in, channels_out, 1)
+        self.block = ResidualBlock(channels_out)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Shapes: (batch, channels_in, length) and (batch, channels_out, length * stride)."""
+        # Projected before it is repeated: that is where it is cheap.
+        low: Tensor = self.project(x)
+        high = low[..., None].expand(*low.shape, self.stride).flatten(-2)
+        out: Tensor = self.block(high + skip)
+        return out
+
+
+class SeizureNetwork(nn.Module):
+    """Per-sample seizure logits of a window of the 19-channel montage at 256 Hz."""
+
+    def __init__(self, shape: NetworkShape, ssm_backend: Backend = "torch") -> None:
+        super().__init__()
+        self.shape = shape
+        channels, strides = shape.channels, shape.strides
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                # Kernels overlap by half; the padding keeps every step centred on its samples.
+                nn.Conv1d(before, after, 2 * stride, stride, padding=stride // 2),
+                ResidualBlock(after),
+            )
+            for before, after, stride in zip(
+                (INPUT_CHANNELS, *channels[:-1]), channels, strides, strict=True
+            )
+        )
+        d_model = channels[-1]
+        self.blocks = nn.Sequential(
+            *(MultiKernelBlock(d_model, shape.kernels) for _ in range(shape.blocks))
+        )
+        self.layers = nn.ModuleList(
+            BidirectionalMamba(d_model, shape.d_state, shape.headdim, ssm_backend)
+            for _ in range(shape.layers)
+        )
+        self.norm = GatedRMSNorm(d_model)
+        self.up = nn.ModuleList(
+            Upsample(channels[stage], channels[stage - 1], strides[stage])
+            for stage in range(len(channels) - 1, 0, -1)
+        )
+        self.head_norm = group_norm(channels[0])
+        self.head = nn.Conv1d(channels[0], strides[0], 3, padding=1)
+        self._scale_initial_weights()
+
+    def _scale_initial_weights(self) -> None:
+        # Each layer adds two branches to the stream. Their last projections start smaller, so
+        # that the stream's variance does not grow with depth (GPT-2, Radford et al. 2019).
+        with torch.no_grad():
+            for name, parameter in self.layers.named_parameters():
+                if name.endswith("out_proj.weight"):
+                    parameter.div_(math.sqrt(2 * self.shape.layers))
+            bias = self.head.bias
+            if bias is not None:
+                bias.fill_(math.log(INITIAL_PROBABILITY / (1 - INITIAL_PROBABILITY)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: ``x`` (batch, 19, samples) in standard deviations; logits (batch, samples).
+
+        ``samples`` must be a multiple of the shape's total stride; ValueError otherwise.
+        """
+        if x.dim() != 3 or x.shape[1] != INPUT_CHANNELS or x.shape[2] % self.shape.total_stride:
+            raise ValueError(
+                f"expected (batch, {INPUT_CHANNELS}, a multiple of {self.shape.total_stride}), "
+                f"got {tuple(x.shape)}"
+            )
+        skips: list[Tensor] = []
+        for stage in self.down:
+            x = stage(x)
+            skips.append(x)
+        x = self.blocks(x).transpose(1, 2)
+        # The residual stream stays in float32 under autocast: it sums every layer's output.
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
+        for layer in self.layers:
+            x = layer(x)
+        x = self.norm(x).transpose(1, 2)
+        for stage, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+            x = stage(x, skip)
+        logits: Tensor = self.head(functional.silu(self.head_norm(x)))
+        return logits.transpose(1, 2).flatten(1)

@@ -1,0 +1,97 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere.
+
+Here belongs only how progress is shown; what is counted is the caller's.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """What the long-running functions of core report to."""
+
+    def advance(self, units: float = 1.0, note: str = "") -> None:
+        """Count ``units`` more as done; ``note`` is shown beside the rate."""
+
+
+class PlainProgress:
+    """A line of text at most every ``interval_s`` seconds, and one at the end."""
+
+    def __init__(self, title: str, total: float, unit: str, interval_s: float = 10.0) -> None:
+        self._title, self._total, self._unit, self._interval_s = title, total, unit, interval_s
+        self._done = 0.0
+        self._note = ""
+        self._start = self._printed = time.monotonic()
+
+    def advance(self, units: float = 1.0, note: str = "") -> None:
+        self._done += units
+        self._note = note or self._note
+        if time.monotonic() - self._printed >= self._interval_s:
+            self.line()
+
+    def line(self) -> None:
+        """Print where the work stands, with its rate and the time left."""
+        self._printed = time.monotonic()
+        rate = self._done / max(self._printed - self._start, 1e-9)
+        left = (self._total - self._done) / rate if rate > 0 else float("inf")
+        note = f", {self._note}" if self._note else ""
+        print(
+            f"{self._title}: {self._done:.4g} of {self._total:.4g} {self._unit}, "
+            f"{rate:.3g} {self._unit}/s, {left:.0f} s left{note}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+class _RichProgress:
+    def __init__(self, title: str, total: float, unit: str) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(show_speed=True),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+        )
+        self._task = self._bar.add_task(title, total=total, note="")
+
+    def __enter__(self) -> _RichProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def advance(self, units: float = 1.0, note: str = "") -> None:
+        self._bar.advance(self._task, units)
+        if note:
+            self._bar.update(self._task, note=note)
+
+
+@contextmanager
+def progress(title: str, total: float, unit: str) -> Iterator[Progress]:
+    """Show progress of ``total`` units named ``unit`` until the block ends."""
+    if sys.stderr.isatty():
+        with _RichProgress(title, total, unit) as bar:
+            yield bar
+        return
+    plain = PlainProgress(title, total, unit)
+    yield plain
+    plain.line()

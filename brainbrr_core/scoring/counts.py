@@ -1,0 +1,116 @@
+"""Counts of a scoring rule, and the figures that follow from them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+SECONDS_PER_DAY = 86_400.0
+
+
+def _undefined(value: object) -> object:
+    return math.nan if value is None else value
+
+
+#: A figure that may be undefined: NaN here, null in JSON (which has no NaN).
+Measure = Annotated[float, BeforeValidator(_undefined)]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a rule counted; counts of several recordings are added before figures are taken.
+
+    ``reference``, ``detected`` and ``false`` are events, seconds or epochs, as the rule says,
+    and fractional for TAES. ``false_unit`` is what one false count weighs in the rate per day:
+    NEDC multiplies the rate of its epochs by their length, so that it is in seconds.
+    """
+
+    reference: float = 0.0
+    detected: float = 0.0
+    false: float = 0.0
+    seconds: float = 0.0
+    false_unit: float = 1.0
+
+    @property
+    def missed(self) -> float:
+        """Reference that was not detected."""
+        return self.reference - self.detected
+
+    @property
+    def sensitivity(self) -> float:
+        """Detected share of the reference; NaN without reference."""
+        return self.detected / self.reference if self.reference > 0 else math.nan
+
+    @property
+    def precision(self) -> float:
+        """Detected over detected and false; NaN without detections."""
+        found = self.detected + self.false
+        return self.detected / found if found > 0 else math.nan
+
+    @property
+    def f1(self) -> float:
+        """``2 TP / (2 TP + FP + FN)``; 0 with reference but no detections, NaN with neither.
+
+        This is the definition of timescoring 0.0.7. Before it, F1 was undefined wherever
+        precision was, and dropped out of means: the two do not compare.
+        """
+        if self.reference + self.false == 0:
+            return math.nan
+        return 2 * self.detected / (2 * self.detected + self.false + self.missed)
+
+    @property
+    def false_per_day(self) -> float:
+        """False counts per 24 hours of recording; NaN without recording."""
+        if self.seconds <= 0:
+            return math.nan
+        return self.false * self.false_unit * SECONDS_PER_DAY / self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Sensitivity, precision, F1 and false positives per day; NaN where undefined."""
+
+    sensitivity: Measure
+    precision: Measure
+    f1: Measure
+    false_per_day: Measure
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """Sum of counts of one rule. Raises ``ValueError`` where their units differ."""
+    parts = list(counts)
+    units = {part.false_unit for part in parts}
+    if len(units) > 1:
+        raise ValueError(f"counts of different rules cannot be added: units {sorted(units)}")
+    return Counts(
+        math.fsum(part.reference for part in parts),
+        math.fsum(part.detected for part in parts),
+        math.fsum(part.false for part in parts),
+        math.fsum(part.seconds for part in parts),
+        units.pop() if units else 1.0,
+    )
+
+
+def figures(counts: Counts) -> Figures:
+    """The four figures of some counts."""
+    return Figures(counts.sensitivity, counts.precision, counts.f1, counts.false_per_day)
+
+
+def mean_figures(counts: Iterable[Counts]) -> Figures:
+    """Mean of each figure over those counts for which it is defined; NaN where none is."""
+    parts = [figures(part) for part in counts]
+    return Figures(
+        _mean(part.sensitivity for part in parts),
+        _mean(part.precision for part in parts),
+        _mean(part.f1 for part in parts),
+        _mean(part.false_per_day for part in parts),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return math.fsum(defined) / len(defined) if defined else math.nan

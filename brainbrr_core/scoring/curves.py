@@ -1,0 +1,179 @@
+"""Figures of probabilities without a threshold: ROC, precision and recall, calibration.
+
+All take one probability and one label per second of recording.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.scoring.counts import Measure
+from brainbrr_core.scoring.recording import BACKGROUND
+
+Floats = NDArray[np.float64]
+FRAMES_PER_SECOND = 8
+DRAWN_POINTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Seconds at or above each distinct probability, from the highest to the lowest.
+
+    ``true[i]`` ictal and ``false[i]`` other seconds have a probability of at least
+    ``thresholds[i]``. The last entries are all the seconds there are.
+    """
+
+    thresholds: Floats
+    true: NDArray[np.int64]
+    false: NDArray[np.int64]
+
+    @property
+    def positives(self) -> int:
+        """Number of ictal seconds."""
+        return int(self.true[-1]) if self.true.size else 0
+
+    @property
+    def negatives(self) -> int:
+        """Number of other seconds."""
+        return int(self.false[-1]) if self.false.size else 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Seconds whose probability lies in ``[low, high)`` (the last bin includes 1).
+
+    ``probability`` is their mean probability and ``ictal`` the share of them that is ictal; both
+    are NaN in an empty bin.
+    """
+
+    low: float
+    high: float
+    seconds: int
+    probability: Measure
+    ictal: Measure
+
+
+def per_second(
+    probabilities: NDArray[np.floating], reference: Iterable[Event]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Mean probability and label of each whole second of a recording.
+
+    ``probabilities`` are the recording's frames, eight a second. A second is ictal when its
+    middle lies in a seizure of ``reference``; a rest shorter than a second is left out.
+    """
+    seconds = len(probabilities) // FRAMES_PER_SECOND
+    whole = np.asarray(probabilities[: seconds * FRAMES_PER_SECOND], dtype=np.float64)
+    labels = np.zeros(seconds, dtype=np.bool_)
+    for event in reference:
+        if event.label != BACKGROUND:
+            first, last = math.ceil(event.start - 0.5), math.ceil(event.stop - 0.5)
+            labels[max(first, 0) : max(last, 0)] = True
+    return whole.reshape(seconds, FRAMES_PER_SECOND).mean(axis=1), labels
+
+
+def rank(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> Ranking:
+    """Order seconds by probability; those with the same probability share one entry.
+
+    Raises ``ValueError`` where a probability is not finite or the lengths differ.
+    """
+    values = np.asarray(probabilities, dtype=np.float64)
+    if values.shape != labels.shape or values.ndim != 1:
+        raise ValueError(f"{values.shape} probabilities do not fit {labels.shape} labels")
+    if not np.isfinite(values).all():
+        raise ValueError("a probability is not finite")
+    order = np.argsort(-values, kind="stable")
+    ordered = values[order]
+    true = np.cumsum(labels[order], dtype=np.int64)
+    last_of_value = np.flatnonzero(np.append(np.diff(ordered) != 0, True)[: ordered.size])
+    true = true[last_of_value]
+    return Ranking(ordered[last_of_value], true, last_of_value + 1 - true)
+
+
+def auroc(ranking: Ranking) -> float:
+    """Probability that an ictal second ranks above another, ties counting half; NaN if undefined.
+
+    The rank statistic of Mann and Whitney, in whole numbers until the last division.
+    """
+    if not (ranking.positives and ranking.negatives):
+        return math.nan
+    before = np.concatenate([[0], ranking.true[:-1]])
+    steps = np.diff(ranking.false, prepend=0)
+    twice = int(np.sum(steps * (before + ranking.true)))
+    return twice / (2 * ranking.positives * ranking.negatives)
+
+
+def auprc(ranking: Ranking) -> float:
+    """Average precision: precision weighted by the steps of recall; NaN without ictal seconds.
+
+    Not interpolated, as scikit-learn's ``average_precision_score``.
+    """
+    if not ranking.positives:
+        return math.nan
+    steps = np.diff(ranking.true, prepend=0)
+    precision = ranking.true / (ranking.true + ranking.false)
+    return float(np.sum(steps * precision)) / ranking.positives
+
+
+def roc_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float, float]]:
+    """At most ``limit`` points (false positive rate, sensitivity) from (0, 0) to (1, 1)."""
+    if not (ranking.positives and ranking.negatives):
+        return []
+    rate = np.concatenate([[0.0], ranking.false / ranking.negatives])
+    sensitivity = np.concatenate([[0.0], ranking.true / ranking.positives])
+    return _thinned(rate, sensitivity, limit)
+
+
+def pr_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float, float]]:
+    """At most ``limit`` points (sensitivity, precision), sensitivity rising."""
+    if not ranking.positives:
+        return []
+    recall = ranking.true / ranking.positives
+    return _thinned(recall, ranking.true / (ranking.true + ranking.false), limit)
+
+
+def reliability(
+    probabilities: NDArray[np.floating], labels: NDArray[np.bool_], bins: int = 10
+) -> list[ReliabilityBin]:
+    """Mean probability and ictal share in ``bins`` bins of equal width (Guo et al. 2017)."""
+    values = np.asarray(probabilities, dtype=np.float64)
+    index = np.clip((values * bins).astype(np.int64), 0, bins - 1)
+    seconds = np.bincount(index, minlength=bins)
+    mass = np.bincount(index, weights=values, minlength=bins)
+    ictal = np.bincount(index, weights=labels, minlength=bins)
+    return [
+        ReliabilityBin(
+            number / bins,
+            (number + 1) / bins,
+            int(seconds[number]),
+            float(mass[number] / seconds[number]) if seconds[number] else math.nan,
+            float(ictal[number] / seconds[number]) if seconds[number] else math.nan,
+        )
+        for number in range(bins)
+    ]
+
+
+def expected_calibration_error(bins: Iterable[ReliabilityBin]) -> float:
+    """Mean distance of probability and ictal share, weighted by seconds; NaN without seconds."""
+    filled = [part for part in bins if part.seconds]
+    seconds = sum(part.seconds for part in filled)
+    if not seconds:
+        return math.nan
+    gaps = math.fsum(part.seconds * abs(part.probability - part.ictal) for part in filled)
+    return gaps / seconds
+
+
+def _thinned(x: Floats, y: Floats, limit: int) -> list[tuple[float, float]]:
+    """Points spread evenly along the drawn line, both ends among them."""
+    chosen = np.arange(x.size)
+    if x.size > limit:
+        steps = np.abs(np.diff(x, prepend=x[0])) + np.abs(np.diff(y, prepend=y[0]))
+        length = np.cumsum(steps)
+        wanted = np.searchsorted(length, np.linspace(0.0, length[-1], limit - 1))
+        chosen = np.unique(np.append(np.minimum(wanted, x.size - 1), x.size - 1))
+    return [(float(x[index]), float(y[index])) for index in chosen]

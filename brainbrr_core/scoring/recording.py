@@ -1,0 +1,68 @@
+"""What is scored: the reference and the hypothesis of one recording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from brainbrr_core.annotation import Event, merge_overlapping
+from brainbrr_core.errors import BrainbrrError
+
+BACKGROUND = "bckg"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEvents:
+    """Reference and hypothesis of one recording, in any order, background rows allowed.
+
+    ``duration_s`` is the recording's length in seconds. ``hypothesis_duration_s`` is the length
+    that the hypothesis speaks of, where it has one of its own (a file written elsewhere).
+    """
+
+    subject: str
+    duration_s: float
+    reference: tuple[Event, ...]
+    hypothesis: tuple[Event, ...]
+    name: str = ""
+    hypothesis_duration_s: float | None = None
+
+
+def seizures(events: Iterable[Event], where: str) -> list[Event]:
+    """Events that are not background, sorted, otherwise as written.
+
+    An event without length covers no time and is dropped. Raises :class:`BrainbrrError` for a
+    time that is not finite or an event that ends before it starts; ``where`` names the
+    recording in the message.
+    """
+    kept = sorted(event for event in events if event.label != BACKGROUND)
+    for event in kept:
+        if not (math.isfinite(event.start) and math.isfinite(event.stop)):
+            raise BrainbrrError(f"{where}: an event's time is not finite: mend its annotation")
+        if event.stop < event.start:
+            raise BrainbrrError(
+                f"{where}: the event from {event.start:g} to {event.stop:g} s ends before it "
+                "starts: mend its annotation"
+            )
+    return [event for event in kept if event.stop > event.start]
+
+
+def normalised(events: Iterable[Event], duration_s: float, where: str) -> list[Event]:
+    """Seizures cut at the recording's ends, sorted, disjoint; empty ones are dropped.
+
+    Events that overlap or touch become one. Raises as :func:`seizures`.
+    """
+    cut = [
+        Event(max(event.start, 0.0), min(event.stop, duration_s), event.label, event.confidence)
+        for event in seizures(events, where)
+    ]
+    return merge_overlapping(event for event in cut if event.stop > event.start)
+
+
+def check_duration(recording: RecordingEvents) -> None:
+    """Raise :class:`BrainbrrError` where the recording's length is not a positive number."""
+    if not (math.isfinite(recording.duration_s) and recording.duration_s > 0):
+        raise BrainbrrError(
+            f"{recording.name or recording.subject}: a recording of {recording.duration_s:g} s "
+            "cannot be scored: leave it out"
+        )

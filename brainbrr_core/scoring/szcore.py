@@ -1,0 +1,135 @@
+"""The SzCORE rule, sample-based and event-based, by the timescoring library.
+
+Dan et al. 2024, "SzCORE: seizure community open-source research evaluation framework for the
+validation of EEG-based automated seizure detection algorithms"; library timescoring 0.0.7.
+
+What the library leaves to its caller is done here:
+
+- events are cut at the recording's ends, sorted and made disjoint, background rows dropped;
+- its comparisons are in floating point: 100.2 to 190.2 s would be a gap below 90 s, and
+  212.2 to 512.2 s an event longer than 300 s. Times are taken to 0.1 ms (the resolution of
+  TUSZ's annotations) and both limits are moved by a hundredth of that, so that a gap of exactly
+  90 s is not merged and an event of exactly 300 s is not split;
+- a hypothesis too short to cover a sample of the 10 Hz grid is dropped: the library would call
+  it false even in the middle of a seizure;
+- a hypothesis of another length than its recording is an error.
+
+Recordings without seizures count, for their false positives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from timescoring.annotations import Annotation
+from timescoring.scoring import EventScoring, SampleScoring
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.scoring.counts import Counts, Figures, figures, mean_figures, total
+from brainbrr_core.scoring.recording import RecordingEvents, check_duration, normalised
+
+SAMPLE_HZ = 1
+EVENT_HZ = 10
+TOLERANCE_BEFORE_S = 30.0
+TOLERANCE_AFTER_S = 60.0
+MERGE_BELOW_S = 90.0
+SPLIT_ABOVE_S = 300.0
+TIME_DECIMALS = 4
+_FLOAT_MARGIN_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class SzcoreCounts:
+    """Counts of one recording: events (merged and split as SzCORE does) and seconds."""
+
+    event: Counts
+    sample: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class SzcoreSummary:
+    """Figures of many recordings under one of the two rules.
+
+    ``pooled`` takes its figures from the sum of all counts. ``subject_mean`` is SzCORE's
+    average: the counts of each subject are added, each figure is taken per subject, and its
+    mean is over the subjects for which it is defined. So a subject without seizures is left out
+    of the mean of sensitivity, one without detections out of that of precision; its F1 is 0
+    if it has seizures (timescoring 0.0.7), and left out if it has neither seizures nor false
+    positives. Every subject counts for false positives per day.
+    """
+
+    pooled: Figures
+    subject_mean: Figures
+    by_subject: dict[str, Counts]
+    counts: Counts
+
+
+def score_recording(recording: RecordingEvents) -> SzcoreCounts:
+    """Counts of one recording.
+
+    Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
+    or run backwards, and where the hypothesis has another length than the recording.
+    """
+    check_duration(recording)
+    where = recording.name or recording.subject
+    events_samples = _samples(recording.duration_s, EVENT_HZ)
+    if recording.hypothesis_duration_s is not None:
+        given = _samples(recording.hypothesis_duration_s, EVENT_HZ)
+        if given != events_samples:
+            raise BrainbrrError(
+                f"{where}: the hypothesis is {recording.hypothesis_duration_s:g} s long, the "
+                f"recording {recording.duration_s:g} s: detect seizures in this recording again"
+            )
+    reference = _pairs(normalised(recording.reference, recording.duration_s, where))
+    hypothesis = [
+        (start, stop)
+        for start, stop in _pairs(normalised(recording.hypothesis, recording.duration_s, where))
+        if round(stop * EVENT_HZ) > round(start * EVENT_HZ)
+    ]
+    event = EventScoring(
+        Annotation(reference, EVENT_HZ, events_samples),
+        Annotation(hypothesis, EVENT_HZ, events_samples),
+        EventScoring.Parameters(
+            toleranceStart=TOLERANCE_BEFORE_S,
+            toleranceEnd=TOLERANCE_AFTER_S,
+            minOverlap=0,
+            maxEventDuration=SPLIT_ABOVE_S + _FLOAT_MARGIN_S,
+            minDurationBetweenEvents=MERGE_BELOW_S - _FLOAT_MARGIN_S,
+        ),
+    )
+    samples = _samples(recording.duration_s, SAMPLE_HZ)
+    sample = SampleScoring(
+        Annotation(reference, SAMPLE_HZ, samples),
+        Annotation(hypothesis, SAMPLE_HZ, samples),
+        fs=SAMPLE_HZ,
+    )
+    return SzcoreCounts(_counts(event), _counts(sample))
+
+
+def summarise(by_recording: Iterable[tuple[str, Counts]]) -> SzcoreSummary:
+    """Summary of the counts of recordings, each with its subject; subjects are sorted."""
+    parts: dict[str, list[Counts]] = {}
+    for subject, counts in by_recording:
+        parts.setdefault(subject, []).append(counts)
+    by_subject = {subject: total(parts[subject]) for subject in sorted(parts)}
+    pooled = total(by_subject.values())
+    return SzcoreSummary(figures(pooled), mean_figures(by_subject.values()), by_subject, pooled)
+
+
+def _samples(duration_s: float, rate_hz: int) -> int:
+    """Samples of a grid; one at least, because the library divides by their number."""
+    return max(1, round(duration_s * rate_hz))
+
+
+def _pairs(events: list[Event]) -> list[tuple[float, float]]:
+    return [
+        (round(event.start, TIME_DECIMALS), round(event.stop, TIME_DECIMALS)) for event in events
+    ]
+
+
+def _counts(score: EventScoring | SampleScoring) -> Counts:
+    return Counts(
+        float(score.refTrue), float(score.tp), float(score.fp), score.numSamples / score.fs
+    )

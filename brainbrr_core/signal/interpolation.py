@@ -1,0 +1,65 @@
+"""Spherical-spline interpolation of midline electrodes that a recording lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.polynomial import legendre
+from numpy.typing import NDArray
+
+from brainbrr_core.signal.montage import CHANNELS
+
+#: Unit vectors (right, anterior, superior) of the 10-20 electrodes: the standard positions on
+#: the Colin-27 head, seen from the centre of the sphere fitted to these 19.
+POSITIONS = {
+    "Fp1": (-0.2897, 0.9503, -0.1136),
+    "F3": (-0.5475, 0.7354, 0.3992),
+    "C3": (-0.7436, 0.0444, 0.6672),
+    "P3": (-0.5529, -0.6483, 0.5234),
+    "F7": (-0.7629, 0.6224, -0.1750),
+    "T3": (-0.9862, -0.0050, -0.1653),
+    "T5": (-0.7826, -0.6175, -0.0789),
+    "O1": (-0.2984, -0.9536, 0.0387),
+    "Fz": (-0.0061, 0.7692, 0.6390),
+    "Cz": (-0.0052, 0.0672, 0.9977),
+    "Pz": (-0.0057, -0.6447, 0.7645),
+    "Fp2": (0.2752, 0.9546, -0.1139),
+    "F4": (0.5440, 0.7464, 0.3834),
+    "C4": (0.7474, 0.0529, 0.6622),
+    "P4": (0.5580, -0.6416, 0.5263),
+    "F8": (0.7566, 0.6293, -0.1773),
+    "T4": (0.9857, 0.0066, -0.1686),
+    "T6": (0.7796, -0.6211, -0.0805),
+    "O2": (0.2869, -0.9572, 0.0386),
+}
+#: Smoothness of the spline, number of Legendre terms and regularization, as MNE uses them.
+STIFFNESS, TERMS, REGULARIZATION = 4, 50, 1e-5
+
+
+def _spline(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The function g of Perrin et al. (1989), equation 3, at cosines of angles."""
+    orders = np.arange(1, TERMS + 1, dtype=np.float64)
+    factors = (2 * orders + 1) / ((orders * (orders + 1)) ** STIFFNESS * 4 * np.pi)
+    return np.asarray(legendre.legval(cosines, np.concatenate([[0.0], factors])))
+
+
+def interpolation_weights(missing: Sequence[str]) -> NDArray[np.float64]:
+    """Weights (missing, 19 - missing) that make the missing electrodes from the others.
+
+    Columns follow ``CHANNELS`` without the missing ones. Source: Perrin, Pernier, Bertrand and
+    Echallier (1989), Electroenceph. clin. Neurophysiol. 72, 184-187.
+    """
+    present = [name for name in CHANNELS if name not in missing]
+    at = np.array([POSITIONS[name] for name in present])
+    to = np.array([POSITIONS[name] for name in missing])
+    at /= np.linalg.norm(at, axis=1, keepdims=True)
+    to /= np.linalg.norm(to, axis=1, keepdims=True)
+    count = len(present)
+    # The spline's coefficients c and constant c0 solve [G + aI, 1; 1', 0] [c; c0] = [v; 0].
+    system = np.ones((count + 1, count + 1))
+    system[:count, :count] = _spline(at @ at.T) + REGULARIZATION * np.eye(count)
+    system[count, count] = 0.0
+    values_to_coefficients = np.linalg.pinv(system)[:, :count]
+    evaluate = np.hstack([_spline(to @ at.T), np.ones((len(missing), 1))])
+    return np.asarray(evaluate @ values_to_coefficients)

@@ -1,0 +1,99 @@
+"""Channels of an EDF file: labels, rates, ranges, and what each of them carries.
+
+Here belongs the header's side of a channel. ``source_of`` decides what a channel carries from
+its label alone, so that real headers and made ones are treated the same.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from brainbrr_core.synthesis.scalp import POSITIONS, RENAMED, TEN_TWENTY
+
+#: Physical ranges in uV as the amplifiers of TUSZ's headers have them.
+RANGES_UV = {
+    250: (-4999.84, 4999.847),
+    256: (-5482.28, 5482.288),
+    400: (-29483.0, 29483.11),
+    512: (-5482.28, 5482.288),
+    1000: (-4999.85, 4999.85),
+}
+DIGITAL_RANGE = (-32767, 32767)
+MONTAGES = ("01_tcp_ar", "02_tcp_le", "03_tcp_ar_a")
+_HOUSEKEEPING = (("IBI", "sec"), ("BURSTS", "brst/min"), ("SUPPR", "%"))
+_MICROVOLTS = {"uV": 1.0, "\N{MICRO SIGN}V": 1.0, "mV": 1e-3, "V": 1e-6}
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One signal of an EDF file; ``samples`` is the number of samples in a data record."""
+
+    label: str
+    samples: int
+    dimension: str
+    physical: tuple[float, float]
+    digital: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a channel carries: ``electrode`` for kind "electrode", else only the kind."""
+
+    kind: str
+    electrode: str = ""
+
+
+def source_of(label: str) -> Source:
+    """What the channel named ``label`` carries.
+
+    Kinds: electrode, ecg, emg, open (an input with nothing connected), quiet (anything else:
+    trend values, photic marker, direct-current inputs).
+    """
+    name = re.sub(r"^EEG\s+", "", label.strip().upper())
+    first = re.split(r"[-\s]", name)[0]
+    electrode = RENAMED.get(first, first)
+    if electrode in POSITIONS:
+        return Source("electrode", electrode)
+    if first.startswith(("EKG", "ECG")):
+        return Source("ecg")
+    if first.startswith("EMG"):
+        return Source("emg")
+    if first.isdigit():
+        return Source("open")
+    return Source("quiet")
+
+
+def units_per_microvolt(dimension: str) -> float | None:
+    """How many units of ``dimension`` a microvolt is; None when it is no voltage."""
+    return _MICROVOLTS.get(dimension.strip())
+
+
+def made_channels(
+    montage: str, rate_hz: int, *, midline: bool, open_inputs: int, sphenoidal: bool, trends: bool
+) -> tuple[Channel, ...]:
+    """Channels of a made recording with records of 1 s.
+
+    ``midline`` False leaves FZ and PZ out, as 249 recordings of TUSZ 2.0 do; ``open_inputs``
+    is the number of unconnected inputs, named from 26 upwards; ``sphenoidal`` adds T1 and T2;
+    ``trends`` the three housekeeping channels at 1 Hz.
+    """
+    names = list(TEN_TWENTY[:16])
+    if montage != "03_tcp_ar_a":
+        names += ["A1", "A2"]
+    names += ["FZ", "CZ", "PZ"] if midline else ["CZ"]
+    if sphenoidal:
+        names += ["T1", "T2"]
+    names.append("EKG" if montage == "02_tcp_le" else "EKG1")
+    names += [str(26 + number) for number in range(open_inputs)]
+    suffix = "LE" if montage == "02_tcp_le" else "REF"
+    channels = [
+        Channel(f"EEG {name}-{suffix}", rate_hz, "uV", RANGES_UV[rate_hz], DIGITAL_RANGE)
+        for name in names
+    ]
+    if trends:
+        channels += [
+            Channel(name, 1, dimension, (-3276.7, 3276.7), DIGITAL_RANGE)
+            for name, dimension in _HOUSEKEEPING
+        ]
+    return tuple(channels)

@@ -1,0 +1,297 @@
+"""What a corpus will hold: patients, recordings, durations and seizures, before any signal.
+
+Here belongs every decision that the annotation files and the headers show. A plan is plain
+data: it travels to the process that writes the recording, which decides nothing more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from brainbrr_core.annotation import Event, seizure_seconds, tuh
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.synthesis.channels import MONTAGES, Channel, made_channels
+from brainbrr_core.synthesis.scalp import (
+    CORE_REACH,
+    RING_REACH,
+    tcp_channels,
+    touching,
+    within,
+)
+
+SPLITS = ("train", "dev", "eval")
+#: Rates of the recordings, in turn: mostly 250 and 256 Hz, and all of TUSZ's among any ten.
+RATES_HZ = (256, 250, 256, 400, 250, 512, 256, 1000, 250, 256)
+MIN_RECORDING_S = 70
+MAX_MEAN_RECORDING_S = 7200
+MAX_RECORDINGS = 100_000
+#: Electrodes at which a focal seizure can begin.
+FOCI = ("T3", "T4", "F7", "F8", "T5", "T6", "F3", "F4", "C3", "C4", "P3", "P4")
+GENERALIZED, FOCAL = "gnsz", "fnsz"
+#: Share of a focal seizure that has passed when it reaches the ring around its focus.
+RING_ONSET = 0.25
+_MARGIN_S, _GAP_S = 5.0, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSummary:
+    """What a corpus holds; ``splits`` counts the recordings of each split."""
+
+    recordings: int
+    patients: int
+    hours: float
+    seizures: int
+    ictal_hours: float
+    splits: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Seizure:
+    """A seizure, in seconds; ``focus`` is an electrode, or empty when it is generalized."""
+
+    start: float
+    stop: float
+    focus: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingPlan:
+    """One recording to be written.
+
+    ``key`` is its path below the data root without the suffix. ``annotations`` are the files
+    beside the EDF: suffix and content. The signal is a function of ``seed`` and ``key``, the
+    patient's traits of ``seed`` and the patient's name.
+    """
+
+    key: str
+    seed: int
+    records: int
+    record_s: Fraction
+    channels: tuple[Channel, ...]
+    seizures: tuple[Seizure, ...]
+    annotations: tuple[tuple[str, bytes], ...]
+    year: int
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the signal in seconds."""
+        return float(self.records * self.record_s)
+
+    @property
+    def split(self) -> str:
+        """The first part of the key."""
+        return self.key.split("/")[0]
+
+    @property
+    def patient(self) -> str:
+        """The second part of the key."""
+        return self.key.split("/")[1]
+
+
+def random_source(seed: int, *names: str) -> np.random.Generator:
+    """A generator that depends on ``seed`` and ``names`` alone, whichever process asks."""
+    digest = hashlib.sha256("\n".join(names).encode()).digest()
+    return np.random.default_rng(np.random.SeedSequence([seed, int.from_bytes(digest[:8])]))
+
+
+def patient_focus(seed: int, patient: str) -> str:
+    """Where this patient's seizures begin: an electrode, or empty for generalized ones."""
+    rng = random_source(seed, "focus", patient)
+    return "" if rng.random() < 0.4 else str(rng.choice(FOCI))
+
+
+def plan_corpus(recordings: int, hours: float, seed: int) -> list[RecordingPlan]:
+    """Plan a corpus of ``recordings`` recordings that last ``hours`` hours together.
+
+    Raises :class:`BrainbrrError` for figures that give no corpus.
+    """
+    _check(recordings, hours, seed)
+    rng = random_source(seed, "corpus", str(recordings), repr(float(hours)))
+    durations = _durations(rng, recordings, hours)
+    plans: list[RecordingPlan] = []
+    patients = sessions = 0
+    for split, count in zip(SPLITS, _split_sizes(recordings), strict=True):
+        for number, size in enumerate(_patient_sizes(count, 2 if recordings >= 12 else 1)):
+            patients += 1
+            patient = _patient_name(patients)
+            ictal = _ictal_flags(rng, size, first=number == 0)
+            for place, (session, token) in enumerate(_sessions(rng, size)):
+                sessions += token == 0
+                year = 2011 + session
+                montage = MONTAGES[(0, 0, 2, 0, 1, 0, 0, 2)[sessions % 8]]
+                key = (
+                    f"{split}/{patient}/s{session:03d}_{year}/{montage}/"
+                    f"{patient}_s{session:03d}_t{token:03d}"
+                )
+                plans.append(
+                    _plan_recording(
+                        key, seed, len(plans), durations[len(plans)], ictal[place], year
+                    )
+                )
+    return plans
+
+
+def summarize(plans: list[RecordingPlan]) -> CorpusSummary:
+    """Count what ``plans`` hold."""
+    splits = {split: sum(plan.split == split for plan in plans) for split in SPLITS}
+    return CorpusSummary(
+        recordings=len(plans),
+        patients=len({plan.patient for plan in plans}),
+        hours=sum(plan.duration_s for plan in plans) / 3600,
+        seizures=sum(len(plan.seizures) for plan in plans),
+        ictal_hours=sum(
+            seizure_seconds(Event(s.start, s.stop) for s in plan.seizures) for plan in plans
+        )
+        / 3600,
+        splits=splits,
+    )
+
+
+def check_seed(seed: int) -> None:
+    """Raise :class:`BrainbrrError` unless ``seed`` is a seed: not negative."""
+    if seed < 0:
+        raise BrainbrrError(f"seed {seed} is negative; give 0 or more")
+
+
+def _check(recordings: int, hours: float, seed: int) -> None:
+    check_seed(seed)
+    if not len(SPLITS) <= recordings <= MAX_RECORDINGS:
+        raise BrainbrrError(
+            f"{recordings} recordings cannot fill train, dev and eval; "
+            f"give between {len(SPLITS)} and {MAX_RECORDINGS}"
+        )
+    low, high = (recordings * s / 3600 for s in (MIN_RECORDING_S, MAX_MEAN_RECORDING_S))
+    if not math.isfinite(hours) or not low <= hours <= high:
+        raise BrainbrrError(
+            f"{hours:g} hours in {recordings} recordings would make them shorter than "
+            f"{MIN_RECORDING_S} s or longer than {MAX_MEAN_RECORDING_S} s on average; "
+            f"give between {low:.4g} and {high:.4g} hours"
+        )
+
+
+def _durations(rng: np.random.Generator, recordings: int, hours: float) -> list[int]:
+    """Whole seconds within 30 % of the mean, in pairs above and below it so that they add up."""
+    mean = hours * 3600 / recordings
+    spread = min(0.3, 1 - MIN_RECORDING_S / mean)
+    above = rng.uniform(0, spread, recordings // 2)
+    factors = np.concatenate([1 + above, 1 - above, np.ones(recordings % 2)])
+    ends = np.rint(np.cumsum(mean * rng.permutation(factors)))
+    return [max(MIN_RECORDING_S, int(s)) for s in np.diff(ends, prepend=0.0)]
+
+
+def _split_sizes(recordings: int) -> tuple[int, int, int]:
+    fifth = math.ceil(recordings / 5)
+    return recordings - 2 * fifth, fifth, fifth
+
+
+def _patient_sizes(count: int, least: int) -> list[int]:
+    """Recordings of each patient: two to four, fewer where a split is too small for that."""
+    patients = min(count, max(least, round(count / 3)))
+    return [count // patients + (number < count % patients) for number in range(patients)]
+
+
+def _patient_name(number: int) -> str:
+    letters = []
+    for _ in range(8):
+        number, letter = divmod(number, 26)
+        letters.append(chr(ord("a") + letter))
+    return "".join(reversed(letters))
+
+
+def _ictal_flags(rng: np.random.Generator, size: int, *, first: bool) -> list[bool]:
+    """Which recordings of a patient have seizures.
+
+    The ``first`` patient of a split makes sure that the split has both kinds: its first
+    recording has a seizure and its last has none, unless that is the same.
+    """
+    has_seizures = first or rng.random() < 0.8
+    flags = [has_seizures and (place == 0 or rng.random() < 0.65) for place in range(size)]
+    if first and size > 1:
+        flags[-1] = False
+    return flags
+
+
+def _sessions(rng: np.random.Generator, size: int) -> list[tuple[int, int]]:
+    """Session and token numbers of a patient's recordings: up to two sessions."""
+    first = int(rng.integers(1, size + 1))
+    return [(1, token) for token in range(first)] + [(2, token) for token in range(size - first)]
+
+
+def _plan_recording(
+    key: str, seed: int, index: int, duration_s: int, ictal: bool, year: int
+) -> RecordingPlan:
+    rng = random_source(seed, "plan", key)
+    montage = key.split("/")[3]
+    midline = index % 12 != 7
+    channels = made_channels(
+        montage,
+        RATES_HZ[index % len(RATES_HZ)],
+        midline=midline,
+        open_inputs=int(rng.integers(0 if midline else 2, 7)),
+        sphenoidal=bool(rng.random() < 0.6) or not midline,
+        trends=bool(rng.random() < 0.7),
+    )
+    seizures = _seizures(rng, duration_s, patient_focus(seed, key.split("/")[1])) if ictal else ()
+    return RecordingPlan(
+        key=key,
+        seed=seed,
+        records=duration_s,
+        record_s=Fraction(1),
+        channels=channels,
+        seizures=seizures,
+        annotations=_annotation_files(key.split("/")[4], montage, duration_s, seizures),
+        year=year,
+    )
+
+
+def _seizures(rng: np.random.Generator, duration_s: int, focus: str) -> tuple[Seizure, ...]:
+    """At least one seizure; together at most a third of the recording."""
+    longest = max(12.0, min(120.0, 0.3 * duration_s))
+    shortest = max(12.0, min(15.0, 0.7 * longest))
+    wanted = 1 + int(rng.poisson(duration_s / 700))
+    lengths: list[float] = []
+    for _ in range(wanted):
+        length = math.exp(rng.uniform(math.log(shortest), math.log(longest)))
+        if not lengths or sum(lengths) + length <= duration_s / 3:
+            lengths.append(length)
+    free = duration_s - 2 * _MARGIN_S - sum(lengths) - _GAP_S * (len(lengths) - 1)
+    seizures, position, used = [], _MARGIN_S, 0.0
+    for length, offset in zip(lengths, np.sort(rng.uniform(0, free, len(lengths))), strict=True):
+        start = position + float(offset) - used
+        seizures.append(Seizure(round(start, 4), round(start + length, 4), focus))
+        position, used = start + length + _GAP_S, float(offset)
+    return tuple(seizures)
+
+
+def _annotation_files(
+    name: str, montage: str, duration_s: int, seizures: tuple[Seizure, ...]
+) -> tuple[tuple[str, bytes], ...]:
+    pairs = tcp_channels(montage)
+    whole = [Event(s.start, s.stop) for s in seizures]
+    rows: list[Event] = []
+    for seizure in seizures:
+        rows.extend(_typed_rows(seizure, pairs))
+    rows = rows or [Event(0.0, float(duration_s), tuh.BACKGROUND, 1.0, pairs)]
+    return (
+        (".csv_bi", tuh.format_csv_bi(whole, duration_s, name).encode()),
+        (".csv", tuh.format_csv(rows, duration_s, name).encode()),
+    )
+
+
+def _typed_rows(seizure: Seizure, pairs: tuple[str, ...]) -> list[Event]:
+    """Rows of the per-channel file: a focal seizure reaches its ring later than its core."""
+    if not seizure.focus:
+        return [Event(seizure.start, seizure.stop, GENERALIZED, 1.0, pairs)]
+    core = touching(pairs, within(seizure.focus, CORE_REACH))
+    ring = touching(pairs, within(seizure.focus, RING_REACH))
+    reached = round(seizure.start + RING_ONSET * (seizure.stop - seizure.start), 4)
+    rows = [Event(seizure.start, seizure.stop, FOCAL, 1.0, core)]
+    later = tuple(pair for pair in ring if pair not in core)
+    if later:
+        rows.append(Event(reached, seizure.stop, FOCAL, 1.0, later))
+    return rows

@@ -1,0 +1,75 @@
+"""One recording on disk: its annotation files, then its EDF.
+
+Here belongs the writing of a single plan. Files appear whole: each is written under a
+temporary name and renamed; the EDF comes last, so that where it stands, all stands.
+"""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+from brainbrr_core.synthesis.plan import RecordingPlan
+
+TEMPORARY = ".unfinished"
+
+
+def edf_path(root: Path, plan: RecordingPlan) -> Path:
+    """Where the plan's EDF belongs below ``root``, the folder of the splits."""
+    folder, _, name = plan.key.rpartition("/")
+    return root / folder / f"{name}.edf"
+
+
+def write_recording(root: Path, plan: RecordingPlan) -> str:
+    """Write the plan's files below ``root``; returns its key.
+
+    The EDF is EDF+C with an anonymous header. Its bytes depend on the plan alone.
+    """
+    path = edf_path(root, plan)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for suffix, content in plan.annotations:
+        beside = path.with_suffix(suffix)
+        unfinished = beside.with_name(beside.name + TEMPORARY)
+        unfinished.write_bytes(content)
+        unfinished.replace(beside)
+    unfinished = path.with_name(path.name + TEMPORARY)
+    _write_edf(unfinished, plan)
+    unfinished.replace(path)
+    return plan.key
+
+
+def _kept(physical: tuple[float, float]) -> tuple[float, float]:
+    """``physical`` so that edfio writes just that into the header.
+
+    edfio rounds a range outwards to eight characters after a multiplication whose error turns
+    -4999.85 into -4999.86; a range that is smaller by a trillionth is rounded back to itself.
+    """
+    low, high = physical
+    return low + abs(low) * 1e-12, high - abs(high) * 1e-12
+
+
+def _write_edf(path: Path, plan: RecordingPlan) -> None:
+    from edfio import Edf, EdfSignal, Recording
+
+    from brainbrr_core.synthesis.rendering import render
+
+    record_s = float(plan.record_s)
+    signals = [
+        EdfSignal.from_digital(
+            digital,
+            channel.samples / record_s,
+            label=channel.label,
+            physical_dimension=channel.dimension,
+            physical_range=_kept(channel.physical),
+            digital_range=channel.digital,
+            prefiltering="HP:0.000 Hz LP:0.0 Hz N:0.0",
+        )
+        for channel, digital in zip(plan.channels, render(plan), strict=True)
+    ]
+    Edf(
+        signals,
+        recording=Recording(startdate=datetime.date(plan.year, 1, 1)),
+        starttime=datetime.time(0, 0, 0),
+        data_record_duration=record_s,
+        annotations=(),
+    ).write(path)

@@ -1,0 +1,173 @@
+"""From a plan to samples: every channel of one recording, as an EDF file holds them.
+
+Here belongs putting sources together and the step from microvolts to digital values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.synthesis.artefact import artefacts
+from brainbrr_core.synthesis.background import (
+    drowsiness,
+    mains,
+    own_noise,
+    shared_background,
+)
+from brainbrr_core.synthesis.channels import Channel, Source, source_of, units_per_microvolt
+from brainbrr_core.synthesis.plan import RecordingPlan, patient_focus, random_source
+from brainbrr_core.synthesis.rhythm import rhythms
+from brainbrr_core.synthesis.seizure import seizure_activity
+from brainbrr_core.synthesis.sources import Activity, Stretch, Wave
+
+#: Below this rate a channel holds trend values, no waveform.
+_TREND_HZ = 20.0
+#: Kinds of source that pick up mains hum.
+_HUMMING = frozenset({"electrode", "open", "emg", "ecg"})
+
+
+def render(plan: RecordingPlan) -> list[NDArray[np.int16]]:
+    """Digital samples of the plan's channels, one array each, at the channel's own rate."""
+    digital: dict[int, NDArray[np.int16]] = {}
+    for samples in sorted({channel.samples for channel in plan.channels}):
+        chosen = [
+            number for number, channel in enumerate(plan.channels) if channel.samples == samples
+        ]
+        rate_hz = float(samples / plan.record_s)
+        if rate_hz < _TREND_HZ:
+            for number in chosen:
+                digital[number] = _trend(plan, number)
+            continue
+        digital.update(_render_rate(plan, chosen, rate_hz))
+    return [digital[number] for number in range(len(plan.channels))]
+
+
+def _render_rate(
+    plan: RecordingPlan, chosen: list[int], rate_hz: float
+) -> dict[int, NDArray[np.int16]]:
+    """Channels of one rate; ``chosen`` are their numbers in the file."""
+    count = plan.records * plan.channels[chosen[0]].samples
+    sources = {number: source_of(plan.channels[number].label) for number in chosen}
+    scale = patient_scale(plan)
+    reached = _by_channel(_activities(plan, sources, count, rate_hz, scale), sources)
+    total, scratch = np.empty((2, count), dtype=np.float32)
+    digital = {}
+    for number, source in sources.items():
+        rng = random_source(plan.seed, plan.key, "channel", str(number))
+        total[:] = _own(rng, source, count, rate_hz, scale)
+        for activity, gain in reached[number]:
+            stop = min(activity.start + len(activity.wave), count)
+            length = max(0, stop - activity.start)
+            part = np.multiply(
+                activity.wave[:length], np.float32(gain), out=scratch[:length], casting="no"
+            )
+            total[activity.start : stop] += part
+        digital[number] = _digitize(total, plan.channels[number])
+    return digital
+
+
+def patient_scale(plan: RecordingPlan) -> float:
+    """The patient's amplitude: 0.6 to 1.4 times the middling one."""
+    return float(random_source(plan.seed, "scale", plan.patient).uniform(0.6, 1.4))
+
+
+def _activities(
+    plan: RecordingPlan, sources: dict[int, Source], count: int, rate_hz: float, scale: float
+) -> list[tuple[Activity, bool]]:
+    """Activities of one rate, with whether their gains name channels (else electrodes)."""
+    rng = random_source(plan.seed, plan.key, "activity")
+    traits = random_source(plan.seed, "traits", plan.patient)
+    slope, alpha_hz = traits.uniform(1.5, 1.9), traits.uniform(8.5, 11.0)
+    electrodes = tuple(
+        dict.fromkeys(source.electrode for source in sources.values() if source.electrode)
+    )
+    humming = tuple(str(n) for n, source in sources.items() if source.kind in _HUMMING)
+    stretch = Stretch(count, rate_hz, electrodes, scale, drowsiness(rng, count, rate_hz))
+    hum = [(activity, True) for activity in mains(rng, stretch, humming)]
+    if not electrodes:
+        return hum
+    focus = patient_focus(plan.seed, plan.patient) if plan.seizures else None
+    found = [
+        *shared_background(rng, stretch, slope, alpha_hz),
+        *artefacts(rng, stretch),
+        *rhythms(rng, stretch, focus),
+    ]
+    for seizure in plan.seizures:
+        own = random_source(plan.seed, plan.key, "seizure", f"{seizure.start:.4f}")
+        found.extend(seizure_activity(own, stretch, seizure))
+    return [*hum, *((activity, False) for activity in found)]
+
+
+def _by_channel(
+    activities: list[tuple[Activity, bool]], sources: dict[int, Source]
+) -> dict[int, list[tuple[Activity, float]]]:
+    at_electrode: dict[str, list[int]] = {}
+    for number, source in sources.items():
+        if source.electrode:
+            at_electrode.setdefault(source.electrode, []).append(number)
+    reached: dict[int, list[tuple[Activity, float]]] = {number: [] for number in sources}
+    for activity, by_channel in activities:
+        for name, gain in activity.gains.items():
+            for number in [int(name)] if by_channel else at_electrode.get(name, []):
+                reached[number].append((activity, gain))
+    return reached
+
+
+def _own(
+    rng: np.random.Generator, source: Source, count: int, rate_hz: float, scale: float
+) -> Wave:
+    """What the channel has of its own, in uV."""
+    if source.kind == "electrode":
+        return own_noise(rng, source.electrode, count, rate_hz, scale)
+    noise = rng.standard_normal(count, dtype=np.float32)
+    if source.kind == "ecg":
+        return _heartbeats(rng, count, rate_hz) + np.float32(3) * noise
+    level = {"emg": 12.0, "open": 2.0}.get(source.kind, 0.3)
+    return np.float32(level) * noise
+
+
+def _heartbeats(rng: np.random.Generator, count: int, rate_hz: float) -> Wave:
+    """An electrocardiogram in uV: R wave and T wave at 55 to 95 beats a minute."""
+    wave = np.zeros(count, dtype=np.float32)
+    seconds = np.arange(round(0.55 * rate_hz)) / rate_hz
+    beat = 450 * np.exp(-0.5 * ((seconds - 0.08) / 0.012) ** 2)
+    beat += 110 * np.exp(-0.5 * ((seconds - 0.36) / 0.045) ** 2)
+    shape = beat.astype(np.float32)
+    interval_s = 60 / rng.uniform(55, 95)
+    beats = int(count / rate_hz / interval_s)
+    for beat_number in range(beats):
+        onset = (beat_number + rng.uniform(0, 0.08)) * interval_s
+        start = int(onset * rate_hz)
+        stop = min(start + len(shape), count)
+        wave[start:stop] += shape[: stop - start]
+    return wave
+
+
+def _trend(plan: RecordingPlan, number: int) -> NDArray[np.int16]:
+    """A trend channel: zero, as where the amplifier computes no trend."""
+    channel = plan.channels[number]
+    values = np.zeros(plan.records * channel.samples, dtype=np.float32)
+    return _digitize(values, channel, factor=1.0)
+
+
+def _digitize(microvolts: Wave, channel: Channel, factor: float | None = None) -> NDArray[np.int16]:
+    """Digital values of ``microvolts``; changes its argument.
+
+    ``factor`` is the channel's unit per uV; None takes it from the header. What is no voltage
+    (a photic marker in mm) shows the figures of near-zero noise in its own unit.
+    """
+    if factor is None:
+        factor = units_per_microvolt(channel.dimension) or 1.0
+    (low, high), (digital_low, digital_high) = channel.physical, channel.digital
+    gain = (high - low) / (digital_high - digital_low)
+    microvolts *= np.float32(factor / gain)
+    microvolts -= np.float32(high / gain - digital_high)
+    np.rint(microvolts, out=microvolts)
+    np.clip(
+        microvolts,
+        min(digital_low, digital_high),
+        max(digital_low, digital_high),
+        out=microvolts,
+    )
+    return microvolts.astype(np.int16)

@@ -1,0 +1,197 @@
+"""A plan taken from an existing tree: its headers and annotations, without its signals.
+
+Here belongs reading what ``write_corpus_like`` repeats: channels, rates, ranges, durations and
+seizures. A header's free text (patient, recording) is never read into a plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from brainbrr_core.annotation import Event, tuh
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.progress import progress
+from brainbrr_core.synthesis.channels import Channel
+from brainbrr_core.synthesis.plan import (
+    FOCAL,
+    FOCI,
+    SPLITS,
+    RecordingPlan,
+    Seizure,
+    patient_focus,
+)
+from brainbrr_core.synthesis.scalp import RENAMED
+
+_SUFFIXES = (".csv_bi", ".csv")
+#: Written into headers, so that no file carries a date of its source.
+_YEAR = 2012
+#: An EDF header field has eight characters.
+_FIELD = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """What a recording of the existing tree says: header, and annotation files as bytes."""
+
+    key: str
+    channels: tuple[Channel, ...]
+    record_s: Fraction
+    own_s: Fraction
+    annotations: tuple[tuple[str, bytes], ...]
+
+
+def data_root(like: Path) -> Path:
+    """The folder of the splits: ``like`` or the ``edf`` in it."""
+    below = like / "edf"
+    return below if below.is_dir() else like
+
+
+def plan_like(like: Path, seed: int) -> tuple[list[RecordingPlan], str]:
+    """Plan a twin of every EDF below the splits of ``like``, and the digest of what was read.
+
+    Each twin has the channels of the source's header, lasts as long as its annotation file
+    says (as the source itself, where there is none) and has its seizures there. Raises
+    :class:`BrainbrrError` where there is no EDF, or one without a readable header.
+    """
+    root = data_root(like)
+    paths = [path for split in SPLITS for path in sorted((root / split).rglob("*.edf"))]
+    paths = [path for path in paths if len(path.relative_to(root).parts) > 2]
+    if not paths:
+        raise BrainbrrError(
+            f"no EDF below {root}/train, dev or eval; name the folder that holds the splits"
+        )
+    with progress("reading headers", len(paths), "recordings") as bar:
+        originals = []
+        for path in paths:
+            originals.append(_read(path, root))
+            bar.advance()
+    digest = hashlib.sha256("\n".join(map(repr, originals)).encode()).hexdigest()
+    return [_plan(original, seed) for original in originals], digest
+
+
+def record_length(duration_s: Fraction, rates_hz: list[Fraction], usual_s: Fraction) -> Fraction:
+    """Length of a data record that divides ``duration_s``, with whole samples at every rate.
+
+    ``usual_s`` where that does; else the length nearest to 1 s that does and fits a header
+    field; else, as no EDF can last ``duration_s``, ``usual_s`` again.
+    """
+    if (duration_s / usual_s).denominator == 1:
+        return usual_s
+    totals = [duration_s * rate for rate in rates_hz]
+    if any(total.denominator != 1 for total in totals):
+        return usual_s
+    common = math.gcd(*(int(total) for total in totals))
+    lengths = [duration_s / count for count in _divisors(common)]
+    fitting = [s for s in lengths if Fraction(str(float(s))) == s and len(str(float(s))) <= _FIELD]
+    return min(fitting, key=lambda s: (abs(s - 1), s), default=usual_s)
+
+
+def _divisors(number: int) -> list[int]:
+    small = [n for n in range(1, math.isqrt(number) + 1) if number % n == 0]
+    return sorted({*small, *(number // n for n in small)})
+
+
+def _read(path: Path, root: Path) -> _Original:
+    channels, record_s, own_s = _header(path)
+    annotations = tuple(
+        (suffix, path.with_suffix(suffix).read_bytes())
+        for suffix in _SUFFIXES
+        if path.with_suffix(suffix).is_file()
+    )
+    key = path.relative_to(root).with_suffix("").as_posix()
+    return _Original(key, channels, record_s, own_s, annotations)
+
+
+def _plan(original: _Original, seed: int) -> RecordingPlan:
+    stated, events, typed = _events(original)
+    wished = original.own_s if stated is None else Fraction(str(stated))
+    rates = [channel.samples / original.record_s for channel in original.channels]
+    record_s = record_length(wished, rates, original.record_s)
+    records = max(1, math.ceil(wished / record_s))
+    end = float(records * record_s)
+    patient = original.key.split("/")[1]
+    return RecordingPlan(
+        key=original.key,
+        seed=seed,
+        records=records,
+        record_s=record_s,
+        channels=tuple(
+            replace(channel, samples=int(rate * record_s))
+            for channel, rate in zip(original.channels, rates, strict=True)
+        ),
+        seizures=tuple(
+            Seizure(event.start, min(event.stop, end), _focus(event, typed, seed, patient))
+            for event in events
+            if event.start < min(event.stop, end)
+        ),
+        annotations=original.annotations,
+        year=_YEAR,
+    )
+
+
+def _header(path: Path) -> tuple[tuple[Channel, ...], Fraction, Fraction]:
+    """Channels, record length and duration in seconds of an EDF's header."""
+    from edfio import read_edf
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            edf = read_edf(path, lazy_load_data=True)
+        usual_s = Fraction(str(edf.data_record_duration))
+        channels = tuple(
+            Channel(
+                _ascii(signal.label),
+                signal.samples_per_data_record,
+                _ascii(signal.physical_dimension),
+                (signal.physical_min, signal.physical_max),
+                (signal.digital_min, signal.digital_max),
+            )
+            for signal in edf.signals
+        )
+        own_s = edf.num_data_records * usual_s
+    except (OSError, ValueError, ArithmeticError) as error:
+        raise BrainbrrError(f"{path}: no readable EDF header ({error}); take it out") from error
+    if not channels or usual_s <= 0 or any(channel.samples < 1 for channel in channels):
+        raise BrainbrrError(f"{path}: its header has no signals; take it out")
+    if any(c.physical[0] == c.physical[1] or c.digital[0] == c.digital[1] for c in channels):
+        raise BrainbrrError(f"{path}: a channel's range is empty; take it out")
+    return channels, usual_s, own_s
+
+
+def _ascii(text: str) -> str:
+    """``text`` as an EDF header can hold it; the micro sign of real headers becomes u."""
+    replaced = text.replace("\N{REPLACEMENT CHARACTER}V", "uV").replace("\N{MICRO SIGN}", "u")
+    return replaced.encode("ascii", "replace").decode()
+
+
+def _events(original: _Original) -> tuple[float | None, list[Event], list[Event]]:
+    """Stated duration, seizures of the whole montage and typed seizures of a recording."""
+    parsed = {
+        suffix: tuh.parse(content.decode("utf-8", "replace"), original.key + suffix)
+        for suffix, content in original.annotations
+    }
+    stated = next((found.duration_s for found in parsed.values() if found.duration_s), None)
+    typed = tuh.typed_events(parsed[".csv"]) if ".csv" in parsed else []
+    whole = parsed[".csv_bi"].seizures() if ".csv_bi" in parsed else typed
+    return stated, whole, typed
+
+
+def _focus(event: Event, typed: list[Event], seed: int, patient: str) -> str:
+    """Where a seizure begins: as its type and channels say, else as the patient's others."""
+    for other in typed:
+        if other.start < event.stop and other.stop > event.start:
+            if other.label != FOCAL:
+                return ""
+            ends = [
+                RENAMED.get(name.upper(), name.upper())
+                for pair in other.channels
+                for name in pair.split("-")
+            ]
+            touched = [name for name in ends if name in FOCI]
+            return max(touched, key=touched.count) if touched else FOCI[0]
+    return patient_focus(seed, patient)

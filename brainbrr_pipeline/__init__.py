@@ -1,0 +1,14 @@
+"""The Dagster graph: orchestration only. Each asset calls one thing in ``brainbrr_core``.
+
+- ``assets``            the six assets, by stage
+- ``checks``            asset checks
+- ``partitions``        one dynamic partition per recording, and keeping them in step
+- ``provenance``        the events that tell Dagster what a shard was made of
+- ``resources``         configuration and the GPU a training is bound to
+- ``training_process``  the process of its own in which a training runs
+- ``graph``             ``build_defs``: everything put together, with overrides
+- ``definitions``       the graph with partitions, for the UI and the daemon
+- ``command_line``      the same graph without partitions, for ``dagster asset materialize``
+
+What is to be rebuilt is worked out by ``brainbrr_core.cache.plan`` alone.
+"""

@@ -1,0 +1,80 @@
+"""``raw_edf`` and ``raw_edf_index``: what the corpus is, as Dagster sees it."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from brainbrr_core.corpus.index import summarize
+from brainbrr_core.corpus.index_file import index_path, update_index
+from brainbrr_pipeline.partitions import keep_in_step, recordings
+from brainbrr_pipeline.provenance import INDEX_DATA_VERSION, RAW_EDF, observe
+from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
+
+GROUP = "corpus"
+
+
+def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
+    """The observable source: one partition for each recording."""
+
+    @dg.observable_source_asset(
+        name="raw_edf",
+        group_name=GROUP,
+        partitions_def=recordings if partitioned else None,
+        description="The EDFs, one partition per recording; the version is the file's content.",
+        tags={"dagster/kind/edf": ""},
+    )
+    def _raw_edf(workspace: Workspace) -> dg.DataVersionsByPartition:
+        configuration = workspace.load()
+        with users_mistakes_as_failures():
+            index = update_index(configuration.data_dir, configuration.cache_root)
+        return dg.DataVersionsByPartition({r.partition_key: r.content_hash for r in index})
+
+    return _raw_edf
+
+
+@dg.asset(
+    group_name=GROUP,
+    deps=[RAW_EDF],
+    code_version=INDEX_DATA_VERSION,
+    kinds={"parquet"},
+    description="Every recording of the corpus: split, patient, channels, events, and whether it "
+    "can be used or why not.",
+)
+def raw_edf_index(
+    context: dg.AssetExecutionContext, workspace: Workspace
+) -> dg.MaterializeResult[None]:
+    """The index; its data version is its schema's, so a new index makes nothing stale."""
+    configuration = workspace.load()
+    with users_mistakes_as_failures():
+        index = update_index(configuration.data_dir, configuration.cache_root)
+    added, removed = keep_in_step(context.instance, index)
+    changed = observe(context, index)
+    summary = summarize(index, configuration.labels.seizure)
+    context.log.info(
+        f"{summary['found']} recordings: {summary['usable']} usable, {summary['excluded']} "
+        f"excluded; {added} partitions added, {removed} removed, {changed} EDFs new or changed"
+    )
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(INDEX_DATA_VERSION),
+        metadata={
+            "dagster/row_count": len(index),
+            "path": dg.MetadataValue.path(index_path(configuration.cache_root)),
+            "usable": summary["usable"],
+            "excluded": summary["excluded"],
+            "reasons": dg.MetadataValue.json(summary["reasons"]),
+            "hours": summary["hours"],
+            "seizures": summary["seizures"],
+            "patients": summary["patients"],
+            "splits": _splits_table(summary["splits"]),
+        },
+    )
+
+
+def _splits_table(splits: dict[str, dict[str, int | float]]) -> dg.TableMetadataValue:
+    columns = ("found", "usable", "excluded", "patients", "hours", "seizures")
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord({"split": name, **{column: counts[column] for column in columns}})
+            for name, counts in splits.items()
+        ]
+    )

@@ -1,0 +1,65 @@
+"""The signal chain in plain float64 scipy, whole recordings at once: what production must match.
+
+It shares no code with production but the published taps and the electrodes' positions.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from brainbrr_core.signal.resampling import design
+
+
+class ArraySource:
+    """A recording in memory, as the chain reads it."""
+
+    def __init__(
+        self, data: NDArray[np.float64], rate: Fraction, missing: tuple[str, ...] = ()
+    ) -> None:
+        self.data, self.rate, self.missing = data, rate, missing
+        self.samples = data.shape[1]
+
+    def read(self, start: int, stop: int) -> NDArray[np.float64]:
+        return self.data[:, start:stop]
+
+
+def resample(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:
+    """Channels (n, samples) at 256 Hz."""
+    filters = design(rate)
+    count = data.shape[1] * filters.up // filters.down
+    if filters.up == filters.down:
+        return data
+    half = len(filters.taps) // 2
+    # Enough mirrored samples that the filter never meets an end, in whole steps of ``down``.
+    reach = -(-(half // filters.up + 2) // filters.down) * filters.down
+    extended = np.concatenate(
+        [
+            2 * data[:, :1] - data[:, reach:0:-1],
+            data,
+            2 * data[:, -1:] - data[:, -2 : -reach - 2 : -1],
+        ],
+        axis=1,
+    )
+    stuffed = np.zeros((len(data), extended.shape[1] * filters.up))
+    stuffed[:, :: filters.up] = extended
+    filtered = signal.fftconvolve(stuffed, filters.taps[None, :], mode="same", axes=1)
+    first = reach * filters.up
+    return filtered[:, first : first + count * filters.down : filters.down]
+
+
+def chain(
+    data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0
+) -> NDArray[np.float64]:
+    """The z-scored signal in standard deviations, clipped at 10."""
+    y = resample(data, rate)
+    bandpass = signal.butter(3, (0.5, 120.0), "bandpass", fs=256, output="sos")
+    zi = signal.sosfilt_zi(bandpass)[:, None, :] * y[None, :, :1]
+    y, _ = signal.sosfilt(bandpass, y, axis=1, zi=zi)
+    b, a = signal.iirnotch(notch, 30.0, fs=256)
+    y, _ = signal.lfilter(b, a, y, axis=1, zi=signal.lfilter_zi(b, a)[None, :] * y[:, :1])
+    deviation = y.std(axis=1, keepdims=True)
+    return np.clip((y - y.mean(axis=1, keepdims=True)) / deviation, -10, 10)

@@ -1,0 +1,297 @@
+"""Stitching and event extraction, each against a loop over samples."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.configuration import Detection
+from brainbrr_core.detection import (
+    detect,
+    frame_count,
+    hysteresis,
+    recording_probabilities,
+    smooth,
+    stitch,
+    window_starts,
+)
+
+PLAIN = Detection(on_threshold=0.5, off_ratio=1.0, smooth_s=0, min_duration_s=0, merge_gap_s=0)
+
+
+def test_window_starts_by_hand() -> None:
+    assert window_starts(100, 40, 30) == [0, 30, 60]
+    # 110 samples: 0, 30, 60 end at 100, so a last one at 110 - 40 = 70.
+    assert window_starts(110, 40, 30) == [0, 30, 60, 70]
+    assert window_starts(40, 40, 30) == [0]
+    assert window_starts(25, 40, 30) == [0]
+    with pytest.raises(ValueError, match="gaps"):
+        window_starts(100, 40, 41)
+    with pytest.raises(ValueError, match="positive"):
+        window_starts(0, 40, 30)
+
+
+def naive_stitch(
+    windows: list[NDArray[np.float64]], samples: int, window: int, stride: int
+) -> list[float]:
+    """Every sample's weighted mean, one at a time, then the frames' means."""
+    values = []
+    for sample in range(samples):
+        mass = weight = 0.0
+        for start, probabilities in zip(
+            window_starts(samples, window, stride), windows, strict=True
+        ):
+            offset = sample - start
+            if 0 <= offset < window:
+                triangle = min(offset + 1, window - offset)
+                mass += triangle * float(probabilities[offset])
+                weight += triangle
+        values.append(mass / weight)
+    return [float(np.mean(values[first : first + 32])) for first in range(0, samples, 32)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 700), st.integers(1, 200), st.data())
+def test_stitching_against_a_loop_over_samples(
+    samples: int, window: int, data: st.DataObject
+) -> None:
+    stride = data.draw(st.integers(1, window))
+    generator = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    windows = [generator.random(window) for _ in window_starts(samples, window, stride)]
+    frames = stitch(windows, samples, window, stride)
+    assert frames.dtype == np.float32 and frames.shape == (math.ceil(samples / 32),)
+    np.testing.assert_allclose(frames, naive_stitch(windows, samples, window, stride), atol=1e-6)
+
+
+def test_stitching_weighs_the_middle_of_a_window_more() -> None:
+    # Two windows of 4 over 6 samples, stride 2: weights 1 2 2 1. Windows of zeros and ones:
+    # samples 0, 1: 0; sample 2: (2*0 + 1*1) / 3; sample 3: (1*0 + 2*1) / 3; 4, 5: 1.
+    frames = stitch([np.zeros(4), np.ones(4)], 6, 4, 2)
+    assert frames.tolist() == [pytest.approx((0 + 0 + 1 / 3 + 2 / 3 + 1 + 1) / 6)]
+
+
+def test_stitching_refuses_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="not 4"):
+        stitch([np.zeros(3)], 4, 4, 2)
+    with pytest.raises(ValueError):
+        stitch([np.zeros(4)], 8, 4, 4)
+    with pytest.raises(ValueError):
+        stitch([np.zeros(4)] * 3, 8, 4, 4)
+
+
+def test_stitching_a_day_holds_little_memory() -> None:
+    samples, window, stride = 24 * 3600 * 256, 60 * 256, 30 * 256
+    one = np.full(window, 0.25, dtype=np.float32)
+
+    def windows() -> Iterator[NDArray[np.float32]]:
+        for _ in window_starts(samples, window, stride):
+            yield one
+
+    tracemalloc.start()
+    try:
+        frames = stitch(windows(), samples, window, stride)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert frames.size == 24 * 3600 * 8 and np.allclose(frames, 0.25)
+    # The day at 256 Hz in float64 would be 177 MB; its frames are 5.5 MB.
+    assert peak < 40e6
+
+
+class Mean(torch.nn.Module):
+    """The logit of a sample is the mean of its channels; it notes what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[tuple[tuple[int, ...], bool, bool]] = []
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        self.batches.append((tuple(signal.shape), self.training, torch.is_inference_mode_enabled()))
+        return signal.mean(dim=1)
+
+
+@pytest.mark.parametrize("samples", [2000, 1999, 1024, 300, 31])
+def test_a_recording_gets_its_own_probabilities(samples: int) -> None:
+    # A network without context: stitching must give the sigmoid of every sample, averaged over
+    # frames, whatever the windows.
+    generator = np.random.default_rng(3)
+    signal = generator.normal(size=(19, samples)).astype(np.float32)
+    network = Mean()
+    network.train()
+    frames = recording_probabilities(
+        network, lambda start, stop: signal[:, start:stop], samples, 512, 256, 3, "cpu"
+    )
+    wanted = 1 / (1 + np.exp(-signal.mean(axis=0, dtype=np.float64)))
+    means = [wanted[first : first + 32].mean() for first in range(0, samples, 32)]
+    np.testing.assert_allclose(frames, means, atol=1e-6)
+    assert frames.shape == (frame_count(samples),)
+    assert network.training
+    assert all(shape[1:] == (19, 512) and shape[0] <= 3 for shape, _, _ in network.batches)
+    assert all(inference and not training for _, training, inference in network.batches)
+
+
+def test_nothing_is_read_beyond_the_recording() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def read(start: int, stop: int) -> NDArray[np.float32]:
+        asked.append((start, stop))
+        return np.zeros((19, stop - start), dtype=np.float32)
+
+    recording_probabilities(Mean(), read, 1300, 512, 256, 2, "cpu")
+    assert asked == [(0, 512), (256, 768), (512, 1024), (768, 1280), (788, 1300)]
+
+
+def test_wrong_shapes_are_refused() -> None:
+    class Short(torch.nn.Module):
+        def forward(self, signal: torch.Tensor) -> torch.Tensor:
+            return signal.mean(dim=1)[:, ::2]
+
+    def read(start: int, stop: int) -> NDArray[np.float32]:
+        return np.zeros((19, stop - start), dtype=np.float32)
+
+    with pytest.raises(ValueError, match="the network gave"):
+        recording_probabilities(Short(), read, 1024, 512, 256, 2, "cpu")
+    with pytest.raises(ValueError, match="the signal of samples 0 to 512"):
+        recording_probabilities(
+            Mean(), lambda *_: np.zeros((19, 5), np.float32), 1024, 512, 256, 2, "cpu"
+        )
+
+
+def test_importing_detection_does_not_import_torch() -> None:
+    code = (
+        "import sys, brainbrr_core.detection, brainbrr_core.scoring; print('torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
+
+
+tenths = st.lists(st.integers(0, 10), max_size=80)
+
+
+def naive_hysteresis(values: list[int], on: int, off: int) -> list[tuple[int, int]]:
+    stretches, begin = [], None
+    for index, value in enumerate([*values, -1]):
+        if begin is None and value >= on:
+            begin = index
+        elif begin is not None and value < off:
+            stretches.append((begin, index))
+            begin = None
+    return stretches
+
+
+@settings(max_examples=300, deadline=None)
+@given(tenths, st.integers(1, 10), st.data())
+def test_hysteresis_against_a_loop(values: list[int], on: int, data: st.DataObject) -> None:
+    off = data.draw(st.integers(0, on))
+    first, stop = hysteresis(np.array(values, dtype=np.float64), on, off)
+    assert list(zip(first.tolist(), stop.tolist(), strict=True)) == naive_hysteresis(
+        values, on, off
+    )
+
+
+def test_hysteresis_begins_at_the_on_threshold_and_ends_at_the_off_threshold() -> None:
+    values = np.array([0.2, 0.6, 0.9, 0.6, 0.7, 0.4, 0.6, 0.2])
+    first, stop = hysteresis(values, on=0.8, off=0.5)
+    assert (first.tolist(), stop.tolist()) == ([2], [5])
+    with pytest.raises(ValueError, match="above the on-threshold"):
+        hysteresis(values, on=0.5, off=0.8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=60), st.sampled_from([0.0, 0.1, 0.25, 0.5, 2.0, 30.0]))
+def test_smoothing_against_a_loop(values: list[float], smooth_s: float) -> None:
+    half = round(smooth_s * 8 / 2)
+    wanted = [
+        float(np.mean(values[max(index - half, 0) : index + half + 1]))
+        for index in range(len(values))
+    ]
+    np.testing.assert_allclose(smooth(np.array(values), smooth_s), wanted, atol=1e-12)
+
+
+def frames_of(
+    duration_s: float, spans: list[tuple[float, float]], value: float = 0.9
+) -> NDArray[np.float32]:
+    frames = np.full(math.ceil(duration_s * 8), 0.1, dtype=np.float32)
+    for start, stop in spans:
+        frames[round(start * 8) : round(stop * 8)] = value
+    return frames
+
+
+def test_events_by_hand() -> None:
+    frames = frames_of(60, [(5, 10), (12, 20), (30, 32), (50, 60)])
+    found = detect(frames, 60.0, PLAIN)
+    assert [(event.start, event.stop) for event in found] == [(5, 10), (12, 20), (30, 32), (50, 60)]
+    assert all(event.label == "seiz" for event in found)
+    assert all(event.confidence == pytest.approx(0.9) for event in found)
+
+
+def test_gaps_are_closed_before_short_events_are_dropped() -> None:
+    frames = frames_of(60, [(5, 7), (9, 11), (30, 32)])
+    settings_ = PLAIN.model_copy(update={"merge_gap_s": 2.0, "min_duration_s": 3.0})
+    # 5-7 and 9-11 are exactly 2 s apart and become 6 s; 30-32 is 2 s and dropped.
+    assert [(event.start, event.stop) for event in detect(frames, 60.0, settings_)] == [(5, 11)]
+    # 16 frames of 0.9, 16 of 0.1 in between, 16 of 0.9.
+    assert detect(frames, 60.0, settings_)[0].confidence == pytest.approx((2 * 0.9 + 0.1) / 3)
+    # A gap longer by a frame is kept, and both are too short.
+    apart = frames_of(60, [(5, 7), (9.125, 11)])
+    assert detect(apart, 60.0, settings_) == []
+    # Exactly the shortest duration is kept.
+    assert len(detect(frames_of(60, [(5, 8)]), 60.0, settings_)) == 1
+
+
+def test_the_off_threshold_follows_the_on_threshold() -> None:
+    frames = frames_of(60, [(10, 20)], 0.9)
+    frames[160:240] = 0.5
+    settings_ = PLAIN.model_copy(update={"off_ratio": 0.5})
+    # On 0.8, off 0.4: lasts to 30 s. On 0.96: nothing. On 0.5, off 0.25: same as the first.
+    assert [(e.start, e.stop) for e in detect(frames, 60.0, settings_, 0.8)] == [(10, 30)]
+    assert detect(frames, 60.0, settings_, 0.96) == []
+    strict = PLAIN.model_copy(update={"off_ratio": 0.75})
+    assert [(e.start, e.stop) for e in detect(frames, 60.0, strict, 0.8)] == [(10, 20)]
+
+
+def test_the_last_event_ends_with_the_recording() -> None:
+    # 59.9 s: 480 frames, the last one reaches 60.0.
+    (event,) = detect(frames_of(59.9, [(50, 60)]), 59.9, PLAIN)
+    assert (event.start, event.stop) == (50.0, 59.9)
+
+
+def test_smoothing_removes_a_spike() -> None:
+    frames = frames_of(60, [(20, 20.25)], 1.0)
+    smoothing = PLAIN.model_copy(update={"smooth_s": 2.0})
+    assert len(detect(frames, 60.0, PLAIN)) == 1
+    assert detect(frames, 60.0, smoothing) == []
+
+
+def test_no_frames_and_no_fit() -> None:
+    assert detect(np.zeros(0, dtype=np.float32), 0.0, Detection()) == []
+    with pytest.raises(ValueError, match="do not fit"):
+        detect(np.zeros(80, dtype=np.float32), 60.0, Detection())
+    with pytest.raises(ValueError, match="not finite"):
+        detect(np.full(80, np.nan, dtype=np.float32), 10.0, Detection())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.05, 0.95))
+def test_events_are_sorted_disjoint_and_inside(seed: int, threshold: float) -> None:
+    frames = np.random.default_rng(seed).random(800).astype(np.float32)
+    found: list[Event] = detect(frames, 100.0, Detection(smooth_s=0.5), threshold)
+    edges = [edge for event in found for edge in (event.start, event.stop)]
+    assert edges == sorted(edges)
+    assert all(0 <= event.start < event.stop <= 100 for event in found)
+    assert all(event.duration >= 3 and 0 <= event.confidence <= 1 for event in found)
+    assert all(b.start - a.stop > 2 for a, b in pairwise(found))

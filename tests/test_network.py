@@ -1,0 +1,191 @@
+"""The network: shapes, sizes, directions, seeds and backends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model import PRESETS, NetworkShape, SeizureNetwork, build
+from brainbrr_core.model.backend import ssm_layer
+from brainbrr_core.model.mamba2 import Mamba2
+from brainbrr_core.model.network import BidirectionalMamba
+
+SMALLEST = NetworkShape(
+    channels=(8, 8), strides=(4, 2), layers=1, headdim=4, d_state=4, blocks=1, kernels=(3, 5)
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def size(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_one_logit_per_sample() -> None:
+    network = build("tiny", seed=0).eval()
+    with torch.no_grad():
+        for batch, samples in ((2, 2560), (1, 5120), (1, 64)):
+            assert network(torch.randn(batch, 19, samples)).shape == (batch, samples)
+
+
+@pytest.mark.parametrize("shape", [(1, 18, 2560), (1, 19, 2570), (19, 2560)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="multiple of 64"):
+        build("tiny", seed=0)(torch.zeros(shape))
+
+
+def test_sizes_of_the_presets() -> None:
+    millions = {preset: size(build(preset, seed=0)) / 1e6 for preset in PRESETS}
+    assert 0.5 < millions["tiny"] < 0.7
+    assert 2.5 < millions["small"] < 3.0
+    assert 25.0 < millions["base"] < 26.0
+    assert PRESETS["base"].total_stride == 16
+    # Blocks of 10 s at 256 Hz are whole numbers of steps in every preset.
+    assert all(2560 % shape.total_stride == 0 for shape in PRESETS.values())
+
+
+def test_size_counted_by_hand() -> None:
+    down = (19 * 8 * 8 + 8) + (8 * 8 * 4 + 8)
+    residual = 16 + 8 * 8 * 3 + 8
+    block = 16 + (8 * 4 * 3 + 4) + (8 * 4 * 5 + 4) + (8 * 8 + 8)
+    mamba = 3 * 4 + 8 * (2 * 16 + 2 * 4 + 4) + (16 + 2 * 4) * 5 + 16 + 16 * 8
+    layer = 8 + 2 * mamba
+    up = (8 * 8 + 8) + residual
+    head = 16 + 8 * 4 * 3 + 4
+    expected = down + 2 * residual + block + layer + 8 + up + head
+    assert size(SeizureNetwork(SMALLEST)) == expected
+
+
+def test_untrained_network_finds_seizure_rare() -> None:
+    network = build("tiny", seed=0).eval()
+    with torch.no_grad():
+        probability = torch.sigmoid(network(torch.randn(4, 19, 2560)))
+    assert 0.02 < float(probability.mean()) < 0.12
+
+
+def test_layer_is_two_directions_and_the_residual() -> None:
+    torch.manual_seed(0)
+    layer = BidirectionalMamba(8, d_state=4, headdim=4, backend="torch").double()
+    x = torch.randn(2, 30, 8, dtype=torch.float64)
+    with torch.no_grad():
+        normed = x / torch.sqrt((x**2).mean(dim=-1, keepdim=True) + 1e-5)
+        reversed_in_time = torch.stack([normed[:, 29 - t] for t in range(30)], dim=1)
+        future = layer.backwards(reversed_in_time)
+        future = torch.stack([future[:, 29 - t] for t in range(30)], dim=1)
+        expected = x + layer.forwards(normed) + future
+        assert float((layer(x) - expected).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("direction", ["forwards", "backwards"])
+def test_each_direction_sees_its_own_side_only(direction: str) -> None:
+    torch.manual_seed(0)
+    layer = BidirectionalMamba(8, d_state=4, headdim=4, backend="torch")
+    other = layer.backwards if direction == "forwards" else layer.forwards
+    x = torch.randn(1, 90, 8)
+    changed = x.clone()
+    changed[:, 40] += 1.0
+    with torch.no_grad():
+        both = (layer(x) != layer(changed)).any(dim=-1)[0]
+        assert bool(both.all())
+        other.out_proj.weight.zero_()
+        differs = (layer(x) != layer(changed)).any(dim=-1)[0]
+    assert bool(differs[40])
+    seen = differs[41:] if direction == "forwards" else differs[:40]
+    unseen = differs[:40] if direction == "forwards" else differs[41:]
+    assert bool(seen.all())
+    assert not bool(unseen.any())
+
+
+def test_every_parameter_receives_a_gradient() -> None:
+    network = build("tiny", seed=0)
+    network(torch.randn(1, 19, 5120)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert float(parameter.grad.abs().max()) > 0, name
+
+
+def test_the_seed_alone_decides_the_weights() -> None:
+    torch.manual_seed(1)
+    first = build("tiny", seed=7).state_dict()
+    torch.manual_seed(2)
+    state = torch.random.get_rng_state()
+    second = build("tiny", seed=7).state_dict()
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = build("tiny", seed=8).state_dict()
+    assert not torch.equal(first["head.weight"], other["head.weight"])
+
+
+def test_without_a_seed_torch_decides() -> None:
+    torch.manual_seed(3)
+    first, second = build("tiny"), build("tiny")
+    assert not torch.equal(first.head.weight, second.head.weight)
+    torch.manual_seed(3)
+    assert torch.equal(build("tiny").head.weight, first.head.weight)
+
+
+def test_runs_in_bfloat16_close_to_float32() -> None:
+    network = build("tiny", seed=0).eval()
+    x = torch.randn(1, 19, 5120)
+    with torch.no_grad():
+        exact = network(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rough = network(x).float()
+    assert float((exact - rough).abs().max()) < 0.1
+
+
+def test_amplitude_is_not_normed_away() -> None:
+    network = build("tiny", seed=0).eval()
+    x = torch.randn(1, 19, 5120)
+    with torch.no_grad():
+        assert float((network(x) - network(3 * x)).abs().mean()) > 1e-3
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(BrainbrrError, match=r"model.preset 'huge'.*tiny.*base"):
+        build("huge")
+    with pytest.raises(BrainbrrError, match="ssm_backend 'jax'"):
+        build("tiny", ssm_backend="jax")
+
+
+def test_missing_mamba_ssm_is_said_and_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mamba_ssm", None)
+    with pytest.raises(BrainbrrError) as caught:
+        build("tiny", ssm_backend="mamba_ssm")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "pip install" in message
+    assert "ssm_backend: torch" in message
+
+
+def test_mamba_ssm_is_built_with_the_same_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, int]] = []
+
+    def record(**arguments: int) -> nn.Module:
+        calls.append(arguments)
+        return Mamba2(**arguments)
+
+    module = ModuleType("mamba_ssm.modules.mamba2")
+    vars(module)["Mamba2"] = record
+    for name in ("mamba_ssm", "mamba_ssm.modules"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "mamba_ssm.modules.mamba2", module)
+    ssm_layer("mamba_ssm", d_model=32, d_state=16, headdim=8)
+    assert calls == [{"d_model": 32, "d_state": 16, "d_conv": 4, "expand": 2, "headdim": 8}]
+    ours, theirs = build("tiny", seed=0), build("tiny", ssm_backend="mamba_ssm", seed=0)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    assert all(
+        torch.equal(ours.state_dict()[name], value) for name, value in theirs.state_dict().items()
+    )

@@ -1,0 +1,390 @@
+"""Results through JSON, the sentences of a report, and what its file holds."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.figures import all_pictures, eeg_strip
+from brainbrr_core.evaluation.report import (
+    MOST_BYTES,
+    PUBLISHED,
+    PUBLISHED_GROUPS,
+    Picture,
+    Strip,
+    method_sentences,
+    render_report,
+    write_report,
+)
+from brainbrr_core.evaluation.results import (
+    EvaluationResults,
+    ScoredRecording,
+    ThresholdChoice,
+    score,
+    worst_false_alarms,
+    worst_misses,
+)
+from brainbrr_core.signal.montage import CHANNELS
+
+
+def frames(duration_s: float, spans: list[tuple[float, float]]) -> NDArray[np.float32]:
+    values = np.full(math.ceil(duration_s * 8), 0.1, dtype=np.float32)
+    for start, stop in spans:
+        values[round(start * 8) : round(stop * 8)] = 0.9
+    return values
+
+
+def recording(
+    key: str,
+    patient: str,
+    reference: list[tuple[float, float]],
+    hypothesis: list[tuple[float, float, float]],
+    duration_s: float = 600.0,
+) -> ScoredRecording:
+    return ScoredRecording(
+        key,
+        patient,
+        "01_tcp_ar",
+        duration_s,
+        tuple(Event(start, stop) for start, stop in reference),
+        tuple(Event(start, stop, "seiz", confidence) for start, stop, confidence in hypothesis),
+        frames(duration_s, [(start, stop) for start, stop, _ in hypothesis]),
+    )
+
+
+TUNED_ON_DEV = ThresholdChoice(0.7, 0.63, "dev", 0.5)
+
+
+def sample(split: str = "eval", choice: ThresholdChoice = TUNED_ON_DEV) -> EvaluationResults:
+    """Two patients, 1800 s: three seizures, of which one is found, and two false alarms."""
+    return score(
+        [
+            recording("eval/b/t0", "b", [(100, 130), (400, 500)], []),
+            recording("eval/a/t1", "a", [], [(10, 20, 0.8), (300, 310, 0.95)]),
+            recording("eval/a/t0", "a", [(100, 130)], [(110, 140, 0.9)]),
+        ],
+        split=split,
+        threshold=choice,
+        provenance={"seed": "0", "weights": "<b>9d5e</b>"},
+        profile="smoke",
+    )
+
+
+def test_headline_by_hand() -> None:
+    results = sample()
+    event = results.headline["szcore_event"]
+    # Three seizures (the gaps are 270 s and more), one found, two false alarms in 1800 s.
+    assert event.sensitivity == pytest.approx(1 / 3)
+    assert event.precision == pytest.approx(1 / 3)
+    assert event.f1 == pytest.approx(2 / (2 + 2 + 2))
+    assert event.false_per_day == pytest.approx(2 * 86400 / 1800)
+    # Patients: a finds 1 of 1 with 2 false, F1 2/(2+2); b finds none of 2, F1 0.
+    mean = results.headline["szcore_event_subject_mean"]
+    assert (mean.sensitivity, mean.f1) == (pytest.approx(0.5), pytest.approx(0.25))
+    # Seconds: 160 ictal, 20 of them found, 30 false (10 after the seizure, 20 elsewhere).
+    assert results.headline["szcore_sample"].sensitivity == pytest.approx(20 / 160)
+    assert results.headline["szcore_sample"].precision == pytest.approx(20 / 50)
+    assert results.counts["nedc_epoch"].detected == 80
+    # TAES: 20 of 30 s hit; 10 s of 30 outside, and two whole false alarms.
+    assert results.counts["nedc_taes"].detected == pytest.approx(2 / 3)
+    assert results.counts["nedc_taes"].false == pytest.approx(1 / 3 + 2)
+    # Pairs of seconds: 20 of 160 ictal at 0.9, 30 of 1640 others at 0.9, the rest tie at 0.1.
+    wins = 20 * 1610 + 0.5 * (20 * 30 + 140 * 1610)
+    assert results.seconds.auroc == pytest.approx(wins / (160 * 1640))
+    assert results.seconds.ictal_seconds == 160
+    assert (results.seizures, results.hours) == (3, 0.5)
+
+
+def test_order_of_the_recordings_does_not_matter() -> None:
+    assert [row.partition_key for row in sample().recordings] == [
+        "eval/a/t0",
+        "eval/a/t1",
+        "eval/b/t0",
+    ]
+    assert [(row.name, row.recordings, row.seizures) for row in sample().patients] == [
+        ("a", 2, 1),
+        ("b", 1, 2),
+    ]
+    assert sample().montages[0].ovlp.false == 2
+
+
+def test_results_survive_json() -> None:
+    results = replace(sample(), threshold=ThresholdChoice(0.5, 0.4, None))
+    text = results.to_json()
+    assert "NaN" not in text
+    again = EvaluationResults.from_json(text)
+    assert again.to_json() == text
+    assert math.isnan(again.threshold.f1)
+    assert again.recordings == results.recordings
+    with pytest.raises(BrainbrrError, match=r"old\.json does not hold evaluation results"):
+        EvaluationResults.from_json('{"split": 3}', "old.json")
+    with pytest.raises(BrainbrrError, match="does not hold"):
+        EvaluationResults.from_json("<html>", "old.json")
+
+
+def test_nothing_or_something_twice_cannot_be_scored() -> None:
+    one = recording("eval/a/t0", "a", [], [])
+    with pytest.raises(BrainbrrError, match="no recording of the split 'eval'"):
+        score([], split="eval", threshold=TUNED_ON_DEV, provenance={})
+    with pytest.raises(BrainbrrError, match="eval/a/t0 would be scored twice"):
+        score([one, one], split="eval", threshold=TUNED_ON_DEV, provenance={})
+
+
+def test_the_operating_curve_is_of_the_scored_split() -> None:
+    def detect(
+        probabilities: NDArray[np.float32], duration_s: float, threshold: float
+    ) -> list[Event]:
+        return [Event(0, duration_s)] if probabilities.max() >= threshold else []
+
+    results = score(
+        [recording("eval/a/t0", "a", [(10, 20)], [(12, 20, 0.9)])],
+        split="eval",
+        threshold=TUNED_ON_DEV,
+        provenance={},
+        detect=detect,
+        thresholds=(0.5, 0.95),
+    )
+    assert [(row.threshold, row.sensitivity) for row in results.operating_curve] == [
+        (0.5, 1.0),
+        (0.7, 1.0),
+        (0.95, 0.0),
+    ]
+
+
+def test_worst_events_come_patient_by_patient() -> None:
+    results = score(
+        [
+            recording("k0", "a", [(100, 190), (300, 380)], [(5, 15, 0.7)]),
+            recording("k1", "b", [(590, 600)], [(3, 9, 0.9), (20, 30, 0.8)]),
+        ],
+        split="dev",
+        threshold=TUNED_ON_DEV,
+        provenance={},
+    )
+    misses = worst_misses(results)
+    # a's longest (90 s), then b's (10 s), then a's second (80 s).
+    assert [(miss.partition_key, miss.event.start) for miss in misses] == [
+        ("k0", 100),
+        ("k1", 590),
+        ("k0", 300),
+    ]
+    # Ten seconds before; 60 s at most; never beyond the recording.
+    assert [(miss.start_s, miss.stop_s) for miss in misses] == [(90, 150), (580, 600), (290, 350)]
+    alarms = worst_false_alarms(results, count=2)
+    assert [alarm.event.confidence for alarm in alarms] == [0.9, 0.7]
+    assert (alarms[0].start_s, alarms[0].stop_s) == (0, 19)
+
+
+def sentences(split: str, choice: ThresholdChoice, weights: str | None = None) -> str:
+    return " ".join(method_sentences(replace(sample(split, choice), weights_chosen_on=weights)))
+
+
+def test_the_report_says_what_was_seen() -> None:
+    unseen = sentences("eval", TUNED_ON_DEV, "dev")
+    assert "3 recordings of 2 patients, 0.5 hours with 3 seizures" in unseen
+    assert "0.7 (off at 0.63) was chosen on “dev”" in unseen and "0.500 there" in unseen
+    assert "Neither the threshold nor the weights were chosen on this split" in unseen
+    assert "weights were picked on “dev”" in unseen
+    assert "timescoring 0.0.7" in unseen and "counts 0" in unseen
+    seen = sentences("dev", TUNED_ON_DEV, "dev")
+    assert "seen when choosing the threshold and the weights" in seen
+    assert "flatter" in seen and "Neither" not in seen
+    assert "seen when choosing the threshold:" in sentences("dev", TUNED_ON_DEV)
+    by_hand = sentences("eval", ThresholdChoice(0.86, 0.78, None))
+    assert "set by hand" in by_hand and "not recorded" in by_hand
+
+
+class Outline(HTMLParser):
+    """What a browser would make of a page: headings, tables, identifiers, what it loads."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.unbalanced: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append((tag, values))
+        if values.get("id"):
+            self.ids.append(str(values["id"]))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open.pop() != tag:
+            self.unbalanced.append(tag)
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    results = sample()
+    return render_report(results, all_pictures(results), [strip_of_noise()])
+
+
+def strip_of_noise() -> Picture:
+    noise = np.random.default_rng(0).normal(size=(19, 256 * 5)).astype(np.float32)
+    svg = eeg_strip(
+        noise, 256, CHANNELS, 100.0, [Event(101, 103)], [], np.ones(8000, np.float32), 8, "strip-0"
+    )
+    return Picture("strip-0", "Missed seizure", "A caption.", svg)
+
+
+def test_the_page_is_well_formed_and_accessible(page: str) -> None:
+    outline = Outline()
+    outline.feed(page)
+    assert not outline.unbalanced and not outline.open
+    assert len(outline.ids) == len(set(outline.ids))
+    tags = [tag for tag, _ in outline.tags]
+    assert tags.count("h1") == 1 and tags.count("main") == 1
+    assert tags.count("caption") == tags.count("table") > 4
+    assert ("html", {"lang": "en"}) in outline.tags
+    assert 'class="skip" href="#content"' in page
+    assert "prefers-color-scheme: dark" in page and ":focus-visible" in page
+    # Every link within the page has its target.
+    for tag, values in outline.tags:
+        if tag == "a":
+            assert str(values["href"]).removeprefix("#") in outline.ids
+    # Every figure has a name for those who cannot see it.
+    figures = [values for tag, values in outline.tags if tag == "svg"]
+    assert len(figures) == 6
+    assert all(values.get("role") == "img" and values.get("aria-label") for values in figures)
+    # Every reference within a figure has its target.
+    for target in re.findall(r'url\(#([^)"]+)\)|href="#([^"]+)"', page):
+        assert (target[0] or target[1]) in outline.ids
+
+
+def test_the_page_loads_nothing(page: str) -> None:
+    assert "://" not in page
+    assert not re.search(r"\b(src|srcset|action|poster)=|@import|url\((?!#)", page)
+    assert "<link" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_recordings_table_can_be_sorted(page: str) -> None:
+    table = page[page.index('id="recordings"') : page.index('id="published"')]
+    assert table.count("<button") == 7
+    assert table.count("aria-sort") == 1
+    rows = re.findall(r'<th scope="row" class="path">([^<]+)</th>', table)
+    assert rows == ["eval/a/t0", "eval/a/t1", "eval/b/t0"]
+    # eval/b/t0: 10 minutes, two seizures, none detected, no false alarm.
+    last = table[table.index("eval/b/t0") :]
+    assert re.findall(r'data-sort="([^"]*)"', last) == ["600", "2", "0", "2", "0"]
+    assert "0:10:00" in last
+
+
+def test_text_is_escaped(page: str) -> None:
+    assert "&lt;b&gt;9d5e&lt;/b&gt;" in page and "<b>9d5e" not in page
+    names = sample()
+    strange = replace(names.patients[0], name="<i>$x_1$</i>")
+    text = render_report(names, all_pictures(replace(names, patients=(strange,))))
+    assert "<i>" not in text and "&lt;i&gt;$x_1$&lt;/i&gt;" in text
+
+
+def test_undefined_figures_are_dashes() -> None:
+    quiet = score(
+        [recording("eval/a/t0", "a", [], [])],
+        split="eval",
+        threshold=TUNED_ON_DEV,
+        provenance={},
+    )
+    text = render_report(quiet, all_pictures(quiet))
+    assert not re.search(r"\bnan\b", text, flags=re.IGNORECASE)
+    assert "undefined for these recordings" in text
+    assert "<dd>–</dd>" in text
+
+
+def test_published_results_are_marked(page: str) -> None:
+    mark = "not comparable: other corpus or protocol"
+    assert page.count(mark) == len(PUBLISHED)
+    assert {row.group for row in PUBLISHED} == set(PUBLISHED_GROUPS)
+    told = render_report(sample(), [], comparable=["szcore_tusz"])
+    assert told.count(mark) == len(PUBLISHED) - 5
+    with pytest.raises(ValueError, match="no published results"):
+        render_report(sample(), [], comparable=["tusz"])
+
+
+def test_the_report_stays_small() -> None:
+    large = [Picture(f"p{number}", "t", "c", "<svg>" + "x" * 900_000) for number in range(5)]
+    text = render_report(sample(), [], large)
+    assert len(text.encode()) < MOST_BYTES
+    assert "2 more are left out" in text
+    with pytest.raises(ValueError, match="two pictures have one name"):
+        render_report(sample(), [], [large[0], large[0]])
+
+
+def test_writing_is_whole_and_repeatable(tmp_path: Path) -> None:
+    results = sample()
+    (highlight,) = worst_misses(results, count=1)
+    signal = np.zeros((19, 256 * 60), dtype=np.float32)
+    strip = Strip(highlight, signal, frames(600.0, []))
+    first, second = tmp_path / "new" / "report.html", tmp_path / "new" / "again.html"
+    write_report(first, results, [strip])
+    write_report(second, results, [strip])
+    assert first.read_bytes() == second.read_bytes()
+    assert "Missed seizure: eval/b/t0" in first.read_text(encoding="utf-8")
+    assert sorted(path.name for path in first.parent.iterdir()) == ["again.html", "report.html"]
+
+
+def test_figures_are_the_same_in_another_process(page: str) -> None:
+    code = "import tests.test_report as t; print(t.strip_of_noise().svg)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert result.stdout.strip() == strip_of_noise().svg.strip()
+    assert "strip-0-axes" in page
+
+
+def test_an_eeg_picture_is_small_and_keeps_spikes() -> None:
+    generator = np.random.default_rng(1)
+    signal = generator.normal(size=(19, 256 * 60)).astype(np.float32)
+    signal[4, 7000] = 9.0
+    svg = eeg_strip(
+        signal, 256, CHANNELS, 0.0, [Event(5, 10)], [Event(6, 9)], np.zeros(480, np.float32), 8
+    )
+    assert len(svg.encode()) < 150_000
+    assert all(f">{name}</text>" in svg for name in CHANNELS)
+    flat = signal.copy()
+    flat[4, 7000] = 0.0
+    without = eeg_strip(
+        flat, 256, CHANNELS, 0.0, [Event(5, 10)], [Event(6, 9)], np.zeros(480, np.float32), 8
+    )
+    assert svg != without
+    with pytest.raises(ValueError, match="does not fit 19 names"):
+        eeg_strip(signal[:3], 256, CHANNELS, 0.0, [], [], np.zeros(480, np.float32), 8)
+    with pytest.raises(ValueError, match="small letters"):
+        eeg_strip(signal, 256, CHANNELS, 0.0, [], [], np.zeros(480, np.float32), 8, "a b")
+
+
+def test_reading_results_does_not_import_matplotlib_or_torch() -> None:
+    code = (
+        "import sys, brainbrr_core.evaluation.results, brainbrr_core.evaluation.report;"
+        "print({'torch', 'matplotlib'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"
