@@ -38,7 +38,7 @@ class PlainProgress:
         """Print where the work stands, with its rate and the time left."""
         self._printed = time.monotonic()
         rate = self._done / max(self._printed - self._start, 1e-9)
-        left = (self._total - self._done) / rate if rate > 0 else float("inf")
+        left = max(self._total - self._done, 0) / rate if rate > 0 else float("inf")
         note = f", {self._note}" if self._note else ""
         print(
             f"{self._title}: {self._done:.4g} of {self._total:.4g} {self._unit}, "

@@ -12,3 +12,12 @@
 
 What is to be rebuilt is worked out by ``brainbrr_core.cache.plan`` alone.
 """
+
+import warnings
+
+import dagster as dg
+
+# Observable source assets and Pipes are used as Dagster documents them: that they may change is
+# met by the pinned release, not by a warning in every run.
+for _category in (dg.BetaWarning, dg.PreviewWarning):
+    warnings.filterwarnings("ignore", category=_category)

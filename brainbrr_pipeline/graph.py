@@ -1,8 +1,5 @@
 """``build_defs``: assets, checks and resources put together; nothing is wired at import."""
 
-from __future__ import annotations
-
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,28 +39,4 @@ def build_defs(
         },
         # Training has a process of its own and the build has workers: more processes gain nothing.
         executor=dg.in_process_executor,
-        loggers={"console": console},
     )
-
-
-@dg.logger(
-    config_schema={"log_level": dg.Field(str, is_required=False, default_value="INFO")},
-    description="What the assets say, one plain line each; Dagster's own events are in its UI.",
-)
-def console(context: dg.InitLoggerContext) -> logging.Logger:
-    """Log lines of assets on standard error."""
-    logger = logging.Logger("brainbrr", level=context.logger_config["log_level"])
-    handler = logging.StreamHandler()
-    handler.setFormatter(_StepFormatter())
-    logger.addHandler(handler)
-    return logger
-
-
-class _StepFormatter(logging.Formatter):
-    """``asset: message``, without run and step identifiers."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        meta = getattr(record, "dagster_meta", {})
-        step = meta.get("step_key") or "dagster"
-        message = meta.get("orig_message") or record.getMessage()
-        return f"{step}: {message}"

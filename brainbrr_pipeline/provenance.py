@@ -33,12 +33,12 @@ INDEX_DATA_VERSION = str(SCHEMA_VERSION)
 
 def recorded_versions(
     instance: dg.DagsterInstance, key: dg.AssetKey, kind: DagsterEventType
-) -> dict[str, dict[str, str]]:
-    """Data and code version of the newest event of each partition, in one query."""
+) -> dict[str, str]:
+    """Data version of the newest event of each partition, in one query."""
     tags = instance.event_log_storage.get_latest_tags_by_partition(
-        key, kind, tag_keys=[DATA_VERSION_TAG, CODE_VERSION_TAG]
+        key, kind, tag_keys=[DATA_VERSION_TAG]
     )
-    return {partition: dict(values) for partition, values in tags.items()}
+    return {partition: values[DATA_VERSION_TAG] for partition, values in tags.items()}
 
 
 def observe(context: dg.AssetExecutionContext, recordings: Iterable[Recording]) -> int:
@@ -46,8 +46,7 @@ def observe(context: dg.AssetExecutionContext, recordings: Iterable[Recording]) 
     known = recorded_versions(context.instance, RAW_EDF, DagsterEventType.ASSET_OBSERVATION)
     changed = 0
     for recording in recordings:
-        seen = known.get(recording.partition_key, {}).get(DATA_VERSION_TAG)
-        if seen != recording.content_hash:
+        if known.get(recording.partition_key) != recording.content_hash:
             changed += 1
             context.log_event(
                 dg.AssetObservation(
@@ -73,12 +72,11 @@ class ShardRecorder:
         )
 
     def is_recorded(self, key: str, fingerprint: str) -> bool:
-        """Whether Dagster's newest record of a partition is this very shard."""
-        tags = self._known.get(key, {})
-        return (
-            tags.get(DATA_VERSION_TAG) == fingerprint
-            and tags.get(CODE_VERSION_TAG) == self._code_version
-        )
+        """Whether Dagster's newest record of a partition is this very shard.
+
+        A fingerprint covers the code version, so it alone tells.
+        """
+        return self._known.get(key) == fingerprint
 
     def record(
         self, key: str, fingerprint: str, content_hash: str, metadata: Mapping[str, Any]

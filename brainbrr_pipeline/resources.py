@@ -1,7 +1,5 @@
 """Resources: the configuration of a run, and the device a training is bound to."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

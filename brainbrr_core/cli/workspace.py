@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 #: Definitions without partitions, for ``dagster asset materialize`` alone.
 COMMAND_LINE_MODULE = "brainbrr_pipeline.command_line"
 #: ``dagster.yaml`` of a new DAGSTER_HOME.
-INSTANCE = "telemetry:\n  enabled: false\n"
+INSTANCE = """\
+telemetry:
+  enabled: false
+# What the assets say, without Dagster's own events: these are in its UI.
+python_logs:
+  python_log_level: INFO
+"""
 DEMO_RECORDINGS, DEMO_HOURS, DEMO_SEED = 30, 4.0, 7
 
 

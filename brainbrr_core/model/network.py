@@ -187,5 +187,8 @@ class SeizureNetwork(nn.Module):
         x = self.norm(x).transpose(1, 2)
         for stage, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             x = stage(x, skip)
-        logits: Tensor = self.head(functional.silu(self.head_norm(x)))
+        # In float32 too: bfloat16 has steps of 1/64 at a logit of 3.
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(torch.promote_types(x.dtype, torch.float32))
+            logits: Tensor = self.head(functional.silu(self.head_norm(x)))
         return logits.transpose(1, 2).flatten(1)

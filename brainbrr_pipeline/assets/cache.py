@@ -1,7 +1,5 @@
 """``windowed_cache`` and ``cache_manifest``: the store, as Dagster sees it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 

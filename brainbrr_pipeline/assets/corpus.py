@@ -1,7 +1,5 @@
 """``raw_edf`` and ``raw_edf_index``: what the corpus is, as Dagster sees it."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from brainbrr_core.corpus.index import summarize

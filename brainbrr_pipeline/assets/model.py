@@ -1,7 +1,5 @@
 """``trained_model`` and ``eval_report``: a run and its scores, as Dagster sees them."""
 
-from __future__ import annotations
-
 import math
 import os
 import sys

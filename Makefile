@@ -1,0 +1,47 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo setup test test-smoke test-slow check cache-smoke cache-dev cache-full cache-status cache-upgrade
+
+demo: setup
+	$(BIN)/brainbrr demo
+
+setup: $(VENV)/installed
+
+# torch comes first and alone: whatever build of the pinned release this machine has stays.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --constraint constraints.txt torch
+	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+test: setup
+	$(BIN)/pytest -m "not slow"
+
+test-smoke: setup
+	$(BIN)/pytest -m smoke
+
+test-slow: setup
+	$(BIN)/pytest -m slow
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+cache-smoke: setup
+	$(BIN)/brainbrr cache build --profile smoke
+
+cache-dev: setup
+	$(BIN)/brainbrr cache build --profile dev
+
+cache-full: setup
+	$(BIN)/brainbrr cache build --profile full
+
+cache-status: setup
+	$(BIN)/brainbrr cache status
+
+cache-upgrade: setup
+	$(BIN)/brainbrr cache build
