@@ -1,1 +1,66 @@
-"""Fixtures that several test modules share."""
+"""Fixtures that several test modules share: a small corpus, and the settings of a small run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.synthesis import write_corpus
+
+REAL = Path(__file__).resolve().parents[1].parent / "shared" / "real"
+
+SMALL = """\
+profile: small
+hardware: {batch_size: 4}
+training: {steps: 3, warmup_steps: 1}
+detection: {on_threshold: 0.5}
+evaluation: {split: eval}
+"""
+
+
+@pytest.fixture(scope="session")
+def master_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of 12 recordings, 0.4 h, written once; never changed by a test."""
+    place = tmp_path_factory.mktemp("corpus") / "tusz"
+    write_corpus(place, recordings=12, hours=0.4, seed=5, workers=1)
+    return place
+
+
+@pytest.fixture
+def corpus(master_corpus: Path, tmp_path: Path) -> Path:
+    """A copy of the corpus that a test may change."""
+    return Path(shutil.copytree(master_corpus, tmp_path / "tusz"))
+
+
+@pytest.fixture
+def settings(corpus: Path, tmp_path: Path) -> Configuration:
+    """The configuration of a small run on the test's own corpus, cache and runs."""
+    return small_settings(tmp_path, corpus)
+
+
+def small_settings(place: Path, data_dir: Path) -> Configuration:
+    """A tiny network and three steps of training, all folders below ``place``."""
+    path = place / "small.yaml"
+    path.write_text(SMALL)
+    return load(
+        Overrides(
+            config=f"smoke:cpu:{path}",
+            data_dir=str(data_dir),
+            cache_root=str(place / "cache"),
+            runs_dir=str(place / "runs"),
+            dagster_home=str(place / "dagster"),
+        ),
+        environment={},
+    )
+
+
+@pytest.fixture
+def real() -> Iterator[Path]:
+    """The real recordings, where this checkout lies beside them."""
+    if not REAL.is_dir():
+        pytest.skip("the real recordings are not here")
+    yield REAL

@@ -51,9 +51,7 @@ def resample(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:
     return filtered[:, first : first + count * filters.down : filters.down]
 
 
-def chain(
-    data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0
-) -> NDArray[np.float64]:
+def chain(data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0) -> NDArray[np.float64]:
     """The z-scored signal in standard deviations, clipped at 10."""
     y = resample(data, rate)
     bandpass = signal.butter(3, (0.5, 120.0), "bandpass", fs=256, output="sos")

@@ -81,6 +81,9 @@ def test_ovlp_false_alarms_per_24_hours() -> None:
         # The second hypothesis is used up by the first reference, so the second reference is
         # missed: 10 to 12 and 18 to 20 hit = 4/10; 18 to 32 has 12 s outside: capped at 1.
         ([(10, 20), (25, 35)], [(10, 12), (18, 32)], 0.4, 1.0),
+        # A hypothesis that ends with its reference uses up the later reference it overlaps, so
+        # the second hypothesis is left over although that reference is not hit.
+        ([(10, 20), (15, 30)], [(10, 20), (25, 30)], 1.0, 1.0),
         # Unused: one miss, one false alarm of 1 whatever its length.
         ([(10, 20)], [(100, 400)], 0.0, 1.0),
         # Touching is not overlapping.

@@ -68,11 +68,11 @@ def test_size_counted_by_hand() -> None:
     assert size(SeizureNetwork(SMALLEST)) == expected
 
 
-def test_untrained_network_finds_seizure_rare() -> None:
+def test_untrained_network_is_undecided() -> None:
     network = build("tiny", seed=0).eval()
     with torch.no_grad():
         probability = torch.sigmoid(network(torch.randn(4, 19, 2560)))
-    assert 0.02 < float(probability.mean()) < 0.12
+    assert 0.4 < float(probability.mean()) < 0.6
 
 
 def test_layer_is_two_directions_and_the_residual() -> None:

@@ -26,6 +26,7 @@ from brainbrr_core.cache.shard import (
     DamagedShard,
     Shard,
     ShardHeader,
+    commit_shard,
     exclusive_partial,
     write_shard,
 )
@@ -182,9 +183,10 @@ def build_one(
         with exclusive_partial(target) as file, threadpool_limits(1):
             if not _is_made(target, recording.partition_key, fingerprint):
                 header, chunks = _process(settings, recording, fingerprint)
-                size, clipped = write_shard(file, target, header, chunks, clip_limit(settings))
-                outcome = replace(outcome, bytes=size, clipped=clipped)
+                size, clipped = write_shard(file, header, chunks, clip_limit(settings))
                 _check_unchanged(recording)
+                commit_shard(target)
+                outcome = replace(outcome, bytes=size, clipped=clipped)
     except _RECORDING_ERRORS as error:
         outcome = replace(outcome, error=_one_line(error, recording))
     outcome = replace(outcome, seconds=time.monotonic() - started)

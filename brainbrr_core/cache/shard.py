@@ -100,16 +100,14 @@ def _is_still(path: Path, file: IO[bytes]) -> bool:
 
 def write_shard(
     file: IO[bytes],
-    target: Path,
     header: ShardHeader,
     chunks: Iterable[NDArray[np.int16]],
     clip_limit: int,
 ) -> tuple[int, int]:
-    """Write blocks to the ``exclusive_partial`` of ``target`` and rename it to ``target``.
+    """Write blocks to an ``exclusive_partial``; :func:`commit_shard` makes it the shard.
 
     ``chunks`` are arrays (blocks, 19, 2560); values at ``clip_limit`` are counted as clipped.
-    Returns bytes written and samples clipped. The shard appears whole, and on the disk, or not
-    at all.
+    Returns bytes written, which are on the disk then, and samples clipped.
     """
     clipped_total = 0
     schema = pa.schema(
@@ -132,13 +130,17 @@ def write_shard(
     file.flush()
     size = file.tell()
     os.fsync(file.fileno())
+    return size, clipped_total
+
+
+def commit_shard(target: Path) -> None:
+    """Rename the written ``exclusive_partial`` of ``target``: it appears whole or not at all."""
     target.with_name(f".{target.name}.partial").rename(target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return size, clipped_total
 
 
 def _batches(chunks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:

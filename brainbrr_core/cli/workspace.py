@@ -38,7 +38,7 @@ telemetry:
 python_logs:
   python_log_level: INFO
 """
-DEMO_RECORDINGS, DEMO_HOURS, DEMO_SEED = 30, 4.0, 7
+DEMO_RECORDINGS, DEMO_HOURS, DEMO_SEED = 48, 5.0, 1
 
 
 def variables(settings: Configuration, layers: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.scoring import (
     COARSE_THRESHOLDS,
     Counts,
+    Detect,
     Figures,
     Measure,
     RecordingEvents,
@@ -40,7 +41,6 @@ from brainbrr_core.scoring import (
     szcore,
     total,
 )
-from brainbrr_core.scoring.sweep import Detect
 
 SECONDS_PER_HOUR = 3600.0
 Points = tuple[tuple[float, float], ...]

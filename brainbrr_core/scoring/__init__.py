@@ -22,6 +22,7 @@ from brainbrr_core.scoring.nedc import NedcCounts
 from brainbrr_core.scoring.recording import RecordingEvents, seizures
 from brainbrr_core.scoring.sweep import (
     COARSE_THRESHOLDS,
+    Detect,
     RecordingProbabilities,
     SweepRow,
     TunedThreshold,
@@ -33,6 +34,7 @@ from brainbrr_core.scoring.szcore import SzcoreCounts, SzcoreSummary, summarise
 __all__ = [
     "COARSE_THRESHOLDS",
     "Counts",
+    "Detect",
     "Figures",
     "Measure",
     "NedcCounts",

@@ -14,7 +14,8 @@ What the library leaves to its caller is done here:
   it false even in the middle of a seizure;
 - a hypothesis of another length than its recording is an error.
 
-Recordings without seizures count, for their false positives.
+Recordings without seizures count, for their false positives. Events keep their times up to the
+library's grid of 10 Hz; the program behind SzCORE's leaderboard samples them at 1 Hz before.
 """
 
 from __future__ import annotations

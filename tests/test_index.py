@@ -1,0 +1,185 @@
+"""The index explains every recording, and a second look at an unchanged corpus reads nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from edf_files import write_edf
+
+from brainbrr_core.annotation import tuh
+from brainbrr_core.configuration import Labels
+from brainbrr_core.corpus import index as index_module
+from brainbrr_core.corpus.index import Index, scan, summarize
+from brainbrr_core.corpus.index_file import index_path, read_index, update_index, write_index
+from brainbrr_core.errors import BrainbrrError
+
+SEIZURE = Labels().seizure
+
+
+def touch(path: Path) -> None:
+    """Give a file another mtime without changing it."""
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+
+
+def make(root: Path, key: str, events: str | None = "", seconds: float = 12) -> Path:
+    """One EDF with its annotation (none where ``events`` is None)."""
+    path = write_edf(root / f"{key}.edf", seconds=seconds, seed=hash(key) % 1000)
+    if events is not None:
+        text = tuh.format_csv_bi([], seconds, path.stem) + events
+        path.with_suffix(".csv_bi").write_text(text)
+    return path
+
+
+def test_counts_add_up_and_every_exclusion_has_its_reason(tmp_path: Path) -> None:
+    make(tmp_path, "train/p1/s1/01_tcp_ar/p1_s1_t0", "TERM,2,5,seiz,1\nTERM,5,7,seiz,1\n")
+    make(tmp_path, "train/p1/s1/01_tcp_ar/p1_s1_t1", None)
+    make(tmp_path, "train/p2/s1/01_tcp_ar/p2_s1_t0", "TERM,2,5,zzzz,1\n")
+    make(tmp_path, "dev/p3/s1/02_tcp_le/p3_s1_t0", seconds=8)
+    make(tmp_path, "dev/p3/s1/02_tcp_le/p3_s1_t1").write_bytes(b"nothing")
+    make(tmp_path, "eval/p4/s1/01_tcp_ar/p4_s1_t0", "TERM,2,400,seiz,1\n")
+    found = summarize(scan(tmp_path), SEIZURE)
+    assert (found["found"], found["usable"], found["excluded"]) == (6, 2, 4)
+    assert found["reasons"] == {
+        "bad_annotation": 1,
+        "no_annotation": 1,
+        "too_short": 1,
+        "unreadable": 1,
+    }
+    assert found["patients"] == 4
+    assert found["seizures"] == 3
+    assert found["hours"] == pytest.approx((12 * 4 + 8) / 3600, abs=1e-4)
+    assert sum(split["found"] for split in found["splits"].values()) == 6
+    assert found["findings"]["events_past_signal"] == 1
+
+
+def test_the_root_with_and_without_edf_gives_the_same_keys(corpus: Path) -> None:
+    keys = [r.partition_key for r in scan(corpus)]
+    assert keys == [r.partition_key for r in scan(corpus / "edf")]
+    assert len(keys) == 12
+    assert keys == sorted(keys)
+    assert all(key.split("/")[0] in ("train", "dev", "eval") for key in keys)
+
+
+def test_the_file_gives_back_the_same_index(corpus: Path, tmp_path: Path) -> None:
+    index = scan(corpus)
+    write_index(index, tmp_path / "cache")
+    assert read_index(tmp_path / "cache") == index
+
+
+def test_a_second_scan_reads_no_file(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = scan(corpus)
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a file was read")
+
+    monkeypatch.setattr(index_module, "content_hash", forbidden)
+    monkeypatch.setattr(index_module, "open_edf", forbidden)
+    monkeypatch.setattr("brainbrr_core.corpus.tusz.tuh.read", forbidden)
+    assert scan(corpus, first) == first
+
+
+def test_a_changed_annotation_is_read_again_without_the_signal(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = scan(corpus)
+    victim = next(r for r in first if not r.events)
+    path = Path(victim.path).with_suffix(".csv_bi")
+    path.write_text(tuh.format_csv_bi([], victim.duration_s, "x") + "TERM,3,9,seiz,1\n")
+    Path(victim.path).with_suffix(".csv").unlink()
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("a signal was read")
+
+    monkeypatch.setattr(index_module, "content_hash", forbidden)
+    second = scan(corpus, first).by_key()
+    assert len(second[victim.partition_key].events) == 1
+    others = [r for r in first if r.partition_key != victim.partition_key]
+    assert all(second[r.partition_key] == r for r in others)
+
+
+def test_a_touched_file_is_hashed_again_and_is_the_same(corpus: Path) -> None:
+    first = scan(corpus)
+    touch(Path(first.recordings[0].path))
+    second = scan(corpus, first)
+    assert second.recordings[0].state != first.recordings[0].state
+    assert second.recordings[0].content_hash == first.recordings[0].content_hash
+
+
+def test_a_patient_in_two_splits_is_named(corpus: Path) -> None:
+    patient = next(p for p in sorted((corpus / "edf" / "train").iterdir()))
+    shutil.copytree(patient, corpus / "edf" / "eval" / patient.name)
+    with pytest.raises(BrainbrrError, match=patient.name):
+        scan(corpus)
+
+
+def test_a_drive_that_is_not_mounted_changes_nothing(corpus: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    update_index(str(corpus), cache)
+    before = index_path(cache).read_bytes()
+    shutil.rmtree(corpus / "edf" / "train")
+    with pytest.raises(BrainbrrError, match="mounted"):
+        update_index(str(corpus), cache)
+    assert index_path(cache).read_bytes() == before
+    assert len(update_index(str(corpus), cache, force=True)) < 12
+
+
+def test_a_root_refuses_another_corpus(corpus: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    index = update_index(str(corpus), cache)
+    other = tmp_path / "other"
+    make(other, "train/zzzzzzzz/s1/01_tcp_ar/zzzzzzzz_s1_t0")
+    with pytest.raises(BrainbrrError, match="another corpus"):
+        update_index(str(other), cache)
+    same_names = tmp_path / "same_names"
+    for recording in index:
+        make(same_names, recording.partition_key)
+    with pytest.raises(BrainbrrError, match="another corpus"):
+        update_index(str(same_names), cache)
+
+
+def test_wrong_folders_are_one_line_with_the_remedy(tmp_path: Path) -> None:
+    empty, flat = tmp_path / "empty", tmp_path / "flat"
+    empty.mkdir()
+    (flat / "train").mkdir(parents=True)
+    cases: dict[str | None, str] = {
+        None: "no data directory",
+        str(tmp_path / "none"): "no data directory",
+        str(empty): "is empty",
+        str(tmp_path): "no train, dev or eval",
+        str(flat): "no .edf file",
+    }
+    for data_dir, expected in cases.items():
+        with pytest.raises(BrainbrrError, match=expected) as error:
+            update_index(data_dir, tmp_path / "cache")
+        assert "\n" not in str(error.value)
+        assert error.value.exit_status == 2
+    assert not index_path(tmp_path / "cache").exists()
+
+
+def test_no_name_of_a_header_reaches_the_index(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "train" / "p1" / "s1" / "01_tcp_ar" / "p1_s1_t0.edf"
+    write_edf(path, patient="Jane_Doe")
+    assert b"Jane_Doe" in path.read_bytes()
+    index = scan(tmp_path / "data")
+    write_index(index, tmp_path / "cache")
+    text = repr(index) + repr(read_index(tmp_path / "cache"))
+    assert "Jane" not in text
+    assert "MRN0042" not in text
+    assert b"Jane" not in index_path(tmp_path / "cache").read_bytes()
+
+
+def test_the_real_headers_and_annotations(real: Path) -> None:
+    index: Index = scan(real / "tuh-layout")
+    found = summarize(index, SEIZURE)
+    assert (found["found"], found["patients"], found["seizures"]) == (217, 6, 253)
+    assert found["reasons"] == {"too_short": 217}
+    assert {s: c["found"] for s, c in found["splits"].items()} == {
+        "train": 108,
+        "dev": 78,
+        "eval": 31,
+    }
+    assert found["findings"]["events_past_signal"] > 0
