@@ -45,17 +45,19 @@ def settings(corpus: Path, tmp_path: Path) -> Configuration:
 def small_settings(place: Path, data_dir: Path) -> Configuration:
     """A tiny network and three steps of training, all folders below ``place``."""
     path = place / "small.yaml"
-    path.write_text(SMALL)
-    return load(
-        Overrides(
-            config=f"smoke:cpu:{path}",
-            data_dir=str(data_dir),
-            cache_root=str(place / "cache"),
-            runs_dir=str(place / "runs"),
-            dagster_home=str(place / "dagster"),
-        ),
-        environment={},
-    )
+    folders = {
+        "data_dir": data_dir,
+        "cache_root": place / "cache",
+        "runs_dir": place / "runs",
+        "dagster_home": place / "dagster",
+    }
+    path.write_text(SMALL + "".join(f"{key}: {value}\n" for key, value in folders.items()))
+    return load(Overrides(config=small_config(place)), environment={})
+
+
+def small_config(place: Path) -> str:
+    """What ``BRAINBRR_CONFIG`` holds for :func:`small_settings`."""
+    return f"smoke:cpu:{place / 'small.yaml'}"
 
 
 @pytest.fixture

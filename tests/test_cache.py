@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import small_config
 from edf_files import write_edf
 from signal_reference import chain
 
@@ -248,21 +249,20 @@ import sys
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.configuration import Overrides, load
-settings = load(Overrides(config=sys.argv[1], cache_root=sys.argv[2]), {})
+settings = load(Overrides(config=sys.argv[1]), {})
 print("ready", flush=True)
 summary = build(plan_profile(settings), settings.preprocessing, workers=1)
 print(len([r for r in summary.built if r.bytes]), len(summary.failed))
 """
 
 
-def start_builder(settings: Configuration, tmp_path: Path) -> subprocess.Popen[str]:
+def start_builder(tmp_path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             sys.executable,
             "-c",
             BUILDER,
-            f"smoke:cpu:{tmp_path / 'small.yaml'}",
-            str(settings.cache_root),
+            small_config(tmp_path),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -278,7 +278,7 @@ def test_a_killed_builder_leaves_nothing_that_is_trusted(
     plan_corpus(settings)
     chance = random.Random(1)
     for _ in range(4):
-        builder = start_builder(settings, tmp_path)
+        builder = start_builder(tmp_path)
         assert builder.stdout is not None
         assert builder.stdout.readline() == "ready\n"
         time.sleep(chance.uniform(0.3, 1.2))
@@ -295,7 +295,7 @@ def test_two_builders_at_once_build_each_recording_once(
     settings: Configuration, tmp_path: Path
 ) -> None:
     plan_corpus(settings)
-    builders = [start_builder(settings, tmp_path) for _ in range(2)]
+    builders = [start_builder(tmp_path) for _ in range(2)]
     counts = []
     for builder in builders:
         output, _ = builder.communicate(timeout=120)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 
-import click
 import typer
 
 from brainbrr_core.cli import cache, corpus, model, workspace
 from brainbrr_core.errors import BrainbrrError
 
+
+def _exit(status: int, **_options: object) -> None:
+    """What a command returns is its exit status."""
+    raise typer.Exit(status)
+
+
 app = typer.Typer(
     name="brainbrr",
+    result_callback=_exit,
     help="From a folder of clinical EEG recordings to a trained and honestly scored seizure "
     "detector.",
     no_args_is_help=True,
@@ -33,14 +39,7 @@ app.command()(model.predict)
 def main() -> None:
     """Run the command line: one line for a user's mistake, no traceback, exit status 1 or 2."""
     try:
-        status = app(standalone_mode=False)
+        app()
     except BrainbrrError as error:
         print(f"brainbrr: {error}", file=sys.stderr)
-        status = error.exit_status
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        print("brainbrr: interrupted; the same command goes on where it stopped", file=sys.stderr)
-        status = 130
-    sys.exit(status)
+        sys.exit(error.exit_status)

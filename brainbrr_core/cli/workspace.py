@@ -156,6 +156,7 @@ def demo() -> int:
         f"{summary.patients} patients"
     )
     print("2. the graph, by `dagster asset materialize --select '*'`", flush=True)
+    before = _made(home)
     finished = subprocess.run(
         [_dagster(), "asset", "materialize", "--select", "*"],
         cwd=project_dir(),
@@ -166,10 +167,28 @@ def demo() -> int:
         raise WorkRemains("a step of the graph failed; its reason stands above")
     from brainbrr_core.evaluation.evaluate import evaluate
 
+    new = _made(home) - before
+    if new:
+        print(f"   made {len(new)} files: shards, manifest, model, report")
+    else:
+        print(
+            "   nothing was rebuilt: every shard, the manifest, the model and the report are current"
+        )
     print("3. the scores", flush=True)
     print_scores(evaluate(settings, log=lambda _line: None))
     print(f"the graph: brainbrr ui    (all of this took {time.monotonic() - started:.0f} s)")
     return 0
+
+
+def _made(home: Path) -> set[tuple[str, int]]:
+    """Shards, manifests, models and reports, each with the time it was written."""
+    patterns = ("*.arrow", "manifests/*.parquet", "model.safetensors", "report.html")
+    return {
+        (str(path), path.stat().st_mtime_ns)
+        for folder in (home / "cache", home / "runs")
+        for pattern in patterns
+        for path in folder.rglob(pattern)
+    }
 
 
 def _dagster() -> str:

@@ -1,0 +1,226 @@
+"""The graph in Dagster: what is built, what is recorded, and Dagster's own view of staleness."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from conftest import small_config, small_settings
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from brainbrr_core.cache.build import build
+from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.corpus.index_file import read_index
+from brainbrr_pipeline.graph import build_defs
+from brainbrr_pipeline.partitions import NAME
+from brainbrr_pipeline.resources import GpuResource, Workspace
+
+CACHE = dg.AssetKey("windowed_cache")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+class Graph:
+    """The graph on one corpus: run parts of it as the command line and as the UI would."""
+
+    def __init__(self, place: Path, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.settings = load_settings(place)
+        self.resources = {"workspace": Workspace(config=small_config(place))}
+
+    def defs(self, *, partitioned: bool) -> dg.Definitions:
+        return build_defs(self.settings, partitioned=partitioned, resources=self.resources)
+
+    def materialize(self, *names: str, partition: str | None = None) -> dg.ExecuteInProcessResult:
+        job = self.defs(partitioned=partition is not None).resolve_implicit_global_asset_job_def()
+        return job.execute_in_process(
+            instance=self.instance,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            partition_key=partition,
+            raise_on_error=False,
+        )
+
+    def recorded(self, result: dg.ExecuteInProcessResult) -> list[str]:
+        """Partitions of windowed_cache that a run recorded."""
+        return sorted(
+            event.partition
+            for event in result.all_events
+            if event.is_step_materialization and event.asset_key == CACHE and event.partition
+        )
+
+    def staleness(self, settings: Configuration | None = None) -> dict[StaleStatus, int]:
+        """Dagster's own view of the partitions, by its own resolver."""
+        return dict(Counter(self.statuses(settings).values()))
+
+    def statuses(self, settings: Configuration | None = None) -> dict[str, StaleStatus]:
+        defs = build_defs(settings or self.settings, resources=self.resources)
+        resolver = CachingStaleStatusResolver(
+            instance=self.instance,
+            asset_graph=defs.resolve_asset_graph(),
+            loading_context=LoadingContextForTest(self.instance),
+        )
+        return {
+            key: resolver.get_status(CACHE, key)
+            for key in self.instance.get_dynamic_partitions(NAME)
+        }
+
+
+def load_settings(place: Path) -> Configuration:
+    return small_settings(place, place / "tusz")
+
+
+@pytest.fixture
+def graph(corpus: Path, tmp_path: Path, instance: dg.DagsterInstance) -> Graph:
+    assert corpus == tmp_path / "tusz"
+    return Graph(tmp_path, instance)
+
+
+def change(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3000] ^= 0x2A
+    path.write_bytes(bytes(content))
+
+
+def test_the_whole_graph_runs_and_a_second_run_rebuilds_nothing(graph: Graph) -> None:
+    names = ("raw_edf_index", "windowed_cache", "cache_manifest", "trained_model", "eval_report")
+    result = graph.materialize(*names)
+    assert result.success
+    ran = {
+        event.step_key for event in result.all_events if event.event_type_value == "STEP_SUCCESS"
+    }
+    assert ran == set(names)
+    keys = [r.partition_key for r in read_index(graph.settings.cache_root)]
+    assert graph.recorded(result) == keys
+    assert graph.instance.get_dynamic_partitions(NAME) == keys
+    assert graph.staleness() == {StaleStatus.FRESH: 12}
+    reports = list(graph.settings.runs_dir.glob("*/report-eval/report.html"))
+    models = list(graph.settings.runs_dir.glob("*/model.safetensors"))
+    assert (len(reports), len(models)) == (1, 1)
+    before = [path.stat().st_mtime_ns for path in (*reports, *models)]
+    again = graph.materialize(*names)
+    assert again.success
+    assert graph.recorded(again) == []
+    assert [path.stat().st_mtime_ns for path in (*reports, *models)] == before
+
+
+def test_one_changed_edf_makes_one_partition_stale(graph: Graph) -> None:
+    graph.materialize("raw_edf_index", "windowed_cache")
+    victim = read_index(graph.settings.cache_root).recordings[7]
+    change(Path(victim.path))
+    graph.materialize("raw_edf_index")
+    stale = [k for k, status in graph.statuses().items() if status is StaleStatus.STALE]
+    assert stale == [victim.partition_key]
+    result = graph.materialize("windowed_cache")
+    assert graph.recorded(result) == [victim.partition_key]
+    assert graph.staleness() == {StaleStatus.FRESH: 12}
+
+
+def test_an_added_edf_is_missing_and_makes_no_other_stale(graph: Graph) -> None:
+    graph.materialize("raw_edf_index", "windowed_cache")
+    model = Path(read_index(graph.settings.cache_root).recordings[0].path)
+    new = model.with_name("newpatie_s001_t000.edf")
+    new.write_bytes(model.read_bytes())
+    new.with_suffix(".csv_bi").write_bytes(model.with_suffix(".csv_bi").read_bytes())
+    graph.materialize("raw_edf_index")
+    assert graph.staleness() == {StaleStatus.FRESH: 12, StaleStatus.MISSING: 1}
+    result = graph.materialize("windowed_cache")
+    assert len(graph.recorded(result)) == 1
+    assert graph.staleness() == {StaleStatus.FRESH: 13}
+
+
+def test_a_new_preprocessing_version_makes_every_partition_stale(graph: Graph) -> None:
+    graph.materialize("raw_edf_index", "windowed_cache")
+    bumped = graph.settings.model_copy(update={"preprocessing": Preprocessing(notch_hz=50)})
+    assert graph.staleness(bumped) == {StaleStatus.STALE: 12}
+    assert graph.staleness() == {StaleStatus.FRESH: 12}
+
+
+def test_one_partition_is_built_alone(graph: Graph) -> None:
+    graph.materialize("raw_edf_index")
+    key = graph.instance.get_dynamic_partitions(NAME)[2]
+    result = graph.materialize("windowed_cache", partition=key)
+    assert result.success
+    assert graph.recorded(result) == [key]
+    assert graph.staleness() == {StaleStatus.FRESH: 1, StaleStatus.MISSING: 11}
+
+
+def test_a_shard_that_dagster_never_saw_is_recorded_not_rebuilt(graph: Graph) -> None:
+    build(plan_corpus(graph.settings), graph.settings.preprocessing, workers=1)
+    root = graph.settings.cache_root
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*.arrow")}
+    result = graph.materialize("raw_edf_index", "windowed_cache")
+    assert len(graph.recorded(result)) == 12
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*.arrow")} == before
+    assert graph.staleness() == {StaleStatus.FRESH: 12}
+
+
+def test_a_failing_recording_fails_its_own_partition_and_the_run(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.materialize("raw_edf_index")
+    keys = graph.instance.get_dynamic_partitions(NAME)
+    from brainbrr_core.cache import build as module
+
+    real = module.open_edf
+
+    def broken(path: Path) -> object:
+        if keys[4] in path.as_posix():
+            raise OSError("the disk is on fire")
+        return real(path)
+
+    monkeypatch.setattr(module, "open_edf", broken)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    result = graph.materialize("windowed_cache", "cache_manifest")
+    assert not result.success
+    others = set(keys) - {keys[4]}
+    assert graph.instance.get_materialized_partitions(CACHE) == others
+    assert graph.statuses()[keys[4]] is StaleStatus.MISSING
+    failures = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    assert "the disk is on fire" in str(failures[0].step_failure_data.user_failure_data.description)
+
+
+def test_a_training_bound_to_another_card_is_refused(graph: Graph) -> None:
+    graph.resources["gpu"] = GpuResource(profile="a100")
+    result = graph.materialize("trained_model")
+    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
+    assert "bound to a100" in str(failure.step_failure_data.user_failure_data.description)
+
+
+def test_a_users_mistake_is_one_line(graph: Graph) -> None:
+    result = graph.materialize("cache_manifest")
+    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
+    description = str(failure.step_failure_data.user_failure_data.description)
+    assert "brainbrr index" in description
+    assert "\n" not in description
+
+
+def test_both_modules_define_the_same_assets() -> None:
+    import brainbrr_pipeline.command_line as command_line
+    import brainbrr_pipeline.definitions as definitions
+
+    public = {
+        "raw_edf",
+        "raw_edf_index",
+        "windowed_cache",
+        "cache_manifest",
+        "trained_model",
+        "eval_report",
+    }
+    for module in (command_line, definitions):
+        keys = module.defs.resolve_asset_graph().get_all_asset_keys()
+        assert {key.to_user_string() for key in keys} == public
+    graph = definitions.defs.resolve_asset_graph()
+    assert graph.get(CACHE).partitions_def is not None
+    assert {key.to_user_string() for key in graph.get(CACHE).parent_keys} == {
+        "raw_edf",
+        "raw_edf_index",
+    }
