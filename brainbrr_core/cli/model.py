@@ -98,11 +98,12 @@ def print_scores(evaluation: Evaluation) -> None:
             f"{values.sensitivity:.3f}",
             f"{values.precision:.3f}",
             f"{values.f1:.3f}",
-            f"{values.false_per_day:.1f}",
+            # Rules that count samples count false seconds, not false events.
+            f"{values.false_per_day:.1f}" + (" s" if "sample" in rule or "epoch" in rule else ""),
         ]
         for rule, values in results.headline.items()
     ]
-    columns = ["rule", "sensitivity", "precision", "F1", "false alarms per 24 h"]
+    columns = ["rule", "sensitivity", "precision", "F1", "false per 24 h"]
     seen = (
         "the split the threshold was tuned on" if results.split == "dev" else "threshold from dev"
     )

@@ -34,6 +34,8 @@ COMMAND_LINE_MODULE = "brainbrr_pipeline.command_line"
 INSTANCE = """\
 telemetry:
   enabled: false
+nux:
+  enabled: false
 # What the assets say, without Dagster's own events: these are in its UI.
 python_logs:
   python_log_level: INFO
@@ -171,9 +173,7 @@ def demo() -> int:
     if new:
         print(f"   made {len(new)} files: shards, manifest, model, report")
     else:
-        print(
-            "   nothing was rebuilt: every shard, the manifest, the model and the report are current"
-        )
+        print("   nothing was rebuilt: every shard, manifest, model and report is current")
     print("3. the scores", flush=True)
     print_scores(evaluate(settings, log=lambda _line: None))
     print(f"the graph: brainbrr ui    (all of this took {time.monotonic() - started:.0f} s)")
