@@ -45,7 +45,7 @@ def refused(*words: str, environment: dict[str, str] | None = None) -> str:
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("brainbrr:")]
-    assert len(lines) == 1
+    assert len(lines) == 1, done.stderr
     return lines[0]
 
 
@@ -211,4 +211,7 @@ def test_predict_writes_the_events_of_any_edf(settings: Configuration, tmp_path:
     ]
     assert all(line.split("\t")[-1] == "95.00" for line in text[1:])
     assert len(list((tmp_path / "out").rglob("*.tsv"))) == 2
-    refused("predict", str(tmp_path / "none.edf"), str(tmp_path / "out"), *config)
+    for name, expected in (("none.edf", "no EDF at"), ("in/broken.edf", "no EDF that can be read")):
+        line = refused("predict", str(tmp_path / name), str(tmp_path / "alone"), *config)
+        assert expected in line
+    assert not (tmp_path / "alone").exists()

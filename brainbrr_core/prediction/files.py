@@ -32,7 +32,8 @@ def predict_files(
     """Write the events of one EDF, or of every EDF below a folder, as SzCORE TSVs.
 
     ``out`` is a file name ending in ``.tsv`` for one EDF, otherwise a folder, in which the tree
-    below ``source`` is repeated. One EDF that fails fails alone.
+    below ``source`` is repeated. In a folder, one EDF that fails fails alone; a single EDF that
+    does raises :class:`BrainbrrError`.
     """
     paths = list(edf_files(source))
     written: list[Path] = []
@@ -44,6 +45,8 @@ def predict_files(
             try:
                 prediction = predictor.predict(path, on_threshold)
             except BrainbrrError as error:
+                if path == source:
+                    raise
                 failed[path] = str(error)
             else:
                 for finding in prediction.findings:
