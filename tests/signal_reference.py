@@ -23,8 +23,8 @@ class ArraySource:
         self.data, self.rate, self.missing = data, rate, missing
         self.samples = data.shape[1]
 
-    def read(self, start: int, stop: int) -> NDArray[np.float64]:
-        return self.data[:, start:stop]
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        return (self.data[:, start:stop] - self.data[:, :1]).astype(np.float32)
 
 
 def resample(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:

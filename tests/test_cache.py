@@ -74,7 +74,7 @@ def test_a_shard_holds_what_the_reference_chain_gives(settings: Configuration) -
         assert source.missing == shard.header.interpolated
         if source.missing:
             continue
-        expected = chain(source.read(0, source.samples), source.rate)
+        expected = chain(source.read(0, source.samples).astype(np.float64), source.rate)
         stored = np.concatenate(list(shard.blocks(0, shard.header.blocks)), axis=1) * SCALE
         assert shard.header.samples == expected.shape[1]
         assert np.abs(stored[:, : shard.header.samples] - expected).max() < 0.001

@@ -26,14 +26,14 @@ def test_signal_is_read_in_microvolts_in_the_order_of_the_montage(tmp_path: Path
     got = recording.read(100, 900)
     edf = edfio.read_edf(path)
     for row, name in zip(got, CHANNELS, strict=True):
-        expected = edf.get_signal(f"EEG {name.upper()}-LE").data[100:900]
-        assert np.allclose(row, expected, atol=1e-9)
+        data = edf.get_signal(f"EEG {name.upper()}-LE").data
+        assert np.allclose(row, data[100:900] - data[0], atol=1e-4)
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("mV", 1e3), ("V", 1e6), ("uV", 1.0)])
 def test_units_are_scaled(tmp_path: Path, unit: str, factor: float) -> None:
     path = write_edf(tmp_path / "a.edf", unit=unit, scale=1 / factor)
-    assert open_edf(path).read(0, 2560).std() == pytest.approx(20, rel=0.05)
+    assert open_edf(path).read(0, 2560).std(axis=1).mean() == pytest.approx(20, rel=0.05)
 
 
 def set_records(path: Path, text: bytes) -> None:

@@ -153,16 +153,45 @@ def test_missing_foreign_and_damaged_shards_stop_with_the_remedy(built: Built) -
         dataset.fetch(np.arange(manifest.recording.tolist().count(0)))
 
 
-def test_no_more_descriptors_are_held_than_allowed(
-    built: Built, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mapped_shards_hold_no_descriptor(built: Built) -> None:
     _, plan, manifest = built
-    monkeypatch.setattr("brainbrr_core.data.windows._OPEN_SHARDS", 2)
     dataset = WindowDataset(manifest, plan.store)
     before = len(_descriptors())
-    for row in range(0, len(manifest), 7):
-        dataset.fetch(np.array([row]))
-    assert len(_descriptors()) - before <= 3
+    dataset.fetch(np.arange(len(manifest)))
+    assert len(_descriptors()) <= before + 1
+
+
+def test_a_loader_gets_whole_batches_as_float_or_as_stored(built: Built) -> None:
+    _, plan, manifest = built
+    rows = np.arange(0, len(manifest), 3)
+    stored = WindowDataset(manifest, plan.store, rows, kind="int16")
+    wide = WindowDataset(manifest, plan.store, rows)
+    loaders = [
+        torch.utils.data.DataLoader(dataset, batch_size=4, collate_fn=lambda batch: batch)
+        for dataset in (stored, wide)
+    ]
+    seen = 0
+    for small, large in zip(*loaders, strict=True):
+        assert small.signals.dtype == torch.int16
+        assert torch.equal(small.signals.float().mul(SCALE), large.signals)
+        assert small.names == large.names
+        seen += len(small.names)
+    assert seen == len(rows)
+
+
+def test_windows_that_cross_a_record_batch_are_whole(
+    built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With batches of 4 blocks every window of 6 lies in two or three of them."""
+    settings, plan, manifest = built
+    rows = np.arange(0, len(manifest), 5)
+    expected = WindowDataset(manifest, plan.store).fetch(rows).signals
+    for module in ("brainbrr_core.cache.shard", "brainbrr_core.data.windows"):
+        monkeypatch.setattr(f"{module}.BATCH_BLOCKS", 4)
+    other = settings.model_copy(update={"cache_root": settings.cache_root / "small"})
+    build(plan_corpus(other), other.preprocessing, workers=1)
+    again = WindowDataset(manifest, plan_corpus(other).store).fetch(rows).signals
+    assert torch.equal(again, expected)
 
 
 def _descriptors() -> list[Path]:

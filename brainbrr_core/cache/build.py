@@ -12,7 +12,8 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version as library_version
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -224,9 +225,14 @@ def _process(
         mean=tuple(chain.statistics.mean.tolist()),
         deviation=tuple(chain.statistics.deviation.tolist()),
         interpolated=source.missing,
-        libraries={name: library_version(name) for name in _LIBRARIES},
+        libraries=_libraries(),
     )
     return header, chain.quantized()
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}
 
 
 def _check_unchanged(recording: Recording) -> None:
@@ -243,7 +249,7 @@ def _record(store: Store, outcome: Built) -> BuildRecord:
         state=shard_state(store.shard_path(outcome.partition_key)),
         built_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(outcome.seconds, 3),
-        program=library_version("brainbrr"),
+        program=_libraries()["brainbrr"],
     )
 
 

@@ -144,19 +144,23 @@ def commit_shard(target: Path) -> None:
 
 
 def _batches(chunks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:
-    """Chunks joined and cut to ``BATCH_BLOCKS`` blocks each, the last one shorter."""
-    waiting: list[NDArray[np.int16]] = []
-    count = 0
+    """Chunks joined and cut to ``BATCH_BLOCKS`` blocks each, the last one shorter.
+
+    One buffer serves them all: a batch holds until the next is asked for.
+    """
+    buffer = np.empty((BATCH_BLOCKS, len(CHANNELS), BLOCK_SAMPLES), np.int16)
+    filled = 0
     for chunk in chunks:
-        waiting.append(chunk)
-        count += len(chunk)
-        while count >= BATCH_BLOCKS:
-            joined = np.concatenate(waiting)
-            yield joined[:BATCH_BLOCKS]
-            waiting = [joined[BATCH_BLOCKS:]]
-            count -= BATCH_BLOCKS
-    if count:
-        yield np.concatenate(waiting)
+        rest = chunk
+        while len(rest):
+            taken = min(len(rest), BATCH_BLOCKS - filled)
+            buffer[filled : filled + taken] = rest[:taken]
+            rest, filled = rest[taken:], filled + taken
+            if filled == BATCH_BLOCKS:
+                yield buffer
+                filled = 0
+    if filled:
+        yield buffer[:filled]
 
 
 def _header_values(header: ShardHeader) -> dict[str, Any]:
@@ -168,12 +172,16 @@ def _header_values(header: ShardHeader) -> dict[str, Any]:
 
 
 class Shard:
-    """An open shard. Mapped, not read: a block's bytes are touched when it is used."""
+    """An open shard. Mapped, not read: a block's bytes are touched when it is used.
 
-    def __init__(self, path: Path) -> None:
+    ``mapped`` is the file's content where the caller maps it by other means.
+    """
+
+    def __init__(self, path: Path, mapped: pa.Buffer | None = None) -> None:
         self.path = path
         try:
-            self._reader = ipc.open_file(pa.memory_map(str(path)))
+            source = pa.memory_map(str(path)) if mapped is None else mapped
+            self._reader = ipc.open_file(source)
             text = (self._reader.schema.metadata or {})[_HEADER]
             self.header = _parse_header(json.loads(text))
         except FileNotFoundError:

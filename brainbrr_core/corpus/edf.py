@@ -55,6 +55,15 @@ class _Header:
     discontinuous: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Channel:
+    """A signal with its first digital value and what a digital unit is worth in µV."""
+
+    signal: edfio.EdfSignal
+    first: np.float32
+    gain: np.float32
+
+
 @dataclass
 class EdfRecording:
     """The wanted channels of one EDF; a ``signal.chain.SignalSource`` when it is usable.
@@ -68,8 +77,7 @@ class EdfRecording:
     samples: int
     start: datetime.datetime | None
     findings: list[Finding] = field(default_factory=list)
-    _signals: list[edfio.EdfSignal] = field(default_factory=list, repr=False)
-    _gains: list[tuple[float, float]] = field(default_factory=list, repr=False)
+    _channels: list[_Channel] = field(default_factory=list, repr=False)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -81,13 +89,18 @@ class EdfRecording:
         """Length in seconds."""
         return float(self.samples / self.rate)
 
-    def read(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Samples of the present wanted channels in µV, (channels, stop - start) float64."""
-        out = np.empty((len(self._signals), stop - start))
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples ``start`` to ``stop`` of the present wanted channels, (channels, n) float32.
+
+        In µV from each channel's first sample, as ``signal.chain.SignalSource`` has it.
+        """
+        out = np.empty((len(self._channels), stop - start), np.float32)
         rate = float(self.rate)
-        for row, signal, (gain, offset) in zip(out, self._signals, self._gains, strict=True):
-            np.multiply(signal.get_digital_slice(start / rate, stop / rate), gain, out=row)
-            row += offset
+        for row, channel in zip(out, self._channels, strict=True):
+            row[:] = channel.signal.get_digital_slice(start / rate, stop / rate)
+            # Differences of 16-bit numbers are exact in float32.
+            row -= channel.first
+            row *= channel.gain
         return out
 
 
@@ -112,7 +125,7 @@ def open_edf(path: Path, bad: Iterable[str] = ()) -> EdfRecording:
     if header.discontinuous and not edf.is_continuous:
         raise UnusableEdf("discontinuous")
     records = min(edf.num_data_records, header.records if header.records >= 0 else 1 << 62)
-    recording.samples = records * recording._signals[0].samples_per_data_record
+    recording.samples = records * recording._channels[0].signal.samples_per_data_record
     if recording.duration_s < BLOCK_S:
         raise UnusableEdf(
             "too_short", f"{recording.duration_s:g} s", recording.rate, recording.samples
@@ -148,12 +161,12 @@ def _add_channel(recording: EdfRecording, signal: edfio.EdfSignal, header: _Head
     rate = per_record / header.record_duration
     if rate <= 0:
         raise UnusableEdf("no_samples", name)
-    if recording._signals and rate != recording.rate:
+    if recording._channels and rate != recording.rate:
         raise UnusableEdf("uneven_rates", f"{float(recording.rate):g} and {float(rate):g} Hz")
-    gain = (high - low) / (top - bottom)
     recording.rate = rate
-    recording._signals.append(signal)
-    recording._gains.append((factor * gain, factor * (low - gain * bottom)))
+    first = signal.get_digital_slice(0, 1 / float(rate))
+    gain = factor * (high - low) / (top - bottom)
+    recording._channels.append(_Channel(signal, np.float32(first[0]), np.float32(gain)))
 
 
 def _read_header(path: Path) -> _Header:

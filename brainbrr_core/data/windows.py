@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,17 +20,17 @@ from brainbrr_core.errors import WorkRemains
 from brainbrr_core.signal.chain import SCALE
 from brainbrr_core.signal.montage import CHANNELS
 
-#: Shards mapped at a time: each holds a descriptor, and a process may have no more than 1,024.
-_OPEN_SHARDS = 512
+Kind = Literal["float32", "int16"]
 
 
 @dataclass(frozen=True)
 class Batch:
     """Windows as tensors.
 
-    ``signals`` (B, 19, T) float32 in standard deviations, ``labels`` (B, T) float32, 1 where a
-    seizure is annotated; ``names`` say which recording and second each row is. The tensors belong
-    to a ring of buffers: they hold until ``ring`` further batches have been fetched.
+    ``signals`` (B, 19, T) float32 in standard deviations, or int16 as stored (``SCALE`` standard
+    deviations a unit); ``labels`` (B, T) float32, 1 where a seizure is annotated; ``names`` say
+    which recording and second each row is. The tensors belong to a ring of buffers: they hold
+    until ``ring`` further batches have been fetched.
     """
 
     signals: Tensor
@@ -38,40 +38,51 @@ class Batch:
     names: tuple[str, ...]
 
 
-class _OpenShards:
-    """The most recently used shards, mapped; every record batch is verified when first used."""
+class _Shards:
+    """Shards mapped on first touch; every record batch is verified when it is first used."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._shards: OrderedDict[str, Shard] = OrderedDict()
-        self._verified: set[tuple[str, int]] = set()
+        self._shards: dict[str, tuple[Shard, Tensor]] = {}
+        self._batches: dict[tuple[str, int], Tensor] = {}
 
-    def block(self, recording: ManifestRecording, number: int) -> Tensor:
-        """One block, (19, 2560) int16, a view of the file."""
-        key = recording.partition_key
-        shard = self._shards.get(key)
-        if shard is None:
-            shard = self._shards[key] = self._open(recording)
-            if len(self._shards) > _OPEN_SHARDS:
-                self._shards.popitem(last=False)
-        else:
-            self._shards.move_to_end(key)
-        batch, row = divmod(number, BATCH_BLOCKS)
-        if (key, batch) not in self._verified:
-            try:
-                shard.verify_batch(batch)
-            except DamagedShard as error:
-                raise _damaged(key, str(error)) from None
-            self._verified.add((key, batch))
-        with warnings.catch_warnings():
-            # The mapped file is read-only, and nothing here writes to it.
-            warnings.simplefilter("ignore")
-            return torch.from_numpy(shard.batch(batch)[row])
+    def blocks(self, recording: ManifestRecording, first: int, count: int) -> Iterator[Tensor]:
+        """``count`` blocks from ``first``, as views (n, 19, 2560) int16 of the mapped file."""
+        while count:
+            number, row = divmod(first, BATCH_BLOCKS)
+            batch = self._batches.get((recording.partition_key, number))
+            if batch is None:
+                batch = self._verified(recording, number)
+            taken = min(count, BATCH_BLOCKS - row)
+            yield batch[row : row + taken]
+            first, count = first + taken, count - taken
 
-    def _open(self, recording: ManifestRecording) -> Shard:
+    def _verified(self, recording: ManifestRecording, number: int) -> Tensor:
         key = recording.partition_key
+        opened = self._shards.get(key)
+        if opened is None:
+            opened = self._shards[key] = self._open(recording)
+        shard, mapped = opened
         try:
-            shard = Shard(self._store.shard_path(key))
+            shard.verify_batch(number)
+            values = shard.batch(number)
+        except DamagedShard as error:
+            raise _damaged(key, str(error)) from None
+        # The same bytes as a tensor, from the mapping itself: numpy's view of it is read-only.
+        first = values.ctypes.data - mapped.data_ptr()
+        stored = mapped[first : first + values.nbytes].view(torch.int16)
+        batch = self._batches[(key, number)] = stored.view(values.shape)
+        return batch
+
+    def _open(self, recording: ManifestRecording) -> tuple[Shard, Tensor]:
+        key = recording.partition_key
+        path = self._store.shard_path(key)
+        try:
+            # torch maps a file without holding a descriptor, of which a process may have no more
+            # than 1,024; privately, so that nothing written to a tensor reaches the file.
+            size = path.stat().st_size
+            mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+            shard = Shard(path, pa.py_buffer(mapped.numpy()))
         except FileNotFoundError:
             raise WorkRemains(f"no shard of {key}: run `brainbrr cache build`") from None
         except DamagedShard as error:
@@ -81,7 +92,7 @@ class _OpenShards:
                 f"the shard of {key} is not the manifest's: run `brainbrr cache build` and "
                 "`brainbrr manifest`"
             )
-        return shard
+        return shard, mapped
 
 
 def _damaged(key: str, how: str) -> WorkRemains:
@@ -95,7 +106,8 @@ class WindowDataset(Dataset[Batch]):
     """Windows ``rows`` of a manifest (all by default), read from the store alone.
 
     Raises :class:`WorkRemains` at once when a shard is missing or is not the manifest's.
-    Worker processes make it slower, not faster: use it with ``num_workers=0``.
+    For a ``DataLoader``: ``collate_fn`` is the identity, since a batch is fetched whole, and
+    ``num_workers`` is 0, since worker processes make it slower.
     """
 
     def __init__(
@@ -104,11 +116,13 @@ class WindowDataset(Dataset[Batch]):
         store: Store,
         rows: NDArray[np.int64] | None = None,
         *,
+        kind: Kind = "float32",
         ring: int = 4,
     ) -> None:
         self.manifest = manifest
+        self._kind = torch.float32 if kind == "float32" else torch.int16
         self.rows = np.arange(len(manifest)) if rows is None else rows
-        self._shards = _OpenShards(store)
+        self._shards = _Shards(store)
         self._ring = [(torch.empty(0), torch.empty(0)) for _ in range(ring)]
         self._next = 0
         _check_shards(manifest, store)
@@ -133,21 +147,24 @@ class WindowDataset(Dataset[Batch]):
             self._fill(signals[place], recording, start)
             _label(labels[place], recording, start)
             names.append(f"{recording.partition_key} at {start / RATE:g} s")
-        signals.mul_(SCALE)
+        if self._kind is torch.float32:
+            signals.mul_(SCALE)
         return Batch(signals, labels, tuple(names))
 
     def _fill(self, out: Tensor, recording: ManifestRecording, start: int) -> None:
-        first = start // BLOCK_SAMPLES
-        for number in range(self.manifest.window_samples // BLOCK_SAMPLES):
-            place = slice(number * BLOCK_SAMPLES, (number + 1) * BLOCK_SAMPLES)
-            out[:, place].copy_(self._shards.block(recording, first + number))
+        count = self.manifest.window_samples // BLOCK_SAMPLES
+        blocks = out.view(len(CHANNELS), count, BLOCK_SAMPLES)
+        place = 0
+        for part in self._shards.blocks(recording, start // BLOCK_SAMPLES, count):
+            blocks[:, place : place + len(part)].copy_(part.permute(1, 0, 2))
+            place += len(part)
 
     def _buffers(self, count: int) -> tuple[Tensor, Tensor]:
         samples = self.manifest.window_samples
         slot, self._next = self._next, (self._next + 1) % len(self._ring)
         signals, labels = self._ring[slot]
         if len(signals) < count:
-            signals = torch.empty((count, len(CHANNELS), samples), dtype=torch.float32)
+            signals = torch.empty((count, len(CHANNELS), samples), dtype=self._kind)
             labels = torch.empty((count, samples), dtype=torch.float32)
             self._ring[slot] = (signals, labels)
         return signals[:count], labels[:count]
@@ -193,17 +210,15 @@ class RecordingReader:
     def __init__(self, store: Store, recording: ManifestRecording) -> None:
         self.samples = recording.samples
         self._recording = recording
-        self._shards = _OpenShards(store)
+        self._shards = _Shards(store)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Samples ``start`` to ``stop``, (19, stop - start) float32 in standard deviations."""
         first = start // BLOCK_SAMPLES
-        blocks = list(self._blocks(first, -(-stop // BLOCK_SAMPLES)))
-        joined = np.concatenate(blocks, axis=1)[
-            :, start - first * BLOCK_SAMPLES : stop - first * BLOCK_SAMPLES
-        ]
-        return joined.astype(np.float32) * np.float32(SCALE)
-
-    def _blocks(self, first: int, last: int) -> Iterator[NDArray[np.int16]]:
-        for number in range(first, last):
-            yield self._shards.block(self._recording, number).numpy()
+        parts = self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first)
+        joined = torch.cat(list(parts)).permute(1, 0, 2).reshape(len(CHANNELS), -1)
+        offset = first * BLOCK_SAMPLES
+        signal: NDArray[np.float32] = (
+            joined[:, start - offset : stop - offset].to(torch.float32).mul_(SCALE).numpy()
+        )
+        return signal

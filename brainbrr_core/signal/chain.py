@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.model import BLOCK_S
-from brainbrr_core.signal.filters import filter_in_place, sections, steady_state
+from brainbrr_core.signal.filters import (
+    add_moments,
+    filter_in_place,
+    quantize,
+    sections,
+    steady_state,
+)
 from brainbrr_core.signal.interpolation import interpolation_weights
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.resampling import BlockResampler, design
@@ -52,8 +58,12 @@ class SignalSource(Protocol):
     def missing(self) -> tuple[str, ...]:
         """Electrodes to be interpolated."""
 
-    def read(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Samples ``start`` to ``stop`` of the present channels in µV, (channels, n)."""
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples ``start`` to ``stop`` of the present channels, (channels, n).
+
+        In µV from each channel's first sample. The band-pass removes a constant anyway and starts
+        from its steady state; without an electrode's offset, float32 is exact enough.
+        """
 
 
 @dataclass(frozen=True)
@@ -92,41 +102,22 @@ class Chain:
         )
         limit = clip_limit(self._settings)
         for chunk in self._kept if self._kept is not None else self._filtered():
-            scaled = np.rint((chunk - use.mean[:, None]) * factor[:, None])
-            np.clip(scaled, -limit, limit, out=scaled)
-            yield self._as_blocks(scaled)
-
-    def _as_blocks(self, scaled: NDArray[np.float64]) -> NDArray[np.int16]:
-        channels, count = scaled.shape
-        blocks = -(-count // self.block_samples)
-        padded = np.zeros((channels, blocks * self.block_samples), np.int16)
-        padded[:, :count] = scaled
-        return np.ascontiguousarray(
-            padded.reshape(channels, blocks, self.block_samples).swapaxes(0, 1)
-        )
+            count = -(-chunk.shape[1] // self.block_samples)
+            blocks = np.zeros((count, len(CHANNELS), self.block_samples), np.int16)
+            quantize(chunk, use.mean, factor, limit, blocks)
+            yield blocks
 
     def _measure(self) -> Statistics:
         keep = self.samples * len(CHANNELS) * 4 <= _KEEP_BYTES
         kept: list[NDArray[np.float32]] = []
-        count = 0
-        mean = np.zeros(len(CHANNELS))
-        squares = np.zeros(len(CHANNELS))
+        sums = np.zeros((len(CHANNELS), 2))
         for chunk in self._filtered():
-            # Chan, Golub and LeVeque (1983): pairs of means and sums of squares combine without
-            # the cancellation of a plain sum of squares.
-            size = chunk.shape[1]
-            chunk_mean = chunk.mean(axis=1, dtype=np.float64)
-            centred = chunk - chunk_mean[:, None]
-            delta = chunk_mean - mean
-            squares += np.einsum("ct,ct->c", centred, centred) + delta**2 * (
-                count * size / (count + size)
-            )
-            mean += delta * (size / (count + size))
-            count += size
+            add_moments(chunk, sums)
             if keep:
                 kept.append(chunk)
         self._kept = kept if keep else None
-        return Statistics(mean, np.sqrt(squares / max(count, 1)))
+        mean, square = sums.T / max(self.samples, 1)
+        return Statistics(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
 
     def _filtered(self) -> Iterator[NDArray[np.float32]]:
         """Filtered signal of all 19 channels in µV, about a minute at a time."""
@@ -155,23 +146,19 @@ class Chain:
 
 
 class _ReflectedReader:
-    """Reads beyond both ends of a source by odd reflection, less the first sample.
-
-    Subtracting the first sample keeps float32 exact on electrodes with a large offset; the
-    band-pass removes a constant anyway, and both start from its steady state.
-    """
+    """Reads beyond both ends of a source by odd reflection."""
 
     def __init__(self, source: SignalSource) -> None:
         self._source = source
-        self._first = source.read(0, 1)
         self._last = source.read(source.samples - 1, source.samples)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples ``start`` to ``stop``, which may lie outside the recording."""
         samples = self._source.samples
         parts = []
         if start < 0:
-            mirrored = self._source.read(1, min(1 - start, samples))[:, ::-1]
-            parts.append(2 * self._first - mirrored)
+            # The first sample is zero (SignalSource.read), so its reflection is a change of sign.
+            parts.append(-self._source.read(1, min(1 - start, samples))[:, ::-1])
         parts.append(self._source.read(max(start, 0), min(stop, samples)))
         if stop > samples:
             mirrored = self._source.read(max(2 * samples - 1 - stop, 0), samples - 1)[:, ::-1]
@@ -180,5 +167,4 @@ class _ReflectedReader:
         # Outputs of the last period that lie past the recording's end are thrown away: what
         # they are made of must exist, but does not matter.
         beyond = stop - start - joined.shape[1]
-        signal = np.subtract(joined, self._first).astype(np.float32)
-        return np.pad(signal, ((0, 0), (0, beyond))) if beyond else signal
+        return np.pad(joined, ((0, 0), (0, beyond))) if beyond else joined
