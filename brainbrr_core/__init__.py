@@ -4,6 +4,7 @@ One package per concern; each uses only those below it (``pyproject.toml`` holds
 the contract that import-linter checks):
 
 - ``cli``            the ``brainbrr`` command
+- ``benchmark``      the store against the way it replaces
 - ``evaluation``     a trained model's scores on a split, and the report
 - ``prediction``     a trained network on a recording, to events and their files
 - ``training``       pre-flight, the training loop, checkpoints, runs

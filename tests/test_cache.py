@@ -32,7 +32,7 @@ from brainbrr_core.configuration.model import Selection
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.index_file import read_index, update_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.signal.chain import SCALE
+from brainbrr_core.signal.quantization import SCALE
 
 
 def made(settings: Configuration) -> Plan:

@@ -24,7 +24,7 @@ from brainbrr_core.configuration import Configuration, Labels, Sampling, Windows
 from brainbrr_core.data import BalancedSampling, WindowDataset
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.signal.chain import SCALE
+from brainbrr_core.signal.quantization import SCALE
 
 
 @pytest.fixture

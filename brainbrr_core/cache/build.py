@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from brainbrr_core.cache.plan import Item, Plan
 from brainbrr_core.cache.shard import (
@@ -39,7 +38,7 @@ from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.progress import progress
-from brainbrr_core.signal.chain import Chain, clip_limit
+from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.montage import CHANNELS
 
 _LIBRARIES = ("brainbrr", "edfio", "numpy", "pyarrow", "scipy")
@@ -180,11 +179,10 @@ def build_one(
     )
     target = store.shard_path(recording.partition_key)
     try:
-        # One thread per worker: the cores are shared out among recordings.
-        with exclusive_partial(target) as file, threadpool_limits(1):
+        with exclusive_partial(target) as file:
             if not _is_made(target, recording.partition_key, fingerprint):
                 header, chunks = _process(settings, recording, fingerprint)
-                size, clipped = write_shard(file, header, chunks, clip_limit(settings))
+                size, clipped = write_shard(file, header, chunks)
                 _check_unchanged(recording)
                 commit_shard(target)
                 outcome = replace(outcome, bytes=size, clipped=clipped)
@@ -208,7 +206,7 @@ def _is_made(target: Path, key: str, fingerprint: str) -> bool:
 
 def _process(
     settings: Preprocessing, recording: Recording, fingerprint: str
-) -> tuple[ShardHeader, Iterator[NDArray[np.int16]]]:
+) -> tuple[ShardHeader, Iterator[tuple[NDArray[np.int16], int]]]:
     _check_unchanged(recording)
     source = open_edf(Path(recording.path))
     chain = Chain(source, settings)

@@ -101,13 +101,12 @@ def _is_still(path: Path, file: IO[bytes]) -> bool:
 def write_shard(
     file: IO[bytes],
     header: ShardHeader,
-    chunks: Iterable[NDArray[np.int16]],
-    clip_limit: int,
+    chunks: Iterable[tuple[NDArray[np.int16], int]],
 ) -> tuple[int, int]:
     """Write blocks to an ``exclusive_partial``; :func:`commit_shard` makes it the shard.
 
-    ``chunks`` are arrays (blocks, 19, 2560); values at ``clip_limit`` are counted as clipped.
-    Returns bytes written, which are on the disk then, and samples clipped.
+    ``chunks`` are arrays (blocks, 19, 2560), each with its number of clipped samples. Returns
+    bytes written, which are on the disk then, and samples clipped.
     """
     clipped_total = 0
     schema = pa.schema(
@@ -115,9 +114,8 @@ def write_shard(
         metadata={_HEADER: canonical_json(_header_values(header)).encode()},
     )
     with ipc.new_file(pa.PythonFile(file, mode="w"), schema) as writer:
-        for batch in _batches(chunks):
+        for batch, clipped in _batches(chunks):
             flat = batch.reshape(-1)
-            clipped = int(np.count_nonzero(np.abs(flat) >= clip_limit))
             clipped_total += clipped
             column = pa.FixedSizeListArray.from_arrays(pa.array(flat), BLOCK_VALUES)
             writer.write_batch(
@@ -143,24 +141,30 @@ def commit_shard(target: Path) -> None:
         os.close(folder)
 
 
-def _batches(chunks: Iterable[NDArray[np.int16]]) -> Iterator[NDArray[np.int16]]:
-    """Chunks joined and cut to ``BATCH_BLOCKS`` blocks each, the last one shorter.
+def _batches(
+    chunks: Iterable[tuple[NDArray[np.int16], int]],
+) -> Iterator[tuple[NDArray[np.int16], int]]:
+    """Chunks joined to batches of ``BATCH_BLOCKS`` blocks, the last one shorter.
 
-    One buffer serves them all: a batch holds until the next is asked for.
+    One buffer serves them all: a batch holds until the next is asked for. What was clipped in a
+    chunk that two batches share is counted with the second.
     """
     buffer = np.empty((BATCH_BLOCKS, len(CHANNELS), BLOCK_SAMPLES), np.int16)
-    filled = 0
-    for chunk in chunks:
+    filled = clipped = 0
+    for chunk, chunk_clipped in chunks:
         rest = chunk
-        while len(rest):
-            taken = min(len(rest), BATCH_BLOCKS - filled)
-            buffer[filled : filled + taken] = rest[:taken]
-            rest, filled = rest[taken:], filled + taken
-            if filled == BATCH_BLOCKS:
-                yield buffer
-                filled = 0
+        while filled + len(rest) >= BATCH_BLOCKS:
+            taken = BATCH_BLOCKS - filled
+            buffer[filled:] = rest[:taken]
+            rest = rest[taken:]
+            if not len(rest):
+                clipped, chunk_clipped = clipped + chunk_clipped, 0
+            yield buffer, clipped
+            filled = clipped = 0
+        buffer[filled : filled + len(rest)] = rest
+        filled, clipped = filled + len(rest), clipped + chunk_clipped
     if filled:
-        yield buffer[:filled]
+        yield buffer[:filled], clipped
 
 
 def _header_values(header: ShardHeader) -> dict[str, Any]:

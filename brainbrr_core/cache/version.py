@@ -11,8 +11,9 @@ from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.model import BLOCK_S
-from brainbrr_core.signal.chain import ALGORITHM_VERSION, SCALE
+from brainbrr_core.signal.chain import ALGORITHM_VERSION
 from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.signal.quantization import SCALE
 
 #: Bumped when the shard's file format changes.
 FORMAT_VERSION = 1

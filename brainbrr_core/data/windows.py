@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +18,12 @@ from brainbrr_core.cache.manifest import RATE, Manifest, ManifestRecording
 from brainbrr_core.cache.shard import BATCH_BLOCKS, BLOCK_SAMPLES, DamagedShard, Shard
 from brainbrr_core.cache.store import Store, shard_state
 from brainbrr_core.errors import WorkRemains
-from brainbrr_core.signal.chain import SCALE
 from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.signal.quantization import SCALE, widen
 
+_SCALE = np.float32(SCALE)
+#: Windows from which on a batch is worth two threads.
+_THREADED = 4
 Kind = Literal["float32", "int16"]
 
 
@@ -118,11 +122,14 @@ class WindowDataset(Dataset[Batch]):
         *,
         kind: Kind = "float32",
         ring: int = 4,
+        threads: int = 2,
     ) -> None:
         self.manifest = manifest
         self._kind = torch.float32 if kind == "float32" else torch.int16
         self.rows = np.arange(len(manifest)) if rows is None else rows
         self._shards = _Shards(store)
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads)
         self._ring = [(torch.empty(0), torch.empty(0)) for _ in range(ring)]
         self._next = 0
         _check_shards(manifest, store)
@@ -140,24 +147,30 @@ class WindowDataset(Dataset[Batch]):
     def fetch(self, rows: NDArray[np.int64]) -> Batch:
         """Windows ``rows`` of the manifest, as one batch."""
         signals, labels = self._buffers(len(rows))
-        names = []
-        for place, row in enumerate(rows):
-            recording = self.manifest.recordings[self.manifest.recording[row]]
-            start = int(self.manifest.start[row])
-            self._fill(signals[place], recording, start)
-            _label(labels[place], recording, start)
-            names.append(f"{recording.partition_key} at {start / RATE:g} s")
-        if self._kind is torch.float32:
-            signals.mul_(SCALE)
+        if len(rows) < _THREADED or self._threads == 1:
+            names = [self._fill(signals[n], labels[n], row) for n, row in enumerate(rows)]
+        else:
+            # The kernels release Python's lock, so that two cores fill a batch.
+            names = list(self._pool.map(self._fill, signals, labels, rows))
         return Batch(signals, labels, tuple(names))
 
-    def _fill(self, out: Tensor, recording: ManifestRecording, start: int) -> None:
-        count = self.manifest.window_samples // BLOCK_SAMPLES
-        blocks = out.view(len(CHANNELS), count, BLOCK_SAMPLES)
+    def _fill(self, signal: Tensor, label: Tensor, row: np.int64) -> str:
+        """Write one window and its labels; the window's name."""
+        manifest = self.manifest
+        recording = manifest.recordings[manifest.recording[row]]
+        start = int(manifest.start[row])
         place = 0
-        for part in self._shards.blocks(recording, start // BLOCK_SAMPLES, count):
-            blocks[:, place : place + len(part)].copy_(part.permute(1, 0, 2))
+        for part in self._shards.blocks(
+            recording, start // BLOCK_SAMPLES, manifest.window_samples // BLOCK_SAMPLES
+        ):
+            if signal.dtype == torch.float32:
+                widen(part.numpy(), _SCALE, signal.numpy(), place)
+            else:
+                blocks = signal.view(len(CHANNELS), -1, BLOCK_SAMPLES)
+                blocks[:, place : place + len(part)].copy_(part.permute(1, 0, 2))
             place += len(part)
+        _label(label, recording, start)
+        return f"{recording.partition_key} at {start / RATE:g} s"
 
     def _buffers(self, count: int) -> tuple[Tensor, Tensor]:
         samples = self.manifest.window_samples

@@ -24,7 +24,8 @@ from brainbrr_core.detection import detect, recording_probabilities
 from brainbrr_core.detection.infer import Read
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import SeizureNetwork
-from brainbrr_core.signal.chain import SCALE, Chain
+from brainbrr_core.signal.chain import Chain
+from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.training.hardware import check_device
 from brainbrr_core.training.run import Run
 
@@ -100,7 +101,7 @@ class Predictor:
 
 def _spooled(file: IO[bytes], chain: Chain) -> Read:
     """Write the chain's blocks to ``file``, so that a day-long recording needs no memory."""
-    for blocks in chain.quantized():
+    for blocks, _ in chain.quantized():
         file.write(blocks.data)
     file.flush()
     shape = (chain.blocks, 19, chain.block_samples)

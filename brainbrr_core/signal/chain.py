@@ -18,29 +18,17 @@ from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.model import BLOCK_S
-from brainbrr_core.signal.filters import (
-    add_moments,
-    filter_in_place,
-    quantize,
-    sections,
-    steady_state,
-)
+from brainbrr_core.signal.filters import filter_in_place, sections, steady_state
 from brainbrr_core.signal.interpolation import interpolation_weights
 from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.signal.quantization import SCALE, add_moments, quantize
 from brainbrr_core.signal.resampling import BlockResampler, design
 
 #: A person bumps this when the chain's output changes though its parameters do not.
 ALGORITHM_VERSION = 1
-#: What one unit of the stored 16-bit samples is worth, in standard deviations.
-SCALE = 10.0 / 32767.0
 _CHUNK_BLOCKS = 6
 #: Filtered signal kept in memory between the two passes, in bytes; longer ones run twice.
 _KEEP_BYTES = 150_000_000
-
-
-def clip_limit(settings: Preprocessing) -> int:
-    """The largest stored value, in units of ``SCALE``."""
-    return round(settings.clip_sd / SCALE)
 
 
 class SignalSource(Protocol):
@@ -90,22 +78,25 @@ class Chain:
         self._kept: list[NDArray[np.float32]] | None = None
         self.statistics = self._measure()
 
-    def quantized(self, statistics: Statistics | None = None) -> Iterator[NDArray[np.int16]]:
+    def quantized(
+        self, statistics: Statistics | None = None
+    ) -> Iterator[tuple[NDArray[np.int16], int]]:
         """The stored samples, (blocks, 19, 2560) int16, some blocks at a time.
 
-        ``statistics`` replaces the recording's own mean and deviation.
+        With each, the number of samples that were clipped. ``statistics`` replaces the
+        recording's own mean and deviation.
         """
         use = statistics or self.statistics
         # A flat channel has no deviation: it stays zero, and the caller reports it.
         factor = np.divide(
             1.0, use.deviation * SCALE, out=np.zeros(len(CHANNELS)), where=use.deviation > 0
-        )
-        limit = clip_limit(self._settings)
+        ).astype(np.float32)
+        mean = use.mean.astype(np.float32)
+        limit = round(self._settings.clip_sd / SCALE)
         for chunk in self._kept if self._kept is not None else self._filtered():
             count = -(-chunk.shape[1] // self.block_samples)
             blocks = np.zeros((count, len(CHANNELS), self.block_samples), np.int16)
-            quantize(chunk, use.mean, factor, limit, blocks)
-            yield blocks
+            yield blocks, quantize(chunk, mean, factor, limit, blocks)
 
     def _measure(self) -> Statistics:
         keep = self.samples * len(CHANNELS) * 4 <= _KEEP_BYTES

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 PASSBAND_HZ = 120.0
 STOPBAND_DB = 90.0
@@ -75,6 +76,12 @@ def design(rate: Fraction, target: int = 256) -> Resampler:
         taps[phase::up] /= taps[phase::up].sum()
     taps.flags.writeable = False
     return Resampler(up, down, taps)
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The libraries that multiply matrices here; found once, which takes milliseconds."""
+    return ThreadpoolController()
 
 
 @dataclass(frozen=True)

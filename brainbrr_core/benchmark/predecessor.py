@@ -1,0 +1,64 @@
+"""The predecessor's way, as a yardstick: windows of every recording in a compressed npz.
+
+Read with MNE, resampled by FFT, filtered by scipy, z-scored, cut into overlapping float32 windows
+of 60 s every 10 s, compressed. Opening it reads every file; a window decompresses one whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from brainbrr_core.signal.montage import electrode_of
+
+WINDOW, STRIDE, RATE = 60 * 256, 10 * 256, 256
+
+
+def build(edf: Path, out: Path) -> int:
+    """Write the windows of one EDF; how many there are."""
+    import mne
+    from scipy import signal
+
+    raw = mne.io.read_raw_edf(edf, preload=True, verbose="error")
+    wanted = [name for name in raw.ch_names if electrode_of(name) is not None]
+    data = raw.get_data(picks=wanted)
+    samples = round(data.shape[1] * RATE / raw.info["sfreq"])
+    data = signal.resample(data, samples, axis=1)
+    sos = signal.butter(3, (0.5, 120.0), "bandpass", fs=RATE, output="sos")
+    data = signal.sosfilt(sos, data, axis=1)
+    data = signal.lfilter(*signal.iirnotch(60.0, 30.0, fs=RATE), data, axis=1)
+    data -= data.mean(axis=1, keepdims=True)
+    data /= data.std(axis=1, keepdims=True) + 1e-9
+    clipped = data.clip(-10, 10).astype(np.float32)
+    starts = range(0, max(samples - WINDOW + 1, 0), STRIDE)
+    windows = np.stack([clipped[:, start : start + WINDOW] for start in starts])
+    np.savez_compressed(out, windows=windows, labels=np.zeros((len(windows), WINDOW), np.float32))
+    return len(windows)
+
+
+def load_window(path: Path, number: int) -> NDArray[np.float32]:
+    """One window, as the predecessor's dataset read it."""
+    with np.load(path, allow_pickle=False) as held:
+        window: NDArray[np.float32] = held["windows"][number]
+    return window
+
+
+class NpzDataset(Dataset[torch.Tensor]):
+    """The predecessor's dataset: opens every file to count its windows."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.places: list[tuple[Path, int]] = []
+        for path in paths:
+            with np.load(path, allow_pickle=False) as held:
+                self.places += [(path, number) for number in range(len(held["windows"]))]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, position: int) -> torch.Tensor:
+        return torch.from_numpy(load_window(*self.places[position]))

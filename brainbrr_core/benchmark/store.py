@@ -1,0 +1,239 @@
+"""``brainbrr bench``: build, bytes, random windows, loader, opening and planning, side by side."""
+
+from __future__ import annotations
+
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch.utils.data import DataLoader, RandomSampler
+
+from brainbrr_core.benchmark import predecessor
+from brainbrr_core.cache.build import build_one
+from brainbrr_core.cache.manifest import Manifest, make_manifest
+from brainbrr_core.cache.plan import Plan, plan_profile
+from brainbrr_core.cache.store import BuildRecord, Store, shard_state
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.hashing import content_hash
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index_file import update_index, write_index
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.data import WindowDataset
+from brainbrr_core.errors import BrainbrrError
+
+#: Recordings of TUSZ 2.0.3, the size a plan is timed at.
+TUSZ_RECORDINGS = 7364
+_RANDOM_WINDOWS = 2000
+_PREDECESSOR_WINDOWS = 20
+_BATCH = 32
+
+
+def run(
+    configuration: Configuration,
+    data_dir: Path,
+    recordings: int,
+    log: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Measure on the first ``recordings`` usable recordings, one process and one thread each.
+
+    Everything is written below a temporary folder and removed again.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="brainbrr-bench-") as folder,
+        threadpool_limits(1),
+    ):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return _run(configuration, data_dir, recordings, Path(folder), log)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _run(
+    configuration: Configuration,
+    data_dir: Path,
+    recordings: int,
+    folder: Path,
+    log: Callable[[str], None],
+) -> dict[str, Any]:
+    settings = configuration.model_copy(update={"cache_root": folder / "cache"})
+    index = update_index(str(data_dir), settings.cache_root)
+    length = settings.windows.length_s
+    chosen = [r for r in index if r.reason is None and r.duration_s >= length][:recordings]
+    if not chosen:
+        raise BrainbrrError(f"no recording of {length} s or more below {data_dir}: nothing to time")
+    write_index(Index(tuple(chosen), index.layout), settings.cache_root)
+    hours = sum(r.duration_s for r in chosen) / 3600
+    log(f"{len(chosen)} recordings, {hours:.2f} h")
+    plan = plan_profile(settings.model_copy(update={"selection": type(settings.selection)()}))
+
+    log("floor: reading the EDFs")
+    floor = _timed(lambda: [content_hash(Path(r.path)) for r in chosen])
+    log("building with this store")
+    ours = _build(plan, settings)
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    log("building the predecessor's way")
+    archives = [folder / f"{number}.npz" for number in range(len(chosen))]
+    theirs = _timed(
+        lambda: [
+            predecessor.build(Path(r.path), path) for r, path in zip(chosen, archives, strict=True)
+        ]
+    )
+    fresh = plan_profile(settings.model_copy(update={"selection": type(settings.selection)()}))
+    manifest = make_manifest(fresh, settings)
+    shards = [plan.store.shard_path(r.partition_key) for r in chosen]
+    log("reading")
+    window = _window_times(manifest, plan.store, archives)
+    loader = _loader_rates(manifest, plan.store, archives)
+    log(f"planning {TUSZ_RECORDINGS} recordings")
+    mb = {
+        "predecessor": sum(path.stat().st_size for path in archives) / 1e6 / hours,
+        "this": sum(path.stat().st_size for path in shards) / 1e6 / hours,
+    }
+    return {
+        "recordings": len(chosen),
+        "hours": round(hours, 3),
+        "build": {
+            "predecessor_s_per_h": round(theirs / hours, 3),
+            "this_s_per_h": round(ours / hours, 4),
+            "read_and_hash_s_per_h": round(floor / hours, 4),
+            "ratio": round(theirs / ours, 1),
+        },
+        "bytes": {
+            "predecessor_mb_per_h": round(mb["predecessor"], 1),
+            "this_mb_per_h": round(mb["this"], 1),
+            "ratio": round(mb["predecessor"] / mb["this"], 2),
+        },
+        "window_ms": window,
+        "loader": loader,
+        "open_s": {
+            "predecessor": round(_timed(lambda: predecessor.NpzDataset(archives)), 4),
+            "this": round(_timed(lambda: WindowDataset(manifest, plan.store)), 5),
+        },
+        "plan_s": round(_plan_time(chosen[0], settings, folder), 3),
+        "peak_rss_mb": round(peak_mb),
+    }
+
+
+def _timed(action: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _build(plan: Plan, settings: Configuration) -> float:
+    """Seconds to hash and build every recording, commit included, after one to warm up."""
+    first = plan.items[0]
+    build_one(plan.store, settings.preprocessing, first.recording, first.fingerprint)
+    plan.store.shard_path(first.recording.partition_key).unlink()
+
+    def everything() -> None:
+        for item in plan.items:
+            content_hash(Path(item.recording.path))
+            done = build_one(plan.store, settings.preprocessing, item.recording, item.fingerprint)
+            if done.error:
+                raise BrainbrrError(f"{done.partition_key}: {done.error}")
+
+    return _timed(everything)
+
+
+def _window_times(manifest: Manifest, store: Store, archives: list[Path]) -> dict[str, float]:
+    """Random windows: as a float32 tensor in a reused buffer, from an npz, and a plain memcpy.
+
+    The copies come from random places of a large array, since random windows do too.
+    """
+    rng = np.random.default_rng(0)
+    dataset = WindowDataset(manifest, store, ring=1)
+    dataset.fetch(np.arange(min(len(manifest), 64)))
+    for row in range(len(manifest)):
+        dataset.fetch(np.array([row]))
+    rows = rng.integers(0, len(manifest), _RANDOM_WINDOWS)
+    this = [_timed(partial(dataset.fetch, np.array([row]))) for row in rows]
+    counts = [(path, len(np.load(path)["windows"])) for path in archives[:5]]
+    theirs = []
+    for number in range(_PREDECESSOR_WINDOWS):
+        path, count = counts[number % len(counts)]
+        place = int(rng.integers(count))
+        theirs.append(_timed(partial(predecessor.load_window, path, place)))
+    big = torch.zeros((400, 19, manifest.window_samples))
+    target = torch.empty((19, manifest.window_samples))
+    places = rng.integers(0, len(big), _RANDOM_WINDOWS)
+    copies = [_timed(partial(target.copy_, big[place])) for place in places]
+    p50 = float(np.median(this))
+    return {
+        "predecessor_p50": round(float(np.median(theirs)) * 1e3, 2),
+        "this_p50": round(p50 * 1e3, 4),
+        "this_p99": round(float(np.percentile(this, 99)) * 1e3, 4),
+        "memcpy_p50": round(float(np.median(copies)) * 1e3, 4),
+        "ratio": round(float(np.median(theirs)) / p50),
+    }
+
+
+def _loader_rates(manifest: Manifest, store: Store, archives: list[Path]) -> dict[str, float]:
+    """Windows a second through a torch DataLoader at batch 32, in random order."""
+    generator = torch.Generator().manual_seed(0)
+    dataset = WindowDataset(manifest, store)
+    sampler = RandomSampler(dataset, replacement=True, num_samples=100 * _BATCH)
+    ours: DataLoader[Any] = DataLoader(
+        dataset, _BATCH, sampler=sampler, collate_fn=lambda batch: batch, generator=generator
+    )
+    this = 100 * _BATCH / min(_timed(lambda: [None for _ in ours]) for _ in range(3))
+    old = predecessor.NpzDataset(archives[:5])
+    one = RandomSampler(old, replacement=True, num_samples=_BATCH, generator=generator)
+    theirs: DataLoader[torch.Tensor] = DataLoader(old, _BATCH, sampler=one)
+    rate = _BATCH / _timed(lambda: [None for _ in theirs])
+    return {
+        "predecessor_windows_per_s": round(rate, 2),
+        "this_windows_per_s": round(this),
+        "ratio": round(this / rate),
+    }
+
+
+def _plan_time(model: Recording, settings: Configuration, folder: Path) -> float:
+    """Seconds of a plan with nothing to do, the index read included, at the size of TUSZ.
+
+    Every recording is a copy of one, its shard a hard link: as many entries, one file's bytes.
+    """
+    source = Store.of(settings).shard_path(model.partition_key)
+    wide = settings.model_copy(
+        update={"cache_root": folder / "wide", "selection": type(settings.selection)()}
+    )
+    store = Store.of(wide)
+    recordings = [
+        replace(model, partition_key=f"train/p{number:05}/s001/01_tcp_ar/p{number:05}_s001_t000")
+        for number in range(TUSZ_RECORDINGS)
+    ]
+    write_index(Index(tuple(recordings), "tusz"), wide.cache_root)
+    expected = next(item for item in plan_profile(settings).items if item.recording == model)
+    for recording in recordings:
+        path = store.shard_path(recording.partition_key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, path)
+    state = shard_state(source)
+    for recording in recordings:
+        store.append_record(
+            BuildRecord(
+                recording.partition_key,
+                expected.fingerprint,
+                recording.content_hash,
+                state,
+                "",
+                0.0,
+                "",
+            )
+        )
+    plan: list[Plan] = []
+    seconds = _timed(lambda: plan.append(plan_profile(wide)))
+    if plan[0].to_build:
+        raise BrainbrrError("the plan to be timed has something to do: this is a defect")
+    return seconds

@@ -1,0 +1,76 @@
+"""``brainbrr bench``."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from brainbrr_core.cli.options import Config, Json, configuration, log, print_json, print_table
+
+
+def bench(
+    data: Annotated[
+        Path | None, typer.Option(help="A corpus to measure on; a synthetic one by default.")
+    ] = None,
+    recordings: Annotated[int, typer.Option(min=1, help="How many of its recordings.")] = 24,
+    hours: Annotated[float, typer.Option(help="Hours of the synthetic corpus.")] = 5.3,
+    config: Config = None,
+    json: Json = False,
+) -> int:
+    """Measure this store against the way it replaces and the floor of the machine."""
+    from brainbrr_core.benchmark.store import run
+    from brainbrr_core.synthesis import write_corpus
+
+    settings = configuration(config)
+    with tempfile.TemporaryDirectory(prefix="brainbrr-corpus-") as folder:
+        if data is None:
+            data = Path(folder) / "tusz"
+            write_corpus(data, recordings=recordings, hours=hours, seed=0)
+        values = run(settings, data, recordings, log)
+    if json:
+        print_json(values)
+        return 0
+    build, size = values["build"], values["bytes"]
+    window, loader, opened = values["window_ms"], values["loader"], values["open_s"]
+    print_table(
+        f"{values['recordings']} recordings, {values['hours']} h, one core",
+        ["", "predecessor", "this", "floor", "ratio"],
+        [
+            [
+                "build, s per hour of EEG",
+                f"{build['predecessor_s_per_h']:.2f}",
+                f"{build['this_s_per_h']:.3f}",
+                f"{build['read_and_hash_s_per_h']:.3f} (read, hash)",
+                f"{build['ratio']:.0f}",
+            ],
+            [
+                "MB per hour of EEG",
+                f"{size['predecessor_mb_per_h']:.0f}",
+                f"{size['this_mb_per_h']:.1f}",
+                "",
+                f"{size['ratio']:.1f}",
+            ],
+            [
+                "random window, ms (median)",
+                f"{window['predecessor_p50']:.1f}",
+                f"{window['this_p50']:.3f}",
+                f"{window['memcpy_p50']:.3f} (memcpy)",
+                f"{window['ratio']:,}",
+            ],
+            ["random window, ms (99 %)", "", f"{window['this_p99']:.3f}", "", ""],
+            [
+                "loader at batch 32, windows/s",
+                f"{loader['predecessor_windows_per_s']:.1f}",
+                f"{loader['this_windows_per_s']:,}",
+                "",
+                f"{loader['ratio']:,}",
+            ],
+            ["opening, s", f"{opened['predecessor']:.2f}", f"{opened['this']:.4f}", "", ""],
+            ["plan of 7,364 recordings, s", "", f"{values['plan_s']:.2f}", "", ""],
+            ["peak memory of a build, MB", "", f"{values['peak_rss_mb']}", "", ""],
+        ],
+    )
+    return 0

