@@ -18,6 +18,7 @@ from conftest import small_config
 from edf_files import write_edf
 from signal_reference import chain
 
+from brainbrr_core.cache import gc
 from brainbrr_core.cache import plan as plan_module
 from brainbrr_core.cache.build import BuildSummary, build
 from brainbrr_core.cache.manifest import make_manifest, manifest_path, update_manifest
@@ -305,6 +306,95 @@ def test_two_builders_at_once_build_each_recording_once(
     assert sum(failed for _, failed in counts) == 0
     assert states(plan_corpus(settings)) == {State.FRESH: 12}
     assert verify(Store.of(settings)).damaged == {}
+
+
+FULL_DISK = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+"""
+
+
+def test_a_disk_that_refuses_a_write_leaves_nothing_half_written(
+    settings: Configuration, tmp_path: Path
+) -> None:
+    clean = settings.model_copy(update={"cache_root": tmp_path / "clean"})
+    expected = shard_bytes(made(clean).store)
+    plan_corpus(settings)
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK + BUILDER, small_config(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    built, failed = (int(word) for word in done.stdout.split()[1:])
+    too_large = sum(len(content) > 1_500_000 for content in expected.values())
+    assert (built, failed) == (12 - too_large, too_large)
+    assert too_large > 0
+    store = Store.of(settings)
+    assert verify(store).damaged == {}
+    assert list(store.folder.rglob(".*")) == []
+    rebuilt(settings)
+    assert shard_bytes(store) == expected
+
+
+def test_latest_points_at_a_version_that_is_complete(settings: Configuration) -> None:
+    latest = settings.cache_root / "latest"
+    small = settings.model_copy(update={"selection": Selection(recordings=5)})
+    rebuilt(small)
+    assert not latest.exists()
+    rebuilt(settings)
+    assert latest.readlink() == Path(Store.of(settings).version)
+    bumped = settings.model_copy(update={"preprocessing": Preprocessing(notch_hz=50)})
+    rebuilt(bumped.model_copy(update={"selection": Selection(recordings=5)}))
+    assert latest.readlink() == Path(Store.of(settings).version)
+    rebuilt(bumped)
+    assert latest.readlink() == Path(Store.of(bumped).version)
+
+
+def everything(settings: Configuration) -> Plan:
+    return plan_module.plan_profile(settings.model_copy(update={"selection": Selection()}))
+
+
+def test_gc_removes_what_nothing_selects_and_nothing_else(settings: Configuration) -> None:
+    old = settings.model_copy(update={"preprocessing": Preprocessing(notch_hz=50)})
+    made(old)
+    plan = made(settings)
+    before = shard_bytes(plan.store)
+    orphan = plan.store.shard_path("train/gone/s001/01_tcp_ar/gone_s001_t000")
+    orphan.parent.mkdir(parents=True)
+    orphan.write_bytes(b"x" * 100)
+    left = orphan.with_name(".gone.arrow.partial")
+    left.write_bytes(b"half")
+    with pytest.raises(BrainbrrError, match="nothing was removed"):
+        gc.find(everything(settings))
+    garbage = gc.find(everything(settings), force=True)
+    assert {item.path for item in garbage} == {Store.of(old).folder, orphan, left}
+    kept = gc.find(everything(settings), {Store.of(old).version}, force=True)
+    assert {item.path for item in kept} == {orphan, left}
+    gc.remove(garbage)
+    assert shard_bytes(plan.store) == before
+    assert not Store.of(old).folder.exists()
+    assert not orphan.parent.exists()
+    assert gc.find(everything(settings)) == []
+
+
+def test_a_source_that_changed_behind_its_time_is_found_by_a_deep_check(
+    settings: Configuration,
+) -> None:
+    plan = made(settings)
+    path = Path(plan.items[2].recording.path)
+    status_before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-4000] ^= 0x11
+    with path.open("r+b") as file:
+        file.write(content)
+    os.utime(path, ns=(status_before.st_atime_ns, status_before.st_mtime_ns))
+    assert states(plan_corpus(settings)) == {State.FRESH: 12}
+    assert verify(plan.store).changed_sources == ()
+    deep = verify(plan.store, plan.index)
+    assert deep.changed_sources == (plan.items[2].recording.partition_key,)
+    assert (deep.sources, deep.damaged) == (12, {})
 
 
 def test_a_machine_without_edfs_plans_from_the_index(settings: Configuration, corpus: Path) -> None:

@@ -210,7 +210,11 @@ def _plan_time(model: Recording, settings: Configuration, folder: Path) -> float
     )
     store = Store.of(wide)
     recordings = [
-        replace(model, partition_key=f"train/p{number:05}/s001/01_tcp_ar/p{number:05}_s001_t000")
+        replace(
+            model,
+            # As many patients and sessions as TUSZ has, about.
+            partition_key=f"train/p{number // 11:04}/s{number // 5 % 3:03}/01_tcp_ar/r{number:05}",
+        )
         for number in range(TUSZ_RECORDINGS)
     ]
     write_index(Index(tuple(recordings), "tusz"), wide.cache_root)

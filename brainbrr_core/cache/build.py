@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from brainbrr_core.cache.plan import Item, Plan
+from brainbrr_core.cache.plan import Item, Plan, make_plan
 from brainbrr_core.cache.shard import (
     BLOCK_BYTES,
     DamagedShard,
@@ -103,6 +103,7 @@ def build(
     items = plan.to_build
     start = time.monotonic()
     if not items:
+        link_latest(plan, settings)
         return BuildSummary((), 0.0)
     plan.store.check_writable()
     _check_space(plan.store.root, items)
@@ -119,6 +120,7 @@ def build(
             bar.advance(result.duration_s / 3600, f"{len(results)} done, {failures} failed")
             if on_result is not None:
                 on_result(result)
+    link_latest(plan, settings)
     return BuildSummary(tuple(results), time.monotonic() - start)
 
 
@@ -158,6 +160,20 @@ def _check_space(root: Path, items: Iterable[Item]) -> None:
             f"{root} has {free / 1e9:.1f} GB free and the build needs {needed / 1e9:.1f} GB: "
             "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile"
         )
+
+
+def link_latest(plan: Plan, settings: Preprocessing) -> None:
+    """Point ``<root>/latest`` at this version when it is complete for every recording."""
+    link = plan.store.root / "latest"
+    if link.is_symlink() and link.readlink() == Path(plan.store.version):
+        return
+    if (
+        plan.store.folder.is_dir()
+        and not make_plan(plan.store, settings, plan.index, plan.index).to_build
+    ):
+        fresh = link.with_name(f".latest-{os.getpid()}")
+        fresh.symlink_to(plan.store.version)
+        fresh.replace(link)
 
 
 def shard_bytes(recording: Recording) -> int:

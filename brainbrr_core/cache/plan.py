@@ -105,13 +105,12 @@ def make_plan(
 ) -> Plan:
     """The plan for ``selected`` recordings of ``index``; reads headers, no payload."""
     records = store.records()
-    others = {version.version: version.shard_keys() for version in store.other_versions()}
-    elsewhere = set().union(*others.values())
+    others = store.other_versions()
     items, unseen = [], 0
     for recording in selected:
         seen = _source_changed(recording)
         unseen += seen is None
-        items.append(_item(store, settings, recording, records, elsewhere, changed=seen is True))
+        items.append(_item(store, settings, recording, records, others, changed=seen is True))
     expected = {r.partition_key for r in index if r.signal_reason is None}
     orphans = tuple(sorted(store.shard_keys() - expected))
     return Plan(store, index, tuple(items), orphans, unseen)
@@ -130,7 +129,7 @@ def _item(
     settings: Preprocessing,
     recording: Recording,
     records: dict[str, BuildRecord],
-    elsewhere: set[str],
+    others: list[Store],
     *,
     changed: bool,
 ) -> Item:
@@ -142,7 +141,7 @@ def _item(
     try:
         state = shard_state(path)
     except FileNotFoundError:
-        if key in elsewhere:
+        if any(other.shard_path(key).exists() for other in others):
             return Item(recording, State.STALE, "version changed", expected)
         return Item(recording, State.MISSING, "not built", expected)
     record = records.get(key)

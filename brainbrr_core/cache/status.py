@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.shard import DamagedShard, Shard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.layout import SPLITS
+from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.progress import progress
 
 #: Where shards that failed verification are kept, below the root.
@@ -51,49 +56,77 @@ def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
         "reasons": plan.reasons(),
         "sources_unseen": plan.sources_unseen,
         "other_versions": {
-            other.version: _folder_bytes(other.folder) for other in plan.store.other_versions()
+            other.version: folder_bytes(other.folder) for other in plan.store.other_versions()
         },
     }
 
 
-def _folder_bytes(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the shards below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*.arrow"))
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Shards checked to the last byte, and those that failed, each with what was wrong."""
+    """Shards checked to the last byte, and what failed, each with what was wrong.
+
+    ``changed_sources`` are EDFs whose bytes are not those of the index, ``sources`` how many were
+    read to know (none unless asked).
+    """
 
     checked: int
     damaged: dict[str, str]
+    sources: int
+    changed_sources: tuple[str, ...]
 
 
-def verify(store: Store, on_damaged: Callable[[str, str], None] | None = None) -> Verification:
+def verify(store: Store, sources: Iterable[Recording] = ()) -> Verification:
     """Check every byte of every shard of a version; quarantine what fails.
 
     A quarantined shard is moved below ``<root>/quarantine``, so the plan finds it missing and
-    the next build makes it anew.
+    the next build makes it anew. ``sources`` are recordings whose EDFs are hashed again, which
+    finds one that changed though its size and time did not.
     """
-    damaged: dict[str, str] = {}
     keys = sorted(store.shard_keys())
-    with progress("verify", len(keys), "shards") as bar:
-        for key in keys:
-            path = store.shard_path(key)
-            try:
-                shard = Shard(path)
-                if shard.header.partition_key != key:
-                    raise DamagedShard(f"shard of {shard.header.partition_key}")
-                shard.verify()
-            except DamagedShard as error:
-                damaged[key] = str(error)
-                _quarantine(store, key, path)
-                if on_damaged is not None:
-                    on_damaged(key, str(error))
+    recordings = list(sources)
+    # Hashing releases Python's lock, so threads use all cores.
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress("verify", len(keys) + len(recordings), "files") as bar,
+    ):
+        damaged: dict[str, str] = {}
+        for key, how in zip(keys, pool.map(partial(_damage, store), keys), strict=True):
+            if how is not None:
+                damaged[key] = how
+                _quarantine(store, key)
             bar.advance()
-    return Verification(len(keys), damaged)
+        changed = []
+        for recording, same in zip(recordings, pool.map(_is_indexed, recordings), strict=True):
+            if not same:
+                changed.append(recording.partition_key)
+            bar.advance()
+    return Verification(len(keys), damaged, len(recordings), tuple(changed))
 
 
-def _quarantine(store: Store, key: str, path: Path) -> None:
+def _damage(store: Store, key: str) -> str | None:
+    """What is wrong with a shard, or None."""
+    try:
+        shard = Shard(store.shard_path(key))
+        if shard.header.partition_key != key:
+            raise DamagedShard(f"shard of {shard.header.partition_key}")
+        shard.verify()
+    except DamagedShard as error:
+        return str(error)
+    return None
+
+
+def _is_indexed(recording: Recording) -> bool:
+    """Whether an EDF has the bytes that the index says; one that is not here passes."""
+    path = Path(recording.path)
+    return not path.is_file() or content_hash(path) == recording.content_hash
+
+
+def _quarantine(store: Store, key: str) -> None:
     place = store.root / QUARANTINE / store.version / f"{key}.arrow"
     place.parent.mkdir(parents=True, exist_ok=True)
-    path.rename(place)
+    store.shard_path(key).rename(place)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -56,12 +57,12 @@ class Store:
 
     def shard_keys(self) -> set[str]:
         """Partition keys of every shard that lies in this version's folder."""
-        if not self.folder.is_dir():
-            return set()
+        start, suffix = len(str(self.folder)) + 1, ".arrow"
         return {
-            path.relative_to(self.folder).with_suffix("").as_posix()
-            for path in self.folder.rglob("*.arrow")
-            if not path.name.startswith(".")
+            f"{place}/{name}"[start : -len(suffix)]
+            for place, _, names in os.walk(self.folder)
+            for name in names
+            if name.endswith(suffix) and not name.startswith(".")
         }
 
     def other_versions(self) -> list[Store]:

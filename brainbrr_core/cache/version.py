@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
@@ -41,12 +42,18 @@ def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=16)
+def chain_fingerprint(settings: Preprocessing) -> str:
+    """Hash of everything that shapes a shard but its source."""
+    return digest(chain_parameters(settings))
+
+
 def preprocessing_version(settings: Preprocessing) -> str:
     """The name of a version, such as ``v1_256hz_10-20_3fa9c2d10b7e``."""
-    fingerprint = digest(chain_parameters(settings))
-    return f"v{ALGORITHM_VERSION}_{settings.rate_hz}hz_{settings.montage}_{fingerprint[:12]}"
+    short = chain_fingerprint(settings)[:12]
+    return f"v{ALGORITHM_VERSION}_{settings.rate_hz}hz_{settings.montage}_{short}"
 
 
 def shard_fingerprint(settings: Preprocessing, content_hash: str) -> str:
     """What one recording's shard must carry: the chain's fingerprint and the EDF's hash."""
-    return digest({"chain": digest(chain_parameters(settings)), "source": content_hash})
+    return digest({"chain": chain_fingerprint(settings), "source": content_hash})

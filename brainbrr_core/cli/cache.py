@@ -12,6 +12,7 @@ from brainbrr_core.cli.options import (
     DataDir,
     Json,
     Profile,
+    RunsDir,
     configuration,
     log,
     print_json,
@@ -137,25 +138,80 @@ def status(
 
 @app.command()
 def verify(
+    deep: Annotated[
+        bool, typer.Option(help="Hash the EDFs again, too, and compare with the index.")
+    ] = False,
     config: Config = None,
     cache_root: CacheRoot = None,
     json: Json = False,
 ) -> int:
     """Check every byte of every shard; move what fails to quarantine."""
+    from dataclasses import asdict
+
     from brainbrr_core.cache.status import verify as check
     from brainbrr_core.cache.store import Store
+    from brainbrr_core.corpus.index_file import read_index
 
     settings = configuration(config, cache_root=cache_root)
-    result = check(Store.of(settings))
+    result = check(Store.of(settings), read_index(settings.cache_root) if deep else ())
     if json:
-        print_json({"checked": result.checked, "damaged": result.damaged})
+        print_json(asdict(result))
     else:
         for key, how in result.damaged.items():
             print(f"damaged, moved to quarantine: {key}: {how}")
+        for key in result.changed_sources:
+            print(f"the EDF is not the indexed one, though its size and time are: {key}")
         print(f"{result.checked} shards checked, {len(result.damaged)} damaged")
         if result.damaged:
             print("to mend: brainbrr cache build")
-    return 1 if result.damaged else 0
+        if result.changed_sources:
+            print("to mend: touch these EDFs, then brainbrr cache build")
+    return 1 if result.damaged or result.changed_sources else 0
+
+
+@app.command()
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Even versions that runs were trained on, and many orphans.")
+    ] = False,
+    config: Config = None,
+    cache_root: CacheRoot = None,
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> int:
+    """List, and with --yes remove, versions and shards that nothing selects."""
+    from brainbrr_core.cache.gc import find, remove
+    from brainbrr_core.cache.plan import make_plan
+    from brainbrr_core.cache.store import Store
+    from brainbrr_core.corpus.index_file import read_index
+    from brainbrr_core.training.run import trained_versions
+
+    settings = configuration(config, cache_root=cache_root, runs_dir=runs_dir)
+    index = read_index(settings.cache_root)
+    plan = make_plan(Store.of(settings), settings.preprocessing, index, index)
+    keep = () if force else trained_versions(settings.runs_dir)
+    garbage = find(plan, keep, force=force)
+    if yes:
+        remove(garbage)
+    if json:
+        print_json(
+            {
+                "removed": yes,
+                "bytes": sum(item.bytes for item in garbage),
+                "items": [
+                    {"path": str(item.path), "why": item.why, "bytes": item.bytes}
+                    for item in garbage
+                ],
+            }
+        )
+    else:
+        for item in garbage:
+            print(f"{item.bytes / 1e6:10,.1f} MB  {item.why}: {item.path}")
+        total = sum(item.bytes for item in garbage) / 1e6
+        done = "removed" if yes else "to be removed with --yes"
+        print(f"{len(garbage)} {done}, {total:,.1f} MB")
+    return 1 if garbage and not yes else 0
 
 
 def manifest(

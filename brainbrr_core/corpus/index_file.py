@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 from fractions import Fraction
@@ -105,7 +106,14 @@ def read_index(cache_root: Path) -> Index:
             f"{path} was written by another version of the program: remove it and run "
             "`brainbrr index`"
         )
-    rows = tuple(_recording(row) for row in table.to_pylist())
+    # Nothing made here is garbage: collecting it again and again would take half of the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        rows = tuple(_recording(row) for row in table.to_pylist())
+    finally:
+        if collecting:
+            gc.enable()
     return Index(rows, metadata[b"brainbrr.layout"].decode())
 
 

@@ -109,6 +109,12 @@ def latest_run(runs_dir: Path) -> Run:
     return open_run(finished[-1].parent)
 
 
+def trained_versions(runs_dir: Path) -> set[str]:
+    """Preprocessing versions that finished runs were trained on."""
+    runs = [open_run(path.parent) for path in runs_dir.glob(f"*/{RUN}")]
+    return {run.values["identity"]["preprocessing_version"] for run in runs}
+
+
 def current_run(configuration: Configuration) -> tuple[Run, Preflight]:
     """The finished run of the configuration as it is now, and the cache it was trained on."""
     preflight = check(configuration)
