@@ -31,7 +31,7 @@ from brainbrr_core.cache.shard import (
     write_shard,
 )
 from brainbrr_core.cache.store import BuildRecord, Store, shard_state
-from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters
+from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, is_imported
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.edf import UnusableEdf, open_edf
 from brainbrr_core.corpus.hashing import file_state
@@ -100,6 +100,8 @@ def build(
     ``on_result`` is called in this process after each recording. Raises :class:`BrainbrrError`
     when the root is not writable or the disk too small, before anything is built.
     """
+    if is_imported(plan.store.version):
+        raise BrainbrrError(f"{plan.store.version} was imported and cannot be built")
     items = plan.to_build
     start = time.monotonic()
     if not items:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.status import QUARANTINE, folder_bytes
+from brainbrr_core.cache.version import is_imported
 from brainbrr_core.corpus.index import VANISHED_LIMIT
 from brainbrr_core.errors import BrainbrrError
 
@@ -27,8 +28,9 @@ def find(plan: Plan, keep_versions: Iterable[str] = (), *, force: bool = False) 
     """Everything below the root that nothing selects.
 
     ``plan`` is that of every recording. Versions in ``keep_versions`` (those that finished runs
-    were trained on) stay. Raises :class:`BrainbrrError`, unless ``force``, when more than 5 % of
-    the shards are orphans: then an unmounted drive is likelier than a smaller corpus.
+    were trained on) stay and, unless ``force``, imported ones, which cannot be built again.
+    Raises :class:`BrainbrrError`, unless ``force``, when more than 5 % of the shards are orphans:
+    then an unmounted drive is likelier than a smaller corpus.
     """
     store = plan.store
     kept = set(keep_versions)
@@ -41,7 +43,7 @@ def find(plan: Plan, keep_versions: Iterable[str] = (), *, force: bool = False) 
     garbage = [
         Garbage(other.folder, "another version", folder_bytes(other.folder))
         for other in store.other_versions()
-        if other.version not in kept
+        if other.version not in kept and (force or not is_imported(other.version))
     ]
     for key in plan.orphans:
         path = store.shard_path(key)

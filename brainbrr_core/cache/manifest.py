@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, merge_overlapping
-from brainbrr_core.cache.plan import Item, Plan, State
+from brainbrr_core.cache.plan import Item, Plan, State, stored_samples
 from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.cache.version import canonical_json, digest
 from brainbrr_core.configuration import Configuration, Windows
@@ -94,7 +94,7 @@ def window_count(recording: Recording, windows: Windows) -> int:
     """Windows of a usable recording; none of one that is excluded or shorter than a window."""
     if recording.reason is not None:
         return 0
-    samples = recording.samples * RATE * recording.rate.denominator // recording.rate.numerator
+    samples = stored_samples(recording)
     return max(0, (samples - windows.length_s * RATE) // (windows.stride_s * RATE) + 1)
 
 
@@ -151,9 +151,11 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     without: Counter[str] = Counter()
     for item in plan.items:
-        count = window_count(item.recording, windows)
+        fresh = item.state is State.FRESH
+        count = window_count(item.recording, windows) if fresh else 0
         if count == 0:
-            without[item.recording.reason or "shorter_than_window"] += 1
+            excluded = item.recording.reason or item.reason
+            without[excluded or "shorter_than_window"] += 1
             continue
         recording = _recording(item, configuration.labels.seizure)
         starts = np.arange(count, dtype=np.int64) * windows.stride_s * RATE
@@ -182,8 +184,7 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
 
 def _recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording:
     recording = item.recording
-    samples = recording.samples * RATE * recording.rate.denominator // recording.rate.numerator
-    end = samples / RATE
+    end = item.samples / RATE
     within = [
         Event(event.start, min(event.stop, end), event.label)
         for event in recording.seizures(labels)
@@ -195,7 +196,7 @@ def _recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording:
         recording.patient,
         recording.montage,
         item.fingerprint,
-        samples,
+        item.samples,
         tuple((e.start, e.stop, e.label) for e in merge_overlapping(within, touching=False)),
     )
 

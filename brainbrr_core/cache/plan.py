@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+from brainbrr_core.cache.imported import RATE, imported_fingerprint
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import DamagedShard, Shard
 from brainbrr_core.cache.store import BuildRecord, Store, shard_state
-from brainbrr_core.cache.version import FORMAT_VERSION, shard_fingerprint
+from brainbrr_core.cache.version import FORMAT_VERSION, is_imported, shard_fingerprint
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
@@ -41,6 +42,8 @@ class Item:
     state: State
     reason: str
     fingerprint: str
+    #: Length of the shard at 256 Hz, padding left out.
+    samples: int
     bytes: int = 0
 
     @property
@@ -110,7 +113,10 @@ def make_plan(
     for recording in selected:
         seen = _source_changed(recording)
         unseen += seen is None
-        items.append(_item(store, settings, recording, records, others, changed=seen is True))
+        if is_imported(store.version):
+            items.append(_imported_item(store, recording))
+        else:
+            items.append(_item(store, settings, recording, records, others, changed=seen is True))
     expected = {r.partition_key for r in index if r.signal_reason is None}
     orphans = tuple(sorted(store.shard_keys() - expected))
     return Plan(store, index, tuple(items), orphans, unseen)
@@ -133,17 +139,19 @@ def _item(
     *,
     changed: bool,
 ) -> Item:
-    key = recording.partition_key
     expected = shard_fingerprint(settings, recording.content_hash)
+    item = Item(recording, State.FRESH, "", expected, stored_samples(recording))
     if recording.signal_reason is not None:
-        return Item(recording, State.EXCLUDED, recording.signal_reason, expected)
+        return replace(item, state=State.EXCLUDED, reason=recording.signal_reason)
+    key = recording.partition_key
     path = store.shard_path(key)
     try:
         state = shard_state(path)
     except FileNotFoundError:
         if any(other.shard_path(key).exists() for other in others):
-            return Item(recording, State.STALE, "version changed", expected)
-        return Item(recording, State.MISSING, "not built", expected)
+            return replace(item, state=State.STALE, reason="version changed")
+        return replace(item, state=State.MISSING, reason="not built")
+    item = replace(item, bytes=state[0])
     record = records.get(key)
     if record is not None and record.state == state:
         found, source = record.fingerprint, record.source_hash
@@ -151,14 +159,41 @@ def _item(
         try:
             header = Shard(path).header
         except DamagedShard as error:
-            return Item(recording, State.CORRUPT, str(error), expected, state[0])
+            return replace(item, state=State.CORRUPT, reason=str(error))
         if header.partition_key != key:
-            return Item(recording, State.CORRUPT, "shard of another recording", expected, state[0])
+            return replace(item, state=State.CORRUPT, reason="shard of another recording")
         if header.format_version != FORMAT_VERSION:
-            return Item(recording, State.STALE, "format changed", expected, state[0])
+            return replace(item, state=State.STALE, reason="format changed")
         found, source = header.fingerprint, header.source_hash
     if changed or source != recording.content_hash:
-        return Item(recording, State.STALE, "source changed", expected, state[0])
+        return replace(item, state=State.STALE, reason="source changed")
     if found != expected:
-        return Item(recording, State.STALE, "version changed", expected, state[0])
-    return Item(recording, State.FRESH, "", expected, state[0])
+        return replace(item, state=State.STALE, reason="version changed")
+    return item
+
+
+def _imported_item(store: Store, recording: Recording) -> Item:
+    """The state of a recording in an imported version, which nothing can build."""
+    path = store.shard_path(recording.partition_key)
+    item = Item(recording, State.EXCLUDED, "not imported", "", 0)
+    if recording.signal_reason is not None:
+        return replace(item, reason=recording.signal_reason)
+    try:
+        header = Shard(path).header
+    except FileNotFoundError:
+        return item
+    except DamagedShard as error:
+        return replace(item, state=State.CORRUPT, reason=str(error))
+    if header.partition_key != recording.partition_key:
+        return replace(item, state=State.CORRUPT, reason="shard of another recording")
+    if header.fingerprint != imported_fingerprint(header.source_hash):
+        return replace(item, state=State.CORRUPT, reason="not of this version")
+    size = path.stat().st_size
+    return Item(recording, State.FRESH, "", header.fingerprint, header.samples, size)
+
+
+def stored_samples(recording: Recording) -> int:
+    """Length of a recording at 256 Hz."""
+    if not recording.rate:
+        return 0
+    return recording.samples * RATE * recording.rate.denominator // recording.rate.numerator

@@ -13,7 +13,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from brainbrr_core.cache.version import preprocessing_version
+from brainbrr_core.cache.version import is_imported, preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 
@@ -43,8 +43,18 @@ class Store:
 
     @classmethod
     def of(cls, configuration: Configuration) -> Store:
-        """The store that a configuration names."""
-        return cls(configuration.cache_root, preprocessing_version(configuration.preprocessing))
+        """The store that a configuration names.
+
+        Raises :class:`BrainbrrError` for a version that is neither the derived one nor there.
+        """
+        derived = preprocessing_version(configuration.preprocessing)
+        store = cls(configuration.cache_root, configuration.version or derived)
+        if store.version != derived and not is_imported(store.version):
+            raise BrainbrrError(
+                f"version {store.version} is neither imported nor that of the configuration, "
+                f"{derived}: leave --version out, or change the preprocessing section"
+            )
+        return store
 
     @property
     def folder(self) -> Path:

@@ -57,3 +57,12 @@ def preprocessing_version(settings: Preprocessing) -> str:
 def shard_fingerprint(settings: Preprocessing, content_hash: str) -> str:
     """What one recording's shard must carry: the chain's fingerprint and the EDF's hash."""
     return digest({"chain": chain_fingerprint(settings), "source": content_hash})
+
+
+#: How the names of versions begin that were imported, not built.
+IMPORTED_PREFIX = "v0-npz_"
+
+
+def is_imported(version: str) -> bool:
+    """Whether a version was imported, and so can be neither built nor applied to an EDF."""
+    return version.startswith(IMPORTED_PREFIX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from brainbrr_core.cli.options import (
     Json,
     Profile,
     RunsDir,
+    Version,
     configuration,
     log,
     print_json,
@@ -98,13 +100,14 @@ def status(
     config: Config = None,
     profile: Profile = None,
     cache_root: CacheRoot = None,
+    version: Version = None,
     json: Json = False,
 ) -> int:
     """Say what is in the store, what is missing and why."""
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.cache.status import status as describe
 
-    settings = configuration(config, profile, cache_root=cache_root)
+    settings = configuration(config, profile, cache_root=cache_root, version=version)
     plan = plan_profile(settings)
     values = describe(plan, settings)
     if json:
@@ -214,10 +217,57 @@ def gc(
     return 1 if garbage and not yes else 0
 
 
+@app.command(name="import-npz")
+def import_npz(
+    folder: Annotated[Path, typer.Argument(help="The predecessor's cache folder.")],
+    config: Config = None,
+    cache_root: CacheRoot = None,
+    json: Json = False,
+) -> int:
+    """Bring the predecessor's archives along, as shards of a version of their own."""
+    from brainbrr_core.cache.imported import import_archives
+    from brainbrr_core.corpus.index_file import read_index
+
+    settings = configuration(config, cache_root=cache_root)
+    index = read_index(settings.cache_root)
+    summary = import_archives(folder, settings.cache_root, index, settings.labels.seizure)
+    before = sum(item.archive_bytes for item in summary.imported)
+    after = sum(item.shard_bytes for item in summary.imported)
+    differing = [item for item in summary.imported if item.differing_samples]
+    seconds = sum(item.differing_samples for item in differing) / 256
+    if json:
+        print_json(
+            {
+                "version": summary.version,
+                "imported": len(summary.imported),
+                "refused": summary.refused,
+                "bytes_before": before,
+                "bytes_after": after,
+                "recordings_with_other_labels": len(differing),
+                "seconds_with_other_labels": round(seconds, 2),
+            }
+        )
+    else:
+        for path, why in summary.refused.items():
+            print(f"refused: {path}: {why}")
+        print(
+            f"{len(summary.imported)} archives imported, {len(summary.refused)} refused; "
+            f"{before / 1e6:,.1f} MB became {after / 1e6:,.1f} MB, "
+            f"{(before - after) / 1e6:,.1f} MB less"
+        )
+        print(
+            f"labels differ from the index in {len(differing)} recordings, {seconds:,.1f} s: the "
+            "index's are used"
+        )
+        print(f"to use it: --version {summary.version}")
+    return 1 if summary.refused else 0
+
+
 def manifest(
     config: Config = None,
     profile: Profile = None,
     cache_root: CacheRoot = None,
+    version: Version = None,
     json: Json = False,
 ) -> int:
     """Write the profile's manifest: one row per window, without touching a signal."""
@@ -225,7 +275,7 @@ def manifest(
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.corpus.layout import SPLITS
 
-    settings = configuration(config, profile, cache_root=cache_root)
+    settings = configuration(config, profile, cache_root=cache_root, version=version)
     made = update_manifest(plan_profile(settings), settings)
     summary = counts(made.manifest, SPLITS)
     if json:

@@ -14,6 +14,7 @@ from brainbrr_core.cli.options import (
     Json,
     Profile,
     RunsDir,
+    Version,
     configuration,
     log,
     print_json,
@@ -29,6 +30,7 @@ def train(
     profile: Profile = None,
     cache_root: CacheRoot = None,
     runs_dir: RunsDir = None,
+    version: Version = None,
     json: Json = False,
 ) -> int:
     """Train the network on the profile's cache, or say that this run is finished already."""
@@ -36,7 +38,7 @@ def train(
     from brainbrr_core.training.loop import StepReport
     from brainbrr_core.training.run import train as run_training
 
-    settings = configuration(config, profile, cache_root=cache_root, runs_dir=runs_dir)
+    settings = configuration(config, profile, None, cache_root, runs_dir, version)
     with progress("train", settings.training.steps, "steps") as bar:
         done = 0
 
@@ -63,12 +65,13 @@ def evaluate(
     cache_root: CacheRoot = None,
     runs_dir: RunsDir = None,
     split: Annotated[str | None, typer.Option(help="dev or eval.")] = None,
+    version: Version = None,
     json: Json = False,
 ) -> int:
     """Score the current run on whole recordings and write the report."""
     from brainbrr_core.evaluation.evaluate import evaluate as run_evaluation
 
-    settings = configuration(config, profile, cache_root=cache_root, runs_dir=runs_dir)
+    settings = configuration(config, profile, None, cache_root, runs_dir, version)
     if split is not None and split not in ("dev", "eval"):
         raise typer.BadParameter("--split is dev or eval")
     evaluation = run_evaluation(settings, split, log=log)

@@ -18,6 +18,9 @@ Profile = Annotated[str | None, typer.Option(help="smoke, dev or full.")]
 DataDir = Annotated[str | None, typer.Option(help="Folder that holds train, dev and eval.")]
 CacheRoot = Annotated[str | None, typer.Option(help="The one cache root.")]
 RunsDir = Annotated[str | None, typer.Option(help="Where training runs are kept.")]
+Version = Annotated[
+    str | None, typer.Option(help="An imported version, by its name; the derived one by default.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -27,6 +30,7 @@ def configuration(
     data_dir: str | None = None,
     cache_root: str | None = None,
     runs_dir: str | None = None,
+    version: str | None = None,
 ) -> Configuration:
     """The configuration that flags, variables and files give."""
     from brainbrr_core.configuration import Overrides, load
@@ -38,6 +42,7 @@ def configuration(
             data_dir=data_dir,
             cache_root=cache_root,
             runs_dir=runs_dir,
+            version=version,
         )
     )
 

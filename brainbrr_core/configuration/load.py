@@ -52,6 +52,7 @@ class Overrides:
     cache_root: str | None = None
     runs_dir: str | None = None
     dagster_home: str | None = None
+    version: str | None = None
 
 
 def project_dir() -> Path:
@@ -111,7 +112,7 @@ def load(
     for variable, key in PATH_VARIABLES.items():
         if environment.get(variable):
             values[key] = environment[variable]
-    for key in PATH_VARIABLES.values():
+    for key in (*PATH_VARIABLES.values(), "version"):
         flag = getattr(overrides, key)
         if flag is not None:
             values[key] = flag

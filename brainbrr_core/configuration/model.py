@@ -135,6 +135,8 @@ class Configuration(Section):
     cache_root: Path
     runs_dir: Path
     dagster_home: Path
+    #: An imported version of the store, by its name; otherwise the version is derived.
+    version: str | None = None
     preprocessing: Preprocessing = Preprocessing()
     labels: Labels = Labels()
     windows: Windows = Windows()

@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
-from brainbrr_core.cache.version import preprocessing_version
+from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import UnusableEdf, open_edf
@@ -60,7 +61,7 @@ class Predictor:
         Raises :class:`BrainbrrError` when the run was trained on another preprocessing version.
         """
         trained = run.values["identity"]["preprocessing_version"]
-        wanted = preprocessing_version(configuration.preprocessing)
+        wanted = Store.of(configuration).version
         if trained != wanted:
             raise BrainbrrError(
                 f"run {run.name} was trained on {trained} and the configuration says {wanted}: "
@@ -85,6 +86,12 @@ class Predictor:
 
     def predict(self, path: Path, on_threshold: float) -> Prediction:
         """Events of one EDF. Raises :class:`BrainbrrError` with the reason when it is unusable."""
+        version = Store.of(self.configuration).version
+        if is_imported(version):
+            raise BrainbrrError(
+                f"the run was trained on {version}, whose signal chain is not known: no EDF can "
+                "be prepared for it; train on a built version"
+            )
         try:
             source = open_edf(path, bad_channels(path))
         except UnusableEdf as error:

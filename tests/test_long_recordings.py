@@ -1,0 +1,56 @@
+"""A day-long EDF is built in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from edf_files import patch, write_edf
+
+from brainbrr_core.annotation import tuh
+
+BUILD = """
+import json, resource, sys
+from pathlib import Path
+from brainbrr_core.cache.build import build_one
+from brainbrr_core.cache.plan import make_plan
+from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.version import preprocessing_version
+from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.corpus.index import scan
+settings = Preprocessing()
+index = scan(Path(sys.argv[1]))
+store = Store(Path(sys.argv[2]), preprocessing_version(settings))
+store.root.mkdir()
+item = make_plan(store, settings, index, index).items[0]
+done = build_one(store, settings, item.recording, item.fingerprint)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"error": done.error, "hours": done.duration_s / 3600, "peak_mb": peak}))
+"""
+
+
+@pytest.mark.slow
+def test_a_day_is_built_in_less_than_500_mb(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "train" / "p1" / "s1" / "01_tcp_ar" / "p1_s1_t0.edf"
+    write_edf(path, seconds=600)
+    content = path.read_bytes()
+    header = 256 * 20
+    with path.open("ab") as file:
+        for _ in range(143):
+            file.write(content[header:])
+    patch(path, 236, str(600 * 144).encode(), 8)
+    path.with_suffix(".csv_bi").write_text(tuh.format_csv_bi([], 86_400, path.stem))
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, str(tmp_path / "data"), str(tmp_path / "cache")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    values = json.loads(done.stdout)
+    assert values["error"] == ""
+    assert values["hours"] == pytest.approx(24)
+    assert values["peak_mb"] < 500
+    print(values)
