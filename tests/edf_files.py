@@ -49,14 +49,15 @@ def write_edf(
 
 def patch(path: Path, offset: int, field: bytes, width: int) -> None:
     """Overwrite one header field, padded with blanks."""
-    content = bytearray(path.read_bytes())
-    content[offset : offset + width] = field.ljust(width)
-    path.write_bytes(bytes(content))
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(field.ljust(width))
 
 
 def patch_signal(path: Path, column: int, width: int, index: int, field: bytes) -> None:
     """Overwrite a field of signal ``index``; ``column`` is its offset per signal."""
-    signals = int(path.read_bytes()[252:256])
+    with path.open("rb") as file:
+        signals = int(file.read(256)[252:])
     patch(path, 256 + column * signals + width * index, field, width)
 
 

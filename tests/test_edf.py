@@ -13,7 +13,8 @@ from edf_files import cut, patch, patch_signal, write_edf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from brainbrr_core.corpus.edf import UnusableEdf, open_edf
+from brainbrr_core.corpus.edf import open_edf, recording_start
+from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.signal.montage import CHANNELS, electrode_of, match_channels
 
@@ -45,6 +46,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "text file": (lambda p: p.write_text("not an EDF" * 100), "unreadable"),
     "BDF": (lambda p: patch(p, 0, b"\xffBIOSEMI", 8), "bdf_file"),
     "header only": (lambda p: cut(p, lambda _: 256 * 20), "no_samples"),
+    "header cut short": (lambda p: cut(p, lambda _: 256 * 19), "unreadable"),
+    "negative samples": (lambda p: patch_signal(p, 216, 8, 3, b"-256"), "unreadable"),
     "truncated": (lambda p: cut(p, lambda size: size * 2 // 3), "truncated_file"),
     "promises too much": (lambda p: set_records(p, b"500"), "truncated_file"),
     "signals not a number": (lambda p: patch(p, 252, b"many", 4), "unreadable"),
@@ -109,7 +112,7 @@ def test_the_colon_date_of_the_corpus_is_no_obstacle(tmp_path: Path) -> None:
     patch(path, 168, b"01:01:85", 8)
     assert open_edf(path).samples == 12 * 256
     patch(path, 168, b"99.99.99", 8)
-    assert open_edf(path).start is None
+    assert recording_start(path) is None
 
 
 def test_missing_midline_is_to_be_interpolated(tmp_path: Path) -> None:

@@ -33,7 +33,8 @@ from brainbrr_core.cache.shard import (
 from brainbrr_core.cache.store import BuildRecord, Store, shard_state
 from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, is_imported
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.corpus.edf import UnusableEdf, open_edf
+from brainbrr_core.corpus.edf import open_edf
+from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains

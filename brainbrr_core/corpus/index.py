@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.corpus.edf import UnusableEdf, open_edf
+from brainbrr_core.corpus.edf import open_edf
+from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.hashing import content_hash, file_state
 from brainbrr_core.corpus.layout import SPLITS, Layout, RecordingFile
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, FileState, Recording
@@ -175,7 +176,7 @@ def _read_signal(file: RecordingFile, state: FileState) -> Recording:
     else:
         rate, samples, missing = edf.rate, edf.samples, edf.missing
         matched = tuple((name, label) for name, (_, label) in edf.match.signals.items())
-        findings = tuple(edf.findings)
+        findings = edf.findings
     if file_state(file.path) != state:
         raise BrainbrrError(f"{file.path} changed while it was indexed: run the command again")
     return Recording(

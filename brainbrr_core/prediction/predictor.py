@@ -19,7 +19,8 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
 from brainbrr_core.corpus.channels_tsv import bad_channels
-from brainbrr_core.corpus.edf import UnusableEdf, open_edf
+from brainbrr_core.corpus.edf import open_edf, recording_start
+from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.detection import detect, recording_probabilities
 from brainbrr_core.detection.infer import Read
@@ -103,7 +104,7 @@ class Predictor:
             probabilities = self.probabilities(_spooled(file, chain), chain.samples)
         duration = chain.samples / _RATE
         events = detect(probabilities, duration, self.configuration.detection, on_threshold)
-        return Prediction(events, source.duration_s, source.start, tuple(source.findings))
+        return Prediction(events, source.duration_s, recording_start(path), source.findings)
 
 
 def _spooled(file: IO[bytes], chain: Chain) -> Read:
