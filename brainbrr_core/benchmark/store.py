@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +17,10 @@ from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, RandomSampler
 
 from brainbrr_core.benchmark import predecessor
+from brainbrr_core.benchmark.memory import peak_of_build
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.manifest import Manifest, make_manifest
-from brainbrr_core.cache.plan import Item, Plan, plan_profile
+from brainbrr_core.cache.plan import Plan, plan_profile
 from brainbrr_core.cache.store import BuildRecord, Store, shard_state
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
@@ -83,7 +81,8 @@ def _run(
     floor = _timed(lambda: [content_hash(Path(r.path)) for r in chosen])
     log("building with this store")
     ours = _build(plan, settings)
-    peak_mb = _peak_memory(plan, settings)
+    longest = max(plan.items, key=lambda item: item.recording.duration_s)
+    peak_mb = peak_of_build(plan.store, settings.preprocessing, longest)
     log("building the predecessor's way")
     archives = [folder / f"{number}.npz" for number in range(len(chosen))]
     theirs = _timed(
@@ -147,22 +146,6 @@ def _build(plan: Plan, settings: Configuration) -> float:
                 raise BrainbrrError(f"{done.partition_key}: {done.error}")
 
     return _timed(everything)
-
-
-def _peak_memory(plan: Plan, settings: Configuration) -> float:
-    """Peak resident MB of a worker that builds the longest recording, libraries included."""
-    longest = max(plan.items, key=lambda item: item.recording.duration_s)
-    plan.store.shard_path(longest.recording.partition_key).unlink()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_build_and_weigh, plan.store, settings, longest).result()
-
-
-def _build_and_weigh(store: Store, settings: Configuration, item: Item) -> float:
-    done = build_one(store, settings.preprocessing, item.recording, item.fingerprint)
-    if done.error:
-        raise BrainbrrError(f"{done.partition_key}: {done.error}")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _window_times(manifest: Manifest, store: Store, archives: list[Path]) -> dict[str, float]:

@@ -8,7 +8,6 @@ samples, so a day-long recording is written in bounded memory and any part can b
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from brainbrr_core.cache.version import canonical_json
@@ -32,7 +32,7 @@ BLOCK_BYTES = 2 * BLOCK_VALUES
 #: Blocks in a record batch: six minutes, 3.5 MB.
 BATCH_BLOCKS = 36
 _HEADER = b"brainbrr.shard"
-_CHECKSUM = b"sha256"
+_CHECKSUM = b"blake3"
 _CLIPPED = b"clipped"
 
 
@@ -121,7 +121,7 @@ def write_shard(
             writer.write_batch(
                 pa.record_batch([column], schema=schema),
                 custom_metadata={
-                    _CHECKSUM: hashlib.sha256(flat.data).hexdigest().encode(),
+                    _CHECKSUM: blake3(flat.view(np.uint8).data).hexdigest().encode(),
                     _CLIPPED: str(clipped).encode(),
                 },
             )
@@ -220,7 +220,7 @@ class Shard:
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise DamagedShard(f"batch {number} ({type(error).__name__})") from None
         values = np.asarray(batch.column(0).flatten())
-        if hashlib.sha256(values.data).hexdigest().encode() != expected:
+        if blake3(values.view(np.uint8).data).hexdigest().encode() != expected:
             raise DamagedShard(f"batch {number} does not match its checksum")
         return len(values) // BLOCK_VALUES, clipped
 

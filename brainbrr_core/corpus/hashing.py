@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
+
+from blake3 import blake3
 
 from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import WorkRemains
@@ -15,14 +16,20 @@ def file_state(path: Path) -> FileState:
     return FileState(status.st_size, status.st_mtime_ns, status.st_ino)
 
 
+_PIECE = 1 << 20
+
+
 def content_hash(path: Path) -> str:
-    """SHA-256 of the file's bytes, as hex.
+    """BLAKE3 of the file's bytes, as hex: as strong as SHA-256 and faster than most disks.
 
     Raises :class:`WorkRemains` when the file changes while it is being read.
     """
     before = file_state(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    hasher = blake3()
+    piece = bytearray(_PIECE)
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(piece):
+            hasher.update(memoryview(piece)[:count])
     if file_state(path) != before:
         raise WorkRemains(f"{path} changed while it was read: run the same command again")
-    return digest
+    return hasher.hexdigest()

@@ -1,0 +1,28 @@
+"""How much memory a worker needs to build a recording; its process imports nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+from concurrent.futures import ProcessPoolExecutor
+
+from brainbrr_core.cache.build import build_one
+from brainbrr_core.cache.plan import Item
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.errors import BrainbrrError
+
+
+def peak_of_build(store: Store, settings: Preprocessing, item: Item) -> float:
+    """Peak resident MB of a fresh worker that builds one recording, libraries included."""
+    store.shard_path(item.recording.partition_key).unlink(missing_ok=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_build, store, settings, item).result()
+
+
+def _build(store: Store, settings: Preprocessing, item: Item) -> float:
+    done = build_one(store, settings, item.recording, item.fingerprint)
+    if done.error:
+        raise BrainbrrError(f"{done.partition_key}: {done.error}")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
