@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -271,14 +272,15 @@ def start_builder(tmp_path: Path) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.parametrize("kills", [4, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_killed_builder_leaves_nothing_that_is_trusted(
-    settings: Configuration, tmp_path: Path
+    settings: Configuration, tmp_path: Path, kills: int
 ) -> None:
     clean = settings.model_copy(update={"cache_root": tmp_path / "clean"})
     expected = shard_bytes(made(clean).store)
     plan_corpus(settings)
     chance = random.Random(1)
-    for _ in range(4):
+    for _ in range(kills):
         builder = start_builder(tmp_path)
         assert builder.stdout is not None
         assert builder.stdout.readline() == "ready\n"
@@ -414,6 +416,22 @@ def test_a_root_that_is_not_writable_is_refused_before_anything_is_built(
     blocked = settings.model_copy(update={"cache_root": tmp_path / "file" / "cache"})
     with pytest.raises(BrainbrrError, match="not writable"):
         plan_corpus(blocked)
+
+
+def test_a_root_on_another_file_system_or_behind_a_link_works(
+    settings: Configuration, tmp_path: Path
+) -> None:
+    expected = shard_bytes(made(settings).store)
+    shared_memory = Path("/dev/shm")
+    if not os.access(shared_memory, os.W_OK):
+        pytest.skip("there is no other file system to write to")
+    with tempfile.TemporaryDirectory(dir=shared_memory) as place:
+        link = tmp_path / "link"
+        link.symlink_to(place)
+        assert Path(place).stat().st_dev != tmp_path.stat().st_dev
+        elsewhere = settings.model_copy(update={"cache_root": link / "cache"})
+        assert shard_bytes(made(elsewhere).store) == expected
+        assert verify(Store.of(elsewhere)).damaged == {}
 
 
 def test_too_small_a_disk_is_refused(
