@@ -20,6 +20,7 @@ from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.model import BLOCK_S
 from brainbrr_core.corpus.edf_header import EdfHeader, EdfSignal, UnusableEdf, read_header
 from brainbrr_core.signal.montage import MontageMatch, match_channels
+from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 
 #: Content up to half of this is wanted; a recording sampled lower is accepted with a finding.
@@ -63,15 +64,12 @@ class EdfRecording:
         per_record = self._channels[0].samples
         first, last = start // per_record, -(-stop // per_record)
         records = _records(self.path, self._header, first, last)
-        offset = start - first * per_record
+        skip = start - first * per_record
         out = np.empty((len(self._channels), stop - start), np.float32)
         channels = zip(out, self._channels, self._gains, self._first, strict=True)
         for row, channel, gain, zero in channels:
-            digital = records[:, channel.offset : channel.offset + per_record].reshape(-1)
-            # Differences of 16-bit numbers are exact in float32.
-            row[:] = digital[offset : offset + len(row)]
-            row -= np.float32(zero)
-            row *= np.float32(gain)
+            digital = records[:, channel.offset : channel.offset + per_record]
+            to_microvolts(digital, skip, np.float32(zero), np.float32(gain), row)
         return out
 
 

@@ -129,10 +129,12 @@ class Chain:
             if state is None:
                 state = steady_state(self._settings, resampled[:, 0].astype(np.float64))
             filter_in_place(resampled, sos, state)
+            if weights is None:
+                yield resampled
+                continue
             chunk = np.empty((len(CHANNELS), count), np.float32)
             chunk[present] = resampled
-            if weights is not None:
-                chunk[absent] = weights @ resampled
+            chunk[absent] = weights @ resampled
             yield chunk
 
 

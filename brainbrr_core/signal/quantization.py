@@ -1,4 +1,4 @@
-"""Between filtered µV and stored 16-bit samples: moments, quantization, and the way back.
+"""Between digital samples and µV, between filtered µV and stored samples, and the way back.
 
 Compiled by numba: each is one pass over memory where numpy takes several.
 """
@@ -11,6 +11,31 @@ from numpy.typing import NDArray
 
 #: What one unit of the stored 16-bit samples is worth, in standard deviations.
 SCALE = 10.0 / 32767.0
+
+
+@njit(cache=True, nogil=True)
+def to_microvolts(
+    digital: NDArray[np.int16],
+    skip: int,
+    zero: np.float32,
+    gain: np.float32,
+    out: NDArray[np.float32],
+) -> None:  # pragma: no cover - compiled
+    """Write one channel of some data records as ``(digital - zero) * gain`` to ``out`` (n,).
+
+    ``digital`` is (records, samples), the first ``skip`` samples of which are left out.
+    Differences of 16-bit numbers are exact in float32.
+    """
+    length = digital.shape[1]
+    for record in range(digital.shape[0]):
+        start = record * length - skip
+        first = max(-start, 0)
+        last = min(length, out.shape[0] - start)
+        if last > first:
+            source = digital[record, first:last]
+            target = out[start + first : start + last]
+            for t in range(last - first):
+                target[t] = (np.float32(source[t]) - zero) * gain
 
 
 @njit(cache=True, nogil=True)
