@@ -111,7 +111,29 @@ def test_one_changed_edf_makes_one_recording_stale(settings: Configuration) -> N
     changed = plan_corpus(settings)
     assert states(changed) == {State.FRESH: 11, State.STALE: 1}
     assert changed.reasons() == {"stale: source changed": 1}
+    before = shard_bytes(plan.store)
     assert rebuilt(settings) == [victim.partition_key]
+    after = shard_bytes(plan.store)
+    assert [key for key in after if after[key] != before[key]] == [victim.partition_key]
+    assert states(plan_corpus(settings)) == {State.FRESH: 12}
+
+
+def test_a_plan_sees_a_changed_edf_before_the_index_does(settings: Configuration) -> None:
+    victim = made(settings).items[4].recording
+    Path(victim.path).touch()
+    plan = plan_module.plan_profile(settings)
+    assert plan.reasons() == {"stale: source changed": 1}
+    # The index finds that the bytes are the same.
+    assert states(plan_corpus(settings)) == {State.FRESH: 12}
+
+
+def test_a_damaged_shard_that_nobody_moved_away_is_built_anew(settings: Configuration) -> None:
+    store = made(settings).store
+    good = shard_bytes(store)
+    victim = sorted(good)[6]
+    store.shard_path(victim).write_bytes(good[victim][:-4000])
+    assert rebuilt(settings) == [victim]
+    assert shard_bytes(store) == good
 
 
 def test_an_added_recording_is_missing_and_a_removed_one_is_an_orphan(

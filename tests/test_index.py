@@ -127,6 +127,17 @@ def test_a_drive_that_is_not_mounted_changes_nothing(corpus: Path, tmp_path: Pat
     assert len(update_index(str(corpus), cache, force=True)) < 12
 
 
+def test_one_of_twenty_may_vanish_and_two_may_not(tmp_path: Path) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    paths = [make(data, f"train/p{n:02}/s1/01_tcp_ar/p{n:02}_s1_t0") for n in range(20)]
+    update_index(str(data), cache)
+    paths[0].unlink()
+    assert len(update_index(str(data), cache)) == 19
+    paths[1].unlink()
+    with pytest.raises(BrainbrrError, match="1 of 19 known recordings are gone"):
+        update_index(str(data), cache)
+
+
 def test_a_root_refuses_another_corpus(corpus: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     index = update_index(str(corpus), cache)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -207,6 +209,42 @@ def test_the_balanced_set_has_the_ratios_and_the_exact_share_of_seizure(built: B
     assert sampling.background_count == min(len(partial), int((manifest.category[rows] == 0).sum()))
     shares = [manifest.ictal[sampling.epoch(0, number)].mean() for number in range(40)]
     assert np.mean(shares) == pytest.approx(sampling.positive_fraction, abs=0.01)
+
+
+def test_the_counts_are_the_configured_multiples(built: Built) -> None:
+    _, _, manifest = built
+    category = np.array([1] * 10 + [2] * 20 + [0] * 100, np.int8)
+    by_hand = replace(
+        manifest,
+        recordings=(replace(manifest.recordings[0], split="train"),),
+        recording=np.zeros(130, np.int32),
+        start=np.arange(130, dtype=np.int64),
+        ictal=np.select([category == 1, category == 2], [0.5, 1.0], 0.0).astype(np.float32),
+        category=category,
+    )
+    sampling = BalancedSampling.of(by_hand, Sampling())
+    # 10 partial, 0.3 x 10 full, 2.5 x 10 background: (10 x 0.5 + 3 x 1) / 38 ictal.
+    assert (sampling.full_count, sampling.background_count, len(sampling)) == (3, 25, 38)
+    assert sampling.positive_fraction == pytest.approx(8 / 38)
+    drawn = category[sampling.epoch(1, 2)]
+    assert [int((drawn == kind).sum()) for kind in (1, 2, 0)] == [10, 3, 25]
+
+
+def test_the_table_names_the_type_of_the_first_seizure_in_each_window(built: Built) -> None:
+    settings, plan, _ = built
+    table = pq.read_table(update_manifest(plan, settings).path).to_pylist()
+    events = {item.recording.partition_key: item.recording.events for item in plan.items}
+    types = set()
+    for row in table:
+        begin = row["start_sample"] / 256
+        inside = [
+            e for e in events[row["partition_key"]] if e.stop > begin and e.start < begin + 60
+        ]
+        expected = min(inside).label if inside else None
+        assert row["seizure_type"] == expected
+        types.add(expected)
+    assert None in types
+    assert types & {"fnsz", "gnsz"}
 
 
 def test_the_order_follows_from_seed_and_step_and_resumes_in_mid_epoch(built: Built) -> None:
