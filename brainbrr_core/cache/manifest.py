@@ -7,8 +7,6 @@ their samples, and the windows. It knows what it was made of, so it can tell tha
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, merge_overlapping
+from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.plan import Item, Plan, State, stored_samples
 from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.cache.version import canonical_json, digest
@@ -252,15 +251,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         )
     }
     table = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".manifest-", dir=path.parent)
-    os.close(handle)
-    try:
+    with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _codes(

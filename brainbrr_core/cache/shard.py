@@ -22,6 +22,7 @@ import pyarrow.ipc as ipc
 from blake3 import blake3
 from numpy.typing import NDArray
 
+from brainbrr_core.atomic import flush
 from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.configuration.model import BLOCK_S
 from brainbrr_core.signal.montage import CHANNELS
@@ -134,11 +135,7 @@ def write_shard(
 def commit_shard(target: Path) -> None:
     """Rename the written ``exclusive_partial`` of ``target``: it appears whole or not at all."""
     target.with_name(f".{target.name}.partial").rename(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    flush(target.parent)
 
 
 def _batches(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.atomic import replacing
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.recording import FileState, Recording
 from brainbrr_core.errors import BrainbrrError
@@ -71,20 +70,13 @@ def write_index(index: Index, cache_root: Path) -> Path:
     )
     path = index_path(cache_root)
     try:
-        cache_root.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".index-", dir=cache_root)
-        os.close(handle)
+        with replacing(path) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
     except OSError as error:
         raise BrainbrrError(
             f"the cache root {cache_root} is not writable ({error.strerror}): set "
             "BRAINBRR_CACHE_ROOT to a folder that is"
         ) from None
-    try:
-        pq.write_table(table, temporary, compression="zstd")
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return path
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
+from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.manifest import RATE, Manifest, ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import digest
@@ -97,9 +98,9 @@ def evaluate(
     )
     highlights = worst_misses(results) + worst_false_alarms(results)
     strips = [_strip(store, manifest, highlight, frames) for highlight in highlights]
-    folder.mkdir(parents=True, exist_ok=True)
     write_report(folder / REPORT, results, strips)
-    _write_results(folder / RESULTS, results)
+    with replacing(folder / RESULTS) as temporary:
+        temporary.write_text(results.to_json(), encoding="utf-8")
     return Evaluation(folder / REPORT, results, run, identity, reused=False)
 
 
@@ -126,12 +127,6 @@ def _read(path: Path) -> EvaluationResults | None:
     if not path.is_file():
         return None
     return EvaluationResults.from_json(path.read_text(encoding="utf-8"), str(path))
-
-
-def _write_results(path: Path, results: EvaluationResults) -> None:
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(results.to_json(), encoding="utf-8")
-    temporary.replace(path)
 
 
 def _probabilities(

@@ -7,8 +7,6 @@ of the file. Its look is in ``templates/report.html.j2``.
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from brainbrr_core.atomic import replacing
 from brainbrr_core.detection import FRAME_HZ
 from brainbrr_core.evaluation.results import EvaluationResults, Highlight
 from brainbrr_core.signal.montage import CHANNELS
@@ -230,17 +229,8 @@ def write_report(
         strip_picture(results, strip, f"strip-{number}") for number, strip in enumerate(strips)
     ]
     text = render_report(results, all_pictures(results), events, comparable=comparable)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _environment() -> Environment:

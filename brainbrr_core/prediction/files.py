@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.annotation.szcore import format_tsv
+from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.predictor import Prediction, Predictor, edf_files
 from brainbrr_core.progress import progress
@@ -71,9 +71,7 @@ def _text(prediction: Prediction) -> str:
 
 def _write(target: Path, text: str) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(target)
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise BrainbrrError(f"{target} cannot be written: {error.strerror}") from None

@@ -6,7 +6,6 @@ A file appears whole or not at all. Nothing is pickled, so opening a file runs n
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -89,16 +89,9 @@ def load_model(path: Path) -> tuple[Tensors, dict[str, str]]:
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
     """Write tensors and a header of JSON values, through a temporary file beside ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
+    with replacing(path) as temporary:
         save_file(held, temporary, {HEADER_KEY: json.dumps(header, sort_keys=True)})
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -143,11 +136,3 @@ def restore_optimizer(
     state = {index: states[name] for index, name in enumerate(ordered) if name in states}
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.manifest import Manifest, counts
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
@@ -199,6 +200,6 @@ def train(
 
 def write_json(path: Path, values: Any) -> None:
     """Write JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        text = json.dumps(values, indent=1, sort_keys=True) + "\n"
+        temporary.write_text(text, encoding="utf-8")
