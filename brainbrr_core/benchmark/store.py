@@ -77,6 +77,8 @@ def _run(
     log(f"{len(chosen)} recordings, {hours:.2f} h")
     plan = plan_profile(settings.model_copy(update={"selection": type(settings.selection)()}))
 
+    # A corpus that was just written would still be on its way to the disk.
+    os.sync()
     log("floor: reading the EDFs")
     floor = _timed(lambda: [content_hash(Path(r.path)) for r in chosen])
     log("building with this store")
