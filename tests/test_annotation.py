@@ -41,6 +41,11 @@ def test_each_oddity_is_found_with_its_line() -> None:
         ("overlapping_events", "a.csv_bi")
     ]
     assert codes(HEAD + "TERM,0,20,seiz,1\nTERM,20,30,seiz,1\n") == []
+    assert codes(HEAD) == [("no_rows", "a.csv_bi")]
+    assert codes(HEAD.replace("duration", "length") + "TERM,0,20,bckg,1\n") == [
+        ("no_duration", "a.csv_bi")
+    ]
+    assert codes(HEAD + "FP1-F7,0,20,fnsz,1\n") == [("channel_rows", "a.csv_bi")]
 
 
 def test_only_a_file_that_cannot_be_trusted_is_unusable() -> None:

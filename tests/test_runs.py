@@ -121,8 +121,9 @@ def test_the_threshold_comes_from_dev_alone_and_is_the_one_used(
     run = train(settings, log=quiet)
     assert threshold_of(run, settings.detection)[0] == settings.detection.on_threshold
     tuned_on: list[str] = []
-    # On dev anything from 0.2 to 0.6 finds every seizure; on eval only what is below 0.3 does.
-    done, frames = evaluated(ready, monkeypatch, {"train": 0.9, "dev": 0.6, "eval": 0.3}, tuned_on)
+    # On dev anything from 0.2 to 0.6 finds every seizure, and its middle finds those of eval,
+    # which the configuration's 0.5 would miss.
+    done, frames = evaluated(ready, monkeypatch, {"train": 0.9, "dev": 0.6, "eval": 0.45}, tuned_on)
     on = done.results.threshold.on_threshold
     assert 0.2 < on <= 0.6
     assert done.results.threshold.split == "dev"
@@ -131,8 +132,8 @@ def test_the_threshold_comes_from_dev_alone_and_is_the_one_used(
     for row in done.results.recordings:
         expected = detect(frames[row.partition_key], row.duration_s, settings.detection, on)
         assert list(row.hypothesis) == expected
-    found = done.results.headline["nedc_ovlp"].sensitivity
-    assert found == (1.0 if on <= 0.3 else 0.0)
+    assert on < 0.45
+    assert done.results.headline["nedc_ovlp"].sensitivity == 1.0
 
 
 def test_a_report_is_made_again_only_for_other_settings(

@@ -6,8 +6,9 @@ Both are text: comment lines ``# key = value``, a header row
 
 Findings and what follows from each:
 
-- ``malformed_row``, ``unknown_label``, ``stop_before_start``, ``missing_header``: the file
-  cannot be trusted, so the recording has no usable annotation;
+- ``malformed_row``, ``unknown_label``, ``stop_before_start``, ``missing_header``, ``no_rows``,
+  ``no_duration``, and in a ``csv_bi`` ``channel_rows``: the file is cut short or is not what its
+  name says, so the recording has no usable annotation;
 - ``event_past_end``: an event reaches beyond the annotated duration; kept as written;
 - ``overlapping_events``: joined where whole-montage events are asked for, and counted.
 """
@@ -22,28 +23,23 @@ from pathlib import Path
 
 from brainbrr_core.annotation.events import Event, merge_overlapping
 from brainbrr_core.annotation.findings import Finding
+from brainbrr_core.configuration.model import SEIZURE_LABELS
 
 BACKGROUND = "bckg"
-#: TUSZ 2.0's seizure labels (v2.0.x documentation, ``DOCS/``): how they map to "seizure" is
-#: the configuration's ``labels`` section.
-SEIZURE_LABELS = (
-    "seiz",
-    "gnsz",
-    "fnsz",
-    "spsz",
-    "cpsz",
-    "absz",
-    "tnsz",
-    "cnsz",
-    "tcsz",
-    "atsz",
-    "mysz",
-    "nesz",
-)
 KNOWN_LABELS = frozenset((*SEIZURE_LABELS, BACKGROUND))
 COLUMNS = ("channel", "start_time", "stop_time", "label", "confidence")
 #: Codes after which the file gives no usable annotation.
-FATAL_CODES = frozenset({"malformed_row", "unknown_label", "stop_before_start", "missing_header"})
+FATAL_CODES = frozenset(
+    {
+        "malformed_row",
+        "unknown_label",
+        "stop_before_start",
+        "missing_header",
+        "no_rows",
+        "no_duration",
+        "channel_rows",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +76,7 @@ def parse(text: str, where: str) -> TuhAnnotation:
     """Parse the text of a ``csv`` or ``csv_bi`` file; ``where`` names it in findings."""
     duration: float | None = None
     header_seen = False
+    rows = 0
     events: list[Event] = []
     findings: list[Finding] = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -89,13 +86,18 @@ def parse(text: str, where: str) -> TuhAnnotation:
         if line.startswith("#"):
             duration = _duration(line) if duration is None else duration
             continue
-        row = [cell.strip() for cell in next(csv.reader([line]))]
+        try:
+            row = [cell.strip() for cell in next(csv.reader([line]))]
+        except csv.Error:
+            findings.append(Finding("malformed_row", place, "no comma-separated cells"))
+            continue
         if not header_seen:
             if tuple(row) != COLUMNS:
                 findings.append(Finding("missing_header", place))
                 break
             header_seen = True
             continue
+        rows += 1
         event = _event(row, place, findings)
         if event is None:
             continue
@@ -107,7 +109,13 @@ def parse(text: str, where: str) -> TuhAnnotation:
             events.append(event)
     if not header_seen and not findings:
         findings.append(Finding("missing_header", where))
+    if header_seen and not rows:
+        findings.append(Finding("no_rows", where))
+    if header_seen and duration is None:
+        findings.append(Finding("no_duration", where))
     whole = [event for event in events if not event.channels]
+    if where.endswith(".csv_bi") and len(whole) < len(events):
+        findings.append(Finding("channel_rows", where, f"{len(events) - len(whole)} rows"))
     overlaps = sum(later.start < earlier.stop for earlier, later in pairwise(sorted(whole)))
     if overlaps:
         findings.append(Finding("overlapping_events", where, f"{overlaps} of {len(whole)}"))

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -175,8 +176,13 @@ def link_latest(plan: Plan, settings: Preprocessing) -> None:
         and not make_plan(plan.store, settings, plan.index, plan.index).to_build
     ):
         fresh = link.with_name(f".latest-{os.getpid()}")
-        fresh.symlink_to(plan.store.version)
-        fresh.replace(link)
+        try:
+            fresh.symlink_to(plan.store.version)
+            fresh.replace(link)
+        except OSError as error:
+            # The link is a convenience: what was built does not depend on it.
+            fresh.unlink(missing_ok=True)
+            print(f"{link} was not set: {error.strerror}", file=sys.stderr)
 
 
 def shard_bytes(recording: Recording) -> int:
@@ -205,11 +211,10 @@ def build_one(
                 _check_unchanged(recording)
                 commit_shard(target)
                 outcome = replace(outcome, bytes=size, clipped=clipped)
+            outcome = replace(outcome, seconds=time.monotonic() - started)
+            store.append_record(_record(store, outcome))
     except _RECORDING_ERRORS as error:
         outcome = replace(outcome, error=_one_line(error, recording))
-    outcome = replace(outcome, seconds=time.monotonic() - started)
-    if not outcome.error:
-        store.append_record(_record(store, outcome))
     return outcome
 
 

@@ -44,3 +44,6 @@ def main() -> None:
     except BrainbrrError as error:
         print(f"brainbrr: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
+    except OSError as error:
+        print(f"brainbrr: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)

@@ -74,14 +74,14 @@ def config_dirs() -> list[Path]:
 def layer_names(overrides: Overrides, environment: Mapping[str, str]) -> list[str]:
     """Names or paths of the files that make up the configuration, later ones winning.
 
-    With nothing set and a demo at hand, that is the demo.
+    With no folder set and a demo at hand, that is the demo.
     """
     given = overrides.config or environment.get(CONFIG_VARIABLE)
     if given:
         layers = [name for name in given.split(os.pathsep) if name]
     elif (
-        overrides.data_dir is None
-        and "BRAINBRR_DATA_DIR" not in environment
+        not any(getattr(overrides, key) for key in ("data_dir", "cache_root", "runs_dir"))
+        and not any(environment.get(name) for name in PATH_VARIABLES if name != "DAGSTER_HOME")
         and demo_config_path().is_file()
     ):
         layers = [*DEMO_LAYERS, str(demo_config_path())]

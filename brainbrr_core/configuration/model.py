@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -36,23 +36,28 @@ class Preprocessing(Section):
         return self
 
 
+SeizureLabel = Literal[
+    "seiz",
+    "gnsz",
+    "fnsz",
+    "spsz",
+    "cpsz",
+    "absz",
+    "tnsz",
+    "cnsz",
+    "tcsz",
+    "atsz",
+    "mysz",
+    "nesz",
+]
+#: TUSZ 2.0's seizure labels (v2.0.x documentation, ``DOCS/``).
+SEIZURE_LABELS: tuple[SeizureLabel, ...] = get_args(SeizureLabel)
+
+
 class Labels(Section):
     """Which TUSZ labels count as seizure, for the types of a per-channel ``csv``."""
 
-    seizure: tuple[str, ...] = (
-        "seiz",
-        "gnsz",
-        "fnsz",
-        "spsz",
-        "cpsz",
-        "absz",
-        "tnsz",
-        "cnsz",
-        "tcsz",
-        "atsz",
-        "mysz",
-        "nesz",
-    )
+    seizure: tuple[SeizureLabel, ...] = SEIZURE_LABELS
 
 
 class Windows(Section):

@@ -126,7 +126,11 @@ def _identity(configuration: Configuration, run: Run, split: str) -> str:
 def _read(path: Path) -> EvaluationResults | None:
     if not path.is_file():
         return None
-    return EvaluationResults.from_json(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return EvaluationResults.from_json(path.read_text(encoding="utf-8"), str(path))
+    except BrainbrrError:
+        # Damaged, or of another version of the program: scored anew.
+        return None
 
 
 def _probabilities(
@@ -182,7 +186,14 @@ def _choose_threshold(
         if r.split == "dev"
     ]
     tuned: TunedThreshold = tune_threshold(dev, find)
-    write_json(run.directory / THRESHOLD, {"on_threshold": tuned.threshold, "dev_f1": tuned.f1})
+    write_json(
+        run.directory / THRESHOLD,
+        {
+            "on_threshold": tuned.threshold,
+            "dev_f1": tuned.f1,
+            "detection": settings.model_dump(mode="json"),
+        },
+    )
     return ThresholdChoice(
         tuned.threshold, tuned.threshold * settings.off_ratio, "dev", tuned.f1, tuned.rows
     )

@@ -54,6 +54,8 @@ class Predictor:
     network: SeizureNetwork
     configuration: Configuration
     device: torch.device
+    #: Length of the windows that the network was trained on.
+    window_s: int
 
     @classmethod
     def of(cls, run: Run, configuration: Configuration) -> Predictor:
@@ -69,17 +71,17 @@ class Predictor:
                 "choose its configuration, or train anew"
             )
         device = check_device(configuration.hardware)
-        return cls(run.load_network().to(device), configuration, device)
+        window_s = run.values["identity"]["windows"]["length_s"]
+        return cls(run.load_network().to(device), configuration, device, window_s)
 
     def probabilities(self, read: Read, samples: int) -> NDArray[np.float32]:
         """Probability of seizure in each frame of 1/8 s of one recording."""
-        windows = self.configuration.windows
-        stride = min(self.configuration.detection.stride_s, windows.length_s)
+        stride = min(self.configuration.detection.stride_s, self.window_s)
         return recording_probabilities(
             self.network,
             read,
             samples,
-            windows.length_s * _RATE,
+            self.window_s * _RATE,
             stride * _RATE,
             _BATCH,
             self.device,
@@ -128,7 +130,9 @@ def threshold_of(run: Run, detection: Detection) -> tuple[float, str]:
     """The on-threshold to use with a run, and where it comes from."""
     path = run.directory / THRESHOLD
     if path.is_file():
-        return float(json.loads(path.read_text())["on_threshold"]), "tuned on dev"
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["detection"] == detection.model_dump(mode="json"):
+            return float(values["on_threshold"]), "tuned on dev"
     return detection.on_threshold, "the configuration's; `brainbrr evaluate` tunes it on dev"
 
 

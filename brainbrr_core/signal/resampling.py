@@ -138,12 +138,14 @@ class BlockResampler:
         lowest = min(product.first_input for product in self._products)
         resampled = np.empty((channels, periods, self.period), np.float32)
         column = 0
-        for product in self._products:
-            taps, width = product.matrix.shape
-            offset = product.first_input - lowest
-            windows = np.lib.stride_tricks.sliding_window_view(signal[:, offset:], taps, axis=1)
-            resampled[:, :, column : column + width] = (
-                np.ascontiguousarray(windows[:, : periods * self.step : self.step]) @ product.matrix
-            )
-            column += width
+        # One thread: with more, BLAS adds in another order and the last bits differ; these
+        # products are too small to gain by it, and recordings are shared out among cores.
+        with _blas().limit(limits=1, user_api="blas"):
+            for product in self._products:
+                taps, width = product.matrix.shape
+                offset = product.first_input - lowest
+                windows = np.lib.stride_tricks.sliding_window_view(signal[:, offset:], taps, axis=1)
+                inputs = np.ascontiguousarray(windows[:, : periods * self.step : self.step])
+                resampled[:, :, column : column + width] = inputs @ product.matrix
+                column += width
         return resampled.reshape(channels, -1)[:, :outputs]

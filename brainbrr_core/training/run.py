@@ -75,6 +75,7 @@ def settings_identity(configuration: Configuration) -> dict[str, Any]:
         "training_version": TRAINING_VERSION,
         "model": configuration.model.model_dump(mode="json"),
         "training": configuration.training.model_dump(mode="json", exclude={"checkpoint_every"}),
+        "windows": configuration.windows.model_dump(mode="json"),
         "sampling": configuration.sampling.model_dump(mode="json"),
         "batch_size": hardware.batch_size,
         "precision": hardware.precision,
@@ -135,7 +136,7 @@ def train(
     preflight = check(configuration)
     manifest = preflight.manifest
     directory = run_directory(configuration, manifest)
-    if (directory / RUN).is_file():
+    if (directory / RUN).is_file() and (directory / MODEL).is_file():
         log(f"run {directory.name} is finished already: nothing to train")
         finished = open_run(directory)
         return Run(directory, finished.values, reused=True)
