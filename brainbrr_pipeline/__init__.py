@@ -1,7 +1,6 @@
 """The Dagster graph: orchestration only. Each asset calls one thing in ``brainbrr_core``.
 
 - ``assets``            the six assets, by stage
-- ``checks``            asset checks
 - ``partitions``        one dynamic partition per recording, and keeping them in step
 - ``provenance``        the events that tell Dagster what a shard was made of
 - ``resources``         configuration and the GPU a training is bound to

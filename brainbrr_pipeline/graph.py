@@ -1,4 +1,4 @@
-"""``build_defs``: assets, checks and resources put together; nothing is wired at import."""
+"""``build_defs``: assets and resources put together; nothing is wired at import."""
 
 from collections.abc import Mapping
 from typing import Any

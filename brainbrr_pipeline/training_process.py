@@ -16,7 +16,7 @@ _INTERVAL_S = 10.0
 
 
 def main() -> int:
-    """Train as the configuration says; exit status 1 with one line for a user's mistake."""
+    """Train as the configuration says; one line and its exit status for a user's mistake."""
     with open_dagster_pipes() as pipes:
         try:
             run = _train(pipes)

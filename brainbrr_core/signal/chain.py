@@ -87,7 +87,7 @@ class Chain:
         recording's own mean and deviation.
         """
         use = statistics or self.statistics
-        # A flat channel has no deviation: it stays zero, and the caller reports it.
+        # A flat channel has no deviation: it is stored as zero.
         factor = np.divide(
             1.0, use.deviation * SCALE, out=np.zeros(len(CHANNELS)), where=use.deviation > 0
         ).astype(np.float32)
