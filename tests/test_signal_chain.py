@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from signal_reference import ArraySource, chain, resample
+from threadpoolctl import threadpool_limits
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.signal.chain import Chain
@@ -67,6 +68,17 @@ def test_recordings_too_long_to_keep_give_the_same_bytes(monkeypatch: pytest.Mon
     monkeypatch.setattr("brainbrr_core.signal.chain._KEEP_BYTES", 0)
     again = list(Chain(source, Preprocessing()).quantized())
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(kept, again, strict=True))
+
+
+def test_the_number_of_blas_threads_changes_no_byte() -> None:
+    # At 1000 Hz the products are large enough for BLAS to share them out, where it may.
+    source = ArraySource(eeg(1000, 130), Fraction(1000))
+    made = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            parts = Chain(source, Preprocessing()).quantized()
+            made.append(np.concatenate([chunk for chunk, _ in parts]))
+    assert np.array_equal(made[0], made[1])
 
 
 def test_values_are_clipped_at_ten_deviations() -> None:

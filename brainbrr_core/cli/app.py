@@ -45,5 +45,5 @@ def main() -> None:
         print(f"brainbrr: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
     except OSError as error:
-        print(f"brainbrr: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"brainbrr: {error}", file=sys.stderr)
         sys.exit(2)
