@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from brainbrr_core.signal.montage import electrode_of
+from brainbrr_core.signal.montage import CHANNELS, electrode_of
 
 WINDOW, STRIDE, RATE = 60 * 256, 10 * 256, 256
 
@@ -36,20 +35,16 @@ def build(edf: Path, out: Path) -> int:
     data /= data.std(axis=1, keepdims=True) + 1e-9
     clipped = data.clip(-10, 10).astype(np.float32)
     starts = range(0, max(samples - WINDOW + 1, 0), STRIDE)
-    windows = np.stack([clipped[:, start : start + WINDOW] for start in starts])
+    # Channels that a recording lacks are rows of zeros: the cheapest there could be.
+    windows = np.zeros((len(starts), len(CHANNELS), WINDOW), np.float32)
+    for window, start in zip(windows, starts, strict=True):
+        window[: len(clipped)] = clipped[:, start : start + WINDOW]
     np.savez_compressed(out, windows=windows, labels=np.zeros((len(windows), WINDOW), np.float32))
     return len(windows)
 
 
-def load_window(path: Path, number: int) -> NDArray[np.float32]:
-    """One window, as the predecessor's dataset read it."""
-    with np.load(path, allow_pickle=False) as held:
-        window: NDArray[np.float32] = held["windows"][number]
-    return window
-
-
-class NpzDataset(Dataset[torch.Tensor]):
-    """The predecessor's dataset: opens every file to count its windows."""
+class NpzDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The predecessor's dataset: windows and labels; opens every file to count its windows."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.places: list[tuple[Path, int]] = []
@@ -60,5 +55,8 @@ class NpzDataset(Dataset[torch.Tensor]):
     def __len__(self) -> int:
         return len(self.places)
 
-    def __getitem__(self, position: int) -> torch.Tensor:
-        return torch.from_numpy(load_window(*self.places[position]))
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
+        path, number = self.places[position]
+        with np.load(path, allow_pickle=False) as held:
+            window, labels = held["windows"][number], held["labels"][number]
+        return torch.from_numpy(window), torch.from_numpy(labels)

@@ -96,8 +96,11 @@ def _run(
     manifest = make_manifest(fresh, settings)
     shards = [plan.store.shard_path(r.partition_key) for r in chosen]
     log("reading")
-    window = _window_times(manifest, plan.store, archives)
-    loader = _loader_rates(manifest, plan.store, archives)
+    opened = time.perf_counter()
+    old = predecessor.NpzDataset(archives)
+    opened = time.perf_counter() - opened
+    window = _window_times(manifest, plan.store, old)
+    loader = _loader_rates(manifest, plan.store, old)
     log(f"planning {TUSZ_RECORDINGS} recordings")
     mb = {
         "predecessor": sum(path.stat().st_size for path in archives) / 1e6 / hours,
@@ -120,7 +123,7 @@ def _run(
         "window_ms": window,
         "loader": loader,
         "open_s": {
-            "predecessor": round(_timed(lambda: predecessor.NpzDataset(archives)), 4),
+            "predecessor": round(opened, 4),
             "this": round(_timed(lambda: WindowDataset(manifest, plan.store)), 5),
         },
         "plan_s": round(_plan_time(chosen[0], settings, folder), 3),
@@ -150,10 +153,13 @@ def _build(plan: Plan, settings: Configuration) -> float:
     return _timed(everything)
 
 
-def _window_times(manifest: Manifest, store: Store, archives: list[Path]) -> dict[str, float]:
+def _window_times(
+    manifest: Manifest, store: Store, old: predecessor.NpzDataset
+) -> dict[str, float]:
     """Random windows: as a float32 tensor in a reused buffer, from an npz, and a plain memcpy.
 
-    The copies come from random places of a large array, since random windows do too.
+    Every window of the corpus is as likely as any other, on both sides. The copies come from
+    random places of a large array, since random windows do too.
     """
     rng = np.random.default_rng(0)
     dataset = WindowDataset(manifest, store, ring=1)
@@ -162,12 +168,8 @@ def _window_times(manifest: Manifest, store: Store, archives: list[Path]) -> dic
         dataset.fetch(np.array([row]))
     rows = rng.integers(0, len(manifest), _RANDOM_WINDOWS)
     this = [_timed(partial(dataset.fetch, np.array([row]))) for row in rows]
-    counts = [(path, len(np.load(path)["windows"])) for path in archives[:5]]
-    theirs = []
-    for number in range(_PREDECESSOR_WINDOWS):
-        path, count = counts[number % len(counts)]
-        place = int(rng.integers(count))
-        theirs.append(_timed(partial(predecessor.load_window, path, place)))
+    places = rng.integers(0, len(old), _PREDECESSOR_WINDOWS)
+    theirs = [_timed(partial(old.__getitem__, int(place))) for place in places]
     big = torch.zeros((400, 19, manifest.window_samples))
     target = torch.empty((19, manifest.window_samples))
     places = rng.integers(0, len(big), _RANDOM_WINDOWS)
@@ -182,7 +184,9 @@ def _window_times(manifest: Manifest, store: Store, archives: list[Path]) -> dic
     }
 
 
-def _loader_rates(manifest: Manifest, store: Store, archives: list[Path]) -> dict[str, float]:
+def _loader_rates(
+    manifest: Manifest, store: Store, old: predecessor.NpzDataset
+) -> dict[str, float]:
     """Windows a second through a torch DataLoader at batch 32, in random order."""
     generator = torch.Generator().manual_seed(0)
     dataset = WindowDataset(manifest, store)
@@ -191,9 +195,8 @@ def _loader_rates(manifest: Manifest, store: Store, archives: list[Path]) -> dic
         dataset, _BATCH, sampler=sampler, collate_fn=lambda batch: batch, generator=generator
     )
     this = 100 * _BATCH / min(_timed(lambda: [None for _ in ours]) for _ in range(3))
-    old = predecessor.NpzDataset(archives[:5])
     one = RandomSampler(old, replacement=True, num_samples=_BATCH, generator=generator)
-    theirs: DataLoader[torch.Tensor] = DataLoader(old, _BATCH, sampler=one)
+    theirs: DataLoader[Any] = DataLoader(old, _BATCH, sampler=one)
     rate = _BATCH / _timed(lambda: [None for _ in theirs])
     return {
         "predecessor_windows_per_s": round(rate, 2),

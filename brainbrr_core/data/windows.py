@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -47,11 +48,13 @@ class _Shards:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._shards: dict[str, tuple[Shard, Tensor]] = {}
-        self._batches: dict[tuple[str, int], Tensor] = {}
+        self._shards: dict[str, Shard] = {}
+        self._batches: dict[tuple[str, int], NDArray[np.int16]] = {}
 
-    def blocks(self, recording: ManifestRecording, first: int, count: int) -> Iterator[Tensor]:
-        """``count`` blocks from ``first``, as views (n, 19, 2560) int16 of the mapped file."""
+    def blocks(
+        self, recording: ManifestRecording, first: int, count: int
+    ) -> Iterator[NDArray[np.int16]]:
+        """``count`` blocks from ``first``, as views (n, 19, 2560) of the mapped file."""
         while count:
             number, row = divmod(first, BATCH_BLOCKS)
             batch = self._batches.get((recording.partition_key, number))
@@ -61,29 +64,24 @@ class _Shards:
             yield batch[row : row + taken]
             first, count = first + taken, count - taken
 
-    def _verified(self, recording: ManifestRecording, number: int) -> Tensor:
+    def _verified(self, recording: ManifestRecording, number: int) -> NDArray[np.int16]:
         key = recording.partition_key
-        opened = self._shards.get(key)
-        if opened is None:
-            opened = self._shards[key] = self._open(recording)
-        shard, mapped = opened
+        shard = self._shards.get(key)
+        if shard is None:
+            shard = self._shards[key] = self._open(recording)
         try:
             shard.verify_batch(number)
-            values = shard.batch(number)
+            batch = self._batches[(key, number)] = shard.batch(number)
         except DamagedShard as error:
             raise _damaged(key, str(error)) from None
-        # The same bytes as a tensor, from the mapping itself: numpy's view of it is read-only.
-        first = values.ctypes.data - mapped.data_ptr()
-        stored = mapped[first : first + values.nbytes].view(torch.int16)
-        batch = self._batches[(key, number)] = stored.view(values.shape)
         return batch
 
-    def _open(self, recording: ManifestRecording) -> tuple[Shard, Tensor]:
+    def _open(self, recording: ManifestRecording) -> Shard:
         key = recording.partition_key
         path = self._store.shard_path(key)
         try:
             # torch maps a file without holding a descriptor, of which a process may have no more
-            # than 1,024; privately, so that nothing written to a tensor reaches the file.
+            # than 1,024.
             size = path.stat().st_size
             mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
             shard = Shard(path, pa.py_buffer(mapped.numpy()))
@@ -96,7 +94,7 @@ class _Shards:
                 f"the shard of {key} is not the manifest's: run `brainbrr cache build` and "
                 "`brainbrr manifest`"
             )
-        return shard, mapped
+        return shard
 
 
 def _damaged(key: str, how: str) -> WorkRemains:
@@ -125,12 +123,12 @@ class WindowDataset(Dataset[Batch]):
         threads: int = 2,
     ) -> None:
         self.manifest = manifest
-        self._kind = torch.float32 if kind == "float32" else torch.int16
+        self._kind = np.float32 if kind == "float32" else np.int16
         self.rows = np.arange(len(manifest)) if rows is None else rows
         self._shards = _Shards(store)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
-        self._ring = [(torch.empty(0), torch.empty(0)) for _ in range(ring)]
+        self._ring = [_Buffers.of(0, manifest.window_samples, self._kind) for _ in range(ring)]
         self._next = 0
         _check_shards(manifest, store)
 
@@ -146,45 +144,59 @@ class WindowDataset(Dataset[Batch]):
 
     def fetch(self, rows: NDArray[np.int64]) -> Batch:
         """Windows ``rows`` of the manifest, as one batch."""
-        signals, labels = self._buffers(len(rows))
-        if len(rows) < _THREADED or self._threads == 1:
-            names = [self._fill(signals[n], labels[n], row) for n, row in enumerate(rows)]
+        count = len(rows)
+        buffers = self._buffers(count)
+        if count < _THREADED or self._threads == 1:
+            names = [self._fill(buffers, n, row) for n, row in enumerate(rows.tolist())]
         else:
             # The kernels release Python's lock, so that two cores fill a batch.
-            names = list(self._pool.map(self._fill, signals, labels, rows))
-        return Batch(signals, labels, tuple(names))
+            names = list(self._pool.map(partial(self._fill, buffers), range(count), rows.tolist()))
+        return Batch(buffers.signals[:count], buffers.labels[:count], tuple(names))
 
-    def _fill(self, signal: Tensor, label: Tensor, row: np.int64) -> str:
-        """Write one window and its labels; the window's name."""
+    def _fill(self, buffers: _Buffers, n: int, row: int) -> str:
+        """Write window ``row`` and its labels to place ``n``; the window's name."""
         manifest = self.manifest
         recording = manifest.recordings[manifest.recording[row]]
         start = int(manifest.start[row])
+        signal = buffers.signal_arrays[n]
         place = 0
         for part in self._shards.blocks(
             recording, start // BLOCK_SAMPLES, manifest.window_samples // BLOCK_SAMPLES
         ):
-            if signal.dtype == torch.float32:
-                widen(part.numpy(), _SCALE, signal.numpy(), place)
+            if self._kind is np.float32:
+                widen(part, _SCALE, signal, place)
             else:
-                blocks = signal.view(len(CHANNELS), -1, BLOCK_SAMPLES)
-                blocks[:, place : place + len(part)].copy_(part.permute(1, 0, 2))
+                blocks = signal.reshape(len(CHANNELS), -1, BLOCK_SAMPLES)
+                blocks[:, place : place + len(part)] = part.transpose(1, 0, 2)
             place += len(part)
-        _label(label, recording, start)
+        _label(buffers.label_arrays[n], recording, start)
         return f"{recording.partition_key} at {start / RATE:g} s"
 
-    def _buffers(self, count: int) -> tuple[Tensor, Tensor]:
-        samples = self.manifest.window_samples
+    def _buffers(self, count: int) -> _Buffers:
         slot, self._next = self._next, (self._next + 1) % len(self._ring)
-        signals, labels = self._ring[slot]
-        if len(signals) < count:
-            signals = torch.empty((count, len(CHANNELS), samples), dtype=self._kind)
-            labels = torch.empty((count, samples), dtype=torch.float32)
-            self._ring[slot] = (signals, labels)
-        return signals[:count], labels[:count]
+        if len(self._ring[slot].signal_arrays) < count:
+            self._ring[slot] = _Buffers.of(count, self.manifest.window_samples, self._kind)
+        return self._ring[slot]
 
 
-def _label(out: Tensor, recording: ManifestRecording, start: int) -> None:
-    out.zero_()
+@dataclass(frozen=True)
+class _Buffers:
+    """One batch's memory, as tensors and, window by window, as arrays: slicing costs time."""
+
+    signals: Tensor
+    labels: Tensor
+    signal_arrays: list[NDArray[np.float32] | NDArray[np.int16]]
+    label_arrays: list[NDArray[np.float32]]
+
+    @classmethod
+    def of(cls, count: int, samples: int, kind: type[np.float32] | type[np.int16]) -> _Buffers:
+        signals = np.empty((count, len(CHANNELS), samples), kind)
+        labels = np.empty((count, samples), np.float32)
+        return cls(torch.from_numpy(signals), torch.from_numpy(labels), [*signals], [*labels])
+
+
+def _label(out: NDArray[np.float32], recording: ManifestRecording, start: int) -> None:
+    out.fill(0.0)
     for begin, end, _ in recording.seizures:
         first, last = round(begin * RATE) - start, round(end * RATE) - start
         if last > 0 and first < len(out):
@@ -229,9 +241,8 @@ class RecordingReader:
         """Samples ``start`` to ``stop``, (19, stop - start) float32 in standard deviations."""
         first = start // BLOCK_SAMPLES
         parts = self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first)
-        joined = torch.cat(list(parts)).permute(1, 0, 2).reshape(len(CHANNELS), -1)
+        blocks = np.concatenate(list(parts))
+        signal = np.empty((len(CHANNELS), len(blocks) * BLOCK_SAMPLES), np.float32)
+        widen(blocks, _SCALE, signal, 0)
         offset = first * BLOCK_SAMPLES
-        signal: NDArray[np.float32] = (
-            joined[:, start - offset : stop - offset].to(torch.float32).mul_(SCALE).numpy()
-        )
-        return signal
+        return signal[:, start - offset : stop - offset]
