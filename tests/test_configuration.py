@@ -83,3 +83,20 @@ def test_paths_are_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     loaded = load(Overrides(config="smoke:cpu", cache_root="here", data_dir="data"), {})
     assert loaded.cache_root == tmp_path / "here"
     assert loaded.data_dir == os.fspath(tmp_path / "data")
+
+
+def test_a_profile_flag_wins_over_a_file_and_keeps_what_else_it_sets(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("profile: mine\nselection: {recordings: 7}\ntraining: {seed: 5}\n")
+    mine = load(Overrides(config=str(path), profile="smoke"), {})
+    assert (mine.profile, mine.selection.recordings, mine.training.seed) == ("smoke", 50, 5)
+    whole = load(Overrides(config=str(path), profile="full"), {})
+    assert (whole.profile, whole.selection.recordings) == ("full", None)
+
+
+def test_a_remedy_repeats_the_options_that_were_given(tmp_path: Path) -> None:
+    path = tmp_path / "my settings.yaml"
+    path.write_text("profile: mine\n")
+    given = load(Overrides(config=str(path), cache_root=str(tmp_path)), {})
+    assert given.options == f" --config '{path}' --cache-root {tmp_path}"
+    assert load(Overrides(), {"BRAINBRR_CONFIG": str(path)}).options == ""

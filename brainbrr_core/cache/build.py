@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 from brainbrr_core.cache.plan import Item, Plan, make_plan
 from brainbrr_core.cache.shard import (
     BLOCK_BYTES,
+    BLOCK_SAMPLES,
     DamagedShard,
     Shard,
     ShardHeader,
     commit_shard,
     exclusive_partial,
+    stored_samples,
     write_shard,
 )
 from brainbrr_core.cache.store import BuildRecord, Store, shard_state
@@ -135,25 +137,45 @@ def _results(
         for item in items:
             yield build_one(store, settings, item.recording, item.fingerprint)
         return
-    # Spawned, not forked: the caller may hold threads and locks.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures: dict[Future[Built], Item] = {
-            pool.submit(build_one, store, settings, item.recording, item.fingerprint): item
-            for item in items
-        }
-        for future in as_completed(futures):
-            item = futures[future]
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                yield Built(
+    waiting = items
+    while waiting:
+        done: set[str] = set()
+        for result in _until_killed(store, settings, waiting, workers):
+            done.add(result.partition_key)
+            yield result
+        waiting = [item for item in waiting if item.recording.partition_key not in done]
+        # Work is handed out in order, so what the killed workers had is among the first. Each of
+        # these is tried again alone, in a process of its own; only one that kills it has failed.
+        for item in waiting[:workers]:
+            alone = list(_until_killed(store, settings, [item], 1))
+            yield from alone or [
+                Built(
                     item.recording.partition_key,
                     item.fingerprint,
                     item.recording.content_hash,
                     duration_s=item.recording.duration_s,
-                    error="a worker process was killed (out of memory?): build again",
+                    error="its worker process was killed twice (out of memory?)",
                 )
+            ]
+        waiting = waiting[workers:]
+
+
+def _until_killed(
+    store: Store, settings: Preprocessing, items: list[Item], workers: int
+) -> Iterator[Built]:
+    """Results from a pool of processes, as far as it comes before one of them is killed."""
+    # Spawned, not forked: the caller may hold threads and locks.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        futures = [
+            pool.submit(build_one, store, settings, item.recording, item.fingerprint)
+            for item in items
+        ]
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                continue
 
 
 def _check_space(root: Path, items: Iterable[Item]) -> None:
@@ -187,7 +209,7 @@ def link_latest(plan: Plan, settings: Preprocessing) -> None:
 
 def shard_bytes(recording: Recording) -> int:
     """Payload of a recording's shard in bytes."""
-    return -(-int(recording.duration_s * 256) // 2560) * BLOCK_BYTES
+    return -(-stored_samples(recording) // BLOCK_SAMPLES) * BLOCK_BYTES
 
 
 def build_one(

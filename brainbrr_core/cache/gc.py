@@ -24,16 +24,30 @@ class Garbage:
     bytes: int
 
 
-def find(plan: Plan, keep_versions: Iterable[str] = (), *, force: bool = False) -> list[Garbage]:
+def find(
+    plan: Plan,
+    trained_on: Iterable[str] = (),
+    drop: Iterable[str] = (),
+    *,
+    force: bool = False,
+) -> list[Garbage]:
     """Everything below the root that nothing selects.
 
-    ``plan`` is that of every recording. Versions in ``keep_versions`` (those that finished runs
-    were trained on) stay and, unless ``force``, imported ones, which cannot be built again.
-    Raises :class:`BrainbrrError`, unless ``force``, when more than 5 % of the shards are orphans:
-    then an unmounted drive is likelier than a smaller corpus.
+    ``plan`` is that of every recording, in the version that is built. Versions in ``trained_on``
+    and imported ones, which cannot be built again, stay unless they are named in ``drop``.
+    Raises :class:`BrainbrrError` for a version to drop that is not there or is the plan's own,
+    and, unless ``force``, when more than 5 % of the shards are orphans: then an unmounted drive
+    is likelier than a smaller corpus.
     """
     store = plan.store
-    kept = set(keep_versions)
+    others = {other.version: other for other in store.other_versions()}
+    dropped = set(drop)
+    for version in sorted(dropped - others.keys()):
+        raise BrainbrrError(
+            f"{version} is not another version below {store.root}: there are "
+            f"{', '.join(others) or 'none'}"
+        )
+    kept = {*trained_on, *filter(is_imported, others)} - dropped
     shards = len(store.shard_keys())
     if len(plan.orphans) > VANISHED_LIMIT * shards and not force:
         raise BrainbrrError(
@@ -42,8 +56,8 @@ def find(plan: Plan, keep_versions: Iterable[str] = (), *, force: bool = False) 
         )
     garbage = [
         Garbage(other.folder, "another version", folder_bytes(other.folder))
-        for other in store.other_versions()
-        if other.version not in kept and (force or not is_imported(other.version))
+        for other in others.values()
+        if other.version not in kept
     ]
     for key in plan.orphans:
         path = store.shard_path(key)

@@ -22,11 +22,12 @@ from brainbrr_core.cache.shard import (
     ShardHeader,
     commit_shard,
     exclusive_partial,
+    stored_samples,
     write_shard,
 )
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import FORMAT_VERSION, IMPORTED_PREFIX, digest
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration.model import BLOCK_S, RATE
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import Recording
@@ -36,7 +37,7 @@ from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE
 
 SUFFIX = "_windows.npz"
-RATE, WINDOW, STRIDE = 256, 60 * 256, 10 * 256
+WINDOW, STRIDE = 60 * RATE, 10 * RATE
 #: Largest difference between two windows about the same sample, in standard deviations.
 _AGREEMENT = 1e-5
 _UNKNOWN = (float("nan"),) * len(CHANNELS)
@@ -139,8 +140,7 @@ def _import_one(
     windows, labels = _read(path)
     signal = _joined(windows, "signals")
     marks = _joined(labels[:, None, :], "labels")[0] > 0.5
-    samples = recording.samples * RATE * recording.rate.denominator // recording.rate.numerator
-    expected = (samples - WINDOW) // STRIDE + 1
+    expected = max(0, (stored_samples(recording) - WINDOW) // STRIDE + 1)
     if len(windows) != expected:
         raise _Refused(f"{len(windows)} windows where the recording has {expected}")
     source_hash = content_hash(path)

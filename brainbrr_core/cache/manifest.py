@@ -16,21 +16,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from blake3 import blake3
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.atomic import replacing
-from brainbrr_core.cache.plan import Item, Plan, State, stored_samples
+from brainbrr_core.cache.plan import Item, Plan, State
+from brainbrr_core.cache.shard import stored_samples
 from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.cache.version import canonical_json, digest
 from brainbrr_core.configuration import Configuration, Windows
+from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 
 #: Bumped when the columns or the way windows are derived change.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_CONTENT, _CHECKSUM = "brainbrr.manifest", "brainbrr.blake3"
 CATEGORIES = ("none", "partial", "full")
-RATE = 256
 SCHEMA = pa.schema(
     [
         ("partition_key", pa.dictionary(pa.int32(), pa.string())),
@@ -143,7 +146,7 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings are not in the cache: run "
-            f"`brainbrr cache build --profile {configuration.profile}`"
+            f"`brainbrr cache build{configuration.options}`"
         )
     windows = configuration.windows
     recordings: list[ManifestRecording] = []
@@ -226,33 +229,32 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         _dictionary(manifest.category, list(CATEGORIES), pa.int8()),
         types,
     ]
-    metadata = {
-        "brainbrr.manifest": canonical_json(
-            {
-                "schema": SCHEMA_VERSION,
-                "profile": manifest.profile,
-                "version": manifest.version,
-                "source": manifest.source,
-                "window_samples": manifest.window_samples,
-                "without_windows": manifest.without_windows,
-                "recordings": [
-                    [
-                        r.partition_key,
-                        r.split,
-                        r.patient,
-                        r.montage,
-                        r.fingerprint,
-                        r.samples,
-                        r.seizures,
-                    ]
-                    for r in recordings
-                ],
-            }
-        )
-    }
+    text = canonical_json(
+        {
+            "schema": SCHEMA_VERSION,
+            "profile": manifest.profile,
+            "version": manifest.version,
+            "source": manifest.source,
+            "window_samples": manifest.window_samples,
+            "without_windows": manifest.without_windows,
+            "recordings": [
+                [
+                    r.partition_key,
+                    r.split,
+                    r.patient,
+                    r.montage,
+                    r.fingerprint,
+                    r.samples,
+                    r.seizures,
+                ]
+                for r in recordings
+            ],
+        }
+    )
+    metadata = {_CONTENT: text, _CHECKSUM: _checksum(text.encode(), manifest)}
     table = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
 
 
 def _codes(
@@ -289,17 +291,35 @@ def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
     )
 
 
+def _checksum(text: bytes, manifest: Manifest) -> str:
+    """BLAKE3 over all that a reader takes from a manifest."""
+    hasher = blake3(text)
+    for column in (manifest.recording, manifest.start, manifest.ictal, manifest.category):
+        hasher.update(np.ascontiguousarray(column).view(np.uint8).data)
+    return hasher.hexdigest()
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises :class:`WorkRemains` when there is none or it cannot be read."""
     try:
-        table = pq.read_table(path)
-        values = json.loads(table.schema.metadata[b"brainbrr.manifest"])
+        table = pq.read_table(path, page_checksum_verification=True)
+        metadata = table.schema.metadata or {}
+        text = metadata[_CONTENT.encode()]
+        manifest = _parsed(table, json.loads(text))
+        if _checksum(text, manifest) != metadata[_CHECKSUM.encode()].decode():
+            raise ValueError
     except FileNotFoundError:
         raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
-    except (OSError, pa.ArrowException, KeyError, ValueError):
-        raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
-    if values["schema"] != SCHEMA_VERSION:
-        raise WorkRemains(f"{path} is of another version of the program: run `brainbrr manifest`")
+    except (OSError, pa.ArrowException, LookupError, TypeError, ValueError):
+        raise WorkRemains(
+            f"{path} is damaged or of another version of the program: run `brainbrr manifest`"
+        ) from None
+    return manifest
+
+
+def _parsed(table: pa.Table, values: dict[str, Any]) -> Manifest:
+    if values["schema"] != SCHEMA_VERSION or not table.schema.equals(SCHEMA):
+        raise ValueError
     recordings = tuple(
         ManifestRecording(
             key, split, patient, montage, fingerprint, samples, tuple(map(tuple, seizures))

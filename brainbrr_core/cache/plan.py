@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from brainbrr_core.cache.imported import RATE, imported_fingerprint
+from brainbrr_core.cache.imported import imported_fingerprint
 from brainbrr_core.cache.selection import select
-from brainbrr_core.cache.shard import DamagedShard, Shard
+from brainbrr_core.cache.shard import DamagedShard, Shard, stored_samples
 from brainbrr_core.cache.store import BuildRecord, Store, shard_state
 from brainbrr_core.cache.version import FORMAT_VERSION, is_imported, shard_fingerprint
 from brainbrr_core.configuration import Configuration, Preprocessing
@@ -190,10 +190,3 @@ def _imported_item(store: Store, recording: Recording) -> Item:
         return replace(item, state=State.CORRUPT, reason="not of this version")
     size = path.stat().st_size
     return Item(recording, State.FRESH, "", header.fingerprint, header.samples, size)
-
-
-def stored_samples(recording: Recording) -> int:
-    """Length of a recording at 256 Hz."""
-    if not recording.rate:
-        return 0
-    return recording.samples * RATE * recording.rate.denominator // recording.rate.numerator

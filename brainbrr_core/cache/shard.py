@@ -1,8 +1,9 @@
 """One recording of the store: an Arrow IPC file, memory-mapped, one row per 10 s block.
 
 A row is ``(19, 2560)`` int16, worth ``SCALE`` standard deviations a unit. The schema's metadata
-says what the shard was made of; each record batch carries its own checksum and count of clipped
-samples, so a day-long recording is written in bounded memory and any part can be verified alone.
+says what the shard was made of; each record batch carries its count of clipped samples and a
+checksum over all that can be read from the file: header, place, count and payload. So a day-long
+recording is written in bounded memory and any part can be verified alone.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 
 from brainbrr_core.atomic import flush
 from brainbrr_core.cache.version import canonical_json
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration.model import BLOCK_S, RATE
+from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.signal.montage import CHANNELS
 
-BLOCK_SAMPLES = BLOCK_S * 256
+BLOCK_SAMPLES = BLOCK_S * RATE
 BLOCK_VALUES = len(CHANNELS) * BLOCK_SAMPLES
 BLOCK_BYTES = 2 * BLOCK_VALUES
 #: Blocks in a record batch: six minutes, 3.5 MB.
@@ -35,6 +37,13 @@ BATCH_BLOCKS = 36
 _HEADER = b"brainbrr.shard"
 _CHECKSUM = b"blake3"
 _CLIPPED = b"clipped"
+
+
+def stored_samples(recording: Recording) -> int:
+    """Length of a recording's shard in samples, padding left out."""
+    if not recording.rate:
+        return 0
+    return recording.samples * RATE * recording.rate.denominator // recording.rate.numerator
 
 
 class DamagedShard(Exception):
@@ -110,19 +119,20 @@ def write_shard(
     bytes written, which are on the disk then, and samples clipped.
     """
     clipped_total = 0
+    text = canonical_json(_header_values(header)).encode()
     schema = pa.schema(
         [pa.field("block", pa.list_(pa.int16(), BLOCK_VALUES), nullable=False)],
-        metadata={_HEADER: canonical_json(_header_values(header)).encode()},
+        metadata={_HEADER: text},
     )
     with ipc.new_file(pa.PythonFile(file, mode="w"), schema) as writer:
-        for batch, clipped in _batches(chunks):
+        for number, (batch, clipped) in enumerate(_batches(chunks)):
             flat = batch.reshape(-1)
             clipped_total += clipped
             column = pa.FixedSizeListArray.from_arrays(pa.array(flat), BLOCK_VALUES)
             writer.write_batch(
                 pa.record_batch([column], schema=schema),
                 custom_metadata={
-                    _CHECKSUM: blake3(flat.view(np.uint8).data).hexdigest().encode(),
+                    _CHECKSUM: _checksum(text, number, clipped, flat),
                     _CLIPPED: str(clipped).encode(),
                 },
             )
@@ -130,6 +140,14 @@ def write_shard(
     size = file.tell()
     os.fsync(file.fileno())
     return size, clipped_total
+
+
+def _checksum(header: bytes, number: int, clipped: int, values: NDArray[np.int16]) -> bytes:
+    """BLAKE3 over all of a record batch: the header it belongs to, its place, count, payload."""
+    hasher = blake3(header)
+    hasher.update(f"\n{number} {clipped}\n".encode())
+    hasher.update(values.view(np.uint8).data)
+    return hasher.hexdigest().encode()
 
 
 def commit_shard(target: Path) -> None:
@@ -183,8 +201,8 @@ class Shard:
         try:
             source = pa.memory_map(str(path)) if mapped is None else mapped
             self._reader = ipc.open_file(source)
-            text = (self._reader.schema.metadata or {})[_HEADER]
-            self.header = _parse_header(json.loads(text))
+            self._text = (self._reader.schema.metadata or {})[_HEADER]
+            self.header = _parse_header(json.loads(self._text))
         except FileNotFoundError:
             raise
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
@@ -217,7 +235,7 @@ class Shard:
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             raise DamagedShard(f"batch {number} ({type(error).__name__})") from None
         values = np.asarray(batch.column(0).flatten())
-        if blake3(values.view(np.uint8).data).hexdigest().encode() != expected:
+        if _checksum(self._text, number, clipped, values) != expected:
             raise DamagedShard(f"batch {number} does not match its checksum")
         return len(values) // BLOCK_VALUES, clipped
 

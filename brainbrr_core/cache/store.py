@@ -47,14 +47,19 @@ class Store:
 
         Raises :class:`BrainbrrError` for a version that is neither the derived one nor there.
         """
-        derived = preprocessing_version(configuration.preprocessing)
-        store = cls(configuration.cache_root, configuration.version or derived)
-        if store.version != derived and not is_imported(store.version):
+        derived = cls.derived(configuration)
+        version = configuration.version or derived.version
+        if version != derived.version and not is_imported(version):
             raise BrainbrrError(
-                f"version {store.version} is neither imported nor that of the configuration, "
-                f"{derived}: leave --version out, or change the preprocessing section"
+                f"version {version} is neither imported nor that of the configuration, "
+                f"{derived.version}: leave --version out, or change the preprocessing section"
             )
-        return store
+        return cls(configuration.cache_root, version)
+
+    @classmethod
+    def derived(cls, configuration: Configuration) -> Store:
+        """The store of the version that the configuration's signal chain builds."""
+        return cls(configuration.cache_root, preprocessing_version(configuration.preprocessing))
 
     @property
     def folder(self) -> Path:
@@ -106,9 +111,14 @@ class Store:
 
     def append_record(self, record: BuildRecord) -> None:
         """Add one record, whole even when several builders write."""
-        line = json.dumps(asdict(record), sort_keys=True) + "\n"
-        with (self.folder / RECORDS).open("a", encoding="utf-8") as file:
+        line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
+        with (self.folder / RECORDS).open("a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+            # A line that a crash cut short must not swallow this one.
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line
             file.write(line)
 
     def check_writable(self) -> None:

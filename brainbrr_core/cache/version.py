@@ -17,7 +17,7 @@ from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE
 
 #: Bumped when the shard's file format changes.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def canonical_json(value: Any) -> str:

@@ -135,7 +135,7 @@ def status(
         if values["sources_unseen"]:
             print(f"not checked, since their EDFs are not here: {values['sources_unseen']}")
         if plan.to_build:
-            print(f"to mend: brainbrr cache build --profile {values['profile']}")
+            print(f"to mend: brainbrr cache build{settings.options}")
     return 1 if plan.to_build else 0
 
 
@@ -154,9 +154,16 @@ def verify(
     from brainbrr_core.cache.status import verify as check
     from brainbrr_core.cache.store import Store
     from brainbrr_core.corpus.index_file import read_index
+    from brainbrr_core.errors import BrainbrrError
 
     settings = configuration(config, cache_root=cache_root)
-    result = check(Store.of(settings), read_index(settings.cache_root) if deep else ())
+    store = Store.of(settings)
+    if not store.folder.is_dir():
+        raise BrainbrrError(
+            f"{store.root} holds no version {store.version}: set BRAINBRR_CACHE_ROOT, or run "
+            f"`brainbrr cache build{settings.options}`"
+        )
+    result = check(store, read_index(settings.cache_root) if deep else ())
     if json:
         print_json(asdict(result))
     else:
@@ -166,18 +173,20 @@ def verify(
             print(f"the EDF is not the indexed one, though its size and time are: {key}")
         print(f"{result.checked} shards checked, {len(result.damaged)} damaged")
         if result.damaged:
-            print("to mend: brainbrr cache build")
+            print(f"to mend: brainbrr cache build{settings.options}")
         if result.changed_sources:
-            print("to mend: touch these EDFs, then brainbrr cache build")
+            print(f"to mend: touch these EDFs, then brainbrr cache build{settings.options}")
     return 1 if result.damaged or result.changed_sources else 0
 
 
 @app.command()
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    force: Annotated[
-        bool, typer.Option(help="Even versions that runs were trained on, and many orphans.")
-    ] = False,
+    force: Annotated[bool, typer.Option(help="Even more than 5 % orphans.")] = False,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(help="Also this version, though a run was trained on it or it was imported."),
+    ] = None,
     config: Config = None,
     cache_root: CacheRoot = None,
     runs_dir: RunsDir = None,
@@ -192,9 +201,8 @@ def gc(
 
     settings = configuration(config, cache_root=cache_root, runs_dir=runs_dir)
     index = read_index(settings.cache_root)
-    plan = make_plan(Store.of(settings), settings.preprocessing, index, index)
-    keep = () if force else trained_versions(settings.runs_dir)
-    garbage = find(plan, keep, force=force)
+    plan = make_plan(Store.derived(settings), settings.preprocessing, index, index)
+    garbage = find(plan, trained_versions(settings.runs_dir), drop or (), force=force)
     if yes:
         remove(garbage)
     if json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from brainbrr_core.configuration.model import Configuration
 from brainbrr_core.errors import BrainbrrError
 
 CONFIG_VARIABLE = "BRAINBRR_CONFIG"
+PROFILES = ("smoke", "dev", "full")
 DEFAULT_LAYERS = ("full", "cpu")
 DEMO_LAYERS = ("smoke", "cpu")
 #: Variables of the environment and the keys they set.
@@ -51,8 +53,18 @@ class Overrides:
     data_dir: str | None = None
     cache_root: str | None = None
     runs_dir: str | None = None
-    dagster_home: str | None = None
     version: str | None = None
+
+    def options(self) -> str:
+        """The flags given that every command of the store takes, each after a space."""
+        given = {
+            "config": self.config,
+            "profile": self.profile,
+            "cache-root": self.cache_root,
+        }
+        return "".join(
+            f" --{name} {shlex.quote(value)}" for name, value in given.items() if value is not None
+        )
 
 
 def project_dir() -> Path:
@@ -74,7 +86,8 @@ def config_dirs() -> list[Path]:
 def layer_names(overrides: Overrides, environment: Mapping[str, str]) -> list[str]:
     """Names or paths of the files that make up the configuration, later ones winning.
 
-    With no folder set and a demo at hand, that is the demo.
+    With no folder set and a demo at hand, that is the demo. A profile given as a flag takes the
+    place of the one that is named, and comes before a user's own files.
     """
     given = overrides.config or environment.get(CONFIG_VARIABLE)
     if given:
@@ -88,7 +101,7 @@ def layer_names(overrides: Overrides, environment: Mapping[str, str]) -> list[st
     else:
         layers = list(DEFAULT_LAYERS)
     if overrides.profile is not None:
-        layers[:1] = [overrides.profile]
+        layers = [overrides.profile, *(name for name in layers if name not in PROFILES)]
     return layers
 
 
@@ -109,10 +122,15 @@ def load(
     layers = layer_names(overrides, environment)
     for name in layers:
         _merge(values, _read_layer(name))
+    if overrides.profile is not None:
+        # The flag wins over a file's profile; whatever else the file sets stands.
+        flagged = _read_layer(overrides.profile)
+        values["profile"] = flagged.get("profile", overrides.profile)
+        values["selection"] = flagged.get("selection", {})
     for variable, key in PATH_VARIABLES.items():
         if environment.get(variable):
             values[key] = environment[variable]
-    for key in (*PATH_VARIABLES.values(), "version"):
+    for key in ("data_dir", "cache_root", "runs_dir", "version"):
         flag = getattr(overrides, key)
         if flag is not None:
             values[key] = flag
@@ -126,7 +144,7 @@ def load(
         configuration = Configuration.model_validate(values)
     except ValidationError as error:
         raise BrainbrrError(_explain(error, ", ".join(layers))) from None
-    return _with_absolute_paths(configuration)
+    return _with_absolute_paths(configuration).chosen_by(overrides.options())
 
 
 def _read_layer(name: str) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 #: Seconds in one block of the store. Windows are multiples of it; it is part of the format.
 BLOCK_S = 10
+#: Samples per second of the store.
+RATE: Literal[256] = 256
 
 
 class Section(BaseModel):
@@ -20,7 +22,7 @@ class Section(BaseModel):
 class Preprocessing(Section):
     """The signal chain's parameters. Every one of them is part of the preprocessing version."""
 
-    rate_hz: Literal[256] = 256
+    rate_hz: Literal[256] = RATE
     montage: Literal["10-20"] = "10-20"
     bandpass_hz: tuple[float, float] = (0.5, 120.0)
     bandpass_order: Annotated[int, Field(ge=1, le=8)] = 3
@@ -152,3 +154,16 @@ class Configuration(Section):
     detection: Detection = Detection()
     evaluation: Evaluation = Evaluation()
     hardware: Hardware = Hardware()
+
+    _options: str = PrivateAttr("")
+
+    @property
+    def options(self) -> str:
+        """The command-line options that chose these settings, for a command that mends."""
+        return self._options
+
+    def chosen_by(self, options: str) -> Configuration:
+        """The same settings, which remember the options that chose them."""
+        chosen = self.model_copy()
+        chosen._options = options
+        return chosen

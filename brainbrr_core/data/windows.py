@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from brainbrr_core.cache.manifest import RATE, Manifest, ManifestRecording
+from brainbrr_core.cache.manifest import Manifest, ManifestRecording
 from brainbrr_core.cache.shard import BATCH_BLOCKS, BLOCK_SAMPLES, DamagedShard, Shard
 from brainbrr_core.cache.store import Store, shard_state
+from brainbrr_core.configuration.model import RATE
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE, widen
@@ -218,14 +219,14 @@ def _check_shards(manifest: Manifest, store: Store) -> None:
                 found = Shard(path).header.fingerprint
         except FileNotFoundError:
             raise WorkRemains(
-                f"no shard of {key}: run `brainbrr cache build --profile {manifest.profile}`"
+                f"no shard of {key}: run `brainbrr cache build` (profile {manifest.profile})"
             ) from None
         except DamagedShard as error:
             raise _damaged(key, str(error)) from None
         if found != recording.fingerprint:
             raise WorkRemains(
-                f"the shard of {key} is not the manifest's: run `brainbrr cache build --profile "
-                f"{manifest.profile}` and `brainbrr manifest`"
+                f"the shard of {key} is not the manifest's: run `brainbrr cache build` (profile "
+                f"{manifest.profile}) and `brainbrr manifest`"
             )
 
 

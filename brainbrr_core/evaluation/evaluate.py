@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.atomic import replacing
-from brainbrr_core.cache.manifest import RATE, Manifest, ManifestRecording
+from brainbrr_core.cache.manifest import Manifest, ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Detection
+from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect
 from brainbrr_core.errors import BrainbrrError

@@ -43,14 +43,14 @@ def check(configuration: Configuration) -> Preflight:
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings of profile {profile} are not "
-            f"fresh in {plan.store.root} ({_reasons(plan)}): run `brainbrr cache build --profile "
-            f"{profile}`"
+            f"fresh in {plan.store.root} ({_reasons(plan)}): run `brainbrr cache build"
+            f"{configuration.options}`"
         )
     manifest = read_manifest(manifest_path(plan.store, configuration))
     if not is_current(manifest, plan, configuration):
         raise WorkRemains(
-            f"the manifest of profile {profile} is stale: run `brainbrr manifest --profile "
-            f"{profile}`"
+            f"the manifest of profile {profile} is stale: run `brainbrr manifest"
+            f"{configuration.options}`"
         )
     _check_splits(manifest)
     return Preflight(plan, manifest)
