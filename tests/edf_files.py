@@ -22,8 +22,12 @@ def write_edf(
     rates: dict[str, float] | None = None,
     patient: str = "",
     seed: int = 0,
+    stamped: bool = False,
 ) -> Path:
-    """Write noise of 20 µV in the named channels (the 19 wanted ones by default)."""
+    """Write noise of 20 µV in the named channels (the 19 wanted ones by default).
+
+    ``stamped`` makes it EDF+C, whose records carry time stamps.
+    """
     rng = np.random.default_rng(seed)
     names = labels or [f"EEG {name.upper()}-REF" for name in CHANNELS]
     signals = []
@@ -39,7 +43,8 @@ def write_edf(
                 physical_range=(-200 * scale, 200 * scale),
             )
         )
-    edf = edfio.Edf(signals, data_record_duration=1)
+    annotations = [edfio.EdfAnnotation(0, None, "start")] if stamped else None
+    edf = edfio.Edf(signals, data_record_duration=1, annotations=annotations)
     if patient:
         edf.patient = edfio.Patient(name=patient, code="MRN0042")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +64,22 @@ def patch_signal(path: Path, column: int, width: int, index: int, field: bytes) 
     with path.open("rb") as file:
         signals = int(file.read(256)[252:])
     patch(path, 256 + column * signals + width * index, field, width)
+
+
+def restamp(path: Path, kind: bytes, onsets: Sequence[str]) -> None:
+    """Make a stamped EDF of ``kind`` and give each record another time stamp ("" for none)."""
+    content = bytearray(path.read_bytes())
+    count = int(content[252:256])
+    labels = [bytes(content[256 + 16 * n : 272 + 16 * n]).strip() for n in range(count)]
+    place = 256 + 216 * count
+    sizes = [2 * int(content[place + 8 * n : place + 8 * n + 8]) for n in range(count)]
+    which = labels.index(b"EDF Annotations")
+    content[192:197] = kind
+    for record, onset in enumerate(onsets):
+        start = 256 * (count + 1) + record * sum(sizes) + sum(sizes[:which])
+        stamp = f"{onset}\x14\x14\0".encode() if onset else b""
+        content[start : start + sizes[which]] = stamp.ljust(sizes[which], b"\0")
+    path.write_bytes(content)
 
 
 def cut(path: Path, keep: Callable[[int], int]) -> None:

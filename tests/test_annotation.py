@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainbrr_core.annotation import Event, merge_overlapping, seizure_seconds, tuh
+from brainbrr_core.annotation import (
+    Event,
+    ParsedAnnotation,
+    merge_overlapping,
+    on_signal,
+    seizure_seconds,
+    szcore,
+    tuh,
+)
+from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.annotation.szcore import format_tsv
 
 HEAD = """\
@@ -36,23 +49,147 @@ def test_each_oddity_is_found_with_its_line() -> None:
     assert codes(HEAD + "TERM,nan,10,seiz,1\n") == [("malformed_row", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,0,10,siez,1\n") == [("unknown_label", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,20,10,seiz,1\n") == [("stop_before_start", "a.csv_bi:7")]
-    assert codes(HEAD + "TERM,20,301,seiz,1\n") == [("event_past_end", "a.csv_bi:7")]
-    assert codes(HEAD + "TERM,0,20,seiz,1\nTERM,10,30,seiz,1\n") == [
-        ("overlapping_events", "a.csv_bi")
-    ]
+    assert codes(HEAD + "TERM,20,20,seiz,1\n") == [("empty_event", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,0,20,seiz,1\nTERM,20,30,seiz,1\n") == []
     assert codes(HEAD) == [("no_rows", "a.csv_bi")]
     assert codes(HEAD.replace("duration", "length") + "TERM,0,20,bckg,1\n") == [
         ("no_duration", "a.csv_bi")
     ]
-    assert codes(HEAD + "FP1-F7,0,20,fnsz,1\n") == [("channel_rows", "a.csv_bi")]
+    assert codes(HEAD + "FP1-F7,0,20,fnsz,1\n") == [("channel_rows", "a.csv_bi:7")]
+    assert codes(HEAD + "FP1-F7,0,20,bckg,1\n") == [("channel_rows", "a.csv_bi:7")]
+    many = codes(HEAD + "TERM,0,10,siez,1\n" * 50)
+    assert many == [("unknown_label", f"a.csv_bi:{line}") for line in (*range(7, 17), 56)]
 
 
-def test_only_a_file_that_cannot_be_trusted_is_unusable() -> None:
-    past_end = tuh.parse(HEAD + "TERM,20,301,seiz,1\n", "a")
-    assert past_end.usable
-    assert past_end.events == (Event(20, 301),)
-    assert not tuh.parse(HEAD + "TERM,0,10,siez,1\n", "a").usable
+def placed(rows: str, signal_s: float | None = 300.0) -> ParsedAnnotation:
+    return on_signal(tuh.parse(HEAD + rows, "a.csv_bi"), signal_s)
+
+
+def found(parsed: ParsedAnnotation) -> list[tuple[str, str]]:
+    return [(finding.code, finding.where) for finding in parsed.findings]
+
+
+def test_an_event_that_ends_a_little_late_is_cut_and_one_far_outside_excludes() -> None:
+    late = placed("TERM,20,310,seiz,1\n")
+    assert found(late) == [("event_past_end", "a.csv_bi:7")]
+    assert (late.usable, late.events) == (True, (Event(20, 300),))
+    rounded = placed("TERM,20,300.04,seiz,1\n")
+    assert (rounded.findings, rounded.events) == ((), (Event(20, 300),))
+    for rows in ("TERM,20,310.1,seiz,1\n", "TERM,300,300.5,seiz,1\n"):
+        outside = placed(rows)
+        assert found(outside) == [("event_outside", "a.csv_bi:7")]
+        assert not outside.usable
+
+
+@pytest.mark.parametrize(
+    ("signal_s", "expected", "usable"),
+    [
+        (299.0, [], True),
+        (301.0, [], True),
+        (298.9, [("duration_mismatch", "a.csv_bi:3")], True),
+        (310.0, [("duration_mismatch", "a.csv_bi:3")], True),
+        (310.1, [("duration_contradicts", "a.csv_bi:3")], False),
+        (289.0, [("duration_contradicts", "a.csv_bi:3")], False),
+        (None, [], True),
+    ],
+)
+def test_an_annotation_must_be_as_long_as_its_signal(
+    signal_s: float | None, expected: list[tuple[str, str]], usable: bool
+) -> None:
+    parsed = placed("TERM,20,40,seiz,1\n", signal_s)
+    assert (found(parsed), parsed.usable) == (expected, usable)
+
+
+def test_events_that_overlap_become_one_and_those_that_touch_stay() -> None:
+    parsed = placed(
+        "TERM,0,100,seiz,1\nTERM,10,20,seiz,1\nTERM,30,40,seiz,1\n"
+        "TERM,100,120,seiz,1\nTERM,200,220,seiz,1\nTERM,210,230,seiz,1\n"
+    )
+    assert parsed.events == (Event(0, 100), Event(100, 120), Event(200, 230))
+    assert parsed.lines == (7, 10, 11)
+    assert found(parsed) == [("overlapping_events", f"a.csv_bi:{line}") for line in (8, 9, 12)]
+    assert parsed.usable
+
+
+def test_types_come_from_the_csv_beside() -> None:
+    binary = placed("TERM,10,50,seiz,1\nTERM,100,120,seiz,1\n")
+    rows = "FP1-F7,9,40,fnsz,1\nF7-T3,41,50,gnsz,1\n"
+    typed = tuh.with_types(binary, tuh.parse(HEAD + rows, "a.csv"))
+    assert typed.events == (Event(10, 50, "fnsz", 1.0, ("FP1-F7",)), Event(100, 120))
+    assert found(typed) == [("untyped_event", "a.csv_bi:8")]
+    spoilt = tuh.with_types(binary, tuh.parse(HEAD + "FP1-F7,9,40,fnzs,1\n", "a.csv"))
+    assert spoilt.events == binary.events
+    assert [str(f) for f in spoilt.findings] == ["a.csv:7: unusable_types (unknown_label)"]
+    assert spoilt.usable
+
+
+TSV = "onset\tduration\teventType\tconfidence\tchannels\tdateTime\trecordingDuration\n"
+
+
+def row(onset: str, duration: str, kind: str, confidence: str = "n/a") -> str:
+    return f"{onset}\t{duration}\t{kind}\t{confidence}\tn/a\t2016-11-06 13:43:04\t300.00\n"
+
+
+def test_an_events_tsv_is_read() -> None:
+    rows = row("12.50", "20.00", "sz_foc_ia", "0.75") + row("100.00", "5.00", "sz")
+    parsed = on_signal(szcore.parse(TSV + rows, "a_events.tsv"), 300)
+    assert parsed.events == (Event(12.5, 32.5, "cpsz", 0.75), Event(100, 105))
+    assert (parsed.duration_s, parsed.findings, parsed.usable) == (300.0, (), True)
+    background = szcore.parse(TSV + row("0.00", "300.00", "bckg"), "a_events.tsv")
+    assert (background.events, background.findings, background.usable) == ((), (), True)
+    shuffled = "eventType\tnotes\tonset\tduration\nsz\tx\t3\t4\n"
+    parsed = szcore.parse(shuffled, "a_events.tsv")
+    assert parsed.events == (Event(3, 7),)
+    assert found(parsed) == [("no_recording_duration", "a_events.tsv")]
+    assert parsed.usable
+
+
+def test_each_oddity_of_an_events_tsv_is_found_with_its_line() -> None:
+    cases = {
+        "": ("missing_header", 1),
+        "onset\tduration\ttrial_type\n0\t1\tsz\n": ("missing_header", 1),
+        TSV: ("no_rows", 0),
+        TSV + row("0", "3", "szz"): ("unknown_label", 2),
+        TSV + row("0", "3", "seiz"): ("unknown_label", 2),
+        TSV + row("0", "3", "sz") + row("n/a", "3", "sz"): ("malformed_row", 3),
+        TSV + row("5", "n/a", "sz"): ("malformed_row", 2),
+        TSV + row("-5", "10", "sz"): ("malformed_row", 2),
+        TSV + row("5", "-1", "sz"): ("stop_before_start", 2),
+        TSV + "5\t1\tsz\n": ("malformed_row", 2),
+    }
+    for text, (code, line) in cases.items():
+        parsed = szcore.parse(text, "e.tsv")
+        assert found(parsed)[0] == (code, f"e.tsv:{line}" if line else "e.tsv"), text
+        assert not parsed.usable
+
+
+def test_types_of_hed_score_have_the_label_of_the_same_meaning() -> None:
+    pairs = {
+        "sz": "seiz",
+        "sz_uo": "seiz",
+        "sz_foc": "fnsz",
+        "sz_foc_f2b": "fnsz",
+        "sz_foc_a_m": "spsz",
+        "sz_foc_ia_nm_cognitive": "cpsz",
+        "sz_gen": "gnsz",
+        "sz_gen_nm_typical": "absz",
+        "sz_gen_m_tonicClonic": "tcsz",
+        "sz_gen_m_tonic": "tnsz",
+        "sz_gen_m_clonic": "cnsz",
+        "sz_gen_m_atonic": "atsz",
+        "sz_gen_m_myoclonic": "mysz",
+        "sz_gen_m_spasms": "gnsz",
+        "bckg": "bckg",
+    }
+    assert {kind: szcore.label_of(kind) for kind in pairs} == pairs
+    assert set(pairs.values()) <= tuh.KNOWN_LABELS
+
+
+def test_the_readme_shows_the_whole_policy() -> None:
+    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+    for code, (consequence, _) in ANNOTATION_FINDINGS.items():
+        line = next((line for line in readme.splitlines() if f"`{code}`" in line), "")
+        assert consequence in line, code
 
 
 def test_rows_of_one_type_become_one_event_with_their_channels() -> None:
@@ -92,11 +229,34 @@ def test_a_written_csv_bi_covers_the_same_seconds(events: list[Event]) -> None:
     assert round(seizure_seconds(events) * 10) == len(covered)
 
 
-@given(st.text())
-def test_any_text_is_parsed_without_a_crash(text: str) -> None:
+@given(st.text(), st.floats(0, 1e6))
+def test_any_text_is_parsed_without_a_crash(text: str, signal_s: float) -> None:
     for candidate in (text, HEAD + text):
-        parsed = tuh.parse(candidate, "a")
-        assert all(event.stop >= event.start >= 0 for event in parsed.events)
+        check_events(on_signal(tuh.parse(candidate, "a"), signal_s), signal_s)
+    for candidate in (text, TSV + text):
+        check_events(on_signal(szcore.parse(candidate, "a"), signal_s), signal_s)
+
+
+cells = st.sampled_from(
+    ["TERM", "FP1-F7", "0", "5", "1e9", "-3", "seiz", "sz", "bckg", "x", "", "1"]
+)
+tables = st.lists(st.lists(cells, min_size=3, max_size=7), max_size=8)
+
+
+@given(tables, st.floats(0, 400))
+def test_any_table_is_parsed_without_a_crash(rows: list[list[str]], signal_s: float) -> None:
+    text = HEAD + "".join(",".join(cells) + "\n" for cells in rows)
+    check_events(on_signal(tuh.parse(text, "a.csv_bi"), signal_s), signal_s)
+    text = TSV + "".join("\t".join(cells) + "\n" for cells in rows)
+    check_events(on_signal(szcore.parse(text, "a"), signal_s), signal_s)
+
+
+def check_events(parsed: ParsedAnnotation, signal_s: float) -> None:
+    assert all(finding.code in ANNOTATION_FINDINGS for finding in parsed.findings)
+    assert all(event.stop > event.start >= 0 for event in parsed.events)
+    if parsed.usable:
+        assert all(event.stop <= signal_s for event in parsed.events)
+        assert all(a.stop <= b.start for a, b in pairwise(parsed.events))
 
 
 def test_the_szcore_file_names_seizures_or_one_background_row() -> None:

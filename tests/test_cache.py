@@ -254,8 +254,8 @@ def test_an_edf_replaced_while_it_is_read_leaves_no_shard(
     victim = plan.items[0].recording
     real_open = open_edf
 
-    def replaced(path: Path) -> object:
-        source = real_open(path)
+    def replaced(path: Path, bad: tuple[str, ...]) -> object:
+        source = real_open(path, bad)
         os.utime(path, ns=(1, 1))
         return source
 

@@ -7,5 +7,13 @@ how events are scored belongs to ``scoring``.
 
 from brainbrr_core.annotation.events import Event, merge_overlapping, seizure_seconds
 from brainbrr_core.annotation.findings import Finding
+from brainbrr_core.annotation.parsed import ParsedAnnotation, on_signal
 
-__all__ = ["Event", "Finding", "merge_overlapping", "seizure_seconds"]
+__all__ = [
+    "Event",
+    "Finding",
+    "ParsedAnnotation",
+    "merge_overlapping",
+    "on_signal",
+    "seizure_seconds",
+]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Finding:
     """Something odd about a file; it never carries the file's free text.
 
-    ``code`` is from a closed list (each parser documents its own), ``where`` names the file
-    (and line), ``detail`` gives the figures.
+    ``code`` is from a closed list (``policy`` for annotations, ``corpus.recording`` for signals),
+    ``where`` names the file (and line), ``detail`` gives the figures.
     """
 
     code: str

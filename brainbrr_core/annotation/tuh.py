@@ -4,60 +4,26 @@ Both are text: comment lines ``# key = value``, a header row
 ``channel,start_time,stop_time,label,confidence`` and one row per event, times in seconds.
 ``csv_bi`` has the channel TERM and the labels seiz and bckg only.
 
-Findings and what follows from each:
-
-- ``malformed_row``, ``unknown_label``, ``stop_before_start``, ``missing_header``, ``no_rows``,
-  ``no_duration``, and in a ``csv_bi`` ``channel_rows``: the file is cut short or is not what its
-  name says, so the recording has no usable annotation;
-- ``event_past_end``: an event reaches beyond the annotated duration; kept as written;
-- ``overlapping_events``: joined where whole-montage events are asked for, and counted.
+The findings are those of ``policy``. Any malformed row means that the file was cut short or is
+not what its name says, so it gives no usable annotation.
 """
 
 from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass, field
-from itertools import pairwise
+from dataclasses import replace
 from pathlib import Path
 
 from brainbrr_core.annotation.events import Event, merge_overlapping
 from brainbrr_core.annotation.findings import Finding
+from brainbrr_core.annotation.parsed import ParsedAnnotation, in_order
+from brainbrr_core.annotation.policy import excludes
 from brainbrr_core.configuration.model import SEIZURE_LABELS
 
 BACKGROUND = "bckg"
 KNOWN_LABELS = frozenset((*SEIZURE_LABELS, BACKGROUND))
 COLUMNS = ("channel", "start_time", "stop_time", "label", "confidence")
-#: Codes after which the file gives no usable annotation.
-FATAL_CODES = frozenset(
-    {
-        "malformed_row",
-        "unknown_label",
-        "stop_before_start",
-        "missing_header",
-        "no_rows",
-        "no_duration",
-        "channel_rows",
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class TuhAnnotation:
-    """One parsed file: its events (background rows left out) and what was odd about it."""
-
-    events: tuple[Event, ...]
-    duration_s: float | None
-    findings: tuple[Finding, ...] = field(default=())
-
-    @property
-    def usable(self) -> bool:
-        """Whether the events can be trusted."""
-        return not any(finding.code in FATAL_CODES for finding in self.findings)
-
-    def seizures(self, labels: frozenset[str] = frozenset(SEIZURE_LABELS)) -> list[Event]:
-        """Events with one of ``labels``, sorted, those that overlap or touch kept apart."""
-        return sorted(event for event in self.events if event.label in labels)
 
 
 def _duration(comment: str) -> float | None:
@@ -72,19 +38,21 @@ def _duration(comment: str) -> float | None:
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def parse(text: str, where: str) -> TuhAnnotation:
+def parse(text: str, where: str) -> ParsedAnnotation:
     """Parse the text of a ``csv`` or ``csv_bi`` file; ``where`` names it in findings."""
-    duration: float | None = None
+    duration: tuple[float, int] | None = None
     header_seen = False
-    rows = 0
-    events: list[Event] = []
+    rows, binary = 0, where.endswith(".csv_bi")
+    events: list[tuple[Event, int]] = []
     findings: list[Finding] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         place = f"{where}:{number}"
         if not line.strip():
             continue
         if line.startswith("#"):
-            duration = _duration(line) if duration is None else duration
+            seconds = _duration(line)
+            if duration is None and seconds is not None:
+                duration = seconds, number
             continue
         try:
             row = [cell.strip() for cell in next(csv.reader([line]))]
@@ -101,25 +69,17 @@ def parse(text: str, where: str) -> TuhAnnotation:
         event = _event(row, place, findings)
         if event is None:
             continue
-        if duration is not None and event.stop > duration:
-            findings.append(
-                Finding("event_past_end", place, f"{event.stop:.4f} s of {duration:.4f} s")
-            )
+        if event.channels and binary:
+            findings.append(Finding("channel_rows", place))
         if event.label != BACKGROUND:
-            events.append(event)
+            events.append((event, number))
     if not header_seen and not findings:
         findings.append(Finding("missing_header", where))
     if header_seen and not rows:
         findings.append(Finding("no_rows", where))
     if header_seen and duration is None:
         findings.append(Finding("no_duration", where))
-    whole = [event for event in events if not event.channels]
-    if where.endswith(".csv_bi") and len(whole) < len(events):
-        findings.append(Finding("channel_rows", where, f"{len(events) - len(whole)} rows"))
-    overlaps = sum(later.start < earlier.stop for earlier, later in pairwise(sorted(whole)))
-    if overlaps:
-        findings.append(Finding("overlapping_events", where, f"{overlaps} of {len(whole)}"))
-    return TuhAnnotation(tuple(sorted(events)), duration, tuple(findings))
+    return in_order(where, events, duration, findings)
 
 
 def _event(row: list[str], place: str, findings: list[Finding]) -> Event | None:
@@ -144,12 +104,12 @@ def _event(row: list[str], place: str, findings: list[Finding]) -> Event | None:
     return Event(start, stop, label, confidence, () if channel == "TERM" else (channel,))
 
 
-def read(path: Path) -> TuhAnnotation:
+def read(path: Path) -> ParsedAnnotation:
     """Read a ``csv`` or ``csv_bi`` file. Raises ``OSError`` when it cannot be opened."""
     return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
 
 
-def typed_events(annotation: TuhAnnotation) -> list[Event]:
+def typed_events(annotation: ParsedAnnotation) -> list[Event]:
     """Events of a per-channel ``csv``: rows with one label that overlap become one event.
 
     The event's channels are those of its rows.
@@ -158,6 +118,29 @@ def typed_events(annotation: TuhAnnotation) -> list[Event]:
     for event in annotation.events:
         by_label.setdefault(event.label, []).append(event)
     return sorted(joined for rows in by_label.values() for joined in merge_overlapping(rows))
+
+
+def with_types(binary: ParsedAnnotation, typed: ParsedAnnotation) -> ParsedAnnotation:
+    """The events of a ``csv_bi`` with the types and channels of the ``csv`` beside it.
+
+    Each takes those of the typed event that it overlaps most.
+    """
+    if not typed.usable:
+        first = next(finding for finding in typed.findings if excludes(finding.code))
+        finding = Finding("unusable_types", first.where, first.code)
+        return replace(binary, findings=(*binary.findings, finding))
+    types = typed_events(typed)
+    events, findings = [], [*binary.findings, *typed.findings]
+    for event, line in zip(binary.events, binary.lines, strict=True):
+        overlaps = [min(event.stop, t.stop) - max(event.start, t.start) for t in types]
+        most = max(overlaps, default=0.0)
+        if most > 0:
+            best = types[overlaps.index(most)]
+            event = replace(event, label=best.label, channels=best.channels)
+        else:
+            findings.append(Finding("untyped_event", f"{binary.where}:{line}"))
+        events.append(event)
+    return replace(binary, events=tuple(events), findings=tuple(findings))
 
 
 def format_csv_bi(events: list[Event], duration_s: float, name: str) -> str:

@@ -67,7 +67,7 @@ def _run(
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     settings = configuration.model_copy(update={"cache_root": folder / "cache"})
-    index = update_index(str(data_dir), settings.cache_root)
+    index = update_index(str(data_dir), settings.cache_root, settings.corpus)
     length = settings.windows.length_s
     chosen = [r for r in index if r.reason is None and r.duration_s >= length][:recordings]
     if not chosen:

@@ -254,7 +254,7 @@ def _process(
     settings: Preprocessing, recording: Recording, fingerprint: str
 ) -> tuple[ShardHeader, Iterator[tuple[NDArray[np.int16], int]]]:
     _check_unchanged(recording)
-    source = open_edf(Path(recording.path))
+    source = open_edf(Path(recording.path), recording.missing)
     chain = Chain(source, settings)
     header = ShardHeader(
         format_version=FORMAT_VERSION,

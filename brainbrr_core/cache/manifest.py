@@ -128,6 +128,7 @@ def source_digest(plan: Plan, configuration: Configuration) -> str:
                 [
                     item.recording.partition_key,
                     item.fingerprint,
+                    item.recording.split,
                     item.recording.reason,
                     [[e.start, e.stop, e.label] for e in item.recording.events],
                 ]

@@ -99,7 +99,7 @@ def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print
     if configuration.data_dir is None and index_path(root).is_file():
         log("no data directory is set: the index stands for the corpus")
     else:
-        update_index(configuration.data_dir, root)
+        update_index(configuration.data_dir, root, configuration.corpus, log=log)
     return plan_profile(configuration)
 
 
@@ -139,7 +139,7 @@ def _item(
     *,
     changed: bool,
 ) -> Item:
-    expected = shard_fingerprint(settings, recording.content_hash)
+    expected = shard_fingerprint(settings, recording.content_hash, recording.missing)
     item = Item(recording, State.FRESH, "", expected, stored_samples(recording))
     if recording.signal_reason is not None:
         return replace(item, state=State.EXCLUDED, reason=recording.signal_reason)
@@ -168,7 +168,7 @@ def _item(
     if changed or source != recording.content_hash:
         return replace(item, state=State.STALE, reason="source changed")
     if found != expected:
-        return replace(item, state=State.STALE, reason="version changed")
+        return replace(item, state=State.STALE, reason="bad channels changed")
     return item
 
 

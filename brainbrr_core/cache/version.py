@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -54,9 +55,13 @@ def preprocessing_version(settings: Preprocessing) -> str:
     return f"v{ALGORITHM_VERSION}_{settings.rate_hz}hz_{settings.montage}_{short}"
 
 
-def shard_fingerprint(settings: Preprocessing, content_hash: str) -> str:
-    """What one recording's shard must carry: the chain's fingerprint and the EDF's hash."""
-    return digest({"chain": chain_fingerprint(settings), "source": content_hash})
+def shard_fingerprint(
+    settings: Preprocessing, content_hash: str, interpolated: Sequence[str]
+) -> str:
+    """What one recording's shard must carry: the chain's fingerprint, the EDF's hash, and which
+    electrodes are interpolated, since a table beside the EDF may mark channels as bad."""
+    source = {"source": content_hash, "interpolated": list(interpolated)}
+    return digest({"chain": chain_fingerprint(settings), **source})
 
 
 #: How the names of versions begin that were imported, not built.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,9 +14,15 @@ from brainbrr_core.cli.options import (
     DataDir,
     Json,
     configuration,
+    log,
     print_json,
     print_table,
 )
+from brainbrr_core.errors import BrainbrrError
+
+if TYPE_CHECKING:
+    from brainbrr_core.corpus.index import Index
+    from brainbrr_core.corpus.recording import Recording
 
 
 def synth(
@@ -53,32 +59,85 @@ def index(
     config: Config = None,
     data_dir: DataDir = None,
     cache_root: CacheRoot = None,
+    layout: Annotated[
+        str | None, typer.Option(help="tusz, bids or folder; found by itself where it can be.")
+    ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="Also print what became of each recording, tab-separated")
+    ] = False,
     force: Annotated[
         bool, typer.Option(help="Accept that recordings vanished or that the corpus changed.")
     ] = False,
     json: Json = False,
 ) -> int:
     """Scan the corpus and say what is in it, what is not usable and why."""
-    from brainbrr_core.corpus.index import summarize
     from brainbrr_core.corpus.index_file import index_path, update_index
-    from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
+    from brainbrr_core.corpus.layouts import LAYOUTS
+    from brainbrr_core.corpus.summary import summarize
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
-    found = update_index(settings.data_dir, settings.cache_root, force=force)
+    if layout is not None and layout not in LAYOUTS:
+        raise BrainbrrError(f"no layout named {layout!r}: use one of {', '.join(LAYOUTS)}")
+    corpus = settings.corpus
+    if layout is not None:
+        corpus = corpus.model_copy(update={"layout": layout})
+    found = update_index(settings.data_dir, settings.cache_root, corpus, force=force, log=log)
     summary = summarize(found, settings.labels.seizure)
     if json:
-        print_json(summary)
+        outcomes = [_outcome(recording) for recording in found] if list_ else None
+        print_json(summary | ({"recordings": outcomes} if outcomes is not None else {}))
         return 0
-    columns = ["split", "found", "usable", "excluded", "patients", "hours", "seizures"]
-    rows = [
-        [name, *(f"{counts[column]:,}" for column in columns[1:])]
-        for name, counts in [*summary["splits"].items(), ("all", summary)]
-    ]
-    print_table(f"{settings.data_dir} ({summary['layout']})", columns, rows)
-    for reason, count in summary["reasons"].items():
-        text = SIGNAL_REASONS.get(reason) or LABEL_REASONS[reason]
-        print(f"excluded {count}: {reason}: {text}")
-    for code, count in summary["findings"].items():
-        print(f"finding {count}: {code}")
+    if list_:
+        _print_outcomes(found)
+    _print_counts(f"{settings.data_dir} ({summary['layout']})", summary)
     print(f"index: {index_path(settings.cache_root)}")
     return 0
+
+
+def _outcome(recording: Recording) -> dict[str, Any]:
+    """What became of one recording, and everything that was found about it."""
+    return {
+        "recording": recording.partition_key,
+        "split": recording.split,
+        "status": "ok" if recording.reason is None else "excluded",
+        "reason": recording.reason or "",
+        "seconds": round(recording.duration_s, 2),
+        "seizures": len(recording.events),
+        "findings": [str(finding) for finding in recording.findings],
+    }
+
+
+def _print_outcomes(found: Index) -> None:
+    """One line for each recording, for `grep`, `cut` and `sort`."""
+    print("recording\tsplit\tstatus\treason\tseconds\tseizures\tfindings")
+    for recording in found:
+        *columns, findings = _outcome(recording).values()
+        print("\t".join([*map(str, columns), "; ".join(findings)]))
+
+
+def _print_counts(title: str, summary: dict[str, Any]) -> None:
+    """The counts of each split, why recordings are excluded, and what else was found."""
+    from brainbrr_core.corpus.summary import explain
+
+    columns = ["found", "usable", "excluded", "patients", "hours", "seizures", "usable_seizures"]
+    splits = [*summary["splits"].items(), ("all", summary)]
+    rows = [[name, *(f"{counts[column]:,}" for column in columns)] for name, counts in splits]
+    print_table(title, ["split", *(name.replace("_", " ") for name in columns)], rows)
+    if summary["reasons"]:
+        print_table(
+            "excluded, by reason",
+            ["reason", *(name for name, _ in splits)],
+            [
+                [reason, *(f"{counts['reasons'].get(reason, 0):,}" for _, counts in splits)]
+                for reason in summary["reasons"]
+            ],
+        )
+    for reason in summary["reasons"]:
+        print(f"{reason}: {explain(reason)}")
+    for code, count in summary["findings"].items():
+        print(f"found in {count:,} recordings: {code}: {explain(code)}")
+    for path in summary["skipped"]:
+        print(f"not a recording of this layout: {path}")
+    empty = {"train", "dev", "eval"} - {name for name, _ in splits}
+    if empty:
+        print(f"no recording in {', '.join(sorted(empty))}")

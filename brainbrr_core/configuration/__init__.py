@@ -7,6 +7,7 @@ belong here: they follow from the preprocessing version (``cache``).
 from brainbrr_core.configuration.load import CONFIG_VARIABLE, Overrides, load, project_dir
 from brainbrr_core.configuration.model import (
     Configuration,
+    Corpus,
     Detection,
     Evaluation,
     Hardware,
@@ -14,6 +15,7 @@ from brainbrr_core.configuration.model import (
     Model,
     Preprocessing,
     Sampling,
+    Split,
     Training,
     Windows,
 )
@@ -21,6 +23,7 @@ from brainbrr_core.configuration.model import (
 __all__ = [
     "CONFIG_VARIABLE",
     "Configuration",
+    "Corpus",
     "Detection",
     "Evaluation",
     "Hardware",
@@ -29,6 +32,7 @@ __all__ = [
     "Overrides",
     "Preprocessing",
     "Sampling",
+    "Split",
     "Training",
     "Windows",
     "load",

@@ -62,6 +62,30 @@ class Labels(Section):
     seizure: tuple[SeizureLabel, ...] = SEIZURE_LABELS
 
 
+LayoutName = Literal["tusz", "bids", "folder"]
+
+
+class Split(Section):
+    """The split by patient that a corpus gets which has none of its own; the rest is train."""
+
+    seed: int = 0
+    dev: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    eval: Annotated[float, Field(ge=0, lt=1)] = 0.15
+
+    @model_validator(mode="after")
+    def _leaves_some(self) -> Split:
+        if self.dev + self.eval >= 1:
+            raise ValueError("dev and eval must leave patients for train")
+        return self
+
+
+class Corpus(Section):
+    """How the corpus lies on disk; a layout of None is the one found there."""
+
+    layout: LayoutName | None = None
+    split: Split = Split()
+
+
 class Windows(Section):
     """How windows are sliced from the store, at read time."""
 
@@ -144,6 +168,7 @@ class Configuration(Section):
     dagster_home: Path
     #: An imported version of the store, by its name; otherwise the version is derived.
     version: str | None = None
+    corpus: Corpus = Corpus()
     preprocessing: Preprocessing = Preprocessing()
     labels: Labels = Labels()
     windows: Windows = Windows()

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError
 
 
+def channel_table(edf: Path) -> Path:
+    """Where the channels of ``*_eeg.edf`` are described."""
+    return edf.with_name(edf.stem.removesuffix("_eeg") + "_channels.tsv")
+
+
 def bad_channels(edf: Path) -> tuple[str, ...]:
     """Names that ``*_channels.tsv`` beside ``*_eeg.edf`` marks as bad; none without a table.
 
-    Raises :class:`BrainbrrError` when there is a table without the columns name and status.
+    Raises :class:`BrainbrrError` when there is a table that cannot be read, or one without the
+    columns of BIDS.
     """
-    table = edf.with_name(edf.stem.removesuffix("_eeg") + "_channels.tsv")
-    if not table.is_file():
+    table = channel_table(edf)
+    if not table.exists() and not table.is_symlink():
         return ()
-    with table.open(encoding="utf-8", errors="replace", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t")
-        columns = rows.fieldnames or ()
-        if "name" not in columns:
-            raise BrainbrrError(f"{table} has no column 'name': mend or remove it")
-        if "status" not in columns:
-            return ()
-        return tuple(row["name"] for row in rows if (row["status"] or "").strip() == "bad")
+    try:
+        text = table.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise BrainbrrError(f"{table} cannot be read ({error.strerror})") from None
+    rows = [line.split("\t") for line in text.splitlines() if line.strip()]
+    columns = [cell.strip() for cell in rows[0]] if rows else []
+    if "name" not in columns:
+        raise BrainbrrError(f"{table} has no column 'name': mend or remove it")
+    if "status" not in columns:
+        return ()
+    name, status = columns.index("name"), columns.index("status")
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(columns):
+            raise BrainbrrError(f"{table}: row {number} has {len(row)} of {len(columns)} cells")
+    return tuple(row[name].strip() for row in rows[1:] if row[status].strip().lower() == "bad")

@@ -7,8 +7,7 @@ read in stretches, never mapped: a mapped file counts as memory of the process t
 from __future__ import annotations
 
 import datetime
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,15 +17,27 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.model import BLOCK_S
-from brainbrr_core.corpus.edf_header import EdfHeader, EdfSignal, UnusableEdf, read_header
-from brainbrr_core.signal.montage import MontageMatch, match_channels
+from brainbrr_core.corpus.edf_header import (
+    ANNOTATIONS,
+    EdfFacts,
+    EdfHeader,
+    EdfSignal,
+    UnusableEdf,
+    read_header,
+)
+from brainbrr_core.corpus.edf_time import gaps
+from brainbrr_core.signal.montage import CHANNELS, MontageMatch, electrode_of, match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 
 #: Content up to half of this is wanted; a recording sampled lower is accepted with a finding.
 LOWEST_FULL_RATE = 240
-#: What edfio may raise for a file that is not as the specification says.
-_EDFIO_ERRORS = (ValueError, IndexError, KeyError, OverflowError, ZeroDivisionError, EOFError)
+#: With fewer of the 19 electrodes a recording is one of another kind (behind the ear, a monitor).
+FEW_CHANNELS = 10
+#: Data records that are looked at before a channel is suspected to be flat.
+_PROBES = 8
+#: Bytes of data records that are read at once.
+_STRETCH = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -40,11 +51,16 @@ class EdfRecording:
     match: MontageMatch
     rate: Fraction
     samples: int
-    findings: tuple[Finding, ...]
+    facts: EdfFacts
     _header: EdfHeader
     _channels: tuple[EdfSignal, ...]
     _gains: tuple[float, ...]
     _first: tuple[int, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is odd about the file."""
+        return tuple(self.facts.findings)
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -79,34 +95,73 @@ def open_edf(path: Path, bad: Iterable[str] = ()) -> EdfRecording:
     Raises :class:`UnusableEdf` with the reason when no 19-channel signal can be made of it, and
     ``OSError`` when the file cannot be opened.
     """
+    facts = EdfFacts()
+    try:
+        return _open(path, tuple(bad), facts)
+    except UnusableEdf as error:
+        error.facts = facts
+        raise
+
+
+def _open(path: Path, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording:
     header = read_header(path)
-    records, findings = _held_records(path, header)
-    match = match_channels([signal.label for signal in header.signals], bad)
-    if match.reason is not None:
-        detail = match.duplicated if match.reason == "duplicate_channel" else match.missing
-        raise UnusableEdf(match.reason, ", ".join(detail))
+    name, note = path.name, facts.findings.append
+    if header.odd_date:
+        note(Finding(header.odd_date, name))
+    labels = [signal.label for signal in header.signals]
+    facts.signals = sum(label != ANNOTATIONS for label in labels)
+    match = facts.match = match_channels(labels, bad)
     channels = tuple(header.signals[index] for index, _ in match.signals.values())
-    rates = {channel.samples / header.record_duration for channel in channels}
+    records = _held_records(path, header, facts)
+    # The length of a recording without a wanted channel is worth knowing, too.
+    timed = channels or tuple(s for s in header.signals if s.label != ANNOTATIONS)
+    rates = sorted({signal.samples / header.record_duration for signal in timed})
+    if len(rates) == 1:
+        facts.rate, facts.samples = rates[0], records * timed[0].samples
+    unusable = {electrode_of(label) for label in bad}
+    for electrode in (name for name in CHANNELS if name in unusable):
+        note(Finding("bad_channel", name, electrode))
+    if match.reason is not None:
+        raise _wrong_channels(match)
     if len(rates) > 1:
-        raise UnusableEdf("uneven_rates", ", ".join(f"{float(r):g}" for r in sorted(rates)))
-    rate, samples = rates.pop(), records * channels[0].samples
+        raise UnusableEdf("uneven_rates", ", ".join(f"{float(rate):g} Hz" for rate in rates))
+    rate, samples = facts.rate, facts.samples
     if samples == 0:
         raise UnusableEdf("no_samples")
     gains = tuple(channel.microvolts() for channel in channels)
-    if header.discontinuous and not _is_continuous(path):
-        raise UnusableEdf("discontinuous", rate=rate, samples=samples)
+    _check_time(path, header, records, facts)
     if samples / rate < BLOCK_S:
-        raise UnusableEdf("too_short", f"{float(samples / rate):g} s", rate, samples)
+        raise UnusableEdf("too_short", f"{float(samples / rate):g} s")
     try:
         design(rate)
     except UnsupportedRate as error:
-        raise UnusableEdf("unsupported_rate", str(error), rate, samples) from None
+        raise UnusableEdf("unsupported_rate", str(error)) from None
     if rate < LOWEST_FULL_RATE:
-        findings.append(Finding("low_rate", path.name, f"content ends at {float(rate) / 2:g} Hz"))
-    findings += [Finding("interpolated_channel", path.name, name) for name in match.to_interpolate]
+        note(Finding("low_rate", name, f"content ends at {float(rate) / 2:g} Hz"))
+    for electrode in match.to_interpolate:
+        note(Finding("interpolated_channel", name, electrode))
+    for electrode, gain in zip(match.signals, gains, strict=True):
+        if gain < 0:
+            note(Finding("inverted_channel", name, electrode))
+    flat = _flat(path, header, channels, records)
+    if len(flat) == len(channels):
+        raise UnusableEdf("flat_signal")
+    for index in flat:
+        note(Finding("flat_channel", name, list(match.signals)[index]))
     start = _records(path, header, 0, 1)[0]
     first = tuple(int(start[channel.offset]) for channel in channels)
-    return EdfRecording(path, match, rate, samples, tuple(findings), header, channels, gains, first)
+    return EdfRecording(path, match, rate, samples, facts, header, channels, gains, first)
+
+
+def _wrong_channels(match: MontageMatch) -> UnusableEdf:
+    """Why these channels are not the 19, with the electrodes that decide it."""
+    if match.reason == "duplicate_channel":
+        return UnusableEdf("duplicate_channel", ", ".join(match.duplicated))
+    if match.reason == "bipolar_montage":
+        return UnusableEdf("bipolar_montage", f"{match.bipolar} derivations")
+    if len(match.signals) < FEW_CHANNELS:
+        return UnusableEdf("few_channels", f"{len(match.signals)} of {len(CHANNELS)} electrodes")
+    return UnusableEdf("missing_channels", ", ".join(match.missing))
 
 
 def _records(path: Path, header: EdfHeader, first: int, last: int) -> NDArray[np.int16]:
@@ -118,44 +173,93 @@ def _records(path: Path, header: EdfHeader, first: int, last: int) -> NDArray[np
     return flat.reshape(-1, size)
 
 
-def _held_records(path: Path, header: EdfHeader) -> tuple[int, list[Finding]]:
-    """Data records that can be used, and how that differs from what the header promises."""
-    name = path.name
+def _stretches(path: Path, header: EdfHeader, records: int) -> Iterator[NDArray[np.int16]]:
+    """All data records, some megabytes at a time."""
+    step = max(1, _STRETCH // (2 * header.record_samples))
+    for first in range(0, records, step):
+        yield _records(path, header, first, min(first + step, records))
+
+
+def _held_records(path: Path, header: EdfHeader, facts: EdfFacts) -> int:
+    """Data records that can be used; how that differs from what the header promises is noted."""
+    name, note = path.name, facts.findings.append
     held, rest = divmod(path.stat().st_size - header.header_bytes, 2 * header.record_samples)
     if held <= 0:
         raise UnusableEdf("no_samples")
     if held < header.records:
         raise UnusableEdf("truncated_file", f"{held} of {header.records} data records")
-    findings = []
     if header.records < 0:
-        findings.append(Finding("record_count_unknown", name, f"{held} found"))
+        note(Finding("record_count_unknown", name, f"{held} found"))
     elif held > header.records:
-        findings.append(Finding("extra_records", name, f"{held} of {header.records} promised"))
+        note(Finding("extra_records", name, f"{held} of {header.records} promised"))
     if rest:
-        findings.append(Finding("partial_last_record", name, f"{rest} bytes"))
-    return held if header.records < 0 else header.records, findings
+        note(Finding("partial_last_record", name, f"{rest} bytes"))
+    return held if header.records < 0 else header.records
 
 
-def _is_continuous(path: Path) -> bool:
-    """Whether the time stamps of an EDF+D file follow each other without a gap."""
-    import edfio
+def _check_time(path: Path, header: EdfHeader, records: int, facts: EdfFacts) -> None:
+    """Raise for a recording with gaps, which others glue together in silence.
 
-    try:
-        with warnings.catch_warnings():
-            # What edfio warns of is found in _held_records.
-            warnings.simplefilter("ignore")
-            return edfio.read_edf(path, lazy_load_data=True).is_continuous
-    except _EDFIO_ERRORS as error:
-        raise UnusableEdf("unreadable", type(error).__name__) from None
+    EDF+C promises that there are none: then the last record alone is asked, and the others only
+    if it is not where it should be.
+    """
+    if not header.kind:
+        return
+    stamped = [signal for signal in header.signals if signal.label == ANNOTATIONS]
+    if not stamped or stamped[0].samples == 0:
+        if header.kind == "EDF+D":
+            facts.discontinuous = True
+            raise UnusableEdf("discontinuous", "no time stamps")
+        facts.findings.append(Finding("no_time_stamps", path.name))
+        return
+    part = slice(stamped[0].offset, stamped[0].offset + stamped[0].samples)
+    tolerance = 1 / (2 * facts.rate)
+    if header.kind == "EDF+C":
+        ends = [_records(path, header, n, n + 1)[:, part] for n in (0, records - 1)]
+        outcome = gaps(ends, [0, records - 1], header.record_duration, tolerance)
+        if outcome.unstamped:
+            facts.findings.append(Finding("no_time_stamps", path.name))
+            return
+        if not outcome.count:
+            return
+    stretches = (stretch[:, part] for stretch in _stretches(path, header, records))
+    outcome = gaps(stretches, range(records), header.record_duration, tolerance)
+    if outcome.unstamped:
+        facts.discontinuous = True
+        raise UnusableEdf("discontinuous", f"{outcome.unstamped} data records have no time stamp")
+    if outcome.count:
+        facts.discontinuous = True
+        raise UnusableEdf("discontinuous", str(outcome))
+
+
+def _flat(
+    path: Path, header: EdfHeader, channels: tuple[EdfSignal, ...], records: int
+) -> list[int]:
+    """Which channels hold one value throughout: suspected by a few records, proved by all."""
+    places = sorted({int(place) for place in np.linspace(0, records - 1, _PROBES)})
+    suspects = list(range(len(channels)))
+    values = [int(_records(path, header, 0, 1)[0, channel.offset]) for channel in channels]
+
+    def varies(block: NDArray[np.int16], index: int) -> bool:
+        channel = channels[index]
+        part = block[:, channel.offset : channel.offset + channel.samples]
+        return bool((part != values[index]).any())
+
+    for place in places:
+        block = _records(path, header, place, place + 1)
+        suspects = [index for index in suspects if not varies(block, index)]
+        if not suspects:
+            return []
+    for block in _stretches(path, header, records):
+        suspects = [index for index in suspects if not varies(block, index)]
+        if not suspects:
+            break
+    return suspects
 
 
 def recording_start(path: Path) -> datetime.datetime | None:
     """Date and time at which a recording starts; None where the header gives none."""
-    import edfio
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return edfio.read_edf(path, lazy_load_data=True).startdatetime
-    except _EDFIO_ERRORS:
+        return read_header(path).start
+    except UnusableEdf:
         return None

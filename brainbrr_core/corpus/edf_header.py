@@ -1,15 +1,23 @@
 """The fixed-width header of an EDF file, as far as a clinical recording needs it.
 
-Only what decides about the signal is kept: no identity, date or free text leaves this module.
+Only what decides about the signal, and the time of its start, is kept: no identity or free text
+leaves this module. Every number is bounded before it is used: a header is 256 bytes a signal that
+anybody may have written.
 Source of the layout: Kemp et al. (1992), Electroenceph. clin. Neurophysiol. 82, 391-393, and the
 EDF+ specification (2003).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
+
+from brainbrr_core.annotation import Finding
+from brainbrr_core.signal.montage import MontageMatch
 
 #: Name and width of each field of a signal, in the order in which the columns follow.
 _COLUMNS = (
@@ -25,19 +33,42 @@ _COLUMNS = (
     ("reserved", 32),
 )
 _MICROVOLTS = {"UV": 1.0, "µV": 1.0, "ΜV": 1.0, "MV": 1e3, "V": 1e6}
+#: The label of a signal that holds EDF+ annotations.
+ANNOTATIONS = "EDF Annotations"
+#: Bytes of the largest data record that is read. The specification asks for 61,440 at most; some
+#: programs write a recording as one record.
+LARGEST_RECORD = 1 << 26
+_INTEGER = re.compile(rb"[0-9]{1,8}")
+_DECIMAL = re.compile(rb"[0-9]{1,8}(\.[0-9]{0,8})?")
+_DATE = re.compile(rb"([0-9]{2})([.:])([0-9]{2})([.:])([0-9]{2})")
+
+
+@dataclass
+class EdfFacts:
+    """What is known of a file, as far as it could be read: filled in step by step.
+
+    ``signals`` counts those that are no annotations; ``rate`` is that of the wanted channels in
+    samples per second, ``samples`` their length; ``match`` says which channel is which electrode.
+    """
+
+    rate: Fraction = Fraction(0)
+    samples: int = 0
+    signals: int = 0
+    match: MontageMatch | None = None
+    discontinuous: bool = False
+    findings: list[Finding] = field(default_factory=list)
 
 
 class UnusableEdf(Exception):
     """The file gives no signal; ``reason`` is one of ``SIGNAL_REASONS``.
 
-    ``rate`` and ``samples`` are what the file holds, where that much could be read.
+    ``facts`` is what could be read nevertheless.
     """
 
-    def __init__(
-        self, reason: str, detail: str = "", rate: Fraction = Fraction(0), samples: int = 0
-    ) -> None:
+    def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason, self.detail, self.rate, self.samples = reason, detail, rate, samples
+        self.reason, self.detail = reason, detail
+        self.facts = EdfFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +90,7 @@ class EdfSignal:
             low, high, bottom, top = (float(text) for text in self.ranges)
         except ValueError:
             raise UnusableEdf("unreadable", f"a range of {self.label}") from None
-        gain = factor * (high - low) / (top - bottom) if top != bottom else 0.0
+        gain = factor * (high - low) / (top - bottom) if top > bottom else 0.0
         # Also false for what is not a number.
         if not 0 < abs(gain) < float("inf"):
             raise UnusableEdf("no_calibration", self.label)
@@ -68,13 +99,19 @@ class EdfSignal:
 
 @dataclass(frozen=True, slots=True)
 class EdfHeader:
-    """What the header promises; ``records`` is negative where it does not say."""
+    """What the header promises; ``records`` is -1 where it does not say.
+
+    ``kind`` is empty, ``EDF+C`` or ``EDF+D``. ``start`` is None where the header gives no
+    possible date and time; ``odd_date`` is then, and for colons in a date, a finding's code.
+    """
 
     signals: tuple[EdfSignal, ...]
     records: int
     header_bytes: int
     record_duration: Fraction
-    discontinuous: bool
+    kind: str
+    start: datetime | None
+    odd_date: str
 
     @property
     def record_samples(self) -> int:
@@ -94,51 +131,88 @@ def read_header(path: Path) -> EdfHeader:
             raise UnusableEdf("bdf_file")
         if len(head) < 256 or head[:8].strip() != b"0":
             raise UnusableEdf("unreadable", "no EDF header")
-        try:
-            count, records, header_bytes = int(head[252:]), int(head[236:244]), int(head[184:192])
-            duration = Fraction(head[244:252].decode("ascii").strip())
-        except (ValueError, ZeroDivisionError):
-            raise UnusableEdf("unreadable", "a number in the header") from None
-        if count < 1 or header_bytes != 256 * (count + 1) or duration < 0:
+        count, header_bytes = _integer(head[252:]), _integer(head[184:192])
+        records = -1 if head[236:244].strip() == b"-1" else _integer(head[236:244])
+        if count < 1 or header_bytes != 256 * (count + 1):
             raise UnusableEdf("unreadable", "the header contradicts itself")
+        duration = head[244:252].strip(b" \0")
+        if _DECIMAL.fullmatch(duration) is None:
+            raise UnusableEdf("unreadable", "the duration of a data record")
         columns = file.read(256 * count)
     if len(columns) < 256 * count:
         raise UnusableEdf("unreadable", "the header is cut short")
-    if duration == 0:
-        raise UnusableEdf("no_samples")
     signals = _signals(columns, count)
-    if sum(signal.samples for signal in signals) == 0:
+    if all(signal.label == ANNOTATIONS for signal in signals):
+        raise UnusableEdf("annotations_only")
+    record_s = Fraction(duration.decode())
+    if record_s == 0 or not any(signal.samples for signal in signals):
         raise UnusableEdf("no_samples")
-    return EdfHeader(signals, records, header_bytes, duration, head[192:197] == b"EDF+D")
+    kind = head[192:197].decode("latin-1")
+    header = EdfHeader(
+        signals,
+        records,
+        header_bytes,
+        record_s,
+        kind if kind in ("EDF+C", "EDF+D") else "",
+        *_start(head[168:176], head[176:184]),
+    )
+    if 2 * header.record_samples > LARGEST_RECORD:
+        raise UnusableEdf("unreadable", f"a data record of {2 * header.record_samples} bytes")
+    return header
+
+
+def _integer(text: bytes) -> int:
+    stripped = text.strip(b" \0")
+    if _INTEGER.fullmatch(stripped) is None:
+        raise UnusableEdf("unreadable", "a number in the header")
+    return int(stripped)
+
+
+def _start(date: bytes, time: bytes) -> tuple[datetime | None, str]:
+    """When the recording starts, and what is odd about how the header says it."""
+    day, clock = _DATE.fullmatch(date), _DATE.fullmatch(time)
+    if day is None or clock is None:
+        return None, "impossible_date"
+    number, month, short = int(day[1]), int(day[3]), int(day[5])
+    # The specification's reading of two digits.
+    year = 1900 + short if short >= 85 else 2000 + short
+    try:
+        start = datetime(year, month, number, int(clock[1]), int(clock[3]), int(clock[5]))
+    except ValueError:
+        return None, "impossible_date"
+    return start, "colon_date" if b":" in (day[2], day[4]) else ""
 
 
 def _signals(columns: bytes, count: int) -> tuple[EdfSignal, ...]:
-    fields: dict[str, list[str]] = {}
+    fields: dict[str, list[bytes]] = {}
     place = 0
     for name, width in _COLUMNS:
-        fields[name] = [
-            columns[place + width * n : place + width * (n + 1)].decode("latin-1").strip()
-            for n in range(count)
-        ]
-        place += width * count
-    try:
-        samples = [int(text) for text in fields["samples"]]
-    except ValueError:
-        raise UnusableEdf("unreadable", "a number of samples") from None
-    if min(samples) < 0:
-        raise UnusableEdf("unreadable", "a number of samples")
-    return tuple(
-        EdfSignal(
-            label=fields["label"][n],
-            offset=sum(samples[:n]),
-            samples=samples[n],
-            dimension=fields["dimension"][n],
-            ranges=(
-                fields["physical_min"][n],
-                fields["physical_max"][n],
-                fields["digital_min"][n],
-                fields["digital_max"][n],
-            ),
+        end = place + width * count
+        fields[name] = [columns[at : at + width] for at in range(place, end, width)]
+        place = end
+    samples = [_integer(text) for text in fields["samples"]]
+    texts = {
+        name: [text.decode("latin-1").strip(" \0") for text in fields[name]]
+        for name in (
+            "label",
+            "dimension",
+            "physical_min",
+            "physical_max",
+            "digital_min",
+            "digital_max",
         )
-        for n in range(count)
+    }
+    ranges = zip(
+        texts["physical_min"],
+        texts["physical_max"],
+        texts["digital_min"],
+        texts["digital_max"],
+        strict=True,
+    )
+    offsets = accumulate(samples, initial=0)
+    return tuple(
+        EdfSignal(label, offset, number, dimension, four)
+        for label, offset, number, dimension, four in zip(
+            texts["label"], offsets, samples, texts["dimension"], ranges, strict=False
+        )
     )

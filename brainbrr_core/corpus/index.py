@@ -8,37 +8,46 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from brainbrr_core.annotation import Finding
+from brainbrr_core.configuration.model import Corpus
+from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import open_edf
-from brainbrr_core.corpus.edf_header import UnusableEdf
+from brainbrr_core.corpus.edf_header import EdfFacts, UnusableEdf
 from brainbrr_core.corpus.hashing import content_hash, file_state
-from brainbrr_core.corpus.layout import SPLITS, Layout, RecordingFile
-from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, FileState, Recording
-from brainbrr_core.corpus.tusz import TuszLayout
+from brainbrr_core.corpus.layout import Layout, RecordingFile
+from brainbrr_core.corpus.layouts import open_layout, seeded_split
+from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.progress import progress
+from brainbrr_core.signal.montage import CHANNELS
 
 #: Bumped when the columns, or how they are derived from the files, change.
-SCHEMA_VERSION = 1
-#: Seconds by which annotation and signal may differ before it is a finding.
-_DURATION_TOLERANCE_S = 1.0
+SCHEMA_VERSION = 2
 #: Fraction of the known recordings that may vanish between two scans.
 VANISHED_LIMIT = 0.05
 
 
+#: What a file is in the index that cannot be seen: a link that leads nowhere, for example.
+_UNSEEN = FileState(0, 0, 0)
+#: Findings that may only mean that a file beside the EDF could not be opened.
+_UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_table"})
+
+
 @dataclass(frozen=True)
 class Index:
-    """All recordings of one corpus, in the order of their partition keys."""
+    """All recordings of one corpus, in the order of their partition keys.
+
+    ``skipped`` are EDFs, below the corpus's root, that its layout does not count as recordings.
+    """
 
     recordings: tuple[Recording, ...]
     layout: str
+    skipped: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Recording]:
         return iter(self.recordings)
@@ -51,26 +60,24 @@ class Index:
         return {recording.partition_key: recording for recording in self.recordings}
 
 
-def detect_layout(data_dir: Path) -> Layout:
-    """The layout of the corpus below ``data_dir``. Raises when there is none we know."""
-    return TuszLayout(data_dir)
-
-
 def scan(
     data_dir: Path,
     known: Index | None = None,
+    corpus: Corpus | None = None,
     *,
     force: bool = False,
     workers: int | None = None,
 ) -> Index:
-    """Scan a corpus; ``known`` is the index of an earlier scan.
+    """Scan a corpus; ``known`` is the index of an earlier scan, whose layout holds by default.
 
     Raises :class:`BrainbrrError` when there is nothing to index, when a patient is in two
-    splits, and (unless ``force``) when more than 5 % of the known recordings are gone or most of
-    them hold other bytes: an unmounted drive, or another corpus.
+    splits, when a folder cannot be read, and (unless ``force``) when more than 5 % of the known
+    recordings are gone or most of them hold other bytes: an unmounted drive, or another corpus.
     """
-    layout = detect_layout(data_dir)
-    files = list(layout.recordings())
+    corpus = corpus or Corpus()
+    remembered = known.layout if known is not None else None
+    layout = open_layout(data_dir, corpus.layout or remembered)
+    files = [_with_split(file, corpus) for file in layout.recordings()]
     if not files:
         raise BrainbrrError(f"no .edf file below {data_dir}: is this the corpus?")
     _check_patients(files)
@@ -78,18 +85,27 @@ def scan(
     _check_keys(files)
     if not force:
         _check_vanished(before, files, data_dir)
+    # What a file says about its recording depends on the layout.
+    trusted = before if known is not None and known.layout == layout.name else {}
     workers = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool, progress("index", len(files), "recordings") as bar:
 
         def read(file: RecordingFile) -> Recording:
-            recording = _read(layout, file, before.get(file.partition_key))
+            recording = _read(layout, file, trusted.get(file.partition_key))
             bar.advance()
             return recording
 
         recordings = tuple(pool.map(read, files))
     if not force:
         _check_same_corpus(before, recordings, data_dir)
-    return Index(tuple(sorted(recordings, key=lambda r: r.partition_key)), layout.name)
+    ordered = tuple(sorted(recordings, key=lambda recording: recording.partition_key))
+    return Index(ordered, layout.name, tuple(sorted(layout.skipped)))
+
+
+def _with_split(file: RecordingFile, corpus: Corpus) -> RecordingFile:
+    if file.split is not None:
+        return file
+    return replace(file, split=seeded_split(file.patient, corpus.split))
 
 
 def _check_keys(files: list[RecordingFile]) -> None:
@@ -103,11 +119,11 @@ def _check_keys(files: list[RecordingFile]) -> None:
 def _check_patients(files: list[RecordingFile]) -> None:
     splits: dict[str, set[str]] = {}
     for file in files:
-        splits.setdefault(file.patient, set()).add(file.split)
+        splits.setdefault(file.patient, set()).add(file.split or "")
     shared = sorted(patient for patient, places in splits.items() if len(places) > 1)
     if shared:
         raise BrainbrrError(
-            f"{len(shared)} patients are in more than one split ({', '.join(shared[:5])}): "
+            f"{len(shared)} patients are in more than one split ({', '.join(shared)}): "
             "a model would be scored on patients it has seen; mend the folders"
         )
 
@@ -143,129 +159,119 @@ def _other_corpus(before: dict[str, Recording], root: Path) -> BrainbrrError:
 
 def _read(layout: Layout, file: RecordingFile, known: Recording | None) -> Recording:
     """One row: what is known of an unchanged file, or what reading it tells."""
-    state = file_state(file.path)
-    annotation_states = tuple(file_state(path) for path in file.annotation_paths)
-    same_signal = known is not None and known.state == state
-    same_labels = known is not None and known.annotation_states == annotation_states
-    if known is not None and same_signal and same_labels:
-        return replace(known, path=str(file.path))
-    if known is not None and same_signal:
-        signal = replace(known, path=str(file.path), findings=_signal_findings(known))
+    try:
+        state = file_state(file.path)
+    except OSError:
+        state = _UNSEEN
+    companions = tuple(_companion(path) for path in file.companions)
+    if known is None or known.state != state or not known.content_hash:
+        return _with_labels(_read_signal(file, state, ""), layout, file, companions)
+    # What could not be opened may be opened now, though nothing else about it changed.
+    retry = any(finding.code in _UNOPENED for finding in known.findings)
+    before = () if retry else known.companions
+    if before == companions:
+        return _placed(known, file)
+    if _table(before, file) != _table(companions, file):
+        signal = _read_signal(file, state, known.content_hash)
     else:
-        signal = _read_signal(file, state)
-    return _with_labels(signal, layout, file, annotation_states)
+        signal = replace(known, findings=_signal_findings(known))
+    return _with_labels(_placed(signal, file), layout, file, companions)
+
+
+def _placed(recording: Recording, file: RecordingFile) -> Recording:
+    """The recording with what its place says, which may change without the file."""
+    return replace(
+        recording,
+        split=file.split or "",
+        patient=file.patient,
+        session=file.session,
+        montage=file.montage,
+        path=str(file.path),
+    )
+
+
+def _companion(path: Path) -> Companion:
+    try:
+        return Companion(path.name, file_state(path))
+    except OSError:
+        return Companion(path.name, _UNSEEN)
+
+
+def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Companion]:
+    """The channel table among the files beside an EDF: a change of it changes the signal."""
+    annotations = {path.name for path in file.annotations}
+    return [companion for companion in companions if companion.name not in annotations]
 
 
 def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
-    return tuple(f for f in recording.findings if f.where == Path(recording.path).name)
+    name = Path(recording.path).name
+    return tuple(finding for finding in recording.findings if finding.where == name)
 
 
-def _read_signal(file: RecordingFile, state: FileState) -> Recording:
-    reason: str | None = None
-    findings: tuple[Finding, ...] = ()
-    rate, samples = Fraction(0), 0
-    matched: tuple[tuple[str, str], ...] = ()
-    missing: tuple[str, ...] = ()
-    digest = content_hash(file.path)
+def _read_signal(file: RecordingFile, state: FileState, digest: str) -> Recording:
+    """What the EDF and its channel table tell; ``digest`` is the content's hash, if known."""
+    reason, detail = None, ""
+    facts = EdfFacts()
     try:
-        edf = open_edf(file.path)
+        if state == _UNSEEN or not file.path.is_file():
+            raise UnusableEdf("unreadable", "the link leads nowhere, or to no file")
+        digest = digest or content_hash(file.path)
+        facts = open_edf(file.path, _bad_channels(file)).facts
     except UnusableEdf as error:
-        reason = error.reason
-        rate, samples = error.rate, error.samples
-        findings = (Finding(error.reason, file.path.name, error.detail),)
+        reason, detail, facts = error.reason, error.detail, error.facts
+    except OSError as error:
+        reason, detail, digest = "unreadable", error.strerror or "", ""
     else:
-        rate, samples, missing = edf.rate, edf.samples, edf.missing
-        matched = tuple((name, label) for name, (_, label) in edf.match.signals.items())
-        findings = edf.findings
-    if file_state(file.path) != state:
-        raise BrainbrrError(f"{file.path} changed while it was indexed: run the command again")
+        if file_state(file.path) != state:
+            raise BrainbrrError(f"{file.path} changed while it was indexed: run the command again")
+    excluded = () if reason is None else (Finding(reason, file.path.name, detail),)
+    match = facts.match
     return Recording(
         partition_key=file.partition_key,
-        split=file.split,
+        split=file.split or "",
         patient=file.patient,
         session=file.session,
         montage=file.montage,
         path=str(file.path),
         state=state,
         content_hash=digest,
-        rate=rate,
-        samples=samples,
-        matched=matched,
-        missing=missing,
+        rate=facts.rate,
+        samples=facts.samples,
+        signals=facts.signals,
+        discontinuous=facts.discontinuous,
+        matched=()
+        if match is None
+        else tuple((name, label) for name, (_, label) in match.signals.items()),
+        missing=CHANNELS if match is None else match.missing,
         signal_reason=reason,
         label_reason=None,
         label_source="",
-        annotation_states=(),
+        companions=(),
         annotated_duration_s=None,
         events=(),
-        findings=findings,
+        findings=(*facts.findings, *excluded),
     )
 
 
+def _bad_channels(file: RecordingFile) -> tuple[str, ...]:
+    if file.channel_table is None:
+        return ()
+    try:
+        return bad_channels(file.path)
+    except BrainbrrError as error:
+        raise UnusableEdf("bad_channel_table", str(error)) from None
+
+
 def _with_labels(
-    recording: Recording, layout: Layout, file: RecordingFile, states: tuple[FileState, ...]
+    recording: Recording, layout: Layout, file: RecordingFile, companions: tuple[Companion, ...]
 ) -> Recording:
-    labelling = layout.labelling(file)
-    findings = [*recording.findings, *labelling.findings]
-    duration = recording.duration_s
-    where = next((path.name for path in file.annotation_paths), file.path.name)
-    if labelling.duration_s is not None and (
-        abs(labelling.duration_s - duration) > _DURATION_TOLERANCE_S
-    ):
-        findings.append(
-            Finding(
-                "duration_mismatch",
-                where,
-                f"annotated {labelling.duration_s:.2f} s, signal {duration:.2f} s",
-            )
-        )
-    past = [event for event in labelling.events if event.stop > duration + _DURATION_TOLERANCE_S]
-    if past:
-        findings.append(
-            Finding(
-                "events_past_signal",
-                where,
-                f"{len(past)} of {len(labelling.events)} events end after {duration:.2f} s",
-            )
-        )
+    labelling = layout.labelling(file, recording.duration_s or None)
     return replace(
         recording,
         label_reason=labelling.reason,
         label_source=labelling.source,
-        annotation_states=states,
+        companions=companions,
         annotated_duration_s=labelling.duration_s,
         events=labelling.events,
-        findings=tuple(findings),
+        findings=(*recording.findings, *labelling.findings),
     )
-
-
-def summarize(index: Index, seizure_labels: tuple[str, ...]) -> dict[str, Any]:
-    """Counts that explain an index: found = usable + excluded, excluded = sum of the reasons."""
-    return _counts(index.recordings, seizure_labels) | {
-        "layout": index.layout,
-        "splits": {
-            split: _counts([r for r in index if r.split == split], seizure_labels)
-            for split in SPLITS
-            if any(r.split == split for r in index)
-        },
-        "findings": dict(
-            sorted(Counter(finding.code for r in index for finding in r.findings).items())
-        ),
-    }
-
-
-def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> dict[str, Any]:
-    rows = list(recordings)
-    reasons = Counter(row.reason for row in rows if row.reason is not None)
-    unknown = set(reasons) - SIGNAL_REASONS.keys() - LABEL_REASONS.keys()
-    if unknown:
-        raise ValueError(f"reasons outside the closed list: {sorted(unknown)}")
-    return {
-        "found": len(rows),
-        "usable": len(rows) - sum(reasons.values()),
-        "excluded": sum(reasons.values()),
-        "reasons": dict(sorted(reasons.items())),
-        "patients": len({row.patient for row in rows}),
-        "hours": round(sum(row.duration_s for row in rows) / 3600, 4),
-        "seizures": sum(len(row.seizures(labels)) for row in rows),
-    }

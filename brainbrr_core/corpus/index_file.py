@@ -1,22 +1,33 @@
-"""The index as one Parquet file, written whole or not at all."""
+"""The index as one Parquet file, written whole or not at all.
+
+Its footer holds the BLAKE3 of all its bytes, those of the hash itself taken as zeros, so that a
+flipped bit is never read as other content.
+"""
 
 from __future__ import annotations
 
 import gc
+import io
+import json
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from blake3 import blake3
 
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.atomic import replacing
+from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
-from brainbrr_core.corpus.recording import FileState, Recording
+from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
 
-_STATE = pa.struct([("size", pa.int64()), ("mtime_ns", pa.int64()), ("inode", pa.uint64())])
+_STATE_FIELDS = [("size", pa.int64()), ("mtime_ns", pa.int64()), ("inode", pa.uint64())]
+_STATE = pa.struct(_STATE_FIELDS)
+_COMPANION = pa.struct([("name", pa.string()), *_STATE_FIELDS])
 _EVENT = pa.struct(
     [
         ("start", pa.float64()),
@@ -38,23 +49,36 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("duration_s", pa.float64()),
         ("seizures", pa.int32()),
+        ("seizure_s", pa.float64()),
         ("path", pa.string()),
         ("state", _STATE),
         ("content_hash", pa.string()),
         ("rate_numerator", pa.int64()),
         ("rate_denominator", pa.int64()),
         ("samples", pa.int64()),
+        ("signals", pa.int32()),
+        ("discontinuous", pa.bool_()),
         ("matched", pa.list_(pa.struct([("electrode", pa.string()), ("label", pa.string())]))),
         ("missing", pa.list_(pa.string())),
         ("signal_reason", pa.string()),
         ("label_reason", pa.string()),
         ("label_source", pa.string()),
-        ("annotation_states", pa.list_(_STATE)),
+        ("companions", pa.list_(_COMPANION)),
         ("annotated_duration_s", pa.float64()),
         ("events", pa.list_(_EVENT)),
         ("findings", pa.list_(_FINDING)),
     ]
 )
+
+
+#: Keys of the file's metadata.
+_SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"
+_CHECKSUM = b"brainbrr.blake3"
+_NO_CHECKSUM = b"0" * 64
+
+
+class UnusableIndex(BrainbrrError):
+    """There is an index that cannot be read; a new one takes its place."""
 
 
 def index_path(cache_root: Path) -> Path:
@@ -65,13 +89,21 @@ def index_path(cache_root: Path) -> Path:
 def write_index(index: Index, cache_root: Path) -> Path:
     """Write the index of a cache root. Raises :class:`BrainbrrError` where it cannot."""
     table = pa.Table.from_pylist([_row(recording) for recording in index], schema=SCHEMA)
-    table = table.replace_schema_metadata(
-        {"brainbrr.index": str(SCHEMA_VERSION), "brainbrr.layout": index.layout}
-    )
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd", store_schema=False) as writer:
+        writer.write_table(table)
+        metadata = {
+            _SCHEMA: str(SCHEMA_VERSION),
+            _LAYOUT: index.layout,
+            _SKIPPED: json.dumps(index.skipped),
+            _CHECKSUM.decode(): _NO_CHECKSUM.decode(),
+        }
+        writer.add_key_value_metadata(metadata)
+    content = buffer.getvalue()
     path = index_path(cache_root)
     try:
         with replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+            temporary.write_bytes(_sealed(content))
     except OSError as error:
         raise BrainbrrError(
             f"the cache root {cache_root} is not writable ({error.strerror}): set "
@@ -80,48 +112,99 @@ def write_index(index: Index, cache_root: Path) -> Path:
     return path
 
 
+def _checksum_place(content: bytes) -> int:
+    """Where the footer holds the checksum; -1 where it does not."""
+    key = content.rfind(_CHECKSUM)
+    if key < 0:
+        return -1
+    # Thrift's compact form: the field's type, the length of the text, the text.
+    place = key + len(_CHECKSUM) + 2
+    return place if place + len(_NO_CHECKSUM) <= len(content) else -1
+
+
+def _sealed(content: bytes) -> bytes:
+    """The file with its checksum, which takes the place of 64 zeros."""
+    place = _checksum_place(content)
+    end = place + len(_NO_CHECKSUM)
+    if place < 0 or content[place:end] != _NO_CHECKSUM:
+        raise ValueError("the Parquet writer put its metadata elsewhere")
+    return content[:place] + blake3(content).hexdigest().encode() + content[end:]
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether every byte of the file is as it was written."""
+    place = _checksum_place(content)
+    if place < 0:
+        return False
+    end = place + len(_NO_CHECKSUM)
+    written = content[place:end]
+    hasher = blake3(content[:place])
+    hasher.update(_NO_CHECKSUM)
+    hasher.update(content[end:])
+    return hasher.hexdigest().encode() == written
+
+
 def read_index(cache_root: Path) -> Index:
     """Read the index of a cache root.
 
-    Raises :class:`BrainbrrError` when there is none, or one of another schema version.
+    Raises :class:`BrainbrrError` when there is none, and :class:`UnusableIndex` when it is
+    damaged or of another schema version.
     """
     path = index_path(cache_root)
     if not path.is_file():
         raise BrainbrrError(f"no index in {cache_root}: run `brainbrr index`")
+    content = path.read_bytes()
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid):
-        raise BrainbrrError(f"{path} is damaged: remove it and run `brainbrr index`") from None
-    metadata = table.schema.metadata or {}
-    if metadata.get(b"brainbrr.index") != str(SCHEMA_VERSION).encode():
-        raise BrainbrrError(
-            f"{path} was written by another version of the program: remove it and run "
-            "`brainbrr index`"
+        file = pq.ParquetFile(pa.BufferReader(content))
+        metadata = file.metadata.metadata or {}
+    except (OSError, pa.ArrowException):
+        metadata = {}
+    if metadata.get(_SCHEMA.encode(), str(SCHEMA_VERSION).encode()) != str(SCHEMA_VERSION).encode():
+        raise UnusableIndex(
+            f"{path} was written by another version of the program: run `brainbrr index`"
         )
+    if not _is_whole(content):
+        raise UnusableIndex(f"{path} is damaged (its checksum differs): run `brainbrr index`")
     # Nothing made here is garbage: collecting it again and again would take half of the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
-        rows = tuple(_recording(row) for row in table.to_pylist())
+        rows = tuple(_recording(row) for row in file.read().to_pylist())
     finally:
         if collecting:
             gc.enable()
-    return Index(rows, metadata[b"brainbrr.layout"].decode())
+    skipped = tuple(json.loads(metadata[_SKIPPED.encode()]))
+    return Index(rows, metadata[_LAYOUT.encode()].decode(), skipped)
 
 
-def update_index(data_dir: str | None, cache_root: Path, *, force: bool = False) -> Index:
+def update_index(
+    data_dir: str | None,
+    cache_root: Path,
+    corpus: Corpus | None = None,
+    *,
+    force: bool = False,
+    log: Callable[[str], None] | None = None,
+) -> Index:
     """Scan the corpus and write the index of a cache root, using what it already knows.
 
-    Raises as :func:`scan` and :func:`write_index` do; then the old index stands unchanged.
+    An index that cannot be read is replaced, which ``log`` is told. Raises as :func:`scan` and
+    :func:`write_index` do; then the old index stands unchanged.
     """
     if data_dir is None:
         raise BrainbrrError(
-            "no data directory: set BRAINBRR_DATA_DIR to the folder that holds train, dev and "
-            "eval, or run `brainbrr demo`"
+            "no data directory: set BRAINBRR_DATA_DIR to the folder that holds the corpus, "
+            "or run `brainbrr demo`"
         )
-    known = read_index(cache_root) if index_path(cache_root).is_file() else None
-    index = scan(Path(data_dir), known, force=force)
-    write_index(index, cache_root)
+    known = None
+    if index_path(cache_root).is_file():
+        try:
+            known = read_index(cache_root)
+        except UnusableIndex as error:
+            if log is not None:
+                log(f"{error} (which is being done)")
+    index = scan(Path(data_dir), known, corpus, force=force)
+    if index != known:
+        write_index(index, cache_root)
     return index
 
 
@@ -136,18 +219,24 @@ def _row(recording: Recording) -> dict[str, Any]:
         "reason": recording.reason,
         "duration_s": recording.duration_s,
         "seizures": len(recording.events),
+        "seizure_s": recording.seizure_s,
         "path": recording.path,
         "state": _state_row(recording.state),
         "content_hash": recording.content_hash,
         "rate_numerator": recording.rate.numerator,
         "rate_denominator": recording.rate.denominator,
         "samples": recording.samples,
+        "signals": recording.signals,
+        "discontinuous": recording.discontinuous,
         "matched": [{"electrode": name, "label": label} for name, label in recording.matched],
         "missing": list(recording.missing),
         "signal_reason": recording.signal_reason,
         "label_reason": recording.label_reason,
         "label_source": recording.label_source,
-        "annotation_states": [_state_row(state) for state in recording.annotation_states],
+        "companions": [
+            {"name": companion.name, **_state_row(companion.state)}
+            for companion in recording.companions
+        ],
         "annotated_duration_s": recording.annotated_duration_s,
         "events": [
             {
@@ -182,12 +271,17 @@ def _recording(row: dict[str, Any]) -> Recording:
         content_hash=row["content_hash"],
         rate=Fraction(row["rate_numerator"], row["rate_denominator"]),
         samples=row["samples"],
+        signals=row["signals"],
+        discontinuous=row["discontinuous"],
         matched=tuple((pair["electrode"], pair["label"]) for pair in row["matched"]),
         missing=tuple(row["missing"]),
         signal_reason=row["signal_reason"],
         label_reason=row["label_reason"],
         label_source=row["label_source"],
-        annotation_states=tuple(FileState(**state) for state in row["annotation_states"]),
+        companions=tuple(
+            Companion(c["name"], FileState(c["size"], c["mtime_ns"], c["inode"]))
+            for c in row["companions"]
+        ),
         annotated_duration_s=row["annotated_duration_s"],
         events=tuple(
             Event(e["start"], e["stop"], e["label"], e["confidence"], tuple(e["channels"]))

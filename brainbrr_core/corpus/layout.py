@@ -1,28 +1,42 @@
-"""What a layout of a corpus must tell; a new kind of corpus is one class with these methods."""
+"""What a layout of a corpus must tell; a new kind of corpus is one subclass."""
 
 from __future__ import annotations
 
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar
 
-from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.annotation import Event, Finding, ParsedAnnotation
+from brainbrr_core.errors import BrainbrrError
 
 SPLITS = ("train", "dev", "eval")
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
-    """One EDF of a corpus and what its place says about it."""
+    """One EDF of a corpus and what its place says about it.
+
+    ``split`` is None where the corpus has no splits of its own. ``channel_table`` marks channels
+    as bad, and so shapes the signal; ``annotations`` only shape the labels.
+    """
 
     partition_key: str
-    split: str
+    split: str | None
     patient: str
     session: str
     montage: str
     path: Path
-    annotation_paths: tuple[Path, ...]
+    annotations: tuple[Path, ...] = ()
+    channel_table: Path | None = None
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """Every file that says something about this EDF."""
+        table = () if self.channel_table is None else (self.channel_table,)
+        return self.annotations + table
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +49,94 @@ class Labelling:
     reason: str | None
     findings: tuple[Finding, ...]
 
+    @classmethod
+    def of(cls, parsed: ParsedAnnotation, source: str) -> Labelling:
+        """The labelling that one file gives; ``source`` names the kind of file."""
+        reason = None if parsed.usable else "bad_annotation"
+        return cls(parsed.events, parsed.duration_s, source, reason, parsed.findings)
 
-class Layout(Protocol):
+    @classmethod
+    def unreadable(cls, path: Path, source: str, error: OSError) -> Labelling:
+        """The labelling of a file that cannot be opened."""
+        finding = Finding("unreadable_annotation", path.name, error.strerror or "")
+        return cls((), None, source, "bad_annotation", (finding,))
+
+    @classmethod
+    def absent(cls, *findings: Finding) -> Labelling:
+        """There is no annotation, which is not background."""
+        return cls((), None, "", "no_annotation", findings)
+
+
+class Layout(ABC):
     """One way to lay a corpus out on disk."""
 
-    name: str
+    #: The name that ``--layout`` takes.
+    name: ClassVar[str]
+    #: What the folders look like, for a message.
+    form: ClassVar[str]
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        #: EDFs that are no recordings of this layout, below the root; known after ``recordings``.
+        self.skipped: list[str] = []
+
+    @classmethod
+    @abstractmethod
+    def find(cls, data_dir: Path) -> Path | None:
+        """The folder from which keys count, or None where the corpus is laid out otherwise."""
+
+    def folders(self) -> list[Path]:
+        """Folders in which recordings lie."""
+        return [self.root]
+
+    @abstractmethod
+    def describe(self, path: Path) -> RecordingFile | None:
+        """What the place of an EDF says about it; None where it is no recording."""
+
+    @abstractmethod
+    def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
+        """Read the annotations of a recording whose signal lasts ``signal_s`` (None: unknown)."""
 
     def recordings(self) -> Iterator[RecordingFile]:
-        """Every EDF below the root, in the order of the partition keys."""
+        """Every recording below the root.
 
-    def labelling(self, file: RecordingFile) -> Labelling:
-        """Read the annotation files of one recording."""
+        Raises :class:`BrainbrrError` for a folder that cannot be read: nobody could say what is
+        missing.
+        """
+        self.skipped = []
+        for folder in self.folders():
+            for path in _edf_files(folder):
+                file = self.describe(path)
+                if file is None:
+                    self.skipped.append(path.relative_to(self.root).as_posix())
+                else:
+                    yield file
+
+    def key(self, path: Path) -> str:
+        """The partition key of an EDF: its path below the root without the suffix."""
+        return path.relative_to(self.root).with_suffix("").as_posix()
+
+
+def present(*paths: Path) -> tuple[Path, ...]:
+    """Those of the paths at which there is a file, or a link that leads nowhere."""
+    return tuple(path for path in paths if path.is_file() or path.is_symlink())
+
+
+def _edf_files(folder: Path) -> Iterator[Path]:
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+        status = Path(place).stat()
+        # A link that leads back to a folder above it would be walked for ever.
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort()
+        yield from (Path(place, name) for name in sorted(files) if name.lower().endswith(".edf"))
+
+
+def _unreadable(error: OSError) -> None:
+    raise BrainbrrError(
+        f"the folder {error.filename} cannot be read ({error.strerror}), so nobody knows which "
+        "recordings are in it: mend its permissions or move it out of the corpus"
+    )

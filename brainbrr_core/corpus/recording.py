@@ -5,28 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.annotation import Event, Finding, seizure_seconds
 
 #: Why a recording has no shard. Closed: the index refuses any other.
 SIGNAL_REASONS = {
     "unreadable": "the file is no EDF that can be read",
     "bdf_file": "a BDF file under an .edf name",
+    "annotations_only": "the file holds annotations and no signal",
     "no_samples": "the file holds no sample of a signal",
     "truncated_file": "the header promises more than the file holds: copy it again",
     "discontinuous": "EDF+D with gaps: later annotations would shift",
+    "bad_channel_table": "the channel table beside the file cannot be understood",
+    "few_channels": "fewer than 10 of the 19 electrodes: another kind of recording",
     "missing_channels": "electrodes other than Fz, Cz and Pz are missing",
     "bipolar_montage": "bipolar derivations: this is a referential model",
     "duplicate_channel": "two signals claim the same electrode",
     "uneven_rates": "the wanted channels have different sampling rates",
     "unsupported_rate": "the sampling rate is no ratio of small numbers to 256 Hz",
     "unknown_unit": "the unit of a wanted channel is not V, mV or µV",
-    "no_calibration": "a wanted channel's minimum equals its maximum",
+    "no_calibration": "a wanted channel's ranges are empty or no numbers",
+    "flat_signal": "every wanted channel holds one value throughout",
     "too_short": "shorter than one 10 s block",
 }
 #: Why a recording has a shard but no windows.
 LABEL_REASONS = {
     "no_annotation": "there is no annotation file: missing labels are not background",
     "bad_annotation": "the annotation file cannot be trusted (see its findings)",
+}
+#: What may be odd about a signal that is used nevertheless. Closed; an excluded one has its reason.
+SIGNAL_FINDINGS = {
+    "colon_date": "the start date is written with colons",
+    "impossible_date": "the header gives no possible start",
+    "record_count_unknown": "the header does not say how many data records there are",
+    "extra_records": "the file holds more than the header promises; the rest is left out",
+    "partial_last_record": "the file ends within a data record, which is left out",
+    "no_time_stamps": "EDF+C without time stamps: that there are no gaps is taken on trust",
+    "low_rate": "sampled below 240 Hz: what lies above half of that is not in the signal",
+    "bad_channel": "marked bad in the channel table: counts as missing",
+    "interpolated_channel": "missing, and interpolated from its neighbours",
+    "inverted_channel": "the physical range is reversed, so the polarity is",
+    "flat_channel": "holds one value throughout: its z-score is 0",
 }
 
 
@@ -40,8 +58,21 @@ class FileState:
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A file beside the EDF that says something about it: its name and its state."""
+
+    name: str
+    state: FileState
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
-    """One row of the index. Times in seconds, rate in samples per second."""
+    """One row of the index. Times in seconds, rate in samples per second.
+
+    ``content_hash`` is empty where the file cannot be read. ``signals`` counts the file's signals,
+    annotations left out; ``matched`` pairs electrodes with the labels of the channels that carry
+    them, ``missing`` lists the others of the 19: a usable recording has them interpolated.
+    """
 
     partition_key: str
     split: str
@@ -53,12 +84,14 @@ class Recording:
     content_hash: str
     rate: Fraction
     samples: int
+    signals: int
+    discontinuous: bool
     matched: tuple[tuple[str, str], ...]
     missing: tuple[str, ...]
     signal_reason: str | None
     label_reason: str | None
     label_source: str
-    annotation_states: tuple[FileState, ...]
+    companions: tuple[Companion, ...]
     annotated_duration_s: float | None
     events: tuple[Event, ...]
     findings: tuple[Finding, ...]
@@ -72,6 +105,17 @@ class Recording:
     def reason(self) -> str | None:
         """Why the recording is excluded; the signal's reason comes first. None: it is not."""
         return self.signal_reason or self.label_reason
+
+    @property
+    def seizure_s(self) -> float:
+        """Seconds of the signal covered by at least one event."""
+        length = self.duration_s
+        inside = (
+            Event(event.start, min(event.stop, length))
+            for event in self.events
+            if event.start < length
+        )
+        return seizure_seconds(inside)
 
     def seizures(self, labels: tuple[str, ...]) -> list[Event]:
         """Events whose label counts as seizure, in order."""

@@ -177,7 +177,7 @@ def _events(original: _Original) -> tuple[float | None, list[Event], list[Event]
     }
     stated = next((found.duration_s for found in parsed.values() if found.duration_s), None)
     typed = tuh.typed_events(parsed[".csv"]) if ".csv" in parsed else []
-    whole = parsed[".csv_bi"].seizures() if ".csv_bi" in parsed else typed
+    whole = list(parsed[".csv_bi"].events) if ".csv_bi" in parsed else typed
     return stated, whole, typed
 
 

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from brainbrr_core.corpus.index import summarize
 from brainbrr_core.corpus.index_file import index_path, update_index
+from brainbrr_core.corpus.summary import summarize
 from brainbrr_pipeline.partitions import keep_in_step, recordings
 from brainbrr_pipeline.provenance import INDEX_DATA_VERSION, RAW_EDF, observe
 from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
@@ -24,7 +24,9 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
     def _raw_edf(workspace: Workspace) -> dg.DataVersionsByPartition:
         configuration = workspace.load()
         with users_mistakes_as_failures():
-            index = update_index(configuration.data_dir, configuration.cache_root)
+            index = update_index(
+                configuration.data_dir, configuration.cache_root, configuration.corpus
+            )
         return dg.DataVersionsByPartition({r.partition_key: r.content_hash for r in index})
 
     return _raw_edf
@@ -44,7 +46,7 @@ def raw_edf_index(
     """The index; its data version is its schema's, so a new index makes nothing stale."""
     configuration = workspace.load()
     with users_mistakes_as_failures():
-        index = update_index(configuration.data_dir, configuration.cache_root)
+        index = update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
     added, removed = keep_in_step(context.instance, index)
     changed = observe(context, index)
     summary = summarize(index, configuration.labels.seizure)

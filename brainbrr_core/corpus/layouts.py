@@ -1,0 +1,59 @@
+"""The known layouts, how the one of a corpus is found, and splits where a corpus has none."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from brainbrr_core.configuration.model import Split
+from brainbrr_core.corpus.bids import BidsLayout
+from brainbrr_core.corpus.folder import FolderLayout
+from brainbrr_core.corpus.layout import Layout
+from brainbrr_core.corpus.tusz import TuszLayout
+from brainbrr_core.errors import BrainbrrError
+
+#: Every layout by its name, in the order in which they are tried.
+LAYOUTS: dict[str, type[Layout]] = {
+    layout.name: layout for layout in (TuszLayout, BidsLayout, FolderLayout)
+}
+#: These are found by themselves; another one must be named.
+_DETECTED = (TuszLayout, BidsLayout)
+
+
+def open_layout(data_dir: Path, name: str | None = None) -> Layout:
+    """The layout of the corpus at ``data_dir``: the one named, else the first that fits.
+
+    Raises :class:`BrainbrrError` when the folder is absent or empty, or no layout fits.
+    """
+    if not data_dir.is_dir():
+        raise BrainbrrError(
+            f"no data directory at {data_dir}: set BRAINBRR_DATA_DIR to the folder "
+            "that holds the corpus"
+        )
+    tried = _DETECTED if name is None else (LAYOUTS[name],)
+    for layout in tried:
+        root = layout.find(data_dir)
+        if root is not None:
+            return layout(root)
+    if not any(data_dir.iterdir()):
+        raise BrainbrrError(
+            f"{data_dir} is empty: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
+        )
+    forms = " or ".join(f"{layout.form} ({layout.name})" for layout in tried)
+    raise BrainbrrError(
+        f"{data_dir} is not laid out as {forms}: set BRAINBRR_DATA_DIR to the folder above, or "
+        f"name another layout with --layout ({', '.join(LAYOUTS)})"
+    )
+
+
+def seeded_split(patient: str, settings: Split) -> str:
+    """The split of a patient in a corpus that has none.
+
+    A patient's place depends on the seed and the patient alone, so that one more patient moves no
+    other; the fractions hold on average. SHA-256 of both, as a fraction of its range.
+    """
+    hashed = hashlib.sha256(f"{settings.seed}:{patient}".encode()).digest()
+    place = int.from_bytes(hashed[:8], "big") / 2**64
+    if place < settings.eval:
+        return "eval"
+    return "dev" if place < settings.eval + settings.dev else "train"
