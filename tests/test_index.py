@@ -274,10 +274,10 @@ def test_the_real_headers_and_annotations(real: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twins_of_the_real_recordings_are_all_usable(real: Path, tmp_path: Path) -> None:
+def test_twins_of_the_real_recordings_are_usable_but_the_shortest(real: Path, tmp_path: Path) -> None:
     write_corpus_like(tmp_path / "like", real / "tuh-layout")
     found = summarize(scan(tmp_path / "like"), SEIZURE)
-    assert (found["found"], found["usable"], found["seizures"]) == (217, 217, 253)
+    assert (found["found"], found["usable"], found["seizures"]) == (217, 214, 253)
     # The durations of the annotation files, added up.
     texts = (path.read_text() for path in (real / "tuh-layout").rglob("*.csv_bi"))
     stated = sum(float(text.split("duration = ")[1].split()[0]) for text in texts)

@@ -172,10 +172,10 @@ def test_a_failing_recording_fails_its_own_partition_and_the_run(
 
     real = module.open_edf
 
-    def broken(path: Path) -> object:
+    def broken(path: Path, bad: tuple[str, ...]) -> object:
         if keys[4] in path.as_posix():
             raise OSError("the disk is on fire")
-        return real(path)
+        return real(path, bad)
 
     monkeypatch.setattr(module, "open_edf", broken)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
