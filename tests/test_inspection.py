@@ -15,7 +15,7 @@ import edfio
 import numpy as np
 import pytest
 from edf_files import cut, patch, patch_signal, write_edf
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from signal_reference import chain
@@ -233,6 +233,45 @@ def test_an_unreadable_file_gives_one_line(tmp_path: Path, content: bytes) -> No
         look(path)
     assert "cannot be inspected: unreadable" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def not_a_number(name: str) -> None:
+    raise AssertionError(f"{name} in the page")
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*range(184, 256), *range(256, 256 * 4)]),
+            st.sampled_from(
+                [b"0", b"9", b"-", b"1e30", b"nan", b"inf", b" ", b".", b"1e-999", b"FP1"]
+            ),
+        ),
+        max_size=4,
+    )
+)
+def test_a_damaged_header_is_shown_or_refused(
+    tmp_path: Path, edits: list[tuple[int, bytes]]
+) -> None:
+    original = tmp_path / "good.edf"
+    if not original.is_file():
+        write_edf(original, labels=["FP1", "F3", "X"], seconds=3)
+    content = bytearray(original.read_bytes())
+    for place, junk in edits:
+        content[place : place + len(junk)] = junk
+    path = tmp_path / "fuzzed.edf"
+    path.write_bytes(bytes(content))
+    try:
+        html = page(look(path), 10.0)
+    except BrainbrrError as error:
+        assert "cannot be inspected" in str(error)
+    else:
+        text = re.search(r'id="recording">(.*?)</script>', html)
+        assert text is not None
+        json.loads(text[1], parse_constant=not_a_number)
 
 
 def test_nothing_of_the_header_but_labels_is_shown(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def choose_channels(
     for name in CHANNELS:
         if name in match.signals:
             index, label = match.signals[name]
-            rows.append((Channel(name, "matched", label), signals[index]))
+            found = signals[index] if signals[index].samples else None
+            rows.append((Channel(name, "matched" if found else "without a sample", label), found))
         elif name in interpolated:
             rows.append((Channel(name, "missing: interpolated", interpolated=True), None))
         else:

@@ -18,6 +18,8 @@ from brainbrr_core.corpus.edf_header import EdfHeader, EdfSignal, UnusableEdf, r
 
 #: Bytes of data records that are read at once.
 _STRETCH_BYTES = 8_000_000
+#: Seconds of a data record that a device may write; times outside cannot be drawn to scale.
+_RECORD_S = (1e-6, 1e6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,12 @@ class RawFile:
 def open_raw(path: Path) -> RawFile:
     """Open an EDF without judging it.
 
-    Raises :class:`UnusableEdf` when it has no header that can be read or no whole data record,
+    Raises :class:`UnusableEdf` when it has no header that makes sense or no whole data record,
     ``OSError`` when it cannot be opened.
     """
     header = read_header(path)
+    if not _RECORD_S[0] <= header.record_duration <= _RECORD_S[1]:
+        raise UnusableEdf("unreadable", "the duration of a data record")
     held = (path.stat().st_size - header.header_bytes) // (2 * header.record_samples)
     records = held if header.records < 0 else min(held, header.records)
     if records <= 0:
