@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
@@ -159,6 +160,33 @@ def test_recordings_too_long_to_keep_give_the_same_bytes(monkeypatch: pytest.Mon
     monkeypatch.setattr("brainbrr_core.signal.chain._KEEP_BYTES", 0)
     again = list(Chain(source, Preprocessing()).quantized())
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(kept, again, strict=True))
+
+
+class EndlessSource:
+    """Hours of silence that are nowhere, and the longest stretch that was asked for."""
+
+    rate, missing = Fraction(250), ()
+
+    def __init__(self, hours: float) -> None:
+        self.samples = int(hours * 3600 * 250)
+        self.longest = 0
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        self.longest = max(self.longest, stop - start)
+        return np.zeros((19, stop - start), np.float32)
+
+
+@pytest.mark.parametrize("hours", [2.5, 5.0])
+def test_memory_is_bounded_whatever_the_length(hours: float) -> None:
+    source = EndlessSource(hours)
+    tracemalloc.start()
+    blocks = sum(len(chunk) for chunk, _ in Chain(source, Preprocessing()).quantized())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert blocks == hours * 360
+    assert source.longest < 250 * 120
+    # Five hours of 19 channels in float32 are 350 MB.
+    assert peak < 50e6
 
 
 def test_the_number_of_blas_threads_changes_no_byte() -> None:
