@@ -44,20 +44,28 @@ def resample(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:
         ],
         axis=1,
     )
-    stuffed = np.zeros((len(data), extended.shape[1] * filters.up))
-    stuffed[:, :: filters.up] = extended
-    filtered = signal.fftconvolve(stuffed, filters.taps[None, :], mode="same", axes=1)
-    first = reach * filters.up
-    return filtered[:, first : first + count * filters.down : filters.down]
+    # The first output falls on the filter's middle when that is a whole number of steps away.
+    taps = np.concatenate([np.zeros(-half % filters.down), filters.taps])
+    filtered = signal.upfirdn(taps, extended, filters.up, filters.down, axis=1)
+    first = (-(-half // filters.down) * filters.down + reach * filters.up) // filters.down
+    return np.asarray(filtered[:, first : first + count])
 
 
-def chain(data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0) -> NDArray[np.float64]:
-    """The z-scored signal in standard deviations, clipped at 10."""
+def filtered(
+    data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0
+) -> NDArray[np.float64]:
+    """The signal after resampling, band-pass and notch, in µV."""
     y = resample(data, rate)
     bandpass = signal.butter(3, (0.5, 120.0), "bandpass", fs=256, output="sos")
     zi = signal.sosfilt_zi(bandpass)[:, None, :] * y[None, :, :1]
     y, _ = signal.sosfilt(bandpass, y, axis=1, zi=zi)
     b, a = signal.iirnotch(notch, 30.0, fs=256)
     y, _ = signal.lfilter(b, a, y, axis=1, zi=signal.lfilter_zi(b, a)[None, :] * y[:, :1])
+    return np.asarray(y)
+
+
+def chain(data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0) -> NDArray[np.float64]:
+    """The z-scored signal in standard deviations, clipped at 10."""
+    y = filtered(data, rate, notch=notch)
     deviation = y.std(axis=1, keepdims=True)
     return np.clip((y - y.mean(axis=1, keepdims=True)) / deviation, -10, 10)

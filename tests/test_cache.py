@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import small_config
 from edf_files import write_edf
-from signal_reference import chain
+from signal_reference import chain, filtered
 
 from brainbrr_core.cache import gc
 from brainbrr_core.cache import plan as plan_module
@@ -62,7 +62,7 @@ def states(plan: Plan) -> dict[State, int]:
 
 def test_the_version_is_the_one_that_was_published() -> None:
     """A change of this name means that every cache in the world is stale: bump on purpose."""
-    assert preprocessing_version(Preprocessing()) == "v1_256hz_10-20_91ab20da332a"
+    assert preprocessing_version(Preprocessing()) == "v1_256hz_10-20_4164d727a378"
     assert preprocessing_version(Preprocessing(notch_hz=50)) != preprocessing_version(
         Preprocessing()
     )
@@ -76,7 +76,11 @@ def test_a_shard_holds_what_the_reference_chain_gives(settings: Configuration) -
         assert source.missing == shard.header.interpolated
         if source.missing:
             continue
-        expected = chain(source.read(0, source.samples).astype(np.float64), source.rate)
+        data = source.read(0, source.samples).astype(np.float64)
+        expected = chain(data, source.rate)
+        before = filtered(data, source.rate)
+        assert shard.header.mean == pytest.approx(before.mean(axis=1), abs=1e-4)
+        assert shard.header.deviation == pytest.approx(before.std(axis=1), rel=1e-5)
         stored = np.concatenate(list(shard.blocks(0, shard.header.blocks)), axis=1) * SCALE
         assert shard.header.samples == expected.shape[1]
         assert np.abs(stored[:, : shard.header.samples] - expected).max() < 0.001

@@ -16,6 +16,7 @@ from brainbrr_core.configuration.model import BLOCK_S
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE
+from brainbrr_core.signal.resampling import DESIGN
 
 #: Bumped when the shard's file format changes.
 FORMAT_VERSION = 2
@@ -32,13 +33,14 @@ def digest(value: Any) -> str:
 
 
 def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
-    """What the fingerprint is made of. The resampler's design is fixed by the algorithm version."""
+    """What the fingerprint is made of."""
     return {
         "algorithm": ALGORITHM_VERSION,
         "format": FORMAT_VERSION,
         "block_s": BLOCK_S,
         "channels": list(CHANNELS),
         "scale": repr(SCALE),
+        "resampler": DESIGN,
         "chain": json.loads(settings.model_dump_json()),
     }
 

@@ -19,6 +19,15 @@ from threadpoolctl import ThreadpoolController
 
 PASSBAND_HZ = 120.0
 STOPBAND_DB = 90.0
+#: Part of the Nyquist frequency that passes where that is below ``PASSBAND_HZ``.
+PASSBAND_OF_NYQUIST = 0.96
+#: What the taps follow from, as it stands in the preprocessing version.
+DESIGN = {
+    "window": "kaiser",
+    "passband_hz": PASSBAND_HZ,
+    "passband_of_nyquist": PASSBAND_OF_NYQUIST,
+    "stopband_db": STOPBAND_DB,
+}
 #: Outputs of one matrix product: small enough to waste few products on zeros, large enough for
 #: BLAS to run at speed (measured at 250 to 1000 Hz).
 _BLOCK = 32
@@ -48,7 +57,7 @@ class Resampler:
 
 def passband_hz(rate: float) -> float:
     """Highest frequency of a source at ``rate`` Hz that reaches the output unchanged."""
-    return min(PASSBAND_HZ, 0.96 * min(rate, 256.0) / 2)
+    return min(PASSBAND_HZ, PASSBAND_OF_NYQUIST * min(rate, 256.0) / 2)
 
 
 @lru_cache(maxsize=32)

@@ -1,0 +1,183 @@
+"""The channels of a recording as they are shown: how each was matched, its figures, its signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.corpus.edf import EdfRecording
+from brainbrr_core.corpus.edf_header import EdfSignal
+from brainbrr_core.inspection.envelope import Envelope, EnvelopeBuilder, finest
+from brainbrr_core.inspection.raw import RawFile, SampleStatistics, calibration, is_annotation
+from brainbrr_core.progress import Progress, progress
+from brainbrr_core.signal.chain import Chain
+from brainbrr_core.signal.montage import CHANNELS, MontageMatch, electrode_of, is_bipolar
+from brainbrr_core.signal.quantization import SCALE
+
+#: Signals that are drawn beside the electrodes of a file that does not have all of them.
+MOST_OTHERS = 64
+
+
+@dataclass(slots=True, eq=False)
+class Channel:
+    """One row of the drawing: an electrode, or another signal of the file.
+
+    ``match`` says how it was found. Figures of the raw signal are in ``unit``, those of the
+    filtered signal in µV; None where there is no such signal. ``at_range_end`` and ``clipped``
+    are parts of the samples.
+    """
+
+    name: str
+    match: str
+    label: str = ""
+    rate: float | None = None
+    unit: str = ""
+    mean: float | None = None
+    deviation: float | None = None
+    at_range_end: float | None = None
+    flat_s: float | None = None
+    interpolated: bool = False
+    filtered_mean: float | None = None
+    filtered_deviation: float | None = None
+    clipped: float | None = None
+    raw: Envelope | None = field(default=None, repr=False)
+    preprocessed: Envelope | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Rows to draw, each with its signal in the file, and labels of signals that are not drawn.
+
+    ``unused`` pairs a label with what the signal is.
+    """
+
+    rows: tuple[tuple[Channel, EdfSignal | None], ...]
+    unused: tuple[tuple[str, str], ...]
+
+
+def choose_channels(
+    raw: RawFile, match: MontageMatch, bad: Sequence[str], interpolated: Sequence[str]
+) -> Shown:
+    """The 19 electrodes; when no 19-channel signal can be made, the file's other signals too."""
+    signals = raw.header.signals
+    rows: list[tuple[Channel, EdfSignal | None]] = []
+    for name in CHANNELS:
+        if name in match.signals:
+            index, label = match.signals[name]
+            found = signals[index] if signals[index].samples else None
+            rows.append((Channel(name, "matched" if found else "without a sample", label), found))
+        elif name in interpolated:
+            rows.append((Channel(name, "missing: interpolated", interpolated=True), None))
+        else:
+            rows.append((Channel(name, "missing"), None))
+    unusable = {electrode_of(name) for name in bad} - {None}
+    used = {index for index, _ in match.signals.values()}
+    unused = []
+    for index, signal in enumerate(signals):
+        if index in used:
+            continue
+        what = _what(signal, match, unusable)
+        drawable = match.reason is not None and not is_annotation(signal) and signal.samples > 0
+        if drawable and len(rows) < len(CHANNELS) + MOST_OTHERS:
+            rows.append((Channel(signal.label, what, signal.label), signal))
+        else:
+            unused.append((signal.label, what))
+    return Shown(tuple(rows), tuple(unused))
+
+
+def _what(signal: EdfSignal, match: MontageMatch, unusable: set[str | None]) -> str:
+    electrode = electrode_of(signal.label)
+    if is_annotation(signal):
+        return "text, no signal"
+    if electrode is not None and electrode in unusable:
+        return f"{electrode}, marked bad in channels.tsv"
+    if electrode is not None and electrode in match.duplicated:
+        return f"{electrode} again"
+    return "bipolar derivation" if is_bipolar(signal.label) else "none of the 19 electrodes"
+
+
+def read_channels(
+    shown: Shown,
+    raw: RawFile,
+    source: EdfRecording | None,
+    settings: Preprocessing,
+    start_s: float,
+    stop_s: float,
+) -> None:
+    """Fill in the figures of all rows and their envelopes from ``start_s`` to ``stop_s``.
+
+    ``source`` is the same file where a 19-channel signal can be made of it.
+    """
+    present = [(channel, signal) for channel, signal in shown.rows if signal is not None]
+    rows = len(present) + (len(CHANNELS) if source is not None else 0)
+    bins = finest(rows, stop_s - start_s)
+    passes = 1 if source is None else 2
+    with progress("inspect", passes * raw.duration_s / 3600, "hours") as bar:
+        _read_raw(present, raw, bins, (start_s, stop_s), bar)
+        if source is not None:
+            electrodes = [channel for channel, _ in shown.rows[: len(CHANNELS)]]
+            _preprocess(electrodes, source, settings, bins, (start_s, stop_s), bar)
+
+
+def _read_raw(
+    present: Sequence[tuple[Channel, EdfSignal]],
+    raw: RawFile,
+    bins: int,
+    seconds: tuple[float, float],
+    bar: Progress,
+) -> None:
+    statistics = []
+    builders = []
+    for _, signal in present:
+        rate = raw.rate(signal)
+        first, stop = (round(limit * rate) for limit in seconds)
+        statistics.append(SampleStatistics(signal, rate))
+        builders.append(EnvelopeBuilder(rate, first, stop, bins))
+    for first, records in raw.stretches():
+        for (_, signal), figures, builder in zip(present, statistics, builders, strict=True):
+            samples = records[:, signal.offset : signal.offset + signal.samples].reshape(-1)
+            figures.add(samples)
+            builder.add(samples, first * signal.samples)
+        bar.advance(float(len(records) * raw.header.record_duration) / 3600)
+    for (channel, signal), figures, builder in zip(present, statistics, builders, strict=True):
+        gain, offset, unit = calibration(signal)
+        channel.rate, channel.unit = float(raw.rate(signal)), unit
+        channel.mean, channel.deviation = (
+            gain * figures.mean + offset,
+            abs(gain) * figures.deviation,
+        )
+        channel.at_range_end, channel.flat_s = figures.at_range_end, figures.flat_s
+        channel.raw = builder.envelope(gain, offset, unit)
+
+
+def _preprocess(
+    electrodes: Sequence[Channel],
+    source: EdfRecording,
+    settings: Preprocessing,
+    bins: int,
+    seconds: tuple[float, float],
+    bar: Progress,
+) -> None:
+    chain = Chain(source, settings)
+    rate = Fraction(settings.rate_hz)
+    first, stop = (min(round(limit * rate), chain.samples) for limit in seconds)
+    builders = [EnvelopeBuilder(rate, first, stop, bins) for _ in electrodes]
+    limit = round(settings.clip_sd / SCALE)
+    clipped = np.zeros(len(electrodes), np.int64)
+    position = 0
+    for blocks, _ in chain.quantized():
+        flat = blocks.swapaxes(0, 1).reshape(len(electrodes), -1)
+        clipped += np.count_nonzero(np.abs(flat) >= limit, axis=1)
+        for builder, samples in zip(builders, flat, strict=True):
+            builder.add(samples, position)
+        before, position = position, position + flat.shape[1]
+        bar.advance(float((min(position, chain.samples) - before) / rate) / 3600)
+    for number, (channel, builder) in enumerate(zip(electrodes, builders, strict=True)):
+        channel.filtered_mean = float(chain.statistics.mean[number])
+        channel.filtered_deviation = float(chain.statistics.deviation[number])
+        channel.clipped = float(clipped[number]) / max(chain.samples, 1)
+        channel.preprocessed = builder.envelope(SCALE, 0.0, "SD")

@@ -1,0 +1,151 @@
+"""The signals of an EDF as they stand in the file, also where no recording can be made of it.
+
+Nothing is judged here and nothing refused that can be read: what is wrong with the file is said
+beside the signal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.corpus.edf_header import EdfHeader, EdfSignal, UnusableEdf, read_header
+
+#: Bytes of data records that are read at once.
+_STRETCH_BYTES = 8_000_000
+#: Seconds of a data record that a device may write; times outside cannot be drawn to scale.
+_RECORD_S = (1e-6, 1e6)
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """Header and number of the data records of an EDF that can be read."""
+
+    path: Path
+    header: EdfHeader
+    records: int
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that the data records last, gaps between them not counted."""
+        return float(self.records * self.header.record_duration)
+
+    def rate(self, signal: EdfSignal) -> Fraction:
+        """Samples per second of a signal."""
+        return signal.samples / self.header.record_duration
+
+    def stretches(self) -> Iterator[tuple[int, NDArray[np.int16]]]:
+        """Number of a data record, and some records from it, (records, record samples)."""
+        size = self.header.record_samples
+        step = max(1, _STRETCH_BYTES // (2 * size))
+        for first in range(0, self.records, step):
+            count = min(step, self.records - first)
+            offset = self.header.header_bytes + 2 * first * size
+            flat = np.fromfile(self.path, np.dtype("<i2"), count * size, offset=offset)
+            yield first, flat.reshape(-1, size)
+
+
+def open_raw(path: Path) -> RawFile:
+    """Open an EDF without judging it.
+
+    Raises :class:`UnusableEdf` when it has no header that makes sense or no whole data record,
+    ``OSError`` when it cannot be opened.
+    """
+    header = read_header(path)
+    if not _RECORD_S[0] <= header.record_duration <= _RECORD_S[1]:
+        raise UnusableEdf("unreadable", "the duration of a data record")
+    held = (path.stat().st_size - header.header_bytes) // (2 * header.record_samples)
+    records = held if header.records < 0 else min(held, header.records)
+    if records <= 0:
+        raise UnusableEdf("no_samples")
+    return RawFile(path, header, records)
+
+
+def is_annotation(signal: EdfSignal) -> bool:
+    """Whether a signal of an EDF+ holds text and no samples."""
+    return signal.label in ("EDF Annotations", "BDF Annotations")
+
+
+def calibration(signal: EdfSignal) -> tuple[float, float, str]:
+    """Gain, offset and unit of ``gain * sample + offset``: µV, or digital units without one."""
+    try:
+        gain = signal.microvolts()
+        low, high, bottom, top = (float(text) for text in signal.ranges)
+    except UnusableEdf:
+        return 1.0, 0.0, "digital units"
+    return gain, gain * (low * (top - bottom) / (high - low) - bottom), "µV"
+
+
+class SampleStatistics:
+    """Mean, deviation, samples at the end of the range and flat time of a signal, in parts."""
+
+    def __init__(self, signal: EdfSignal, rate: Fraction) -> None:
+        self._rate = float(rate)
+        self._ends = _digital_ends(signal)
+        self._count = self._sum = self._squares = self._at_end = 0
+        self._value: int | None = None
+        self._run = 0
+        self._flat = 0
+
+    def add(self, samples: NDArray[np.int16]) -> None:
+        """Take in the next ``samples`` (n,)."""
+        wide = samples.astype(np.int64)
+        self._count += len(wide)
+        self._sum += int(wide.sum())
+        self._squares += int(wide @ wide)
+        if self._ends is not None:
+            low, high = self._ends
+            self._at_end += int(np.count_nonzero((wide <= low) | (wide >= high)))
+        self._add_runs(samples)
+
+    def _add_runs(self, samples: NDArray[np.int16]) -> None:
+        if self._value is not None and int(samples[0]) != self._value:
+            self._end_run()
+        starts = np.flatnonzero(samples[1:] != samples[:-1]) + 1
+        if len(starts):
+            self._run += int(starts[0])
+            self._end_run()
+            lengths = np.diff(starts)
+            self._flat += int(lengths[lengths >= self._rate].sum())
+        self._run += len(samples) - (int(starts[-1]) if len(starts) else 0)
+        self._value = int(samples[-1])
+
+    def _end_run(self) -> None:
+        self._flat += self._run if self._run >= self._rate else 0
+        self._run = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean of the digital samples."""
+        return self._sum / max(self._count, 1)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the digital samples."""
+        # In integers: a large offset costs no accuracy.
+        spread = self._count * self._squares - self._sum**2
+        return float(spread**0.5) / max(self._count, 1)
+
+    @property
+    def at_range_end(self) -> float | None:
+        """Part of the samples at an end of the digital range; None where the header gives none."""
+        return None if self._ends is None else self._at_end / max(self._count, 1)
+
+    @property
+    def flat_s(self) -> float:
+        """Seconds in runs of one same value that last a second or longer."""
+        running = self._run if self._run >= self._rate else 0
+        return (self._flat + running) / self._rate
+
+
+def _digital_ends(signal: EdfSignal) -> tuple[int, int] | None:
+    try:
+        ends = sorted(int(float(text)) for text in signal.ranges[2:])
+    except (ValueError, OverflowError):
+        return None
+    return (ends[0], ends[1]) if ends[0] < ends[1] else None
