@@ -198,7 +198,7 @@ def bad_midline(path: Path) -> None:
 
 EXCLUDED: dict[str, tuple[dict[str, Any], Callable[[Path], object], str, int]] = {
     "bipolar": ({"labels": ["FP1-F7", "F7-T7", "T7-P7"]}, lambda _: None, "bipolar_montage", 3),
-    "few": ({"labels": ["EEG FP1-REF", "EKG"]}, lambda _: None, "missing_channels", 2),
+    "few": ({"labels": ["EEG FP1-REF", "EKG"]}, lambda _: None, "few_channels", 2),
     "short": ({"seconds": 4}, lambda _: None, "too_short", 19),
     "truncated": ({}, lambda p: cut(p, lambda size: size // 2), "truncated_file", 19),
     "uneven": ({"rates": {"EEG F3-REF": 128}}, lambda _: None, "uneven_rates", 19),

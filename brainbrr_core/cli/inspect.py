@@ -57,7 +57,7 @@ def inspect(
 
 def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
     """The EDF that is meant, and its row of the index where it has one."""
-    from brainbrr_core.corpus.index_file import index_path, read_index
+    from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index
 
     path = Path(name)
     is_path = path.suffix.lower() == ".edf"
@@ -70,7 +70,13 @@ def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
             f"there is no index at {index_path(cache_root)} to find {name} in: run "
             "`brainbrr index`, or give the path of an EDF"
         )
-    index = read_index(cache_root)
+    try:
+        index = read_index(cache_root)
+    except UnusableIndex:
+        if is_path:
+            # A file can be drawn without the index.
+            return path, None
+        raise
     if is_path:
         same = (row for row in index if Path(row.path).resolve() == path.resolve())
         return path, next(same, None)

@@ -33,6 +33,8 @@ _COLUMNS = (
     ("reserved", 32),
 )
 _MICROVOLTS = {"UV": 1.0, "µV": 1.0, "ΜV": 1.0, "MV": 1e3, "V": 1e6}
+#: A unit of 1 kV, in µV: what is more is no calibration, and would overflow in float32.
+_LARGEST_GAIN = 1e9
 #: The label of a signal that holds EDF+ annotations.
 ANNOTATIONS = "EDF Annotations"
 #: Bytes of the largest data record that is read. The specification asks for 61,440 at most; some
@@ -92,7 +94,7 @@ class EdfSignal:
             raise UnusableEdf("unreadable", f"a range of {self.label}") from None
         gain = factor * (high - low) / (top - bottom) if top > bottom else 0.0
         # Also false for what is not a number.
-        if not 0 < abs(gain) < float("inf"):
+        if not 0 < abs(gain) <= _LARGEST_GAIN:
             raise UnusableEdf("no_calibration", self.label)
         return gain
 

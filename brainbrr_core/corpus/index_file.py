@@ -157,7 +157,7 @@ def read_index(cache_root: Path) -> Index:
     try:
         file = pq.ParquetFile(pa.BufferReader(content))
         metadata = file.metadata.metadata or {}
-    except (OSError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         metadata = {}
     if metadata.get(_SCHEMA.encode(), str(SCHEMA_VERSION).encode()) != str(SCHEMA_VERSION).encode():
         raise UnusableIndex(

@@ -10,10 +10,10 @@ from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import EdfRecording, open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf
+from brainbrr_core.corpus.folder import FolderLayout
 from brainbrr_core.corpus.layout import Labelling
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.inspection.annotations import labelling_beside
 from brainbrr_core.inspection.channels import Channel, choose_channels, read_channels
 from brainbrr_core.inspection.raw import RawFile, open_raw
 from brainbrr_core.signal.montage import match_channels
@@ -72,8 +72,8 @@ def inspect_recording(
         findings: tuple[Finding, ...] = source.findings
     except UnusableEdf as error:
         reasons.append((error.reason, SIGNAL_REASONS[error.reason]))
-        findings = (Finding(error.reason, path.name, error.detail),)
-    labels = labelling_beside(path) if recording is None else _indexed(recording)
+        findings = (*error.facts.findings, Finding(error.reason, path.name, error.detail))
+    labels = _beside(path, raw.duration_s) if recording is None else _indexed(recording)
     if labels.reason is not None:
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
     match = match_channels([signal.label for signal in raw.header.signals], bad)
@@ -105,6 +105,12 @@ def _open(path: Path) -> RawFile:
         ) from None
     except OSError as error:
         raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _beside(path: Path, duration_s: float) -> Labelling:
+    """What the files beside an EDF that stands in no index say."""
+    layout = FolderLayout(path.parent)
+    return layout.labelling(layout.describe(path), duration_s)
 
 
 def _indexed(recording: Recording) -> Labelling:
