@@ -70,9 +70,7 @@ def test_mistakes_are_one_line_and_exit_2(corpus: Path, tmp_path: Path) -> None:
     )
     (tmp_path / "empty").mkdir()
     assert "is empty" in refused("index", "--data-dir", str(tmp_path / "empty"), environment=place)
-    assert "not laid out as" in refused(
-        "index", "--data-dir", str(tmp_path), environment=place
-    )
+    assert "not laid out as" in refused("index", "--data-dir", str(tmp_path), environment=place)
     (tmp_path / "file").write_text("")
     assert "not writable" in refused(
         "index", "--data-dir", str(corpus), "--cache-root", str(tmp_path / "file" / "x")

@@ -274,7 +274,9 @@ def test_the_real_headers_and_annotations(real: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twins_of_the_real_recordings_are_usable_but_the_shortest(real: Path, tmp_path: Path) -> None:
+def test_twins_of_the_real_recordings_are_usable_but_the_shortest(
+    real: Path, tmp_path: Path
+) -> None:
     write_corpus_like(tmp_path / "like", real / "tuh-layout")
     found = summarize(scan(tmp_path / "like"), SEIZURE)
     assert (found["found"], found["usable"], found["seizures"]) == (217, 214, 253)
