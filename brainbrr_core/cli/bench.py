@@ -17,10 +17,15 @@ def bench(
     ] = None,
     recordings: Annotated[int, typer.Option(min=1, help="How many of its recordings.")] = 24,
     hours: Annotated[float, typer.Option(help="Hours of the synthetic corpus.")] = 5.3,
+    index: Annotated[
+        bool, typer.Option("--index", help="Measure the index and hashing instead.")
+    ] = False,
     config: Config = None,
     json: Json = False,
 ) -> int:
     """Measure this store against the way it replaces and the floor of the machine."""
+    if index:
+        return _bench_index(json=json)
     from brainbrr_core.benchmark.store import run
     from brainbrr_core.synthesis import write_corpus
 
@@ -71,6 +76,31 @@ def bench(
             ["opening, s", f"{opened['predecessor']:.2f}", f"{opened['this']:.4f}", "", ""],
             ["plan of 7,364 recordings, s", "", f"{values['plan_s']:.2f}", "", ""],
             ["peak memory of a build, MB", "", f"{values['peak_rss_mb']}", "", ""],
+        ],
+    )
+    return 0
+
+
+def _bench_index(*, json: bool) -> int:
+    """An index of the size of TUSZ's, from cold and again, and the speed of hashing."""
+    from brainbrr_core.benchmark.index import run
+    from brainbrr_core.benchmark.store import TUSZ_RECORDINGS
+
+    values = run(TUSZ_RECORDINGS, log)
+    if json:
+        print_json(values)
+        return 0
+    hashing = values["hashing"]
+    print_table(
+        f"{values['recordings']:,} small recordings",
+        ["", "figure"],
+        [
+            ["index from cold, s", f"{values['cold_s']:.1f}"],
+            ["index when nothing changed, s", f"{values['unchanged_s']:.2f}"],
+            ["reading from the disk, GB/s", f"{hashing['read_disk_gb_per_s']:.2f}"],
+            ["hashing from the disk, GB/s", f"{hashing['hash_disk_gb_per_s']:.2f}"],
+            ["reading from the page cache, GB/s", f"{hashing['read_cache_gb_per_s']:.2f}"],
+            ["hashing from the page cache, GB/s", f"{hashing['hash_cache_gb_per_s']:.2f}"],
         ],
     )
     return 0

@@ -1,0 +1,125 @@
+"""``brainbrr bench --index``: an index of as many recordings as TUSZ has, and hashing."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import edfio
+import numpy as np
+
+from brainbrr_core.annotation import Event, tuh
+from brainbrr_core.corpus.hashing import content_hash
+from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.signal.montage import CHANNELS
+
+#: Length of each recording; longer ones take longer to hash, and no longer to index.
+_SECONDS = 12
+_PER_PATIENT = 12
+_HASHED_FILES, _HASHED_BYTES = 8, 1 << 27
+_PIECE = 1 << 20
+_REPEATS = 5
+
+
+def run(recordings: int, log: Callable[[str], None] = print) -> dict[str, Any]:
+    """Index ``recordings`` small recordings from cold and again, and hash 1 GiB.
+
+    Cold means that the files are on the disk and not in the page cache. Everything is written
+    below a temporary folder and removed again.
+    """
+    with tempfile.TemporaryDirectory(prefix="brainbrr-bench-") as folder:
+        root = Path(folder)
+        log(f"writing {recordings:,} recordings")
+        _write_corpus(root / "tusz", recordings)
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter()
+            found = update_index(str(root / "tusz"), root / "cache")
+            seconds.append(time.perf_counter() - start)
+        log("writing 1 GiB to hash")
+        return {
+            "recordings": len(found),
+            "cold_s": round(seconds[0], 2),
+            "unchanged_s": round(seconds[1], 2),
+            "hashing": _hashing(root / "hashed"),
+        }
+
+
+def _write_corpus(root: Path, recordings: int) -> None:
+    """Recordings of 12 s that differ in one sample, each with ``csv_bi`` and ``csv``."""
+    rng = np.random.default_rng(0)
+    names = [f"EEG {name.upper()}-REF" for name in CHANNELS]
+    signals = [
+        edfio.EdfSignal(
+            20 * rng.standard_normal(256 * _SECONDS).clip(-5, 5),
+            256,
+            label=name,
+            physical_dimension="uV",
+            physical_range=(-200, 200),
+        )
+        for name in names
+    ]
+    content = bytearray(edfio.Edf(signals).to_bytes())
+    seizure = Event(2, 5, "fnsz", 1.0, ("FP1-F7", "F7-T3"))
+    texts = {
+        ".csv_bi": tuh.format_csv_bi([seizure], _SECONDS, "bench").encode(),
+        ".csv": tuh.format_csv([seizure], _SECONDS, "bench").encode(),
+    }
+    for number in range(recordings):
+        patient = f"p{number // _PER_PATIENT:05}"
+        path = root / "train" / patient / "s001" / "01_tcp_ar" / f"{patient}_t{number:05}.edf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content[-4:] = number.to_bytes(4, "little")
+        path.write_bytes(content)
+        for suffix, text in texts.items():
+            path.with_suffix(suffix).write_bytes(text)
+    _forget(path for path in root.rglob("*") if path.is_file())
+
+
+def _forget(paths: Iterable[Path]) -> None:
+    """Have files on the disk and not in the page cache."""
+    os.sync()
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(handle)
+
+
+def _hashing(folder: Path) -> dict[str, float]:
+    """GB/s of reading and of hashing, by as many threads as the index has; medians."""
+    folder.mkdir()
+    paths = [folder / str(number) for number in range(_HASHED_FILES)]
+    rng = np.random.default_rng(1)
+    for path in paths:
+        path.write_bytes(rng.bytes(_HASHED_BYTES))
+    speeds: dict[str, list[float]] = {}
+    for _ in range(_REPEATS):
+        for name, work in (("read", _read), ("hash", content_hash)):
+            _forget(paths)
+            for place in ("disk", "cache"):
+                speeds.setdefault(f"{name}_{place}_gb_per_s", []).append(_speed(work, paths))
+    medians = {name: round(statistics.median(values), 2) for name, values in speeds.items()}
+    ratio = medians["hash_disk_gb_per_s"] / medians["read_disk_gb_per_s"]
+    return medians | {"ratio_disk": round(ratio, 2)}
+
+
+def _speed(work: Callable[[Path], Any], paths: list[Path]) -> float:
+    start = time.perf_counter()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(work, paths))
+    return len(paths) * _HASHED_BYTES / (time.perf_counter() - start) / 1e9
+
+
+def _read(path: Path) -> None:
+    piece = bytearray(_PIECE)
+    with path.open("rb", buffering=0) as file:
+        while file.readinto(piece):
+            pass
