@@ -31,8 +31,9 @@ def recording_probabilities(
     ``read(start, stop)`` gives the z-scored signal of those samples, float32
     ``(channels, stop - start)``. ``network`` maps ``(batch, channels, window)`` to logits
     ``(batch, window)``; it stands on ``device`` and is used in evaluation mode, which is undone
-    afterwards. ``stitching`` is that of :func:`stitch`. One batch of windows is held at a time. A recording shorter than a window is
-    extended by zeros, the mean of a z-scored channel, and the extension is not scored.
+    afterwards. ``stitching`` is that of :func:`stitch`. One batch of windows is held at a time.
+    A recording shorter than a window is extended by zeros, the mean of a z-scored channel, and
+    the extension is not scored.
 
     Raises ``ValueError`` where the network's output or the signal has another shape.
     """

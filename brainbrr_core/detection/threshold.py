@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Detection
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.scoring import Measure, SweepRow
 
 THRESHOLD = "threshold.json"
 
@@ -17,7 +18,8 @@ THRESHOLD = "threshold.json"
 class OperatingThreshold(BaseModel):
     """The on-threshold, its event F1 on dev, and the settings under which it was tuned.
 
-    ``tuned_on`` names what it was tuned on: the evaluation set of dev and the frames' settings.
+    ``tuned_on`` is the hash of the recordings and references it was tuned on, ``at_limits`` are
+    the thresholds that keep a limit of false alarms there, and ``rows`` the curve.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +28,8 @@ class OperatingThreshold(BaseModel):
     dev_f1: Annotated[float, Field(ge=0, le=1)]
     detection: Detection
     tuned_on: str
+    at_limits: dict[str, Measure] = {}
+    rows: tuple[SweepRow, ...] = ()
 
 
 def read_threshold(directory: Path) -> OperatingThreshold | None:

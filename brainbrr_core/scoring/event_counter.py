@@ -44,9 +44,7 @@ class EventCounter:
         written = normalised(events, duration_s, where, touching=False)
         length_s = samples / EVENT_HZ
         extended = [
-            _on_grid(
-                max(0.0, start - TOLERANCE_BEFORE_S), min(length_s, stop + TOLERANCE_AFTER_S)
-            )
+            _on_grid(max(0.0, start - TOLERANCE_BEFORE_S), min(length_s, stop + TOLERANCE_AFTER_S))
             for start, stop in pieces
         ]
         self._extended = extended

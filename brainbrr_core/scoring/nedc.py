@@ -33,8 +33,8 @@ from brainbrr_core.scoring.recording import (
 )
 
 EPOCH_S = 0.25
-SEIZURE = "seiz"
 Label = Literal["seiz", "bckg"]
+SEIZURE: Label = "seiz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,7 @@ class ByLabel:
     def total(self) -> Counts:
         """Counts of all classes together: events (or epochs) are added, hours are not."""
         both = total((self.seiz, self.bckg))
-        return Counts(
-            both.reference, both.detected, both.false, self.seiz.seconds, both.false_unit
-        )
+        return Counts(both.reference, both.detected, both.false, self.seiz.seconds, both.false_unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ def score_recording(recording: RecordingEvents) -> NedcCounts:
     Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
     or run backwards, and where the hypothesis has another length than the recording.
     """
-    reference, hypothesis = _events(recording)
+    reference, hypothesis = written_events(recording)
     reference_gaps = background(reference, recording.duration_s)
     hypothesis_gaps = background(hypothesis, recording.duration_s)
     seconds = recording.duration_s
@@ -152,7 +150,7 @@ def epoch_confusion(recording: RecordingEvents) -> EpochConfusion:
 
     A sample on an event's edge belongs to the earlier event.
     """
-    reference, hypothesis = _events(recording)
+    reference, hypothesis = written_events(recording)
     epochs = _epochs_before(recording.duration_s)
     ref, hyp = _epoch_mask(reference, epochs), _epoch_mask(hypothesis, epochs)
     return EpochConfusion(
@@ -170,7 +168,7 @@ def alignment(recording: RecordingEvents) -> ByLabel:
     another label or with nothing is a miss, a hypothesis likewise a false alarm: a substitution
     is both, a miss of the one label and a false alarm of the other.
     """
-    reference, hypothesis = _events(recording)
+    reference, hypothesis = written_events(recording)
     pairs = aligned(
         _labels(reference, recording.duration_s), _labels(hypothesis, recording.duration_s)
     )
@@ -234,7 +232,11 @@ def _taes(reference: list[Event], hypothesis: list[Event], duration_s: float) ->
     return Counts(len(reference), hits, false_alarms + sum(free), duration_s)
 
 
-def _events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
+def written_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
+    """Reference and hypothesis of a recording as NEDC's rules take them.
+
+    Raises as :func:`score_recording`.
+    """
     check_duration(recording)
     check_hypothesis_duration(recording)
     where, end = recording.name or recording.subject, recording.duration_s
@@ -245,7 +247,7 @@ def _events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
 
 
 def _of_label(recording: RecordingEvents, label: Label) -> tuple[list[Event], list[Event]]:
-    reference, hypothesis = _events(recording)
+    reference, hypothesis = written_events(recording)
     if label == SEIZURE:
         return reference, hypothesis
     end = recording.duration_s

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.errors import BrainbrrError
 
-BACKGROUND = "bckg"
+BACKGROUND: Final = "bckg"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -143,7 +144,7 @@ def sweep_thresholds(
         column = place[recording.patient]
         counter = EventCounter(recording.reference, recording.duration_s, recording.patient)
         events_at = find(recording.probabilities_8hz, recording.duration_s)
-        starts, found = _stretches(lambda number, at=events_at: at(number * STEP))
+        starts, found = _stretches(events_at)
         rows = np.array([counter.count(spans) for spans in found], dtype=np.float64)
         lengths = np.diff([*starts, _LAST + 1])
         counts[:, column] += np.repeat(rows, lengths, axis=0)
@@ -158,8 +159,9 @@ def sweep_thresholds(
     # Of thresholds with the same events, the first and the last, so that a curve has its steps.
     kept = changed | np.append(changed[1:], True)
     kept[0] = True
+    thresholds = np.asarray((np.flatnonzero(kept) + 1) * STEP, dtype=np.float64)
     return Sweep(
-        (np.flatnonzero(kept) + 1) * STEP,
+        thresholds,
         patients,
         RuleSweep(fixed[0], fixed[1], counts[kept, :, 0], counts[kept, :, 1]),
         RuleSweep(fixed[2], fixed[3], counts[kept, :, 2], counts[kept, :, 3]),
@@ -218,19 +220,19 @@ def sensitivity_at(
     return sensitivity, np.where(most < 0, -1, number)
 
 
-def _stretches(events_at: Callable[[int], Spans]) -> tuple[list[int], list[Spans]]:
+def _stretches(events_at: Callable[[float], Spans]) -> tuple[list[int], list[Spans]]:
     """Numbers of the thresholds at which the events change, from 1, and the events there."""
     known: dict[int, Spans] = {}
 
     def at(number: int) -> Spans:
         if number not in known:
-            known[number] = events_at(number)
+            known[number] = events_at(number * STEP)
         return known[number]
 
     marks = [1, *range(_COARSE, _LAST, _COARSE), _LAST]
     starts, found = [1], [at(1)]
     # Intervals still to look at, the lowest last.
-    open_intervals = [(low, high) for low, high in zip(marks, marks[1:], strict=False)][::-1]
+    open_intervals = list(pairwise(marks))[::-1]
     while open_intervals:
         low, high = open_intervals.pop()
         if at(low) == at(high):
