@@ -82,8 +82,10 @@ def _print(found: Comparison) -> None:
             + (f", the first {len(shown)}" if len(shown) < len(found.events) else ""),
             ["recording", "what", "only by", "from", "to"],
             [
-                [event.partition_key, event.kind, event.only.upper()]
-                + [f"{event.start_s:.1f}", f"{event.stop_s:.1f}"]
+                [
+                    *(event.partition_key, event.kind, event.only.upper()),
+                    *(f"{event.start_s:.1f}", f"{event.stop_s:.1f}"),
+                ]
                 for event in shown
             ],
         )

@@ -54,6 +54,12 @@ class PatientStatistics:
 
         ``weights`` says how often a patient is drawn; without, each is taken once. Undefined
         figures are NaN. AUROC and AUPRC are of the binned ranks.
+
+        The mean over patients is SzCORE's average: the counts of each patient are added, each
+        figure is taken per patient, and its mean is over the patients for whom it is defined.
+        So a patient without seizures is left out of the mean of sensitivity, one without
+        detections out of that of precision; its F1 is 0 if it has seizures (timescoring 0.0.7),
+        and left out if it has neither seizures nor false positives.
         """
         drawn = np.ones((1, len(self.patients))) if weights is None else weights
         with np.errstate(divide="ignore", invalid="ignore"):

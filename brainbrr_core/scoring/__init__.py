@@ -7,7 +7,7 @@ and the choice of the threshold by a rule. How probabilities become events belon
 
 from brainbrr_core.scoring.alignment import aligned, kappa, label_kappa
 from brainbrr_core.scoring.bootstrap import UNDEFINED, Interval, interval, resamples
-from brainbrr_core.scoring.counts import Counts, Figures, Measure, figures, mean_figures, total
+from brainbrr_core.scoring.counts import Counts, Figures, Measure, figures, total
 from brainbrr_core.scoring.curves import (
     Ranking,
     ReliabilityBin,
@@ -35,7 +35,7 @@ from brainbrr_core.scoring.sweep import (
     sweep_thresholds,
     tune_threshold,
 )
-from brainbrr_core.scoring.szcore import SzcoreCounts, SzcoreSummary, summarise
+from brainbrr_core.scoring.szcore import SzcoreCounts
 
 __all__ = [
     "FALSE_ALARM_LIMITS",
@@ -55,7 +55,6 @@ __all__ = [
     "Sweep",
     "SweepRow",
     "SzcoreCounts",
-    "SzcoreSummary",
     "TunedThreshold",
     "aligned",
     "auprc",
@@ -65,7 +64,6 @@ __all__ = [
     "interval",
     "kappa",
     "label_kappa",
-    "mean_figures",
     "per_second",
     "pr_points",
     "rank",
@@ -74,7 +72,6 @@ __all__ = [
     "roc_points",
     "seizures",
     "sensitivity_at",
-    "summarise",
     "sweep_thresholds",
     "total",
     "tune_threshold",

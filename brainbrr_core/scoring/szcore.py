@@ -20,14 +20,13 @@ library's grid of 10 Hz; the program behind SzCORE's leaderboard samples them at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from timescoring.annotations import Annotation
 from timescoring.scoring import EventScoring, SampleScoring
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.scoring.counts import Counts, Figures, figures, mean_figures, total
+from brainbrr_core.scoring.counts import Counts
 from brainbrr_core.scoring.recording import (
     RecordingEvents,
     check_duration,
@@ -57,24 +56,6 @@ class SzcoreCounts:
     sample: Counts
 
 
-@dataclass(frozen=True, slots=True)
-class SzcoreSummary:
-    """Figures of many recordings under one of the two rules.
-
-    ``pooled`` takes its figures from the sum of all counts. ``subject_mean`` is SzCORE's
-    average: the counts of each subject are added, each figure is taken per subject, and its
-    mean is over the subjects for which it is defined. So a subject without seizures is left out
-    of the mean of sensitivity, one without detections out of that of precision; its F1 is 0
-    if it has seizures (timescoring 0.0.7), and left out if it has neither seizures nor false
-    positives. Every subject counts for false positives per day.
-    """
-
-    pooled: Figures
-    subject_mean: Figures
-    by_subject: dict[str, Counts]
-    counts: Counts
-
-
 def score_recording(recording: RecordingEvents) -> SzcoreCounts:
     """Counts of one recording.
 
@@ -101,16 +82,6 @@ def score_recording(recording: RecordingEvents) -> SzcoreCounts:
         fs=SAMPLE_HZ,
     )
     return SzcoreCounts(_counts(event), _counts(sample))
-
-
-def summarise(by_recording: Iterable[tuple[str, Counts]]) -> SzcoreSummary:
-    """Summary of the counts of recordings, each with its subject; subjects are sorted."""
-    parts: dict[str, list[Counts]] = {}
-    for subject, counts in by_recording:
-        parts.setdefault(subject, []).append(counts)
-    by_subject = {subject: total(parts[subject]) for subject in sorted(parts)}
-    pooled = total(by_subject.values())
-    return SzcoreSummary(figures(pooled), mean_figures(by_subject.values()), by_subject, pooled)
 
 
 def _events(recording: RecordingEvents) -> tuple[Pairs, Pairs]:
