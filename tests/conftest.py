@@ -18,7 +18,7 @@ profile: small
 hardware: {batch_size: 4}
 training: {steps: 3, warmup_steps: 1}
 detection: {on_threshold: 0.5}
-evaluation: {split: eval}
+evaluation: {split: eval, allow_eval: true}
 """
 
 

@@ -1,10 +1,8 @@
-"""Curves against all pairs and by hand, and the choice of the threshold."""
+"""Curves of probabilities, against all pairs and by hand."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +12,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.errors import WorkRemains
 from brainbrr_core.scoring import (
     auprc,
     auroc,
@@ -24,8 +21,6 @@ from brainbrr_core.scoring import (
     rank,
     reliability,
     roc_points,
-    sweep_thresholds,
-    tune_threshold,
 )
 
 # Few distinct values, so that ties are common.
@@ -134,80 +129,3 @@ def test_reliability_and_calibration_error_by_hand() -> None:
     empty = reliability(np.array([]), np.array([], dtype=np.bool_))
     assert len(empty) == 10 and math.isnan(empty[0].probability)
     assert math.isnan(expected_calibration_error(empty))
-
-
-@dataclass(frozen=True)
-class Probed:
-    """A recording with frames of one value per seizure-like stretch."""
-
-    patient: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    probabilities_8hz: NDArray[np.float32]
-
-
-def block_detect(
-    probabilities: NDArray[np.float32], duration_s: float, threshold: float
-) -> Sequence[Event]:
-    """Events of whole 100 s blocks whose value reaches the threshold."""
-    values = probabilities[::800]
-    return [
-        Event(index * 100.0, min(index * 100.0 + 50, duration_s))
-        for index, value in enumerate(values.tolist())
-        if value >= threshold
-    ]
-
-
-def blocks(values: list[float], reference: list[int]) -> Probed:
-    """One event of 50 s in each block named in ``reference``; gaps of 250 s keep them apart."""
-    return Probed(
-        "p",
-        len(values) * 100.0,
-        tuple(Event(index * 100.0, index * 100.0 + 50) for index in reference),
-        np.repeat(np.array(values, dtype=np.float32), 800),
-    )
-
-
-def test_threshold_is_the_middle_of_the_best_plateau() -> None:
-    # Seizures at 0.8 and 0.7, something else at 0.4: every threshold in (0.4, 0.7] finds both
-    # and nothing else, F1 1. The middle is 0.55.
-    recording = blocks([0.8, 0, 0, 0.4, 0, 0, 0.7, 0, 0], [0, 6])
-    tuned = tune_threshold([recording], block_detect)
-    assert tuned.f1 == 1.0
-    assert tuned.threshold == pytest.approx(0.55, abs=0.02)
-    assert [row.threshold for row in tuned.rows] == sorted(row.threshold for row in tuned.rows)
-    assert tune_threshold([recording], block_detect) == tuned
-
-
-def test_refinement_finds_what_the_coarse_grid_steps_over() -> None:
-    # Only thresholds in (0.62, 0.63] find the seizure without the two others.
-    recording = blocks([0.63, 0, 0, 0.62, 0, 0, 0.62, 0, 0], [0])
-    coarse = max(row.f1 for row in sweep_thresholds([recording], block_detect, [0.5, 0.6, 0.7]))
-    tuned = tune_threshold([recording], block_detect, coarse=[0.5, 0.6, 0.7])
-    # At 0.6: one found, two false: F1 2/(2+2).
-    assert coarse == 0.5
-    assert tuned.f1 == 1.0
-    assert 0.62 < tuned.threshold <= 0.63
-
-
-def test_sweep_rows_by_hand() -> None:
-    # Two recordings, together 1800 s. At 0.5: one of two seizures found (0.8), one false (0.6).
-    first = blocks([0.8, 0, 0, 0.6, 0, 0, 0, 0, 0], [0])
-    second = blocks([0.2, 0, 0, 0, 0, 0, 0, 0, 0], [0])
-    (row,) = sweep_thresholds([first, second], block_detect, [0.5])
-    assert row.sensitivity == row.ovlp_sensitivity == 0.5
-    assert row.f1 == pytest.approx(2 / (2 + 1 + 1))
-    assert row.false_per_day == pytest.approx(86400 / 1800)
-    assert row.ovlp_false_per_day == pytest.approx(86400 / 1800)
-
-
-def test_a_network_that_finds_nothing_gets_the_middle() -> None:
-    recording = blocks([0, 0, 0, 0], [1])
-    tuned = tune_threshold([recording], block_detect)
-    assert tuned.f1 == 0.0
-    assert 0.4 < tuned.threshold < 0.6
-
-
-def test_a_split_without_seizures_cannot_tune() -> None:
-    with pytest.raises(WorkRemains, match="none of the 1 recordings"):
-        tune_threshold([blocks([0.9], [])], block_detect)

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,8 @@ from brainbrr_core.detection import (
     stitch,
     window_starts,
 )
+from brainbrr_core.detection.events import closing, confidences, cut, finder, opening
+from brainbrr_core.detection.stitching import Stitching
 
 PLAIN = Detection(on_threshold=0.5, off_ratio=1.0, smooth_s=0, min_duration_s=0, merge_gap_s=0)
 
@@ -44,35 +47,42 @@ def test_window_starts_by_hand() -> None:
 
 
 def naive_stitch(
-    windows: list[NDArray[np.float64]], samples: int, window: int, stride: int
+    windows: list[NDArray[np.float64]], samples: int, window: int, stride: int, how: Stitching
 ) -> list[float]:
-    """Every sample's weighted mean, one at a time, then the frames' means."""
+    """Every sample by itself, from all windows that hold it, then the frames' means."""
     values = []
     for sample in range(samples):
-        mass = weight = 0.0
+        mass = weight = highest = 0.0
         for start, probabilities in zip(
             window_starts(samples, window, stride), windows, strict=True
         ):
             offset = sample - start
             if 0 <= offset < window:
-                triangle = min(offset + 1, window - offset)
-                mass += triangle * float(probabilities[offset])
-                weight += triangle
-        values.append(mass / weight)
+                of_window = min(offset + 1, window - offset) if how == "triangular" else 1
+                mass += of_window * float(probabilities[offset])
+                weight += of_window
+                highest = max(highest, float(probabilities[offset]))
+        values.append(highest if how == "max" else mass / weight)
     return [float(np.mean(values[first : first + 32])) for first in range(0, samples, 32)]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 700), st.integers(1, 200), st.data())
+@given(
+    st.integers(1, 700),
+    st.integers(1, 200),
+    st.sampled_from(["average", "triangular", "max"]),
+    st.data(),
+)
 def test_stitching_against_a_loop_over_samples(
-    samples: int, window: int, data: st.DataObject
+    samples: int, window: int, how: Stitching, data: st.DataObject
 ) -> None:
     stride = data.draw(st.integers(1, window))
     generator = np.random.default_rng(data.draw(st.integers(0, 1000)))
     windows = [generator.random(window) for _ in window_starts(samples, window, stride)]
-    frames = stitch(windows, samples, window, stride)
+    frames = stitch(windows, samples, window, stride, how)
     assert frames.dtype == np.float32 and frames.shape == (math.ceil(samples / 32),)
-    np.testing.assert_allclose(frames, naive_stitch(windows, samples, window, stride), atol=1e-6)
+    expected = naive_stitch(windows, samples, window, stride, how)
+    np.testing.assert_allclose(frames, expected, atol=1e-6)
 
 
 def test_stitching_weighs_the_middle_of_a_window_more() -> None:
@@ -91,7 +101,15 @@ def test_stitching_refuses_what_does_not_fit() -> None:
         stitch([np.zeros(4)] * 3, 8, 4, 4)
 
 
-def test_stitching_a_day_holds_little_memory() -> None:
+def test_other_ways_of_stitching_by_hand() -> None:
+    # The same windows: samples 2 and 3 lie in both, 0 and 1. Average 1/2, highest 1.
+    windows = [np.zeros(4), np.ones(4)]
+    assert stitch(windows, 6, 4, 2, "average").tolist() == [pytest.approx((0.5 + 0.5 + 2) / 6)]
+    assert stitch(windows, 6, 4, 2, "max").tolist() == [pytest.approx((1 + 1 + 2) / 6)]
+
+
+@pytest.mark.parametrize("how", ["triangular", "average", "max"])
+def test_stitching_a_day_holds_little_memory(how: Stitching) -> None:
     samples, window, stride = 24 * 3600 * 256, 60 * 256, 30 * 256
     one = np.full(window, 0.25, dtype=np.float32)
 
@@ -101,7 +119,7 @@ def test_stitching_a_day_holds_little_memory() -> None:
 
     tracemalloc.start()
     try:
-        frames = stitch(windows(), samples, window, stride)
+        frames = stitch(windows(), samples, window, stride, how)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -295,3 +313,74 @@ def test_events_are_sorted_disjoint_and_inside(seed: int, threshold: float) -> N
     assert all(0 <= event.start < event.stop <= 100 for event in found)
     assert all(event.duration >= 3 and 0 <= event.confidence <= 1 for event in found)
     assert all(b.start - a.stop > 2 for a, b in pairwise(found))
+
+
+def mask_of(first: NDArray[np.intp], stop: NDArray[np.intp], size: int) -> NDArray[np.bool_]:
+    mask = np.zeros(size, dtype=np.bool_)
+    for begin, end in zip(first.tolist(), stop.tolist(), strict=True):
+        mask[begin:end] = True
+    return mask
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 9))
+def test_morphology_is_that_of_images(values: list[bool], frames: int) -> None:
+    """Opening and closing of stretches are binary opening and closing by a flat element."""
+    mask = np.array(values)
+    stretches = hysteresis(mask.astype(np.float64), 0.5, 0.5)
+    element = np.ones(frames, dtype=np.bool_)
+    opened = mask_of(*opening(stretches, frames / 8), mask.size)
+    np.testing.assert_array_equal(opened, scipy.ndimage.binary_opening(mask, element))
+    # Closing far from the ends, which are no gaps.
+    room = np.pad(mask, 10)
+    padded = hysteresis(room.astype(np.float64), 0.5, 0.5)
+    closed = mask_of(*closing(padded, frames / 8), room.size)
+    np.testing.assert_array_equal(closed, scipy.ndimage.binary_closing(room, element))
+
+
+def test_the_steps_come_in_their_order() -> None:
+    # 1 s, a gap of 1 s, 4 s. Opening first drops the one second, so nothing is left to close.
+    frames = frames_of(60, [(5, 6), (7, 11)])
+    opened = PLAIN.model_copy(update={"opening_s": 2.0, "closing_s": 2.0})
+    assert [(e.start, e.stop) for e in detect(frames, 60.0, opened)] == [(7, 11)]
+    closed = PLAIN.model_copy(update={"closing_s": 2.0, "min_duration_s": 5.0})
+    assert [(e.start, e.stop) for e in detect(frames, 60.0, closed)] == [(5, 11)]
+    # A gap of exactly the element's length is not closed, but merged.
+    exact = PLAIN.model_copy(update={"closing_s": 1.0})
+    assert len(detect(frames, 60.0, exact)) == 2
+    assert len(detect(frames, 60.0, exact.model_copy(update={"merge_gap_s": 1.0}))) == 1
+
+
+def test_events_that_are_too_long_are_cut_into_equal_parts() -> None:
+    longest = PLAIN.model_copy(update={"max_duration_s": 20.0})
+    found = detect(frames_of(100, [(10, 60), (70, 90)]), 100.0, longest)
+    # 50 s are three parts of 16.67 s; exactly 20 s stay one.
+    assert [event.duration for event in found] == pytest.approx([50 / 3] * 3 + [20])
+    assert [event.start for event in found[1:3]] == [event.stop for event in found[:2]]
+    assert (found[2].stop, found[3].start, found[3].stop) == (60.0, 70.0, 90.0)
+    nothing = np.zeros(0)
+    assert [part.size for part in cut(nothing, nothing, 20.0)] == [0, 0]
+    with pytest.raises(ValueError, match="at least twice min_duration_s"):
+        Detection(min_duration_s=11, max_duration_s=20)
+
+
+def test_confidence_is_the_mean_or_the_highest_probability() -> None:
+    frames = frames_of(60, [(10, 20)], 0.6)
+    frames[100] = 1.0
+    (mean,) = detect(frames, 60.0, PLAIN)
+    (highest,) = detect(frames, 60.0, PLAIN.model_copy(update={"confidence": "max"}))
+    assert mean.confidence == pytest.approx((79 * 0.6 + 1.0) / 80)
+    assert highest.confidence == 1.0
+    assert confidences(frames, [(59.95, 60.0)]) == [pytest.approx(0.1)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31))
+def test_a_finder_gives_at_every_threshold_what_detection_gives(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    frames = generator.random(800).astype(np.float32)
+    steps = Detection(smooth_s=0.5, opening_s=0.5, closing_s=0.5, max_duration_s=7.0)
+    at = finder(frames, 100.0, steps)
+    for threshold in generator.uniform(0.05, 0.95, 5).tolist():
+        expected = detect(frames, 100.0, steps, threshold)
+        assert at(threshold) == [(event.start, event.stop) for event in expected]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.scoring import Counts, RecordingEvents, mean_figures, summarise, total
+from brainbrr_core.scoring import Counts, EventCounter, RecordingEvents, nedc, total
 from brainbrr_core.scoring.szcore import score_recording
 
 Spans = list[tuple[float, float]]
@@ -120,10 +120,10 @@ def test_recordings_without_seizures_count_for_false_positives() -> None:
         score_recording(pair([(100, 130)], [(100, 130)], 6 * 3600)),
         score_recording(pair([], [(5000, 5010)], 6 * 3600)),
     ]
-    summary = summarise(("p", part.event) for part in scored)
-    assert summary.pooled.false_per_day == pytest.approx(2.0)
-    assert summary.pooled.sensitivity == 1.0
-    assert summary.pooled.precision == 0.5
+    pooled = total(part.event for part in scored)
+    assert pooled.false_per_day == pytest.approx(2.0)
+    assert pooled.sensitivity == 1.0
+    assert pooled.precision == 0.5
 
 
 def test_sample_rule_by_hand() -> None:
@@ -160,43 +160,6 @@ def test_impossible_times_are_errors() -> None:
 def test_the_shortest_recording_can_be_scored() -> None:
     scored = score_recording(pair([], [], 0.01))
     assert scored.event.false_per_day == 0 and scored.sample.false_per_day == 0
-
-
-def test_mean_over_subjects_and_pooled_figures_by_hand() -> None:
-    day = 86_400.0
-    parts = [
-        # a: 4 seizures in two recordings, 3 found, 1 false in 2 days.
-        ("a", Counts(3, 3, 1, day)),
-        ("a", Counts(1, 0, 0, day)),
-        # b: seizures, nothing detected: F1 0, precision undefined.
-        ("b", Counts(2, 0, 0, day)),
-        # c: no seizure, two false: sensitivity undefined, precision and F1 0.
-        ("c", Counts(0, 0, 2, day)),
-        # d: neither: only the false positives per day are defined.
-        ("d", Counts(0, 0, 0, day)),
-    ]
-    summary = summarise(parts)
-    assert list(summary.by_subject) == ["a", "b", "c", "d"]
-    # Sensitivity: a 3/4, b 0.
-    assert summary.subject_mean.sensitivity == pytest.approx((0.75 + 0) / 2)
-    # Precision: a 3/4, c 0.
-    assert summary.subject_mean.precision == pytest.approx((0.75 + 0) / 2)
-    # F1: a 6/(6+1+1), b 0, c 0.
-    assert summary.subject_mean.f1 == pytest.approx((0.75 + 0 + 0) / 3)
-    # False positives per day: a 1/2, b 0, c 2, d 0.
-    assert summary.subject_mean.false_per_day == pytest.approx((0.5 + 0 + 2 + 0) / 4)
-    # Pooled: 3 of 6 seizures, 3 false in 5 days.
-    assert summary.pooled.sensitivity == pytest.approx(3 / 6)
-    assert summary.pooled.precision == pytest.approx(3 / 6)
-    assert summary.pooled.f1 == pytest.approx(6 / (6 + 3 + 3))
-    assert summary.pooled.false_per_day == pytest.approx(3 / 5)
-
-
-def test_nothing_to_average_is_undefined_and_silent(recwarn: pytest.WarningsRecorder) -> None:
-    empty = mean_figures([])
-    assert math.isnan(empty.sensitivity) and math.isnan(empty.false_per_day)
-    assert math.isnan(summarise([]).pooled.f1)
-    assert not recwarn.list
 
 
 def test_counts_of_different_units_are_not_added() -> None:
@@ -254,3 +217,47 @@ def test_event_rule_against_a_naive_grid(reference: Spans, hypothesis: Spans) ->
     assert event_counts(reference, hypothesis, DURATION_S) == naive_event_counts(
         reference, hypothesis
     )
+
+
+hundredths = st.lists(
+    st.tuples(st.integers(0, DURATION_S * 10_000), st.integers(1, 4_000_000)).map(
+        lambda pair: (pair[0] / 1e4, min(pair[0] + pair[1], DURATION_S * 10_000) / 1e4)
+    ),
+    max_size=5,
+)
+neat = st.lists(
+    st.tuples(st.integers(0, 12), st.sampled_from([1, 3, 30, 60, 90, 300, 301])).map(
+        lambda pair: (100.0 * pair[0], min(100.0 * pair[0] + pair[1], DURATION_S))
+    ),
+    max_size=5,
+)
+
+
+def disjoint(events: Spans) -> Spans:
+    joined: list[tuple[float, float]] = []
+    for start, stop in sorted(events):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(stop, joined[-1][1]))
+        elif stop > start:
+            joined.append((start, stop))
+    return joined
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.one_of(hundredths, spans, neat), st.one_of(hundredths, spans, neat))
+def test_the_counts_of_a_sweep_are_those_of_the_library(
+    reference: Spans, hypothesis: Spans
+) -> None:
+    """What counts thousands of hypotheses fast agrees with timescoring and with OVLP."""
+    recording = pair(reference, disjoint(hypothesis), DURATION_S)
+    expected, overlap = score_recording(recording).event, nedc.ovlp(recording)
+    counter = EventCounter(recording.reference, DURATION_S)
+    assert counter.count(disjoint(hypothesis)) == (
+        expected.detected,
+        expected.false,
+        overlap.detected,
+        overlap.false,
+    )
+    assert counter.szcore_reference == expected.reference
+    assert counter.szcore_seconds == expected.seconds
+    assert counter.ovlp_reference == overlap.reference

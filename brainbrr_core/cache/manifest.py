@@ -160,7 +160,7 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
             excluded = item.recording.reason or item.reason
             without[excluded or "shorter_than_window"] += 1
             continue
-        recording = _recording(item, configuration.labels.seizure)
+        recording = manifest_recording(item, configuration.labels.seizure)
         starts = np.arange(count, dtype=np.int64) * windows.stride_s * RATE
         recordings.append(recording)
         parts.append((starts, _ictal_fraction(recording, starts, windows.length_s)))
@@ -185,7 +185,8 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     )
 
 
-def _recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording:
+def manifest_recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording:
+    """A recording with a shard as a manifest lists it, whether or not it has windows."""
     recording = item.recording
     end = item.samples / RATE
     within = [

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from brainbrr_core.cli import bench, cache, corpus, inspect, model, workspace
+from brainbrr_core.cli import bench, cache, compare, corpus, inspect, model, workspace
 from brainbrr_core.errors import BrainbrrError
 
 
@@ -35,6 +35,7 @@ app.command()(cache.manifest)
 app.command()(model.train)
 app.command()(model.evaluate)
 app.command()(model.predict)
+app.command()(compare.compare)
 app.command()(bench.bench)
 
 

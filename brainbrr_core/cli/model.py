@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -65,15 +66,24 @@ def evaluate(
     cache_root: CacheRoot = None,
     runs_dir: RunsDir = None,
     split: Annotated[str | None, typer.Option(help="dev or eval.")] = None,
+    allow_eval: Annotated[
+        bool, typer.Option("--allow-eval", help="Score the eval split; every time is counted.")
+    ] = False,
     version: Version = None,
     json: Json = False,
 ) -> int:
-    """Score the current run on whole recordings and write the report."""
+    """Score the current run on whole recordings and write the report.
+
+    The threshold is tuned on dev, once, and frozen.
+    """
     from brainbrr_core.evaluation.evaluate import evaluate as run_evaluation
 
     settings = configuration(config, profile, None, cache_root, runs_dir, version)
     if split is not None and split not in ("dev", "eval"):
         raise typer.BadParameter("--split is dev or eval")
+    if allow_eval:
+        allowed = settings.evaluation.model_copy(update={"allow_eval": True})
+        settings = settings.model_copy(update={"evaluation": allowed})
     evaluation = run_evaluation(settings, split, log=log)
     if json:
         results = evaluation.results
@@ -85,6 +95,11 @@ def evaluate(
                 "split": results.split,
                 "on_threshold": results.threshold.on_threshold,
                 "scores": {rule: asdict(values) for rule, values in results.headline.items()},
+                "intervals": {
+                    name: [part.low, part.high] for name, part in results.estimates.items()
+                },
+                "unscored": [asdict(row) for row in results.unscored],
+                "eval_looks": asdict(results.eval_looks) if results.eval_looks else None,
             }
         )
     else:
@@ -95,27 +110,42 @@ def evaluate(
 def print_scores(evaluation: Evaluation) -> None:
     """The headline scores as a table, and where the report lies."""
     results = evaluation.results
-    rows = [
-        [
-            rule.replace("_", " "),
-            f"{values.sensitivity:.3f}",
-            f"{values.precision:.3f}",
-            f"{values.f1:.3f}",
-            # Rules that count samples count false seconds, not false events.
-            f"{values.false_per_day:.1f}" + (" s" if "sample" in rule or "epoch" in rule else ""),
-        ]
-        for rule, values in results.headline.items()
-    ]
+    rows = []
+    for rule, values in results.headline.items():
+        if rule.endswith("_bckg"):
+            continue
+        f1 = results.estimates[f"{rule}.f1"]
+        interval = "" if math.isnan(f1.low) else f" [{f1.low:.3f}, {f1.high:.3f}]"
+        # Rules that count samples count false seconds, not false events.
+        unit = " s" if "sample" in rule or "epoch" in rule else ""
+        rows.append(
+            [
+                rule.replace("_", " "),
+                f"{values.sensitivity:.3f}",
+                f"{values.precision:.3f}",
+                f"{values.f1:.3f}{interval}",
+                f"{values.false_per_day:.1f}{unit}",
+            ]
+        )
     columns = ["rule", "sensitivity", "precision", "F1", "false per 24 h"]
     seen = (
         "the split the threshold was tuned on" if results.split == "dev" else "threshold from dev"
     )
+    if results.eval_looks is not None:
+        seen += f"; eval scored {results.eval_looks.scorings} times so far"
     print_table(
         f"{results.split}: {len(results.recordings)} recordings, {results.hours:.2f} h, "
         f"{results.seizures} seizures ({seen})",
         columns,
         rows,
     )
+    if results.unscored:
+        hours = sum(row.duration_s for row in results.unscored) / 3600
+        seizures = sum(row.seizures for row in results.unscored)
+        print(
+            f"not scored: {len(results.unscored)} recordings, {hours:.2f} h, {seizures} known "
+            "seizures; the report lists them with their reasons"
+        )
     print(f"AUROC {results.seconds.auroc:.3f}, AUPRC {results.seconds.auprc:.3f} (by the second)")
     print(f"report: {evaluation.report}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,8 +54,16 @@ def log(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """JSON on one line."""
-    print(json.dumps(value))
+    """JSON on one line; a figure that is undefined (NaN) is null."""
+    print(json.dumps(_without_nan(value), allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:

@@ -135,7 +135,7 @@ def demo() -> int:
                 "cache_root": str(home / "cache"),
                 "runs_dir": str(home / "runs"),
                 "dagster_home": str(home / "dagster"),
-                "evaluation": {"split": "eval"},
+                "evaluation": {"split": "eval", "allow_eval": True},
             }
         ),
         encoding="utf-8",

@@ -127,20 +127,46 @@ class Training(Section):
 
 
 class Detection(Section):
-    """From probabilities to events."""
+    """From probabilities to events, in the order of the steps.
+
+    Overlapping windows are stitched; frames are smoothed; two thresholds give stretches, whose
+    off-threshold is the on-threshold times ``off_ratio``; opening drops stretches shorter than
+    ``opening_s`` and closing fills gaps shorter than ``closing_s``; gaps of at most
+    ``merge_gap_s`` are joined; events shorter than ``min_duration_s`` are dropped and those
+    longer than ``max_duration_s`` are cut into equal parts.
+    """
 
     stride_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 30
+    stitching: Literal["average", "triangular", "max"] = "triangular"
+    smooth_s: Annotated[float, Field(ge=0)] = 2.0
     on_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.86
     off_ratio: Annotated[float, Field(gt=0, le=1)] = 0.78 / 0.86
-    smooth_s: Annotated[float, Field(ge=0)] = 2.0
-    min_duration_s: Annotated[float, Field(ge=0)] = 3.0
+    opening_s: Annotated[float, Field(ge=0)] = 0.0
+    closing_s: Annotated[float, Field(ge=0)] = 0.0
     merge_gap_s: Annotated[float, Field(ge=0)] = 2.0
+    min_duration_s: Annotated[float, Field(ge=0)] = 3.0
+    max_duration_s: Annotated[float, Field(gt=0)] | None = None
+    confidence: Literal["mean", "max"] = "mean"
+
+    @model_validator(mode="after")
+    def _durations_in_order(self) -> Detection:
+        # Equal parts of an event that is too long are longer than half of the longest duration.
+        if self.max_duration_s is not None and self.max_duration_s < 2 * self.min_duration_s:
+            raise ValueError("max_duration_s must be at least twice min_duration_s")
+        return self
 
 
 class Evaluation(Section):
-    """What is scored. The threshold is always tuned on dev."""
+    """What is scored. The threshold is always tuned on dev.
+
+    The eval split is scored only where ``allow_eval`` says so; every time is counted.
+    """
 
     split: Literal["dev", "eval"] = "dev"
+    allow_eval: bool = False
+    #: Resamples of the patients behind every confidence interval, and their seed.
+    bootstrap_samples: Annotated[int, Field(ge=100)] = 1000
+    bootstrap_seed: int = 0
 
 
 class Hardware(Section):

@@ -5,7 +5,17 @@ to ``model``, the reading of signals to ``cache`` and ``signal``, event files to
 and the judgement of events to ``scoring``. Importing this package does not import torch.
 """
 
-from brainbrr_core.detection.events import detect, hysteresis, smooth
+from brainbrr_core.detection.events import (
+    closing,
+    confidences,
+    cut,
+    detect,
+    finder,
+    hysteresis,
+    merge,
+    opening,
+    smooth,
+)
 from brainbrr_core.detection.infer import recording_probabilities
 from brainbrr_core.detection.stitching import (
     FRAME_HZ,
@@ -18,9 +28,15 @@ from brainbrr_core.detection.stitching import (
 __all__ = [
     "FRAME_HZ",
     "FRAME_SAMPLES",
+    "closing",
+    "confidences",
+    "cut",
     "detect",
+    "finder",
     "frame_count",
     "hysteresis",
+    "merge",
+    "opening",
     "recording_probabilities",
     "smooth",
     "stitch",

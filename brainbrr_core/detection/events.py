@@ -1,9 +1,13 @@
-"""Probabilities become events: smoothing, two thresholds, gaps, shortest duration.
+"""Probabilities become events: smoothing, two thresholds, morphology, gaps, durations.
 
-Pure functions of arrays. A frame ``i`` covers the seconds ``i / 8`` to ``(i + 1) / 8``.
+Pure functions of arrays, one for each step. A frame ``i`` covers the seconds ``i / 8`` to
+``(i + 1) / 8``; stretches are two arrays, first frames and frames after the last, both rising.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +18,8 @@ from brainbrr_core.detection.stitching import FRAME_HZ
 
 Floats = NDArray[np.floating]
 Indices = NDArray[np.intp]
+Stretches = tuple[Indices, Indices]
+Spans = list[tuple[float, float]]
 
 
 def detect(
@@ -26,11 +32,27 @@ def detect(
 
     ``probabilities`` are its frames ``(ceil(duration_s * 8),)``. They are smoothed; an event
     begins where they reach the on-threshold and ends where they fall below the off-threshold
-    (on-threshold times ``off_ratio``); gaps of at most ``merge_gap_s`` are closed; then events
-    shorter than ``min_duration_s`` are dropped. ``on_threshold`` replaces that of ``settings``.
-    An event's confidence is the mean of its probabilities before smoothing.
+    (on-threshold times ``off_ratio``); then the settings' steps follow in their order.
+    ``on_threshold`` replaces that of ``settings``. An event's confidence is the mean (or the
+    highest) of its probabilities before smoothing.
 
     Raises ``ValueError`` where the frames do not fit the duration or are not finite.
+    """
+    on = settings.on_threshold if on_threshold is None else on_threshold
+    spans = finder(probabilities, duration_s, settings)(on)
+    certain = confidences(probabilities, spans, settings.confidence)
+    return [
+        Event(start, stop, "seiz", value)
+        for (start, stop), value in zip(spans, certain, strict=True)
+    ]
+
+
+def finder(
+    probabilities: NDArray[np.float32], duration_s: float, settings: Detection
+) -> Callable[[float], Spans]:
+    """What gives a recording's events, (start, stop) in seconds, at any on-threshold.
+
+    What does not depend on the threshold is done once. Raises as :func:`detect`.
     """
     if abs(len(probabilities) - duration_s * FRAME_HZ) > FRAME_HZ:
         raise ValueError(
@@ -39,18 +61,23 @@ def detect(
         )
     if not np.isfinite(probabilities).all():
         raise ValueError("a probability is not finite")
-    on = settings.on_threshold if on_threshold is None else on_threshold
     smoothed = smooth(probabilities, settings.smooth_s)
-    first, stop = hysteresis(smoothed, on, on * settings.off_ratio)
-    first, stop = _merged(first, stop, settings.merge_gap_s)
-    sums = np.concatenate([[0.0], np.cumsum(probabilities, dtype=np.float64)])
-    events = []
-    for begin, end in zip(first.tolist(), stop.tolist(), strict=True):
-        start_s, stop_s = begin / FRAME_HZ, min(end / FRAME_HZ, duration_s)
-        if stop_s > start_s and stop_s - start_s >= settings.min_duration_s:
-            confidence = min(max((sums[end] - sums[begin]) / (end - begin), 0.0), 1.0)
-            events.append(Event(start_s, stop_s, "seiz", float(confidence)))
-    return events
+
+    def spans_at(on: float) -> Spans:
+        stretches = hysteresis(smoothed, on, on * settings.off_ratio)
+        if settings.opening_s:
+            stretches = opening(stretches, settings.opening_s)
+        if settings.closing_s:
+            stretches = closing(stretches, settings.closing_s)
+        first, stop = merge(stretches, settings.merge_gap_s)
+        start_s, stop_s = first / FRAME_HZ, np.minimum(stop / FRAME_HZ, duration_s)
+        long_enough = (stop_s > start_s) & (stop_s - start_s >= settings.min_duration_s)
+        start_s, stop_s = start_s[long_enough], stop_s[long_enough]
+        if settings.max_duration_s is not None:
+            start_s, stop_s = cut(start_s, stop_s, settings.max_duration_s)
+        return list(zip(start_s.tolist(), stop_s.tolist(), strict=True))
+
+    return spans_at
 
 
 def smooth(probabilities: Floats, smooth_s: float) -> NDArray[np.float64]:
@@ -69,7 +96,7 @@ def smooth(probabilities: Floats, smooth_s: float) -> NDArray[np.float64]:
     return averages
 
 
-def hysteresis(probabilities: Floats, on: float, off: float) -> tuple[Indices, Indices]:
+def hysteresis(probabilities: Floats, on: float, off: float) -> Stretches:
     """First frames and frames after the last of the stretches above a double threshold.
 
     A stretch begins at a frame of at least ``on`` and lasts while frames are at least ``off``.
@@ -77,19 +104,68 @@ def hysteresis(probabilities: Floats, on: float, off: float) -> tuple[Indices, I
     """
     if off > on:
         raise ValueError(f"the off-threshold {off:g} is above the on-threshold {on:g}")
+    starting = np.flatnonzero(probabilities >= on)
+    if not starting.size:
+        return starting, starting
     above = np.concatenate([[False], probabilities >= off, [False]])
     changes = np.flatnonzero(above[1:] != above[:-1])
     run_first, run_stop = changes[::2], changes[1::2]
-    starting = np.flatnonzero(probabilities >= on)
     # Of each run of frames above the off-threshold, the first that reaches the on-threshold.
     position = np.searchsorted(starting, run_first)
     reached = position < np.searchsorted(starting, run_stop)
     return starting[position[reached]], run_stop[reached]
 
 
-def _merged(first: Indices, stop: Indices, gap_s: float) -> tuple[Indices, Indices]:
+def opening(stretches: Stretches, opening_s: float) -> Stretches:
+    """Morphological opening by a flat element of ``opening_s``: shorter stretches are dropped."""
+    first, stop = stretches
+    kept = (stop - first) / FRAME_HZ >= opening_s
+    return first[kept], stop[kept]
+
+
+def closing(stretches: Stretches, closing_s: float) -> Stretches:
+    """Morphological closing by a flat element of ``closing_s``: shorter gaps are filled.
+
+    The recording's ends are no gaps.
+    """
+    first, stop = stretches
+    return _joined(stretches, (first[1:] - stop[:-1]) / FRAME_HZ < closing_s)
+
+
+def merge(stretches: Stretches, gap_s: float) -> Stretches:
     """Stretches, those with a gap of at most ``gap_s`` joined."""
+    first, stop = stretches
+    return _joined(stretches, (first[1:] - stop[:-1]) / FRAME_HZ <= gap_s)
+
+
+def cut(
+    start_s: NDArray[np.float64], stop_s: NDArray[np.float64], longest_s: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Events longer than ``longest_s`` cut into as few equal parts as are not longer."""
+    parts = np.maximum(np.ceil((stop_s - start_s) / longest_s), 1).astype(np.intp)
+    number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
+    length = np.repeat((stop_s - start_s) / parts, parts)
+    starts = np.repeat(start_s, parts) + number * length
+    # A part ends exactly where the next one, or the event, does.
+    last = number == np.repeat(parts, parts) - 1
+    return starts, np.where(last, np.repeat(stop_s, parts), np.append(starts[1:], 0.0))
+
+
+def confidences(
+    probabilities: Floats, spans: Spans, kind: Literal["mean", "max"] = "mean"
+) -> list[float]:
+    """Mean, or highest, probability of the frames that each of some events touches, in 0 to 1."""
+    frames = np.clip(np.asarray(probabilities, dtype=np.float64), 0.0, 1.0)
+    pick = np.mean if kind == "mean" else np.max
+    return [
+        float(pick(frames[int(start * FRAME_HZ) : int(np.ceil(stop * FRAME_HZ))]))
+        for start, stop in spans
+    ]
+
+
+def _joined(stretches: Stretches, join: NDArray[np.bool_]) -> Stretches:
+    """Stretches, joined with the next where ``join`` (one shorter than they are) says so."""
+    first, stop = stretches
     if not first.size:
-        return first, stop
-    apart = (first[1:] - stop[:-1]) / FRAME_HZ > gap_s
-    return first[np.append(True, apart)], stop[np.append(apart, True)]
+        return stretches
+    return first[np.append(True, ~join)], stop[np.append(~join, True)]

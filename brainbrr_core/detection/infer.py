@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.detection.stitching import stitch, window_starts
+from brainbrr_core.detection.stitching import Stitching, stitch, window_starts
 
 if TYPE_CHECKING:
     import torch
@@ -24,14 +24,16 @@ def recording_probabilities(
     stride_samples: int,
     batch_size: int,
     device: torch.device | str,
+    stitching: Stitching = "triangular",
 ) -> NDArray[np.float32]:
     """Probability of seizure in each frame of a recording, float32 ``(ceil(samples / 32),)``.
 
     ``read(start, stop)`` gives the z-scored signal of those samples, float32
     ``(channels, stop - start)``. ``network`` maps ``(batch, channels, window)`` to logits
     ``(batch, window)``; it stands on ``device`` and is used in evaluation mode, which is undone
-    afterwards. One batch of windows is held at a time. A recording shorter than a window is
-    extended by zeros, the mean of a z-scored channel, and the extension is not scored.
+    afterwards. ``stitching`` is that of :func:`stitch`. One batch of windows is held at a time.
+    A recording shorter than a window is extended by zeros, the mean of a z-scored channel, and
+    the extension is not scored.
 
     Raises ``ValueError`` where the network's output or the signal has another shape.
     """
@@ -44,6 +46,7 @@ def recording_probabilities(
             samples,
             window_samples,
             stride_samples,
+            stitching,
         )
     finally:
         network.train(was_training)

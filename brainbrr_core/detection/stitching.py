@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 #: Frames per second of a recording's probabilities, and samples of 256 Hz in one frame.
 FRAME_HZ = 8
 FRAME_SAMPLES = 32
+Stitching = Literal["average", "triangular", "max"]
 
 
 def frame_count(samples: int) -> int:
@@ -32,33 +34,45 @@ def window_starts(samples: int, window: int, stride: int) -> list[int]:
 
 
 def stitch(
-    network_probabilities: Iterable[NDArray[np.floating]], samples: int, window: int, stride: int
+    network_probabilities: Iterable[NDArray[np.floating]],
+    samples: int,
+    window: int,
+    stride: int,
+    stitching: Stitching = "triangular",
 ) -> NDArray[np.float32]:
     """Probabilities of a recording's frames from those of its windows' samples.
 
     ``network_probabilities`` gives one array ``(window,)`` for each of :func:`window_starts`, in
-    their order. Where windows overlap, a sample's probability is their average, weighted by a
-    triangle that is highest in a window's middle, where the network sees both sides. A frame is
-    the mean of its samples. Returns float32 ``(ceil(samples / 32),)``.
+    their order. Where windows overlap, a sample's probability is the ``average`` of theirs, or
+    their average weighted by a triangle that is highest in a window's middle, where the network
+    sees both sides (``triangular``), or the highest of them (``max``). A frame is the mean of
+    its samples. Returns float32 ``(ceil(samples / 32),)``.
 
     Only one window's samples are held at a time, however long the recording is.
     Raises ``ValueError`` where the number of windows or the length of one is wrong.
     """
     starts = window_starts(samples, window, stride)
-    triangle = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1)).astype(np.float64)
+    if stitching == "triangular":
+        weight = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1)).astype(np.float64)
+    else:
+        weight = np.ones(window)
     frames = np.zeros(frame_count(samples), dtype=np.float64)
-    weighted = np.zeros(window, dtype=np.float64)
+    held = np.zeros(window, dtype=np.float64)
     weights = np.zeros(window, dtype=np.float64)
     for index, (start, probabilities) in enumerate(zip(starts, network_probabilities, strict=True)):
         if probabilities.shape != (window,):
             raise ValueError(f"a window has {probabilities.shape} probabilities, not {window}")
-        weighted += triangle * probabilities
-        weights += triangle
+        if stitching == "max":
+            np.maximum(held, probabilities, out=held)
+            weights[:] = 1.0
+        else:
+            held += weight * probabilities
+            weights += weight
         following = starts[index + 1] if index + 1 < len(starts) else samples
         # No later window reaches back before its own start: those samples are final.
         final = following - start
-        _add_to_frames(frames, start, weighted[:final] / weights[:final])
-        weighted, weights = _shifted(weighted, final), _shifted(weights, final)
+        _add_to_frames(frames, start, held[:final] / weights[:final])
+        held, weights = _shifted(held, final), _shifted(weights, final)
     sizes = np.full(frames.size, FRAME_SAMPLES)
     sizes[-1] = samples - FRAME_SAMPLES * (frames.size - 1)
     means: NDArray[np.float32] = (frames / sizes).astype(np.float32)

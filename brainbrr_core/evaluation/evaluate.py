@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version as library_version
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +12,51 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.atomic import replacing
-from brainbrr_core.cache.manifest import Manifest, ManifestRecording
+from brainbrr_core.cache.manifest import ManifestRecording, manifest_recording
+from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Detection
 from brainbrr_core.configuration.model import RATE
+from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import detect
+from brainbrr_core.detection import detect, finder
+from brainbrr_core.detection.threshold import (
+    OperatingThreshold,
+    read_threshold,
+    write_threshold,
+)
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.eval_ledger import count_scoring, read_ledger
+from brainbrr_core.evaluation.highlights import Highlight, worst_false_alarms, worst_misses
+from brainbrr_core.evaluation.provenance import provenance
 from brainbrr_core.evaluation.report import Strip, write_report
 from brainbrr_core.evaluation.results import (
+    RESULTS,
     EvaluationResults,
-    Highlight,
     ScoredRecording,
     ThresholdChoice,
-    score,
-    worst_false_alarms,
-    worst_misses,
+    UnscoredRecording,
+    read_results,
 )
-from brainbrr_core.prediction.predictor import THRESHOLD, Predictor
+from brainbrr_core.evaluation.score import evaluation_set, score
+from brainbrr_core.evaluation.statistics import thresholds_at_limits
+from brainbrr_core.evaluation.tables import STATISTICS, write_tables
+from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.progress import progress
-from brainbrr_core.scoring import TunedThreshold, tune_threshold
-from brainbrr_core.training.run import Run, current_run, write_json
+from brainbrr_core.scoring import Sweep, SweepRow, sweep_thresholds, tune_threshold
+from brainbrr_core.training.run import Run, current_run
 
 #: Bumped when scoring, detection or the report change though their settings do not.
-EVALUATION_VERSION = 1
-REPORT, RESULTS = "report.html", "results.json"
+EVALUATION_VERSION = 2
+REPORT = "report.html"
 _IDENTITY = "evaluation identity"
+#: Points of a curve that are kept for drawing.
+_DRAWN_ROWS = 300
+_NO_FRAMES = np.zeros(0, dtype=np.float32)
+
+Frames = dict[str, NDArray[np.float32]]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -55,54 +71,79 @@ class Evaluation:
 
 
 def evaluate(
-    configuration: Configuration, split: str | None = None, *, log: Callable[[str], None] = print
+    configuration: Configuration, split: str | None = None, *, log: Log = print
 ) -> Evaluation:
     """Score the current run on a split (the configuration's by default) and write the report.
 
-    The operating threshold is tuned on dev, once, and kept with the run. A report made of the
-    same run, cache, settings and split is returned as it is.
+    The operating threshold is tuned on dev, once, and kept with the run: from then on it is
+    frozen for these settings of detection. A report made of the same run, cache, settings and
+    split is returned as it is. Eval is scored only where ``evaluation.allow_eval`` says so, and
+    every time is put on record in the runs folder.
 
-    Raises :class:`WorkRemains` when there is no current run or the cache is not fresh.
+    Raises :class:`WorkRemains` when there is no current run or the cache is not fresh, and
+    :class:`BrainbrrError` for eval without leave and for a split without recordings.
     """
     split = split or configuration.evaluation.split
+    _check_leave(configuration, split)
     run, preflight = current_run(configuration)
-    manifest, store = preflight.manifest, preflight.plan.store
+    plan = preflight.plan
     identity = _identity(configuration, run, split)
-    folder = run.directory / f"report-{split}"
-    known = _read(folder / RESULTS)
-    if (
-        known is not None
-        and known.provenance.get(_IDENTITY) == identity
-        and (folder / REPORT).is_file()
-    ):
+    folder = report_folder(run.directory, split)
+    known = _known(folder)
+    if known is not None and known.provenance.get(_IDENTITY) == identity:
         log(f"the report of run {run.name} on {split} is current: nothing to score")
         return Evaluation(folder / REPORT, known, run, identity, reused=True)
-    recordings = [r for r in manifest.recordings if r.split == split]
+    recordings = scorable(plan, configuration, split)
     if not recordings:
         raise BrainbrrError(
-            f"split {split} has no recording in profile {manifest.profile}: choose a larger "
-            "--profile or another --split"
+            f"split {split} has no recording that can be scored in profile "
+            f"{configuration.profile}: choose a larger --profile or another --split"
         )
+    unscored = not_scored(plan, configuration, split)
+    for reason, count, hours in _by_reason(unscored):
+        log(f"not scored: {count} recordings ({hours:.2f} h) of {split}: {reason}")
     predictor = Predictor.of(run, configuration)
-    on_dev = _probabilities(predictor, store, manifest, "dev")
-    choice = _choose_threshold(configuration.detection, manifest, on_dev, run)
-    frames = on_dev if split == "dev" else _probabilities(predictor, store, manifest, split)
-    find = _detector(configuration.detection)
-    scored = [_scored(r, frames[r.partition_key], find, choice.on_threshold) for r in recordings]
-    results = score(
-        scored,
+    tuning = scorable(plan, configuration, "dev")
+    choice, on_dev = _threshold(configuration.detection, predictor, plan.store, tuning, run, log)
+    looks = None
+    if split == "eval":
+        looks = count_scoring(configuration.runs_dir, run.name, evaluation_set(_open(recordings)))
+        log(f"eval is scored: {looks.scorings} times so far from {configuration.runs_dir}")
+    if split == "dev" and on_dev is not None:
+        frames, sweep = on_dev
+    else:
+        frames = _probabilities(predictor, plan.store, recordings, f"score {split}")
+        sweep = _sweep(_open(recordings, frames), configuration.detection, f"sweep {split}")
+    scoring = score(
+        _detected(recordings, frames, configuration.detection, choice.on_threshold),
         split=split,
         profile=configuration.profile,
         threshold=choice,
-        provenance=_provenance(configuration, run, manifest) | {_IDENTITY: identity},
-        detect=find,
+        provenance=provenance(configuration, run, preflight.manifest) | {_IDENTITY: identity},
+        sweep=sweep,
+        unscored=unscored,
+        eval_looks=looks,
+        bootstrap_samples=configuration.evaluation.bootstrap_samples,
+        bootstrap_seed=configuration.evaluation.bootstrap_seed,
     )
-    highlights = worst_misses(results) + worst_false_alarms(results)
-    strips = [_strip(store, manifest, highlight, frames) for highlight in highlights]
+    # The tables keep the whole curve; what is drawn needs no more points than a screen has.
+    results = replace(scoring.results, operating_curve=_drawn(sweep.rows()))
+    by_key = {recording.partition_key: recording for recording in recordings}
+    strips = [
+        _strip(plan.store, by_key[highlight.partition_key], highlight, frames)
+        for highlight in worst_misses(results) + worst_false_alarms(results)
+    ]
+    write_tables(folder, results, scoring.statistics)
     write_report(folder / REPORT, results, strips)
+    # Last: where the results lie, everything else does.
     with replacing(folder / RESULTS) as temporary:
         temporary.write_text(results.to_json(), encoding="utf-8")
     return Evaluation(folder / REPORT, results, run, identity, reused=False)
+
+
+def report_folder(run_directory: Path, split: str) -> Path:
+    """Where the report of a run on a split lies."""
+    return run_directory / f"report-{split}"
 
 
 def settings_identity(configuration: Configuration, split: str) -> dict[str, Any]:
@@ -110,8 +151,50 @@ def settings_identity(configuration: Configuration, split: str) -> dict[str, Any
     return {
         "evaluation_version": EVALUATION_VERSION,
         "detection": configuration.detection.model_dump(mode="json"),
+        "bootstrap": [
+            configuration.evaluation.bootstrap_samples,
+            configuration.evaluation.bootstrap_seed,
+        ],
         "split": split,
     }
+
+
+def scorable(plan: Plan, configuration: Configuration, split: str) -> list[ManifestRecording]:
+    """The recordings of a split that are scored: all with a shard and trusted annotations.
+
+    One that is shorter than the training's window is among them; it is padded.
+    """
+    return [
+        manifest_recording(item, configuration.labels.seizure)
+        for item in plan.items
+        if item.recording.split == split
+        and item.state is State.FRESH
+        and item.recording.reason is None
+    ]
+
+
+def not_scored(plan: Plan, configuration: Configuration, split: str) -> list[UnscoredRecording]:
+    """The other recordings of a split, each with its reason."""
+    return [
+        UnscoredRecording(
+            item.recording.partition_key,
+            _reason(item.recording.reason or item.reason),
+            item.recording.duration_s,
+            len(item.recording.seizures(configuration.labels.seizure)),
+        )
+        for item in plan.items
+        if item.recording.split == split
+        and not (item.state is State.FRESH and item.recording.reason is None)
+    ]
+
+
+def _check_leave(configuration: Configuration, split: str) -> None:
+    if split == "eval" and not configuration.evaluation.allow_eval:
+        known = len(read_ledger(configuration.runs_dir))
+        raise BrainbrrError(
+            "the eval split is scored only on purpose: add --allow-eval (evaluation.allow_eval "
+            f"in a configuration), and each time is counted ({known} so far); or take --split dev"
+        )
 
 
 def _identity(configuration: Configuration, run: Run, split: str) -> str:
@@ -124,24 +207,75 @@ def _identity(configuration: Configuration, run: Run, split: str) -> str:
     )
 
 
-def _read(path: Path) -> EvaluationResults | None:
-    if not path.is_file():
+def _known(folder: Path) -> EvaluationResults | None:
+    """A report's results, None where there is no whole report that this program can read."""
+    if not all((folder / name).is_file() for name in (REPORT, STATISTICS)):
         return None
     try:
-        return EvaluationResults.from_json(path.read_text(encoding="utf-8"), str(path))
+        return read_results(folder)
     except BrainbrrError:
-        # Damaged, or of another version of the program: scored anew.
+        # None yet, damaged, or of another version of the program: scored anew.
         return None
+
+
+def _reason(name: str) -> str:
+    return (SIGNAL_REASONS | LABEL_REASONS).get(name, name)
+
+
+def _by_reason(unscored: Sequence[UnscoredRecording]) -> list[tuple[str, int, float]]:
+    reasons = sorted({row.reason for row in unscored})
+    parts = {reason: [row for row in unscored if row.reason == reason] for reason in reasons}
+    return [
+        (reason, len(rows), sum(row.duration_s for row in rows) / 3600)
+        for reason, rows in parts.items()
+    ]
+
+
+def _threshold(
+    settings: Detection,
+    predictor: Predictor,
+    store: Store,
+    dev: Sequence[ManifestRecording],
+    run: Run,
+    log: Log,
+) -> tuple[ThresholdChoice, tuple[Frames, Sweep] | None]:
+    """The run's frozen threshold, or the best on dev, which is then frozen.
+
+    With it the frames of dev and their sweep, where they had to be worked out.
+    """
+    tuned_on = evaluation_set(_open(dev))
+    kept = read_threshold(run.directory)
+    worked_out = None
+    if kept is None or kept.detection != settings or kept.tuned_on != tuned_on:
+        if kept is not None:
+            log("the run's threshold is of other settings or recordings: tuned anew on dev")
+        frames = _probabilities(predictor, store, dev, "score dev")
+        sweep = _sweep(_open(dev, frames), settings, "sweep dev")
+        tuned = tune_threshold(sweep)
+        kept = OperatingThreshold(
+            on_threshold=tuned.threshold,
+            dev_f1=tuned.f1,
+            detection=settings,
+            tuned_on=tuned_on,
+            at_limits=thresholds_at_limits(sweep),
+            rows=_drawn(sweep.rows()),
+        )
+        write_threshold(run.directory, kept)
+        worked_out = frames, sweep
+    on = kept.on_threshold
+    choice = ThresholdChoice(
+        on, on * settings.off_ratio, "dev", kept.dev_f1, kept.rows, kept.at_limits
+    )
+    return choice, worked_out
 
 
 def _probabilities(
-    predictor: Predictor, store: Store, manifest: Manifest, split: str
-) -> dict[str, NDArray[np.float32]]:
-    """Frames of every recording of a split, by partition key."""
-    recordings = [r for r in manifest.recordings if r.split == split]
+    predictor: Predictor, store: Store, recordings: Sequence[ManifestRecording], title: str
+) -> Frames:
+    """Frames of recordings, by partition key."""
     frames = {}
     hours = sum(r.samples for r in recordings) / RATE / 3600
-    with progress(f"score {split}", hours, "hours") as bar:
+    with progress(title, hours, "hours") as bar:
         for recording in recordings:
             reader = RecordingReader(store, recording)
             frames[recording.partition_key] = predictor.probabilities(reader.read, reader.samples)
@@ -149,86 +283,68 @@ def _probabilities(
     return frames
 
 
-def _detector(
-    settings: Detection,
-) -> Callable[[NDArray[np.float32], float, float], Sequence[Event]]:
-    def find(frames: NDArray[np.float32], duration_s: float, threshold: float) -> list[Event]:
-        return detect(frames, duration_s, settings, threshold)
-
-    return find
-
-
-def _scored(
-    recording: ManifestRecording,
-    frames: NDArray[np.float32],
-    find: Callable[[NDArray[np.float32], float, float], Sequence[Event]],
-    threshold: float,
-) -> ScoredRecording:
-    duration = recording.samples / RATE
-    return ScoredRecording(
-        recording.partition_key,
-        recording.patient,
-        recording.montage,
-        duration,
-        tuple(Event(start, stop, label) for start, stop, label in recording.seizures),
-        tuple(find(frames, duration, threshold)),
-        frames,
-    )
+def _sweep(recordings: Sequence[ScoredRecording], settings: Detection, title: str) -> Sweep:
+    hours = sum(recording.duration_s for recording in recordings) / 3600
+    with progress(title, hours, "hours") as bar:
+        return sweep_thresholds(
+            recordings,
+            lambda frames, duration_s: finder(frames, duration_s, settings),
+            lambda seconds: bar.advance(seconds / 3600),
+        )
 
 
-def _choose_threshold(
-    settings: Detection, manifest: Manifest, frames: dict[str, NDArray[np.float32]], run: Run
-) -> ThresholdChoice:
-    """The threshold with the best event F1 on dev, kept with the run for predictions."""
-    find = _detector(settings)
-    dev = [
-        _scored(r, frames[r.partition_key], find, settings.on_threshold)
-        for r in manifest.recordings
-        if r.split == "dev"
+def _open(
+    recordings: Sequence[ManifestRecording], frames: Frames | None = None
+) -> list[ScoredRecording]:
+    """Recordings without a hypothesis yet."""
+    return [
+        ScoredRecording(
+            recording.partition_key,
+            recording.patient,
+            recording.montage,
+            recording.samples / RATE,
+            tuple(Event(start, stop, label) for start, stop, label in recording.seizures),
+            (),
+            frames[recording.partition_key] if frames is not None else _NO_FRAMES,
+        )
+        for recording in recordings
     ]
-    tuned: TunedThreshold = tune_threshold(dev, find)
-    write_json(
-        run.directory / THRESHOLD,
-        {
-            "on_threshold": tuned.threshold,
-            "dev_f1": tuned.f1,
-            "detection": settings.model_dump(mode="json"),
-        },
-    )
-    return ThresholdChoice(
-        tuned.threshold, tuned.threshold * settings.off_ratio, "dev", tuned.f1, tuned.rows
-    )
 
 
-def _provenance(configuration: Configuration, run: Run, manifest: Manifest) -> dict[str, str]:
-    identity: dict[str, Any] = run.values["identity"]
-    return {
-        "run": run.name,
-        "profile": configuration.profile,
-        "preprocessing version": manifest.version,
-        "manifest": manifest.source[:12],
-        "model": f"{identity['model']['preset']}, {run.values['parameters']:,} parameters",
-        "ssm backend": identity["ssm_backend"],
-        "seed": str(identity["training"]["seed"]),
-        "optimizer steps": str(identity["training"]["steps"]),
-        "training": f"{run.values['seconds']:.0f} s",
-        "hardware": json.dumps(run.values["hardware"], sort_keys=True),
-        **{
-            f"version of {name}": library_version(name)
-            for name in ("brainbrr", "timescoring", "torch")
-        },
-    }
+def _detected(
+    recordings: Sequence[ManifestRecording], frames: Frames, settings: Detection, on: float
+) -> list[ScoredRecording]:
+    return [
+        replace(
+            part, hypothesis=tuple(detect(part.probabilities_8hz, part.duration_s, settings, on))
+        )
+        for part in _open(recordings, frames)
+    ]
+
+
+def _drawn(rows: Sequence[SweepRow]) -> tuple[SweepRow, ...]:
+    """Rows spread evenly over those that differ from the one before, both ends among them."""
+    distinct = [
+        row
+        for number, row in enumerate(rows)
+        if number in (0, len(rows) - 1) or _figures(row) != _figures(rows[number - 1])
+    ]
+    if len(distinct) <= _DRAWN_ROWS:
+        return tuple(distinct)
+    chosen = np.unique(np.linspace(0, len(distinct) - 1, _DRAWN_ROWS).round().astype(int))
+    return tuple(distinct[number] for number in chosen)
+
+
+def _figures(row: SweepRow) -> str:
+    # As text, two undefined figures are the same.
+    return repr(replace(row, threshold=0.0))
 
 
 def _strip(
-    store: Store,
-    manifest: Manifest,
-    highlight: Highlight,
-    frames: dict[str, NDArray[np.float32]],
+    store: Store, recording: ManifestRecording, highlight: Highlight, frames: Frames
 ) -> Strip:
     """The EEG of a missed seizure or false alarm."""
-    key = highlight.partition_key
-    recording = next(r for r in manifest.recordings if r.partition_key == key)
     reader = RecordingReader(store, recording)
     start, stop = round(highlight.start_s * RATE), round(highlight.stop_s * RATE)
-    return Strip(highlight, reader.read(start, min(stop, reader.samples)), frames[key])
+    signal = reader.read(start, min(stop, reader.samples))
+    return Strip(highlight, signal, frames[recording.partition_key])

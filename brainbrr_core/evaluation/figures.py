@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
-from numpy.typing import NDArray
 
-from brainbrr_core.annotation import Event
-from brainbrr_core.evaluation.drawing import BLUE, GREEN, ORANGE, STYLE, TEXT, VERMILLION, svg
-from brainbrr_core.evaluation.report import Picture, Strip
+from brainbrr_core.evaluation.drawing import BLUE, STYLE, TEXT, VERMILLION, svg
+from brainbrr_core.evaluation.report import Picture
 from brainbrr_core.evaluation.results import EvaluationResults, GroupRow
 from brainbrr_core.scoring import SweepRow
 
-REFERENCE, HYPOTHESIS = BLUE, VERMILLION
 _SIZE = (4.4, 3.5)
 #: Colour and width of SzCORE's and of NEDC's curve.
 _RULE_LINES = ((BLUE, 3.0), (VERMILLION, 1.2))
-#: Points of a channel's line in an EEG picture: with 19 channels it stays below 150 kB.
-_EEG_POINTS = 480
-_ROW_SD = 7.0
 _MOST_PATIENTS = 60
+_LATENCY_SHOWN_S = (-59.9, 119.9)
+#: From, to (left out), width of a bar.
+_LATENCY_BINS_S = (-60, 125, 5)
 
 
 def all_pictures(results: EvaluationResults) -> list[Picture]:
@@ -36,6 +32,7 @@ def all_pictures(results: EvaluationResults) -> list[Picture]:
         roc(results),
         precision_recall(results),
         reliability(results),
+        latency(results),
     ]
     return [*pictures, patients(results.patients)]
 
@@ -126,6 +123,10 @@ def reliability(results: EvaluationResults) -> Picture:
         axes.plot([0, 1], [0, 1], ":", color=TEXT, linewidth=1, label="calibrated")
         filled = [part for part in results.seconds.reliability if part.seconds]
         error = results.seconds.calibration_error
+        for number, part in enumerate(results.seconds.reliability):
+            share = results.estimates[f"reliability.{number}.ictal"]
+            if part.seconds and not math.isnan(share.low):
+                axes.plot([part.probability] * 2, [share.low, share.high], color=BLUE, alpha=0.5)
         _line(
             axes,
             [(part.probability, part.ictal) for part in filled],
@@ -136,9 +137,35 @@ def reliability(results: EvaluationResults) -> Picture:
         return Picture(
             "reliability",
             "Calibration",
-            "Seconds in ten bins of probability; the expected calibration error weighs each bin "
-            "by its seconds.",
+            "Seconds in ten bins of probability, with confidence intervals; the expected "
+            "calibration error weighs each bin by its seconds.",
             svg(figure, "reliability", "Ictal share against probability"),
+        )
+
+
+def latency(results: EvaluationResults) -> Picture:
+    """How late the detected seizures are detected."""
+    late = [outcome.latency_s for outcome in results.outcomes if outcome.detected]
+    missed = len(results.outcomes) - len(late)
+    median = results.estimates["latency.median_s"].value
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes()
+        if late:
+            shown = np.clip(late, *_LATENCY_SHOWN_S)
+            axes.hist(shown, bins=[*range(*_LATENCY_BINS_S)], color=BLUE)
+            axes.axvline(median, color=VERMILLION, linestyle="--", label=f"median {median:.1f} s")
+            axes.legend(loc="upper right")
+        else:
+            _say(axes, "no seizure was detected")
+        _labels(axes, "Start of the detection after that of the seizure (s)", "Seizures")
+        low, high = _LATENCY_SHOWN_S
+        return Picture(
+            "latency",
+            "Detection latency",
+            f"{len(late)} seizures that a detection overlaps (OVLP), {missed} missed ones left "
+            "out. Negative: the detection began before the seizure's annotation. Beyond "
+            f"{low:.0f} or {high:.0f} s is drawn in the last bar.",
+            svg(figure, "latency", "Histogram of detection latency"),
         )
 
 
@@ -180,137 +207,6 @@ def patients(rows: Sequence[GroupRow]) -> Picture:
             + (f" {left_out} patients with fewer seizures are not drawn." if left_out else ""),
             svg(figure, "patients", "Sensitivity and false positives per day of each patient"),
         )
-
-
-def strip_picture(results: EvaluationResults, strip: Strip, name: str) -> Picture:
-    """The EEG picture of a highlight of ``results``; ``name`` tells a report's pictures apart."""
-    highlight, event = strip.highlight, strip.highlight.event
-    recording = next(
-        row for row in results.recordings if row.partition_key == highlight.partition_key
-    )
-    confidence = (
-        f", mean probability {event.confidence:.2f}" if highlight.kind == "false alarm" else ""
-    )
-    return Picture(
-        name,
-        f"{highlight.kind.capitalize()}: {highlight.partition_key}",
-        f"{event.start:.1f} to {event.stop:.1f} s ({event.duration:.1f} s{confidence}); shown are "
-        f"{highlight.start_s:.0f} to {highlight.stop_s:.0f} s.",
-        eeg_strip(
-            strip.signal,
-            strip.rate_hz,
-            strip.channel_names,
-            highlight.start_s,
-            recording.reference,
-            recording.hypothesis,
-            strip.probabilities,
-            strip.frame_hz,
-            name,
-            results.threshold.on_threshold,
-        ),
-    )
-
-
-def eeg_strip(
-    signal: NDArray[np.float32],
-    rate: float,
-    channel_names: Sequence[str],
-    start_s: float,
-    reference: Sequence[Event],
-    hypothesis: Sequence[Event],
-    probabilities: NDArray[np.floating],
-    frame_hz: float,
-    name: str = "eeg",
-    on_threshold: float | None = None,
-) -> str:
-    """SVG of a stretch of EEG with reference, hypothesis and probability below it.
-
-    ``signal`` is ``(channels, samples)``, z-scored, at ``rate`` Hz, and begins ``start_s``
-    seconds into the recording. ``reference``, ``hypothesis`` and ``probabilities`` (frames at
-    ``frame_hz``) are those of the whole recording. Raises ``ValueError`` where the signal does
-    not fit its names.
-    """
-    if signal.ndim != 2 or signal.shape[0] != len(channel_names) or not signal.shape[1]:
-        raise ValueError(f"a signal {signal.shape} does not fit {len(channel_names)} names")
-    channels, samples = signal.shape
-    stop_s = start_s + samples / rate
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(9.0, 6.4), layout="constrained")
-        eeg, bands, chance = figure.subplots(3, 1, sharex=True, height_ratios=[channels, 1.8, 3.2])
-        for row in range(channels):
-            time_s, values = _envelope(signal[row], rate)
-            level = (channels - 1 - row) * _ROW_SD
-            eeg.plot(
-                start_s + time_s,
-                np.clip(values, -2 * _ROW_SD, 2 * _ROW_SD) + level,
-                color=TEXT,
-                linewidth=0.6,
-            )
-        eeg.set_yticks(_ROW_SD * np.arange(channels)[::-1], list(channel_names), fontsize=8)
-        eeg.set_ylim(-_ROW_SD, channels * _ROW_SD)
-        _scale_bar(eeg)
-        bands.set_yticks([1, 0], ["Reference", "Detection"], fontsize=9)
-        bands.set_ylim(-0.6, 1.6)
-        for events, colour, at in ((reference, REFERENCE, 1), (hypothesis, HYPOTHESIS, 0)):
-            for event in events:
-                first, last = max(event.start, start_s), min(event.stop, stop_s)
-                if last > first:
-                    bands.barh(at, last - first, left=first, height=0.7, color=colour)
-                    eeg.axvspan(first, last, color=colour, alpha=0.1, linewidth=0)
-        _draw_probabilities(chance, probabilities, frame_hz, start_s, stop_s, on_threshold)
-        chance.set_xlabel("Seconds from the start of the recording")
-        chance.set_xlim(start_s, stop_s)
-        for axes in (eeg, bands):
-            axes.tick_params(axis="x", length=0)
-            axes.spines["bottom"].set_visible(False)
-        for axes in (eeg, bands):
-            axes.tick_params(axis="y", length=0)
-            axes.spines["left"].set_visible(False)
-        label = f"EEG of {channels} channels from {start_s:.0f} to {stop_s:.0f} seconds"
-        return svg(figure, name, label)
-
-
-def _draw_probabilities(
-    axes: Axes,
-    probabilities: NDArray[np.floating],
-    frame_hz: float,
-    start_s: float,
-    stop_s: float,
-    on_threshold: float | None,
-) -> None:
-    first = max(math.floor(start_s * frame_hz), 0)
-    frames = probabilities[first : math.ceil(stop_s * frame_hz)]
-    axes.plot((first + np.arange(len(frames)) + 0.5) / frame_hz, frames, color=GREEN, linewidth=1.2)
-    if on_threshold is not None:
-        axes.axhline(on_threshold, color=TEXT, linestyle="--", linewidth=0.8)
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_yticks([0, 1])
-    axes.set_ylabel("Probability", fontsize=9)
-
-
-def _scale_bar(axes: Axes) -> None:
-    """A bar of 5 SD to the right of the lowest channel, outside of the axes."""
-    across = axes.get_yaxis_transform()
-    axes.plot([1.008] * 2, [-2.5, 2.5], color=ORANGE, linewidth=2, transform=across, clip_on=False)
-    axes.text(1.016, 0, "5 SD", va="center", fontsize=8, transform=across)
-
-
-def _envelope(
-    values: NDArray[np.float32], rate: float
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Times and values of a line: lowest and highest of each bucket where there are too many.
-
-    An envelope keeps spikes that picking every n-th sample would lose.
-    """
-    if values.size <= _EEG_POINTS:
-        return np.arange(values.size) / rate, values
-    edges = np.linspace(0, values.size, _EEG_POINTS // 2 + 1).astype(np.int64)
-    picked: list[int] = []
-    for low, high in pairwise(edges.tolist()):
-        part = values[low:high]
-        picked += sorted({low + int(part.argmin()), low + int(part.argmax())})
-    index = np.array(picked)
-    return index / rate, values[index]
 
 
 _LEAST_RATE = 0.1

@@ -1,13 +1,12 @@
 """The report of an evaluation: one HTML file that needs nothing else.
 
-Here belong its sentences, the published figures that stand beside the results, and the writing
-of the file. Its look is in ``templates/report.html.j2``.
+Here belong its sentences and the writing of the file. Its look is in ``templates/report.html.j2``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,10 @@ from numpy.typing import NDArray
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.detection import FRAME_HZ
-from brainbrr_core.evaluation.results import EvaluationResults, Highlight
+from brainbrr_core.evaluation.highlights import Highlight
+from brainbrr_core.evaluation.published import PUBLISHED, PUBLISHED_GROUPS, obstacle, ours
+from brainbrr_core.evaluation.results import SECONDS_PER_HOUR, Estimate, EvaluationResults
+from brainbrr_core.scoring.bootstrap import LEVEL
 from brainbrr_core.signal.montage import CHANNELS
 
 #: A report stays below this; pictures of single events are left out before it is reached.
@@ -72,58 +74,15 @@ HEADLINE = (
         "szcore_sample_subject_mean", "SzCORE, sample-based", "mean over patients", "false seconds"
     ),
     HeadlineRow("nedc_ovlp", "NEDC OVLP, SEIZ only", "pooled", "false alarms"),
+    HeadlineRow("nedc_ovlp_total", "NEDC OVLP, total", "pooled", "false alarms, all classes"),
     HeadlineRow("nedc_taes", "NEDC TAES, SEIZ only", "pooled", "false alarms (in parts)"),
+    HeadlineRow("nedc_taes_total", "NEDC TAES, total", "pooled", "the same, all classes"),
     HeadlineRow("nedc_epoch", "NEDC EPOCH, SEIZ only", "pooled", "false seconds"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A published result; figures that were not given are NaN, ``remark`` says what else."""
-
-    group: str
-    model: str
-    f1: float = math.nan
-    sensitivity: float = math.nan
-    false_per_day: float = math.nan
-    auroc: str = ""
-    remark: str = ""
-
-
-#: What a group of published results was measured on, and by which rule.
-PUBLISHED_GROUPS = {
-    "szcore_tusz": "SzCORE event-based, mean over subjects, timescoring 0.0.7 (April 2026): TUSZ",
-    "szcore_dianalund": "SzCORE event-based (challenge of 2025): Dianalund",
-    "szcore_siena": "SzCORE event-based: Siena",
-    "nedc_ovlp_tusz_eval": "NEDC OVLP: TUSZ eval, 865 recordings",
-    "window_auroc_tusz_1_5_2": "AUROC of windows of 12 s / 60 s: TUSZ 1.5.2",
-}
-PUBLISHED = (
-    Published("szcore_tusz", "SeizureTransformer", 0.410, 0.573, 18.2),
-    Published("szcore_tusz", "DeepSOZ-HEM", 0.390, 0.622, 33.1),
-    Published("szcore_tusz", "EventNet", 0.373, 0.539, 23.2),
-    Published("szcore_tusz", "Zhu", 0.352, 0.600, 43.7),
-    Published("szcore_tusz", "DCRNN", 0.222, 0.621, 94.5),
-    Published("szcore_dianalund", "SeizureTransformer", 0.323, 0.369, 1.31),
-    Published("szcore_dianalund", "DeepSOZ-HEM", 0.304),
-    Published("szcore_dianalund", "Zhu", 0.188),
-    Published("szcore_dianalund", "EventNet", 0.143),
-    Published("szcore_siena", "DeepSOZ-HEM", 0.820),
-    Published("szcore_siena", "SeizureTransformer", 0.706, remark="trained on Siena"),
-    Published(
-        "nedc_ovlp_tusz_eval",
-        "SeizureTransformer",
-        sensitivity=0.456,
-        false_per_day=26.9,
-        auroc=".902",
+    HeadlineRow("nedc_epoch_total", "NEDC EPOCH, total", "pooled", "false seconds, all classes"),
+    HeadlineRow("nedc_alignment", "NEDC DP alignment, SEIZ only", "pooled", "false alarms"),
+    HeadlineRow(
+        "nedc_alignment_total", "NEDC DP alignment, total", "pooled", "false alarms, all classes"
     ),
-    Published("nedc_ovlp_tusz_eval", "SeizureTransformer", sensitivity=0.339, false_per_day=10.3),
-    Published("nedc_ovlp_tusz_eval", "SeizureTransformer", sensitivity=0.145, false_per_day=2.05),
-    Published("window_auroc_tusz_1_5_2", "EvoBrain", auroc=".877 / .865"),
-    Published("window_auroc_tusz_1_5_2", "GRU-GCN", auroc=".856 / .822"),
-    Published("window_auroc_tusz_1_5_2", "LaBraM", auroc=".825 / .793"),
-    Published("window_auroc_tusz_1_5_2", "DCRNN", auroc=".817 / .808"),
-    Published("window_auroc_tusz_1_5_2", "BIOT", auroc=".726 / .651"),
 )
 
 
@@ -135,7 +94,8 @@ def method_sentences(results: EvaluationResults) -> list[str]:
     recordings = _plural(len(results.recordings), "recording")
     sentences = [
         f"Scored is the split “{results.split}”: {recordings} of {patients}, "
-        f"{results.hours:.1f} hours with {_plural(results.seizures, 'seizure')}."
+        f"{results.hours:.1f} hours with {_plural(results.seizures, 'seizure')}. "
+        + _unscored_sentence(results)
     ]
     if choice.split is None:
         sentences.append(f"The threshold of {thresholds} was set by hand, not tuned.")
@@ -143,11 +103,22 @@ def method_sentences(results: EvaluationResults) -> list[str]:
         reached = "" if math.isnan(choice.f1) else f", {choice.f1:.3f} there"
         sentences.append(
             f"The threshold of {thresholds} was chosen on “{choice.split}” as the one with the "
-            f"highest pooled event-based F1 of SzCORE{reached}."
+            f"highest pooled event-based F1 of SzCORE{reached}, and is frozen since."
         )
     if results.weights_chosen_on is not None:
         sentences.append(f"The network's weights were picked on “{results.weights_chosen_on}”.")
     sentences.append(_seen_sentence(results))
+    looks = results.eval_looks
+    if looks is not None:
+        sentences.append(
+            f"“eval” was scored {_plural(looks.scorings, 'time')} from this runs folder, by "
+            f"{_plural(looks.runs, 'run')}, this time included."
+        )
+    sentences.append(
+        f"In brackets are {LEVEL:.0%} confidence intervals by a bootstrap over patients "
+        f"({results.bootstrap_samples:,} resamples, seed {results.bootstrap_seed}). With few "
+        "patients they are too narrow."
+    )
     sentences.append(
         "F1 is 2 TP / (2 TP + FP + FN), as in timescoring 0.0.7: a patient with seizures but "
         "without detections counts 0. Older figures left such patients out and do not compare. "
@@ -155,6 +126,18 @@ def method_sentences(results: EvaluationResults) -> list[str]:
         "(sensitivity without seizures, precision without detections)."
     )
     return sentences
+
+
+def _unscored_sentence(results: EvaluationResults) -> str:
+    left_out = results.unscored
+    if not left_out:
+        return "No recording of the split is left out."
+    hours = sum(row.duration_s for row in left_out) / SECONDS_PER_HOUR
+    seizures = sum(row.seizures for row in left_out)
+    return (
+        f"Not scored: {_plural(len(left_out), 'recording')} of {hours:.1f} hours with "
+        f"{_plural(seizures, 'known seizure')}; the list below gives names and reasons."
+    )
 
 
 def _seen_sentence(results: EvaluationResults) -> str:
@@ -168,28 +151,19 @@ def _seen_sentence(results: EvaluationResults) -> str:
         )
     if results.threshold.split is None:
         return "Whether this split was seen when setting the threshold is not recorded."
-    return "Neither the threshold nor the weights were chosen on this split: it was not seen."
+    return "Neither the threshold nor the weights were chosen on this split."
 
 
 def render_report(
-    results: EvaluationResults,
-    pictures: Sequence[Picture],
-    strips: Sequence[Picture] = (),
-    *,
-    comparable: Collection[str] = (),
+    results: EvaluationResults, pictures: Sequence[Picture], strips: Sequence[Picture] = ()
 ) -> str:
     """HTML of a report, below 3 MB, that loads nothing from anywhere.
 
     ``pictures`` are the figures of the whole evaluation, ``strips`` those of single events. The
     last strips are left out where the report would grow too large, and it says so.
-    ``comparable`` names groups of :data:`PUBLISHED_GROUPS` whose corpus and protocol are those
-    of ``results``; all others are marked as not comparable.
 
-    Raises ``ValueError`` for an unknown group, or where two pictures have one name.
+    Raises ``ValueError`` where two pictures have one name.
     """
-    unknown = sorted(set(comparable) - set(PUBLISHED_GROUPS))
-    if unknown:
-        raise ValueError(f"no published results {unknown}: use some of {list(PUBLISHED_GROUPS)}")
     names = [picture.name for picture in (*pictures, *strips)]
     if len(set(names)) < len(names):
         raise ValueError(f"two pictures have one name: {sorted(names)}")
@@ -202,33 +176,28 @@ def render_report(
             strips_left_out=len(strips) - shown,
             sentences=method_sentences(results),
             headline=HEADLINE,
+            rule_names={row.rule: row.name for row in HEADLINE},
             published=PUBLISHED,
-            published_groups=PUBLISHED_GROUPS,
-            comparable=frozenset(comparable),
+            published_groups=[
+                (name, group.description, obstacle(results, name), ours(results, name))
+                for name, group in PUBLISHED_GROUPS.items()
+            ],
         )
         if len(text.encode()) < MOST_BYTES:
             break
     return text
 
 
-def write_report(
-    path: Path,
-    results: EvaluationResults,
-    strips: Sequence[Strip] = (),
-    *,
-    comparable: Collection[str] = (),
-) -> None:
-    """Draw the figures and write the report; it appears whole or not at all.
-
-    ``comparable`` as for :func:`render_report`.
-    """
+def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip] = ()) -> None:
+    """Draw the figures and write the report; it appears whole or not at all."""
     # Drawing needs matplotlib, which takes a second to import: reading a report does not.
-    from brainbrr_core.evaluation.figures import all_pictures, strip_picture
+    from brainbrr_core.evaluation.eeg_strip import strip_picture
+    from brainbrr_core.evaluation.figures import all_pictures
 
     events = [
         strip_picture(results, strip, f"strip-{number}") for number, strip in enumerate(strips)
     ]
-    text = render_report(results, all_pictures(results), events, comparable=comparable)
+    text = render_report(results, all_pictures(results), events)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -242,6 +211,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["measure"] = _measure
+    environment.filters["interval"] = _interval
     environment.filters["published"] = _published
     environment.filters["clock"] = _clock
     environment.filters["inline_svg"] = _inline_svg
@@ -252,6 +222,13 @@ def _environment() -> Environment:
 def _measure(value: float, digits: int = 3) -> str:
     """A figure, or a dash where it is undefined."""
     return "–" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def _interval(estimate: Estimate, digits: int = 3) -> str:
+    """A confidence interval in brackets, nothing where it is undefined."""
+    if math.isnan(estimate.low) or math.isnan(estimate.value):
+        return ""
+    return f"[{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
 
 
 def _published(value: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.detection import detect, recording_probabilities
 from brainbrr_core.detection.infer import Read
+from brainbrr_core.detection.threshold import read_threshold
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.signal.chain import Chain
@@ -31,8 +31,6 @@ from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.training.hardware import check_device
 from brainbrr_core.training.run import Run
 
-#: The operating threshold of a run, written when it is tuned on dev.
-THRESHOLD = "threshold.json"
 _RATE = 256
 _BATCH = 16
 
@@ -85,6 +83,7 @@ class Predictor:
             stride * _RATE,
             _BATCH,
             self.device,
+            self.configuration.detection.stitching,
         )
 
     def predict(self, path: Path, on_threshold: float) -> Prediction:
@@ -128,11 +127,9 @@ def _spooled(file: IO[bytes], chain: Chain) -> Read:
 
 def threshold_of(run: Run, detection: Detection) -> tuple[float, str]:
     """The on-threshold to use with a run, and where it comes from."""
-    path = run.directory / THRESHOLD
-    if path.is_file():
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["detection"] == detection.model_dump(mode="json"):
-            return float(values["on_threshold"]), "tuned on dev"
+    kept = read_threshold(run.directory)
+    if kept is not None and kept.detection == detection:
+        return kept.on_threshold, "tuned on dev"
     return detection.on_threshold, "the configuration's; `brainbrr evaluate` tunes it on dev"
 
 

@@ -1,11 +1,13 @@
 """How detections are judged: from a reference and a hypothesis to counts and figures.
 
-Here belong the scoring rules (SzCORE, NEDC), the curves of probabilities and the choice of the
-threshold by a rule. How probabilities become events belongs to ``detection``; what a report
-shows of the figures belongs to ``evaluation``.
+Here belong the scoring rules (SzCORE, NEDC), the curves of probabilities, confidence intervals,
+and the choice of the threshold by a rule. How probabilities become events belongs to
+``detection``; what a report shows of the figures belongs to ``evaluation``.
 """
 
-from brainbrr_core.scoring.counts import Counts, Figures, Measure, figures, mean_figures, total
+from brainbrr_core.scoring.alignment import aligned, kappa, label_kappa
+from brainbrr_core.scoring.bootstrap import UNDEFINED, Interval, interval, resamples
+from brainbrr_core.scoring.counts import Counts, Figures, Measure, figures, total
 from brainbrr_core.scoring.curves import (
     Ranking,
     ReliabilityBin,
@@ -18,46 +20,58 @@ from brainbrr_core.scoring.curves import (
     reliability,
     roc_points,
 )
+from brainbrr_core.scoring.event_counter import EventCounter
 from brainbrr_core.scoring.nedc import NedcCounts
 from brainbrr_core.scoring.recording import RecordingEvents, seizures
 from brainbrr_core.scoring.sweep import (
-    COARSE_THRESHOLDS,
-    Detect,
+    FALSE_ALARM_LIMITS,
+    Find,
     RecordingProbabilities,
+    RuleSweep,
+    Sweep,
     SweepRow,
     TunedThreshold,
+    sensitivity_at,
     sweep_thresholds,
     tune_threshold,
 )
-from brainbrr_core.scoring.szcore import SzcoreCounts, SzcoreSummary, summarise
+from brainbrr_core.scoring.szcore import SzcoreCounts
 
 __all__ = [
-    "COARSE_THRESHOLDS",
+    "FALSE_ALARM_LIMITS",
+    "UNDEFINED",
     "Counts",
-    "Detect",
+    "EventCounter",
     "Figures",
+    "Find",
+    "Interval",
     "Measure",
     "NedcCounts",
     "Ranking",
     "RecordingEvents",
     "RecordingProbabilities",
     "ReliabilityBin",
+    "RuleSweep",
+    "Sweep",
     "SweepRow",
     "SzcoreCounts",
-    "SzcoreSummary",
     "TunedThreshold",
+    "aligned",
     "auprc",
     "auroc",
     "expected_calibration_error",
     "figures",
-    "mean_figures",
+    "interval",
+    "kappa",
+    "label_kappa",
     "per_second",
     "pr_points",
     "rank",
     "reliability",
+    "resamples",
     "roc_points",
     "seizures",
-    "summarise",
+    "sensitivity_at",
     "sweep_thresholds",
     "total",
     "tune_threshold",

@@ -98,19 +98,3 @@ def total(counts: Iterable[Counts]) -> Counts:
 def figures(counts: Counts) -> Figures:
     """The four figures of some counts."""
     return Figures(counts.sensitivity, counts.precision, counts.f1, counts.false_per_day)
-
-
-def mean_figures(counts: Iterable[Counts]) -> Figures:
-    """Mean of each figure over those counts for which it is defined; NaN where none is."""
-    parts = [figures(part) for part in counts]
-    return Figures(
-        _mean(part.sensitivity for part in parts),
-        _mean(part.precision for part in parts),
-        _mean(part.f1 for part in parts),
-        _mean(part.false_per_day for part in parts),
-    )
-
-
-def _mean(values: Iterable[float]) -> float:
-    defined = [value for value in values if not math.isnan(value)]
-    return math.fsum(defined) / len(defined) if defined else math.nan

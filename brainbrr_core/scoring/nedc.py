@@ -1,35 +1,64 @@
-"""NEDC's rules for the label SEIZ alone: OVLP, TAES and EPOCH.
+"""NEDC's rules: OVLP, TAES, EPOCH and DP alignment, each label alone and all of them together.
 
 Ziyabari et al. 2019 and Shah et al. 2021, "Objective evaluation metrics for automatic
-classification of EEG events"; details as NEDC's EEG evaluation v6 behaves. Every figure is of
-SEIZ: sensitivity and false alarms per 24 hours of the total over all classes are other numbers.
+classification of EEG events"; details as NEDC's EEG evaluation v6 behaves. There are two
+labels, ``seiz`` and ``bckg``. Every rule counts each label as if it were the only one; a figure
+of ``seiz`` alone is "SEIZ only", that of the sum over both is "total". The two are other
+numbers, sensitivity and false alarms per 24 hours alike, and a report must say which it shows.
 
-Events are scored as written: sorted, neither merged nor cut nor given a tolerance. The time
-between them is background up to the recording's end.
+Events are scored as written: cut at the recording's ends and sorted; those that overlap become
+one, those that touch stay two; nothing is given a tolerance. The time between them is background
+up to the recording's end.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.scoring.counts import Counts
-from brainbrr_core.scoring.recording import RecordingEvents, check_duration, seizures
+from brainbrr_core.scoring.alignment import aligned
+from brainbrr_core.scoring.counts import Counts, total
+from brainbrr_core.scoring.recording import (
+    BACKGROUND,
+    RecordingEvents,
+    check_duration,
+    check_hypothesis_duration,
+    normalised,
+)
 
 EPOCH_S = 0.25
+Label = Literal["seiz", "bckg"]
+SEIZURE: Label = "seiz"
+
+
+@dataclass(frozen=True, slots=True)
+class ByLabel:
+    """Counts of each label under one rule."""
+
+    seiz: Counts
+    bckg: Counts
+
+    @property
+    def total(self) -> Counts:
+        """Counts of all classes together: events (or epochs) are added, hours are not."""
+        both = total((self.seiz, self.bckg))
+        return Counts(both.reference, both.detected, both.false, self.seiz.seconds, both.false_unit)
 
 
 @dataclass(frozen=True, slots=True)
 class NedcCounts:
-    """Counts of one recording, SEIZ only, under each rule."""
+    """Counts of one recording under each rule."""
 
-    ovlp: Counts
-    taes: Counts
-    epoch: Counts
+    ovlp: ByLabel
+    taes: ByLabel
+    epoch: ByLabel
+    alignment: ByLabel
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +70,39 @@ class EpochConfusion:
     bckg_seiz: int
     bckg_bckg: int
 
+    def matrix(self) -> NDArray[np.int64]:
+        """Rows are the reference's labels, columns the hypothesis's; seiz, then bckg."""
+        return np.array(
+            [[self.seiz_seiz, self.seiz_bckg], [self.bckg_seiz, self.bckg_bckg]], dtype=np.int64
+        )
+
 
 def score_recording(recording: RecordingEvents) -> NedcCounts:
-    """Counts of one recording under OVLP, TAES and EPOCH.
+    """Counts of one recording under OVLP, TAES, EPOCH and DP alignment.
 
-    Raises :class:`BrainbrrError` for a recording without length and for times that are not
-    finite or run backwards.
+    Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
+    or run backwards, and where the hypothesis has another length than the recording.
     """
-    return NedcCounts(ovlp(recording), taes(recording), epoch(recording))
+    reference, hypothesis = written_events(recording)
+    reference_gaps = background(reference, recording.duration_s)
+    hypothesis_gaps = background(hypothesis, recording.duration_s)
+    seconds = recording.duration_s
+
+    def both(of: _Rule) -> ByLabel:
+        return ByLabel(
+            of(reference, hypothesis, seconds), of(reference_gaps, hypothesis_gaps, seconds)
+        )
+
+    return NedcCounts(both(_ovlp), both(_taes), epoch(recording), alignment(recording))
 
 
-def ovlp(recording: RecordingEvents) -> Counts:
-    """Any-overlap scoring, whole numbers.
+def ovlp(recording: RecordingEvents, label: Label = SEIZURE) -> Counts:
+    """Any-overlap scoring of one label, whole numbers.
 
     A reference that any hypothesis overlaps is a hit, a hypothesis that overlaps no reference is
     a false alarm. Events that only touch do not overlap.
     """
-    reference, hypothesis = _events(recording)
-    hits, false_alarms = overlaps(reference, hypothesis)
-    return Counts(len(reference), int(hits.sum()), int(false_alarms.sum()), recording.duration_s)
+    return _ovlp(*_of_label(recording, label), recording.duration_s)
 
 
 def overlaps(
@@ -72,8 +115,8 @@ def overlaps(
     return np.logical_or.reduce(overlap, axis=1), ~np.logical_or.reduce(overlap, axis=0)
 
 
-def taes(recording: RecordingEvents) -> Counts:
-    """Time-aligned event scoring, fractional.
+def taes(recording: RecordingEvents, label: Label = SEIZURE) -> Counts:
+    """Time-aligned event scoring of one label, fractional.
 
     References and hypotheses are paired in order. A pair gives a hit (the overlapped share of
     the reference) and a false alarm (the part of the hypothesis outside the reference, in
@@ -81,7 +124,88 @@ def taes(recording: RecordingEvents) -> Counts:
     paired with the first, the others are missed whole; several hypotheses within one reference
     add up. An event that no pair uses is one miss or one false alarm.
     """
-    reference, hypothesis = _events(recording)
+    return _taes(*_of_label(recording, label), recording.duration_s)
+
+
+def epoch(recording: RecordingEvents) -> ByLabel:
+    """Epoch scoring: counts are epochs of 0.25 s.
+
+    The rate of false alarms is false epochs times their length, per 24 hours: seconds of false
+    alarm in a day, as NEDC reports it.
+    """
+    found = epoch_confusion(recording)
+    seconds = recording.duration_s
+    return ByLabel(
+        Counts(
+            found.seiz_seiz + found.seiz_bckg, found.seiz_seiz, found.bckg_seiz, seconds, EPOCH_S
+        ),
+        Counts(
+            found.bckg_bckg + found.bckg_seiz, found.bckg_bckg, found.seiz_bckg, seconds, EPOCH_S
+        ),
+    )
+
+
+def epoch_confusion(recording: RecordingEvents) -> EpochConfusion:
+    """Confusion matrix of epochs sampled at their middle, up to and including the end.
+
+    A sample on an event's edge belongs to the earlier event.
+    """
+    reference, hypothesis = written_events(recording)
+    epochs = _epochs_before(recording.duration_s)
+    ref, hyp = _epoch_mask(reference, epochs), _epoch_mask(hypothesis, epochs)
+    return EpochConfusion(
+        int((ref & hyp).sum()),
+        int((ref & ~hyp).sum()),
+        int((~ref & hyp).sum()),
+        int((~ref & ~hyp).sum()),
+    )
+
+
+def alignment(recording: RecordingEvents) -> ByLabel:
+    """DP alignment: counts are events whose labels are aligned, whatever their times.
+
+    A label's hits are its events aligned with one of the same label. A reference aligned with
+    another label or with nothing is a miss, a hypothesis likewise a false alarm: a substitution
+    is both, a miss of the one label and a false alarm of the other.
+    """
+    reference, hypothesis = written_events(recording)
+    pairs = aligned(
+        _labels(reference, recording.duration_s), _labels(hypothesis, recording.duration_s)
+    )
+
+    def count(label: Label) -> Counts:
+        return Counts(
+            sum(ref == label for ref, _ in pairs),
+            sum(ref == hyp == label for ref, hyp in pairs),
+            sum(hyp == label != ref for ref, hyp in pairs),
+            recording.duration_s,
+        )
+
+    return ByLabel(count(SEIZURE), count(BACKGROUND))
+
+
+def background(events: Iterable[Event], duration_s: float) -> list[Event]:
+    """The time between sorted disjoint events, up to the recording's end, as background."""
+    gaps, until = [], 0.0
+    for event in (*events, Event(duration_s, duration_s)):
+        if event.start > until:
+            gaps.append(Event(until, event.start, BACKGROUND))
+        until = max(until, event.stop)
+    return gaps
+
+
+class _Rule(Protocol):
+    def __call__(
+        self, reference: list[Event], hypothesis: list[Event], duration_s: float, /
+    ) -> Counts: ...
+
+
+def _ovlp(reference: list[Event], hypothesis: list[Event], duration_s: float) -> Counts:
+    hits, false_alarms = overlaps(reference, hypothesis)
+    return Counts(len(reference), int(hits.sum()), int(false_alarms.sum()), duration_s)
+
+
+def _taes(reference: list[Event], hypothesis: list[Event], duration_s: float) -> Counts:
     free = [True] * len(hypothesis)
     open_reference = [True] * len(reference)
     hits = false_alarms = 0.0
@@ -105,45 +229,37 @@ def taes(recording: RecordingEvents) -> Counts:
                         hit, false_alarm = _share(ref, hypothesis[later])
                         hits, false_alarms = hits + hit, false_alarms + false_alarm
     # Hit and miss of a reference add up to 1, so the number of references is their sum.
-    return Counts(len(reference), hits, false_alarms + sum(free), recording.duration_s)
+    return Counts(len(reference), hits, false_alarms + sum(free), duration_s)
 
 
-def epoch(recording: RecordingEvents) -> Counts:
-    """Epoch scoring: counts are epochs of 0.25 s.
+def written_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
+    """Reference and hypothesis of a recording as NEDC's rules take them.
 
-    The rate of false alarms is false epochs times their length, per 24 hours: seconds of false
-    alarm in a day, as NEDC reports it.
+    Raises as :func:`score_recording`.
     """
-    confusion = epoch_confusion(recording)
-    return Counts(
-        confusion.seiz_seiz + confusion.seiz_bckg,
-        confusion.seiz_seiz,
-        confusion.bckg_seiz,
-        recording.duration_s,
-        EPOCH_S,
-    )
-
-
-def epoch_confusion(recording: RecordingEvents) -> EpochConfusion:
-    """Confusion matrix of epochs sampled at their middle, up to and including the end.
-
-    A sample on an event's edge belongs to the earlier event.
-    """
-    reference, hypothesis = _events(recording)
-    epochs = _epochs_before(recording.duration_s)
-    ref, hyp = _epoch_mask(reference, epochs), _epoch_mask(hypothesis, epochs)
-    return EpochConfusion(
-        int((ref & hyp).sum()),
-        int((ref & ~hyp).sum()),
-        int((~ref & hyp).sum()),
-        int((~ref & ~hyp).sum()),
-    )
-
-
-def _events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
     check_duration(recording)
-    where = recording.name or recording.subject
-    return seizures(recording.reference, where), seizures(recording.hypothesis, where)
+    check_hypothesis_duration(recording)
+    where, end = recording.name or recording.subject, recording.duration_s
+    return (
+        normalised(recording.reference, end, where, touching=False),
+        normalised(recording.hypothesis, end, where, touching=False),
+    )
+
+
+def _of_label(recording: RecordingEvents, label: Label) -> tuple[list[Event], list[Event]]:
+    reference, hypothesis = written_events(recording)
+    if label == SEIZURE:
+        return reference, hypothesis
+    end = recording.duration_s
+    return background(reference, end), background(hypothesis, end)
+
+
+def _labels(seizures: list[Event], duration_s: float) -> list[str]:
+    """Labels of a recording's events in their order, background included."""
+    gaps = background(seizures, duration_s)
+    named = [(event.start, SEIZURE) for event in seizures]
+    named += [(event.start, BACKGROUND) for event in gaps]
+    return [label for _, label in sorted(named)]
 
 
 def _edges(events: list[Event]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.errors import BrainbrrError
 
-BACKGROUND = "bckg"
+BACKGROUND: Final = "bckg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +48,21 @@ def seizures(events: Iterable[Event], where: str) -> list[Event]:
     return [event for event in kept if event.stop > event.start]
 
 
-def normalised(events: Iterable[Event], duration_s: float, where: str) -> list[Event]:
+def normalised(
+    events: Iterable[Event], duration_s: float, where: str, *, touching: bool = True
+) -> list[Event]:
     """Seizures cut at the recording's ends, sorted, disjoint; empty ones are dropped.
 
-    Events that overlap or touch become one. Raises as :func:`seizures`.
+    Events that overlap become one; with ``touching`` those that touch do too. Raises as
+    :func:`seizures`.
     """
     cut = [
         Event(max(event.start, 0.0), min(event.stop, duration_s), event.label, event.confidence)
         for event in seizures(events, where)
     ]
-    return merge_overlapping(event for event in cut if event.stop > event.start)
+    return merge_overlapping(
+        (event for event in cut if event.stop > event.start), touching=touching
+    )
 
 
 def check_duration(recording: RecordingEvents) -> None:
@@ -65,4 +71,14 @@ def check_duration(recording: RecordingEvents) -> None:
         raise BrainbrrError(
             f"{recording.name or recording.subject}: a recording of {recording.duration_s:g} s "
             "cannot be scored: leave it out"
+        )
+
+
+def check_hypothesis_duration(recording: RecordingEvents, tolerance_s: float = 0.1) -> None:
+    """Raise :class:`BrainbrrError` where the hypothesis speaks of another length."""
+    given = recording.hypothesis_duration_s
+    if given is not None and abs(given - recording.duration_s) >= tolerance_s:
+        raise BrainbrrError(
+            f"{recording.name or recording.subject}: the hypothesis is {given:g} s long, the "
+            f"recording {recording.duration_s:g} s: detect seizures in this recording again"
         )

@@ -20,16 +20,19 @@ library's grid of 10 Hz; the program behind SzCORE's leaderboard samples them at
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from timescoring.annotations import Annotation
 from timescoring.scoring import EventScoring, SampleScoring
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.scoring.counts import Counts, Figures, figures, mean_figures, total
-from brainbrr_core.scoring.recording import RecordingEvents, check_duration, normalised
+from brainbrr_core.scoring.counts import Counts
+from brainbrr_core.scoring.recording import (
+    RecordingEvents,
+    check_duration,
+    check_hypothesis_duration,
+    normalised,
+)
 
 SAMPLE_HZ = 1
 EVENT_HZ = 10
@@ -39,6 +42,10 @@ MERGE_BELOW_S = 90.0
 SPLIT_ABOVE_S = 300.0
 TIME_DECIMALS = 4
 _FLOAT_MARGIN_S = 1e-6
+#: The limits as they are given to the library.
+SPLIT_MARGIN_S = SPLIT_ABOVE_S + _FLOAT_MARGIN_S
+MERGE_MARGIN_S = MERGE_BELOW_S - _FLOAT_MARGIN_S
+Pairs = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,46 +56,14 @@ class SzcoreCounts:
     sample: Counts
 
 
-@dataclass(frozen=True, slots=True)
-class SzcoreSummary:
-    """Figures of many recordings under one of the two rules.
-
-    ``pooled`` takes its figures from the sum of all counts. ``subject_mean`` is SzCORE's
-    average: the counts of each subject are added, each figure is taken per subject, and its
-    mean is over the subjects for which it is defined. So a subject without seizures is left out
-    of the mean of sensitivity, one without detections out of that of precision; its F1 is 0
-    if it has seizures (timescoring 0.0.7), and left out if it has neither seizures nor false
-    positives. Every subject counts for false positives per day.
-    """
-
-    pooled: Figures
-    subject_mean: Figures
-    by_subject: dict[str, Counts]
-    counts: Counts
-
-
 def score_recording(recording: RecordingEvents) -> SzcoreCounts:
     """Counts of one recording.
 
     Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
     or run backwards, and where the hypothesis has another length than the recording.
     """
-    check_duration(recording)
-    where = recording.name or recording.subject
-    events_samples = _samples(recording.duration_s, EVENT_HZ)
-    if recording.hypothesis_duration_s is not None:
-        given = _samples(recording.hypothesis_duration_s, EVENT_HZ)
-        if given != events_samples:
-            raise BrainbrrError(
-                f"{where}: the hypothesis is {recording.hypothesis_duration_s:g} s long, the "
-                f"recording {recording.duration_s:g} s: detect seizures in this recording again"
-            )
-    reference = _pairs(normalised(recording.reference, recording.duration_s, where))
-    hypothesis = [
-        (start, stop)
-        for start, stop in _pairs(normalised(recording.hypothesis, recording.duration_s, where))
-        if round(stop * EVENT_HZ) > round(start * EVENT_HZ)
-    ]
+    reference, hypothesis = _events(recording)
+    events_samples = grid_samples(recording.duration_s, EVENT_HZ)
     event = EventScoring(
         Annotation(reference, EVENT_HZ, events_samples),
         Annotation(hypothesis, EVENT_HZ, events_samples),
@@ -96,11 +71,11 @@ def score_recording(recording: RecordingEvents) -> SzcoreCounts:
             toleranceStart=TOLERANCE_BEFORE_S,
             toleranceEnd=TOLERANCE_AFTER_S,
             minOverlap=0,
-            maxEventDuration=SPLIT_ABOVE_S + _FLOAT_MARGIN_S,
-            minDurationBetweenEvents=MERGE_BELOW_S - _FLOAT_MARGIN_S,
+            maxEventDuration=SPLIT_MARGIN_S,
+            minDurationBetweenEvents=MERGE_MARGIN_S,
         ),
     )
-    samples = _samples(recording.duration_s, SAMPLE_HZ)
+    samples = grid_samples(recording.duration_s, SAMPLE_HZ)
     sample = SampleScoring(
         Annotation(reference, SAMPLE_HZ, samples),
         Annotation(hypothesis, SAMPLE_HZ, samples),
@@ -109,22 +84,22 @@ def score_recording(recording: RecordingEvents) -> SzcoreCounts:
     return SzcoreCounts(_counts(event), _counts(sample))
 
 
-def summarise(by_recording: Iterable[tuple[str, Counts]]) -> SzcoreSummary:
-    """Summary of the counts of recordings, each with its subject; subjects are sorted."""
-    parts: dict[str, list[Counts]] = {}
-    for subject, counts in by_recording:
-        parts.setdefault(subject, []).append(counts)
-    by_subject = {subject: total(parts[subject]) for subject in sorted(parts)}
-    pooled = total(by_subject.values())
-    return SzcoreSummary(figures(pooled), mean_figures(by_subject.values()), by_subject, pooled)
+def _events(recording: RecordingEvents) -> tuple[Pairs, Pairs]:
+    """Reference and hypothesis as the library is given them."""
+    check_duration(recording)
+    check_hypothesis_duration(recording, 1 / EVENT_HZ)
+    where = recording.name or recording.subject
+    reference = _pairs(normalised(recording.reference, recording.duration_s, where))
+    hypothesis = _pairs(normalised(recording.hypothesis, recording.duration_s, where))
+    return reference, [pair for pair in hypothesis if _tenths(pair)[1] > _tenths(pair)[0]]
 
 
-def _samples(duration_s: float, rate_hz: int) -> int:
+def grid_samples(duration_s: float, rate_hz: int) -> int:
     """Samples of a grid; one at least, because the library divides by their number."""
     return max(1, round(duration_s * rate_hz))
 
 
-def _pairs(events: list[Event]) -> list[tuple[float, float]]:
+def _pairs(events: list[Event]) -> Pairs:
     return [
         (round(event.start, TIME_DECIMALS), round(event.stop, TIME_DECIMALS)) for event in events
     ]
@@ -134,3 +109,7 @@ def _counts(score: EventScoring | SampleScoring) -> Counts:
     return Counts(
         float(score.refTrue), float(score.tp), float(score.fp), score.numSamples / score.fs
     )
+
+
+def _tenths(pair: tuple[float, float]) -> tuple[int, int]:
+    return round(pair[0] * EVENT_HZ), round(pair[1] * EVENT_HZ)

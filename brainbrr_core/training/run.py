@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.manifest import Manifest, counts
@@ -35,6 +36,38 @@ TRAINING_VERSION = 1
 MODEL = "model.safetensors"
 RUN = "run.json"
 STEPS = "steps.jsonl"
+
+
+class _Model(BaseModel):
+    preset: str
+
+
+class _Windows(BaseModel):
+    length_s: int
+
+
+class _Training(BaseModel):
+    seed: int
+    steps: int
+
+
+class _Identity(BaseModel):
+    model: _Model
+    windows: _Windows
+    training: _Training
+    ssm_backend: str
+    preprocessing_version: str
+    manifest: str
+
+
+class _RunFile(BaseModel):
+    """What every reader of a ``run.json`` relies on; a file without it is damaged."""
+
+    identity: _Identity
+    finished_at: str
+    seconds: float
+    parameters: int
+    hardware: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -93,12 +126,13 @@ def run_directory(configuration: Configuration, manifest: Manifest) -> Path:
 def open_run(directory: Path) -> Run:
     """A finished run. Raises :class:`WorkRemains` when there is none in ``directory``."""
     try:
-        values = json.loads((directory / RUN).read_text(encoding="utf-8"))
+        text = (directory / RUN).read_text(encoding="utf-8")
+        _RunFile.model_validate_json(text)
     except FileNotFoundError:
         raise WorkRemains(f"no finished run in {directory}: run `brainbrr train`") from None
     except ValueError:
         raise BrainbrrError(f"{directory / RUN} is damaged: remove it and train again") from None
-    return Run(directory, values)
+    return Run(directory, json.loads(text))
 
 
 def latest_run(runs_dir: Path) -> Run:

@@ -1,0 +1,61 @@
+"""Who looked at the eval split: every scoring of it is on record in the runs folder.
+
+A split stays unseen only as long as nothing is chosen by it. One look shapes nothing, twenty do,
+so they are counted, over all runs of the folder, and the report says how many there were.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from brainbrr_core.atomic import flush
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.results import EvalLooks
+
+LEDGER = "eval-scorings.jsonl"
+
+
+class EvalScoring(BaseModel):
+    """One scoring of eval: when, by which run, and of which recordings (a hash)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at: str
+    run: str
+    evaluation_set: str
+
+
+def read_ledger(runs_dir: Path) -> list[EvalScoring]:
+    """All scorings of eval so far. Raises :class:`BrainbrrError` for a line that is none."""
+    path = runs_dir / LEDGER
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except UnicodeDecodeError:
+        lines = [""]
+    scorings = []
+    for number, line in enumerate(lines, 1):
+        try:
+            scorings.append(EvalScoring.model_validate_json(line))
+        except ValidationError:
+            raise BrainbrrError(
+                f"line {number} of {path} is damaged: mend or remove that line; the count of "
+                "how often eval was scored rests on it"
+            ) from None
+    return scorings
+
+
+def count_scoring(runs_dir: Path, run: str, evaluation_set: str) -> EvalLooks:
+    """Put one more scoring of eval on record, before it is done; how many there are now."""
+    known = read_ledger(runs_dir)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    scoring = EvalScoring(at=at, run=run, evaluation_set=evaluation_set)
+    path = runs_dir / LEDGER
+    with path.open("a", encoding="utf-8") as file:
+        file.write(scoring.model_dump_json() + "\n")
+    flush(path)
+    return EvalLooks(len(known) + 1, len({entry.run for entry in known} | {run}))

@@ -1,0 +1,70 @@
+"""Where the figures of a report come from: code, data, weights, settings and hardware."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any
+
+from brainbrr_core.cache.manifest import Manifest
+from brainbrr_core.cache.version import digest
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.hashing import content_hash
+from brainbrr_core.training.hardware import check_device, describe_device
+from brainbrr_core.training.run import MODEL, Run
+
+_LIBRARIES = ("brainbrr", "timescoring", "torch", "numpy", "scipy")
+
+
+def provenance(configuration: Configuration, run: Run, manifest: Manifest) -> dict[str, str]:
+    """Names and values, in the order in which a report shows them."""
+    identity: dict[str, Any] = run.values["identity"]
+    trained = run.values["hardware"]
+    scored = describe_device(check_device(configuration.hardware))
+    return {
+        "run": run.name,
+        "trained at": run.values["finished_at"],
+        "profile": configuration.profile,
+        "git commit": git_commit(),
+        "preprocessing version": manifest.version,
+        "manifest (hash of recordings, annotations and settings)": manifest.source[:12],
+        "weights (BLAKE3)": content_hash(run.directory / MODEL),
+        "settings of detection and evaluation (hash)": digest(
+            {
+                "detection": configuration.detection.model_dump(mode="json"),
+                "evaluation": configuration.evaluation.model_dump(mode="json"),
+            }
+        )[:12],
+        "model": f"{identity['model']['preset']}, {run.values['parameters']:,} parameters",
+        "ssm backend": identity["ssm_backend"],
+        "seed of the training": str(identity["training"]["seed"]),
+        "optimizer steps": str(identity["training"]["steps"]),
+        "training took": f"{run.values['seconds']:.0f} s",
+        "hardware of the training": json.dumps(trained, sort_keys=True),
+        "hardware of the scoring": json.dumps(scored, sort_keys=True),
+        "version of python": platform.python_version(),
+        **{f"version of {name}": library_version(name) for name in _LIBRARIES},
+    }
+
+
+def git_commit() -> str:
+    """Commit of the code that runs, and whether it was changed since; or that there is none."""
+    place = Path(__file__).resolve().parents[2]
+    if not (place / ".git").exists():
+        return "none: the code does not run from a git checkout"
+    try:
+        commit = _git(place, "rev-parse", "HEAD")
+        changed = _git(place, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "not known: git is not here or does not answer"
+    return f"{commit} with uncommitted changes" if changed else commit
+
+
+def _git(place: Path, *words: str) -> str:
+    finished = subprocess.run(
+        ["git", "-C", str(place), *words], capture_output=True, text=True, check=True
+    )
+    return finished.stdout.strip()

@@ -1,0 +1,104 @@
+"""Event counts of one recording under SzCORE's event rule and OVLP, for thousands of hypotheses.
+
+A sweep scores every recording at hundreds of thresholds. What depends on the reference is worked
+out once here; a hypothesis then costs microseconds. SzCORE's figures themselves come from the
+timescoring library (:mod:`brainbrr_core.scoring.szcore`), whose comparisons are followed to the
+rounding, so that both agree on every input; OVLP's from :mod:`brainbrr_core.scoring.nedc`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.scoring.recording import normalised
+from brainbrr_core.scoring.szcore import (
+    EVENT_HZ,
+    MERGE_MARGIN_S,
+    SPLIT_MARGIN_S,
+    TIME_DECIMALS,
+    TOLERANCE_AFTER_S,
+    TOLERANCE_BEFORE_S,
+    grid_samples,
+)
+
+Span = tuple[float, float]
+
+
+class EventCounter:
+    """Counts hypotheses against the reference of one recording.
+
+    ``szcore_reference`` and ``ovlp_reference`` are its events under the two rules, and
+    ``szcore_seconds`` the length that SzCORE's grid gives it. Raises :class:`BrainbrrError` for
+    a reference whose times are not finite or run backwards.
+    """
+
+    def __init__(self, reference: Iterable[Event], duration_s: float, where: str = "") -> None:
+        events = list(reference)
+        samples = grid_samples(duration_s, EVENT_HZ)
+        pieces = _pieces(
+            (round(event.start, TIME_DECIMALS), round(event.stop, TIME_DECIMALS))
+            for event in normalised(events, duration_s, where)
+        )
+        written = normalised(events, duration_s, where, touching=False)
+        length_s = samples / EVENT_HZ
+        extended = [
+            _on_grid(max(0.0, start - TOLERANCE_BEFORE_S), min(length_s, stop + TOLERANCE_AFTER_S))
+            for start, stop in pieces
+        ]
+        self._extended = extended
+        self._written = [(event.start, event.stop) for event in written]
+        self.szcore_reference = len(pieces)
+        self.ovlp_reference = len(written)
+        self.szcore_seconds = length_s
+
+    def count(self, hypothesis: Sequence[Span]) -> tuple[int, int, int, int]:
+        """Detected and false events of SzCORE's rule, then hits and false alarms of OVLP.
+
+        ``hypothesis`` is sorted and disjoint and lies within the recording.
+        """
+        covering = [
+            (round(start, TIME_DECIMALS), round(stop, TIME_DECIMALS))
+            for start, stop in hypothesis
+            if round(round(stop, TIME_DECIMALS) * EVENT_HZ)
+            > round(round(start, TIME_DECIMALS) * EVENT_HZ)
+        ]
+        pieces = [_on_grid(*piece) for piece in _pieces(covering)]
+        found = _overlapped(self._extended, [piece for piece in pieces if piece[1] > piece[0]])
+        detected = [ref for ref, hit in zip(self._extended, found, strict=True) if hit]
+        true = _overlapped(pieces, detected)
+        hits = _overlapped(self._written, hypothesis)
+        alarms = _overlapped(hypothesis, self._written)
+        return len(detected), len(true) - sum(true), sum(hits), len(alarms) - sum(alarms)
+
+
+def _pieces(spans: Iterable[Span]) -> list[Span]:
+    """Spans merged and split as SzCORE does."""
+    merged: list[Span] = []
+    for start, stop in spans:
+        if merged and start - merged[-1][1] < MERGE_MARGIN_S:
+            merged[-1] = (merged[-1][0], stop)
+        else:
+            merged.append((start, stop))
+    pieces: list[Span] = []
+    for start, stop in merged:
+        while stop - start > SPLIT_MARGIN_S:
+            pieces.append((start, start + SPLIT_MARGIN_S))
+            start += SPLIT_MARGIN_S
+        pieces.append((start, stop))
+    return pieces
+
+
+def _on_grid(start: float, stop: float) -> tuple[int, int]:
+    return round(start * EVENT_HZ), round(stop * EVENT_HZ)
+
+
+def _overlapped(spans: Sequence[Span], by: Sequence[Span]) -> list[bool]:
+    """Which spans any of ``by`` overlaps; starts and stops of ``by`` rise; empty spans: none."""
+    starts, stops = [start for start, _ in by], [stop for _, stop in by]
+    hits = []
+    for start, stop in spans:
+        place = bisect_right(stops, start)
+        hits.append(stop > start and place < len(starts) and starts[place] < stop)
+    return hits
