@@ -18,7 +18,7 @@ from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import EdfFacts, UnusableEdf
-from brainbrr_core.corpus.hashing import content_hash, file_state
+from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
 from brainbrr_core.corpus.layout import Layout, RecordingFile
 from brainbrr_core.corpus.layouts import open_layout, seeded_split
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
@@ -61,20 +61,24 @@ class Index:
 
 
 def scan(
-    data_dir: Path,
+    data: Path | CorpusFiles,
     known: Index | None = None,
     corpus: Corpus | None = None,
     *,
     force: bool = False,
     workers: int | None = None,
 ) -> Index:
-    """Scan a corpus; ``known`` is the index of an earlier scan, whose layout holds by default.
+    """Scan a corpus, a folder or one behind a URL.
+
+    ``known`` is the index of an earlier scan, whose layout holds by default.
 
     Raises :class:`BrainbrrError` when there is nothing to index, when a patient is in two
     splits, when a folder cannot be read, and (unless ``force``) when more than 5 % of the known
     recordings are gone or most of them hold other bytes: an unmounted drive, or another corpus.
     """
     corpus = corpus or Corpus()
+    source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
+    data_dir = source.root
     remembered = known.layout if known is not None else None
     layout = open_layout(data_dir, corpus.layout or remembered)
     files = [_with_split(file, corpus) for file in layout.recordings()]
@@ -91,7 +95,7 @@ def scan(
     with ThreadPoolExecutor(workers) as pool, progress("index", len(files), "recordings") as bar:
 
         def read(file: RecordingFile) -> Recording:
-            recording = _read(layout, file, trusted.get(file.partition_key))
+            recording = _read(source, layout, file, trusted.get(file.partition_key))
             bar.advance()
             return recording
 
@@ -157,28 +161,30 @@ def _other_corpus(before: dict[str, Recording], root: Path) -> BrainbrrError:
     )
 
 
-def _read(layout: Layout, file: RecordingFile, known: Recording | None) -> Recording:
+def _read(
+    source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording | None
+) -> Recording:
     """One row: what is known of an unchanged file, or what reading it tells."""
     try:
-        state = file_state(file.path)
+        state = source.state(file.path)
     except OSError:
         state = _UNSEEN
-    companions = tuple(_companion(path) for path in file.companions)
-    if known is None or known.state != state or not known.content_hash:
-        return _with_labels(_read_signal(file, state, ""), layout, file, companions)
+    companions = tuple(_companion(source, path) for path in file.companions)
+    if known is None or known.state != state or known.signal_reason == "unreadable":
+        return _with_labels(_read_signal(source, file, state, ""), layout, file, companions)
     # What could not be opened may be opened now, though nothing else about it changed.
     retry = any(finding.code in _UNOPENED for finding in known.findings)
     before = () if retry else known.companions
     if before == companions:
-        return _placed(known, file)
+        return _placed(source, known, file)
     if _table(before, file) != _table(companions, file):
-        signal = _read_signal(file, state, known.content_hash)
+        signal = _read_signal(source, file, state, known.content_hash)
     else:
         signal = replace(known, findings=_signal_findings(known))
-    return _with_labels(_placed(signal, file), layout, file, companions)
+    return _with_labels(_placed(source, signal, file), layout, file, companions)
 
 
-def _placed(recording: Recording, file: RecordingFile) -> Recording:
+def _placed(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
     """The recording with what its place says, which may change without the file."""
     return replace(
         recording,
@@ -186,13 +192,13 @@ def _placed(recording: Recording, file: RecordingFile) -> Recording:
         patient=file.patient,
         session=file.session,
         montage=file.montage,
-        path=str(file.path),
+        path=source.address(file.path),
     )
 
 
-def _companion(path: Path) -> Companion:
+def _companion(source: CorpusFiles, path: Path) -> Companion:
     try:
-        return Companion(path.name, file_state(path))
+        return Companion(path.name, source.state(path))
     except OSError:
         return Companion(path.name, _UNSEEN)
 
@@ -208,21 +214,23 @@ def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
     return tuple(finding for finding in recording.findings if finding.where == name)
 
 
-def _read_signal(file: RecordingFile, state: FileState, digest: str) -> Recording:
+def _read_signal(
+    source: CorpusFiles, file: RecordingFile, state: FileState, digest: str
+) -> Recording:
     """What the EDF and its channel table tell; ``digest`` is the content's hash, if known."""
     reason, detail = None, ""
     facts = EdfFacts()
     try:
         if state == _UNSEEN or not file.path.is_file():
             raise UnusableEdf("unreadable", "the link leads nowhere, or to no file")
-        digest = digest or content_hash(file.path)
-        facts = open_edf(file.path, _bad_channels(file)).facts
+        digest = digest or source.content_hash(file.path)
+        facts = open_edf(source.edf(file.path), _bad_channels(file)).facts
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
     except OSError as error:
         reason, detail, digest = "unreadable", error.strerror or "", ""
     else:
-        if file_state(file.path) != state:
+        if source.state(file.path) != state:
             raise BrainbrrError(f"{file.path} changed while it was indexed: run the command again")
     excluded = () if reason is None else (Finding(reason, file.path.name, detail),)
     match = facts.match
@@ -232,7 +240,7 @@ def _read_signal(file: RecordingFile, state: FileState, digest: str) -> Recordin
         patient=file.patient,
         session=file.session,
         montage=file.montage,
-        path=str(file.path),
+        path=source.address(file.path),
         state=state,
         content_hash=digest,
         rate=facts.rate,
