@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from brainbrr_core.cli import bench, cache, corpus, model, workspace
+from brainbrr_core.cli import bench, cache, corpus, model, transfer, workspace
 from brainbrr_core.errors import BrainbrrError
 
 
@@ -29,6 +29,10 @@ app.command()(workspace.ui)
 app.command()(workspace.env)
 app.command()(corpus.synth)
 app.command()(corpus.index)
+cache.app.command()(transfer.push)
+cache.app.command()(transfer.pull)
+cache.app.command()(transfer.export)
+cache.app.command(name="import")(transfer.import_)
 app.add_typer(cache.app, name="cache")
 app.command()(cache.manifest)
 app.command()(model.train)
