@@ -14,8 +14,8 @@ from object_store import FaultyProxy, s3_server
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.remote import place as remote_module
 from brainbrr_core.synthesis import write_corpus
-from brainbrr_core.transfer import remote as remote_module
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "real"
 

@@ -11,11 +11,11 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.model import Selection
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
 from brainbrr_core.transfer.receive import Transfer
-from brainbrr_core.transfer.remote import open_remote
-from brainbrr_core.transfer.s3 import S3Remote
 
 URL = f"s3://{BUCKET}/brainbrr"
 

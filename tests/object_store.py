@@ -36,6 +36,8 @@ class FaultyProxy:
 
     def __init__(self, upstream: str) -> None:
         self.requests: list[tuple[str, str]] = []
+        #: Bytes of answers, passed on.
+        self.sent = 0
         self.rule: FaultRule = no_fault
         self.listable = False
         self._lock = threading.Lock()
@@ -56,6 +58,10 @@ class FaultyProxy:
             self.requests.append((method, path))
         return self.rule(method, path)
 
+    def count(self, size: int) -> None:
+        with self._lock:
+            self.sent += size
+
     def objects(self, method: str) -> list[str]:
         """Hashes of the objects that were asked for or sent, in order."""
         return [
@@ -67,6 +73,7 @@ class FaultyProxy:
     def calm(self) -> None:
         """Forget faults and counts."""
         self.requests.clear()
+        self.sent = 0
         self.rule = no_fault
 
     def close(self) -> None:
@@ -97,6 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = connection.getresponse()
         content = answer.read()
         connection.close()
+        self.owner.count(len(content))
         if fault == "lost":
             self.close_connection = True
             return

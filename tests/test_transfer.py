@@ -23,10 +23,10 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import index_path, read_index, write_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.remote.place import Document, FolderRemote, Remote, open_remote
+from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
-from brainbrr_core.transfer.remote import Document, FolderRemote, Remote, open_remote
-from brainbrr_core.transfer.s3 import S3Remote
 
 
 @pytest.fixture(params=["s3", "folder", "memory"])

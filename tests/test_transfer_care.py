@@ -21,12 +21,12 @@ from brainbrr_core.cli import app as app_module
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.transfer.address import checked_address, redacted
+from brainbrr_core.remote.address import checked_address, redacted
+from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.exposure import AGREEMENT
 from brainbrr_core.transfer.push import push
-from brainbrr_core.transfer.remote import open_remote
-from brainbrr_core.transfer.s3 import S3Remote
 
 SECRET = "not-a-real-secret-0123456789"
 
@@ -122,7 +122,7 @@ def test_commands_push_and_pull_and_no_secret_is_left_anywhere(
     assert status == 2
     said += out + err
     s3.rule = lambda _method, _path: "500"
-    monkeypatch.setattr("brainbrr_core.transfer.remote.PAUSE_S", 0.001)
+    monkeypatch.setattr("brainbrr_core.remote.place.PAUSE_S", 0.001)
     status, out, err = run(
         monkeypatch, capsys, "cache", "pull", URL, "--cache-root", str(other.cache_root)
     )

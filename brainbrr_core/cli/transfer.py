@@ -46,8 +46,8 @@ def push(
     json: Json = False,
 ) -> int:
     """Copy what is fresh here, and the index, to a remote place; only what differs."""
+    from brainbrr_core.remote.place import open_remote
     from brainbrr_core.transfer.push import push as send
-    from brainbrr_core.transfer.remote import open_remote
 
     remote = open_remote(url)
     settings = configuration(config, profile, cache_root=cache_root, version=version)
@@ -68,8 +68,8 @@ def pull(
     json: Json = False,
 ) -> int:
     """Copy what the profile lacks here, and the index, from a remote place; verified."""
+    from brainbrr_core.remote.place import open_remote
     from brainbrr_core.transfer.pull import pull as fetch
-    from brainbrr_core.transfer.remote import open_remote
 
     remote = open_remote(url)
     settings = configuration(config, profile, cache_root=cache_root, version=version)

@@ -7,6 +7,7 @@ URL it is a mirror that has the annotations and, for each EDF, an empty file in 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -79,6 +80,10 @@ class CorpusFiles(Protocol):
     def address(self, path: Path) -> str:
         """Where a file is, for the index: a path or a URL."""
 
+    @property
+    def requests(self) -> int:
+        """How many files are worth reading at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalFiles:
@@ -101,3 +106,8 @@ class LocalFiles:
     def address(self, path: Path) -> str:
         """The path."""
         return str(path)
+
+    @property
+    def requests(self) -> int:
+        """One for each core."""
+        return os.cpu_count() or 1

@@ -6,7 +6,6 @@ its size, mtime and inode, and used again while these are the same.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,21 +77,23 @@ def scan(
     """
     corpus = corpus or Corpus()
     source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
-    data_dir = source.root
+    place = source.address(source.root)
     remembered = known.layout if known is not None else None
-    layout = open_layout(data_dir, corpus.layout or remembered)
+    layout = open_layout(source.root, corpus.layout or remembered, place)
     files = [_with_split(file, corpus) for file in layout.recordings()]
     if not files:
-        raise BrainbrrError(f"no .edf file below {data_dir}: is this the corpus?")
+        raise BrainbrrError(f"no .edf file below {place}: is this the corpus?")
     _check_patients(files)
     before = known.by_key() if known is not None else {}
     _check_keys(files)
     if not force:
-        _check_vanished(before, files, data_dir)
+        _check_vanished(before, files, place)
     # What a file says about its recording depends on the layout.
     trusted = before if known is not None and known.layout == layout.name else {}
-    workers = workers or os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool, progress("index", len(files), "recordings") as bar:
+    with (
+        ThreadPoolExecutor(workers or source.requests) as pool,
+        progress("index", len(files), "recordings") as bar,
+    ):
 
         def read(file: RecordingFile) -> Recording:
             recording = _read(source, layout, file, trusted.get(file.partition_key))
@@ -101,7 +102,7 @@ def scan(
 
         recordings = tuple(pool.map(read, files))
     if not force:
-        _check_same_corpus(before, recordings, data_dir)
+        _check_same_corpus(before, recordings, place)
     ordered = tuple(sorted(recordings, key=lambda recording: recording.partition_key))
     return Index(ordered, layout.name, tuple(sorted(layout.skipped)))
 
@@ -132,7 +133,7 @@ def _check_patients(files: list[RecordingFile]) -> None:
         )
 
 
-def _check_vanished(before: dict[str, Recording], files: list[RecordingFile], root: Path) -> None:
+def _check_vanished(before: dict[str, Recording], files: list[RecordingFile], root: str) -> None:
     gone = before.keys() - {file.partition_key for file in files}
     if before and len(gone) == len(before):
         raise _other_corpus(before, root)
@@ -145,15 +146,20 @@ def _check_vanished(before: dict[str, Recording], files: list[RecordingFile], ro
 
 
 def _check_same_corpus(
-    before: dict[str, Recording], after: tuple[Recording, ...], root: Path
+    before: dict[str, Recording], after: tuple[Recording, ...], root: str
 ) -> None:
     common = [recording for recording in after if recording.partition_key in before]
-    changed = sum(r.content_hash != before[r.partition_key].content_hash for r in common)
+    changed = sum(not _same_bytes(before[r.partition_key], r) for r in common)
     if len(common) > 1 and changed > len(common) / 2:
         raise _other_corpus(before, root)
 
 
-def _other_corpus(before: dict[str, Recording], root: Path) -> BrainbrrError:
+def _same_bytes(before: Recording, after: Recording) -> bool:
+    # A remote EDF's hash is unknown until it is fetched.
+    return before.content_hash == after.content_hash or before.state == after.state
+
+
+def _other_corpus(before: dict[str, Recording], root: str) -> BrainbrrError:
     return BrainbrrError(
         f"this cache root belongs to another corpus than {root} ({len(before)} recordings, such "
         f"as {min(before)}): set BRAINBRR_CACHE_ROOT to another folder, or, if the corpus itself "

@@ -24,9 +24,9 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.progress import progress
-from brainbrr_core.transfer.address import one_line
+from brainbrr_core.remote.address import one_line
+from brainbrr_core.remote.place import DOCUMENT_LIMIT
 from brainbrr_core.transfer.catalogue import (
-    DOCUMENT_LIMIT,
     NAME,
     Blob,
     Catalogue,

@@ -17,8 +17,6 @@ from brainbrr_core.errors import BrainbrrError
 
 #: Bumped when the catalogue's fields change.
 SCHEMA_VERSION = 1
-#: No catalogue and no index is longer; TUSZ's are 2 MB and 3 MB.
-DOCUMENT_LIMIT = 256 * 2**20
 NAME = "catalogue.json"
 _HASH = re.compile(r"[0-9a-f]{64}")
 

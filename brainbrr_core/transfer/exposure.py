@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.transfer.remote import Remote
-from brainbrr_core.transfer.s3 import S3Remote
+from brainbrr_core.remote.place import Remote
+from brainbrr_core.remote.s3 import S3Remote
 
 AGREEMENT = (
     "TUSZ's data use agreement forbids publishing it, and a cache of it too: push it only where "

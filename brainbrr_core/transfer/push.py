@@ -16,12 +16,12 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.remote.place import ObjectState, Remote, RemoteUnavailable
 from brainbrr_core.transfer.catalogue import NAME, Blob, Catalogue, ShardBlob, parse_catalogue
 from brainbrr_core.transfer.exposure import AGREEMENT, check_private
 from brainbrr_core.transfer.flight import TRANSFERS, in_flight, pieces
 from brainbrr_core.transfer.pull import PIECE_BYTES, read_catalogue
 from brainbrr_core.transfer.receive import Transfer, file_blob
-from brainbrr_core.transfer.remote import Remote, RemoteUnavailable
 from brainbrr_core.transfer.travelling_index import (
     TravellingIndex,
     check_same_corpus,
@@ -142,7 +142,7 @@ def _send(
     def send(item: Item) -> tuple[ShardBlob, bool]:
         blob = shard_blob(store, item)
         name = f"{store.version}/{blob.name}"
-        if there.get(name) == blob.size:
+        if _is_there(there, store, blob):
             return blob, False
         remote.put(name, store.shard_path(item.recording.partition_key))
         return blob, True
@@ -164,8 +164,7 @@ def _send(
         remaining = [
             item
             for item in items
-            if there.get(_name(store, blobs[item.recording.partition_key]))
-            != blobs[item.recording.partition_key].size
+            if not _is_there(there, store, blobs[item.recording.partition_key])
         ]
         if not remaining:
             return blobs
@@ -252,3 +251,8 @@ def _repair(
         outcome.bytes += blob.size
         outcome.skipped -= 1
     return blobs
+
+
+def _is_there(there: Mapping[str, ObjectState], store: Store, blob: ShardBlob) -> bool:
+    state = there.get(_name(store, blob))
+    return state is not None and state.size == blob.size

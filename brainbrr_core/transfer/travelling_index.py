@@ -16,7 +16,7 @@ from blake3 import blake3
 from brainbrr_core.atomic import replacing
 from brainbrr_core.corpus.index import VANISHED_LIMIT, Index
 from brainbrr_core.corpus.index_file import index_path, read_index, write_index
-from brainbrr_core.corpus.recording import FileState, Recording
+from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.transfer.catalogue import Blob, check_keys
 
@@ -31,7 +31,7 @@ class TravellingIndex:
 
 def travelling_index(index: Index) -> TravellingIndex:
     """``index`` as it is sent."""
-    sent = Index(tuple(_placeless(recording) for recording in index), index.layout)
+    sent = Index(tuple(_placeless(recording) for recording in index), index.layout, index.skipped)
     with tempfile.TemporaryDirectory() as folder:
         content = write_index(sent, Path(folder)).read_bytes()
     return TravellingIndex(Blob(blake3(content).hexdigest(), len(content)), content)
@@ -42,7 +42,9 @@ def _placeless(recording: Recording) -> Recording:
         recording,
         path=f"{recording.partition_key}.edf",
         state=FileState(recording.state.size, 0, 0),
-        annotation_states=tuple(FileState(s.size, 0, 0) for s in recording.annotation_states),
+        companions=tuple(
+            Companion(c.name, FileState(c.state.size, 0, 0)) for c in recording.companions
+        ),
     )
 
 

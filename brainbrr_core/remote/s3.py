@@ -20,9 +20,8 @@ from botocore.exceptions import (
 from fsspec.asyn import sync
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.transfer.address import one_line
-from brainbrr_core.transfer.catalogue import DOCUMENT_LIMIT
-from brainbrr_core.transfer.remote import Document, persist
+from brainbrr_core.remote.address import one_line
+from brainbrr_core.remote.place import DOCUMENT_LIMIT, Document, ObjectState, persist
 
 #: Connections at once; more transfers than that wait for one.
 CONNECTIONS = 64
@@ -94,14 +93,17 @@ class S3Remote:
         content = self.call(lambda: self._once(self._files._cat_file(path, start=start, end=stop)))
         return bytes(content)
 
-    def held(self, prefix: str) -> dict[str, int]:
+    def held(self, prefix: str) -> dict[str, ObjectState]:
         path = f"{self.bucket}/{self.key(prefix)}"
         try:
             found = self.call(lambda: self._once(self._files._find(path, detail=True)))
         except FileNotFoundError:
             return {}
         skipped = len(f"{self.bucket}/{self.key('')}")
-        return {path[skipped:]: int(about["size"]) for path, about in found.items()}
+        return {
+            path[skipped:]: ObjectState(int(about["size"]), str(about["ETag"]).strip('"'))
+            for path, about in found.items()
+        }
 
     def put(self, name: str, path: Path) -> None:
         if path.stat().st_size <= 2 * PART_BYTES:

@@ -21,9 +21,10 @@ from urllib.parse import unquote, urlsplit
 
 from brainbrr_core.atomic import flush, replacing
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.transfer.address import checked_address, one_line, redacted
-from brainbrr_core.transfer.catalogue import DOCUMENT_LIMIT
+from brainbrr_core.remote.address import checked_address, one_line, redacted
 
+#: Bytes of the largest document that is read; TUSZ's catalogue has 2 MB, its index 3 MB.
+DOCUMENT_LIMIT = 256 * 2**20
 #: Attempts, and the pause before the second in seconds; it doubles each time, up to a limit.
 ATTEMPTS, PAUSE_S, PAUSE_LIMIT_S = 8, 0.25, 8.0
 
@@ -32,6 +33,14 @@ Result = TypeVar("Result")
 
 class RemoteUnavailable(WorkRemains):
     """The remote place failed again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectState:
+    """What tells cheaply whether an object changed: bytes, and the ETag or what stands for it."""
+
+    size: int
+    tag: str
 
 
 @dataclass(frozen=True)
@@ -56,8 +65,8 @@ class Remote(Protocol):
     def read(self, name: str, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop`` of an object. Raises ``FileNotFoundError``."""
 
-    def held(self, prefix: str) -> dict[str, int]:
-        """Sizes of the objects below a prefix, by name."""
+    def held(self, prefix: str) -> dict[str, ObjectState]:
+        """The objects below a prefix, or the one of that name, by name."""
 
     def put(self, name: str, path: Path) -> None:
         """Make a file an object, replacing one of the same name."""
@@ -79,7 +88,7 @@ def open_remote(url: str) -> Remote:
     if scheme == "file":
         return FolderRemote(address)
     if scheme in ("s3", "s3a"):
-        from brainbrr_core.transfer.s3 import S3Remote
+        from brainbrr_core.remote.s3 import S3Remote
 
         return S3Remote(address)
     return OtherRemote(address)
@@ -135,11 +144,12 @@ class FolderRemote:
             file.seek(start)
             return file.read(stop - start)
 
-    def held(self, prefix: str) -> dict[str, int]:
-        folder = self._root / prefix
+    def held(self, prefix: str) -> dict[str, ObjectState]:
+        place = self._root / prefix
+        found = [place] if place.is_file() else place.rglob("*")
         return {
-            str(path.relative_to(self._root)): path.stat().st_size
-            for path in folder.rglob("*")
+            str(path.relative_to(self._root)): _file_state(path)
+            for path in found
             if path.is_file() and not path.name.startswith(".")
         }
 
@@ -199,10 +209,10 @@ class OtherRemote:
         path = self._path(name)
         return bytes(self._call(lambda: self._files.cat_file(path, start=start, end=stop)))
 
-    def held(self, prefix: str) -> dict[str, int]:
+    def held(self, prefix: str) -> dict[str, ObjectState]:
         found = self._call(lambda: self._files.find(self._path(prefix), detail=True))
         skipped = len(self._files._strip_protocol(self._root)) + 1
-        return {path[skipped:]: int(about["size"]) for path, about in found.items()}
+        return {path[skipped:]: _object_state(about) for path, about in found.items()}
 
     def put(self, name: str, path: Path) -> None:
         self._call(lambda: self._files.put_file(str(path), self._path(name)))
@@ -224,3 +234,17 @@ class OtherRemote:
 
 def _document(content: bytes) -> Document:
     return Document(content, sha256(content).hexdigest())
+
+
+def _file_state(path: Path) -> ObjectState:
+    status = path.stat()
+    return ObjectState(status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
+
+
+#: Under which name a file system of fsspec says that an object is another one now.
+_TAGS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
+
+
+def _object_state(about: dict[str, Any]) -> ObjectState:
+    tag = next((str(about[name]) for name in _TAGS if about.get(name)), "")
+    return ObjectState(int(about["size"]), tag)
