@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from machines import fresh_bucket, machine
+from object_store import FaultyProxy, s3_server
 
+from brainbrr_core.cache.build import build
+from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.remote import place as remote_module
 from brainbrr_core.synthesis import write_corpus
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "real"
@@ -66,3 +72,49 @@ def real() -> Iterator[Path]:
     if not REAL.is_dir():
         pytest.skip("the real recordings are not here")
     yield REAL
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[FaultyProxy]:
+    with s3_server() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def s3(server: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> FaultyProxy:
+    """An empty bucket, credentials in the environment, and pauses cut short."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLEEXAMPLE00")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-real-secret-0123456789")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+    monkeypatch.setattr(remote_module, "PAUSE_S", 0.005)
+    server.calm()
+    server.listable = False
+    fresh_bucket()
+    server.calm()
+    return server
+
+
+@pytest.fixture(scope="session")
+def master_cache(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
+    """A built cache of 12 recordings, never changed by a test."""
+    settings = small_settings(tmp_path_factory.mktemp("built"), master_corpus)
+    assert build(plan_corpus(settings), settings.preprocessing, workers=1).failed == []
+    return settings
+
+
+@pytest.fixture
+def built(master_cache: Configuration, tmp_path: Path) -> Configuration:
+    """The machine that built the cache: a copy that a test may change."""
+    root = tmp_path / "built"
+    shutil.copytree(master_cache.cache_root, root, symlinks=True)
+    return master_cache.model_copy(update={"cache_root": root})
+
+
+@pytest.fixture
+def other(built: Configuration, tmp_path: Path) -> Configuration:
+    """A machine without EDFs and without a cache."""
+    return machine(built, tmp_path / "other")

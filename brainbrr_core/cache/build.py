@@ -9,8 +9,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -33,11 +34,18 @@ from brainbrr_core.cache.shard import (
     stored_samples,
     write_shard,
 )
+from brainbrr_core.cache.spool import AHEAD, Spool, sweep
 from brainbrr_core.cache.store import BuildRecord, Store, shard_state
-from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, is_imported
+from brainbrr_core.cache.version import (
+    FORMAT_VERSION,
+    chain_parameters,
+    is_imported,
+    shard_fingerprint,
+)
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf
+from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -112,6 +120,7 @@ def build(
         link_latest(plan, settings)
         return BuildSummary((), 0.0)
     plan.store.check_writable()
+    sweep(plan.store.root)
     _check_space(plan.store.root, items)
     # Long recordings first, so that the last worker is not left alone with one.
     items = sorted(items, key=lambda item: -item.recording.samples / item.recording.rate)
@@ -126,17 +135,22 @@ def build(
             bar.advance(result.duration_s / 3600, f"{len(results)} done, {failures} failed")
             if on_result is not None:
                 on_result(result)
-    link_latest(plan, settings)
+    # Hashes of remote EDFs are known now.
+    index = with_known_hashes(plan.index, plan.store.root)
+    link_latest(replace(plan, index=index), settings)
     return BuildSummary(tuple(results), time.monotonic() - start)
 
 
 def _results(
     store: Store, settings: Preprocessing, items: list[Item], workers: int
 ) -> Iterator[Built]:
-    if workers == 1:
+    remote = any(item.recording.is_remote for item in items)
+    if workers == 1 and not remote:
         for item in items:
             yield build_one(store, settings, item.recording, item.fingerprint)
         return
+    # Work is handed out in order, so what killed processes had is among the first.
+    suspects = workers + AHEAD if remote else workers
     waiting = items
     while waiting:
         done: set[str] = set()
@@ -144,20 +158,25 @@ def _results(
             done.add(result.partition_key)
             yield result
         waiting = [item for item in waiting if item.recording.partition_key not in done]
-        # Work is handed out in order, so what the killed workers had is among the first. Each of
-        # these is tried again alone, in a process of its own; only one that kills it has failed.
-        for item in waiting[:workers]:
+        # Each of these is tried again alone, in a process of its own; only one that kills it has
+        # failed.
+        for item in waiting[:suspects]:
             alone = list(_until_killed(store, settings, [item], 1))
             yield from alone or [
-                Built(
-                    item.recording.partition_key,
-                    item.fingerprint,
-                    item.recording.content_hash,
-                    duration_s=item.recording.duration_s,
-                    error="its worker process was killed twice (out of memory?)",
-                )
+                _failed(item, "its worker process was killed twice (out of memory?)")
             ]
-        waiting = waiting[workers:]
+        waiting = waiting[suspects:]
+
+
+def _failed(item: Item, error: str) -> Built:
+    recording = item.recording
+    return Built(
+        recording.partition_key,
+        item.fingerprint,
+        recording.content_hash,
+        duration_s=recording.duration_s,
+        error=error,
+    )
 
 
 def _until_killed(
@@ -166,20 +185,48 @@ def _until_killed(
     """Results from a pool of processes, as far as it comes before one of them is killed."""
     # Spawned, not forked: the caller may hold threads and locks.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [
-            pool.submit(build_one, store, settings, item.recording, item.fingerprint)
-            for item in items
-        ]
-        for future in as_completed(futures):
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+        if any(item.recording.is_remote for item in items):
+            spool = Spool(store.root)
+            stack.callback(spool.close)
+            # A thread takes one recording from the place to the store, so that a few are on
+            # their way while every process is at work, and the spool stays small.
+            threads = stack.enter_context(ThreadPoolExecutor(workers + AHEAD))
+
+            def submit(item: Item) -> Future[Built]:
+                return threads.submit(_fetch_and_build, spool, pool, store, settings, item)
+        else:
+
+            def submit(item: Item) -> Future[Built]:
+                return pool.submit(build_one, store, settings, item.recording, item.fingerprint)
+
+        for future in as_completed([submit(item) for item in items]):
             try:
                 yield future.result()
             except BrokenProcessPool:
                 continue
 
 
+def _fetch_and_build(
+    spool: Spool, pool: ProcessPoolExecutor, store: Store, settings: Preprocessing, item: Item
+) -> Built:
+    if not item.recording.is_remote:
+        return pool.submit(build_one, store, settings, item.recording, item.fingerprint).result()
+    try:
+        with spool.fetched(item.recording) as local:
+            fingerprint = shard_fingerprint(settings, local.content_hash, local.missing)
+            return pool.submit(build_one, store, settings, local, fingerprint).result()
+    except (BrainbrrError, OSError) as error:
+        return _failed(item, _one_line(error, item.recording))
+
+
 def _check_space(root: Path, items: Iterable[Item]) -> None:
+    items = list(items)
     needed = sum(shard_bytes(item.recording) for item in items)
+    # Remote EDFs pass through this disk, a few at a time.
+    passing = sorted((i.recording.state.size for i in items if i.recording.is_remote), reverse=True)
+    needed += sum(passing[: (os.cpu_count() or 1) + AHEAD])
     free = shutil.disk_usage(root).free
     if needed > free:
         raise BrainbrrError(

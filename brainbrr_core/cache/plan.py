@@ -124,6 +124,9 @@ def make_plan(
 
 def _source_changed(recording: Recording) -> bool | None:
     """Whether the EDF differs from the indexed one; None where it cannot be seen."""
+    if recording.is_remote:
+        # The listing told, when the index was made.
+        return False
     try:
         return file_state(Path(recording.path)) != recording.state
     except OSError:

@@ -6,7 +6,16 @@ import sys
 
 import typer
 
-from brainbrr_core.cli import bench, cache, compare, corpus, inspect, model, workspace
+from brainbrr_core.cli import (
+    bench,
+    cache,
+    compare,
+    corpus,
+    inspect,
+    model,
+    transfer,
+    workspace,
+)
 from brainbrr_core.errors import BrainbrrError
 
 
@@ -30,6 +39,10 @@ app.command()(workspace.env)
 app.command()(corpus.synth)
 app.command()(corpus.index)
 app.command()(inspect.inspect)
+cache.app.command()(transfer.push)
+cache.app.command()(transfer.pull)
+cache.app.command()(transfer.export)
+cache.app.command(name="import")(transfer.import_)
 app.add_typer(cache.app, name="cache")
 app.command()(cache.manifest)
 app.command()(model.train)

@@ -26,6 +26,7 @@ from brainbrr_core.corpus.edf_header import (
     read_header,
 )
 from brainbrr_core.corpus.edf_time import gaps
+from brainbrr_core.corpus.files import EdfBytes, LocalEdf
 from brainbrr_core.signal.montage import CHANNELS, MontageMatch, electrode_of, match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
@@ -47,7 +48,7 @@ class EdfRecording:
     Opened by :func:`open_edf`. ``rate`` is samples per second, ``samples`` per channel.
     """
 
-    path: Path
+    file: EdfBytes
     match: MontageMatch
     rate: Fraction
     samples: int
@@ -79,7 +80,7 @@ class EdfRecording:
         """
         per_record = self._channels[0].samples
         first, last = start // per_record, -(-stop // per_record)
-        records = _records(self.path, self._header, first, last)
+        records = _records(self.file, self._header, first, last)
         skip = start - first * per_record
         out = np.empty((len(self._channels), stop - start), np.float32)
         channels = zip(out, self._channels, self._gains, self._first, strict=True)
@@ -89,7 +90,7 @@ class EdfRecording:
         return out
 
 
-def open_edf(path: Path, bad: Iterable[str] = ()) -> EdfRecording:
+def open_edf(file: Path | EdfBytes, bad: Iterable[str] = ()) -> EdfRecording:
     """Open an EDF and match its channels; ``bad`` names channels that count as missing.
 
     Raises :class:`UnusableEdf` with the reason when no 19-channel signal can be made of it, and
@@ -97,22 +98,26 @@ def open_edf(path: Path, bad: Iterable[str] = ()) -> EdfRecording:
     """
     facts = EdfFacts()
     try:
-        return _open(path, tuple(bad), facts)
+        return _open(_bytes(file), tuple(bad), facts)
     except UnusableEdf as error:
         error.facts = facts
         raise
 
 
-def _open(path: Path, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording:
-    header = read_header(path)
-    name, note = path.name, facts.findings.append
+def _bytes(file: Path | EdfBytes) -> EdfBytes:
+    return LocalEdf(file) if isinstance(file, Path) else file
+
+
+def _open(file: EdfBytes, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording:
+    header = read_header(file)
+    name, note = file.name, facts.findings.append
     if header.odd_date:
         note(Finding(header.odd_date, name))
     labels = [signal.label for signal in header.signals]
     facts.signals = sum(label != ANNOTATIONS for label in labels)
     match = facts.match = match_channels(labels, bad)
     channels = tuple(header.signals[index] for index, _ in match.signals.values())
-    records = _held_records(path, header, facts)
+    records = _held_records(file, header, facts)
     # The length of a recording without a wanted channel is worth knowing, too.
     timed = channels or tuple(s for s in header.signals if s.label != ANNOTATIONS)
     rates = sorted({signal.samples / header.record_duration for signal in timed})
@@ -129,7 +134,7 @@ def _open(path: Path, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording:
     if samples == 0:
         raise UnusableEdf("no_samples")
     gains = tuple(channel.microvolts() for channel in channels)
-    _check_time(path, header, records, facts)
+    _check_time(file, header, records, facts)
     if samples / rate < BLOCK_S:
         raise UnusableEdf("too_short", f"{float(samples / rate):g} s")
     try:
@@ -143,14 +148,14 @@ def _open(path: Path, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording:
     for electrode, gain in zip(match.signals, gains, strict=True):
         if gain < 0:
             note(Finding("inverted_channel", name, electrode))
-    flat = _flat(path, header, channels, records)
+    flat = _flat(file, header, channels, records)
     if len(flat) == len(channels):
         raise UnusableEdf("flat_signal")
     for index in flat:
         note(Finding("flat_channel", name, list(match.signals)[index]))
-    start = _records(path, header, 0, 1)[0]
+    start = _records(file, header, 0, 1)[0]
     first = tuple(int(start[channel.offset]) for channel in channels)
-    return EdfRecording(path, match, rate, samples, facts, header, channels, gains, first)
+    return EdfRecording(file, match, rate, samples, facts, header, channels, gains, first)
 
 
 def _wrong_channels(match: MontageMatch) -> UnusableEdf:
@@ -164,26 +169,24 @@ def _wrong_channels(match: MontageMatch) -> UnusableEdf:
     return UnusableEdf("missing_channels", ", ".join(match.missing))
 
 
-def _records(path: Path, header: EdfHeader, first: int, last: int) -> NDArray[np.int16]:
+def _records(file: EdfBytes, header: EdfHeader, first: int, last: int) -> NDArray[np.int16]:
     """Data records ``first`` to ``last``, (records, samples of a record) int16."""
     size = header.record_samples
-    flat = np.fromfile(
-        path, np.dtype("<i2"), (last - first) * size, offset=header.header_bytes + 2 * first * size
-    )
-    return flat.reshape(-1, size)
+    count = (last - first) * size
+    return file.samples(header.header_bytes + 2 * first * size, count).reshape(-1, size)
 
 
-def _stretches(path: Path, header: EdfHeader, records: int) -> Iterator[NDArray[np.int16]]:
+def _stretches(file: EdfBytes, header: EdfHeader, records: int) -> Iterator[NDArray[np.int16]]:
     """All data records, some megabytes at a time."""
     step = max(1, _STRETCH // (2 * header.record_samples))
     for first in range(0, records, step):
-        yield _records(path, header, first, min(first + step, records))
+        yield _records(file, header, first, min(first + step, records))
 
 
-def _held_records(path: Path, header: EdfHeader, facts: EdfFacts) -> int:
+def _held_records(file: EdfBytes, header: EdfHeader, facts: EdfFacts) -> int:
     """Data records that can be used; how that differs from what the header promises is noted."""
-    name, note = path.name, facts.findings.append
-    held, rest = divmod(path.stat().st_size - header.header_bytes, 2 * header.record_samples)
+    name, note = file.name, facts.findings.append
+    held, rest = divmod(file.size() - header.header_bytes, 2 * header.record_samples)
     if held <= 0:
         raise UnusableEdf("no_samples")
     if held < header.records:
@@ -197,7 +200,7 @@ def _held_records(path: Path, header: EdfHeader, facts: EdfFacts) -> int:
     return held if header.records < 0 else header.records
 
 
-def _check_time(path: Path, header: EdfHeader, records: int, facts: EdfFacts) -> None:
+def _check_time(file: EdfBytes, header: EdfHeader, records: int, facts: EdfFacts) -> None:
     """Raise for a recording with gaps, which others glue together in silence.
 
     EDF+C promises that there are none: then the last record alone is asked, and the others only
@@ -210,19 +213,19 @@ def _check_time(path: Path, header: EdfHeader, records: int, facts: EdfFacts) ->
         if header.kind == "EDF+D":
             facts.discontinuous = True
             raise UnusableEdf("discontinuous", "no time stamps")
-        facts.findings.append(Finding("no_time_stamps", path.name))
+        facts.findings.append(Finding("no_time_stamps", file.name))
         return
     part = slice(stamped[0].offset, stamped[0].offset + stamped[0].samples)
     tolerance = 1 / (2 * facts.rate)
     if header.kind == "EDF+C":
-        ends = [_records(path, header, n, n + 1)[:, part] for n in (0, records - 1)]
+        ends = [_records(file, header, n, n + 1)[:, part] for n in (0, records - 1)]
         outcome = gaps(ends, [0, records - 1], header.record_duration, tolerance)
         if outcome.unstamped:
-            facts.findings.append(Finding("no_time_stamps", path.name))
+            facts.findings.append(Finding("no_time_stamps", file.name))
             return
         if not outcome.count:
             return
-    stretches = (stretch[:, part] for stretch in _stretches(path, header, records))
+    stretches = (stretch[:, part] for stretch in _stretches(file, header, records))
     outcome = gaps(stretches, range(records), header.record_duration, tolerance)
     if outcome.unstamped:
         facts.discontinuous = True
@@ -233,12 +236,12 @@ def _check_time(path: Path, header: EdfHeader, records: int, facts: EdfFacts) ->
 
 
 def _flat(
-    path: Path, header: EdfHeader, channels: tuple[EdfSignal, ...], records: int
+    file: EdfBytes, header: EdfHeader, channels: tuple[EdfSignal, ...], records: int
 ) -> list[int]:
     """Which channels hold one value throughout: suspected by a few records, proved by all."""
     places = sorted({int(place) for place in np.linspace(0, records - 1, _PROBES)})
     suspects = list(range(len(channels)))
-    values = [int(_records(path, header, 0, 1)[0, channel.offset]) for channel in channels]
+    values = [int(_records(file, header, 0, 1)[0, channel.offset]) for channel in channels]
 
     def varies(block: NDArray[np.int16], index: int) -> bool:
         channel = channels[index]
@@ -246,20 +249,20 @@ def _flat(
         return bool((part != values[index]).any())
 
     for place in places:
-        block = _records(path, header, place, place + 1)
+        block = _records(file, header, place, place + 1)
         suspects = [index for index in suspects if not varies(block, index)]
         if not suspects:
             return []
-    for block in _stretches(path, header, records):
+    for block in _stretches(file, header, records):
         suspects = [index for index in suspects if not varies(block, index)]
         if not suspects:
             break
     return suspects
 
 
-def recording_start(path: Path) -> datetime.datetime | None:
+def recording_start(file: Path | EdfBytes) -> datetime.datetime | None:
     """Date and time at which a recording starts; None where the header gives none."""
     try:
-        return read_header(path).start
+        return read_header(_bytes(file)).start
     except UnusableEdf:
         return None

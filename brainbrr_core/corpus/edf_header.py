@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from itertools import accumulate
-from pathlib import Path
 
 from brainbrr_core.annotation import Finding
+from brainbrr_core.corpus.files import EdfBytes
 from brainbrr_core.signal.montage import MontageMatch
 
 #: Name and width of each field of a signal, in the order in which the columns follow.
@@ -121,26 +121,25 @@ class EdfHeader:
         return sum(signal.samples for signal in self.signals)
 
 
-def read_header(path: Path) -> EdfHeader:
+def read_header(file: EdfBytes) -> EdfHeader:
     """Read an EDF header.
 
     Raises :class:`UnusableEdf` when it is none or contradicts itself, ``OSError`` when the file
     cannot be opened.
     """
-    with path.open("rb") as file:
-        head = file.read(256)
-        if head[:1] == b"\xff":
-            raise UnusableEdf("bdf_file")
-        if len(head) < 256 or head[:8].strip() != b"0":
-            raise UnusableEdf("unreadable", "no EDF header")
-        count, header_bytes = _integer(head[252:]), _integer(head[184:192])
-        records = -1 if head[236:244].strip() == b"-1" else _integer(head[236:244])
-        if count < 1 or header_bytes != 256 * (count + 1):
-            raise UnusableEdf("unreadable", "the header contradicts itself")
-        duration = head[244:252].strip(b" \0")
-        if _DECIMAL.fullmatch(duration) is None:
-            raise UnusableEdf("unreadable", "the duration of a data record")
-        columns = file.read(256 * count)
+    head = file.head(256)
+    if head[:1] == b"\xff":
+        raise UnusableEdf("bdf_file")
+    if len(head) < 256 or head[:8].strip() != b"0":
+        raise UnusableEdf("unreadable", "no EDF header")
+    count, header_bytes = _integer(head[252:]), _integer(head[184:192])
+    records = -1 if head[236:244].strip() == b"-1" else _integer(head[236:244])
+    if count < 1 or header_bytes != 256 * (count + 1):
+        raise UnusableEdf("unreadable", "the header contradicts itself")
+    duration = head[244:252].strip(b" \0")
+    if _DECIMAL.fullmatch(duration) is None:
+        raise UnusableEdf("unreadable", "the duration of a data record")
+    columns = file.head(header_bytes)[256:]
     if len(columns) < 256 * count:
         raise UnusableEdf("unreadable", "the header is cut short")
     signals = _signals(columns, count)

@@ -6,7 +6,6 @@ its size, mtime and inode, and used again while these are the same.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import EdfFacts, UnusableEdf
-from brainbrr_core.corpus.hashing import content_hash, file_state
+from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
 from brainbrr_core.corpus.layout import Layout, RecordingFile
 from brainbrr_core.corpus.layouts import open_layout, seeded_split
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
@@ -61,43 +60,49 @@ class Index:
 
 
 def scan(
-    data_dir: Path,
+    data: Path | CorpusFiles,
     known: Index | None = None,
     corpus: Corpus | None = None,
     *,
     force: bool = False,
     workers: int | None = None,
 ) -> Index:
-    """Scan a corpus; ``known`` is the index of an earlier scan, whose layout holds by default.
+    """Scan a corpus, a folder or one behind a URL.
+
+    ``known`` is the index of an earlier scan, whose layout holds by default.
 
     Raises :class:`BrainbrrError` when there is nothing to index, when a patient is in two
     splits, when a folder cannot be read, and (unless ``force``) when more than 5 % of the known
     recordings are gone or most of them hold other bytes: an unmounted drive, or another corpus.
     """
     corpus = corpus or Corpus()
+    source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
+    place = source.address(source.root)
     remembered = known.layout if known is not None else None
-    layout = open_layout(data_dir, corpus.layout or remembered)
+    layout = open_layout(source.root, corpus.layout or remembered, place)
     files = [_with_split(file, corpus) for file in layout.recordings()]
     if not files:
-        raise BrainbrrError(f"no .edf file below {data_dir}: is this the corpus?")
+        raise BrainbrrError(f"no .edf file below {place}: is this the corpus?")
     _check_patients(files)
     before = known.by_key() if known is not None else {}
     _check_keys(files)
     if not force:
-        _check_vanished(before, files, data_dir)
+        _check_vanished(before, files, place)
     # What a file says about its recording depends on the layout.
     trusted = before if known is not None and known.layout == layout.name else {}
-    workers = workers or os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool, progress("index", len(files), "recordings") as bar:
+    with (
+        ThreadPoolExecutor(workers or source.requests) as pool,
+        progress("index", len(files), "recordings") as bar,
+    ):
 
         def read(file: RecordingFile) -> Recording:
-            recording = _read(layout, file, trusted.get(file.partition_key))
+            recording = _read(source, layout, file, trusted.get(file.partition_key))
             bar.advance()
             return recording
 
         recordings = tuple(pool.map(read, files))
     if not force:
-        _check_same_corpus(before, recordings, data_dir)
+        _check_same_corpus(before, recordings, place)
     ordered = tuple(sorted(recordings, key=lambda recording: recording.partition_key))
     return Index(ordered, layout.name, tuple(sorted(layout.skipped)))
 
@@ -128,7 +133,7 @@ def _check_patients(files: list[RecordingFile]) -> None:
         )
 
 
-def _check_vanished(before: dict[str, Recording], files: list[RecordingFile], root: Path) -> None:
+def _check_vanished(before: dict[str, Recording], files: list[RecordingFile], root: str) -> None:
     gone = before.keys() - {file.partition_key for file in files}
     if before and len(gone) == len(before):
         raise _other_corpus(before, root)
@@ -141,15 +146,20 @@ def _check_vanished(before: dict[str, Recording], files: list[RecordingFile], ro
 
 
 def _check_same_corpus(
-    before: dict[str, Recording], after: tuple[Recording, ...], root: Path
+    before: dict[str, Recording], after: tuple[Recording, ...], root: str
 ) -> None:
     common = [recording for recording in after if recording.partition_key in before]
-    changed = sum(r.content_hash != before[r.partition_key].content_hash for r in common)
+    changed = sum(not _same_bytes(before[r.partition_key], r) for r in common)
     if len(common) > 1 and changed > len(common) / 2:
         raise _other_corpus(before, root)
 
 
-def _other_corpus(before: dict[str, Recording], root: Path) -> BrainbrrError:
+def _same_bytes(before: Recording, after: Recording) -> bool:
+    # A remote EDF's hash is unknown until it is fetched.
+    return before.content_hash == after.content_hash or before.state == after.state
+
+
+def _other_corpus(before: dict[str, Recording], root: str) -> BrainbrrError:
     return BrainbrrError(
         f"this cache root belongs to another corpus than {root} ({len(before)} recordings, such "
         f"as {min(before)}): set BRAINBRR_CACHE_ROOT to another folder, or, if the corpus itself "
@@ -157,28 +167,30 @@ def _other_corpus(before: dict[str, Recording], root: Path) -> BrainbrrError:
     )
 
 
-def _read(layout: Layout, file: RecordingFile, known: Recording | None) -> Recording:
+def _read(
+    source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording | None
+) -> Recording:
     """One row: what is known of an unchanged file, or what reading it tells."""
     try:
-        state = file_state(file.path)
+        state = source.state(file.path)
     except OSError:
         state = _UNSEEN
-    companions = tuple(_companion(path) for path in file.companions)
-    if known is None or known.state != state or not known.content_hash:
-        return _with_labels(_read_signal(file, state, ""), layout, file, companions)
+    companions = tuple(_companion(source, path) for path in file.companions)
+    if known is None or known.state != state or known.signal_reason == "unreadable":
+        return _with_labels(_read_signal(source, file, state, ""), layout, file, companions)
     # What could not be opened may be opened now, though nothing else about it changed.
     retry = any(finding.code in _UNOPENED for finding in known.findings)
     before = () if retry else known.companions
     if before == companions:
-        return _placed(known, file)
+        return _placed(source, known, file)
     if _table(before, file) != _table(companions, file):
-        signal = _read_signal(file, state, known.content_hash)
+        signal = _read_signal(source, file, state, known.content_hash)
     else:
         signal = replace(known, findings=_signal_findings(known))
-    return _with_labels(_placed(signal, file), layout, file, companions)
+    return _with_labels(_placed(source, signal, file), layout, file, companions)
 
 
-def _placed(recording: Recording, file: RecordingFile) -> Recording:
+def _placed(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
     """The recording with what its place says, which may change without the file."""
     return replace(
         recording,
@@ -186,13 +198,13 @@ def _placed(recording: Recording, file: RecordingFile) -> Recording:
         patient=file.patient,
         session=file.session,
         montage=file.montage,
-        path=str(file.path),
+        path=source.address(file.path),
     )
 
 
-def _companion(path: Path) -> Companion:
+def _companion(source: CorpusFiles, path: Path) -> Companion:
     try:
-        return Companion(path.name, file_state(path))
+        return Companion(path.name, source.state(path))
     except OSError:
         return Companion(path.name, _UNSEEN)
 
@@ -208,21 +220,23 @@ def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
     return tuple(finding for finding in recording.findings if finding.where == name)
 
 
-def _read_signal(file: RecordingFile, state: FileState, digest: str) -> Recording:
+def _read_signal(
+    source: CorpusFiles, file: RecordingFile, state: FileState, digest: str
+) -> Recording:
     """What the EDF and its channel table tell; ``digest`` is the content's hash, if known."""
     reason, detail = None, ""
     facts = EdfFacts()
     try:
         if state == _UNSEEN or not file.path.is_file():
             raise UnusableEdf("unreadable", "the link leads nowhere, or to no file")
-        digest = digest or content_hash(file.path)
-        facts = open_edf(file.path, _bad_channels(file)).facts
+        digest = digest or source.content_hash(file.path)
+        facts = open_edf(source.edf(file.path), _bad_channels(file)).facts
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
     except OSError as error:
         reason, detail, digest = "unreadable", error.strerror or "", ""
     else:
-        if file_state(file.path) != state:
+        if source.state(file.path) != state:
             raise BrainbrrError(f"{file.path} changed while it was indexed: run the command again")
     excluded = () if reason is None else (Finding(reason, file.path.name, detail),)
     match = facts.match
@@ -232,7 +246,7 @@ def _read_signal(file: RecordingFile, state: FileState, digest: str) -> Recordin
         patient=file.patient,
         session=file.session,
         montage=file.montage,
-        path=str(file.path),
+        path=source.address(file.path),
         state=state,
         content_hash=digest,
         rate=facts.rate,

@@ -21,6 +21,7 @@ from blake3 import blake3
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration.model import Corpus
+from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
@@ -174,7 +175,8 @@ def read_index(cache_root: Path) -> Index:
         if collecting:
             gc.enable()
     skipped = tuple(json.loads(metadata[_SKIPPED.encode()]))
-    return Index(rows, metadata[_LAYOUT.encode()].decode(), skipped)
+    index = Index(rows, metadata[_LAYOUT.encode()].decode(), skipped)
+    return with_known_hashes(index, cache_root)
 
 
 def update_index(
@@ -202,7 +204,13 @@ def update_index(
         except UnusableIndex as error:
             if log is not None:
                 log(f"{error} (which is being done)")
-    index = scan(Path(data_dir), known, corpus, force=force)
+    # Heavy, and only of use for a corpus behind a URL.
+    if "://" in data_dir:
+        from brainbrr_core.corpus.mirror import MirroredFiles
+
+        index = scan(MirroredFiles(data_dir, cache_root), known, corpus, force=force)
+    else:
+        index = scan(Path(data_dir), known, corpus, force=force)
     if index != known:
         write_index(index, cache_root)
     return index

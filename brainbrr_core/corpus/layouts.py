@@ -20,14 +20,17 @@ LAYOUTS: dict[str, type[Layout]] = {
 _DETECTED = (TuszLayout, BidsLayout)
 
 
-def open_layout(data_dir: Path, name: str | None = None) -> Layout:
+def open_layout(data_dir: Path, name: str | None = None, shown: str = "") -> Layout:
     """The layout of the corpus at ``data_dir``: the one named, else the first that fits.
+
+    ``shown`` is what a message calls the folder, where that is not its path.
 
     Raises :class:`BrainbrrError` when the folder is absent or empty, or no layout fits.
     """
+    shown = shown or str(data_dir)
     if not data_dir.is_dir():
         raise BrainbrrError(
-            f"no data directory at {data_dir}: set BRAINBRR_DATA_DIR to the folder "
+            f"no data directory at {shown}: set BRAINBRR_DATA_DIR to the folder "
             "that holds the corpus"
         )
     tried = _DETECTED if name is None else (LAYOUTS[name],)
@@ -37,11 +40,11 @@ def open_layout(data_dir: Path, name: str | None = None) -> Layout:
             return layout(root)
     if not any(data_dir.iterdir()):
         raise BrainbrrError(
-            f"{data_dir} is empty: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
+            f"{shown} is empty: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
         )
     forms = " or ".join(f"{layout.form} ({layout.name})" for layout in tried)
     raise BrainbrrError(
-        f"{data_dir} is not laid out as {forms}: set BRAINBRR_DATA_DIR to the folder above, or "
+        f"{shown} is not laid out as {forms}: set BRAINBRR_DATA_DIR to the folder above, or "
         f"name another layout with --layout ({', '.join(LAYOUTS)})"
     )
 

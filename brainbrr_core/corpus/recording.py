@@ -69,7 +69,8 @@ class Companion:
 class Recording:
     """One row of the index. Times in seconds, rate in samples per second.
 
-    ``content_hash`` is empty where the file cannot be read. ``signals`` counts the file's signals,
+    ``content_hash`` is empty where the file cannot be read, and where it lies behind a URL and was
+    never fetched; ``path`` is that URL then. ``signals`` counts the file's signals,
     annotations left out; ``matched`` pairs electrodes with the labels of the channels that carry
     them, ``missing`` lists the others of the 19: a usable recording has them interpolated.
     """
@@ -95,6 +96,18 @@ class Recording:
     annotated_duration_s: float | None
     events: tuple[Event, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the EDF lies behind a URL."""
+        return "://" in self.path
+
+    @property
+    def source_version(self) -> str:
+        """What changes when the EDF does: its hash, or the state of a remote object."""
+        if self.is_remote:
+            return f"{self.state.size}-{self.state.mtime_ns:016x}"
+        return self.content_hash
 
     @property
     def duration_s(self) -> float:

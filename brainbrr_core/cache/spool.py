@@ -1,0 +1,89 @@
+"""EDFs behind a URL on their way to a builder: fetched one by one, hashed, removed again."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from blake3 import blake3
+
+from brainbrr_core.corpus.hash_memo import remember
+from brainbrr_core.corpus.hashing import file_state
+from brainbrr_core.corpus.mirror import remote_state
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import WorkRemains
+from brainbrr_core.remote.place import open_remote
+
+_PREFIX = ".spool-"
+#: Bytes of one request; a failed one is repeated, what came before it stays.
+_PIECE = 8 << 20
+#: EDFs on their way beside those that are being built.
+AHEAD = 4
+
+
+class Spool:
+    """A folder below the cache root for EDFs that are being built; it goes with its process."""
+
+    def __init__(self, cache_root: Path) -> None:
+        self._cache_root = cache_root
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cache_root))
+        self._lock = os.open(self.folder, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def close(self) -> None:
+        """Remove the folder."""
+        shutil.rmtree(self.folder)
+        os.close(self._lock)
+
+    @contextmanager
+    def fetched(self, recording: Recording) -> Iterator[Recording]:
+        """The recording with its EDF on this machine and the EDF's hash.
+
+        Raises :class:`WorkRemains` when the object is not the one that was indexed, and
+        :class:`BrainbrrError` when the place fails.
+        """
+        address, _, name = recording.path.rpartition("/")
+        remote = open_remote(address)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            path = folder / name
+            hasher = blake3()
+            size = recording.state.size
+            with path.open("wb") as file:
+                for start in range(0, size, _PIECE):
+                    piece = remote.read(name, start, min(start + _PIECE, size))
+                    hasher.update(piece)
+                    file.write(piece)
+            now = remote.held(name).get(name)
+            if now is None or remote_state(now) != recording.state or path.stat().st_size != size:
+                raise WorkRemains(
+                    "the object changed since it was indexed: run `brainbrr index` and build"
+                )
+            digest = hasher.hexdigest()
+            remember(self._cache_root, recording, digest)
+            yield replace(recording, path=str(path), content_hash=digest, state=file_state(path))
+        except FileNotFoundError:
+            raise WorkRemains(
+                "the object is gone since it was indexed: run `brainbrr index` and build"
+            ) from None
+        finally:
+            shutil.rmtree(folder)
+
+
+def sweep(cache_root: Path) -> None:
+    """Remove spools whose process is gone."""
+    for folder in cache_root.glob(f"{_PREFIX}*"):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,113 @@
+"""Where the files of a corpus are, and how a few bytes of one are read.
+
+A layout walks a folder. For a corpus on this machine that is the corpus itself; for one behind a
+URL it is a mirror that has the annotations and, for each EDF, an empty file in its place
+(``remote``).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.corpus.hashing import content_hash, file_state
+from brainbrr_core.corpus.recording import FileState
+
+
+class EdfBytes(Protocol):
+    """One EDF, of which any part can be read. All may raise ``OSError``."""
+
+    @property
+    def name(self) -> str:
+        """The file's own name, for findings."""
+
+    def size(self) -> int:
+        """Bytes of the file."""
+
+    def head(self, count: int) -> bytes:
+        """The first ``count`` bytes, fewer where the file is shorter."""
+
+    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
+        """``count`` little-endian 16-bit numbers from byte ``offset``, (count,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalEdf:
+    """An EDF of this machine."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.path.name
+
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+    def head(self, count: int) -> bytes:
+        """The first bytes."""
+        with self.path.open("rb") as file:
+            return file.read(count)
+
+    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
+        """Numbers read into memory of their own, not mapped."""
+        return np.fromfile(self.path, np.dtype("<i2"), count, offset=offset)
+
+
+class CorpusFiles(Protocol):
+    """The files of a corpus as an index needs them; ``path`` is always one below ``root``."""
+
+    @property
+    def root(self) -> Path:
+        """The folder that a layout walks."""
+
+    def state(self, path: Path) -> FileState:
+        """What tells cheaply whether a file changed. Raises ``OSError`` when it cannot be seen."""
+
+    def content_hash(self, path: Path) -> str:
+        """BLAKE3 of an EDF; empty where it would have to be fetched to know."""
+
+    def edf(self, path: Path) -> EdfBytes:
+        """An EDF, to be read."""
+
+    def address(self, path: Path) -> str:
+        """Where a file is, for the index: a path or a URL."""
+
+    @property
+    def requests(self) -> int:
+        """How many files are worth reading at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFiles:
+    """A corpus on this machine."""
+
+    root: Path
+
+    def state(self, path: Path) -> FileState:
+        """Size, mtime and inode."""
+        return file_state(path)
+
+    def content_hash(self, path: Path) -> str:
+        """The hash of the whole file, read now."""
+        return content_hash(path)
+
+    def edf(self, path: Path) -> EdfBytes:
+        """The file itself."""
+        return LocalEdf(path)
+
+    def address(self, path: Path) -> str:
+        """The path."""
+        return str(path)
+
+    @property
+    def requests(self) -> int:
+        """One for each core."""
+        return os.cpu_count() or 1

@@ -1,0 +1,193 @@
+"""A corpus behind a URL: a mirror of its annotations, and EDFs of which a few bytes are read.
+
+The mirror, below the cache root, has every annotation and channel table and, for each EDF, an
+empty file in its place, so that a layout walks it like any folder. An EDF's header and some data
+records are read over the network; its content is fetched when it is built, and its hash is known
+from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.atomic import replacing
+from brainbrr_core.corpus.files import EdfBytes
+from brainbrr_core.corpus.hash_memo import known_hashes
+from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.progress import progress
+from brainbrr_core.remote.place import ObjectState, Remote, open_remote
+
+#: Files that say something about an EDF, by their suffix.
+_COMPANIONS = (".csv", ".csv_bi", ".tsv")
+#: Requests at once.
+REQUESTS = 32
+#: Bytes of an EDF that are read at first: the header and, mostly, the first data record.
+_FIRST_BYTES = 1 << 16
+_LARGEST_COMPANION = 1 << 26
+
+
+class RemoteEdf:
+    """An EDF behind a URL; every call but the first few bytes is a request."""
+
+    def __init__(self, remote: Remote, name: str, size: int) -> None:
+        self._remote, self._object, self._size = remote, name, size
+
+    @property
+    def name(self) -> str:
+        """The object's own name."""
+        return self._object.rpartition("/")[2]
+
+    def size(self) -> int:
+        """Bytes of the object."""
+        return self._size
+
+    @cached_property
+    def _first(self) -> bytes:
+        return self._remote.read(self._object, 0, min(_FIRST_BYTES, self._size))
+
+    def head(self, count: int) -> bytes:
+        """The first bytes."""
+        return self._read(0, count)
+
+    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
+        """Numbers from a range of the object."""
+        content = self._read(offset, offset + 2 * count)
+        return np.frombuffer(content, np.dtype("<i2"), len(content) // 2)
+
+    def _read(self, start: int, stop: int) -> bytes:
+        stop = min(stop, self._size)
+        if stop <= len(self._first):
+            return self._first[start:stop]
+        return self._remote.read(self._object, start, stop)
+
+
+class MirroredFiles:
+    """The files of a corpus at ``url``, for :func:`brainbrr_core.corpus.index.scan`.
+
+    Opening it lists the corpus and fetches the annotations that changed. Raises
+    :class:`BrainbrrError` when the place cannot be used or read.
+    """
+
+    def __init__(self, url: str, cache_root: Path) -> None:
+        self._remote = open_remote(url)
+        self.url = self._remote.address
+        place = hashlib.sha256(self.url.encode()).hexdigest()[:12]
+        self._folder = cache_root / "remote" / place
+        self._hashes = known_hashes(cache_root)
+        self._objects = {
+            name: state
+            for name, state in self._remote.held("").items()
+            if _is_edf(name) or name.endswith(_COMPANIONS)
+        }
+        if not any(map(_is_edf, self._objects)):
+            raise BrainbrrError(
+                f"no .edf object at {self.url}: set BRAINBRR_DATA_DIR to the address of the corpus"
+            )
+        lacking = next((name for name, state in self._objects.items() if not state.tag), None)
+        if lacking is not None:
+            raise BrainbrrError(
+                f"{self.url} gives no ETag or time of {lacking}, so a change could not be seen: "
+                "copy the corpus to a place that does"
+            )
+        self._update()
+
+    @property
+    def root(self) -> Path:
+        """The mirror."""
+        return self._folder / "files"
+
+    def state(self, path: Path) -> FileState:
+        """Size and a number that stands for the object's tag."""
+        state = self._objects.get(self._name(path))
+        if state is None:
+            raise FileNotFoundError(path)
+        return remote_state(state)
+
+    def content_hash(self, path: Path) -> str:
+        """Known where the EDF was fetched in this state."""
+        return self._hashes.get((self.address(path), self.state(path)), "")
+
+    def edf(self, path: Path) -> EdfBytes:
+        """The object."""
+        name = self._name(path)
+        return RemoteEdf(self._remote, name, self._objects[name].size)
+
+    def address(self, path: Path) -> str:
+        """The object's URL."""
+        return self.url if path == self.root else f"{self.url}/{self._name(path)}"
+
+    @property
+    def requests(self) -> int:
+        """Files that are worth reading at once."""
+        return REQUESTS
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def _update(self) -> None:
+        """Bring the mirror up to date with the listing."""
+        held = self._held()
+        wanted = {name: [state.size, state.tag] for name, state in self._objects.items()}
+        for name in sorted(held.keys() - wanted.keys()):
+            (self.root / name).unlink(missing_ok=True)
+        changed = [name for name in sorted(wanted) if held.get(name) != wanted[name]]
+        for name in filter(_is_edf, changed):
+            self._path(name).touch()
+        companions = [name for name in changed if not _is_edf(name)]
+        if companions:
+            with (
+                ThreadPoolExecutor(REQUESTS) as pool,
+                progress("annotations", len(companions), "files") as bar,
+            ):
+                for _ in pool.map(self._fetch, companions):
+                    bar.advance()
+        if changed or held.keys() - wanted.keys():
+            with replacing(self._folder / "objects.json") as temporary:
+                temporary.write_text(json.dumps(wanted), encoding="utf-8")
+
+    def _held(self) -> dict[str, list[object]]:
+        """What the mirror has, and in which state; nothing where that is not known."""
+        try:
+            text = (self._folder / "objects.json").read_text(encoding="utf-8")
+            held: dict[str, list[object]] = json.loads(text)
+        except (OSError, ValueError):
+            return {}
+        return {name: state for name, state in held.items() if (self.root / name).is_file()}
+
+    def _path(self, name: str) -> Path:
+        path = self.root / name
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise BrainbrrError(f"{self.url} has an object whose name leads out of it: {name!r}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _fetch(self, name: str) -> None:
+        size = self._objects[name].size
+        if size > _LARGEST_COMPANION:
+            raise BrainbrrError(f"{self.url}/{name} has {size} bytes: no annotation is that long")
+        try:
+            content = self._remote.read(name, 0, size)
+        except FileNotFoundError:
+            raise BrainbrrError(
+                f"{self.url}/{name} went away while the corpus was listed: run the command again"
+            ) from None
+        with replacing(self._path(name)) as temporary:
+            temporary.write_bytes(content)
+
+
+def remote_state(state: ObjectState) -> FileState:
+    """The state of an object in the terms of a file's: a hash of the tag stands for the time."""
+    mark = hashlib.sha256(state.tag.encode()).digest()[:8]
+    return FileState(state.size, int.from_bytes(mark, "big") >> 1, 0)
+
+
+def _is_edf(name: str) -> bool:
+    return name.lower().endswith(".edf")

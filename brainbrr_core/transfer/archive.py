@@ -1,0 +1,261 @@
+"""One profile's shards and the index in one file, ``.tar.zst``: written and read as a stream.
+
+Its first member is a catalogue. Nothing that the catalogue does not promise is read, written or
+held in memory, so a hostile archive ends where it departs from what it said.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+
+from brainbrr_core.atomic import replacing
+from brainbrr_core.cache.build import link_latest
+from brainbrr_core.cache.plan import State, make_plan, plan_profile
+from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.shard import DamagedShard
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.progress import progress
+from brainbrr_core.remote.address import one_line
+from brainbrr_core.remote.place import DOCUMENT_LIMIT
+from brainbrr_core.transfer.catalogue import (
+    NAME,
+    Blob,
+    Catalogue,
+    parse_catalogue,
+)
+from brainbrr_core.transfer.flight import in_flight
+from brainbrr_core.transfer.pull import wanted
+from brainbrr_core.transfer.push import shard_blob
+from brainbrr_core.transfer.receive import Transfer, check_space, receive
+from brainbrr_core.transfer.travelling_index import adopt_index, travelling_index
+
+INDEX = "index.parquet"
+#: tar's own headers and padding, at most, for each member and for the file.
+_OVERHEAD = 4096
+_PIECE = 1 << 20
+_HOSTILE = "is refused and nothing of it stays that was not promised and verified"
+
+
+def export_archive(configuration: Configuration, path: Path) -> Transfer:
+    """Write the shards of a profile and the index to one archive, whole or not at all.
+
+    The same store gives the same bytes. Raises :class:`WorkRemains` when a shard is not fresh.
+    """
+    started = time.monotonic()
+    plan = plan_profile(configuration)
+    store = plan.store
+    if plan.to_build:
+        raise WorkRemains(
+            f"{len(plan.to_build)} of {len(plan.items)} recordings are not fresh in {store.root}: "
+            f"run `brainbrr cache build --profile {configuration.profile}` first"
+        )
+    index = travelling_index(plan.index)
+    fresh = [item for item in plan.items if item.state is State.FRESH]
+    hashed = in_flight("hash", fresh, lambda item: shard_blob(store, item), lambda i: i.bytes, 4)
+    blobs = {item.recording.partition_key: blob for item, blob in hashed}
+    catalogue = Catalogue(store.version, index.blob, dict(sorted(blobs.items())))
+    outcome = Transfer(str(path), store.version, index="written")
+    try:
+        with (
+            replacing(path) as temporary,
+            pa.CompressedOutputStream(str(temporary), "zstd") as stream,
+            tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+            progress("export", catalogue.shard_bytes / 1e6, "MB") as bar,
+        ):
+            _add(archive, NAME, catalogue.content())
+            _add(archive, INDEX, index.content)
+            for key, blob in catalogue.shards.items():
+                with store.shard_path(key).open("rb") as file:
+                    archive.addfile(_member(_shard_name(store.version, key), blob.size), file)
+                outcome.moved += 1
+                outcome.verified += 1
+                outcome.bytes += blob.size
+                bar.advance(blob.size / 1e6, f"{outcome.moved} of {len(blobs)} shards")
+    except OSError as error:
+        raise BrainbrrError(f"{path} cannot be written: {error.strerror or error}") from None
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    # Owner, time and mode stay at tarfile's constants: the same store, the same bytes.
+    member = tarfile.TarInfo(name)
+    member.size = size
+    return member
+
+
+def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    archive.addfile(_member(name, len(content)), io.BytesIO(content))
+
+
+def _shard_name(version: str, key: str) -> str:
+    return f"{version}/{key}.arrow"
+
+
+def import_archive(
+    configuration: Configuration,
+    path: Path,
+    *,
+    force: bool = False,
+    log: Callable[[str], None] = print,
+) -> Transfer:
+    """Take in what an archive holds of a profile and this cache lacks, and its index.
+
+    Raises :class:`BrainbrrError` for an archive of another version or corpus, a damaged one, and
+    one that holds anything but what its catalogue promises (a member outside its folder, a link,
+    a device, more bytes than said): such a member is named.
+    """
+    started = time.monotonic()
+    store = Store.of(configuration)
+    try:
+        with _Bounded(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+            outcome = _import(archive, stream, configuration, store, path, force=force, log=log)
+    except (tarfile.TarError, EOFError, pa.ArrowException) as error:
+        raise _damaged(path, error) from None
+    except FileNotFoundError:
+        raise BrainbrrError(f"{path}: there is no such file") from None
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _import(
+    archive: tarfile.TarFile,
+    stream: _Bounded,
+    configuration: Configuration,
+    store: Store,
+    path: Path,
+    *,
+    force: bool,
+    log: Callable[[str], None],
+) -> Transfer:
+    members = iter(archive)
+    first = _next(members, path, NAME, None)
+    content = _content(archive, first, path)
+    catalogue = parse_catalogue(content, None, f"{path}: {NAME}")
+    if catalogue.version != store.version:
+        raise BrainbrrError(
+            f"{path} holds version {catalogue.version} and the configuration is for "
+            f"{store.version}: use the preprocessing settings it was built with"
+        )
+    stream.allow(
+        catalogue.shard_bytes + catalogue.index.size + _OVERHEAD * (len(catalogue.shards) + 8)
+    )
+    store.check_writable()
+    member = _next(members, path, INDEX, catalogue.index)
+    held = _content(archive, member, path)
+    adopted = adopt_index(store.root, catalogue.index, lambda: held, str(path), force=force)
+    log(f"index: {adopted.what}")
+    plan = make_plan(
+        store,
+        configuration.preprocessing,
+        adopted.index,
+        select(adopted.index, configuration.selection),
+    )
+    needed = wanted(plan, catalogue)
+    check_space(store.root, sum(blob.size for blob in needed.shards.values()))
+    outcome = Transfer(
+        str(path),
+        store.version,
+        skipped=plan.count(State.FRESH),
+        absent=needed.absent,
+        index=adopted.what,
+    )
+    total = sum(blob.size for blob in needed.shards.values()) / 1e6
+    with progress("import", total, "MB") as bar:
+        for key, blob in catalogue.shards.items():
+            member = _next(members, path, _shard_name(store.version, key), blob)
+            if key not in needed.shards:
+                continue
+            try:
+                moved = receive(store, key, blob, _pieces(archive, member))
+            except DamagedShard as error:
+                outcome.failed[key] = f"refused: damaged or foreign ({error})"
+                continue
+            outcome.moved += moved
+            outcome.verified += moved
+            outcome.bytes += blob.size * moved
+            outcome.skipped += not moved
+            bar.advance(blob.size / 1e6, f"{outcome.moved} of {len(needed.shards)} shards")
+    extra = next(members, None)
+    if extra is not None:
+        raise BrainbrrError(f"{path}: {extra.name!r} {_HOSTILE}: its catalogue does not name it")
+    if outcome.moved:
+        link_latest(plan, configuration.preprocessing)
+    return outcome
+
+
+def _next(
+    members: Iterator[tarfile.TarInfo], path: Path, name: str, blob: Blob | None
+) -> tarfile.TarInfo:
+    """The next member, which must be this file and of this size."""
+    member = next(members, None)
+    if member is None:
+        raise BrainbrrError(f"{path} ends before {name}: copy it again")
+    if not member.isreg() or member.issparse():
+        kind = "a link" if member.issym() or member.islnk() else "no plain file"
+        raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: it is {kind}")
+    if member.name != name:
+        raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: {name} must stand there")
+    if member.size > DOCUMENT_LIMIT if blob is None else member.size != blob.size:
+        raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: it has {member.size} bytes")
+    return member
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
+    if member.size > DOCUMENT_LIMIT:
+        raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: it has {member.size} bytes")
+    return b"".join(_pieces(archive, member))
+
+
+def _pieces(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    file = archive.extractfile(member)
+    assert file is not None  # a plain file, as _next has seen
+    while piece := file.read(_PIECE):
+        yield piece
+
+
+def _damaged(path: Path, error: Exception) -> BrainbrrError:
+    return BrainbrrError(f"{path} is damaged or no .tar.zst ({one_line(error)}): copy it again")
+
+
+class _Bounded(io.RawIOBase):
+    """The decompressed stream, which ends with an error where it is longer than it may be."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[bytes] = path.open("rb")
+        self._stream = pa.CompressedInputStream(pa.PythonFile(self._file, mode="r"), "zstd")
+        # Until the catalogue has said more.
+        self._left = DOCUMENT_LIMIT + 2 * _OVERHEAD
+
+    def allow(self, size: int) -> None:
+        """Let no more than ``size`` further bytes pass."""
+        self._left = size + tarfile.RECORDSIZE
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            content = bytes(self._stream.read(size))
+        except OSError as error:
+            raise _damaged(self._path, error) from None
+        self._left -= len(content)
+        if self._left < 0:
+            raise BrainbrrError(
+                f"{self._path} is refused: it unpacks to more than its catalogue says"
+            )
+        return content
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()

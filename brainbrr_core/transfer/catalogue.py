@@ -1,0 +1,123 @@
+"""The catalogue: what the remote copy of one version holds, by the hash of every object.
+
+It is written after the objects it names, and replaced whole, so whoever reads it finds what it
+promises. An object is named by the BLAKE3 hash of its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from brainbrr_core.cache.version import canonical_json
+from brainbrr_core.errors import BrainbrrError
+
+#: Bumped when the catalogue's fields change.
+SCHEMA_VERSION = 1
+NAME = "catalogue.json"
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One object: the BLAKE3 hash of its bytes, as hex, and their number."""
+
+    hash: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Where it lies below its version."""
+        return f"objects/{self.hash[:2]}/{self.hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBlob(Blob):
+    """A shard's object, and the fingerprint that the shard carries."""
+
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The index and the shards of one version, by partition key."""
+
+    version: str
+    index: Blob
+    shards: Mapping[str, ShardBlob]
+
+    @property
+    def shard_bytes(self) -> int:
+        """Bytes of every shard."""
+        return sum(blob.size for blob in self.shards.values())
+
+    def content(self) -> bytes:
+        """The catalogue as a file: the same bytes for the same content."""
+        values = {
+            "schema": SCHEMA_VERSION,
+            "version": self.version,
+            "index": [self.index.hash, self.index.size],
+            "shards": {
+                key: [blob.hash, blob.size, blob.fingerprint] for key, blob in self.shards.items()
+            },
+        }
+        return canonical_json(values).encode()
+
+
+def parse_catalogue(content: bytes, version: str | None, where: str) -> Catalogue:
+    """Read a catalogue of ``version`` (any, where None); ``where`` names it in errors.
+
+    Raises :class:`BrainbrrError` for anything that is not exactly one.
+    """
+    try:
+        values = json.loads(content)
+        schema, found = values["schema"], values["version"]
+        index = Blob(*_blob(values["index"]))
+        shards = {
+            _checked_key(key): ShardBlob(*_blob(fields[:2]), _checked_hash(fields[2]))
+            for key, fields in sorted(values["shards"].items())
+        }
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise BrainbrrError(f"{where} is no catalogue ({type(error).__name__}: {error})") from None
+    if schema != SCHEMA_VERSION:
+        raise BrainbrrError(f"{where} is of another version of the program: push it anew")
+    if not isinstance(found, str) or not is_safe(found) or "/" in found:
+        raise BrainbrrError(f"{where} is no catalogue (it names no version)")
+    if version is not None and found != version:
+        raise BrainbrrError(f"{where} is the catalogue of {found}, not of {version}")
+    return Catalogue(found, index, shards)
+
+
+def is_safe(key: str) -> bool:
+    """Whether a partition key stays below its folder and hides nothing."""
+    parts = key.split("/")
+    return all(part and not part.startswith(".") for part in parts) and key.isprintable()
+
+
+def check_keys(keys: Iterable[str], where: str) -> None:
+    """Raise :class:`BrainbrrError` naming the first key that would leave the cache root."""
+    for key in keys:
+        if not is_safe(key):
+            raise BrainbrrError(f"{where} is refused: {key!r} is no partition key")
+
+
+def _checked_key(key: str) -> str:
+    if not is_safe(key):
+        raise ValueError(f"{key!r} is no partition key")
+    return key
+
+
+def _checked_hash(value: Any) -> str:
+    if not isinstance(value, str) or not _HASH.fullmatch(value):
+        raise ValueError("no hash")
+    return value
+
+
+def _blob(fields: Any) -> tuple[str, int]:
+    name, size = fields
+    if type(size) is not int or size < 0:
+        raise ValueError("no size")
+    return _checked_hash(name), size

@@ -1,0 +1,51 @@
+"""Many transfers at once, with progress; the first lasting failure ends them in good order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TypeVar
+
+from brainbrr_core.progress import progress
+
+#: Transfers in flight unless told otherwise.
+TRANSFERS = 16
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def in_flight(
+    title: str,
+    jobs: Sequence[Job],
+    work: Callable[[Job], Result],
+    size: Callable[[Job], int],
+    transfers: int = TRANSFERS,
+) -> Iterator[tuple[Job, Result]]:
+    """Results of ``work`` as they come, large jobs first; progress in MB.
+
+    What ``work`` raises is raised here, when the jobs in flight have ended; no other is begun.
+    """
+    # Large ones first, so that the last transfer is not left alone with one.
+    ordered = sorted(jobs, key=size, reverse=True)
+    total = sum(map(size, ordered)) / 1e6
+    pool = ThreadPoolExecutor(max(1, min(transfers, len(ordered))))
+    try:
+        with progress(title, total, "MB") as bar:
+            futures = {pool.submit(work, job): job for job in ordered}
+            for number, future in enumerate(as_completed(futures), start=1):
+                job = futures[future]
+                result = future.result()
+                bar.advance(size(job) / 1e6, f"{number} of {len(ordered)} objects")
+                yield job, result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def pieces(read: Callable[[int, int], bytes], size: int, piece: int) -> Iterable[bytes]:
+    """An object in pieces of bounded size; ends early at one that is shorter than it should be."""
+    for start in range(0, size, piece):
+        stop = min(start + piece, size)
+        content = read(start, stop)
+        yield content
+        if len(content) != stop - start:
+            return

@@ -1,0 +1,171 @@
+"""Pulling: from a remote copy, what the plan finds missing here, verified before it is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from brainbrr_core.cache.build import link_latest
+from brainbrr_core.cache.plan import Item, Plan, State, make_plan
+from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.shard import DamagedShard
+from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.version import is_imported
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.remote.place import Remote
+from brainbrr_core.transfer.catalogue import NAME, Catalogue, ShardBlob, parse_catalogue
+from brainbrr_core.transfer.flight import TRANSFERS, in_flight, pieces
+from brainbrr_core.transfer.receive import Transfer, check_space, receive
+from brainbrr_core.transfer.travelling_index import adopt_index
+
+#: Bytes asked for at once: what a transfer holds in memory, and what a cut connection loses.
+PIECE_BYTES = 8 * 2**20
+#: How often an object whose bytes are wrong is fetched before it is given up.
+FETCHES = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What of a plan another place can give, and what it cannot, each with the reason."""
+
+    shards: dict[str, ShardBlob]
+    absent: dict[str, str]
+
+
+def wanted(plan: Plan, catalogue: Catalogue) -> Wanted:
+    """What the plan lacks, looked up in a catalogue."""
+    shards: dict[str, ShardBlob] = {}
+    absent: dict[str, str] = {}
+    imported = is_imported(plan.store.version)
+    for item in plan.items:
+        if not _lacks(item, imported=imported):
+            continue
+        key = item.recording.partition_key
+        blob = catalogue.shards.get(key)
+        if blob is None:
+            # An imported version need not have every recording.
+            if not imported:
+                absent[key] = "not pushed yet"
+        elif not imported and blob.fingerprint != item.fingerprint:
+            absent[key] = "pushed from another EDF than the index has"
+        else:
+            shards[key] = blob
+    return Wanted(shards, absent)
+
+
+def _lacks(item: Item, *, imported: bool) -> bool:
+    if imported:
+        return item.state is State.CORRUPT or item.reason == "not imported"
+    return item.needs_building
+
+
+def read_catalogue(remote: Remote, version: str) -> Catalogue | None:
+    """The catalogue of a version, or None. Raises :class:`BrainbrrError` where it is damaged."""
+    document = remote.document(f"{version}/{NAME}")
+    if document is None:
+        return None
+    return parse_catalogue(document.content, version, f"{remote.address}/{version}/{NAME}")
+
+
+def pull(
+    configuration: Configuration,
+    remote: Remote,
+    *,
+    transfers: int = TRANSFERS,
+    force: bool = False,
+    log: Callable[[str], None] = print,
+) -> Transfer:
+    """Fetch what the profile of a configuration lacks, and the index.
+
+    A shard appears when its every byte is verified; one that is damaged is fetched again, then
+    refused and named. Raises :class:`WorkRemains` when the remote holds nothing of this version,
+    or fails in spite of repetition; then what was fetched stays.
+    """
+    started = time.monotonic()
+    store = Store.of(configuration)
+    catalogue = read_catalogue(remote, store.version)
+    if catalogue is None:
+        raise WorkRemains(
+            f"{remote.address} holds nothing of version {store.version}: run `brainbrr cache push "
+            f"{remote.address} --profile {configuration.profile}` where it is built, or build it "
+            "here with `brainbrr cache build`"
+        )
+    store.check_writable()
+    outcome = Transfer(remote.address, store.version)
+    blob, base = catalogue.index, store.version
+    adopted = adopt_index(
+        store.root,
+        blob,
+        lambda: b"".join(
+            pieces(lambda a, b: _read(remote, f"{base}/{blob.name}", a, b), blob.size, PIECE_BYTES)
+        ),
+        remote.address,
+        force=force,
+    )
+    outcome.index = adopted.what
+    log(f"index: {adopted.what}")
+    plan = make_plan(
+        store,
+        configuration.preprocessing,
+        adopted.index,
+        select(adopted.index, configuration.selection),
+    )
+    needed = wanted(plan, catalogue)
+    outcome.absent = needed.absent
+    outcome.skipped = plan.count(State.FRESH)
+    check_space(store.root, sum(blob.size for blob in needed.shards.values()))
+
+    def fetch(job: tuple[str, ShardBlob]) -> tuple[bool, str]:
+        return _fetch(remote, store, *job, log=log)
+
+    jobs = list(needed.shards.items())
+    for (key, blob_), (moved, error) in in_flight(
+        "pull", jobs, fetch, lambda job: job[1].size, transfers
+    ):
+        if error:
+            outcome.failed[key] = error
+        elif moved:
+            outcome.moved += 1
+            outcome.verified += 1
+            outcome.bytes += blob_.size
+        else:
+            outcome.skipped += 1
+    if outcome.moved:
+        link_latest(plan, configuration.preprocessing)
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _fetch(
+    remote: Remote, store: Store, key: str, blob: ShardBlob, log: Callable[[str], None]
+) -> tuple[bool, str]:
+    """Whether the shard was fetched (or made by another meanwhile), and what was wrong with it."""
+    name = f"{store.version}/{blob.name}"
+    for number in range(1, FETCHES + 1):
+        try:
+            read = pieces(
+                lambda start, stop: remote.read(name, start, stop), blob.size, PIECE_BYTES
+            )
+            return receive(store, key, blob, read), ""
+        except FileNotFoundError:
+            return False, f"{remote.address}/{name} is gone: push it again with --repair"
+        except DamagedShard as error:
+            if number == FETCHES:
+                return False, (
+                    f"refused, {remote.address}/{name} is damaged or foreign ({error}): run "
+                    "`brainbrr cache push --repair` where the cache is whole"
+                )
+            log(f"{key}: {error}: fetched again")
+    raise AssertionError("unreachable")
+
+
+def _read(remote: Remote, name: str, start: int, stop: int) -> bytes:
+    try:
+        return remote.read(name, start, stop)
+    except FileNotFoundError:
+        raise BrainbrrError(
+            f"{remote.address}/{name}, the index, is gone: run `brainbrr cache push "
+            "--repair` where the cache is whole"
+        ) from None

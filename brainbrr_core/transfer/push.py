@@ -1,0 +1,258 @@
+"""Pushing: the fresh shards of a profile and the index; objects first, the catalogue last."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from blake3 import blake3
+
+from brainbrr_core.cache.plan import Item, State, plan_profile
+from brainbrr_core.cache.shard import DamagedShard, Shard
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.remote.place import ObjectState, Remote, RemoteUnavailable
+from brainbrr_core.transfer.catalogue import NAME, Blob, Catalogue, ShardBlob, parse_catalogue
+from brainbrr_core.transfer.exposure import AGREEMENT, check_private
+from brainbrr_core.transfer.flight import TRANSFERS, in_flight, pieces
+from brainbrr_core.transfer.pull import PIECE_BYTES, read_catalogue
+from brainbrr_core.transfer.receive import Transfer, file_blob
+from brainbrr_core.transfer.travelling_index import (
+    TravellingIndex,
+    check_same_corpus,
+    travelling_index,
+)
+
+#: How often the catalogue is tried when other pushers are faster, and objects that vanish.
+ROUNDS = 20
+
+
+def push(
+    configuration: Configuration,
+    remote: Remote,
+    *,
+    transfers: int = TRANSFERS,
+    force: bool = False,
+    repair: bool = False,
+    log: Callable[[str], None] = print,
+) -> Transfer:
+    """Send what the remote lacks of a profile's fresh shards, and the index.
+
+    What is not fresh here is not sent, and named. ``repair`` reads every object of the profile
+    back and replaces those that are damaged. Raises :class:`BrainbrrError`, unless ``force``, for
+    a bucket that anyone can read or one that holds another corpus.
+    """
+    started = time.monotonic()
+    log(AGREEMENT)
+    for remark in check_private(remote, force=force):
+        log(remark)
+    if not remote.conditional:
+        log(f"{remote.address} offers no conditional writes: let one machine at a time push")
+    plan = plan_profile(configuration)
+    store = plan.store
+    outcome = Transfer(remote.address, store.version)
+    held = read_catalogue(remote, store.version)
+    index = travelling_index(plan.index)
+    if held is not None and held.index != index.blob:
+        there = _remote_index(remote, held)
+        check_same_corpus(there, plan.index, remote.address, store.root, force=force)
+    fresh = []
+    for item in plan.items:
+        key = item.recording.partition_key
+        if item.state is State.FRESH:
+            fresh.append(item)
+        elif item.needs_building:
+            outcome.absent[key] = f"{item.state} here: {item.reason}"
+    if not fresh:
+        raise WorkRemains(
+            f"nothing of profile {configuration.profile} is fresh in {store.root}: run `brainbrr "
+            f"cache build --profile {configuration.profile}`"
+        )
+    known = {} if held is None else held.shards
+    todo = [item for item in fresh if not _is_held(item, known)]
+    outcome.skipped = len(fresh) - len(todo)
+    blobs = _send(remote, store, todo, transfers, outcome)
+    if repair and held is not None:
+        _put_bytes(remote, f"{store.version}/{index.blob.name}", index.content)
+        blobs |= _repair(remote, store, held, fresh, transfers, outcome, log)
+    outcome.index = _publish(remote, store.version, index, blobs)
+    log(f"index: {outcome.index}")
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def _is_held(item: Item, shards: Mapping[str, ShardBlob]) -> bool:
+    blob = shards.get(item.recording.partition_key)
+    return blob is not None and blob.fingerprint == item.fingerprint
+
+
+def _remote_index(remote: Remote, catalogue: Catalogue) -> Index:
+    """The index that the remote holds. Raises :class:`BrainbrrError` when it is damaged."""
+    blob, name = catalogue.index, f"{catalogue.version}/{catalogue.index.name}"
+    try:
+        content = b"".join(
+            pieces(lambda start, stop: remote.read(name, start, stop), blob.size, PIECE_BYTES)
+        )
+    except FileNotFoundError:
+        content = b""
+    if blake3(content).hexdigest() != blob.hash:
+        raise BrainbrrError(
+            f"{remote.address}/{name}, the index, is damaged or gone: if this machine's corpus is "
+            f"that of the remote, remove {remote.address}/{catalogue.version}/{NAME} and push again"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        index_path(Path(folder)).write_bytes(content)
+        return read_index(Path(folder))
+
+
+def shard_blob(store: Store, item: Item) -> ShardBlob:
+    """The object that a fresh shard is sent as, its payload checked on the way.
+
+    Raises :class:`WorkRemains` when the shard is damaged.
+    """
+    key = item.recording.partition_key
+    path = store.shard_path(key)
+    try:
+        shard = Shard(path)
+        shard.verify()
+        if (shard.header.partition_key, shard.header.fingerprint) != (key, item.fingerprint):
+            raise DamagedShard("of another recording or version")
+    except (DamagedShard, FileNotFoundError) as error:
+        raise WorkRemains(
+            f"the shard of {key} is damaged ({error}): run `brainbrr cache verify`, then "
+            "`brainbrr cache build`, and try again"
+        ) from None
+    return ShardBlob(*file_blob(path), item.fingerprint)
+
+
+def _send(
+    remote: Remote, store: Store, items: list[Item], transfers: int, outcome: Transfer
+) -> dict[str, ShardBlob]:
+    """Send shards as objects; those that a killed push left there are not sent again."""
+    blobs: dict[str, ShardBlob] = {}
+    if not items:
+        return blobs
+    there = remote.held(f"{store.version}/objects")
+
+    def send(item: Item) -> tuple[ShardBlob, bool]:
+        blob = shard_blob(store, item)
+        name = f"{store.version}/{blob.name}"
+        if _is_there(there, store, blob):
+            return blob, False
+        remote.put(name, store.shard_path(item.recording.partition_key))
+        return blob, True
+
+    remaining = items
+    for _ in range(ROUNDS):
+        for item, (blob, moved) in in_flight(
+            "push", remaining, send, lambda item: item.bytes, transfers
+        ):
+            blobs[item.recording.partition_key] = blob
+            if moved:
+                outcome.moved += 1
+                outcome.verified += 1
+                outcome.bytes += blob.size
+            else:
+                outcome.skipped += 1
+        # The catalogue must promise nothing that went away meanwhile.
+        there = remote.held(f"{store.version}/objects")
+        remaining = [
+            item
+            for item in items
+            if not _is_there(there, store, blobs[item.recording.partition_key])
+        ]
+        if not remaining:
+            return blobs
+    raise RemoteUnavailable(
+        f"{remote.address} loses objects while they are pushed: look who else writes there, and "
+        "run the same command again"
+    )
+
+
+def _name(store: Store, blob: Blob) -> str:
+    return f"{store.version}/{blob.name}"
+
+
+def _publish(
+    remote: Remote, version: str, index: TravellingIndex, blobs: Mapping[str, ShardBlob]
+) -> str:
+    """Add ``blobs`` and ``index`` to the catalogue, whoever else does so at the same time."""
+    name = f"{version}/{NAME}"
+    for _ in range(ROUNDS):
+        known = remote.document(name)
+        shards: dict[str, ShardBlob] = {}
+        held_index: Blob | None = None
+        if known is not None:
+            held = parse_catalogue(known.content, version, f"{remote.address}/{name}")
+            shards, held_index = dict(held.shards), held.index
+        if held_index != index.blob:
+            _put_bytes(remote, f"{version}/{index.blob.name}", index.content)
+        content = Catalogue(version, index.blob, {**shards, **blobs}).content()
+        if known is not None and content == known.content:
+            return "unchanged"
+        if remote.replace(name, content, known):
+            return "unchanged" if held_index == index.blob else "sent"
+    raise RemoteUnavailable(
+        f"{remote.address}: other machines replaced the catalogue {ROUNDS} times while this one "
+        "tried: every object is there; run the same command again"
+    )
+
+
+def _put_bytes(remote: Remote, name: str, content: bytes) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        remote.put(name, Path(file.name))
+
+
+def _repair(
+    remote: Remote,
+    store: Store,
+    held: Catalogue,
+    fresh: list[Item],
+    transfers: int,
+    outcome: Transfer,
+    log: Callable[[str], None],
+) -> dict[str, ShardBlob]:
+    """Read every held object of the profile back, and send anew what is damaged or gone.
+
+    The shard here need not be the same bytes (other libraries): the catalogue then follows it.
+    """
+    blobs: dict[str, ShardBlob] = {}
+
+    def is_whole(item: Item) -> bool:
+        blob = held.shards[item.recording.partition_key]
+        name, hasher = _name(store, blob), blake3()
+        try:
+            for piece in pieces(
+                lambda start, stop: remote.read(name, start, stop), blob.size, PIECE_BYTES
+            ):
+                hasher.update(piece)
+        except FileNotFoundError:
+            return False
+        return hasher.hexdigest() == blob.hash
+
+    there = [item for item in fresh if _is_held(item, held.shards)]
+    for item, whole in in_flight("verify", there, is_whole, lambda item: item.bytes, transfers):
+        outcome.verified += 1
+        if whole:
+            continue
+        key = item.recording.partition_key
+        log(f"damaged in {remote.address}, sent again: {key}")
+        blob = shard_blob(store, item)
+        remote.put(_name(store, blob), store.shard_path(key))
+        blobs[key] = blob
+        outcome.moved += 1
+        outcome.bytes += blob.size
+        outcome.skipped -= 1
+    return blobs
+
+
+def _is_there(there: Mapping[str, ObjectState], store: Store, blob: ShardBlob) -> bool:
+    state = there.get(_name(store, blob))
+    return state is not None and state.size == blob.size

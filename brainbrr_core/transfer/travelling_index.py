@@ -1,0 +1,127 @@
+"""The index on its way: without what is true of one machine only, and taken in with care.
+
+Paths, times and inodes stay behind: an index from two machines with the same corpus is the same
+bytes, and no folder of the sender is known to the receiver.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blake3 import blake3
+
+from brainbrr_core.atomic import replacing
+from brainbrr_core.corpus.index import VANISHED_LIMIT, Index
+from brainbrr_core.corpus.index_file import index_path, read_index, write_index
+from brainbrr_core.corpus.recording import Companion, FileState, Recording
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.transfer.catalogue import Blob, check_keys
+
+
+@dataclass(frozen=True)
+class TravellingIndex:
+    """The index as one object."""
+
+    blob: Blob
+    content: bytes
+
+
+def travelling_index(index: Index) -> TravellingIndex:
+    """``index`` as it is sent."""
+    sent = Index(tuple(_placeless(recording) for recording in index), index.layout, index.skipped)
+    with tempfile.TemporaryDirectory() as folder:
+        content = write_index(sent, Path(folder)).read_bytes()
+    return TravellingIndex(Blob(blake3(content).hexdigest(), len(content)), content)
+
+
+def _placeless(recording: Recording) -> Recording:
+    return replace(
+        recording,
+        path=f"{recording.partition_key}.edf",
+        state=FileState(recording.state.size, 0, 0),
+        companions=tuple(
+            Companion(c.name, FileState(c.state.size, 0, 0)) for c in recording.companions
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The index that stands now, and what became of the one that arrived."""
+
+    index: Index
+    what: str
+
+
+def adopt_index(
+    cache_root: Path,
+    blob: Blob,
+    fetch: Callable[[], bytes],
+    where: str,
+    *,
+    force: bool = False,
+) -> Adopted:
+    """Take an arriving index in, unless this machine knows as much or sees the EDFs itself.
+
+    ``fetch`` gives its bytes and is called only when they are needed. Raises
+    :class:`BrainbrrError` when they are not ``blob``'s, are no index, or, unless ``force``, are
+    of another corpus than the cache root's.
+    """
+    path = index_path(cache_root)
+    own = read_index(cache_root) if path.is_file() else None
+    if own is not None and blake3(path.read_bytes()).hexdigest() == blob.hash:
+        return Adopted(own, "unchanged")
+    content = fetch()
+    if blake3(content).hexdigest() != blob.hash:
+        raise BrainbrrError(
+            f"the index of {where} does not match its checksum: push it again with --repair"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        index_path(Path(folder)).write_bytes(content)
+        try:
+            arrived = read_index(Path(folder))
+        except BrainbrrError:
+            raise BrainbrrError(
+                f"the index of {where} cannot be read by this version of the program: push it anew"
+            ) from None
+    check_keys((recording.partition_key for recording in arrived), f"the index of {where}")
+    if own is not None:
+        if [_placeless(r) for r in own] == [_placeless(r) for r in arrived]:
+            return Adopted(own, "unchanged")
+        if any(Path(recording.path).exists() for recording in own):
+            return Adopted(own, "this machine sees the EDFs: its own index stands")
+        check_same_corpus(own, arrived, where, cache_root, force=force)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise BrainbrrError(
+            f"the cache root {cache_root} is not writable ({error.strerror}): set "
+            "BRAINBRR_CACHE_ROOT to a folder that is"
+        ) from None
+    return Adopted(arrived, f"received, {len(arrived)} recordings")
+
+
+def check_same_corpus(
+    before: Index, after: Index, where: str, place: Path | str, *, force: bool
+) -> None:
+    """Raise :class:`BrainbrrError`, unless ``force``, when ``after`` is not ``before`` grown.
+
+    The measure is that of :func:`brainbrr_core.corpus.index.scan`: more than 5 % of the
+    recordings gone, or most of them with another content.
+    """
+    hashes = {recording.partition_key: recording.content_hash for recording in after}
+    known = {recording.partition_key: recording.content_hash for recording in before}
+    gone = len(known.keys() - hashes.keys())
+    common = known.keys() & hashes.keys()
+    changed = sum(hashes[key] != known[key] for key in common)
+    other = gone > VANISHED_LIMIT * len(known) or (len(common) > 1 and changed > len(common) / 2)
+    if other and not force:
+        raise BrainbrrError(
+            f"the index of {where} is of another corpus than that of {place} ({gone} of "
+            f"{len(known)} recordings are not in it, {changed} have another content): use another "
+            "place, or, if it is meant, add --force"
+        )
