@@ -88,6 +88,10 @@ def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
             f"no recording {name} in {index_path(cache_root)}{hint}: give a partition key or the "
             "path of an EDF"
         )
+    if known[name].is_remote:
+        raise BrainbrrError(
+            f"{known[name].path} is not on this machine: copy it here and give its path"
+        )
     return Path(known[name].path), known[name]
 
 

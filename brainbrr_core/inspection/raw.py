@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.corpus.edf_header import EdfHeader, EdfSignal, UnusableEdf, read_header
+from brainbrr_core.corpus.files import LocalEdf
 
 #: Bytes of data records that are read at once.
 _STRETCH_BYTES = 8_000_000
@@ -26,7 +27,7 @@ _RECORD_S = (1e-6, 1e6)
 class RawFile:
     """Header and number of the data records of an EDF that can be read."""
 
-    path: Path
+    file: LocalEdf
     header: EdfHeader
     records: int
 
@@ -46,8 +47,7 @@ class RawFile:
         for first in range(0, self.records, step):
             count = min(step, self.records - first)
             offset = self.header.header_bytes + 2 * first * size
-            flat = np.fromfile(self.path, np.dtype("<i2"), count * size, offset=offset)
-            yield first, flat.reshape(-1, size)
+            yield first, self.file.samples(offset, count * size).reshape(-1, size)
 
 
 def open_raw(path: Path) -> RawFile:
@@ -56,14 +56,15 @@ def open_raw(path: Path) -> RawFile:
     Raises :class:`UnusableEdf` when it has no header that makes sense or no whole data record,
     ``OSError`` when it cannot be opened.
     """
-    header = read_header(path)
+    file = LocalEdf(path)
+    header = read_header(file)
     if not _RECORD_S[0] <= header.record_duration <= _RECORD_S[1]:
         raise UnusableEdf("unreadable", "the duration of a data record")
-    held = (path.stat().st_size - header.header_bytes) // (2 * header.record_samples)
+    held = (file.size() - header.header_bytes) // (2 * header.record_samples)
     records = held if header.records < 0 else min(held, header.records)
     if records <= 0:
         raise UnusableEdf("no_samples")
-    return RawFile(path, header, records)
+    return RawFile(file, header, records)
 
 
 def is_annotation(signal: EdfSignal) -> bool:
