@@ -26,6 +26,7 @@ from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.edf_header import read_header
+from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.index_file import read_index, update_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.envelope import EnvelopeBuilder, finest
@@ -146,7 +147,7 @@ def test_the_page_holds_the_signal_of_the_file(tmp_path: Path) -> None:
 
 def test_figures_are_those_of_the_signal(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=20)
-    header = read_header(path)
+    header = read_header(LocalEdf(path))
     content = np.fromfile(path, np.uint8)
     records = content[header.header_bytes :].view("<i2").reshape(20, -1)
     records[3:8, header.signals[4].offset : header.signals[4].offset + 256] = 7
@@ -168,7 +169,7 @@ def test_figures_are_those_of_the_signal(tmp_path: Path) -> None:
 
 def test_an_artefact_is_counted_as_clipped(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=60)
-    header = read_header(path)
+    header = read_header(LocalEdf(path))
     content = np.fromfile(path, np.uint8)
     records = content[header.header_bytes :].view("<i2").reshape(60, -1)
     own = slice(header.signals[2].offset, header.signals[2].offset + 256)
