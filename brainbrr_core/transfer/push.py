@@ -71,7 +71,7 @@ def push(
     if not fresh:
         raise WorkRemains(
             f"nothing of profile {configuration.profile} is fresh in {store.root}: run `brainbrr "
-            f"cache build --profile {configuration.profile}`"
+            f"cache build{configuration.options}`"
         )
     known = {} if held is None else held.shards
     todo = [item for item in fresh if not _is_held(item, known)]
