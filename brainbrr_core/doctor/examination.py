@@ -104,7 +104,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     return Examination(
         facts,
         tuple(_warnings(configuration, facts, place, needed)),
-        tuple(_choices(configuration, plan, extent, speed, needed, ready=ready)),
+        tuple(_choices(configuration, extent, speed, needed, ready=ready)),
         ready,
     )
 
@@ -279,7 +279,6 @@ def _place_warnings(root: str, place: FileSystem, *, wsl: bool) -> list[str]:
 
 def _choices(
     configuration: Configuration,
-    plan: Plan | None,
     extent: Extent | None,
     speed: float | None,
     needed: Extent | None,

@@ -29,7 +29,7 @@ from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.training.checkpoint import load_model, save_model
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loop import StepReport, fit
-from brainbrr_core.training.preflight import Preflight, check
+from brainbrr_core.training.preflight import Preflight, check, disk_remarks
 
 #: Bumped when the network or the training changes though its settings do not.
 TRAINING_VERSION = 1
@@ -174,7 +174,7 @@ def train(
         log(f"run {directory.name} is finished already: nothing to train")
         finished = open_run(directory)
         return Run(directory, finished.values, reused=True)
-    for line in preflight.lines():
+    for line in [*preflight.lines(), *disk_remarks(preflight)]:
         log(line)
     device = check_device(configuration.hardware)
     description = describe_device(device)
