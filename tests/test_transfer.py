@@ -401,6 +401,19 @@ def test_an_own_index_stands_where_the_edfs_are(built: Configuration, tmp_path: 
     assert plan_profile(own).sources_unseen == 0
 
 
+def test_an_index_that_is_damaged_here_is_replaced(
+    built: Configuration, other: Configuration, tmp_path: Path
+) -> None:
+    share = str(tmp_path / "share")
+    sent(built, share)
+    fetched(other, share)
+    path = index_path(other.cache_root)
+    good = path.read_bytes()
+    path.write_bytes(good[:-100])
+    assert fetched(other, share).index == "received, 12 recordings"
+    assert path.read_bytes() == good
+
+
 def test_another_corpus_is_refused_on_both_sides(
     built: Configuration, other: Configuration, tmp_path: Path
 ) -> None:
