@@ -25,9 +25,9 @@ from brainbrr_core.configuration.model import Selection
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import FileState, Recording
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
+from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
 from brainbrr_core.transfer.receive import Transfer

@@ -26,8 +26,8 @@ from machines import URL, fetched, fresh_bucket, machine, many_shards, sent
 from brainbrr_core.atomic import flush
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Overrides, load
+from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.flight import TRANSFERS
-from brainbrr_core.transfer.s3 import S3Remote
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration.model import BLOCK_S, Preprocessing
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf, read_header
+from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.signal.chain import Chain
 
@@ -72,7 +73,7 @@ def sampled_extent(edfs: dict[Path, int], *, complete: bool) -> Extent:
     hours, size = 0.0, 0
     for path in sample:
         try:
-            header = read_header(path)
+            header = read_header(LocalEdf(path))
         except (OSError, UnusableEdf):
             continue
         # By its size: the number of records in a header need not be true.

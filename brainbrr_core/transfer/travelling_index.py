@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.corpus.index import VANISHED_LIMIT, Index
-from brainbrr_core.corpus.index_file import index_path, read_index, write_index
+from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index, write_index
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.transfer.catalogue import Blob, check_keys
@@ -71,7 +71,7 @@ def adopt_index(
     of another corpus than the cache root's.
     """
     path = index_path(cache_root)
-    own = read_index(cache_root) if path.is_file() else None
+    own = _own_index(cache_root)
     if own is not None and blake3(path.read_bytes()).hexdigest() == blob.hash:
         return Adopted(own, "unchanged")
     content = fetch()
@@ -103,6 +103,17 @@ def adopt_index(
             "BRAINBRR_CACHE_ROOT to a folder that is"
         ) from None
     return Adopted(arrived, f"received, {len(arrived)} recordings")
+
+
+def _own_index(cache_root: Path) -> Index | None:
+    """The index of the cache root; None where there is none that can be used."""
+    if not index_path(cache_root).is_file():
+        return None
+    try:
+        return read_index(cache_root)
+    except UnusableIndex:
+        # The one that arrives takes its place.
+        return None
 
 
 def check_same_corpus(
