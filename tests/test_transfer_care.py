@@ -132,7 +132,7 @@ def test_commands_push_and_pull_and_no_secret_is_left_anywhere(
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == SECRET
     s3.calm()
     remote = S3Remote(URL)
-    stored = [remote.read(name, 0, size) for name, size in remote.held("").items()]
+    stored = [remote.read(name, 0, state.size) for name, state in remote.held("").items()]
     stored += [path.read_bytes() for path in other.cache_root.rglob("*") if path.is_file()]
     assert len(stored) == 12 + 2 + 12 + 2
     for secret in (SECRET, os.environ["AWS_ACCESS_KEY_ID"]):
