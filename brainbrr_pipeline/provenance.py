@@ -46,13 +46,13 @@ def observe(context: dg.AssetExecutionContext, recordings: Iterable[Recording]) 
     known = recorded_versions(context.instance, RAW_EDF, DagsterEventType.ASSET_OBSERVATION)
     changed = 0
     for recording in recordings:
-        if known.get(recording.partition_key) != recording.content_hash:
+        if known.get(recording.partition_key) != recording.source_version:
             changed += 1
             context.log_event(
                 dg.AssetObservation(
                     RAW_EDF,
                     partition=recording.partition_key,
-                    tags={DATA_VERSION_TAG: recording.content_hash},
+                    tags={DATA_VERSION_TAG: recording.source_version},
                 )
             )
     return changed
@@ -79,7 +79,7 @@ class ShardRecorder:
         return self._known.get(key) == fingerprint
 
     def record(
-        self, key: str, fingerprint: str, content_hash: str, metadata: Mapping[str, Any]
+        self, key: str, fingerprint: str, source_version: str, metadata: Mapping[str, Any]
     ) -> None:
         """Record one shard with all that it was made of."""
         pointer = self._observed.get(key)
@@ -92,7 +92,7 @@ class ShardRecorder:
                     DATA_VERSION_TAG: fingerprint,
                     CODE_VERSION_TAG: self._code_version,
                     DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
-                    f"{INPUT_DATA_VERSION_TAG_PREFIX}/{RAW_EDF.to_user_string()}": content_hash,
+                    f"{INPUT_DATA_VERSION_TAG_PREFIX}/{RAW_EDF.to_user_string()}": source_version,
                     f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{RAW_EDF.to_user_string()}": str(
                         NULL_EVENT_POINTER if pointer is None else pointer
                     ),

@@ -116,7 +116,7 @@ def _build(
             recorder.record(
                 key,
                 item.fingerprint,
-                item.recording.content_hash,
+                item.recording.source_version,
                 {**_facts(item, configuration), "bytes": item.bytes},
             )
     context.log.info(

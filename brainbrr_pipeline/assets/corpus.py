@@ -27,7 +27,7 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
             index = update_index(
                 configuration.data_dir, configuration.cache_root, configuration.corpus
             )
-        return dg.DataVersionsByPartition({r.partition_key: r.content_hash for r in index})
+        return dg.DataVersionsByPartition({r.partition_key: r.source_version for r in index})
 
     return _raw_edf
 
