@@ -197,6 +197,10 @@ def bad_midline(path: Path) -> None:
     path.with_name("a_channels.tsv").write_text("name\tstatus\nFz\tbad\nT3\tbad\n")
 
 
+def senseless_table(path: Path) -> None:
+    path.with_name("a_channels.tsv").write_text("label\tstatus\nFz\tbad\n")
+
+
 EXCLUDED: dict[str, tuple[dict[str, Any], Callable[[Path], object], str, int]] = {
     "bipolar": ({"labels": ["FP1-F7", "F7-T7", "T7-P7"]}, lambda _: None, "bipolar_montage", 3),
     "few": ({"labels": ["EEG FP1-REF", "EKG"]}, lambda _: None, "few_channels", 2),
@@ -206,6 +210,7 @@ EXCLUDED: dict[str, tuple[dict[str, Any], Callable[[Path], object], str, int]] =
     "unit": ({}, lambda p: patch_signal(p, 96, 8, 3, b"mmHg"), "unknown_unit", 19),
     "no range": ({}, lambda p: patch_signal(p, 112, 8, 3, b"-200"), "no_calibration", 19),
     "twice": ({}, lambda p: patch_signal(p, 0, 16, 3, b"EEG FP1-REF"), "duplicate_channel", 19),
+    "table": ({}, senseless_table, "bad_channel_table", 19),
     "marked bad": ({}, bad_midline, "missing_channels", 19),
 }
 
