@@ -153,6 +153,7 @@ def test_modals_functions_have_their_volume_card_and_time(script: ModuleType) ->
     assert set(script.ACTIONS) == {"populate-cache", "verify-cache", "train"}
 
 
+@pytest.mark.filterwarnings("ignore:The .* function is executing locally")
 def test_modals_functions_run_commands_that_exist(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
