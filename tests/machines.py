@@ -88,7 +88,7 @@ def many_shards(settings: Configuration, recordings: int, blocks: int = 1) -> No
         split = ("train", "dev", "eval")[(number // 8) % 3]
         key = f"{split}/{patient}/s001_2010/01_tcp_ar/{patient}_s001_t{number % 8:03d}"
         source = blake3(key.encode()).hexdigest()
-        fingerprint = shard_fingerprint(settings.preprocessing, source)
+        fingerprint = shard_fingerprint(settings.preprocessing, source, ())
         header = ShardHeader(
             FORMAT_VERSION,
             key,

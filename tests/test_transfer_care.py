@@ -380,9 +380,7 @@ def test_a_bomb_is_refused_before_it_unpacks(
         "member": [(catalogue[0].tobuf(), catalogue[1]), (zeros.tobuf(), b"")],
         "header": [(header.tobuf(), b"")],
         "after the catalogue": [(catalogue[0].tobuf(), catalogue[1]), (header.tobuf(), b"")],
-        "catalogue": [
-            (file("catalogue.json")[0].tobuf().replace(b"00000000001", b"20000000000"), b"")
-        ],
+        "catalogue": [(large.tobuf(), b"")],
     }
     for how, blocks in starts.items():
         path = tmp_path / "bomb.tar.zst"
@@ -392,6 +390,6 @@ def test_a_bomb_is_refused_before_it_unpacks(
             for _ in range(2 * 1024):
                 stream.write(bytes(2**20))
         assert path.stat().st_size < 10**6, how
-        with pytest.raises(BrainbrrError, match="refused"):
+        with pytest.raises(BrainbrrError, match=r"(is refused:)|(is refused and)"):
             import_archive(other, path, log=quiet)
     assert not index_path(other.cache_root).exists()

@@ -126,6 +126,8 @@ def demo() -> int:
     started = time.monotonic()
     path = demo_config_path()
     home = path.parent
+    if not (home / "cache").is_dir():
+        _say_what_is_here()
     home.mkdir(parents=True, exist_ok=True)
     path.write_text(
         "# Written by `brainbrr demo`: the folders of the demo.\n"
@@ -178,6 +180,19 @@ def demo() -> int:
     print_scores(evaluate(settings, log=lambda _line: None))
     print(f"the graph: brainbrr ui    (all of this took {time.monotonic() - started:.0f} s)")
     return 0
+
+
+def _say_what_is_here() -> None:
+    """What this machine has, and what could be done instead of the demo."""
+    from brainbrr_core.cli.doctor import print_examination
+    from brainbrr_core.doctor.examination import examine
+
+    try:
+        print_examination(examine(configuration(), look_only=True))
+    except BrainbrrError as error:
+        # The demo needs none of what the shell has set.
+        print(f"this machine was not looked at: {error}")
+    print("now the demo:", flush=True)
 
 
 def _made(home: Path) -> set[tuple[str, int]]:
