@@ -20,13 +20,9 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import NetworkShape, SeizureNetwork, build
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.hardware import check_device, describe_device
-from brainbrr_core.training.loop import (
-    FitSummary,
-    StepReport,
-    balanced_loss,
-    fit,
-    parameter_groups,
-)
+from brainbrr_core.training.loop import FitSummary, StepReport, fit
+from brainbrr_core.training.loss import balanced_loss
+from brainbrr_core.training.optimizer import parameter_groups
 from brainbrr_core.training.schedule import ema_decay, learning_rate
 
 SMALLEST = NetworkShape(
@@ -419,7 +415,11 @@ def test_interrupted_writing_leaves_the_old_file(
 @pytest.mark.parametrize("damage", ["cut", "text", "foreign"])
 def test_damaged_files_are_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / files.CHECKPOINT_NAME
-    files.save_tensors(path, {"network/weight": torch.zeros(100)}, {"step": 1, "settings": {}})
+    files.save_tensors(
+        path,
+        {"network/weight": torch.zeros(100)},
+        {"step": 1, "settings": {}, "progress": {}, "provenance": {}},
+    )
     assert files.load_checkpoint(tmp_path) is not None
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-8])
