@@ -1,4 +1,4 @@
-"""``brainbrr bench``."""
+"""``brainbrr bench``: the store by itself; ``bench model`` and ``bench learn`` the network."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import typer
 
 from brainbrr_core.cli.options import Config, Json, configuration, log, print_json, print_table
 
+app = typer.Typer(help="Measure the store (by itself), the network, and what it learns.")
 
+
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     data: Annotated[
         Path | None, typer.Option(help="A corpus to measure on; a synthetic one by default.")
     ] = None,
@@ -24,6 +28,8 @@ def bench(
     json: Json = False,
 ) -> int:
     """Measure this store against the way it replaces and the floor of the machine."""
+    if context.invoked_subcommand is not None:
+        return 0
     if index:
         return _bench_index(json=json)
     from brainbrr_core.benchmark.store import run
@@ -101,6 +107,59 @@ def _bench_index(*, json: bool) -> int:
             ["hashing from the disk, GB/s", f"{hashing['hash_disk_gb_per_s']:.2f}"],
             ["reading from the page cache, GB/s", f"{hashing['read_cache_gb_per_s']:.2f}"],
             ["hashing from the page cache, GB/s", f"{hashing['hash_cache_gb_per_s']:.2f}"],
+        ],
+    )
+    return 0
+
+
+@app.command()
+def learn(
+    preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
+    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 450,
+    seed: Annotated[int, typer.Option(min=0, help="Of the corpus and of the training.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the corpus and the run here; go on with what is.")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> int:
+    """Train on a synthetic corpus of ten patients and score unseen ones, beside plain detectors."""
+    from brainbrr_core.benchmark.learn import run
+    from brainbrr_core.progress import progress
+    from brainbrr_core.training.loop import StepReport
+
+    settings = configuration(config)
+    with (
+        tempfile.TemporaryDirectory(prefix="brainbrr-learn-") as temporary,
+        progress("train", steps, "steps") as bar,
+    ):
+        done = 0
+
+        def show(step: StepReport) -> None:
+            nonlocal done
+            bar.advance(step.step - done, step.note())
+            done = step.step
+
+        place = folder if folder is not None else Path(temporary)
+        values = run(settings, place, preset=preset, steps=steps, seed=seed, on_step=show, log=log)
+    if json:
+        print_json(values)
+        return 0
+    print_table(
+        f"{values['preset']}, seed {values['seed']}, {values['steps']} steps in "
+        f"{values['training_s']:.0f} s; {values['seizures_scored']} seizures of "
+        f"{len(values['patients']['eval'])} unseen patients (SzCORE events)",
+        ["detector", "F1", "sensitivity", "false", "false per 24 h", "threshold"],
+        [
+            [
+                name,
+                f"{row['f1']:.3f}",
+                f"{row['sensitivity']:.3f}",
+                f"{row['false']:g}",
+                f"{row['false_per_day']:.1f}",
+                f"{row['threshold']:.3f}",
+            ]
+            for name, row in values["detectors"].items()
         ],
     )
     return 0

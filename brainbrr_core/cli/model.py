@@ -45,11 +45,7 @@ def train(
 
         def show(step: StepReport) -> None:
             nonlocal done
-            note = (
-                f"loss {step.loss:.3f}, {step.windows_per_s:.1f} windows/s, "
-                f"{step.data_wait_share:.1%} waiting for data"
-            )
-            bar.advance(step.step - done, note)
+            bar.advance(step.step - done, step.note())
             done = step.step
 
         run = run_training(settings, on_step=show, log=log)

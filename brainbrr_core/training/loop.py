@@ -49,6 +49,13 @@ class StepReport:
     data_wait_share: float
     elapsed_s: float
 
+    def note(self) -> str:
+        """What stands beside a progress bar."""
+        return (
+            f"loss {self.loss:.3f}, {self.windows_per_s:.1f} windows/s, "
+            f"{self.data_wait_share:.1%} waiting for data"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class FitSummary:
