@@ -45,12 +45,14 @@ def compare(batch: int = 1) -> dict[str, Any]:
     dt = functional.softplus(torch.randn(batch, LENGTH, heads, generator=generator) - 4)
     A = -(1 + 15 * torch.rand(heads, generator=generator))
     B, C = (torch.randn(batch, LENGTH, STATE, generator=generator) for _ in range(2))
-    inputs = [tensor.requires_grad_() for tensor in (x, dt, A, B, C, torch.ones(heads))]
+    D = torch.ones(heads)
+    for tensor in (x, dt, A, B, C, D):
+        tensor.requires_grad_()
     u = torch.randn(batch, LENGTH, D_MODEL, generator=generator).requires_grad_()
     ours = Mamba2(D_MODEL, STATE, headdim=HEADDIM)
     tasks: dict[str, Callable[[], Tensor]] = {
-        "naive scan": lambda: naive(*inputs),
-        "chunked ssd": lambda: ssd(*inputs),
+        "naive scan": lambda: naive(x, dt, A, B, C, D),
+        "chunked ssd": lambda: ssd(x, dt, A, B, C, D),
         "layer": lambda: ours(u),
     }
     others = _transformers_layers(ours)

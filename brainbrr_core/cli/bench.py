@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -110,6 +110,103 @@ def _bench_index(*, json: bool) -> int:
         ],
     )
     return 0
+
+
+@app.command()
+def model(
+    preset: Annotated[
+        list[str] | None, typer.Option(help="tiny, small or base; tiny and small by default.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="torch or mamba_ssm; the configured one by default.")
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Windows at a time.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each figure.")] = 8.0,
+    lengths: Annotated[
+        bool, typer.Option("--lengths", help="Count the cost of 1 to 32 minutes instead.")
+    ] = False,
+    config: Config = None,
+    json: Json = False,
+) -> int:
+    """Measure the network: windows a second, memory, and the share of the device's peak."""
+    from brainbrr_core.benchmark.model import backends_of, check_presets, growth, run
+
+    settings = configuration(config)
+    presets = preset or ["tiny", "small"]
+    check_presets(presets)
+    if lengths:
+        grown = {name: growth(name) for name in presets}
+        if json:
+            print_json(grown)
+        else:
+            _print_growth(grown)
+        return 0
+    values = run(
+        settings,
+        presets=presets,
+        backends=backends_of(backend or [settings.hardware.ssm_backend]),
+        batches=batch or [1, settings.hardware.batch_size],
+        budget_s=seconds,
+        log=log,
+    )
+    if json:
+        print_json(values)
+    else:
+        _print_rates(values)
+    return 0
+
+
+def _print_rates(values: dict[str, Any]) -> None:
+    device = ", ".join(f"{name} {value}" for name, value in values["device"].items())
+    print_table(
+        f"windows of {values['window_s']} s, {values['precision']}, {device}; peak of a matrix "
+        f"product {values['peak_gflop_per_s']:,.0f} GFLOP/s",
+        ["network", "batch", "pass", "windows/s", "MB", "GFLOP", "of peak", "busy"],
+        [
+            [
+                f"{row['preset']}, {row['backend']}",
+                str(row["batch"]),
+                kind,
+                f"{row[kind]['windows_per_s']:.1f}",
+                f"{row[kind]['memory_mb']:.0f}",
+                f"{row[kind]['gflop_per_window']:.2f}",
+                f"{row[kind]['share_of_peak']:.1%}",
+                "" if row[kind]["busy"] is None else f"{row[kind]['busy']:.0%}",
+            ]
+            for row in values["rows"]
+            for kind in ("forward", "training")
+        ],
+    )
+    scan = values["scan"]
+    if scan is not None:
+        print_table(
+            f"one layer of base, {scan['length']} steps, forward and backward",
+            ["", "ms"],
+            [[name, f"{ms:.1f}"] for name, ms in scan["ms"].items()],
+        )
+        print(f"naive scan / chunked ssd: {scan['naive_over_chunked']:.1f}")
+        if "transformers_over_ours" in scan:
+            print(
+                f"transformers' layer / ours: {scan['transformers_over_ours']:.2f} (outputs "
+                f"differ by {scan['transformers_largest_difference']:.1e} at most)"
+            )
+
+
+def _print_growth(grown: dict[str, list[dict[str, float]]]) -> None:
+    columns = {
+        "minutes": "minutes",
+        "forward GFLOP": "forward_gflop",
+        "training GFLOP": "training_gflop",
+        "kept MB": "kept_mb",
+        "GFLOP per minute": "forward_gflop_per_minute",
+        "MB per minute": "kept_mb_per_minute",
+    }
+    for name, rows in grown.items():
+        print_table(
+            f"{name}, one window: counted operations, and memory kept for the gradient",
+            list(columns),
+            [[f"{row[key]:,}" for key in columns.values()] for row in rows],
+        )
 
 
 @app.command()
