@@ -158,7 +158,7 @@ def measure(task: Task) -> Rate:
         step()
     _settle(device)
     with _Busy(device) as busy:
-        times = []
+        times: list[float] = []
         start = time.perf_counter()
         while len(times) < _LEAST_STEPS or time.perf_counter() - start < task.budget_s:
             begun = time.perf_counter()
