@@ -39,7 +39,9 @@ from brainbrr_core.training.run import train
 #: Thirty recordings are six patients to train on, two to tune the threshold and two to score.
 RECORDINGS, HOURS = 30, 8.0
 #: Larger networks learn from smaller steps.
-LEARNING_RATE = {"tiny": 2e-3, "small": 1e-3, "base": 3e-4}
+LEARNING_RATE = {"tiny": 2e-3, "small": 1.5e-3, "base": 3e-4}
+#: Small, so that few windows give many steps.
+BATCH = 8
 
 Frames = NDArray[np.float32]
 #: Frames of a whole recording, of the signal that ``read`` gives.
@@ -141,6 +143,7 @@ def _settings(
             "selection": type(configuration.selection)(),
             "model": Model.model_validate({"preset": preset}),
             "training": training,
+            "hardware": configuration.hardware.model_copy(update={"batch_size": BATCH}),
         }
     )
 
