@@ -9,7 +9,7 @@ onset detection", 2001). The scores are SzCORE's event scores on whole recording
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Detection, Model, Training
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import FRAME_SAMPLES, detect, frame_count
+from brainbrr_core.detection import FRAME_SAMPLES, detect, finder, frame_count
 from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
-from brainbrr_core.scoring import Counts, RecordingEvents, total, tune_threshold
+from brainbrr_core.scoring import Counts, RecordingEvents, sweep_thresholds, total, tune_threshold
 from brainbrr_core.scoring.szcore import score_recording
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.hardware import describe_device
@@ -185,11 +185,8 @@ def _tuned(
 ) -> dict[str, float]:
     """Figures on eval at the threshold that is best on dev."""
     dev = _framed(manifest, store, "dev", detector)
-
-    def find(frames: Frames, duration_s: float, threshold: float) -> Sequence[Event]:
-        return detect(frames, duration_s, detection, threshold)
-
-    tuned = tune_threshold(dev, find)
+    sweep = sweep_thresholds(dev, lambda frames, duration_s: finder(frames, duration_s, detection))
+    tuned = tune_threshold(sweep)
     return _scored(manifest, store, detection, detector, tuned.threshold)
 
 

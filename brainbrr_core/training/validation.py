@@ -23,14 +23,13 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import detect, recording_probabilities
-from brainbrr_core.scoring import auprc, auroc, per_second, rank, sweep_thresholds
+from brainbrr_core.detection import finder, recording_probabilities
+from brainbrr_core.scoring import auprc, auroc, per_second, rank, sensitivity_at, sweep_thresholds
 from brainbrr_core.training.distributed import World
 
 FALSE_ALARMS_PER_DAY = 10.0
 #: Ten false alarms a day must be at least this many in dev for the sensitivity to be compared.
 LEAST_ALARMS = 3.0
-THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 _BATCH = 16
 
 BY_EVENTS = "sensitivity at 10 false alarms per 24 h"
@@ -44,7 +43,7 @@ class Validation:
     step: int
     rule: str
     score: float
-    #: Event sensitivity, its false alarms per 24 h and its threshold; NaN where none is allowed.
+    #: Event sensitivity, its false alarms per 24 h and its threshold, NaN where none keeps to ten.
     sensitivity: float
     false_per_day: float
     threshold: float
@@ -113,13 +112,20 @@ def judge(
 ) -> Validation:
     """Figures of recordings whose frames are known; at least one must have a seizure."""
 
-    def find(frames: NDArray[np.float32], duration_s: float, threshold: float) -> list[Event]:
-        return detect(frames, duration_s, configuration.detection, threshold)
-
-    rows = sweep_thresholds(recordings, find, THRESHOLDS)
+    sweep = sweep_thresholds(
+        recordings, lambda frames, duration_s: finder(frames, duration_s, configuration.detection)
+    )
+    rows, events = sweep.rows(), sweep.szcore
     hours = sum(r.duration_s for r in recordings) / 3600
-    allowed = [row for row in rows if row.false_per_day <= FALSE_ALARMS_PER_DAY]
-    best = max(allowed, key=lambda row: (row.sensitivity, row.threshold), default=None)
+    sensitivities, places = sensitivity_at(
+        events.detected.sum(axis=1)[None],
+        events.false.sum(axis=1)[None],
+        events.reference.sum(keepdims=True),
+        events.seconds.sum(keepdims=True),
+        FALSE_ALARMS_PER_DAY,
+    )
+    place = int(places[0])
+    best = rows[place] if place >= 0 else None
     seconds = [per_second(r.probabilities_8hz, r.reference) for r in recordings]
     ranking = rank(
         np.concatenate([values for values, _ in seconds]),
@@ -127,13 +133,12 @@ def judge(
     )
     precision = auprc(ranking)
     by_events = FALSE_ALARMS_PER_DAY * hours / 24 >= LEAST_ALARMS
-    sensitivity = best.sensitivity if best else math.nan
-    # Without a threshold that keeps the limit, nothing is found at it.
-    at_the_limit = best.sensitivity if best else 0.0
+    # Without a threshold that keeps the limit, nothing is found at it: a sensitivity of 0.
+    sensitivity = float(sensitivities[0])
     return Validation(
         step=step,
         rule=BY_EVENTS if by_events else BY_SECONDS,
-        score=at_the_limit if by_events else precision,
+        score=sensitivity if by_events else precision,
         sensitivity=sensitivity,
         false_per_day=best.false_per_day if best else math.nan,
         threshold=best.threshold if best else math.nan,
