@@ -32,7 +32,7 @@ def main() -> int:
                 "reused": run.reused,
                 "preprocessing version": run.values["identity"]["preprocessing_version"],
                 "preset": run.values["identity"]["model"]["preset"],
-                "ssm backend": run.values["identity"]["ssm_backend"],
+                "ssm backend": run.trained_with,
                 "parameters": run.values["parameters"],
                 "steps": fit["steps"],
                 "last loss": fit["last_loss"],

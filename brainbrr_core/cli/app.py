@@ -51,7 +51,7 @@ app.command()(model.train)
 app.command()(model.evaluate)
 app.command()(model.predict)
 app.command()(compare.compare)
-app.command()(bench.bench)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+
+import torch
 
 from brainbrr_core.cache.manifest import Manifest, is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
@@ -12,6 +15,8 @@ from brainbrr_core.configuration.model import BLOCK_S, RATE
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.disk import read_rate
 from brainbrr_core.machine.filesystem import Kind, file_system
+from brainbrr_core.model import build
+from brainbrr_core.training.hardware import check_device
 
 #: Bytes of one second of EEG in the store: 19 channels of 16 bits at 256 Hz.
 _SECOND_BYTES = BLOCK_BYTES / BLOCK_S
@@ -32,8 +37,9 @@ class Preflight:
         lines = [
             f"cache root {plan.store.root}",
             f"version {plan.store.version}",
-            f"profile {self.manifest.profile}: {plan.count(State.FRESH)} of {len(plan.items)} "
-            f"recordings fresh, {plan.count(State.EXCLUDED)} excluded, 0 to build",
+            f"profile {self.manifest.profile}: {plan.count(State.FRESH)} hits, "
+            f"{len(plan.to_build)} misses, {plan.count(State.EXCLUDED)} excluded, of "
+            f"{len(plan.items)} recordings",
             f"manifest {len(self.manifest)} windows of {len(self.manifest.recordings)} recordings",
         ]
         if plan.sources_unseen:
@@ -98,6 +104,36 @@ def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
         f"warning: a slow disk: {figure}; use a local SSD (`brainbrr doctor` says what this "
         "machine has)"
     ]
+
+
+def check_machine(configuration: Configuration, card: int = 0) -> torch.device:
+    """The device that the configuration is bound to, on a machine that can train on it.
+
+    Raises :class:`BrainbrrError` for another device, and where the checkpoints find no room.
+    """
+    device = check_device(configuration.hardware, card)
+    place = configuration.runs_dir
+    while not place.exists():
+        place = place.parent
+    needed = checkpoint_bytes(configuration)
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise BrainbrrError(
+            f"{place} has {free / 1e9:.2f} GB free and the checkpoints of a run need "
+            f"{needed / 1e9:.2f} GB: free some, set BRAINBRR_RUNS_DIR to another disk, or lower "
+            "training.keep_checkpoints"
+        )
+    return device
+
+
+def checkpoint_bytes(configuration: Configuration) -> int:
+    """The most that the files of a run hold at a time."""
+    with torch.device("meta"):
+        network = build(configuration.model.preset)
+    weights = sum(parameter.numel() for parameter in network.parameters()) * 4
+    # Weights, their average and two moments; kept, last and the one being written. Besides,
+    # the best weights and the final ones, each beside its temporary file.
+    return weights * (4 * (configuration.training.keep_checkpoints + 2) + 4)
 
 
 def _reasons(plan: Plan) -> str:
