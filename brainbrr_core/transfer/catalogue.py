@@ -14,6 +14,7 @@ from typing import Any
 
 from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.remote.place import DOCUMENT_LIMIT
 
 #: Bumped when the catalogue's fields change.
 SCHEMA_VERSION = 1
