@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from brainbrr_core.cli import bench, cache, compare, corpus, model, workspace
+from brainbrr_core.cli import bench, cache, compare, corpus, model, predict, workspace
 from brainbrr_core.errors import BrainbrrError
 
 
@@ -33,7 +33,7 @@ app.add_typer(cache.app, name="cache")
 app.command()(cache.manifest)
 app.command()(model.train)
 app.command()(model.evaluate)
-app.command()(model.predict)
+app.command()(predict.predict)
 app.command()(compare.compare)
 app.command()(bench.bench)
 

@@ -202,9 +202,7 @@ class Chain:
         return statistics
 
 
-def joined(
-    pieces: Iterable[NDArray[np.float32]], length: int
-) -> Iterator[NDArray[np.float32]]:
+def joined(pieces: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
     """A signal (channels, n) that comes in pieces, in pieces of ``length`` and a last one."""
     held: list[NDArray[np.float32]] = []
     size = 0

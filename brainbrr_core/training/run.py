@@ -26,6 +26,7 @@ from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
+from brainbrr_core.model.backend import Backend
 from brainbrr_core.training.checkpoint import load_model, save_model
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loop import StepReport, fit
@@ -83,12 +84,21 @@ class Run:
         """The folder's name."""
         return self.directory.name
 
-    def load_network(self) -> SeizureNetwork:
-        """The trained network, in evaluation mode, on the CPU."""
-        model = self.values["identity"]["model"]
-        network = build(model["preset"], self.values["identity"]["ssm_backend"])
-        state, _ = load_model(self.directory / MODEL)
-        network.load_state_dict(state)
+    def load_network(self, ssm_backend: Backend) -> SeizureNetwork:
+        """The trained network, in evaluation mode, on the CPU.
+
+        Raises :class:`BrainbrrError` where the weights are missing, damaged or another network's.
+        """
+        network = build(self.values["identity"]["model"]["preset"], ssm_backend)
+        path = self.directory / MODEL
+        state, _ = load_model(path)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError:
+            raise BrainbrrError(
+                f"{path} does not hold the network that {self.directory / RUN} names: remove the "
+                "folder and train again"
+            ) from None
         return network.eval()
 
 
@@ -130,6 +140,10 @@ def open_run(directory: Path) -> Run:
         _RunFile.model_validate_json(text)
     except FileNotFoundError:
         raise WorkRemains(f"no finished run in {directory}: run `brainbrr train`") from None
+    except NotADirectoryError:
+        raise BrainbrrError(
+            f"{directory} is a file: name the run's folder, which holds {RUN} and {MODEL}"
+        ) from None
     except ValueError:
         raise BrainbrrError(f"{directory / RUN} is damaged: remove it and train again") from None
     return Run(directory, json.loads(text))
