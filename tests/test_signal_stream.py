@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -115,7 +116,7 @@ def test_a_quantizer_knows_nothing_of_the_pieces() -> None:
 def test_joined_pieces_have_the_length_that_is_asked_for(sizes: list[int], length: int) -> None:
     whole = np.arange(sum(sizes), dtype=np.float32)[None]
     edges = np.cumsum([0, *sizes])
-    pieces = [whole[:, a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [whole[:, a:b] for a, b in pairwise(edges)]
     made = list(joined(pieces, length))
     assert all(piece.shape[1] == length for piece in made[:-1])
     assert not made or 0 < made[-1].shape[1] <= length

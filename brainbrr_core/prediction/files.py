@@ -24,7 +24,7 @@ class Targets:
     """The recordings, and the files that each one's events are written to."""
 
     source: Path
-    files: dict[Path, tuple[tuple[str, Path], ...]]
+    files: dict[Path, list[tuple[str, Path]]]
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,12 @@ def targets(source: Path, out: Path, formats: Sequence[str]) -> Targets:
                 f"{out} ends as {named} does and --format says {', '.join(formats)}: "
                 "give a folder, or leave --format out"
             )
-        chosen = {source: ((named, out),)}
+        chosen = {source: [(named, out)]}
     else:
         names = tuple(dict.fromkeys(formats or ("tsv",)))
         base = source.parent if single else source
         chosen = {
-            path: tuple((name, _below(out, path, base, FORMATS[name].suffix)) for name in names)
+            path: [(name, _below(out, path, base, FORMATS[name].suffix)) for name in names]
             for path in edf_files(source)
         }
     _refuse_clashes(chosen)
@@ -102,7 +102,7 @@ def _below(out: Path, path: Path, base: Path, suffix: str) -> Path:
     return out / relative.with_name(relative.stem + suffix)
 
 
-def _refuse_clashes(chosen: dict[Path, tuple[tuple[str, Path], ...]]) -> None:
+def _refuse_clashes(chosen: dict[Path, list[tuple[str, Path]]]) -> None:
     """No recording is written over, and no two recordings write one file."""
     taken = {path.resolve(): path for path in chosen}
     for path, files in chosen.items():

@@ -1,7 +1,7 @@
 """Samples from a pipe: frames of the 19 channels, one after the other, without a header.
 
-A frame is one sample of each channel in the order of ``CHANNELS`` (Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz
-Fp2 F4 C4 P4 F8 T4 T6 O2), little-endian: float32 or int16, worth a stated number of µV a unit.
+A frame is one sample of each channel in the order of ``CHANNELS`` (Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz
+Pz Fp2 F4 C4 P4 F8 T4 T6 O2), little-endian: float32 or int16, worth a stated number of µV a unit.
 """
 
 from __future__ import annotations
