@@ -217,7 +217,7 @@ def test_batches_over_recordings_give_what_evaluation_gives(tmp_path: Path, batc
     predictor = random_predictor(tmp_path, batch)
     shares: list[float] = []
     outcomes = dict(
-        predictor.predict_all(sorted(folder.rglob("*.[eE][dD][fF]")), 0.5, None, shares.append)
+        predictor.predict_all(sorted(folder.rglob("*.[eE][dD][fF]")), 0.55, None, shares.append)
     )
     assert len(outcomes) == 4
     assert sum(shares) == pytest.approx(4)
@@ -231,7 +231,7 @@ def test_batches_over_recordings_give_what_evaluation_gives(tmp_path: Path, batc
         stored = np.concatenate([blocks for blocks, _ in chain.quantized()])
         signal = stored.transpose(1, 0, 2).reshape(19, -1).astype(np.float32) * np.float32(SCALE)
         frames = alone.probabilities(lambda a, b, x=signal: x[:, a:b], chain.samples)
-        events = detect(frames, chain.samples / 256, alone.configuration.detection, 0.5)
+        events = detect(frames, chain.samples / 256, alone.configuration.detection, 0.55)
         assert [(e.start, e.stop) for e in outcome.events] == [(e.start, e.stop) for e in events]
         if batch == 1:
             assert outcome.events == events
@@ -293,13 +293,13 @@ def test_a_recordings_own_statistics_given_back_change_nothing_but_rounding(
 ) -> None:
     path = write_digital(tmp_path / "a.edf", digital_eeg(95, 256), 256)
     predictor = random_predictor(tmp_path)
-    [(_, own)] = predictor.predict_all([path], 0.5)
+    [(_, own)] = predictor.predict_all([path], 0.55)
     assert isinstance(own, Prediction)
-    [(_, again)] = predictor.predict_all([path], 0.5, Normalization(own.statistics))
+    [(_, again)] = predictor.predict_all([path], 0.55, Normalization(own.statistics))
     assert isinstance(again, Prediction)
     # At 256 Hz nothing is resampled, so that not even a bit differs.
     assert again.events == own.events
-    [(_, first)] = predictor.predict_all([path], 0.5, Normalization(first_s=30.0))
+    [(_, first)] = predictor.predict_all([path], 0.55, Normalization(first_s=30.0))
     assert isinstance(first, Prediction)
     source = open_source(path)
     assert source.rate == Fraction(256)
