@@ -185,28 +185,12 @@ def test_the_containers_command_reads_input_and_writes_output(tmp_path: Path) ->
     for real, inside in (("data", "/data"), ("output", "/output"), (folder, "/app/run")):
         command = command.replace(inside, str(tmp_path / real))
     # The labels and the order of channels that the challenge promises.
-    order = [
-        "Fp1",
-        "F3",
-        "C3",
-        "P3",
-        "O1",
-        "F7",
-        "T3",
-        "T5",
-        "Fz",
-        "Cz",
-        "Pz",
-        "Fp2",
-        "F4",
-        "C4",
-        "P4",
-        "O2",
-        "F8",
-        "T4",
-        "T6",
-    ]
-    labels = [f"{name}-Avg" for name in order]
+    left, middle, right = (
+        ("Fp1", "F3", "C3", "P3", "O1", "F7", "T3", "T5"),
+        ("Fz", "Cz", "Pz"),
+        ("Fp2", "F4", "C4", "P4", "O2", "F8", "T4", "T6"),
+    )
+    labels = [f"{name}-Avg" for name in (*left, *middle, *right)]
     write_edf(tmp_path / "data" / "sub-01" / "a_eeg.edf", labels=labels, seconds=62)
     environment = {
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
