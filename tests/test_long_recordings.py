@@ -32,13 +32,15 @@ print(json.dumps({"error": done.error, "hours": done.duration_s / 3600, "peak_mb
 """
 
 PREDICT = """
-import json, resource, sys
+import dataclasses, json, resource, sys
 from pathlib import Path
 from prediction_runs import random_predictor
 from brainbrr_core.prediction.normalization import Normalization
-import dataclasses
 place = Path(sys.argv[1])
-predictor = dataclasses.replace(random_predictor(place), window_s=60)
+predictor = random_predictor(place)
+detection = predictor.configuration.detection.model_copy(update={"stride_s": 60})
+configuration = predictor.configuration.model_copy(update={"detection": detection})
+predictor = dataclasses.replace(predictor, window_s=60, configuration=configuration)
 short, day = (place / name for name in ("short.edf", "day.edf"))
 peaks = []
 for path in (short, day):

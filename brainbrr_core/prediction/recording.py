@@ -135,7 +135,8 @@ class ForwardReader:
         first, last = start // self._block_samples, -(-stop // self._block_samples)
         if first < self._first:
             raise ValueError(f"sample {start} has been passed")
-        self._held.extend(islice(self._blocks, last - self._first - len(self._held)))
+        further = last - self._first - len(self._held)
+        self._held.extend(islice(self._blocks, max(further, 0)))
         for _ in range(first - self._first):
             self._held.popleft()
         self._first = first
