@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -260,7 +261,12 @@ def check_events(parsed: ParsedAnnotation, signal_s: float) -> None:
 
 
 def test_the_szcore_file_names_seizures_or_one_background_row() -> None:
-    lines = format_tsv([Event(5, 12.5, "seiz", 0.75)], 60, "2012-01-01 10:00:00").splitlines()
+    lines = format_tsv(
+        [Event(5, 12.5, "seiz", 0.75)], 60, datetime.datetime(2012, 1, 1, 10)
+    ).splitlines()
     assert lines[0].split("\t")[:3] == ["onset", "duration", "eventType"]
-    assert lines[1:] == ["5.00\t7.50\tsz\t0.7500\tn/a\t2012-01-01 10:00:00\t60.00"]
-    assert format_tsv([], 60).splitlines()[1:] == ["0.00\t60.00\tbckg\t1.0000\tn/a\tn/a\t60.00"]
+    assert lines[1:] == ["5.0000\t7.5000\tsz\t0.7500\tn/a\t2012-01-01 10:00:00\t60.0000"]
+    # Readers of the benchmark stop at a start that is no date: EDF's own stand-in is written.
+    assert format_tsv([], 60).splitlines()[1:] == [
+        "0.0000\t60.0000\tbckg\t1.0000\tn/a\t1985-01-01 00:00:00\t60.0000"
+    ]

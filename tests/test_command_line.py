@@ -207,7 +207,7 @@ def test_predict_writes_the_events_of_any_edf(settings: Configuration, tmp_path:
         "dateTime",
         "recordingDuration",
     ]
-    assert all(line.split("\t")[-1] == "95.00" for line in text[1:])
+    assert all(line.split("\t")[-1] == "95.0000" for line in text[1:])
     assert len(list((tmp_path / "out").rglob("*.tsv"))) == 2
     for name, expected in (("none.edf", "no EDF at"), ("in/broken.edf", "no EDF that can be read")):
         line = refused("predict", str(tmp_path / name), str(tmp_path / "alone"), *config)

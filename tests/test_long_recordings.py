@@ -1,4 +1,4 @@
-"""A day-long EDF is built in bounded memory."""
+"""A day-long EDF is built, and predicted, in bounded memory."""
 
 from __future__ import annotations
 
@@ -31,17 +31,58 @@ peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"error": done.error, "hours": done.duration_s / 3600, "peak_mb": peak}))
 """
 
+PREDICT = """
+import dataclasses, json, resource, sys
+from pathlib import Path
+from prediction_runs import random_predictor
+from brainbrr_core.prediction.normalization import Normalization
+place = Path(sys.argv[1])
+predictor = random_predictor(place)
+detection = predictor.configuration.detection.model_copy(update={"stride_s": 60})
+configuration = predictor.configuration.model_copy(update={"detection": detection})
+predictor = dataclasses.replace(predictor, window_s=60, configuration=configuration)
+short, day = (place / name for name in ("short.edf", "day.edf"))
+peaks = []
+for path in (short, day):
+    [(_, outcome)] = predictor.predict_all([path], 0.5, Normalization())
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(json.dumps({"hours": outcome.duration_s / 3600, "peaks_mb": peaks}))
+"""
+
+
+def write_day(path: Path) -> None:
+    """24 h of 19 channels: ten minutes, over and over."""
+    write_edf(path, seconds=600)
+    content = path.read_bytes()
+    with path.open("ab") as file:
+        for _ in range(143):
+            file.write(content[256 * 20 :])
+    patch(path, 236, str(600 * 144).encode(), 8)
+
+
+@pytest.mark.slow
+def test_a_day_is_predicted_in_the_memory_of_ten_minutes(tmp_path: Path) -> None:
+    write_edf(tmp_path / "short.edf", seconds=600)
+    write_day(tmp_path / "day.edf")
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent,
+    )
+    values = json.loads(done.stdout)
+    assert values["hours"] == pytest.approx(24)
+    # A network of this size, torch and numba take most of it.
+    short, day = values["peaks_mb"]
+    assert day < short + 150
+    print(values)
+
 
 @pytest.mark.slow
 def test_a_day_is_built_in_less_than_500_mb(tmp_path: Path) -> None:
     path = tmp_path / "data" / "train" / "p1" / "s1" / "01_tcp_ar" / "p1_s1_t0.edf"
-    write_edf(path, seconds=600)
-    content = path.read_bytes()
-    header = 256 * 20
-    with path.open("ab") as file:
-        for _ in range(143):
-            file.write(content[header:])
-    patch(path, 236, str(600 * 144).encode(), 8)
+    write_day(path)
     path.with_suffix(".csv_bi").write_text(tuh.format_csv_bi([], 86_400, path.stem))
     done = subprocess.run(
         [sys.executable, "-c", BUILD, str(tmp_path / "data"), str(tmp_path / "cache")],

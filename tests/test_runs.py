@@ -28,7 +28,8 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation import evaluate as module
 from brainbrr_core.evaluation.eval_ledger import read_ledger
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
-from brainbrr_core.prediction.predictor import Predictor, _spooled, threshold_of
+from brainbrr_core.prediction.predictor import Predictor, threshold_of
+from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.training.preflight import check
 from brainbrr_core.training.run import Run, open_run, run_directory, train
@@ -243,17 +244,16 @@ def test_a_report_is_made_again_only_for_other_settings(
     assert third.identity != first.identity
 
 
-def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready, tmp_path: Path) -> None:
+def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready) -> None:
     settings, plan, manifest = ready
     recording = manifest.recordings[2]
     path = next(
         i.recording.path for i in plan.items if i.recording.partition_key == recording.partition_key
     )
     stored = RecordingReader(plan.store, recording)
-    with (tmp_path / "spool").open("w+b") as file:
-        read = _spooled(file, Chain(open_edf(Path(path)), settings.preprocessing))
-        for start, stop in ((0, 15360), (5000, 12345), (stored.samples - 3000, stored.samples)):
-            assert np.array_equal(read(start, stop), stored.read(start, stop))
+    reader = ForwardReader(Chain(open_edf(Path(path)), settings.preprocessing))
+    for start, stop in ((0, 15360), (5000, 12345), (stored.samples - 3000, stored.samples)):
+        assert np.array_equal(reader.read(start, stop), stored.read(start, stop))
     run = open_run(train(settings, log=quiet).directory)
     predictor = Predictor.of(run, settings)
     frames = predictor.probabilities(stored.read, stored.samples)

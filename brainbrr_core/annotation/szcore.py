@@ -8,6 +8,7 @@ confidence, channels, dateTime, recordingDuration. A recording without seizures 
 
 from __future__ import annotations
 
+import datetime
 import math
 import re
 from pathlib import Path
@@ -25,6 +26,8 @@ COLUMNS = (
     "dateTime",
     "recordingDuration",
 )
+#: What the start of a recording without a date is written as.
+UNKNOWN_START = datetime.datetime(1985, 1, 1)
 #: Columns without which a table says nothing about seizures.
 REQUIRED = COLUMNS[:3]
 _BACKGROUND = "bckg"
@@ -131,18 +134,22 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def format_tsv(events: list[Event], duration_s: float, start: str = "n/a") -> str:
-    """Text of the TSV of one recording.
+def format_tsv(
+    events: list[Event], duration_s: float, start: datetime.datetime | None = None
+) -> str:
+    """Text of the TSV of one recording, times to a tenth of a millisecond.
 
-    ``start`` is the recording's start as ``YYYY-MM-DD hh:mm:ss``, or ``n/a`` where the header
-    gives none. Confidence is the event's, between 0 and 1.
+    ``start`` is the recording's. Where it is not known, the column says what EDF's own header says
+    then, 1985-01-01: readers of the SzCORE benchmark stop at ``n/a``. Confidence is the event's,
+    between 0 and 1.
     """
+    begins = f"{start or UNKNOWN_START:%Y-%m-%d %H:%M:%S}"
     rows = ["\t".join(COLUMNS)]
     for event in sorted(events) or [Event(0.0, duration_s, "bckg")]:
         kind = "bckg" if event.label == "bckg" else "sz"
         channels = ",".join(event.channels) or "n/a"
         rows.append(
-            f"{event.start:.2f}\t{event.duration:.2f}\t{kind}\t{event.confidence:.4f}\t"
-            f"{channels}\t{start}\t{duration_s:.2f}"
+            f"{event.start:.4f}\t{event.duration:.4f}\t{kind}\t{event.confidence:.4f}\t"
+            f"{channels}\t{begins}\t{duration_s:.4f}"
         )
     return "\n".join(rows) + "\n"

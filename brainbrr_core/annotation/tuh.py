@@ -182,7 +182,7 @@ def _format(name: str, duration_s: float, rows: list[str]) -> str:
         [
             "# version = csv_v1.0.0",
             f"# bname = {name}",
-            f"# duration = {duration_s:.2f} secs",
+            f"# duration = {duration_s:.4f} secs",
             "# montage_file = $NEDC_NFC/lib/nedc_eas_default_montage.txt",
             "#",
             ",".join(COLUMNS),

@@ -90,6 +90,7 @@ def run(
         settings,
         predictor.device,
         predictor.window_s,
+        predictor.batch,
     )
     detection = settings.detection
     store = plan.store

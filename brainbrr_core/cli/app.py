@@ -14,6 +14,7 @@ from brainbrr_core.cli import (
     doctor,
     inspect,
     model,
+    predict,
     transfer,
     workspace,
 )
@@ -49,7 +50,7 @@ app.add_typer(cache.app, name="cache")
 app.command()(cache.manifest)
 app.command()(model.train)
 app.command()(model.evaluate)
-app.command()(model.predict)
+app.command()(predict.predict)
 app.command()(compare.compare)
 app.add_typer(bench.app, name="bench")
 

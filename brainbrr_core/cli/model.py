@@ -1,4 +1,4 @@
-"""``brainbrr train``, ``evaluate`` and ``predict``."""
+"""``brainbrr train`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -181,45 +181,3 @@ def print_scores(evaluation: Evaluation) -> None:
         )
     print(f"AUROC {results.seconds.auroc:.3f}, AUPRC {results.seconds.auprc:.3f} (by the second)")
     print(f"report: {evaluation.report}")
-
-
-def predict(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An EDF, or a folder of them.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A .tsv file, or a folder.")],
-    run: Annotated[Path | None, typer.Option(help="A run's folder; the latest by default.")] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Instead of the run's own.")
-    ] = None,
-    config: Config = None,
-    runs_dir: RunsDir = None,
-    json: Json = False,
-) -> int:
-    """Write the events that a trained network finds, as SzCORE's TSV."""
-    from brainbrr_core.prediction.files import predict_files
-    from brainbrr_core.prediction.predictor import Predictor, threshold_of
-    from brainbrr_core.training.run import latest_run, open_run
-
-    settings = configuration(config, runs_dir=runs_dir)
-    chosen = open_run(run) if run is not None else latest_run(settings.runs_dir)
-    on, origin = threshold_of(chosen, settings.detection)
-    if threshold is not None:
-        on, origin = threshold, "given"
-    log(f"run {chosen.name}, threshold {on:.3f} ({origin})")
-    written = predict_files(Predictor.of(chosen, settings), source, out, on, log)
-    if json:
-        print_json(
-            {
-                "run": chosen.name,
-                "threshold": on,
-                "files": [str(path) for path in written.files],
-                "events": written.events,
-                "failed": {str(path): error for path, error in written.failed.items()},
-            }
-        )
-    else:
-        for error in written.failed.values():
-            print(f"failed: {error}")
-        for path in written.files:
-            print(path)
-        print(f"{written.events} events in {len(written.files)} recordings")
-    return 1 if written.failed else 0

@@ -21,7 +21,7 @@ from brainbrr_core.cache.store import Store, shard_state
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.signal.montage import CHANNELS
-from brainbrr_core.signal.quantization import SCALE, widen
+from brainbrr_core.signal.quantization import SCALE, span, widen
 
 _SCALE = np.float32(SCALE)
 #: Windows from which on a batch is worth two threads.
@@ -242,8 +242,5 @@ class RecordingReader:
         """Samples ``start`` to ``stop``, (19, stop - start) float32 in standard deviations."""
         first = start // BLOCK_SAMPLES
         parts = self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first)
-        blocks = np.concatenate(list(parts))
-        signal = np.empty((len(CHANNELS), len(blocks) * BLOCK_SAMPLES), np.float32)
-        widen(blocks, _SCALE, signal, 0)
         offset = first * BLOCK_SAMPLES
-        return signal[:, start - offset : stop - offset]
+        return span(np.concatenate(list(parts)), start - offset, stop - offset)

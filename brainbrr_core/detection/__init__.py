@@ -14,12 +14,19 @@ from brainbrr_core.detection.events import (
     hysteresis,
     merge,
     opening,
+    shaped,
     smooth,
+    timed,
 )
-from brainbrr_core.detection.infer import recording_probabilities
+from brainbrr_core.detection.infer import (
+    network_probabilities,
+    padded_window,
+    recording_probabilities,
+)
 from brainbrr_core.detection.stitching import (
     FRAME_HZ,
     FRAME_SAMPLES,
+    Stitcher,
     frame_count,
     stitch,
     window_starts,
@@ -28,6 +35,7 @@ from brainbrr_core.detection.stitching import (
 __all__ = [
     "FRAME_HZ",
     "FRAME_SAMPLES",
+    "Stitcher",
     "closing",
     "confidences",
     "cut",
@@ -36,9 +44,13 @@ __all__ = [
     "frame_count",
     "hysteresis",
     "merge",
+    "network_probabilities",
     "opening",
+    "padded_window",
     "recording_probabilities",
+    "shaped",
     "smooth",
     "stitch",
+    "timed",
     "window_starts",
 ]

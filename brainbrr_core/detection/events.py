@@ -64,20 +64,30 @@ def finder(
     smoothed = smooth(probabilities, settings.smooth_s)
 
     def spans_at(on: float) -> Spans:
-        stretches = hysteresis(smoothed, on, on * settings.off_ratio)
-        if settings.opening_s:
-            stretches = opening(stretches, settings.opening_s)
-        if settings.closing_s:
-            stretches = closing(stretches, settings.closing_s)
-        first, stop = merge(stretches, settings.merge_gap_s)
-        start_s, stop_s = first / FRAME_HZ, np.minimum(stop / FRAME_HZ, duration_s)
-        long_enough = (stop_s > start_s) & (stop_s - start_s >= settings.min_duration_s)
-        start_s, stop_s = start_s[long_enough], stop_s[long_enough]
-        if settings.max_duration_s is not None:
-            start_s, stop_s = cut(start_s, stop_s, settings.max_duration_s)
-        return list(zip(start_s.tolist(), stop_s.tolist(), strict=True))
+        found = shaped(hysteresis(smoothed, on, on * settings.off_ratio), settings)
+        return timed(found, duration_s, settings)
 
     return spans_at
+
+
+def shaped(stretches: Stretches, settings: Detection) -> Stretches:
+    """What opening, closing and merging make of the stretches that two thresholds give."""
+    if settings.opening_s:
+        stretches = opening(stretches, settings.opening_s)
+    if settings.closing_s:
+        stretches = closing(stretches, settings.closing_s)
+    return merge(stretches, settings.merge_gap_s)
+
+
+def timed(stretches: Stretches, duration_s: float, settings: Detection) -> Spans:
+    """Events, (start, stop) in seconds: stretches long enough, and cut where too long."""
+    first, stop = stretches
+    start_s, stop_s = first / FRAME_HZ, np.minimum(stop / FRAME_HZ, duration_s)
+    long_enough = (stop_s > start_s) & (stop_s - start_s >= settings.min_duration_s)
+    start_s, stop_s = start_s[long_enough], stop_s[long_enough]
+    if settings.max_duration_s is not None:
+        start_s, stop_s = cut(start_s, stop_s, settings.max_duration_s)
+    return list(zip(start_s.tolist(), stop_s.tolist(), strict=True))
 
 
 def smooth(probabilities: Floats, smooth_s: float) -> NDArray[np.float64]:
@@ -152,15 +162,19 @@ def cut(
 
 
 def confidences(
-    probabilities: Floats, spans: Spans, kind: Literal["mean", "max"] = "mean"
+    probabilities: Floats,
+    spans: Spans,
+    kind: Literal["mean", "max"] = "mean",
+    first_frame: int = 0,
 ) -> list[float]:
-    """Mean, or highest, probability of the frames that each of some events touches, in 0 to 1."""
+    """Mean, or highest, probability of the frames that each of some events touches, in 0 to 1.
+
+    ``first_frame`` is the recording's frame at which ``probabilities`` begin.
+    """
     frames = np.clip(np.asarray(probabilities, dtype=np.float64), 0.0, 1.0)
     pick = np.mean if kind == "mean" else np.max
-    return [
-        float(pick(frames[int(start * FRAME_HZ) : int(np.ceil(stop * FRAME_HZ))]))
-        for start, stop in spans
-    ]
+    edges = [(int(start * FRAME_HZ), int(np.ceil(stop * FRAME_HZ))) for start, stop in spans]
+    return [float(pick(frames[a - first_frame : b - first_frame])) for a, b in edges]
 
 
 def _joined(stretches: Stretches, join: NDArray[np.bool_]) -> Stretches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,28 +61,44 @@ def _windows(
     batch_size: int,
     device: torch.device | str,
 ) -> Iterator[NDArray[np.float32]]:
+    for first in range(0, len(starts), batch_size):
+        batch = [
+            padded_window(read, start, samples, window)
+            for start in starts[first : first + batch_size]
+        ]
+        yield from network_probabilities(network, batch, device)
+
+
+def network_probabilities(
+    network: torch.nn.Module, windows: Sequence[NDArray[np.float32]], device: torch.device | str
+) -> NDArray[np.float32]:
+    """Probability of seizure in each sample of some windows, float32 ``(windows, samples)``.
+
+    ``windows`` are float32 ``(channels, samples)`` each; ``network`` is in evaluation mode. Raises
+    ``ValueError`` where its output has another shape.
+    """
     import torch
 
-    for first in range(0, len(starts), batch_size):
-        batch = np.stack(
-            [_window(read, start, samples, window) for start in starts[first : first + batch_size]]
+    batch = torch.from_numpy(np.stack(windows))
+    with torch.inference_mode():
+        logits = network(batch.to(device))
+        probabilities: NDArray[np.float32] = torch.sigmoid(logits.float()).cpu().numpy()
+    if probabilities.shape != (len(windows), windows[0].shape[1]):
+        raise ValueError(
+            f"the network gave {probabilities.shape} for {len(windows)} windows of "
+            f"{windows[0].shape[1]}"
         )
-        # Inference mode must not leak into the consumer between two windows.
-        with torch.inference_mode():
-            logits = network(torch.from_numpy(batch).to(device))
-            probabilities: NDArray[np.float32] = torch.sigmoid(logits.float()).cpu().numpy()
-        if probabilities.shape != (len(batch), window):
-            raise ValueError(
-                f"the network gave {probabilities.shape} for {len(batch)} windows of {window}"
-            )
-        yield from probabilities
+    return probabilities
 
 
-def _window(read: Read, start: int, samples: int, window: int) -> NDArray[np.float32]:
+def padded_window(read: Read, start: int, samples: int, window: int) -> NDArray[np.float32]:
+    """The window at ``start`` of a recording, followed by zeros where the recording is shorter."""
     stop = min(start + window, samples)
     signal = read(start, stop)
     if signal.ndim != 2 or signal.shape[1] != stop - start:
         raise ValueError(f"the signal of samples {start} to {stop} has the shape {signal.shape}")
+    if stop - start == window:
+        return signal
     padded = np.zeros((signal.shape[0], window), dtype=np.float32)
     padded[:, : stop - start] = signal
     return padded

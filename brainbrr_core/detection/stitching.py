@@ -33,6 +33,76 @@ def window_starts(samples: int, window: int, stride: int) -> list[int]:
     return [*range(0, last, stride), last]
 
 
+class Stitcher:
+    """Overlapping windows, one after the other, become the frames of a recording.
+
+    Where windows overlap, a sample's probability is the ``average`` of theirs, or their average
+    weighted by a triangle that is highest in a window's middle, where the network sees both sides
+    (``triangular``), or the highest of them (``max``). A frame is the mean of its samples.
+    Only one window's samples are held at a time, however long the recording is.
+    """
+
+    def __init__(self, window: int, stitching: Stitching = "triangular") -> None:
+        self._window, self._stitching = window, stitching
+        if stitching == "triangular":
+            rising, falling = np.arange(1, window + 1), np.arange(window, 0, -1)
+            self._weight = np.minimum(rising, falling).astype(np.float64)
+        else:
+            self._weight = np.ones(window)
+        self._held = np.zeros(window, dtype=np.float64)
+        self._weights = np.zeros(window, dtype=np.float64)
+        self._start = 0
+        #: The sum of the samples so far of the first frame that is not complete.
+        self._open = np.zeros(1)
+
+    def add(self, start: int, probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Take the window at sample ``start``; give the frames that no later one changes.
+
+        Windows come in rising order, the first one at 0, and leave no gap. Raises ``ValueError``
+        where they do not, or where ``probabilities`` are not ``(window,)``.
+        """
+        if probabilities.shape != (self._window,):
+            raise ValueError(
+                f"a window has {probabilities.shape} probabilities, not {self._window}"
+            )
+        if not self._start <= start <= self._start + self._window or (
+            start and not self._weights.any()
+        ):
+            raise ValueError(f"a window at sample {start} does not follow one at {self._start}")
+        frames = self._up_to(start)
+        if self._stitching == "max":
+            np.maximum(self._held, probabilities, out=self._held)
+            self._weights[:] = 1.0
+        else:
+            self._held += self._weight * probabilities
+            self._weights += self._weight
+        return frames
+
+    def finish(self, samples: int) -> NDArray[np.float32]:
+        """The remaining frames of a recording of ``samples``; the last one may be shorter."""
+        frames = self._up_to(samples)
+        rest = samples % FRAME_SAMPLES
+        return np.append(frames, (self._open / rest).astype(np.float32)) if rest else frames
+
+    def _up_to(self, stop: int) -> NDArray[np.float32]:
+        """Complete frames before sample ``stop``: no later window reaches back before it."""
+        final = stop - self._start
+        if not final:
+            return np.empty(0, np.float32)
+        first = self._start // FRAME_SAMPLES
+        sums = np.zeros(frame_count(stop) - first)
+        sums[0] = self._open[0]
+        samples = self._held[:final] / self._weights[:final]
+        edges = np.arange(first + 1, first + sums.size) * FRAME_SAMPLES - self._start
+        sums += np.add.reduceat(samples, np.concatenate([[0], edges]))
+        whole = stop // FRAME_SAMPLES - first
+        self._open = sums[whole:] if whole < sums.size else np.zeros(1)
+        self._held = _shifted(self._held, final)
+        self._weights = _shifted(self._weights, final)
+        self._start = stop
+        return (sums[:whole] / FRAME_SAMPLES).astype(np.float32)
+
+
 def stitch(
     network_probabilities: Iterable[NDArray[np.floating]],
     samples: int,
@@ -43,52 +113,17 @@ def stitch(
     """Probabilities of a recording's frames from those of its windows' samples.
 
     ``network_probabilities`` gives one array ``(window,)`` for each of :func:`window_starts`, in
-    their order. Where windows overlap, a sample's probability is the ``average`` of theirs, or
-    their average weighted by a triangle that is highest in a window's middle, where the network
-    sees both sides (``triangular``), or the highest of them (``max``). A frame is the mean of
-    its samples. Returns float32 ``(ceil(samples / 32),)``.
-
-    Only one window's samples are held at a time, however long the recording is.
-    Raises ``ValueError`` where the number of windows or the length of one is wrong.
+    their order; :class:`Stitcher` says what becomes of them. Returns float32
+    ``(ceil(samples / 32),)``. Raises ``ValueError`` where the number of windows or the length of
+    one is wrong.
     """
     starts = window_starts(samples, window, stride)
-    if stitching == "triangular":
-        weight = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1)).astype(np.float64)
-    else:
-        weight = np.ones(window)
-    frames = np.zeros(frame_count(samples), dtype=np.float64)
-    held = np.zeros(window, dtype=np.float64)
-    weights = np.zeros(window, dtype=np.float64)
-    for index, (start, probabilities) in enumerate(zip(starts, network_probabilities, strict=True)):
-        if probabilities.shape != (window,):
-            raise ValueError(f"a window has {probabilities.shape} probabilities, not {window}")
-        if stitching == "max":
-            np.maximum(held, probabilities, out=held)
-            weights[:] = 1.0
-        else:
-            held += weight * probabilities
-            weights += weight
-        following = starts[index + 1] if index + 1 < len(starts) else samples
-        # No later window reaches back before its own start: those samples are final.
-        final = following - start
-        _add_to_frames(frames, start, held[:final] / weights[:final])
-        held, weights = _shifted(held, final), _shifted(weights, final)
-    sizes = np.full(frames.size, FRAME_SAMPLES)
-    sizes[-1] = samples - FRAME_SAMPLES * (frames.size - 1)
-    means: NDArray[np.float32] = (frames / sizes).astype(np.float32)
-    return means
-
-
-def _add_to_frames(
-    frames: NDArray[np.float64], start: int, probabilities: NDArray[np.float64]
-) -> None:
-    """Add samples that begin at ``start`` to the sums of the frames they lie in."""
-    if not probabilities.size:
-        return
-    first = start // FRAME_SAMPLES
-    edges = np.arange(first + 1, frame_count(start + probabilities.size)) * FRAME_SAMPLES - start
-    sums = np.add.reduceat(probabilities, np.concatenate([[0], edges]))
-    frames[first : first + sums.size] += sums
+    stitcher = Stitcher(window, stitching)
+    frames = [
+        stitcher.add(start, probabilities)
+        for start, probabilities in zip(starts, network_probabilities, strict=True)
+    ]
+    return np.concatenate([*frames, stitcher.finish(samples)])
 
 
 def _shifted(values: NDArray[np.float64], by: int) -> NDArray[np.float64]:

@@ -1,77 +1,163 @@
-"""Predictions as files: SzCORE's TSV beside each other in one folder, or one named file."""
+"""Predictions as files: a folder that mirrors the recordings', or one named file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainbrr_core.annotation.szcore import format_tsv
 from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.prediction.predictor import Prediction, Predictor, edf_files
+from brainbrr_core.prediction.formats import FORMATS, Origin
+from brainbrr_core.prediction.normalization import Normalization
+from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.prediction.recording import Prediction
 from brainbrr_core.progress import progress
+
+#: How the names of recordings end that are looked for below a folder.
+_RECORDING, _ANNOTATIONS = ".edf", FORMATS["edf"].suffix
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The recordings, and the files that each one's events are written to."""
+
+    source: Path
+    files: dict[Path, list[tuple[str, Path]]]
 
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a set of EDFs: files written, and those that failed with the reason."""
+    """What became of a set of EDFs: files written, and those that failed with the reason.
+
+    ``eeg_s`` are the seconds of EEG that were predicted and ``seconds`` what that took.
+    """
 
     files: tuple[Path, ...]
+    recordings: int
     events: int
     failed: dict[Path, str]
+    eeg_s: float
+    seconds: float
+    last: Prediction | None
+
+    @property
+    def times_real_time(self) -> float:
+        """How much faster than the recordings themselves it was."""
+        return self.eeg_s / self.seconds
+
+
+def edf_files(place: Path) -> list[Path]:
+    """An EDF, or every EDF below a folder. Raises :class:`BrainbrrError` when there is none."""
+    if place.is_file():
+        return [place]
+    found = sorted(
+        path
+        for path in place.rglob("*")
+        if path.name.lower().endswith(_RECORDING) and not path.name.endswith(_ANNOTATIONS)
+    )
+    if not found:
+        raise BrainbrrError(f"no EDF at {place}: give a file or a folder with some")
+    return found
+
+
+def targets(source: Path, out: Path, formats: Sequence[str]) -> Targets:
+    """Where the events of ``source``, one EDF or a folder of them, are to be written.
+
+    For one EDF and one format ``out`` may be the file itself; its ending then names the format,
+    where ``formats`` does not. Otherwise it is a folder, in which the tree below ``source`` is
+    repeated. Raises :class:`BrainbrrError` for an unknown format or an ``out`` that does not fit.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise BrainbrrError(f"format {name!r} is not known: use {', '.join(FORMATS)}")
+    single = source.is_file()
+    named = next(
+        (name for name, known in FORMATS.items() if out.name.endswith(known.suffix)),
+        "edf" if out.suffix == _RECORDING else None,
+    )
+    if named is not None and not out.is_dir():
+        if not single:
+            raise BrainbrrError(f"{source} is no single EDF: OUT must be a folder, not {out}")
+        if set(formats or (named,)) != {named}:
+            raise BrainbrrError(
+                f"{out} ends as {named} does and --format says {', '.join(formats)}: "
+                "give a folder, or leave --format out"
+            )
+        chosen = {source: [(named, out)]}
+    else:
+        names = tuple(dict.fromkeys(formats or ("tsv",)))
+        base = source.parent if single else source
+        chosen = {
+            path: [(name, _below(out, path, base, FORMATS[name].suffix)) for name in names]
+            for path in edf_files(source)
+        }
+    _refuse_clashes(chosen)
+    return Targets(source, chosen)
+
+
+def _below(out: Path, path: Path, base: Path, suffix: str) -> Path:
+    relative = path.relative_to(base)
+    return out / relative.with_name(relative.stem + suffix)
+
+
+def _refuse_clashes(chosen: dict[Path, list[tuple[str, Path]]]) -> None:
+    """No recording is written over, and no two recordings write one file."""
+    taken = {path.resolve(): path for path in chosen}
+    for path, files in chosen.items():
+        for _, target in files:
+            other = taken.setdefault(target.resolve(), path)
+            if target.resolve() == other.resolve():
+                raise BrainbrrError(f"{target} is a recording: give another OUT")
+            if other is not path:
+                raise BrainbrrError(
+                    f"{other} and {path} would both be written to {target}: rename one of them"
+                )
 
 
 def predict_files(
     predictor: Predictor,
-    source: Path,
-    out: Path,
-    on_threshold: float,
+    where: Targets,
+    origin: Origin,
+    normalization: Normalization | None = None,
     log: Callable[[str], None] = print,
 ) -> Written:
-    """Write the events of one EDF, or of every EDF below a folder, as SzCORE TSVs.
+    """Write the events of every recording.
 
-    ``out`` is a file name ending in ``.tsv`` for one EDF, otherwise a folder, in which the tree
-    below ``source`` is repeated. In a folder, one EDF that fails fails alone; a single EDF that
-    does raises :class:`BrainbrrError`.
+    In a folder, one EDF that fails fails alone; a single EDF that does raises
+    :class:`BrainbrrError`.
     """
-    paths = list(edf_files(source))
     written: list[Path] = []
     failed: dict[Path, str] = {}
-    events = 0
-    with progress("predict", len(paths), "recordings") as bar:
-        for path in paths:
-            target = _target(path, source, out)
-            try:
-                prediction = predictor.predict(path, on_threshold)
-            except BrainbrrError as error:
-                if path == source:
-                    raise
-                failed[path] = str(error)
-            else:
-                for finding in prediction.findings:
-                    log(str(finding))
-                _write(target, _text(prediction))
+    events, eeg_s, last = 0, 0.0, None
+    started = time.perf_counter()
+    with progress("predict", len(where.files), "recordings") as bar:
+        outcomes = predictor.predict_all(
+            where.files, origin.on_threshold, normalization, bar.advance
+        )
+        for path, outcome in outcomes:
+            if isinstance(outcome, BrainbrrError):
+                if path == where.source:
+                    raise outcome
+                failed[path] = str(outcome)
+                continue
+            for finding in outcome.findings:
+                log(str(finding))
+            for name, target in where.files[path]:
+                _write(target, FORMATS[name].encode(outcome, path.stem, origin))
                 written.append(target)
-                events += len(prediction.events)
-            bar.advance()
-    return Written(tuple(written), events, failed)
+            events += len(outcome.events)
+            eeg_s += outcome.duration_s
+            last = outcome
+    seconds = time.perf_counter() - started
+    recordings = len(where.files) - len(failed)
+    return Written(tuple(written), recordings, events, failed, eeg_s, seconds, last)
 
 
-def _target(path: Path, source: Path, out: Path) -> Path:
-    if source.is_file():
-        return out if out.suffix == ".tsv" else out / f"{path.stem}.tsv"
-    return (out / path.relative_to(source)).with_suffix(".tsv")
-
-
-def _text(prediction: Prediction) -> str:
-    start = prediction.start.strftime("%Y-%m-%d %H:%M:%S") if prediction.start else "n/a"
-    return format_tsv(prediction.events, prediction.duration_s, start)
-
-
-def _write(target: Path, text: str) -> None:
+def _write(target: Path, content: bytes) -> None:
     try:
         with replacing(target) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(content)
     except OSError as error:
         raise BrainbrrError(f"{target} cannot be written: {error.strerror}") from None

@@ -3,12 +3,13 @@
 Resample, band-pass, notch, interpolate missing midline electrodes, z-score per channel over
 the recording, clip. Memory is bounded whatever the recording's length: the chain runs over
 minutes of signal, once for the mean and deviation and, for recordings too long to keep, a
-second time for the samples.
+second time for the samples. With a mean and deviation that are given, it runs once, and over
+seconds of signal, as ``signal.stream`` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -27,6 +28,8 @@ from brainbrr_core.signal.resampling import BlockResampler, design
 #: A person bumps this when the chain's output changes though its parameters do not.
 ALGORITHM_VERSION = 1
 _CHUNK_BLOCKS = 6
+#: Samples at 256 Hz that are made at a time where the mean and deviation are given.
+STREAM_STEP = 256
 #: Filtered signal kept in memory between the two passes, in bytes; longer ones run twice.
 _KEEP_BYTES = 150_000_000
 
@@ -61,100 +64,177 @@ class Statistics:
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
+    @classmethod
+    def of(cls, filtered: Iterable[NDArray[np.float32]], samples: int) -> Statistics:
+        """Those of the first ``samples`` of a signal (19, n) that comes in pieces."""
+        sums = np.zeros((len(CHANNELS), 2))
+        counted = 0
+        for piece in filtered:
+            taken = piece[:, : samples - counted]
+            add_moments(np.ascontiguousarray(taken), sums)
+            counted += taken.shape[1]
+            if counted == samples:
+                break
+        mean, square = sums.T / max(counted, 1)
+        return cls(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
+
+
+class Filtering:
+    """From raw samples to filtered µV of all 19 channels, in steps of a fixed length.
+
+    ``step`` is the number of outputs at 256 Hz that are made at a time: at least the number that
+    is asked for, in whole periods of the resampler. The products of the resampler depend on it in
+    their last bits, so what must be equal must have the same step.
+    """
+
+    def __init__(
+        self, rate: Fraction, missing: tuple[str, ...], settings: Preprocessing, step: int
+    ) -> None:
+        self._settings = settings
+        self._resampler = design(rate, settings.rate_hz)
+        self._blocks = BlockResampler(self._resampler)
+        self._present = [n for n, name in enumerate(CHANNELS) if name not in missing]
+        self._absent = [n for n, name in enumerate(CHANNELS) if name in missing]
+        self._weights = interpolation_weights(missing) if self._absent else None
+        self._state: NDArray[np.float64] | None = None
+        self.step = -(-step // self._blocks.period) * self._blocks.period
+
+    def output_samples(self, input_samples: int) -> int:
+        """Samples at 256 Hz that lie within the input."""
+        return self._resampler.output_samples(input_samples)
+
+    def input_range(self, first: int, count: int) -> tuple[int, int]:
+        """Raw samples needed for ``count`` outputs from ``first``, a multiple of ``step``."""
+        return self._blocks.input_range(first, count)
+
+    def apply(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        """The next ``count`` outputs (19, count), from the raw samples of :meth:`input_range`."""
+        resampled = np.ascontiguousarray(self._blocks.apply(raw, count))
+        if self._state is None:
+            self._state = steady_state(self._settings, resampled[:, 0].astype(np.float64))
+        filter_in_place(resampled, sections(self._settings), self._state)
+        if self._weights is None:
+            return resampled
+        filtered = np.empty((len(CHANNELS), count), np.float32)
+        filtered[self._present] = resampled
+        filtered[self._absent] = self._weights @ resampled
+        return filtered
+
+
+def filtered(
+    source: SignalSource, settings: Preprocessing, step: int
+) -> Iterator[NDArray[np.float32]]:
+    """Filtered signal of all 19 channels in µV, ``step`` samples (or a few more) at a time."""
+    filtering = Filtering(source.rate, source.missing, settings, step)
+    samples = filtering.output_samples(source.samples)
+    for first in range(0, samples, filtering.step):
+        count = min(filtering.step, samples - first)
+        yield filtering.apply(read_reflected(source, *filtering.input_range(first, count)), count)
+
+
+class Quantizer:
+    """From filtered µV to stored samples, with a fixed mean and deviation."""
+
+    def __init__(self, statistics: Statistics, settings: Preprocessing) -> None:
+        # A flat channel has no deviation: it is stored as zero.
+        self._factor = np.divide(
+            1.0,
+            statistics.deviation * SCALE,
+            out=np.zeros(len(CHANNELS)),
+            where=statistics.deviation > 0,
+        ).astype(np.float32)
+        self._mean = statistics.mean.astype(np.float32)
+        self._limit = round(settings.clip_sd / SCALE)
+        self._block_samples = BLOCK_S * settings.rate_hz
+
+    def apply(self, filtered: NDArray[np.float32]) -> tuple[NDArray[np.int16], int]:
+        """Blocks (n, 19, 2560), the last one padded with zeros, and how many samples it clipped."""
+        count = -(-filtered.shape[1] // self._block_samples)
+        blocks = np.zeros((count, len(CHANNELS), self._block_samples), np.int16)
+        return blocks, quantize(filtered, self._mean, self._factor, self._limit, blocks)
+
 
 class Chain:
     """The chain over one recording.
 
     ``samples`` is the length at 256 Hz, ``blocks`` the number of stored 10 s blocks, the last
-    one padded with zeros.
+    one padded with zeros. ``statistics`` replaces the recording's own mean and deviation.
     """
 
-    def __init__(self, source: SignalSource, settings: Preprocessing) -> None:
+    def __init__(
+        self, source: SignalSource, settings: Preprocessing, statistics: Statistics | None = None
+    ) -> None:
         self._source, self._settings = source, settings
-        self._resampler = design(source.rate, settings.rate_hz)
-        self.samples = self._resampler.output_samples(source.samples)
+        self.samples = design(source.rate, settings.rate_hz).output_samples(source.samples)
         self.block_samples = BLOCK_S * settings.rate_hz
         self.blocks = -(-self.samples // self.block_samples)
         self._kept: list[NDArray[np.float32]] | None = None
-        self.statistics = self._measure()
+        self._fixed = statistics is not None
+        self.statistics = statistics if statistics is not None else self._measure()
 
     def quantized(self) -> Iterator[tuple[NDArray[np.int16], int]]:
         """The stored samples, (blocks, 19, 2560) int16, some blocks at a time.
 
         With each, the number of samples that were clipped.
         """
-        use = self.statistics
-        # A flat channel has no deviation: it is stored as zero.
-        factor = np.divide(
-            1.0, use.deviation * SCALE, out=np.zeros(len(CHANNELS)), where=use.deviation > 0
-        ).astype(np.float32)
-        mean = use.mean.astype(np.float32)
-        limit = round(self._settings.clip_sd / SCALE)
-        for chunk in self._kept if self._kept is not None else self._filtered():
-            count = -(-chunk.shape[1] // self.block_samples)
-            blocks = np.zeros((count, len(CHANNELS), self.block_samples), np.int16)
-            yield blocks, quantize(chunk, mean, factor, limit, blocks)
+        quantizer = Quantizer(self.statistics, self._settings)
+        for chunk in self._kept if self._kept is not None else self._chunks():
+            yield quantizer.apply(chunk)
+
+    def _chunks(self) -> Iterator[NDArray[np.float32]]:
+        """Filtered signal, some whole blocks of it at a time."""
+        size = _CHUNK_BLOCKS * self.block_samples
+        step = STREAM_STEP if self._fixed else size
+        return joined(filtered(self._source, self._settings, step), size)
 
     def _measure(self) -> Statistics:
         keep = self.samples * len(CHANNELS) * 4 <= _KEEP_BYTES
         kept: list[NDArray[np.float32]] = []
-        sums = np.zeros((len(CHANNELS), 2))
-        for chunk in self._filtered():
-            add_moments(chunk, sums)
-            if keep:
-                kept.append(chunk)
+
+        def chunks() -> Iterator[NDArray[np.float32]]:
+            for chunk in self._chunks():
+                if keep:
+                    kept.append(chunk)
+                yield chunk
+
+        statistics = Statistics.of(chunks(), self.samples)
         self._kept = kept if keep else None
-        mean, square = sums.T / max(self.samples, 1)
-        return Statistics(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
-
-    def _filtered(self) -> Iterator[NDArray[np.float32]]:
-        """Filtered signal of all 19 channels in µV, about a minute at a time."""
-        source = self._source
-        present = [index for index, name in enumerate(CHANNELS) if name not in source.missing]
-        absent = [index for index, name in enumerate(CHANNELS) if name in source.missing]
-        weights = interpolation_weights(source.missing) if absent else None
-        blocks = BlockResampler(self._resampler)
-        reader = _ReflectedReader(source)
-        sos = sections(self._settings)
-        state: NDArray[np.float64] | None = None
-        step = _CHUNK_BLOCKS * self.block_samples
-        step = -(-step // blocks.period) * blocks.period
-        for first in range(0, self.samples, step):
-            count = min(step, self.samples - first)
-            raw = reader.read(*blocks.input_range(first, count))
-            resampled = np.ascontiguousarray(blocks.apply(raw, count))
-            if state is None:
-                state = steady_state(self._settings, resampled[:, 0].astype(np.float64))
-            filter_in_place(resampled, sos, state)
-            if weights is None:
-                yield resampled
-                continue
-            chunk = np.empty((len(CHANNELS), count), np.float32)
-            chunk[present] = resampled
-            chunk[absent] = weights @ resampled
-            yield chunk
+        return statistics
 
 
-class _ReflectedReader:
-    """Reads beyond both ends of a source by odd reflection."""
+def joined(pieces: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
+    """A signal (channels, n) that comes in pieces, in pieces of ``length`` and a last one."""
+    held: list[NDArray[np.float32]] = []
+    size = 0
+    for piece in pieces:
+        if not held and piece.shape[1] == length:
+            yield piece
+            continue
+        held.append(piece)
+        size += piece.shape[1]
+        if size >= length:
+            signal = np.concatenate(held, axis=1)
+            for start in range(0, size - length + 1, length):
+                yield np.ascontiguousarray(signal[:, start : start + length])
+            rest = signal[:, size - size % length :]
+            held, size = ([rest], rest.shape[1]) if rest.shape[1] else ([], 0)
+    if held:
+        yield np.concatenate(held, axis=1)
 
-    def __init__(self, source: SignalSource) -> None:
-        self._source = source
-        self._last = source.read(source.samples - 1, source.samples)
 
-    def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Samples ``start`` to ``stop``, which may lie outside the recording."""
-        samples = self._source.samples
-        parts = []
-        if start < 0:
-            # The first sample is zero (SignalSource.read), so its reflection is a change of sign.
-            parts.append(-self._source.read(1, min(1 - start, samples))[:, ::-1])
-        parts.append(self._source.read(max(start, 0), min(stop, samples)))
-        if stop > samples:
-            mirrored = self._source.read(max(2 * samples - 1 - stop, 0), samples - 1)[:, ::-1]
-            parts.append(2 * self._last - mirrored)
-        joined = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        # Outputs of the last period that lie past the recording's end are thrown away: what
-        # they are made of must exist, but does not matter.
-        beyond = stop - start - joined.shape[1]
-        return np.pad(joined, ((0, 0), (0, beyond))) if beyond else joined
+def read_reflected(source: SignalSource, start: int, stop: int) -> NDArray[np.float32]:
+    """Samples ``start`` to ``stop`` of a source, extended at both ends by odd reflection."""
+    samples = source.samples
+    parts = []
+    if start < 0:
+        # The first sample is zero (SignalSource.read), so its reflection is a change of sign.
+        parts.append(-source.read(1, min(1 - start, samples))[:, ::-1])
+    parts.append(source.read(max(start, 0), min(stop, samples)))
+    if stop > samples:
+        last = source.read(samples - 1, samples)
+        parts.append(2 * last - source.read(max(2 * samples - 1 - stop, 0), samples - 1)[:, ::-1])
+    signal = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    # Outputs of the last period that lie past the recording's end are thrown away: what they are
+    # made of must exist, but does not matter.
+    beyond = stop - start - signal.shape[1]
+    return np.pad(signal, ((0, 0), (0, beyond))) if beyond else signal

@@ -115,3 +115,13 @@ def widen(
             target = out[channel, start : start + length]
             for t in range(length):
                 target[t] = np.float32(source[t]) * scale
+
+
+def span(blocks: NDArray[np.int16], start: int, stop: int) -> NDArray[np.float32]:
+    """Samples ``start`` to ``stop`` from the beginning of ``blocks`` (n, channels, block samples).
+
+    (channels, stop - start) float32 in standard deviations.
+    """
+    signal = np.empty((blocks.shape[1], len(blocks) * blocks.shape[2]), np.float32)
+    widen(blocks, np.float32(SCALE), signal, 0)
+    return signal[:, start:stop]

@@ -104,8 +104,15 @@ class Run:
         had, or when the weights are damaged or not the ones that the run recorded.
         """
         network = build(self.values["identity"]["model"]["preset"], ssm_backend)
-        state, _ = load_model(self.directory / MODEL, self.values["model_blake3"])
-        network.load_state_dict(state)
+        path = self.directory / MODEL
+        state, _ = load_model(path, self.values["model_blake3"])
+        try:
+            network.load_state_dict(state)
+        except RuntimeError:
+            raise BrainbrrError(
+                f"{path} does not hold the network that {self.directory / RUN} names: remove the "
+                "folder and train again"
+            ) from None
         return network.eval()
 
 
@@ -149,6 +156,10 @@ def open_run(directory: Path) -> Run:
         _RunFile.model_validate_json(text)
     except FileNotFoundError:
         raise WorkRemains(f"no finished run in {directory}: run `brainbrr train`") from None
+    except NotADirectoryError:
+        raise BrainbrrError(
+            f"{directory} is a file: name the run's folder, which holds {RUN} and {MODEL}"
+        ) from None
     except ValueError:
         raise BrainbrrError(f"{directory / RUN} is damaged: remove it and train again") from None
     return Run(directory, json.loads(text))

@@ -1,0 +1,41 @@
+"""Events as an EDF+ file without signals, which viewers lay over the recording it belongs to.
+
+One annotation for each event, with its confidence in the text, and the standard text "Recording
+ends" at the recording's end. (EDF+ specification,
+2003, section 2.2 and its list of standard texts.)
+"""
+
+from __future__ import annotations
+
+import datetime
+
+from brainbrr_core.annotation.events import Event
+
+ENDS = "Recording ends"
+TEXTS = {"seiz": "Seizure"}
+
+
+def format_edf_plus(
+    events: list[Event], duration_s: float, start: datetime.datetime | None
+) -> bytes:
+    """An EDF+C file; ``start`` is the recording's, None where it is not known.
+
+    It names no patient. Times keep a tenth of a millisecond.
+    """
+    import edfio
+
+    annotations = [
+        edfio.EdfAnnotation(
+            round(event.start, 4),
+            round(event.duration, 4),
+            f"{TEXTS.get(event.label, event.label)}, confidence {event.confidence:.4f}",
+        )
+        for event in sorted(events)
+    ]
+    edf = edfio.Edf(
+        [],
+        recording=edfio.Recording(startdate=start.date()) if start else None,
+        starttime=start.time() if start else None,
+        annotations=[*annotations, edfio.EdfAnnotation(round(duration_s, 4), None, ENDS)],
+    )
+    return edf.to_bytes()

@@ -1,0 +1,285 @@
+"""``brainbrr predict``: a trained network on recordings, or on samples while they are recorded."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from brainbrr_core.cli.options import Config, Json, RunsDir, configuration, log, print_json
+from brainbrr_core.errors import BrainbrrError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from brainbrr_core.prediction.files import Written
+    from brainbrr_core.prediction.formats import Origin
+    from brainbrr_core.prediction.online import Line, OnlineDetector
+
+_STREAM = "Stream (--stream)"
+_DEFAULT_FIRST_MINUTES = 5.0
+
+
+def predict(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="An EDF or a folder of them; with --stream also -."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT", help="A folder or, for one EDF in one format, a file."),
+    ] = None,
+    format: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="tsv (SzCORE), csv_bi (NEDC), edf (EDF+ annotations) or json; may be repeated. "
+            "By default what OUT ends in, else tsv.",
+        ),
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="A run's folder; the latest by default.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Instead of the run's own.")
+    ] = None,
+    stats: Annotated[
+        Path | None,
+        typer.Option(help="Mean and deviation from this file instead of the whole recording's."),
+    ] = None,
+    first_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Mean and deviation of the first minutes instead. With --stream 5 by default.",
+        ),
+    ] = None,
+    save_stats: Annotated[
+        Path | None, typer.Option(help="Write the mean and deviation that were used here.")
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Windows at once: 1 on a CPU and 32 on a GPU by default."),
+    ] = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream",
+            help="Follow INPUT while it is recorded: an EDF that grows, or - for frames of the 19 "
+            "channels on standard input. Events are JSON lines on OUT or standard output.",
+            rich_help_panel=_STREAM,
+        ),
+    ] = False,
+    rate: Annotated[
+        str | None, typer.Option(help="Frames a second on -.", rich_help_panel=_STREAM)
+    ] = None,
+    sample_type: Annotated[
+        str,
+        typer.Option(help="float32 or int16, little-endian, on -.", rich_help_panel=_STREAM),
+    ] = "float32",
+    microvolts: Annotated[
+        float, typer.Option(help="What one unit on - is worth, in µV.", rich_help_panel=_STREAM)
+    ] = 1.0,
+    idle: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            help="Seconds after which an EDF that has not grown has ended.",
+            rich_help_panel=_STREAM,
+        ),
+    ] = 30.0,
+    config: Config = None,
+    runs_dir: RunsDir = None,
+    json: Json = False,
+) -> int:
+    """Write the events that a trained network finds, in one or several formats.
+
+    Frames on standard input hold one sample of each channel, in this order: Fp1 F3 C3 P3 F7 T3 T5
+    O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2.
+    """
+    from brainbrr_core.prediction.files import predict_files, targets
+    from brainbrr_core.prediction.formats import Origin
+    from brainbrr_core.prediction.normalization import (
+        Normalization,
+        read_statistics,
+        write_statistics,
+    )
+    from brainbrr_core.prediction.online import OnlineDetector
+    from brainbrr_core.prediction.predictor import Predictor, threshold_of
+    from brainbrr_core.training.run import latest_run, open_run
+
+    if stats is not None and first_minutes is not None:
+        raise BrainbrrError("--stats and --first-minutes exclude each other: give one of them")
+    if not stream and str(source) == "-":
+        raise BrainbrrError("INPUT - is a stream: add --stream, or give an EDF")
+    if not stream and out is None:
+        raise BrainbrrError("give OUT: a folder or, for one EDF in one format, a file")
+    if stream and format:
+        raise BrainbrrError("--stream writes JSON lines: leave --format out")
+    if stream and first_minutes is None and stats is None:
+        first_minutes = _DEFAULT_FIRST_MINUTES
+    settings = configuration(config, runs_dir=runs_dir)
+    chosen = open_run(run) if run is not None else latest_run(settings.runs_dir)
+    on, origin = threshold_of(chosen, settings.detection)
+    if threshold is not None:
+        on, origin = threshold, "given"
+    predictor = Predictor.of(chosen, settings, batch)
+    normalization = Normalization(
+        read_statistics(stats, predictor.version) if stats is not None else None,
+        first_minutes * 60 if first_minutes is not None else None,
+    )
+    log(f"run {chosen.name}, threshold {on:.3f} ({origin})")
+    if stream:
+        source_of = _raw if str(source) == "-" else _growing
+        opened = source_of(source, rate, sample_type, microvolts, idle)
+        online = OnlineDetector(predictor, opened.rate, opened.missing, on, normalization)
+        return _follow(online, opened, chosen.name, on, str(normalization), out, save_stats)
+    made_by = Origin(chosen.name, predictor.version, on, str(normalization))
+    where = targets(source, out or Path(), format or [])
+    if save_stats is not None and not source.is_file():
+        raise BrainbrrError(f"--save-stats is for one EDF, and {source} is a folder")
+    written = predict_files(predictor, where, made_by, normalization, log)
+    if save_stats is not None and written.last is not None:
+        write_statistics(save_stats, written.last.statistics, predictor.version)
+    _report(written, made_by, json)
+    return 1 if written.failed else 0
+
+
+def _report(written: Written, made_by: Origin, json: bool) -> None:
+    if json:
+        print_json(
+            {
+                "run": made_by.run,
+                "threshold": made_by.on_threshold,
+                "files": [str(path) for path in written.files],
+                "recordings": written.recordings,
+                "events": written.events,
+                "failed": {str(path): error for path, error in written.failed.items()},
+                "eeg_s": written.eeg_s,
+                "seconds": round(written.seconds, 3),
+                "times_real_time": round(written.times_real_time, 1),
+            }
+        )
+        return
+    for path in written.files:
+        print(path)
+    for error in written.failed.values():
+        print(f"failed: {error}")
+    print(
+        f"{written.events} events in {written.recordings} recordings; {len(written.failed)} failed"
+    )
+    print(
+        f"{written.eeg_s / 3600:.2f} h of EEG in {written.seconds:.1f} s: "
+        f"{written.times_real_time:.0f} times real time"
+    )
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """What a stream delivers."""
+
+    rate: Fraction
+    missing: tuple[str, ...]
+    pieces: Iterator[NDArray[np.float32]]
+
+
+def _raw(
+    _source: Path, rate: str | None, sample_type: str, microvolts: float, _idle: float
+) -> _Samples:
+    """Frames on standard input."""
+    from brainbrr_core.prediction.raw_samples import raw_samples, sample_type_of
+    from brainbrr_core.signal.resampling import UnsupportedRate, design
+
+    kind = sample_type_of(sample_type)
+    if rate is None:
+        raise BrainbrrError("samples on standard input have no rate: give --rate, in Hz")
+    if not (microvolts and math.isfinite(microvolts)):
+        raise BrainbrrError(f"--microvolts {microvolts:g}: a unit must be worth something")
+    try:
+        hertz = Fraction(rate)
+        design(hertz)
+    except (ValueError, ZeroDivisionError, UnsupportedRate):
+        raise BrainbrrError(
+            f"--rate {rate} is no ratio of small numbers to 256 Hz: give the rate in Hz"
+        ) from None
+    return _Samples(hertz, (), raw_samples(sys.stdin.buffer, kind, microvolts, log))
+
+
+def _growing(
+    source: Path, rate: str | None, _sample_type: str, _microvolts: float, idle: float
+) -> _Samples:
+    """An EDF that another program writes."""
+    from brainbrr_core.prediction.recording import growing_source
+
+    if rate is not None:
+        raise BrainbrrError(f"{source} states its own rate: leave --rate out")
+    edf = growing_source(source)
+    return _Samples(edf.rate, edf.missing, edf.pieces(idle))
+
+
+def _follow(
+    online: OnlineDetector,
+    samples: _Samples,
+    run: str,
+    on_threshold: float,
+    normalization: str,
+    out: Path | None,
+    save_stats: Path | None,
+) -> int:
+    """Print a line for everything that becomes certain, until the samples end or Ctrl+C."""
+    from brainbrr_core.prediction.normalization import write_statistics
+
+    log(
+        f"mean and deviation: {normalization}; a moment is judged at most "
+        f"{online.latency_s:.1f} s of signal after it has passed"
+    )
+    with _lines_to(out) as file:
+
+        def write(lines: list[Line]) -> None:
+            for line in lines:
+                file.write(dumps(line) + "\n")
+            file.flush()
+
+        write(
+            [
+                {
+                    "kind": "stream",
+                    "run": run,
+                    "on_threshold": on_threshold,
+                    "mean_and_deviation": normalization,
+                    "rate_hz": float(samples.rate),
+                    "latency_s": online.latency_s,
+                }
+            ]
+        )
+        # Ctrl+C ends the recording: what is known by then is written.
+        with suppress(KeyboardInterrupt):
+            for piece in samples.pieces:
+                write(online.push(piece))
+        write(online.finish())
+        write([{"kind": "end", "events": online.found, "signal_s": online.signal_s}])
+    if save_stats is not None and online.statistics is not None:
+        write_statistics(save_stats, online.statistics, online.version)
+    return 0
+
+
+@contextmanager
+def _lines_to(out: Path | None) -> Iterator[TextIO]:
+    """Standard output, or a file that is written line by line."""
+    if out is None or str(out) == "-":
+        yield sys.stdout
+        return
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        file = out.open("w", encoding="utf-8")
+    except OSError as error:
+        raise BrainbrrError(f"{out} cannot be written: {error.strerror}") from None
+    with file:
+        yield file

@@ -1,0 +1,89 @@
+"""Which mean and deviation a recording is z-scored with, and the file that keeps them.
+
+Training uses those of the whole recording. What runs while a recording is made cannot know them:
+it uses those of an earlier recording, from a file, or those of the first minutes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from brainbrr_core.atomic import replacing
+from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.signal.chain import STREAM_STEP, SignalSource, Statistics, filtered
+from brainbrr_core.signal.montage import CHANNELS
+
+_COUNT = Field(min_length=len(CHANNELS), max_length=len(CHANNELS))
+_Means = Annotated[tuple[float, ...], _COUNT]
+_Deviations = Annotated[tuple[Annotated[float, Field(ge=0)], ...], _COUNT]
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """The recording's own mean and deviation; or given ones; or those of its first seconds."""
+
+    statistics: Statistics | None = None
+    first_s: float | None = None
+
+    def of(self, source: SignalSource, settings: Preprocessing) -> Statistics | None:
+        """The fixed ones for a recording; None for its own."""
+        if self.first_s is None:
+            return self.statistics
+        return Statistics.of(
+            filtered(source, settings, STREAM_STEP), round(self.first_s * settings.rate_hz)
+        )
+
+    def __str__(self) -> str:
+        if self.statistics is not None:
+            return "given"
+        return "the whole recording's" if self.first_s is None else f"the first {self.first_s:g} s'"
+
+
+class _StatisticsFile(BaseModel):
+    """µV after the filters, per channel."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    preprocessing_version: str
+    channels: tuple[str, ...]
+    mean_uv: _Means
+    deviation_uv: _Deviations
+
+
+def write_statistics(path: Path, statistics: Statistics, version: str) -> None:
+    """Keep a mean and deviation for later recordings, with the version of the chain."""
+    kept = _StatisticsFile(
+        preprocessing_version=version,
+        channels=CHANNELS,
+        mean_uv=tuple(statistics.mean.tolist()),
+        deviation_uv=tuple(statistics.deviation.tolist()),
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(kept.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def read_statistics(path: Path, version: str) -> Statistics:
+    """What :func:`write_statistics` wrote.
+
+    Raises :class:`BrainbrrError` where the file is missing, damaged or another version's.
+    """
+    remedy = "write one with `brainbrr predict EDF OUT --save-stats FILE`"
+    try:
+        kept = _StatisticsFile.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BrainbrrError(f"{path} does not exist: {remedy}") from None
+    except OSError as error:
+        raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValidationError, UnicodeDecodeError):
+        raise BrainbrrError(f"{path} is no file of means and deviations: {remedy}") from None
+    if kept.preprocessing_version != version or kept.channels != CHANNELS:
+        raise BrainbrrError(
+            f"{path} is of {kept.preprocessing_version} and the run of {version}: {remedy}"
+        )
+    return Statistics(np.array(kept.mean_uv), np.array(kept.deviation_uv))

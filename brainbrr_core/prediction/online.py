@@ -1,0 +1,177 @@
+"""Detection while a recording is made: samples in, onsets and events out as they become certain.
+
+The signal chain is causal but for half of the resampler's filter. The network looks both ways
+within its window, and a sample's probability is stitched of all windows that cover it; so a moment
+is judged when the first window that begins after it has arrived as a whole. That is the latency.
+Given the same mean and deviation, the events are those that ``Predictor.predict_all`` finds in the
+whole recording, however the samples are cut into pieces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.detection import (
+    FRAME_HZ,
+    Stitcher,
+    network_probabilities,
+    padded_window,
+    window_starts,
+)
+from brainbrr_core.detection.stream import EventStream, News
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.prediction.normalization import Normalization
+from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.signal.chain import Quantizer, Statistics
+from brainbrr_core.signal.quantization import span
+from brainbrr_core.signal.stream import SignalStream
+
+#: One line of output: ``kind`` is ``onset`` or ``event``, times are seconds of the recording.
+Line = dict[str, Any]
+
+
+class OnlineDetector:
+    """A network on samples as they arrive.
+
+    ``rate`` and ``missing`` are the input's, as ``SignalStream`` has them. ``normalization`` is
+    given or of the first seconds; raises :class:`BrainbrrError` for the recording's own, which is
+    not known before its end. Memory is bounded by a window, and before the first seconds are over
+    by these.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        rate: Fraction,
+        missing: tuple[str, ...],
+        on_threshold: float,
+        normalization: Normalization,
+    ) -> None:
+        predictor.require_chain()
+        if normalization.statistics is None and normalization.first_s is None:
+            raise BrainbrrError(
+                "a recording's own mean and deviation are not known before its end: give --stats "
+                "or --first-minutes"
+            )
+        self._predictor, self._rate = predictor, rate
+        self._settings = predictor.configuration.preprocessing
+        self._stream = SignalStream(rate, missing, self._settings)
+        self._first_samples = round((normalization.first_s or 0) * self._settings.rate_hz)
+        self.statistics = normalization.statistics
+        self._quantizer = self._quantizer_of(self.statistics)
+        detection = predictor.configuration.detection
+        self._stitcher = Stitcher(predictor.window, detection.stitching)
+        self._events = EventStream(detection, on_threshold)
+        self._received = 0
+        #: Filtered signal whose mean and deviation are not known yet.
+        self._waiting: list[NDArray[np.float32]] = []
+        #: Samples at 256 Hz so far, and the quantized ones from ``_start`` on.
+        self._samples = self._start = 0
+        self._pieces: list[NDArray[np.int16]] = []
+        self._windows = 0
+        #: Events so far.
+        self.found = 0
+
+    @property
+    def version(self) -> str:
+        """The preprocessing version that the mean and deviation belong to."""
+        return self._predictor.version
+
+    @property
+    def signal_s(self) -> float:
+        """Seconds of signal that have arrived."""
+        return float(self._received / self._rate)
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds of signal that must follow a moment, at most, before it is judged.
+
+        An onset is given at most this long after the event has lasted ``min_duration_s``; an
+        event at most this long after the longest gap that is closed has passed since its end.
+        """
+        predictor = self._predictor
+        half = round(predictor.configuration.detection.smooth_s * FRAME_HZ / 2)
+        overlap = (predictor.window + predictor.stride) / self._settings.rate_hz
+        return overlap + (half + 1) / FRAME_HZ + self._stream.delay_s
+
+    def push(self, raw: NDArray[np.float32]) -> list[Line]:
+        """Take samples (channels, n) in µV; give what they make certain."""
+        self._received += raw.shape[1]
+        return [line for piece in self._stream.push(raw) for line in self._take(piece)]
+
+    def finish(self) -> list[Line]:
+        """Give the rest: the recording has ended."""
+        lines = [line for piece in self._stream.finish() for line in self._take(piece)]
+        if self._waiting:
+            lines += self._begin()
+        if not self._samples:
+            return lines
+        starts = window_starts(self._samples, self._predictor.window, self._predictor.stride)
+        for start in starts[self._windows :]:
+            lines += self._run(start)
+        lines += self._lines(self._events.add(self._stitcher.finish(self._samples)))
+        return lines + self._lines(self._events.finish(self._samples / self._settings.rate_hz))
+
+    def _take(self, filtered: NDArray[np.float32]) -> Iterator[Line]:
+        if self._quantizer is not None:
+            yield from self._store(filtered)
+            return
+        self._waiting.append(filtered)
+        if sum(piece.shape[1] for piece in self._waiting) >= self._first_samples:
+            yield from self._begin()
+
+    def _begin(self) -> list[Line]:
+        """The first seconds are over, or the recording is: their mean and deviation are used."""
+        self.statistics = Statistics.of(self._waiting, self._first_samples)
+        self._quantizer = self._quantizer_of(self.statistics)
+        waiting, self._waiting = self._waiting, []
+        return [line for piece in waiting for line in self._store(piece)]
+
+    def _quantizer_of(self, statistics: Statistics | None) -> Quantizer | None:
+        return Quantizer(statistics, self._settings) if statistics is not None else None
+
+    def _store(self, filtered: NDArray[np.float32]) -> Iterator[Line]:
+        """Keep what the network will see; run the windows that are complete."""
+        if self._quantizer is None:
+            raise ValueError("the mean and deviation are not known yet")
+        blocks, _ = self._quantizer.apply(filtered)
+        channels, count = filtered.shape
+        self._pieces.append(blocks.transpose(1, 0, 2).reshape(channels, -1)[:, :count])
+        self._samples += count
+        while self._windows * self._predictor.stride + self._predictor.window <= self._samples:
+            yield from self._run(self._windows * self._predictor.stride)
+
+    def _run(self, start: int) -> list[Line]:
+        predictor = self._predictor
+        window = padded_window(self._read, start, self._samples, predictor.window)
+        [probabilities] = network_probabilities(predictor.network, [window], predictor.device)
+        self._windows += 1
+        return self._lines(self._events.add(self._stitcher.add(start, probabilities)))
+
+    def _read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples from ``start`` on; those before it are not needed any more."""
+        held = np.concatenate(self._pieces, axis=1)[:, start - self._start :]
+        self._pieces, self._start = [held], start
+        return span(held[None], 0, stop - start)
+
+    def _lines(self, news: News) -> list[Line]:
+        self.found += len(news.events)
+        onsets: list[Line] = [
+            {"kind": "onset", "onset_s": onset, "signal_s": self.signal_s} for onset in news.onsets
+        ]
+        return onsets + [
+            {
+                "kind": "event",
+                "onset_s": event.start,
+                "duration_s": event.duration,
+                "label": event.label,
+                "confidence": event.confidence,
+                "signal_s": self.signal_s,
+            }
+            for event in news.events
+        ]

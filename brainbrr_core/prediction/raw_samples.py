@@ -1,0 +1,65 @@
+"""Samples from a pipe: frames of the 19 channels, one after the other, without a header.
+
+A frame is one sample of each channel in the order of ``CHANNELS`` (Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz
+Pz Fp2 F4 C4 P4 F8 T4 T6 O2), little-endian: float32 or int16, worth a stated number of µV a unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Literal, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.signal.montage import CHANNELS
+
+SampleType = Literal["float32", "int16"]
+#: Bytes that are asked for at once; a pipe gives what it has.
+_READ = 1 << 16
+
+
+def sample_type_of(name: str) -> SampleType:
+    """The type that a user named. Raises :class:`BrainbrrError` for an unknown one."""
+    for known in get_args(SampleType):
+        if name == known:
+            return cast(SampleType, known)
+    raise BrainbrrError(
+        f"sample type {name!r} is not known: use {' or '.join(get_args(SampleType))}"
+    )
+
+
+def raw_samples(
+    file: BinaryIO, kind: SampleType, microvolts: float, log: Callable[[str], None]
+) -> Iterator[NDArray[np.float32]]:
+    """Samples (19, n) in µV from each channel's first sample, as they arrive.
+
+    Raises :class:`BrainbrrError` for a sample that is not finite.
+    """
+    dtype = np.dtype("<f4" if kind == "float32" else "<i2")
+    size = dtype.itemsize * len(CHANNELS)
+    rest = b""
+    frames = 0
+    zero: NDArray[np.float32] | None = None
+    # read1 gives what a pipe holds, where read would wait for the whole amount.
+    read = getattr(file, "read1", file.read)
+    while piece := read(_READ):
+        piece = rest + piece
+        count = len(piece) // size
+        rest = piece[count * size :]
+        if not count:
+            continue
+        values = np.frombuffer(piece, dtype, count * len(CHANNELS)).astype(np.float32)
+        samples = values.reshape(count, len(CHANNELS)).T
+        if not np.isfinite(samples).all():
+            raise BrainbrrError(
+                f"a sample is not finite among {frames} to {frames + count - 1}: are the type "
+                f"({kind}), the byte order and the {len(CHANNELS)} channels as --help says?"
+            )
+        frames += count
+        if zero is None:
+            zero = samples[:, :1].copy()
+        yield (samples - zero) * np.float32(microvolts)
+    if rest:
+        log(f"{len(rest)} bytes at the end are no whole frame of {size} bytes: left out")

@@ -1,0 +1,156 @@
+"""One EDF on its way to events: opened, prepared piece by piece, its windows' results collected."""
+
+from __future__ import annotations
+
+import datetime
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.channels_tsv import bad_channels
+from brainbrr_core.corpus.edf import EdfRecording, open_edf, recording_start
+from brainbrr_core.corpus.edf_header import UnusableEdf
+from brainbrr_core.corpus.growing_edf import GrowingEdf
+from brainbrr_core.corpus.recording import SIGNAL_REASONS
+from brainbrr_core.detection import Stitcher, padded_window, window_starts
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.prediction.normalization import Normalization
+from brainbrr_core.signal.chain import Chain, Statistics
+from brainbrr_core.signal.quantization import span
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Events of one recording; ``start`` is the header's, None where it gives none.
+
+    ``statistics`` are the mean and deviation that its signal was z-scored with.
+    """
+
+    events: list[Event]
+    duration_s: float
+    start: datetime.datetime | None
+    findings: tuple[Finding, ...]
+    statistics: Statistics
+
+
+def open_source(path: Path) -> EdfRecording:
+    """An EDF ready for the signal chain. Raises :class:`BrainbrrError` when it is unusable."""
+    with _reading(path):
+        return open_edf(path, bad_channels(path))
+
+
+def growing_source(path: Path) -> GrowingEdf:
+    """An EDF that is still being written. Raises :class:`BrainbrrError` when it is unusable."""
+    with _reading(path):
+        return GrowingEdf(path, bad_channels(path))
+
+
+class OpenRecording:
+    """An EDF, its prepared signal read from front to back, and what the network said of it.
+
+    No more than a window and a minute of the signal is held. Raises :class:`BrainbrrError` when
+    the file is unusable.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        configuration: Configuration,
+        window: int,
+        stride: int,
+        normalization: Normalization,
+    ) -> None:
+        settings = configuration.preprocessing
+        self.path, self._window = path, window
+        self._source = open_source(path)
+        self._start = recording_start(path)
+        with _reading(path):
+            self._chain = Chain(self._source, settings, normalization.of(self._source, settings))
+        self._signal = ForwardReader(self._chain)
+        self._starts = window_starts(self._chain.samples, window, stride)
+        self._stitcher = Stitcher(window, configuration.detection.stitching)
+        self._frames: list[NDArray[np.float32]] = []
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of the prepared signal."""
+        return self._chain.samples / 256
+
+    @property
+    def share(self) -> float:
+        """Which share of its windows the network has seen."""
+        return len(self._frames) / len(self._starts)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the network has seen every window."""
+        return len(self._frames) == len(self._starts)
+
+    def windows(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """First sample and signal (19, window) of each window, in order."""
+        for start in self._starts:
+            with _reading(self.path):
+                window = padded_window(self._signal.read, start, self._chain.samples, self._window)
+            yield start, window
+
+    def take(self, start: int, probabilities: NDArray[np.float32]) -> float:
+        """Take what the network says of the window at ``start``; the share of it in all."""
+        self._frames.append(self._stitcher.add(start, probabilities))
+        return 1 / len(self._starts)
+
+    def frames(self) -> NDArray[np.float32]:
+        """Probabilities of the recording's frames, once it is complete."""
+        return np.concatenate([*self._frames, self._stitcher.finish(self._chain.samples)])
+
+    def prediction(self, events: list[Event]) -> Prediction:
+        """The recording's events with what else is known of it."""
+        source = self._source
+        return Prediction(
+            events, source.duration_s, self._start, source.findings, self._chain.statistics
+        )
+
+
+class ForwardReader:
+    """Reads spans of a chain's stored samples, each beginning no earlier than the one before."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._blocks = (block for blocks, _ in chain.quantized() for block in blocks)
+        self._block_samples = chain.block_samples
+        self._held: deque[NDArray[np.int16]] = deque()
+        self._first = 0
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Samples ``start`` to ``stop``, (19, stop - start) float32 in standard deviations.
+
+        Raises ``ValueError`` for samples that have been passed.
+        """
+        first, last = start // self._block_samples, -(-stop // self._block_samples)
+        if first < self._first:
+            raise ValueError(f"sample {start} has been passed")
+        further = last - self._first - len(self._held)
+        self._held.extend(islice(self._blocks, max(further, 0)))
+        for _ in range(first - self._first):
+            self._held.popleft()
+        self._first = first
+        offset = first * self._block_samples
+        wanted = np.stack(list(islice(self._held, last - first)))
+        return span(wanted, start - offset, stop - offset)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Why a file cannot be used becomes one line."""
+    try:
+        yield
+    except UnusableEdf as error:
+        raise BrainbrrError(f"{path}: {SIGNAL_REASONS[error.reason]} ({error})") from None
+    except OSError as error:
+        raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None

@@ -1,0 +1,103 @@
+"""A run folder with random weights, and recordings that its network is not indifferent to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import edfio
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from brainbrr_core.cache.version import preprocessing_version
+from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.model import build
+from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.training.checkpoint import save_model
+from brainbrr_core.training.run import MODEL, RUN
+
+WINDOW_S = 20
+#: Physical range of the recordings below, in µV, and what one digital unit is worth.
+RANGE = 400.0
+UNIT = 2 * RANGE / 65535
+
+SETTINGS = """\
+model: {preset: tiny}
+detection: {stride_s: 10, on_threshold: 0.5, off_ratio: 0.99, smooth_s: 1.0, min_duration_s: 1.0,
+            merge_gap_s: 1.0}
+"""
+
+
+def random_settings(place: Path) -> Configuration:
+    """Settings under which the network of :func:`random_predictor` finds many events."""
+    path = place / "random.yaml"
+    path.write_text(
+        SETTINGS
+        + "".join(f"{key}: {place / key}\n" for key in ("cache_root", "runs_dir", "dagster_home"))
+    )
+    return load(Overrides(config=f"smoke:cpu:{path}"), environment={})
+
+
+def random_predictor(place: Path, batch: int = 1) -> Predictor:
+    """A tiny network with random weights."""
+    network = build("tiny", seed=3).eval()
+    with torch.no_grad():
+        # Fresh weights hardly move the output; this makes it cross any threshold near 0.5.
+        network.head.weight.mul_(20)
+    return Predictor(network, random_settings(place), torch.device("cpu"), WINDOW_S, batch)
+
+
+def random_run(place: Path) -> tuple[Path, str]:
+    """The same network as a run's folder, and what ``--config`` must say."""
+    predictor = random_predictor(place)
+    folder = place / "runs_dir" / "random"
+    folder.mkdir(parents=True)
+    checksum = save_model(folder / MODEL, predictor.network, {})
+    values = {
+        "identity": {
+            "model": {"preset": "tiny"},
+            "windows": {"length_s": WINDOW_S},
+            "training": {"seed": 0, "steps": 1},
+            "preprocessing_version": preprocessing_version(predictor.configuration.preprocessing),
+            "manifest": "0" * 64,
+        },
+        "finished_at": "2026-01-01T00:00:00+00:00",
+        "seconds": 1.0,
+        "parameters": 1,
+        "hardware": {"device": "cpu"},
+        "ssm_backend": "torch",
+        "model_blake3": checksum,
+    }
+    (folder / RUN).write_text(json.dumps(values))
+    return folder, f"smoke:cpu:{place / 'random.yaml'}"
+
+
+def digital_eeg(seconds: float, rate: int, seed: int = 0, channels: int = 19) -> NDArray[np.int16]:
+    """Digital samples (channels, n) with slow changes of amplitude."""
+    rng = np.random.default_rng(seed)
+    count = int(seconds * rate)
+    loud = np.repeat(rng.choice([0.3, 1.0, 3.0], count // (4 * rate) + 1), 4 * rate)[:count]
+    signal = loud * rng.standard_normal((channels, count)).cumsum(axis=1) % 900 - 450
+    signal += 2000 * loud * rng.standard_normal((channels, count))
+    return signal.clip(-32000, 32000).astype(np.int16)
+
+
+def write_digital(path: Path, digital: NDArray[np.int16], rate: int) -> Path:
+    """An EDF with exactly these samples, for the first of ``CHANNELS`` without Fz for 18."""
+    names = [name for name in CHANNELS if len(digital) == 19 or name != "Fz"]
+    signals = [
+        edfio.EdfSignal.from_digital(
+            row,
+            rate,
+            label=f"EEG {name.upper()}-REF",
+            physical_dimension="uV",
+            physical_range=(-RANGE, RANGE),
+            digital_range=(-32768, 32767),
+        )
+        for name, row in zip(names, digital, strict=True)
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    edfio.Edf(signals, data_record_duration=1).write(path)
+    return path
