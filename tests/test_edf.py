@@ -44,6 +44,11 @@ def set_records(path: Path, text: bytes) -> None:
     patch(path, 236, text, 8)
 
 
+def reverse_digital(path: Path) -> None:
+    patch_signal(path, 120, 8, 3, b"2000")
+    patch_signal(path, 128, 8, 3, b"-2000")
+
+
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty file": (lambda p: p.write_bytes(b""), "unreadable"),
     "text file": (lambda p: p.write_text("not an EDF" * 100), "unreadable"),
@@ -66,7 +71,8 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a record of gigabytes": (lambda p: patch_signal(p, 216, 8, 3, b"99999999"), "unreadable"),
     "a negative record count": (lambda p: set_records(p, b"-7"), "unreadable"),
     "last record cut short": (lambda p: cut(p, lambda size: size - 100), "truncated_file"),
-    "digital range reversed": (lambda p: patch_signal(p, 120, 8, 3, b"32767"), "no_calibration"),
+    "digital range empty": (lambda p: patch_signal(p, 120, 8, 3, b"32767"), "no_calibration"),
+    "digital range reversed": (reverse_digital, "no_calibration"),
     "physical range not a number": (lambda p: patch_signal(p, 104, 8, 3, b"nan"), "no_calibration"),
     "physical range infinite": (lambda p: patch_signal(p, 104, 8, 3, b"1e999"), "no_calibration"),
     "physical range no figure": (lambda p: patch_signal(p, 104, 8, 3, b"low"), "unreadable"),

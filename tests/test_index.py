@@ -44,7 +44,7 @@ def test_counts_add_up_and_every_exclusion_has_its_reason(tmp_path: Path) -> Non
     make(tmp_path, "train/p2/s1/01_tcp_ar/p2_s1_t0", "TERM,2,5,zzzz,1\n")
     make(tmp_path, "dev/p3/s1/02_tcp_le/p3_s1_t0", seconds=8)
     make(tmp_path, "dev/p3/s1/02_tcp_le/p3_s1_t1").write_bytes(b"nothing")
-    make(tmp_path, "eval/p4/s1/01_tcp_ar/p4_s1_t0", "TERM,2,400,seiz,1\n")
+    make(tmp_path, "eval/p4/s1/01_tcp_ar/p4_s1_t0", "TERM,200,400,seiz,1\n")
     make(tmp_path, "eval/p4/s1/01_tcp_ar/p4_s1_t1", "TERM,2,14,seiz,1\n")
     index = scan(tmp_path)
     found = summarize(index, SEIZURE)
@@ -60,6 +60,7 @@ def test_counts_add_up_and_every_exclusion_has_its_reason(tmp_path: Path) -> Non
     assert (found["seizures"], found["usable_seizures"]) == (4, 3)
     # Two stretches that touch, and one that is cut at the end of the signal.
     assert [r.seizure_s for r in index if r.reason is None] == [10.0, 5.0]
+    assert [r.seizure_s for r in index if r.reason is not None] == [0.0] * 5
     assert found["hours"] == pytest.approx((12 * 5 + 8) / 3600, abs=1e-4)
     assert found["usable_hours"] == pytest.approx(12 * 2 / 3600, abs=1e-4)
     for column in ("found", "usable", "excluded", "patients", "seizures", "usable_seizures"):
