@@ -303,6 +303,9 @@ def test_totals_by_hand() -> None:
         ("s", "b", "s/b"),
         # Two ways of cost 2: two substitutions are preferred to a deletion and an insertion.
         ("sb", "bs", "s/b b/s"),
+        # Two ways of cost 2 that differ in the last step: the insertion of the last b comes
+        # before the deletion of the last s.
+        ("sbs", "bsb", "s/- b/b s/s -/b"),
         ("", "b", "-/b"),
         ("s", "", "s/-"),
         ("bsbsb", "bsb", "b/- s/- b/b s/s b/b"),

@@ -214,6 +214,11 @@ def test_a_recording_without_annotation_is_named_not_scored(ready: Ready) -> Non
     assert row.duration_s == pytest.approx(victim.samples / 256, abs=0.01)
 
 
+def test_the_report_knows_whether_validations_picked_the_weights(tmp_path: Path) -> None:
+    assert module._weights_chosen_on(Run(tmp_path, {"fit": {"best_step": 40}})) == "dev"
+    assert module._weights_chosen_on(Run(tmp_path, {"fit": {"best_step": None}})) is None
+
+
 @pytest.mark.parametrize("text", ["{}", '{"on_threshold": 0.5', '{"on_threshold": 2}', ""])
 def test_a_damaged_threshold_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / THRESHOLD).write_text(text)

@@ -100,7 +100,12 @@ def _of_background(figure: str) -> bool:
 def _row(part: Difference) -> list[str]:
     interval = "-" if math.isnan(part.low) else f"[{part.low:+.3f}, {part.high:+.3f}]"
     values = (_shown(part.a), _shown(part.b), _shown(part.difference, "+"))
-    return [part.figure, *values, interval, "*" if part.beyond_chance else ""]
+    return [
+        part.figure.replace("_", " ").replace(".", " ", 1),
+        *values,
+        interval,
+        "*" if part.beyond_chance else "",
+    ]
 
 
 def _shown(value: float, sign: str = "") -> str:

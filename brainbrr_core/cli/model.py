@@ -147,8 +147,6 @@ def print_scores(evaluation: Evaluation) -> None:
     for rule, values in results.headline.items():
         if rule.endswith("_bckg"):
             continue
-        f1 = results.estimates[f"{rule}.f1"]
-        interval = "" if math.isnan(f1.low) else f" [{f1.low:.3f}, {f1.high:.3f}]"
         # Rules that count samples count false seconds, not false events.
         unit = " s" if "sample" in rule or "epoch" in rule else ""
         rows.append(
@@ -156,7 +154,7 @@ def print_scores(evaluation: Evaluation) -> None:
                 rule.replace("_", " "),
                 f"{values.sensitivity:.3f}",
                 f"{values.precision:.3f}",
-                f"{values.f1:.3f}{interval}",
+                f"{values.f1:.3f}",
                 f"{values.false_per_day:.1f}{unit}",
             ]
         )
@@ -165,7 +163,7 @@ def print_scores(evaluation: Evaluation) -> None:
         "the split the threshold was tuned on" if results.split == "dev" else "threshold from dev"
     )
     if results.eval_looks is not None:
-        seen += f"; eval scored {results.eval_looks.scorings} times so far"
+        seen += f"; scoring {results.eval_looks.scorings} of eval"
     print_table(
         f"{results.split}: {len(results.recordings)} recordings, {results.hours:.2f} h, "
         f"{results.seizures} seizures ({seen})",
@@ -179,5 +177,8 @@ def print_scores(evaluation: Evaluation) -> None:
             f"not scored: {len(results.unscored)} recordings, {hours:.2f} h, {seizures} known "
             "seizures; the report lists them with their reasons"
         )
+    f1 = results.estimates["szcore_event.f1"]
+    if not math.isnan(f1.low):
+        print(f"F1, szcore event: 95% interval over patients {f1.low:.3f} to {f1.high:.3f}")
     print(f"AUROC {results.seconds.auroc:.3f}, AUPRC {results.seconds.auprc:.3f} (by the second)")
     print(f"report: {evaluation.report}")

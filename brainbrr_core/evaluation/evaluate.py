@@ -120,6 +120,7 @@ def evaluate(
         profile=configuration.profile,
         threshold=choice,
         provenance=provenance(configuration, run, preflight.manifest) | {_IDENTITY: identity},
+        weights_chosen_on=_weights_chosen_on(run),
         sweep=sweep,
         unscored=unscored,
         eval_looks=looks,
@@ -195,6 +196,12 @@ def _check_leave(configuration: Configuration, split: str) -> None:
             "the eval split is scored only on purpose: add --allow-eval (evaluation.allow_eval "
             f"in a configuration), and each time is counted ({known} so far); or take --split dev"
         )
+
+
+def _weights_chosen_on(run: Run) -> str | None:
+    """The split whose validations picked the network's weights, None where none did."""
+    fit: dict[str, Any] = run.values.get("fit", {})
+    return "dev" if fit.get("best_step") is not None else None
 
 
 def _identity(configuration: Configuration, run: Run, split: str) -> str:

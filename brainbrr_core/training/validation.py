@@ -103,7 +103,14 @@ class Validator:
         window = self.manifest.window_samples
         stride = min(self.configuration.detection.stride_s * RATE, window)
         return recording_probabilities(
-            network, reader.read, reader.samples, window, stride, _BATCH, self.device
+            network,
+            reader.read,
+            reader.samples,
+            window,
+            stride,
+            _BATCH,
+            self.device,
+            self.configuration.detection.stitching,
         )
 
 
