@@ -79,7 +79,9 @@ def network_probabilities(
     """
     import torch
 
-    batch = torch.from_numpy(np.stack(windows))
+    # In torch's own memory, whose alignment is always the same: some kernels round by it.
+    batch = torch.empty((len(windows), *windows[0].shape))
+    np.stack(windows, out=batch.numpy())
     with torch.inference_mode():
         logits = network(batch.to(device))
         probabilities: NDArray[np.float32] = torch.sigmoid(logits.float()).cpu().numpy()

@@ -145,6 +145,8 @@ class BlockResampler:
         """Resample ``signal`` (channels, the samples of :meth:`input_range`) to ``outputs``."""
         if self._resampler.up == self._resampler.down:
             return signal[:, :outputs]
+        # How an array lies in memory decides which product BLAS uses, and so the last bits.
+        signal = np.ascontiguousarray(signal)
         channels = len(signal)
         periods = -(-outputs // self.period)
         lowest = min(product.first_input for product in self._products)
