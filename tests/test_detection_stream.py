@@ -57,7 +57,7 @@ def streamed(
     return [event for event, _ in events], onsets, events
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     how=detections,
     seed=st.integers(0, 10_000),

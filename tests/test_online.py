@@ -141,7 +141,7 @@ def test_memory_does_not_grow(predictor: Predictor) -> None:
                 online._stream._tail.read(
                     online._stream._tail._first, online._stream._tail.samples
                 ).shape[1]
-                <= 200 * 15
+                <= 200 * 35
             )
 
 

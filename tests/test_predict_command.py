@@ -198,7 +198,6 @@ def test_the_containers_command_reads_input_and_writes_output(tmp_path: Path) ->
         "INPUT": "sub-01/a_eeg.edf",
         "OUTPUT": "a.tsv",
         "BRAINBRR_CONFIG": config,
-        "NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR", str(tmp_path / "numba")),
         "HOME": "/nonexistent",
     }
     done = subprocess.run(

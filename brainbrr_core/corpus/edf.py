@@ -127,7 +127,7 @@ def _open(file: EdfBytes, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording
     for electrode in (name for name in CHANNELS if name in unusable):
         note(Finding("bad_channel", name, electrode))
     if match.reason is not None:
-        raise _wrong_channels(match)
+        raise wrong_channels(match)
     if len(rates) > 1:
         raise UnusableEdf("uneven_rates", ", ".join(f"{float(rate):g} Hz" for rate in rates))
     rate, samples = facts.rate, facts.samples
@@ -158,7 +158,7 @@ def _open(file: EdfBytes, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording
     return EdfRecording(file, match, rate, samples, facts, header, channels, gains, first)
 
 
-def _wrong_channels(match: MontageMatch) -> UnusableEdf:
+def wrong_channels(match: MontageMatch) -> UnusableEdf:
     """Why these channels are not the 19, with the electrodes that decide it."""
     if match.reason == "duplicate_channel":
         return UnusableEdf("duplicate_channel", ", ".join(match.duplicated))

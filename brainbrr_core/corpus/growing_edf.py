@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.corpus.edf import wrong_channels
 from brainbrr_core.corpus.edf_header import EdfHeader, UnusableEdf, read_header
 from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.signal.montage import match_channels
@@ -32,11 +33,10 @@ class GrowingEdf:
         self._file = LocalEdf(path)
         self._header: EdfHeader = read_header(self._file)
         if self._header.kind == "EDF+D":
-            raise UnusableEdf("discontinuous")
+            raise UnusableEdf("discontinuous", "an EDF+D that is still written")
         match = match_channels([signal.label for signal in self._header.signals], bad)
         if match.reason is not None:
-            detail = match.duplicated if match.reason == "duplicate_channel" else match.missing
-            raise UnusableEdf(match.reason, ", ".join(detail))
+            raise wrong_channels(match)
         self._channels = [self._header.signals[index] for index, _ in match.signals.values()]
         self._gains = [np.float32(channel.microvolts()) for channel in self._channels]
         rates = {channel.samples / self._header.record_duration for channel in self._channels}

@@ -29,7 +29,7 @@ from brainbrr_core.signal.resampling import BlockResampler, design
 ALGORITHM_VERSION = 1
 _CHUNK_BLOCKS = 6
 #: Samples at 256 Hz that are made at a time where the mean and deviation are given.
-STREAM_STEP = 256
+STREAM_STEP = 2560
 #: Filtered signal kept in memory between the two passes, in bytes; longer ones run twice.
 _KEEP_BYTES = 150_000_000
 
@@ -84,11 +84,19 @@ class Filtering:
 
     ``step`` is the number of outputs at 256 Hz that are made at a time: at least the number that
     is asked for, in whole periods of the resampler. The products of the resampler depend on it in
-    their last bits, so what must be equal must have the same step.
+    their last bits, so what must be equal must have the same step. With ``whole`` a last, shorter
+    step is made of products of the same size, too: BLAS takes another way for those of one row,
+    whose last bits depend on where in memory the samples lie.
     """
 
     def __init__(
-        self, rate: Fraction, missing: tuple[str, ...], settings: Preprocessing, step: int
+        self,
+        rate: Fraction,
+        missing: tuple[str, ...],
+        settings: Preprocessing,
+        step: int,
+        *,
+        whole: bool = False,
     ) -> None:
         self._settings = settings
         self._resampler = design(rate, settings.rate_hz)
@@ -98,6 +106,7 @@ class Filtering:
         self._weights = interpolation_weights(missing) if self._absent else None
         self._state: NDArray[np.float64] | None = None
         self.step = -(-step // self._blocks.period) * self._blocks.period
+        self._whole = whole
 
     def output_samples(self, input_samples: int) -> int:
         """Samples at 256 Hz that lie within the input."""
@@ -109,7 +118,11 @@ class Filtering:
 
     def apply(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """The next ``count`` outputs (19, count), from the raw samples of :meth:`input_range`."""
-        resampled = np.ascontiguousarray(self._blocks.apply(raw, count))
+        made = count
+        if self._whole and count < self.step:
+            start, stop = self._blocks.input_range(0, self.step)
+            raw, made = np.pad(raw, ((0, 0), (0, stop - start - raw.shape[1]))), self.step
+        resampled = np.ascontiguousarray(self._blocks.apply(raw, made)[:, :count])
         if self._state is None:
             self._state = steady_state(self._settings, resampled[:, 0].astype(np.float64))
         filter_in_place(resampled, sections(self._settings), self._state)
@@ -125,7 +138,8 @@ def filtered(
     source: SignalSource, settings: Preprocessing, step: int
 ) -> Iterator[NDArray[np.float32]]:
     """Filtered signal of all 19 channels in µV, ``step`` samples (or a few more) at a time."""
-    filtering = Filtering(source.rate, source.missing, settings, step)
+    whole = step == STREAM_STEP
+    filtering = Filtering(source.rate, source.missing, settings, step, whole=whole)
     samples = filtering.output_samples(source.samples)
     for first in range(0, samples, filtering.step):
         count = min(filtering.step, samples - first)

@@ -49,7 +49,8 @@ class SignalStream:
     """
 
     def __init__(self, rate: Fraction, missing: tuple[str, ...], settings: Preprocessing) -> None:
-        self._filtering = Filtering(rate, missing, settings, STREAM_STEP)
+        self._filtering = Filtering(rate, missing, settings, STREAM_STEP, whole=True)
+        self._rate_hz = settings.rate_hz
         self._tail = _Tail(rate, missing)
         self._done = 0
         self._zero: NDArray[np.float32] | None = None
@@ -58,12 +59,13 @@ class SignalStream:
     def delay_s(self) -> float:
         """Seconds of signal that must have arrived after an output before it is made, at most.
 
-        Half of the resampler's filter, and the rest of a step that does not divide a second.
+        Half of the resampler's filter; and a step, where its end is not that of a block of 10 s,
+        at which windows end.
         """
         step = self._filtering.step
         _, stop = self._filtering.input_range(0, step)
-        beyond = float(stop / self._tail.rate) - step / STREAM_STEP
-        return beyond + (0.0 if STREAM_STEP % step == 0 else step / STREAM_STEP)
+        beyond = float(stop / self._tail.rate) - step / self._rate_hz
+        return beyond + (0.0 if STREAM_STEP % step == 0 else step / self._rate_hz)
 
     def push(self, raw: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         """Take samples (channels, n) in µV; give what can be made of them, (19, m) each.
