@@ -84,19 +84,13 @@ class Filtering:
 
     ``step`` is the number of outputs at 256 Hz that are made at a time: at least the number that
     is asked for, in whole periods of the resampler. The products of the resampler depend on it in
-    their last bits, so what must be equal must have the same step. With ``whole`` a last, shorter
-    step is made of products of the same size, too: BLAS takes another way for those of one row,
-    whose last bits depend on where in memory the samples lie.
+    their last bits, so what must be equal must have the same step. A last, shorter step is made of
+    products of the same size, too: BLAS takes another way for those of one row, whose last bits
+    depend on where in memory the samples lie.
     """
 
     def __init__(
-        self,
-        rate: Fraction,
-        missing: tuple[str, ...],
-        settings: Preprocessing,
-        step: int,
-        *,
-        whole: bool = False,
+        self, rate: Fraction, missing: tuple[str, ...], settings: Preprocessing, step: int
     ) -> None:
         self._settings = settings
         self._resampler = design(rate, settings.rate_hz)
@@ -106,7 +100,6 @@ class Filtering:
         self._weights = interpolation_weights(missing) if self._absent else None
         self._state: NDArray[np.float64] | None = None
         self.step = -(-step // self._blocks.period) * self._blocks.period
-        self._whole = whole
 
     def output_samples(self, input_samples: int) -> int:
         """Samples at 256 Hz that lie within the input."""
@@ -118,11 +111,10 @@ class Filtering:
 
     def apply(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """The next ``count`` outputs (19, count), from the raw samples of :meth:`input_range`."""
-        made = count
-        if self._whole and count < self.step:
+        if count < self.step:
             start, stop = self._blocks.input_range(0, self.step)
-            raw, made = np.pad(raw, ((0, 0), (0, stop - start - raw.shape[1]))), self.step
-        resampled = np.ascontiguousarray(self._blocks.apply(raw, made)[:, :count])
+            raw = np.pad(raw, ((0, 0), (0, stop - start - raw.shape[1])))
+        resampled = np.ascontiguousarray(self._blocks.apply(raw, self.step)[:, :count])
         if self._state is None:
             self._state = steady_state(self._settings, resampled[:, 0].astype(np.float64))
         filter_in_place(resampled, sections(self._settings), self._state)
@@ -138,8 +130,7 @@ def filtered(
     source: SignalSource, settings: Preprocessing, step: int
 ) -> Iterator[NDArray[np.float32]]:
     """Filtered signal of all 19 channels in µV, ``step`` samples (or a few more) at a time."""
-    whole = step == STREAM_STEP
-    filtering = Filtering(source.rate, source.missing, settings, step, whole=whole)
+    filtering = Filtering(source.rate, source.missing, settings, step)
     samples = filtering.output_samples(source.samples)
     for first in range(0, samples, filtering.step):
         count = min(filtering.step, samples - first)

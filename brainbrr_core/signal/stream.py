@@ -49,7 +49,7 @@ class SignalStream:
     """
 
     def __init__(self, rate: Fraction, missing: tuple[str, ...], settings: Preprocessing) -> None:
-        self._filtering = Filtering(rate, missing, settings, STREAM_STEP, whole=True)
+        self._filtering = Filtering(rate, missing, settings, STREAM_STEP)
         self._rate_hz = settings.rate_hz
         self._tail = _Tail(rate, missing)
         self._done = 0
