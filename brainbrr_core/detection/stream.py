@@ -36,7 +36,6 @@ class EventStream:
     def __init__(self, settings: Detection, on_threshold: float) -> None:
         self._settings, self._on = settings, on_threshold
         self._off = on_threshold * settings.off_ratio
-        self._gap_s = max(settings.merge_gap_s, settings.closing_s)
         self._smoothing = _Smoothing(settings.smooth_s)
         #: The recording's frame at which the two arrays below begin.
         self._first = 0
@@ -54,7 +53,9 @@ class EventStream:
         first, stop = self._raw()
         # A gap that will not be closed: what lies before it and after it are independent.
         following = np.append(first[1:], known)[: first.size]
-        apart = np.flatnonzero((following - stop) / FRAME_HZ > self._gap_s)
+        gap_s = (following - stop) / FRAME_HZ
+        how = self._settings
+        apart = np.flatnonzero((gap_s > how.merge_gap_s) & (gap_s >= how.closing_s))
         settled = int(apart[-1]) + 1 if apart.size else 0
         events = self._events(first[:settled], stop[:settled], float("inf"))
         pending = shaped((first[settled:], stop[settled:]), self._settings)
