@@ -24,6 +24,7 @@ from brainbrr_core.transfer.receive import Transfer, file_blob
 from brainbrr_core.transfer.travelling_index import (
     TravellingIndex,
     check_same_corpus,
+    completed,
     parse_index,
     travelling_index,
 )
@@ -61,6 +62,7 @@ def push(
     if held is not None and held.index != index.blob:
         there = _remote_index(remote, held)
         check_same_corpus(there, plan.index, remote.address, store.root, force=force)
+        index = travelling_index(completed(plan.index, there))
     fresh = []
     for item in plan.items:
         key = item.recording.partition_key
