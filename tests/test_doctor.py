@@ -232,7 +232,9 @@ def test_training_refuses_a_mounted_bucket_and_tells_of_a_slow_disk(
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     update_manifest(plan_profile(settings), settings)
     checked = check(settings)
-    assert disk_remarks(checked, 0.1)[0].startswith("disk: ")
+    # What this machine's disk does at this moment is not the test's.
+    (measured,) = disk_remarks(checked, 0.1)
+    assert f"MB/s read from {settings.cache_root}" in measured
     monkeypatch.setattr(preflight_module, "read_rate", lambda _paths, _seconds: 40e6)
     (remark,) = disk_remarks(checked)
     # A window of 60 s is 583,680 bytes: 40 MB/s are 68.5 of them.
