@@ -89,8 +89,8 @@ def pull(
     if catalogue is None:
         raise WorkRemains(
             f"{remote.address} holds nothing of version {store.version}: run `brainbrr cache push "
-            f"{remote.address}{configuration.options}` where it is built, or build it "
-            "here with `brainbrr cache build`"
+            f"{remote.address} --profile {configuration.profile}` where it is built, or build it "
+            f"here with `brainbrr cache build{configuration.options}`"
         )
     store.check_writable()
     outcome = Transfer(remote.address, store.version)
