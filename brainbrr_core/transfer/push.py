@@ -50,7 +50,8 @@ def push(
     """
     started = time.monotonic()
     log(AGREEMENT)
-    for remark in check_private(remote, force=force):
+    catalogue = f"{Store.of(configuration).version}/{NAME}"
+    for remark in check_private(remote, catalogue, force=force):
         log(remark)
     if not remote.conditional:
         log(f"{remote.address} offers no conditional writes: let one machine at a time push")
