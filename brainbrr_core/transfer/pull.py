@@ -17,7 +17,7 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.place import Remote
 from brainbrr_core.transfer.catalogue import NAME, Catalogue, ShardBlob, parse_catalogue
 from brainbrr_core.transfer.flight import TRANSFERS, in_flight, pieces
-from brainbrr_core.transfer.receive import Transfer, check_space, receive
+from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
 from brainbrr_core.transfer.travelling_index import adopt_index
 
 #: Bytes asked for at once: what a transfer holds in memory, and what a cut connection loses.
@@ -133,6 +133,7 @@ def pull(
         else:
             outcome.skipped += 1
     if outcome.moved:
+        settle(store, needed.shards.keys() - outcome.failed.keys())
         link_latest(plan, configuration.preprocessing)
     outcome.seconds = time.monotonic() - started
     return outcome
