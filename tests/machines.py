@@ -79,6 +79,11 @@ def without_places(settings: Configuration) -> list[tuple[object, ...]]:
     ]
 
 
+def everything(settings: Configuration) -> Configuration:
+    """The same settings for every recording."""
+    return settings.model_copy(update={"profile": "full", "selection": Selection()})
+
+
 def many_shards(settings: Configuration, recordings: int, blocks: int = 1) -> None:
     """A store of shards of so many blocks, each with bytes of its own, and their index."""
     store = Store.of(settings)

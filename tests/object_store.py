@@ -22,15 +22,19 @@ def no_fault(_method: str, _path: str) -> Fault:
     return ""
 
 
-_ERRORS = {"500": (500, "InternalError"), "slowdown": (503, "SlowDown")}
+_ERRORS = {
+    "500": (500, "InternalError"),
+    "slowdown": (503, "SlowDown"),
+    "denied": (403, "AccessDenied"),
+}
 
 
 class FaultyProxy:
     """Passes requests on to ``upstream`` and counts them; ``rule`` says which fail and how.
 
-    Faults: ``500``, ``slowdown`` (503), ``cut`` (half of the answer, then the connection ends;
-    an upload is cut before it is passed on), ``lost`` (passed on, but never answered), ``slow``
-    (a tenth of a second a piece), ``damage`` (a byte of the answer is changed). Like the real
+    Faults: ``500``, ``slowdown`` (503), ``denied`` (403), ``cut`` (half of the answer, then the
+    connection ends; an upload is cut before it is passed on), ``lost`` (passed on, but never
+    answered), ``slow`` (a tenth of a second a piece), ``damage`` (a byte is changed). Like the real
     service, and unlike moto, it refuses to list for strangers unless ``listable``.
     """
 

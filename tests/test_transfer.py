@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -325,7 +326,7 @@ def test_two_that_push_at_once_lose_nothing(
         def replace(self, name: str, content: bytes, known: Document | None) -> bool:
             if threading.get_ident() not in waited:
                 waited.add(threading.get_ident())
-                barrier.wait(20)
+                barrier.wait(120)
             return super().replace(name, content, known)
 
     with ThreadPoolExecutor(2) as pool:
@@ -416,6 +417,32 @@ def test_a_machine_with_more_edfs_keeps_its_index_and_pulls_what_there_is(
     assert (pulled.moved, list(pulled.absent.values())) == (12, ["not pushed yet"])
     assert pulled.index == "this machine sees the EDFs: its own index stands"
     assert index_path(own.cache_root).read_bytes() == before
+
+
+def test_hashes_of_edfs_that_were_never_fetched_are_learnt(
+    built: Configuration, other: Configuration, tmp_path: Path
+) -> None:
+    """A machine whose EDFs lie behind a URL knows them by listing alone."""
+    share = str(tmp_path / "share")
+    sent(built, share)
+    index = read_index(built.cache_root)
+    listed = [replace(r, path=f"s3://tusz/{r.partition_key}.edf", content_hash="") for r in index]
+    # One of them has another size: it is another file.
+    odd = replace(listed[3], state=replace(listed[3].state, size=1))
+    listed[3] = odd
+    other.cache_root.mkdir(parents=True)
+    write_index(type(index)(tuple(listed), index.layout), other.cache_root)
+    pulled = fetched(other, share)
+    assert (pulled.moved, list(pulled.absent)) == (11, [odd.partition_key])
+    assert "11 content hashes received" in pulled.index
+    known = {r.partition_key: r.content_hash for r in read_index(built.cache_root)}
+    now = {r.partition_key: r.content_hash for r in read_index(other.cache_root)}
+    assert now == {**known, odd.partition_key: ""}
+    assert all(r.path.startswith("s3://") for r in read_index(other.cache_root))
+    # What that machine pushes does not take from the copy what it does not know.
+    sent(other, share)
+    third = machine(built, tmp_path / "third")
+    assert fetched(third, share).moved == 11
 
 
 def test_an_index_that_is_damaged_here_is_replaced(

@@ -57,9 +57,12 @@ def check(configuration: Configuration) -> Preflight:
     plan = plan_profile(configuration)
     profile = configuration.profile
     if plan.to_build:
+        # Without EDFs nothing can be built.
+        elsewhere = plan.sources_unseen == len(plan.items)
+        mend = "pull s3://BUCKET/PREFIX" if elsewhere else "build"
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings of profile {profile} are not "
-            f"fresh in {plan.store.root} ({_reasons(plan)}): run `brainbrr cache build"
+            f"fresh in {plan.store.root} ({_reasons(plan)}): run `brainbrr cache {mend}"
             f"{configuration.options}`"
         )
     manifest = read_manifest(manifest_path(plan.store, configuration))

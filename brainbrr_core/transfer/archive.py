@@ -35,7 +35,7 @@ from brainbrr_core.transfer.catalogue import (
 from brainbrr_core.transfer.flight import in_flight
 from brainbrr_core.transfer.pull import wanted
 from brainbrr_core.transfer.push import shard_blob
-from brainbrr_core.transfer.receive import Transfer, check_space, receive
+from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
 from brainbrr_core.transfer.travelling_index import adopt_index, travelling_index
 
 INDEX = "index.parquet"
@@ -189,6 +189,7 @@ def _import(
     if extra is not None:
         raise BrainbrrError(f"{path}: {extra.name!r} {_HOSTILE}: its catalogue does not name it")
     if outcome.moved:
+        settle(store, needed.shards.keys() - outcome.failed.keys())
         link_latest(plan, configuration.preprocessing)
     return outcome
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from brainbrr_core.errors import BrainbrrError
@@ -21,44 +23,58 @@ _EVERYBODY = (
 _READING = ("s3:*", "*", "s3:get", "s3:list")
 
 
-def public_reasons(remote: Remote) -> tuple[list[str], list[str]]:
-    """Why a remote place is open to everybody, and what could not be looked at.
+@dataclass(frozen=True)
+class Exposure:
+    """Why a place is open to everybody, and what else is worth knowing about who reads it."""
+
+    reasons: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def look_at(remote: Remote, known: str) -> Exposure:
+    """Who can read a remote place; ``known`` names an object that may lie there.
 
     Of a bucket: its access control list, its policy and its block of public access, and whether
-    a request without credentials lists it. Other places are not looked at.
+    a request without credentials reads ``known`` or lists the bucket. A listing alone shows only
+    hashes: it counts where the settings cannot be seen. Other places are not looked at.
     """
     if not isinstance(remote, S3Remote):
-        return [], ["only of S3 buckets can be seen who reads them"]
+        return Exposure((), ("who can read it is seen of S3 buckets only",))
     reasons: list[str] = []
     unseen: list[str] = []
     block = _ask(remote, "get_public_access_block", unseen)
     blocked = (block or {}).get("PublicAccessBlockConfiguration", {})
-    acl = _ask(remote, "get_bucket_acl", unseen)
+    settings: list[str] = []
+    acl = _ask(remote, "get_bucket_acl", settings)
     if not blocked.get("IgnorePublicAcls"):
         for grant in (acl or {}).get("Grants", []):
             if grant.get("Grantee", {}).get("URI") in _EVERYBODY:
                 reasons.append(f"its access control list grants {grant['Permission']} to everybody")
-    policy = _ask(remote, "get_bucket_policy", unseen)
+    policy = _ask(remote, "get_bucket_policy", settings)
     if policy and not blocked.get("RestrictPublicBuckets") and _opens(json.loads(policy["Policy"])):
         reasons.append("its policy lets everybody read")
-    if _lists_without_credentials(remote):
-        reasons.append("a request without credentials lists it")
-    return reasons, unseen
+    stranger = S3Remote(remote.address, anonymous=True)
+    if _is_served(lambda: stranger.read(known, 0, 1)):
+        reasons.append("a request without credentials reads it")
+    if _is_served(lambda: stranger.request("list_objects_v2", MaxKeys=1)):
+        lists = "a request without credentials lists it"
+        (reasons if settings else unseen).append(lists)
+    return Exposure(tuple(reasons), (*unseen, *settings))
 
 
-def check_private(remote: Remote, *, force: bool) -> list[str]:
+def check_private(remote: Remote, known: str, *, force: bool) -> list[str]:
     """Raise :class:`BrainbrrError`, unless ``force``, for a place that everybody can read.
 
-    Returns remarks for the log.
+    Returns remarks for the log; ``known`` is that of :func:`look_at`.
     """
-    reasons, unseen = public_reasons(remote)
-    if reasons and not force:
+    found = look_at(remote, known)
+    if found.reasons and not force:
         raise BrainbrrError(
-            f"{remote.address} can be read by anyone ({'; '.join(reasons)}) and the agreement of "
-            "TUSZ forbids publishing: close it, or, for data of your own, add --force"
+            f"{remote.address} can be read by anyone ({'; '.join(found.reasons)}) and the "
+            "agreement of TUSZ forbids publishing: close it, or, for data of your own, add --force"
         )
-    remarks = [f"public, and used since --force is given: {reason}" for reason in reasons]
-    return remarks + [f"who can read {remote.address}: {text}" for text in unseen]
+    remarks = [f"public, and used since --force is given: {reason}" for reason in found.reasons]
+    return remarks + [f"{remote.address}: {text}" for text in found.remarks]
 
 
 def _ask(remote: S3Remote, operation: str, unseen: list[str]) -> dict[str, Any] | None:
@@ -95,10 +111,10 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or [])
 
 
-def _lists_without_credentials(remote: S3Remote) -> bool:
-    stranger = S3Remote(remote.address, anonymous=True)
+def _is_served(request: Callable[[], object]) -> bool:
+    """Whether a request without credentials is served."""
     try:
-        stranger.request("list_objects_v2", MaxKeys=1)
+        request()
     except (BrainbrrError, FileNotFoundError):
         return False
     return True

@@ -17,7 +17,7 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.place import Remote
 from brainbrr_core.transfer.catalogue import NAME, Catalogue, ShardBlob, parse_catalogue
 from brainbrr_core.transfer.flight import TRANSFERS, in_flight, pieces
-from brainbrr_core.transfer.receive import Transfer, check_space, receive
+from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
 from brainbrr_core.transfer.travelling_index import adopt_index
 
 #: Bytes asked for at once: what a transfer holds in memory, and what a cut connection loses.
@@ -89,8 +89,8 @@ def pull(
     if catalogue is None:
         raise WorkRemains(
             f"{remote.address} holds nothing of version {store.version}: run `brainbrr cache push "
-            f"{remote.address}{configuration.options}` where it is built, or build it "
-            "here with `brainbrr cache build`"
+            f"{remote.address} --profile {configuration.profile}` where it is built, or build it "
+            f"here with `brainbrr cache build{configuration.options}`"
         )
     store.check_writable()
     outcome = Transfer(remote.address, store.version)
@@ -133,6 +133,7 @@ def pull(
         else:
             outcome.skipped += 1
     if outcome.moved:
+        settle(store, needed.shards.keys() - outcome.failed.keys())
         link_latest(plan, configuration.preprocessing)
     outcome.seconds = time.monotonic() - started
     return outcome

@@ -24,6 +24,7 @@ from brainbrr_core.transfer.receive import Transfer, file_blob
 from brainbrr_core.transfer.travelling_index import (
     TravellingIndex,
     check_same_corpus,
+    completed,
     parse_index,
     travelling_index,
 )
@@ -49,7 +50,8 @@ def push(
     """
     started = time.monotonic()
     log(AGREEMENT)
-    for remark in check_private(remote, force=force):
+    catalogue = f"{Store.of(configuration).version}/{NAME}"
+    for remark in check_private(remote, catalogue, force=force):
         log(remark)
     if not remote.conditional:
         log(f"{remote.address} offers no conditional writes: let one machine at a time push")
@@ -61,6 +63,7 @@ def push(
     if held is not None and held.index != index.blob:
         there = _remote_index(remote, held)
         check_same_corpus(there, plan.index, remote.address, store.root, force=force)
+        index = travelling_index(completed(plan.index, there))
     fresh = []
     for item in plan.items:
         key = item.recording.partition_key

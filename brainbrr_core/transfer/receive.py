@@ -16,11 +16,11 @@ from typing import IO, Any
 import pyarrow as pa
 from blake3 import blake3
 
+from brainbrr_core.atomic import flush
 from brainbrr_core.cache.shard import (
     DamagedShard,
     Shard,
     ShardHeader,
-    commit_shard,
     exclusive_partial,
 )
 from brainbrr_core.cache.store import BuildRecord, Store, shard_state
@@ -109,7 +109,10 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
         if header.fingerprint != blob.fingerprint:
             raise DamagedShard("not the fingerprint promised")
         os.fsync(file.fileno())
-        commit_shard(target)
+        # Its folder is flushed once, by settle(): a commit of the journal for every shard would
+        # wait for the bytes of all that are on their way. A name lost to a power cut is a shard
+        # that is missing, and fetched again.
+        target.with_name(f".{target.name}.partial").rename(target)
         store.append_record(
             BuildRecord(
                 partition_key=key,
@@ -122,6 +125,12 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
             )
         )
     return True
+
+
+def settle(store: Store, keys: Iterable[str]) -> None:
+    """Wait until the names of received shards are on the disk, too."""
+    for folder in sorted({store.shard_path(key).parent for key in keys}):
+        flush(folder)
 
 
 def _header(file: IO[bytes], target: Path) -> ShardHeader:

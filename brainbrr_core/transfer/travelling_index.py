@@ -91,8 +91,8 @@ def adopt_index(
     if own is not None:
         if [_placeless(r) for r in own] == [_placeless(r) for r in arrived]:
             return Adopted(own, "unchanged")
-        if any(Path(recording.path).exists() for recording in own):
-            return Adopted(own, "this machine sees the EDFs: its own index stands")
+        if any(recording.is_remote or Path(recording.path).exists() for recording in own):
+            return _completed_own(own, arrived, cache_root)
         check_same_corpus(own, arrived, where, cache_root, force=force)
     try:
         with replacing(path) as temporary:
@@ -103,6 +103,34 @@ def adopt_index(
             "BRAINBRR_CACHE_ROOT to a folder that is"
         ) from None
     return Adopted(arrived, f"received, {len(arrived)} recordings")
+
+
+def completed(index: Index, known: Index) -> Index:
+    """``index`` with the content hashes of EDFs that were never fetched, where ``known`` has them.
+
+    The same recording with the same size is taken for the same file, as a listing would.
+    """
+    sizes = {r.partition_key: (r.state.size, r.content_hash) for r in known}
+    recordings = tuple(
+        replace(recording, content_hash=sizes[recording.partition_key][1])
+        if recording.is_remote
+        and not recording.content_hash
+        and sizes.get(recording.partition_key, (None, ""))[0] == recording.state.size
+        else recording
+        for recording in index
+    )
+    return Index(recordings, index.layout, index.skipped)
+
+
+def _completed_own(own: Index, arrived: Index, cache_root: Path) -> Adopted:
+    """The index of a machine that sees the EDFs: it stands, but for hashes it lacks."""
+    what = "this machine sees the EDFs: its own index stands"
+    whole = completed(own, arrived)
+    learnt = sum(a.content_hash != b.content_hash for a, b in zip(own, whole, strict=True))
+    if not learnt:
+        return Adopted(own, what)
+    write_index(whole, cache_root)
+    return Adopted(whole, f"{what}; {learnt} content hashes received")
 
 
 def parse_index(content: bytes, where: str) -> Index:
@@ -157,7 +185,8 @@ def check_same_corpus(
     hashes = {recording.partition_key: recording.content_hash for recording in after}
     known = {recording.partition_key: recording.content_hash for recording in before}
     gone = len(known.keys() - hashes.keys())
-    common = known.keys() & hashes.keys()
+    # The hash of an EDF that was never fetched is not known.
+    common = {key for key in known.keys() & hashes.keys() if known[key] and hashes[key]}
     changed = sum(hashes[key] != known[key] for key in common)
     other = gone > VANISHED_LIMIT * len(known) or (len(common) > 1 and changed > len(common) / 2)
     if other and not force:
