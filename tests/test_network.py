@@ -50,7 +50,8 @@ def test_sizes_of_the_presets() -> None:
     millions = {preset: size(build(preset, seed=0)) / 1e6 for preset in PRESETS}
     assert 0.5 < millions["tiny"] < 0.7
     assert 2.5 < millions["small"] < 3.0
-    assert 25.0 < millions["base"] < 26.0
+    assert 26.0 < millions["base"] < 26.3
+    assert (PRESETS["base"].blocks, PRESETS["base"].layers) == (3, 6)
     assert PRESETS["base"].total_stride == 16
     # Blocks of 10 s at 256 Hz are whole numbers of steps in every preset.
     assert all(2560 % shape.total_stride == 0 for shape in PRESETS.values())

@@ -42,9 +42,19 @@ def largest_difference(first: Path, second: Path) -> float:
     return max(float((value - other[name]).abs().max()) for name, value in one.items())
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    straight = finished(start(whole, 12, 5, 1))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[float]]]:
+    """Twelve steps in one process without a break: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, finished(start(folder, 12, 5, 1))
+
+
+Whole = tuple[Path, list[list[float]]]
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(whole: Whole, tmp_path: Path) -> None:
+    unbroken, straight = whole
+    broken = tmp_path / "broken"
     first = start(broken, 12, 5, 1, 0.2)
     assert first.stdout is not None
     # Killed in the middle of the epoch, two steps after a checkpoint.
@@ -57,17 +67,17 @@ def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     rest = finished(start(broken, 12, 5, 1))
     assert rest == straight[5:]
     names = ("weights.safetensors", files.CHECKPOINT_NAME)
-    assert all((whole / name).read_bytes() == (broken / name).read_bytes() for name in names)
+    assert all((unbroken / name).read_bytes() == (broken / name).read_bytes() for name in names)
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_processes_train_as_one(tmp_path: Path, accumulate: int) -> None:
-    alone = finished(start(tmp_path / "alone", 6, 3, 1))
+def test_two_processes_train_as_one(whole: Whole, tmp_path: Path, accumulate: int) -> None:
+    folder, alone = whole
     both = [
         start(
             tmp_path / "together",
-            6,
-            3,
+            12,
+            5,
             accumulate,
             RANK=str(rank),
             WORLD_SIZE="2",
@@ -82,7 +92,7 @@ def test_two_processes_train_as_one(tmp_path: Path, accumulate: int) -> None:
     assert [row[0] for row in together] == [row[0] for row in alone]
     # The same loss and gradient at every step, to rounding, though both began with other weights.
     assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6)
-    assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
+    assert largest_difference(folder, tmp_path / "together") < 1e-4
 
 
 def test_a_process_knows_who_it_is() -> None:

@@ -12,14 +12,19 @@ from typing import Any
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from toy_training import toy_batch, toy_settings
+from toy_training import train as toy_train
+from typer.testing import CliRunner
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Augmentation, Configuration, Hardware
 from brainbrr_core.data import BalancedSampling, WindowDataset
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import backend as backends
+from brainbrr_core.model import build as build_network
 from brainbrr_core.model.mamba2 import Mamba2
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import preflight
@@ -215,3 +220,48 @@ def test_a_full_profile_trains_with_its_augmentations(ready: Configuration) -> N
     )
     assert plain.name != changed.name
     assert plain.values["fit"]["last_loss"] != changed.values["fit"]["last_loss"]
+
+
+def test_what_a_killed_process_logged_too_far_is_logged_once(ready: Configuration) -> None:
+    settings = training(ready, checkpoint_every=2)
+    straight = train(settings, log=quiet)
+    lines = (straight.directory / "steps.jsonl").read_text().splitlines()
+    # As after a kill: the checkpoint of step 2, three steps logged, the last line half.
+    (straight.directory / "run.json").unlink()
+    second = straight.directory / "checkpoint-step-00000002.safetensors"
+    second.replace(straight.directory / files.CHECKPOINT_NAME)
+    (straight.directory / "steps.jsonl").write_text("\n".join([*lines, lines[0][:20]]))
+    again = train(settings, log=quiet)
+    assert again.values["fit"]["resumed_from"] == 2
+    found = [json.loads(line) for line in (again.directory / "steps.jsonl").open()]
+    assert [row["step"] for row in found] == [1, 2, 3]
+    assert [row["loss"] for row in found] == [json.loads(line)["loss"] for line in lines]
+    board = EventAccumulator(str(again.directory / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("training/loss")] == [1, 2, 3]
+    assert again.values["model_blake3"] == straight.values["model_blake3"]
+
+
+def test_a_saved_step_is_looked_at_by_a_command(ready: Configuration) -> None:
+    def spoiled(first: int) -> Any:
+        batch = toy_batch(first)
+        batch.signals[2, 4, 100] = float("nan")
+        yield batch
+
+    network = build_network("tiny", seed=0)
+    with pytest.raises(BrainbrrError) as caught:
+        toy_train(
+            ready.runs_dir,
+            toy_settings(3),
+            network=network,
+            batches=spoiled,
+            provenance={"preset": "tiny"},
+        )
+    path = ready.runs_dir / "nonfinite-step-0.safetensors"
+    assert f"brainbrr train --replay {path}" in str(caught.value)
+    done = CliRunner().invoke(app, ["train", "--replay", str(path)])
+    assert done.exit_code == 1
+    assert "not finite  recording-0-2 at 0 s" in done.output
+    assert "the first output that is not finite: down.0.0" in done.output
+    values = json.loads(CliRunner().invoke(app, ["train", "--replay", str(path), "--json"]).output)
+    assert values["finite"] is False
+    assert values["windows"] == ["recording-0-2 at 0 s"]

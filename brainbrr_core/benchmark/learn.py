@@ -95,13 +95,16 @@ def run(
     detection = settings.detection
     store = plan.store
     log("scoring")
+    by_network = _Framing(manifest, store, _by(predictor))
+    by_length = _Framing(manifest, store, line_length)
+    by_chance = _Framing(manifest, store, _by(untrained))
+    threshold = by_network.tuned(detection)
     rows = {
-        "trained": _tuned(manifest, store, detection, _by(predictor)),
-        "line length": _tuned(manifest, store, detection, line_length),
-        "untrained, its own threshold": _tuned(manifest, store, detection, _by(untrained)),
+        "trained": by_network.scored(detection, threshold),
+        "line length": by_length.scored(detection, by_length.tuned(detection)),
+        "untrained": by_chance.scored(detection, threshold),
+        "untrained, threshold of its own": by_chance.scored(detection, by_chance.tuned(detection)),
     }
-    threshold = rows["trained"]["threshold"]
-    rows["untrained"] = _scored(manifest, store, detection, _by(untrained), threshold)
     return {
         "seed": seed,
         "preset": preset,
@@ -171,41 +174,45 @@ def _by(predictor: Predictor) -> Detector:
     return frames
 
 
-def _framed(manifest: Manifest, store: Store, split: str, detector: Detector) -> list[_Framed]:
-    def one(recording: ManifestRecording) -> _Framed:
-        with torch.inference_mode():
-            frames = detector(RecordingReader(store, recording))
-        seizures = tuple(Event(start, stop, label) for start, stop, label in recording.seizures)
-        return _Framed(recording.patient, recording.samples / RATE, seizures, frames)
+class _Framing:
+    """One detector's frames of dev, to tune its threshold on, and of eval, to score it."""
 
-    return [one(recording) for recording in manifest.recordings if recording.split == split]
+    def __init__(self, manifest: Manifest, store: Store, detector: Detector) -> None:
+        self._dev, self._eval = (
+            [_framed(store, r, detector) for r in manifest.recordings if r.split == split]
+            for split in ("dev", "eval")
+        )
+
+    def tuned(self, detection: Detection) -> float:
+        """The threshold with the best event F1 on dev."""
+        sweep = sweep_thresholds(
+            self._dev, lambda frames, duration_s: finder(frames, duration_s, detection)
+        )
+        return tune_threshold(sweep).threshold
+
+    def scored(self, detection: Detection, threshold: float) -> dict[str, float]:
+        """Figures on eval."""
+        counts: list[Counts] = []
+        for framed in self._eval:
+            found = detect(framed.probabilities_8hz, framed.duration_s, detection, threshold)
+            events = RecordingEvents(
+                framed.patient, framed.duration_s, framed.reference, tuple(found)
+            )
+            counts.append(score_recording(events).event)
+        pooled = total(counts)
+        return {
+            "threshold": round(threshold, 4),
+            "f1": round(pooled.f1, 3),
+            "sensitivity": round(pooled.sensitivity, 3),
+            "detected": pooled.detected,
+            "reference": pooled.reference,
+            "false": pooled.false,
+            "false_per_day": round(pooled.false_per_day, 1),
+        }
 
 
-def _tuned(
-    manifest: Manifest, store: Store, detection: Detection, detector: Detector
-) -> dict[str, float]:
-    """Figures on eval at the threshold that is best on dev."""
-    dev = _framed(manifest, store, "dev", detector)
-    sweep = sweep_thresholds(dev, lambda frames, duration_s: finder(frames, duration_s, detection))
-    tuned = tune_threshold(sweep)
-    return _scored(manifest, store, detection, detector, tuned.threshold)
-
-
-def _scored(
-    manifest: Manifest, store: Store, detection: Detection, detector: Detector, threshold: float
-) -> dict[str, float]:
-    counts: list[Counts] = []
-    for framed in _framed(manifest, store, "eval", detector):
-        found = detect(framed.probabilities_8hz, framed.duration_s, detection, threshold)
-        events = RecordingEvents(framed.patient, framed.duration_s, framed.reference, tuple(found))
-        counts.append(score_recording(events).event)
-    pooled = total(counts)
-    return {
-        "threshold": round(threshold, 4),
-        "f1": round(pooled.f1, 3),
-        "sensitivity": round(pooled.sensitivity, 3),
-        "detected": pooled.detected,
-        "reference": pooled.reference,
-        "false": pooled.false,
-        "false_per_day": round(pooled.false_per_day, 1),
-    }
+def _framed(store: Store, recording: ManifestRecording, detector: Detector) -> _Framed:
+    with torch.inference_mode():
+        frames = detector(RecordingReader(store, recording))
+    seizures = tuple(Event(start, stop, label) for start, stop, label in recording.seizures)
+    return _Framed(recording.patient, recording.samples / RATE, seizures, frames)

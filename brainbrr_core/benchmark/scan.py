@@ -120,8 +120,8 @@ def _transformers_layers(ours: Mamba2) -> dict[int, nn.Module]:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
             raise BrainbrrError(
-                f"the installed transformers has another Mamba-2 ({reason}): uninstall it, or "
-                "install the release of constraints.txt"
+                f"the installed transformers has another Mamba-2 ({reason}): install the "
+                "release of brainbrr[bench], or uninstall it"
             ) from None
         layers[chunk] = layer
     return layers

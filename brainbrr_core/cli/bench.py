@@ -212,7 +212,7 @@ def _print_growth(grown: dict[str, list[dict[str, float]]]) -> None:
 @app.command()
 def learn(
     preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
-    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 200,
+    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 120,
     seed: Annotated[int, typer.Option(min=0, help="Of the corpus and of the training.")] = 0,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the corpus and the run here; go on with what is.")

@@ -1,7 +1,7 @@
 """Windows of the store as torch tensors, and the order in which a training sees them.
 
-Here belongs reading from shards. EDFs are never touched here, and nothing is ever built: a
-missing shard is an error with its remedy.
+Here belong reading from shards, the draw of windows and their augmentation. EDFs are never
+touched here, and nothing is ever built: a missing shard is an error with its remedy.
 """
 
 from brainbrr_core.data.sampling import BalancedSampling

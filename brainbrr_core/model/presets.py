@@ -14,7 +14,14 @@ from brainbrr_core.model.network import NetworkShape, SeizureNetwork
 PRESETS: dict[str, NetworkShape] = {
     "tiny": NetworkShape(channels=(24, 32, 64, 96), strides=(4, 4, 2, 2), layers=3, headdim=32),
     "small": NetworkShape(channels=(32, 64, 128, 192), strides=(4, 4, 2, 2), layers=4, headdim=64),
-    "base": NetworkShape(channels=(64, 128, 256, 512), strides=(2, 2, 2, 2), layers=6, headdim=64),
+    "base": NetworkShape(
+        channels=(64, 128, 256, 512),
+        strides=(2, 2, 2, 2),
+        layers=6,
+        headdim=64,
+        blocks=3,
+        kernels=(3, 5, 7),
+    ),
 }
 
 

@@ -106,6 +106,22 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
         ) from None
 
 
+def steps_done(directory: Path) -> int:
+    """Steps that the last checkpoint of ``directory`` had done, 0 without one.
+
+    Its weights are not read. Raises as :func:`load_checkpoint`.
+    """
+    path = directory / CHECKPOINT_NAME
+    if not path.is_file():
+        return 0
+    try:
+        with safe_open(path, framework="pt", device="cpu") as opened:
+            return int(json.loads((opened.metadata() or {})[HEADER_KEY])["header"]["step"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise _damaged(path, f"damaged or not written by this program ({reason})") from None
+
+
 def save_model(path: Path, network: nn.Module, metadata: Mapping[str, Any]) -> str:
     """Write a network's weights, with ``metadata`` in the header; their checksum."""
     return save_tensors(path, network.state_dict(), metadata)

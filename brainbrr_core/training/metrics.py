@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.training.distributed import World
@@ -32,19 +33,25 @@ _VALIDATION = ("score", "sensitivity", "false_per_day", "f1", "auroc", "auprc")
 class MetricsLog:
     """Writes below a run's folder, in the first process alone.
 
-    Raises :class:`BrainbrrError` when Weights & Biases is asked for and is not installed.
+    ``first_step`` is the first one to be logged, counted from 1; what there is of it and later
+    ones is dropped. Raises :class:`BrainbrrError` when Weights & Biases is asked for and is not
+    installed.
     """
 
-    def __init__(self, directory: Path, configuration: Configuration, world: World) -> None:
+    def __init__(
+        self, directory: Path, configuration: Configuration, world: World, first_step: int
+    ) -> None:
         self._active = world.first
         if not self._active:
             return
         self._wandb = _wandb_run(directory, configuration)
-        self._lines = (directory / STEPS).open("a", encoding="utf-8")
         # Here, because its import takes a second.
         from torch.utils.tensorboard import SummaryWriter
 
-        self._board = SummaryWriter(str(directory / TENSORBOARD))
+        # What a killed process logged after its last checkpoint is logged again.
+        self._board = SummaryWriter(str(directory / TENSORBOARD), purge_step=first_step)
+        _cut(directory / STEPS, first_step)
+        self._lines = (directory / STEPS).open("a", encoding="utf-8")
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -84,6 +91,23 @@ class MetricsLog:
             self._board.add_scalar(name, value, step)
         if self._wandb is not None:
             self._wandb.log(named, step=step)
+
+
+def _cut(path: Path, first_step: int) -> None:
+    """Drop the lines from a step on, and one that a killed process left half written."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            values = json.loads(line)
+        except ValueError:
+            break
+        if values["step"] >= first_step:
+            break
+        kept.append(line + "\n")
+    with replacing(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")
 
 
 def _wandb_run(directory: Path, configuration: Configuration) -> Any:

@@ -29,7 +29,7 @@ from brainbrr_core.data.prefetch import DEPTH, prefetched
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
-from brainbrr_core.training.checkpoint import load_model, save_model
+from brainbrr_core.training.checkpoint import load_model, save_model, steps_done
 from brainbrr_core.training.distributed import ALONE, World, joined
 from brainbrr_core.training.hardware import describe_device
 from brainbrr_core.training.loop import StepReport, fit
@@ -243,7 +243,7 @@ def _train(
     known = provenance_of(configuration, manifest, description)
     directory.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with MetricsLog(directory, configuration, world) as metrics:
+    with MetricsLog(directory, configuration, world, steps_done(directory) + 1) as metrics:
 
         def report(step: StepReport) -> None:
             metrics.step(step)
