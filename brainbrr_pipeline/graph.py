@@ -16,23 +16,26 @@ def build_defs(
     partitioned: bool = True,
     resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
-    """The graph for a configuration (by default the environment's).
+    """The graph for a configuration, in its runs too (by default the environment's, each time).
 
     ``partitioned`` off gives ``windowed_cache`` without partitions: one run builds all that is
     needed. ``resources`` replace those of the same name.
     """
+    workspace = Workspace.of(configuration) if configuration else Workspace()
     configuration = configuration or load()
     return dg.Definitions(
         assets=[
             corpus.raw_edf(partitioned=partitioned),
             corpus.raw_edf_index,
+            corpus.selected_recordings,
             cache.windowed_cache(configuration, partitioned=partitioned),
             cache.cache_manifest(configuration),
             model.trained_model(configuration),
             model.eval_report(configuration),
         ],
+        jobs=[cache.build_cache(configuration)],
         resources={
-            "workspace": Workspace(),
+            "workspace": workspace,
             "gpu": GpuResource(profile=configuration.hardware.name),
             "pipes_subprocess_client": dg.PipesSubprocessClient(),
             **(resources or {}),

@@ -5,18 +5,29 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.configuration import Configuration, load
 from brainbrr_core.errors import BrainbrrError
 
 
 class Workspace(dg.ConfigurableResource[Configuration]):
-    """Where the configuration comes from; empty, the variables of the environment say."""
+    """Where the configuration comes from; empty, the variables of the environment say.
 
-    config: str = ""
+    ``settings`` is a whole configuration as JSON, as ``build_defs(configuration)`` gives it.
+    """
+
+    settings: str = ""
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> "Workspace":
+        """The resource that gives this very configuration."""
+        return cls(settings=configuration.model_dump_json())
 
     def load(self) -> Configuration:
-        """The configuration, as the ``brainbrr`` command would load it."""
-        return load(Overrides(config=self.config or None))
+        """The configuration, as the ``brainbrr`` command would load it.
+
+        Raises :class:`BrainbrrError` as that does.
+        """
+        return Configuration.model_validate_json(self.settings) if self.settings else load()
 
 
 class GpuResource(dg.ConfigurableResource[str]):

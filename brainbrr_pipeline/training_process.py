@@ -6,7 +6,7 @@ import sys
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
-from brainbrr_core.configuration import Overrides, load
+from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.training.loop import StepReport
 from brainbrr_core.training.run import Run, train
@@ -46,7 +46,6 @@ def main() -> int:
 
 
 def _train(pipes: PipesContext) -> Run:
-    config = pipes.get_extra("config")
     shown = 0.0
 
     def on_step(step: StepReport) -> None:
@@ -60,7 +59,8 @@ def _train(pipes: PipesContext) -> Run:
                 f"data, {left:.0f} s left"
             )
 
-    return train(load(Overrides(config=config or None)), on_step=on_step, log=pipes.log.info)
+    settings = Configuration.model_validate_json(pipes.get_extra("settings"))
+    return train(settings, on_step=on_step, log=pipes.log.info)
 
 
 if __name__ == "__main__":

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import small_config, small_settings
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.loader import LoadingContextForTest
+from conftest import small_settings
+from dagster._core.definitions.data_version import StaleStatus
+from pipeline_graph import CACHE, Graph, change, failure_of
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
-from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_pipeline.graph import build_defs
 from brainbrr_pipeline.partitions import NAME
-from brainbrr_pipeline.resources import GpuResource, Workspace
-
-CACHE = dg.AssetKey("windowed_cache")
+from brainbrr_pipeline.resources import GpuResource
 
 
 @pytest.fixture
@@ -29,65 +25,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-class Graph:
-    """The graph on one corpus: run parts of it as the command line and as the UI would."""
-
-    def __init__(self, place: Path, instance: dg.DagsterInstance) -> None:
-        self.instance = instance
-        self.settings = load_settings(place)
-        self.resources = {"workspace": Workspace(config=small_config(place))}
-
-    def defs(self, *, partitioned: bool) -> dg.Definitions:
-        return build_defs(self.settings, partitioned=partitioned, resources=self.resources)
-
-    def materialize(self, *names: str, partition: str | None = None) -> dg.ExecuteInProcessResult:
-        job = self.defs(partitioned=partition is not None).resolve_implicit_global_asset_job_def()
-        return job.execute_in_process(
-            instance=self.instance,
-            asset_selection=[dg.AssetKey(name) for name in names],
-            partition_key=partition,
-            raise_on_error=False,
-        )
-
-    def recorded(self, result: dg.ExecuteInProcessResult) -> list[str]:
-        """Partitions of windowed_cache that a run recorded."""
-        return sorted(
-            event.partition
-            for event in result.all_events
-            if event.is_step_materialization and event.asset_key == CACHE and event.partition
-        )
-
-    def staleness(self, settings: Configuration | None = None) -> dict[StaleStatus, int]:
-        """Dagster's own view of the partitions, by its own resolver."""
-        return dict(Counter(self.statuses(settings).values()))
-
-    def statuses(self, settings: Configuration | None = None) -> dict[str, StaleStatus]:
-        defs = build_defs(settings or self.settings, resources=self.resources)
-        resolver = CachingStaleStatusResolver(
-            instance=self.instance,
-            asset_graph=defs.resolve_asset_graph(),
-            loading_context=LoadingContextForTest(self.instance),
-        )
-        return {
-            key: resolver.get_status(CACHE, key)
-            for key in self.instance.get_dynamic_partitions(NAME)
-        }
-
-
-def load_settings(place: Path) -> Configuration:
-    return small_settings(place, place / "tusz")
-
-
 @pytest.fixture
 def graph(corpus: Path, tmp_path: Path, instance: dg.DagsterInstance) -> Graph:
-    assert corpus == tmp_path / "tusz"
-    return Graph(tmp_path, instance)
-
-
-def change(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-3000] ^= 0x2A
-    path.write_bytes(bytes(content))
+    return Graph(small_settings(tmp_path, corpus), instance)
 
 
 def test_the_whole_graph_runs_and_a_second_run_rebuilds_nothing(graph: Graph) -> None:
@@ -184,21 +124,18 @@ def test_a_failing_recording_fails_its_own_partition_and_the_run(
     others = set(keys) - {keys[4]}
     assert graph.instance.get_materialized_partitions(CACHE) == others
     assert graph.statuses()[keys[4]] is StaleStatus.MISSING
-    failures = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
-    assert "the disk is on fire" in str(failures[0].step_failure_data.user_failure_data.description)
+    assert "the disk is on fire" in failure_of(result)
 
 
 def test_a_training_bound_to_another_card_is_refused(graph: Graph) -> None:
     graph.resources["gpu"] = GpuResource(profile="a100")
     result = graph.materialize("trained_model")
-    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
-    assert "bound to a100" in str(failure.step_failure_data.user_failure_data.description)
+    assert "bound to a100" in failure_of(result)
 
 
 def test_a_users_mistake_is_one_line(graph: Graph) -> None:
     result = graph.materialize("cache_manifest")
-    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
-    description = str(failure.step_failure_data.user_failure_data.description)
+    description = failure_of(result)
     assert "brainbrr index" in description
     assert "\n" not in description
 
@@ -210,6 +147,7 @@ def test_both_modules_define_the_same_assets() -> None:
     public = {
         "raw_edf",
         "raw_edf_index",
+        "selected_recordings",
         "windowed_cache",
         "cache_manifest",
         "trained_model",

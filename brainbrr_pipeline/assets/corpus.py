@@ -2,10 +2,18 @@
 
 import dagster as dg
 
+from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.corpus.index_file import index_path, update_index
 from brainbrr_core.corpus.summary import summarize
 from brainbrr_pipeline.partitions import keep_in_step, recordings
-from brainbrr_pipeline.provenance import INDEX_DATA_VERSION, RAW_EDF, observe
+from brainbrr_pipeline.provenance import (
+    INDEX_DATA_VERSION,
+    RAW_EDF,
+    SELECTED_RECORDINGS,
+    observe,
+    observe_selection,
+    selection_version,
+)
 from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
 
 GROUP = "corpus"
@@ -22,14 +30,26 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
         tags={"dagster/kind/edf": ""},
     )
     def _raw_edf(workspace: Workspace) -> dg.DataVersionsByPartition:
-        configuration = workspace.load()
         with users_mistakes_as_failures():
+            configuration = workspace.load()
             index = update_index(
                 configuration.data_dir, configuration.cache_root, configuration.corpus
             )
         return dg.DataVersionsByPartition({r.partition_key: r.content_hash for r in index})
 
     return _raw_edf
+
+
+@dg.observable_source_asset(
+    name=SELECTED_RECORDINGS.to_user_string(),
+    group_name=GROUP,
+    description="The profile's recordings: a digest of their shards' fingerprints, of their "
+    "annotations and of why some are excluded. It tells cache_manifest what changed.",
+)
+def selected_recordings(workspace: Workspace) -> dg.DataVersion:
+    with users_mistakes_as_failures():
+        configuration = workspace.load()
+        return dg.DataVersion(selection_version(plan_profile(configuration), configuration))
 
 
 @dg.asset(
@@ -44,11 +64,13 @@ def raw_edf_index(
     context: dg.AssetExecutionContext, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
     """The index; its data version is its schema's, so a new index makes nothing stale."""
-    configuration = workspace.load()
     with users_mistakes_as_failures():
+        configuration = workspace.load()
         index = update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
+        plan = plan_profile(configuration)
     added, removed = keep_in_step(context.instance, index)
     changed = observe(context, index)
+    observe_selection(context, plan, configuration)
     summary = summarize(index, configuration.labels.seizure)
     context.log.info(
         f"{summary['found']} recordings: {summary['usable']} usable, {summary['excluded']} "

@@ -46,7 +46,7 @@ def trained_model(configuration: Configuration) -> dg.AssetsDefinition:
             context=context,
             command=[sys.executable, "-m", "brainbrr_pipeline.training_process"],
             env=dict(os.environ),
-            extras={"config": workspace.config},
+            extras={"settings": configuration.model_dump_json()},
         ).get_materialize_result()
 
     return _trained_model
@@ -67,8 +67,8 @@ def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
     def _eval_report(
         context: dg.AssetExecutionContext, workspace: Workspace
     ) -> dg.MaterializeResult[None]:
-        configuration = workspace.load()
         with users_mistakes_as_failures():
+            configuration = workspace.load()
             evaluation = evaluate(configuration, log=context.log.info)
         results = evaluation.results
         return dg.MaterializeResult(
