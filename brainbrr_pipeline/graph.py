@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 
 from brainbrr_core.configuration import Configuration, load
+from brainbrr_pipeline import automation
 from brainbrr_pipeline.assets import cache, corpus, model
 from brainbrr_pipeline.resources import GpuResource, Workspace
 
@@ -23,6 +24,10 @@ def build_defs(
     """
     workspace = Workspace.of(configuration) if configuration else Workspace()
     configuration = configuration or load()
+    build_cache = cache.build_cache(configuration)
+    update_index = dg.define_asset_job("update_index", ["raw_edf_index"])
+    update_manifest = dg.define_asset_job("update_manifest", ["cache_manifest"])
+    training = dg.define_asset_job("train_and_evaluate_job", ["trained_model", "eval_report"])
     return dg.Definitions(
         assets=[
             corpus.raw_edf(partitioned=partitioned),
@@ -33,7 +38,9 @@ def build_defs(
             model.trained_model(configuration),
             model.eval_report(configuration),
         ],
-        jobs=[cache.build_cache(configuration)],
+        jobs=[update_index, build_cache, update_manifest, training],
+        sensors=[automation.keep_up(configuration, update_index, build_cache, update_manifest)],
+        schedules=[automation.train_and_evaluate(configuration, training)],
         resources={
             "workspace": workspace,
             "gpu": GpuResource(profile=configuration.hardware.name),

@@ -7,9 +7,12 @@ version than what a run would build, so such a run stops and says what to do.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 
+import brainbrr_core
 from brainbrr_pipeline.events import Context
 
 #: Tag of an op: the code version of its asset when the definitions were loaded.
@@ -18,6 +21,25 @@ RELOAD = (
     "reload the definitions (in the UI: Deployment, Reload definitions; or start `dagster dev` "
     "anew), then run again"
 )
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """Time of each source file of the program: a process goes on with those it imported."""
+
+    times: frozenset[tuple[str, int]]
+
+    @classmethod
+    def now(cls) -> SourceFiles:
+        """As they are on the disk."""
+        packages = [Path(brainbrr_core.__file__).parent, Path(__file__).parent]
+        return cls(
+            frozenset(
+                (str(path), path.stat().st_mtime_ns)
+                for package in packages
+                for path in package.rglob("*.py")
+            )
+        )
 
 
 def op_tags(code_version: str) -> Mapping[str, str]:

@@ -57,6 +57,15 @@ def observed_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | No
     return version.value if version else None
 
 
+def materialized_versions(instance: dg.DagsterInstance, key: dg.AssetKey) -> tuple[str, str] | None:
+    """Data version and code version of the newest materialization of an unpartitioned asset."""
+    event = instance.get_latest_materialization_event(key)
+    tags = (event.asset_materialization.tags if event and event.asset_materialization else {}) or {}
+    if DATA_VERSION_TAG not in tags:
+        return None
+    return tags[DATA_VERSION_TAG], tags[CODE_VERSION_TAG]
+
+
 def recorded_versions(
     instance: dg.DagsterInstance, key: dg.AssetKey, kind: DagsterEventType
 ) -> dict[str, str]:

@@ -8,13 +8,18 @@ from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.loader import LoadingContextForTest
 
+from brainbrr_core.benchmark.wide import widen
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.index_file import read_index
 from brainbrr_pipeline.graph import build_defs
 from brainbrr_pipeline.partitions import NAME
+from brainbrr_pipeline.resources import Workspace
 
 CACHE = dg.AssetKey("windowed_cache")
+CHAIN = ("raw_edf_index", "windowed_cache", "cache_manifest")
 
 
 class Graph:
@@ -50,6 +55,28 @@ class Graph:
             raise_on_error=False,
         )
 
+    def tick(self) -> SensorExecutionData:
+        """What the sensor says and asks for now."""
+        repository = self.defs(partitioned=True).get_repository_def()
+        resources = {"workspace": Workspace.of(self.settings)} | self.resources
+        with dg.build_sensor_context(
+            instance=self.instance, repository_def=repository, resources=resources
+        ) as context:
+            return repository.get_sensor_def("keep_up").evaluate_tick(context)
+
+    def follow(self, asked: SensorExecutionData) -> list[dg.ExecuteInProcessResult]:
+        """Run what the sensor asked for."""
+        defs = self.defs(partitioned=True)
+        return [
+            defs.resolve_job_def(str(request.job_name)).execute_in_process(
+                instance=self.instance,
+                run_config=request.run_config,
+                tags=dict(request.tags),
+                raise_on_error=False,
+            )
+            for request in asked.run_requests or []
+        ]
+
     def recorded(self, result: dg.ExecuteInProcessResult) -> list[str]:
         """Partitions of windowed_cache that a run recorded."""
         found = self.instance.fetch_materializations(CACHE, limit=10_000).records
@@ -81,6 +108,24 @@ class Graph:
             asset_graph=defs.resolve_asset_graph(),
             loading_context=LoadingContextForTest(self.instance),
         )
+
+
+def wide_graph(
+    one_built: Configuration, place: Path, instance: dg.DagsterInstance, recordings: int
+) -> Graph:
+    """A corpus of one recording many times, built and recorded, its manifest made."""
+    graph = Graph(wide_settings(one_built, place, recordings), instance)
+    result = graph.materialize(*CHAIN)
+    assert result.success
+    assert len(graph.recorded(result)) == recordings
+    return graph
+
+
+def wide_settings(one_built: Configuration, place: Path, recordings: int) -> Configuration:
+    """A corpus of one recording many times, indexed and built, of which Dagster knows nothing."""
+    usable = [r for r in read_index(one_built.cache_root) if r.reason is None and r.events]
+    model = min(usable, key=lambda r: r.duration_s if r.duration_s >= 60 else 1e9)
+    return widen(one_built, model, place / "wide", recordings)
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:

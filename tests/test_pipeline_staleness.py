@@ -9,52 +9,29 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import small_settings
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
     StaleStatus,
 )
-from pipeline_graph import CACHE, Graph, change, failure_of
+from pipeline_graph import CACHE, CHAIN, Graph, change, failure_of, wide_graph
 
-from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS, widen
-from brainbrr_core.cache.build import build
-from brainbrr_core.cache.plan import plan_corpus, plan_profile
+from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS
+from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_pipeline.partitions import NAME
 
 FRESH, STALE, MISSING = StaleStatus.FRESH, StaleStatus.STALE, StaleStatus.MISSING
-CHAIN = ("raw_edf_index", "windowed_cache", "cache_manifest")
 
-
-@pytest.fixture(scope="session")
-def one_built(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
-    """The configuration of a cache in which the recordings with seizures are built."""
-    settings = small_settings(tmp_path_factory.mktemp("one"), master_corpus)
-    plan = plan_corpus(settings, lambda _line: None)
-    build(plan, settings.preprocessing, workers=1)
-    return settings
+pytestmark = pytest.mark.usefixtures("one_worker")
 
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
         yield made
-
-
-def wide_graph(
-    one_built: Configuration, place: Path, instance: dg.DagsterInstance, recordings: int
-) -> Graph:
-    """A corpus of one recording many times, built and recorded, its manifest made."""
-    usable = [r for r in read_index(one_built.cache_root) if r.reason is None and r.events]
-    model = min(usable, key=lambda r: r.duration_s if r.duration_s >= 60 else 1e9)
-    graph = Graph(widen(one_built, model, place / "wide", recordings), instance)
-    result = graph.materialize(*CHAIN)
-    assert result.success
-    assert len(graph.recorded(result)) == recordings
-    return graph
 
 
 def others(graph: Graph) -> dict[str, StaleStatus]:
