@@ -61,7 +61,7 @@ def plan_list(configuration: Configuration, keys: Collection[str]) -> Plan:
         plan = plan_of(configuration, keys)
         if not any(item.reason == "source changed" for item in plan.to_build):
             return plan
-    update_index(configuration.data_dir, configuration.cache_root)
+    update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
     return plan_of(configuration, keys)
 
 
@@ -99,9 +99,8 @@ def _build(
                 context.log.error(f"{result.partition_key}: {result.error}")
                 return
             recorder.record(
-                result.partition_key,
+                items[result.partition_key].recording,
                 result.fingerprint,
-                result.source_hash,
                 facts(items[result.partition_key], configuration)
                 | {
                     "bytes": result.bytes,
@@ -125,9 +124,8 @@ def _build(
             if key in records:
                 built = {"seconds": records[key].seconds, "built": records[key].built_at}
             recorder.record(
-                key,
+                item.recording,
                 item.fingerprint,
-                item.recording.content_hash,
                 facts(item, configuration) | {"bytes": item.bytes} | built,
             )
     context.log.info(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterEventType
@@ -26,6 +25,7 @@ from brainbrr_pipeline.provenance import (
     CACHE_MANIFEST,
     SELECTED_RECORDINGS,
     WINDOWED_CACHE,
+    content_version,
     materialized_versions,
     observed_version,
     recorded_versions,
@@ -78,15 +78,15 @@ def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Wo
     """
     root = configuration.cache_root
     path = index_path(root)
-    if configuration.data_dir is None:
-        index = read_index(root)
-    else:
-        index = read_index(root) if path.is_file() else Index((), "")
-        different = changes(Path(configuration.data_dir), index)
+    index = read_index(root) if path.is_file() else None
+    if configuration.data_dir is not None:
+        different = changes(configuration.data_dir, root, configuration.corpus, index)
         if different:
-            of_index = path.stat().st_mtime_ns if path.is_file() else 0
+            of_index = path.stat().st_mtime_ns if index is not None else 0
             state = [of_index, different.added, different.changed, different.removed]
             return IndexRun(f"corpus: {different}", digest(state))
+    if index is None:
+        index = read_index(root)
     found = _unknown_to_dagster(instance, index)
     if found is not None:
         return found
@@ -99,11 +99,11 @@ def _unknown_to_dagster(instance: dg.DagsterInstance, index: Index) -> IndexRun 
         return IndexRun(
             f"partitions: {len(new)} to add, {len(gone)} to drop", digest(["partitions", new, gone])
         )
-    changed = [r.partition_key for r in unobserved(instance, index)]
+    changed = unobserved(instance, index)
     if changed:
         return IndexRun(
             f"{len(changed)} EDFs whose content Dagster does not know",
-            digest(["observed", changed, [index.by_key()[key].content_hash for key in changed]]),
+            digest([[r.partition_key, content_version(r)] for r in changed]),
         )
     return None
 

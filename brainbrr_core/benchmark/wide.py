@@ -63,12 +63,16 @@ def widen(
                 montage="01_tcp_ar",
                 path=str(edf),
                 state=file_state(edf),
+                companions=tuple(
+                    replace(companion, name=f"{edf.stem}{Path(companion.name).suffix}")
+                    for companion in model.companions
+                ),
             )
         )
     rows.sort(key=lambda row: row.partition_key)
     write_index(Index(tuple(rows), "tusz"), wide.cache_root)
     state = shard_state(source)
-    fingerprint = shard_fingerprint(configuration.preprocessing, model.content_hash)
+    fingerprint = shard_fingerprint(configuration.preprocessing, model.content_hash, model.missing)
     for row in rows:
         store.append_record(
             BuildRecord(row.partition_key, fingerprint, row.content_hash, state, "", 0.0, "")
