@@ -15,6 +15,7 @@ import dagster as dg
 from brainbrr_core.cache.build import Built, build
 from brainbrr_core.cache.manifest import window_count
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan, plan_corpus, plan_profile
+from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
@@ -77,7 +78,9 @@ def build_and_record(
     keep_in_step(context.instance, plan.index)
     observe(context, [item.recording for item in plan.items])
     failed = _build(context, plan, configuration, record_all=record_all)
-    after = plan_profile(configuration)
+    selected = {r.partition_key for r in select(plan.index, configuration.selection)}
+    of_profile = selected == {item.recording.partition_key for item in plan.items}
+    after = plan if of_profile and not plan.to_build else plan_profile(configuration)
     observe_selection(context, after, configuration)
     if failed:
         raise dg.Failure(

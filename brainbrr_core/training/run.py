@@ -28,11 +28,10 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.training.checkpoint import load_model, save_model
 from brainbrr_core.training.hardware import check_device, describe_device
+from brainbrr_core.training.identity import settings_identity
 from brainbrr_core.training.loop import StepReport, fit
 from brainbrr_core.training.preflight import Preflight, check
 
-#: Bumped when the network or the training changes though its settings do not.
-TRAINING_VERSION = 1
 MODEL = "model.safetensors"
 RUN = "run.json"
 STEPS = "steps.jsonl"
@@ -98,22 +97,6 @@ def identity(configuration: Configuration, manifest: Manifest) -> dict[str, Any]
         **settings_identity(configuration),
         "preprocessing_version": manifest.version,
         "manifest": manifest.source,
-    }
-
-
-def settings_identity(configuration: Configuration) -> dict[str, Any]:
-    """The settings among what shapes the model."""
-    hardware = configuration.hardware
-    return {
-        "training_version": TRAINING_VERSION,
-        "model": configuration.model.model_dump(mode="json"),
-        "training": configuration.training.model_dump(mode="json", exclude={"checkpoint_every"}),
-        "windows": configuration.windows.model_dump(mode="json"),
-        "sampling": configuration.sampling.model_dump(mode="json"),
-        "batch_size": hardware.batch_size,
-        "precision": hardware.precision,
-        "device": hardware.device,
-        "ssm_backend": hardware.ssm_backend,
     }
 
 

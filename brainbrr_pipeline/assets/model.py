@@ -8,9 +8,8 @@ import dagster as dg
 
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.evaluation.evaluate import evaluate
-from brainbrr_core.evaluation.evaluate import settings_identity as report_settings
-from brainbrr_core.training.run import settings_identity as training_settings
+from brainbrr_core.evaluation.identity import settings_identity as report_settings
+from brainbrr_core.training.identity import settings_identity as training_settings
 from brainbrr_pipeline.resources import GpuResource, Workspace, users_mistakes_as_failures
 
 GROUP = "model"
@@ -67,6 +66,9 @@ def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
     def _eval_report(
         context: dg.AssetExecutionContext, workspace: Workspace
     ) -> dg.MaterializeResult[None]:
+        # Heavy: whoever only looks at the graph or builds shards does without.
+        from brainbrr_core.evaluation.evaluate import evaluate
+
         with users_mistakes_as_failures():
             configuration = workspace.load()
             evaluation = evaluate(configuration, log=context.log.info)

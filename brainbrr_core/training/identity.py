@@ -1,0 +1,26 @@
+"""The settings that shape a model, known without loading what trains it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brainbrr_core.configuration import Configuration
+
+#: Bumped when the network or the training changes though its settings do not.
+TRAINING_VERSION = 1
+
+
+def settings_identity(configuration: Configuration) -> dict[str, Any]:
+    """The settings among what shapes the model."""
+    hardware = configuration.hardware
+    return {
+        "training_version": TRAINING_VERSION,
+        "model": configuration.model.model_dump(mode="json"),
+        "training": configuration.training.model_dump(mode="json", exclude={"checkpoint_every"}),
+        "windows": configuration.windows.model_dump(mode="json"),
+        "sampling": configuration.sampling.model_dump(mode="json"),
+        "batch_size": hardware.batch_size,
+        "precision": hardware.precision,
+        "device": hardware.device,
+        "ssm_backend": hardware.ssm_backend,
+    }
