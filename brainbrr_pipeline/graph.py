@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from brainbrr_core.configuration import Configuration, load
-from brainbrr_pipeline import automation
+from brainbrr_pipeline import automation, checks
 from brainbrr_pipeline.assets import cache, corpus, model
 from brainbrr_pipeline.resources import GpuResource, Workspace
 
@@ -26,24 +26,31 @@ def build_defs(
     configuration = configuration or load()
     build_cache = cache.build_cache(configuration)
     update_index = dg.define_asset_job("update_index", ["raw_edf_index"])
-    update_manifest = dg.define_asset_job("update_manifest", ["cache_manifest"])
+    update_manifest = dg.define_asset_job(
+        "update_manifest",
+        dg.AssetSelection.assets("cache_manifest")
+        | dg.AssetSelection.checks_for_assets("windowed_cache"),
+    )
     training = dg.define_asset_job("train_and_evaluate_job", ["trained_model", "eval_report"])
     return dg.Definitions(
-        assets=[
-            corpus.raw_edf(partitioned=partitioned),
-            corpus.raw_edf_index,
-            corpus.selected_recordings,
-            cache.windowed_cache(configuration, partitioned=partitioned),
-            cache.cache_manifest(configuration),
-            model.trained_model(configuration),
-            model.eval_report(configuration),
-        ],
+        assets=dg.with_source_code_references(
+            [
+                corpus.raw_edf(partitioned=partitioned),
+                corpus.raw_edf_index,
+                corpus.selected_recordings,
+                cache.windowed_cache(configuration, partitioned=partitioned),
+                cache.cache_manifest(configuration),
+                model.trained_model(configuration),
+                model.eval_report(configuration),
+            ]
+        ),
+        asset_checks=checks.all_checks(),
         jobs=[update_index, build_cache, update_manifest, training],
         sensors=[automation.keep_up(configuration, update_index, build_cache, update_manifest)],
         schedules=[automation.train_and_evaluate(configuration, training)],
         resources={
             "workspace": workspace,
-            "gpu": GpuResource(profile=configuration.hardware.name),
+            "gpu": GpuResource.of(configuration.hardware),
             "pipes_subprocess_client": dg.PipesSubprocessClient(),
             **(resources or {}),
         },

@@ -6,7 +6,6 @@ version than what a run would build, so such a run stops and says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +41,7 @@ class SourceFiles:
         )
 
 
-def op_tags(code_version: str) -> Mapping[str, str]:
+def op_tags(code_version: str) -> dict[str, str]:
     """Tags that let :func:`check_loaded` know what a run was asked for with."""
     return {_TAG: code_version}
 

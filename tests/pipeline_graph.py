@@ -46,6 +46,14 @@ class Graph:
             raise_on_error=False,
         )
 
+    def check(self, name: str) -> dg.ExecuteInProcessResult:
+        """Run an asset's checks without the asset."""
+        job = dg.define_asset_job("checks", dg.AssetSelection.checks_for_assets(name))
+        defs = dg.Definitions.merge(self.defs(partitioned=False), dg.Definitions(jobs=[job]))
+        return defs.resolve_job_def("checks").execute_in_process(
+            instance=self.instance, raise_on_error=False
+        )
+
     def build(self, keys: Sequence[str]) -> dg.ExecuteInProcessResult:
         """Run the job that is handed its own list."""
         job = self.defs(partitioned=True).resolve_job_def("build_cache")

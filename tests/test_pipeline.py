@@ -18,6 +18,8 @@ from brainbrr_core.corpus.index_file import read_index
 from brainbrr_pipeline.partitions import NAME
 from brainbrr_pipeline.resources import GpuResource
 
+CHECK_STEPS = ("index_checks", "cache_checks", "manifest_checks", "model_checks", "report_checks")
+
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
@@ -37,7 +39,10 @@ def test_the_whole_graph_runs_and_a_second_run_rebuilds_nothing(graph: Graph) ->
     ran = {
         event.step_key for event in result.all_events if event.event_type_value == "STEP_SUCCESS"
     }
-    assert ran == set(names)
+    assert ran == {*names, *CHECK_STEPS}
+    evaluations = result.get_asset_check_evaluations()
+    assert len(evaluations) == 10
+    assert [e.check_name for e in evaluations if not e.passed] == []
     keys = [r.partition_key for r in read_index(graph.settings.cache_root)]
     assert graph.recorded(result) == keys
     assert graph.instance.get_dynamic_partitions(NAME) == keys
@@ -128,7 +133,7 @@ def test_a_failing_recording_fails_its_own_partition_and_the_run(
 
 
 def test_a_training_bound_to_another_card_is_refused(graph: Graph) -> None:
-    graph.resources["gpu"] = GpuResource(profile="a100")
+    graph.resources["gpu"] = GpuResource.of_profile("a100")
     result = graph.materialize("trained_model")
     assert "bound to a100" in failure_of(result)
 

@@ -9,11 +9,12 @@ import dagster as dg
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from pydantic import Field
 
-from brainbrr_core.cache.manifest import counts, settings_digest, update_manifest
+from brainbrr_core.cache.manifest import SCHEMA, settings_digest, update_manifest
 from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.layout import SPLITS
+from brainbrr_pipeline import showing
+from brainbrr_pipeline.assets.ownership import OWNERS
 from brainbrr_pipeline.building import build_and_record, look_and_plan, plan_list
 from brainbrr_pipeline.loaded import check_loaded, op_tags
 from brainbrr_pipeline.partitions import recordings
@@ -79,16 +80,18 @@ def build_cache(configuration: Configuration) -> dg.JobDefinition:
 
 
 def windowed_cache(configuration: Configuration, *, partitioned: bool) -> dg.AssetsDefinition:
-    """The store, for the partitions of a run, or without partitions for all of the profile.
+    """Each recording once, preprocessed, in 10 s blocks of 16-bit samples.
 
-    Of these it builds what the plan says and nothing else. A recording that fails fails its own
-    partition, and the run when the others are done.
+    The code version is the preprocessing version. A run builds what the plan says for its
+    partitions (without any, for the profile) and nothing else. A recording that fails fails its
+    own partition, and the run when the others are done.
     """
     loaded_version = preprocessing_version(configuration.preprocessing)
 
     @dg.asset(
         name=WINDOWED_CACHE.to_user_string(),
         group_name=GROUP,
+        owners=OWNERS,
         deps=[RAW_EDF, RAW_EDF_INDEX],
         partitions_def=recordings if partitioned else None,
         backfill_policy=dg.BackfillPolicy.single_run() if partitioned else None,
@@ -96,8 +99,7 @@ def windowed_cache(configuration: Configuration, *, partitioned: bool) -> dg.Ass
         op_tags=op_tags(loaded_version),
         output_required=False,
         kinds={"arrow"},
-        description="Each recording once, preprocessed, in 10 s blocks of 16-bit samples. The "
-        "code version is the preprocessing version.",
+        description=windowed_cache.__doc__,
     )
     def _windowed_cache(
         context: dg.AssetExecutionContext, workspace: Workspace
@@ -125,17 +127,22 @@ def windowed_cache(configuration: Configuration, *, partitioned: bool) -> dg.Ass
 
 
 def cache_manifest(configuration: Configuration) -> dg.AssetsDefinition:
-    """The profile's windows; its data version is a digest of what it is made of."""
+    """One row per window of the profile, made without touching a signal.
+
+    The data version is a digest of what it is made of.
+    """
     loaded_version = settings_digest(configuration)[:12]
 
     @dg.asset(
         name=CACHE_MANIFEST.to_user_string(),
         group_name=GROUP,
+        owners=OWNERS,
         deps=[WINDOWED_CACHE, SELECTED_RECORDINGS],
         code_version=loaded_version,
         op_tags=op_tags(loaded_version),
         kinds={"parquet"},
-        description="One row per window of the profile, made without touching a signal.",
+        metadata={"dagster/column_schema": showing.column_schema(SCHEMA)},
+        description=cache_manifest.__doc__,
     )
     def _cache_manifest(
         context: dg.AssetExecutionContext, workspace: Workspace
@@ -150,20 +157,9 @@ def cache_manifest(configuration: Configuration) -> dg.AssetsDefinition:
             f"{len(made.manifest)} windows, "
             + ("written" if made.rewritten else "current already, nothing written")
         )
-        columns = ("recordings", "patients", "hours", "seizures", "none", "partial", "full")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(made.manifest.source),
-            metadata={
-                "dagster/row_count": len(made.manifest),
-                "path": dg.MetadataValue.path(made.path),
-                "splits": dg.MetadataValue.table(
-                    [
-                        dg.TableRecord({"split": split, **{name: row[name] for name in columns}})
-                        for split, row in counts(made.manifest, SPLITS).items()
-                    ]
-                ),
-                "without windows": dg.MetadataValue.json(made.manifest.without_windows),
-            },
+            metadata=showing.of_manifest(made, plan),
         )
 
     return _cache_manifest

@@ -3,8 +3,9 @@
 import dagster as dg
 
 from brainbrr_core.cache.plan import plan_profile
-from brainbrr_core.corpus.index_file import index_path, update_index
-from brainbrr_core.corpus.summary import summarize
+from brainbrr_core.corpus.index_file import SCHEMA, update_index
+from brainbrr_pipeline import showing
+from brainbrr_pipeline.assets.ownership import OWNERS
 from brainbrr_pipeline.partitions import keep_in_step, recordings
 from brainbrr_pipeline.provenance import (
     INDEX_DATA_VERSION,
@@ -55,16 +56,19 @@ def selected_recordings(workspace: Workspace) -> dg.DataVersion:
 
 @dg.asset(
     group_name=GROUP,
+    owners=OWNERS,
     deps=[RAW_EDF],
     code_version=INDEX_DATA_VERSION,
     kinds={"parquet"},
-    description="Every recording of the corpus: split, patient, channels, events, and whether it "
-    "can be used or why not.",
+    metadata={"dagster/column_schema": showing.column_schema(SCHEMA)},
 )
 def raw_edf_index(
     context: dg.AssetExecutionContext, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
-    """The index; its data version is its schema's, so a new index makes nothing stale."""
+    """Every recording: split, patient, channels, events, and whether it can be used or why not.
+
+    The data version is that of the columns, so a new index makes nothing stale.
+    """
     with users_mistakes_as_failures():
         configuration = workspace.load()
         index = update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
@@ -72,32 +76,12 @@ def raw_edf_index(
     added, removed = keep_in_step(context.instance, index)
     changed = observe(context, index)
     observe_selection(context, plan, configuration)
-    summary = summarize(index, configuration.labels.seizure)
+    usable = sum(recording.reason is None for recording in index)
     context.log.info(
-        f"{summary['found']} recordings: {summary['usable']} usable, {summary['excluded']} "
-        f"excluded; {added} partitions added, {removed} removed, {changed} EDFs new or changed"
+        f"{len(index)} recordings: {usable} usable, {len(index) - usable} excluded; {added} "
+        f"partitions added, {removed} removed, {changed} EDFs new or changed"
     )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(INDEX_DATA_VERSION),
-        metadata={
-            "dagster/row_count": len(index),
-            "path": dg.MetadataValue.path(index_path(configuration.cache_root)),
-            "usable": summary["usable"],
-            "excluded": summary["excluded"],
-            "reasons": dg.MetadataValue.json(summary["reasons"]),
-            "hours": summary["hours"],
-            "seizures": summary["seizures"],
-            "patients": summary["patients"],
-            "splits": _splits_table(summary["splits"]),
-        },
-    )
-
-
-def _splits_table(splits: dict[str, dict[str, int | float]]) -> dg.TableMetadataValue:
-    columns = ("found", "usable", "excluded", "patients", "hours", "seizures")
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord({"split": name, **{column: counts[column] for column in columns}})
-            for name, counts in splits.items()
-        ]
+        metadata=showing.of_index(index, plan, configuration),
     )
