@@ -1,7 +1,8 @@
 """Asset checks: what a person would want to know before the next step spends a night.
 
-A blocking check stops what is downstream of it in the same run. What holds of a whole profile
-only is a warning where a run built some partitions of it.
+A blocking check stops what is downstream of it in the same run. Dagster runs no check in a run of
+partitions: after a backfill, the sensor's ``update_manifest`` runs those of the cache, or a person
+does in the UI.
 """
 
 import math
@@ -111,8 +112,7 @@ def index_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         _spec(
             WINDOWED_CACHE,
             "complete_for_the_profile",
-            "Every recording of the profile that can have a shard has a fresh one. A warning "
-            "where a run built some partitions only.",
+            "Every recording of the profile that can have a shard has a fresh one.",
             blocking=True,
         ),
         _spec(
@@ -136,7 +136,7 @@ def cache_checks(
     """What the store holds against what the profile needs."""
     configuration = workspace.load()
     plan = plan_profile(configuration)
-    yield completeness(context, plan, configuration)
+    yield completeness(plan, configuration)
     fresh = [item.recording.partition_key for item in plan.items if item.state is State.FRESH]
     sample = Random(context.run.run_id).sample(fresh, min(SAMPLE, len(fresh)))
     damaged = spot_check(plan.store, sample)
@@ -160,12 +160,8 @@ def cache_checks(
     )
 
 
-def completeness(
-    context: dg.AssetCheckExecutionContext, plan: Plan, configuration: Configuration
-) -> dg.AssetCheckResult:
+def completeness(plan: Plan, configuration: Configuration) -> dg.AssetCheckResult:
     """Whether the plan of a profile has nothing to build."""
-    run = context.run
-    partial = "dagster/partition" in run.tags or "dagster/asset_partition_range_start" in run.tags
     wrong = ""
     if plan.to_build:
         missing = _listed(item.recording.partition_key for item in plan.to_build)
@@ -177,7 +173,6 @@ def completeness(
         WINDOWED_CACHE,
         "complete_for_the_profile",
         wrong,
-        severity=_WARN if partial else _ERROR,
         profile=configuration.profile,
         version=plan.store.version,
         **{state.value: plan.count(state) for state in State},
