@@ -175,7 +175,7 @@ def completeness(plan: Plan, configuration: Configuration) -> dg.AssetCheckResul
         wrong,
         profile=configuration.profile,
         version=plan.store.version,
-        **{state.value: plan.count(state) for state in State},
+        states=dg.MetadataValue.json({state.value: plan.count(state) for state in State}),
         reasons=dg.MetadataValue.json(plan.reasons()),
     )
 

@@ -40,17 +40,6 @@ CACHE_MANIFEST = dg.AssetKey("cache_manifest")
 INDEX_DATA_VERSION = str(SCHEMA_VERSION)
 
 
-def content_version(recording: Recording) -> str:
-    """The data version of ``raw_edf`` for one recording: all of the source that shapes a shard.
-
-    The EDF's hash (its state, where it lies behind a URL), and which electrodes are interpolated:
-    a table beside the EDF may mark channels as bad.
-    """
-    if not recording.missing:
-        return recording.source_version
-    return f"{recording.source_version}-{digest(list(recording.missing))[:8]}"
-
-
 def selection_version(plan: Plan, configuration: Configuration) -> str:
     """The data version of ``selected_recordings``: that of a manifest made now.
 
@@ -90,7 +79,7 @@ def recorded_versions(
 def unobserved(instance: dg.DagsterInstance, recordings: Iterable[Recording]) -> list[Recording]:
     """Recordings whose content Dagster does not know, or knows otherwise."""
     known = recorded_versions(instance, RAW_EDF, DagsterEventType.ASSET_OBSERVATION)
-    return [r for r in recordings if known.get(r.partition_key) != content_version(r)]
+    return [r for r in recordings if known.get(r.partition_key) != r.source_version]
 
 
 def observe(context: Context, recordings: Iterable[Recording]) -> int:
@@ -102,7 +91,7 @@ def observe(context: Context, recordings: Iterable[Recording]) -> int:
                 dg.AssetObservation(
                     RAW_EDF,
                     partition=recording.partition_key,
-                    tags={DATA_VERSION_TAG: content_version(recording)},
+                    tags={DATA_VERSION_TAG: recording.source_version},
                 )
             )
     if changed:
@@ -166,7 +155,7 @@ class ShardRecorder:
 
     def record(self, recording: Recording, fingerprint: str, metadata: Mapping[str, Any]) -> None:
         """Record one shard with all that it was made of."""
-        key = recording.partition_key
+        key, source_version = recording.partition_key, recording.source_version
         pointer = self._observed.get(key)
         self._writer.add(
             dg.AssetMaterialization(
@@ -177,9 +166,7 @@ class ShardRecorder:
                     DATA_VERSION_TAG: fingerprint,
                     CODE_VERSION_TAG: self._code_version,
                     DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
-                    f"{INPUT_DATA_VERSION_TAG_PREFIX}/{RAW_EDF.to_user_string()}": content_version(
-                        recording
-                    ),
+                    f"{INPUT_DATA_VERSION_TAG_PREFIX}/{RAW_EDF.to_user_string()}": source_version,
                     f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{RAW_EDF.to_user_string()}": str(
                         NULL_EVENT_POINTER if pointer is None else pointer
                     ),

@@ -25,7 +25,6 @@ from brainbrr_pipeline.provenance import (
     CACHE_MANIFEST,
     SELECTED_RECORDINGS,
     WINDOWED_CACHE,
-    content_version,
     materialized_versions,
     observed_version,
     recorded_versions,
@@ -103,7 +102,7 @@ def _unknown_to_dagster(instance: dg.DagsterInstance, index: Index) -> IndexRun 
     if changed:
         return IndexRun(
             f"{len(changed)} EDFs whose content Dagster does not know",
-            digest([[r.partition_key, content_version(r)] for r in changed]),
+            digest([[r.partition_key, r.source_version] for r in changed]),
         )
     return None
 

@@ -139,7 +139,7 @@ def test_training_without_a_cache_names_the_command_that_mends_it(
     run("brainbrr", "index", *config)
     done = run("brainbrr", "train", *config)
     assert done.returncode == 1
-    assert "brainbrr cache build --profile small" in done.stderr
+    assert f"brainbrr cache build {config[0]} {config[1]}`" in done.stderr
     assert "Traceback" not in done.stderr
     assert not settings.runs_dir.exists()
 
@@ -213,3 +213,26 @@ def test_predict_writes_the_events_of_any_edf(settings: Configuration, tmp_path:
         line = refused("predict", str(tmp_path / name), str(tmp_path / "alone"), *config)
         assert expected in line
     assert not (tmp_path / "alone").exists()
+
+
+def test_the_index_lists_what_became_of_each_recording(corpus: Path, tmp_path: Path) -> None:
+    victim, spoilt = sorted(corpus.rglob("*.edf"))[:2]
+    victim.write_bytes(b"nothing")
+    annotation = spoilt.with_suffix(".csv_bi")
+    annotation.write_text(annotation.read_text().replace("bckg", "bkgd"))
+    options = ("--data-dir", str(corpus), "--cache-root", str(tmp_path / "cache"))
+    done = run("brainbrr", "index", "--list", *options)
+    assert done.returncode == 0, done.stderr
+    head, *rows = [line.split("\t") for line in done.stdout.splitlines() if "\t" in line]
+    assert head[:4] == ["recording", "split", "status", "reason"]
+    assert len(rows) == 12
+    outcomes = {row[0].rsplit("/")[-1]: row for row in rows}
+    assert outcomes[victim.stem][2:4] == ["excluded", "unreadable"]
+    assert outcomes[spoilt.stem][2:4] == ["excluded", "bad_annotation"]
+    assert f"{annotation.name}:7: unknown_label" in outcomes[spoilt.stem][-1]
+    values = json.loads(run("brainbrr", "index", "--list", "--json", *options).stdout)
+    assert [[r["recording"], r["reason"]] for r in values["recordings"]] == [
+        [row[0], row[3]] for row in rows
+    ]
+    assert (values["found"], values["usable"], values["excluded"]) == (12, 10, 2)
+    assert "no layout named 'bdis'" in refused("index", "--layout", "bdis", *options)

@@ -26,6 +26,7 @@ from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.edf_header import read_header
+from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.index_file import read_index, update_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.envelope import EnvelopeBuilder, finest
@@ -146,7 +147,7 @@ def test_the_page_holds_the_signal_of_the_file(tmp_path: Path) -> None:
 
 def test_figures_are_those_of_the_signal(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=20)
-    header = read_header(path)
+    header = read_header(LocalEdf(path))
     content = np.fromfile(path, np.uint8)
     records = content[header.header_bytes :].view("<i2").reshape(20, -1)
     records[3:8, header.signals[4].offset : header.signals[4].offset + 256] = 7
@@ -168,7 +169,7 @@ def test_figures_are_those_of_the_signal(tmp_path: Path) -> None:
 
 def test_an_artefact_is_counted_as_clipped(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=60)
-    header = read_header(path)
+    header = read_header(LocalEdf(path))
     content = np.fromfile(path, np.uint8)
     records = content[header.header_bytes :].view("<i2").reshape(60, -1)
     own = slice(header.signals[2].offset, header.signals[2].offset + 256)
@@ -196,6 +197,10 @@ def bad_midline(path: Path) -> None:
     path.with_name("a_channels.tsv").write_text("name\tstatus\nFz\tbad\nT3\tbad\n")
 
 
+def senseless_table(path: Path) -> None:
+    path.with_name("a_channels.tsv").write_text("label\tstatus\nFz\tbad\n")
+
+
 EXCLUDED: dict[str, tuple[dict[str, Any], Callable[[Path], object], str, int]] = {
     "bipolar": ({"labels": ["FP1-F7", "F7-T7", "T7-P7"]}, lambda _: None, "bipolar_montage", 3),
     "few": ({"labels": ["EEG FP1-REF", "EKG"]}, lambda _: None, "few_channels", 2),
@@ -205,6 +210,7 @@ EXCLUDED: dict[str, tuple[dict[str, Any], Callable[[Path], object], str, int]] =
     "unit": ({}, lambda p: patch_signal(p, 96, 8, 3, b"mmHg"), "unknown_unit", 19),
     "no range": ({}, lambda p: patch_signal(p, 112, 8, 3, b"-200"), "no_calibration", 19),
     "twice": ({}, lambda p: patch_signal(p, 0, 16, 3, b"EEG FP1-REF"), "duplicate_channel", 19),
+    "table": ({}, senseless_table, "bad_channel_table", 19),
     "marked bad": ({}, bad_midline, "missing_channels", 19),
 }
 

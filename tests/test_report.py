@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.figures import all_pictures, eeg_strip
+from brainbrr_core.evaluation.eeg_strip import eeg_strip
+from brainbrr_core.evaluation.figures import all_pictures
+from brainbrr_core.evaluation.highlights import worst_false_alarms, worst_misses
+from brainbrr_core.evaluation.published import PUBLISHED, PUBLISHED_GROUPS, TUSZ_EVAL, obstacle
 from brainbrr_core.evaluation.report import (
     MOST_BYTES,
-    PUBLISHED,
-    PUBLISHED_GROUPS,
     Picture,
     Strip,
     method_sentences,
@@ -28,13 +30,15 @@ from brainbrr_core.evaluation.report import (
     write_report,
 )
 from brainbrr_core.evaluation.results import (
+    EvalLooks,
     EvaluationResults,
     ScoredRecording,
     ThresholdChoice,
-    score,
-    worst_false_alarms,
-    worst_misses,
+    UnscoredRecording,
 )
+from brainbrr_core.evaluation.score import score
+from brainbrr_core.scoring import Sweep, sweep_thresholds
+from brainbrr_core.scoring.sweep import Spans
 from brainbrr_core.signal.montage import CHANNELS
 
 
@@ -66,6 +70,15 @@ def recording(
 TUNED_ON_DEV = ThresholdChoice(0.7, 0.63, "dev", 0.5)
 
 
+def swept(*recordings: ScoredRecording) -> Sweep:
+    """The sweep of a detector that finds the whole recording where any frame is high enough."""
+
+    def find(probabilities: NDArray[np.float32], duration_s: float) -> Callable[[float], Spans]:
+        return lambda on: [(0.0, duration_s)] if probabilities.max() >= on else []
+
+    return sweep_thresholds(recordings, find)
+
+
 def sample(split: str = "eval", choice: ThresholdChoice = TUNED_ON_DEV) -> EvaluationResults:
     """Two patients, 1800 s: three seizures, of which one is found, and two false alarms."""
     return score(
@@ -78,7 +91,8 @@ def sample(split: str = "eval", choice: ThresholdChoice = TUNED_ON_DEV) -> Evalu
         threshold=choice,
         provenance={"seed": "0", "weights": "<b>9d5e</b>"},
         profile="smoke",
-    )
+        unscored=[UnscoredRecording("eval/b/t9", "there is no annotation", 1800.0, 0)],
+    ).results
 
 
 def test_headline_by_hand() -> None:
@@ -141,25 +155,54 @@ def test_nothing_or_something_twice_cannot_be_scored() -> None:
         score([one, one], split="eval", threshold=TUNED_ON_DEV, provenance={})
 
 
-def test_the_operating_curve_is_of_the_scored_split() -> None:
-    def detect(
-        probabilities: NDArray[np.float32], duration_s: float, threshold: float
-    ) -> list[Event]:
-        return [Event(0, duration_s)] if probabilities.max() >= threshold else []
+def test_the_operating_curve_and_limits_are_of_the_scored_split() -> None:
+    # 600 s: the detector finds all of it up to 0.9 and nothing above. SzCORE: a hypothesis of
+    # 600 s is two, of which the second, 300 to 600 s, misses the seizure's 10 to 80 s.
+    one = recording("eval/a/t0", "a", [(10, 20)], [(12, 20, 0.9)])
+    tuned = replace(TUNED_ON_DEV, at_limits={"szcore_event.sensitivity_at_10": 0.95})
+    results = score([one], split="eval", threshold=tuned, provenance={}, sweep=swept(one)).results
+    assert {row.sensitivity for row in results.operating_curve if row.threshold <= 0.9} == {1.0}
+    assert {row.sensitivity for row in results.operating_curve if row.threshold > 0.9} == {0.0}
+    by_rule = {(row.rule, row.limit): row for row in results.limits}
+    assert len(by_rule) == 8
+    # 144 false positives a day exceed every limit of SzCORE's; OVLP counts none.
+    event, overlap = by_rule["szcore_event", 10.0], by_rule["nedc_ovlp", 1.0]
+    assert (event.sensitivity.value, overlap.sensitivity.value) == (0.0, 1.0)
+    assert overlap.threshold == pytest.approx(0.9, abs=5e-4)
+    # What the threshold tuned elsewhere gives here; where none was, nothing.
+    assert (event.tuned_threshold, event.tuned_sensitivity) == (0.95, 0.0)
+    assert math.isnan(overlap.tuned_threshold) and math.isnan(overlap.tuned_sensitivity)
 
-    results = score(
-        [recording("eval/a/t0", "a", [(10, 20)], [(12, 20, 0.9)])],
-        split="eval",
-        threshold=TUNED_ON_DEV,
-        provenance={},
-        detect=detect,
-        thresholds=(0.5, 0.95),
+
+def test_seizures_are_grouped_by_type_and_duration_with_their_latency() -> None:
+    typed = replace(
+        recording("k0", "a", [], [(105, 200, 0.9), (395, 430, 0.9)]),
+        reference=(
+            Event(100, 130, "fnsz"),
+            Event(400, 470, "fnsz"),
+            Event(500, 505, "gnsz"),
+        ),
     )
-    assert [(row.threshold, row.sensitivity) for row in results.operating_curve] == [
-        (0.5, 1.0),
-        (0.7, 1.0),
-        (0.95, 0.0),
+    results = score([typed], split="dev", threshold=TUNED_ON_DEV, provenance={}).results
+    assert [(one.label, one.detected, one.latency_s) for one in results.outcomes[:2]] == [
+        ("fnsz", True, 5.0),
+        ("fnsz", True, -5.0),
     ]
+    assert math.isnan(results.outcomes[2].latency_s)
+    # 105 to 130 of 100 to 130; 400 to 430 of 400 to 470.
+    assert [one.covered for one in results.outcomes] == pytest.approx([25 / 30, 30 / 70, 0])
+    assert [(one.name, one.seizures, one.detected) for one in results.seizure_types] == [
+        ("fnsz", 2, 2),
+        ("gnsz", 1, 0),
+    ]
+    assert results.seizure_types[0].median_latency_s == 0.0
+    # Edges belong to the longer group: 30 s is 30 to 60.
+    assert [(one.name, one.detected) for one in results.seizure_durations] == [
+        ("under 10 s", 0),
+        ("30 to 60 s", 1),
+        ("60 to 120 s", 1),
+    ]
+    assert results.estimates["latency.median_s"].value == 0.0
 
 
 def test_worst_events_come_patient_by_patient() -> None:
@@ -171,7 +214,7 @@ def test_worst_events_come_patient_by_patient() -> None:
         split="dev",
         threshold=TUNED_ON_DEV,
         provenance={},
-    )
+    ).results
     misses = worst_misses(results)
     # a's longest (90 s), then b's (10 s), then a's second (80 s).
     assert [(miss.partition_key, miss.event.start) for miss in misses] == [
@@ -201,6 +244,10 @@ def test_the_report_says_what_was_seen() -> None:
     assert "seen when choosing the threshold and the weights" in seen
     assert "flatter" in seen and "Neither" not in seen
     assert "seen when choosing the threshold:" in sentences("dev", TUNED_ON_DEV)
+    assert "Not scored: 1 recording of 0.5 hours with 0 known seizures" in unseen
+    looked = method_sentences(replace(sample(), eval_looks=EvalLooks(3, 2)))
+    assert "“eval” was scored 3 times from this runs folder, by 2 runs" in " ".join(looked)
+    assert "was scored" not in unseen
     by_hand = sentences("eval", ThresholdChoice(0.86, 0.78, None))
     assert "set by hand" in by_hand and "not recorded" in by_hand
 
@@ -266,7 +313,7 @@ def test_the_page_is_well_formed_and_accessible(page: str) -> None:
             assert str(values["href"]).removeprefix("#") in outline.ids
     # Every figure has a name for those who cannot see it.
     figures = [values for tag, values in outline.tags if tag == "svg"]
-    assert len(figures) == 6
+    assert len(figures) == 7
     assert all(values.get("role") == "img" and values.get("aria-label") for values in figures)
     # Every reference within a figure has its target.
     for target in re.findall(r'url\(#([^)"]+)\)|href="#([^"]+)"', page):
@@ -281,7 +328,7 @@ def test_the_page_loads_nothing(page: str) -> None:
 
 
 def test_the_recordings_table_can_be_sorted(page: str) -> None:
-    table = page[page.index('id="recordings"') : page.index('id="published"')]
+    table = page[page.index('id="recordings"') : page.index('id="unscored"')]
     assert table.count("<button") == 7
     assert table.count("aria-sort") == 1
     rows = re.findall(r'<th scope="row" class="path">([^<]+)</th>', table)
@@ -306,7 +353,7 @@ def test_undefined_figures_are_dashes() -> None:
         split="eval",
         threshold=TUNED_ON_DEV,
         provenance={},
-    )
+    ).results
     text = render_report(quiet, all_pictures(quiet))
     assert not re.search(r"\bnan\b", text, flags=re.IGNORECASE)
     assert "undefined for these recordings" in text
@@ -314,13 +361,44 @@ def test_undefined_figures_are_dashes() -> None:
 
 
 def test_published_results_are_marked(page: str) -> None:
-    mark = "not comparable: other corpus or protocol"
-    assert page.count(mark) == len(PUBLISHED)
+    assert page.count("not comparable: ") == len(PUBLISHED)
     assert {row.group for row in PUBLISHED} == set(PUBLISHED_GROUPS)
-    told = render_report(sample(), [], comparable=["szcore_tusz"])
-    assert told.count(mark) == len(PUBLISHED) - 5
-    with pytest.raises(ValueError, match="no published results"):
-        render_report(sample(), [], comparable=["tusz"])
+    # Ours stand beside those of the same rule, marked too.
+    assert page.count(">This run<") == 2
+    assert page.count('class="remark">not comparable<') == 2
+
+
+def test_ours_compare_only_on_the_whole_of_tusz_eval() -> None:
+    row = sample().recordings[0]
+    recordings, patients, seizures, hours = TUSZ_EVAL
+    whole = replace(
+        sample(),
+        unscored=(),
+        recordings=(replace(row, duration_s=hours * 3600 / recordings),) * recordings,
+        patients=(sample().patients[0],) * patients,
+        counts={"nedc_ovlp": replace(row.ovlp, reference=float(seizures))},
+    )
+    assert obstacle(whole, "nedc_ovlp_tusz_eval") == ""
+    left_out = UnscoredRecording("k", "r", 1.0, 0)
+    others = [
+        replace(whole, split="dev"),
+        replace(whole, recordings=whole.recordings[1:]),
+        replace(whole, unscored=(left_out,)),
+    ]
+    assert all(obstacle(other, "nedc_ovlp_tusz_eval") for other in others)
+    # What was measured elsewhere, or on recordings nobody named, never compares.
+    assert all(obstacle(whole, name) for name in PUBLISHED_GROUPS if name != "nedc_ovlp_tusz_eval")
+
+
+def test_intervals_stand_beside_figures(page: str) -> None:
+    f1 = sample().estimates["szcore_event.f1"]
+    assert f"[{f1.low:.3f}, {f1.high:.3f}]" in page
+    assert "95% confidence intervals by a bootstrap over patients" in page
+
+
+def test_what_is_not_scored_is_listed(page: str) -> None:
+    table = page[page.index('id="unscored"') : page.index('id="published"')]
+    assert "eval/b/t9" in table and "there is no annotation" in table and "0:30:00" in table
 
 
 def test_the_report_stays_small() -> None:

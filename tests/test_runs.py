@@ -11,21 +11,27 @@ import pytest
 from numpy.typing import NDArray
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import Manifest, make_manifest, update_manifest
+from brainbrr_core.cache.manifest import (
+    Manifest,
+    ManifestRecording,
+    make_manifest,
+    update_manifest,
+    window_count,
+)
 from brainbrr_core.cache.plan import Plan, plan_corpus
 from brainbrr_core.configuration import Configuration, Detection, Training, Windows
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect
-from brainbrr_core.errors import WorkRemains
+from brainbrr_core.detection.threshold import THRESHOLD, read_threshold
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation import evaluate as module
+from brainbrr_core.evaluation.eval_ledger import read_ledger
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
 from brainbrr_core.prediction.predictor import Predictor, _spooled, threshold_of
-from brainbrr_core.scoring import TunedThreshold, tune_threshold
-from brainbrr_core.scoring.sweep import Detect
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.training.preflight import check
-from brainbrr_core.training.run import open_run, run_directory, train
+from brainbrr_core.training.run import Run, open_run, run_directory, train
 
 
 def quiet(_line: str) -> None:
@@ -95,39 +101,35 @@ def frames_of(manifest: Manifest, inside: dict[str, float]) -> dict[str, NDArray
 
 
 def evaluated(
-    ready: Ready, monkeypatch: pytest.MonkeyPatch, inside: dict[str, float], tuned_on: list[str]
-) -> tuple[Evaluation, dict[str, NDArray[np.float32]]]:
-    """An evaluation on eval in which the network's probabilities are given."""
+    ready: Ready, monkeypatch: pytest.MonkeyPatch, inside: dict[str, float], split: str = "eval"
+) -> tuple[Evaluation, dict[str, NDArray[np.float32]], list[str]]:
+    """An evaluation in which the network's probabilities are given, and what it ran over."""
     settings, _, manifest = ready
     frames = frames_of(manifest, inside)
+    ran_over: list[str] = []
 
-    def given(_p: object, _s: object, of: Manifest, split: str) -> dict[str, NDArray[np.float32]]:
-        keys = [r.partition_key for r in of.recordings if r.split == split]
-        return {key: frames[key] for key in keys}
-
-    def recorded(recordings: Sequence[module.ScoredRecording], find: Detect) -> TunedThreshold:
-        tuned_on.extend(r.partition_key for r in recordings)
-        return tune_threshold(recordings, find)
+    def given(
+        _p: object, _s: object, recordings: Sequence[ManifestRecording], title: str
+    ) -> dict[str, NDArray[np.float32]]:
+        ran_over.append(title)
+        return {r.partition_key: frames[r.partition_key] for r in recordings}
 
     monkeypatch.setattr(module, "_probabilities", given)
-    monkeypatch.setattr(module, "tune_threshold", recorded)
-    return evaluate(settings, "eval", log=quiet), frames
+    return evaluate(settings, split, log=quiet), frames, ran_over
 
 
 def test_the_threshold_comes_from_dev_alone_and_is_the_one_used(
     ready: Ready, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings, _, manifest = ready
+    settings, _, _ = ready
     run = train(settings, log=quiet)
     assert threshold_of(run, settings.detection)[0] == settings.detection.on_threshold
-    tuned_on: list[str] = []
     # On dev anything from 0.2 to 0.6 finds every seizure, and its middle finds those of eval,
     # which the configuration's 0.5 would miss.
-    done, frames = evaluated(ready, monkeypatch, {"train": 0.9, "dev": 0.6, "eval": 0.45}, tuned_on)
+    done, frames, _ = evaluated(ready, monkeypatch, {"train": 0.9, "dev": 0.6, "eval": 0.45})
     on = done.results.threshold.on_threshold
     assert 0.2 < on <= 0.6
     assert done.results.threshold.split == "dev"
-    assert sorted(tuned_on) == [r.partition_key for r in manifest.recordings if r.split == "dev"]
     assert threshold_of(run, settings.detection) == (on, "tuned on dev")
     for row in done.results.recordings:
         expected = detect(frames[row.partition_key], row.duration_s, settings.detection, on)
@@ -136,18 +138,107 @@ def test_the_threshold_comes_from_dev_alone_and_is_the_one_used(
     assert done.results.headline["nedc_ovlp"].sensitivity == 1.0
 
 
+def test_a_threshold_is_tuned_once_and_then_frozen(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, plan, manifest = ready
+    run = train(settings, log=quiet)
+    inside = {"train": 0.9, "dev": 0.6, "eval": 0.45}
+    first, _, ran_over = evaluated(ready, monkeypatch, inside, "dev")
+    assert ran_over == ["score dev"]
+    kept = (run.directory / THRESHOLD).read_bytes()
+    # Eval does not even look at dev again, whatever eval would have liked.
+    second, _, ran_over = evaluated(ready, monkeypatch, inside | {"eval": 0.99})
+    assert ran_over == ["score eval"]
+    assert second.results.threshold == first.results.threshold
+    assert (run.directory / THRESHOLD).read_bytes() == kept
+    # What detection depends on changed: tuned anew, on dev.
+    other = settings.model_copy(update={"detection": Detection(min_duration_s=8.0)})
+    _, _, ran_over = evaluated((other, plan, manifest), monkeypatch, inside)
+    assert ran_over == ["score dev", "score eval"]
+    assert read_threshold(run.directory) is not None
+    assert threshold_of(run, settings.detection)[1].startswith("the configuration's")
+
+
+def test_eval_needs_leave_and_every_scoring_of_it_is_counted(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, plan, manifest = ready
+    train(settings, log=quiet)
+    inside = {"train": 0.9, "dev": 0.6, "eval": 0.45}
+    barred = settings.model_copy(
+        update={"evaluation": settings.evaluation.model_copy(update={"allow_eval": False})}
+    )
+    with pytest.raises(BrainbrrError, match=r"--allow-eval.*0 so far"):
+        evaluated((barred, plan, manifest), monkeypatch, inside)
+    dev, _, _ = evaluated((barred, plan, manifest), monkeypatch, inside, "dev")
+    assert dev.results.eval_looks is None and read_ledger(settings.runs_dir) == []
+    first, _, _ = evaluated(ready, monkeypatch, inside)
+    assert first.results.eval_looks is not None and first.results.eval_looks.scorings == 1
+    # Reading a report again looks at nothing new.
+    assert evaluated(ready, monkeypatch, inside)[0].reused
+    first.report.unlink()
+    second, _, _ = evaluated(ready, monkeypatch, inside)
+    assert second.results.eval_looks is not None and second.results.eval_looks.scorings == 2
+    assert "scored 2 times from this runs folder" in second.report.read_text(encoding="utf-8")
+    with pytest.raises(BrainbrrError, match="2 so far"):
+        evaluated((barred, plan, manifest), monkeypatch, inside)
+
+
+def test_a_recording_shorter_than_a_window_is_scored(ready: Ready) -> None:
+    settings, plan, _ = ready
+    of_dev = [i for i in plan.items if i.recording.split == "dev"]
+    longest_s = max(i.samples for i in of_dev) // 256 // 10 * 10
+    longer = settings.model_copy(update={"windows": Windows(length_s=longest_s)})
+    # A manifest has no windows of some of them, and yet they are scored.
+    assert any(window_count(i.recording, longer.windows) == 0 for i in of_dev)
+    scored = module.scorable(plan, longer, "dev")
+    assert [r.partition_key for r in scored] == [i.recording.partition_key for i in of_dev]
+    assert module.not_scored(plan, longer, "dev") == []
+
+
+def test_a_recording_without_annotation_is_named_not_scored(ready: Ready) -> None:
+    settings, plan, _ = ready
+    items = [i for i in plan.items if i.recording.split == "eval"]
+    victim = items[0]
+    bare = replace(victim.recording, label_reason="no_annotation", events=())
+    changed = replace(
+        plan,
+        items=tuple(replace(i, recording=bare) if i is victim else i for i in plan.items),
+    )
+    assert len(module.scorable(changed, settings, "eval")) == len(items) - 1
+    (row,) = module.not_scored(changed, settings, "eval")
+    assert row.partition_key == bare.partition_key
+    assert row.reason == "there is no annotation file: missing labels are not background"
+    assert row.duration_s == pytest.approx(victim.samples / 256, abs=0.01)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"on_threshold": 0.5', '{"on_threshold": 2}', ""])
+def test_a_damaged_threshold_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / THRESHOLD).write_text(text)
+    with pytest.raises(BrainbrrError, match=r"threshold\.json is damaged: remove it and run"):
+        threshold_of(Run(tmp_path, {}), Detection())
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"identity": {}}', "{"])
+def test_a_damaged_run_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(BrainbrrError, match=r"run\.json is damaged: remove it and train again"):
+        open_run(tmp_path)
+
+
 def test_a_report_is_made_again_only_for_other_settings(
     ready: Ready, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, plan, manifest = ready
     train(settings, log=quiet)
     inside = {"train": 0.9, "dev": 0.9, "eval": 0.9}
-    first, _ = evaluated(ready, monkeypatch, inside, [])
-    second, _ = evaluated(ready, monkeypatch, inside, [])
+    first, _, _ = evaluated(ready, monkeypatch, inside)
+    second, _, _ = evaluated(ready, monkeypatch, inside)
     assert (first.reused, second.reused) == (False, True)
     assert second.results.to_json() == first.results.to_json()
     other = settings.model_copy(update={"detection": Detection(min_duration_s=8.0)})
-    third, _ = evaluated((other, plan, manifest), monkeypatch, inside, [])
+    third, _, _ = evaluated((other, plan, manifest), monkeypatch, inside)
     assert not third.reused
     assert third.identity != first.identity
 

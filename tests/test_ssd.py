@@ -65,7 +65,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float((found.double() - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
 
 
-@pytest.mark.parametrize("length", [1, 127, 960])
+@pytest.mark.parametrize("length", [1, 127, 960, 3840])
 def test_equals_the_recurrence_in_float64_and_float32(length: int) -> None:
     inputs = example(length)
     expected, expected_gradients = value_and_gradients(step_by_step, inputs)
@@ -80,14 +80,6 @@ def test_equals_the_recurrence_in_float64_and_float32(length: int) -> None:
                 assert float(gradients[name].abs().max()) == 0.0
             else:
                 assert relative(gradients[name], expected_gradients[name]) < tolerance, name
-
-
-def test_values_of_a_long_sequence() -> None:
-    inputs = example(3840)
-    with torch.no_grad():
-        expected = step_by_step(*inputs.values())
-        assert relative(ssd(*inputs.values()), expected) < 1e-9
-        assert relative(ssd(*(t.float() for t in inputs.values())), expected) < 1e-4
 
 
 @pytest.mark.parametrize(("scale", "tolerance"), [(30.0, 1e-2), (1000.0, 1e-1)])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,26 +13,28 @@ import pytest
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from toy_training import (
+    FRACTION,
+    ignore,
+    same_weights,
+    toy_batch,
+    toy_batches,
+    toy_network,
+    toy_settings,
+    train,
+)
 
 from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.model import NetworkShape, SeizureNetwork, build
+from brainbrr_core.model import build
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.hardware import check_device, describe_device
-from brainbrr_core.training.loop import (
-    FitSummary,
-    StepReport,
-    balanced_loss,
-    fit,
-    parameter_groups,
-)
+from brainbrr_core.training.loop import StepReport, fit
+from brainbrr_core.training.loss import balanced_loss, loss_of
+from brainbrr_core.training.nonfinite import dissect, replay
+from brainbrr_core.training.optimizer import parameter_groups
 from brainbrr_core.training.schedule import ema_decay, learning_rate
-
-SMALLEST = NetworkShape(
-    channels=(8, 8), strides=(4, 4), layers=1, headdim=4, d_state=4, blocks=1, kernels=(3, 5)
-)
-SAMPLES = 512
-FRACTION = 0.25
 
 
 @pytest.fixture(autouse=True)
@@ -42,68 +43,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@dataclass(frozen=True)
-class Windows:
-    signals: Tensor
-    labels: Tensor
-    names: tuple[str, ...]
-
-
-def toy_batch(step: int, rows: int = 4) -> Windows:
-    """Noise, and in a quarter of every window a rhythm on all channels: the seizure."""
-    generator = torch.Generator().manual_seed(step)
-    signals = torch.randn(rows, 19, SAMPLES, generator=generator)
-    labels = torch.zeros(rows, SAMPLES)
-    rhythm = 2 * torch.sin(2 * math.pi * 4 * torch.arange(SAMPLES) / 256)
-    starts = torch.randint(0, SAMPLES * 3 // 4, (rows,), generator=generator).tolist()
-    for row, start in enumerate(starts):
-        labels[row, start : start + SAMPLES // 4] = 1
-        signals[row] += rhythm * labels[row]
-    return Windows(signals, labels, tuple(f"recording-{step}-{row} at 0 s" for row in range(rows)))
-
-
-def toy_batches(first: int) -> Iterator[Windows]:
-    step = first
-    while True:
-        yield toy_batch(step)
-        step += 1
-
-
-def toy_network(seed: int = 0) -> SeizureNetwork:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return SeizureNetwork(SMALLEST)
-
-
-def toy_settings(steps: int, checkpoint_every: int = 100) -> Training:
-    return Training(
-        steps=steps, warmup_steps=3, learning_rate=5e-3, checkpoint_every=checkpoint_every
-    )
-
-
-def ignore(report: StepReport) -> None:
-    pass
-
-
-def train(
-    directory: Path,
-    settings: Training,
-    on_step: Callable[[StepReport], None] = ignore,
-    hardware: Hardware | None = None,
-    network: nn.Module | None = None,
-    batches: Callable[[int], Iterator[Windows]] = toy_batches,
-) -> tuple[nn.Module, FitSummary]:
-    network = network or toy_network()
-    hardware = hardware or Hardware(batch_size=4)
-    summary = fit(network, batches, settings, hardware, directory, FRACTION, on_step)
-    return network, summary
-
-
-def same_weights(first: nn.Module, second: nn.Module) -> bool:
-    other = second.state_dict()
-    return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
 
 
 # --- loss, schedule, groups
@@ -253,7 +192,7 @@ def test_resumed_training_equals_the_uninterrupted(
 
 
 def test_finished_training_is_only_read(tmp_path: Path) -> None:
-    def refuse(first: int) -> Iterator[Windows]:
+    def refuse(first: int) -> Iterator[Batch]:
         raise AssertionError(first)
 
     trained, _ = train(tmp_path, toy_settings(4))
@@ -289,7 +228,7 @@ def test_settings_of_torch_are_put_back(tmp_path: Path) -> None:
 
 
 def test_waiting_for_data_is_measured(tmp_path: Path) -> None:
-    def slow(first: int) -> Iterator[Windows]:
+    def slow(first: int) -> Iterator[Batch]:
         for batch in toy_batches(first):
             time.sleep(0.05)
             yield batch
@@ -321,10 +260,74 @@ def test_one_class_alone_is_an_error(tmp_path: Path, fraction: float) -> None:
         )
 
 
+def whole_and_parts(tmp_path: Path, **others: object) -> float:
+    """The largest difference between weights trained in whole batches and in parts of them."""
+    settings = toy_settings(6, **others)
+    whole, _ = train(tmp_path / "whole", settings)
+    parts, _ = train(tmp_path / "parts", settings, hardware=Hardware(batch_size=4, accumulate=2))
+    other = parts.state_dict()
+    return max(float((v - other[n]).abs().max()) for n, v in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("loss", ["weighted_bce", "focal"])
+def test_a_batch_in_parts_is_the_same_batch(tmp_path: Path, loss: str) -> None:
+    assert 0 < whole_and_parts(tmp_path, loss=loss) < 1e-5
+
+
+def test_focal_loss_by_hand() -> None:
+    logits = torch.tensor([[0.3, -1.2, 2.0, 0.5]])
+    labels = torch.tensor([[1.0, 0.0, 0.0, 1.0]])
+    expected = 0.0
+    for logit, label in zip([0.3, -1.2, 2.0, 0.5], [1, 0, 0, 1], strict=True):
+        right = 1 / (1 + math.exp(-logit)) if label else 1 / (1 + math.exp(logit))
+        weight = 1 / (2 * 0.2) if label else 1 / (2 * 0.8)
+        expected += weight * (1 - right) ** 2 * -math.log(right) / 4
+    assert math.isclose(float(balanced_loss(logits, labels, 0.2, 2.0)), expected, rel_tol=1e-5)
+    assert torch.equal(
+        balanced_loss(logits, labels, 0.2, 1e-12), balanced_loss(logits, labels, 0.2, 0.0)
+    )
+    settings = Training(loss="focal", focal_gamma=2.0)
+    assert math.isclose(float(loss_of(settings, 0.2)(logits, labels)), expected, rel_tol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_alike(tmp_path: Path) -> None:
+    plain: list[StepReport] = []
+    compiled: list[StepReport] = []
+    train(tmp_path / "a", toy_settings(3), plain.append)
+    hardware = Hardware(batch_size=4, compile=True)
+    train(tmp_path / "b", toy_settings(3), compiled.append, hardware)
+    assert np.allclose([r.loss for r in plain], [r.loss for r in compiled], rtol=1e-4)
+
+
+class Silent(nn.Module):
+    """Answers everything with the same number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bias.expand(len(x), x.shape[2])
+
+
+def test_a_network_that_answers_everything_alike_is_stopped(tmp_path: Path) -> None:
+    steps: list[int] = []
+    with pytest.raises(BrainbrrError, match=r"collapsed: for 100 steps up to step 102"):
+        train(
+            tmp_path,
+            toy_settings(200),
+            lambda report: steps.append(report.step),
+            network=Silent(),
+        )
+    # The warm-up of three steps does not count.
+    assert steps[-1] == 102
+
+
 # --- steps that are not finite
 
 
-def spoiled(first: int) -> Iterator[Windows]:
+def spoiled(first: int) -> Iterator[Batch]:
     for step in range(first, 10):
         batch = toy_batch(step)
         if step == 2:
@@ -360,6 +363,45 @@ def test_not_finite_loss_stops_names_and_saves(tmp_path: Path) -> None:
         assert torch.equal(tensors[f"network/{name}"], value)
 
 
+def test_a_saved_step_is_done_again(tmp_path: Path) -> None:
+    with pytest.raises(BrainbrrError, match="--replay"):
+        train(
+            tmp_path,
+            toy_settings(5),
+            network=build("tiny", seed=0),
+            batches=spoiled,
+            provenance={"preset": "tiny"},
+        )
+    anatomy, header = replay(tmp_path / "nonfinite-step-2.safetensors")
+    assert not anatomy.finite
+    assert anatomy.windows == ("recording-2-1 at 0 s",)
+    assert anatomy.module == "down.0.0"
+    assert "down.0.0.weight" in anatomy.parameters
+    assert header["step"] == 2
+    # Without the spoiled sample the same step is a step like others.
+    tensors, header = files.load_tensors(tmp_path / "nonfinite-step-2.safetensors")
+    tensors["signals"].nan_to_num_(0.0)
+    files.save_tensors(tmp_path / "mended.safetensors", tensors, header)
+    mended, _ = replay(tmp_path / "mended.safetensors")
+    assert mended.finite
+    assert (mended.windows, mended.module, mended.parameters) == ((), None, ())
+    files.save_tensors(tmp_path / "other.safetensors", {}, {})
+    with pytest.raises(BrainbrrError, match="not a saved step"):
+        replay(tmp_path / "other.safetensors")
+
+
+def test_dissecting_a_step_changes_no_weight() -> None:
+    network, batch = toy_network(), toy_batch(0)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    found = dissect(
+        network, loss_of(Training(), FRACTION), batch.signals, batch.labels, batch.names
+    )
+    assert found.finite
+    expected = balanced_loss(network(batch.signals), batch.labels, FRACTION)
+    assert math.isclose(found.loss, float(expected.detach()), rel_tol=1e-6)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
 class InfiniteSlope(Linear):
     def forward(self, x: Tensor) -> Tensor:
         # At zero the root is finite and its slope is not.
@@ -367,7 +409,7 @@ class InfiniteSlope(Linear):
 
 
 def test_not_finite_gradient_stops_and_names_the_batch(tmp_path: Path) -> None:
-    def many(first: int) -> Iterator[Windows]:
+    def many(first: int) -> Iterator[Batch]:
         yield toy_batch(first, rows=6)
 
     with pytest.raises(BrainbrrError) as caught:
@@ -416,10 +458,67 @@ def test_interrupted_writing_leaves_the_old_file(
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    train(tmp_path, toy_settings(7, checkpoint_every=2, keep_checkpoints=2))
+    kept = sorted(path.name for path in tmp_path.glob("checkpoint*"))
+    assert kept == [
+        "checkpoint-step-00000006.safetensors",
+        "checkpoint-step-00000007.safetensors",
+        files.CHECKPOINT_NAME,
+    ]
+    _, header = files.load_tensors(tmp_path / kept[0])
+    assert header["step"] == 6
+    # Put in the place of the last one, an older one is gone on with.
+    straight, _ = train(tmp_path / "other", toy_settings(7))
+    (tmp_path / kept[0]).replace(tmp_path / files.CHECKPOINT_NAME)
+    again, summary = train(
+        tmp_path, toy_settings(7, checkpoint_every=2, keep_checkpoints=0), network=toy_network(9)
+    )
+    assert summary.resumed_from == 6
+    assert same_weights(straight, again)
+    assert [path.name for path in tmp_path.glob("checkpoint*")] == [files.CHECKPOINT_NAME]
+
+
+def test_another_preprocessing_version_is_refused_with_both_named(tmp_path: Path) -> None:
+    of = {"preprocessing_version": "v1_256hz_10-20_000000000000"}
+    train(tmp_path, toy_settings(2), provenance=of)
+    found = files.load_checkpoint(tmp_path)
+    assert found is not None
+    assert found.provenance == of
+    with pytest.raises(BrainbrrError) as caught:
+        train(
+            tmp_path,
+            toy_settings(2),
+            provenance={"preprocessing_version": "v1_256hz_10-20_111111111111"},
+        )
+    assert "v1_256hz_10-20_000000000000" in str(caught.value)
+    assert "v1_256hz_10-20_111111111111" in str(caught.value)
+
+
+def test_a_single_changed_bit_of_the_weights_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    checksum = files.save_model(path, toy_network(), {})
+    assert files.load_model(path, checksum)
+    other = files.save_model(tmp_path / "other.safetensors", toy_network(1), {})
+    assert other != checksum
+    with pytest.raises(BrainbrrError, match="weights that its run recorded") as caught:
+        files.load_model(tmp_path / "other.safetensors", checksum)
+    assert "\n" not in str(caught.value)
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BrainbrrError, match="checksum"):
+        files.load_model(path)
+
+
 @pytest.mark.parametrize("damage", ["cut", "text", "foreign"])
 def test_damaged_files_are_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / files.CHECKPOINT_NAME
-    files.save_tensors(path, {"network/weight": torch.zeros(100)}, {"step": 1, "settings": {}})
+    files.save_tensors(
+        path,
+        {"network/weight": torch.zeros(100)},
+        {"step": 1, "settings": {}, "progress": {}, "provenance": {}},
+    )
     assert files.load_checkpoint(tmp_path) is not None
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-8])

@@ -401,6 +401,36 @@ def test_an_own_index_stands_where_the_edfs_are(built: Configuration, tmp_path: 
     assert plan_profile(own).sources_unseen == 0
 
 
+def test_a_machine_with_more_edfs_keeps_its_index_and_pulls_what_there_is(
+    built: Configuration, corpus: Path, tmp_path: Path
+) -> None:
+    share = str(tmp_path / "share")
+    sent(built, share)
+    own = built.model_copy(update={"cache_root": tmp_path / "own", "data_dir": str(corpus)})
+    model = next(iter(sorted(corpus.rglob("*.edf"))))
+    new = model.with_name("newpatie_s001_t000.edf")
+    new.write_bytes(model.read_bytes()[:-4000] + bytes(4000))
+    plan_corpus(own)
+    before = index_path(own.cache_root).read_bytes()
+    pulled = fetched(own, share)
+    assert (pulled.moved, list(pulled.absent.values())) == (12, ["not pushed yet"])
+    assert pulled.index == "this machine sees the EDFs: its own index stands"
+    assert index_path(own.cache_root).read_bytes() == before
+
+
+def test_an_index_that_is_damaged_here_is_replaced(
+    built: Configuration, other: Configuration, tmp_path: Path
+) -> None:
+    share = str(tmp_path / "share")
+    sent(built, share)
+    fetched(other, share)
+    path = index_path(other.cache_root)
+    good = path.read_bytes()
+    path.write_bytes(good[:-100])
+    assert fetched(other, share).index == "received, 12 recordings"
+    assert path.read_bytes() == good
+
+
 def test_another_corpus_is_refused_on_both_sides(
     built: Configuration, other: Configuration, tmp_path: Path
 ) -> None:

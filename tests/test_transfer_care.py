@@ -132,7 +132,7 @@ def test_commands_push_and_pull_and_no_secret_is_left_anywhere(
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == SECRET
     s3.calm()
     remote = S3Remote(URL)
-    stored = [remote.read(name, 0, size) for name, size in remote.held("").items()]
+    stored = [remote.read(name, 0, state.size) for name, state in remote.held("").items()]
     stored += [path.read_bytes() for path in other.cache_root.rglob("*") if path.is_file()]
     assert len(stored) == 12 + 2 + 12 + 2
     for secret in (SECRET, os.environ["AWS_ACCESS_KEY_ID"]):
@@ -380,9 +380,7 @@ def test_a_bomb_is_refused_before_it_unpacks(
         "member": [(catalogue[0].tobuf(), catalogue[1]), (zeros.tobuf(), b"")],
         "header": [(header.tobuf(), b"")],
         "after the catalogue": [(catalogue[0].tobuf(), catalogue[1]), (header.tobuf(), b"")],
-        "catalogue": [
-            (file("catalogue.json")[0].tobuf().replace(b"00000000001", b"20000000000"), b"")
-        ],
+        "catalogue": [(large.tobuf(), b"")],
     }
     for how, blocks in starts.items():
         path = tmp_path / "bomb.tar.zst"
@@ -392,6 +390,6 @@ def test_a_bomb_is_refused_before_it_unpacks(
             for _ in range(2 * 1024):
                 stream.write(bytes(2**20))
         assert path.stat().st_size < 10**6, how
-        with pytest.raises(BrainbrrError, match="refused"):
+        with pytest.raises(BrainbrrError, match=r"(is refused:)|(is refused and)"):
             import_archive(other, path, log=quiet)
     assert not index_path(other.cache_root).exists()

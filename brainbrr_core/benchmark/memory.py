@@ -25,8 +25,14 @@ def _build(store: Store, settings: Preprocessing, item: Item) -> float:
     done = build_one(store, settings, item.recording, item.fingerprint)
     if done.error:
         raise BrainbrrError(f"{done.partition_key}: {done.error}")
+    return peak_mb()
+
+
+def peak_mb() -> float:
+    """Peak resident MB of this process so far. Raises :class:`BrainbrrError` outside of Linux."""
     # Not getrusage: what that gives to a new process begins with its parent's peak.
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+    status = Path("/proc/self/status")
+    for line in status.read_text(encoding="ascii").splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
     raise BrainbrrError("the peak memory of a process can be read on Linux only")

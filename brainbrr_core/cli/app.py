@@ -11,6 +11,7 @@ from brainbrr_core.cli import (
     cache,
     compare,
     corpus,
+    doctor,
     inspect,
     model,
     transfer,
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(workspace.demo)
+app.command()(doctor.doctor)
 app.command()(workspace.ui)
 app.command()(workspace.env)
 app.command()(corpus.synth)
@@ -49,7 +51,7 @@ app.command()(model.train)
 app.command()(model.evaluate)
 app.command()(model.predict)
 app.command()(compare.compare)
-app.command()(bench.bench)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

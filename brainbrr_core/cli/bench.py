@@ -1,17 +1,21 @@
-"""``brainbrr bench``."""
+"""``brainbrr bench``: the store by itself; ``bench model`` and ``bench learn`` the network."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from brainbrr_core.cli.options import Config, Json, configuration, log, print_json, print_table
 
+app = typer.Typer(help="Measure the store (by itself), the network, and what it learns.")
 
+
+@app.callback(invoke_without_command=True)
 def bench(
+    context: typer.Context,
     data: Annotated[
         Path | None, typer.Option(help="A corpus to measure on; a synthetic one by default.")
     ] = None,
@@ -24,6 +28,8 @@ def bench(
     json: Json = False,
 ) -> int:
     """Measure this store against the way it replaces and the floor of the machine."""
+    if context.invoked_subcommand is not None:
+        return 0
     if index:
         return _bench_index(json=json)
     from brainbrr_core.benchmark.store import run
@@ -101,6 +107,156 @@ def _bench_index(*, json: bool) -> int:
             ["hashing from the disk, GB/s", f"{hashing['hash_disk_gb_per_s']:.2f}"],
             ["reading from the page cache, GB/s", f"{hashing['read_cache_gb_per_s']:.2f}"],
             ["hashing from the page cache, GB/s", f"{hashing['hash_cache_gb_per_s']:.2f}"],
+        ],
+    )
+    return 0
+
+
+@app.command()
+def model(
+    preset: Annotated[
+        list[str] | None, typer.Option(help="tiny, small or base; tiny and small by default.")
+    ] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="torch or mamba_ssm; the configured one by default.")
+    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Windows at a time.")] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each figure.")] = 8.0,
+    lengths: Annotated[
+        bool, typer.Option("--lengths", help="Count the cost of 1 to 32 minutes instead.")
+    ] = False,
+    config: Config = None,
+    json: Json = False,
+) -> int:
+    """Measure the network: windows a second, memory, and the share of the device's peak."""
+    from brainbrr_core.benchmark.model import backends_of, check_presets, growth, run
+
+    settings = configuration(config)
+    presets = preset or ["tiny", "small"]
+    check_presets(presets)
+    if lengths:
+        grown = {name: growth(name) for name in presets}
+        if json:
+            print_json(grown)
+        else:
+            _print_growth(grown)
+        return 0
+    values = run(
+        settings,
+        presets=presets,
+        backends=backends_of(backend or [settings.hardware.ssm_backend]),
+        batches=batch or [1, settings.hardware.batch_size],
+        budget_s=seconds,
+        log=log,
+    )
+    if json:
+        print_json(values)
+    else:
+        _print_rates(values)
+    return 0
+
+
+def _print_rates(values: dict[str, Any]) -> None:
+    device = ", ".join(f"{name} {value}" for name, value in values["device"].items())
+    print_table(
+        f"windows of {values['window_s']} s, {values['precision']}, {device}; peak of a matrix "
+        f"product {values['peak_gflop_per_s']:,.0f} GFLOP/s",
+        ["network", "batch", "pass", "windows/s", "MB", "GFLOP", "of peak", "busy"],
+        [
+            [
+                f"{row['preset']}, {row['backend']}",
+                str(row["batch"]),
+                kind,
+                f"{row[kind]['windows_per_s']:.1f}",
+                f"{row[kind]['memory_mb']:.0f}",
+                f"{row[kind]['gflop_per_window']:.2f}",
+                f"{row[kind]['share_of_peak']:.1%}",
+                "" if row[kind]["busy"] is None else f"{row[kind]['busy']:.0%}",
+            ]
+            for row in values["rows"]
+            for kind in ("forward", "training")
+        ],
+    )
+    scan = values["scan"]
+    if scan is not None:
+        print_table(
+            f"one layer of base, {scan['length']} steps, forward and backward",
+            ["", "ms"],
+            [[name, f"{ms:.1f}"] for name, ms in scan["ms"].items()],
+        )
+        print(f"naive scan / chunked ssd: {scan['naive_over_chunked']:.1f}")
+        if "transformers_over_ours" in scan:
+            print(
+                f"transformers' layer / ours: {scan['transformers_over_ours']:.2f} (outputs "
+                f"differ by {scan['transformers_largest_difference']:.1e} at most)"
+            )
+
+
+def _print_growth(grown: dict[str, list[dict[str, float]]]) -> None:
+    columns = {
+        "minutes": "minutes",
+        "forward GFLOP": "forward_gflop",
+        "training GFLOP": "training_gflop",
+        "kept MB": "kept_mb",
+        "GFLOP per minute": "forward_gflop_per_minute",
+        "MB per minute": "kept_mb_per_minute",
+    }
+    for name, rows in grown.items():
+        print_table(
+            f"{name}, one window: counted operations, and memory kept for the gradient",
+            list(columns),
+            [[f"{row[key]:,}" for key in columns.values()] for row in rows],
+        )
+
+
+@app.command()
+def learn(
+    preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
+    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="Of the corpus and of the training.")] = 0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the corpus and the run here; go on with what is.")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> int:
+    """Train on a synthetic corpus of ten patients and score unseen ones, beside plain detectors."""
+    from brainbrr_core.benchmark.learn import run
+    from brainbrr_core.progress import progress
+    from brainbrr_core.training.loop import StepReport
+
+    settings = configuration(config)
+    with (
+        tempfile.TemporaryDirectory(prefix="brainbrr-learn-") as temporary,
+        progress("train", steps, "steps") as bar,
+    ):
+        done = 0
+
+        def show(step: StepReport) -> None:
+            nonlocal done
+            bar.advance(step.step - done, step.note())
+            done = step.step
+
+        place = folder if folder is not None else Path(temporary)
+        values = run(settings, place, preset=preset, steps=steps, seed=seed, on_step=show, log=log)
+    if json:
+        print_json(values)
+        return 0
+    print_table(
+        f"{values['preset']}, seed {values['seed']}, {values['steps']} steps in "
+        f"{values['training_s']:.0f} s; {values['seizures_scored']} seizures of "
+        f"{len(values['patients']['eval'])} unseen patients (SzCORE events)",
+        ["detector", "F1", "sensitivity", "false", "false per 24 h", "threshold"],
+        [
+            [
+                name,
+                f"{row['f1']:.3f}",
+                f"{row['sensitivity']:.3f}",
+                f"{row['false']:g}",
+                f"{row['false_per_day']:.1f}",
+                f"{row['threshold']:.3f}",
+            ]
+            for name, row in values["detectors"].items()
         ],
     )
     return 0

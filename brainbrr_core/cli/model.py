@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 
 def train(
+    replay: Annotated[
+        Path | None, typer.Option(help="A saved step that was not finite, to do again.")
+    ] = None,
     config: Config = None,
     profile: Profile = None,
     cache_root: CacheRoot = None,
@@ -34,22 +38,27 @@ def train(
     version: Version = None,
     json: Json = False,
 ) -> int:
-    """Train the network on the profile's cache, or say that this run is finished already."""
+    """Train the network on the profile's cache, or say that this run is finished already.
+
+    Under `torchrun`, which is given the path of this command, all its processes train together.
+    """
+    if replay is not None:
+        return _replay(replay, json)
     from brainbrr_core.progress import progress
+    from brainbrr_core.training.distributed import world_of
     from brainbrr_core.training.loop import StepReport
     from brainbrr_core.training.run import train as run_training
 
     settings = configuration(config, profile, None, cache_root, runs_dir, version)
+    if not world_of(os.environ).first:
+        run_training(settings, log=lambda _line: None)
+        return 0
     with progress("train", settings.training.steps, "steps") as bar:
         done = 0
 
         def show(step: StepReport) -> None:
             nonlocal done
-            note = (
-                f"loss {step.loss:.3f}, {step.windows_per_s:.1f} windows/s, "
-                f"{step.data_wait_share:.1%} waiting for data"
-            )
-            bar.advance(step.step - done, note)
+            bar.advance(step.step - done, step.note())
             done = step.step
 
         run = run_training(settings, on_step=show, log=log)
@@ -58,6 +67,30 @@ def train(
     else:
         print(f"{'reused' if run.reused else 'trained'}: {run.directory}")
     return 0
+
+
+def _replay(path: Path, json: bool) -> int:
+    """Do a saved step again and say where it goes wrong; exit status 1 where it does."""
+    from brainbrr_core.training.nonfinite import replay
+
+    anatomy, header = replay(path)
+    if json:
+        # As text: JSON has no number that is not finite.
+        figures = {"loss": str(anatomy.loss), "gradient_norm": str(anatomy.gradient_norm)}
+        values = {"step": header["step"], "finite": anatomy.finite, **asdict(anatomy), **figures}
+        print_json(values)
+        return 0 if anatomy.finite else 1
+    print(
+        f"step {header['step']}: loss {anatomy.loss:g} (then {header['loss']}), gradient norm "
+        f"{anatomy.gradient_norm:g} (then {header['norm']})"
+    )
+    for name in header["names"]:
+        print(f"{'not finite' if name in anatomy.windows else 'finite    '}  {name}")
+    if anatomy.module is not None:
+        print(f"the first output that is not finite: {anatomy.module}")
+    if anatomy.parameters:
+        print(f"gradients that are not finite: {', '.join(anatomy.parameters)}")
+    return 0 if anatomy.finite else 1
 
 
 def evaluate(

@@ -6,6 +6,7 @@ belong here: they follow from the preprocessing version (``cache``).
 
 from brainbrr_core.configuration.load import CONFIG_VARIABLE, Overrides, load, project_dir
 from brainbrr_core.configuration.model import (
+    Augmentation,
     Configuration,
     Corpus,
     Detection,
@@ -22,6 +23,7 @@ from brainbrr_core.configuration.model import (
 
 __all__ = [
     "CONFIG_VARIABLE",
+    "Augmentation",
     "Configuration",
     "Corpus",
     "Detection",

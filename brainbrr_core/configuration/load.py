@@ -135,16 +135,26 @@ def load(
         if flag is not None:
             values[key] = flag
     for key in _default_paths():
-        if "://" in str(values.get(key, "")):
-            raise BrainbrrError(
-                f"{key} is {values[key]}: it must be a local folder, since nothing is trained "
-                "from a remote path"
-            )
+        if "://" in (value := str(values.get(key, ""))):
+            raise BrainbrrError(_remote_folder(key, value))
     try:
         configuration = Configuration.model_validate(values)
     except ValidationError as error:
         raise BrainbrrError(_explain(error, ", ".join(layers))) from None
     return _with_absolute_paths(configuration).chosen_by(overrides.options())
+
+
+def _remote_folder(key: str, address: str) -> str:
+    """What is wrong with a remote path where a folder must be, without what may be secret in it."""
+    scheme, _, rest = address.partition("://")
+    place = f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+    wrong = f"{key} is {place}: it must be a local folder, since nothing is trained from a remote"
+    if key == "cache_root":
+        return (
+            f"{wrong} path: run `brainbrr cache pull {place} --cache-root FOLDER` and set "
+            "BRAINBRR_CACHE_ROOT to that folder"
+        )
+    return f"{wrong} path: set it to a folder"
 
 
 def _read_layer(name: str) -> dict[str, Any]:

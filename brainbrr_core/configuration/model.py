@@ -114,6 +114,24 @@ class Model(Section):
     preset: Literal["tiny", "small", "base"] = "base"
 
 
+class Augmentation(Section):
+    """Changes made to windows before the network trains on them; all off by default.
+
+    Every probability is for one window, and what is drawn follows from seed, step and row.
+    """
+
+    #: Probability of each channel to be silent.
+    channel_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    #: The whole window is multiplied by a factor up to ``1 + amplitude``, or divided by it.
+    amplitude: Annotated[float, Field(ge=0, le=1)] = 0.0
+    #: Signals and labels are moved by up to this many seconds; the edge is filled by reflection.
+    time_shift_s: Annotated[float, Field(ge=0, le=BLOCK_S)] = 0.0
+    #: Standard deviation of white noise, of a channel's own.
+    noise_sd: Annotated[float, Field(ge=0, le=1)] = 0.0
+    #: Probability that left and right electrodes change places.
+    left_right_flip: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
 class Training(Section):
     """The optimizer's settings and the length of a run, in optimizer steps."""
 
@@ -123,7 +141,19 @@ class Training(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 200
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    loss: Literal["weighted_bce", "focal"] = "weighted_bce"
+    #: Exponent of the focal loss (Lin et al. 2017); the other loss has none.
+    focal_gamma: Annotated[float, Field(ge=0)] = 2.0
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
+    #: Periodic checkpoints that are kept beside the last and the best one.
+    keep_checkpoints: Annotated[int, Field(ge=0)] = 2
+    #: Steps between two validations on dev; the last step is always validated.
+    validate_every: Annotated[int, Field(gt=0)] = 1000
+    #: Validations without a better score after which the training ends; 0 never ends it.
+    patience: Annotated[int, Field(ge=0)] = 0
+    augmentation: Augmentation = Augmentation()
+    #: A project of Weights & Biases to log to, beside TensorBoard.
+    wandb: str | None = None
 
 
 class Detection(Section):
@@ -178,7 +208,10 @@ class Hardware(Section):
     card: tuple[str, ...] = ()
     memory_gb: Annotated[float, Field(ge=0)] = 0.0
     compute_capability: tuple[int, int] | None = None
+    #: Windows of one optimizer step, over all processes.
     batch_size: Annotated[int, Field(gt=0)] = 16
+    #: Parts in which a process works through its share of a batch, to need less memory.
+    accumulate: Annotated[int, Field(gt=0)] = 1
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"

@@ -104,10 +104,14 @@ class Recording:
 
     @property
     def source_version(self) -> str:
-        """What changes when the EDF does: its hash, or the state of a remote object."""
+        """What changes when the signal of the EDF does: its hash, or the state of a remote object,
+        and which electrodes are not taken from it, which a table beside it may change."""
         if self.is_remote:
-            return f"{self.state.size}-{self.state.mtime_ns:016x}"
-        return self.content_hash
+            content = f"{self.state.size}-{self.state.mtime_ns:016x}"
+        else:
+            content = self.content_hash or "unreadable"
+        interpolated = self.missing if self.signal_reason is None else ()
+        return "+".join([content, *interpolated])
 
     @property
     def duration_s(self) -> float:

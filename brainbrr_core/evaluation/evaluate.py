@@ -187,6 +187,7 @@ def _identity(configuration: Configuration, run: Run, split: str) -> str:
         {
             **settings_identity(configuration, split),
             "run": run.values["identity"],
+            "ssm_backend": configuration.hardware.ssm_backend,
             "finished_at": run.values["finished_at"],
         }
     )

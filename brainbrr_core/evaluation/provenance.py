@@ -39,7 +39,8 @@ def provenance(configuration: Configuration, run: Run, manifest: Manifest) -> di
             }
         )[:12],
         "model": f"{identity['model']['preset']}, {run.values['parameters']:,} parameters",
-        "ssm backend": identity["ssm_backend"],
+        "ssm backend of the training": run.trained_with,
+        "ssm backend of this report": configuration.hardware.ssm_backend,
         "seed of the training": str(identity["training"]["seed"]),
         "optimizer steps": str(identity["training"]["steps"]),
         "training took": f"{run.values['seconds']:.0f} s",

@@ -64,10 +64,11 @@ def inspect_recording(
     stop_s = raw.duration_s if seconds is None else min(start_s + seconds, raw.duration_s)
     if stop_s <= start_s:
         raise BrainbrrError(f"{path} lasts {raw.duration_s:g} s: give a --start before its end")
-    bad = bad_channels(path)
+    bad: tuple[str, ...] = ()
     source: EdfRecording | None = None
     reasons = []
     try:
+        bad = _bad_channels(path)
         source = open_edf(path, bad)
         findings: tuple[Finding, ...] = source.findings
     except UnusableEdf as error:
@@ -105,6 +106,13 @@ def _open(path: Path) -> RawFile:
         ) from None
     except OSError as error:
         raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _bad_channels(path: Path) -> tuple[str, ...]:
+    try:
+        return bad_channels(path)
+    except BrainbrrError as error:
+        raise UnusableEdf("bad_channel_table", str(error)) from None
 
 
 def _beside(path: Path, duration_s: float) -> Labelling:

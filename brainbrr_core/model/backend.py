@@ -14,7 +14,8 @@ Backend = Literal["torch", "mamba_ssm"]
 
 #: What installs the kernels; mamba_ssm needs causal-conv1d first, and an nvcc matching torch's.
 INSTALL_LINE = (
-    "pip install --no-build-isolation causal-conv1d && pip install --no-build-isolation mamba-ssm"
+    "pip install --no-build-isolation causal-conv1d==1.7.0 && pip install --no-build-isolation "
+    "mamba-ssm==2.3.2.post1"
 )
 
 

@@ -70,7 +70,8 @@ class Predictor:
             )
         device = check_device(configuration.hardware)
         window_s = run.values["identity"]["windows"]["length_s"]
-        return cls(run.load_network().to(device), configuration, device, window_s)
+        network = run.load_network(configuration.hardware.ssm_backend).to(device)
+        return cls(network, configuration, device, window_s)
 
     def probabilities(self, read: Read, samples: int) -> NDArray[np.float32]:
         """Probability of seizure in each frame of 1/8 s of one recording."""

@@ -78,15 +78,12 @@ class Chain:
         self._kept: list[NDArray[np.float32]] | None = None
         self.statistics = self._measure()
 
-    def quantized(
-        self, statistics: Statistics | None = None
-    ) -> Iterator[tuple[NDArray[np.int16], int]]:
+    def quantized(self) -> Iterator[tuple[NDArray[np.int16], int]]:
         """The stored samples, (blocks, 19, 2560) int16, some blocks at a time.
 
-        With each, the number of samples that were clipped. ``statistics`` replaces the
-        recording's own mean and deviation.
+        With each, the number of samples that were clipped.
         """
-        use = statistics or self.statistics
+        use = self.statistics
         # A flat channel has no deviation: it is stored as zero.
         factor = np.divide(
             1.0, use.deviation * SCALE, out=np.zeros(len(CHANNELS)), where=use.deviation > 0

@@ -6,12 +6,14 @@ A file appears whole or not at all. Nothing is pickled, so opening a file runs n
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from blake3 import blake3
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -19,7 +21,10 @@ from torch import Tensor, nn
 from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError
 
+#: The last state of a training, and the averaged weights with the best validation.
 CHECKPOINT_NAME = "checkpoint.safetensors"
+BEST_NAME = "best.safetensors"
+_PERIODIC = "checkpoint-step-{step:08d}.safetensors"
 #: One header entry holds everything: the order of several would differ from run to run.
 HEADER_KEY = "brainbrr"
 
@@ -28,17 +33,26 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A training after ``step`` optimizer steps, with the settings that shaped it."""
+    """A training after ``step`` optimizer steps.
+
+    ``settings`` shaped it; ``progress`` is what the loop must remember beside tensors;
+    ``provenance`` says where it comes from, for people.
+    """
 
     step: int
     settings: dict[str, Any]
+    progress: dict[str, Any]
+    provenance: dict[str, Any]
     network: Tensors
     ema: Tensors
     optimizer: Tensors
 
 
-def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
-    """Replace the checkpoint of ``directory`` by this one; the path of the file."""
+def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Replace the last checkpoint of ``directory`` by this one; the path of the file.
+
+    The newest ``keep`` checkpoints stay under names of their own.
+    """
     path = directory / CHECKPOINT_NAME
     parts = {
         "network": checkpoint.network,
@@ -48,7 +62,20 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
     tensors = {
         f"{part}/{key}": value for part, held in parts.items() for key, value in held.items()
     }
-    save_tensors(path, tensors, {"step": checkpoint.step, "settings": checkpoint.settings})
+    header = {
+        "step": checkpoint.step,
+        "settings": checkpoint.settings,
+        "progress": checkpoint.progress,
+        "provenance": checkpoint.provenance,
+    }
+    save_tensors(path, tensors, header)
+    # A second name of the same bytes: the next checkpoint replaces the first name alone.
+    periodic = directory / _PERIODIC.format(step=checkpoint.step)
+    periodic.unlink(missing_ok=True)
+    os.link(path, periodic)
+    known = sorted(directory.glob(_PERIODIC.format(step=0).replace("0" * 8, "*")))
+    for old in known[: len(known) - keep]:
+        old.unlink()
     return path
 
 
@@ -66,50 +93,82 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
         for name, tensor in tensors.items():
             part, _, key = name.partition("/")
             parts[part][key] = tensor
-        return Checkpoint(int(header["step"]), dict(header["settings"]), **parts)
+        return Checkpoint(
+            int(header["step"]),
+            dict(header["settings"]),
+            dict(header["progress"]),
+            dict(header["provenance"]),
+            **parts,
+        )
     except KeyError as error:
         raise BrainbrrError(
             f"{path} is no checkpoint of a training ({error} is unexpected): delete it"
         ) from None
 
 
-def save_model(path: Path, network: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write a network's weights, with ``metadata`` in the header."""
-    save_tensors(path, network.state_dict(), dict(metadata))
+def save_model(path: Path, network: nn.Module, metadata: Mapping[str, Any]) -> str:
+    """Write a network's weights, with ``metadata`` in the header; their checksum."""
+    return save_tensors(path, network.state_dict(), metadata)
 
 
-def load_model(path: Path) -> tuple[Tensors, dict[str, str]]:
+def load_model(path: Path, checksum: str | None = None) -> tuple[Tensors, dict[str, Any]]:
     """The weights, as :meth:`torch.nn.Module.load_state_dict` takes them, and the metadata.
 
-    Raises :class:`BrainbrrError` if the file is missing or damaged.
+    Raises :class:`BrainbrrError` if the file is missing or damaged, or is not the one of
+    ``checksum``.
     """
     tensors, header = load_tensors(path)
-    return tensors, {key: str(value) for key, value in header.items()}
+    if checksum is not None and content_checksum(tensors) != checksum:
+        raise BrainbrrError(
+            f"{path} does not hold the weights that its run recorded: copy it anew, or remove "
+            "the run and train again"
+        )
+    return tensors, header
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
-    """Write tensors and a header of JSON values, through a temporary file beside ``path``."""
+def content_checksum(tensors: Mapping[str, Tensor]) -> str:
+    """BLAKE3 over names, types, shapes and values, as hex."""
+    hasher = blake3()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        hasher.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """Write tensors and a header of JSON values, through a temporary file beside ``path``.
+
+    The header also holds the tensors' checksum, which is returned.
+    """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    checksum = content_checksum(held)
+    text = json.dumps({"blake3": checksum, "header": header}, sort_keys=True)
     with replacing(path) as temporary:
-        save_file(held, temporary, {HEADER_KEY: json.dumps(header, sort_keys=True)})
+        save_file(held, temporary, {HEADER_KEY: text})
+    return checksum
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """What :func:`save_tensors` wrote, on the CPU."""
+    """What :func:`save_tensors` wrote, on the CPU, after a look at its checksum."""
     try:
         with safe_open(path, framework="pt", device="cpu") as opened:
-            header = json.loads((opened.metadata() or {})[HEADER_KEY])
+            held = json.loads((opened.metadata() or {})[HEADER_KEY])
+            header, checksum = dict(held["header"]), held["blake3"]
             names = opened.keys()
             tensors = {name: opened.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise BrainbrrError(f"{path} does not exist: train first, or give another path") from None
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise BrainbrrError(
-            f"{path} is damaged or not written by this program ({reason}): delete it and train "
-            "again, or copy it anew"
-        ) from None
+        raise _damaged(path, f"damaged or not written by this program ({reason})") from None
+    if content_checksum(tensors) != checksum:
+        raise _damaged(path, "damaged (its checksum is another)")
     return tensors, header
+
+
+def _damaged(path: Path, how: str) -> BrainbrrError:
+    return BrainbrrError(f"{path} is {how}: delete it and train again, or copy it anew")
 
 
 def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:

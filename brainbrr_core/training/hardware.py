@@ -13,11 +13,11 @@ from brainbrr_core.errors import BrainbrrError
 GB = 1e9
 
 
-def check_device(hardware: Hardware) -> torch.device:
+def check_device(hardware: Hardware, card: int = 0) -> torch.device:
     """The device that ``hardware`` asks for, after looking at what is there.
 
-    Raises :class:`BrainbrrError` if CUDA is missing, or if the first card's name, memory or
-    compute capability is not what ``hardware`` says. Nothing falls back to another device.
+    Raises :class:`BrainbrrError` if CUDA is missing, or if the name, memory or compute capability
+    of the given card is not what ``hardware`` says. Nothing falls back to another device.
     """
     if hardware.device == "cpu":
         return torch.device("cpu")
@@ -27,7 +27,7 @@ def check_device(hardware: Hardware) -> torch.device:
             f"hardware {hardware.name} needs a CUDA card and torch {torch.__version__} "
             f"(CUDA {built}) finds none: run on the card's machine, or use the cpu profile"
         )
-    device = torch.device("cuda", 0)
+    device = torch.device("cuda", card)
     properties = torch.cuda.get_device_properties(device)
     capability = (properties.major, properties.minor)
     found = (

@@ -9,40 +9,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.model.mamba2 import NO_WEIGHT_DECAY
-from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.distributed import ALONE, World
 from brainbrr_core.training.hardware import check_device
-from brainbrr_core.training.schedule import ema_decay, learning_rate
+from brainbrr_core.training.state import Step, TrainingState
+from brainbrr_core.training.validation import Course, Validation
 
-BETAS = (0.9, 0.98)
-#: Windows named in the message about a non-finite step; the saved file names all of them.
-NAMED_WINDOWS = 4
-
-
-class Batch(Protocol):
-    """The windows of one optimizer step."""
-
-    @property
-    def signals(self) -> Tensor:
-        """(batch, 19, samples), float32, in standard deviations."""
-
-    @property
-    def labels(self) -> Tensor:
-        """(batch, samples), float32: 1 in a seizure, 0 outside."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """For each row, its recording and window in words."""
+#: A batch whose probabilities differ by less than this is answered by one number.
+COLLAPSED_SPREAD = 0.003
+#: Consecutive steps of such batches after the warm-up that end the training.
+COLLAPSED_STEPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,72 +41,59 @@ class StepReport:
     learning_rate: float
     #: Before clipping.
     gradient_norm: float
+    #: Standard deviation of the probabilities in the batch.
+    spread: float
+    #: Of all processes together.
     windows_per_s: float
-    #: Of the time so far, the part spent waiting for batches.
+    #: Of the training time so far, the part spent waiting for batches.
     data_wait_share: float
     elapsed_s: float
+
+    def note(self) -> str:
+        """What stands beside a progress bar."""
+        return (
+            f"loss {self.loss:.3f}, {self.windows_per_s:.1f} windows/s, "
+            f"{self.data_wait_share:.1%} waiting for data"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class FitSummary:
     """A whole training. Rates and times are of this process, not of a run before a resume."""
 
+    #: Steps done in all.
     steps: int
     #: Steps that a checkpoint had already done.
     resumed_from: int
     #: Of the last step; None if the checkpoint was already complete.
     last_loss: float | None
     windows: int
+    #: Over the time of the steps; validations are not among them.
     windows_per_s: float
     data_wait_share: float
     elapsed_s: float
+    #: Why it ended before ``training.steps``, or empty.
+    stopped: str = ""
+    #: Step of the weights that were kept; None without validation.
+    best_step: int | None = None
+    validations: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(slots=True)
 class _Clock:
     start: float = field(default_factory=time.perf_counter)
     waited: float = 0.0
+    validated: float = 0.0
     windows: int = 0
 
     def elapsed(self) -> float:
         return time.perf_counter() - self.start
 
     def rate(self) -> float:
-        return self.windows / max(self.elapsed(), 1e-9)
+        return self.windows / max(self.elapsed() - self.validated, 1e-9)
 
     def wait_share(self) -> float:
-        return self.waited / max(self.elapsed(), 1e-9)
-
-
-def balanced_loss(logits: Tensor, labels: Tensor, positive_fraction: float) -> Tensor:
-    """Binary cross-entropy in which seizure and background weigh one half each, in float32.
-
-    ``positive_fraction`` is the share of seizure samples in the training set. The weights are
-    its exact inverse, neither capped nor softened: then a probability of 0.5 means evidence
-    equal for both, however the training set was balanced, and thresholds of trainings on
-    different selections compare. A network without any evidence has a loss of ln 2.
-    """
-    ratio = (1.0 - positive_fraction) / positive_fraction
-    weighted = functional.binary_cross_entropy_with_logits(
-        logits.float(), labels, pos_weight=torch.tensor(ratio, device=logits.device)
-    )
-    return weighted / (2.0 * (1.0 - positive_fraction))
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for the optimizer: matrices and kernels decay; vectors and scalars do not.
-
-    Biases, norms and the parameters marked by Mamba-2 are among those that do not.
-    """
-    decaying: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for parameter in network.parameters():
-        decays = parameter.ndim >= 2 and not getattr(parameter, NO_WEIGHT_DECAY, False)
-        (decaying if decays else kept).append(parameter)
-    return [
-        {"params": decaying, "weight_decay": weight_decay},
-        {"params": kept, "weight_decay": 0.0},
-    ]
+        return self.waited / max(self.elapsed() - self.validated, 1e-9)
 
 
 def fit(
@@ -132,68 +104,120 @@ def fit(
     directory: Path,
     positive_fraction: float,
     on_step: Callable[[StepReport], None],
+    *,
+    validate: Callable[[nn.Module, int], Validation] | None = None,
+    on_validation: Callable[[Validation], None] | None = None,
+    world: World = ALONE,
+    provenance: dict[str, Any] | None = None,
 ) -> FitSummary:
-    """Train ``network`` and leave the averaged weights in it.
+    """Train ``network`` and leave in it the averaged weights: the best validated, or the last.
 
-    ``batches(first)`` yields the batches of optimizer steps ``first``, ``first + 1``, ...,
-    counted from 0; the same call must yield the same batches. A checkpoint in ``directory`` is
-    continued; on the CPU, with the same number of threads, the result is then the one of an
-    uninterrupted training bit for bit. ``on_step`` is called after each step, and after the
-    step's checkpoint if it has one; what it raises ends the training.
+    ``batches(first)`` yields this process's share of the batches of optimizer steps ``first``,
+    ``first + 1``, ..., counted from 0; the same call must yield the same batches. A checkpoint in
+    ``directory`` is continued; on the CPU, with the same number of threads, the result is then
+    the one of an uninterrupted training bit for bit. ``on_step`` is called after each step, and
+    after the step's checkpoint if it has one; what it raises ends the training. ``validate``
+    gets the averaged network.
 
     Raises :class:`BrainbrrError` if the device is not the one asked for, if the checkpoint is
     of other settings or another network, if the training set has one class only, if batches run
-    out, or if a loss or gradient is not finite: then the batch and the weights are saved in
-    ``directory`` and the message names the windows.
+    out, if the network answers everything alike, or if a loss or gradient is not finite: then
+    the batch and the weights are saved in ``directory`` and the message names the windows.
     """
     if not 0.0 < positive_fraction < 1.0:
         raise BrainbrrError(
             f"{positive_fraction:.0%} of the training samples are seizure, so there is nothing "
             "to tell apart: select more recordings (selection.recordings)"
         )
-    device = check_device(hardware)
+    device = check_device(hardware, world.local_rank)
     with _deterministic(device):
-        run = _Run(network, settings, hardware, device, directory, positive_fraction)
-        first = run.resume()
+        state = TrainingState(
+            network,
+            settings,
+            hardware,
+            device,
+            directory,
+            positive_fraction,
+            world,
+            provenance or {},
+        )
+        first = state.resume()
+        course = Course.of(state.progress.get("course", {}), settings.patience)
         clock = _Clock()
         loss: float | None = None
-        source = batches(first) if first < settings.steps else iter(())
-        for step in range(first, settings.steps):
+        done = first
+        source = batches(first) if first < settings.steps and not course.over else iter(())
+        while done < settings.steps and not course.over:
             asked = time.perf_counter()
             batch = next(source, None)
             clock.waited += time.perf_counter() - asked
             if batch is None:
                 raise BrainbrrError(
-                    f"the training data ended at step {step} of {settings.steps}: "
+                    f"the training data ended at step {done} of {settings.steps}: "
                     "lower training.steps or select more recordings"
                 )
-            loss, norm, rate = run.step(step, batch)
-            clock.windows += len(batch.names)
-            done = step + 1
-            if done % settings.checkpoint_every == 0 or done == settings.steps:
-                run.save(done)
-            on_step(
-                StepReport(
-                    step=done,
-                    steps=settings.steps,
-                    loss=loss,
-                    learning_rate=rate,
-                    gradient_norm=norm,
-                    windows_per_s=clock.rate(),
-                    data_wait_share=clock.wait_share(),
-                    elapsed_s=clock.elapsed(),
-                )
-            )
-        network.load_state_dict(run.ema)
+            step = state.step(done, batch)
+            loss = step.loss
+            _watch_for_collapse(state, step, done)
+            clock.windows += len(batch.names) * world.size
+            done += 1
+            last = done == settings.steps
+            due = validate is not None and (last or done % settings.validate_every == 0)
+            if due and validate is not None:
+                asked = time.perf_counter()
+                with state.averaged() as averaged:
+                    found = validate(averaged, done)
+                if course.take(found):
+                    state.save_best(done)
+                state.progress["course"] = asdict(course)
+                clock.validated += time.perf_counter() - asked
+                if on_validation is not None:
+                    on_validation(found)
+            if due or last or done % settings.checkpoint_every == 0:
+                state.save(done)
+            on_step(_report(step, done, settings, clock))
+        if course.best_step is not None:
+            state.load_best()
+        else:
+            network.load_state_dict(state.ema)
     return FitSummary(
-        steps=settings.steps,
+        steps=done,
         resumed_from=first,
         last_loss=loss,
         windows=clock.windows,
         windows_per_s=clock.rate(),
         data_wait_share=clock.wait_share(),
         elapsed_s=clock.elapsed(),
+        stopped=course.reason() if done < settings.steps else "",
+        best_step=course.best_step,
+        validations=tuple(course.seen),
     )
+
+
+def _report(step: Step, done: int, settings: Training, clock: _Clock) -> StepReport:
+    return StepReport(
+        step=done,
+        steps=settings.steps,
+        loss=step.loss,
+        learning_rate=step.learning_rate,
+        gradient_norm=step.gradient_norm,
+        spread=step.spread,
+        windows_per_s=clock.rate(),
+        data_wait_share=clock.wait_share(),
+        elapsed_s=clock.elapsed(),
+    )
+
+
+def _watch_for_collapse(state: TrainingState, step: Step, number: int) -> None:
+    """End a training whose network has given one answer to everything for a while."""
+    flat = number >= state.settings.warmup_steps and step.spread < COLLAPSED_SPREAD
+    state.progress["flat_steps"] = state.progress.get("flat_steps", 0) + 1 if flat else 0
+    if state.progress["flat_steps"] >= COLLAPSED_STEPS:
+        raise BrainbrrError(
+            f"the network has collapsed: for {COLLAPSED_STEPS} steps up to step {number} its "
+            f"probabilities differ by {step.spread:.1e} within a batch; lower "
+            "training.learning_rate, and delete the run's checkpoints to train anew"
+        )
 
 
 @contextmanager
@@ -209,128 +233,3 @@ def _deterministic(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
-
-
-class _Run:
-    """The state of one training: network, optimizer and averaged weights."""
-
-    def __init__(
-        self,
-        network: nn.Module,
-        settings: Training,
-        hardware: Hardware,
-        device: torch.device,
-        directory: Path,
-        positive_fraction: float,
-    ) -> None:
-        self.network = network.to(device).train()
-        self.settings = settings
-        self.device = device
-        self.directory = directory
-        self.positive_fraction = positive_fraction
-        self.bfloat16 = hardware.precision == "bfloat16"
-        self.forward: Callable[[Tensor], Tensor] = (
-            torch.compile(network) if hardware.compile else network
-        )
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(network, settings.weight_decay),
-            lr=settings.learning_rate,
-            betas=BETAS,
-        )
-        self.ema = {name: value.clone() for name, value in network.state_dict().items()}
-        #: What a checkpoint must agree with to be continued.
-        self.recorded: dict[str, Any] = {
-            **{
-                f"training.{key}": value
-                for key, value in settings.model_dump(exclude={"checkpoint_every"}).items()
-            },
-            "hardware.batch_size": hardware.batch_size,
-            "hardware.precision": hardware.precision,
-            "share of seizure in the training samples": positive_fraction,
-        }
-
-    def step(self, step: int, batch: Batch) -> tuple[float, float, float]:
-        """One optimizer step: its loss, gradient norm before clipping, and learning rate."""
-        rate = learning_rate(
-            step, self.settings.steps, self.settings.warmup_steps, self.settings.learning_rate
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        signals = batch.signals.to(self.device, non_blocking=True)
-        labels = batch.labels.to(self.device, non_blocking=True)
-        self.optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
-            logits = self.forward(signals)
-        loss = balanced_loss(logits, labels, self.positive_fraction)
-        torch.autograd.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
-        # One transfer for both: on a GPU each waits for the card.
-        values = torch.stack([loss.detach(), norm])
-        if not bool(torch.isfinite(values).all()):
-            self._stop(step, batch, logits, values)
-        self.optimizer.step()
-        keep = ema_decay(step)
-        with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                self.ema[name].lerp_(value, 1.0 - keep)
-        loss_value, norm_value = values.tolist()
-        return loss_value, norm_value, rate
-
-    def save(self, done: int) -> None:
-        """Write the checkpoint after ``done`` steps."""
-        files.save_checkpoint(
-            self.directory,
-            files.Checkpoint(
-                step=done,
-                settings=self.recorded,
-                network=self.network.state_dict(),
-                ema=self.ema,
-                optimizer=files.optimizer_tensors(self.network, self.optimizer),
-            ),
-        )
-
-    def resume(self) -> int:
-        """Take up the directory's checkpoint, if any; the number of steps it had done."""
-        found = files.load_checkpoint(self.directory)
-        if found is None:
-            return 0
-        mend = "restore the setting, or delete the checkpoint to train anew"
-        for key, value in self.recorded.items():
-            if found.settings.get(key) != value:
-                raise BrainbrrError(
-                    f"the checkpoint in {self.directory} was written with {key} "
-                    f"{found.settings.get(key)}, this run has {value}: {mend}"
-                )
-        shapes = {name: value.shape for name, value in self.ema.items()}
-        if {name: value.shape for name, value in found.network.items()} != shapes:
-            raise BrainbrrError(
-                f"the checkpoint in {self.directory} is of another network: {mend} (model.preset)"
-            )
-        self.network.load_state_dict(found.network)
-        for name, value in found.ema.items():
-            self.ema[name].copy_(value)
-        files.restore_optimizer(self.network, self.optimizer, found.optimizer)
-        return found.step
-
-    def _stop(self, step: int, batch: Batch, logits: Tensor, values: Tensor) -> None:
-        """Save what is needed to do this step again, and end the training."""
-        loss, norm = values.tolist()
-        path = self.directory / f"nonfinite-step-{step}.safetensors"
-        tensors = {"signals": batch.signals, "labels": batch.labels}
-        tensors |= {f"network/{name}": value for name, value in self.network.state_dict().items()}
-        header = {"step": step, "names": batch.names, "loss": str(loss), "norm": str(norm)}
-        files.save_tensors(path, tensors, header)
-        finite = logits.detach().isfinite().all(dim=1).cpu()
-        finite &= batch.labels.isfinite().all(dim=1).cpu()
-        culprits = [
-            name for name, sound in zip(batch.names, finite.tolist(), strict=True) if not sound
-        ]
-        named = culprits or list(batch.names)
-        listed = ", ".join(named[:NAMED_WINDOWS])
-        if len(named) > NAMED_WINDOWS:
-            listed += f" and {len(named) - NAMED_WINDOWS} more"
-        what = "loss" if not torch.isfinite(values[0]) else "gradient"
-        raise BrainbrrError(
-            f"the {what} of step {step} is not finite, in {listed}: the batch and the weights are "
-            f"saved in {path}; exclude the window, or lower training.learning_rate"
-        )

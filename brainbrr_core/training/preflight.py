@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+
+import torch
 
 from brainbrr_core.cache.manifest import Manifest, is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
+from brainbrr_core.cache.shard import BLOCK_BYTES
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration.model import BLOCK_S, RATE
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.machine.disk import read_rate
+from brainbrr_core.machine.filesystem import Kind, file_system
+from brainbrr_core.model import build
+from brainbrr_core.training.hardware import check_device
+
+#: Bytes of one second of EEG in the store: 19 channels of 16 bits at 256 Hz.
+_SECOND_BYTES = BLOCK_BYTES / BLOCK_S
+#: Bytes per second below which a disk is called slow: 170 windows of 60 s a second.
+SLOW_READ = 100e6
 
 
 @dataclass(frozen=True)
@@ -23,8 +37,9 @@ class Preflight:
         lines = [
             f"cache root {plan.store.root}",
             f"version {plan.store.version}",
-            f"profile {self.manifest.profile}: {plan.count(State.FRESH)} of {len(plan.items)} "
-            f"recordings fresh, {plan.count(State.EXCLUDED)} excluded, 0 to build",
+            f"profile {self.manifest.profile}: {plan.count(State.FRESH)} hits, "
+            f"{len(plan.to_build)} misses, {plan.count(State.EXCLUDED)} excluded, of "
+            f"{len(plan.items)} recordings",
             f"manifest {len(self.manifest)} windows of {len(self.manifest.recordings)} recordings",
         ]
         if plan.sources_unseen:
@@ -33,11 +48,12 @@ class Preflight:
 
 
 def check(configuration: Configuration) -> Preflight:
-    """Check cache, manifest and splits.
+    """Check cache root, cache, manifest and splits.
 
     Raises :class:`WorkRemains` naming the command that mends a cache or manifest that is not
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
+    _check_place(configuration)
     plan = plan_profile(configuration)
     profile = configuration.profile
     if plan.to_build:
@@ -54,6 +70,70 @@ def check(configuration: Configuration) -> Preflight:
         )
     _check_splits(manifest)
     return Preflight(plan, manifest)
+
+
+def _check_place(configuration: Configuration) -> None:
+    """Refuse a bucket that is mounted as a folder: every window would be a request."""
+    place = file_system(configuration.cache_root)
+    if place is not None and place.kind is Kind.BUCKET:
+        raise BrainbrrError(
+            f"the cache root {configuration.cache_root} is a bucket shown as a folder "
+            f"({place.name}), and nothing is trained from a remote place: run `brainbrr cache pull "
+            "s3://BUCKET/PREFIX --cache-root LOCAL_FOLDER` and train with that --cache-root"
+        )
+
+
+def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
+    """How fast shards are read here, measured for about a second; a warning where it is slow.
+
+    Nothing where the shards are too few to measure.
+    """
+    store = preflight.plan.store
+    paths = [store.shard_path(r.partition_key) for r in preflight.manifest.recordings]
+    rate = read_rate(paths, seconds)
+    if rate is None:
+        return []
+    length_s = preflight.manifest.window_samples / RATE
+    figure = (
+        f"{rate / 1e6:,.0f} MB/s read from {store.root}: at most "
+        f"{rate / (_SECOND_BYTES * length_s):,.0f} windows/s on first use"
+    )
+    if rate >= SLOW_READ:
+        return [f"disk: {figure}"]
+    return [
+        f"warning: a slow disk: {figure}; use a local SSD (`brainbrr doctor` says what this "
+        "machine has)"
+    ]
+
+
+def check_machine(configuration: Configuration, card: int = 0) -> torch.device:
+    """The device that the configuration is bound to, on a machine that can train on it.
+
+    Raises :class:`BrainbrrError` for another device, and where the checkpoints find no room.
+    """
+    device = check_device(configuration.hardware, card)
+    place = configuration.runs_dir
+    while not place.exists():
+        place = place.parent
+    needed = checkpoint_bytes(configuration)
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise BrainbrrError(
+            f"{place} has {free / 1e9:.2f} GB free and the checkpoints of a run need "
+            f"{needed / 1e9:.2f} GB: free some, set BRAINBRR_RUNS_DIR to another disk, or lower "
+            "training.keep_checkpoints"
+        )
+    return device
+
+
+def checkpoint_bytes(configuration: Configuration) -> int:
+    """The most that the files of a run hold at a time."""
+    with torch.device("meta"):
+        network = build(configuration.model.preset)
+    weights = sum(parameter.numel() for parameter in network.parameters()) * 4
+    # Weights, their average and two moments; kept, last and the one being written. Besides,
+    # the best weights and the final ones, each beside its temporary file.
+    return weights * (4 * (configuration.training.keep_checkpoints + 2) + 4)
 
 
 def _reasons(plan: Plan) -> str:

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import BaseModel
 
@@ -24,13 +24,20 @@ from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
+from brainbrr_core.data.augmentation import augment
+from brainbrr_core.data.prefetch import DEPTH, prefetched
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
+from brainbrr_core.model.backend import Backend
 from brainbrr_core.training.checkpoint import load_model, save_model
-from brainbrr_core.training.hardware import check_device, describe_device
+from brainbrr_core.training.distributed import ALONE, World, joined
+from brainbrr_core.training.hardware import describe_device
 from brainbrr_core.training.identity import settings_identity
 from brainbrr_core.training.loop import StepReport, fit
-from brainbrr_core.training.preflight import Preflight, check
+from brainbrr_core.training.metrics import MetricsLog
+from brainbrr_core.training.preflight import Preflight, check, check_machine, disk_remarks
+from brainbrr_core.training.provenance import provenance_of
+from brainbrr_core.training.validation import Validation, Validator
 
 MODEL = "model.safetensors"
 RUN = "run.json"
@@ -54,7 +61,6 @@ class _Identity(BaseModel):
     model: _Model
     windows: _Windows
     training: _Training
-    ssm_backend: str
     preprocessing_version: str
     manifest: str
 
@@ -67,6 +73,8 @@ class _RunFile(BaseModel):
     seconds: float
     parameters: int
     hardware: dict[str, str]
+    ssm_backend: str
+    model_blake3: str
 
 
 @dataclass(frozen=True)
@@ -82,11 +90,19 @@ class Run:
         """The folder's name."""
         return self.directory.name
 
-    def load_network(self) -> SeizureNetwork:
-        """The trained network, in evaluation mode, on the CPU."""
-        model = self.values["identity"]["model"]
-        network = build(model["preset"], self.values["identity"]["ssm_backend"])
-        state, _ = load_model(self.directory / MODEL)
+    @property
+    def trained_with(self) -> str:
+        """The backend of the state-space layers that the training used."""
+        return str(self.values["ssm_backend"])
+
+    def load_network(self, ssm_backend: Backend) -> SeizureNetwork:
+        """The trained network on a backend of choice, in evaluation mode, on the CPU.
+
+        The weights fit both backends. Raises :class:`BrainbrrError` when the backend cannot be
+        had, or when the weights are damaged or not the ones that the run recorded.
+        """
+        network = build(self.values["identity"]["model"]["preset"], ssm_backend)
+        state, _ = load_model(self.directory / MODEL, self.values["model_blake3"])
         network.load_state_dict(state)
         return network.eval()
 
@@ -148,72 +164,118 @@ def train(
 ) -> Run:
     """Train the network of a configuration, or return the finished run of the same identity.
 
+    In processes that ``torchrun`` started, all train together and the first one writes and logs.
     Raises what the pre-flight and :func:`fit` raise.
     """
     preflight = check(configuration)
-    manifest = preflight.manifest
-    directory = run_directory(configuration, manifest)
+    directory = run_directory(configuration, preflight.manifest)
     if (directory / RUN).is_file() and (directory / MODEL).is_file():
         log(f"run {directory.name} is finished already: nothing to train")
         finished = open_run(directory)
         return Run(directory, finished.values, reused=True)
-    for line in preflight.lines():
+    with joined(configuration.hardware) as world:
+        if not world.first:
+            on_step, log = None, _silent
+        _train(configuration, preflight, directory, world, on_step, log)
+        world.wait()
+    return open_run(directory)
+
+
+def _silent(_line: str) -> None:
+    """What the processes after the first one say."""
+
+
+def _train(
+    configuration: Configuration,
+    preflight: Preflight,
+    directory: Path,
+    world: World,
+    on_step: Callable[[StepReport], None] | None,
+    log: Callable[[str], None],
+) -> None:
+    manifest, store = preflight.manifest, preflight.plan.store
+    hardware, settings = configuration.hardware, configuration.training
+    device = check_machine(configuration, world.local_rank)
+    for line in [*preflight.lines(), *disk_remarks(preflight)]:
         log(line)
-    device = check_device(configuration.hardware)
     description = describe_device(device)
-    log(f"device {description}, ssm backend {configuration.hardware.ssm_backend}")
+    log(
+        f"device {description}, ssm backend {hardware.ssm_backend}, {world.size} "
+        f"process{'es' if world.size > 1 else ''}"
+    )
     sampling = BalancedSampling.of(manifest, configuration.sampling)
-    dataset = WindowDataset(manifest, preflight.plan.store)
     log(
         f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
-        f"{configuration.training.steps} steps of {configuration.hardware.batch_size}"
+        f"{settings.steps} steps of {hardware.batch_size}"
     )
-    network = build(
-        configuration.model.preset,
-        configuration.hardware.ssm_backend,
-        seed=configuration.training.seed,
-    )
-
-    def batches(first_step: int) -> Iterator[Batch]:
-        rows = sampling.batches(
-            configuration.hardware.batch_size, configuration.training.seed, first_step
-        )
-        return (dataset.fetch(batch) for batch in rows)
-
+    network = build(configuration.model.preset, hardware.ssm_backend, seed=settings.seed)
+    known = provenance_of(configuration, manifest, description)
     directory.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    with (directory / STEPS).open("a", encoding="utf-8") as steps:
+    with MetricsLog(directory, configuration, world) as metrics:
 
         def report(step: StepReport) -> None:
-            steps.write(json.dumps(asdict(step)) + "\n")
+            metrics.step(step)
             if on_step is not None:
                 on_step(step)
 
+        def validated(found: Validation) -> None:
+            metrics.validation(found)
+            log(found.line())
+
         summary = fit(
             network,
-            batches,
-            configuration.training,
-            configuration.hardware,
+            _batches(
+                configuration, manifest, WindowDataset(manifest, store, ring=DEPTH + 2), world
+            ),
+            settings,
+            hardware,
             directory,
             sampling.positive_fraction,
             report,
+            validate=Validator(manifest, store, configuration, device, world),
+            on_validation=validated,
+            world=world,
+            provenance=known,
         )
+    if summary.stopped:
+        log(f"ended after {summary.steps} of {settings.steps} steps: {summary.stopped}")
+    if not world.first:
+        return
+    of = identity(configuration, manifest)
+    checksum = save_model(directory / MODEL, network.to("cpu"), {"identity": of})
     values = {
-        "identity": identity(configuration, manifest),
-        "profile": configuration.profile,
+        **known,
+        "identity": of,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
         "positive_fraction": sampling.positive_fraction,
         "fit": asdict(summary),
-        "hardware": description,
+        "processes": world.size,
         "threads": torch.get_num_threads(),
-        "libraries": {name: library_version(name) for name in ("brainbrr", "torch", "numpy")},
         "data": counts(manifest, SPLITS),
+        "model_blake3": checksum,
     }
-    save_model(directory / MODEL, network.to("cpu"), {"identity": json.dumps(values["identity"])})
     write_json(directory / RUN, values)
-    return Run(directory, values)
+
+
+def _batches(
+    configuration: Configuration, manifest: Manifest, dataset: WindowDataset, world: World = ALONE
+) -> Callable[[int], Iterator[Batch]]:
+    """This process's share of the batches from a step on, read ahead by a thread."""
+    sampling = BalancedSampling.of(manifest, configuration.sampling)
+    size, training = configuration.hardware.batch_size, configuration.training
+    places = np.arange(size)[world.rank :: world.size]
+
+    def read(first_step: int) -> Iterator[Batch]:
+        drawn = sampling.batches(size, training.seed, first_step)
+        for step, rows in enumerate(drawn, start=first_step):
+            batch = dataset.fetch(rows[places])
+            augment(batch, training.augmentation, training.seed, step, places.tolist())
+            yield batch
+
+    return lambda first_step: prefetched(read(first_step))
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -56,7 +56,7 @@ def export_archive(configuration: Configuration, path: Path) -> Transfer:
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings are not fresh in {store.root}: "
-            f"run `brainbrr cache build --profile {configuration.profile}` first"
+            f"run `brainbrr cache build{configuration.options}` first"
         )
     index = travelling_index(plan.index)
     fresh = [item for item in plan.items if item.state is State.FRESH]

@@ -14,6 +14,7 @@ from typing import Any
 
 from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.remote.place import DOCUMENT_LIMIT
 
 #: Bumped when the catalogue's fields change.
 SCHEMA_VERSION = 1
@@ -80,8 +81,10 @@ def parse_catalogue(content: bytes, version: str | None, where: str) -> Catalogu
             _checked_key(key): ShardBlob(*_blob(fields[:2]), _checked_hash(fields[2]))
             for key, fields in sorted(values["shards"].items())
         }
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise BrainbrrError(f"{where} is no catalogue ({type(error).__name__}: {error})") from None
+    if index.size > DOCUMENT_LIMIT:
+        raise BrainbrrError(f"{where} is refused: an index of {index.size} bytes")
     if schema != SCHEMA_VERSION:
         raise BrainbrrError(f"{where} is of another version of the program: push it anew")
     if not isinstance(found, str) or not is_safe(found) or "/" in found:

@@ -25,10 +25,12 @@ def in_flight(
 
     What ``work`` raises is raised here, when the jobs in flight have ended; no other is begun.
     """
+    if not jobs:
+        return
     # Large ones first, so that the last transfer is not left alone with one.
     ordered = sorted(jobs, key=size, reverse=True)
     total = sum(map(size, ordered)) / 1e6
-    pool = ThreadPoolExecutor(max(1, min(transfers, len(ordered))))
+    pool = ThreadPoolExecutor(min(transfers, len(ordered)))
     try:
         with progress(title, total, "MB") as bar:
             futures = {pool.submit(work, job): job for job in ordered}

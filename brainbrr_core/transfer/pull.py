@@ -89,7 +89,7 @@ def pull(
     if catalogue is None:
         raise WorkRemains(
             f"{remote.address} holds nothing of version {store.version}: run `brainbrr cache push "
-            f"{remote.address} --profile {configuration.profile}` where it is built, or build it "
+            f"{remote.address}{configuration.options}` where it is built, or build it "
             "here with `brainbrr cache build`"
         )
     store.check_writable()

@@ -14,7 +14,6 @@ from brainbrr_core.cache.shard import DamagedShard, Shard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
-from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.place import ObjectState, Remote, RemoteUnavailable
 from brainbrr_core.transfer.catalogue import NAME, Blob, Catalogue, ShardBlob, parse_catalogue
@@ -25,6 +24,7 @@ from brainbrr_core.transfer.receive import Transfer, file_blob
 from brainbrr_core.transfer.travelling_index import (
     TravellingIndex,
     check_same_corpus,
+    parse_index,
     travelling_index,
 )
 
@@ -71,7 +71,7 @@ def push(
     if not fresh:
         raise WorkRemains(
             f"nothing of profile {configuration.profile} is fresh in {store.root}: run `brainbrr "
-            f"cache build --profile {configuration.profile}`"
+            f"cache build{configuration.options}`"
         )
     known = {} if held is None else held.shards
     todo = [item for item in fresh if not _is_held(item, known)]
@@ -105,9 +105,7 @@ def _remote_index(remote: Remote, catalogue: Catalogue) -> Index:
             f"{remote.address}/{name}, the index, is damaged or gone: if this machine's corpus is "
             f"that of the remote, remove {remote.address}/{catalogue.version}/{NAME} and push again"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        index_path(Path(folder)).write_bytes(content)
-        return read_index(Path(folder))
+    return parse_index(content, remote.address)
 
 
 def shard_blob(store: Store, item: Item) -> ShardBlob:

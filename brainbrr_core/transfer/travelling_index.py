@@ -9,16 +9,21 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from blake3 import blake3
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.corpus.index import VANISHED_LIMIT, Index
-from brainbrr_core.corpus.index_file import index_path, read_index, write_index
+from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index, write_index
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.transfer.catalogue import Blob, check_keys
+
+#: No index has more values, or more bytes when it is unpacked; TUSZ's has a hundredth of either.
+_VALUES, _UNPACKED = 100_000_000, 4e9
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,11 @@ def travelling_index(index: Index) -> TravellingIndex:
 
 
 def _placeless(recording: Recording) -> Recording:
+    # A path that is nowhere, whatever folder a command is started in.
+    nowhere = PurePosixPath("elsewhere:", recording.partition_key)
     return replace(
         recording,
-        path=f"{recording.partition_key}.edf",
+        path=str(nowhere.with_name(PurePosixPath(recording.path).name)),
         state=FileState(recording.state.size, 0, 0),
         companions=tuple(
             Companion(c.name, FileState(c.state.size, 0, 0)) for c in recording.companions
@@ -71,7 +78,7 @@ def adopt_index(
     of another corpus than the cache root's.
     """
     path = index_path(cache_root)
-    own = read_index(cache_root) if path.is_file() else None
+    own = _own_index(cache_root)
     if own is not None and blake3(path.read_bytes()).hexdigest() == blob.hash:
         return Adopted(own, "unchanged")
     content = fetch()
@@ -79,14 +86,7 @@ def adopt_index(
         raise BrainbrrError(
             f"the index of {where} does not match its checksum: push it again with --repair"
         )
-    with tempfile.TemporaryDirectory() as folder:
-        index_path(Path(folder)).write_bytes(content)
-        try:
-            arrived = read_index(Path(folder))
-        except BrainbrrError:
-            raise BrainbrrError(
-                f"the index of {where} cannot be read by this version of the program: push it anew"
-            ) from None
+    arrived = parse_index(content, where)
     check_keys((recording.partition_key for recording in arrived), f"the index of {where}")
     if own is not None:
         if [_placeless(r) for r in own] == [_placeless(r) for r in arrived]:
@@ -103,6 +103,47 @@ def adopt_index(
             "BRAINBRR_CACHE_ROOT to a folder that is"
         ) from None
     return Adopted(arrived, f"received, {len(arrived)} recordings")
+
+
+def parse_index(content: bytes, where: str) -> Index:
+    """An index from its bytes, which may be anything.
+
+    Raises :class:`BrainbrrError` for what is none, or would fill the memory.
+    """
+    try:
+        about = pq.read_metadata(pa.BufferReader(content))
+        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        values = sum(
+            group.column(number).num_values
+            for group in groups
+            for number in range(about.num_columns)
+        )
+        unpacked = sum(group.total_byte_size for group in groups)
+    except (OSError, ValueError, pa.ArrowException):
+        raise BrainbrrError(f"the index of {where} is none: push it again with --repair") from None
+    if values > _VALUES or unpacked > _UNPACKED:
+        raise BrainbrrError(
+            f"the index of {where} is refused: it unpacks to {unpacked / 1e9:.1f} GB"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        index_path(Path(folder)).write_bytes(content)
+        try:
+            return read_index(Path(folder))
+        except BrainbrrError:
+            raise BrainbrrError(
+                f"the index of {where} cannot be read by this version of the program: push it anew"
+            ) from None
+
+
+def _own_index(cache_root: Path) -> Index | None:
+    """The index of the cache root; None where there is none that can be used."""
+    if not index_path(cache_root).is_file():
+        return None
+    try:
+        return read_index(cache_root)
+    except UnusableIndex:
+        # The one that arrives takes its place.
+        return None
 
 
 def check_same_corpus(

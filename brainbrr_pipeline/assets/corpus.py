@@ -11,7 +11,6 @@ from brainbrr_pipeline.provenance import (
     INDEX_DATA_VERSION,
     RAW_EDF,
     SELECTED_RECORDINGS,
-    content_version,
     observe,
     observe_selection,
     selection_version,
@@ -37,7 +36,7 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
             index = update_index(
                 configuration.data_dir, configuration.cache_root, configuration.corpus
             )
-        return dg.DataVersionsByPartition({r.partition_key: content_version(r) for r in index})
+        return dg.DataVersionsByPartition({r.partition_key: r.source_version for r in index})
 
     return _raw_edf
 

@@ -1,0 +1,117 @@
+"""What a build would cost, from a sample of the corpus: hours of EEG, bytes, and time."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainbrr_core.cache.shard import BLOCK_BYTES
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration.model import BLOCK_S, Preprocessing
+from brainbrr_core.corpus.edf import open_edf
+from brainbrr_core.corpus.edf_header import UnusableEdf, read_header
+from brainbrr_core.corpus.files import LocalEdf
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.signal.chain import Chain
+
+#: Seconds for looking through folders, EDFs whose header is read, and the longest one processed.
+LOOKING_S, SAMPLED, LONGEST_S = 0.7, 24, 1200.0
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much EEG there is; ``exact`` when an index says so, else from a sample.
+
+    ``complete`` is false when the folders were too many to be looked through.
+    """
+
+    recordings: int
+    hours: float
+    exact: bool
+    complete: bool = True
+
+    @property
+    def bytes(self) -> float:
+        """Bytes of the shards of all of it."""
+        return self.hours * 3600 / BLOCK_S * BLOCK_BYTES
+
+
+def indexed_extent(recordings: Iterable[Recording]) -> Extent:
+    """What an index says of recordings that can have a shard."""
+    durations = [r.duration_s for r in recordings if r.signal_reason is None]
+    return Extent(len(durations), sum(durations) / 3600, exact=True)
+
+
+def find_edfs(folder: Path, seconds: float = LOOKING_S) -> tuple[dict[Path, int], bool]:
+    """EDFs below a folder with their sizes in bytes, and whether all folders were looked into."""
+    found: dict[Path, int] = {}
+    limit = time.monotonic() + seconds
+    waiting = [str(folder)]
+    while waiting:
+        if time.monotonic() > limit:
+            return found, False
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.is_dir():
+                waiting.append(entry.path)
+            elif entry.name.lower().endswith(".edf"):
+                found[Path(entry.path)] = entry.stat().st_size
+    return found, True
+
+
+def sampled_extent(edfs: dict[Path, int], *, complete: bool) -> Extent:
+    """Hours of EEG, from the headers of some EDFs and the sizes of all."""
+    paths = sorted(edfs)
+    sample = paths[:: max(1, math.ceil(len(paths) / SAMPLED))]
+    hours, size = 0.0, 0
+    for path in sample:
+        try:
+            header = read_header(LocalEdf(path))
+        except (OSError, UnusableEdf):
+            continue
+        # By its size: the number of records in a header need not be true.
+        held = max(edfs[path] - header.header_bytes, 0) / (2 * header.record_samples)
+        hours += float(held * header.record_duration) / 3600
+        size += edfs[path]
+    total = hours * sum(edfs.values()) / size if size else 0.0
+    return Extent(len(paths), total, exact=False, complete=complete)
+
+
+def recorded_speed(store: Store, recordings: Iterable[Recording]) -> float | None:
+    """Seconds of EEG per second of one process, from what was built here before."""
+    records = store.records()
+    pairs = [
+        (recording.duration_s, records[recording.partition_key].seconds)
+        for recording in recordings
+        if recording.partition_key in records and records[recording.partition_key].seconds > 0
+    ]
+    spent = sum(seconds for _, seconds in pairs)
+    return sum(duration for duration, _ in pairs) / spent if spent > 1 else None
+
+
+def measured_speed(edfs: dict[Path, int], settings: Preprocessing) -> float | None:
+    """Seconds of EEG per second of one process, from processing one of the smallest EDFs.
+
+    None when none of them can be processed, or all are too long for a quick look.
+    """
+    for path in sorted(edfs, key=lambda path: (edfs[path], path))[:SAMPLED]:
+        try:
+            source = open_edf(path)
+            duration = float(source.samples / source.rate)
+            # A few seconds would measure only the beginning.
+            if not 60 <= duration <= LONGEST_S:
+                continue
+            begun = time.perf_counter()
+            for _ in Chain(source, settings).quantized():
+                pass
+        except (OSError, ValueError, UnusableEdf):
+            continue
+        return duration / (time.perf_counter() - begun)
+    return None

@@ -1,0 +1,65 @@
+"""How fast a disk is, measured in about a second and never from the page cache."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_PIECE = 1 << 20
+#: With fewer bytes than this, a figure would say nothing.
+_LEAST = 8 << 20
+
+
+def read_rate(paths: Sequence[Path], seconds: float = 1.0, seed: int = 0) -> float | None:
+    """Bytes per second of reads of 1 MiB at random places of ``paths``, each read once.
+
+    The kernel is asked to forget a piece before it is read, so it comes from the disk. Takes at
+    most about ``seconds``. None when there are fewer than 8 MiB to read. Raises ``OSError`` when
+    a file cannot be read.
+    """
+    rng = random.Random(seed)
+    sizes = {path: path.stat().st_size for path in paths}
+    if sum(sizes.values()) < _LEAST:
+        return None
+    # So many files that a second cannot read them all, unless they are few.
+    chosen = rng.sample(sorted(sizes), min(len(sizes), 2000))
+    pieces = [(path, start) for path in chosen for start in range(0, max(sizes[path], 1), _PIECE)]
+    rng.shuffle(pieces)
+    count = 0
+    begun = time.perf_counter()
+    for path, start in pieces:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(descriptor, start, _PIECE, os.POSIX_FADV_DONTNEED)
+            count += len(os.pread(descriptor, _PIECE, start))
+        finally:
+            os.close(descriptor)
+        if time.perf_counter() - begun > seconds:
+            break
+    return count / max(time.perf_counter() - begun, 1e-9)
+
+
+def write_rate(folder: Path, seconds: float = 0.3) -> float:
+    """Bytes per second of writing a file in ``folder`` until it is on the disk.
+
+    Takes about ``seconds``, more where the disk is slow; leaves nothing. Raises ``OSError`` when
+    the folder cannot be written to.
+    """
+    path = folder / f".speed-{os.getpid()}"
+    piece = os.urandom(_PIECE)
+    count = 0
+    begun = time.perf_counter()
+    try:
+        with path.open("wb", buffering=0) as file:
+            while time.perf_counter() - begun < seconds:
+                count += file.write(piece)
+                if count % (8 * _PIECE) == 0:
+                    os.fsync(file.fileno())
+            os.fsync(file.fileno())
+        return count / (time.perf_counter() - begun)
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,89 @@
+"""Which file system a path lies on, as the kernel says it in ``/proc/self/mounts``."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mounts")
+#: File systems that show a bucket as a folder (each is a program of that name).
+_BUCKETS = (
+    "fuse.s3fs",
+    "fuse.mountpoint-s3",
+    "fuse.goofys",
+    "fuse.geesefs",
+    "fuse.rclone",
+    "fuse.gcsfuse",
+    "fuse.blobfuse2",
+    "fuse.blobfuse",
+)
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs")
+_ESCAPE = re.compile(r"\\([0-7]{3})")
+
+
+class Kind(StrEnum):
+    """What a file system means for a cache."""
+
+    LOCAL = "local"
+    #: A bucket behind a folder: every read is a request.
+    BUCKET = "bucket"
+    NETWORK = "network"
+    #: A Windows drive seen from WSL2, or any other 9p share: every open is a message.
+    SHARED = "shared"
+    MEMORY = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """The mount that a path lies on; ``name`` is the kernel's name of its type."""
+
+    point: str
+    name: str
+    kind: Kind
+
+
+def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem | None:
+    """The file system of a path, or of the nearest folder above it that is there.
+
+    None where the kernel does not say (no Linux).
+    """
+    place = path
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    real = os.path.realpath(place)
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    found: FileSystem | None = None
+    for line in lines:
+        fields = line.split(" ")
+        if len(fields) < 3:
+            continue
+        point = _ESCAPE.sub(lambda match: chr(int(match.group(1), 8)), fields[1])
+        inside = point == "/" or real == point or real.startswith(point.rstrip("/") + "/")
+        # Of two mounts on one point, the later one is seen.
+        if inside and (found is None or len(point) >= len(found.point)):
+            found = FileSystem(point, fields[2], _kind(fields[2]))
+    return found
+
+
+def _kind(name: str) -> Kind:
+    if name in _BUCKETS:
+        return Kind.BUCKET
+    if name in _NETWORK:
+        return Kind.NETWORK
+    if name in ("9p", "drvfs", "virtiofs"):
+        return Kind.SHARED
+    return Kind.MEMORY if name in ("tmpfs", "ramfs") else Kind.LOCAL
+
+
+def is_wsl(release: Path = Path("/proc/sys/kernel/osrelease")) -> bool:
+    """Whether this is the Windows Subsystem for Linux."""
+    try:
+        return "microsoft" in release.read_text(encoding="utf-8").lower()
+    except OSError:
+        return False

@@ -1,0 +1,82 @@
+"""Versions, torch's build and the cards, without importing torch."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def versions(names: Iterable[str]) -> dict[str, str | None]:
+    """Installed versions of distributions, None for those that are not there."""
+    found: dict[str, str | None] = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def torch_cuda() -> str | None:
+    """The CUDA version that the installed torch was built for; None for a build without CUDA.
+
+    Read from torch's ``version.py``: importing torch would take seconds.
+    """
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    source = Path(spec.origin).with_name("version.py")
+    try:
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError):
+        return None
+    for statement in tree.body:
+        if isinstance(statement, ast.AnnAssign):
+            target: ast.expr = statement.target
+        elif isinstance(statement, ast.Assign):
+            target = statement.targets[0]
+        else:
+            continue
+        if isinstance(target, ast.Name) and target.id == "cuda":
+            value = statement.value
+            return str(value.value) if isinstance(value, ast.Constant) and value.value else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One NVIDIA card, as its driver names it; memory in GB."""
+
+    name: str
+    memory_gb: float
+    driver: str
+
+
+def cards(command: str = "nvidia-smi", timeout_s: float = 2.0) -> list[Card]:
+    """The NVIDIA cards that the driver sees; none where there is no driver."""
+    if shutil.which(command) is None:
+        return []
+    fields = "name,memory.total,driver_version"
+    try:
+        answer = subprocess.run(
+            [command, f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    found = []
+    for line in answer.stdout.splitlines():
+        parts = [part.strip() for part in line.split(",")]
+        if len(parts) == 3 and parts[1].isdigit():
+            # The driver counts in MiB.
+            found.append(Card(parts[0], round(int(parts[1]) * 2**20 / 1e9, 1), parts[2]))
+    return found

@@ -1,0 +1,217 @@
+"""The state of one training: network, optimizer, averaged weights, and one step of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.data import Batch
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.distributed import World
+from brainbrr_core.training.identity import WEIGHTLESS
+from brainbrr_core.training.loss import loss_of
+from brainbrr_core.training.nonfinite import dissect, error_of, save_step
+from brainbrr_core.training.optimizer import make_optimizer
+from brainbrr_core.training.schedule import ema_decay, learning_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step: figures over all processes."""
+
+    loss: float
+    #: Before clipping.
+    gradient_norm: float
+    #: Standard deviation of the probabilities of the batch.
+    spread: float
+    learning_rate: float
+
+
+class TrainingState:
+    """What a step changes, what a checkpoint holds."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: Training,
+        hardware: Hardware,
+        device: torch.device,
+        directory: Path,
+        positive_fraction: float,
+        world: World,
+        provenance: dict[str, Any],
+    ) -> None:
+        self.network = network.to(device).train()
+        self.settings = settings
+        self.hardware = hardware
+        self.device = device
+        self.directory = directory
+        self.world = world
+        self.provenance = provenance
+        self.positive_fraction = positive_fraction
+        self.loss = loss_of(settings, positive_fraction)
+        self.bfloat16 = hardware.precision == "bfloat16"
+        self.replicas = (
+            DistributedDataParallel(
+                network, device_ids=[device.index] if device.type == "cuda" else None
+            )
+            if world.size > 1
+            else None
+        )
+        forward = network if self.replicas is None else self.replicas
+        self.forward: Callable[[Tensor], Tensor] = (
+            torch.compile(forward) if hardware.compile else forward
+        )
+        self.optimizer = make_optimizer(network, settings)
+        self.ema = {name: value.clone() for name, value in network.state_dict().items()}
+        #: What the loop must remember beside tensors.
+        self.progress: dict[str, Any] = {}
+        #: What a checkpoint must agree with to be continued.
+        self.recorded: dict[str, Any] = {
+            **{
+                f"training.{key}": value
+                for key, value in settings.model_dump(mode="json", exclude=WEIGHTLESS).items()
+            },
+            "hardware.batch_size": hardware.batch_size,
+            "hardware.precision": hardware.precision,
+            "share of seizure in the training samples": positive_fraction,
+            "preprocessing version": provenance.get("preprocessing_version"),
+        }
+
+    def step(self, step: int, batch: Batch) -> Step:
+        """One optimizer step on this process's share of a batch.
+
+        Raises :class:`BrainbrrError` when a loss or gradient is not finite, before any weight
+        changes.
+        """
+        rate = learning_rate(
+            step, self.settings.steps, self.settings.warmup_steps, self.settings.learning_rate
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        parts = self.hardware.accumulate
+        rows = len(batch.names)
+        loss = torch.zeros((), device=self.device)
+        spread = torch.zeros((), device=self.device)
+        pieces = zip(batch.signals.chunk(parts), batch.labels.chunk(parts), strict=True)
+        for number, (signals, labels) in enumerate(pieces, start=1):
+            signals = signals.to(self.device, non_blocking=True)
+            labels = labels.to(self.device, non_blocking=True)
+            # Gradients travel between processes once a step, with its last part.
+            waiting = self.replicas is not None and number < parts
+            with self.replicas.no_sync() if waiting and self.replicas else contextlib.nullcontext():
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
+                    logits = self.forward(signals)
+                piece = self.loss(logits, labels) * (len(signals) / rows)
+                torch.autograd.backward(piece)
+            loss += piece.detach()
+            spread += torch.sigmoid(logits.detach().float()).std() * (len(signals) / rows)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        # One transfer for all: on a GPU each waits for the card.
+        values = self.world.mean(torch.stack([loss, norm, spread]))
+        loss_value, norm_value, spread_value = values.tolist()
+        if not bool(torch.isfinite(values).all()):
+            self._stop(step, batch, loss_value, norm_value)
+        self.optimizer.step()
+        keep = ema_decay(step)
+        with torch.no_grad():
+            for name, value in self.network.state_dict().items():
+                self.ema[name].lerp_(value, 1.0 - keep)
+        return Step(loss_value, norm_value, spread_value, rate)
+
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The network with the averaged weights, until the block ends."""
+        kept = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.ema)
+        try:
+            yield self.network
+        finally:
+            self.network.load_state_dict(kept)
+
+    def save(self, done: int) -> None:
+        """Write the checkpoint after ``done`` steps."""
+        if not self.world.first:
+            return
+        files.save_checkpoint(
+            self.directory,
+            files.Checkpoint(
+                step=done,
+                settings=self.recorded,
+                progress=self.progress,
+                provenance=self.provenance,
+                network=self.network.state_dict(),
+                ema=self.ema,
+                optimizer=files.optimizer_tensors(self.network, self.optimizer),
+            ),
+            self.settings.keep_checkpoints,
+        )
+
+    def save_best(self, done: int) -> None:
+        """Keep the averaged weights of now as the best."""
+        if self.world.first:
+            header = {"step": done, "provenance": self.provenance}
+            files.save_tensors(self.directory / files.BEST_NAME, self.ema, header)
+
+    def load_best(self) -> None:
+        """Give the network the best averaged weights, which must have been saved."""
+        self.world.wait()
+        state, _ = files.load_model(self.directory / files.BEST_NAME)
+        self.network.load_state_dict(state)
+
+    def resume(self) -> int:
+        """Take up the directory's checkpoint, if any; the number of steps it had done.
+
+        Raises :class:`BrainbrrError` when it is of other settings, of another preprocessing
+        version or of another network.
+        """
+        found = files.load_checkpoint(self.directory)
+        if found is None:
+            return 0
+        mend = "restore the setting, or delete the checkpoint to train anew"
+        for key, value in self.recorded.items():
+            if found.settings.get(key) != value:
+                raise BrainbrrError(
+                    f"the checkpoint in {self.directory} was written with {key} "
+                    f"{found.settings.get(key)}, this run has {value}: {mend}"
+                )
+        shapes = {name: value.shape for name, value in self.ema.items()}
+        if {name: value.shape for name, value in found.network.items()} != shapes:
+            raise BrainbrrError(
+                f"the checkpoint in {self.directory} is of another network: {mend} (model.preset)"
+            )
+        self.network.load_state_dict(found.network)
+        for name, value in found.ema.items():
+            self.ema[name].copy_(value)
+        files.restore_optimizer(self.network, self.optimizer, found.optimizer)
+        self.progress = found.progress
+        return found.step
+
+    def _stop(self, step: int, batch: Batch, loss: float, norm: float) -> None:
+        """Save what is needed to do this step again, and end the training."""
+        suffix = f"-process-{self.world.rank}" if self.world.size > 1 else ""
+        path = self.directory / f"nonfinite-step-{step}{suffix}.safetensors"
+        header = {
+            "step": step,
+            "loss": str(loss),
+            "norm": str(norm),
+            "preset": self.provenance.get("preset"),
+            "training": self.settings.model_dump(mode="json"),
+            "positive_fraction": self.positive_fraction,
+            "precision": self.hardware.precision,
+        }
+        save_step(path, self.network, batch.signals, batch.labels, batch.names, header)
+        signals, labels = batch.signals.to(self.device), batch.labels.to(self.device)
+        anatomy = dissect(self.network, self.loss, signals, labels, batch.names, self.bfloat16)
+        raise error_of(anatomy, step, batch.names, path)

@@ -1,0 +1,192 @@
+"""Validation: every recording of dev, stitched, scored by events, and when that ends a training.
+
+The score that is compared is the event sensitivity at no more than ten false alarms in 24 hours
+(SzCORE's rule). Where dev is so short that ten a day are hardly a single alarm, that figure
+says nothing; then the average precision by the second is compared instead.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.cache.manifest import Manifest, ManifestRecording
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration.model import RATE
+from brainbrr_core.data.windows import RecordingReader
+from brainbrr_core.detection import finder, recording_probabilities
+from brainbrr_core.scoring import auprc, auroc, per_second, rank, sensitivity_at, sweep_thresholds
+from brainbrr_core.training.distributed import World
+
+FALSE_ALARMS_PER_DAY = 10.0
+#: Ten false alarms a day must be at least this many in dev for the sensitivity to be compared.
+LEAST_ALARMS = 3.0
+_BATCH = 16
+
+BY_EVENTS = "sensitivity at 10 false alarms per 24 h"
+BY_SECONDS = "average precision by the second"
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Figures of dev at one step; ``rule`` says which of them ``score`` is."""
+
+    step: int
+    rule: str
+    score: float
+    #: Event sensitivity, its false alarms per 24 h and its threshold, NaN where none keeps to ten.
+    sensitivity: float
+    false_per_day: float
+    threshold: float
+    #: The best event F1 of all thresholds.
+    f1: float
+    auroc: float
+    auprc: float
+    hours: float
+
+    def line(self) -> str:
+        """The figures in one line, for the log."""
+        return (
+            f"step {self.step}: {self.rule} {self.score:.3f}; on dev ({self.hours:.1f} h): event "
+            f"F1 {self.f1:.3f}, sensitivity {self.sensitivity:.3f} at {self.false_per_day:.1f} "
+            f"false alarms per 24 h, AUROC {self.auroc:.3f}, average precision {self.auprc:.3f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ValidatedRecording:
+    """A recording of dev with its frames, as the scoring wants it."""
+
+    patient: str
+    duration_s: float
+    reference: tuple[Event, ...]
+    probabilities_8hz: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Validator:
+    """Slides a network over every recording of dev; each process takes its share of them."""
+
+    manifest: Manifest
+    store: Store
+    configuration: Configuration
+    device: torch.device
+    world: World
+
+    def __call__(self, network: nn.Module, step: int) -> Validation:
+        """Figures of the network as it is. The same in every process."""
+        recordings = [r for r in self.manifest.recordings if r.split == "dev"]
+        own = recordings[self.world.rank :: self.world.size]
+        frames = self.world.gather({r.partition_key: self._frames(network, r) for r in own})
+        scored = [
+            ValidatedRecording(
+                r.patient,
+                r.samples / RATE,
+                tuple(Event(start, stop, label) for start, stop, label in r.seizures),
+                frames[r.partition_key],
+            )
+            for r in recordings
+        ]
+        return judge(scored, self.configuration, step)
+
+    def _frames(self, network: nn.Module, recording: ManifestRecording) -> NDArray[np.float32]:
+        reader = RecordingReader(self.store, recording)
+        window = self.manifest.window_samples
+        stride = min(self.configuration.detection.stride_s * RATE, window)
+        return recording_probabilities(
+            network, reader.read, reader.samples, window, stride, _BATCH, self.device
+        )
+
+
+def judge(
+    recordings: Sequence[ValidatedRecording], configuration: Configuration, step: int
+) -> Validation:
+    """Figures of recordings whose frames are known; at least one must have a seizure."""
+
+    sweep = sweep_thresholds(
+        recordings, lambda frames, duration_s: finder(frames, duration_s, configuration.detection)
+    )
+    rows, events = sweep.rows(), sweep.szcore
+    hours = sum(r.duration_s for r in recordings) / 3600
+    sensitivities, places = sensitivity_at(
+        events.detected.sum(axis=1)[None],
+        events.false.sum(axis=1)[None],
+        events.reference.sum(keepdims=True),
+        events.seconds.sum(keepdims=True),
+        FALSE_ALARMS_PER_DAY,
+    )
+    place = int(places[0])
+    best = rows[place] if place >= 0 else None
+    seconds = [per_second(r.probabilities_8hz, r.reference) for r in recordings]
+    ranking = rank(
+        np.concatenate([values for values, _ in seconds]),
+        np.concatenate([labels for _, labels in seconds]),
+    )
+    precision = auprc(ranking)
+    by_events = FALSE_ALARMS_PER_DAY * hours / 24 >= LEAST_ALARMS
+    # Without a threshold that keeps the limit, nothing is found at it: a sensitivity of 0.
+    sensitivity = float(sensitivities[0])
+    return Validation(
+        step=step,
+        rule=BY_EVENTS if by_events else BY_SECONDS,
+        score=sensitivity if by_events else precision,
+        sensitivity=sensitivity,
+        false_per_day=best.false_per_day if best else math.nan,
+        threshold=best.threshold if best else math.nan,
+        f1=max(0.0 if math.isnan(row.f1) else row.f1 for row in rows),
+        auroc=auroc(ranking),
+        auprc=precision,
+        hours=hours,
+    )
+
+
+@dataclass(slots=True)
+class Course:
+    """The validations of a training: the best so far, and whether to go on."""
+
+    #: Validations without a better one that end the training; 0 never does.
+    patience: int
+    best_step: int | None = None
+    #: Score, and the average precision among equal scores.
+    best: list[float] = field(default_factory=list)
+    since_best: int = 0
+    seen: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, values: dict[str, Any], patience: int) -> Course:
+        """The course that a checkpoint remembers; a new one from nothing."""
+        return cls(**values) if values else cls(patience)
+
+    @property
+    def over(self) -> bool:
+        """Whether patience is at its end."""
+        return 0 < self.patience <= self.since_best
+
+    def take(self, found: Validation) -> bool:
+        """Count a validation; whether it is the best so far."""
+        values = asdict(found)
+        # JSON has no NaN.
+        undefined = {key: None for key, value in values.items() if value != value}
+        self.seen.append(values | undefined)
+        rank_of = [found.score, found.auprc]
+        if self.best_step is None or rank_of > self.best:
+            self.best_step, self.best, self.since_best = found.step, rank_of, 0
+            return True
+        self.since_best += 1
+        return False
+
+    def reason(self) -> str:
+        """Why the training ended early."""
+        return (
+            f"no better validation than that of step {self.best_step} in {self.since_best} "
+            "validations"
+        )

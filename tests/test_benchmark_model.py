@@ -1,0 +1,111 @@
+"""What ``bench model`` and ``bench learn`` count and compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+from typer.testing import CliRunner
+
+from brainbrr_core.benchmark import cost as counted
+from brainbrr_core.benchmark.cost import convolution_backward_operations, cost
+from brainbrr_core.benchmark.learn import line_length
+from brainbrr_core.benchmark.model import Task, backends_of, check_presets, growth, measure
+from brainbrr_core.benchmark.scan import naive
+from brainbrr_core.cli.app import app
+from brainbrr_core.configuration import Hardware
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.ssd import ssd
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_cost_grows_linearly_with_length() -> None:
+    rows = growth("tiny", (1, 2, 4, 8))
+    for row in rows:
+        # Not exactly: the 240 steps of a minute fill four chunks of 64 but for 16.
+        for key in ("forward_gflop_per_minute", "kept_mb_per_minute"):
+            assert math.isclose(row[key], rows[-1][key], rel_tol=0.02), row
+    assert [row["minutes"] for row in rows] == [1, 2, 4, 8]
+
+
+def test_operations_of_a_layer_counted_by_hand() -> None:
+    with counted._counter() as counter:
+        x = torch.randn(1, 6, 40, requires_grad=True)
+        kernel = torch.randn(6, 1, 4, requires_grad=True)
+        out = functional.conv1d(x, kernel, groups=6)
+        weight = torch.randn(6, 5, requires_grad=True)
+        product = out.transpose(1, 2) @ weight
+        torch.autograd.backward(product.sum())
+    # 37 positions, 6 channels, 4 taps; 37 rows, 6 columns, 5 results; each forward and twice back.
+    assert counter.get_total_flops() == 3 * 2 * (37 * 6 * 4 + 37 * 6 * 5)
+    shapes = ((1, 6, 37), (1, 6, 40), (6, 1, 4))
+    assert convolution_backward_operations(*shapes, [True, False, True]) == 2 * 37 * 6 * 4
+
+
+def test_base_costs_what_its_projections_cost_and_little_more() -> None:
+    found = cost("base", 60)
+    inner, heads = 1024, 16
+    projections = 2 * 960 * 512 * (2 * inner + 32 + heads + inner) * 2 * 6
+    assert projections < found.forward < 2 * projections
+    # Backwards costs twice as much, less the gradient of the input.
+    assert 2.9 < found.training / found.forward < 3.1
+
+
+def test_the_naive_scan_is_the_recurrence() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, B, C = (
+        torch.randn(*s, generator=generator, dtype=torch.float64)
+        for s in ((2, 70, 3, 4), (2, 70, 5), (2, 70, 5))
+    )
+    dt = torch.rand(2, 70, 3, generator=generator, dtype=torch.float64)
+    A, D = -torch.arange(1.0, 4.0, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    difference = naive(x, dt, A, B, C, D) - ssd(x, dt, A, B, C, D)
+    assert float(difference.abs().max()) < 1e-12
+
+
+def test_line_length_by_hand() -> None:
+    signal = np.zeros((19, 96), np.float32)
+    # The second of three frames rises by one in every sample, on all channels.
+    signal[:, 32:64] = np.arange(1, 33)
+    signal[:, 64:] = 32
+    signal[0, 64:] += np.arange(32) % 2
+    reader = SimpleNamespace(samples=96, read=lambda start, stop: signal[:, start:stop])
+    frames = line_length(reader)
+    lengths = np.array([0.0, 1.0, 31 / 32 / 19])
+    assert np.allclose(frames, lengths / (lengths + np.median(lengths)))
+
+
+def test_a_rate_is_measured() -> None:
+    task = Task("tiny", "torch", "training", 1, 10, Hardware(), 0.0, 1)
+    rate = measure(task)
+    assert rate.windows_per_s > 0
+    assert rate.memory_mb > 100
+    assert rate.busy is None
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(BrainbrrError, match="preset 'huge'"):
+        check_presets(["tiny", "huge"])
+    with pytest.raises(BrainbrrError, match="backend 'jax'"):
+        backends_of(["torch", "jax"])
+
+
+def test_the_commands_are_there() -> None:
+    for words in (["bench", "--help"], ["bench", "model", "--help"], ["bench", "learn", "--help"]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+    grown = CliRunner().invoke(app, ["bench", "model", "--lengths", "--preset", "tiny", "--json"])
+    assert grown.exit_code == 0
+    assert '"minutes": 32' in grown.output

@@ -1,0 +1,101 @@
+"""Trainings in processes of their own: killed and gone on with, or several that train together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from brainbrr_core.configuration import Hardware
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.distributed import World, joined, world_of
+
+PROGRAM = str(Path(__file__).with_name("toy_training.py"))
+
+
+def start(*words: object, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, *map(str, words)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> list[list[float]]:
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    one, _ = files.load_model(first / "weights.safetensors")
+    other, _ = files.load_model(second / "weights.safetensors")
+    return max(float((value - other[name]).abs().max()) for name, value in one.items())
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    straight = finished(start(whole, 12, 5, 1))
+    first = start(broken, 12, 5, 1, 0.2)
+    assert first.stdout is not None
+    # Killed in the middle of the epoch, two steps after a checkpoint.
+    for line in first.stdout:
+        if json.loads(line)[0] == 7:
+            first.send_signal(signal.SIGKILL)
+            break
+    assert first.wait() == -signal.SIGKILL
+    assert not (broken / "weights.safetensors").exists()
+    rest = finished(start(broken, 12, 5, 1))
+    assert rest == straight[5:]
+    names = ("weights.safetensors", files.CHECKPOINT_NAME)
+    assert all((whole / name).read_bytes() == (broken / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_train_as_one(tmp_path: Path, accumulate: int) -> None:
+    alone = finished(start(tmp_path / "alone", 6, 3, 1))
+    both = [
+        start(
+            tmp_path / "together",
+            6,
+            3,
+            accumulate,
+            RANK=str(rank),
+            WORLD_SIZE="2",
+            LOCAL_RANK=str(rank),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(20000 + os.getpid() % 20000 + accumulate),
+        )
+        for rank in range(2)
+    ]
+    together, silent = finished(both[0]), finished(both[1])
+    assert silent == []
+    assert [row[0] for row in together] == [row[0] for row in alone]
+    # The same loss and gradient at every step, to rounding, though both began with other weights.
+    assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6)
+    assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
+
+
+def test_a_process_knows_who_it_is() -> None:
+    assert world_of({}) == World(0, 1, 0)
+    assert world_of({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == World(3, 4, 1)
+    assert world_of({}).gather({"a": 1}) == {"a": 1}
+    assert float(world_of({}).mean(torch.tensor(3.0))) == 3.0
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with (
+        pytest.raises(BrainbrrError, match="make it a multiple of 6"),
+        joined(Hardware(batch_size=16, accumulate=2)),
+    ):
+        raise AssertionError("joined")

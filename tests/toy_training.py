@@ -1,0 +1,115 @@
+"""A training small enough for a test; run as a program, a process that can be killed or joined.
+
+As a program: ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [SECONDS A STEP]``, alone
+or with the variables of ``torchrun``. It prints a line a step, and leaves ``weights.safetensors``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.data import Batch
+from brainbrr_core.model import NetworkShape, SeizureNetwork
+from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.distributed import joined
+from brainbrr_core.training.loop import FitSummary, StepReport, fit
+
+SMALLEST = NetworkShape(
+    channels=(8, 8), strides=(4, 4), layers=1, headdim=4, d_state=4, blocks=1, kernels=(3, 5)
+)
+SAMPLES = 512
+FRACTION = 0.25
+
+
+def toy_batch(step: int, rows: int = 4) -> Batch:
+    """Noise, and in a quarter of every window a rhythm on all channels: the seizure."""
+    generator = torch.Generator().manual_seed(step)
+    signals = torch.randn(rows, 19, SAMPLES, generator=generator)
+    labels = torch.zeros(rows, SAMPLES)
+    rhythm = 2 * torch.sin(2 * math.pi * 4 * torch.arange(SAMPLES) / 256)
+    starts = torch.randint(0, SAMPLES * 3 // 4, (rows,), generator=generator).tolist()
+    for row, start in enumerate(starts):
+        labels[row, start : start + SAMPLES // 4] = 1
+        signals[row] += rhythm * labels[row]
+    return Batch(signals, labels, tuple(f"recording-{step}-{row} at 0 s" for row in range(rows)))
+
+
+def toy_batches(first: int) -> Iterator[Batch]:
+    step = first
+    while True:
+        yield toy_batch(step)
+        step += 1
+
+
+def toy_network(seed: int = 0) -> SeizureNetwork:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return SeizureNetwork(SMALLEST)
+
+
+def toy_settings(steps: int, checkpoint_every: int = 100, **others: Any) -> Training:
+    return Training(
+        steps=steps, warmup_steps=3, learning_rate=5e-3, checkpoint_every=checkpoint_every, **others
+    )
+
+
+def ignore(report: StepReport) -> None:
+    pass
+
+
+def train(
+    directory: Path,
+    settings: Training,
+    on_step: Callable[[StepReport], None] = ignore,
+    hardware: Hardware | None = None,
+    network: nn.Module | None = None,
+    batches: Callable[[int], Iterator[Batch]] = toy_batches,
+    **others: Any,
+) -> tuple[nn.Module, FitSummary]:
+    network = network or toy_network()
+    hardware = hardware or Hardware(batch_size=4)
+    summary = fit(network, batches, settings, hardware, directory, FRACTION, on_step, **others)
+    return network, summary
+
+
+def same_weights(first: nn.Module, second: nn.Module) -> bool:
+    other = second.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
+
+
+def main() -> None:
+    folder, steps, every, accumulate = Path(sys.argv[1]), *map(int, sys.argv[2:5])
+    pause = float(sys.argv[5]) if len(sys.argv) > 5 else 0.0
+    torch.set_num_threads(1)
+    hardware = Hardware(batch_size=4, accumulate=accumulate)
+    with joined(hardware) as world:
+
+        def share(first: int) -> Iterator[Batch]:
+            for batch in toy_batches(first):
+                own = slice(world.rank, None, world.size)
+                yield Batch(batch.signals[own], batch.labels[own], batch.names[own])
+
+        def show(report: StepReport) -> None:
+            if world.first:
+                print(json.dumps([report.step, report.loss, report.gradient_norm]), flush=True)
+            time.sleep(pause)
+
+        network = toy_network(seed=world.rank)
+        settings = toy_settings(steps, every)
+        fit(network, share, settings, hardware, folder, FRACTION, show, world=world)
+    if world.first:
+        files.save_model(folder / "weights.safetensors", network, {})
+
+
+if __name__ == "__main__":
+    main()
