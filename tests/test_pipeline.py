@@ -21,6 +21,9 @@ from brainbrr_pipeline.resources import GpuResource
 CHECK_STEPS = ("index_checks", "cache_checks", "manifest_checks", "model_checks", "report_checks")
 
 
+pytestmark = pytest.mark.usefixtures("one_worker")
+
+
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
     with dg.DagsterInstance.ephemeral() as made:
@@ -123,7 +126,6 @@ def test_a_failing_recording_fails_its_own_partition_and_the_run(
         return real(path, bad)
 
     monkeypatch.setattr(module, "open_edf", broken)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
     result = graph.materialize("windowed_cache", "cache_manifest")
     assert not result.success
     others = set(keys) - {keys[4]}
@@ -167,3 +169,64 @@ def test_both_modules_define_the_same_assets() -> None:
         "raw_edf",
         "raw_edf_index",
     }
+
+
+def test_a_range_with_one_bad_file_builds_the_others_in_one_run(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.materialize("raw_edf_index")
+    keys = graph.instance.get_dynamic_partitions(NAME)
+    from brainbrr_core.cache import build as module
+
+    real = module.open_edf
+
+    def broken(edf: object, *rest: object) -> object:
+        if Path(keys[4]).name in str(edf):
+            raise OSError("the disk is on fire")
+        return real(edf, *rest)
+
+    monkeypatch.setattr(module, "open_edf", broken)
+    graph.materialize("windowed_cache", partition=keys[3])
+    tags = {
+        "dagster/asset_partition_range_start": keys[2],
+        "dagster/asset_partition_range_end": keys[6],
+    }
+    result = graph.materialize("windowed_cache", tags=tags)
+    assert not result.success
+    # Of the range: the planned ones, without the one that was there and the one that failed.
+    assert graph.recorded(result) == [keys[2], keys[5], keys[6]]
+    assert graph.staleness() == {StaleStatus.FRESH: 4, StaleStatus.MISSING: 8}
+    # A backfill counts a partition that its run did not record for failed: there, all are.
+    again = graph.materialize("windowed_cache", tags=tags | {"dagster/backfill": "abcdefgh"})
+    assert graph.recorded(again) == [keys[2], keys[3], keys[5], keys[6]]
+    assert keys[4] in failure_of(again)
+
+
+def test_a_backfill_of_a_range_is_one_run_and_scattered_ones_are_one_run_with_a_list(
+    graph: Graph,
+) -> None:
+    from dagster._core.definitions.automation_tick_evaluation_context import (
+        build_run_requests_with_backfill_policies,
+    )
+    from dagster._core.definitions.events import AssetKeyPartitionKey
+    from dagster._core.definitions.partitions.context import partition_loading_context
+
+    graph.materialize("raw_edf_index")
+    keys = graph.instance.get_dynamic_partitions(NAME)
+    assets = graph.defs(partitioned=True).resolve_asset_graph()
+
+    def runs(chosen: list[str]) -> int:
+        with partition_loading_context(dynamic_partitions_store=graph.instance):
+            return len(
+                build_run_requests_with_backfill_policies(
+                    {AssetKeyPartitionKey(CACHE, key) for key in chosen},
+                    asset_graph=assets,
+                    dynamic_partitions_store=graph.instance,
+                )
+            )
+
+    assert runs(keys) == 1
+    assert runs(keys[3:9]) == 1
+    result = graph.build(keys[::5])
+    assert graph.recorded(result) == sorted(keys[::5])
+    assert graph.staleness() == {StaleStatus.FRESH: 3, StaleStatus.MISSING: 9}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import dagster as dg
 import pytest
@@ -86,11 +87,22 @@ def test_two_trainings_never_share_the_card(tmp_path: Path) -> None:
     prepare_dagster_home(tmp_path)
     pool = "gpu"
     assert defs.resolve_asset_graph().get(dg.AssetKey("trained_model")).pools == {pool}
+    started: list[str] = []
+
+    @dg.asset(pool=pool)
+    def training() -> None:
+        started.append("training")
+
     with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
         storage = instance.event_log_storage
-        first = storage.claim_concurrency_slot(pool, "run-1", "trained_model")
-        second = storage.claim_concurrency_slot(pool, "run-2", "trained_model")
-        assert first.is_claimed
-        assert not second.is_claimed
-        storage.free_concurrency_slots_for_run("run-1")
-        assert storage.claim_concurrency_slot(pool, "run-2", "trained_model").is_claimed
+        storage.initialize_concurrency_limit_to_default(pool)
+        assert storage.claim_concurrency_slot(pool, "another-run", "trained_model").is_claimed
+        waiting = Thread(target=dg.materialize, args=([training],), kwargs={"instance": instance})
+        waiting.start()
+        waiting.join(4)
+        assert waiting.is_alive()
+        assert started == []
+        storage.free_concurrency_slots_for_run("another-run")
+        waiting.join(20)
+        assert not waiting.is_alive()
+        assert started == ["training"]
