@@ -45,7 +45,7 @@ def keep_up(
     @dg.sensor(
         name=SENSOR,
         jobs=[update_index, build_cache, update_manifest],
-        minimum_interval_seconds=60,
+        minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Watches the corpus. Asks for a new index when an EDF or annotation came, "
         "changed or went, then for the partitions that the plan says, each run with its own list, "
