@@ -10,14 +10,18 @@ NAME = "recordings"
 recordings = dg.DynamicPartitionsDefinition(name=NAME)
 
 
-def keep_in_step(instance: dg.DagsterInstance, index: Index) -> tuple[int, int]:
-    """Add partitions of new recordings and drop those of removed ones; how many of each."""
+def out_of_step(instance: dg.DagsterInstance, index: Index) -> tuple[list[str], list[str]]:
+    """Recordings without a partition, and partitions without a recording."""
     known = set(instance.get_dynamic_partitions(NAME))
     wanted = [recording.partition_key for recording in index]
-    new = [key for key in wanted if key not in known]
+    return [key for key in wanted if key not in known], sorted(known - set(wanted))
+
+
+def keep_in_step(instance: dg.DagsterInstance, index: Index) -> tuple[int, int]:
+    """Add partitions of new recordings and drop those of removed ones; how many of each."""
+    new, gone = out_of_step(instance, index)
     if new:
         instance.add_dynamic_partitions(NAME, new)
-    gone = sorted(known - set(wanted))
     for key in gone:
         instance.delete_dynamic_partition(NAME, key)
     return len(new), len(gone)

@@ -5,27 +5,73 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
 from brainbrr_core.errors import BrainbrrError
+
+#: Pool of runs that use the card: with a limit of one, two trainings never share it.
+GPU_POOL = "gpu"
 
 
 class Workspace(dg.ConfigurableResource[Configuration]):
-    """Where the configuration comes from; empty, the variables of the environment say."""
+    """Where the configuration comes from; empty, the variables of the environment say.
 
-    config: str = ""
-
-    def load(self) -> Configuration:
-        """The configuration, as the ``brainbrr`` command would load it."""
-        return load(Overrides(config=self.config or None))
-
-
-class GpuResource(dg.ConfigurableResource[str]):
-    """The hardware profile a training is bound to: ``rtx4090``, ``a100`` or ``cpu``.
-
-    The training process checks that the card it got is the card it is bound to.
+    ``settings`` is a whole configuration as JSON, as ``build_defs(configuration)`` gives it.
     """
 
-    profile: str = "cpu"
+    settings: str = ""
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> "Workspace":
+        """The resource that gives this very configuration."""
+        return cls(settings=configuration.model_dump_json())
+
+    def load(self) -> Configuration:
+        """The configuration, as the ``brainbrr`` command would load it.
+
+        Raises :class:`BrainbrrError` as that does.
+        """
+        return Configuration.model_validate_json(self.settings) if self.settings else load()
+
+
+class GpuResource(dg.ConfigurableResource[Hardware]):
+    """The device a training is bound to: a profile, with all that it says of the card.
+
+    Profiles are configuration files: ``rtx4090``, ``a100``, ``cpu``, and any of your own.
+    """
+
+    profile: str
+    settings: str
+
+    @classmethod
+    def of(cls, hardware: Hardware) -> "GpuResource":
+        """The resource for a configuration's hardware."""
+        return cls(profile=hardware.name, settings=hardware.model_dump_json())
+
+    @classmethod
+    def of_profile(cls, name: str) -> "GpuResource":
+        """The resource for a profile by its name. Raises :class:`BrainbrrError` for none such."""
+        return cls.of(load(Overrides(config=f"full:{name}")).hardware)
+
+    def hardware(self) -> Hardware:
+        """Card, memory and capability wanted; batch size, precision, workers and compilation."""
+        return Hardware.model_validate_json(self.settings)
+
+    def verify(self, configuration: Configuration) -> str:
+        """Check that a run may use the device it would get; what the device is, in words.
+
+        Raises :class:`BrainbrrError` naming what was found, for another card than the one it is
+        bound to, or for a configuration that asks for another profile.
+        """
+        hardware = self.hardware()
+        if configuration.hardware != hardware:
+            raise BrainbrrError(
+                f"the configuration is for {configuration.hardware.name} and the gpu resource "
+                f"is bound to {self.profile}: set BRAINBRR_CONFIG to a profile and {self.profile}"
+            )
+        # Heavy, and only of use where a training is about to start.
+        from brainbrr_core.training.hardware import check_device, describe_device
+
+        return ", ".join(describe_device(check_device(hardware)).values())
 
 
 @contextmanager

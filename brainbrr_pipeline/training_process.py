@@ -1,12 +1,18 @@
-"""The process of its own in which a training runs; it tells Dagster how it goes, by Pipes."""
+"""The process of its own in which a training runs; it tells Dagster how it goes, by Pipes.
+
+Its last words, when it ends before its time, are kept in a file that the asset reads: a process
+that crashed can say nothing any more.
+"""
 
 from __future__ import annotations
 
+import faulthandler
 import sys
+from pathlib import Path
 
 from dagster_pipes import PipesContext, open_dagster_pipes
 
-from brainbrr_core.configuration import Overrides, load
+from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.training.loop import StepReport
 from brainbrr_core.training.run import Run, train
@@ -18,35 +24,33 @@ _INTERVAL_S = 10.0
 def main() -> int:
     """Train as the configuration says; one line and its exit status for a user's mistake."""
     with open_dagster_pipes() as pipes:
-        try:
-            run = _train(pipes)
-        except BrainbrrError as error:
-            pipes.log.error(str(error))
-            print(f"brainbrr: {error}", file=sys.stderr)
-            return error.exit_status
-        fit = run.values["fit"]
-        pipes.report_asset_materialization(
-            data_version=run.name,
-            metadata={
-                "run": str(run.directory),
-                "reused": run.reused,
-                "preprocessing version": run.values["identity"]["preprocessing_version"],
-                "preset": run.values["identity"]["model"]["preset"],
-                "ssm backend": run.trained_with,
-                "parameters": run.values["parameters"],
-                "steps": fit["steps"],
-                "last loss": fit["last_loss"],
-                "windows per second": round(fit["windows_per_s"], 1),
-                "share of time waiting for data": round(fit["data_wait_share"], 4),
-                "seconds": run.values["seconds"],
-                "hardware": {"raw_value": run.values["hardware"], "type": "json"},
-            },
-        )
+        last_words = Path(pipes.get_extra("last_words"))
+        with last_words.open("w", encoding="utf-8") as file:
+            faulthandler.enable(file)
+            try:
+                run = _train(pipes)
+            except BrainbrrError as error:
+                file.write(str(error))
+                print(f"brainbrr: {error}", file=sys.stderr)
+                return error.exit_status
+            except Exception as error:
+                file.write(_described(error))
+                raise
+            finally:
+                faulthandler.disable()
+        pipes.report_custom_message({"run": str(run.directory), "reused": run.reused})
     return 0
 
 
+def _described(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "out of memory" in text.lower():
+        return f"{text or 'out of memory'}: lower hardware.batch_size"
+    return f"{type(error).__name__}: {text}"
+
+
 def _train(pipes: PipesContext) -> Run:
-    config = pipes.get_extra("config")
+    settings = Configuration.model_validate_json(pipes.get_extra("settings"))
     shown = 0.0
 
     def on_step(step: StepReport) -> None:
@@ -60,7 +64,7 @@ def _train(pipes: PipesContext) -> Run:
                 f"data, {left:.0f} s left"
             )
 
-    return train(load(Overrides(config=config or None)), on_step=on_step, log=pipes.log.info)
+    return train(settings, on_step=on_step, log=pipes.log.info)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,21 @@ def settings(corpus: Path, tmp_path: Path) -> Configuration:
     return small_settings(tmp_path, corpus)
 
 
+@pytest.fixture
+def one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds in this process: starting workers would take longer than the work."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+
+@pytest.fixture(scope="session")
+def one_built(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
+    """The configuration of a cache that holds every shard of the small corpus."""
+    settings = small_settings(tmp_path_factory.mktemp("one"), master_corpus)
+    plan = plan_corpus(settings, lambda _line: None)
+    build(plan, settings.preprocessing, workers=1)
+    return settings
+
+
 def small_settings(place: Path, data_dir: Path) -> Configuration:
     """A tiny network and three steps of training, all folders below ``place``."""
     path = place / "small.yaml"

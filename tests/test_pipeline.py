@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import small_config, small_settings
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.loader import LoadingContextForTest
+from conftest import small_settings
+from dagster._core.definitions.data_version import StaleStatus
+from pipeline_graph import CACHE, Graph, change, failure_of
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
-from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_pipeline.graph import build_defs
 from brainbrr_pipeline.partitions import NAME
-from brainbrr_pipeline.resources import GpuResource, Workspace
+from brainbrr_pipeline.resources import GpuResource
 
-CACHE = dg.AssetKey("windowed_cache")
+CHECK_STEPS = ("index_checks", "cache_checks", "manifest_checks", "model_checks", "report_checks")
+
+
+pytestmark = pytest.mark.usefixtures("one_worker")
 
 
 @pytest.fixture
@@ -29,65 +30,9 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-class Graph:
-    """The graph on one corpus: run parts of it as the command line and as the UI would."""
-
-    def __init__(self, place: Path, instance: dg.DagsterInstance) -> None:
-        self.instance = instance
-        self.settings = load_settings(place)
-        self.resources = {"workspace": Workspace(config=small_config(place))}
-
-    def defs(self, *, partitioned: bool) -> dg.Definitions:
-        return build_defs(self.settings, partitioned=partitioned, resources=self.resources)
-
-    def materialize(self, *names: str, partition: str | None = None) -> dg.ExecuteInProcessResult:
-        job = self.defs(partitioned=partition is not None).resolve_implicit_global_asset_job_def()
-        return job.execute_in_process(
-            instance=self.instance,
-            asset_selection=[dg.AssetKey(name) for name in names],
-            partition_key=partition,
-            raise_on_error=False,
-        )
-
-    def recorded(self, result: dg.ExecuteInProcessResult) -> list[str]:
-        """Partitions of windowed_cache that a run recorded."""
-        return sorted(
-            event.partition
-            for event in result.all_events
-            if event.is_step_materialization and event.asset_key == CACHE and event.partition
-        )
-
-    def staleness(self, settings: Configuration | None = None) -> dict[StaleStatus, int]:
-        """Dagster's own view of the partitions, by its own resolver."""
-        return dict(Counter(self.statuses(settings).values()))
-
-    def statuses(self, settings: Configuration | None = None) -> dict[str, StaleStatus]:
-        defs = build_defs(settings or self.settings, resources=self.resources)
-        resolver = CachingStaleStatusResolver(
-            instance=self.instance,
-            asset_graph=defs.resolve_asset_graph(),
-            loading_context=LoadingContextForTest(self.instance),
-        )
-        return {
-            key: resolver.get_status(CACHE, key)
-            for key in self.instance.get_dynamic_partitions(NAME)
-        }
-
-
-def load_settings(place: Path) -> Configuration:
-    return small_settings(place, place / "tusz")
-
-
 @pytest.fixture
 def graph(corpus: Path, tmp_path: Path, instance: dg.DagsterInstance) -> Graph:
-    assert corpus == tmp_path / "tusz"
-    return Graph(tmp_path, instance)
-
-
-def change(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-3000] ^= 0x2A
-    path.write_bytes(bytes(content))
+    return Graph(small_settings(tmp_path, corpus), instance)
 
 
 def test_the_whole_graph_runs_and_a_second_run_rebuilds_nothing(graph: Graph) -> None:
@@ -97,7 +42,10 @@ def test_the_whole_graph_runs_and_a_second_run_rebuilds_nothing(graph: Graph) ->
     ran = {
         event.step_key for event in result.all_events if event.event_type_value == "STEP_SUCCESS"
     }
-    assert ran == set(names)
+    assert ran == {*names, *CHECK_STEPS}
+    evaluations = result.get_asset_check_evaluations()
+    assert len(evaluations) == 10
+    assert [e.check_name for e in evaluations if not e.passed] == []
     keys = [r.partition_key for r in read_index(graph.settings.cache_root)]
     assert graph.recorded(result) == keys
     assert graph.instance.get_dynamic_partitions(NAME) == keys
@@ -178,27 +126,23 @@ def test_a_failing_recording_fails_its_own_partition_and_the_run(
         return real(path, bad)
 
     monkeypatch.setattr(module, "open_edf", broken)
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
     result = graph.materialize("windowed_cache", "cache_manifest")
     assert not result.success
     others = set(keys) - {keys[4]}
     assert graph.instance.get_materialized_partitions(CACHE) == others
     assert graph.statuses()[keys[4]] is StaleStatus.MISSING
-    failures = [e for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
-    assert "the disk is on fire" in str(failures[0].step_failure_data.user_failure_data.description)
+    assert "the disk is on fire" in failure_of(result)
 
 
 def test_a_training_bound_to_another_card_is_refused(graph: Graph) -> None:
-    graph.resources["gpu"] = GpuResource(profile="a100")
+    graph.resources["gpu"] = GpuResource.of_profile("a100")
     result = graph.materialize("trained_model")
-    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
-    assert "bound to a100" in str(failure.step_failure_data.user_failure_data.description)
+    assert "bound to a100" in failure_of(result)
 
 
 def test_a_users_mistake_is_one_line(graph: Graph) -> None:
     result = graph.materialize("cache_manifest")
-    failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
-    description = str(failure.step_failure_data.user_failure_data.description)
+    description = failure_of(result)
     assert "brainbrr index" in description
     assert "\n" not in description
 
@@ -210,6 +154,7 @@ def test_both_modules_define_the_same_assets() -> None:
     public = {
         "raw_edf",
         "raw_edf_index",
+        "selected_recordings",
         "windowed_cache",
         "cache_manifest",
         "trained_model",
@@ -224,3 +169,64 @@ def test_both_modules_define_the_same_assets() -> None:
         "raw_edf",
         "raw_edf_index",
     }
+
+
+def test_a_range_with_one_bad_file_builds_the_others_in_one_run(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph.materialize("raw_edf_index")
+    keys = graph.instance.get_dynamic_partitions(NAME)
+    from brainbrr_core.cache import build as module
+
+    real = module.open_edf
+
+    def broken(edf: object, *rest: object) -> object:
+        if Path(keys[4]).name in str(edf):
+            raise OSError("the disk is on fire")
+        return real(edf, *rest)
+
+    monkeypatch.setattr(module, "open_edf", broken)
+    graph.materialize("windowed_cache", partition=keys[3])
+    tags = {
+        "dagster/asset_partition_range_start": keys[2],
+        "dagster/asset_partition_range_end": keys[6],
+    }
+    result = graph.materialize("windowed_cache", tags=tags)
+    assert not result.success
+    # Of the range: the planned ones, without the one that was there and the one that failed.
+    assert graph.recorded(result) == [keys[2], keys[5], keys[6]]
+    assert graph.staleness() == {StaleStatus.FRESH: 4, StaleStatus.MISSING: 8}
+    # A backfill counts a partition that its run did not record for failed: there, all are.
+    again = graph.materialize("windowed_cache", tags=tags | {"dagster/backfill": "abcdefgh"})
+    assert graph.recorded(again) == [keys[2], keys[3], keys[5], keys[6]]
+    assert keys[4] in failure_of(again)
+
+
+def test_a_backfill_of_a_range_is_one_run_and_scattered_ones_are_one_run_with_a_list(
+    graph: Graph,
+) -> None:
+    from dagster._core.definitions.automation_tick_evaluation_context import (
+        build_run_requests_with_backfill_policies,
+    )
+    from dagster._core.definitions.events import AssetKeyPartitionKey
+    from dagster._core.definitions.partitions.context import partition_loading_context
+
+    graph.materialize("raw_edf_index")
+    keys = graph.instance.get_dynamic_partitions(NAME)
+    assets = graph.defs(partitioned=True).resolve_asset_graph()
+
+    def runs(chosen: list[str]) -> int:
+        with partition_loading_context(dynamic_partitions_store=graph.instance):
+            return len(
+                build_run_requests_with_backfill_policies(
+                    {AssetKeyPartitionKey(CACHE, key) for key in chosen},
+                    asset_graph=assets,
+                    dynamic_partitions_store=graph.instance,
+                )
+            )
+
+    assert runs(keys) == 1
+    assert runs(keys[3:9]) == 1
+    result = graph.build(keys[::5])
+    assert graph.recorded(result) == sorted(keys[::5])
+    assert graph.staleness() == {StaleStatus.FRESH: 3, StaleStatus.MISSING: 9}

@@ -98,7 +98,7 @@ def verify(store: Store, sources: Iterable[Recording] = ()) -> Verification:
         for key, how in zip(keys, pool.map(partial(_damage, store), keys), strict=True):
             if how is not None:
                 damaged[key] = how
-                _quarantine(store, key)
+                quarantine(store, key)
             bar.advance()
         changed = []
         for recording, same in zip(recordings, pool.map(_is_indexed, recordings), strict=True):
@@ -126,7 +126,8 @@ def _is_indexed(recording: Recording) -> bool:
     return not path.is_file() or content_hash(path) == recording.content_hash
 
 
-def _quarantine(store: Store, key: str) -> None:
+def quarantine(store: Store, key: str) -> None:
+    """Move a damaged shard out of the way: the plan finds it missing then."""
     place = store.root / QUARANTINE / store.version / f"{key}.arrow"
     place.parent.mkdir(parents=True, exist_ok=True)
     store.shard_path(key).rename(place)

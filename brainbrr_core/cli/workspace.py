@@ -39,6 +39,11 @@ nux:
 # What the assets say, without Dagster's own events: these are in its UI.
 python_logs:
   python_log_level: INFO
+# One run at a time in each pool: two trainings never share a card.
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: op
 """
 DEMO_RECORDINGS, DEMO_HOURS, DEMO_SEED = 48, 5.0, 1
 
@@ -47,7 +52,7 @@ def variables(settings: Configuration, layers: list[str]) -> dict[str, str]:
     """Variables that make Dagster's own commands find this project and these folders."""
     values = {
         "DAGSTER_HOME": str(settings.dagster_home),
-        "BRAINBRR_CONFIG": os.pathsep.join(layers),
+        "BRAINBRR_CONFIG": os.pathsep.join(map(_from_anywhere, layers)),
         "BRAINBRR_CACHE_ROOT": str(settings.cache_root),
         "BRAINBRR_RUNS_DIR": str(settings.runs_dir),
         "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": COMMAND_LINE_MODULE,
@@ -59,6 +64,12 @@ def variables(settings: Configuration, layers: list[str]) -> dict[str, str]:
     if scripts not in path.split(os.pathsep):
         values["PATH"] = os.pathsep.join([scripts, path])
     return values
+
+
+def _from_anywhere(layer: str) -> str:
+    """A configuration as it is named from any folder: Dagster's commands start in another."""
+    is_path = layer.endswith((".yaml", ".yml")) or os.sep in layer
+    return str(Path(layer).absolute()) if is_path else layer
 
 
 def prepare_dagster_home(home: Path) -> None:

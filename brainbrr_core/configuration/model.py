@@ -217,6 +217,15 @@ class Hardware(Section):
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
 
 
+class Orchestration(Section):
+    """How the graph is kept up to date where its sensor and its schedule are turned on."""
+
+    #: Recordings that one run is asked to build at most; None: one run for all of them.
+    recordings_per_run: Annotated[int, Field(gt=0)] | None = None
+    #: When the schedule trains and evaluates, in cron's five fields.
+    training_cron: str = "0 20 * * 5"
+
+
 class Configuration(Section):
     """Everything that can be set for a run."""
 
@@ -238,6 +247,7 @@ class Configuration(Section):
     detection: Detection = Detection()
     evaluation: Evaluation = Evaluation()
     hardware: Hardware = Hardware()
+    orchestration: Orchestration = Orchestration()
 
     _options: str = PrivateAttr("")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from brainbrr_core.detection.threshold import (
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.eval_ledger import count_scoring, read_ledger
 from brainbrr_core.evaluation.highlights import Highlight, worst_false_alarms, worst_misses
+from brainbrr_core.evaluation.identity import settings_identity
 from brainbrr_core.evaluation.provenance import provenance
 from brainbrr_core.evaluation.report import Strip, write_report
 from brainbrr_core.evaluation.results import (
@@ -47,8 +47,6 @@ from brainbrr_core.progress import progress
 from brainbrr_core.scoring import Sweep, SweepRow, sweep_thresholds, tune_threshold
 from brainbrr_core.training.run import Run, current_run
 
-#: Bumped when scoring, detection or the report change though their settings do not.
-EVALUATION_VERSION = 2
 REPORT = "report.html"
 _IDENTITY = "evaluation identity"
 #: Points of a curve that are kept for drawing.
@@ -145,19 +143,6 @@ def evaluate(
 def report_folder(run_directory: Path, split: str) -> Path:
     """Where the report of a run on a split lies."""
     return run_directory / f"report-{split}"
-
-
-def settings_identity(configuration: Configuration, split: str) -> dict[str, Any]:
-    """The settings that shape a report."""
-    return {
-        "evaluation_version": EVALUATION_VERSION,
-        "detection": configuration.detection.model_dump(mode="json"),
-        "bootstrap": [
-            configuration.evaluation.bootstrap_samples,
-            configuration.evaluation.bootstrap_seed,
-        ],
-        "split": split,
-    }
 
 
 def scorable(plan: Plan, configuration: Configuration, split: str) -> list[ManifestRecording]:

@@ -32,15 +32,13 @@ from brainbrr_core.model.backend import Backend
 from brainbrr_core.training.checkpoint import load_model, save_model, steps_done
 from brainbrr_core.training.distributed import ALONE, World, joined
 from brainbrr_core.training.hardware import describe_device
+from brainbrr_core.training.identity import settings_identity
 from brainbrr_core.training.loop import StepReport, fit
 from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.preflight import Preflight, check, check_machine, disk_remarks
 from brainbrr_core.training.provenance import provenance_of
-from brainbrr_core.training.state import WEIGHTLESS
 from brainbrr_core.training.validation import Validation, Validator
 
-#: Bumped when the network or the training changes though its settings do not.
-TRAINING_VERSION = 2
 MODEL = "model.safetensors"
 RUN = "run.json"
 STEPS = "steps.jsonl"
@@ -122,24 +120,6 @@ def identity(configuration: Configuration, manifest: Manifest) -> dict[str, Any]
         **settings_identity(configuration),
         "preprocessing_version": manifest.version,
         "manifest": manifest.source,
-    }
-
-
-def settings_identity(configuration: Configuration) -> dict[str, Any]:
-    """The settings among what shapes the model.
-
-    Device and backend are not among them: they compute the same network, to rounding, and a run
-    is used on other machines than the one that trained it.
-    """
-    hardware = configuration.hardware
-    return {
-        "training_version": TRAINING_VERSION,
-        "model": configuration.model.model_dump(mode="json"),
-        "training": configuration.training.model_dump(mode="json", exclude=WEIGHTLESS),
-        "windows": configuration.windows.model_dump(mode="json"),
-        "sampling": configuration.sampling.model_dump(mode="json"),
-        "batch_size": hardware.batch_size,
-        "precision": hardware.precision,
     }
 
 

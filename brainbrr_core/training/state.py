@@ -18,13 +18,11 @@ from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World
+from brainbrr_core.training.identity import WEIGHTLESS
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.nonfinite import dissect, error_of, save_step
 from brainbrr_core.training.optimizer import make_optimizer
 from brainbrr_core.training.schedule import ema_decay, learning_rate
-
-#: Settings that change no weight of a run.
-WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "wandb"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,4 @@
-"""The six assets: ``corpus`` (raw_edf, raw_edf_index), ``cache`` (windowed_cache,
-cache_manifest) and ``model`` (trained_model, eval_report). Each calls one thing in core.
+"""The assets: ``corpus`` (raw_edf, raw_edf_index, selected_recordings), ``cache`` (windowed_cache,
+cache_manifest, the job build_cache), ``model`` (trained_model, eval_report), and ``populate``, a
+windowed_cache that is pulled. Each calls one thing in core.
 """

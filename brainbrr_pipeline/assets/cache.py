@@ -1,178 +1,165 @@
-"""``windowed_cache`` and ``cache_manifest``: the store, as Dagster sees it."""
+"""``windowed_cache`` and ``cache_manifest``: the store, as Dagster sees it.
+
+``build_cache`` is a job that builds ``windowed_cache`` for a list of partitions in one run.
+"""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import dagster as dg
+from dagster._core.storage.tags import BACKFILL_ID_TAG
+from pydantic import Field
 
-from brainbrr_core.cache.build import Built, build
-from brainbrr_core.cache.manifest import counts, settings_digest, update_manifest, window_count
-from brainbrr_core.cache.plan import Item, Plan, State, plan_corpus, plan_profile
+from brainbrr_core.cache.manifest import SCHEMA, settings_digest, update_manifest
+from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.layout import SPLITS
-from brainbrr_pipeline.partitions import keep_in_step, recordings
+from brainbrr_pipeline import showing
+from brainbrr_pipeline.assets.ownership import OWNERS
+from brainbrr_pipeline.building import build_and_record, look_and_plan, plan_list
+from brainbrr_pipeline.loaded import check_loaded, op_tags
+from brainbrr_pipeline.partitions import recordings
 from brainbrr_pipeline.provenance import (
+    CACHE_MANIFEST,
     RAW_EDF,
     RAW_EDF_INDEX,
+    SELECTED_RECORDINGS,
     WINDOWED_CACHE,
-    ShardRecorder,
-    observe,
+    observe_selection,
+    selection_version,
 )
 from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
 
 GROUP = "cache"
+BUILD_JOB, BUILD_OP = "build_cache", "build_recordings"
+
+
+class BuildConfig(dg.Config):
+    """What one run of ``build_cache`` is to look after."""
+
+    keys: list[str] = Field(
+        default=[],
+        description="Partition keys, in any order; empty, all that the profile needs.",
+    )
+
+
+def build_cache(configuration: Configuration) -> dg.JobDefinition:
+    """One run that builds and records a list of partitions, contiguous or not.
+
+    Of the list it builds what the plan says and nothing else.
+    """
+    loaded_version = preprocessing_version(configuration.preprocessing)
+
+    @dg.op(
+        name=BUILD_OP,
+        tags=op_tags(loaded_version),
+        out=dg.Out(dg.Nothing),
+        description="Builds the shards of a list of recordings and records them as "
+        "materializations of windowed_cache.",
+    )
+    def _build_recordings(
+        context: dg.OpExecutionContext, config: BuildConfig, workspace: Workspace
+    ) -> None:
+        with users_mistakes_as_failures():
+            configuration = workspace.load()
+            check_loaded(context, preprocessing_version(configuration.preprocessing))
+            if config.keys:
+                plan = plan_list(configuration, config.keys)
+            else:
+                plan = look_and_plan(context, configuration)
+            build_and_record(context, plan, configuration)
+
+    @dg.job(
+        name=BUILD_JOB,
+        description="Builds scattered partitions of windowed_cache in one run: those of "
+        f"ops.{BUILD_OP}.config.keys, or whatever the profile needs.",
+    )
+    def _build_cache() -> None:
+        _build_recordings()
+
+    return _build_cache
 
 
 def windowed_cache(configuration: Configuration, *, partitioned: bool) -> dg.AssetsDefinition:
-    """The store. With partitions it builds those of the run, else all that the profile needs.
+    """Each recording once, preprocessed, in 10 s blocks of 16-bit samples.
 
-    A recording that fails fails its own partition, and the run when the others are done.
+    The code version is the preprocessing version. A run builds what the plan says for its
+    partitions (without any, for the profile) and nothing else. A recording that fails fails its
+    own partition, and the run when the others are done.
     """
+    loaded_version = preprocessing_version(configuration.preprocessing)
 
     @dg.asset(
         name=WINDOWED_CACHE.to_user_string(),
         group_name=GROUP,
+        owners=OWNERS,
         deps=[RAW_EDF, RAW_EDF_INDEX],
         partitions_def=recordings if partitioned else None,
         backfill_policy=dg.BackfillPolicy.single_run() if partitioned else None,
-        code_version=preprocessing_version(configuration.preprocessing),
+        code_version=loaded_version,
+        op_tags=op_tags(loaded_version),
         output_required=False,
         kinds={"arrow"},
-        description="Each recording once, preprocessed, in 10 s blocks of 16-bit samples. The "
-        "code version is the preprocessing version.",
+        description=windowed_cache.__doc__,
     )
     def _windowed_cache(
         context: dg.AssetExecutionContext, workspace: Workspace
     ) -> Iterator[dg.MaterializeResult[None]]:
-        configuration = workspace.load()
         with users_mistakes_as_failures():
-            plan = plan_corpus(configuration, context.log.info)
-            if partitioned:
-                plan = _only(plan, set(context.partition_keys), configuration)
-            keep_in_step(context.instance, plan.index)
-            observe(context, [item.recording for item in plan.items])
-            failed = _build(context, plan, configuration, record_all=partitioned)
-        if failed:
-            raise dg.Failure(
-                f"{len(failed)} of {len(plan.items)} recordings failed: "
-                + "; ".join(f"{result.partition_key}: {result.error}" for result in failed[:10]),
-                allow_retries=False,
+            configuration = workspace.load()
+            check_loaded(context, preprocessing_version(configuration.preprocessing))
+            plan = look_and_plan(
+                context, configuration, context.partition_keys if partitioned else None
             )
+            # A backfill takes a partition that its run did not record for failed.
+            in_backfill = BACKFILL_ID_TAG in context.run.tags
+            after = build_and_record(context, plan, configuration, record_all=in_backfill)
         if not partitioned:
             # Without an output, Dagster would skip the steps downstream of this one.
-            yield dg.MaterializeResult()
+            yield dg.MaterializeResult(
+                data_version=dg.DataVersion(selection_version(after, configuration)),
+                metadata={
+                    "built": len(plan.to_build),
+                    **{f"{state} in the profile": after.count(state) for state in State},
+                },
+            )
 
     return _windowed_cache
 
 
-def _only(plan: Plan, keys: set[str], configuration: Configuration) -> Plan:
-    """The plan for the partitions of a run, whether or not the profile selects them."""
-    missing = keys - {item.recording.partition_key for item in plan.items}
-    if missing:
-        plan = plan_profile(
-            configuration.model_copy(update={"selection": type(configuration.selection)()})
-        )
-    items = tuple(item for item in plan.items if item.recording.partition_key in keys)
-    return replace(plan, items=items)
-
-
-def _build(
-    context: dg.AssetExecutionContext,
-    plan: Plan,
-    configuration: Configuration,
-    *,
-    record_all: bool,
-) -> list[Built]:
-    """Build the plan and record each shard as it is made, then fresh ones without a record."""
-    recorder = ShardRecorder(context, preprocessing_version(configuration.preprocessing))
-    items = {item.recording.partition_key: item for item in plan.items}
-
-    def on_result(result: Built) -> None:
-        if result.error:
-            context.log.error(f"{result.partition_key}: {result.error}")
-            return
-        item = items[result.partition_key]
-        recorder.record(
-            result.partition_key,
-            result.fingerprint,
-            result.source_hash,
-            {
-                **_facts(item, configuration),
-                "bytes": result.bytes,
-                "seconds": round(result.seconds, 3),
-                "clipped samples": result.clipped,
-            },
-        )
-
-    summary = build(plan, configuration.preprocessing, on_result=on_result)
-    known = 0
-    for item in plan.items:
-        key = item.recording.partition_key
-        if item.state is not State.FRESH:
-            continue
-        if record_all or not recorder.is_recorded(key, item.fingerprint):
-            known += 1
-            recorder.record(
-                key,
-                item.fingerprint,
-                item.recording.source_version,
-                {**_facts(item, configuration), "bytes": item.bytes},
-            )
-    context.log.info(
-        f"version {plan.store.version}: built {len(summary.built)}, failed "
-        f"{len(summary.failed)}, fresh already {plan.count(State.FRESH)} ({known} of them "
-        f"recorded), excluded {plan.count(State.EXCLUDED)}"
-    )
-    return summary.failed
-
-
-def _facts(item: Item, configuration: Configuration) -> dict[str, object]:
-    recording = item.recording
-    return {
-        "hours": round(recording.duration_s / 3600, 4),
-        "windows": window_count(recording, configuration.windows),
-        "seizures": len(recording.seizures(configuration.labels.seizure)),
-        "interpolated": ", ".join(recording.missing) or "none",
-        "findings": len(recording.findings),
-    }
-
-
 def cache_manifest(configuration: Configuration) -> dg.AssetsDefinition:
-    """The profile's windows; its data version is a digest of what it is made of."""
+    """One row per window of the profile, made without touching a signal.
+
+    The data version is a digest of what it is made of.
+    """
+    loaded_version = settings_digest(configuration)[:12]
 
     @dg.asset(
-        name="cache_manifest",
+        name=CACHE_MANIFEST.to_user_string(),
         group_name=GROUP,
-        deps=[WINDOWED_CACHE],
-        code_version=settings_digest(configuration)[:12],
+        owners=OWNERS,
+        deps=[WINDOWED_CACHE, SELECTED_RECORDINGS],
+        code_version=loaded_version,
+        op_tags=op_tags(loaded_version),
         kinds={"parquet"},
-        description="One row per window of the profile, made without touching a signal.",
+        metadata={"dagster/column_schema": showing.column_schema(SCHEMA)},
+        description=cache_manifest.__doc__,
     )
     def _cache_manifest(
         context: dg.AssetExecutionContext, workspace: Workspace
     ) -> dg.MaterializeResult[None]:
-        configuration = workspace.load()
         with users_mistakes_as_failures():
-            made = update_manifest(plan_profile(configuration), configuration)
+            configuration = workspace.load()
+            check_loaded(context, settings_digest(configuration)[:12])
+            plan = plan_profile(configuration)
+            observe_selection(context, plan, configuration)
+            made = update_manifest(plan, configuration)
         context.log.info(
             f"{len(made.manifest)} windows, "
             + ("written" if made.rewritten else "current already, nothing written")
         )
-        columns = ("recordings", "patients", "hours", "seizures", "none", "partial", "full")
         return dg.MaterializeResult(
             data_version=dg.DataVersion(made.manifest.source),
-            metadata={
-                "dagster/row_count": len(made.manifest),
-                "path": dg.MetadataValue.path(made.path),
-                "splits": dg.MetadataValue.table(
-                    [
-                        dg.TableRecord({"split": split, **{name: row[name] for name in columns}})
-                        for split, row in counts(made.manifest, SPLITS).items()
-                    ]
-                ),
-                "without windows": dg.MetadataValue.json(made.manifest.without_windows),
-            },
+            metadata=showing.of_manifest(made, plan),
         )
 
     return _cache_manifest

@@ -2,10 +2,19 @@
 
 import dagster as dg
 
-from brainbrr_core.corpus.index_file import index_path, update_index
-from brainbrr_core.corpus.summary import summarize
+from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.corpus.index_file import SCHEMA, update_index
+from brainbrr_pipeline import showing
+from brainbrr_pipeline.assets.ownership import OWNERS
 from brainbrr_pipeline.partitions import keep_in_step, recordings
-from brainbrr_pipeline.provenance import INDEX_DATA_VERSION, RAW_EDF, observe
+from brainbrr_pipeline.provenance import (
+    INDEX_DATA_VERSION,
+    RAW_EDF,
+    SELECTED_RECORDINGS,
+    observe,
+    observe_selection,
+    selection_version,
+)
 from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
 
 GROUP = "corpus"
@@ -22,8 +31,8 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
         tags={"dagster/kind/edf": ""},
     )
     def _raw_edf(workspace: Workspace) -> dg.DataVersionsByPartition:
-        configuration = workspace.load()
         with users_mistakes_as_failures():
+            configuration = workspace.load()
             index = update_index(
                 configuration.data_dir, configuration.cache_root, configuration.corpus
             )
@@ -32,49 +41,46 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
     return _raw_edf
 
 
+@dg.observable_source_asset(
+    name=SELECTED_RECORDINGS.to_user_string(),
+    group_name=GROUP,
+    description="The profile's recordings: a digest of their shards' fingerprints, of their "
+    "annotations and of why some are excluded. It tells cache_manifest what changed.",
+)
+def selected_recordings(workspace: Workspace) -> dg.DataVersion:
+    with users_mistakes_as_failures():
+        configuration = workspace.load()
+        return dg.DataVersion(selection_version(plan_profile(configuration), configuration))
+
+
 @dg.asset(
     group_name=GROUP,
+    owners=OWNERS,
     deps=[RAW_EDF],
     code_version=INDEX_DATA_VERSION,
     kinds={"parquet"},
-    description="Every recording of the corpus: split, patient, channels, events, and whether it "
-    "can be used or why not.",
+    metadata={"dagster/column_schema": showing.column_schema(SCHEMA)},
 )
 def raw_edf_index(
     context: dg.AssetExecutionContext, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
-    """The index; its data version is its schema's, so a new index makes nothing stale."""
-    configuration = workspace.load()
+    """Every recording: split, patient, channels, events, and whether it can be used or why not.
+
+    The data version is that of the columns, so a new index makes nothing stale.
+    """
     with users_mistakes_as_failures():
+        configuration = workspace.load()
         index = update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
+        plan = plan_profile(configuration)
     added, removed = keep_in_step(context.instance, index)
     changed = observe(context, index)
-    summary = summarize(index, configuration.labels.seizure)
+    observe_selection(context, plan, configuration)
+    usable = sum(recording.reason is None for recording in index)
     context.log.info(
-        f"{summary['found']} recordings: {summary['usable']} usable, {summary['excluded']} "
-        f"excluded; {added} partitions added, {removed} removed, {changed} EDFs new or changed"
+        f"{len(index)} recordings: {usable} usable, {len(index) - usable} excluded; {added} "
+        f"partitions added, {removed} removed, {changed} EDFs new or changed"
     )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(INDEX_DATA_VERSION),
-        metadata={
-            "dagster/row_count": len(index),
-            "path": dg.MetadataValue.path(index_path(configuration.cache_root)),
-            "usable": summary["usable"],
-            "excluded": summary["excluded"],
-            "reasons": dg.MetadataValue.json(summary["reasons"]),
-            "hours": summary["hours"],
-            "seizures": summary["seizures"],
-            "patients": summary["patients"],
-            "splits": _splits_table(summary["splits"]),
-        },
-    )
-
-
-def _splits_table(splits: dict[str, dict[str, int | float]]) -> dg.TableMetadataValue:
-    columns = ("found", "usable", "excluded", "patients", "hours", "seizures")
-    return dg.MetadataValue.table(
-        [
-            dg.TableRecord({"split": name, **{column: counts[column] for column in columns}})
-            for name, counts in splits.items()
-        ]
+        metadata=showing.of_index(index, plan, configuration),
     )

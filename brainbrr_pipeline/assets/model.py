@@ -1,33 +1,43 @@
 """``trained_model`` and ``eval_report``: a run and its scores, as Dagster sees them."""
 
-import math
-import os
-import sys
-
 import dagster as dg
 
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.evaluation.evaluate import evaluate
-from brainbrr_core.evaluation.evaluate import settings_identity as report_settings
-from brainbrr_core.training.run import settings_identity as training_settings
-from brainbrr_pipeline.resources import GpuResource, Workspace, users_mistakes_as_failures
+from brainbrr_core.evaluation.identity import settings_identity as report_settings
+from brainbrr_core.training.identity import settings_identity as training_settings
+from brainbrr_pipeline import showing
+from brainbrr_pipeline.assets.ownership import OWNERS
+from brainbrr_pipeline.loaded import check_loaded, op_tags
+from brainbrr_pipeline.resources import (
+    GPU_POOL,
+    GpuResource,
+    Workspace,
+    users_mistakes_as_failures,
+)
+from brainbrr_pipeline.training_launch import launch
 
 GROUP = "model"
 
 
 def trained_model(configuration: Configuration) -> dg.AssetsDefinition:
-    """The training, in a process of its own, so that a crash there takes nothing else along."""
+    """A Bi-Mamba-2 network trained on the profile's windows, in a process of its own.
+
+    A finished run of the same cache, configuration and seed is used again; one that broke off
+    goes on from its checkpoint.
+    """
+    loaded_version = digest(training_settings(configuration))[:12]
 
     @dg.asset(
         name="trained_model",
         group_name=GROUP,
+        owners=OWNERS,
         deps=["cache_manifest"],
-        code_version=digest(training_settings(configuration))[:12],
+        code_version=loaded_version,
+        op_tags=op_tags(loaded_version) | {"dagster-celery/queue": "gpu"},
         kinds={"pytorch"},
-        pool="gpu",
-        description="A Bi-Mamba-2 network trained on the profile's windows. A finished run of "
-        "the same cache, configuration and seed is used again.",
+        pool=GPU_POOL,
+        description=trained_model.__doc__,
     )
     def _trained_model(
         context: dg.AssetExecutionContext,
@@ -37,66 +47,53 @@ def trained_model(configuration: Configuration) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with users_mistakes_as_failures():
             configuration = workspace.load()
-        if configuration.hardware.name != gpu.profile:
-            raise dg.Failure(
-                f"the configuration is for {configuration.hardware.name} and the gpu resource "
-                f"is bound to {gpu.profile}: set BRAINBRR_CONFIG to a profile and {gpu.profile}"
-            )
-        return pipes_subprocess_client.run(
-            context=context,
-            command=[sys.executable, "-m", "brainbrr_pipeline.training_process"],
-            env=dict(os.environ),
-            extras={"config": workspace.config},
-        ).get_materialize_result()
+            check_loaded(context, digest(training_settings(configuration))[:12])
+            context.log.info(f"device {gpu.verify(configuration)}")
+            directory, reused = launch(context, pipes_subprocess_client, configuration)
+            # Heavy: whoever only looks at the graph or builds shards does without.
+            from brainbrr_core.training.run import open_run
+
+            run = open_run(directory)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(run.name),
+            metadata=showing.of_run(run) | {"reused": reused},
+        )
 
     return _trained_model
 
 
 def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
-    """The scores on whole recordings, and the report."""
+    """Event scores on whole recordings (SzCORE and NEDC rules) and the report.
+
+    The threshold is tuned on dev.
+    """
+    split = configuration.evaluation.split
+    loaded_version = digest(report_settings(configuration, split))[:12]
 
     @dg.asset(
         name="eval_report",
         group_name=GROUP,
+        owners=OWNERS,
         deps=["trained_model"],
-        code_version=digest(report_settings(configuration, configuration.evaluation.split))[:12],
+        code_version=loaded_version,
+        op_tags=op_tags(loaded_version),
         kinds={"html"},
-        description="Event scores on whole recordings (SzCORE and NEDC rules) and the report. "
-        "The threshold is tuned on dev.",
+        description=eval_report.__doc__,
     )
     def _eval_report(
         context: dg.AssetExecutionContext, workspace: Workspace
     ) -> dg.MaterializeResult[None]:
-        configuration = workspace.load()
+        # Heavy: whoever only looks at the graph or builds shards does without.
+        from brainbrr_core.evaluation.evaluate import evaluate
+
         with users_mistakes_as_failures():
+            configuration = workspace.load()
+            split = configuration.evaluation.split
+            check_loaded(context, digest(report_settings(configuration, split))[:12])
             evaluation = evaluate(configuration, log=context.log.info)
-        results = evaluation.results
         return dg.MaterializeResult(
             data_version=dg.DataVersion(evaluation.identity),
-            metadata={
-                "report": dg.MetadataValue.path(evaluation.report),
-                "run": evaluation.run.name,
-                "split": results.split,
-                "reused": evaluation.reused,
-                "scores": dg.MetadataValue.table(
-                    [
-                        dg.TableRecord(
-                            {
-                                "rule": rule.replace("_", " "),
-                                "sensitivity": _shown(values.sensitivity),
-                                "precision": _shown(values.precision),
-                                "F1": _shown(values.f1),
-                                "false alarms per 24 h": _shown(values.false_per_day),
-                            }
-                        )
-                        for rule, values in results.headline.items()
-                    ]
-                ),
-            },
+            metadata=showing.of_evaluation(evaluation),
         )
 
     return _eval_report
-
-
-def _shown(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.3f}"

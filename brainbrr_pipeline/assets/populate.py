@@ -11,6 +11,8 @@ from brainbrr_core.remote.place import open_remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.receive import Transfer
 from brainbrr_pipeline.assets.cache import GROUP
+from brainbrr_pipeline.assets.ownership import OWNERS
+from brainbrr_pipeline.building import facts
 from brainbrr_pipeline.partitions import keep_in_step
 from brainbrr_pipeline.provenance import (
     RAW_EDF,
@@ -18,6 +20,7 @@ from brainbrr_pipeline.provenance import (
     WINDOWED_CACHE,
     ShardRecorder,
     observe,
+    observe_selection,
 )
 from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
 
@@ -39,6 +42,7 @@ def pulled_cache(configuration: Configuration, remote: str) -> dg.AssetsDefiniti
         name=WINDOWED_CACHE.to_user_string(),
         group_name=GROUP,
         deps=[RAW_EDF, RAW_EDF_INDEX],
+        owners=OWNERS,
         code_version=preprocessing_version(configuration.preprocessing),
         output_required=False,
         kinds={"arrow", "s3"},
@@ -71,16 +75,16 @@ def _record(
     """Record what is fresh here and unknown to Dagster."""
     keep_in_step(context.instance, plan.index)
     observe(context, [item.recording for item in plan.items])
-    recorder = ShardRecorder(context, preprocessing_version(configuration.preprocessing))
-    for item in plan.items:
-        key = item.recording.partition_key
-        if item.state is State.FRESH and not recorder.is_recorded(key, item.fingerprint):
-            recorder.record(
-                key,
-                item.fingerprint,
-                item.recording.content_hash,
-                {"bytes": item.bytes, "pulled from": where},
-            )
+    with ShardRecorder(context, preprocessing_version(configuration.preprocessing)) as recorder:
+        for item in plan.items:
+            key = item.recording.partition_key
+            if item.state is State.FRESH and not recorder.is_recorded(key, item.fingerprint):
+                recorder.record(
+                    item.recording,
+                    item.fingerprint,
+                    facts(item, configuration) | {"bytes": item.bytes, "pulled from": where},
+                )
+    observe_selection(context, plan, configuration)
 
 
 def _metadata(outcome: Transfer) -> dict[str, str | int | float]:

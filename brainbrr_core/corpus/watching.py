@@ -1,0 +1,66 @@
+"""What changed in a corpus since it was indexed, without reading a file of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainbrr_core.configuration.model import Corpus
+from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.layouts import open_layout
+from brainbrr_core.corpus.recording import Companion, FileState
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Partition keys of recordings that came, went, or have another size, time or inode.
+
+    A recording is changed when its EDF or one of the files beside it is.
+    """
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+    def __str__(self) -> str:
+        return f"{len(self.added)} added, {len(self.changed)} changed, {len(self.removed)} removed"
+
+
+def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None) -> Changes:
+    """Compare a corpus with its index; without one, every recording is new.
+
+    Raises as :func:`open_layout` does.
+    """
+    source: CorpusFiles
+    # Heavy, and only of use for a corpus behind a URL.
+    if "://" in data_dir:
+        from brainbrr_core.corpus.mirror import MirroredFiles
+
+        source = MirroredFiles(data_dir, cache_root)
+    else:
+        source = LocalFiles(Path(data_dir))
+    remembered = index.layout if index is not None else None
+    layout = open_layout(source.root, corpus.layout or remembered, source.address(source.root))
+    known = index.by_key() if index is not None else {}
+    added, changed = [], []
+    for file in layout.recordings():
+        recording = known.pop(file.partition_key, None)
+        if recording is None:
+            added.append(file.partition_key)
+            continue
+        companions = tuple(Companion(path.name, _state(source, path)) for path in file.companions)
+        if recording.state != _state(source, file.path) or recording.companions != companions:
+            changed.append(file.partition_key)
+    return Changes(tuple(added), tuple(changed), tuple(sorted(known)))
+
+
+def _state(source: CorpusFiles, path: Path) -> FileState:
+    """As the index has it: nothing but zeros for a file that cannot be seen."""
+    try:
+        return source.state(path)
+    except OSError:
+        return FileState(0, 0, 0)

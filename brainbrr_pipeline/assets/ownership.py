@@ -1,0 +1,3 @@
+"""Who to ask about an asset, as the UI shows it."""
+
+OWNERS = ["team:eeg"]
