@@ -124,6 +124,9 @@ def build(
     _check_space(plan.store.root, items)
     # Long recordings first, so that the last worker is not left alone with one.
     items = sorted(items, key=lambda item: -item.recording.samples / item.recording.rate)
+    if multiprocessing.current_process().daemon:
+        # A slot of a Celery worker, say, which may have no children: its host has more slots.
+        workers = 1
     workers = min(workers or os.cpu_count() or 1, len(items))
     hours = sum(item.recording.duration_s for item in items) / 3600
     results = []
