@@ -207,7 +207,7 @@ class Cluster:
         """Ask for all that the plan lacks, in runs of 50 keys each."""
         keys = [item.recording.partition_key for item in plan_profile(self.settings).to_build]
         lists = [keys[at : at + KEYS_PER_RUN] for at in range(0, len(keys), KEYS_PER_RUN)]
-        return self.launch(*(run_of("windowed_cache", {"keys": some}) for some in lists))
+        return self.launch(*(build_of(some) for some in lists))
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """All runs, by id."""
@@ -249,16 +249,25 @@ class Cluster:
         return Counter(json.loads(line)["partition_key"] for line in lines)
 
 
-def run_of(asset: str, config: dict[str, Any] | None = None) -> dict[str, Any]:
+def run_of(asset: str) -> dict[str, Any]:
     """What GraphQL takes for a run of one asset."""
+    return _run("__ASSET_JOB", {}, assetSelection=[{"path": [asset]}])
+
+
+def build_of(keys: list[str]) -> dict[str, Any]:
+    """What GraphQL takes for a run that builds a list of partitions."""
+    return _run("build_cache", {"ops": {"build_recordings": {"config": {"keys": keys}}}})
+
+
+def _run(job: str, config: dict[str, Any], **selector: object) -> dict[str, Any]:
     return {
         "selector": {
             "repositoryName": "__repository__",
             "repositoryLocationName": "brainbrr",
-            "jobName": "__ASSET_JOB",
-            "assetSelection": [{"path": [asset]}],
+            "jobName": job,
+            **selector,
         },
-        "runConfigData": {"ops": {asset: {"config": config}}} if config else {},
+        "runConfigData": config,
         "mode": "default",
     }
 

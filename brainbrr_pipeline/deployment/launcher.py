@@ -36,6 +36,5 @@ class AttentiveCeleryRunLauncher(CeleryRunLauncher):
 
     def _answers(self, worker: str) -> bool:
         return any(
-            self.celery.control.ping(destination=[worker], timeout=_SECONDS)
-            for _ in range(_TIMES)
+            self.celery.control.ping(destination=[worker], timeout=_SECONDS) for _ in range(_TIMES)
         )
