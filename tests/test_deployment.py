@@ -52,8 +52,20 @@ mutation ($runs: [ExecutionParams!]!) {
 """
 RUNS = """
 { runsOrError { ... on Runs { results {
-    runId status startTime endTime rootRunId parentRunId tags { key value }
+    runId status rootRunId jobName runConfig tags { key value }
 } } } }
+"""
+SENSOR_ON = """
+mutation ($sensor: SensorSelector!) {
+  startSensor(sensorSelector: $sensor) {
+    __typename ... on Sensor { id } ... on PythonError { message }
+  }
+}
+"""
+SENSOR_OFF = """
+mutation ($id: String!) {
+  stopSensor(id: $id) { __typename ... on PythonError { message } }
+}
 """
 PARTITIONS = """
 { assetNodeOrError(assetKey: {path: ["windowed_cache"]}) { ... on AssetNode {
@@ -89,7 +101,10 @@ class Cluster:
         self.place = place
         self.ports = {name: free_port() for name in ("postgres", "redis", "code", "web")}
         settings = place / "deploy.yaml"
-        settings.write_text(f"data_dir: {place / 'tusz'}\ncache_root: {place / 'cache'}\n")
+        settings.write_text(
+            f"data_dir: {place / 'tusz'}\ncache_root: {place / 'cache'}\n"
+            f"orchestration: {{recordings_per_run: {KEYS_PER_RUN}}}\n"
+        )
         config = f"full:cpu:{settings}"
         self.settings: Configuration = load(Overrides(config=config), environment={})
         home = place / "dagster"
@@ -203,11 +218,28 @@ class Cluster:
         assert {result["__typename"] for result in results} == {"LaunchRunSuccess"}, results
         return [result["run"]["runId"] for result in results]
 
-    def build_lists(self) -> list[str]:
-        """Ask for all that the plan lacks, in runs of 50 keys each."""
-        keys = [item.recording.partition_key for item in plan_profile(self.settings).to_build]
-        lists = [keys[at : at + KEYS_PER_RUN] for at in range(0, len(keys), KEYS_PER_RUN)]
-        return self.launch(*(build_of(some) for some in lists))
+    def build_by_sensor(self) -> dict[str, set[str]]:
+        """Turn the sensor on until it has asked for runs; the partitions that each has."""
+        before = set(self.runs())
+        location = {"repositoryName": "__repository__", "repositoryLocationName": "brainbrr"}
+        sensor = self.ask(SENSOR_ON, {"sensor": {**location, "sensorName": "keep_up"}})
+        sensor = sensor["startSensor"]
+        assert sensor["__typename"] == "Sensor", sensor
+
+        def asked() -> dict[str, set[str]]:
+            return {
+                number: set(run["runConfig"]["ops"]["build_recordings"]["config"]["keys"])
+                for number, run in self.runs().items()
+                if number not in before and run["jobName"] == "build_cache"
+            }
+
+        def all_asked() -> bool:
+            return sum(len(keys) for keys in asked().values()) == RECORDINGS
+
+        wait_until("the sensor has asked for every recording", all_asked, seconds=150, every=0.5)
+        stopped = self.ask(SENSOR_OFF, {"id": sensor["id"]})["stopSensor"]
+        assert stopped["__typename"] == "StopSensorMutationResult", stopped
+        return asked()
 
     def runs(self) -> dict[str, dict[str, Any]]:
         """All runs, by id."""
@@ -230,7 +262,7 @@ class Cluster:
                     return False
             return True
 
-        wait_until(f"the end of {len(ids)} runs: {last}", ended, seconds=seconds, every=1)
+        wait_until(f"the end of {len(ids)} runs", ended, seconds=seconds, every=1)
         return last
 
     def queue(self, run: dict[str, Any]) -> str:
@@ -251,23 +283,14 @@ class Cluster:
 
 def run_of(asset: str) -> dict[str, Any]:
     """What GraphQL takes for a run of one asset."""
-    return _run("__ASSET_JOB", {}, assetSelection=[{"path": [asset]}])
-
-
-def build_of(keys: list[str]) -> dict[str, Any]:
-    """What GraphQL takes for a run that builds a list of partitions."""
-    return _run("build_cache", {"ops": {"build_recordings": {"config": {"keys": keys}}}})
-
-
-def _run(job: str, config: dict[str, Any], **selector: object) -> dict[str, Any]:
     return {
         "selector": {
             "repositoryName": "__repository__",
             "repositoryLocationName": "brainbrr",
-            "jobName": job,
-            **selector,
+            "jobName": "__ASSET_JOB",
+            "assetSelection": [{"path": [asset]}],
         },
-        "runConfigData": config,
+        "runConfigData": {},
         "mode": "default",
     }
 
@@ -327,11 +350,11 @@ def test_two_workers_build_what_one_machine_builds(
     assert cluster.wait_for_end(*index, seconds=120) == {index[0]: "SUCCESS"}
 
     started = time.monotonic()
-    ids = cluster.build_lists()
-    ended = cluster.wait_for_end(*ids, seconds=300)
-    print(f"{RECORDINGS} recordings in {len(ids)} runs: {time.monotonic() - started:.1f} s")
+    lists = cluster.build_by_sensor()
+    ended = cluster.wait_for_end(*lists, seconds=300)
+    print(f"{RECORDINGS} recordings in {len(lists)} runs: {time.monotonic() - started:.1f} s")
 
-    assert len(ids) == RECORDINGS / KEYS_PER_RUN
+    assert sorted(len(keys) for keys in lists.values()) == [KEYS_PER_RUN] * 10
     assert set(ended.values()) == {"SUCCESS"}
     assert shards(cluster.folder) == local
     assert set(cluster.built().values()) == {1}
@@ -346,19 +369,24 @@ def test_what_a_killed_worker_had_is_finished_by_another(
 ) -> None:
     shutil.rmtree(cluster.folder)
     before = set(cluster.runs())
-    ids = cluster.build_lists()
-    wait_until(
-        "both are at work", lambda: sum(cluster.built().values()) > 20, seconds=120, every=0.02
-    )
+    lists = cluster.build_by_sensor()
+
+    def in_the_middle() -> int:
+        """Runs that have made a part of their partitions."""
+        done = cluster.built().keys()
+        return sum(5 <= len(keys & done) <= KEYS_PER_RUN - 10 for keys in lists.values())
+
+    wait_until("two runs are in the middle", lambda: in_the_middle() == 2, seconds=120, every=0.01)
     cluster.services.kill("first")
-    killed_at, done = time.monotonic(), len(cluster.built())
-    assert done < RECORDINGS - 2 * KEYS_PER_RUN
-    ended = cluster.wait_for_end(*ids, seconds=300)
-    print(f"killed with {done} built; all ended {time.monotonic() - killed_at:.1f} s later")
+    killed_at, done = time.monotonic(), set(cluster.built())
+    ended = cluster.wait_for_end(*lists, seconds=300)
+    print(f"killed with {len(done)} built; all ended {time.monotonic() - killed_at:.1f} s later")
 
     assert set(ended.values()) == {"SUCCESS"}
-    retried = [run for run in cluster.runs().values() if run["runId"] not in before | set(ids)]
-    assert len(retried) == 1 and retried[0]["rootRunId"] in ids
+    again = [r for n, r in cluster.runs().items() if n not in before and n not in lists]
+    assert [run["jobName"] for run in again] == ["build_cache"]
+    lost = lists[again[0]["rootRunId"]]
+    assert 5 <= len(lost & done) < KEYS_PER_RUN
     assert shards(cluster.folder) == local
     assert cluster.built() == Counter({key.removesuffix(".arrow"): 1 for key in local})
     assert plan_profile(cluster.settings).count(State.FRESH) == RECORDINGS
