@@ -1,0 +1,156 @@
+"""What a deployment on several machines rests on; test_deployment runs the whole of it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.instance.config import dagster_instance_config
+from dagster._core.launcher import WorkerStatus
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.run_coordinator import SubmitRunContext
+from dagster._core.test_utils import create_run_for_test
+from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID_TAG
+
+from brainbrr_core.cache.build import build
+from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
+from brainbrr_core.configuration import Configuration
+from brainbrr_pipeline.deployment import launcher
+from brainbrr_pipeline.deployment.launcher import AttentiveCeleryRunLauncher
+from brainbrr_pipeline.deployment.queues import QueueByAsset, queue_of
+
+DEPLOYMENT = Path(__file__).resolve().parents[1] / "configs" / "deploy" / "celery"
+WORKER = "cpu@host"
+
+
+def keys(*names: str) -> list[dg.AssetKey]:
+    return [dg.AssetKey(name) for name in names]
+
+
+def test_dagster_accepts_the_configuration() -> None:
+    values, _ = dagster_instance_config(str(DEPLOYMENT))
+    limits = values["run_coordinator"]["config"]["tag_concurrency_limits"]
+    assert {limit["value"] for limit in limits} == {queue_of([]), queue_of(keys("trained_model"))}
+
+
+@pytest.mark.parametrize(
+    ("assets", "queue"),
+    [
+        ([], "cpu"),
+        (["raw_edf_index", "windowed_cache", "cache_manifest"], "cpu"),
+        (["trained_model"], "gpu"),
+        (["raw_edf_index", "eval_report"], "gpu"),
+    ],
+)
+def test_only_what_needs_a_gpu_is_sent_to_one(assets: list[str], queue: str) -> None:
+    assert queue_of(keys(*assets)) == queue
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    coordinator = {"module": QueueByAsset.__module__, "class": QueueByAsset.__name__}
+    with dg.DagsterInstance.local_temp(
+        str(tmp_path), overrides={"run_coordinator": coordinator}
+    ) as made:
+        yield made
+
+
+def submitted(instance: dg.DagsterInstance, **of: Any) -> dg.DagsterRun:
+    """A run as the coordinator has enqueued it."""
+    server = GrpcServerCodeLocationOrigin("127.0.0.1", port=1)
+    job = RemoteJobOrigin(RemoteRepositoryOrigin(server, "__repository__"), "__ASSET_JOB")
+    run = create_run_for_test(
+        instance, status=dg.DagsterRunStatus.NOT_STARTED, remote_job_origin=job, **of
+    )
+    return instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=None))
+
+
+def test_a_run_is_enqueued_with_its_queue(instance: dg.DagsterInstance) -> None:
+    training = submitted(instance, asset_selection=frozenset(keys("trained_model")))
+    building = submitted(instance)
+    chosen = submitted(instance, tags={DAGSTER_CELERY_QUEUE_TAG: "large"})
+    assert [run.tags[DAGSTER_CELERY_QUEUE_TAG] for run in (training, building, chosen)] == [
+        "gpu",
+        "cpu",
+        "large",
+    ]
+    assert building.status is dg.DagsterRunStatus.QUEUED
+
+
+class Run:
+    """A run that Celery calls started on a worker, or whatever else it says."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.launcher = AttentiveCeleryRunLauncher(
+            "cpu", broker="memory://", backend="cache+memory://"
+        )
+        self._task = str(uuid.uuid4())
+        self._run = create_run_for_test(instance, tags={DAGSTER_CELERY_TASK_ID_TAG: self._task})
+
+    def celery_says(self, state: str, result: object) -> None:
+        self.launcher.celery.backend.store_result(self._task, result, state)
+
+    @property
+    def health(self) -> WorkerStatus:
+        return self.launcher.check_run_worker_health(self._run).status
+
+
+@pytest.fixture
+def run(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(launcher, "_SECONDS", 0.05)
+    return Run(instance)
+
+
+def test_a_started_run_whose_worker_is_gone_is_found(run: Run) -> None:
+    run.celery_says("STARTED", {"pid": 1, "hostname": WORKER})
+    assert run.health is WorkerStatus.NOT_FOUND
+
+
+def test_a_worker_may_miss_a_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([[], [], [{WORKER: {"ok": "pong"}}]])
+    asked = []
+
+    def ping(destination: list[str], timeout: float) -> list[dict[str, Any]]:
+        asked.append((destination, timeout))
+        return next(answers)
+
+    monkeypatch.setattr(run.launcher.celery.control, "ping", ping)
+    run.celery_says("STARTED", {"pid": 1, "hostname": WORKER})
+    assert run.health is WorkerStatus.RUNNING
+    assert asked == [([WORKER], 0.05)] * 3
+
+
+@pytest.mark.parametrize(
+    ("state", "result", "status"),
+    [
+        ("SUCCESS", 0, WorkerStatus.SUCCESS),
+        ("FAILURE", RuntimeError("killed"), WorkerStatus.FAILED),
+        ("PENDING", None, WorkerStatus.UNKNOWN),
+    ],
+)
+def test_what_celery_knows_itself_is_believed(
+    run: Run, state: str, result: object, status: WorkerStatus
+) -> None:
+    run.celery_says(state, result)
+    assert run.health is status
+
+
+def _build(settings: Configuration) -> None:
+    build(plan_corpus(settings), settings.preprocessing, workers=2)
+
+
+def test_a_slot_that_may_have_no_children_builds_by_itself(settings: Configuration) -> None:
+    slot = multiprocessing.get_context("spawn").Process(target=_build, args=[settings], daemon=True)
+    slot.start()
+    slot.join()
+    assert slot.exitcode == 0
+    assert plan_profile(settings).count(State.FRESH) == 12
