@@ -8,6 +8,7 @@
 - ``graph``             ``build_defs``: everything put together, with overrides
 - ``definitions``       the graph with partitions, for the UI and the daemon
 - ``command_line``      the same graph without partitions, for ``dagster asset materialize``
+- ``deployment``        what Dagster's own parts lack where workers are on several machines
 
 What is to be rebuilt is worked out by ``brainbrr_core.cache.plan`` alone.
 """
