@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -68,8 +68,11 @@ class Ui:
         return all(part in text for part in parts)
 
     def wait_for(self, *parts: str, seconds: float = PAGE_S) -> None:
+        self._wait(f"the page says {parts}", lambda: self.sees(*parts), seconds)
+
+    def _wait(self, what: str, happened: Callable[[], bool], seconds: float) -> None:
         try:
-            wait_until(f"the page says {parts}", lambda: self.sees(*parts), seconds=seconds)
+            wait_until(what, happened, seconds=seconds)
         except pytest.fail.Exception:
             self.picture("failed")
             raise
@@ -87,7 +90,7 @@ class Ui:
                 pass
             return False
 
-        wait_until(f"a button {label}", clicked, seconds=PAGE_S)
+        self._wait(f"a button {label}", clicked, PAGE_S)
 
     def picture(self, name: str) -> None:
         """Keep what is shown, numbered in order."""
@@ -95,20 +98,21 @@ class Ui:
         self._driver.save_screenshot(str(PICTURES / f"{self._pictures:02d}-{name}.png"))
 
     def index_corpus(self) -> None:
-        """Materialize raw_edf_index and wait until its latest materialization is a new one."""
-        self.open("/assets/raw_edf_index?view=events")
-        self.wait_for("raw_edf_index", "Materialize")
-        before = self._run()
+        """Materialize raw_edf_index and wait until its newest event is of another run."""
+        before = self._newest_run()
         self.click("Materialize")
+        self.wait_for("Launched run")
         wait_until(
             "a materialization of raw_edf_index",
-            lambda: self._run() not in (None, before),
+            lambda: self._newest_run() not in (None, before),
             seconds=RUN_S,
         )
 
-    def _run(self) -> str | None:
-        """The run of the newest event of the page of an asset's events."""
-        time.sleep(1)
+    def _newest_run(self) -> str | None:
+        """The run that the page of raw_edf_index's events opens with."""
+        self.open("/assets/raw_edf_index?view=events")
+        self.wait_for("raw_edf_index", "Filter")
+        time.sleep(2)
         run = re.search(r"Materialized in run\s+(\w+)", self.text())
         return run and run[1]
 
@@ -121,6 +125,8 @@ class Ui:
         self.wait_for(f"{RECORDINGS} partitions selected", "Backfills all partitions in a single")
         self.picture(picture)
         self.click("Launch backfill")
+        dialog = "Launch runs to materialize"
+        self._wait("the dialog closes", lambda: not self.sees(dialog), PAGE_S)
 
     def open_partition(self, key: str) -> None:
         self.open(f"/assets/windowed_cache?view=partitions&partition={quote(key, safe='')}")
