@@ -91,12 +91,12 @@ def test_a_run_is_enqueued_with_its_queue(instance: dg.DagsterInstance) -> None:
 class Run:
     """A run that Celery calls started on a worker, or whatever else it says."""
 
-    def __init__(self, instance: dg.DagsterInstance) -> None:
+    def __init__(self) -> None:
         self.launcher = AttentiveCeleryRunLauncher(
             "cpu", broker="memory://", backend="cache+memory://"
         )
         self._task = str(uuid.uuid4())
-        self._run = create_run_for_test(instance, tags={DAGSTER_CELERY_TASK_ID_TAG: self._task})
+        self._run = dg.DagsterRun("build_cache", tags={DAGSTER_CELERY_TASK_ID_TAG: self._task})
 
     def celery_says(self, state: str, result: object) -> None:
         self.launcher.celery.backend.store_result(self._task, result, state)
@@ -107,9 +107,9 @@ class Run:
 
 
 @pytest.fixture
-def run(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setattr(launcher, "_SECONDS", 0.05)
-    return Run(instance)
+    return Run()
 
 
 def test_a_started_run_whose_worker_is_gone_is_found(run: Run) -> None:
