@@ -188,7 +188,7 @@ class Cluster:
         self.services.start(
             name, _beside("celery"), "-A", "dagster_celery.app", "worker", "-l", "INFO", "-Q",
             queue, "-c", "1",
-            "-n", f"{name}@%h", "--prefetch-multiplier=1",
+            "-n", f"{name}@%h",
         )  # fmt: skip
 
     def wait_for_workers(self, *names: str) -> None:
