@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo setup test test-smoke test-slow check cache-smoke cache-dev cache-full cache-status cache-upgrade
+.PHONY: demo setup test test-smoke test-slow test-deploy test-browser check cache-smoke cache-dev cache-full cache-status cache-upgrade
 
 demo: setup
 	$(BIN)/brainbrr demo
@@ -13,17 +13,25 @@ setup: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --constraint constraints.txt torch
-	$(BIN)/pip install --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,deploy]'
 	touch $@
 
 test: setup
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow and not deploy and not browser"
 
 test-smoke: setup
 	$(BIN)/pytest -m smoke
 
 test-slow: setup
 	$(BIN)/pytest -m slow
+
+# apt-get install postgresql redis-server
+test-deploy: setup
+	$(BIN)/pytest -m deploy
+
+# apt-get install chromium chromium-driver; pictures are left in browser-pictures/
+test-browser: setup
+	$(BIN)/pytest -m browser
 
 check: setup
 	$(BIN)/ruff check .

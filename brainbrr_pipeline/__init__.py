@@ -17,6 +17,7 @@
 - ``command_line``      the same graph without partitions, for ``dagster asset materialize``
 - ``populate``          the graph of a machine that pulls its cache
 - ``benchmark``         what orchestration costs at the size of TUSZ
+- ``deployment``        what Dagster's own parts lack where workers are on several machines
 
 What is to be rebuilt is worked out by ``brainbrr_core.cache.plan`` alone.
 """

@@ -9,7 +9,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import (
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,7 +28,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from brainbrr_core.cache.plan import Item, Plan, make_plan
+from brainbrr_core.cache.plan import Item, Plan, State, make_plan
 from brainbrr_core.cache.shard import (
     BLOCK_BYTES,
     BLOCK_SAMPLES,
@@ -116,6 +122,7 @@ def build(
         raise BrainbrrError(f"{plan.store.version} was imported and cannot be built")
     items = plan.to_build
     start = time.monotonic()
+    _record_unrecorded(plan)
     if not items:
         link_latest(plan, settings)
         return BuildSummary((), 0.0)
@@ -124,7 +131,7 @@ def build(
     _check_space(plan.store.root, items)
     # Long recordings first, so that the last worker is not left alone with one.
     items = sorted(items, key=lambda item: -item.recording.samples / item.recording.rate)
-    workers = min(workers or os.cpu_count() or 1, len(items))
+    workers = min(workers or os.cpu_count() or 1, len(items)) if _may_have_children() else 1
     hours = sum(item.recording.duration_s for item in items) / 3600
     results = []
     failures = 0
@@ -168,6 +175,11 @@ def _results(
         waiting = waiting[suspects:]
 
 
+def _may_have_children() -> bool:
+    """Whether this process may start others: the slots of a Celery worker, for one, may not."""
+    return not multiprocessing.current_process().daemon
+
+
 def _failed(item: Item, error: str) -> Built:
     recording = item.recording
     return Built(
@@ -186,7 +198,12 @@ def _until_killed(
     # Spawned, not forked: the caller may hold threads and locks.
     context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
-        pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+        pool: Executor = (
+            ProcessPoolExecutor(workers, mp_context=context)
+            if _may_have_children()
+            else ThreadPoolExecutor(workers)
+        )
+        stack.enter_context(pool)
         if any(item.recording.is_remote for item in items):
             spool = Spool(store.root)
             stack.callback(spool.close)
@@ -209,7 +226,7 @@ def _until_killed(
 
 
 def _fetch_and_build(
-    spool: Spool, pool: ProcessPoolExecutor, store: Store, settings: Preprocessing, item: Item
+    spool: Spool, pool: Executor, store: Store, settings: Preprocessing, item: Item
 ) -> Built:
     if not item.recording.is_remote:
         return pool.submit(build_one, store, settings, item.recording, item.fingerprint).result()
@@ -280,11 +297,33 @@ def build_one(
                 _check_unchanged(recording)
                 commit_shard(target)
                 outcome = replace(outcome, bytes=size, clipped=clipped)
-            outcome = replace(outcome, seconds=time.monotonic() - started)
-            store.append_record(_record(store, outcome))
+                outcome = replace(outcome, seconds=time.monotonic() - started)
+                store.append_record(_record(store, outcome))
     except _RECORDING_ERRORS as error:
         outcome = replace(outcome, error=_one_line(error, recording))
     return outcome
+
+
+def _record_unrecorded(plan: Plan) -> None:
+    """Record fresh shards whose builder was killed before it could."""
+    store, recorded = plan.store, plan.store.records()
+    unrecorded = [
+        item
+        for item in plan.items
+        if item.state is State.FRESH and item.recording.partition_key not in recorded
+    ]
+    if not unrecorded or not os.access(store.folder, os.W_OK):
+        return
+    for item in unrecorded:
+        with exclusive_partial(store.shard_path(item.recording.partition_key)):
+            pass  # A builder that has just made it holds the lock until it has recorded it.
+    recorded = store.records()
+    for item in unrecorded:
+        key = item.recording.partition_key
+        if key not in recorded:
+            record = _record(store, Built(key, item.fingerprint, item.recording.content_hash))
+            made_at = datetime.fromtimestamp(record.state[1] / 1e9, UTC)
+            store.append_record(replace(record, built_at=made_at.isoformat(timespec="seconds")))
 
 
 def _is_made(target: Path, key: str, fingerprint: str) -> bool:
