@@ -304,7 +304,7 @@ def _choices(
     if extent is not None and needed is not None:
         hours = None
         if speed is not None:
-            hours = round(needed.hours / speed / (os.cpu_count() or 1), 3)
+            hours = round(needed.hours / speed / (os.cpu_count() or 1), 5)
         source = "the index" if extent.exact else "a sample of the corpus"
         remark = f"{needed.hours:,.1f} h of EEG, by {source}"
         if not extent.complete:
