@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all."""
+"""Files, and lines of files, that appear whole or not at all."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,3 +35,18 @@ def flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, whole even when several processes write, and start it on its own.
+
+    A line before it that a crash cut short does not swallow it. The folder must exist.
+    """
+    with path.open("a+b") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        content = line.encode() + b"\n"
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                content = b"\n" + content
+        file.write(content)

@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-from blake3 import blake3
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, merge_overlapping
@@ -29,10 +27,11 @@ from brainbrr_core.configuration import Configuration, Windows
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet
 
 #: Bumped when the columns or the way windows are derived change.
 SCHEMA_VERSION = 2
-_CONTENT, _CHECKSUM = "brainbrr.manifest", "brainbrr.blake3"
+_CONTENT = "brainbrr.manifest"
 CATEGORIES = ("none", "partial", "full")
 SCHEMA = pa.schema(
     [
@@ -253,10 +252,9 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
             ],
         }
     )
-    metadata = {_CONTENT: text, _CHECKSUM: _checksum(text.encode(), manifest)}
-    table = pa.Table.from_arrays(columns, schema=SCHEMA.with_metadata(metadata))
+    table = pa.Table.from_arrays(columns, schema=SCHEMA)
     with replacing(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        temporary.write_bytes(sealed_parquet(table, {_CONTENT: text}))
 
 
 def _codes(
@@ -293,35 +291,16 @@ def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
     )
 
 
-def _checksum(text: bytes, manifest: Manifest) -> str:
-    """BLAKE3 over all that a reader takes from a manifest."""
-    hasher = blake3(text)
-    for column in (manifest.recording, manifest.start, manifest.ictal, manifest.category):
-        hasher.update(np.ascontiguousarray(column).view(np.uint8).data)
-    return hasher.hexdigest()
-
-
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises :class:`WorkRemains` when there is none or it cannot be read."""
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        metadata = table.schema.metadata or {}
-        text = metadata[_CONTENT.encode()]
-        manifest = _parsed(table, json.loads(text))
-        if _checksum(text, manifest) != metadata[_CHECKSUM.encode()].decode():
-            raise ValueError
+        file = open_sealed(path.read_bytes())
     except FileNotFoundError:
         raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
-    except (OSError, pa.ArrowException, LookupError, TypeError, ValueError):
-        raise WorkRemains(
-            f"{path} is damaged or of another version of the program: run `brainbrr manifest`"
-        ) from None
-    return manifest
-
-
-def _parsed(table: pa.Table, values: dict[str, Any]) -> Manifest:
-    if values["schema"] != SCHEMA_VERSION or not table.schema.equals(SCHEMA):
-        raise ValueError
+    except (OSError, BrokenSeal):
+        raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
+    # What was written by another version of the program has another name: its settings differ.
+    table, values = file.read(), json.loads(file.metadata.metadata[_CONTENT.encode()])
     recordings = tuple(
         ManifestRecording(
             key, split, patient, montage, fingerprint, samples, tuple(map(tuple, seizures))

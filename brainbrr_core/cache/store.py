@@ -7,12 +7,12 @@ fingerprint. It is never trusted over the file: a shard that differs, or has no 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from brainbrr_core.atomic import append_line
 from brainbrr_core.cache.version import is_imported, preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
@@ -111,15 +111,7 @@ class Store:
 
     def append_record(self, record: BuildRecord) -> None:
         """Add one record, whole even when several builders write."""
-        line = json.dumps(asdict(record), sort_keys=True).encode() + b"\n"
-        with (self.folder / RECORDS).open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # A line that a crash cut short must not swallow this one.
-            if file.seek(0, os.SEEK_END):
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    line = b"\n" + line
-            file.write(line)
+        append_line(self.folder / RECORDS, json.dumps(asdict(record), sort_keys=True))
 
     def check_writable(self) -> None:
         """Raise :class:`BrainbrrError` when nothing can be written below the root."""

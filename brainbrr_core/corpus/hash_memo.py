@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
+from brainbrr_core.atomic import append_line
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import FileState, Recording
 
@@ -23,15 +22,7 @@ def remember(cache_root: Path, recording: Recording, digest: str) -> None:
     entry = {"path": recording.path, "size": state.size, "mark": state.mtime_ns, "hash": digest}
     path = memo_path(cache_root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        line = json.dumps(entry, sort_keys=True).encode() + b"\n"
-        # A line that a crash cut short must not swallow this one.
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                line = b"\n" + line
-        file.write(line)
+    append_line(path, json.dumps(entry, sort_keys=True))
 
 
 def with_known_hashes(index: Index, cache_root: Path) -> Index:

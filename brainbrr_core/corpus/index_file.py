@@ -1,13 +1,8 @@
-"""The index as one Parquet file, written whole or not at all.
-
-Its footer holds the BLAKE3 of all its bytes, those of the hash itself taken as zeros, so that a
-flipped bit is never read as other content.
-"""
+"""The index as one sealed Parquet file, written whole or not at all."""
 
 from __future__ import annotations
 
 import gc
-import io
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-from blake3 import blake3
 
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.atomic import replacing
@@ -25,6 +18,7 @@ from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet
 
 _STATE_FIELDS = [("size", pa.int64()), ("mtime_ns", pa.int64()), ("inode", pa.uint64())]
 _STATE = pa.struct(_STATE_FIELDS)
@@ -74,8 +68,6 @@ SCHEMA = pa.schema(
 
 #: Keys of the file's metadata.
 _SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"
-_CHECKSUM = b"brainbrr.blake3"
-_NO_CHECKSUM = b"0" * 64
 
 
 class UnusableIndex(BrainbrrError):
@@ -90,59 +82,22 @@ def index_path(cache_root: Path) -> Path:
 def write_index(index: Index, cache_root: Path) -> Path:
     """Write the index of a cache root. Raises :class:`BrainbrrError` where it cannot."""
     table = pa.Table.from_pylist([_row(recording) for recording in index], schema=SCHEMA)
-    buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd", store_schema=False) as writer:
-        writer.write_table(table)
-        metadata = {
-            _SCHEMA: str(SCHEMA_VERSION),
-            _LAYOUT: index.layout,
-            _SKIPPED: json.dumps(index.skipped),
-            _CHECKSUM.decode(): _NO_CHECKSUM.decode(),
-        }
-        writer.add_key_value_metadata(metadata)
-    content = buffer.getvalue()
+    metadata = {
+        _SCHEMA: str(SCHEMA_VERSION),
+        _LAYOUT: index.layout,
+        _SKIPPED: json.dumps(index.skipped),
+    }
+    content = sealed_parquet(table, metadata)
     path = index_path(cache_root)
     try:
         with replacing(path) as temporary:
-            temporary.write_bytes(_sealed(content))
+            temporary.write_bytes(content)
     except OSError as error:
         raise BrainbrrError(
             f"the cache root {cache_root} is not writable ({error.strerror}): set "
             "BRAINBRR_CACHE_ROOT to a folder that is"
         ) from None
     return path
-
-
-def _checksum_place(content: bytes) -> int:
-    """Where the footer holds the checksum; -1 where it does not."""
-    key = content.rfind(_CHECKSUM)
-    if key < 0:
-        return -1
-    # Thrift's compact form: the field's type, the length of the text, the text.
-    place = key + len(_CHECKSUM) + 2
-    return place if place + len(_NO_CHECKSUM) <= len(content) else -1
-
-
-def _sealed(content: bytes) -> bytes:
-    """The file with its checksum, which takes the place of 64 zeros."""
-    place = _checksum_place(content)
-    end = place + len(_NO_CHECKSUM)
-    if place < 0 or content[place:end] != _NO_CHECKSUM:
-        raise ValueError("the Parquet writer put its metadata elsewhere")
-    return content[:place] + blake3(content).hexdigest().encode() + content[end:]
-
-
-def _is_whole(content: bytes) -> bool:
-    """Whether every byte of the file is as it was written."""
-    place = _checksum_place(content)
-    if place < 0:
-        return False
-    end = place + len(_NO_CHECKSUM)
-    written = content[place:end]
-    hasher = blake3(content[:place])
-    hasher.update(_NO_CHECKSUM)
-    hasher.update(content[end:])
-    return hasher.hexdigest().encode() == written
 
 
 def read_index(cache_root: Path) -> Index:
@@ -154,18 +109,17 @@ def read_index(cache_root: Path) -> Index:
     path = index_path(cache_root)
     if not path.is_file():
         raise BrainbrrError(f"no index in {cache_root}: run `brainbrr index`")
-    content = path.read_bytes()
     try:
-        file = pq.ParquetFile(pa.BufferReader(content))
-        metadata = file.metadata.metadata or {}
-    except (OSError, ValueError, pa.ArrowException):
-        metadata = {}
-    if metadata.get(_SCHEMA.encode(), str(SCHEMA_VERSION).encode()) != str(SCHEMA_VERSION).encode():
+        file = open_sealed(path.read_bytes())
+    except BrokenSeal:
+        raise UnusableIndex(
+            f"{path} is damaged (its checksum differs): run `brainbrr index`"
+        ) from None
+    metadata = file.metadata.metadata
+    if metadata[_SCHEMA.encode()] != str(SCHEMA_VERSION).encode():
         raise UnusableIndex(
             f"{path} was written by another version of the program: run `brainbrr index`"
         )
-    if not _is_whole(content):
-        raise UnusableIndex(f"{path} is damaged (its checksum differs): run `brainbrr index`")
     # Nothing made here is garbage: collecting it again and again would take half of the time.
     collecting = gc.isenabled()
     gc.disable()
