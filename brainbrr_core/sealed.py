@@ -34,8 +34,11 @@ def sealed_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     return content[:place] + blake3(content).hexdigest().encode() + content[end:]
 
 
-def open_sealed(content: bytes) -> pq.ParquetFile:
-    """A file of :func:`sealed_parquet`. Raises :class:`BrokenSeal` unless it is whole."""
+def read_sealed(content: bytes) -> tuple[pa.Table, dict[str, str]]:
+    """The table of :func:`sealed_parquet` and the texts about it.
+
+    Raises :class:`BrokenSeal` unless the file is whole.
+    """
     place = _checksum_place(content)
     end = place + len(_NO_CHECKSUM)
     hasher = blake3(content[: max(place, 0)])
@@ -43,7 +46,11 @@ def open_sealed(content: bytes) -> pq.ParquetFile:
     hasher.update(content[end:])
     if place < 0 or hasher.hexdigest().encode() != content[place:end]:
         raise BrokenSeal
-    return pq.ParquetFile(pa.BufferReader(content))
+    file = pq.ParquetFile(pa.BufferReader(content))
+    metadata = {key.decode(): text.decode() for key, text in file.metadata.metadata.items()}
+    # In this thread alone: one of Arrow's own may still let go of ``content`` while Python ends,
+    # and that aborts the process.
+    return file.read(use_threads=False), metadata
 
 
 def _checksum_place(content: bytes) -> int:

@@ -27,7 +27,7 @@ from brainbrr_core.configuration import Configuration, Windows
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet
+from brainbrr_core.sealed import BrokenSeal, read_sealed, sealed_parquet
 
 #: Bumped when the columns or the way windows are derived change.
 SCHEMA_VERSION = 2
@@ -294,13 +294,13 @@ def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises :class:`WorkRemains` when there is none or it cannot be read."""
     try:
-        file = open_sealed(path.read_bytes())
+        table, metadata = read_sealed(path.read_bytes())
     except FileNotFoundError:
         raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
     except (OSError, BrokenSeal):
         raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
     # What was written by another version of the program has another name: its settings differ.
-    table, values = file.read(), json.loads(file.metadata.metadata[_CONTENT.encode()])
+    values = json.loads(metadata[_CONTENT])
     recordings = tuple(
         ManifestRecording(
             key, split, patient, montage, fingerprint, samples, tuple(map(tuple, seizures))

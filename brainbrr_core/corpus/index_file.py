@@ -18,7 +18,7 @@ from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet
+from brainbrr_core.sealed import BrokenSeal, read_sealed, sealed_parquet
 
 _STATE_FIELDS = [("size", pa.int64()), ("mtime_ns", pa.int64()), ("inode", pa.uint64())]
 _STATE = pa.struct(_STATE_FIELDS)
@@ -110,13 +110,12 @@ def read_index(cache_root: Path) -> Index:
     if not path.is_file():
         raise BrainbrrError(f"no index in {cache_root}: run `brainbrr index`")
     try:
-        file = open_sealed(path.read_bytes())
+        table, metadata = read_sealed(path.read_bytes())
     except BrokenSeal:
         raise UnusableIndex(
             f"{path} is damaged (its checksum differs): run `brainbrr index`"
         ) from None
-    metadata = file.metadata.metadata
-    if metadata[_SCHEMA.encode()] != str(SCHEMA_VERSION).encode():
+    if metadata[_SCHEMA] != str(SCHEMA_VERSION):
         raise UnusableIndex(
             f"{path} was written by another version of the program: run `brainbrr index`"
         )
@@ -124,12 +123,12 @@ def read_index(cache_root: Path) -> Index:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        rows = tuple(_recording(row) for row in file.read().to_pylist())
+        rows = tuple(_recording(row) for row in table.to_pylist())
     finally:
         if collecting:
             gc.enable()
-    skipped = tuple(json.loads(metadata[_SKIPPED.encode()]))
-    index = Index(rows, metadata[_LAYOUT.encode()].decode(), skipped)
+    skipped = tuple(json.loads(metadata[_SKIPPED]))
+    index = Index(rows, metadata[_LAYOUT], skipped)
     return with_known_hashes(index, cache_root)
 
 
