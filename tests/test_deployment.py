@@ -29,14 +29,15 @@ _DATED = {"records.jsonl"}
 
 
 def write_recordings(data_dir: Path) -> None:
-    """500 recordings of 12 to 20 s, five for each patient."""
+    """500 recordings of 12 to 20 s, five for each patient, one of them with a seizure."""
     for number in range(RECORDINGS):
         split = ("train", "train", "train", "dev", "eval")[number // 5 % 5]
         name = f"pat{number // 5:05d}_s001_t{number % 5:03d}"
         folder = data_dir / split / f"pat{number // 5:05d}" / "s001_2020" / "01_tcp_ar"
         seconds = 12 + number % 9
         path = write_edf(folder / f"{name}.edf", seconds=seconds, seed=number)
-        path.with_suffix(".csv_bi").write_text(tuh.format_csv_bi([], seconds, name))
+        seizure = "" if number % 5 else "TERM,2.0000,7.0000,seiz,1.0000\n"
+        path.with_suffix(".csv_bi").write_text(tuh.format_csv_bi([], seconds, name) + seizure)
 
 
 def shards(folder: Path) -> dict[str, bytes]:
