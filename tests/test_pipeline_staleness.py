@@ -9,11 +9,16 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.automation_tick_evaluation_context import (
+    build_run_requests_with_backfill_policies,
+)
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_TAG,
     StaleStatus,
 )
+from dagster._core.definitions.events import AssetKeyPartitionKey
+from dagster._core.definitions.partitions.context import partition_loading_context
 from pipeline_graph import CACHE, CHAIN, Graph, change, failure_of, wide_graph
 
 from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS
@@ -224,3 +229,25 @@ def test_a_run_of_another_version_than_the_one_loaded_stops(
     assert not result.success
     assert "reload the definitions" in failure_of(result)
     assert graph.recorded(result) == []
+
+
+def test_scattered_stale_partitions_are_one_run_of_a_backfill(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 60)
+    before = instance.get_dynamic_partitions(NAME)
+    for path in edfs(graph)[::2]:
+        change(path)
+    assert graph.materialize("raw_edf_index").success
+    after = instance.get_dynamic_partitions(NAME)
+    assert sorted(after) == sorted(before) and after != before
+    # Only those whose EDF changed, as before, and all of them in one range.
+    assert graph.staleness() == {STALE: 30, FRESH: 30}
+    asset_graph = graph.defs(partitioned=True).resolve_asset_graph()
+    wanted = [AssetKeyPartitionKey(CACHE, key) for key in sorted(before)[::2]]
+    with partition_loading_context(dynamic_partitions_store=instance):
+        requests = build_run_requests_with_backfill_policies(wanted, asset_graph, instance)
+    assert len(requests) == 1
+    result = graph.materialize("windowed_cache", tags=dict(requests[0].tags))
+    assert result.success
+    assert graph.staleness() == {FRESH: 60}
