@@ -326,7 +326,7 @@ def test_two_that_push_at_once_lose_nothing(
         def replace(self, name: str, content: bytes, known: Document | None) -> bool:
             if threading.get_ident() not in waited:
                 waited.add(threading.get_ident())
-                barrier.wait(120)
+                barrier.wait(30)
             return super().replace(name, content, known)
 
     with ThreadPoolExecutor(2) as pool:

@@ -212,7 +212,11 @@ class OtherRemote:
     def held(self, prefix: str) -> dict[str, ObjectState]:
         found = self._call(lambda: self._files.find(self._path(prefix), detail=True))
         skipped = len(self._files._strip_protocol(self._root)) + 1
-        return {path[skipped:]: _object_state(about) for path, about in found.items()}
+        return {
+            path[skipped:]: _object_state(about)
+            for path, about in found.items()
+            if about["type"] == "file"
+        }
 
     def put(self, name: str, path: Path) -> None:
         self._call(lambda: self._files.put_file(str(path), self._path(name)))

@@ -103,6 +103,8 @@ class S3Remote:
         return {
             path[skipped:]: ObjectState(int(about["size"]), str(about["ETag"]).strip('"'))
             for path, about in found.items()
+            # A prefix that another machine is just filling is given as an empty directory.
+            if about["type"] == "file"
         }
 
     def put(self, name: str, path: Path) -> None:
