@@ -23,7 +23,7 @@ from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.events import Context
 from brainbrr_pipeline.partitions import keep_in_step
-from brainbrr_pipeline.provenance import ShardRecorder, observe, observe_selection
+from brainbrr_pipeline.provenance import RAW_EDF_INDEX, ShardRecorder, observe, observe_selection
 
 
 def plan_of(configuration: Configuration, keys: Collection[str]) -> Plan:
@@ -47,8 +47,11 @@ def plan_of(configuration: Configuration, keys: Collection[str]) -> Plan:
 def look_and_plan(
     context: Context, configuration: Configuration, partitions: Collection[str] | None = None
 ) -> Plan:
-    """Look at the corpus, then plan for partitions, or for the profile."""
-    plan = plan_corpus(configuration, context.log.info)
+    """Look at the corpus, unless this run just did, then plan for partitions, or the profile."""
+    if RAW_EDF_INDEX in (context.run.asset_selection or ()):
+        plan = plan_profile(configuration)
+    else:
+        plan = plan_corpus(configuration, context.log.info)
     return plan if partitions is None else plan_of(configuration, partitions)
 
 

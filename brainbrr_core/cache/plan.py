@@ -22,6 +22,7 @@ from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.machine.memory import no_collection
 
 
 class State(StrEnum):
@@ -110,13 +111,15 @@ def make_plan(
     records = store.records()
     others = store.other_versions()
     items, unseen = [], 0
-    for recording in selected:
-        seen = _source_changed(recording)
-        unseen += seen is None
-        if is_imported(store.version):
-            items.append(_imported_item(store, recording))
-        else:
-            items.append(_item(store, settings, recording, records, others, changed=seen is True))
+    with no_collection():
+        for recording in selected:
+            seen = _source_changed(recording)
+            unseen += seen is None
+            if is_imported(store.version):
+                items.append(_imported_item(store, recording))
+            else:
+                item = _item(store, settings, recording, records, others, changed=seen is True)
+                items.append(item)
     expected = {r.partition_key for r in index if r.signal_reason is None}
     orphans = tuple(sorted(store.shard_keys() - expected))
     return Plan(store, index, tuple(items), orphans, unseen)

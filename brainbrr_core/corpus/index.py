@@ -22,6 +22,7 @@ from brainbrr_core.corpus.layout import Layout, RecordingFile
 from brainbrr_core.corpus.layouts import open_layout, seeded_split
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.progress import progress
 from brainbrr_core.signal.montage import CHANNELS
 
@@ -80,7 +81,8 @@ def scan(
     place = source.address(source.root)
     remembered = known.layout if known is not None else None
     layout = open_layout(source.root, corpus.layout or remembered, place)
-    files = [_with_split(file, corpus) for file in layout.recordings()]
+    with no_collection():
+        files = [_with_split(file, corpus) for file in layout.recordings()]
     if not files:
         raise BrainbrrError(f"no .edf file below {place}: is this the corpus?")
     _check_patients(files)
@@ -91,6 +93,7 @@ def scan(
     # What a file says about its recording depends on the layout.
     trusted = before if known is not None and known.layout == layout.name else {}
     with (
+        no_collection(),
         ThreadPoolExecutor(workers or source.requests) as pool,
         progress("index", len(files), "recordings") as bar,
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,9 +14,11 @@ from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.hash_memo import with_known_hashes
+from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.sealed import BrokenSeal, read_sealed, sealed_parquet
 
 _STATE_FIELDS = [("size", pa.int64()), ("mtime_ns", pa.int64()), ("inode", pa.uint64())]
@@ -107,8 +108,22 @@ def read_index(cache_root: Path) -> Index:
     damaged or of another schema version.
     """
     path = index_path(cache_root)
-    if not path.is_file():
-        raise BrainbrrError(f"no index in {cache_root}: run `brainbrr index`")
+    try:
+        state = file_state(path)
+    except FileNotFoundError:
+        raise BrainbrrError(f"no index in {cache_root}: run `brainbrr index`") from None
+    if _newest.get(path, (None,))[0] != state:
+        index = _read(path)
+        _newest.clear()
+        _newest[path] = (state, index)
+    return with_known_hashes(_newest[path][1], cache_root)
+
+
+#: The index that was read last, as long as its file stays the same: one command asks many times.
+_newest: dict[Path, tuple[FileState, Index]] = {}
+
+
+def _read(path: Path) -> Index:
     try:
         table, metadata = read_sealed(path.read_bytes())
     except BrokenSeal:
@@ -119,17 +134,10 @@ def read_index(cache_root: Path) -> Index:
         raise UnusableIndex(
             f"{path} was written by another version of the program: run `brainbrr index`"
         )
-    # Nothing made here is garbage: collecting it again and again would take half of the time.
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
+    with no_collection():
         rows = tuple(_recording(row) for row in table.to_pylist())
-    finally:
-        if collecting:
-            gc.enable()
     skipped = tuple(json.loads(metadata[_SKIPPED]))
-    index = Index(rows, metadata[_LAYOUT], skipped)
-    return with_known_hashes(index, cache_root)
+    return Index(rows, metadata[_LAYOUT], skipped)
 
 
 def update_index(
