@@ -6,7 +6,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from brainbrr_core.benchmark import predecessor
 from brainbrr_core.benchmark.memory import peak_of_build
+from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS, widen
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.manifest import Manifest, make_manifest
 from brainbrr_core.cache.plan import Plan, plan_profile
-from brainbrr_core.cache.store import BuildRecord, Store, shard_state
+from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.index import Index
@@ -30,8 +30,6 @@ from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.data import WindowDataset
 from brainbrr_core.errors import BrainbrrError
 
-#: Recordings of TUSZ 2.0.3, the size a plan is timed at.
-TUSZ_RECORDINGS = 7364
 _RANDOM_WINDOWS = 2000
 _PREDECESSOR_WINDOWS = 20
 _BATCH = 32
@@ -206,42 +204,8 @@ def _loader_rates(
 
 
 def _plan_time(model: Recording, settings: Configuration, folder: Path) -> float:
-    """Seconds of a plan with nothing to do, the index read included, at the size of TUSZ.
-
-    Every recording is a copy of one, its shard a hard link: as many entries, one file's bytes.
-    """
-    source = Store.of(settings).shard_path(model.partition_key)
-    wide = settings.model_copy(
-        update={"cache_root": folder / "wide", "selection": type(settings.selection)()}
-    )
-    store = Store.of(wide)
-    recordings = [
-        replace(
-            model,
-            # As many patients and sessions as TUSZ has, about.
-            partition_key=f"train/p{number // 11:04}/s{number // 5 % 3:03}/01_tcp_ar/r{number:05}",
-        )
-        for number in range(TUSZ_RECORDINGS)
-    ]
-    write_index(Index(tuple(recordings), "tusz"), wide.cache_root)
-    expected = next(item for item in plan_profile(settings).items if item.recording == model)
-    for recording in recordings:
-        path = store.shard_path(recording.partition_key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, path)
-    state = shard_state(source)
-    for recording in recordings:
-        store.append_record(
-            BuildRecord(
-                recording.partition_key,
-                expected.fingerprint,
-                recording.content_hash,
-                state,
-                "",
-                0.0,
-                "",
-            )
-        )
+    """Seconds of a plan with nothing to do, the index read included, at the size of TUSZ."""
+    wide = widen(settings, model, folder / "wide")
     plan: list[Plan] = []
     seconds = _timed(lambda: plan.append(plan_profile(wide)))
     if plan[0].to_build:

@@ -27,7 +27,7 @@ def widen(
     """The configuration of a corpus below ``folder`` in which all is indexed and built.
 
     ``model`` is a usable recording whose shard is in the cache of ``configuration``. Every EDF,
-    annotation and shard is a hard link to its own.
+    annotation and shard is a link to its own.
     """
     root = folder / "tusz"
     wide = configuration.model_copy(
@@ -48,9 +48,9 @@ def widen(
         key = f"{split}/p{patient:04}/s{number // 5 % 3:03}/01_tcp_ar/r{number:05}"
         edf = root / f"{key}.edf"
         edf.parent.mkdir(parents=True, exist_ok=True)
-        os.link(model.path, edf)
+        _link(Path(model.path), edf)
         for path in beside:
-            os.link(path, edf.with_suffix(path.suffix))
+            _link(path, edf.with_suffix(path.suffix))
         shard = store.shard_path(key)
         shard.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, shard)
@@ -79,3 +79,11 @@ def widen(
             BuildRecord(row.partition_key, fingerprint, row.content_hash, state, "", 0.0, "")
         )
     return wide
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        # The corpus lies on another file system.
+        target.symlink_to(source)
