@@ -90,7 +90,7 @@ def bench(
 def _bench_index(*, json: bool) -> int:
     """An index of the size of TUSZ's, from cold and again, and the speed of hashing."""
     from brainbrr_core.benchmark.index import run
-    from brainbrr_core.benchmark.store import TUSZ_RECORDINGS
+    from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS
 
     values = run(TUSZ_RECORDINGS, log)
     if json:
