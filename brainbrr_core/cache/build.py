@@ -55,6 +55,7 @@ from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.progress import progress
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.montage import CHANNELS
@@ -280,6 +281,7 @@ def build_one(
     store: Store, settings: Preprocessing, recording: Recording, fingerprint: str
 ) -> Built:
     """Build one shard, unless another process has just finished it."""
+    keep_freed_memory()
     started = time.monotonic()
     outcome = Built(
         recording.partition_key,
