@@ -7,7 +7,7 @@ the pre-flight of a training all ask it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -140,7 +140,7 @@ def _item(
     store: Store,
     settings: Preprocessing,
     recording: Recording,
-    records: dict[str, BuildRecord],
+    records: Mapping[str, BuildRecord],
     others: list[Store],
     *,
     changed: bool,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from brainbrr_core.atomic import append_line
 from brainbrr_core.cache.version import is_imported, preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.memory import no_collection
 
 RECORDS = "records.jsonl"
 MANIFESTS = "manifests"
@@ -93,21 +95,18 @@ class Store:
             and path.name.startswith("v")
         ]
 
-    def records(self) -> dict[str, BuildRecord]:
+    def records(self) -> Mapping[str, BuildRecord]:
         """The newest record of each partition; a line cut short by a crash is passed over."""
         path = self.folder / RECORDS
-        records: dict[str, BuildRecord] = {}
-        if not path.is_file():
-            return records
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                values = json.loads(line)
-                values["state"] = tuple(values["state"])
-                record = BuildRecord(**values)
-            except (ValueError, TypeError, KeyError):
-                continue
-            records[record.partition_key] = record
-        return records
+        try:
+            state = shard_state(path)
+        except FileNotFoundError:
+            return {}
+        if _newest.get(path, (None,))[0] != state:
+            records = _read_records(path)
+            _newest.clear()
+            _newest[path] = (state, records)
+        return _newest[path][1]
 
     def append_record(self, record: BuildRecord) -> None:
         """Add one record, whole even when several builders write."""
@@ -125,6 +124,24 @@ class Store:
                 f"the cache root {self.root} is not writable ({error.strerror}): set "
                 "BRAINBRR_CACHE_ROOT to a folder that is"
             ) from None
+
+
+#: The records that were read last, as long as their file stays the same.
+_newest: dict[Path, tuple[tuple[int, int, int], dict[str, BuildRecord]]] = {}
+
+
+def _read_records(path: Path) -> dict[str, BuildRecord]:
+    records: dict[str, BuildRecord] = {}
+    with no_collection():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                values = json.loads(line)
+                values["state"] = tuple(values["state"])
+                record = BuildRecord(**values)
+            except (ValueError, TypeError, KeyError):
+                continue
+            records[record.partition_key] = record
+    return records
 
 
 def shard_state(path: Path) -> tuple[int, int, int]:
