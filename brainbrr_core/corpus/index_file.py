@@ -88,7 +88,11 @@ def write_index(index: Index, cache_root: Path) -> Path:
         _LAYOUT: index.layout,
         _SKIPPED: json.dumps(index.skipped),
     }
-    content = sealed_parquet(table, metadata)
+    return place_index(sealed_parquet(table, metadata), cache_root)
+
+
+def place_index(content: bytes, cache_root: Path) -> Path:
+    """Make the bytes of an index that of a cache root. Raises :class:`BrainbrrError`."""
     path = index_path(cache_root)
     try:
         with replacing(path) as temporary:

@@ -15,9 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.corpus.index import VANISHED_LIMIT, Index
-from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index, write_index
+from brainbrr_core.corpus.index_file import (
+    UnusableIndex,
+    index_path,
+    place_index,
+    read_index,
+    write_index,
+)
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.transfer.catalogue import Blob, check_keys
@@ -94,14 +99,7 @@ def adopt_index(
         if any(recording.is_remote or Path(recording.path).exists() for recording in own):
             return _completed_own(own, arrived, cache_root)
         check_same_corpus(own, arrived, where, cache_root, force=force)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise BrainbrrError(
-            f"the cache root {cache_root} is not writable ({error.strerror}): set "
-            "BRAINBRR_CACHE_ROOT to a folder that is"
-        ) from None
+    place_index(content, cache_root)
     return Adopted(arrived, f"received, {len(arrived)} recordings")
 
 
