@@ -16,6 +16,7 @@ from brainbrr_core.benchmark import cost as counted
 from brainbrr_core.benchmark.cost import convolution_backward_operations, cost
 from brainbrr_core.benchmark.learn import line_length
 from brainbrr_core.benchmark.model import Task, backends_of, check_presets, growth, measure
+from brainbrr_core.benchmark.parts import REST, operations_of_projections, parts
 from brainbrr_core.benchmark.scan import naive
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Hardware
@@ -32,7 +33,9 @@ def one_thread() -> Iterator[None]:
 
 
 def test_the_cost_grows_linearly_with_length() -> None:
-    rows = growth("tiny", (1, 2, 4, 8))
+    rows = growth("tiny", Hardware(), (1, 2, 4, 8))
+    # Of the peak, what all lengths have in common is libraries and weights.
+    assert 200 < rows[0]["peak_mb"] < rows[-1]["peak_mb"] < 8 * rows[0]["peak_mb"]
     for row in rows:
         # Not exactly: the 240 steps of a minute fill four chunks of 64 but for 16.
         for key in ("forward_gflop_per_minute", "kept_mb_per_minute"):
@@ -95,6 +98,22 @@ def test_a_rate_is_measured() -> None:
     assert rate.busy is None
 
 
+def test_the_time_of_a_step_is_told_by_kind() -> None:
+    a, b = torch.randn(300, 300), torch.randn(64, 40, 40)
+
+    def step() -> None:
+        for _ in range(20):
+            a @ a
+        b @ b
+        a.exp()
+
+    found = parts(step)
+    assert found["convolutions"] == 0.0
+    assert found["projections"] > found["products of the recurrence"] > 0.0
+    assert found[REST] > 0.0
+    assert operations_of_projections(step) == 20 * 2 * 300**3
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(BrainbrrError, match="preset 'huge'"):
         check_presets(["tiny", "huge"])
@@ -102,10 +121,11 @@ def test_unknown_names_are_refused() -> None:
         backends_of(["torch", "jax"])
 
 
-def test_the_commands_are_there() -> None:
+def test_the_commands_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     for words in (["bench", "--help"], ["bench", "model", "--help"], ["bench", "learn", "--help"]):
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
+    monkeypatch.setattr("brainbrr_core.benchmark.cost.MINUTES", (1, 2))
     grown = CliRunner().invoke(app, ["bench", "model", "--lengths", "--preset", "tiny", "--json"])
     assert grown.exit_code == 0
-    assert '"minutes": 32' in grown.output
+    assert '"minutes": 2' in grown.output

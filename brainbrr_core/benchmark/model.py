@@ -14,17 +14,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from brainbrr_core.benchmark.cost import MINUTES, cost
 from brainbrr_core.benchmark.memory import peak_mb
+from brainbrr_core.benchmark.parts import operations_of_projections, parts
 from brainbrr_core.benchmark.scan import compare
 from brainbrr_core.configuration import Configuration, Hardware, Training
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.model import PRESETS, build
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.network import INPUT_CHANNELS
@@ -32,6 +34,7 @@ from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
 
+Result = TypeVar("Result")
 Pass = Literal["forward", "training"]
 PASSES: tuple[Pass, ...] = ("forward", "training")
 #: Side of the square matrices whose product gives the device's peak.
@@ -63,6 +66,14 @@ class Rate:
     busy: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of the time on a CPU by kind of operation; the projections' operations a second."""
+
+    time: dict[str, float]
+    projections_per_s: float
+
+
 def run(
     configuration: Configuration,
     *,
@@ -91,13 +102,16 @@ def run(
                 row: dict[str, Any] = {"preset": preset, "backend": backend, "batch": batch}
                 for kind in PASSES:
                     log(f"{preset}, {backend}, batch {batch}: {kind}")
-                    rate = _measured(
-                        Task(preset, backend, kind, batch, window_s, hardware, budget_s, threads)
-                    )
+                    task = Task(preset, backend, kind, batch, window_s, hardware, budget_s, threads)
+                    rate = _in_a_process(measure, task)
                     row[kind] = asdict(rate) | {
                         "gflop_per_window": round(operations[kind] / 1e9, 3),
                         "share_of_peak": round(operations[kind] * rate.windows_per_s / peak, 4),
                     }
+                    if device.type == "cpu":
+                        shares = _in_a_process(measure_parts, task)
+                        row[kind]["time"] = shares.time
+                        row[kind]["projections_of_peak"] = round(shares.projections_per_s / peak, 3)
                 rows.append(row)
     log("comparing scans")
     return {
@@ -110,11 +124,18 @@ def run(
     }
 
 
-def growth(preset: str, minutes: Sequence[int] = MINUTES) -> list[dict[str, float]]:
-    """Counted operations and kept memory by the length of the window."""
+def growth(
+    preset: str, hardware: Hardware, minutes: Sequence[int] = MINUTES
+) -> list[dict[str, float]]:
+    """Operations and memory kept for the gradient, counted, and the memory that one window took.
+
+    That is the peak of a process that trains on it: libraries and weights are in it.
+    """
+    threads = torch.get_num_threads()
     rows = []
     for length in minutes:
         counted = cost(preset, 60 * length)
+        task = Task(preset, "torch", "training", 1, 60 * length, hardware, 0.0, threads)
         rows.append(
             {
                 "minutes": length,
@@ -123,6 +144,7 @@ def growth(preset: str, minutes: Sequence[int] = MINUTES) -> list[dict[str, floa
                 "kept_mb": round(counted.kept_bytes / 1e6, 1),
                 "forward_gflop_per_minute": round(counted.forward / 1e9 / length, 4),
                 "kept_mb_per_minute": round(counted.kept_bytes / 1e6 / length, 2),
+                "peak_mb": _in_a_process(measure, task).memory_mb,
             }
         )
     return rows
@@ -143,16 +165,17 @@ def gemm_peak(device: torch.device, precision: str) -> float:
     return 2 * side**3 / best
 
 
-def _measured(task: Task) -> Rate:
+def _in_a_process(measurement: Callable[[Task], Result], task: Task) -> Result:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(measure, task).result()
+        return pool.submit(measurement, task).result()
 
 
 def measure(task: Task) -> Rate:
     """Run one task in this process. The first two steps warm up and are not timed."""
     torch.set_num_threads(task.threads)
     device = check_device(task.hardware)
+    keep_freed_memory()
     step = _step(task, device)
     for _ in range(2):
         step()
@@ -167,6 +190,19 @@ def measure(task: Task) -> Rate:
             times.append(time.perf_counter() - begun)
     memory = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_mb()
     return Rate(round(task.batch / median(times), 2), round(memory, 1), busy.share())
+
+
+def measure_parts(task: Task) -> Shares:
+    """Profile one task in this process, on the CPU."""
+    torch.set_num_threads(task.threads)
+    keep_freed_memory()
+    step = _step(task, check_device(task.hardware))
+    seconds = parts(step)
+    whole = sum(seconds.values())
+    return Shares(
+        {kind: round(spent / whole, 3) for kind, spent in seconds.items()},
+        operations_of_projections(step) / seconds["projections"],
+    )
 
 
 def _step(task: Task, device: torch.device) -> Callable[[], None]:

@@ -123,19 +123,20 @@ def model(
     batch: Annotated[list[int] | None, typer.Option(min=1, help="Windows at a time.")] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Time for each figure.")] = 8.0,
     lengths: Annotated[
-        bool, typer.Option("--lengths", help="Count the cost of 1 to 32 minutes instead.")
+        bool, typer.Option("--lengths", help="The cost of 1 to 32 minutes of EEG instead.")
     ] = False,
     config: Config = None,
     json: Json = False,
 ) -> int:
     """Measure the network: windows a second, memory, and the share of the device's peak."""
+    from brainbrr_core.benchmark.cost import MINUTES
     from brainbrr_core.benchmark.model import backends_of, check_presets, growth, run
 
     settings = configuration(config)
     presets = preset or ["tiny", "small"]
     check_presets(presets)
     if lengths:
-        grown = {name: growth(name) for name in presets}
+        grown = {name: growth(name, settings.hardware, MINUTES) for name in presets}
         if json:
             print_json(grown)
         else:
@@ -177,6 +178,24 @@ def _print_rates(values: dict[str, Any]) -> None:
             for kind in ("forward", "training")
         ],
     )
+    timed = [row for row in values["rows"] if "time" in row["forward"]]
+    if timed:
+        kinds = list(timed[0]["forward"]["time"])
+        print_table(
+            "where the time goes, and how near to the peak the projections come",
+            ["network", "batch", "pass", *kinds, "projections of peak"],
+            [
+                [
+                    f"{row['preset']}, {row['backend']}",
+                    str(row["batch"]),
+                    kind,
+                    *(f"{row[kind]['time'][name]:.0%}" for name in kinds),
+                    f"{row[kind]['projections_of_peak']:.0%}",
+                ]
+                for row in timed
+                for kind in ("forward", "training")
+            ],
+        )
     scan = values["scan"]
     if scan is not None:
         print_table(
@@ -198,12 +217,13 @@ def _print_growth(grown: dict[str, list[dict[str, float]]]) -> None:
         "forward GFLOP": "forward_gflop",
         "training GFLOP": "training_gflop",
         "kept MB": "kept_mb",
+        "peak MB": "peak_mb",
         "GFLOP per minute": "forward_gflop_per_minute",
         "MB per minute": "kept_mb_per_minute",
     }
     for name, rows in grown.items():
         print_table(
-            f"{name}, one window: counted operations, and memory kept for the gradient",
+            f"{name}, one window: operations and kept memory counted, the peak measured",
             list(columns),
             [[f"{row[key]:,}" for key in columns.values()] for row in rows],
         )

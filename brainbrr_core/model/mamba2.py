@@ -39,6 +39,20 @@ class GatedRMSNorm(nn.Module):
         return (wide * scale * self.weight).to(y.dtype)
 
 
+def causal_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve each channel over time with a kernel of its own; a sample never sees a later one.
+
+    Shapes: ``x`` (batch, length, channels), ``weight`` (channels, 1, taps), ``bias`` (channels,).
+    It is ``conv1d`` as an image of height 1, for which torch keeps channels last: neither copies
+    ``x`` into the other order nor leaves a result that every later step reads across.
+    """
+    early = weight.shape[-1] - 1
+    image = functional.pad(x, (0, 0, early, 0)).transpose(1, 2)[:, :, None]
+    kernel = weight[:, :, None].contiguous(memory_format=torch.channels_last)
+    convolved = functional.conv2d(image, kernel, bias, groups=len(weight))
+    return convolved[:, :, 0].transpose(1, 2)
+
+
 class Mamba2(nn.Module):
     """The layer: projection, causal convolution, state-space recurrence, gated norm, projection.
 
@@ -80,12 +94,16 @@ class Mamba2(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """Shapes: (batch, length, d_model) to the same. A sample never sees a later one."""
-        length = u.shape[1]
         inner, state = self.d_inner, self.d_state
-        gate, convolved, dt = torch.split(
-            self.in_proj(u), [inner, inner + 2 * state, self.heads], dim=-1
+        # A product for each part, not one that is split: each result is contiguous, and rows as
+        # wide as all (806 in ``small``) lie across the cache lines, which cost a third more. Rows
+        # of all windows at once: on a CPU, bfloat16 is slow in batches.
+        rows = u.flatten(0, 1)
+        gate, convolved, dt = (
+            functional.linear(rows, weight).view(*u.shape[:2], -1)
+            for weight in torch.split(self.in_proj.weight, [inner, inner + 2 * state, self.heads])
         )
-        convolved = self.conv1d(convolved.transpose(1, 2))[..., :length].transpose(1, 2)
+        convolved = causal_convolution(convolved, self.conv1d.weight, self.conv1d.bias)
         x, B, C = torch.split(functional.silu(convolved), [inner, state, state], dim=-1)
         wide = torch.promote_types(dt.dtype, torch.float32)
         y = ssd(

@@ -53,22 +53,21 @@ def _chunked(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int)
     batch, length, heads, headdim = x.shape
     # With dt 0 the padded tail neither decays the state nor adds to it.
     tail = -length % chunk
-    x = functional.pad(x * dt[..., None], (0, 0, 0, 0, 0, tail))
-    dt, B, C = (functional.pad(tensor, (0, 0, 0, tail)) for tensor in (dt, B, C))
+    x = x * dt[..., None]
+    if tail:
+        x = functional.pad(x, (0, 0, 0, 0, 0, tail))
+        dt, B, C = (functional.pad(tensor, (0, 0, 0, tail)) for tensor in (dt, B, C))
     chunks = (length + tail) // chunk
-    x = x.view(batch, chunks, chunk, heads, headdim)
+    # By head from here on: contiguous, or each product would copy.
+    x = x.view(batch, chunks, chunk, heads, headdim).transpose(2, 3).contiguous()
     B = B.view(batch, chunks, chunk, -1)
     C = C.view(batch, chunks, chunk, -1)
     # The logarithm of the decay from the chunk's start up to and including each sample: <= 0.
-    decay = (dt * A).view(batch, chunks, chunk, heads).cumsum(dim=2)
-
-    # Contiguous, or the weights made of it take its order of axes and are copied each time.
-    by_head = decay.transpose(2, 3).contiguous()
-    y = _within_chunks(x.transpose(2, 3).contiguous(), by_head, B, C)
-    y = y.transpose(2, 3)
+    decay = (dt * A).view(batch, chunks, chunk, heads).transpose(2, 3).contiguous().cumsum(-1)
+    y = _within_chunks(x, decay, B, C)
     if chunks > 1:
-        y = y + _from_earlier_chunks(x, decay, B, C)
-    return y.reshape(batch, chunks * chunk, heads, headdim)[:, :length]
+        y = _from_earlier_chunks(y, x, decay, B, C)
+    return y.transpose(2, 3).reshape(batch, chunks * chunk, heads, headdim)[:, :length]
 
 
 class _WithinChunks(torch.autograd.Function):
@@ -118,18 +117,19 @@ def _decay_between(decay: Tensor) -> Tensor:
     return span.masked_fill_(later, float("-inf")).exp_()
 
 
-def _from_earlier_chunks(x: Tensor, decay: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """What the samples of a chunk receive from the state at the end of the chunk before."""
-    batch, chunks, _, heads, headdim = x.shape
-    to_end = (decay[:, :, -1:] - decay).exp()
-    added = B.transpose(-1, -2) @ (x * to_end[..., None]).flatten(-2)
-    added = added.view(batch, chunks, -1, heads, headdim)
-    kept = decay[:, :, -1].exp()[:, :, None, :, None]
+def _from_earlier_chunks(y: Tensor, x: Tensor, decay: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """Add what the samples of a chunk receive from the state at the end of the chunk before."""
+    to_end = (decay[..., -1:] - decay).exp()
+    # B and C are scaled rather than x and y: they have fewer columns.
+    added = (B.transpose(-1, -2)[:, :, None] * to_end[..., None, :]) @ x
+    kept = decay[..., -1].exp()[..., None, None]
     # Carried on one chunk at a time: sums of decay over chunks would lose the small differences.
     state = torch.zeros_like(added[:, 0])
     entering = [state]
-    for index in range(chunks - 1):
-        state = kept[:, index] * state + added[:, index]
+    for index in range(y.shape[1] - 1):
+        state = torch.addcmul(added[:, index], kept[:, index], state)
         entering.append(state)
-    received = C @ torch.stack(entering, dim=1).flatten(-2)
-    return received.view(x.shape) * decay.exp()[..., None]
+    received = C[:, :, None] * decay.exp()[..., None]
+    return torch.baddbmm(
+        y.flatten(0, 2), received.flatten(0, 2), torch.stack(entering, dim=1).flatten(0, 2)
+    ).view(y.shape)

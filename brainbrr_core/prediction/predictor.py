@@ -18,6 +18,7 @@ from brainbrr_core.detection import detect, network_probabilities, recording_pro
 from brainbrr_core.detection.infer import Read
 from brainbrr_core.detection.threshold import read_threshold
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.recording import OpenRecording, Prediction
@@ -53,6 +54,7 @@ class Predictor:
                 "choose its configuration, or train anew"
             )
         device = check_device(configuration.hardware)
+        keep_freed_memory()
         network = run.load_network(configuration.hardware.ssm_backend).to(device)
         if batch is None:
             batch = 1 if device.type == "cpu" else 32

@@ -19,6 +19,7 @@ from torch import nn
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.training.distributed import ALONE, World
 from brainbrr_core.training.hardware import check_device
 from brainbrr_core.training.state import Step, TrainingState
@@ -130,6 +131,7 @@ def fit(
             "to tell apart: select more recordings (selection.recordings)"
         )
     device = check_device(hardware, world.local_rank)
+    keep_freed_memory()
     with _deterministic(device):
         state = TrainingState(
             network,

@@ -1,0 +1,44 @@
+"""Where the time of a network on the CPU goes, as torch's own profiler says, by kind of operation.
+
+The projections of the Mamba-2 layers are the network's only plain matrix products, so their time
+is that of ``mm``, and their floor is a large matrix product of the same precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
+
+#: Kinds of operations, by torch's names of them; what has no kind is "rest".
+KINDS: dict[str, tuple[str, ...]] = {
+    "projections": ("aten::mm", "aten::addmm"),
+    "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward"),
+    "products of the recurrence": ("aten::bmm", "aten::baddbmm"),
+}
+REST = "elementwise, copies and the rest"
+_STEPS = 5
+
+
+def parts(step: Callable[[], None]) -> dict[str, float]:
+    """Seconds of one call of ``step`` by kind of operation, the mean of some calls."""
+    step()
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(_STEPS):
+            step()
+    kind_of = {name: kind for kind, names in KINDS.items() for name in names}
+    seconds = dict.fromkeys([*KINDS, REST], 0.0)
+    for row in profiled.key_averages():
+        seconds[kind_of.get(row.key, REST)] += row.self_cpu_time_total / 1e6 / _STEPS
+    return seconds
+
+
+def operations_of_projections(step: Callable[[], None]) -> int:
+    """Floating-point operations of the projections in one call of ``step``."""
+    with FlopCounterMode(display=False) as counter:
+        step()
+    counts = counter.get_flop_counts()["Global"]
+    products = {torch.ops.aten.mm, torch.ops.aten.addmm}
+    return sum(flops for operation, flops in counts.items() if operation in products)
