@@ -300,7 +300,18 @@ def test_second_call_writes_nothing(corpus: tuple[Path, CorpusSummary]) -> None:
         "recordings": RECORDINGS,
         "hours": HOURS,
         "seed": SEED,
+        "further_every_s": 700.0,
     }
+
+
+def test_further_seizures_can_be_rare_or_none() -> None:
+    def counts(further_every_s: float | None) -> set[int]:
+        return {len(plan.seizures) for plan in plan_corpus(40, 20.0, 5, further_every_s)}
+
+    assert counts(None) == {0, 1}
+    assert max(counts(300.0)) > max(counts(3000.0)) > 1
+    with pytest.raises(BrainbrrError, match="more than 0"):
+        plan_corpus(40, 20.0, 5, 0.0)
 
 
 def test_interrupted_corpus_is_completed(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from torch.utils.flop_counter import FlopCounterMode
 KINDS: dict[str, tuple[str, ...]] = {
     "projections": ("aten::mm", "aten::addmm"),
     "convolutions": ("aten::mkldnn_convolution", "aten::convolution_backward"),
-    "products of the recurrence": ("aten::bmm", "aten::baddbmm"),
+    "recurrence": ("aten::bmm", "aten::baddbmm"),
 }
-REST = "elementwise, copies and the rest"
+REST = "other"
 _STEPS = 5
 
 

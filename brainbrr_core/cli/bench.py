@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -182,8 +183,8 @@ def _print_rates(values: dict[str, Any]) -> None:
     if timed:
         kinds = list(timed[0]["forward"]["time"])
         print_table(
-            "where the time goes, and how near to the peak the projections come",
-            ["network", "batch", "pass", *kinds, "projections of peak"],
+            "where the time goes, and how near the projections come to the peak",
+            ["network", "batch", "pass", *kinds, "of peak"],
             [
                 [
                     f"{row['preset']}, {row['backend']}",
@@ -232,7 +233,7 @@ def _print_growth(grown: dict[str, list[dict[str, float]]]) -> None:
 @app.command()
 def learn(
     preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
-    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 120,
+    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Of the corpus and of the training.")] = 0,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the corpus and the run here; go on with what is.")
@@ -242,20 +243,26 @@ def learn(
 ) -> int:
     """Train on a synthetic corpus of ten patients and score unseen ones, beside plain detectors."""
     from brainbrr_core.benchmark.learn import run
-    from brainbrr_core.progress import progress
+    from brainbrr_core.progress import Progress, progress
     from brainbrr_core.training.loop import StepReport
 
     settings = configuration(config)
     with (
         tempfile.TemporaryDirectory(prefix="brainbrr-learn-") as temporary,
-        progress("train", steps, "steps") as bar,
+        ExitStack() as training,
     ):
+        bar: Progress | None = None
         done = 0
 
         def show(step: StepReport) -> None:
-            nonlocal done
+            nonlocal bar, done
+            # Opened by the first step, or the time left would count the corpus's.
+            if bar is None:
+                bar = training.enter_context(progress("train", steps, "steps"))
             bar.advance(step.step - done, step.note())
             done = step.step
+            if done == steps:
+                training.close()
 
         place = folder if folder is not None else Path(temporary)
         values = run(settings, place, preset=preset, steps=steps, seed=seed, on_step=show, log=log)
@@ -265,12 +272,14 @@ def learn(
     print_table(
         f"{values['preset']}, seed {values['seed']}, {values['steps']} steps in "
         f"{values['training_s']:.0f} s; {values['seizures_scored']} seizures of "
-        f"{len(values['patients']['eval'])} unseen patients (SzCORE events)",
-        ["detector", "F1", "sensitivity", "false", "false per 24 h", "threshold"],
+        f"{values['patients']['unseen']} unseen patients in {values['hours']['unseen']:.1f} h "
+        "(SzCORE events; intervals of 95 % over patients)",
+        ["detector", "F1", "interval", "sensitivity", "false", "false per 24 h", "threshold"],
         [
             [
                 name,
                 f"{row['f1']:.3f}",
+                _between(row["f1_interval"]),
                 f"{row['sensitivity']:.3f}",
                 f"{row['false']:g}",
                 f"{row['false_per_day']:.1f}",
@@ -279,4 +288,10 @@ def learn(
             for name, row in values["detectors"].items()
         ],
     )
+    above = values["f1_above_line_length"]
+    print(f"trained above line length: {above['difference']:+.3f} ({_between(above['interval'])})")
     return 0
+
+
+def _between(interval: list[float | None]) -> str:
+    return " to ".join("undefined" if end is None else f"{end:.2f}" for end in interval)

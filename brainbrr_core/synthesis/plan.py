@@ -35,6 +35,8 @@ FOCI = ("T3", "T4", "F7", "F8", "T5", "T6", "F3", "F4", "C3", "C4", "P3", "P4")
 GENERALIZED, FOCAL = "gnsz", "fnsz"
 #: Share of a focal seizure that has passed when it reaches the ring around its focus.
 RING_ONSET = 0.25
+#: Seconds of a recording with seizures for each that it has beside the first, on average.
+FURTHER_EVERY_S = 700.0
 _MARGIN_S, _GAP_S = 5.0, 20.0
 
 
@@ -105,12 +107,17 @@ def patient_focus(seed: int, patient: str) -> str:
     return "" if rng.random() < 0.4 else str(rng.choice(FOCI))
 
 
-def plan_corpus(recordings: int, hours: float, seed: int) -> list[RecordingPlan]:
+def plan_corpus(
+    recordings: int, hours: float, seed: int, further_every_s: float | None = FURTHER_EVERY_S
+) -> list[RecordingPlan]:
     """Plan a corpus of ``recordings`` recordings that last ``hours`` hours together.
 
-    Raises :class:`BrainbrrError` for figures that give no corpus.
+    A recording with seizures has one, and another for every ``further_every_s`` on average; None
+    is none. Raises :class:`BrainbrrError` for figures that give no corpus.
     """
     _check(recordings, hours, seed)
+    if further_every_s is not None and not further_every_s > 0:
+        raise BrainbrrError(f"further seizures every {further_every_s:g} s: give more than 0")
     rng = random_source(seed, "corpus", str(recordings), repr(float(hours)))
     durations = _durations(rng, recordings, hours)
     plans: list[RecordingPlan] = []
@@ -130,7 +137,13 @@ def plan_corpus(recordings: int, hours: float, seed: int) -> list[RecordingPlan]
                 )
                 plans.append(
                     _plan_recording(
-                        key, seed, len(plans), durations[len(plans)], ictal[place], year
+                        key,
+                        seed,
+                        len(plans),
+                        durations[len(plans)],
+                        ictal[place],
+                        further_every_s,
+                        year,
                     )
                 )
     return plans
@@ -223,7 +236,13 @@ def _sessions(rng: np.random.Generator, size: int) -> list[tuple[int, int]]:
 
 
 def _plan_recording(
-    key: str, seed: int, index: int, duration_s: int, ictal: bool, year: int
+    key: str,
+    seed: int,
+    index: int,
+    duration_s: int,
+    ictal: bool,
+    further_every_s: float | None,
+    year: int,
 ) -> RecordingPlan:
     rng = random_source(seed, "plan", key)
     montage = key.split("/")[3]
@@ -236,7 +255,10 @@ def _plan_recording(
         sphenoidal=bool(rng.random() < 0.6) or not midline,
         trends=bool(rng.random() < 0.7),
     )
-    seizures = _seizures(rng, duration_s, patient_focus(seed, key.split("/")[1])) if ictal else ()
+    seizures: tuple[Seizure, ...] = ()
+    if ictal:
+        focus = patient_focus(seed, key.split("/")[1])
+        seizures = _seizures(rng, duration_s, further_every_s, focus)
     return RecordingPlan(
         key=key,
         seed=seed,
@@ -249,11 +271,15 @@ def _plan_recording(
     )
 
 
-def _seizures(rng: np.random.Generator, duration_s: int, focus: str) -> tuple[Seizure, ...]:
+def _seizures(
+    rng: np.random.Generator, duration_s: int, further_every_s: float | None, focus: str
+) -> tuple[Seizure, ...]:
     """At least one seizure; together at most a third of the recording."""
     longest = max(12.0, min(120.0, 0.3 * duration_s))
     shortest = max(12.0, min(15.0, 0.7 * longest))
-    wanted = 1 + int(rng.poisson(duration_s / 700))
+    wanted = 1
+    if further_every_s is not None:
+        wanted += int(rng.poisson(duration_s / further_every_s))
     lengths: list[float] = []
     for _ in range(wanted):
         length = math.exp(rng.uniform(math.log(shortest), math.log(longest)))

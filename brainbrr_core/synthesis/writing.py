@@ -19,6 +19,7 @@ from pathlib import Path
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.progress import progress
 from brainbrr_core.synthesis.plan import (
+    FURTHER_EVERY_S,
     CorpusSummary,
     RecordingPlan,
     check_seed,
@@ -34,21 +35,33 @@ MARKER = "synthesis.json"
 
 
 def write_corpus(
-    out: Path, *, recordings: int, hours: float, seed: int, workers: int | None = None
+    out: Path,
+    *,
+    recordings: int,
+    hours: float,
+    seed: int,
+    further_every_s: float | None = FURTHER_EVERY_S,
+    workers: int | None = None,
 ) -> CorpusSummary:
     """Write a TUSZ-like corpus of ``recordings`` recordings and ``hours`` hours below ``out``.
 
     The tree is ``out/edf/{train,dev,eval}/<patient>/<session>/<montage>/``, an EDF with its
-    ``csv`` and ``csv_bi`` for each recording. The bytes depend on ``recordings``, ``hours`` and
-    ``seed`` (and on numpy's version), not on ``workers`` (processes; by default the number of
-    CPUs). A folder that holds the corpus already is left as it is; an interrupted one is
-    completed.
+    ``csv`` and ``csv_bi`` for each recording. A recording with seizures has one, and another for
+    every ``further_every_s`` seconds on average (None: no other). The bytes depend on these
+    figures and ``seed`` (and on numpy's version), not on ``workers`` (processes; by default the
+    number of CPUs). A folder that holds the corpus already is left as it is; an interrupted one
+    is completed.
 
     Raises :class:`BrainbrrError` for figures out of range and for a folder that holds
     something else.
     """
-    plans = plan_corpus(recordings, hours, seed)
-    parameters = {"recordings": recordings, "hours": float(hours), "seed": seed}
+    plans = plan_corpus(recordings, hours, seed, further_every_s)
+    parameters = {
+        "recordings": recordings,
+        "hours": float(hours),
+        "seed": seed,
+        "further_every_s": further_every_s,
+    }
     return _write(out, plans, {"kind": "made", **parameters}, workers)
 
 
