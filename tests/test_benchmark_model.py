@@ -15,8 +15,8 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from brainbrr_core.benchmark import cost as counted
-from brainbrr_core.benchmark.cost import convolution_backward_operations, cost
 from brainbrr_core.benchmark import learn
+from brainbrr_core.benchmark.cost import convolution_backward_operations, cost
 from brainbrr_core.benchmark.learn import CorpusSize, Score, line_length
 from brainbrr_core.benchmark.model import Task, backends_of, check_presets, growth, measure
 from brainbrr_core.benchmark.parts import REST, operations_of_projections, parts

@@ -55,6 +55,7 @@ class CorpusSize:
 TEN_PATIENTS = CorpusSize(30, 15.0, 1400.0)
 #: Fifteen patients that are scored only, in recordings of half an hour.
 MORE_PATIENTS = CorpusSize(48, 24.0, None)
+CORPUS = "tusz"
 #: Added to the seed for the second corpus: no patient of it is one of the first.
 MORE_SEED = 1_000_000
 #: Larger networks learn from smaller steps.
@@ -110,9 +111,9 @@ def run(
     """
     settings = _settings(configuration, folder / "ten", preset, steps, seed)
     clock = time.perf_counter()
-    known = _prepared(settings, TEN_PATIENTS, seed, "")
+    known = _prepared(settings, folder / "ten", TEN_PATIENTS, seed, "")
     more = _settings(configuration, folder / "more", preset, steps, seed)
-    others = _prepared(more, MORE_PATIENTS, seed + MORE_SEED, "more/")
+    others = _prepared(more, folder / "more", MORE_PATIENTS, seed + MORE_SEED, "more/")
     prepared = time.perf_counter() - clock
     by_split = {
         split: [one for one in known if one.recording.split == split]
@@ -180,10 +181,12 @@ def run(
     }
 
 
-def _prepared(settings: Configuration, size: CorpusSize, seed: int, prefix: str) -> list[_Known]:
+def _prepared(
+    settings: Configuration, folder: Path, size: CorpusSize, seed: int, prefix: str
+) -> list[_Known]:
     """Write and build a corpus; its recordings that can be scored."""
     write_corpus(
-        Path(settings.data_dir or ""),
+        folder / CORPUS,
         recordings=size.recordings,
         hours=size.hours,
         seed=seed,
@@ -224,7 +227,7 @@ def _settings(
     return configuration.model_copy(
         update={
             "profile": "learn",
-            "data_dir": str(folder / "tusz"),
+            "data_dir": str(folder / CORPUS),
             "cache_root": folder / "cache",
             "runs_dir": folder / "runs",
             "version": None,
