@@ -193,6 +193,21 @@ def test_layer_equals_its_definition_sample_by_sample() -> None:
         assert relative(layer.float()(u.float()), expected) < 1e-5
 
 
+def test_gradients_of_a_layer_are_those_of_its_output() -> None:
+    torch.manual_seed(2)
+    layer = Mamba2(4, d_state=2, headdim=4).double()
+    names = [name for name, _ in layer.named_parameters()]
+    # Not contiguous, as the network's features are after its convolutions.
+    u = torch.randn(2, 4, 5, dtype=torch.float64).transpose(1, 2).requires_grad_()
+
+    def run(u: Tensor, *weights: Tensor) -> Tensor:
+        out = torch.func.functional_call(layer, dict(zip(names, weights, strict=True)), (u,))
+        assert isinstance(out, Tensor)
+        return out
+
+    assert torch.autograd.gradcheck(run, (u, *layer.parameters()))
+
+
 def test_a_width_that_heads_do_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="headdim 64"):
         Mamba2(48, headdim=64)

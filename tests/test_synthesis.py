@@ -300,7 +300,6 @@ def test_second_call_writes_nothing(corpus: tuple[Path, CorpusSummary]) -> None:
         "recordings": RECORDINGS,
         "hours": HOURS,
         "seed": SEED,
-        "further_every_s": 700.0,
     }
 
 
@@ -312,6 +311,14 @@ def test_further_seizures_can_be_rare_or_none() -> None:
     assert max(counts(300.0)) > max(counts(3000.0)) > 1
     with pytest.raises(BrainbrrError, match="more than 0"):
         plan_corpus(40, 20.0, 5, 0.0)
+
+
+def test_a_corpus_with_other_seizures_is_another_corpus(tmp_path: Path) -> None:
+    out = tmp_path / "tusz"
+    write_corpus(out, recordings=3, hours=0.06, seed=1, further_every_s=None, workers=1)
+    write_corpus(out, recordings=3, hours=0.06, seed=1, further_every_s=None, workers=1)
+    with pytest.raises(BrainbrrError, match="another"):
+        write_corpus(out, recordings=3, hours=0.06, seed=1, workers=1)
 
 
 def test_interrupted_corpus_is_completed(tmp_path: Path) -> None:

@@ -402,6 +402,15 @@ def test_dissecting_a_step_changes_no_weight() -> None:
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
+def test_the_projection_that_goes_wrong_is_named() -> None:
+    network = build("tiny", seed=0)
+    with torch.no_grad():
+        network.get_parameter("layers.1.forwards.in_proj.weight")[0, 0] = math.inf
+    signals, labels = torch.randn(1, 19, 640), torch.zeros(1, 640)
+    found = dissect(network, loss_of(Training(), FRACTION), signals, labels, ("a at 0 s",))
+    assert found.module == "layers.1.forwards.in_proj"
+
+
 class InfiniteSlope(Linear):
     def forward(self, x: Tensor) -> Tensor:
         # At zero the root is finite and its slope is not.

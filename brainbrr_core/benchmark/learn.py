@@ -1,11 +1,12 @@
 """``brainbrr bench learn``: does the network learn what a plain detector cannot find?
 
 Training and threshold are of a synthetic corpus of ten patients; the scores are of patients that
-neither saw: the two of its eval split, and those of a second corpus, whose longer recordings have
-one seizure at most, so that finding them everywhere does not pay. Beside the trained network
+neither saw: the two of its eval split, and those of a second corpus, whose recordings have one
+seizure at most, so that finding them everywhere does not pay. Beside the trained network
 stand the same network untrained and the field's plainest baseline, a threshold on the line length
 (Esteller et al., "Line length: an efficient feature for seizure onset detection", 2001). The
-scores are SzCORE's event scores on whole recordings.
+scores are SzCORE's event scores on whole recordings; their intervals are over patients, for this
+one training: another seed's scores may lie outside.
 """
 
 from __future__ import annotations

@@ -34,5 +34,5 @@ def peak_mb() -> float:
     status = Path("/proc/self/status")
     for line in status.read_text(encoding="ascii").splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) * 1024 / 1e6
     raise BrainbrrError("the peak memory of a process can be read on Linux only")

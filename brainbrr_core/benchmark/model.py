@@ -125,15 +125,15 @@ def run(
 
 
 def growth(
-    preset: str, hardware: Hardware, minutes: Sequence[int] = MINUTES
+    preset: str, hardware: Hardware, minutes: Sequence[int] | None = None
 ) -> list[dict[str, float]]:
-    """Operations and memory kept for the gradient, counted, and the memory that one window took.
+    """Operations and memory kept for the gradient, counted, and the peak of training on a window.
 
-    That is the peak of a process that trains on it: libraries and weights are in it.
+    The peak is what torch allocated on a GPU; on a CPU the process's, libraries included.
     """
     threads = torch.get_num_threads()
     rows = []
-    for length in minutes:
+    for length in minutes or MINUTES:
         counted = cost(preset, 60 * length)
         task = Task(preset, "torch", "training", 1, 60 * length, hardware, 0.0, threads)
         rows.append(

@@ -130,14 +130,13 @@ def model(
     json: Json = False,
 ) -> int:
     """Measure the network: windows a second, memory, and the share of the device's peak."""
-    from brainbrr_core.benchmark.cost import MINUTES
     from brainbrr_core.benchmark.model import backends_of, check_presets, growth, run
 
     settings = configuration(config)
     presets = preset or ["tiny", "small"]
     check_presets(presets)
     if lengths:
-        grown = {name: growth(name, settings.hardware, MINUTES) for name in presets}
+        grown = {name: growth(name, settings.hardware) for name in presets}
         if json:
             print_json(grown)
         else:
@@ -184,7 +183,7 @@ def _print_rates(values: dict[str, Any]) -> None:
         kinds = list(timed[0]["forward"]["time"])
         print_table(
             "where the time goes, and how near the projections come to the peak",
-            ["network", "batch", "pass", *kinds, "of peak"],
+            ["network", "batch", "pass", *kinds, "projections of peak"],
             [
                 [
                     f"{row['preset']}, {row['backend']}",
@@ -234,7 +233,7 @@ def _print_growth(grown: dict[str, list[dict[str, float]]]) -> None:
 def learn(
     preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
     steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 400,
-    seed: Annotated[int, typer.Option(min=0, help="Of the corpus and of the training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the corpora and of the training.")] = 0,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the corpus and the run here; go on with what is.")
     ] = None,

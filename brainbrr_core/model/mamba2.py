@@ -8,6 +8,7 @@ group, a gated norm and no projection bias, so that weights pass from one to the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,18 +40,40 @@ class GatedRMSNorm(nn.Module):
         return (wide * scale * self.weight).to(y.dtype)
 
 
-def causal_convolution(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Convolve each channel over time with a kernel of its own; a sample never sees a later one.
+class SplitProjection(nn.Module):
+    """A linear map without bias whose outputs are several tensors, of the given widths."""
 
-    Shapes: ``x`` (batch, length, channels), ``weight`` (channels, 1, taps), ``bias`` (channels,).
-    It is ``conv1d`` as an image of height 1, for which torch keeps channels last: neither copies
-    ``x`` into the other order nor leaves a result that every later step reads across.
-    """
-    early = weight.shape[-1] - 1
-    image = functional.pad(x, (0, 0, early, 0)).transpose(1, 2)[:, :, None]
-    kernel = weight[:, :, None].contiguous(memory_format=torch.channels_last)
-    convolved = functional.conv2d(image, kernel, bias, groups=len(weight))
-    return convolved[:, :, 0].transpose(1, 2)
+    def __init__(self, d_model: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.widths = list(widths)
+        self.weight = nn.Linear(d_model, sum(widths), bias=False).weight
+
+    def forward(self, u: Tensor) -> tuple[Tensor, ...]:
+        """Shapes: (batch, length, d_model) to (batch, length, width) for each of the widths."""
+        # A product for each part, not one that is split: each result is contiguous, and rows as
+        # wide as all (806 in ``small``) lie across the cache lines, which cost a third more. Rows
+        # of all windows at once: on a CPU, bfloat16 is slow in batches.
+        rows = u.flatten(0, 1)
+        return tuple(
+            functional.linear(rows, weight).view(*u.shape[:2], -1)
+            for weight in torch.split(self.weight, self.widths)
+        )
+
+
+class CausalConvolution(nn.Conv1d):
+    """A convolution over time of each channel by itself, in which no sample sees a later one."""
+
+    def __init__(self, channels: int, taps: int) -> None:
+        super().__init__(channels, channels, taps, groups=channels)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shapes: (batch, length, channels) to the same."""
+        early = self.kernel_size[0] - 1
+        # As an image of height 1, whose channels torch may keep last: on a CPU, ``conv1d`` copies
+        # into the other order, and every later step reads its result across.
+        image = functional.pad(input, (0, 0, early, 0)).transpose(1, 2)[:, :, None]
+        convolved = functional.conv2d(image, self.weight[:, :, None], self.bias, groups=self.groups)
+        return convolved[:, :, 0].transpose(1, 2)
 
 
 class Mamba2(nn.Module):
@@ -77,10 +100,8 @@ class Mamba2(nn.Module):
         self.heads = self.d_inner // headdim
         convolved = self.d_inner + 2 * d_state
         # The order of creation is mamba_ssm's: the same random state gives the same weights.
-        self.in_proj = nn.Linear(d_model, self.d_inner + convolved + self.heads, bias=False)
-        self.conv1d = nn.Conv1d(
-            convolved, convolved, d_conv, groups=convolved, padding=d_conv - 1, bias=True
-        )
+        self.in_proj = SplitProjection(d_model, [self.d_inner, convolved, self.heads])
+        self.conv1d = CausalConvolution(convolved, d_conv)
         low, high = (math.log(bound) for bound in DT_RANGE)
         dt = torch.exp(torch.rand(self.heads) * (high - low) + low)
         # The inverse of softplus.
@@ -95,16 +116,9 @@ class Mamba2(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """Shapes: (batch, length, d_model) to the same. A sample never sees a later one."""
         inner, state = self.d_inner, self.d_state
-        # A product for each part, not one that is split: each result is contiguous, and rows as
-        # wide as all (806 in ``small``) lie across the cache lines, which cost a third more. Rows
-        # of all windows at once: on a CPU, bfloat16 is slow in batches.
-        rows = u.flatten(0, 1)
-        gate, convolved, dt = (
-            functional.linear(rows, weight).view(*u.shape[:2], -1)
-            for weight in torch.split(self.in_proj.weight, [inner, inner + 2 * state, self.heads])
-        )
-        convolved = causal_convolution(convolved, self.conv1d.weight, self.conv1d.bias)
-        x, B, C = torch.split(functional.silu(convolved), [inner, state, state], dim=-1)
+        gate, convolved, dt = self.in_proj(u)
+        convolved = functional.silu(self.conv1d(convolved))
+        x, B, C = torch.split(convolved, [inner, state, state], dim=-1)
         wide = torch.promote_types(dt.dtype, torch.float32)
         y = ssd(
             x.view(*x.shape[:-1], self.heads, self.headdim),

@@ -56,12 +56,10 @@ def write_corpus(
     something else.
     """
     plans = plan_corpus(recordings, hours, seed, further_every_s)
-    parameters = {
-        "recordings": recordings,
-        "hours": float(hours),
-        "seed": seed,
-        "further_every_s": further_every_s,
-    }
+    parameters: dict[str, object] = {"recordings": recordings, "hours": float(hours), "seed": seed}
+    # Only where it is another: folders from before it could be chosen stay what they are.
+    if further_every_s != FURTHER_EVERY_S:
+        parameters["further_every_s"] = further_every_s
     return _write(out, plans, {"kind": "made", **parameters}, workers)
 
 

@@ -59,7 +59,8 @@ def dissect(
 
     def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and not bool(output.isfinite().all()):
+            outputs = output if isinstance(output, tuple) else (output,)
+            if not all(bool(part.isfinite().all()) for part in outputs):
                 culprits.append(name)
 
         return look
