@@ -61,8 +61,8 @@ CORPUS = "tusz"
 MORE_SEED = 1_000_000
 #: Larger networks learn from smaller steps.
 LEARNING_RATE = {"tiny": 2e-3, "small": 1.5e-3, "base": 3e-4}
-#: The full profile's. Six patients show few places where seizures begin: without the flip a network
-#: that saw three foci on the right and none on the left found nothing on the left.
+#: The full profile's. Six patients show few places where seizures begin: without augmentation, and
+#: on half the hours, a network that saw three foci on the right found nothing on the left.
 AUGMENTATION = Augmentation(
     channel_dropout=0.05, amplitude=0.2, time_shift_s=5.0, noise_sd=0.05, left_right_flip=0.5
 )
