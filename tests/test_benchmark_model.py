@@ -172,6 +172,9 @@ def test_the_time_of_a_step_is_told_by_kind() -> None:
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(BrainbrrError, match="preset 'huge'"):
         check_presets(["tiny", "huge"])
+    for words in (["model", "--preset", "huge"], ["learn", "--preset", "huge"]):
+        with pytest.raises(BrainbrrError, match="preset 'huge'"):
+            CliRunner().invoke(app, ["bench", *words], catch_exceptions=False)
     with pytest.raises(BrainbrrError, match="backend 'jax'"):
         backends_of(["torch", "jax"])
 

@@ -242,10 +242,12 @@ def learn(
 ) -> int:
     """Train on a synthetic corpus of ten patients and score unseen ones, beside plain detectors."""
     from brainbrr_core.benchmark.learn import run
+    from brainbrr_core.benchmark.model import check_presets
     from brainbrr_core.progress import Progress, progress
     from brainbrr_core.training.loop import StepReport
 
     settings = configuration(config)
+    check_presets([preset])
     with (
         tempfile.TemporaryDirectory(prefix="brainbrr-learn-") as temporary,
         ExitStack() as training,
