@@ -13,8 +13,9 @@ from edf_files import patch, write_edf
 from brainbrr_core.annotation import tuh
 
 BUILD = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
+from brainbrr_core.benchmark.memory import peak_mb
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.plan import make_plan
 from brainbrr_core.cache.store import Store
@@ -27,13 +28,14 @@ store = Store(Path(sys.argv[2]), preprocessing_version(settings))
 store.root.mkdir()
 item = make_plan(store, settings, index, index).items[0]
 done = build_one(store, settings, item.recording, item.fingerprint)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+peak = peak_mb()
 print(json.dumps({"error": done.error, "hours": done.duration_s / 3600, "peak_mb": peak}))
 """
 
 PREDICT = """
-import dataclasses, json, resource, sys
+import dataclasses, json, sys
 from pathlib import Path
+from brainbrr_core.benchmark.memory import peak_mb
 from prediction_runs import random_predictor
 from brainbrr_core.prediction.normalization import Normalization
 place = Path(sys.argv[1])
@@ -45,7 +47,7 @@ short, day = (place / name for name in ("short.edf", "day.edf"))
 peaks = []
 for path in (short, day):
     [(_, outcome)] = predictor.predict_all([path], 0.5, Normalization())
-    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    peaks.append(peak_mb())
 print(json.dumps({"hours": outcome.duration_s / 3600, "peaks_mb": peaks}))
 """
 
