@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,13 @@ from brainbrr_core.cache.plan import Plan, State, plan_corpus
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import BLOCK_BYTES, Shard
 from brainbrr_core.cache.status import status, verify
-from brainbrr_core.cache.store import RECORDS, Store
+from brainbrr_core.cache.store import RECORDS, BuildRecord, Store
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing, Windows
 from brainbrr_core.configuration.model import Selection
 from brainbrr_core.corpus.edf import open_edf
-from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index_file import read_index, update_index, write_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.signal.quantization import SCALE
 
@@ -500,3 +502,24 @@ def test_a_manifest_is_refused_while_the_cache_is_not_fresh(settings: Configurat
 
 def test_an_empty_build_does_nothing() -> None:
     assert BuildSummary((), 0.0).built == []
+
+
+def test_what_another_process_changed_is_read_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path, "v1_256hz_10-20_000000000000")
+    store.folder.mkdir()
+    record = BuildRecord("train/a", "f" * 8, "s" * 8, (1, 2, 3), "", 0.0, "")
+    store.append_record(record)
+    assert set(store.records()) == {"train/a"}
+    store.append_record(replace(record, partition_key="train/b"))
+    assert set(store.records()) == {"train/a", "train/b"}
+    # As many bytes as before, in a file of its own, as a collection of garbage leaves it.
+    path = store.folder / RECORDS
+    other = path.with_name("other")
+    other.write_text(path.read_text().replace("train/b", "train/c"))
+    other.replace(path)
+    assert set(store.records()) == {"train/a", "train/c"}
+    path.unlink()
+    assert store.records() == {}
+    for layout in ("tusz", "bids"):
+        write_index(Index((), layout), tmp_path)
+        assert read_index(tmp_path).layout == layout
