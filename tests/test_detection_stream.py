@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -44,17 +44,22 @@ def streamed(
     """Events; onsets and events, each with the frames that had arrived when it was given."""
     stream = EventStream(how, how.on_threshold)
     onsets, events = [], []
-    place = turn = 0
-    while place < probabilities.size:
-        piece = probabilities[place : place + sizes[turn % len(sizes)]]
-        place, turn = place + piece.size, turn + 1
+    whole = int(duration_s * 8)
+    arrived = turn = 0
+    while arrived < whole:
+        piece = probabilities[arrived : min(arrived + sizes[turn % len(sizes)], whole)]
+        arrived, turn = arrived + piece.size, turn + 1
         news = stream.add(piece)
-        onsets += [(onset, place) for onset in news.onsets]
-        events += [(event, place) for event in news.events]
-    news = stream.finish(duration_s)
-    onsets += [(onset, place) for onset in news.onsets]
-    events += [(event, place) for event in news.events]
+        onsets += [(onset, arrived) for onset in news.onsets]
+        events += [(event, arrived) for event in news.events]
+    news = stream.finish(probabilities[whole:], duration_s)
+    onsets += [(onset, probabilities.size) for onset in news.onsets]
+    events += [(event, probabilities.size) for event in news.events]
     return [event for event, _ in events], onsets, events
+
+
+#: One event, which the end of the recording makes shorter than the shortest one.
+TOO_SHORT_AT_LAST = Detection(on_threshold=0.5, off_ratio=0.6, smooth_s=0.0, min_duration_s=1.0)
 
 
 @settings(max_examples=80, deadline=None)
@@ -65,6 +70,7 @@ def streamed(
     cut_s=st.sampled_from([0.0, 0.06]),
     sizes=st.lists(st.integers(1, 300), min_size=1, max_size=6),
 )
+@example(how=TOO_SHORT_AT_LAST, seed=0, frames=8, cut_s=0.06, sizes=[8])
 def test_any_pieces_give_the_events_of_all_frames(
     how: Detection, seed: int, frames: int, cut_s: float, sizes: list[int]
 ) -> None:
@@ -73,11 +79,30 @@ def test_any_pieces_give_the_events_of_all_frames(
     expected = detect(probabilities, duration_s, how)
     events, onsets, _ = streamed(probabilities, duration_s, how, sizes)
     assert events == expected
-    # Every event has an onset of its own, and it came no later than the event.
+    # Every event has an onset of its own, and no onset is without its event.
     assert [onset for onset, _ in onsets] == sorted(onset for onset, _ in onsets)
     assert {event.start for event in expected} >= {onset for onset, _ in onsets}
     if how.max_duration_s is None:
         assert [onset for onset, _ in onsets] == [event.start for event in expected]
+
+
+def test_an_onset_waits_for_the_frame_that_the_recordings_end_may_cut() -> None:
+    ictal = np.ones(8, np.float32)
+    for duration_s, lasting in ((1.0, True), (0.94, False)):
+        whole = int(duration_s * 8)
+        stream = EventStream(TOO_SHORT_AT_LAST, 0.5)
+        onsets = stream.add(ictal[:whole]).onsets
+        news = stream.finish(ictal[whole:], duration_s)
+        assert onsets == ((0.0,) if lasting else ())
+        assert [event.start for event in news.events] == ([0.0] if lasting else [])
+
+
+def test_frames_that_are_not_the_recordings_are_refused() -> None:
+    for whole, last, duration_s in ((8, 0, 0.94), (8, 1, 1.0), (7, 0, 1.0), (0, 0, 0.1)):
+        stream = EventStream(TOO_SHORT_AT_LAST, 0.5)
+        stream.add(np.zeros(whole, np.float32))
+        with pytest.raises(ValueError, match="not those of a recording"):
+            stream.finish(np.zeros(last, np.float32), duration_s)
 
 
 @settings(max_examples=60, deadline=None)
@@ -104,7 +129,7 @@ def test_an_onset_comes_while_the_seizure_goes_on() -> None:
     assert stream.add(np.zeros(16, np.float32)).events == ()
     # 2 s of quiet would still be joined; one frame more would not.
     assert stream.add(np.zeros(1, np.float32)).events == (Event(10.0, 14.0, "seiz", 1.0),)
-    assert stream.finish(100.0).events == ()
+    assert stream.finish(np.empty(0, np.float32), 129 / 8).events == ()
 
 
 def test_what_is_over_is_forgotten() -> None:

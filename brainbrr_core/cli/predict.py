@@ -73,7 +73,8 @@ def predict(
         typer.Option(
             "--stream",
             help="Follow INPUT while it is recorded: an EDF that grows, or - for frames of the 19 "
-            "channels on standard input. Events are JSON lines on OUT or standard output.",
+            "channels on standard input. Onsets (never withdrawn) and events are JSON lines on OUT "
+            "or standard output.",
             rich_help_panel=_STREAM,
         ),
     ] = False,

@@ -2,6 +2,7 @@
 
 An event is certain when no later frame can change it: its end, and the longest gap that would be
 closed after it, are known. Its onset is certain earlier: when it has lasted the shortest duration.
+What was announced stands: no onset is withdrawn, and no event changes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class EventStream:
 
     Memory is bounded by the event in progress: what lies before it is forgotten. Events are those
     that :func:`~brainbrr_core.detection.detect` gives of all frames, to the last bit. Every event
-    has one onset, given before it or with it.
+    has one onset, given before it or with it, and every onset is that of an event (or of the first
+    of the parts into which ``max_duration_s`` cuts one).
     """
 
     def __init__(self, settings: Detection, on_threshold: float) -> None:
@@ -44,11 +46,13 @@ class EventStream:
         self._announced: float | None = None
 
     def add(self, probabilities: NDArray[np.float32]) -> News:
-        """Take the next frames. Raises ``ValueError`` where one is not finite."""
-        if not np.isfinite(probabilities).all():
-            raise ValueError("a probability is not finite")
-        self._probabilities = np.append(self._probabilities, probabilities)
-        self._smoothed = np.append(self._smoothed, self._smoothing.add(probabilities))
+        """Take the next frames, each a whole 1/8 s of signal.
+
+        A last frame that the recording's end cuts short belongs to :meth:`finish`: counted as
+        whole it could make an event seem long enough that is not. Raises ``ValueError`` where a
+        probability is not finite.
+        """
+        self._take(probabilities)
         known = self._first + self._smoothed.size
         first, stop = self._raw()
         # A gap that will not be closed: what lies before it and after it are independent.
@@ -64,11 +68,29 @@ class EventStream:
         self._forget(int(first[settled]) if settled < first.size else known)
         return News(onsets, tuple(events))
 
-    def finish(self, duration_s: float) -> News:
-        """No frame follows; ``duration_s`` is the recording's length."""
+    def finish(self, probabilities: NDArray[np.float32], duration_s: float) -> News:
+        """Take the last frames of a recording of ``duration_s`` seconds; there may be none.
+
+        The last one may be shorter than 1/8 s. Raises ``ValueError`` where all frames together are
+        not the ``ceil(duration_s * 8)`` of the recording, or a probability is not finite.
+        """
+        whole = self._first + self._probabilities.size
+        frames = whole + probabilities.size
+        if not whole <= duration_s * FRAME_HZ or frames != np.ceil(duration_s * FRAME_HZ):
+            raise ValueError(
+                f"{whole} whole frames of 1/{FRAME_HZ} s and {probabilities.size} last ones are "
+                f"not those of a recording of {duration_s:g} s"
+            )
+        self._take(probabilities)
         self._smoothed = np.append(self._smoothed, self._smoothing.finish())
         events = self._events(*self._raw(), duration_s)
         return News(self._new([event.start for event in events]), tuple(events))
+
+    def _take(self, probabilities: NDArray[np.float32]) -> None:
+        if not np.isfinite(probabilities).all():
+            raise ValueError("a probability is not finite")
+        self._probabilities = np.append(self._probabilities, probabilities)
+        self._smoothed = np.append(self._smoothed, self._smoothing.add(probabilities))
 
     def _raw(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         first, stop = hysteresis(self._smoothed, self._on, self._off)

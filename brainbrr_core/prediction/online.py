@@ -4,7 +4,7 @@ The signal chain is causal but for half of the resampler's filter. The network l
 within its window, and a sample's probability is stitched of all windows that cover it; so a moment
 is judged when the first window that begins after it has arrived as a whole. That is the latency.
 Given the same mean and deviation, the events are those that ``Predictor.predict_all`` finds in the
-whole recording, however the samples are cut into pieces.
+whole recording, however the samples are cut into pieces, and no onset is ever withdrawn.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ class OnlineDetector:
         starts = window_starts(self._samples, self._predictor.window, self._predictor.stride)
         for start in starts[self._windows :]:
             lines += self._run(start)
-        lines += self._lines(self._events.add(self._stitcher.finish(self._samples)))
-        return lines + self._lines(self._events.finish(self._samples / self._settings.rate_hz))
+        last = self._stitcher.finish(self._samples)
+        duration_s = self._samples / self._settings.rate_hz
+        return lines + self._lines(self._events.finish(last, duration_s))
 
     def _take(self, filtered: NDArray[np.float32]) -> Iterator[Line]:
         if self._quantizer is not None:
