@@ -7,7 +7,13 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before anything imports torch or numpy: threads that wait for each other at barriers make a test
+# many times slower where other work has a core, and small arrays gain nothing by them.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
+from examples import REPEATABLE
+from hypothesis import settings as hypothesis_settings
 from machines import fresh_bucket, machine
 from object_store import FaultyProxy, s3_server
 
@@ -16,6 +22,9 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.remote import place as remote_module
 from brainbrr_core.synthesis import write_corpus
+
+# Unless --hypothesis-profile names another one, whatever the environment's CI variable says.
+hypothesis_settings.load_profile(REPEATABLE)
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "real"
 

@@ -20,6 +20,10 @@ ROOT = Path(__file__).resolve().parents[1]
 _MARK = "BRAINBRR_TEST_SERVICES"
 
 
+#: Seconds that only something that hangs takes, on however busy a machine.
+HANGS_S = 300.0
+
+
 def free_port() -> int:
     """A port of loopback that nobody has."""
     with socket.socket() as held:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from services import HANGS_S
 
 from brainbrr_core.configuration import Augmentation, Overrides, load
 from brainbrr_core.data import Batch
@@ -107,17 +107,18 @@ def test_what_is_drawn_follows_from_step_and_place() -> None:
 
 def test_items_come_in_order_and_are_made_ahead() -> None:
     made: list[int] = []
+    three_made = threading.Event()
 
     def source() -> Iterator[int]:
         for number in range(1, 8):
             made.append(number)
+            if number == 3:
+                three_made.set()
             yield number
 
     items = prefetched(source(), depth=3)
     assert next(items) == 1
-    deadline = time.monotonic() + 5
-    while len(made) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    assert three_made.wait(HANGS_S)
     # Never more than the ring of buffers can hold.
     assert len(made) <= 4
     assert list(items) == [2, 3, 4, 5, 6, 7]

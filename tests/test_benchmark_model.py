@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,14 +26,6 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.ssd import ssd
 from brainbrr_core.scoring import Counts
 from brainbrr_core.synthesis.plan import plan_corpus
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_the_cost_grows_linearly_with_length() -> None:

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -34,7 +35,7 @@ def arrays(seconds: list[tuple[int, bool]]) -> tuple[NDArray[np.float64], NDArra
     )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(scored_seconds)
 def test_auroc_against_all_pairs(seconds: list[tuple[int, bool]]) -> None:
     ictal = [value for value, label in seconds if label]
@@ -47,7 +48,7 @@ def test_auroc_against_all_pairs(seconds: list[tuple[int, bool]]) -> None:
     assert value == pytest.approx(wins / (len(ictal) * len(other)), abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(scored_seconds)
 def test_auprc_against_a_walk_over_thresholds(seconds: list[tuple[int, bool]]) -> None:
     positives = sum(label for _, label in seconds)

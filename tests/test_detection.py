@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -66,7 +67,7 @@ def naive_stitch(
     return [float(np.mean(values[first : first + 32])) for first in range(0, samples, 32)]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.integers(1, 700),
     st.integers(1, 200),
@@ -211,7 +212,7 @@ def naive_hysteresis(values: list[int], on: int, off: int) -> list[tuple[int, in
     return stretches
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(tenths, st.integers(1, 10), st.data())
 def test_hysteresis_against_a_loop(values: list[int], on: int, data: st.DataObject) -> None:
     off = data.draw(st.integers(0, on))
@@ -229,7 +230,7 @@ def test_hysteresis_begins_at_the_on_threshold_and_ends_at_the_off_threshold() -
         hysteresis(values, on=0.5, off=0.8)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.floats(0, 1), max_size=60), st.sampled_from([0.0, 0.1, 0.25, 0.5, 2.0, 30.0]))
 def test_smoothing_against_a_loop(values: list[float], smooth_s: float) -> None:
     half = round(smooth_s * 8 / 2)
@@ -303,7 +304,7 @@ def test_no_frames_and_no_fit() -> None:
         detect(np.full(80, np.nan, dtype=np.float32), 10.0, Detection())
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 2**31), st.floats(0.05, 0.95))
 def test_events_are_sorted_disjoint_and_inside(seed: int, threshold: float) -> None:
     frames = np.random.default_rng(seed).random(800).astype(np.float32)
@@ -322,7 +323,7 @@ def mask_of(first: NDArray[np.intp], stop: NDArray[np.intp], size: int) -> NDArr
     return mask
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 9))
 def test_morphology_is_that_of_images(values: list[bool], frames: int) -> None:
     """Opening and closing of stretches are binary opening and closing by a flat element."""
@@ -374,7 +375,7 @@ def test_confidence_is_the_mean_or_the_highest_probability() -> None:
     assert confidences(frames, [(59.95, 60.0)]) == [pytest.approx(0.1)]
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**31))
 def test_a_finder_gives_at_every_threshold_what_detection_gives(seed: int) -> None:
     generator = np.random.default_rng(seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from examples import examples
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -62,7 +63,7 @@ def streamed(
 TOO_SHORT_AT_LAST = Detection(on_threshold=0.5, off_ratio=0.6, smooth_s=0.0, min_duration_s=1.0)
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     how=detections,
     seed=st.integers(0, 10_000),
@@ -105,7 +106,7 @@ def test_frames_that_are_not_the_recordings_are_refused() -> None:
             stream.finish(np.zeros(last, np.float32), duration_s)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(how=detections, seed=st.integers(0, 10_000))
 def test_an_event_is_given_once_its_gap_has_passed(how: Detection, seed: int) -> None:
     probabilities = wave(seed, 400)
@@ -141,7 +142,7 @@ def test_what_is_over_is_forgotten() -> None:
         assert held < 2000
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     samples=st.integers(1, 3000),
     window=st.sampled_from([320, 640, 700]),

@@ -15,7 +15,8 @@ import edfio
 import numpy as np
 import pytest
 from edf_files import cut, patch, patch_signal, write_edf
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from signal_reference import chain
@@ -65,7 +66,7 @@ def unpacked(packed: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int6
     return np.array(low), np.array(high)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     rate=st.sampled_from([Fraction(256), Fraction(250), Fraction(1, 2), Fraction(1999, 10)]),
     bins=st.sampled_from([256, 64, 4, 1]),
@@ -100,7 +101,7 @@ def test_an_envelope_has_the_lowest_and_highest_value_of_each_step(
     assert len(got.low) == step[-1] + 1
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     runs=st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 30)), min_size=1, max_size=30),
     parts=st.lists(st.integers(1, 60), max_size=10),
@@ -245,9 +246,7 @@ def not_a_number(name: str) -> None:
     raise AssertionError(f"{name} in the page")
 
 
-@settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

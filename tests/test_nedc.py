@@ -7,7 +7,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from brainbrr_core.annotation import Event
@@ -170,7 +171,7 @@ def disjoint(cuts: list[int]) -> Spans:
 cuts = st.lists(quarters, max_size=12).map(disjoint)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(cuts, cuts)
 def test_ovlp_against_a_fine_grid(reference: Spans, hypothesis: Spans) -> None:
     def cells(span: tuple[float, float]) -> set[int]:
@@ -190,7 +191,7 @@ eighths = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(eighths, eighths, st.integers(1, 400))
 def test_epochs_against_a_walk_along_the_recording(
     reference: Spans, hypothesis: Spans, eighths_of_duration: int
@@ -211,7 +212,7 @@ def test_epochs_against_a_walk_along_the_recording(
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(cuts, cuts, st.sampled_from(["seiz", "bckg"]))
 def test_taes_keeps_its_bounds(reference: Spans, hypothesis: Spans, label: nedc.Label) -> None:
     """Whatever the events: hits within 0 and the references, alarms within the hypotheses."""
@@ -224,7 +225,7 @@ def test_taes_keeps_its_bounds(reference: Spans, hypothesis: Spans, label: nedc.
     assert taes.false <= len(hypothesis if label == "seiz" else of_hypothesis) + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(cuts, cuts, st.integers(2, 5))
 def test_stretching_time_changes_no_event_score(
     reference: Spans, hypothesis: Spans, factor: int
@@ -243,7 +244,7 @@ def test_stretching_time_changes_no_event_score(
         )
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(cuts)
 def test_a_perfect_hypothesis_is_perfect_under_every_rule(reference: Spans) -> None:
     counts = nedc.score_recording(pair(reference, reference, 60.0))
@@ -320,7 +321,7 @@ def test_alignment_by_hand(reference: str, hypothesis: str, expected: str) -> No
 letters = st.text(alphabet="sb", max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(letters, letters)
 def test_alignment_is_the_cheapest_of_all(reference: str, hypothesis: str) -> None:
     @cache
@@ -360,7 +361,7 @@ def test_kappa_by_hand() -> None:
     assert math.isnan(kappa(np.array([[0, 0], [0, 9]]))) and math.isnan(kappa(np.zeros((2, 2))))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.integers(0, 50), min_size=4, max_size=4))
 def test_with_two_labels_there_is_one_kappa(cells: list[int]) -> None:
     table = np.array(cells).reshape(2, 2)

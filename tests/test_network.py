@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -19,14 +18,6 @@ from brainbrr_core.model.network import BidirectionalMamba
 SMALLEST = NetworkShape(
     channels=(8, 8), strides=(4, 2), layers=1, headdim=4, d_state=4, blocks=1, kernels=(3, 5)
 )
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def size(module: nn.Module) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from prediction_runs import UNIT, WINDOW_S, digital_eeg, random_predictor, write_digital
 
@@ -52,9 +53,7 @@ def other_statistics(predictor: Predictor, path: Path) -> Statistics:
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(256, 19), (250, 18), (200, 19)])
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seconds=st.floats(10, 75),
     sizes=st.lists(st.integers(100, 6000), min_size=1, max_size=6),

@@ -10,6 +10,7 @@ from threading import Thread
 import dagster as dg
 import pytest
 from pipeline_graph import Graph, failure_of
+from services import HANGS_S, wait_until
 
 from brainbrr_core.cache.manifest import update_manifest
 from brainbrr_core.cache.plan import plan_profile
@@ -99,10 +100,13 @@ def test_two_trainings_never_share_the_card(tmp_path: Path) -> None:
         assert storage.claim_concurrency_slot(pool, "another-run", "trained_model").is_claimed
         waiting = Thread(target=dg.materialize, args=([training],), kwargs={"instance": instance})
         waiting.start()
-        waiting.join(4)
-        assert waiting.is_alive()
+        wait_until(
+            "the training waits for the pool",
+            lambda: storage.get_concurrency_info(pool).pending_step_count,
+            seconds=HANGS_S,
+        )
         assert started == []
         storage.free_concurrency_slots_for_run("another-run")
-        waiting.join(20)
+        waiting.join(HANGS_S)
         assert not waiting.is_alive()
         assert started == ["training"]

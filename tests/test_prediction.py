@@ -16,7 +16,8 @@ import edfio
 import mne
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from prediction_runs import digital_eeg, random_predictor, random_run, write_digital
 
@@ -68,7 +69,7 @@ def expected(prediction: Prediction) -> list[tuple[float, float, float]]:
     return times([(e.start, e.stop, e.confidence) for e in prediction.events])
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(prediction=predictions())
 def test_the_tsv_says_what_was_predicted(prediction: Prediction) -> None:
     text = FORMATS["tsv"].encode(prediction, "name", ORIGIN).decode()
@@ -92,7 +93,7 @@ def test_the_tsv_says_what_was_predicted(prediction: Prediction) -> None:
         assert row["channels"] == "n/a"
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(prediction=predictions())
 def test_the_csv_bi_covers_the_recording(prediction: Prediction) -> None:
     text = FORMATS["csv_bi"].encode(prediction, "aaaaaaac_s001_t000", ORIGIN).decode()
@@ -119,7 +120,7 @@ def test_the_csv_bi_covers_the_recording(prediction: Prediction) -> None:
     assert not parsed.findings
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(prediction=predictions())
 def test_the_annotations_are_read_by_edfio(prediction: Prediction) -> None:
     content = FORMATS["edf"].encode(prediction, "name", ORIGIN)
@@ -157,7 +158,7 @@ def test_the_annotations_are_read_by_mne(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(prediction=predictions())
 def test_the_json_holds_the_events_unrounded(prediction: Prediction) -> None:
     values = json.loads(FORMATS["json"].encode(prediction, "name", ORIGIN))

@@ -7,7 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from signal_reference import ArraySource
@@ -47,7 +48,7 @@ def streamed(
 
 
 @pytest.mark.parametrize("rate", [Fraction(200), Fraction(250), Fraction(256), Fraction(500)])
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(
     sizes=st.lists(st.integers(1, 4000), min_size=1, max_size=5),
     seconds=st.floats(10, 25),

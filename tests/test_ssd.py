@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
@@ -16,14 +15,6 @@ from brainbrr_core.model.mamba2 import NO_WEIGHT_DECAY, Mamba2
 from brainbrr_core.model.ssd import ssd
 
 NAMES = ("x", "dt", "A", "B", "C", "D")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def step_by_step(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
@@ -95,7 +86,7 @@ def test_large_steps_stay_finite(scale: float, tolerance: float) -> None:
         assert relative(gradients[name], expected_gradients[name]) < tolerance, name
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(length=st.integers(1, 40), chunk=st.integers(1, 17), seed=st.integers(0, 5))
 def test_chunk_size_changes_nothing(length: int, chunk: int, seed: int) -> None:
     inputs = example(length, seed=seed)

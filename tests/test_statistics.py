@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -128,7 +129,7 @@ few_values = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(few_values, st.integers(0, 1000))
 def test_figures_of_seconds_of_resampled_patients(
     patients: list[list[tuple[int, bool]]], seed: int

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -112,7 +113,7 @@ def test_sweep_rows_by_hand() -> None:
     assert row.ovlp_false_per_day == pytest.approx(86400 / 1800)
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(st.integers(0, 10_000))
 def test_the_sweep_against_scoring_at_every_threshold(seed: int) -> None:
     """Whatever threshold is asked for, the sweep's row is what detection and the rules give."""
@@ -178,7 +179,7 @@ def test_sensitivity_at_limits_by_hand() -> None:
     assert np.isnan(sensitivity_at(detected * 0, false, reference * 0, seconds, 5)[0][0])
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.integers(0, 10_000), st.sampled_from([10.0, 5.0, 2.5, 1.0]))
 def test_sensitivity_at_limits_against_a_walk(seed: int, limit: float) -> None:
     generator = np.random.default_rng(seed)

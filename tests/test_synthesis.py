@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -369,7 +370,7 @@ def test_refusals(corpus: tuple[Path, CorpusSummary], tmp_path: Path) -> None:
         write_corpus_like(tmp_path / "no", foreign, seed=0)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(3, 90), st.floats(70, 2000), st.integers(0, 2**40))
 def test_plans_keep_their_promises(recordings: int, mean_s: float, seed: int) -> None:
     hours = recordings * max(mean_s, 70.001) / 3600

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from brainbrr_core.annotation import Event
@@ -211,7 +212,7 @@ spans = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(spans, spans)
 def test_event_rule_against_a_naive_grid(reference: Spans, hypothesis: Spans) -> None:
     assert event_counts(reference, hypothesis, DURATION_S) == naive_event_counts(
@@ -243,7 +244,7 @@ def disjoint(events: Spans) -> Spans:
     return joined
 
 
-@settings(max_examples=250, deadline=None)
+@examples(250)
 @given(st.one_of(hundredths, spans, neat), st.one_of(hundredths, spans, neat))
 def test_the_counts_of_a_sweep_are_those_of_the_library(
     reference: Spans, hypothesis: Spans

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,21 +28,13 @@ from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training import loop
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loop import StepReport, fit
 from brainbrr_core.training.loss import balanced_loss, loss_of
 from brainbrr_core.training.nonfinite import dissect, replay
 from brainbrr_core.training.optimizer import parameter_groups
 from brainbrr_core.training.schedule import ema_decay, learning_rate
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 # --- loss, schedule, groups
 
@@ -227,18 +218,29 @@ def test_settings_of_torch_are_put_back(tmp_path: Path) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_waiting_for_data_is_measured(tmp_path: Path) -> None:
+def test_waiting_for_data_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch comes after 3 s and a step takes 1 s, on a clock of the test's own."""
+    now = 100.0
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: now))
+
     def slow(first: int) -> Iterator[Batch]:
+        nonlocal now
         for batch in toy_batches(first):
-            time.sleep(0.05)
+            now += 3.0
             yield batch
 
+    class Slow(Linear):
+        def forward(self, signals: torch.Tensor) -> torch.Tensor:
+            nonlocal now
+            now += 1.0
+            return super().forward(signals)
+
     reports: list[StepReport] = []
-    _, summary = train(tmp_path, toy_settings(4), reports.append, network=Linear(), batches=slow)
-    assert 0.5 < summary.data_wait_share < 1
-    assert summary.windows_per_s <= 16 / 0.2
-    assert summary.elapsed_s >= 0.2
-    assert reports[-1].data_wait_share > 0.5
+    _, summary = train(tmp_path, toy_settings(4), reports.append, network=Slow(), batches=slow)
+    assert summary.data_wait_share == pytest.approx(12 / 16)
+    assert summary.windows_per_s == pytest.approx(4 * 4 / 16)
+    assert summary.elapsed_s == pytest.approx(16)
+    assert [report.data_wait_share for report in reports] == pytest.approx([3 / 4] * 4)
 
 
 def test_data_that_end_are_an_error(tmp_path: Path) -> None:

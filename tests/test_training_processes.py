@@ -24,7 +24,7 @@ PROGRAM = str(Path(__file__).with_name("toy_training.py"))
 def start(*words: object, **variables: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, PROGRAM, *map(str, words)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
+        env=os.environ | variables,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -24,11 +24,6 @@ from brainbrr_core.training.validation import (
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def configuration() -> Configuration:
     paths = dict.fromkeys(("cache_root", "runs_dir", "dagster_home"), Path("/nowhere"))
     return Configuration(**paths)

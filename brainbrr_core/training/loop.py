@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class FitSummary:
 
 @dataclass(slots=True)
 class _Clock:
-    start: float = field(default_factory=time.perf_counter)
+    start: float
     waited: float = 0.0
     validated: float = 0.0
     windows: int = 0
@@ -145,7 +145,7 @@ def fit(
         )
         first = state.resume()
         course = Course.of(state.progress.get("course", {}), settings.patience)
-        clock = _Clock()
+        clock = _Clock(time.perf_counter())
         loss: float | None = None
         done = first
         source = batches(first) if first < settings.steps and not course.over else iter(())
