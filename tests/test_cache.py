@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from conftest import small_config
 from edf_files import write_edf
+from services import HANGS_S
 from signal_reference import chain, filtered
 
 from brainbrr_core.cache import gc
@@ -280,8 +281,12 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.configuration import Overrides, load
 settings = load(Overrides(config=sys.argv[1]), {})
-print("ready", flush=True)
-summary = build(plan_profile(settings), settings.preprocessing, workers=1)
+summary = build(
+    plan_profile(settings),
+    settings.preprocessing,
+    workers=1,
+    on_result=lambda result: print("done", flush=True),
+)
 print(len([r for r in summary.built if r.bytes]), len(summary.failed))
 """
 
@@ -295,7 +300,6 @@ def start_builder(tmp_path: Path) -> subprocess.Popen[str]:
             small_config(tmp_path),
         ],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
     )
 
@@ -307,17 +311,22 @@ def test_a_killed_builder_leaves_nothing_that_is_trusted(
     clean = settings.model_copy(update={"cache_root": tmp_path / "clean"})
     expected = shard_bytes(made(clean).store)
     plan_corpus(settings)
+    store = Store.of(settings)
     chance = random.Random(1)
     for _ in range(kills):
-        builder = start_builder(tmp_path)
-        assert builder.stdout is not None
-        assert builder.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0.3, 1.2))
-        builder.send_signal(signal.SIGKILL)
-        builder.wait()
-        assert verify(Store.of(settings)).damaged == {}
+        for key in store.shard_keys():
+            store.shard_path(key).unlink()
+        with start_builder(tmp_path) as builder:
+            assert builder.stdout is not None
+            done = chance.randrange(1, 6)
+            assert [builder.stdout.readline() for _ in range(done)] == ["done\n"] * done
+            # At any moment of the next shard, some 100 ms.
+            time.sleep(chance.uniform(0.0, 0.1))
+            builder.send_signal(signal.SIGKILL)
+        assert builder.returncode == -signal.SIGKILL
+        assert verify(store).damaged == {}
+        assert len(store.shard_keys()) >= done
     rebuilt(settings)
-    store = Store.of(settings)
     assert shard_bytes(store) == expected
     assert list(store.folder.rglob("*.partial")) == []
 
@@ -329,9 +338,9 @@ def test_two_builders_at_once_build_each_recording_once(
     builders = [start_builder(tmp_path) for _ in range(2)]
     counts = []
     for builder in builders:
-        output, _ = builder.communicate(timeout=120)
+        output, _ = builder.communicate(timeout=HANGS_S)
         assert builder.returncode == 0
-        counts.append([int(word) for word in output.split()[1:]])
+        counts.append([int(word) for word in output.splitlines()[-1].split()])
     assert sum(built for built, _ in counts) == 12
     assert sum(failed for _, failed in counts) == 0
     assert states(plan_corpus(settings)) == {State.FRESH: 12}
@@ -357,7 +366,7 @@ def test_a_disk_that_refuses_a_write_leaves_nothing_half_written(
         text=True,
         check=True,
     )
-    built, failed = (int(word) for word in done.stdout.split()[1:])
+    built, failed = (int(word) for word in done.stdout.splitlines()[-1].split())
     too_large = sum(len(content) > 1_500_000 for content in expected.values())
     assert (built, failed) == (12 - too_large, too_large)
     assert too_large > 0

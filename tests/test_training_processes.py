@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from services import HANGS_S, free_port
 
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
@@ -31,7 +32,7 @@ def start(*words: object, **variables: str) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str]) -> list[list[float]]:
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=HANGS_S)
     assert process.returncode == 0
     return [json.loads(line) for line in out.splitlines()]
 
@@ -55,14 +56,12 @@ Whole = tuple[Path, list[list[float]]]
 def test_a_killed_training_goes_on_to_the_same_bits(whole: Whole, tmp_path: Path) -> None:
     unbroken, straight = whole
     broken = tmp_path / "broken"
-    first = start(broken, 12, 5, 1, 0.2)
-    assert first.stdout is not None
     # Killed in the middle of the epoch, two steps after a checkpoint.
-    for line in first.stdout:
-        if json.loads(line)[0] == 7:
-            first.send_signal(signal.SIGKILL)
-            break
-    assert first.wait() == -signal.SIGKILL
+    with start(broken, 12, 5, 1, 7) as first:
+        assert first.stdout is not None
+        assert [json.loads(first.stdout.readline())[0] for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+        first.send_signal(signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL
     assert not (broken / "weights.safetensors").exists()
     rest = finished(start(broken, 12, 5, 1))
     assert rest == straight[5:]
@@ -73,6 +72,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(whole: Whole, tmp_path: Path
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_train_as_one(whole: Whole, tmp_path: Path, accumulate: int) -> None:
     folder, alone = whole
+    port = str(free_port())
     both = [
         start(
             tmp_path / "together",
@@ -83,7 +83,7 @@ def test_two_processes_train_as_one(whole: Whole, tmp_path: Path, accumulate: in
             WORLD_SIZE="2",
             LOCAL_RANK=str(rank),
             MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(20000 + os.getpid() % 20000 + accumulate),
+            MASTER_PORT=port,
         )
         for rank in range(2)
     ]

@@ -65,6 +65,10 @@ def hardware(settings: Configuration, **values: Any) -> Configuration:
     return settings.model_copy(update={"hardware": changed})
 
 
+def logged_steps(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+
+
 def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     lines: list[str] = []
     run = train(ready, log=lines.append)
@@ -98,7 +102,7 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
 def test_tensorboard_has_the_curves(ready: Configuration) -> None:
     run = train(ready, log=quiet)
     board = EventAccumulator(str(run.directory / "tensorboard")).Reload()
-    steps = [json.loads(line) for line in (run.directory / "steps.jsonl").open()]
+    steps = logged_steps(run.directory)
     for name in ("loss", "gradient_norm", "windows_per_s", "data_wait_share", "spread"):
         events = board.Scalars(f"training/{name}")
         assert [event.step for event in events] == [1, 2, 3]
@@ -233,7 +237,7 @@ def test_what_a_killed_process_logged_too_far_is_logged_once(ready: Configuratio
     (straight.directory / "steps.jsonl").write_text("\n".join([*lines, lines[0][:20]]))
     again = train(settings, log=quiet)
     assert again.values["fit"]["resumed_from"] == 2
-    found = [json.loads(line) for line in (again.directory / "steps.jsonl").open()]
+    found = logged_steps(again.directory)
     assert [row["step"] for row in found] == [1, 2, 3]
     assert [row["loss"] for row in found] == [json.loads(line)["loss"] for line in lines]
     board = EventAccumulator(str(again.directory / "tensorboard")).Reload()

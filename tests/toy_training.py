@@ -1,15 +1,16 @@
 """A training small enough for a test; run as a program, a process that can be killed or joined.
 
-As a program: ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [SECONDS A STEP]``, alone
-or with the variables of ``torchrun``. It prints a line a step, and leaves ``weights.safetensors``.
+As a program: ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [LAST]``, alone or with the
+variables of ``torchrun``. It prints a line a step, and leaves ``weights.safetensors``; after the
+step LAST it waits to be killed.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 
 def main() -> None:
     folder, steps, every, accumulate = Path(sys.argv[1]), *map(int, sys.argv[2:5])
-    pause = float(sys.argv[5]) if len(sys.argv) > 5 else 0.0
+    last = int(sys.argv[5]) if len(sys.argv) > 5 else None
     torch.set_num_threads(1)
     hardware = Hardware(batch_size=4, accumulate=accumulate)
     with joined(hardware) as world:
@@ -102,7 +103,8 @@ def main() -> None:
         def show(report: StepReport) -> None:
             if world.first:
                 print(json.dumps([report.step, report.loss, report.gradient_norm]), flush=True)
-            time.sleep(pause)
+            if report.step == last:
+                signal.pause()
 
         network = toy_network(seed=world.rank)
         settings = toy_settings(steps, every)
