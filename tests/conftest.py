@@ -16,6 +16,7 @@ from examples import REPEATABLE
 from hypothesis import settings as hypothesis_settings
 from machines import fresh_bucket, machine
 from object_store import FaultyProxy, s3_server
+from shell import Shell
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
@@ -55,6 +56,12 @@ def corpus(master_corpus: Path, tmp_path: Path) -> Path:
 def settings(corpus: Path, tmp_path: Path) -> Configuration:
     """The configuration of a small run on the test's own corpus, cache and runs."""
     return small_settings(tmp_path, corpus)
+
+
+@pytest.fixture
+def shell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    """Types ``brainbrr`` in this process."""
+    return Shell(monkeypatch, capsys)
 
 
 @pytest.fixture

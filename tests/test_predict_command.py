@@ -2,70 +2,51 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from edf_files import write_edf
 from prediction_runs import UNIT, digital_eeg, random_run, write_digital
+from shell import BIN, Shell
 
-from brainbrr_core.cli.app import main
 from brainbrr_core.configuration import project_dir
 
-BIN = Path(sys.executable).parent
 
+class Predicting:
+    """Types ``brainbrr predict`` with a run of random weights."""
 
-class Shell:
-    """Types ``brainbrr predict`` with a run of random weights, in this process."""
-
-    def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-        self.folder, self.config = random_run(place)
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-        for name in list(os.environ):
-            if name.startswith(("BRAINBRR_", "DAGSTER_")):
-                monkeypatch.delenv(name)
-        self.err = ""
+    def __init__(self, folder: Path, shell: Shell) -> None:
+        self.folder, self.config = random_run(folder)
+        self._shell = shell
 
     def predict(self, *words: object, stdin: bytes = b"") -> tuple[int, str]:
         """Exit status and standard output."""
-        typed = ["brainbrr", "predict", *map(str, words), "--config", self.config]
-        self._monkeypatch.setattr(sys, "argv", typed)
-        self._monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, self.err = self._capsys.readouterr()
-        return int(ended.value.code or 0), out
+        done = self._shell.type("predict", *words, "--config", self.config, stdin=stdin)
+        return done.returncode, done.stdout
 
     def refused(self, *words: object, status: int = 2) -> str:
         """The one line of a refusal."""
-        code, _ = self.predict(*words)
-        lines = [line for line in self.err.splitlines() if line.startswith("brainbrr: ")]
-        assert code == status, self.err
-        assert len(lines) == 1, self.err
-        assert "Traceback" not in self.err
-        return lines[0]
+        return self._shell.refused("predict", *words, "--config", self.config, status=status)
 
 
 @pytest.fixture
-def shell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Shell:
-    return Shell(tmp_path, monkeypatch, capsys)
+def predicting(tmp_path: Path, shell: Shell) -> Predicting:
+    return Predicting(tmp_path, shell)
 
 
-def test_a_folder_with_a_broken_file_is_predicted_and_exits_1(shell: Shell, tmp_path: Path) -> None:
+def test_a_folder_with_a_broken_file_is_predicted_and_exits_1(
+    predicting: Predicting, tmp_path: Path
+) -> None:
     folder = tmp_path / "in"
     write_digital(folder / "p" / "a.edf", digital_eeg(45, 200), 200)
     write_edf(folder / "b.edf", seconds=31)
     (folder / "broken.edf").write_bytes(b"nothing")
-    code, out = shell.predict(folder, tmp_path / "out", "--format", "tsv", "--format", "json")
+    code, out = predicting.predict(folder, tmp_path / "out", "--format", "tsv", "--format", "json")
     assert code == 1
     assert "failed: " in out
     assert str(folder / "broken.edf") in out
@@ -78,56 +59,58 @@ def test_a_folder_with_a_broken_file_is_predicted_and_exits_1(shell: Shell, tmp_
         "b.tsv",
     ]
     (folder / "broken.edf").unlink()
-    code, out = shell.predict(folder, tmp_path / "out", "--json")
+    code, out = predicting.predict(folder, tmp_path / "out", "--json")
     values = json.loads(out)
     assert code == 0
     assert (values["recordings"], values["failed"], values["eeg_s"]) == (2, {}, 76)
     assert values["times_real_time"] == pytest.approx(76 / values["seconds"], rel=0.1)
 
 
-def test_mistakes_are_one_line(shell: Shell, tmp_path: Path) -> None:
+def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
     edf = write_digital(tmp_path / "a.edf", digital_eeg(12, 200), 200)
     out = tmp_path / "o.tsv"
-    assert "is a file: name the run's folder" in shell.refused(
-        edf, out, "--run", shell.folder / "run.json"
+    assert "is a file: name the run's folder" in predicting.refused(
+        edf, out, "--run", predicting.folder / "run.json"
     )
-    assert "no finished run" in shell.refused(edf, out, "--run", tmp_path, status=1)
-    assert "'xml' is not known" in shell.refused(edf, tmp_path / "o", "--format", "xml")
-    assert "does not exist" in shell.refused(edf, out, "--stats", tmp_path / "none.json")
-    assert "exclude each other" in shell.refused(edf, out, "--stats", out, "--first-minutes", "1")
-    assert "add --stream" in shell.refused("-", out)
-    assert "give OUT" in shell.refused(edf)
-    assert "give --rate" in shell.refused("-", "--stream")
-    assert "no ratio of small numbers" in shell.refused("-", "--stream", "--rate", "256.12345")
-    assert "float32 or int16" in shell.refused(
+    assert "no finished run" in predicting.refused(edf, out, "--run", tmp_path, status=1)
+    assert "'xml' is not known" in predicting.refused(edf, tmp_path / "o", "--format", "xml")
+    assert "does not exist" in predicting.refused(edf, out, "--stats", tmp_path / "none.json")
+    assert "exclude each other" in predicting.refused(
+        edf, out, "--stats", out, "--first-minutes", "1"
+    )
+    assert "add --stream" in predicting.refused("-", out)
+    assert "give OUT" in predicting.refused(edf)
+    assert "give --rate" in predicting.refused("-", "--stream")
+    assert "no ratio of small numbers" in predicting.refused("-", "--stream", "--rate", "256.12345")
+    assert "float32 or int16" in predicting.refused(
         "-", "--stream", "--rate", "256", "--sample-type", "int8"
     )
-    assert "no EDF that can be read" in shell.refused(__file__, "--stream")
-    assert "cannot be read" in shell.refused(tmp_path / "none.edf", "--stream")
-    assert "cannot be written" in shell.refused(edf, edf / "o.tsv")
-    (shell.folder / "threshold.json").write_text('{"on_thr')
-    assert "threshold.json is damaged" in shell.refused(edf, out)
-    (shell.folder / "run.json").write_text("{}")
-    assert "run.json is damaged" in shell.refused(edf, out)
+    assert "no EDF that can be read" in predicting.refused(__file__, "--stream")
+    assert "cannot be read" in predicting.refused(tmp_path / "none.edf", "--stream")
+    assert "cannot be written" in predicting.refused(edf, edf / "o.tsv")
+    (predicting.folder / "threshold.json").write_text('{"on_thr')
+    assert "threshold.json is damaged" in predicting.refused(edf, out)
+    (predicting.folder / "run.json").write_text("{}")
+    assert "run.json is damaged" in predicting.refused(edf, out)
     assert not out.exists()
 
 
-def test_a_stream_gives_the_events_of_the_file(shell: Shell, tmp_path: Path) -> None:
+def test_a_stream_gives_the_events_of_the_file(predicting: Predicting, tmp_path: Path) -> None:
     digital = digital_eeg(95, 250, 5)
     edf = write_digital(tmp_path / "a.edf", digital, 250)
     stats = tmp_path / "stats.json"
     other = write_digital(tmp_path / "b.edf", digital_eeg(60, 250, 6), 250)
     on = ("--threshold", 0.55)
-    assert shell.predict(other, tmp_path / "b.tsv", *on, "--save-stats", stats)[0] == 0
+    assert predicting.predict(other, tmp_path / "b.tsv", *on, "--save-stats", stats)[0] == 0
     for how in (("--stats", stats), ("--first-minutes", 0.5)):
-        code, _ = shell.predict(edf, tmp_path / "a.json", *on, *how)
+        code, _ = predicting.predict(edf, tmp_path / "a.json", *on, *how)
         assert code == 0
         expected = json.loads((tmp_path / "a.json").read_text())["events"]
         assert expected
         raw = ("-", "--stream", "--rate", 250, "--sample-type", "int16", "--microvolts", UNIT)
         frames = digital.T.astype("<i2").tobytes()
         for words, stdin in ((raw, frames), ((edf, "--stream", "--idle", 0), b"")):
-            code, out = shell.predict(*words, *on, *how, stdin=stdin)
+            code, out = predicting.predict(*words, *on, *how, stdin=stdin)
             lines = [json.loads(line) for line in out.splitlines()]
             assert code == 0
             assert (lines[0]["kind"], lines[0]["latency_s"]) == (
@@ -144,9 +127,9 @@ def test_a_stream_gives_the_events_of_the_file(shell: Shell, tmp_path: Path) -> 
     # To a file, and with the mean and deviation of the first minutes kept.
     kept = tmp_path / "kept.json"
     words = (edf, tmp_path / "lines" / "a.jsonl", "--stream", "--idle", 0, "--save-stats", kept)
-    assert shell.predict(*words, *on, "--first-minutes", 0.5) == (0, "")
+    assert predicting.predict(*words, *on, "--first-minutes", 0.5) == (0, "")
     assert len((tmp_path / "lines" / "a.jsonl").read_text().splitlines()) == len(lines)
-    shell.predict(edf, tmp_path / "again.json", *on, "--stats", kept)
+    predicting.predict(edf, tmp_path / "again.json", *on, "--stats", kept)
     again = json.loads((tmp_path / "again.json").read_text())
     assert again["events"] == expected
 
