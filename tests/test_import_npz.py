@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import small_config
 from numpy.typing import NDArray
-from test_command_line import run
+from shell import Shell
 
 from brainbrr_core.cache import gc
 from brainbrr_core.cache.imported import imported_version
@@ -39,28 +40,36 @@ def archive(folder: Path, stem: str, samples: int, seed: int) -> NDArray[np.floa
     return signal[:, : (count - 1) * 2560 + 15360]
 
 
-@pytest.fixture
-def archives(settings: Configuration, tmp_path: Path) -> dict[str, NDArray[np.float32]]:
-    """One archive for each of the corpus's recordings, by partition key."""
-    index = update_index(settings.data_dir, settings.cache_root)
-    return {
+Archives = tuple[Path, dict[str, NDArray[np.float32]]]
+
+
+@pytest.fixture(scope="module")
+def master_archives(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Archives:
+    """One archive for each of the corpus's recordings: the folder, and signals by partition key."""
+    folder = tmp_path_factory.mktemp("archives") / "old"
+    index = update_index(str(master_corpus), tmp_path_factory.mktemp("index"))
+    return folder, {
         r.partition_key: archive(
-            tmp_path / "old", Path(r.partition_key).name, int(r.samples * 256 / r.rate), number
+            folder, Path(r.partition_key).name, int(r.samples * 256 / r.rate), number
         )
         for number, r in enumerate(index)
     }
 
 
-def imported(tmp_path: Path) -> dict[str, object]:
-    done = run(
-        "brainbrr",
-        "cache",
-        "import-npz",
-        str(tmp_path / "old"),
-        "--json",
-        "--config",
-        small_config(tmp_path),
-    )
+@pytest.fixture
+def archives(
+    master_archives: Archives, settings: Configuration, tmp_path: Path
+) -> dict[str, NDArray[np.float32]]:
+    """The signals of the archives in ``tmp_path / "old"``, which a test may change."""
+    folder, signals = master_archives
+    shutil.copytree(folder, tmp_path / "old")
+    update_index(settings.data_dir, settings.cache_root)
+    return signals
+
+
+def imported(shell: Shell, tmp_path: Path) -> dict[str, object]:
+    config = ("--config", small_config(tmp_path))
+    done = shell.type("cache", "import-npz", tmp_path / "old", "--json", *config)
     assert "Traceback" not in done.stderr
     values: dict[str, object] = json.loads(done.stdout)
     assert done.returncode == (1 if values["refused"] else 0)
@@ -73,9 +82,12 @@ def plan_of(settings: Configuration) -> tuple[Configuration, Plan]:
 
 
 def test_archives_become_shards_that_are_used_only_when_named(
-    settings: Configuration, archives: dict[str, NDArray[np.float32]], tmp_path: Path
+    shell: Shell,
+    settings: Configuration,
+    archives: dict[str, NDArray[np.float32]],
+    tmp_path: Path,
 ) -> None:
-    values = imported(tmp_path)
+    values = imported(shell, tmp_path)
     assert (values["imported"], values["refused"]) == (12, {})
     assert values["version"] == imported_version()
     before, after = values["bytes_before"], values["bytes_after"]
@@ -109,13 +121,16 @@ def test_archives_become_shards_that_are_used_only_when_named(
 
 
 def test_a_model_trained_on_it_says_so(
-    settings: Configuration, archives: dict[str, NDArray[np.float32]], tmp_path: Path
+    shell: Shell,
+    settings: Configuration,
+    archives: dict[str, NDArray[np.float32]],
+    tmp_path: Path,
 ) -> None:
     assert archives
-    imported(tmp_path)
+    imported(shell, tmp_path)
     named, _ = plan_of(settings)
     config = ("--config", small_config(tmp_path), "--version", imported_version())
-    assert run("brainbrr", "manifest", *config).returncode == 0
+    assert shell.type("manifest", *config).returncode == 0
     made = train(named, log=lambda _line: None)
     assert made.values["identity"]["preprocessing_version"] == imported_version()
     plan = plan_profile(settings)
@@ -124,7 +139,10 @@ def test_a_model_trained_on_it_says_so(
 
 
 def test_what_cannot_be_taken_is_refused_alone(
-    settings: Configuration, archives: dict[str, NDArray[np.float32]], tmp_path: Path
+    shell: Shell,
+    settings: Configuration,
+    archives: dict[str, NDArray[np.float32]],
+    tmp_path: Path,
 ) -> None:
     assert settings.cache_root
     keys = sorted(archives)
@@ -140,7 +158,7 @@ def test_what_cannot_be_taken_is_refused_alone(
     archive(folder, "stranger_s001_t000", 20_000, 99)
     (folder / "again").mkdir()
     paths[3].with_name("again").joinpath(paths[3].name).write_bytes(paths[3].read_bytes())
-    refused = imported(tmp_path)["refused"]
+    refused = imported(shell, tmp_path)["refused"]
     assert isinstance(refused, dict)
     by_name = {Path(path).name: why for path, why in refused.items()}
     assert "disagree" in by_name[paths[0].name]

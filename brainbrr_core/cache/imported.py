@@ -177,8 +177,9 @@ def _import_one(
 
 def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     try:
-        with np.load(path, allow_pickle=False) as held:
-            windows, labels = held["windows"], held["labels"]
+        # Opened here: given a path, NumPy leaves the file of a damaged archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            windows, labels = archive["windows"], archive["labels"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _Refused(f"no readable windows and labels ({type(error).__name__})") from None
     if windows.ndim != 3 or windows.shape[1:] != (len(CHANNELS), WINDOW) or not len(windows):
