@@ -16,14 +16,18 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,deploy]'
 	touch $@
 
+# In random order (its seed is printed, and --randomly-seed=N repeats it), one process a
+# core; all tests of a file in one process, since they share what they made.
 test: setup
-	$(BIN)/pytest -m "not slow and not deploy and not browser"
+	$(BIN)/pytest -m "not slow and not deploy and not browser" -n logical --maxprocesses 4 --dist loadfile
 
 test-smoke: setup
 	$(BIN)/pytest -m smoke
 
+# What takes minutes, and five times as many examples of each property, drawn at random.
 test-slow: setup
 	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m "hypothesis and not slow" --hypothesis-profile=thorough
 
 # apt-get install postgresql redis-server
 test-deploy: setup
