@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Set in every process of a test; by it the stragglers are found.
-_MARK = "BRAINBRR_TEST_SERVICES"
+_MARK = "SERVICES_OF_A_TEST"
 
 
 def free_port() -> int:
