@@ -56,8 +56,8 @@ def needed(name: str, package: str, *folders: str) -> str:
 class Services:
     """Processes with their logs in one folder; leaving the context kills each of them."""
 
-    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
-        self.logs = logs
+    def __init__(self, logs: Path, environment: Mapping[str, str], folder: Path = ROOT) -> None:
+        self.logs, self.folder = logs, folder
         logs.mkdir(parents=True, exist_ok=True)
         kept = {
             name: value
@@ -72,7 +72,7 @@ class Services:
         with (self.logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [str(part) for part in command],
-                cwd=ROOT,
+                cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -85,7 +85,7 @@ class Services:
         """What a command prints; fails the test with its last lines when it fails."""
         done = subprocess.run(
             [str(part) for part in command],
-            cwd=ROOT,
+            cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -110,6 +110,12 @@ class Services:
     def log(self, name: str) -> str:
         """What a server has printed."""
         return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    def terminate(self, name: str) -> None:
+        """Ask a server to end, as ``kill`` does, and wait until it has."""
+        process = self._processes[name]
+        process.terminate()
+        process.wait(timeout=120)
 
     def kill(self, name: str) -> None:
         """``kill -9`` a server and all that it has started, as when a machine is lost."""

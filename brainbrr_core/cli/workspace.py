@@ -122,14 +122,11 @@ def ui(
     settings = configuration(config, profile)
     environment = os.environ | variables(settings)
     prepare_dagster_home(settings.dagster_home)
+    command = [_dagster(), "dev", "--module-name", DEFINITIONS_MODULE, "--port", str(port)]
     typer.echo(f"http://127.0.0.1:{port} (stop with Ctrl+C)", err=True)
-    finished = subprocess.run(
-        [_dagster(), "dev", "--module-name", DEFINITIONS_MODULE, "--port", str(port)],
-        cwd=_own_folder(settings),
-        env=environment,
-        check=False,
-    )
-    return finished.returncode
+    os.chdir(_own_folder(settings))
+    # In place of this process: a signal that ends it ends Dagster's services too.
+    os.execve(command[0], command, environment)
 
 
 def demo() -> int:
