@@ -40,7 +40,10 @@ class Installation:
         for name in _SCRIPTS:
             module, _, function = scripts[name].value.partition(":")
             script = self.bin / name
-            script.write_text(f"#!{python}\nfrom {module} import {function}\n{function}()\n")
+            script.write_text(
+                f"#!{python}\nfrom {module} import {function}\n"
+                f"if __name__ == '__main__':\n    {function}()\n"
+            )
             script.chmod(0o755)
 
     def environment(self, **more: str) -> dict[str, str]:

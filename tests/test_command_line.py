@@ -77,7 +77,7 @@ def test_mistakes_are_one_line_and_exit_2(corpus: Path, tmp_path: Path) -> None:
     )
     (tmp_path / "bad.yaml").write_text("windows: {strid_s: 10}")
     assert "windows.stride_s" in refused(
-        "cache", "status", "--config", f"smoke:{tmp_path}/bad.yaml"
+        "cache", "status", "--config", f"smoke:cpu:{tmp_path}/bad.yaml"
     )
     assert "brainbrr index" in refused("cache", "status", environment=place)
     assert not (tmp_path / "cache").exists()
