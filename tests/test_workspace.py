@@ -92,6 +92,15 @@ def test_env_says_on_standard_error_where_the_cache_root_is(
     assert err == ""
 
 
+def test_a_cache_of_the_current_folder_is_not_passed_over_in_silence(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Path.cwd() / ".brainbrr" / "cache").mkdir(parents=True)
+    _, out, err = type_command("env", monkeypatch=monkeypatch, capsys=capsys)
+    assert exported(out)["BRAINBRR_CACHE_ROOT"] == str(home / "cache")
+    assert "the cache in .brainbrr/cache of this folder is not used: see --cache-root" in err
+
+
 def test_doctor_and_status_say_where_the_cache_root_is(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -56,6 +57,9 @@ def configuration(
             f"cache root {settings.cache_root} ({settings.origin.cache_root}; "
             "set BRAINBRR_CACHE_ROOT or --cache-root)"
         )
+        here = Path(".brainbrr", "cache")
+        if here.is_dir() and here.absolute() != settings.cache_root:
+            log(f"the cache in {here} of this folder is not used: see --cache-root")
     return settings
 
 

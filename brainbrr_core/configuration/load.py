@@ -188,7 +188,8 @@ def _set_default_paths(values: dict[str, Any]) -> None:
     if home is None:
         variables = [name for name, key in PATH_VARIABLES.items() if key in missing]
         raise BrainbrrError(
-            f"this user has no home folder: set HOME to one, or set {' and '.join(variables)}"
+            "this user has no folder for data: set HOME (and XDG_DATA_HOME, if it is set) to an "
+            f"absolute path, or set {' and '.join(variables)}"
         )
     values.update({key: str(home / name) for key, name in missing.items()})
 
