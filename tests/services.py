@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 #: Set in every process of a test; by it the stragglers are found.
-_MARK = "BRAINBRR_TEST_SERVICES"
+_MARK = "SERVICES_OF_A_TEST"
 
 
 #: Seconds that only something that hangs takes, on however busy a machine.
@@ -60,8 +60,8 @@ def needed(name: str, package: str, *folders: str) -> str:
 class Services:
     """Processes with their logs in one folder; leaving the context kills each of them."""
 
-    def __init__(self, logs: Path, environment: Mapping[str, str]) -> None:
-        self.logs = logs
+    def __init__(self, logs: Path, environment: Mapping[str, str], folder: Path = ROOT) -> None:
+        self.logs, self.folder = logs, folder
         logs.mkdir(parents=True, exist_ok=True)
         kept = {
             name: value
@@ -76,7 +76,7 @@ class Services:
         with (self.logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [str(part) for part in command],
-                cwd=ROOT,
+                cwd=self.folder,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -89,7 +89,7 @@ class Services:
         """What a command prints; fails the test with its last lines when it fails."""
         done = subprocess.run(
             [str(part) for part in command],
-            cwd=ROOT,
+            cwd=self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -114,6 +114,12 @@ class Services:
     def log(self, name: str) -> str:
         """What a server has printed."""
         return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    def terminate(self, name: str) -> None:
+        """Ask a server to end, as ``kill`` does, and wait until it has."""
+        process = self._processes[name]
+        process.terminate()
+        process.wait(timeout=120)
 
     def kill(self, name: str) -> None:
         """``kill -9`` a server and all that it has started, as when a machine is lost."""

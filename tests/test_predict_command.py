@@ -14,7 +14,7 @@ from edf_files import write_edf
 from prediction_runs import UNIT, digital_eeg, random_run, write_digital
 from shell import BIN, Shell
 
-from brainbrr_core.configuration import project_dir
+ROOT = Path(__file__).resolve().parents[1]
 
 
 class Predicting:
@@ -160,7 +160,7 @@ def test_lines_come_while_the_pipe_is_open(tmp_path: Path) -> None:
 
 
 def test_the_containers_command_reads_input_and_writes_output(tmp_path: Path) -> None:
-    recipe = (project_dir() / "configs" / "deploy" / "szcore" / "Dockerfile").read_text()
+    recipe = (ROOT / "configs" / "deploy" / "szcore" / "Dockerfile").read_text()
     folder, config = random_run(tmp_path)
     [command] = re.findall(r"^CMD (.*)$", recipe, re.MULTILINE)
     assert '"/data/$INPUT" "/output/$OUTPUT"' in command

@@ -229,7 +229,7 @@ def _settings(
         validate_every=max(1, steps // 4),
         checkpoint_every=max(1, steps // 4),
         keep_checkpoints=0,
-        augmentation=load(Overrides(config=AUGMENTED_AS), {}).training.augmentation,
+        augmentation=load(Overrides(config=f"{AUGMENTED_AS}:cpu"), {}).training.augmentation,
     )
     return configuration.model_copy(
         update={

@@ -36,7 +36,7 @@ def bench(
     from brainbrr_core.benchmark.store import run
     from brainbrr_core.synthesis import write_corpus
 
-    settings = configuration(config)
+    settings = configuration(config, uses_cache=False)
     with tempfile.TemporaryDirectory(prefix="brainbrr-corpus-") as folder:
         if data is None:
             data = Path(folder) / "tusz"
@@ -132,7 +132,7 @@ def model(
     """Measure the network: windows a second, memory, and the share of the device's peak."""
     from brainbrr_core.benchmark.model import backends_of, check_presets, growth, run
 
-    settings = configuration(config)
+    settings = configuration(config, uses_cache=False)
     presets = preset or ["tiny", "small"]
     check_presets(presets)
     if lengths:
@@ -246,7 +246,7 @@ def learn(
     from brainbrr_core.progress import Progress, progress
     from brainbrr_core.training.loop import StepReport
 
-    settings = configuration(config)
+    settings = configuration(config, uses_cache=False)
     check_presets([preset])
     with (
         tempfile.TemporaryDirectory(prefix="brainbrr-learn-") as temporary,

@@ -44,7 +44,7 @@ def compare(
 
     if split is not None and split not in ("dev", "eval"):
         raise typer.BadParameter("--split is dev or eval")
-    settings = configuration(config, runs_dir=runs_dir)
+    settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
     found = compare_runs(
         _folder(run_a, settings.runs_dir),
         _folder(run_b, settings.runs_dir),

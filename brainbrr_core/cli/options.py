@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,11 +33,16 @@ def configuration(
     cache_root: str | None = None,
     runs_dir: str | None = None,
     version: str | None = None,
+    *,
+    uses_cache: bool = True,
 ) -> Configuration:
-    """The configuration that flags, variables and files give."""
+    """The configuration that flags, variables and files give.
+
+    A command that ``uses_cache`` says where the cache root is and why, where nobody set it.
+    """
     from brainbrr_core.configuration import Overrides, load
 
-    return load(
+    settings = load(
         Overrides(
             config=config,
             profile=profile,
@@ -46,6 +52,15 @@ def configuration(
             version=version,
         )
     )
+    if uses_cache and settings.origin.cache_root is not None:
+        log(
+            f"cache root {settings.cache_root} ({settings.origin.cache_root}; "
+            "set BRAINBRR_CACHE_ROOT or --cache-root)"
+        )
+        here = Path(".brainbrr", "cache")
+        if here.is_dir() and here.absolute() != settings.cache_root:
+            log(f"the cache in {here} of this folder is not used: see --cache-root")
+    return settings
 
 
 def log(line: str) -> None:

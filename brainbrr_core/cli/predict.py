@@ -126,7 +126,7 @@ def predict(
         raise BrainbrrError("--stream writes JSON lines: leave --format out")
     if stream and first_minutes is None and stats is None:
         first_minutes = _DEFAULT_FIRST_MINUTES
-    settings = configuration(config, runs_dir=runs_dir)
+    settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
     chosen = open_run(run) if run is not None else latest_run(settings.runs_dir)
     on, origin = threshold_of(chosen, settings.detection)
     if threshold is not None:

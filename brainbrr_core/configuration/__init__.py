@@ -4,7 +4,9 @@ Here belong settings and their validation. Names of directories below the cache 
 belong here: they follow from the preprocessing version (``cache``).
 """
 
-from brainbrr_core.configuration.load import CONFIG_VARIABLE, Overrides, load, project_dir
+from brainbrr_core.configuration.environment import CONFIG_VARIABLE
+from brainbrr_core.configuration.load import Overrides, load
+from brainbrr_core.configuration.location import checkout
 from brainbrr_core.configuration.model import (
     Augmentation,
     Configuration,
@@ -37,6 +39,6 @@ __all__ = [
     "Split",
     "Training",
     "Windows",
+    "checkout",
     "load",
-    "project_dir",
 ]

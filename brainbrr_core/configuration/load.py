@@ -5,29 +5,39 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from brainbrr_core.configuration.model import Configuration
+from brainbrr_core.configuration.environment import (
+    CONFIG_VARIABLE,
+    PATH_VARIABLES,
+    PROFILE_VARIABLE,
+    refuse_unknown_variables,
+)
+from brainbrr_core.configuration.layers import (
+    Layer,
+    check_layers,
+    expanded,
+    read_layer,
+    read_profile,
+    split_names,
+)
+from brainbrr_core.configuration.location import (
+    default_home,
+    default_home_is_of,
+    demo_config_path,
+)
+from brainbrr_core.configuration.model import Configuration, Origin
 from brainbrr_core.errors import BrainbrrError
 
-CONFIG_VARIABLE = "BRAINBRR_CONFIG"
-PROFILES = ("smoke", "dev", "full")
 DEFAULT_LAYERS = ("full", "cpu")
 DEMO_LAYERS = ("smoke", "cpu")
-#: Variables of the environment and the keys they set.
-PATH_VARIABLES = {
-    "BRAINBRR_DATA_DIR": "data_dir",
-    "BRAINBRR_CACHE_ROOT": "cache_root",
-    "BRAINBRR_RUNS_DIR": "runs_dir",
-    "DAGSTER_HOME": "dagster_home",
-}
-#: Keys and variables of the program this one succeeds, and what replaces them.
+#: Folders that every configuration has, and their names below the default home.
+_FOLDERS = {"cache_root": "cache", "runs_dir": "runs", "dagster_home": "dagster"}
+#: Keys of the program this one succeeds, and what replaces them.
 REPLACED_KEYS = {
     "experiment.cache_dir": "cache_root (one root for every profile)",
     "data.cache_dir": "cache_root (one root for every profile)",
@@ -41,7 +51,6 @@ REPLACED_KEYS = {
     "training.batch_size": "hardware.batch_size",
     "training.mixed_precision": "hardware.precision",
 }
-REPLACED_VARIABLES = {"BGB_LIMIT_FILES": "--profile smoke (or selection.recordings)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,43 +75,13 @@ class Overrides:
             f" --{name} {shlex.quote(value)}" for name, value in given.items() if value is not None
         )
 
-
-def project_dir() -> Path:
-    """The checkout this package is installed from, or the current folder outside of one."""
-    checkout = Path(__file__).resolve().parents[2]
-    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
-
-
-def demo_config_path() -> Path:
-    """Where ``brainbrr demo`` writes the configuration file of its own folders."""
-    return project_dir() / ".brainbrr" / "demo" / "demo.yaml"
-
-
-def config_dirs() -> list[Path]:
-    """Folders in which a configuration is found by its bare name, the first one first."""
-    return [project_dir() / "configs", Path(__file__).parent / "configs"]
-
-
-def layer_names(overrides: Overrides, environment: Mapping[str, str]) -> list[str]:
-    """Names or paths of the files that make up the configuration, later ones winning.
-
-    With no folder set and a demo at hand, that is the demo. A profile given as a flag takes the
-    place of the one that is named, and comes before a user's own files.
-    """
-    given = overrides.config or environment.get(CONFIG_VARIABLE)
-    if given:
-        layers = [name for name in given.split(os.pathsep) if name]
-    elif (
-        not any(getattr(overrides, key) for key in ("data_dir", "cache_root", "runs_dir"))
-        and not any(environment.get(name) for name in PATH_VARIABLES if name != "DAGSTER_HOME")
-        and demo_config_path().is_file()
-    ):
-        layers = [*DEMO_LAYERS, str(demo_config_path())]
-    else:
-        layers = list(DEFAULT_LAYERS)
-    if overrides.profile is not None:
-        layers = [overrides.profile, *(name for name in layers if name not in PROFILES)]
-    return layers
+    def refuse_empty(self) -> None:
+        """Refuse a flag with nothing in it: a shell variable that is not set gives one."""
+        for name in ("config", "profile", "data_dir", "cache_root", "runs_dir", "version"):
+            if getattr(self, name) == "":
+                raise BrainbrrError(
+                    f"--{name.replace('_', '-')} is empty: give it a value, or leave it out"
+                )
 
 
 def load(
@@ -110,23 +89,81 @@ def load(
 ) -> Configuration:
     """The configuration of this run, its paths absolute.
 
-    Raises :class:`BrainbrrError` for an unknown key (naming the nearest valid one), a key of
-    the predecessor, a value out of range, or a file that cannot be read.
+    A variable with an empty value counts as not set. Raises :class:`BrainbrrError` for an unknown
+    key or variable (naming the nearest valid one), a key of the predecessor, a value out of range,
+    or a file that cannot be read.
     """
     overrides = overrides or Overrides()
     environment = os.environ if environment is None else environment
-    for variable, replacement in REPLACED_VARIABLES.items():
-        if variable in environment:
-            raise BrainbrrError(f"{variable} is not used any more: unset it and use {replacement}")
-    values = _default_paths()
-    layers = layer_names(overrides, environment)
-    for name in layers:
-        _merge(values, _read_layer(name))
-    if overrides.profile is not None:
-        # The flag wins over a file's profile; whatever else the file sets stands.
-        flagged = _read_layer(overrides.profile)
-        values["profile"] = flagged.get("profile", overrides.profile)
-        values["selection"] = flagged.get("selection", {})
+    overrides.refuse_empty()
+    refuse_unknown_variables(environment)
+    demo = _demo(overrides, environment)
+    profile = _chosen_profile(overrides, environment)
+    layers = _layers(overrides.config or environment.get(CONFIG_VARIABLE), demo, profile)
+    values: dict[str, Any] = {}
+    for layer in layers:
+        _refuse_replaced(layer)
+        _refuse_empty_sections(layer.content, Configuration, layer)
+        _merge(values, layer.content)
+    if profile is not None:
+        # It wins over a file's profile; whatever else the file sets stands.
+        values["profile"] = profile.content["profile"]
+        values["selection"] = profile.content.get("selection", {})
+    _set_paths(values, overrides, environment)
+    origin = Origin(
+        options=overrides.options(),
+        layers=tuple(layer.name for layer in layers),
+        profile=None if profile is None else profile.name,
+        cache_root=_why_there(values, demo),
+    )
+    _set_default_paths(values)
+    return _validated(values, layers).chosen_by(origin)
+
+
+def _demo(overrides: Overrides, environment: Mapping[str, str]) -> str | None:
+    """The demo's configuration file, where it counts: nothing is set and there is a demo."""
+    folders = [name for name in PATH_VARIABLES if name != "DAGSTER_HOME"]
+    if (
+        any((overrides.config, overrides.data_dir, overrides.cache_root, overrides.runs_dir))
+        or any(environment.get(name) for name in (CONFIG_VARIABLE, *folders))
+        or (path := demo_config_path()) is None
+        or not path.is_file()
+    ):
+        return None
+    return str(path)
+
+
+def _chosen_profile(overrides: Overrides, environment: Mapping[str, str]) -> Layer | None:
+    """The profile that wins over the files': the flag's, or the variable's beside no --config."""
+    name = overrides.profile
+    if name is None and overrides.config is None:
+        name = environment.get(PROFILE_VARIABLE) or None
+    return None if name is None else read_profile(name)
+
+
+def _layers(given: str | None, demo: str | None, profile: Layer | None) -> list[Layer]:
+    """The files that make up the configuration, later ones winning.
+
+    A chosen profile takes the place of the one that is named, and comes before a user's own files.
+    """
+    if given:
+        names = split_names(given)
+    elif demo is not None:
+        names = [*DEMO_LAYERS, demo]
+    else:
+        names = list(DEFAULT_LAYERS)
+    layers = [read_layer(name) for name in names]
+    if profile is not None:
+        others = (layer for layer in layers if not (layer.bundled and layer.sets_profile))
+        layers = [profile, *(layer for layer in others if layer.path != profile.path)]
+    check_layers(layers)
+    return layers
+
+
+def _set_paths(
+    values: dict[str, Any], overrides: Overrides, environment: Mapping[str, str]
+) -> None:
+    """What variables and flags set, over what the files set."""
     for variable, key in PATH_VARIABLES.items():
         if environment.get(variable):
             values[key] = environment[variable]
@@ -134,14 +171,47 @@ def load(
         flag = getattr(overrides, key)
         if flag is not None:
             values[key] = flag
-    for key in _default_paths():
-        if "://" in (value := str(values.get(key, ""))):
+
+
+def _why_there(values: dict[str, Any], demo: str | None) -> str | None:
+    """Why the cache root is where it is, where no user set it."""
+    if demo is not None:
+        return "that of the demo, since no folder is set"
+    return None if "cache_root" in values else f"default of this {default_home_is_of()}"
+
+
+def _set_default_paths(values: dict[str, Any]) -> None:
+    missing = {key: name for key, name in _FOLDERS.items() if key not in values}
+    if not missing:
+        return
+    home = default_home()
+    if home is None:
+        variables = [name for name, key in PATH_VARIABLES.items() if key in missing]
+        raise BrainbrrError(
+            "this user has no folder for data: set HOME (and XDG_DATA_HOME, if it is set) to an "
+            f"absolute path, or set {' and '.join(variables)}"
+        )
+    values.update({key: str(home / name) for key, name in missing.items()})
+
+
+def _validated(values: dict[str, Any], layers: Sequence[Layer]) -> Configuration:
+    for key in _FOLDERS:
+        if "://" in (value := str(values[key])):
             raise BrainbrrError(_remote_folder(key, value))
+    for key in (*_FOLDERS, "data_dir"):
+        if values.get(key) == "":
+            raise BrainbrrError(f"{_set_in((key,), layers)}: {key} is empty: name a folder")
     try:
         configuration = Configuration.model_validate(values)
     except ValidationError as error:
-        raise BrainbrrError(_explain(error, ", ".join(layers))) from None
-    return _with_absolute_paths(configuration).chosen_by(overrides.options())
+        raise BrainbrrError(_explain(error, layers)) from None
+    absolute: dict[str, Any] = {
+        key: expanded(str(getattr(configuration, key)), key) for key in _FOLDERS
+    }
+    data_dir = configuration.data_dir
+    if data_dir is not None and "://" not in data_dir:
+        absolute["data_dir"] = str(expanded(data_dir, "data_dir"))
+    return configuration.model_copy(update=absolute)
 
 
 def _remote_folder(key: str, address: str) -> str:
@@ -157,80 +227,80 @@ def _remote_folder(key: str, address: str) -> str:
     return f"{wrong} path: set it to a folder"
 
 
-def _read_layer(name: str) -> dict[str, Any]:
-    candidates = [Path(name)] if name.endswith((".yaml", ".yml")) or os.sep in name else []
-    candidates += [folder / f"{name}.yaml" for folder in config_dirs()]
-    path = next((path for path in candidates if path.is_file()), None)
-    if path is None:
-        known = sorted({file.stem for folder in config_dirs() for file in folder.glob("*.yaml")})
-        raise BrainbrrError(f"no configuration named {name!r}: use a path or one of {known}")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise BrainbrrError(f"{path} is not readable YAML: {reason}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise BrainbrrError(f"{path} must hold a mapping of settings")
-    _refuse_replaced(content, path)
-    return content
-
-
-def _refuse_replaced(content: dict[str, Any], path: Path) -> None:
+def _refuse_replaced(layer: Layer) -> None:
     for key, replacement in REPLACED_KEYS.items():
         section, _, name = key.rpartition(".")
-        holder = content.get(section) if section else content
+        holder = layer.content.get(section) if section else layer.content
         if isinstance(holder, dict) and name in holder:
-            raise BrainbrrError(f"{path}: the key {key} is replaced by {replacement}")
+            raise BrainbrrError(f"{layer.path}: the key {key} is replaced by {replacement}")
+
+
+def _refuse_empty_sections(
+    content: dict[str, Any], model: type[BaseModel], layer: Layer, above: str = ""
+) -> None:
+    """Refuse a section with nothing in it, whose settings may stand below it wrongly indented."""
+    for key, value in content.items():
+        section = _section(model, key)
+        if section is None:
+            continue
+        if value is None:
+            raise BrainbrrError(
+                f"{layer.path}: the section {above}{key} is empty: indent its settings below it, "
+                "or remove it"
+            )
+        if isinstance(value, dict):
+            _refuse_empty_sections(value, section, layer, f"{above}{key}.")
 
 
 def _merge(target: dict[str, Any], layer: dict[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, dict) and isinstance(target.get(key), dict):
+        if isinstance(value, dict):
+            below = target.get(key)
+            # A section of its own: what comes later must not change what the layer says.
+            target[key] = dict(below) if isinstance(below, dict) else {}
             _merge(target[key], value)
         else:
             target[key] = value
 
 
-def _explain(error: ValidationError, layers: str) -> str:
+def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    if first["type"] != "extra_forbidden":
-        return f"configuration ({layers}): {key}: {first['msg']}"
+    where = _set_in(first["loc"], layers)
+    if first["type"] == "extra_forbidden":
+        return f"{where}: unknown key {key}: the nearest valid key is {_nearest_key(key)}"
+    message = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    shown = "" if isinstance(value, dict | list) else f" is {value!r}"
+    return f"{where}: {key}{shown}: {message}"
+
+
+def _set_in(location: tuple[int | str, ...], layers: Sequence[Layer]) -> str:
+    """The last file that sets what stands at a location, or all of the files."""
+    for layer in reversed(layers):
+        below: Any = layer.content
+        for part in location:
+            below = below.get(part) if isinstance(below, dict) else below
+        if below is not None and location and location[0] in layer.content:
+            return str(layer.path)
+    return f"configuration ({', '.join(layer.name for layer in layers)})"
+
+
+def _nearest_key(key: str) -> str:
     section, _, name = key.rpartition(".")
-    near = difflib.get_close_matches(name, _keys_below(section), n=1, cutoff=0.0)
-    hint = f"{section}.{near[0]}" if section and near else near[0] if near else "none"
-    return f"configuration ({layers}): unknown key {key}: the nearest valid key is {hint}"
-
-
-def _keys_below(section: str) -> list[str]:
     model: type[BaseModel] = Configuration
     for part in filter(None, section.split(".")):
-        annotation = model.model_fields[part].annotation
-        options = [annotation, *get_args(annotation)]
-        model = next(
-            (kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)),
-            Configuration,
-        )
-    return list(model.model_fields)
+        model = _section(model, part) or Configuration
+    [near] = difflib.get_close_matches(name, list(model.model_fields), n=1, cutoff=0.0)
+    return f"{section}.{near}" if section else near
 
 
-def _default_paths() -> dict[str, Any]:
-    home = project_dir() / ".brainbrr"
-    return {
-        "cache_root": home / "cache",
-        "runs_dir": home / "runs",
-        "dagster_home": home / "dagster",
-    }
-
-
-def _with_absolute_paths(configuration: Configuration) -> Configuration:
-    # Not resolved: a path through a link is shown as it was given.
-    absolute: dict[str, Any] = {
-        key: Path.cwd() / getattr(configuration, key).expanduser() for key in _default_paths()
-    }
-    data_dir = configuration.data_dir
-    if data_dir is not None and "://" not in data_dir:
-        absolute["data_dir"] = str(Path.cwd() / Path(data_dir).expanduser())
-    return configuration.model_copy(update=absolute)
+def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """The section that a key names; None where it names a setting, or nothing."""
+    if key not in model.model_fields:
+        return None
+    annotation = model.model_fields[key].annotation
+    options = [annotation, *get_args(annotation)]
+    return next(
+        (kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)), None
+    )

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 #: Seconds in one block of the store. Windows are multiples of it; it is part of the format.
 BLOCK_S = 10
@@ -16,7 +25,16 @@ RATE: Literal[256] = 256
 class Section(BaseModel):
     """Base of all sections: unknown keys are refused and values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML's yes, no, on and off are truth values, which would count as 1 and 0."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, bool) and field.annotation is not bool:
+            raise ValueError("yes, no, true and false are not a value of this setting")
+        return value
 
 
 class Preprocessing(Section):
@@ -226,6 +244,20 @@ class Orchestration(Section):
     training_cron: str = "0 20 * * 5"
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a configuration was chosen: what commands repeat and say of it."""
+
+    #: The command-line options that chose it, each after a space.
+    options: str = ""
+    #: Names and absolute paths of its files, later ones winning.
+    layers: tuple[str, ...] = ()
+    #: The profile that wins over that of the files; None where the files say.
+    profile: str | None = None
+    #: Why the cache root is where it is, where nobody set it; None where it was set.
+    cache_root: str | None = None
+
+
 class Configuration(Section):
     """Everything that can be set for a run."""
 
@@ -249,15 +281,20 @@ class Configuration(Section):
     hardware: Hardware = Hardware()
     orchestration: Orchestration = Orchestration()
 
-    _options: str = PrivateAttr("")
+    _origin: Origin = PrivateAttr(Origin())
+
+    @property
+    def origin(self) -> Origin:
+        """How these settings were chosen."""
+        return self._origin
 
     @property
     def options(self) -> str:
         """The command-line options that chose these settings, for a command that mends."""
-        return self._options
+        return self._origin.options
 
-    def chosen_by(self, options: str) -> Configuration:
-        """The same settings, which remember the options that chose them."""
+    def chosen_by(self, origin: Origin) -> Configuration:
+        """The same settings, which remember how they were chosen."""
         chosen = self.model_copy()
-        chosen._options = options
+        chosen._origin = origin
         return chosen

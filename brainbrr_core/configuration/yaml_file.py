@@ -1,0 +1,113 @@
+"""Reading one configuration file: YAML without the ways in which it loses settings in silence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from brainbrr_core.errors import BrainbrrError
+
+_MERGE = "tag:yaml.org,2002:merge"
+_TEXT = "tag:yaml.org,2002:str"
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses repeated keys, of which YAML would keep the last, and keys that are not text."""
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._open_anchors: list[str | None] = []
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = yaml.SafeLoader.peek_event(self)
+        anchor = getattr(event, "anchor", None)
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            if anchor in self._open_anchors:
+                raise _Refused(line, f"*{anchor} stands within what it repeats")
+            return super().compose_node(parent, index)
+        self._open_anchors.append(anchor)
+        node = super().compose_node(parent, index)
+        self._open_anchors.pop()
+        if isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+        return node
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    lines: dict[str, int] = {}
+    for key, _value in node.value:
+        line = key.start_mark.line + 1
+        if not isinstance(key, yaml.ScalarNode) or key.tag not in (_TEXT, _MERGE):
+            shown = f" {key.value}" if isinstance(key, yaml.ScalarNode) else ""
+            raise _Refused(line, f"the key{shown} is not text: put it in quotes")
+        if key.value in lines:
+            raise _Refused(
+                line,
+                f"the key {key.value} stands in line {lines[key.value]} already: keep one of "
+                "them, with the settings of both",
+            )
+        lines[key.value] = line
+
+
+class _Refused(Exception):
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; empty for an empty file.
+
+    Raises :class:`BrainbrrError` with the file, the line and what is wrong there: no UTF-8, no
+    YAML, several documents, no mapping, a repeated key, a key that is not text.
+    """
+    try:
+        # Bytes, so that a file which says that it is UTF-16 is read as that.
+        content = yaml.load(_readable(path), Loader=_Loader)
+    except OSError as error:
+        raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
+    except _Refused as error:
+        raise BrainbrrError(f"{path}, line {error.line}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        raise BrainbrrError(_explain(path, error)) from None
+    except (yaml.YAMLError, ValueError) as error:
+        # A date that no calendar has is a ValueError of the constructor.
+        raise BrainbrrError(f"{path} is not readable YAML: {_one_line(error)}") from None
+    except RecursionError:
+        raise BrainbrrError(f"{path} is not readable YAML: it is nested too deeply") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise BrainbrrError(f"{path} must hold a mapping of settings, such as `profile: mine`")
+    return content
+
+
+def _readable(path: Path) -> bytes:
+    """The bytes of a file, which are UTF-8 or say that they are UTF-16."""
+    raw = path.read_bytes()
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return raw
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise _Refused(
+            line, f"the byte 0x{raw[error.start]:02x} is not UTF-8: save the file as UTF-8"
+        ) from None
+    return raw
+
+
+def _explain(path: Path, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    where = str(path) if mark is None else f"{path}, line {mark.line + 1}"
+    if error.context == "expected a single document in the stream":
+        return f"{where}: a second YAML document starts here: keep one, without the line `---`"
+    reason = " ".join(part for part in (error.context, error.problem) if part)
+    return f"{where} is not readable YAML: {' '.join(reason.split())}"
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
