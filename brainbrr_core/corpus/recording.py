@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from brainbrr_core.annotation import Event, Finding, seizure_seconds
 
@@ -48,9 +49,11 @@ SIGNAL_FINDINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode."""
+class FileState(NamedTuple):
+    """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode.
+
+    The inode is 0 where it says nothing: see :func:`brainbrr_core.corpus.hashing.file_state`.
+    """
 
     size: int
     mtime_ns: int
