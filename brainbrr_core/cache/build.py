@@ -329,7 +329,7 @@ def _record_unrecorded(plan: Plan) -> None:
         key = item.recording.partition_key
         if key not in recorded:
             record = _record(store, Built(key, item.fingerprint, item.recording.content_hash))
-            made_at = datetime.fromtimestamp(record.state[1] / 1e9, UTC)
+            made_at = datetime.fromtimestamp(record.state.mtime_ns / 1e9, UTC)
             store.append_record(replace(record, built_at=made_at.isoformat(timespec="seconds")))
 
 

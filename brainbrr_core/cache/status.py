@@ -148,16 +148,23 @@ def verify(store: Store, sources: Iterable[Recording] = ()) -> Verification:
 
 
 def check_shards(
-    store: Store, keys: Sequence[str], advance: Callable[[], None] = lambda: None
+    store: Store,
+    keys: Sequence[str],
+    advance: Callable[[], None] = lambda: None,
+    *,
+    whose: bool = True,
 ) -> Checked:
     """Check every byte of some shards and move what is damaged to quarantine.
 
-    One that is gone is passed over: another process moved or removed it.
+    One that is gone is passed over: another process moved or removed it. With ``whose``, one that
+    is another recording's is damaged.
     """
     result = Checked({}, {}, {}, 0)
     gone = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for key, finding in zip(keys, pool.map(partial(_look, store), keys), strict=True):
+        for key, finding in zip(
+            keys, pool.map(partial(_look, store, whose=whose), keys), strict=True
+        ):
             gone += finding.gone
             if finding.damage:
                 result.damaged[key] = finding.damage
@@ -174,10 +181,10 @@ def check_shards(
     return replace(result, checked=len(keys) - gone)
 
 
-def _look(store: Store, key: str) -> _Finding:
+def _look(store: Store, key: str, *, whose: bool = True) -> _Finding:
     try:
         shard = Shard(store.shard_path(key))
-        if shard.header.partition_key != key:
+        if whose and shard.header.partition_key != key:
             raise DamagedShard(f"shard of {shard.header.partition_key}")
         shard.verify()
     except FileNotFoundError:

@@ -270,8 +270,7 @@ class Store:
 
     def append_records(self, records: Iterable[BuildRecord]) -> None:
         """Add records, whole even when several builders write."""
-        lines = [json.dumps(asdict(record), sort_keys=True) for record in records]
-        append_line(self.folder / RECORDS, "\n".join(lines))
+        append_line(self.folder / RECORDS, "\n".join(map(_record_line, records)))
 
     def note_run(self, directory: Path) -> None:
         """Remember that a run is trained on this version, wherever its folder lies.
@@ -329,6 +328,11 @@ class _Records:
 
 #: The records that were read last, as long as their file stays the same.
 _newest: dict[Path, tuple[FileState, _Records]] = {}
+
+
+def _record_line(record: BuildRecord) -> str:
+    state = [record.state.size, record.state.mtime_ns, record.state.inode]
+    return json.dumps(asdict(record) | {"state": state}, sort_keys=True)
 
 
 def _read_records(path: Path) -> _Records:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 from brainbrr_core.annotation import Event, Finding, seizure_seconds
 
@@ -49,7 +48,8 @@ SIGNAL_FINDINGS = {
 }
 
 
-class FileState(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FileState:
     """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode.
 
     The inode is 0 where it says nothing: see :func:`brainbrr_core.corpus.hashing.file_state`.
