@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -118,7 +119,10 @@ def _take(store: Store, what: str) -> tuple[Path, int]:
     """Write a lease; its path, and the open file whose lock shows that the holder lives."""
     with store.exclusive():
         folder = store.folder / LEASES
-        folder.mkdir(exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir()
+            # Whoever may write to the version may say so, whatever this user's umask is.
+            folder.chmod(stat.S_IMODE(store.folder.stat().st_mode))
         _remove_dead(store)
         path = folder / f"{secrets.token_hex(8)}.json"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
