@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from brainbrr_core.locking import locked, server_time, try_flock
+from brainbrr_core.locking import locked, open_to_lock, server_time, try_flock
 
 #: The name of what :func:`replacing` writes to; earlier releases had the process id in it.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]+\.part")
@@ -65,7 +65,7 @@ def is_leftover(path: Path) -> bool:
             return False
         if not stat.S_ISREG(status.st_mode):
             return True
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = open_to_lock(path)
     except OSError:
         return False
     try:

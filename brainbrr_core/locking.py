@@ -110,6 +110,19 @@ def locked(descriptor: int, path: Path, *, wait: bool = True) -> Iterator[None]:
         yield
 
 
+def open_to_lock(path: Path) -> int:
+    """A descriptor of a file that is there, for its lock alone; no link is followed.
+
+    Writable where it may be: NFS gives no lock to one that is not. Raises ``OSError``.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+
+
 def try_flock(descriptor: int, *, wait: bool) -> bool:
     """Take the ``flock`` of an open file; False where the file system has none.
 

@@ -541,3 +541,34 @@ def test_two_users_of_one_group_share_a_root(umask: str) -> None:
         assert not [path for path in root.rglob(".*") if path.name != ".leases"]
     finally:
         shutil.rmtree(root)
+
+
+READER = """
+from brainbrr_core.cache.shard import Shard
+with hold(store, "train"):
+    print(len(Shard(target)._text) if target.stat().st_size > 100 else "read", flush=True)
+    print(len(holders(store.folder)), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user, which needs root")
+def test_who_may_only_read_uses_a_version_without_a_lease() -> None:
+    root = Path(tempfile.mkdtemp(prefix="read-only-root-"))
+    try:
+        store = Store(root, VERSION)
+        store.create()
+        store.shard_path("train/x").parent.mkdir()
+        store.shard_path("train/x").write_bytes(b"x")
+        for path in (root, store.folder, store.folder / "train"):
+            path.chmod(0o755)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_USER + READER, "54322", "022", str(root), VERSION],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "read\n0\n"
+        assert "(Permission denied): it is not protected" in done.stderr
+        assert done.stderr.count("\n") == 1
+    finally:
+        shutil.rmtree(root)

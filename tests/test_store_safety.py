@@ -17,7 +17,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from brainbrr_core.cache import gc
+from brainbrr_core.cache import gc, imported
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.manifest import update_manifest
@@ -30,9 +30,12 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.locking import STALE_S, Process
+from brainbrr_core.remote.place import open_remote
 from brainbrr_core.training.run import train
 from brainbrr_core.training.used_versions import STARTED, used_versions
 from brainbrr_core.transfer import archive
+from brainbrr_core.transfer.pull import pull
+from brainbrr_core.transfer.push import push
 
 OLD = "v1_256hz_10-20_0123456789ab"
 
@@ -123,6 +126,38 @@ def test_a_version_that_has_no_marker_yet_is_known_and_gets_one(two: Two) -> Non
     (derived.folder / MARKER).unlink(missing_ok=True)
     update_manifest(plan_profile(settings), settings)
     assert json.loads((derived.folder / MARKER).read_text())["version"] == derived.version
+
+
+def test_every_way_into_the_store_leaves_a_marker(
+    built: Configuration, other: Configuration, tmp_path: Path
+) -> None:
+    version = Store.of(built).version
+    (Store.of(built).folder / MARKER).unlink()
+    copy = f"file://{tmp_path / 'copy'}"
+    push(built, open_remote(copy), log=lambda _line: None)
+    archive_file = tmp_path / "small.tar.zst"
+    archive.export_archive(built, archive_file)
+    pull(other, open_remote(copy), log=lambda _line: None)
+    third = other.model_copy(update={"cache_root": tmp_path / "third"})
+    archive.import_archive(third, archive_file, log=lambda _line: None)
+    # A push opens the version here, and so adopts it.
+    for settings in (built, other, third):
+        store = Store.of(settings)
+        assert json.loads((store.folder / MARKER).read_text())["version"] == version
+        assert Store(settings.cache_root, OLD).other_versions() == [store]
+        assert holders(store.folder) == []
+
+
+def test_an_import_of_archives_leaves_a_marker(built: Configuration, tmp_path: Path) -> None:
+    folder = tmp_path / "predecessor"
+    folder.mkdir()
+    (folder / f"nobody{imported.SUFFIX}").write_bytes(b"no archive")
+    summary = imported.import_archives(folder, built.cache_root, read_index(built.cache_root), ())
+    assert list(summary.refused) == [str(folder / f"nobody{imported.SUFFIX}")]
+    store = Store(built.cache_root, summary.version)
+    assert store.is_here()
+    # It cannot be built again, so it stays unless it is named.
+    assert [item.path for item in gc.kept(everything(built))] == [store.folder]
 
 
 def test_gc_follows_no_link_and_leaves_files_of_others_where_they_are(

@@ -301,3 +301,23 @@ def test_a_shard_is_read_not_mapped_unless_the_caller_maps_it(built: Configurati
         shard.batch(0)
     assert whole.any()
     assert windows_module.open_limit() > 0
+
+
+def test_a_folder_that_cannot_be_listed_is_not_empty(
+    built: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.of(built)
+    victim = store.folder / "train"
+    real = os.scandir
+
+    def refuse(path: object) -> object:
+        if str(path) == str(victim):
+            raise OSError(errno.EMFILE, "Too many open files", str(victim))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UnreadableShard, match="Too many open files"):
+        verify(store)
+    done = CliRunner().invoke(app, ["cache", "verify", "--cache-root", str(built.cache_root)])
+    assert isinstance(done.exception, UnreadableShard)
+    assert done.exception.exit_status == 1

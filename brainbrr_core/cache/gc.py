@@ -37,7 +37,7 @@ from brainbrr_core.cache.version import is_imported, is_version_name
 from brainbrr_core.corpus.index import VANISHED_LIMIT
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError, not_writable
-from brainbrr_core.locking import locked
+from brainbrr_core.locking import locked, open_to_lock
 
 _PARTIAL = re.compile(r"\..+\.arrow\.partial")
 _PROBE = re.compile(r"\.(clock|writable|latest)-[0-9a-f]+|\.writable")
@@ -124,17 +124,17 @@ def kept(plan: Plan, trained_on: Iterable[str] = (), drop: Iterable[str] = ()) -
         why = _why_kept(other, trained, dropped=other.version in set(drop))
         if why:
             items.append(Kept(other.folder, f"{why} (last used {_when(other.last_use())})"))
-    held = holders(plan.store.folder)
-    if plan.orphans and held:
+    users = holders(plan.store.folder)
+    if plan.orphans and users:
         orphans = f"{len(plan.orphans)} orphans stay"
-        items.append(Kept(plan.store.folder, f"{orphans}: held by {_listed(held)}"))
+        items.append(Kept(plan.store.folder, f"{orphans}: held by {_listed(users)}"))
     return items
 
 
 def _why_kept(store: Store, trained: Mapping[str, str], *, dropped: bool) -> str:
-    held = holders(store.folder)
-    if held:
-        return f"held by {_listed(held)}"
+    users = holders(store.folder)
+    if users:
+        return f"held by {_listed(users)}"
     if dropped:
         return ""
     if store.version in trained:
@@ -240,9 +240,9 @@ def _remove_version(store: Store, last_use: float, is_used: Callable[[str], bool
     aside = store.root / f".removed-{store.version}-{secrets.token_hex(8)}"
     had_marker = store.marker.exists()
     with store.exclusive():
-        held = holders(store.folder)
-        if held:
-            return f"held by {_listed(held)}"
+        users = holders(store.folder)
+        if users:
+            return f"held by {_listed(users)}"
         if is_used(store.version) or (had_marker and store.last_use() != last_use):
             return "it was used since it was listed"
         link = store.root / LATEST
@@ -250,10 +250,10 @@ def _remove_version(store: Store, last_use: float, is_used: Callable[[str], bool
             link.unlink(missing_ok=True)
         store.folder.rename(aside)
     # A lease that was taken where locks are not seen.
-    held = holders(aside)
-    if held:
+    users = holders(aside)
+    if users:
         _move_back(aside, store.folder)
-        return f"held by {_listed(held)}"
+        return f"held by {_listed(users)}"
     why = _remove_own(aside)
     if why:
         _move_back(aside, store.folder)
@@ -273,9 +273,9 @@ def _remove_orphan(item: Garbage) -> str:
     if key in wanted:
         return "the index has this recording again"
     with store.exclusive():
-        held = holders(store.folder)
-        if held:
-            return f"held by {_listed(held)}"
+        users = holders(store.folder)
+        if users:
+            return f"held by {_listed(users)}"
         try:
             with exclusive_partial(path, wait=False):
                 path.unlink(missing_ok=True)
@@ -288,7 +288,10 @@ def _remove_orphan(item: Garbage) -> str:
 def _remove_partial(item: Garbage) -> str:
     path = item.path
     try:
-        with path.open("rb") as file, locked(file.fileno(), path, wait=False):
+        with (
+            os.fdopen(open_to_lock(path), "rb") as file,
+            locked(file.fileno(), path, wait=False),
+        ):
             if is_still(path, file):
                 path.unlink()
     except FileNotFoundError:
@@ -304,9 +307,9 @@ def _remove_own(folder: Path) -> str:
     marker = folder / MARKER
     for path in [path for path in _own_files(folder) if path != marker] + [marker]:
         path.unlink(missing_ok=True)
-    for place, _, _ in os.walk(folder, topdown=False):
+    for subfolder, _, _ in os.walk(folder, topdown=False):
         with suppress(OSError):
-            Path(place).rmdir()
+            Path(subfolder).rmdir()
     others = sorted(_files(folder))
     return f"{len(others)} files in it are not the store's, such as {others[0]}" if others else ""
 
@@ -317,30 +320,30 @@ def _own_files(folder: Path) -> Iterator[Path]:
     if folder.is_symlink():
         return
     for path in _files(folder):
-        place = path.relative_to(folder)
+        relative = path.relative_to(folder)
         if quarantine:
-            if is_version_name(place.parts[0]) and path.suffix == ".arrow":
+            if is_version_name(relative.parts[0]) and path.suffix == ".arrow":
                 yield path
-        elif _is_own_file(place):
+        elif _is_own_file(relative):
             yield path
 
 
-def _is_own_file(place: Path) -> bool:
-    """Whether a file at this place of a version is the store's."""
-    name, within = place.name, place.parts[:-1]
+def _is_own_file(relative: Path) -> bool:
+    """Whether a file at this path of a version, relative to its folder, is the store's."""
+    name, within = relative.name, relative.parts[:-1]
     inner = lock_of(name)
     if inner is not None:
-        return _is_own_file(place.with_name(inner))
-    replaced = replaced_name(place)
+        return _is_own_file(relative.with_name(inner))
+    replaced = replaced_name(relative)
     if replaced is not None:
-        return _is_own_file(place.with_name(replaced))
+        return _is_own_file(relative.with_name(replaced))
     return (
-        place.suffix == ".arrow"
+        relative.suffix == ".arrow"
         or _PARTIAL.fullmatch(name) is not None
         or _PROBE.fullmatch(name) is not None
         or (not within and name in (MARKER, RECORDS, RUNS))
-        or (within == (MANIFESTS,) and place.suffix == ".parquet")
-        or (within == (LEASES,) and place.suffix == ".json")
+        or (within == (MANIFESTS,) and relative.suffix == ".parquet")
+        or (within == (LEASES,) and relative.suffix == ".json")
     )
 
 
@@ -348,12 +351,11 @@ def _files(folder: Path) -> Iterator[Path]:
     """Files and links below a folder; no link is followed."""
     if folder.is_symlink():
         return
-    for place, folders, names in os.walk(folder):
-        for name in names:
-            yield Path(place, name)
-        for name in folders:
-            if Path(place, name).is_symlink():
-                yield Path(place, name)
+    for subfolder, folders, names in os.walk(folder):
+        paths = [Path(subfolder, name) for name in names]
+        yield from paths
+        # A link to a folder is named among the folders.
+        yield from (path for name in folders if (path := Path(subfolder, name)).is_symlink())
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -380,7 +382,10 @@ def _remove_empty(folder: Path, top: Path) -> None:
 def _is_locked(path: Path) -> bool:
     """Whether a builder is at work on this file, or may be."""
     try:
-        with path.open("rb") as file, locked(file.fileno(), path, wait=False):
+        with (
+            os.fdopen(open_to_lock(path), "rb") as file,
+            locked(file.fileno(), path, wait=False),
+        ):
             return False
     except FileNotFoundError:
         return False

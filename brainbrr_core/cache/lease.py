@@ -28,6 +28,7 @@ from brainbrr_core.locking import (
     STALE_S,
     Process,
     heartbeat,
+    open_to_lock,
     parsed_process,
     server_time,
     this_process,
@@ -93,14 +94,14 @@ def holding(
         function: Callable[Concatenate[Configuration, Parameters], Result],
     ) -> Callable[Concatenate[Configuration, Parameters], Result]:
         @wraps(function)
-        def held(
+        def wrapper(
             configuration: Configuration, /, *args: Parameters.args, **kwargs: Parameters.kwargs
         ) -> Result:
             described = f"{what}, profile {configuration.profile}"
             with hold(Store.of(configuration), described, create=create):
                 return function(configuration, *args, **kwargs)
 
-        return held
+        return wrapper
 
     return decorate
 
@@ -122,7 +123,8 @@ def _take(store: Store, what: str) -> tuple[Path, int]:
         if not folder.is_dir():
             folder.mkdir()
             # Whoever may write to the version may say so, whatever this user's umask is.
-            folder.chmod(stat.S_IMODE(store.folder.stat().st_mode))
+            with suppress(OSError):  # FAT and CIFS have no modes.
+                folder.chmod(stat.S_IMODE(store.folder.stat().st_mode))
         _remove_dead(store)
         path = folder / f"{secrets.token_hex(8)}.json"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
@@ -170,7 +172,7 @@ def _lease_files(folder: Path) -> list[Path]:
 def _living(path: Path) -> Holder | None:
     """The holder of a lease, None when it is dead."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = open_to_lock(path)
     except FileNotFoundError:
         return None
     except OSError:
@@ -183,6 +185,9 @@ def _living(path: Path) -> Holder | None:
             lock_seen = try_flock(descriptor, wait=False)
         except BlockingIOError:
             return holder
+        except OSError:
+            # NFS gives no lock to who may only read: the age tells.
+            lock_seen = False
         dead = process is not None and (
             process.is_dead()
             # The same kernel: had it the lock, it would be seen.

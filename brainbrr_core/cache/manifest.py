@@ -302,7 +302,7 @@ def read_manifest(path: Path) -> Manifest:
         raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
     except OSError as error:
         raise WorkRemains(
-            f"{path} could not be read ({error.strerror}): mend that and run the command again"
+            f"{path} could not be read ({error.strerror}): run the same command again"
         ) from None
     except BrokenSeal:
         raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None

@@ -28,7 +28,7 @@ from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.configuration.model import BLOCK_S, RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
-from brainbrr_core.locking import locked, server_time
+from brainbrr_core.locking import locked, open_to_lock, server_time
 from brainbrr_core.signal.montage import CHANNELS
 
 BLOCK_SAMPLES = BLOCK_S * RATE
@@ -68,8 +68,8 @@ class UnreadableShard(WorkRemains):
         else:
             self.reason = str(error)
         super().__init__(
-            f"{path} could not be read ({self.reason}), so it was left as it is: mend that and run "
-            "the same command again"
+            f"{path} could not be read ({self.reason}), so it was left as it is: remedy that and "
+            "run the same command again"
         )
 
 
@@ -147,7 +147,7 @@ def _remove_unheld(partial: Path, *, wait: bool) -> None:
     Raises ``PermissionError`` where the folder, or a file that cannot be looked at, forbids it.
     """
     try:
-        descriptor = os.open(partial, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = open_to_lock(partial)
     except FileNotFoundError:
         return
     except PermissionError:

@@ -68,11 +68,11 @@ def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
 def folder_bytes(folder: Path) -> int:
     """Bytes of the shards below a folder; no link is followed."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for subfolder, _, names in os.walk(folder):
         for name in names:
             if name.endswith(".arrow"):
                 with suppress(FileNotFoundError):
-                    total += Path(place, name).lstat().st_size
+                    total += Path(subfolder, name).lstat().st_size
     return total
 
 
@@ -222,7 +222,7 @@ def quarantine(store: Store, key: str) -> bool:
         if finding.unreadable:
             raise UnreadableShard(path, finding.unreadable)
         if finding.damage:
-            place = store.root / QUARANTINE / store.version / f"{key}.arrow"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(place)
+            target = store.root / QUARANTINE / store.version / f"{key}.arrow"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
         return bool(finding.damage) or finding.gone

@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -49,6 +50,7 @@ _LOOKS = 16
 _PASSING = re.compile(r"\.writable(-[0-9a-f]+)?|\.clock-[0-9a-f]{16}")
 #: Folders of EDFs on their way to a builder, and the file in each that says so.
 SPOOL_PREFIX, SPOOL_MARKER = ".spool-", "brainbrr-spool"
+_SPOOL = re.compile(r"\.spool-[a-z0-9_]{8}")
 _LOCK = re.compile(r"\.(?P<name>.+)\.lock(\.claim)?")
 _REMOVED = re.compile(r"\.removed-(?P<version>.+)-[0-9a-f]{16}")
 
@@ -108,11 +110,14 @@ class Store:
         return self.folder / f"{partition_key}.arrow"
 
     def shard_keys(self) -> set[str]:
-        """Partition keys of every shard that lies in this version's folder."""
+        """Partition keys of every shard that lies in this version's folder.
+
+        Raises :class:`UnreadableShard` where a folder cannot be listed: what lies in it is unknown.
+        """
         start, suffix = len(str(self.folder)) + 1, ".arrow"
         return {
             f"{place}/{name}"[start : -len(suffix)]
-            for place, _, names in os.walk(self.folder)
+            for place, _, names in os.walk(self.folder, onerror=_not_listed)
             for name in names
             if name.endswith(suffix) and not name.startswith(".")
         }
@@ -150,6 +155,10 @@ class Store:
                     text = {"version": self.version, "made_at": _now()}
                     file.write(json.dumps(text).encode() + b"\n")
                     file.flush()
+                    # Whoever may write to the folder may take its lock, whatever the umask is.
+                    with suppress(OSError):  # FAT and CIFS have no modes.
+                        mode = stat.S_IMODE(self.folder.stat().st_mode)
+                        os.fchmod(file.fileno(), mode & 0o666)
                 yield
                 return
 
@@ -227,12 +236,12 @@ class Store:
             return path.is_dir()
         if is_spool(path):
             return True
-        known = {index_path(self.root).name, *versions}
+        replaceable = {index_path(self.root).name, *versions}
         return (
             name == index_path(self.root).name
             or _PASSING.fullmatch(name) is not None
             or self.removed_version(path) is not None
-            or replaced_name(path) in known
+            or replaced_name(path) in replaceable
         )
 
     @staticmethod
@@ -358,13 +367,21 @@ def _names(root: Path) -> list[str]:
         return []
 
 
+def _not_listed(error: OSError) -> None:
+    # One that was removed meanwhile holds nothing.
+    if not isinstance(error, FileNotFoundError):
+        raise UnreadableShard(Path(error.filename), error)
+
+
 def is_spool(path: Path) -> bool:
     """Whether this is a folder of EDFs on their way to a builder, of a living process or not."""
-    return (
-        path.name.startswith(SPOOL_PREFIX)
-        and not path.is_symlink()
-        and (path / SPOOL_MARKER).is_file()
-    )
+    if _SPOOL.fullmatch(path.name) is None or path.is_symlink():
+        return False
+    try:
+        return (path / SPOOL_MARKER).is_file()
+    except PermissionError:
+        # Another user's, who alone may look into it.
+        return True
 
 
 def lock_of(name: str) -> str | None:

@@ -108,7 +108,7 @@ def status(
     version: Version = None,
     json: Json = False,
 ) -> int:
-    """Say what is in the store, what is missing and why."""
+    """Say what is in the store, what is missing and why, who uses it, and what is foreign."""
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.cache.status import status as describe
 
