@@ -12,9 +12,11 @@ from typing import Any
 
 import dagster as dg
 
+from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
-from brainbrr_core.cache.spot_check import spot_check
+from brainbrr_core.cache.status import check_shards
+from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError
@@ -139,16 +141,7 @@ def cache_checks(
     yield completeness(plan, configuration)
     fresh = [item.recording.partition_key for item in plan.items if item.state is State.FRESH]
     sample = Random(context.run.run_id).sample(fresh, min(SAMPLE, len(fresh)))
-    damaged = spot_check(plan.store, sample)
-    yield _result(
-        WINDOWED_CACHE,
-        "checksums_on_a_sample",
-        f"damaged, now in quarantine: {_listed(damaged)}; run `brainbrr cache verify"
-        f"{configuration.options}`, then materialize windowed_cache"
-        if damaged
-        else "",
-        checked=len(sample),
-    )
+    yield checksums(plan.store, sample, configuration)
     yield _result(
         WINDOWED_CACHE,
         "no_orphans",
@@ -160,13 +153,33 @@ def cache_checks(
     )
 
 
+def checksums(store: Store, sample: list[str], configuration: Configuration) -> dg.AssetCheckResult:
+    """Whether every byte of some shards is right; what is damaged goes to quarantine."""
+    with hold(store, "check of checksums"):
+        # Whose they are, the plan has seen.
+        checked = check_shards(store, sample, whose=False)
+    wrong = []
+    if checked.damaged:
+        wrong.append(
+            f"damaged: {_listed(checked.damaged)}; run `brainbrr cache verify"
+            f"{configuration.options}`, then materialize windowed_cache"
+        )
+    reasons = sorted({*checked.unreadable.values(), *checked.not_moved.values()})
+    if reasons:
+        keys = [*checked.unreadable, *checked.not_moved]
+        wrong.append(f"not readable or not moved ({', '.join(reasons)}): {_listed(keys)}")
+    return _result(
+        WINDOWED_CACHE, "checksums_on_a_sample", "; ".join(wrong), checked=checked.checked
+    )
+
+
 def completeness(plan: Plan, configuration: Configuration) -> dg.AssetCheckResult:
     """Whether the plan of a profile has nothing to build."""
     wrong = ""
-    if plan.to_build:
-        missing = _listed(item.recording.partition_key for item in plan.to_build)
+    if plan.unfit:
+        missing = _listed(item.recording.partition_key for item in plan.unfit)
         wrong = (
-            f"{len(plan.to_build)} of {len(plan.items)} are not fresh: {missing}; materialize "
+            f"{len(plan.unfit)} of {len(plan.items)} are not fresh: {missing}; materialize "
             f"windowed_cache or run `brainbrr cache build{configuration.options}`"
         )
     return _result(

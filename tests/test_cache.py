@@ -36,6 +36,7 @@ from brainbrr_core.configuration.model import Selection
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, update_index, write_index
+from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.signal.quantization import SCALE
 
@@ -516,7 +517,7 @@ def test_an_empty_build_does_nothing() -> None:
 def test_what_another_process_changed_is_read_anew(tmp_path: Path) -> None:
     store = Store(tmp_path, "v1_256hz_10-20_000000000000")
     store.folder.mkdir()
-    record = BuildRecord("train/a", "f" * 8, "s" * 8, (1, 2, 3), "", 0.0, "")
+    record = BuildRecord("train/a", "f" * 8, "s" * 8, FileState(1, 2, 3), "", 0.0, "")
     store.append_record(record)
     assert set(store.records()) == {"train/a"}
     store.append_record(replace(record, partition_key="train/b"))

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from brainbrr_core.cache.store import BuildRecord, Store, shard_state
+from brainbrr_core.cache.store import BuildRecord, Store
 from brainbrr_core.cache.version import shard_fingerprint
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import file_state
@@ -72,7 +72,7 @@ def widen(
         )
     rows.sort(key=lambda row: row.partition_key)
     write_index(Index(tuple(rows), "tusz"), wide.cache_root)
-    state = shard_state(source)
+    state = file_state(source)
     fingerprint = shard_fingerprint(configuration.preprocessing, model.content_hash, model.missing)
     for row in rows:
         store.append_record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import secrets
 import shutil
 import sys
 import time
@@ -28,6 +29,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan
 from brainbrr_core.cache.shard import (
     BLOCK_BYTES,
@@ -41,7 +43,7 @@ from brainbrr_core.cache.shard import (
     write_shard,
 )
 from brainbrr_core.cache.spool import AHEAD, Spool, sweep
-from brainbrr_core.cache.store import BuildRecord, Store, shard_state
+from brainbrr_core.cache.store import LATEST, BuildRecord, Store
 from brainbrr_core.cache.version import (
     FORMAT_VERSION,
     chain_parameters,
@@ -136,7 +138,10 @@ def build(
     hours = sum(item.recording.duration_s for item in items) / 3600
     results = []
     failures = 0
-    with progress("build", hours, "hours") as bar:
+    with (
+        hold(plan.store, "cache build", create=True),
+        progress("build", hours, "hours") as bar,
+    ):
         for result in _results(plan.store, settings, items, workers):
             results.append(result)
             failures += bool(result.error)
@@ -255,14 +260,14 @@ def _check_space(root: Path, items: Iterable[Item]) -> None:
 
 def link_latest(plan: Plan, settings: Preprocessing) -> None:
     """Point ``<root>/latest`` at this version when it is complete for every recording."""
-    link = plan.store.root / "latest"
+    link = plan.store.root / LATEST
     if link.is_symlink() and link.readlink() == Path(plan.store.version):
         return
     if (
         plan.store.folder.is_dir()
-        and not make_plan(plan.store, settings, plan.index, plan.index).to_build
+        and not make_plan(plan.store, settings, plan.index, plan.index).unfit
     ):
-        fresh = link.with_name(f".latest-{os.getpid()}")
+        fresh = link.with_name(f".{LATEST}-{secrets.token_hex(8)}")
         try:
             fresh.symlink_to(plan.store.version)
             fresh.replace(link)
@@ -324,7 +329,7 @@ def _record_unrecorded(plan: Plan) -> None:
         key = item.recording.partition_key
         if key not in recorded:
             record = _record(store, Built(key, item.fingerprint, item.recording.content_hash))
-            made_at = datetime.fromtimestamp(record.state[1] / 1e9, UTC)
+            made_at = datetime.fromtimestamp(record.state.mtime_ns / 1e9, UTC)
             store.append_record(replace(record, built_at=made_at.isoformat(timespec="seconds")))
 
 
@@ -378,7 +383,7 @@ def _record(store: Store, outcome: Built) -> BuildRecord:
         partition_key=outcome.partition_key,
         fingerprint=outcome.fingerprint,
         source_hash=outcome.source_hash,
-        state=shard_state(store.shard_path(outcome.partition_key)),
+        state=file_state(store.shard_path(outcome.partition_key)),
         built_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(outcome.seconds, 3),
         program=_libraries()["brainbrr"],

@@ -1,27 +1,80 @@
-"""What nothing selects any more: other versions, orphans, leftovers. Listed first, then removed."""
+"""What nothing selects any more: other versions, orphans, leftovers. Listed first, then removed.
+
+Nothing is removed that a process holds (:mod:`brainbrr_core.cache.lease`), that a run was or is
+trained on, that was used since it was listed, or that the store did not write: what else lies in
+the root, or in a folder of the store, stays. No link is followed.
+"""
 
 from __future__ import annotations
 
-import fcntl
-import shutil
-from collections.abc import Iterable
+import os
+import re
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
+from brainbrr_core.atomic import is_leftover, is_still, replaced_name
+from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.plan import Plan
-from brainbrr_core.cache.status import QUARANTINE, folder_bytes
-from brainbrr_core.cache.version import is_imported
+from brainbrr_core.cache.shard import exclusive_partial
+from brainbrr_core.cache.status import folder_bytes
+from brainbrr_core.cache.store import (
+    LATEST,
+    LEASES,
+    MANIFESTS,
+    MARKER,
+    QUARANTINE,
+    RECORDS,
+    RUNS,
+    Store,
+    lock_of,
+)
+from brainbrr_core.cache.version import is_imported, is_version_name
 from brainbrr_core.corpus.index import VANISHED_LIMIT
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.errors import BrainbrrError, not_writable
+from brainbrr_core.locking import locked, open_to_lock
+
+_PARTIAL = re.compile(r"\..+\.arrow\.partial")
+_PROBE = re.compile(r"\.(clock|writable|latest)-[0-9a-f]+|\.writable")
+
+
+class Kind(StrEnum):
+    """What a piece of garbage is, which decides how it is removed."""
+
+    VERSION = "version"
+    ORPHAN = "orphan"
+    PARTIAL = "partial"
+    LEFTOVER = "leftover"
+    QUARANTINE = "quarantine"
+    REMOVAL = "removal"
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """One thing that can go: a folder or a file, why, and its bytes."""
+    """One thing that can go: a folder or a file, why, and its bytes.
+
+    ``last_use`` is when a use of the version last began or ended, in seconds since the epoch.
+    """
 
     path: Path
     why: str
     bytes: int
+    kind: Kind
+    store: Store
+    last_use: float = 0.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something that stays although nothing selects it, and why."""
+
+    path: Path
+    why: str
 
 
 def find(
@@ -31,7 +84,7 @@ def find(
     *,
     force: bool = False,
 ) -> list[Garbage]:
-    """Everything below the root that nothing selects.
+    """Everything below the root that nothing selects and nobody holds, versions by last use.
 
     ``plan`` is that of every recording, in the version that is built. Versions in ``trained_on``
     and imported ones, which cannot be built again, stay unless they are named in ``drop``.
@@ -47,48 +100,294 @@ def find(
             f"{version} is not another version below {store.root}: there are "
             f"{', '.join(others) or 'none'}"
         )
-    kept = {*trained_on, *filter(is_imported, others)} - dropped
     shards = len(store.shard_keys())
     if len(plan.orphans) > VANISHED_LIMIT * shards and not force:
         raise BrainbrrError(
             f"{len(plan.orphans)} of {shards} shards belong to no recording of the index (is the "
             "corpus whole?): nothing was removed; if it is meant, add --force"
         )
-    garbage = [
-        Garbage(other.folder, "another version", folder_bytes(other.folder))
-        for other in others.values()
-        if other.version not in kept
+    stays = {item.path for item in kept(plan, trained_on, dropped)}
+    unused = [other for other in others.values() if other.folder not in stays]
+    return [
+        *sorted(map(_version, unused), key=lambda item: item.last_use),
+        *(_orphan(store, key) for key in plan.orphans if store.folder not in stays),
+        *_leftovers(store),
+        *_quarantined(store),
     ]
-    for key in plan.orphans:
-        path = store.shard_path(key)
-        garbage.append(Garbage(path, "orphan: no recording of the index", path.stat().st_size))
-    for path in sorted(store.folder.rglob(".*.partial")):
-        if not _is_locked(path):
-            garbage.append(Garbage(path, "left by a killed build", path.stat().st_size))
-    quarantine = store.root / QUARANTINE
-    if quarantine.is_dir():
-        garbage.append(Garbage(quarantine, "damaged shards", folder_bytes(quarantine)))
-    return garbage
 
 
-def remove(garbage: Iterable[Garbage]) -> None:
-    """Remove what :func:`find` found; a folder that becomes empty goes too."""
-    for item in garbage:
-        if item.path.is_dir():
-            shutil.rmtree(item.path)
+def kept(plan: Plan, trained_on: Iterable[str] = (), drop: Iterable[str] = ()) -> list[Kept]:
+    """What stays although the plan does not select it: who holds it, or what was trained on it."""
+    trained = dict.fromkeys(trained_on, "a run of the runs folder was or is trained on it")
+    items = []
+    for other in plan.store.other_versions():
+        why = _why_kept(other, trained, dropped=other.version in set(drop))
+        if why:
+            items.append(Kept(other.folder, f"{why} (last used {_when(other.last_use())})"))
+    users = holders(plan.store.folder)
+    if plan.orphans and users:
+        orphans = f"{len(plan.orphans)} orphans stay"
+        items.append(Kept(plan.store.folder, f"{orphans}: held by {_listed(users)}"))
+    return items
+
+
+def _why_kept(store: Store, trained: Mapping[str, str], *, dropped: bool) -> str:
+    users = holders(store.folder)
+    if users:
+        return f"held by {_listed(users)}"
+    if dropped:
+        return ""
+    if store.version in trained:
+        return trained[store.version]
+    runs = store.noted_runs()
+    if runs:
+        return f"run {_listed(runs)} was or is trained on it"
+    return "it was imported and cannot be built again" if is_imported(store.version) else ""
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ", ".join(str(item) for item in items)
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _version(store: Store) -> Garbage:
+    used = store.last_use()
+    why = f"another version, last used {_when(used)}"
+    return Garbage(store.folder, why, folder_bytes(store.folder), Kind.VERSION, store, used)
+
+
+def _orphan(store: Store, key: str) -> Garbage:
+    path = store.shard_path(key)
+    why = "orphan: no recording of the index"
+    return Garbage(path, why, _size(path), Kind.ORPHAN, store)
+
+
+def _leftovers(store: Store) -> Iterator[Garbage]:
+    """What killed processes left, in the root and in the version that is built."""
+    for path in sorted(_files(store.folder)):
+        if _PARTIAL.fullmatch(path.name):
+            if not _is_locked(path):
+                yield Garbage(path, "left by a killed build", _size(path), Kind.PARTIAL, store)
+        elif _is_passing(path) and is_leftover(path):
+            yield Garbage(path, "left by a killed process", _size(path), Kind.LEFTOVER, store)
+    foreign = set(store.foreign())
+    for path in _entries(store.root):
+        if path in foreign:
             continue
-        item.path.unlink(missing_ok=True)
-        folder = item.path.parent
-        while not any(folder.iterdir()):
+        if store.removed_version(path) is not None and path.is_dir():
+            why = "left by a killed gc"
+            yield Garbage(path, why, folder_bytes(path), Kind.REMOVAL, store)
+        elif _is_passing(path) and is_leftover(path):
+            yield Garbage(path, "left by a killed process", _size(path), Kind.LEFTOVER, store)
+
+
+def _is_passing(path: Path) -> bool:
+    """Whether this is a file that its process removes again."""
+    return replaced_name(path) is not None or _PROBE.fullmatch(path.name) is not None
+
+
+def _quarantined(store: Store) -> Iterator[Garbage]:
+    quarantine = store.root / QUARANTINE
+    if any(_own_files(quarantine)):
+        size = folder_bytes(quarantine)
+        yield Garbage(quarantine, "damaged shards", size, Kind.QUARANTINE, store)
+
+
+def remove(
+    garbage: Iterable[Garbage], is_used: Callable[[str], bool] = lambda _version: False
+) -> list[Kept]:
+    """Remove what :func:`find` found, each after another look; what stayed, with the reason.
+
+    ``is_used`` says whether a run was or is trained on a version by now. A folder that becomes
+    empty goes too. Raises :class:`BrainbrrError` where something cannot be removed.
+    """
+    stayed = []
+    for item in garbage:
+        try:
+            why = _remove(item, is_used)
+        except OSError as error:
+            raise not_writable(str(item.path), item.store.root, error) from None
+        if why:
+            stayed.append(Kept(item.path, why))
+    return stayed
+
+
+def _remove(item: Garbage, is_used: Callable[[str], bool]) -> str:
+    """Remove one thing; why it stayed, or nothing."""
+    match item.kind:
+        case Kind.VERSION:
+            return _remove_version(Store(item.store.root, item.path.name), item.last_use, is_used)
+        case Kind.ORPHAN:
+            return _remove_orphan(item)
+        case Kind.PARTIAL:
+            return _remove_partial(item)
+        case Kind.LEFTOVER:
+            if not is_leftover(item.path):
+                return "it is in use"
+            item.path.unlink(missing_ok=True)
+        case Kind.QUARANTINE | Kind.REMOVAL:
+            return _remove_own(item.path)
+    return ""
+
+
+def _remove_version(store: Store, last_use: float, is_used: Callable[[str], bool]) -> str:
+    """Move a version out of the way while nobody can begin to use it, then remove it."""
+    if not store.is_here():
+        return "" if not store.folder.exists() else "it is no version of the store"
+    aside = store.root / f".removed-{store.version}-{secrets.token_hex(8)}"
+    had_marker = store.marker.exists()
+    with store.exclusive():
+        users = holders(store.folder)
+        if users:
+            return f"held by {_listed(users)}"
+        if is_used(store.version) or (had_marker and store.last_use() != last_use):
+            return "it was used since it was listed"
+        link = store.root / LATEST
+        if link.is_symlink() and link.readlink() == Path(store.version):
+            link.unlink(missing_ok=True)
+        store.folder.rename(aside)
+    # A lease that was taken where locks are not seen.
+    users = holders(aside)
+    if users:
+        _move_back(aside, store.folder)
+        return f"held by {_listed(users)}"
+    why = _remove_own(aside)
+    if why:
+        _move_back(aside, store.folder)
+    return why
+
+
+def _move_back(aside: Path, folder: Path) -> None:
+    # One that was built anew meanwhile stays; the rest keeps the name that says what it is of.
+    with suppress(OSError):
+        aside.rename(folder)
+
+
+def _remove_orphan(item: Garbage) -> str:
+    store, path = item.store, item.path
+    key = path.relative_to(store.folder).as_posix().removesuffix(".arrow")
+    wanted = {r.partition_key for r in read_index(store.root) if r.signal_reason is None}
+    if key in wanted:
+        return "the index has this recording again"
+    with store.exclusive():
+        users = holders(store.folder)
+        if users:
+            return f"held by {_listed(users)}"
+        try:
+            with exclusive_partial(path, wait=False):
+                path.unlink(missing_ok=True)
+        except BlockingIOError:
+            return "it is being built"
+    _remove_empty(path.parent, store.folder)
+    return ""
+
+
+def _remove_partial(item: Garbage) -> str:
+    path = item.path
+    try:
+        with (
+            os.fdopen(open_to_lock(path), "rb") as file,
+            locked(file.fileno(), path, wait=False),
+        ):
+            if is_still(path, file):
+                path.unlink()
+    except FileNotFoundError:
+        return ""
+    except BlockingIOError:
+        return "it is being built"
+    _remove_empty(path.parent, item.store.folder)
+    return ""
+
+
+def _remove_own(folder: Path) -> str:
+    """Remove what the store wrote into one of its folders; what is left, if anything."""
+    marker = folder / MARKER
+    for path in [path for path in _own_files(folder) if path != marker] + [marker]:
+        path.unlink(missing_ok=True)
+    for subfolder, _, _ in os.walk(folder, topdown=False):
+        with suppress(OSError):
+            Path(subfolder).rmdir()
+    others = sorted(_files(folder))
+    return f"{len(others)} files in it are not the store's, such as {others[0]}" if others else ""
+
+
+def _own_files(folder: Path) -> Iterator[Path]:
+    """Files that the store wrote into a version, a removed one or the quarantine."""
+    quarantine = folder.name == QUARANTINE
+    if folder.is_symlink():
+        return
+    for path in _files(folder):
+        relative = path.relative_to(folder)
+        if quarantine:
+            if is_version_name(relative.parts[0]) and path.suffix == ".arrow":
+                yield path
+        elif _is_own_file(relative):
+            yield path
+
+
+def _is_own_file(relative: Path) -> bool:
+    """Whether a file at this path of a version, relative to its folder, is the store's."""
+    name, within = relative.name, relative.parts[:-1]
+    inner = lock_of(name)
+    if inner is not None:
+        return _is_own_file(relative.with_name(inner))
+    replaced = replaced_name(relative)
+    if replaced is not None:
+        return _is_own_file(relative.with_name(replaced))
+    return (
+        relative.suffix == ".arrow"
+        or _PARTIAL.fullmatch(name) is not None
+        or _PROBE.fullmatch(name) is not None
+        or (not within and name in (MARKER, RECORDS, RUNS))
+        or (within == (MANIFESTS,) and relative.suffix == ".parquet")
+        or (within == (LEASES,) and relative.suffix == ".json")
+    )
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files and links below a folder; no link is followed."""
+    if folder.is_symlink():
+        return
+    for subfolder, folders, names in os.walk(folder):
+        paths = [Path(subfolder, name) for name in names]
+        yield from paths
+        # A link to a folder is named among the folders.
+        yield from (path for name in folders if (path := Path(subfolder, name)).is_symlink())
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _remove_empty(folder: Path, top: Path) -> None:
+    """Remove a folder that became empty, and those above it below ``top``."""
+    while folder != top:
+        try:
             folder.rmdir()
-            folder = folder.parent
+        except OSError:
+            return
+        folder = folder.parent
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a builder is at work on this file."""
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+    """Whether a builder is at work on this file, or may be."""
+    try:
+        with (
+            os.fdopen(open_to_lock(path), "rb") as file,
+            locked(file.fileno(), path, wait=False),
+        ):
+            return False
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import merge_overlapping
+from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.shard import (
     BLOCK_SAMPLES,
     ShardHeader,
@@ -105,6 +106,17 @@ def import_archives(
         raise BrainbrrError(f"no *{SUFFIX} below {folder}: give the predecessor's cache folder")
     store = Store(root, imported_version())
     store.check_writable()
+    with hold(store, "import of archives", create=True):
+        return _import_all(archives, index, store, seizure_labels, on_refused)
+
+
+def _import_all(
+    archives: list[Path],
+    index: Index,
+    store: Store,
+    seizure_labels: tuple[str, ...],
+    on_refused: Callable[[str], None] | None,
+) -> ImportSummary:
     by_stem: dict[str, list[Recording]] = {}
     for recording in index:
         by_stem.setdefault(Path(recording.partition_key).name, []).append(recording)

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.atomic import replacing
+from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Item, Plan, State
-from brainbrr_core.cache.shard import stored_samples
+from brainbrr_core.cache.shard import UnreadableShard, stored_samples
 from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.cache.version import canonical_json, digest
 from brainbrr_core.configuration import Configuration, Windows
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.errors import BrainbrrError, WorkRemains, not_writable
 from brainbrr_core.sealed import BrokenSeal, read_sealed, sealed_parquet
 
 #: Bumped when the columns or the way windows are derived change.
@@ -140,9 +141,11 @@ def source_digest(plan: Plan, configuration: Configuration) -> str:
 def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     """The manifest of a plan whose every shard is fresh.
 
-    Raises :class:`WorkRemains` when a shard is not fresh, and :class:`BrainbrrError` when there
-    is no window with a seizure.
+    Raises :class:`WorkRemains` when a shard is not fresh or cannot be read, and
+    :class:`BrainbrrError` when there is no window with a seizure.
     """
+    for item in plan.unreadable:
+        raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings are not in the cache: run "
@@ -297,7 +300,11 @@ def read_manifest(path: Path) -> Manifest:
         table, metadata = read_sealed(path.read_bytes())
     except FileNotFoundError:
         raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
-    except (OSError, BrokenSeal):
+    except OSError as error:
+        raise WorkRemains(
+            f"{path} could not be read ({error.strerror}): run the same command again"
+        ) from None
+    except BrokenSeal:
         raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
     # What was written by another version of the program has another name: its settings differ.
     values = json.loads(metadata[_CONTENT])
@@ -347,7 +354,7 @@ class UpdatedManifest:
 def update_manifest(plan: Plan, configuration: Configuration) -> UpdatedManifest:
     """The current manifest of a plan, written if it was missing or stale.
 
-    Raises as :func:`make_manifest` does.
+    Raises as :func:`make_manifest` does, and :class:`BrainbrrError` where it cannot be written.
     """
     path = manifest_path(plan.store, configuration)
     try:
@@ -357,8 +364,12 @@ def update_manifest(plan: Plan, configuration: Configuration) -> UpdatedManifest
         known = None
     if known is not None and is_current(known, plan, configuration):
         return UpdatedManifest(known, path, rewritten=False)
-    made = make_manifest(plan, configuration)
-    write_manifest(made, path)
+    with hold(plan.store, "manifest"):
+        made = make_manifest(plan, configuration)
+        try:
+            write_manifest(made, path)
+        except OSError as error:
+            raise not_writable(f"the manifest {path}", plan.store.root, error) from None
     return UpdatedManifest(made, path, rewritten=True)
 
 

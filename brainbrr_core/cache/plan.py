@@ -6,22 +6,30 @@ the pre-flight of a training all ask it.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from brainbrr_core.cache.imported import imported_fingerprint
 from brainbrr_core.cache.selection import select
-from brainbrr_core.cache.shard import DamagedShard, Shard, stored_samples
-from brainbrr_core.cache.store import BuildRecord, Store, shard_state
+from brainbrr_core.cache.shard import (
+    DamagedShard,
+    Shard,
+    ShardHeader,
+    UnreadableShard,
+    stored_samples,
+)
+from brainbrr_core.cache.store import BuildRecord, Store
 from brainbrr_core.cache.version import FORMAT_VERSION, is_imported, shard_fingerprint
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
-from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.recording import FileState, Recording
 from brainbrr_core.machine.memory import no_collection
 
 
@@ -32,6 +40,8 @@ class State(StrEnum):
     MISSING = "missing"
     STALE = "stale"
     CORRUPT = "corrupt"
+    #: The shard could not be read, so nothing is known of it and nothing may replace it.
+    UNREADABLE = "unreadable"
     EXCLUDED = "excluded"
 
 
@@ -72,6 +82,16 @@ class Plan:
         """What a build would do, in order."""
         return [item for item in self.items if item.needs_building]
 
+    @property
+    def unreadable(self) -> list[Item]:
+        """Recordings whose shard could not be read: a build does nothing about them."""
+        return [item for item in self.items if item.state is State.UNREADABLE]
+
+    @property
+    def unfit(self) -> list[Item]:
+        """Recordings that should have a fresh shard and have none that can be read."""
+        return [item for item in self.items if item.state not in (State.FRESH, State.EXCLUDED)]
+
     def reasons(self) -> dict[str, int]:
         """Recordings by ``state: reason``, fresh ones left out."""
         counts = Counter(
@@ -107,8 +127,12 @@ def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print
 def make_plan(
     store: Store, settings: Preprocessing, index: Index, selected: Iterable[Recording]
 ) -> Plan:
-    """The plan for ``selected`` recordings of ``index``; reads headers, no payload."""
-    records = store.records()
+    """The plan for ``selected`` recordings of ``index``; reads headers, no payload.
+
+    Shards that are as recorded but for their file's time or inode, as those of a copied root are,
+    are recorded anew where that is possible, so that the next plan need not open them.
+    """
+    moved: list[BuildRecord] = []
     others = store.other_versions()
     items, unseen = [], 0
     with no_collection():
@@ -118,8 +142,9 @@ def make_plan(
             if is_imported(store.version):
                 items.append(_imported_item(store, recording))
             else:
-                item = _item(store, settings, recording, records, others, changed=seen is True)
+                item = _item(store, settings, recording, others, moved, changed=seen is True)
                 items.append(item)
+    _record_moved(store, moved)
     expected = {r.partition_key for r in index if r.signal_reason is None}
     orphans = tuple(sorted(store.shard_keys() - expected))
     return Plan(store, index, tuple(items), orphans, unseen)
@@ -140,11 +165,12 @@ def _item(
     store: Store,
     settings: Preprocessing,
     recording: Recording,
-    records: Mapping[str, BuildRecord],
     others: list[Store],
+    moved: list[BuildRecord],
     *,
     changed: bool,
 ) -> Item:
+    """The state of a recording; a shard whose record must be renewed is added to ``moved``."""
     expected = shard_fingerprint(settings, recording.content_hash, recording.missing)
     item = Item(recording, State.FRESH, "", expected, stored_samples(recording))
     if recording.signal_reason is not None:
@@ -152,30 +178,53 @@ def _item(
     key = recording.partition_key
     path = store.shard_path(key)
     try:
-        state = shard_state(path)
+        state = file_state(path)
     except FileNotFoundError:
         if any(other.shard_path(key).exists() for other in others):
             return replace(item, state=State.STALE, reason="version changed")
         return replace(item, state=State.MISSING, reason="not built")
-    item = replace(item, bytes=state[0])
-    record = records.get(key)
-    if record is not None and record.state == state:
+    except OSError as error:
+        return replace(item, state=State.UNREADABLE, reason=UnreadableShard(path, error).reason)
+    item = replace(item, bytes=state.size)
+    record = store.recorded(key, state)
+    if record is not None:
         found, source = record.fingerprint, record.source_hash
     else:
         try:
             header = Shard(path).header
+        except FileNotFoundError:
+            return replace(item, state=State.MISSING, reason="not built")
         except DamagedShard as error:
             return replace(item, state=State.CORRUPT, reason=str(error))
+        except UnreadableShard as error:
+            return replace(item, state=State.UNREADABLE, reason=error.reason)
         if header.partition_key != key:
             return replace(item, state=State.CORRUPT, reason="shard of another recording")
         if header.format_version != FORMAT_VERSION:
             return replace(item, state=State.STALE, reason="format changed")
         found, source = header.fingerprint, header.source_hash
+        moved += _renewed(store, header, state)
     if changed or source != recording.content_hash:
         return replace(item, state=State.STALE, reason="source changed")
     if found != expected:
         return replace(item, state=State.STALE, reason="bad channels changed")
     return item
+
+
+def _renewed(store: Store, header: ShardHeader, state: FileState) -> list[BuildRecord]:
+    """The record of a shard, in the state in which its file is now; none if it has no record."""
+    record = store.records().get(header.partition_key)
+    made_of = (header.fingerprint, header.source_hash)
+    if record is None or (record.fingerprint, record.source_hash) != made_of:
+        return []
+    return [replace(record, state=state)]
+
+
+def _record_moved(store: Store, moved: list[BuildRecord]) -> None:
+    # A memo: where it cannot be written, the shards are opened again.
+    if moved and os.access(store.folder, os.W_OK):
+        with suppress(OSError):
+            store.append_records(moved)
 
 
 def _imported_item(store: Store, recording: Recording) -> Item:
@@ -190,6 +239,8 @@ def _imported_item(store: Store, recording: Recording) -> Item:
         return item
     except DamagedShard as error:
         return replace(item, state=State.CORRUPT, reason=str(error))
+    except UnreadableShard as error:
+        return replace(item, state=State.UNREADABLE, reason=error.reason)
     if header.partition_key != recording.partition_key:
         return replace(item, state=State.CORRUPT, reason="shard of another recording")
     if header.fingerprint != imported_fingerprint(header.source_hash):

@@ -8,7 +8,7 @@ recording is written in bounded memory and any part can be verified alone.
 
 from __future__ import annotations
 
-import fcntl
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -23,10 +23,12 @@ import pyarrow.ipc as ipc
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from brainbrr_core.atomic import flush
+from brainbrr_core.atomic import LEFTOVER_S, flush, is_still
 from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.configuration.model import BLOCK_S, RATE
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import WorkRemains
+from brainbrr_core.locking import locked, open_to_lock, server_time
 from brainbrr_core.signal.montage import CHANNELS
 
 BLOCK_SAMPLES = BLOCK_S * RATE
@@ -34,6 +36,8 @@ BLOCK_VALUES = len(CHANNELS) * BLOCK_SAMPLES
 BLOCK_BYTES = 2 * BLOCK_VALUES
 #: Blocks in a record batch: six minutes, 3.5 MB.
 BATCH_BLOCKS = 36
+#: How often a file that is not ours may be found again before the folder is said to refuse.
+_REFUSALS = 100
 _HEADER = b"brainbrr.shard"
 _CHECKSUM = b"blake3"
 _CLIPPED = b"clipped"
@@ -47,7 +51,26 @@ def stored_samples(recording: Recording) -> int:
 
 
 class DamagedShard(Exception):
-    """The file is not the shard it should be; the message says how."""
+    """The file is not the shard it should be: its bytes are wrong; the message says how."""
+
+
+class UnreadableShard(WorkRemains):
+    """The file could not be read (memory, open files, permission, disk): it may well be whole.
+
+    Nothing may be concluded about the shard; ``reason`` is what the system said.
+    """
+
+    def __init__(self, path: Path, error: BaseException | str) -> None:
+        if isinstance(error, MemoryError):
+            self.reason = "out of memory"
+        elif isinstance(error, OSError):
+            self.reason = error.strerror or " ".join(str(error).split())
+        else:
+            self.reason = str(error)
+        super().__init__(
+            f"{path} could not be read ({self.reason}), so it was left as it is: remedy that and "
+            "run the same command again"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,38 +97,68 @@ class ShardHeader:
         return -(-self.samples // BLOCK_SAMPLES)
 
 
+def partial_path(target: Path) -> Path:
+    """The file that becomes ``target`` when it is whole; its lock is the lock of ``target``."""
+    return target.with_name(f".{target.name}.partial")
+
+
 @contextmanager
-def exclusive_partial(target: Path) -> Iterator[IO[bytes]]:
+def exclusive_partial(target: Path, *, wait: bool = True) -> Iterator[IO[bytes]]:
     """The file that becomes ``target``, locked for this process; waits while another has it.
 
     Its name follows from the target's, so what a killed builder left is taken over by the next
-    one, and the lock ends with its holder. Look again whether ``target`` is still wanted: the
-    one waited for may have made it.
+    one, another user's too where the folder allows it, and the lock ends with its holder. Look
+    again whether ``target`` is still wanted: the one waited for may have made it. Raises
+    ``BlockingIOError`` when another has it and ``wait`` is False.
     """
-    partial = target.with_name(f".{target.name}.partial")
+    partial = partial_path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    refused = 0
     while True:
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
-        with os.fdopen(descriptor, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except PermissionError:
+            refused += 1
+            if refused > _REFUSALS:
+                raise
+            _remove_unheld(partial, wait=wait)
+            continue
+        except FileNotFoundError:
+            # A collection of garbage removed the empty folder.
+            target.parent.mkdir(parents=True, exist_ok=True)
+            continue
+        with os.fdopen(descriptor, "r+b") as file, locked(descriptor, partial, wait=wait):
             # Between open and lock the previous holder may have renamed this very file to the
             # finished shard: then it must not be touched.
-            if not _is_still(partial, file):
+            if not is_still(partial, file):
                 continue
             file.truncate(0)
             try:
                 yield file
             finally:
-                if _is_still(partial, file):
+                if is_still(partial, file):
                     partial.unlink()
             return
 
 
-def _is_still(path: Path, file: IO[bytes]) -> bool:
+def _remove_unheld(partial: Path, *, wait: bool) -> None:
+    """Remove what another user's killed builder left; waits while that builder is alive.
+
+    Raises ``PermissionError`` where the folder, or a file that cannot be looked at, forbids it.
+    """
     try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+        descriptor = open_to_lock(partial)
     except FileNotFoundError:
-        return False
+        return
+    except PermissionError:
+        # Whether it is locked cannot be known; nothing builds for so long without writing.
+        if server_time(partial.parent) - partial.stat().st_mtime < LEFTOVER_S:
+            raise
+        partial.unlink(missing_ok=True)
+        return
+    with os.fdopen(descriptor, "rb") as file, locked(descriptor, partial, wait=wait):
+        if is_still(partial, file):
+            partial.unlink()
 
 
 def write_shard(
@@ -152,7 +205,7 @@ def _checksum(header: bytes, number: int, clipped: int, values: NDArray[np.int16
 
 def commit_shard(target: Path) -> None:
     """Rename the written ``exclusive_partial`` of ``target``: it appears whole or not at all."""
-    target.with_name(f".{target.name}.partial").rename(target)
+    partial_path(target).rename(target)
     flush(target.parent)
 
 
@@ -190,33 +243,100 @@ def _header_values(header: ShardHeader) -> dict[str, Any]:
     return values
 
 
-class Shard:
-    """An open shard. Mapped, not read: a block's bytes are touched when it is used.
+class _File(io.RawIOBase):
+    """A file for Arrow's reader, which may ask a damaged one for more bytes than there are.
 
-    ``mapped`` is the file's content where the caller maps it by other means.
+    It is read, not mapped: what a disk or a server cannot give is an ``OSError`` then, and not the
+    end of the process (SIGBUS). ``error`` is the last one that the system gave.
+    """
+
+    _descriptor = -1
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self._size = os.fstat(self._descriptor).st_size
+        self._position = 0
+        self.error: OSError | MemoryError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._position)
+        wanted = left if size < 0 else min(size, left)
+        try:
+            content = os.pread(self._descriptor, wanted, self._position)
+        except (OSError, MemoryError) as error:
+            self.error = error
+            raise
+        self._position += len(content)
+        return content
+
+    def close(self) -> None:
+        if not self.closed and self._descriptor >= 0:
+            os.close(self._descriptor)
+        super().close()
+
+
+class Shard:
+    """An open shard: its header at once, its blocks when they are asked for.
+
+    The file is read, unless ``mapped`` is its content, which the caller maps. Raises
+    ``FileNotFoundError``, :class:`DamagedShard` when the bytes are wrong, and
+    :class:`UnreadableShard` when they could not be had; so do all methods.
     """
 
     def __init__(self, path: Path, mapped: pa.Buffer | None = None) -> None:
         self.path = path
-        try:
-            source = pa.memory_map(str(path)) if mapped is None else mapped
+        self._file: _File | None = None
+        with self._judged("no readable shard"):
+            if mapped is None:
+                self._file = _File(path)
+            source = mapped if self._file is None else pa.PythonFile(self._file, mode="r")
             self._reader = ipc.open_file(source)
             self._text = (self._reader.schema.metadata or {})[_HEADER]
             self.header = _parse_header(json.loads(self._text))
-        except FileNotFoundError:
-            raise
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise DamagedShard(f"no readable shard ({type(error).__name__})") from None
         batches = -(-self.header.blocks // BATCH_BLOCKS)
         if self._reader.num_record_batches != batches:
             raise DamagedShard(f"{self._reader.num_record_batches} of {batches} batches")
 
-    def batch(self, number: int) -> NDArray[np.int16]:
-        """Blocks of one record batch, (blocks, 19, 2560), a read-only view of the file."""
+    @contextmanager
+    def _judged(self, what: str) -> Iterator[None]:
+        """Tell wrong bytes from bytes that could not be had, in what the block raises."""
         try:
+            yield
+        except FileNotFoundError:
+            raise
+        except MemoryError as error:
+            raise UnreadableShard(self.path, error) from None
+        except OSError as error:
+            # Arrow's own, about the content, have no number.
+            if error.errno is not None:
+                raise UnreadableShard(self.path, error) from None
+            raise self._verdict(what, error) from None
+        except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
+            raise self._verdict(what, error) from None
+
+    def _verdict(self, what: str, error: Exception) -> DamagedShard | UnreadableShard:
+        if self._file is not None and self._file.error is not None:
+            return UnreadableShard(self.path, self._file.error)
+        return DamagedShard(f"{what} ({type(error).__name__})")
+
+    def batch(self, number: int) -> NDArray[np.int16]:
+        """Blocks of one record batch, (blocks, 19, 2560), read-only; a view where it is mapped."""
+        with self._judged(f"batch {number}"):
             column = self._reader.get_batch(number).column(0)
-        except (OSError, pa.ArrowException) as error:
-            raise DamagedShard(f"batch {number} ({type(error).__name__})") from None
         return np.asarray(column.flatten()).reshape(-1, len(CHANNELS), BLOCK_SAMPLES)
 
     def blocks(self, first: int, count: int) -> Iterator[NDArray[np.int16]]:
@@ -229,15 +349,19 @@ class Shard:
 
         Raises :class:`DamagedShard` when it does not match its checksum.
         """
-        try:
+        batch, clipped = self.verified_batch(number)
+        return len(batch), clipped
+
+    def verified_batch(self, number: int) -> tuple[NDArray[np.int16], int]:
+        """Blocks of one record batch as :meth:`batch` gives them, checked, and samples clipped."""
+        with self._judged(f"batch {number}"):
             batch, metadata = self._reader.get_batch_with_custom_metadata(number)
             expected, clipped = metadata[_CHECKSUM], int(metadata[_CLIPPED])
-        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            raise DamagedShard(f"batch {number} ({type(error).__name__})") from None
-        values = np.asarray(batch.column(0).flatten())
-        if _checksum(self._text, number, clipped, values) != expected:
+            values = np.asarray(batch.column(0).flatten())
+            checksum = _checksum(self._text, number, clipped, values)
+        if checksum != expected:
             raise DamagedShard(f"batch {number} does not match its checksum")
-        return len(values) // BLOCK_VALUES, clipped
+        return values.reshape(-1, len(CHANNELS), BLOCK_SAMPLES), clipped
 
     def verify(self) -> int:
         """Check every byte of the payload and return the number of clipped samples.

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from blake3 import blake3
 
+from brainbrr_core.cache.store import SPOOL_MARKER, SPOOL_PREFIX, is_spool
 from brainbrr_core.corpus.hash_memo import remember
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.mirror import remote_state
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
+from brainbrr_core.locking import locked
 from brainbrr_core.remote.place import open_remote
 
-_PREFIX = ".spool-"
 #: Bytes of one request; a failed one is repeated, what came before it stays.
 _PIECE = 8 << 20
 #: EDFs on their way beside those that are being built.
@@ -32,14 +32,18 @@ class Spool:
 
     def __init__(self, cache_root: Path) -> None:
         self._cache_root = cache_root
-        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cache_root))
-        self._lock = os.open(self.folder, os.O_RDONLY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self.folder = Path(tempfile.mkdtemp(prefix=SPOOL_PREFIX, dir=cache_root))
+        self._lock = ExitStack()
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        self._lock.callback(os.close, descriptor)
+        self._lock.enter_context(locked(descriptor, self.folder))
+        # Locked before it is known as a spool, so that no other process sweeps it.
+        (self.folder / SPOOL_MARKER).touch()
 
     def close(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.folder)
-        os.close(self._lock)
+        self._lock.close()
 
     @contextmanager
     def fetched(self, recording: Recording) -> Iterator[Recording]:
@@ -77,13 +81,19 @@ class Spool:
 
 
 def sweep(cache_root: Path) -> None:
-    """Remove spools whose process is gone."""
-    for folder in cache_root.glob(f"{_PREFIX}*"):
-        descriptor = os.open(folder, os.O_RDONLY)
+    """Remove spools whose process is gone, but those of other users."""
+    for folder in sorted(cache_root.glob(f"{SPOOL_PREFIX}*")):
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder)
-        except BlockingIOError:
+            if is_spool(folder):
+                _remove_unheld(folder)
+        except (BlockingIOError, FileNotFoundError, PermissionError):
             continue
-        finally:
-            os.close(descriptor)
+
+
+def _remove_unheld(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with locked(descriptor, folder, wait=False):
+            shutil.rmtree(folder)
+    finally:
+        os.close(descriptor)

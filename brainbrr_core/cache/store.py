@@ -1,5 +1,8 @@
 """The cache root: where things lie in it, and what was built there.
 
+A version is a folder that has the full name of one *and* holds what the store wrote into it; all
+else in the root belongs to somebody else and is never touched.
+
 ``records.jsonl`` of a version is both the audit (what was built when, from what, in how long)
 and a memo: a shard whose size, mtime and inode are as recorded need not be opened to know its
 fingerprint. It is never trusted over the file: a shard that differs, or has no record, is read.
@@ -9,28 +12,57 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import platform
+import re
+import secrets
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
+from typing import IO
 
-from brainbrr_core.atomic import append_line
-from brainbrr_core.cache.version import is_imported, preprocessing_version
+from brainbrr_core.atomic import append_line, is_still, replaced_name
+from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
+from brainbrr_core.cache.version import is_imported, is_version_name, preprocessing_version
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.corpus.hashing import file_state
+from brainbrr_core.corpus.index_file import index_path
+from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.errors import BrainbrrError, not_writable
+from brainbrr_core.locking import locked
 from brainbrr_core.machine.memory import no_collection
 
+#: Files and folders of a version, beside its shards.
+MARKER = "brainbrr-version.json"
 RECORDS = "records.jsonl"
+RUNS = "runs.jsonl"
 MANIFESTS = "manifests"
+LEASES = ".leases"
+#: What the store has in the root, beside its versions: the link to the newest complete version,
+#: shards that failed verification, and the mirror of a corpus behind a URL.
+LATEST, QUARANTINE, REMOTE = "latest", "quarantine", "remote"
+#: How many shards of a version without a marker are looked at to know that it is one.
+_LOOKS = 16
+#: What processes have in the root for a while, and killed ones leave there.
+_PASSING = re.compile(r"\.writable(-[0-9a-f]+)?|\.clock-[0-9a-f]{16}")
+#: Folders of EDFs on their way to a builder, and the file in each that says so.
+SPOOL_PREFIX, SPOOL_MARKER = ".spool-", "brainbrr-spool"
+_SPOOL = re.compile(r"\.spool-[a-z0-9_]{8}")
+_LOCK = re.compile(r"\.(?P<name>.+)\.lock(\.claim)?")
+_REMOVED = re.compile(r"\.removed-(?P<version>.+)-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRecord:
-    """One line of ``records.jsonl``; ``state`` is (size, mtime in ns, inode) of the shard."""
+    """One line of ``records.jsonl``; ``state`` is that of the shard's file."""
 
     partition_key: str
     fingerprint: str
     source_hash: str
-    state: tuple[int, int, int]
+    state: FileState
     built_at: str
     seconds: float
     program: str
@@ -68,40 +100,173 @@ class Store:
         """Where this version's shards lie."""
         return self.root / self.version
 
+    @property
+    def marker(self) -> Path:
+        """The file that says that the folder is a version; its mtime is the last use."""
+        return self.folder / MARKER
+
     def shard_path(self, partition_key: str) -> Path:
         """Where the shard of a recording lies."""
         return self.folder / f"{partition_key}.arrow"
 
     def shard_keys(self) -> set[str]:
-        """Partition keys of every shard that lies in this version's folder."""
+        """Partition keys of every shard that lies in this version's folder.
+
+        Raises :class:`UnreadableShard` where a folder cannot be listed: what lies in it is unknown.
+        """
         start, suffix = len(str(self.folder)) + 1, ".arrow"
         return {
             f"{place}/{name}"[start : -len(suffix)]
-            for place, _, names in os.walk(self.folder)
+            for place, _, names in os.walk(self.folder, onerror=_not_listed)
             for name in names
             if name.endswith(suffix) and not name.startswith(".")
         }
 
+    def create(self) -> None:
+        """Make the folder of the version and its marker, where they are missing.
+
+        Every way into the store begins here. Raises :class:`BrainbrrError` where it cannot.
+        """
+        try:
+            with self.exclusive():
+                pass
+        except OSError as error:
+            raise not_writable(f"the version {self.folder}", self.root, error) from None
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """The lock of the version, for the moment in which a use of it begins or ends.
+
+        Makes the folder and the marker where they are missing. Raises ``OSError`` where the folder
+        cannot be written to.
+        """
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                file = self._open_marker()
+            except FileNotFoundError:
+                continue
+            with file, locked(file.fileno(), self.marker):
+                # Another process may have removed the version meanwhile.
+                if not is_still(self.marker, file):
+                    continue
+                if not self._is_marker(file.read()):
+                    file.truncate(0)
+                    text = {"version": self.version, "made_at": _now()}
+                    file.write(json.dumps(text).encode() + b"\n")
+                    file.flush()
+                    # Whoever may write to the folder may take its lock, whatever the umask is.
+                    with suppress(OSError):  # FAT and CIFS have no modes.
+                        mode = stat.S_IMODE(self.folder.stat().st_mode)
+                        os.fchmod(file.fileno(), mode & 0o666)
+                yield
+                return
+
+    def _open_marker(self) -> IO[bytes]:
+        try:
+            file: IO[bytes] = self.marker.open("a+b")
+        except PermissionError:
+            # Another user's: locked as well, and nothing need be written to it.
+            return self.marker.open("rb")
+        file.seek(0)
+        return file
+
+    def _is_marker(self, content: bytes) -> bool:
+        try:
+            values = json.loads(content)
+        except ValueError:
+            return False
+        return isinstance(values, dict) and values.get("version") == self.version
+
+    def is_here(self) -> bool:
+        """Whether the folder is a version of the store, by its name and by what was written to it.
+
+        One that was made before there were markers is known by a record or a shard in it.
+        """
+        if not is_version_name(self.version) or self.folder.is_symlink():
+            return False
+        try:
+            if self._is_marker(self.marker.read_bytes()):
+                return True
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        return bool(self.records()) or self._has_own_shard()
+
+    def _has_own_shard(self) -> bool:
+        for key in islice(sorted(self.shard_keys()), _LOOKS):
+            with suppress(DamagedShard, UnreadableShard, FileNotFoundError):
+                if Shard(self.shard_path(key)).header.partition_key == key:
+                    return True
+        return False
+
+    def last_use(self) -> float:
+        """When a use of the version last began or ended, in seconds since the epoch."""
+        for path in (self.marker, self.folder / RECORDS, self.folder):
+            with suppress(OSError):
+                return path.stat().st_mtime
+        return 0.0
+
     def other_versions(self) -> list[Store]:
         """Other preprocessing versions below the same root."""
-        if not self.root.is_dir():
-            return []
         return [
-            Store(self.root, path.name)
-            for path in sorted(self.root.iterdir())
-            if path.is_dir()
-            and not path.is_symlink()
-            and path.name != self.version
-            and path.name.startswith("v")
+            other
+            for name in _names(self.root)
+            if name != self.version and is_version_name(name)
+            for other in [Store(self.root, name)]
+            if other.is_here()
         ]
+
+    def foreign(self) -> list[Path]:
+        """What lies in the root and is not the store's: never touched, only named."""
+        own = {self.version, *(other.version for other in self.other_versions())}
+        return [self.root / name for name in _names(self.root) if not self._is_own(name, own)]
+
+    def _is_own(self, name: str, versions: set[str]) -> bool:
+        locked_name = lock_of(name)
+        if locked_name is not None:
+            return self._is_own(locked_name, versions)
+        path = self.root / name
+        if name == LATEST or name.startswith(".latest-"):
+            return path.is_symlink()
+        if path.is_symlink():
+            return name == index_path(self.root).name
+        if name in versions or name in (QUARANTINE, REMOTE):
+            return path.is_dir()
+        if is_spool(path):
+            return True
+        replaceable = {index_path(self.root).name, *versions}
+        return (
+            name == index_path(self.root).name
+            or _PASSING.fullmatch(name) is not None
+            or self.removed_version(path) is not None
+            or replaced_name(path) in replaceable
+        )
+
+    @staticmethod
+    def removed_version(path: Path) -> str | None:
+        """The version whose removal into this folder was not finished, or None."""
+        match = _REMOVED.fullmatch(path.name)
+        return match["version"] if match and is_version_name(match["version"]) else None
 
     def records(self) -> Mapping[str, BuildRecord]:
         """The newest record of each partition; a line cut short by a crash is passed over."""
+        return self._records().newest
+
+    def recorded(self, partition_key: str, state: FileState) -> BuildRecord | None:
+        """What is recorded of a shard whose file is in this state, or None."""
+        record = self._records().by_state.get((partition_key, state.size, state.mtime_ns))
+        if record is None or (state.inode and record.state.inode not in (0, state.inode)):
+            return None
+        return record
+
+    def _records(self) -> _Records:
         path = self.folder / RECORDS
         try:
-            state = shard_state(path)
+            state = file_state(path)
         except FileNotFoundError:
-            return {}
+            return _Records()
         if _newest.get(path, (None,))[0] != state:
             records = _read_records(path)
             _newest.clear()
@@ -110,41 +275,120 @@ class Store:
 
     def append_record(self, record: BuildRecord) -> None:
         """Add one record, whole even when several builders write."""
-        append_line(self.folder / RECORDS, json.dumps(asdict(record), sort_keys=True))
+        self.append_records([record])
+
+    def append_records(self, records: Iterable[BuildRecord]) -> None:
+        """Add records, whole even when several builders write."""
+        append_line(self.folder / RECORDS, "\n".join(map(_record_line, records)))
+
+    def note_run(self, directory: Path) -> None:
+        """Remember that a run is trained on this version, wherever its folder lies.
+
+        Where the version cannot be written to, its users are those of the runs folder alone.
+        """
+        line = json.dumps({"run": str(directory.resolve()), "host": platform.node()})
+        with suppress(OSError):
+            if line not in self._run_lines():
+                append_line(self.folder / RUNS, line)
+
+    def noted_runs(self) -> list[str]:
+        """Folders of runs that are trained on this version: those here, and all of other hosts."""
+        runs = []
+        for line in self._run_lines():
+            try:
+                values = json.loads(line)
+                run, host = str(values["run"]), str(values["host"])
+            except (ValueError, TypeError, KeyError):
+                continue
+            if Path(run).is_dir():
+                runs.append(run)
+            elif host != platform.node():
+                runs.append(f"{run} on {host}")
+        return runs
+
+    def _run_lines(self) -> list[str]:
+        try:
+            return (self.folder / RUNS).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
 
     def check_writable(self) -> None:
         """Raise :class:`BrainbrrError` when nothing can be written below the root."""
-        probe = self.root / ".writable"
+        # A name of its own, so that no other process removes it first.
+        probe = self.root / f".writable-{secrets.token_hex(8)}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            probe.touch()
+            probe.touch(exist_ok=False)
             probe.unlink()
         except OSError as error:
-            raise BrainbrrError(
-                f"the cache root {self.root} is not writable ({error.strerror}): set "
-                "BRAINBRR_CACHE_ROOT to a folder that is"
-            ) from None
+            raise not_writable(f"the cache root {self.root}", self.root, error) from None
+
+
+@dataclass(frozen=True)
+class _Records:
+    """Records by partition, the newest of each; and by the state of the file they are about.
+
+    A shard that two machines see in different states has a record for each.
+    """
+
+    newest: dict[str, BuildRecord] = field(default_factory=dict)
+    by_state: dict[tuple[str, int, int], BuildRecord] = field(default_factory=dict)
 
 
 #: The records that were read last, as long as their file stays the same.
-_newest: dict[Path, tuple[tuple[int, int, int], dict[str, BuildRecord]]] = {}
+_newest: dict[Path, tuple[FileState, _Records]] = {}
 
 
-def _read_records(path: Path) -> dict[str, BuildRecord]:
-    records: dict[str, BuildRecord] = {}
+def _record_line(record: BuildRecord) -> str:
+    state = [record.state.size, record.state.mtime_ns, record.state.inode]
+    return json.dumps(asdict(record) | {"state": state}, sort_keys=True)
+
+
+def _read_records(path: Path) -> _Records:
+    records = _Records()
     with no_collection():
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 values = json.loads(line)
-                values["state"] = tuple(values["state"])
+                values["state"] = FileState(*values["state"])
                 record = BuildRecord(**values)
             except (ValueError, TypeError, KeyError):
                 continue
-            records[record.partition_key] = record
+            key, state = record.partition_key, record.state
+            records.newest[key] = record
+            records.by_state[(key, state.size, state.mtime_ns)] = record
     return records
 
 
-def shard_state(path: Path) -> tuple[int, int, int]:
-    """Size, mtime in ns and inode of a shard. Raises ``FileNotFoundError``."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ino
+def _names(root: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in root.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _not_listed(error: OSError) -> None:
+    # One that was removed meanwhile holds nothing.
+    if not isinstance(error, FileNotFoundError):
+        raise UnreadableShard(Path(error.filename), error)
+
+
+def is_spool(path: Path) -> bool:
+    """Whether this is a folder of EDFs on their way to a builder, of a living process or not."""
+    if _SPOOL.fullmatch(path.name) is None or path.is_symlink():
+        return False
+    try:
+        return (path / SPOOL_MARKER).is_file()
+    except PermissionError:
+        # Another user's, who alone may look into it.
+        return True
+
+
+def lock_of(name: str) -> str | None:
+    """The name of the file that a file of this name is the lock of, or None."""
+    match = _LOCK.fullmatch(name)
+    return match["name"] if match else None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

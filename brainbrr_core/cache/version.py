@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -73,3 +74,12 @@ IMPORTED_PREFIX = "v0-npz_"
 def is_imported(version: str) -> bool:
     """Whether a version was imported, and so can be neither built nor applied to an EDF."""
     return version.startswith(IMPORTED_PREFIX)
+
+
+#: ``v<algorithm>_<rate>hz_<montage>_<12 hex digits>``; an imported one has ``v0-npz`` in front.
+_NAME = re.compile(r"v(?:[1-9]\d*|0-npz)_\d+hz_[^_/]+_[0-9a-f]{12}")
+
+
+def is_version_name(name: str) -> bool:
+    """Whether this is the full name of a version, built or imported."""
+    return _NAME.fullmatch(name) is not None

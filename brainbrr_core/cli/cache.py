@@ -74,25 +74,30 @@ def build(
         return 1 if keys else 0
     summary = build_plan(plan, settings.preprocessing, workers=workers)
     fresh = plan.count(State.FRESH)
+    failed = {
+        item.recording.partition_key: f"its shard could not be read and was left: {item.reason}"
+        for item in plan.unreadable
+    }
+    failed |= {result.partition_key: result.error for result in summary.failed}
     if json:
         print_json(
             {
                 "built": len(summary.built),
                 "fresh_before": fresh,
-                "failed": {result.partition_key: result.error for result in summary.failed},
+                "failed": failed,
                 "seconds": round(summary.seconds, 2),
             }
         )
     else:
-        for result in summary.failed:
-            print(f"failed: {result.partition_key}: {result.error}")
+        for key, error in failed.items():
+            print(f"failed: {key}: {error}")
         hours = sum(result.duration_s for result in summary.built) / 3600
         print(
             f"built {len(summary.built)} recordings ({hours:.2f} h) in {summary.seconds:.1f} s; "
             f"{fresh} were fresh, {plan.count(State.EXCLUDED)} are excluded, "
-            f"{len(summary.failed)} failed"
+            f"{len(failed)} failed"
         )
-    return 1 if summary.failed else 0
+    return 1 if failed else 0
 
 
 @app.command()
@@ -103,7 +108,7 @@ def status(
     version: Version = None,
     json: Json = False,
 ) -> int:
-    """Say what is in the store, what is missing and why."""
+    """Say what is in the store, what is missing and why, who uses it, and what is foreign."""
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.cache.status import status as describe
 
@@ -113,7 +118,9 @@ def status(
     if json:
         print_json(values)
     else:
-        states = ("selected", "fresh", "missing", "stale", "corrupt", "excluded", "orphaned")
+        states = ["selected", "fresh", "missing", "stale", "corrupt", "excluded", "orphaned"]
+        if values["unreadable"]:
+            states.insert(-2, "unreadable")
         print(f"root     {values['root']}\nversion  {values['version']}")
         print_table(
             f"profile {values['profile']}",
@@ -132,11 +139,16 @@ def status(
             print(f"{reason}: {count}")
         for version, size in values["other_versions"].items():
             print(f"another version: {version}, {size / 1e6:,.1f} MB")
+        for version, names in values["holders"].items():
+            for name in names:
+                print(f"in use: {version}: {name}")
+        for path in values["foreign"]:
+            print(f"foreign, never touched: {path}")
         if values["sources_unseen"]:
             print(f"not checked, since their EDFs are not here: {values['sources_unseen']}")
         if plan.to_build:
             print(f"to mend: brainbrr cache build{settings.options}")
-    return 1 if plan.to_build else 0
+    return 1 if plan.unfit else 0
 
 
 @app.command()
@@ -148,7 +160,11 @@ def verify(
     cache_root: CacheRoot = None,
     json: Json = False,
 ) -> int:
-    """Check every byte of every shard; move what fails to quarantine."""
+    """Check every byte of every shard; move what fails to quarantine.
+
+    A shard that cannot be read (permission, memory, open files, the disk) is not damaged: it stays
+    where it is, is named, and the exit status is 1.
+    """
     from dataclasses import asdict
 
     from brainbrr_core.cache.status import verify as check
@@ -168,15 +184,23 @@ def verify(
         print_json(asdict(result))
     else:
         for key, how in result.damaged.items():
-            print(f"damaged, moved to quarantine: {key}: {how}")
+            if key in result.not_moved:
+                print(f"damaged, and not moved ({result.not_moved[key]}): {key}: {how}")
+            else:
+                print(f"damaged, moved to quarantine: {key}: {how}")
+        for key, why in result.unreadable.items():
+            print(f"could not be read, left as it is: {key}: {why}")
         for key in result.changed_sources:
             print(f"the EDF is not the indexed one, though its size and time are: {key}")
-        print(f"{result.checked} shards checked, {len(result.damaged)} damaged")
+        print(
+            f"{result.checked} shards checked, {len(result.damaged)} damaged, "
+            f"{len(result.unreadable)} not readable"
+        )
         if result.damaged:
             print(f"to mend: brainbrr cache build{settings.options}")
         if result.changed_sources:
             print(f"to mend: touch these EDFs, then brainbrr cache build{settings.options}")
-    return 1 if result.damaged or result.changed_sources else 0
+    return 1 if result.damaged or result.unreadable or result.changed_sources else 0
 
 
 @app.command()
@@ -192,37 +216,55 @@ def gc(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> int:
-    """List, and with --yes remove, versions and shards that nothing selects."""
-    from brainbrr_core.cache.gc import find, remove
+    """List, and with --yes remove, versions and shards that nothing selects.
+
+    Nothing goes that a process is at work on, that a run was or is trained on (unless it is named
+    with --drop), or that the store did not write: those are listed as kept and as foreign.
+    """
+    from brainbrr_core.cache.gc import find, kept, remove
     from brainbrr_core.cache.plan import make_plan
     from brainbrr_core.cache.store import Store
     from brainbrr_core.corpus.index_file import read_index
-    from brainbrr_core.training.run import trained_versions
+    from brainbrr_core.training.used_versions import used_versions
 
     settings = configuration(config, cache_root=cache_root, runs_dir=runs_dir)
     index = read_index(settings.cache_root)
     plan = make_plan(Store.derived(settings), settings.preprocessing, index, index)
-    garbage = find(plan, trained_versions(settings.runs_dir), drop or (), force=force)
-    if yes:
-        remove(garbage)
+    trained = used_versions(settings.runs_dir)
+    garbage = find(plan, trained, drop or (), force=force)
+    staying = kept(plan, trained, drop or ())
+    foreign = plan.store.foreign()
+    dropped = set(drop or ())
+
+    def is_used(version: str) -> bool:
+        return version not in dropped and version in used_versions(settings.runs_dir)
+
+    stayed = remove(garbage, is_used) if yes else []
+    refused = {item.path for item in stayed}
+    done = [item for item in garbage if item.path not in refused]
+    size = sum(item.bytes for item in done)
     if json:
         print_json(
             {
                 "removed": yes,
-                "bytes": sum(item.bytes for item in garbage),
+                "bytes": size,
                 "items": [
-                    {"path": str(item.path), "why": item.why, "bytes": item.bytes}
-                    for item in garbage
+                    {"path": str(item.path), "why": item.why, "bytes": item.bytes} for item in done
                 ],
+                "kept": {str(item.path): item.why for item in [*staying, *stayed]},
+                "foreign": [str(path) for path in foreign],
             }
         )
     else:
-        for item in garbage:
+        for item in done:
             print(f"{item.bytes / 1e6:10,.1f} MB  {item.why}: {item.path}")
-        total = sum(item.bytes for item in garbage) / 1e6
-        done = "removed" if yes else "to be removed with --yes"
-        print(f"{len(garbage)} {done}, {total:,.1f} MB")
-    return 1 if garbage and not yes else 0
+        for reason in [*staying, *stayed]:
+            print(f"kept: {reason.path}: {reason.why}")
+        for path in foreign:
+            print(f"foreign, never touched: {path}")
+        what = "removed" if yes else "to be removed with --yes"
+        print(f"{len(done)} {what}, {size / 1e6:,.1f} MB")
+    return 1 if stayed or (garbage and not yes) else 0
 
 
 @app.command(name="import-npz")

@@ -17,7 +17,7 @@ from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.sealed import BrokenSeal, read_sealed, sealed_parquet
 
@@ -98,10 +98,7 @@ def place_index(content: bytes, cache_root: Path) -> Path:
         with replacing(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        raise BrainbrrError(
-            f"the cache root {cache_root} is not writable ({error.strerror}): set "
-            "BRAINBRR_CACHE_ROOT to a folder that is"
-        ) from None
+        raise not_writable(f"the cache root {cache_root}", cache_root, error) from None
     return path
 
 

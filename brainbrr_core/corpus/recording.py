@@ -50,7 +50,10 @@ SIGNAL_FINDINGS = {
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode."""
+    """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode.
+
+    The inode is 0 where it says nothing: see :func:`brainbrr_core.corpus.hashing.file_state`.
+    """
 
     size: int
     mtime_ns: int

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import resource
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,16 +20,31 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from brainbrr_core.cache.manifest import Manifest, ManifestRecording
-from brainbrr_core.cache.shard import BATCH_BLOCKS, BLOCK_SAMPLES, DamagedShard, Shard
-from brainbrr_core.cache.store import Store, shard_state
+from brainbrr_core.cache.shard import (
+    BATCH_BLOCKS,
+    BLOCK_SAMPLES,
+    DamagedShard,
+    Shard,
+    UnreadableShard,
+)
+from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration.model import RATE
+from brainbrr_core.corpus.hashing import file_state
+from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import WorkRemains
+from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE, span, widen
 
 _SCALE = np.float32(SCALE)
 #: Windows from which on a batch is worth two threads.
 _THREADED = 4
+#: Where Linux says how many maps a process may have (65,530 by default), and half of that.
+MAX_MAPS, _MAPS = Path("/proc/sys/vm/max_map_count"), 32_765
+#: Batches of 3.5 MB that are kept of shards that are read, not mapped.
+_READ_BATCHES = 64
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 Kind = Literal["float32", "int16"]
 
 
@@ -44,58 +63,138 @@ class Batch:
     names: tuple[str, ...]
 
 
-class _Shards:
-    """Shards mapped on first touch; every record batch is verified when it is first used."""
+class _Newest(Generic[Key, Value]):
+    """Values by key, no more than ``limit``: the one that was not used for longest goes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Value | None:
+        with self._lock:
+            value = self._values.get(key)
+            if value is not None:
+                self._values.move_to_end(key)
+            return value
+
+    def put(self, key: Key, value: Value) -> None:
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self._limit:
+                self._values.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An open shard, the state of its file, and its verified batches where they are mapped."""
+
+    shard: Shard
+    state: FileState
+    batches: dict[int, NDArray[np.int16]]
+
+
+def open_limit() -> int:
+    """How many shards may be open at once: half of what the system lets a process map."""
+    try:
+        return max(1, int(MAX_MAPS.read_text(encoding="ascii")) // 2)
+    except (OSError, ValueError):
+        return _MAPS
+
+
+def _descriptor_limit() -> int:
+    """How many shards may be read at once: half of the files that this process may open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MAPS if soft == resource.RLIM_INFINITY else max(1, soft // 2)
+
+
+class _Shards:
+    """Shards opened on first touch; every record batch is verified when it is first used.
+
+    On a disk of this machine they are mapped, no more than ``limit`` at once. On a file system
+    that other machines write to, they are read: a mapped file that another machine removes or
+    replaces would end the process (SIGBUS), where a failed read is a line. The batches read last
+    stay in memory, 220 MB of them.
+    """
+
+    def __init__(self, store: Store, limit: int | None = None) -> None:
         self._store = store
-        self._shards: dict[str, Shard] = {}
-        self._batches: dict[tuple[str, int], NDArray[np.int16]] = {}
+        system = file_system(store.folder)
+        self._mapped = system is None or not system.is_shared
+        limit = limit or (open_limit() if self._mapped else min(open_limit(), _descriptor_limit()))
+        self._shards: _Newest[str, _Opened] = _Newest(limit)
+        self._read: _Newest[tuple[str, int], NDArray[np.int16]] = _Newest(_READ_BATCHES)
+        #: In which state of the file a batch was verified: one opened again need not be.
+        self._verified: dict[tuple[str, int], FileState] = {}
 
     def blocks(
         self, recording: ManifestRecording, first: int, count: int
     ) -> Iterator[NDArray[np.int16]]:
-        """``count`` blocks from ``first``, as views (n, 19, 2560) of the mapped file."""
+        """``count`` blocks from ``first``, as views (n, 19, 2560) of the file's batches."""
         while count:
             number, row = divmod(first, BATCH_BLOCKS)
-            batch = self._batches.get((recording.partition_key, number))
-            if batch is None:
-                batch = self._verified(recording, number)
+            batch = self._batch(recording, number)
             taken = min(count, BATCH_BLOCKS - row)
             yield batch[row : row + taken]
             first, count = first + taken, count - taken
 
-    def _verified(self, recording: ManifestRecording, number: int) -> NDArray[np.int16]:
+    def _batch(self, recording: ManifestRecording, number: int) -> NDArray[np.int16]:
         key = recording.partition_key
-        shard = self._shards.get(key)
-        if shard is None:
-            shard = self._shards[key] = self._open(recording)
-        try:
-            shard.verify_batch(number)
-            batch = self._batches[(key, number)] = shard.batch(number)
-        except DamagedShard as error:
-            raise _damaged(key, str(error)) from None
+        opened = self._shards.get(key)
+        if opened is None:
+            opened = self._open(recording)
+            self._shards.put(key, opened)
+        batch = opened.batches.get(number) if self._mapped else self._read.get((key, number))
+        if batch is None:
+            batch = self._checked(key, opened, number)
+            if self._mapped:
+                opened.batches[number] = batch
+            else:
+                self._read.put((key, number), batch)
         return batch
 
-    def _open(self, recording: ManifestRecording) -> Shard:
+    def _checked(self, key: str, opened: _Opened, number: int) -> NDArray[np.int16]:
+        try:
+            if self._verified.get((key, number)) == opened.state:
+                return opened.shard.batch(number)
+            batch, _ = opened.shard.verified_batch(number)
+        except DamagedShard as error:
+            raise _damaged(key, str(error)) from None
+        self._verified[(key, number)] = opened.state
+        return batch
+
+    def _open(self, recording: ManifestRecording) -> _Opened:
         key = recording.partition_key
         path = self._store.shard_path(key)
         try:
-            # torch maps a file without holding a descriptor, of which a process may have no more
-            # than 1,024.
-            size = path.stat().st_size
-            mapped = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
-            shard = Shard(path, pa.py_buffer(mapped.numpy()))
+            state = file_state(path)
+            shard = Shard(path, _mapped(path, state.size) if self._mapped else None)
         except FileNotFoundError:
             raise WorkRemains(f"no shard of {key}: run `brainbrr cache build`") from None
         except DamagedShard as error:
             raise _damaged(key, str(error)) from None
+        except OSError as error:
+            raise UnreadableShard(path, error) from None
         if shard.header.partition_key != key or shard.header.fingerprint != recording.fingerprint:
             raise WorkRemains(
                 f"the shard of {key} is not the manifest's: run `brainbrr cache build` and "
                 "`brainbrr manifest`"
             )
-        return shard
+        return _Opened(shard, state, {})
+
+
+def _mapped(path: Path, size: int) -> pa.Buffer:
+    """The content of a file, mapped."""
+    if not size:
+        raise DamagedShard("empty")
+    try:
+        # torch maps a file without holding a descriptor, of which a process may have no more
+        # than 1,024.
+        content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+    except RuntimeError as error:
+        # As in "unable to open file <...> in read-only mode: Too many open files (24)".
+        raise UnreadableShard(path, str(error).rpartition(": ")[2]) from None
+    return pa.py_buffer(content.numpy())
 
 
 def _damaged(key: str, how: str) -> WorkRemains:
@@ -108,7 +207,8 @@ def _damaged(key: str, how: str) -> WorkRemains:
 class WindowDataset(Dataset[Batch]):
     """Windows ``rows`` of a manifest (all by default), read from the store alone.
 
-    Raises :class:`WorkRemains` at once when a shard is missing or is not the manifest's.
+    Raises :class:`WorkRemains` at once when a shard is missing or is not the manifest's. No more
+    than ``open_shards`` are open at a time; by default, half of what the system allows.
     For a ``DataLoader``: ``collate_fn`` is the identity, since a batch is fetched whole, and
     ``num_workers`` is 0, since worker processes make it slower.
     """
@@ -122,11 +222,12 @@ class WindowDataset(Dataset[Batch]):
         kind: Kind = "float32",
         ring: int = 4,
         threads: int = 2,
+        open_shards: int | None = None,
     ) -> None:
         self.manifest = manifest
         self._kind = np.float32 if kind == "float32" else np.int16
         self.rows = np.arange(len(manifest)) if rows is None else rows
-        self._shards = _Shards(store)
+        self._shards = _Shards(store, open_shards)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
         self._ring = [_Buffers.of(0, manifest.window_samples, self._kind) for _ in range(ring)]
@@ -206,23 +307,20 @@ def _label(out: NDArray[np.float32], recording: ManifestRecording, start: int) -
 
 def _check_shards(manifest: Manifest, store: Store) -> None:
     """Every shard is there and is the manifest's: from the records, or from its own header."""
-    records = store.records()
     for recording in manifest.recordings:
         key = recording.partition_key
         path = store.shard_path(key)
         try:
-            state = shard_state(path)
-            record = records.get(key)
-            if record is not None and record.state == state:
-                found = record.fingerprint
-            else:
-                found = Shard(path).header.fingerprint
+            record = store.recorded(key, file_state(path))
+            found = (record or Shard(path).header).fingerprint
         except FileNotFoundError:
             raise WorkRemains(
                 f"no shard of {key}: run `brainbrr cache build` (profile {manifest.profile})"
             ) from None
         except DamagedShard as error:
             raise _damaged(key, str(error)) from None
+        except OSError as error:
+            raise UnreadableShard(path, error) from None
         if found != recording.fingerprint:
             raise WorkRemains(
                 f"the shard of {key} is not the manifest's: run `brainbrr cache build` (profile "

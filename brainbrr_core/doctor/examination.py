@@ -99,7 +99,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
         },
         "cache": cache,
     }
-    ready = plan is not None and not plan.to_build and plan.count(State.FRESH) > 0
+    ready = plan is not None and not plan.unfit and plan.count(State.FRESH) > 0
     needed = _needed(plan, extent)
     return Examination(
         facts,

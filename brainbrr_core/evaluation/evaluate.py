@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.atomic import replacing
+from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import ManifestRecording, manifest_recording
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import Store
@@ -69,6 +70,7 @@ class Evaluation:
     reused: bool
 
 
+@holding("evaluate")
 def evaluate(
     configuration: Configuration, split: str | None = None, *, log: Log = print
 ) -> Evaluation:

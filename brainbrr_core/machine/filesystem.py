@@ -20,7 +20,24 @@ _BUCKETS = (
     "fuse.blobfuse2",
     "fuse.blobfuse",
 )
-_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "fuse.sshfs")
+_NETWORK = (
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "fuse.sshfs",
+    "lustre",
+    "ceph",
+    "fuse.ceph",
+    "fuse.glusterfs",
+    "beegfs",
+    "gpfs",
+    "afs",
+)
+#: File systems whose inodes are numbers of the moment: FAT has none, and a server need not send
+#: its own. So it is with nearly every program that shows something as a folder (``fuse.*``).
+_NO_INODES = ("vfat", "msdos", "exfat", "cifs", "smb3", "smbfs", "9p", "drvfs")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
@@ -43,6 +60,16 @@ class FileSystem:
     point: str
     name: str
     kind: Kind
+
+    @property
+    def keeps_inodes(self) -> bool:
+        """Whether a file's inode is the same at every look."""
+        return self.name not in _NO_INODES and not self.name.startswith("fuse.")
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may change or remove files under this one's feet."""
+        return self.kind in (Kind.NETWORK, Kind.SHARED)
 
 
 def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem | None:

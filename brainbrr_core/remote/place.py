@@ -6,7 +6,6 @@ this module knows which place it talks to.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import shutil
@@ -21,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from brainbrr_core.atomic import flush, replacing
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.locking import locked
 from brainbrr_core.remote.address import checked_address, one_line, redacted
 
 #: Bytes of the largest document that is read; TUSZ's catalogue has 2 MB, its index 3 MB.
@@ -173,8 +173,8 @@ class FolderRemote:
     def replace(self, name: str, content: bytes, known: Document | None) -> bool:
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.with_name(f".{path.name}.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        guard = path.with_name(f".{path.name}.lock")
+        with guard.open("a") as lock, locked(lock.fileno(), guard):
             if self.document(name) != known:
                 return False
             with replacing(path) as temporary:

@@ -9,7 +9,7 @@ import torch
 
 from brainbrr_core.cache.manifest import Manifest, is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
-from brainbrr_core.cache.shard import BLOCK_BYTES
+from brainbrr_core.cache.shard import BLOCK_BYTES, UnreadableShard
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.model import BLOCK_S, RATE
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -56,6 +56,8 @@ def check(configuration: Configuration) -> Preflight:
     _check_place(configuration)
     plan = plan_profile(configuration)
     profile = configuration.profile
+    for item in plan.unreadable:
+        raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)
     if plan.to_build:
         # Without EDFs nothing can be built.
         elsewhere = plan.sources_unseen == len(plan.items)

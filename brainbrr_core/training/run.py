@@ -19,6 +19,7 @@ import torch
 from pydantic import BaseModel
 
 from brainbrr_core.atomic import replacing
+from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import Manifest, counts
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
@@ -37,10 +38,10 @@ from brainbrr_core.training.loop import StepReport, fit
 from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.preflight import Preflight, check, check_machine, disk_remarks
 from brainbrr_core.training.provenance import provenance_of
+from brainbrr_core.training.used_versions import RUN, STARTED
 from brainbrr_core.training.validation import Validation, Validator
 
 MODEL = "model.safetensors"
-RUN = "run.json"
 STEPS = "steps.jsonl"
 
 
@@ -155,18 +156,13 @@ def latest_run(runs_dir: Path) -> Run:
     return open_run(finished[-1].parent)
 
 
-def trained_versions(runs_dir: Path) -> set[str]:
-    """Preprocessing versions that finished runs were trained on."""
-    runs = [open_run(path.parent) for path in runs_dir.glob(f"*/{RUN}")]
-    return {run.values["identity"]["preprocessing_version"] for run in runs}
-
-
 def current_run(configuration: Configuration) -> tuple[Run, Preflight]:
     """The finished run of the configuration as it is now, and the cache it was trained on."""
     preflight = check(configuration)
     return open_run(run_directory(configuration, preflight.manifest)), preflight
 
 
+@holding("train")
 def train(
     configuration: Configuration,
     *,
@@ -222,6 +218,9 @@ def _train(
     network = build(configuration.model.preset, hardware.ssm_backend, seed=settings.seed)
     known = provenance_of(configuration, manifest, description)
     directory.mkdir(parents=True, exist_ok=True)
+    if world.first:
+        write_json(directory / STARTED, {"preprocessing_version": manifest.version})
+        store.note_run(directory)
     started = time.monotonic()
     with MetricsLog(directory, configuration, world, steps_done(directory) + 1) as metrics:
 

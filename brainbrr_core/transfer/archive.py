@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.build import link_latest
+from brainbrr_core.cache.lease import hold, holding
 from brainbrr_core.cache.plan import State, make_plan, plan_profile
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import DamagedShard
@@ -45,6 +46,7 @@ _PIECE = 1 << 20
 _HOSTILE = "is refused and nothing of it stays that was not promised and verified"
 
 
+@holding("cache export")
 def export_archive(configuration: Configuration, path: Path) -> Transfer:
     """Write the shards of a profile and the index to one archive, whole or not at all.
 
@@ -53,9 +55,9 @@ def export_archive(configuration: Configuration, path: Path) -> Transfer:
     started = time.monotonic()
     plan = plan_profile(configuration)
     store = plan.store
-    if plan.to_build:
+    if plan.unfit:
         raise WorkRemains(
-            f"{len(plan.to_build)} of {len(plan.items)} recordings are not fresh in {store.root}: "
+            f"{len(plan.unfit)} of {len(plan.items)} recordings are not fresh in {store.root}: "
             f"run `brainbrr cache build{configuration.options}` first"
         )
     index = travelling_index(plan.index)
@@ -170,7 +172,7 @@ def _import(
         index=adopted.what,
     )
     total = sum(blob.size for blob in needed.shards.values()) / 1e6
-    with progress("import", total, "MB") as bar:
+    with hold(store, "cache import", create=True), progress("import", total, "MB") as bar:
         for key, blob in catalogue.shards.items():
             member = _next(members, path, _shard_name(store.version, key), blob)
             if key not in needed.shards:

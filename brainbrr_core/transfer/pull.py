@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from brainbrr_core.cache.build import link_latest
+from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import DamagedShard
@@ -121,17 +122,18 @@ def pull(
         return _fetch(remote, store, *job, log=log)
 
     jobs = list(needed.shards.items())
-    for (key, blob_), (moved, error) in in_flight(
-        "pull", jobs, fetch, lambda job: job[1].size, transfers
-    ):
-        if error:
-            outcome.failed[key] = error
-        elif moved:
-            outcome.moved += 1
-            outcome.verified += 1
-            outcome.bytes += blob_.size
-        else:
-            outcome.skipped += 1
+    with hold(store, "cache pull", create=True):
+        for (key, blob_), (moved, error) in in_flight(
+            "pull", jobs, fetch, lambda job: job[1].size, transfers
+        ):
+            if error:
+                outcome.failed[key] = error
+            elif moved:
+                outcome.moved += 1
+                outcome.verified += 1
+                outcome.bytes += blob_.size
+            else:
+                outcome.skipped += 1
     if outcome.moved:
         settle(store, needed.shards.keys() - outcome.failed.keys())
         link_latest(plan, configuration.preprocessing)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.plan import Item, State, plan_profile
 from brainbrr_core.cache.shard import DamagedShard, Shard
 from brainbrr_core.cache.store import Store
@@ -33,6 +34,7 @@ from brainbrr_core.transfer.travelling_index import (
 ROUNDS = 20
 
 
+@holding("cache push")
 def push(
     configuration: Configuration,
     remote: Remote,
@@ -69,7 +71,7 @@ def push(
         key = item.recording.partition_key
         if item.state is State.FRESH:
             fresh.append(item)
-        elif item.needs_building:
+        elif item.state is not State.EXCLUDED:
             outcome.absent[key] = f"{item.state} here: {item.reason}"
     if not fresh:
         raise WorkRemains(
@@ -114,7 +116,7 @@ def _remote_index(remote: Remote, catalogue: Catalogue) -> Index:
 def shard_blob(store: Store, item: Item) -> ShardBlob:
     """The object that a fresh shard is sent as, its payload checked on the way.
 
-    Raises :class:`WorkRemains` when the shard is damaged.
+    Raises :class:`WorkRemains` when the shard is damaged or cannot be read.
     """
     key = item.recording.partition_key
     path = store.shard_path(key)

@@ -22,8 +22,10 @@ from brainbrr_core.cache.shard import (
     Shard,
     ShardHeader,
     exclusive_partial,
+    partial_path,
 )
-from brainbrr_core.cache.store import BuildRecord, Store, shard_state
+from brainbrr_core.cache.store import BuildRecord, Store
+from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.transfer.catalogue import ShardBlob
 
@@ -69,7 +71,10 @@ def file_blob(path: Path, piece: int = 1 << 20) -> tuple[str, int]:
 
 
 def holds(store: Store, key: str, fingerprint: str) -> bool:
-    """Whether the store has this very shard, to the last byte."""
+    """Whether the store has this very shard, to the last byte.
+
+    Raises :class:`UnreadableShard` when that cannot be known.
+    """
     try:
         shard = Shard(store.shard_path(key))
         if (shard.header.partition_key, shard.header.fingerprint) != (key, fingerprint):
@@ -112,13 +117,13 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
         # Its folder is flushed once, by settle(): a commit of the journal for every shard would
         # wait for the bytes of all that are on their way. A name lost to a power cut is a shard
         # that is missing, and fetched again.
-        target.with_name(f".{target.name}.partial").rename(target)
+        partial_path(target).rename(target)
         store.append_record(
             BuildRecord(
                 partition_key=key,
                 fingerprint=blob.fingerprint,
                 source_hash=header.source_hash,
-                state=shard_state(target),
+                state=file_state(target),
                 built_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=0.0,
                 program=f"{_program()} (received)",

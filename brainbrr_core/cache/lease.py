@@ -1,0 +1,219 @@
+"""Leases: who is at work on a version, so that ``cache gc`` removes nothing that is in use.
+
+A lease is a small file in a hidden folder of the version. It says which process of which machine
+does what, and since when. It ends with its holder: on one machine by a lock that the system
+releases, from another machine of a shared root (which need not see that lock) by its age, since a
+living holder touches it every 20 s. After 10 minutes without, by the clock of the file server,
+the holder counts as dead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from brainbrr_core.cache.store import LEASES, Store
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.locking import (
+    STALE_S,
+    Process,
+    heartbeat,
+    open_to_lock,
+    parsed_process,
+    server_time,
+    this_process,
+    try_flock,
+)
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process that is at work on a version, what it does, and since when."""
+
+    process: Process
+    what: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"{self.what} (process {self.process.pid} on {self.process.host}) since {self.since}"
+
+
+@contextmanager
+def hold(store: Store, what: str, *, create: bool = False) -> Iterator[None]:
+    """Hold a lease on a version while the block runs; ``what`` tells others why.
+
+    Without ``create``, a version that is not there is not made, and one that cannot be written to
+    is used without a lease, which a line says. Raises :class:`BrainbrrError` where ``create``
+    cannot make it.
+    """
+    if create:
+        store.create()
+    elif not store.folder.is_dir():
+        yield
+        return
+    try:
+        path, descriptor = _take(store, what)
+    except OSError as error:
+        print(
+            f"no lease on {store.folder} ({error.strerror}): it is not protected from `brainbrr "
+            "cache gc` by another user or machine",
+            file=sys.stderr,
+        )
+        yield
+        return
+    try:
+        with heartbeat(descriptor):
+            yield
+    finally:
+        _release(store, path)
+        os.close(descriptor)
+
+
+def holding(
+    what: str, *, create: bool = False
+) -> Callable[
+    [Callable[Concatenate[Configuration, Parameters], Result]],
+    Callable[Concatenate[Configuration, Parameters], Result],
+]:
+    """Decorate a function of a configuration: its version is held as long as it runs."""
+
+    def decorate(
+        function: Callable[Concatenate[Configuration, Parameters], Result],
+    ) -> Callable[Concatenate[Configuration, Parameters], Result]:
+        @wraps(function)
+        def wrapper(
+            configuration: Configuration, /, *args: Parameters.args, **kwargs: Parameters.kwargs
+        ) -> Result:
+            described = f"{what}, profile {configuration.profile}"
+            with hold(Store.of(configuration), described, create=create):
+                return function(configuration, *args, **kwargs)
+
+        return wrapper
+
+    return decorate
+
+
+def holders(folder: Path) -> list[Holder]:
+    """Who is at work on the version in this folder now. A lease that cannot be judged counts."""
+    alive = []
+    for path in _lease_files(folder):
+        holder = _living(path)
+        if holder is not None:
+            alive.append(holder)
+    return sorted(alive, key=lambda holder: holder.since)
+
+
+def _take(store: Store, what: str) -> tuple[Path, int]:
+    """Write a lease; its path, and the open file whose lock shows that the holder lives."""
+    with store.exclusive():
+        folder = store.folder / LEASES
+        if not folder.is_dir():
+            folder.mkdir()
+            # Whoever may write to the version may say so, whatever this user's umask is.
+            with suppress(OSError):  # FAT and CIFS have no modes.
+                folder.chmod(stat.S_IMODE(store.folder.stat().st_mode))
+        _remove_dead(store)
+        path = folder / f"{secrets.token_hex(8)}.json"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        has_lock = try_flock(descriptor, wait=False)
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        text = asdict(this_process()) | {"what": what, "since": since, "lock": has_lock}
+        os.write(descriptor, json.dumps(text).encode())
+        _note_use(store)
+    return path, descriptor
+
+
+def _release(store: Store, path: Path) -> None:
+    # What cannot be removed now ends with this process.
+    with suppress(OSError):
+        if not path.exists():
+            return
+        with store.exclusive():
+            path.unlink(missing_ok=True)
+            _remove_dead(store)
+            _note_use(store)
+            with suppress(OSError):
+                path.parent.rmdir()  # unless others hold leases
+
+
+def _note_use(store: Store) -> None:
+    with suppress(PermissionError):
+        os.utime(store.marker)
+
+
+def _remove_dead(store: Store) -> None:
+    for path in _lease_files(store.folder):
+        if _living(path) is None:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _lease_files(folder: Path) -> list[Path]:
+    try:
+        paths = sorted((folder / LEASES).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [path for path in paths if path.suffix == ".json"]
+
+
+def _living(path: Path) -> Holder | None:
+    """The holder of a lease, None when it is dead."""
+    try:
+        descriptor = open_to_lock(path)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return Holder(Process("an unknown host", "", "", 0, ""), "a lease that is not readable", "")
+    try:
+        text = os.pread(descriptor, 1 << 16, 0).decode(errors="replace")
+        process = parsed_process(text)
+        holder = _holder(process, text)
+        try:
+            lock_seen = try_flock(descriptor, wait=False)
+        except BlockingIOError:
+            return holder
+        except OSError:
+            # NFS gives no lock to who may only read: the age tells.
+            lock_seen = False
+        dead = process is not None and (
+            process.is_dead()
+            # The same kernel: had it the lock, it would be seen.
+            or (lock_seen and _has_lock(text) and process.kernel == this_process().kernel)
+        )
+        return None if dead or _is_old(path) else holder
+    finally:
+        os.close(descriptor)
+
+
+def _holder(process: Process | None, text: str) -> Holder:
+    if process is None:
+        return Holder(Process("an unknown host", "", "", 0, ""), "a lease that was cut short", "")
+    values = json.loads(text)
+    return Holder(process, str(values.get("what", "")), str(values.get("since", "")))
+
+
+def _has_lock(text: str) -> bool:
+    return bool(json.loads(text).get("lock"))
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return server_time(path.parent) - path.stat().st_mtime > STALE_S
+    except FileNotFoundError:
+        return True
+    except OSError:
+        # Not writable: the time of the server is not known.
+        return False

@@ -1,0 +1,69 @@
+"""Which preprocessing versions the runs of a folder are trained on: finished or only started.
+
+Nothing heavy is loaded: a checkpoint is asked by its header alone.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from brainbrr_core.errors import BrainbrrError
+
+#: What a finished run says of itself, and what one that has begun does.
+RUN, STARTED = "run.json", "started.json"
+_CHECKPOINTS = "checkpoint*.safetensors"
+#: More than the header of any checkpoint of this program has.
+_HEADER_LIMIT = 64 << 20
+
+
+def used_versions(runs_dir: Path) -> dict[str, list[str]]:
+    """Names of the runs below a folder, by the version that they are trained on.
+
+    A folder is a run that is finished, has begun, or has a checkpoint. Raises
+    :class:`BrainbrrError` for one that does not say its version any more: nobody can know then
+    what it needs.
+    """
+    used: dict[str, list[str]] = {}
+    for directory in sorted(runs_dir.iterdir()) if runs_dir.is_dir() else []:
+        version = _version(directory)
+        if version is not None:
+            used.setdefault(version, []).append(directory.name)
+    return used
+
+
+def _version(directory: Path) -> str | None:
+    """The version that a run is trained on, None where there is no run."""
+    damaged = None
+    for path in (directory / RUN, directory / STARTED, *sorted(directory.glob(_CHECKPOINTS))):
+        if not path.is_file():
+            continue
+        try:
+            return _named(path)
+        except (ValueError, KeyError, TypeError):
+            damaged = path
+    if damaged is not None:
+        raise BrainbrrError(
+            f"{damaged} is damaged, so it is not known which version its run needs: remove the "
+            "run's folder, or copy it anew"
+        )
+    return None
+
+
+def _named(path: Path) -> str:
+    if path.suffix == ".safetensors":
+        return str(_checkpoint_header(path)["provenance"]["preprocessing_version"])
+    values = json.loads(path.read_text(encoding="utf-8"))
+    return str(values.get("identity", values)["preprocessing_version"])
+
+
+def _checkpoint_header(path: Path) -> dict[str, Any]:
+    """What the program wrote into the header of a safetensors file, which begins with its size."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > _HEADER_LIMIT:
+            raise ValueError("no header")
+        metadata = json.loads(file.read(size))["__metadata__"]
+    header: dict[str, Any] = json.loads(metadata["brainbrr"])["header"]
+    return header
