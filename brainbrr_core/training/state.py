@@ -202,11 +202,13 @@ class TrainingState:
         self._check(found)
         # No process may rename what another one is still to read.
         self.world.wait()
-        if self.world.first:
-            for path in resumption.damaged:
-                self._log(f"{path} is damaged: it is kept as {set_aside(path).name}")
-            if resumption.path.name != files.CHECKPOINT_NAME:
-                self._log(f"the training goes on from step {found.step}, in {resumption.path}")
+        if self.world.first and resumption.path.name != files.CHECKPOINT_NAME:
+            kept = [f"{path.name} is kept as {set_aside(path).name}" for path in resumption.damaged]
+            self._log(
+                f"the last checkpoint in {self.directory} is {'damaged' if kept else 'gone'}: the "
+                f"training goes on from step {found.step}, in {resumption.path.name}"
+                + "".join(f"; {text}" for text in kept)
+            )
         self.network.load_state_dict(found.network)
         for name, value in found.ema.items():
             self.ema[name].copy_(value)
