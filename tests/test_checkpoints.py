@@ -16,10 +16,13 @@ from torch import nn
 from toy_training import same_weights, toy_network, toy_settings, train
 
 from brainbrr_core import progress as progress_module
+from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.progress import PlainProgress, _RichProgress
 from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.distributed import ALONE
 from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.validation import BY_EVENTS, Validation
 
 LAST = files.CHECKPOINT_NAME
@@ -332,6 +335,25 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path) -> Non
     resumed, summary = train(folder, settings)
     assert summary.resumed_from == 4
     assert same_weights(straight, resumed)
+
+
+def test_a_log_that_the_disk_refuses_ends_the_training_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration = Configuration(cache_root=tmp_path, runs_dir=tmp_path, dagster_home=tmp_path)
+    settings = toy_settings(6, checkpoint_every=2)
+    with (
+        pytest.raises(WorkRemains, match=r"steps\.jsonl could not be written") as caught,
+        MetricsLog(tmp_path, configuration, ALONE, 1) as log,
+        largest_file(100),
+    ):
+        train(tmp_path, settings, journal=log)
+    # Neither did the thread of TensorBoard's file say a word of its own.
+    assert capsys.readouterr().err == ""
+    assert "File too large" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    # No checkpoint covers steps that are in no log.
+    assert not (tmp_path / LAST).exists()
 
 
 # --- the time left

@@ -620,7 +620,11 @@ def interrupted_at(s3: FaultyProxy, method: str, number: int) -> None:
 
 @pytest.mark.parametrize("command", ["push", "pull"])
 def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
-    small: Configuration, tmp_path: Path, s3: FaultyProxy, command: str
+    small: Configuration,
+    tmp_path: Path,
+    s3: FaultyProxy,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
 ) -> None:
     """No request that hangs is waited for, and none is begun after it."""
     other = beside(small, tmp_path)
@@ -637,6 +641,7 @@ def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
     with pytest.raises(KeyboardInterrupt):
         run()
     assert not s3.released.is_set()
+    assert f"{command}: interrupted after " in capsys.readouterr().err.splitlines()[-1]
     ending.cancel()
     s3.released.set()
     s3.calm()

@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -57,6 +58,10 @@ class MetricsLog:
         self._lines = (directory / STEPS).open("a", encoding="utf-8")
 
     def __enter__(self) -> MetricsLog:
+        if self._active:
+            # A full disk ends the thread in which TensorBoard writes. It says so again to whoever
+            # uses it next, which is one line then; the thread's own words are a traceback.
+            self._hook, threading.excepthook = threading.excepthook, self._thread_failed
         return self
 
     def __exit__(
@@ -76,6 +81,13 @@ class MetricsLog:
             # What ended the training says more than that its last lines are lost with it.
             if error is None:
                 raise self._refused(refusal) from None
+        finally:
+            threading.excepthook = self._hook
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        of_board = type(failure.thread).__module__.startswith("tensorboard.")
+        if not (of_board and isinstance(failure.exc_value, OSError)):
+            self._hook(failure)
 
     def step(self, report: StepReport) -> None:
         """Log one optimizer step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
@@ -33,7 +34,7 @@ def in_flight(
     # Large ones first, so that the last transfer is not left alone with one.
     ordered = sorted(jobs, key=size, reverse=True)
     total = sum(map(size, ordered)) / 1e6
-    results = []
+    results: list[tuple[Job, Result]] = []
     pool = ThreadPoolExecutor(min(transfers, len(ordered)))
     try:
         with progress(title, total, "MB") as bar:
@@ -45,6 +46,11 @@ def in_flight(
     except (KeyboardInterrupt, SystemExit):
         with stopping():
             pool.shutdown(wait=True, cancel_futures=True)
+        print(
+            f"{title}: interrupted after {len(results)} of {len(ordered)} objects: what was moved "
+            "stays; run the same command again to go on",
+            file=sys.stderr,
+        )
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
