@@ -173,6 +173,10 @@ def test_as_many_checkpoints_are_kept_as_were_asked_for(tmp_path: Path, keep: in
         expected = {LAST, *(periodic(kept) for kept in steps)}
         assert {path.name for path in tmp_path.iterdir()} == expected
         assert files.read_checkpoint(tmp_path / LAST).step == step
+    # Gone on from an older one by hand, what came later stays and does not crowd it out.
+    files.save_checkpoint(tmp_path, files.Checkpoint(2, {}, {}, {}, network, {}, {}, {}), keep)
+    later = {periodic(step) for step in range(9 - keep, 9)}
+    assert {path.name for path in tmp_path.iterdir()} == {LAST, *later, *[periodic(2)][:keep]}
     for step in range(9 - keep, 9):
         assert files.read_checkpoint(tmp_path / periodic(step)).step == step
 

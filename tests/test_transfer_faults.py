@@ -43,7 +43,7 @@ from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote import place as place_module
 from brainbrr_core.remote.address import checked_address
-from brainbrr_core.remote.place import Document, FolderRemote, OtherRemote, open_remote
+from brainbrr_core.remote.place import Document, FolderRemote, OtherRemote, Stopped, open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer import archive as archive_module
 from brainbrr_core.transfer import exposure as exposure_module
@@ -631,8 +631,8 @@ def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
     if command == "pull":
         sent(small)
         s3.calm()
-    # Without an end of it, an old program would hang here for minutes.
-    ending = threading.Timer(60, s3.released.set)
+    # Whoever waits for an answer waits for 30 s, and tries again seven times.
+    ending = threading.Timer(20, s3.released.set)
     ending.daemon = True
     ending.start()
     # The second object that a pull asks for is a shard; the first is the index.
@@ -650,6 +650,20 @@ def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
     sent(small)
     fetched(other)
     assert content(other) == content(small)
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize("url", ["folder", URL, "memory://place/stopping"])
+def test_a_place_that_is_stopped_begins_nothing_until_it_goes_on(tmp_path: Path, url: str) -> None:
+    remote = open_remote(str(tmp_path / "share") if url == "folder" else url)
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    with remote.stopping(), pytest.raises(Stopped):
+        remote.put("a", path)
+    assert remote.held("") == {}
+    assert not list((tmp_path / "share").rglob("*.part"))
+    remote.put("a", path)
+    assert remote.read("a", 0, 7) == b"content"
 
 
 def test_an_interrupted_export_and_import_leave_nothing_torn(

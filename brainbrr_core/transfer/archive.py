@@ -37,12 +37,10 @@ from brainbrr_core.transfer.flight import in_flight
 from brainbrr_core.transfer.pull import wanted
 from brainbrr_core.transfer.push import shard_blob
 from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
-from brainbrr_core.transfer.tar_members import HEADER_LIMIT, Members, RefusedMember
+from brainbrr_core.transfer.tar_members import Members, RefusedMember
 from brainbrr_core.transfer.travelling_index import adopt_index, travelling_index
 
 INDEX = "index.parquet"
-#: tar's own headers and padding, at most, for each member and for the file.
-_OVERHEAD = 8192
 _HOSTILE = "is refused and nothing of it stays that was not promised and verified"
 
 
@@ -119,8 +117,9 @@ def import_archive(
     started = time.monotonic()
     store = Store.of(configuration)
     try:
-        with _Bounded(path) as stream:
-            outcome = _import(stream, configuration, store, path, force=force, log=log)
+        with _Unpacked(path) as stream:
+            members = Members(stream.read)
+            outcome = _import(members, configuration, store, path, force=force, log=log)
     except RefusedMember as error:
         raise BrainbrrError(f"{path}: {error.name!r} {_HOSTILE}: {error.why}") from None
     except (tarfile.TarError, EOFError, pa.ArrowException) as error:
@@ -132,7 +131,7 @@ def import_archive(
 
 
 def _import(
-    stream: _Bounded,
+    members: Members,
     configuration: Configuration,
     store: Store,
     path: Path,
@@ -140,16 +139,12 @@ def _import(
     force: bool,
     log: Callable[[str], None],
 ) -> Transfer:
-    members = Members(stream.read)
     catalogue = parse_catalogue(_content(members, path, NAME, None), None, f"{path}: {NAME}")
     if catalogue.version != store.version:
         raise BrainbrrError(
             f"{path} holds version {catalogue.version} and the configuration is for "
             f"{store.version}: use the preprocessing settings it was built with"
         )
-    stream.allow(
-        catalogue.shard_bytes + catalogue.index.size + _OVERHEAD * (len(catalogue.shards) + 8)
-    )
     store.check_writable()
     held = _content(members, path, INDEX, catalogue.index)
     adopted = adopt_index(store.root, catalogue.index, lambda: held, str(path), force=force)
@@ -215,34 +210,22 @@ def _damaged(path: Path, error: Exception) -> BrainbrrError:
     return BrainbrrError(f"{path} is damaged or no .tar.zst ({one_line(error)}): copy it again")
 
 
-class _Bounded:
-    """The decompressed stream, which ends with an error where it is longer than it may be."""
+class _Unpacked:
+    """The decompressed stream: as much of it as is asked for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[bytes] = path.open("rb")
         self._stream = pa.CompressedInputStream(pa.PythonFile(self._file, mode="r"), "zstd")
-        # Until the catalogue has said more.
-        self._left = CATALOGUE_LIMIT + HEADER_LIMIT + 2 * _OVERHEAD
-
-    def allow(self, size: int) -> None:
-        """Let no more than ``size`` further bytes pass."""
-        self._left = size + tarfile.RECORDSIZE
 
     def read(self, size: int) -> bytes:
         """At most so many bytes; none at the end."""
         try:
-            content = bytes(self._stream.read(size))
+            return bytes(self._stream.read(size))
         except OSError as error:
             raise _damaged(self._path, error) from None
-        self._left -= len(content)
-        if self._left < 0:
-            raise BrainbrrError(
-                f"{self._path} is refused: it unpacks to more than its catalogue says"
-            )
-        return content
 
-    def __enter__(self) -> _Bounded:
+    def __enter__(self) -> _Unpacked:
         return self
 
     def __exit__(self, *_: object) -> None:
