@@ -18,13 +18,16 @@ class Progress(Protocol):
     def advance(self, units: float = 1.0, note: str = "") -> None:
         """Count ``units`` more as done; ``note`` is shown beside the rate."""
 
+    def already(self, units: float) -> None:
+        """Count ``units`` as done before: they are no part of the rate, nor of the time left."""
+
 
 class PlainProgress:
     """A line of text at most every ``interval_s`` seconds, and one at the end."""
 
     def __init__(self, title: str, total: float, unit: str, interval_s: float = 10.0) -> None:
         self._title, self._total, self._unit, self._interval_s = title, total, unit, interval_s
-        self._done = 0.0
+        self._done = self._before = 0.0
         self._note = ""
         self._start = self._printed = time.monotonic()
 
@@ -34,10 +37,14 @@ class PlainProgress:
         if time.monotonic() - self._printed >= self._interval_s:
             self.line()
 
+    def already(self, units: float) -> None:
+        self._done += units
+        self._before += units
+
     def line(self) -> None:
         """Print where the work stands, with its rate and the time left."""
         self._printed = time.monotonic()
-        rate = self._done / max(self._printed - self._start, 1e-9)
+        rate = (self._done - self._before) / max(self._printed - self._start, 1e-9)
         left = max(self._total - self._done, 0) / rate if rate > 0 else float("inf")
         note = f", {self._note}" if self._note else ""
         print(
@@ -78,6 +85,10 @@ class _RichProgress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+    def already(self, units: float) -> None:
+        # An advance would be a sample of the speed.
+        self._bar.reset(self._task, completed=round(units))
 
     def advance(self, units: float = 1.0, note: str = "") -> None:
         self._bar.advance(self._task, units)

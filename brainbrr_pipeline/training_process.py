@@ -57,11 +57,10 @@ def _train(pipes: PipesContext) -> Run:
         nonlocal shown
         if step.elapsed_s - shown >= _INTERVAL_S or step.step in (1, step.steps):
             shown = step.elapsed_s
-            left = step.elapsed_s / step.step * (step.steps - step.step)
             pipes.log.info(
                 f"step {step.step} of {step.steps}: loss {step.loss:.3f}, "
                 f"{step.windows_per_s:.1f} windows/s, {step.data_wait_share:.1%} waiting for "
-                f"data, {left:.0f} s left"
+                f"data, {step.left_s():.0f} s left"
             )
 
     return train(settings, on_step=on_step, log=pipes.log.info)

@@ -123,7 +123,6 @@ def s3(server: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> FaultyProxy:
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
     monkeypatch.setattr(remote_module, "PAUSE_S", 0.005)
     server.calm()
-    server.listable = False
     fresh_bucket()
     server.calm()
     return server

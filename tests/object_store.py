@@ -34,8 +34,11 @@ class FaultyProxy:
 
     Faults: ``500``, ``slowdown`` (503), ``denied`` (403), ``cut`` (half of the answer, then the
     connection ends; an upload is cut before it is passed on), ``lost`` (passed on, but never
-    answered), ``slow`` (a tenth of a second a piece), ``damage`` (a byte is changed). Like the real
-    service, and unlike moto, it refuses to list for strangers unless ``listable``.
+    answered), ``slow`` (a tenth of a second a piece), ``damage`` (a byte is changed), ``hang`` (no
+    answer until ``released`` is set). Like the real service, and unlike moto, it refuses to list
+    for strangers unless ``listable``, and to read unless ``readable``: moto takes a policy for
+    everybody's, whoever it names. ``unconditional``: conditions of a write are ignored, or refused
+    as unknown.
     """
 
     def __init__(self, upstream: str) -> None:
@@ -44,6 +47,9 @@ class FaultyProxy:
         self.sent = 0
         self.rule: FaultRule = no_fault
         self.listable = False
+        self.readable = True
+        self.unconditional = ""
+        self.released = threading.Event()
         self._lock = threading.Lock()
         parts = urlsplit(upstream)
         self.upstream = (parts.hostname or "", parts.port or 0)
@@ -75,10 +81,14 @@ class FaultyProxy:
         ]
 
     def calm(self) -> None:
-        """Forget faults and counts."""
+        """Forget counts, faults and whatever else was set."""
         self.requests.clear()
         self.sent = 0
         self.rule = no_fault
+        self.listable = False
+        self.readable = True
+        self.unconditional = ""
+        self.released.clear()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -93,8 +103,15 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.owner.note(self.command, self.path)
         listing = self.command == "GET" and "list-type=2" in self.path
-        if listing and "Authorization" not in self.headers and not self.owner.listable:
+        allowed = self.owner.listable if listing else self.owner.readable
+        if "Authorization" not in self.headers and not allowed:
             self._error(403, "AccessDenied")
+            return
+        if fault == "hang":
+            self.owner.released.wait()
+            self.close_connection = True
+            return
+        if self.owner.unconditional and self._without_conditions():
             return
         if fault in _ERRORS:
             self._error(*_ERRORS[fault])
@@ -128,6 +145,16 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.1)
         elif self.command != "HEAD":
             self.wfile.write(content)
+
+    def _without_conditions(self) -> bool:
+        """Drop the conditions of a write, or refuse it; whether it was refused."""
+        conditions = [name for name in ("If-Match", "If-None-Match") if name in self.headers]
+        for name in conditions:
+            del self.headers[name]
+        if conditions and self.owner.unconditional == "refused":
+            self._error(501, "NotImplemented")
+            return True
+        return False
 
     do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass
 

@@ -25,7 +25,7 @@ from toy_training import (
 
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import build
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import loop
@@ -34,6 +34,7 @@ from brainbrr_core.training.loop import StepReport, fit
 from brainbrr_core.training.loss import balanced_loss, loss_of
 from brainbrr_core.training.nonfinite import dissect, replay
 from brainbrr_core.training.optimizer import parameter_groups
+from brainbrr_core.training.resumption import newest_whole
 from brainbrr_core.training.schedule import ema_decay, learning_rate
 
 # --- loss, schedule, groups
@@ -463,7 +464,7 @@ def test_interrupted_writing_leaves_the_old_file(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(files, "save_file", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WorkRemains, match="No space"):
         files.save_model(path, toy_network(1), {"state": "new"})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
@@ -493,9 +494,7 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_another_preprocessing_version_is_refused_with_both_named(tmp_path: Path) -> None:
     of = {"preprocessing_version": "v1_256hz_10-20_000000000000"}
     train(tmp_path, toy_settings(2), provenance=of)
-    found = files.load_checkpoint(tmp_path)
-    assert found is not None
-    assert found.provenance == of
+    assert files.read_checkpoint(tmp_path / files.CHECKPOINT_NAME).provenance == of
     with pytest.raises(BrainbrrError) as caught:
         train(
             tmp_path,
@@ -530,20 +529,22 @@ def test_damaged_files_are_refused(tmp_path: Path, damage: str) -> None:
         {"network/weight": torch.zeros(100)},
         {"step": 1, "settings": {}, "progress": {}, "provenance": {}},
     )
-    assert files.load_checkpoint(tmp_path) is not None
+    assert files.read_checkpoint(path).step == 1
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-8])
     elif damage == "text":
         path.write_text("not a checkpoint at all")
     else:
         files.save_model(path, toy_network(), {})
-    with pytest.raises(BrainbrrError, match=r"checkpoint\.safetensors") as caught:
-        files.load_checkpoint(tmp_path)
+    with pytest.raises(files.DamagedFile, match=r"checkpoint\.safetensors") as caught:
+        files.read_checkpoint(path)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_files(tmp_path: Path) -> None:
-    assert files.load_checkpoint(tmp_path) is None
+    assert newest_whole(tmp_path) is None
+    with pytest.raises(BrainbrrError, match="does not exist"):
+        files.read_checkpoint(tmp_path / files.CHECKPOINT_NAME)
     with pytest.raises(BrainbrrError, match="does not exist"):
         files.load_model(tmp_path / "model.safetensors")
 

@@ -87,8 +87,7 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     assert manifest.version in said
     assert "12 hits, 0 misses" in said
     # The checkpoint says the same.
-    found = files.load_checkpoint(run.directory)
-    assert found is not None
+    found = files.read_checkpoint(run.directory / files.CHECKPOINT_NAME)
     for key, value in found.provenance.items():
         assert values[key] == value, key
     # One validation, at the last step, and its weights are the run's.
@@ -182,7 +181,7 @@ def test_a_full_disk_and_another_device_stop_before_the_first_batch(
 ) -> None:
     assert check_machine(ready) == torch.device("cpu")
     weights = 4 * sum(p.numel() for p in train(ready, log=quiet).load_network("torch").parameters())
-    assert checkpoint_bytes(ready) == weights * (4 * (2 + 2) + 4)
+    assert checkpoint_bytes(ready) == weights * (5 * (2 + 2) + 4)
     usage = shutil.disk_usage("/")._replace(free=checkpoint_bytes(ready) - 1)
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _path: usage)
     other = training(ready, seed=5)
@@ -243,6 +242,20 @@ def test_what_a_killed_process_logged_too_far_is_logged_once(ready: Configuratio
     board = EventAccumulator(str(again.directory / "tensorboard")).Reload()
     assert [event.step for event in board.Scalars("training/loss")] == [1, 2, 3]
     assert again.values["model_blake3"] == straight.values["model_blake3"]
+
+
+def test_the_log_has_every_step_of_a_checkpoint_before_it_is_there(ready: Configuration) -> None:
+    """What lies in the file is what a process that is killed now leaves of it."""
+    settings = training(ready, checkpoint_every=1)
+    directory = run_directory(settings, check(settings).manifest)
+    logged: list[list[int]] = []
+
+    def look(_report: object) -> None:
+        lines = (directory / "steps.jsonl").read_text().splitlines()
+        logged.append([json.loads(line)["step"] for line in lines])
+
+    train(settings, on_step=look, log=quiet)
+    assert logged == [[1], [1, 2], [1, 2, 3]]
 
 
 def test_a_saved_step_is_looked_at_by_a_command(ready: Configuration) -> None:

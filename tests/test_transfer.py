@@ -68,7 +68,7 @@ def test_objects_are_named_by_their_bytes_and_the_catalogue_is_written_last(
 ) -> None:
     sent(built)
     names = {blake3(data).hexdigest() for data in content(built).values()}
-    written = [path for method, path in s3.requests if method == "PUT"]
+    written = [path for method, path in s3.requests if method == "PUT" and "/probe-" not in path]
     assert names <= set(s3.objects("PUT"))
     assert written[-1].endswith("catalogue.json")
     assert len(written) == len(names) + 2

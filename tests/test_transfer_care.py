@@ -236,6 +236,7 @@ def test_a_policy_for_one_account_or_network_is_private(
         {**statement, "Action": "s3:PutObject"},
     ]
     remote = S3Remote(URL)
+    s3.readable = False
     try:
         remote.request(
             "put_bucket_policy",

@@ -253,16 +253,15 @@ def learn(
         ExitStack() as training,
     ):
         bar: Progress | None = None
-        done = 0
 
         def show(step: StepReport) -> None:
-            nonlocal bar, done
+            nonlocal bar
             # Opened by the first step, or the time left would count the corpus's.
             if bar is None:
                 bar = training.enter_context(progress("train", steps, "steps"))
-            bar.advance(step.step - done, step.note())
-            done = step.step
-            if done == steps:
+                bar.already(step.resumed_from)
+            bar.advance(note=step.note())
+            if step.step == steps:
                 training.close()
 
         place = folder if folder is not None else Path(temporary)

@@ -54,12 +54,11 @@ def train(
         run_training(settings, log=lambda _line: None)
         return 0
     with progress("train", settings.training.steps, "steps") as bar:
-        done = 0
 
         def show(step: StepReport) -> None:
-            nonlocal done
-            bar.advance(step.step - done, step.note())
-            done = step.step
+            if step.step == step.resumed_from + 1:
+                bar.already(step.resumed_from)
+            bar.advance(note=step.note())
 
         run = run_training(settings, on_step=show, log=log)
     if json:

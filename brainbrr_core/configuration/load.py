@@ -217,7 +217,7 @@ def _validated(values: dict[str, Any], layers: Sequence[Layer]) -> Configuration
 def _remote_folder(key: str, address: str) -> str:
     """What is wrong with a remote path where a folder must be, without what may be secret in it."""
     scheme, _, rest = address.partition("://")
-    place = f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"
+    place = " ".join(f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}".split())
     wrong = f"{key} is {place}: it must be a local folder, since nothing is trained from a remote"
     if key == "cache_root":
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from urllib.parse import urlsplit
 
 from brainbrr_core.errors import BrainbrrError
@@ -39,8 +40,15 @@ def checked_address(url: str) -> str:
     chain: variables, ``~/.aws`` or the machine's role), or is none that can be used.
     """
     shown = redacted(url)
-    # A path on this machine may hold any character.
-    parts = urlsplit(url if "://" in url else "file://")
+    if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in url):
+        raise BrainbrrError(f"{shown!r} is no address: it holds a line break or the like")
+    try:
+        # A path on this machine may hold any other character.
+        parts = urlsplit(url if "://" in url else "file://")
+    except ValueError as error:
+        raise BrainbrrError(
+            f"{shown} is no address ({error}): use one such as s3://bucket/brainbrr"
+        ) from None
     if "@" in parts.netloc:
         raise BrainbrrError(
             f"{shown} holds a user name or a password: leave it out, and give credentials by "
@@ -54,6 +62,11 @@ def checked_address(url: str) -> str:
     if "::" in url or not url or ("://" not in url and _SCHEME.match(url)):
         raise BrainbrrError(
             f"{shown or 'an empty text'} is no address: use one such as s3://bucket/brainbrr"
+        )
+    if parts.scheme == "file" and parts.netloc not in ("", "localhost"):
+        raise BrainbrrError(
+            f"{shown} names the host {parts.netloc}: mount its folder here, and give the path of "
+            "that, such as /mnt/share/brainbrr"
         )
     if parts.scheme != "file" and not parts.netloc:
         raise BrainbrrError(f"{shown} names no bucket: use an address such as s3://bucket/brainbrr")

@@ -6,19 +6,20 @@ this module knows which place it talks to.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import random
-import shutil
+import stat
+import tempfile
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from brainbrr_core.atomic import flush, replacing
+from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.locking import locked
 from brainbrr_core.remote.address import checked_address, one_line, redacted
@@ -33,6 +34,25 @@ Result = TypeVar("Result")
 
 class RemoteUnavailable(WorkRemains):
     """The remote place failed again and again."""
+
+
+class Stopped(WorkRemains):
+    """A request was ended from another thread."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"a request to {where} was ended: what was moved stays; run the same command again"
+        )
+
+
+@contextmanager
+def thrown(switch: threading.Event) -> Iterator[None]:
+    """Set ``switch`` until the block ends."""
+    switch.set()
+    try:
+        yield
+    finally:
+        switch.clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +79,7 @@ class Remote(Protocol):
     """
 
     address: str
-    #: Whether :meth:`replace` is safe when two do it at once.
+    #: Whether :meth:`replace` is safe when two do it at once; see :meth:`check_conditions`.
     conditional: bool
 
     def read(self, name: str, start: int, stop: int) -> bytes:
@@ -74,8 +94,17 @@ class Remote(Protocol):
     def document(self, name: str) -> Document | None:
         """A small file, or None."""
 
+    def remove(self, name: str) -> None:
+        """Remove an object, which may be gone already."""
+
     def replace(self, name: str, content: bytes, known: Document | None) -> bool:
         """Replace a document that is still ``known``; False when another was faster."""
+
+    def check_conditions(self, name: str) -> None:
+        """Try out, on an object without worth that is there, whether ``conditional`` is true."""
+
+    def stopping(self) -> AbstractContextManager[None]:
+        """Until the block ends, requests of other threads end soon and raise :class:`Stopped`."""
 
 
 def open_remote(url: str) -> Remote:
@@ -94,19 +123,30 @@ def open_remote(url: str) -> Remote:
     return OtherRemote(address)
 
 
+def put_content(remote: Remote, name: str, content: bytes) -> None:
+    """Make bytes an object, replacing one of the same name."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        remote.put(name, Path(file.name))
+
+
 def persist(
     attempt: Callable[[], Result],
     transient: tuple[type[Exception], ...],
     where: str,
+    stop: threading.Event,
     *,
     lasts: Callable[[Exception], bool] = lambda _error: False,
 ) -> Result:
     """Call ``attempt`` until it succeeds; errors of ``transient`` are tried again.
 
-    Never tried again is what says that a file is missing or that access is refused, or what
-    ``lasts`` says will not change.
+    Raises :class:`Stopped` soon after ``stop`` is set. Never tried again is what says that a file
+    is missing or that access is refused, or what ``lasts`` says will not change.
     """
     for number in range(ATTEMPTS):
+        if stop.is_set():
+            raise Stopped(where)
         try:
             return attempt()
         except FileNotFoundError:
@@ -125,19 +165,31 @@ def persist(
                     "run the same command again"
                 ) from None
             # Half of it random, so that many transfers do not come back at once.
-            time.sleep(min(PAUSE_S * 2**number, PAUSE_LIMIT_S) * random.uniform(0.5, 1.0))
+            stop.wait(min(PAUSE_S * 2**number, PAUSE_LIMIT_S) * random.uniform(0.5, 1.0))
     raise AssertionError("unreachable")
 
 
-class FolderRemote:
-    """A folder of this machine or of a share: every file appears whole, replaced under a lock."""
+#: Bytes that are copied between two looks whether to stop.
+_COPIED_BYTES = 4 * 2**20
 
-    conditional = True
+
+class FolderRemote:
+    """A folder of this machine or of a share: every file appears whole, replaced under a lock.
+
+    A share on which a lock binds one host only (sshfs) is not told apart from others: let one
+    host at a time push there.
+    """
 
     def __init__(self, address: str) -> None:
         path = unquote(urlsplit(address).path) if address.startswith("file://") else address
-        self._root = Path(path).expanduser()
+        self._root = Path(path)
+        self._stop = threading.Event()
         self.address = address
+        self.conditional = True
+        try:
+            self._root = self._root.expanduser()
+        except RuntimeError:
+            raise BrainbrrError(f"{address}: there is no such user's home folder") from None
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         with (self._root / name).open("rb") as file:
@@ -147,28 +199,32 @@ class FolderRemote:
     def held(self, prefix: str) -> dict[str, ObjectState]:
         place = self._root / prefix
         found = [place] if place.is_file() else place.rglob("*")
+        states = {path: _file_state(path) for path in found if not path.name.startswith(".")}
         return {
-            str(path.relative_to(self._root)): _file_state(path)
-            for path in found
-            if path.is_file() and not path.name.startswith(".")
+            str(path.relative_to(self._root)): state
+            for path, state in states.items()
+            if state is not None
         }
 
     def put(self, name: str, path: Path) -> None:
-        target = self._root / name
-        temporary = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(path, temporary)
-            flush(temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with (
+            replacing(self._root / name) as temporary,
+            path.open("rb") as source,
+            temporary.open("wb") as copy,
+        ):
+            while content := source.read(_COPIED_BYTES):
+                if self._stop.is_set():
+                    raise Stopped(self.address)
+                copy.write(content)
 
     def document(self, name: str) -> Document | None:
         try:
             return _document((self._root / name).read_bytes())
         except FileNotFoundError:
             return None
+
+    def remove(self, name: str) -> None:
+        (self._root / name).unlink(missing_ok=True)
 
     def replace(self, name: str, content: bytes, known: Document | None) -> bool:
         path = self._root / name
@@ -181,12 +237,19 @@ class FolderRemote:
                 temporary.write_bytes(content)
         return True
 
+    def check_conditions(self, name: str) -> None:
+        """Nothing to try: where there is no ``flock``, a lock file stands for it."""
+
+    def stopping(self) -> AbstractContextManager[None]:
+        return thrown(self._stop)
+
+
+#: What the constructors of fsspec's file systems raise for an address that they cannot use.
+_UNUSABLE = (ImportError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, OSError)
+
 
 class OtherRemote:
-    """A place of another protocol. It offers no condition: of two pushers one may be forgotten.
-
-    Nothing is corrupt then: its objects are there, and its next push names them.
-    """
+    """A place of another protocol. It offers no condition: :meth:`replace` is for one at a time."""
 
     conditional = False
 
@@ -195,12 +258,13 @@ class OtherRemote:
 
         try:
             self._files, self._root = fsspec.url_to_fs(address, use_listings_cache=False)
-        except (ImportError, ValueError, TypeError) as error:
-            raise BrainbrrError(f"{address} cannot be used: {one_line(error)}") from None
+        except _UNUSABLE as error:
+            raise BrainbrrError(f"{redacted(address)} cannot be used: {one_line(error)}") from None
+        self._stop = threading.Event()
         self.address = redacted(address)
 
     def _call(self, attempt: Callable[[], Any]) -> Any:
-        return persist(attempt, (OSError, TimeoutError), self.address)
+        return persist(attempt, (OSError, TimeoutError), self.address, self._stop)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -229,19 +293,35 @@ class OtherRemote:
             return None
         return _document(bytes(content))
 
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._call(lambda: self._files.rm_file(self._path(name)))
+
     def replace(self, name: str, content: bytes, known: Document | None) -> bool:
         if self.document(name) != known:
             return False
         self._call(lambda: self._files.pipe_file(self._path(name), content))
         return True
 
+    def check_conditions(self, name: str) -> None:
+        """There is nothing to try out."""
+
+    def stopping(self) -> AbstractContextManager[None]:
+        return thrown(self._stop)
+
 
 def _document(content: bytes) -> Document:
     return Document(content, sha256(content).hexdigest())
 
 
-def _file_state(path: Path) -> ObjectState:
-    status = path.stat()
+def _file_state(path: Path) -> ObjectState | None:
+    """None for what is no file, or is gone since it was listed."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
     return ObjectState(status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,11 +21,17 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
-from fsspec.asyn import sync
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.remote.address import one_line
-from brainbrr_core.remote.place import DOCUMENT_LIMIT, Document, ObjectState, persist
+from brainbrr_core.remote.place import (
+    DOCUMENT_LIMIT,
+    Document,
+    ObjectState,
+    Stopped,
+    persist,
+    thrown,
+)
 
 #: Connections at once; more transfers than that wait for one.
 CONNECTIONS = 64
@@ -49,10 +59,12 @@ def s3_files(*, anonymous: bool = False) -> Any:
     return files
 
 
+class _ConditionsRefused(BrainbrrError):
+    """The server knows no conditional writes, and says so."""
+
+
 class S3Remote:
     """A bucket, or a prefix in one."""
-
-    conditional = True
 
     def __init__(self, address: str, *, anonymous: bool = False) -> None:
         parts = urlsplit(address)
@@ -60,6 +72,9 @@ class S3Remote:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", self.bucket):
             raise BrainbrrError(f"{address}: {self.bucket} is no name of a bucket")
         self.address = address
+        self.conditional = True
+        self._stop = threading.Event()
+        self._under_way: set[Future[Any]] = set()
         self._files = s3_files(anonymous=anonymous)
 
     def key(self, name: str) -> str:
@@ -78,7 +93,7 @@ class S3Remote:
                     "or give the machine a role"
                 ) from None
 
-        return persist(with_credentials, _TRANSIENT, self.address, lasts=_is_final)
+        return persist(with_credentials, _TRANSIENT, self.address, self._stop, lasts=_is_final)
 
     def request(self, operation: str, **arguments: Any) -> Any:
         """One request of the S3 interface on this bucket."""
@@ -136,7 +151,15 @@ class S3Remote:
             return None
         return Document(content, tag)
 
+    def remove(self, name: str) -> None:
+        self.request("delete_object", Key=self.key(name))
+
     def replace(self, name: str, content: bytes, known: Document | None) -> bool:
+        if not self.conditional:
+            if self.document(name) != known:
+                return False
+            self.request("put_object", Key=self.key(name), Body=content)
+            return True
         condition = {"IfNoneMatch": "*"} if known is None else {"IfMatch": known.token}
 
         async def put() -> bool:
@@ -147,6 +170,10 @@ class S3Remote:
             except (OSError, ClientError) as error:
                 if _lost_the_race(error):
                     return False
+                if _knows_no_conditions(error):
+                    raise _ConditionsRefused(
+                        f"{self.address} refused a conditional write: {one_line(error)}"
+                    ) from None
                 raise
             return True
 
@@ -156,6 +183,22 @@ class S3Remote:
             # What was to be replaced is gone: another state than the known one.
             return False
 
+    def check_conditions(self, name: str) -> None:
+        """Not every server heeds them: one that ignores a false condition replaces the object."""
+        other = Document(b"", '"00000000000000000000000000000000"')
+        self.conditional = True
+        try:
+            self.conditional = not any(self.replace(name, b"", state) for state in (other, None))
+        except _ConditionsRefused:
+            self.conditional = False
+
+    @contextmanager
+    def stopping(self) -> Iterator[None]:
+        with thrown(self._stop):
+            for request in list(self._under_way):
+                request.cancel()
+            yield
+
     def _check_bucket(self) -> None:
         """Tell a missing bucket from a missing object."""
         try:
@@ -164,7 +207,18 @@ class S3Remote:
             raise BrainbrrError(f"{self.address}: there is no bucket {self.bucket}") from None
 
     def _once(self, request: Coroutine[Any, Any, Any]) -> Any:
-        return sync(self._files.loop, lambda: request)
+        future = asyncio.run_coroutine_threadsafe(request, self._files.loop)
+        self._under_way.add(future)
+        try:
+            if self._stop.is_set():
+                future.cancel()
+            return future.result()
+        except CancelledError:
+            raise Stopped(self.address) from None
+        finally:
+            self._under_way.discard(future)
+            # Where this thread was interrupted, nobody waits for it any more.
+            future.cancel()
 
 
 def _answer(error: BaseException) -> tuple[int, str]:
@@ -181,6 +235,13 @@ def _is_final(error: Exception) -> bool:
     status, code = _answer(error)
     passing = ("SlowDown", "RequestTimeout", "IncompleteBody", "BadDigest", "RequestTimeTooSkewed")
     return 400 <= status < 500 and status not in (408, 409, 429) and code not in passing
+
+
+def _knows_no_conditions(error: Exception) -> bool:
+    """Whether a write was refused for having a condition at all."""
+    status, code = _answer(error)
+    refusals = ("NotImplemented", "InvalidArgument", "InvalidRequest")
+    return status == 501 or (status == 400 and code in refusals)
 
 
 def _lost_the_race(error: Exception) -> bool:

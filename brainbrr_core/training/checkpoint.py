@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +22,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from brainbrr_core.atomic import replacing
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 
 #: The last state of a training, and the averaged weights with the best validation.
 CHECKPOINT_NAME = "checkpoint.safetensors"
 BEST_NAME = "best.safetensors"
 _PERIODIC = "checkpoint-step-{step:08d}.safetensors"
+_PERIODIC_NAME = re.compile(r"checkpoint-step-(\d{8,})\.safetensors")
 #: One header entry holds everything: the order of several would differ from run to run.
 HEADER_KEY = "brainbrr"
 
 Tensors = dict[str, Tensor]
+
+
+class DamagedFile(BrainbrrError):
+    """The bytes of a file are not those that were written, or not of this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,8 @@ class Checkpoint:
     """A training after ``step`` optimizer steps.
 
     ``settings`` shaped it; ``progress`` is what the loop must remember beside tensors;
-    ``provenance`` says where it comes from, for people.
+    ``provenance`` says where it comes from, for people. ``best`` are the averaged weights of the
+    best validation: empty without one, and in files that an earlier version of the program wrote.
     """
 
     step: int
@@ -46,18 +55,22 @@ class Checkpoint:
     network: Tensors
     ema: Tensors
     optimizer: Tensors
+    best: Tensors
 
 
 def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Replace the last checkpoint of ``directory`` by this one; the path of the file.
 
-    The newest ``keep`` checkpoints stay under names of their own.
+    The newest ``keep`` checkpoints stay under names of their own; those of later steps, which an
+    older one was put before by hand, are left alone. Raises :class:`WorkRemains` when the disk
+    does not take it; then the checkpoint before it is whole.
     """
     path = directory / CHECKPOINT_NAME
     parts = {
         "network": checkpoint.network,
         "ema": checkpoint.ema,
         "optimizer": checkpoint.optimizer,
+        "best": checkpoint.best,
     }
     tensors = {
         f"{part}/{key}": value for part, held in parts.items() for key, value in held.items()
@@ -69,26 +82,41 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
         "provenance": checkpoint.provenance,
     }
     save_tensors(path, tensors, header)
-    # A second name of the same bytes: the next checkpoint replaces the first name alone.
-    periodic = directory / _PERIODIC.format(step=checkpoint.step)
-    periodic.unlink(missing_ok=True)
-    os.link(path, periodic)
-    known = sorted(directory.glob(_PERIODIC.format(step=0).replace("0" * 8, "*")))
-    for old in known[: len(known) - keep]:
+    if keep:
+        _give_second_name(path, directory / _PERIODIC.format(step=checkpoint.step))
+    so_far = [older for step, older in periodic_checkpoints(directory) if step <= checkpoint.step]
+    # Newest first.
+    for old in so_far[keep:]:
         old.unlink()
     return path
 
 
-def load_checkpoint(directory: Path) -> Checkpoint | None:
-    """The checkpoint of ``directory`` on the CPU, None where there is none.
+def periodic_checkpoints(directory: Path) -> list[tuple[int, Path]]:
+    """Step and path of the checkpoints that have names of their own, newest first."""
+    names = ((_PERIODIC_NAME.fullmatch(path.name), path) for path in directory.glob("checkpoint-*"))
+    return sorted(((int(match[1]), path) for match, path in names if match), reverse=True)
 
-    Raises :class:`BrainbrrError` if the file is damaged or is no checkpoint.
+
+def _give_second_name(path: Path, second: Path) -> None:
+    """The same bytes under another name, too: the next checkpoint replaces the first name alone."""
+    with _writing(second) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(path, temporary)
+        except OSError:
+            # FAT, exFAT, some CIFS and FUSE file systems have no hard links. Whatever else is
+            # wrong there, the copy fails of, too.
+            shutil.copyfile(path, temporary)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file, on the CPU.
+
+    Raises :class:`DamagedFile` if it is damaged or is no checkpoint, and :class:`BrainbrrError`
+    if it is missing or cannot be read.
     """
-    path = directory / CHECKPOINT_NAME
-    if not path.is_file():
-        return None
     tensors, header = load_tensors(path)
-    parts: dict[str, Tensors] = {"network": {}, "ema": {}, "optimizer": {}}
+    parts: dict[str, Tensors] = {"network": {}, "ema": {}, "optimizer": {}, "best": {}}
     try:
         for name, tensor in tensors.items():
             part, _, key = name.partition("/")
@@ -101,25 +129,9 @@ def load_checkpoint(directory: Path) -> Checkpoint | None:
             **parts,
         )
     except KeyError as error:
-        raise BrainbrrError(
-            f"{path} is no checkpoint of a training ({error} is unexpected): delete it"
+        raise DamagedFile(
+            f"{path} is no checkpoint of a training ({error} is unexpected): remove it"
         ) from None
-
-
-def steps_done(directory: Path) -> int:
-    """Steps that the last checkpoint of ``directory`` had done, 0 without one.
-
-    Its weights are not read. Raises as :func:`load_checkpoint`.
-    """
-    path = directory / CHECKPOINT_NAME
-    if not path.is_file():
-        return 0
-    try:
-        with safe_open(path, framework="pt", device="cpu") as opened:
-            return int(json.loads((opened.metadata() or {})[HEADER_KEY])["header"]["step"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise _damaged(path, f"damaged or not written by this program ({reason})") from None
 
 
 def save_model(path: Path, network: nn.Module, metadata: Mapping[str, Any]) -> str:
@@ -155,19 +167,40 @@ def content_checksum(tensors: Mapping[str, Tensor]) -> str:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
     """Write tensors and a header of JSON values, through a temporary file beside ``path``.
 
-    The header also holds the tensors' checksum, which is returned.
+    The header also holds the tensors' checksum, which is returned. Raises :class:`WorkRemains`
+    when the disk does not take it; then ``path`` is as it was.
     """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     checksum = content_checksum(held)
     text = json.dumps({"blake3": checksum, "header": header}, sort_keys=True)
-    with replacing(path) as temporary:
+    with _writing(path) as temporary:
         save_file(held, temporary, {HEADER_KEY: text})
     return checksum
 
 
-def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
-    """What :func:`save_tensors` wrote, on the CPU, after a look at its checksum."""
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """As :func:`replacing`; what the disk refuses is one line."""
     try:
+        with replacing(path) as temporary:
+            yield temporary
+    except (OSError, SafetensorError) as error:
+        # safetensors has an error of its own for a disk that is full.
+        raise WorkRemains(
+            f"{path} could not be written ({_reason(error)}) and what was there before is whole: "
+            "free some space or mend the disk, and run the same command again"
+        ) from None
+
+
+def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """What :func:`save_tensors` wrote, on the CPU, after a look at its checksum.
+
+    Raises :class:`DamagedFile` for other bytes, and :class:`BrainbrrError` for a file that is
+    missing or cannot be read.
+    """
+    try:
+        # safetensors takes every failure to open a file for a missing one.
+        path.open("rb").close()
         with safe_open(path, framework="pt", device="cpu") as opened:
             held = json.loads((opened.metadata() or {})[HEADER_KEY])
             header, checksum = dict(held["header"]), held["blake3"]
@@ -175,16 +208,24 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
             tensors = {name: opened.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise BrainbrrError(f"{path} does not exist: train first, or give another path") from None
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise _damaged(path, f"damaged or not written by this program ({reason})") from None
+    except OSError as error:
+        raise BrainbrrError(
+            f"{path} could not be read ({_reason(error)}), which says nothing of its content: "
+            "mend that and run the same command again"
+        ) from None
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"damaged or not written by this program ({_reason(error)})") from None
     if content_checksum(tensors) != checksum:
         raise _damaged(path, "damaged (its checksum is another)")
     return tensors, header
 
 
-def _damaged(path: Path, how: str) -> BrainbrrError:
-    return BrainbrrError(f"{path} is {how}: delete it and train again, or copy it anew")
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _damaged(path: Path, how: str) -> DamagedFile:
+    return DamagedFile(f"{path} is {how}: delete it and train again, or copy it anew")
 
 
 def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -49,6 +49,12 @@ class StepReport:
     #: Of the training time so far, the part spent waiting for batches.
     data_wait_share: float
     elapsed_s: float
+    #: Steps that a checkpoint had done when this process began.
+    resumed_from: int = 0
+
+    def left_s(self) -> float:
+        """Seconds until the last step, at the rate of this process."""
+        return self.elapsed_s / (self.step - self.resumed_from) * (self.steps - self.step)
 
     def note(self) -> str:
         """What stands beside a progress bar."""
@@ -80,6 +86,20 @@ class FitSummary:
     validations: tuple[dict[str, Any], ...] = ()
 
 
+class Journal(Protocol):
+    """Where the figures of every step are written down."""
+
+    def step(self, report: StepReport) -> None:
+        """Write one step down."""
+
+    def settle(self) -> None:
+        """Wait until all that was written is on the disk."""
+
+
+def ignore_step(_report: StepReport) -> None:
+    """What is done after a step where nobody asks."""
+
+
 @dataclass(slots=True)
 class _Clock:
     start: float
@@ -108,8 +128,10 @@ def fit(
     *,
     validate: Callable[[nn.Module, int], Validation] | None = None,
     on_validation: Callable[[Validation], None] | None = None,
+    journal: Journal | None = None,
     world: World = ALONE,
     provenance: dict[str, Any] | None = None,
+    log: Callable[[str], None] = print,
 ) -> FitSummary:
     """Train ``network`` and leave in it the averaged weights: the best validated, or the last.
 
@@ -117,13 +139,17 @@ def fit(
     ``first + 1``, ..., counted from 0; the same call must yield the same batches. A checkpoint in
     ``directory`` is continued; on the CPU, with the same number of threads, the result is then
     the one of an uninterrupted training bit for bit. ``on_step`` is called after each step, and
-    after the step's checkpoint if it has one; what it raises ends the training. ``validate``
-    gets the averaged network.
+    after the step's checkpoint if it has one; what it raises ends the training. ``journal`` has a
+    step on the disk before a checkpoint that covers it. ``validate`` gets the averaged network.
 
-    Raises :class:`BrainbrrError` if the device is not the one asked for, if the checkpoint is
-    of other settings or another network, if the training set has one class only, if batches run
-    out, if the network answers everything alike, or if a loss or gradient is not finite: then
-    the batch and the weights are saved in ``directory`` and the message names the windows.
+    A damaged checkpoint is put aside for the newest whole one of ``directory``, and ``log`` is
+    told.
+
+    Raises :class:`WorkRemains` if the disk takes no checkpoint. Raises :class:`BrainbrrError` if
+    the device is not the one asked for, if the checkpoint is of other settings or another
+    network, if none is whole, if the training set has one class only, if batches run out, if the
+    network answers everything alike, or if a loss or gradient is not finite: then the batch and
+    the weights are saved in ``directory`` and the message names the windows.
     """
     if not 0.0 < positive_fraction < 1.0:
         raise BrainbrrError(
@@ -142,6 +168,7 @@ def fit(
             positive_fraction,
             world,
             provenance or {},
+            log,
         )
         first = state.resume()
         course = Course.of(state.progress.get("course", {}), settings.patience)
@@ -170,14 +197,19 @@ def fit(
                 with state.averaged() as averaged:
                     found = validate(averaged, done)
                 if course.take(found):
-                    state.save_best(done)
+                    state.keep_best()
                 state.progress["course"] = asdict(course)
                 clock.validated += time.perf_counter() - asked
                 if on_validation is not None:
                     on_validation(found)
+            report = _report(step, done, settings, clock, first)
+            if journal is not None:
+                journal.step(report)
             if due or last or done % settings.checkpoint_every == 0:
+                if journal is not None:
+                    journal.settle()
                 state.save(done)
-            on_step(_report(step, done, settings, clock))
+            on_step(report)
         if course.best_step is not None:
             state.load_best()
         else:
@@ -196,7 +228,7 @@ def fit(
     )
 
 
-def _report(step: Step, done: int, settings: Training, clock: _Clock) -> StepReport:
+def _report(step: Step, done: int, settings: Training, clock: _Clock, first: int) -> StepReport:
     return StepReport(
         step=done,
         steps=settings.steps,
@@ -207,6 +239,7 @@ def _report(step: Step, done: int, settings: Training, clock: _Clock) -> StepRep
         windows_per_s=clock.rate(),
         data_wait_share=clock.wait_share(),
         elapsed_s=clock.elapsed(),
+        resumed_from=first,
     )
 
 

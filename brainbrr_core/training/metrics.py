@@ -5,6 +5,10 @@ from __future__ import annotations
 import importlib
 import json
 import math
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +16,7 @@ from typing import Any
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.loop import StepReport
 from brainbrr_core.training.validation import Validation
@@ -54,6 +58,10 @@ class MetricsLog:
         self._lines = (directory / STEPS).open("a", encoding="utf-8")
 
     def __enter__(self) -> MetricsLog:
+        if self._active:
+            # A full disk ends the thread in which TensorBoard writes. It says so again to whoever
+            # uses it next, which is one line then; the thread's own words are a traceback.
+            self._hook, threading.excepthook = threading.excepthook, self._thread_failed
         return self
 
     def __exit__(
@@ -64,18 +72,53 @@ class MetricsLog:
     ) -> None:
         if not self._active:
             return
-        self._lines.close()
-        self._board.close()
         if self._wandb is not None:
             self._wandb.finish(exit_code=0 if error is None else 1)
+        try:
+            self._lines.close()
+            self._board.close()
+        except OSError as refusal:
+            # What ended the training says more than that its last lines are lost with it.
+            if error is None:
+                raise self._refused(refusal) from None
+        finally:
+            threading.excepthook = self._hook
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        of_board = type(failure.thread).__module__.startswith("tensorboard.")
+        if not (of_board and isinstance(failure.exc_value, OSError)):
+            self._hook(failure)
 
     def step(self, report: StepReport) -> None:
         """Log one optimizer step."""
         if not self._active:
             return
         values = asdict(report)
-        self._lines.write(json.dumps(values) + "\n")
-        self._scalars("training", {name: values[name] for name in _TRAINING}, report.step)
+        with self._one_line():
+            self._lines.write(json.dumps(values) + "\n")
+            self._scalars("training", {name: values[name] for name in _TRAINING}, report.step)
+
+    def settle(self) -> None:
+        """Wait until every line is on the disk: a checkpoint is about to cover their steps."""
+        if not self._active:
+            return
+        with self._one_line():
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
+            self._board.flush()
+
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> WorkRemains:
+        return WorkRemains(
+            f"{self._lines.name} could not be written ({error.strerror or error}): free some space "
+            "or mend the disk, and run the same command again; it goes on from the last checkpoint"
+        )
 
     def validation(self, found: Validation) -> None:
         """Log one validation; figures that are undefined are left out."""
@@ -83,7 +126,8 @@ class MetricsLog:
             return
         values = {name: getattr(found, name) for name in _VALIDATION}
         defined = {name: value for name, value in values.items() if not math.isnan(value)}
-        self._scalars("validation", defined, found.step)
+        with self._one_line():
+            self._scalars("validation", defined, found.step)
 
     def _scalars(self, group: str, values: dict[str, float], step: int) -> None:
         named = {f"{group}/{name}": value for name, value in values.items()}
@@ -98,12 +142,12 @@ def _cut(path: Path, first_step: int) -> None:
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            values = json.loads(line)
-        except ValueError:
+            step = json.loads(line)["step"]
+        except (ValueError, TypeError, KeyError):
             break
-        if values["step"] >= first_step:
+        if step >= first_step:
             break
         kept.append(line + "\n")
     with replacing(path) as temporary:

@@ -136,9 +136,9 @@ def checkpoint_bytes(configuration: Configuration) -> int:
     with torch.device("meta"):
         network = build(configuration.model.preset)
     weights = sum(parameter.numel() for parameter in network.parameters()) * 4
-    # Weights, their average and two moments; kept, last and the one being written. Besides,
-    # the best weights and the final ones, each beside its temporary file.
-    return weights * (4 * (configuration.training.keep_checkpoints + 2) + 4)
+    # Weights, their average, two moments and the best weights; kept, last and the one being
+    # written. Besides, the best weights and the final ones, each beside its temporary file.
+    return weights * (5 * (configuration.training.keep_checkpoints + 2) + 4)
 
 
 def _reasons(plan: Plan) -> str:

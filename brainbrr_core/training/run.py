@@ -30,14 +30,15 @@ from brainbrr_core.data.prefetch import DEPTH, prefetched
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
-from brainbrr_core.training.checkpoint import load_model, save_model, steps_done
+from brainbrr_core.training.checkpoint import load_model, save_model
 from brainbrr_core.training.distributed import ALONE, World, joined
 from brainbrr_core.training.hardware import describe_device
 from brainbrr_core.training.identity import settings_identity
-from brainbrr_core.training.loop import StepReport, fit
+from brainbrr_core.training.loop import StepReport, fit, ignore_step
 from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.preflight import Preflight, check, check_machine, disk_remarks
 from brainbrr_core.training.provenance import provenance_of
+from brainbrr_core.training.resumption import steps_done
 from brainbrr_core.training.used_versions import RUN, STARTED
 from brainbrr_core.training.validation import Validation, Validator
 
@@ -224,11 +225,6 @@ def _train(
     started = time.monotonic()
     with MetricsLog(directory, configuration, world, steps_done(directory) + 1) as metrics:
 
-        def report(step: StepReport) -> None:
-            metrics.step(step)
-            if on_step is not None:
-                on_step(step)
-
         def validated(found: Validation) -> None:
             metrics.validation(found)
             log(found.line())
@@ -242,11 +238,13 @@ def _train(
             hardware,
             directory,
             sampling.positive_fraction,
-            report,
+            on_step or ignore_step,
             validate=Validator(manifest, store, configuration, device, world),
             on_validation=validated,
+            journal=metrics,
             world=world,
             provenance=known,
+            log=log,
         )
     if summary.stopped:
         log(f"ended after {summary.steps} of {settings.steps} steps: {summary.stopped}")

@@ -22,6 +22,7 @@ from brainbrr_core.training.identity import WEIGHTLESS
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.nonfinite import dissect, error_of, save_step
 from brainbrr_core.training.optimizer import make_optimizer
+from brainbrr_core.training.resumption import newest_whole, set_aside
 from brainbrr_core.training.schedule import ema_decay, learning_rate
 
 
@@ -50,6 +51,7 @@ class TrainingState:
         positive_fraction: float,
         world: World,
         provenance: dict[str, Any],
+        log: Callable[[str], None],
     ) -> None:
         self.network = network.to(device).train()
         self.settings = settings
@@ -74,6 +76,11 @@ class TrainingState:
         )
         self.optimizer = make_optimizer(network, settings)
         self.ema = {name: value.clone() for name, value in network.state_dict().items()}
+        #: The averaged weights of the best validation, on the CPU; empty without one.
+        self.best: files.Tensors = {}
+        #: The step of the weights in the file of the best ones.
+        self._best_on_disk: int | None = None
+        self._log = log if world.first else _silent
         #: What the loop must remember beside tensors.
         self.progress: dict[str, Any] = {}
         #: What a checkpoint must agree with to be continued.
@@ -140,8 +147,12 @@ class TrainingState:
         finally:
             self.network.load_state_dict(kept)
 
+    def keep_best(self) -> None:
+        """Keep the averaged weights of now as the best."""
+        self.best = {name: value.detach().cpu().clone() for name, value in self.ema.items()}
+
     def save(self, done: int) -> None:
-        """Write the checkpoint after ``done`` steps."""
+        """Write the checkpoint after ``done`` steps, and the best weights beside it."""
         if not self.world.first:
             return
         files.save_checkpoint(
@@ -154,49 +165,106 @@ class TrainingState:
                 network=self.network.state_dict(),
                 ema=self.ema,
                 optimizer=files.optimizer_tensors(self.network, self.optimizer),
+                best=self.best,
             ),
             self.settings.keep_checkpoints,
         )
+        # The checkpoint holds the best weights, so that both are of one moment whatever ends the
+        # process between two files; the file beside it is for people, and written after it.
+        if self.best and self._best_step != self._best_on_disk:
+            self._write_best()
 
-    def save_best(self, done: int) -> None:
-        """Keep the averaged weights of now as the best."""
-        if self.world.first:
-            header = {"step": done, "provenance": self.provenance}
-            files.save_tensors(self.directory / files.BEST_NAME, self.ema, header)
+    @property
+    def _best_step(self) -> int | None:
+        step: int | None = self.progress.get("course", {}).get("best_step")
+        return step
+
+    def _write_best(self) -> None:
+        header = {"step": self._best_step, "provenance": self.provenance}
+        files.save_tensors(self.directory / files.BEST_NAME, self.best, header)
+        self._best_on_disk = self._best_step
 
     def load_best(self) -> None:
-        """Give the network the best averaged weights, which must have been saved."""
-        self.world.wait()
-        state, _ = files.load_model(self.directory / files.BEST_NAME)
-        self.network.load_state_dict(state)
+        """Give the network the best averaged weights, which must have been kept."""
+        self.network.load_state_dict(self.best)
 
     def resume(self) -> int:
-        """Take up the directory's checkpoint, if any; the number of steps it had done.
+        """Take up the directory's newest whole checkpoint, if any; the steps it had done.
 
-        Raises :class:`BrainbrrError` when it is of other settings, of another preprocessing
-        version or of another network.
+        Damaged files before it get another name, and the log says so. Raises
+        :class:`BrainbrrError` when it is of other settings, of another preprocessing version or
+        of another network, or when there are checkpoints and none is whole.
         """
-        found = files.load_checkpoint(self.directory)
-        if found is None:
+        resumption = newest_whole(self.directory)
+        if resumption is None:
             return 0
-        mend = "restore the setting, or delete the checkpoint to train anew"
-        for key, value in self.recorded.items():
-            if found.settings.get(key) != value:
-                raise BrainbrrError(
-                    f"the checkpoint in {self.directory} was written with {key} "
-                    f"{found.settings.get(key)}, this run has {value}: {mend}"
-                )
-        shapes = {name: value.shape for name, value in self.ema.items()}
-        if {name: value.shape for name, value in found.network.items()} != shapes:
-            raise BrainbrrError(
-                f"the checkpoint in {self.directory} is of another network: {mend} (model.preset)"
+        found = resumption.checkpoint
+        self._check(found)
+        # No process may rename what another one is still to read.
+        self.world.wait()
+        if self.world.first and resumption.path.name != files.CHECKPOINT_NAME:
+            kept = [f"{path.name} is kept as {set_aside(path).name}" for path in resumption.damaged]
+            self._log(
+                f"the last checkpoint in {self.directory} is {'damaged' if kept else 'gone'}: the "
+                f"training goes on from step {found.step}, in {resumption.path.name}"
+                + "".join(f"; {text}" for text in kept)
             )
         self.network.load_state_dict(found.network)
         for name, value in found.ema.items():
             self.ema[name].copy_(value)
         files.restore_optimizer(self.network, self.optimizer, found.optimizer)
         self.progress = found.progress
+        self.best = found.best
+        if self._best_step is not None:
+            self._restore_best()
         return found.step
+
+    def _check(self, found: files.Checkpoint) -> None:
+        """Raise :class:`BrainbrrError` when a checkpoint is not of this training."""
+        remedy = "restore the setting, or remove the run's checkpoints to train anew"
+        for key, value in self.recorded.items():
+            if found.settings.get(key) != value:
+                raise BrainbrrError(
+                    f"the checkpoint in {self.directory} was written with {key} "
+                    f"{found.settings.get(key)}, this run has {value}: {remedy}"
+                )
+        shapes = {name: value.shape for name, value in self.ema.items()}
+        if {name: value.shape for name, value in found.network.items()} != shapes:
+            raise BrainbrrError(
+                f"the checkpoint in {self.directory} is of another network: {remedy} (model.preset)"
+            )
+
+    def _restore_best(self) -> None:
+        """Make the checkpoint and the file of the best weights agree.
+
+        The checkpoint decides: a file that is damaged, gone, or of a step that the checkpoint
+        knows nothing of is written again from it. Only a checkpoint of an earlier version of the
+        program has no best weights of its own. Then the file is all there is, and where it is no
+        use, hours of training are worth more than the choice among validations: the best is
+        forgotten, which is said now and not after the last step, and the next validation sets it.
+        """
+        path = self.directory / files.BEST_NAME
+        weights, step, damaged = _best_in(path)
+        # Every process must have looked before the first one renames or writes.
+        self.world.wait()
+        if damaged and self.world.first:
+            self._log(f"{path} is damaged: it is kept as {set_aside(path).name}")
+        usable = step == self._best_step
+        if self.best:
+            same = usable and files.content_checksum(weights) == files.content_checksum(self.best)
+            self._best_on_disk = step if same else None
+        elif usable:
+            self.best, self._best_on_disk = weights, step
+        else:
+            self._log(
+                f"the best weights, of step {self._best_step}, are lost: the next validation "
+                "counts as the best so far"
+            )
+            self.progress["course"].update(best_step=None, best=[], since_best=0)
+            return
+        if self._best_on_disk is None and self.world.first:
+            self._log(f"{path} is written again from the checkpoint (step {self._best_step})")
+            self._write_best()
 
     def _stop(self, step: int, batch: Batch, loss: float, norm: float) -> None:
         """Save what is needed to do this step again, and end the training."""
@@ -215,3 +283,18 @@ class TrainingState:
         signals, labels = batch.signals.to(self.device), batch.labels.to(self.device)
         anatomy = dissect(self.network, self.loss, signals, labels, batch.names, self.bfloat16)
         raise error_of(anatomy, step, batch.names, path)
+
+
+def _silent(_line: str) -> None:
+    """What the processes after the first one say."""
+
+
+def _best_in(path: Path) -> tuple[files.Tensors, int | None, bool]:
+    """The weights in a file of best ones and their step, and whether it is damaged."""
+    if not path.is_file():
+        return {}, None, False
+    try:
+        weights, header = files.load_tensors(path)
+    except files.DamagedFile:
+        return {}, None, True
+    return weights, header.get("step"), False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -26,23 +26,22 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.progress import progress
 from brainbrr_core.remote.address import one_line
-from brainbrr_core.remote.place import DOCUMENT_LIMIT
 from brainbrr_core.transfer.catalogue import (
+    CATALOGUE_LIMIT,
     NAME,
     Blob,
     Catalogue,
+    check_keys,
     parse_catalogue,
 )
 from brainbrr_core.transfer.flight import in_flight
 from brainbrr_core.transfer.pull import wanted
 from brainbrr_core.transfer.push import shard_blob
 from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
+from brainbrr_core.transfer.tar_members import Members, RefusedMember
 from brainbrr_core.transfer.travelling_index import adopt_index, travelling_index
 
 INDEX = "index.parquet"
-#: tar's own headers and padding, at most, for each member and for the file.
-_OVERHEAD = 4096
-_PIECE = 1 << 20
 _HOSTILE = "is refused and nothing of it stays that was not promised and verified"
 
 
@@ -60,6 +59,7 @@ def export_archive(configuration: Configuration, path: Path) -> Transfer:
             f"{len(plan.unfit)} of {len(plan.items)} recordings are not fresh in {store.root}: "
             f"run `brainbrr cache build{configuration.options}` first"
         )
+    check_keys((recording.partition_key for recording in plan.index), f"the index of {store.root}")
     index = travelling_index(plan.index)
     fresh = [item for item in plan.items if item.state is State.FRESH]
     hashed = in_flight("hash", fresh, lambda item: shard_blob(store, item), lambda i: i.bytes, 4)
@@ -119,8 +119,11 @@ def import_archive(
     started = time.monotonic()
     store = Store.of(configuration)
     try:
-        with _Bounded(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            outcome = _import(archive, stream, configuration, store, path, force=force, log=log)
+        with _Unpacked(path) as stream:
+            members = Members(stream.read)
+            outcome = _import(members, configuration, store, path, force=force, log=log)
+    except RefusedMember as error:
+        raise BrainbrrError(f"{path}: {error.name!r} {_HOSTILE}: {error.why}") from None
     except (tarfile.TarError, EOFError, pa.ArrowException) as error:
         raise _damaged(path, error) from None
     except FileNotFoundError:
@@ -130,8 +133,7 @@ def import_archive(
 
 
 def _import(
-    archive: tarfile.TarFile,
-    stream: _Bounded,
+    members: Members,
     configuration: Configuration,
     store: Store,
     path: Path,
@@ -139,21 +141,14 @@ def _import(
     force: bool,
     log: Callable[[str], None],
 ) -> Transfer:
-    members = iter(archive)
-    first = _next(members, path, NAME, None)
-    content = _content(archive, first, path)
-    catalogue = parse_catalogue(content, None, f"{path}: {NAME}")
+    catalogue = parse_catalogue(_content(members, path, NAME, None), None, f"{path}: {NAME}")
     if catalogue.version != store.version:
         raise BrainbrrError(
             f"{path} holds version {catalogue.version} and the configuration is for "
             f"{store.version}: use the preprocessing settings it was built with"
         )
-    stream.allow(
-        catalogue.shard_bytes + catalogue.index.size + _OVERHEAD * (len(catalogue.shards) + 8)
-    )
     store.check_writable()
-    member = _next(members, path, INDEX, catalogue.index)
-    held = _content(archive, member, path)
+    held = _content(members, path, INDEX, catalogue.index)
     adopted = adopt_index(store.root, catalogue.index, lambda: held, str(path), force=force)
     log(f"index: {adopted.what}")
     plan = make_plan(
@@ -174,11 +169,11 @@ def _import(
     total = sum(blob.size for blob in needed.shards.values()) / 1e6
     with hold(store, "cache import", create=True), progress("import", total, "MB") as bar:
         for key, blob in catalogue.shards.items():
-            member = _next(members, path, _shard_name(store.version, key), blob)
+            _next(members, path, _shard_name(store.version, key), blob)
             if key not in needed.shards:
                 continue
             try:
-                moved = receive(store, key, blob, _pieces(archive, member))
+                moved = receive(store, key, blob, members.pieces())
             except DamagedShard as error:
                 outcome.failed[key] = f"refused: damaged or foreign ({error})"
                 continue
@@ -187,7 +182,7 @@ def _import(
             outcome.bytes += blob.size * moved
             outcome.skipped += not moved
             bar.advance(blob.size / 1e6, f"{outcome.moved} of {len(needed.shards)} shards")
-    extra = next(members, None)
+    extra = members.next()
     if extra is not None:
         raise BrainbrrError(f"{path}: {extra.name!r} {_HOSTILE}: its catalogue does not name it")
     if outcome.moved:
@@ -196,69 +191,44 @@ def _import(
     return outcome
 
 
-def _next(
-    members: Iterator[tarfile.TarInfo], path: Path, name: str, blob: Blob | None
-) -> tarfile.TarInfo:
-    """The next member, which must be this file and of this size."""
-    member = next(members, None)
+def _next(members: Members, path: Path, name: str, blob: Blob | None) -> None:
+    """Go on to the next member, which must be this file and of this size."""
+    member = members.next()
     if member is None:
         raise BrainbrrError(f"{path} ends before {name}: copy it again")
-    if not member.isreg() or member.issparse():
-        kind = "a link" if member.issym() or member.islnk() else "no plain file"
-        raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: it is {kind}")
     if member.name != name:
         raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: {name} must stand there")
-    if member.size > DOCUMENT_LIMIT if blob is None else member.size != blob.size:
+    if member.size > CATALOGUE_LIMIT if blob is None else member.size != blob.size:
         raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: it has {member.size} bytes")
-    return member
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
-    if member.size > DOCUMENT_LIMIT:
-        raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: it has {member.size} bytes")
-    return b"".join(_pieces(archive, member))
-
-
-def _pieces(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
-    file = archive.extractfile(member)
-    assert file is not None  # a plain file, as _next has seen
-    while piece := file.read(_PIECE):
-        yield piece
+def _content(members: Members, path: Path, name: str, blob: Blob | None) -> bytes:
+    """The bytes of the next member, which must be this file; its size is bounded by then."""
+    _next(members, path, name, blob)
+    return b"".join(members.pieces())
 
 
 def _damaged(path: Path, error: Exception) -> BrainbrrError:
     return BrainbrrError(f"{path} is damaged or no .tar.zst ({one_line(error)}): copy it again")
 
 
-class _Bounded(io.RawIOBase):
-    """The decompressed stream, which ends with an error where it is longer than it may be."""
+class _Unpacked:
+    """The decompressed stream: as much of it as is asked for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[bytes] = path.open("rb")
         self._stream = pa.CompressedInputStream(pa.PythonFile(self._file, mode="r"), "zstd")
-        # Until the catalogue has said more.
-        self._left = DOCUMENT_LIMIT + 2 * _OVERHEAD
 
-    def allow(self, size: int) -> None:
-        """Let no more than ``size`` further bytes pass."""
-        self._left = size + tarfile.RECORDSIZE
-
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
         try:
-            content = bytes(self._stream.read(size))
+            return bytes(self._stream.read(size))
         except OSError as error:
             raise _damaged(self._path, error) from None
-        self._left -= len(content)
-        if self._left < 0:
-            raise BrainbrrError(
-                f"{self._path} is refused: it unpacks to more than its catalogue says"
-            )
-        return content
 
-    def readable(self) -> bool:
-        return True
+    def __enter__(self) -> _Unpacked:
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
-        super().close()

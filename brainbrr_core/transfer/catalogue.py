@@ -19,6 +19,11 @@ from brainbrr_core.remote.place import DOCUMENT_LIMIT
 #: Bumped when the catalogue's fields change.
 SCHEMA_VERSION = 1
 NAME = "catalogue.json"
+#: Bytes of the largest catalogue that is written or read; 100,000 shards have 30 MB.
+CATALOGUE_LIMIT = 64 * 2**20
+#: Bytes for each value of a catalogue, at least: a shard's row has several times as many. What
+#: has more values is made to fill the memory when it is parsed.
+_VALUE_BYTES, _FEW_VALUES = 16, 1000
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,7 +61,10 @@ class Catalogue:
         return sum(blob.size for blob in self.shards.values())
 
     def content(self) -> bytes:
-        """The catalogue as a file: the same bytes for the same content."""
+        """The catalogue as a file: the same bytes for the same content.
+
+        Raises :class:`BrainbrrError` where it is larger than what is read.
+        """
         values = {
             "schema": SCHEMA_VERSION,
             "version": self.version,
@@ -65,7 +73,13 @@ class Catalogue:
                 key: [blob.hash, blob.size, blob.fingerprint] for key, blob in self.shards.items()
             },
         }
-        return canonical_json(values).encode()
+        content = canonical_json(values).encode()
+        if len(content) > CATALOGUE_LIMIT:
+            raise BrainbrrError(
+                f"the catalogue of {len(self.shards)} shards has {len(content) / 1e6:.0f} MB, and "
+                f"{CATALOGUE_LIMIT / 1e6:.0f} MB can be read: use a smaller --profile"
+            )
+        return content
 
 
 def parse_catalogue(content: bytes, version: str | None, where: str) -> Catalogue:
@@ -73,6 +87,10 @@ def parse_catalogue(content: bytes, version: str | None, where: str) -> Catalogu
 
     Raises :class:`BrainbrrError` for anything that is not exactly one.
     """
+    if len(content) > CATALOGUE_LIMIT:
+        raise BrainbrrError(f"{where} is refused: a catalogue of {len(content)} bytes")
+    if sum(map(content.count, (b",", b"[", b"{"))) > len(content) / _VALUE_BYTES + _FEW_VALUES:
+        raise BrainbrrError(f"{where} is no catalogue (it holds too many values)")
     try:
         values = json.loads(content)
         schema, found = values["schema"], values["version"]
@@ -104,7 +122,11 @@ def check_keys(keys: Iterable[str], where: str) -> None:
     """Raise :class:`BrainbrrError` naming the first key that would leave the cache root."""
     for key in keys:
         if not is_safe(key):
-            raise BrainbrrError(f"{where} is refused: {key!r} is no partition key")
+            raise BrainbrrError(
+                f"{where} is refused: {key!r} is no partition key that travels (no part of it may "
+                "begin with a dot, and every character must be printable): remove or rename that "
+                "recording where the index was made, and run `brainbrr index` there"
+            )
 
 
 def _checked_key(key: str) -> str:

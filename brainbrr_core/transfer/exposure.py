@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.remote.place import Remote
+from brainbrr_core.remote.place import Remote, RemoteUnavailable, put_content
 from brainbrr_core.remote.s3 import S3Remote
 
 AGREEMENT = (
@@ -20,6 +23,7 @@ _EVERYBODY = (
     "http://acs.amazonaws.com/groups/global/AllUsers",
     "http://acs.amazonaws.com/groups/global/AuthenticatedUsers",
 )
+_PROBE = b"Tries out who can read here; it may be removed.\n"
 _READING = ("s3:*", "*", "s3:get", "s3:list")
 
 
@@ -31,12 +35,31 @@ class Exposure:
     remarks: tuple[str, ...]
 
 
-def look_at(remote: Remote, known: str) -> Exposure:
-    """Who can read a remote place; ``known`` names an object that may lie there.
+@contextmanager
+def probe_object(remote: Remote, folder: str, log: Callable[[str], None]) -> Iterator[str]:
+    """The name of an object in ``folder`` that holds nothing of a corpus, until the block ends.
+
+    What a place does with it, it would do with a shard. Where it may not be removed, the log says
+    so.
+    """
+    name = f"{folder}/probe-{secrets.token_hex(16)}"
+    try:
+        put_content(remote, name, _PROBE)
+        yield name
+    finally:
+        try:
+            remote.remove(name)
+        except BrainbrrError as error:
+            log(f"{remote.address}/{name} tried out who can read there; remove it: {error}")
+
+
+def look_at(remote: Remote, names: Sequence[str]) -> Exposure:
+    """Who can read a remote place; ``names`` are objects there, of which some may be missing.
 
     Of a bucket: its access control list, its policy and its block of public access, and whether
-    a request without credentials reads ``known`` or lists the bucket. A listing alone shows only
-    hashes: it counts where the settings cannot be seen. Other places are not looked at.
+    a request without credentials reads one of ``names`` or lists the bucket. A listing alone
+    shows only hashes: it counts where the settings cannot be seen. Other places are not looked
+    at. Raises :class:`RemoteUnavailable` where no answer comes.
     """
     if not isinstance(remote, S3Remote):
         return Exposure((), ("who can read it is seen of S3 buckets only",))
@@ -54,7 +77,7 @@ def look_at(remote: Remote, known: str) -> Exposure:
     if policy and not blocked.get("RestrictPublicBuckets") and _opens(json.loads(policy["Policy"])):
         reasons.append("its policy lets everybody read")
     stranger = S3Remote(remote.address, anonymous=True)
-    if _is_served(lambda: stranger.read(known, 0, 1)):
+    if any(_is_served(partial(stranger.read, name, 0, 1)) for name in names):
         reasons.append("a request without credentials reads it")
     if _is_served(lambda: stranger.request("list_objects_v2", MaxKeys=1)):
         lists = "a request without credentials lists it"
@@ -62,12 +85,12 @@ def look_at(remote: Remote, known: str) -> Exposure:
     return Exposure(tuple(reasons), (*unseen, *settings))
 
 
-def check_private(remote: Remote, known: str, *, force: bool) -> list[str]:
+def check_private(remote: Remote, names: Sequence[str], *, force: bool) -> list[str]:
     """Raise :class:`BrainbrrError`, unless ``force``, for a place that everybody can read.
 
-    Returns remarks for the log; ``known`` is that of :func:`look_at`.
+    Returns remarks for the log; ``names`` are those of :func:`look_at`.
     """
-    found = look_at(remote, known)
+    found = look_at(remote, names)
     if found.reasons and not force:
         raise BrainbrrError(
             f"{remote.address} can be read by anyone ({'; '.join(found.reasons)}) and the "
@@ -115,6 +138,9 @@ def _is_served(request: Callable[[], object]) -> bool:
     """Whether a request without credentials is served."""
     try:
         request()
+    except RemoteUnavailable:
+        # No answer is no refusal.
+        raise
     except (BrainbrrError, FileNotFoundError):
         return False
     return True

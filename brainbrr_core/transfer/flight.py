@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 from brainbrr_core.progress import progress
@@ -20,27 +22,39 @@ def in_flight(
     work: Callable[[Job], Result],
     size: Callable[[Job], int],
     transfers: int = TRANSFERS,
-) -> Iterator[tuple[Job, Result]]:
-    """Results of ``work`` as they come, large jobs first; progress in MB.
+    stopping: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> list[tuple[Job, Result]]:
+    """Results of ``work`` in the order in which they came, large jobs first; progress in MB.
 
     What ``work`` raises is raised here, when the jobs in flight have ended; no other is begun.
+    When this thread is interrupted, the jobs in flight end as soon as ``stopping`` makes them.
     """
     if not jobs:
-        return
+        return []
     # Large ones first, so that the last transfer is not left alone with one.
     ordered = sorted(jobs, key=size, reverse=True)
     total = sum(map(size, ordered)) / 1e6
+    results: list[tuple[Job, Result]] = []
     pool = ThreadPoolExecutor(min(transfers, len(ordered)))
     try:
         with progress(title, total, "MB") as bar:
             futures = {pool.submit(work, job): job for job in ordered}
             for number, future in enumerate(as_completed(futures), start=1):
                 job = futures[future]
-                result = future.result()
+                results.append((job, future.result()))
                 bar.advance(size(job) / 1e6, f"{number} of {len(ordered)} objects")
-                yield job, result
+    except (KeyboardInterrupt, SystemExit):
+        with stopping():
+            pool.shutdown(wait=True, cancel_futures=True)
+        print(
+            f"{title}: interrupted after {len(results)} of {len(ordered)} objects: what was moved "
+            "stays; run the same command again to go on",
+            file=sys.stderr,
+        )
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+    return results
 
 
 def pieces(read: Callable[[int, int], bytes], size: int, piece: int) -> Iterable[bytes]:

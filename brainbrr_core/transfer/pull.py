@@ -124,7 +124,7 @@ def pull(
     jobs = list(needed.shards.items())
     with hold(store, "cache pull", create=True):
         for (key, blob_), (moved, error) in in_flight(
-            "pull", jobs, fetch, lambda job: job[1].size, transfers
+            "pull", jobs, fetch, lambda job: job[1].size, transfers, remote.stopping
         ):
             if error:
                 outcome.failed[key] = error

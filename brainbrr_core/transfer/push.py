@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 from blake3 import blake3
 
@@ -16,11 +14,19 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.remote.place import ObjectState, Remote, RemoteUnavailable
-from brainbrr_core.transfer.catalogue import NAME, Blob, Catalogue, ShardBlob, parse_catalogue
-from brainbrr_core.transfer.exposure import AGREEMENT, check_private
+from brainbrr_core.remote.place import ObjectState, Remote, RemoteUnavailable, put_content
+from brainbrr_core.transfer.catalogue import (
+    NAME,
+    Blob,
+    Catalogue,
+    ShardBlob,
+    check_keys,
+    parse_catalogue,
+)
+from brainbrr_core.transfer.exposure import AGREEMENT, check_private, probe_object
 from brainbrr_core.transfer.flight import TRANSFERS, in_flight, pieces
 from brainbrr_core.transfer.pull import PIECE_BYTES, read_catalogue
+from brainbrr_core.transfer.push_lock import STALE_S, pushing_alone
 from brainbrr_core.transfer.receive import Transfer, file_blob
 from brainbrr_core.transfer.travelling_index import (
     TravellingIndex,
@@ -48,17 +54,23 @@ def push(
 
     What is not fresh here is not sent, and named. ``repair`` reads every object of the profile
     back and replaces those that are damaged. Raises :class:`BrainbrrError`, unless ``force``, for
-    a bucket that anyone can read or one that holds another corpus.
+    a bucket that anyone can read or one that holds another corpus, and for an index that could
+    not be pulled.
     """
     started = time.monotonic()
     log(AGREEMENT)
-    catalogue = f"{Store.of(configuration).version}/{NAME}"
-    for remark in check_private(remote, catalogue, force=force):
-        log(remark)
-    if not remote.conditional:
-        log(f"{remote.address} offers no conditional writes: let one machine at a time push")
     plan = plan_profile(configuration)
     store = plan.store
+    check_keys((recording.partition_key for recording in plan.index), f"the index of {store.root}")
+    with probe_object(remote, store.version, log) as probe:
+        for remark in check_private(remote, (probe, f"{store.version}/{NAME}"), force=force):
+            log(remark)
+        remote.check_conditions(probe)
+    if not remote.conditional:
+        log(
+            f"{remote.address} heeds no condition of a write: pushes write its catalogue one "
+            f"after the other, and one that died meanwhile is waited for {STALE_S:.0f} s"
+        )
     outcome = Transfer(remote.address, store.version)
     held = read_catalogue(remote, store.version)
     index = travelling_index(plan.index)
@@ -83,12 +95,21 @@ def push(
     outcome.skipped = len(fresh) - len(todo)
     blobs = _send(remote, store, todo, transfers, outcome)
     if repair and held is not None:
-        _put_bytes(remote, f"{store.version}/{index.blob.name}", index.content)
+        put_content(remote, f"{store.version}/{index.blob.name}", index.content)
         blobs |= _repair(remote, store, held, fresh, transfers, outcome, log)
-    outcome.index = _publish(remote, store.version, index, blobs)
+    if remote.conditional:
+        outcome.index = _publish(remote, store.version, index, blobs, _always)
+    else:
+        with pushing_alone(remote, store.version, log) as still_alone:
+            outcome.index = _publish(remote, store.version, index, blobs, still_alone)
     log(f"index: {outcome.index}")
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _always() -> bool:
+    """A place that heeds conditions needs no lock."""
+    return True
 
 
 def _is_held(item: Item, shards: Mapping[str, ShardBlob]) -> bool:
@@ -153,7 +174,7 @@ def _send(
     remaining = items
     for _ in range(ROUNDS):
         for item, (blob, moved) in in_flight(
-            "push", remaining, send, lambda item: item.bytes, transfers
+            "push", remaining, send, lambda item: item.bytes, transfers, remote.stopping
         ):
             blobs[item.recording.partition_key] = blob
             if moved:
@@ -182,7 +203,11 @@ def _name(store: Store, blob: Blob) -> str:
 
 
 def _publish(
-    remote: Remote, version: str, index: TravellingIndex, blobs: Mapping[str, ShardBlob]
+    remote: Remote,
+    version: str,
+    index: TravellingIndex,
+    blobs: Mapping[str, ShardBlob],
+    may_write: Callable[[], bool],
 ) -> str:
     """Add ``blobs`` and ``index`` to the catalogue, whoever else does so at the same time."""
     name = f"{version}/{NAME}"
@@ -194,23 +219,21 @@ def _publish(
             held = parse_catalogue(known.content, version, f"{remote.address}/{name}")
             shards, held_index = dict(held.shards), held.index
         if held_index != index.blob:
-            _put_bytes(remote, f"{version}/{index.blob.name}", index.content)
+            put_content(remote, f"{version}/{index.blob.name}", index.content)
         content = Catalogue(version, index.blob, {**shards, **blobs}).content()
         if known is not None and content == known.content:
             return "unchanged"
+        if not may_write():
+            raise RemoteUnavailable(
+                f"{remote.address}: another push took this one for dead, which had not been heard "
+                f"of for {STALE_S:.0f} s: every object is there; run the same command again"
+            )
         if remote.replace(name, content, known):
             return "unchanged" if held_index == index.blob else "sent"
     raise RemoteUnavailable(
         f"{remote.address}: other machines replaced the catalogue {ROUNDS} times while this one "
         "tried: every object is there; run the same command again"
     )
-
-
-def _put_bytes(remote: Remote, name: str, content: bytes) -> None:
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(content)
-        file.flush()
-        remote.put(name, Path(file.name))
 
 
 def _repair(
@@ -226,10 +249,17 @@ def _repair(
 
     The shard here need not be the same bytes (other libraries): the catalogue then follows it.
     """
-    blobs: dict[str, ShardBlob] = {}
 
-    def is_whole(item: Item) -> bool:
-        blob = held.shards[item.recording.partition_key]
+    def replaced(item: Item) -> ShardBlob | None:
+        key = item.recording.partition_key
+        if is_whole(held.shards[key]):
+            return None
+        log(f"damaged in {remote.address}, sent again: {key}")
+        blob = shard_blob(store, item)
+        remote.put(_name(store, blob), store.shard_path(key))
+        return blob
+
+    def is_whole(blob: ShardBlob) -> bool:
         name, hasher = _name(store, blob), blake3()
         try:
             for piece in pieces(
@@ -241,15 +271,14 @@ def _repair(
         return hasher.hexdigest() == blob.hash
 
     there = [item for item in fresh if _is_held(item, held.shards)]
-    for item, whole in in_flight("verify", there, is_whole, lambda item: item.bytes, transfers):
+    blobs: dict[str, ShardBlob] = {}
+    for item, blob in in_flight(
+        "verify", there, replaced, lambda item: item.bytes, transfers, remote.stopping
+    ):
         outcome.verified += 1
-        if whole:
+        if blob is None:
             continue
-        key = item.recording.partition_key
-        log(f"damaged in {remote.address}, sent again: {key}")
-        blob = shard_blob(store, item)
-        remote.put(_name(store, blob), store.shard_path(key))
-        blobs[key] = blob
+        blobs[item.recording.partition_key] = blob
         outcome.moved += 1
         outcome.bytes += blob.size
         outcome.skipped -= 1

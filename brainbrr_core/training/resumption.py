@@ -1,0 +1,74 @@
+"""Which checkpoint of a folder a training goes on from, and what becomes of a damaged one.
+
+The last checkpoint is taken; where it is damaged or gone, the newest whole one of those that were
+kept under names of their own. A damaged file is never deleted: it gets another name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.training.checkpoint import (
+    CHECKPOINT_NAME,
+    Checkpoint,
+    DamagedFile,
+    periodic_checkpoints,
+    read_checkpoint,
+)
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """The checkpoint to go on from, its file, and those before it in order that are damaged."""
+
+    checkpoint: Checkpoint
+    path: Path
+    damaged: tuple[Path, ...]
+
+
+def newest_whole(directory: Path) -> Resumption | None:
+    """What a training in ``directory`` goes on from, None where there is no checkpoint.
+
+    Only read, so that several processes may ask at once. Raises :class:`DamagedFile` when every
+    checkpoint is damaged, and :class:`BrainbrrError` when one cannot be read.
+    """
+    candidates = [directory / CHECKPOINT_NAME, *(p for _, p in periodic_checkpoints(directory))]
+    damaged: list[Path] = []
+    for path in candidates:
+        if not path.is_file():
+            continue
+        try:
+            return Resumption(read_checkpoint(path), path, tuple(damaged))
+        except DamagedFile:
+            damaged.append(path)
+    if not damaged:
+        return None
+    names = ", ".join(path.name for path in damaged)
+    raise DamagedFile(
+        f"no checkpoint in {directory} is whole ({names}): copy one of them anew, or remove them "
+        "to train from the first step"
+    )
+
+
+def steps_done(directory: Path) -> int:
+    """Steps that a training in ``directory`` had done, 0 without a checkpoint.
+
+    Raises as :func:`newest_whole`.
+    """
+    resumption = newest_whole(directory)
+    return 0 if resumption is None else resumption.checkpoint.step
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file so that nothing takes it for a whole one; the new path."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    try:
+        return path.rename(aside)
+    except OSError as error:
+        raise BrainbrrError(
+            f"{path} is damaged and could not be renamed ({error.strerror or error}): move it away"
+        ) from None
