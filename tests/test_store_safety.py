@@ -399,6 +399,10 @@ def test_gc_ends_what_a_killed_gc_began(two: Two) -> None:
     old.folder.rename(aside)
     garbage = gc.find(everything(settings))
     assert [(item.path, item.why) for item in garbage] == [(aside, "left by a killed gc")]
+    # It was killed before it saw that it had to give the folder back.
+    with hold(Store(aside.parent, aside.name), "train"):
+        assert "held by train" in gc.remove(garbage)[0].why
+        assert len(list(aside.rglob("*.arrow"))) == 12
     assert gc.remove(garbage) == []
     assert not aside.exists()
 

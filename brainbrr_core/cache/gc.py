@@ -229,7 +229,8 @@ def _remove(item: Garbage, is_used: Callable[[str], bool]) -> str:
                 return "it is in use"
             item.path.unlink(missing_ok=True)
         case Kind.QUARANTINE | Kind.REMOVAL:
-            return _remove_own(item.path)
+            users = holders(item.path)
+            return f"held by {_listed(users)}" if users else _remove_own(item.path)
     return ""
 
 
