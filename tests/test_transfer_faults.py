@@ -52,6 +52,7 @@ from brainbrr_core.transfer import exposure as exposure_module
 from brainbrr_core.transfer import push_lock
 from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.catalogue import parse_catalogue
+from brainbrr_core.transfer.flight import in_flight
 from brainbrr_core.transfer.push import push
 from brainbrr_core.transfer.push_lock import pushing_alone
 
@@ -666,6 +667,36 @@ def test_a_place_that_is_stopped_begins_nothing_until_it_goes_on(tmp_path: Path,
     assert not list((tmp_path / "share").rglob("*.part"))
     remote.put("a", path)
     assert remote.read("a", 0, 7) == b"content"
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_no_work_goes_on_after_an_interruption_at_any_moment(
+    monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A pool does not wait for a thread in whose very start the interruption falls."""
+    start, starts = threading.Thread.start, count(1)
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if next(starts) == number:
+            raise KeyboardInterrupt
+
+    stopped = threading.Event()
+    begun: list[int] = []
+    ended: list[int] = []
+
+    def work(job: int) -> None:
+        begun.append(job)
+        assert stopped.wait(120)
+        # It takes a while to put away what is half done.
+        threading.Event().wait(0.2)
+        ended.append(job)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        in_flight("work", range(9), work, lambda _job: 1, 3, lambda: place_module.thrown(stopped))
+    assert len(begun) <= number
+    assert sorted(begun) == sorted(ended)
 
 
 def test_an_interrupted_export_and_import_leave_nothing_torn(

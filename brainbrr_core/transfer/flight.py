@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from brainbrr_core.progress import progress
 
@@ -14,6 +15,33 @@ from brainbrr_core.progress import progress
 TRANSFERS = 16
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+class _Counted(Generic[Job, Result]):
+    """Calls of ``work``, counted: a pool forgets a thread whose start was interrupted."""
+
+    def __init__(self, work: Callable[[Job], Result]) -> None:
+        self._work = work
+        self._changed = threading.Condition()
+        self._running, self._ended = 0, False
+
+    def __call__(self, job: Job) -> Result:
+        with self._changed:
+            if self._ended:
+                raise CancelledError
+            self._running += 1
+        try:
+            return self._work(job)
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        """Begin no more, and wait for those that are running."""
+        with self._changed:
+            self._ended = True
+            self._changed.wait_for(lambda: not self._running)
 
 
 def in_flight(
@@ -36,16 +64,18 @@ def in_flight(
     total = sum(map(size, ordered)) / 1e6
     results: list[tuple[Job, Result]] = []
     pool = ThreadPoolExecutor(min(transfers, len(ordered)))
+    counted = _Counted(work)
     try:
         with progress(title, total, "MB") as bar:
-            futures = {pool.submit(work, job): job for job in ordered}
+            futures = {pool.submit(counted, job): job for job in ordered}
             for number, future in enumerate(as_completed(futures), start=1):
                 job = futures[future]
                 results.append((job, future.result()))
                 bar.advance(size(job) / 1e6, f"{number} of {len(ordered)} objects")
     except (KeyboardInterrupt, SystemExit):
         with stopping():
-            pool.shutdown(wait=True, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            counted.end()
         print(
             f"{title}: interrupted after {len(results)} of {len(ordered)} objects: what was moved "
             "stays; run the same command again to go on",
