@@ -51,9 +51,15 @@ class Installation:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("BRAINBRR_", "DAGSTER_", "XDG_", "PYTHON"))
+            if not name.startswith(("BRAINBRR_", "DAGSTER_"))
         }
-        return kept | {"HOME": str(self.home), "PATH": f"{self.bin}:{os.environ['PATH']}"} | more
+        of_the_user = {
+            "HOME": str(self.home),
+            "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
+            "XDG_DATA_HOME": "",
+            "PYTHONPATH": "",
+        }
+        return kept | of_the_user | more
 
     def run(self, *words: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
         """Type a command in a folder."""

@@ -164,6 +164,8 @@ def test_a_merged_key_may_be_set_again(tmp_path: Path) -> None:
         ("training: {learning_rate: .inf}\n", "training.learning_rate is inf"),
         ("training: {learning_rate: .nan}\n", "training.learning_rate is nan"),
         ("data_dir: 5\n", "data_dir is 5"),
+        ("windows: {stride_s: null}\n", "windows.stride_s is None"),
+        ("preprocessing: {bandpass_hz: [low, 5]}\n", "preprocessing.bandpass_hz.0 is 'low'"),
         ("cache_root: ''\n", "cache_root is empty"),
         ("data_dir: ''\n", "data_dir is empty"),
         ("profile: no\n", "profile is False"),
@@ -185,6 +187,14 @@ def test_what_is_wrong_with_a_file_is_one_line_that_names_it(
     message = refusal(tmp_path, text)
     assert str(tmp_path / "mine.yaml") in message or "home folder" in message
     assert expected in message
+
+
+def test_of_several_files_the_one_that_is_wrong_is_named(tmp_path: Path) -> None:
+    wrong, right = tmp_path / "wrong.yaml", tmp_path / "right.yaml"
+    wrong.write_text("training: {seed: many}\n")
+    right.write_text("training: {steps: 5}\nwindows: {stride_s: 20}\n")
+    for config in (f"smoke:cpu:{wrong}:{right}", f"smoke:cpu:{right}:{wrong}"):
+        assert refused(Overrides(config=config)).startswith(f"{wrong}: training.seed is 'many'")
 
 
 def test_a_file_of_another_encoding_is_read_or_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 import urllib.request
 import zipfile
 from email.parser import Parser
@@ -15,6 +16,8 @@ from services import Services, free_port, wait_until
 
 from brainbrr_core.training.provenance import code_version
 
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+DISTRIBUTION = f"brainbrr-{VERSION}"
 PACKAGES = ("brainbrr_core", "brainbrr_pipeline")
 QUERY = """{ repositoriesOrError { ... on RepositoryConnection
     { nodes { name location { name } assetNodes { assetKey { path } } } } } }"""
@@ -38,7 +41,7 @@ def elsewhere(tmp_path: Path) -> Path:
 def test_the_wheel_holds_the_code_its_pages_and_its_configurations(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    described = {name for name in names if name.startswith("brainbrr-0.1.0.dist-info/")}
+    described = {name for name in names if name.startswith(f"{DISTRIBUTION}.dist-info/")}
     code = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
@@ -49,7 +52,7 @@ def test_the_wheel_holds_the_code_its_pages_and_its_configurations(wheel: Path) 
         f"brainbrr_core/configuration/configs/{path.name}"
         for path in (ROOT / "configs").glob("*.yaml")
     }
-    share = "brainbrr-0.1.0.data/data/share/brainbrr/deploy/"
+    share = f"{DISTRIBUTION}.data/data/share/brainbrr/deploy/"
     deployment = {
         f"{share}{path.relative_to(ROOT / 'configs' / 'deploy').as_posix()}"
         for folder in ("celery", "kubernetes")
@@ -62,10 +65,10 @@ def test_the_wheel_holds_the_code_its_pages_and_its_configurations(wheel: Path) 
 
 def test_the_wheel_says_what_it_is_and_needs(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        metadata = Parser().parsestr(archive.read("brainbrr-0.1.0.dist-info/METADATA").decode())
-        scripts = archive.read("brainbrr-0.1.0.dist-info/entry_points.txt").decode()
-        tags = archive.read("brainbrr-0.1.0.dist-info/WHEEL").decode()
-    assert (metadata["Name"], metadata["Version"]) == ("brainbrr", "0.1.0")
+        metadata = Parser().parsestr(archive.read(f"{DISTRIBUTION}.dist-info/METADATA").decode())
+        scripts = archive.read(f"{DISTRIBUTION}.dist-info/entry_points.txt").decode()
+        tags = archive.read(f"{DISTRIBUTION}.dist-info/WHEEL").decode()
+    assert (metadata["Name"], metadata["Version"]) == ("brainbrr", VERSION)
     assert metadata["Requires-Python"] == ">=3.11"
     assert str(metadata.get_payload()).strip() == (ROOT / "README.md").read_text().strip()
     needed = [line for line in metadata.get_all("Requires-Dist") or [] if "extra ==" not in line]

@@ -278,12 +278,16 @@ def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
 def _set_in(location: tuple[int | str, ...], layers: Sequence[Layer]) -> str:
     """The last file that sets what stands at a location, or all of the files."""
     for layer in reversed(layers):
-        below: Any = layer.content
-        for part in location:
-            below = below.get(part) if isinstance(below, dict) else below
-        if below is not None and location and location[0] in layer.content:
+        if location and _sets(layer.content, location):
             return str(layer.path)
     return f"configuration ({', '.join(layer.name for layer in layers)})"
+
+
+def _sets(content: Any, location: tuple[int | str, ...]) -> bool:
+    """Whether there is something at a location; what lies within a list counts as the list."""
+    if not location or not isinstance(content, dict):
+        return True
+    return location[0] in content and _sets(content[location[0]], location[1:])
 
 
 def _nearest_key(key: str) -> str:
