@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,8 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.machine.pools import thread_pool
+from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.progress import progress
 
 #: Where shards that failed verification are kept, below the root.
@@ -91,7 +91,7 @@ def verify(store: Store, sources: Iterable[Recording] = ()) -> Verification:
     recordings = list(sources)
     # Hashing releases Python's lock, so threads use all cores.
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        thread_pool(usable_cores()) as pool,
         progress("verify", len(keys) + len(recordings), "files") as bar,
     ):
         damaged: dict[str, str] = {}

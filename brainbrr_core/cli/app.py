@@ -18,6 +18,7 @@ from brainbrr_core.cli import (
     transfer,
     workspace,
 )
+from brainbrr_core.cli.interruption import end, interruption, listen
 from brainbrr_core.errors import BrainbrrError
 
 
@@ -56,9 +57,19 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Run the command line: one line for a user's mistake, no traceback, exit status 1 or 2."""
+    """Run the command line: one line for a user's mistake, no traceback, exit status 1 or 2.
+
+    A command that a signal ends says so in one line, too; its status is 130 after Ctrl+C and 143
+    after SIGTERM.
+    """
+    listen()
     try:
         app()
+    except (KeyboardInterrupt, SystemExit) as error:
+        stopped = interruption(error)
+        if stopped is None:
+            raise
+        end(stopped)
     except BrainbrrError as error:
         print(f"brainbrr: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

@@ -7,7 +7,6 @@ URL it is a mirror that has the annotations and, for each EDF, an empty file in 
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.corpus.hashing import content_hash, file_state
 from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.machine.processors import usable_cores
 
 
 class EdfBytes(Protocol):
@@ -110,4 +110,4 @@ class LocalFiles:
     @property
     def requests(self) -> int:
         """One for each core."""
-        return os.cpu_count() or 1
+        return usable_cores()
