@@ -34,11 +34,11 @@ def process_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Ends the workers.
         ours.close()
         raise
     finally:
-        pool.shutdown()
+        pool.shutdown(cancel_futures=ours.closed)
         ours.close()
         theirs.close()
 
