@@ -92,7 +92,7 @@ def build(
             f"{fresh} were fresh, {plan.count(State.EXCLUDED)} are excluded, "
             f"{len(summary.failed)} failed"
         )
-    return 1 if summary.failed else 0
+    return 1 if summary.failed or plan.index.unsettled else 0
 
 
 @app.command()

@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 import traceback
 from contextlib import suppress
 from types import FrameType
@@ -25,9 +26,11 @@ class Stopped(KeyboardInterrupt):
 def listen() -> None:
     """Raise :class:`Stopped` in the main thread at the first signal; the second ends at once.
 
-    A signal that this process was started to ignore stays ignored.
+    A signal that this process was started to ignore stays ignored. What is raised where Python
+    lets nothing be raised (when an object is let go of) is asked for again.
     """
     asked = False
+    usual = sys.unraisablehook
 
     def stop(number: int, _frame: FrameType | None) -> None:
         nonlocal asked
@@ -36,6 +39,15 @@ def listen() -> None:
         asked = True
         raise Stopped(number)
 
+    def again(raised: sys.UnraisableHookArgs) -> None:
+        nonlocal asked
+        if not isinstance(raised.exc_value, Stopped):
+            usual(raised)
+            return
+        asked = False
+        threading.Timer(0.01, os.kill, (os.getpid(), raised.exc_value.number)).start()
+
+    sys.unraisablehook = again
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)

@@ -13,7 +13,8 @@ import pyarrow as pa
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration.model import Corpus
-from brainbrr_core.corpus.hash_memo import with_known_hashes
+from brainbrr_core.corpus.files import LocalFiles
+from brainbrr_core.corpus.hash_memo import IndexMemo, with_known_hashes
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
@@ -154,8 +155,9 @@ def update_index(
 ) -> Index:
     """Scan the corpus and write the index of a cache root, using what it already knows.
 
-    An index that cannot be read is replaced, which ``log`` is told. Raises as :func:`scan` and
-    :func:`write_index` do; then the old index stands unchanged.
+    What was hashed before an interruption is not hashed again. An index that cannot be read is
+    replaced, which ``log`` is told, as it is told of EDFs that changed meanwhile. Raises as
+    :func:`scan` and :func:`write_index` do; then the old index stands unchanged.
     """
     if data_dir is None:
         raise BrainbrrError(
@@ -170,14 +172,19 @@ def update_index(
             if log is not None:
                 log(f"{error} (which is being done)")
     # Heavy, and only of use for a corpus behind a URL.
+    memo = IndexMemo(cache_root)
     if "://" in data_dir:
         from brainbrr_core.corpus.mirror import MirroredFiles
 
         index = scan(MirroredFiles(data_dir, cache_root), known, corpus, force=force)
     else:
-        index = scan(Path(data_dir), known, corpus, force=force)
+        index = scan(LocalFiles(Path(data_dir), memo), known, corpus, force=force)
     if index != known:
         write_index(index, cache_root)
+    memo.clear()
+    if log is not None:
+        for address in index.unsettled:
+            log(f"{address} changed while it was read (is it still being copied?): left as it was")
     return index
 
 
