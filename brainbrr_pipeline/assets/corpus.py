@@ -3,7 +3,8 @@
 import dagster as dg
 
 from brainbrr_core.cache.plan import plan_profile
-from brainbrr_core.corpus.index_file import SCHEMA, update_index
+from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.corpus.index_rows import SCHEMA
 from brainbrr_pipeline import showing
 from brainbrr_pipeline.assets.ownership import OWNERS
 from brainbrr_pipeline.partitions import keep_in_step, recordings
