@@ -34,6 +34,8 @@ _EVENT = pa.struct(
     ]
 )
 _FINDING = pa.struct([("code", pa.string()), ("where", pa.string()), ("detail", pa.string())])
+#: Status, reason, duration and the figures of seizures follow from the rest: they are for those
+#: who read the file with another program, and are not read here.
 SCHEMA = pa.schema(
     [
         ("partition_key", pa.string()),
@@ -65,10 +67,6 @@ SCHEMA = pa.schema(
         ("findings", pa.list_(_FINDING)),
     ]
 )
-#: For those who read the file with other programs; they follow from the rest.
-DERIVED = ("status", "reason", "duration_s", "seizures", "seizure_s")
-#: What a recording is made of.
-READ = tuple(name for name in SCHEMA.names if name not in DERIVED)
 
 
 def row(recording: Recording) -> dict[str, Any]:
@@ -124,7 +122,7 @@ def _state_row(state: FileState) -> dict[str, int]:
 
 
 def recordings(column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
-    """The recordings of an index; ``column`` gives one of :data:`READ`, and is asked once each."""
+    """The recordings of an index, of which ``column`` gives one column."""
     rates = _rates(_numbers(column("rate_numerator")), _numbers(column("rate_denominator")))
     return tuple(
         map(
