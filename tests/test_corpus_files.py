@@ -20,6 +20,9 @@ from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.layout import is_partition_key
+from brainbrr_core.doctor.estimate import find_edfs
+from brainbrr_core.prediction.files import edf_files
+from brainbrr_core.synthesis import write_corpus_like
 from brainbrr_core.transfer.archive import export_archive, import_archive
 
 
@@ -57,6 +60,15 @@ def test_what_macos_puts_beside_an_edf_is_named_and_no_recording(
     assert all(f"not a recording of this layout: {path}" in done.stdout for path in relative)
     assert "hidden, or seen already: train/.Trashes/" in done.stdout
     assert settings.cache_root.is_dir()
+
+
+def test_other_commands_pass_over_hidden_files_too(corpus: Path, tmp_path: Path) -> None:
+    for edf in sorted(corpus.rglob("*.edf")):
+        beside(edf, f"._{edf.name}")
+    assert len(edf_files(corpus)) == 12
+    found, complete = find_edfs(corpus, seconds=60)
+    assert (len(found), complete) == (12, True)
+    assert write_corpus_like(tmp_path / "twin", corpus, seed=0, workers=1).recordings == 12
 
 
 def test_an_index_of_before_that_has_hidden_files_is_mended_without_force(corpus: Path) -> None:

@@ -224,21 +224,33 @@ WAITING = """\
 import pathlib, signal, sys
 from brainbrr_core.cli import app
 
+class LetGoOf:
+    def __del__(self) -> None:
+        # Python drops what is raised here.
+        pathlib.Path("waiting").touch()
+        signal.pause()
+
 @app.app.command()
 def wait() -> None:
     pathlib.Path("waiting").touch()
+    signal.pause()
+
+@app.app.command()
+def wait_within() -> None:
+    LetGoOf()
     signal.pause()
 
 app.main()
 """
 
 
+@pytest.mark.parametrize("name", ["wait", "wait-within"])
 def test_a_command_without_work_to_name_stops_with_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     small_settings(tmp_path, tmp_path)
     monkeypatch.chdir(tmp_path)
-    command = Command(tmp_path, "wait", program=[sys.executable, "-c", WAITING])
+    command = Command(tmp_path, name, program=[sys.executable, "-c", WAITING])
     command.when((tmp_path / "waiting").exists)
     command.ctrl_c()
     status, said = command.ended()

@@ -34,7 +34,9 @@ def synth(
         Path | None,
         typer.Option(help="Take channels, rates and annotations of the tree below this folder."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; all cores by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; by default as cores and memory allow.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Write a TUSZ-like corpus with known seizures."""

@@ -125,11 +125,16 @@ class Layout(ABC):
         return path.relative_to(self.root).with_suffix("").as_posix()
 
 
-def is_partition_key(key: str) -> bool:
-    """Whether a path can be a partition key: no part of it is hidden, and it is plain text.
+def is_hidden(path: Path) -> bool:
+    """Whether a part of a path below a corpus is hidden.
 
-    ``._x.edf`` is what macOS puts beside ``x.edf`` on another system's disk.
+    ``._x.edf`` is what macOS puts beside ``x.edf`` on another system's disk: no recording.
     """
+    return any(part.startswith(".") for part in path.parts)
+
+
+def is_partition_key(key: str) -> bool:
+    """Whether a path can be a partition key: no part of it is hidden, and it is plain text."""
     parts = key.split("/")
     return all(part and not part.startswith(".") for part in parts) and not any(
         unicodedata.category(character) in _NO_TEXT for character in key

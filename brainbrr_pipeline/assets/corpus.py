@@ -71,7 +71,12 @@ def raw_edf_index(
     """
     with users_mistakes_as_failures():
         configuration = workspace.load()
-        index = update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
+        index = update_index(
+            configuration.data_dir,
+            configuration.cache_root,
+            configuration.corpus,
+            log=context.log.warning,
+        )
         plan = plan_profile(configuration)
     to_build = (item.recording.partition_key for item in plan.to_build)
     added, removed = keep_in_step(context.instance, index, to_build)
