@@ -18,7 +18,7 @@ from brainbrr_core.cli import (
     transfer,
     workspace,
 )
-from brainbrr_core.cli.interruption import end, interruption, listen
+from brainbrr_core.cli.interruption import end, interruption, listening
 from brainbrr_core.errors import BrainbrrError
 
 
@@ -62,14 +62,19 @@ def main() -> None:
     A command that a signal ends says so in one line, too; its status is 130 after Ctrl+C and 143
     after SIGTERM.
     """
-    listen()
+    with listening():
+        try:
+            _run()
+        except BaseException as error:
+            stopped = interruption(error)
+            if stopped is None:
+                raise
+            end(stopped)
+
+
+def _run() -> None:
     try:
         app()
-    except (KeyboardInterrupt, SystemExit) as error:
-        stopped = interruption(error)
-        if stopped is None:
-            raise
-        end(stopped)
     except BrainbrrError as error:
         print(f"brainbrr: {error}", file=sys.stderr)
         sys.exit(error.exit_status)

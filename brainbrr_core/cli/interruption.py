@@ -8,9 +8,11 @@ import signal
 import sys
 import threading
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: What a shell expects of a command that a signal ended: this and the signal's number.
 _SIGNALLED = 128
 
@@ -23,8 +25,9 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
-def listen() -> None:
-    """Raise :class:`Stopped` in the main thread at the first signal; the second ends at once.
+@contextmanager
+def listening() -> Iterator[None]:
+    """Within the block the first signal raises :class:`Stopped`, and the second ends at once.
 
     A signal that this process was started to ignore stays ignored. What is raised where Python
     lets nothing be raised (when an object is let go of) is asked for again.
@@ -47,10 +50,15 @@ def listen() -> None:
         asked = False
         threading.Timer(0.01, os.kill, (os.getpid(), raised.exc_value.number)).start()
 
+    heard = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     sys.unraisablehook = again
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
