@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -40,6 +40,10 @@ class PlainProgress:
     def already(self, units: float) -> None:
         self._done += units
         self._before += units
+
+    def summary(self) -> str:
+        """What is done and what remains."""
+        return _summary(self._title, self._done, self._total, self._unit)
 
     def line(self) -> None:
         """Print where the work stands, with its rate and the time left."""
@@ -78,6 +82,8 @@ class _RichProgress:
             console=Console(stderr=True),
         )
         self._task = self._bar.add_task(title, total=total, note="")
+        self._title, self._total, self._unit = title, total, unit
+        self._done = 0.0
 
     def __enter__(self) -> _RichProgress:
         self._bar.start()
@@ -87,22 +93,50 @@ class _RichProgress:
         self._bar.stop()
 
     def already(self, units: float) -> None:
+        self._done += units
         # An advance would be a sample of the speed.
         self._bar.reset(self._task, completed=round(units))
 
     def advance(self, units: float = 1.0, note: str = "") -> None:
+        self._done += units
         self._bar.advance(self._task, units)
         if note:
             self._bar.update(self._task, note=note)
+
+    def summary(self) -> str:
+        """What is done and what remains."""
+        return _summary(self._title, self._done, self._total, self._unit)
 
 
 @contextmanager
 def progress(title: str, total: float, unit: str) -> Iterator[Progress]:
     """Show progress of ``total`` units named ``unit`` until the block ends."""
+    bar: PlainProgress | _RichProgress
     if sys.stderr.isatty():
-        with _RichProgress(title, total, unit) as bar:
+        with _RichProgress(title, total, unit) as bar, told_when_stopped(bar.summary):
             yield bar
         return
-    plain = PlainProgress(title, total, unit)
-    yield plain
-    plain.line()
+    bar = PlainProgress(title, total, unit)
+    with told_when_stopped(bar.summary):
+        yield bar
+    bar.line()
+
+
+@contextmanager
+def told_when_stopped(summary: Callable[[], str]) -> Iterator[None]:
+    """Add to what interrupts the block (Ctrl+C, the end of a run) a note of what is done.
+
+    The innermost block knows best: a note that is there already stands.
+    """
+    try:
+        yield
+    except (Exception, GeneratorExit, SystemExit):
+        raise
+    except BaseException as interruption:
+        if not getattr(interruption, "__notes__", ()):
+            interruption.add_note(summary())
+        raise
+
+
+def _summary(title: str, done: float, total: float, unit: str) -> str:
+    return f"{title}: {done:.4g} of {total:.4g} {unit} are done, {total - done:.4g} remain"

@@ -39,6 +39,17 @@ def read_sealed(content: bytes) -> tuple[pa.Table, dict[str, str]]:
 
     Raises :class:`BrokenSeal` unless the file is whole.
     """
+    file = open_sealed(content)
+    # In this thread alone: one of Arrow's own may still let go of ``content`` while Python ends,
+    # and that aborts the process.
+    return file.read(use_threads=False), sealed_texts(file)
+
+
+def open_sealed(content: bytes) -> pq.ParquetFile:
+    """The file of :func:`sealed_parquet`, of which nothing but the footer is unpacked.
+
+    Raises :class:`BrokenSeal` unless the file is whole.
+    """
     place = _checksum_place(content)
     end = place + len(_NO_CHECKSUM)
     hasher = blake3(content[: max(place, 0)])
@@ -46,11 +57,17 @@ def read_sealed(content: bytes) -> tuple[pa.Table, dict[str, str]]:
     hasher.update(content[end:])
     if place < 0 or hasher.hexdigest().encode() != content[place:end]:
         raise BrokenSeal
-    file = pq.ParquetFile(pa.BufferReader(content))
-    metadata = {key.decode(): text.decode() for key, text in file.metadata.metadata.items()}
-    # In this thread alone: one of Arrow's own may still let go of ``content`` while Python ends,
-    # and that aborts the process.
-    return file.read(use_threads=False), metadata
+    return pq.ParquetFile(pa.BufferReader(content))
+
+
+def sealed_texts(file: pq.ParquetFile) -> dict[str, str]:
+    """The texts about the table of a sealed file."""
+    return {key.decode(): text.decode() for key, text in file.metadata.metadata.items()}
+
+
+def sealed_column(file: pq.ParquetFile, name: str) -> pa.Array:
+    """One column of a sealed file, in one piece."""
+    return file.read([name], use_threads=False)[name].combine_chunks()
 
 
 def _checksum_place(content: bytes) -> int:

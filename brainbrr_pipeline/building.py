@@ -7,7 +7,8 @@ limit.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -115,7 +116,8 @@ def _build(
                 },
             )
 
-        summary = build(plan, configuration.preprocessing, on_result=on_result)
+        with _interruption_logged(context):
+            summary = build(plan, configuration.preprocessing, on_result=on_result)
         fresh = [item for item in plan.items if item.state is State.FRESH]
         unrecorded = [
             item
@@ -140,6 +142,19 @@ def _build(
         f"recorded), excluded {plan.count(State.EXCLUDED)}"
     )
     return summary.failed
+
+
+@contextmanager
+def _interruption_logged(context: Context) -> Iterator[None]:
+    """Log what was done when the run is terminated within the block."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as interruption:
+        for note in getattr(interruption, "__notes__", ()):
+            context.log.warning(note)
+        raise
 
 
 def facts(item: Item, configuration: Configuration) -> dict[str, Any]:

@@ -82,8 +82,9 @@ def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Wo
         different = changes(configuration.data_dir, root, configuration.corpus, index)
         if different:
             of_index = path.stat().st_mtime_ns if index is not None else 0
-            state = [of_index, different.added, different.changed, different.removed]
-            return IndexRun(f"corpus: {different}", digest(state))
+            names = [different.added, different.changed, different.removed]
+            states = [[state.size, state.mtime_ns, state.inode] for state in different.states]
+            return IndexRun(f"corpus: {different}", digest([of_index, *names, states]))
     if index is None:
         index = read_index(root)
     found = _unknown_to_dagster(instance, index)

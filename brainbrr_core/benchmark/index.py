@@ -17,6 +17,7 @@ import numpy as np
 from brainbrr_core.annotation import Event, tuh
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.signal.montage import CHANNELS
 
 #: Length of each recording; longer ones take longer to hash, and no longer to index.
@@ -113,7 +114,7 @@ def _hashing(folder: Path) -> dict[str, float]:
 
 def _speed(work: Callable[[Path], Any], paths: list[Path]) -> float:
     start = time.perf_counter()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         list(pool.map(work, paths))
     return len(paths) * _HASHED_BYTES / (time.perf_counter() - start) / 1e9
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from brainbrr_core.cache.build import build_one
@@ -11,13 +9,13 @@ from brainbrr_core.cache.plan import Item
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.pools import process_pool
 
 
 def peak_of_build(store: Store, settings: Preprocessing, item: Item) -> float:
     """Peak resident MB of a fresh worker that builds one recording, libraries included."""
     store.shard_path(item.recording.partition_key).unlink(missing_ok=True)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with process_pool(1) as pool:
         return pool.submit(_build, store, settings, item).result()
 
 

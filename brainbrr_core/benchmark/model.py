@@ -5,13 +5,11 @@ Each figure is taken in a process of its own, so that its peak memory is its own
 
 from __future__ import annotations
 
-import multiprocessing
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal, TypeVar
@@ -27,6 +25,7 @@ from brainbrr_core.configuration import Configuration, Hardware, Training
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
+from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.model import PRESETS, build
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.network import INPUT_CHANNELS
@@ -166,8 +165,7 @@ def gemm_peak(device: torch.device, precision: str) -> float:
 
 
 def _in_a_process(measurement: Callable[[Task], Result], task: Task) -> Result:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with process_pool(1) as pool:
         return pool.submit(measurement, task).result()
 
 

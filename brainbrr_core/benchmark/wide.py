@@ -53,7 +53,7 @@ def widen(
             _link(path, edf.with_suffix(path.suffix))
         shard = store.shard_path(key)
         shard.parent.mkdir(parents=True, exist_ok=True)
-        os.link(source, shard)
+        _link(source, shard)
         rows.append(
             replace(
                 model,
@@ -85,5 +85,5 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        # The corpus lies on another file system.
+        # On another file system, or a file with as many links as it may have.
         target.symlink_to(source)

@@ -9,16 +9,10 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import (
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    as_completed,
-)
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
@@ -58,7 +52,9 @@ from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.memory import keep_freed_memory
-from brainbrr_core.progress import progress
+from brainbrr_core.machine.pools import process_pool, thread_pool
+from brainbrr_core.machine.processors import worker_processes
+from brainbrr_core.progress import progress, told_when_stopped
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.montage import CHANNELS
 
@@ -118,8 +114,9 @@ def build(
 ) -> BuildSummary:
     """Build what ``plan`` says. A recording that fails fails alone.
 
-    ``on_result`` is called in this process after each recording. Raises :class:`BrainbrrError`
-    when the root is not writable or the disk too small, before anything is built.
+    ``on_result`` is called in this process after each recording. What interrupts it (Ctrl+C)
+    ends the workers, too, and carries a note of what is done. Raises :class:`BrainbrrError` when
+    the root is not writable or the disk too small, before anything is built.
     """
     if is_imported(plan.store.version):
         raise BrainbrrError(f"{plan.store.version} was imported and cannot be built")
@@ -131,18 +128,28 @@ def build(
         return BuildSummary((), 0.0)
     plan.store.check_writable()
     sweep(plan.store.root)
-    _check_space(plan.store.root, items)
+    workers = min(worker_processes(workers), len(items)) if _may_have_children() else 1
+    _check_space(plan.store.root, items, workers)
     # Long recordings first, so that the last worker is not left alone with one.
     items = sorted(items, key=lambda item: -item.recording.samples / item.recording.rate)
-    workers = min(workers or os.cpu_count() or 1, len(items)) if _may_have_children() else 1
     hours = sum(item.recording.duration_s for item in items) / 3600
-    results = []
+    results: list[Built] = []
     failures = 0
+
+    def summary() -> str:
+        remaining = len(items) - len(results) + failures
+        return (
+            f"{len(results) - failures} of {len(items)} recordings are built, {remaining} remain: "
+            "the next build goes on from there"
+        )
+
     with (
         hold(plan.store, "cache build", create=True),
         progress("build", hours, "hours") as bar,
+        told_when_stopped(summary),
+        closing(_results(plan.store, settings, items, workers)) as outcomes,
     ):
-        for result in _results(plan.store, settings, items, workers):
+        for result in outcomes:
             results.append(result)
             failures += bool(result.error)
             bar.advance(result.duration_s / 3600, f"{len(results)} done, {failures} failed")
@@ -156,7 +163,7 @@ def build(
 
 def _results(
     store: Store, settings: Preprocessing, items: list[Item], workers: int
-) -> Iterator[Built]:
+) -> Generator[Built]:
     remote = any(item.recording.is_remote for item in items)
     if workers == 1 and not remote:
         for item in items:
@@ -201,21 +208,15 @@ def _until_killed(
     store: Store, settings: Preprocessing, items: list[Item], workers: int
 ) -> Iterator[Built]:
     """Results from a pool of processes, as far as it comes before one of them is killed."""
-    # Spawned, not forked: the caller may hold threads and locks.
-    context = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
-        pool: Executor = (
-            ProcessPoolExecutor(workers, mp_context=context)
-            if _may_have_children()
-            else ThreadPoolExecutor(workers)
-        )
-        stack.enter_context(pool)
+        kind = process_pool if _may_have_children() else thread_pool
+        pool: Executor = stack.enter_context(kind(workers))
         if any(item.recording.is_remote for item in items):
             spool = Spool(store.root)
             stack.callback(spool.close)
             # A thread takes one recording from the place to the store, so that a few are on
             # their way while every process is at work, and the spool stays small.
-            threads = stack.enter_context(ThreadPoolExecutor(workers + AHEAD))
+            threads = stack.enter_context(thread_pool(workers + AHEAD))
 
             def submit(item: Item) -> Future[Built]:
                 return threads.submit(_fetch_and_build, spool, pool, store, settings, item)
@@ -244,12 +245,11 @@ def _fetch_and_build(
         return _failed(item, _one_line(error, item.recording))
 
 
-def _check_space(root: Path, items: Iterable[Item]) -> None:
-    items = list(items)
+def _check_space(root: Path, items: list[Item], workers: int) -> None:
     needed = sum(shard_bytes(item.recording) for item in items)
     # Remote EDFs pass through this disk, a few at a time.
     passing = sorted((i.recording.state.size for i in items if i.recording.is_remote), reverse=True)
-    needed += sum(passing[: (os.cpu_count() or 1) + AHEAD])
+    needed += sum(passing[: workers + AHEAD])
     free = shutil.disk_usage(root).free
     if needed > free:
         raise BrainbrrError(

@@ -120,7 +120,9 @@ def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print
     if configuration.data_dir is None and index_path(root).is_file():
         log("no data directory is set: the index stands for the corpus")
     else:
-        update_index(configuration.data_dir, root, configuration.corpus, log=log)
+        index = update_index(configuration.data_dir, root, configuration.corpus, log=log)
+        plan = plan_profile(configuration)
+        return replace(plan, index=replace(plan.index, unsettled=index.unsettled))
     return plan_profile(configuration)
 
 

@@ -32,6 +32,7 @@ class Spool:
 
     def __init__(self, cache_root: Path) -> None:
         self._cache_root = cache_root
+        self._closed = False
         self.folder = Path(tempfile.mkdtemp(prefix=SPOOL_PREFIX, dir=cache_root))
         self._lock = ExitStack()
         descriptor = os.open(self.folder, os.O_RDONLY)
@@ -41,8 +42,10 @@ class Spool:
         (self.folder / SPOOL_MARKER).touch()
 
     def close(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self.folder)
+        """Remove the folder; a fetch that is under way ends with its next piece."""
+        self._closed = True
+        # A file that is still being written may come back: the next build removes it.
+        shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
 
     @contextmanager
@@ -61,6 +64,8 @@ class Spool:
             size = recording.state.size
             with path.open("wb") as file:
                 for start in range(0, size, _PIECE):
+                    if self._closed:
+                        raise WorkRemains("the build was stopped")
                     piece = remote.read(name, start, min(start + _PIECE, size))
                     hasher.update(piece)
                     file.write(piece)
@@ -77,7 +82,7 @@ class Spool:
                 "the object is gone since it was indexed: run `brainbrr index` and build"
             ) from None
         finally:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=self._closed)
 
 
 def sweep(cache_root: Path) -> None:

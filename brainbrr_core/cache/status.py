@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,6 +19,8 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.machine.pools import thread_pool
+from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.progress import progress
 
 
@@ -130,7 +131,7 @@ def verify(store: Store, sources: Iterable[Recording] = ()) -> Verification:
         checked = check_shards(store, keys, bar.advance)
         changed, unread = [], {}
         # Hashing releases Python's lock, so threads use all cores.
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with thread_pool(usable_cores()) as pool:
             for recording, state in zip(recordings, pool.map(_compared, recordings), strict=True):
                 if state == _CHANGED:
                     changed.append(recording.partition_key)
@@ -161,7 +162,7 @@ def check_shards(
     """
     result = Checked({}, {}, {}, 0)
     gone = 0
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with thread_pool(usable_cores()) as pool:
         for key, finding in zip(
             keys, pool.map(partial(_look, store, whose=whose), keys), strict=True
         ):

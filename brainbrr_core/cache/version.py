@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
@@ -63,8 +64,16 @@ def shard_fingerprint(
 ) -> str:
     """What one recording's shard must carry: the chain's fingerprint, the EDF's hash, and which
     electrodes are interpolated, since a table beside the EDF may mark channels as bad."""
-    source = {"source": content_hash, "interpolated": list(interpolated)}
-    return digest({"chain": chain_fingerprint(settings), **source})
+    # The digest of all three; what many recordings share is written once.
+    text = f'{_shared_part(settings, tuple(interpolated))},"source":{_text(content_hash)}}}'
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _shared_part(settings: Preprocessing, interpolated: tuple[str, ...]) -> str:
+    """The beginning of the canonical JSON of which a shard's fingerprint is the digest."""
+    values = {"chain": chain_fingerprint(settings), "interpolated": interpolated}
+    return canonical_json(values).removesuffix("}")
 
 
 #: How the names of versions begin that were imported, not built.

@@ -18,6 +18,7 @@ from brainbrr_core.cli import (
     transfer,
     workspace,
 )
+from brainbrr_core.cli.interruption import end, interruption, listening
 from brainbrr_core.errors import BrainbrrError
 
 
@@ -56,7 +57,22 @@ app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
-    """Run the command line: one line for a user's mistake, no traceback, exit status 1 or 2."""
+    """Run the command line: one line for a user's mistake, no traceback, exit status 1 or 2.
+
+    A command that a signal ends says so in one line, too; its status is 130 after Ctrl+C and 143
+    after SIGTERM.
+    """
+    with listening():
+        try:
+            _run()
+        except BaseException as error:
+            stopped = interruption(error)
+            if stopped is None:
+                raise
+            end(stopped)
+
+
+def _run() -> None:
     try:
         app()
     except BrainbrrError as error:

@@ -50,7 +50,7 @@ def build(
     cache_root: CacheRoot = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Build no more than this many.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; all cores by default.")
+        int | None, typer.Option(min=1, help="Processes; by default as cores and memory allow.")
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what would be built.")] = False,
     json: Json = False,
@@ -97,7 +97,7 @@ def build(
             f"{fresh} were fresh, {plan.count(State.EXCLUDED)} are excluded, "
             f"{len(failed)} failed"
         )
-    return 1 if failed else 0
+    return 1 if failed or plan.index.unsettled else 0
 
 
 @app.command()

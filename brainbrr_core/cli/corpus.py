@@ -34,7 +34,9 @@ def synth(
         Path | None,
         typer.Option(help="Take channels, rates and annotations of the tree below this folder."),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes; all cores by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; by default as cores and memory allow.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Write a TUSZ-like corpus with known seizures."""
@@ -83,15 +85,16 @@ def index(
         corpus = corpus.model_copy(update={"layout": layout})
     found = update_index(settings.data_dir, settings.cache_root, corpus, force=force, log=log)
     summary = summarize(found, settings.labels.seizure)
+    status = 1 if found.unsettled else 0
     if json:
         outcomes = [_outcome(recording) for recording in found] if list_ else None
         print_json(summary | ({"recordings": outcomes} if outcomes is not None else {}))
-        return 0
+        return status
     if list_:
         _print_outcomes(found)
     _print_counts(f"{settings.data_dir} ({summary['layout']})", summary)
     print(f"index: {index_path(settings.cache_root)}")
-    return 0
+    return status
 
 
 def _outcome(recording: Recording) -> dict[str, Any]:
@@ -137,7 +140,8 @@ def _print_counts(title: str, summary: dict[str, Any]) -> None:
     for code, count in summary["findings"].items():
         print(f"found in {count:,} recordings: {code}: {explain(code)}")
     for path in summary["skipped"]:
-        print(f"not a recording of this layout: {path}")
+        why = "hidden, or seen already" if path.endswith("/") else "not a recording of this layout"
+        print(f"{why}: {path}")
     empty = {"train", "dev", "eval"} - {name for name, _ in splits}
     if empty:
         print(f"no recording in {', '.join(sorted(empty))}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brainbrr_core.cli.options import (
     CacheRoot,
@@ -41,8 +41,8 @@ def print_examination(found: Examination) -> None:
     machine, cache, data = (found.facts[name] for name in ("machine", "cache", "data"))
     software, gpu = found.facts["software"], found.facts["gpu"]
     print(
-        f"machine  {machine['system']}{', WSL2' if machine['wsl'] else ''}: {machine['cores']} "
-        f"cores, {machine['memory_gb']} GB, {machine['open_files']} open files"
+        f"machine  {machine['system']}{', WSL2' if machine['wsl'] else ''}: {_cores(machine)}, "
+        f"{machine['memory_gb']} GB, {machine['open_files']} open files"
     )
     here = [f"{name} {version}" for name, version in software.items() if version]
     missing = [name for name, version in software.items() if not version]
@@ -93,3 +93,10 @@ def _cost(choice: Choice) -> str:
     if choice.remark:
         parts.append(choice.remark)
     return "; ".join(parts)
+
+
+def _cores(machine: dict[str, Any]) -> str:
+    """The processors that this process may use, and how many workers that and memory allow."""
+    cores, whole = machine["cores"], machine["machine_cores"]
+    part = "" if cores == whole else f" of {whole}"
+    return f"{cores}{part} cores for {machine['workers']} workers"

@@ -7,6 +7,7 @@ URL it is a mirror that has the annotations and, for each EDF, an empty file in 
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.corpus.hash_memo import IndexMemo
 from brainbrr_core.corpus.hashing import content_hash, file_state
 from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.machine.processors import usable_cores
 
 
 class EdfBytes(Protocol):
@@ -84,20 +87,46 @@ class CorpusFiles(Protocol):
     def requests(self) -> int:
         """How many files are worth reading at once."""
 
+    @property
+    def hashed(self) -> int:
+        """How many files were read to their end for their hash."""
 
-@dataclass(frozen=True, slots=True)
+
 class LocalFiles:
-    """A corpus on this machine."""
+    """A corpus on this machine; with a memo, a hash is kept as soon as it is known."""
 
-    root: Path
+    def __init__(self, root: Path, memo: IndexMemo | None = None) -> None:
+        self._root, self._memo = root, memo
+        self._hashed = 0
+
+    @property
+    def root(self) -> Path:
+        """The folder itself."""
+        return self._root
+
+    @property
+    def hashed(self) -> int:
+        """How many files were read to their end for their hash."""
+        return self._hashed
 
     def state(self, path: Path) -> FileState:
-        """Size, mtime and inode."""
-        return file_state(path)
+        """Size, mtime and inode. Raises ``OSError`` for a file that may not be read, too."""
+        state = file_state(path)
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return state
 
     def content_hash(self, path: Path) -> str:
-        """The hash of the whole file, read now."""
-        return content_hash(path)
+        """The hash of the whole file, read now unless the memo knows it in its state."""
+        state = file_state(path)
+        digest = self._memo.get(path, state) if self._memo is not None else ""
+        if digest:
+            return digest
+        digest = content_hash(path)
+        self._hashed += 1
+        if self._memo is not None and file_state(path) == state:
+            self._memo.add(path, state, digest)
+        return digest
 
     def edf(self, path: Path) -> EdfBytes:
         """The file itself."""
@@ -110,4 +139,4 @@ class LocalFiles:
     @property
     def requests(self) -> int:
         """One for each core."""
-        return os.cpu_count() or 1
+        return usable_cores()

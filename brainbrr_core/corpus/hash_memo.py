@@ -1,28 +1,35 @@
-"""Hashes of remote EDFs, learnt when they were fetched: what is unchanged is not fetched again."""
+"""Hashes of EDFs, kept as soon as they are known: what is unchanged is not read again.
+
+Two files of lines, each an EDF in one state. That of remote EDFs grows as they are fetched and
+stays. That of an index under way has what was hashed so far, in case it is interrupted, and goes
+when the index is written.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brainbrr_core.atomic import append_line
-from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import FileState, Recording
+from brainbrr_core.errors import BrainbrrError
+
+if TYPE_CHECKING:
+    from brainbrr_core.corpus.index import Index
 
 
 def memo_path(cache_root: Path) -> Path:
-    """Where the memo of a cache root lies."""
+    """Where the memo of a cache root lies that is of remote EDFs."""
     return cache_root / "remote" / "hashes.jsonl"
 
 
 def remember(cache_root: Path, recording: Recording, digest: str) -> None:
     """Keep the hash of a remote EDF in the state in which it was fetched."""
-    state = recording.state
-    entry = {"path": recording.path, "size": state.size, "mark": state.mtime_ns, "hash": digest}
     path = memo_path(cache_root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    append_line(path, json.dumps(entry, sort_keys=True))
+    append_line(path, _line(recording.path, recording.state, digest))
 
 
 def with_known_hashes(index: Index, cache_root: Path) -> Index:
@@ -40,21 +47,59 @@ def with_known_hashes(index: Index, cache_root: Path) -> Index:
 
 
 def _lacks_hash(recording: Recording) -> bool:
-    return recording.is_remote and not recording.content_hash
+    return not recording.content_hash and recording.is_remote
 
 
 def known_hashes(cache_root: Path) -> dict[tuple[str, FileState], str]:
-    """Hashes by URL and state."""
-    path = memo_path(cache_root)
+    """Hashes of remote EDFs by URL and state."""
+    return _entries(memo_path(cache_root))
+
+
+class IndexMemo:
+    """Hashes of local EDFs that an index under way has made, or one that was interrupted."""
+
+    def __init__(self, cache_root: Path) -> None:
+        self._path = cache_root / "index-hashes.jsonl"
+        self._known = _entries(self._path)
+
+    def get(self, path: Path, state: FileState) -> str:
+        """The hash of an EDF in this state; empty where it is not known."""
+        return self._known.get((str(path), state), "")
+
+    def add(self, path: Path, state: FileState, digest: str) -> None:
+        """Keep a hash. Raises :class:`BrainbrrError` where the cache root cannot be written to."""
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            append_line(self._path, _line(str(path), state, digest))
+        except OSError as error:
+            raise BrainbrrError(
+                f"the cache root {self._path.parent} is not writable ({error.strerror}): set "
+                "BRAINBRR_CACHE_ROOT to a folder that is"
+            ) from None
+
+    def clear(self) -> None:
+        """Remove the memo: the index has the hashes now."""
+        self._path.unlink(missing_ok=True)
+
+
+def _line(address: str, state: FileState, digest: str) -> str:
+    entry: dict[str, object] = {"path": address, "size": state.size, "mark": state.mtime_ns}
+    # A remote object has none.
+    if state.inode:
+        entry["inode"] = state.inode
+    return json.dumps(entry | {"hash": digest}, sort_keys=True)
+
+
+def _entries(path: Path) -> dict[tuple[str, FileState], str]:
     if not path.is_file():
         return {}
     entries = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
-            state = FileState(entry["size"], entry["mark"], 0)
+            state = FileState(entry["size"], entry["mark"], entry.get("inode", 0))
             entries[(str(entry["path"]), state)] = str(entry["hash"])
-        except (ValueError, TypeError, KeyError):
-            # Cut short by a crash: that EDF is fetched once more.
+        except (ValueError, TypeError, KeyError, AttributeError):
+            # Cut short by a crash: that EDF is read once more.
             continue
     return entries

@@ -6,10 +6,10 @@ its size, mtime and inode, and used again while these are the same.
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from brainbrr_core.annotation import Finding
@@ -18,22 +18,26 @@ from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import EdfFacts, UnusableEdf
 from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
-from brainbrr_core.corpus.layout import Layout, RecordingFile
+from brainbrr_core.corpus.layout import Layout, RecordingFile, is_partition_key
 from brainbrr_core.corpus.layouts import open_layout, seeded_split
-from brainbrr_core.corpus.recording import Companion, FileState, Recording
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.corpus.recording import (
+    UNREADABLE_NOW,
+    UNSEEN,
+    Companion,
+    FileState,
+    Recording,
+)
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.memory import no_collection
-from brainbrr_core.progress import progress
+from brainbrr_core.machine.pools import thread_pool
+from brainbrr_core.progress import progress, told_when_stopped
 from brainbrr_core.signal.montage import CHANNELS
 
 #: Bumped when the columns, or how they are derived from the files, change.
 SCHEMA_VERSION = 2
-#: Fraction of the known recordings that may vanish between two scans.
+#: Fraction of the known recordings that may vanish, or become unreadable, between two scans.
 VANISHED_LIMIT = 0.05
 
-
-#: What a file is in the index that cannot be seen: a link that leads nowhere, for example.
-_UNSEEN = FileState(0, 0, 0)
 #: Findings that may only mean that a file beside the EDF could not be opened.
 _UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_table"})
 
@@ -42,12 +46,16 @@ _UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_t
 class Index:
     """All recordings of one corpus, in the order of their partition keys.
 
-    ``skipped`` are EDFs, below the corpus's root, that its layout does not count as recordings.
+    ``skipped`` are EDFs, below the corpus's root, that its layout does not count as recordings,
+    and folders (with a slash at their end) that were not looked into. ``unsettled`` are EDFs that
+    changed while they were read, such as one that is still being copied: the index has of them
+    what it had before. No file of an index tells of those.
     """
 
     recordings: tuple[Recording, ...]
     layout: str
     skipped: tuple[str, ...] = ()
+    unsettled: tuple[str, ...] = field(default=(), compare=False)
 
     def __iter__(self) -> Iterator[Recording]:
         return iter(self.recordings)
@@ -70,11 +78,13 @@ def scan(
 ) -> Index:
     """Scan a corpus, a folder or one behind a URL.
 
-    ``known`` is the index of an earlier scan, whose layout holds by default.
+    ``known`` is the index of an earlier scan, whose layout holds by default. A known recording of
+    which a file cannot be read now keeps its row, with a finding that says so.
 
     Raises :class:`BrainbrrError` when there is nothing to index, when a patient is in two
     splits, when a folder cannot be read, and (unless ``force``) when more than 5 % of the known
-    recordings are gone or most of them hold other bytes: an unmounted drive, or another corpus.
+    recordings are gone or cannot be read any more, or most of them hold other bytes: an unmounted
+    drive, or another corpus.
     """
     corpus = corpus or Corpus()
     source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
@@ -86,28 +96,50 @@ def scan(
     if not files:
         raise BrainbrrError(f"no .edf file below {place}: is this the corpus?")
     _check_patients(files)
-    before = known.by_key() if known is not None else {}
+    # Hidden files were once taken for recordings.
+    before = {key: r for key, r in known.by_key().items() if is_partition_key(key)} if known else {}
     _check_keys(files)
+    gone = before.keys() - {file.partition_key for file in files}
     if not force:
-        _check_vanished(before, files, place)
+        _check_vanished(before, gone, [], place)
     # What a file says about its recording depends on the layout.
     trusted = before if known is not None and known.layout == layout.name else {}
+    unsettled: list[str] = []
+    done = 0
+
+    def summary() -> str:
+        return (
+            f"{done} of {len(files)} recordings are indexed, {len(files) - done} remain; the "
+            f"{source.hashed} that were hashed now need not be again: give the same command again"
+        )
+
     with (
         no_collection(),
-        ThreadPoolExecutor(workers or source.requests) as pool,
         progress("index", len(files), "recordings") as bar,
+        told_when_stopped(summary),
+        thread_pool(workers or source.requests) as pool,
     ):
 
-        def read(file: RecordingFile) -> Recording:
-            recording = _read(source, layout, file, trusted.get(file.partition_key))
-            bar.advance()
-            return recording
+        def read(file: RecordingFile) -> Recording | None:
+            known = trusted.get(file.partition_key)
+            try:
+                return _read(source, layout, file, known)
+            except WorkRemains:
+                unsettled.append(source.address(file.path))
+                return None if known is None else _placed(source, known, file)
 
-        recordings = tuple(pool.map(read, files))
+        recordings = []
+        for recording in pool.map(read, files):
+            done += 1
+            bar.advance()
+            if recording is not None:
+                recordings.append(recording)
     if not force:
+        lost = [r for r in recordings if r.is_unreadable_now]
+        _check_vanished(before, gone, lost, place)
         _check_same_corpus(before, recordings, place)
     ordered = tuple(sorted(recordings, key=lambda recording: recording.partition_key))
-    return Index(ordered, layout.name, tuple(sorted(layout.skipped)))
+    return Index(ordered, layout.name, tuple(sorted(layout.skipped)), tuple(sorted(unsettled)))
 
 
 def _with_split(file: RecordingFile, corpus: Corpus) -> RecordingFile:
@@ -136,21 +168,31 @@ def _check_patients(files: list[RecordingFile]) -> None:
         )
 
 
-def _check_vanished(before: dict[str, Recording], files: list[RecordingFile], root: str) -> None:
-    gone = before.keys() - {file.partition_key for file in files}
+def _check_vanished(
+    before: dict[str, Recording], gone: set[str], unreadable: Iterable[Recording], root: str
+) -> None:
+    """``unreadable`` are those that cannot be read now; some may have been so before."""
     if before and len(gone) == len(before):
         raise _other_corpus(before, root)
-    if len(gone) > VANISHED_LIMIT * len(before):
-        raise BrainbrrError(
-            f"{len(gone)} of {len(before)} known recordings are gone from {root} (is the drive "
-            "mounted?): nothing was changed; if they were removed on purpose, "
-            "run `brainbrr index --force`"
+    readable = {key for key, recording in before.items() if not recording.is_unreadable_now}
+    gone = gone & readable
+    lost = [r for r in unreadable if r.partition_key in readable]
+    if len(gone) + len(lost) <= VANISHED_LIMIT * len(readable):
+        return
+    what = [f"{len(gone)} of {len(readable)} known recordings are gone from {root}"] if gone else []
+    if lost:
+        why = next(f.detail for f in lost[0].findings if f.code == UNREADABLE_NOW)
+        what.append(
+            f"{len(lost)} of {len(readable)} known recordings cannot be read any more, such as "
+            f"{lost[0].path}: {why}"
         )
+    raise BrainbrrError(
+        f"{'; '.join(what)} (is the drive mounted?): nothing was changed; if it is meant, run "
+        "`brainbrr index --force`, which keeps what is known of those that cannot be read"
+    )
 
 
-def _check_same_corpus(
-    before: dict[str, Recording], after: tuple[Recording, ...], root: str
-) -> None:
+def _check_same_corpus(before: dict[str, Recording], after: Iterable[Recording], root: str) -> None:
     common = [recording for recording in after if recording.partition_key in before]
     changed = sum(not _same_bytes(before[r.partition_key], r) for r in common)
     if len(common) > 1 and changed > len(common) / 2:
@@ -173,17 +215,44 @@ def _other_corpus(before: dict[str, Recording], root: str) -> BrainbrrError:
 def _read(
     source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording | None
 ) -> Recording:
-    """One row: what is known of an unchanged file, or what reading it tells."""
+    """One row: what is known of an unchanged file, what reading it tells, or, where it could be
+    read before and cannot be read now, what was known of it.
+
+    Raises :class:`WorkRemains` when the file changes meanwhile.
+    """
+    if known is not None:
+        known = unmarked(known)
+    companions = tuple(Companion(path.name, _state(source, path)) for path in file.companions)
+    state = _state(source, file.path)
     try:
-        state = source.state(file.path)
-    except OSError:
-        state = _UNSEEN
-    companions = tuple(_companion(source, path) for path in file.companions)
-    if known is None or known.state != state or known.signal_reason == "unreadable":
+        recording = _row(source, layout, file, known, state, companions)
+    except OSError as error:
+        if known is not None and not _was_never_read(known):
+            return _kept(source, known, file, file.path, error)
+        return _with_labels(_unreadable(source, file, state, error), layout, file, companions)
+    if known is not None and not _has_unopened(known) and _has_unopened(recording):
+        for path in file.companions:
+            try:
+                with path.open("rb"):
+                    continue
+            except OSError as error:
+                return _kept(source, known, file, path, error)
+    return recording
+
+
+def _row(
+    source: CorpusFiles,
+    layout: Layout,
+    file: RecordingFile,
+    known: Recording | None,
+    state: FileState,
+    companions: tuple[Companion, ...],
+) -> Recording:
+    """One row of a file that can be read. Raises ``OSError`` where it must be and cannot."""
+    if known is None or known.state != state or _was_never_read(known):
         return _with_labels(_read_signal(source, file, state, ""), layout, file, companions)
     # What could not be opened may be opened now, though nothing else about it changed.
-    retry = any(finding.code in _UNOPENED for finding in known.findings)
-    before = () if retry else known.companions
+    before = () if _has_unopened(known) else known.companions
     if before == companions:
         return _placed(source, known, file)
     if _table(before, file) != _table(companions, file):
@@ -191,6 +260,44 @@ def _read(
     else:
         signal = replace(known, findings=_signal_findings(known))
     return _with_labels(_placed(source, signal, file), layout, file, companions)
+
+
+def _was_never_read(recording: Recording) -> bool:
+    """Whether the EDF could not be opened: one whose content is no EDF has a hash."""
+    return recording.signal_reason == "unreadable" and not recording.content_hash
+
+
+def _has_unopened(recording: Recording) -> bool:
+    return any(finding.code in _UNOPENED for finding in recording.findings)
+
+
+def unmarked(recording: Recording) -> Recording:
+    """A recording without the mark that one of its files cannot be read at present."""
+    if not recording.is_unreadable_now:
+        return recording
+    findings = tuple(f for f in recording.findings if f.code != UNREADABLE_NOW)
+    return replace(recording, findings=findings)
+
+
+def _kept(
+    source: CorpusFiles, known: Recording, file: RecordingFile, path: Path, error: OSError
+) -> Recording:
+    """What is known of a recording, marked with which of its files cannot be read, and why."""
+    mark = Finding(UNREADABLE_NOW, path.name, error.strerror or type(error).__name__)
+    return replace(_placed(source, known, file), findings=(*known.findings, mark))
+
+
+def is_as_indexed(
+    recording: Recording, state: FileState, companions: tuple[Companion, ...]
+) -> bool:
+    """Whether the files of a recording, as they are now, have nothing to tell to an index.
+
+    They have when one of them changed, or when one that could not be read can be seen again.
+    """
+    if not recording.is_unreadable_now:
+        return recording.state == state and recording.companions == companions
+    absent = {companion.name for companion in recording.companions if companion.state == UNSEEN}
+    return state == UNSEEN or any(c.state == UNSEEN and c.name not in absent for c in companions)
 
 
 def _placed(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
@@ -205,11 +312,12 @@ def _placed(source: CorpusFiles, recording: Recording, file: RecordingFile) -> R
     )
 
 
-def _companion(source: CorpusFiles, path: Path) -> Companion:
+def _state(source: CorpusFiles, path: Path) -> FileState:
+    """The state of a file, :data:`UNSEEN` where it has none that can be seen."""
     try:
-        return Companion(path.name, source.state(path))
+        return source.state(path)
     except OSError:
-        return Companion(path.name, _UNSEEN)
+        return UNSEEN
 
 
 def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Companion]:
@@ -226,21 +334,45 @@ def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
 def _read_signal(
     source: CorpusFiles, file: RecordingFile, state: FileState, digest: str
 ) -> Recording:
-    """What the EDF and its channel table tell; ``digest`` is the content's hash, if known."""
+    """What the EDF and its channel table tell; ``digest`` is the content's hash, if known.
+
+    Raises ``OSError`` when the EDF cannot be read, :class:`WorkRemains` when it changes meanwhile.
+    """
     reason, detail = None, ""
     facts = EdfFacts()
+    if state == UNSEEN:
+        # Says why.
+        state = source.state(file.path)
+    if not file.path.is_file():
+        raise OSError(errno.EINVAL, "this is no file")
     try:
-        if state == _UNSEEN or not file.path.is_file():
-            raise UnusableEdf("unreadable", "the link leads nowhere, or to no file")
         digest = digest or source.content_hash(file.path)
         facts = open_edf(source.edf(file.path), _bad_channels(file)).facts
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
-    except OSError as error:
-        reason, detail, digest = "unreadable", error.strerror or "", ""
-    else:
-        if source.state(file.path) != state:
-            raise BrainbrrError(f"{file.path} changed while it was indexed: run the command again")
+    if source.state(file.path) != state:
+        raise WorkRemains(f"{file.path} changed while it was indexed: run the command again")
+    return _signal_row(source, file, state, digest, facts, reason, detail)
+
+
+def _unreadable(
+    source: CorpusFiles, file: RecordingFile, state: FileState, error: OSError
+) -> Recording:
+    """The row of an EDF that could never be read."""
+    detail = error.strerror or type(error).__name__
+    return _signal_row(source, file, state, "", EdfFacts(), "unreadable", detail)
+
+
+def _signal_row(
+    source: CorpusFiles,
+    file: RecordingFile,
+    state: FileState,
+    digest: str,
+    facts: EdfFacts,
+    reason: str | None,
+    detail: str,
+) -> Recording:
+    """A row without labels; ``reason`` is why there is no signal, with a ``detail``."""
     excluded = () if reason is None else (Finding(reason, file.path.name, detail),)
     match = facts.match
     return Recording(

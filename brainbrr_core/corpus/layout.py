@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,7 +78,8 @@ class Layout(ABC):
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        #: EDFs that are no recordings of this layout, below the root; known after ``recordings``.
+        #: EDFs that are no recordings of this layout, below the root, and folders (with a slash at
+        #: the end) that were not looked into; known after ``recordings``.
         self.skipped: list[str] = []
 
     @classmethod
@@ -104,8 +106,14 @@ class Layout(ABC):
         missing.
         """
         self.skipped = []
-        for folder in self.folders():
-            for path in _edf_files(folder):
+        folders = self.folders()
+        # A link from one of these folders to another, or to one above, must not be followed: its
+        # recordings would be in two splits.
+        tops = (*folders, self.root, *self.root.resolve().parents)
+        identities = {identity for top in tops if (identity := _identity(top)) is not None}
+        walk = _Walk(self.root, identities, self.skipped)
+        for folder in folders:
+            for path in walk.edf_files(folder):
                 file = self.describe(path)
                 if file is None:
                     self.skipped.append(path.relative_to(self.root).as_posix())
@@ -117,22 +125,93 @@ class Layout(ABC):
         return path.relative_to(self.root).with_suffix("").as_posix()
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether a part of a path below a corpus is hidden.
+
+    ``._x.edf`` is what macOS puts beside ``x.edf`` on another system's disk: no recording.
+    """
+    return any(part.startswith(".") for part in path.parts)
+
+
+def is_partition_key(key: str) -> bool:
+    """Whether a path can be a partition key: no part of it is hidden, and it is plain text."""
+    parts = key.split("/")
+    return all(part and not part.startswith(".") for part in parts) and not any(
+        unicodedata.category(character) in _NO_TEXT for character in key
+    )
+
+
+#: Control characters, what no text has, halves of characters, ends of lines and paragraphs.
+_NO_TEXT = ("Cc", "Cn", "Cs", "Zl", "Zp")
+
+
 def present(*paths: Path) -> tuple[Path, ...]:
-    """Those of the paths at which there is a file, or a link that leads nowhere."""
-    return tuple(path for path in paths if path.is_file() or path.is_symlink())
+    """Those of the paths at which there is a file, or something that cannot be seen."""
+    return tuple(path for path in paths if _is_present(path))
 
 
-def _edf_files(folder: Path) -> Iterator[Path]:
-    seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
-        status = Path(place).stat()
-        # A link that leads back to a folder above it would be walked for ever.
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders.sort()
-        yield from (Path(place, name) for name in sorted(files) if name.lower().endswith(".edf"))
+def _is_present(path: Path) -> bool:
+    try:
+        return path.is_symlink() or path.is_file()
+    except OSError:
+        # In a folder that may not be looked into, for one.
+        return True
+
+
+@dataclass
+class _Walk:
+    """One walk through the folders of a corpus, each of which is looked into once."""
+
+    root: Path
+    seen: set[tuple[int, int]]
+    skipped: list[str]
+
+    def edf_files(self, folder: Path) -> Iterator[Path]:
+        """EDFs below a folder that may be recordings."""
+        for place, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+            folders[:] = [name for name in sorted(folders) if self._enters(Path(place, name))]
+            for name in sorted(files):
+                path = Path(place, name)
+                if name.lower().endswith(".edf"):
+                    if is_partition_key(path.relative_to(self.root).as_posix()):
+                        yield path
+                    else:
+                        self._skip(path)
+
+    def _enters(self, folder: Path) -> bool:
+        """Whether to look into a folder: not if it is hidden, or a link to one looked into."""
+        if not is_partition_key(folder.name):
+            self._skip(folder, "/")
+            return False
+        identity = _identity(folder)
+        if identity in self.seen:
+            self._skip(folder, "/")
+            return False
+        if identity is not None:
+            self.seen.add(identity)
+        return True
+
+    def _skip(self, path: Path, end: str = "") -> None:
+        self.skipped.append(_shown(path.relative_to(self.root).as_posix()) + end)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another, by whatever name; None where it cannot be seen."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _shown(path: str) -> str:
+    """A path as it can be printed and stored, whatever its bytes are."""
+    return "".join(
+        character
+        if character == " " or character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in path
+    )
 
 
 def _unreadable(error: OSError) -> None:

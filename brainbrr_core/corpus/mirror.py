@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from brainbrr_core.corpus.files import EdfBytes
 from brainbrr_core.corpus.hash_memo import known_hashes
 from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress
 from brainbrr_core.remote.place import ObjectState, Remote, open_remote
 
@@ -129,6 +129,11 @@ class MirroredFiles:
         """Files that are worth reading at once."""
         return REQUESTS
 
+    @property
+    def hashed(self) -> int:
+        """None: a remote EDF is hashed when it is built."""
+        return 0
+
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 
@@ -144,7 +149,7 @@ class MirroredFiles:
         companions = [name for name in changed if not _is_edf(name)]
         if companions:
             with (
-                ThreadPoolExecutor(REQUESTS) as pool,
+                thread_pool(REQUESTS) as pool,
                 progress("annotations", len(companions), "files") as bar,
             ):
                 for _ in pool.map(self._fetch, companions):

@@ -44,6 +44,8 @@ SIGNAL_FINDINGS = {
     "bad_channel": "marked bad in the channel table: counts as missing",
     "interpolated_channel": "missing, and interpolated from its neighbours",
     "inverted_channel": "the physical range is reversed, so the polarity is",
+    "unreadable_now": "could not be read when the corpus was last looked at: what was known of it "
+    "is kept, and its shard",
     "flat_channel": "holds one value throughout: its z-score is 0",
 }
 
@@ -58,6 +60,12 @@ class FileState:
     size: int
     mtime_ns: int
     inode: int
+
+
+#: What a file is in the index that cannot be seen: a link that leads nowhere, for example.
+UNSEEN = FileState(0, 0, 0)
+#: Code of the finding that marks a recording of which a file cannot be read at present.
+UNREADABLE_NOW = "unreadable_now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,11 @@ class Recording:
     annotated_duration_s: float | None
     events: tuple[Event, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def is_unreadable_now(self) -> bool:
+        """Whether a file of it could be read before, and not when the corpus was last looked at."""
+        return any(finding.code == UNREADABLE_NOW for finding in self.findings)
 
     @property
     def is_remote(self) -> bool:

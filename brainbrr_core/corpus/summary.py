@@ -44,6 +44,7 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> dict[str, Any]:
         },
         "findings": dict(sorted(findings.items())),
         "skipped": list(index.skipped),
+        "unsettled": list(index.unsettled),
     }
 
 

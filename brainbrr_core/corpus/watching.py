@@ -7,21 +7,23 @@ from pathlib import Path
 
 from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
-from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index import Index, is_as_indexed
 from brainbrr_core.corpus.layouts import open_layout
-from brainbrr_core.corpus.recording import Companion, FileState
+from brainbrr_core.corpus.recording import UNSEEN, Companion, FileState
 
 
 @dataclass(frozen=True)
 class Changes:
     """Partition keys of recordings that came, went, or have another size, time or inode.
 
-    A recording is changed when its EDF or one of the files beside it is.
+    A recording is changed when its EDF or one of the files beside it is. ``states`` are those of
+    the EDFs that came or changed: one that is still being copied has another one each time.
     """
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    states: tuple[FileState, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
@@ -46,16 +48,21 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
     remembered = index.layout if index is not None else None
     layout = open_layout(source.root, corpus.layout or remembered, source.address(source.root))
     known = index.by_key() if index is not None else {}
-    added, changed = [], []
+    added, changed, states = [], [], []
     for file in layout.recordings():
         recording = known.pop(file.partition_key, None)
+        state = _state(source, file.path)
         if recording is None:
             added.append(file.partition_key)
-            continue
-        companions = tuple(Companion(path.name, _state(source, path)) for path in file.companions)
-        if recording.state != _state(source, file.path) or recording.companions != companions:
+        else:
+            companions = tuple(
+                Companion(path.name, _state(source, path)) for path in file.companions
+            )
+            if is_as_indexed(recording, state, companions):
+                continue
             changed.append(file.partition_key)
-    return Changes(tuple(added), tuple(changed), tuple(sorted(known)))
+        states.append(state)
+    return Changes(tuple(added), tuple(changed), tuple(sorted(known)), tuple(states))
 
 
 def _state(source: CorpusFiles, path: Path) -> FileState:
@@ -63,4 +70,4 @@ def _state(source: CorpusFiles, path: Path) -> FileState:
     try:
         return source.state(path)
     except OSError:
-        return FileState(0, 0, 0)
+        return UNSEEN

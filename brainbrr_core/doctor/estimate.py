@@ -15,6 +15,7 @@ from brainbrr_core.configuration.model import BLOCK_S, Preprocessing
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf, read_header
 from brainbrr_core.corpus.files import LocalEdf
+from brainbrr_core.corpus.layout import is_hidden
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.signal.chain import Chain
 
@@ -59,6 +60,8 @@ def find_edfs(folder: Path, seconds: float = LOOKING_S) -> tuple[dict[Path, int]
         except OSError:
             continue
         for entry in entries:
+            if is_hidden(Path(entry.name)):
+                continue
             if entry.is_dir():
                 waiting.append(entry.path)
             elif entry.name.lower().endswith(".edf"):

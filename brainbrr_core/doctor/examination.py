@@ -27,6 +27,7 @@ from brainbrr_core.doctor.estimate import (
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import write_rate
 from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system, is_wsl
+from brainbrr_core.machine.processors import usable_cores, worker_processes
 from brainbrr_core.machine.software import cards, torch_cuda, versions
 
 PACKAGES = (
@@ -125,7 +126,9 @@ def _machine() -> dict[str, Any]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "wsl": is_wsl(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
+        "machine_cores": os.cpu_count(),
+        "workers": worker_processes(),
         "memory_gb": round(pages / 1e9, 1),
         "open_files": soft,
         "open_files_limit": hard,
@@ -302,15 +305,15 @@ def _choices(
         )
     ]
     if extent is not None and needed is not None:
-        hours = None
+        hours, workers = None, worker_processes()
         if speed is not None:
-            hours = round(needed.hours / speed / (os.cpu_count() or 1), 5)
+            hours = round(needed.hours / speed / workers, 5)
         source = "the index" if extent.exact else "a sample of the corpus"
         remark = f"{needed.hours:,.1f} h of EEG, by {source}"
         if not extent.complete:
             remark += " (at least: there are more folders than a quick look sees)"
         if speed is not None:
-            remark += f"; {speed:,.0f} times real time for each of {os.cpu_count()} cores"
+            remark += f"; {speed:,.0f} times real time for each of {workers} processes"
         elif hours is None:
             remark += "; the time was not measured"
         data = configuration.data_dir

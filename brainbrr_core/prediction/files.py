@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.atomic import replacing
+from brainbrr_core.corpus.layout import is_hidden
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.formats import FORMATS, Origin
 from brainbrr_core.prediction.normalization import Normalization
@@ -55,7 +56,9 @@ def edf_files(place: Path) -> list[Path]:
     found = sorted(
         path
         for path in place.rglob("*")
-        if path.name.lower().endswith(_RECORDING) and not path.name.endswith(_ANNOTATIONS)
+        if path.name.lower().endswith(_RECORDING)
+        and not path.name.endswith(_ANNOTATIONS)
+        and not is_hidden(path.relative_to(place))
     )
     if not found:
         raise BrainbrrError(f"no EDF at {place}: give a file or a folder with some")

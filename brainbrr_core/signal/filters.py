@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.signal.compiled import compiled
 
 
 @lru_cache(maxsize=8)
@@ -41,7 +41,7 @@ def steady_state(settings: Preprocessing, first: NDArray[np.float64]) -> NDArray
     return np.ascontiguousarray(unit[:, None, :] * first[None, :, None])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def filter_in_place(
     samples: NDArray[np.float32], sos: NDArray[np.float64], state: NDArray[np.float64]
 ) -> None:  # pragma: no cover - compiled

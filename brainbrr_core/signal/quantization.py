@@ -6,14 +6,15 @@ Compiled by numba: each is one pass over memory where numpy takes several.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from brainbrr_core.signal.compiled import compiled
 
 #: What one unit of the stored 16-bit samples is worth, in standard deviations.
 SCALE = 10.0 / 32767.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def to_microvolts(
     digital: NDArray[np.int16],
     skip: int,
@@ -38,7 +39,7 @@ def to_microvolts(
                 target[t] = (np.float32(source[t]) - zero) * gain
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_moments(
     samples: NDArray[np.float32], sums: NDArray[np.float64]
 ) -> None:  # pragma: no cover - compiled
@@ -67,7 +68,7 @@ def add_moments(
         sums[channel, 1] += squares.sum()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def quantize(
     samples: NDArray[np.float32],
     mean: NDArray[np.float32],
@@ -97,7 +98,7 @@ def quantize(
     return clipped
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def widen(
     blocks: NDArray[np.int16], scale: np.float32, out: NDArray[np.float32], first: int
 ) -> None:  # pragma: no cover - compiled

@@ -14,6 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from brainbrr_core.annotation import Event, tuh
+from brainbrr_core.corpus.layout import is_hidden
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.progress import progress
 from brainbrr_core.synthesis.channels import Channel
@@ -60,7 +61,11 @@ def plan_like(like: Path, seed: int) -> tuple[list[RecordingPlan], str]:
     """
     root = data_root(like)
     paths = [path for split in SPLITS for path in sorted((root / split).rglob("*.edf"))]
-    paths = [path for path in paths if len(path.relative_to(root).parts) > 2]
+    paths = [
+        path
+        for path in paths
+        if len(path.relative_to(root).parts) > 2 and not is_hidden(path.relative_to(root))
+    ]
     if not paths:
         raise BrainbrrError(
             f"no EDF below {root}/train, dev or eval; name the folder that holds the splits"

@@ -8,15 +8,16 @@ the last. The same request finds what is there and writes only what is missing.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Generator
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.machine.pools import process_pool
+from brainbrr_core.machine.processors import worker_processes
 from brainbrr_core.progress import progress
 from brainbrr_core.synthesis.plan import (
     FURTHER_EVERY_S,
@@ -48,9 +49,9 @@ def write_corpus(
     The tree is ``out/edf/{train,dev,eval}/<patient>/<session>/<montage>/``, an EDF with its
     ``csv`` and ``csv_bi`` for each recording. A recording with seizures has one, and another for
     every ``further_every_s`` seconds on average (None: no other). The bytes depend on these
-    figures and ``seed`` (and on numpy's version), not on ``workers`` (processes; by default the
-    number of CPUs). A folder that holds the corpus already is left as it is; an interrupted one
-    is completed.
+    figures and ``seed`` (and on numpy's version), not on ``workers`` (processes; by default as
+    many as cores and memory allow). A folder that holds the corpus already is left as it is; an
+    interrupted one is completed.
 
     Raises :class:`BrainbrrError` for figures out of range and for a folder that holds
     something else.
@@ -99,9 +100,12 @@ def _write(
     marker.unlink(missing_ok=True)
     # the longest first, so that no worker is left alone with one at the end
     missing.sort(key=lambda plan: (-_samples(plan), plan.key))
-    processes = min(workers or os.cpu_count() or 1, len(missing))
-    with progress("writing recordings", len(missing), "recordings") as bar:
-        for key in _written(root, missing, processes):
+    processes = min(worker_processes(workers), len(missing))
+    with (
+        progress("writing recordings", len(missing), "recordings") as bar,
+        closing(_written(root, missing, processes)) as written,
+    ):
+        for key in written:
             bar.advance(1, key)
     unfinished.replace(marker)
     return summary
@@ -133,23 +137,19 @@ def _samples(plan: RecordingPlan) -> int:
     return plan.records * sum(channel.samples for channel in plan.channels)
 
 
-def _written(root: Path, plans: list[RecordingPlan], processes: int) -> Iterator[str]:
+def _written(root: Path, plans: list[RecordingPlan], processes: int) -> Generator[str]:
     """Write ``plans`` and yield the key of each when it is done."""
     if processes <= 1:
         for plan in plans:
             yield write_recording(root, plan)
         return
-    # spawned, since a fork would inherit the locks of whatever threads the caller runs
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context)
     try:
-        futures = [pool.submit(write_recording, root, plan) for plan in plans]
-        for future in as_completed(futures):
-            yield future.result()
+        with process_pool(processes) as pool:
+            futures = [pool.submit(write_recording, root, plan) for plan in plans]
+            for future in as_completed(futures):
+                yield future.result()
     except BrokenProcessPool as error:
         raise WorkRemains(
             f"a process that wrote recordings below {root} died, perhaps for want of memory; "
             "give the same command again with fewer workers: it goes on where it stopped"
         ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from brainbrr_core.cache.version import canonical_json
+from brainbrr_core.corpus.layout import is_partition_key
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.remote.place import DOCUMENT_LIMIT
 
@@ -113,9 +114,8 @@ def parse_catalogue(content: bytes, version: str | None, where: str) -> Catalogu
 
 
 def is_safe(key: str) -> bool:
-    """Whether a partition key stays below its folder and hides nothing."""
-    parts = key.split("/")
-    return all(part and not part.startswith(".") for part in parts) and key.isprintable()
+    """Whether a partition key stays below its folder and hides nothing: as an index has them."""
+    return is_partition_key(key)
 
 
 def check_keys(keys: Iterable[str], where: str) -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from brainbrr_core.corpus.index import VANISHED_LIMIT, Index
+from brainbrr_core.corpus.index import VANISHED_LIMIT, Index, unmarked
 from brainbrr_core.corpus.index_file import (
     UnusableIndex,
     index_path,
@@ -51,7 +51,7 @@ def _placeless(recording: Recording) -> Recording:
     # A path that is nowhere, whatever folder a command is started in.
     nowhere = PurePosixPath("elsewhere:", recording.partition_key)
     return replace(
-        recording,
+        unmarked(recording),
         path=str(nowhere.with_name(PurePosixPath(recording.path).name)),
         state=FileState(recording.state.size, 0, 0),
         companions=tuple(

@@ -3,7 +3,8 @@
 import dagster as dg
 
 from brainbrr_core.cache.plan import plan_profile
-from brainbrr_core.corpus.index_file import SCHEMA, update_index
+from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.corpus.index_rows import SCHEMA
 from brainbrr_pipeline import showing
 from brainbrr_pipeline.assets.ownership import OWNERS
 from brainbrr_pipeline.partitions import keep_in_step, recordings
@@ -70,7 +71,12 @@ def raw_edf_index(
     """
     with users_mistakes_as_failures():
         configuration = workspace.load()
-        index = update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
+        index = update_index(
+            configuration.data_dir,
+            configuration.cache_root,
+            configuration.corpus,
+            log=context.log.warning,
+        )
         plan = plan_profile(configuration)
     to_build = (item.recording.partition_key for item in plan.to_build)
     added, removed = keep_in_step(context.instance, index, to_build)
