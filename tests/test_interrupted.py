@@ -16,6 +16,7 @@ import psutil
 import pytest
 from conftest import small_config, small_settings
 from machines import everything
+from services import HANGS_S
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
@@ -23,8 +24,6 @@ from brainbrr_core.cache.status import verify
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 
-#: Only a hang takes so long.
-HANG_S = 120
 #: Recordings of a corpus that takes long to build: links to those of the small one.
 LINKS = 3
 BRAINBRR = (sys.executable, "-c", "from brainbrr_core.cli.app import main; main()")
@@ -61,20 +60,21 @@ class Command:
     """A command in a process group of its own, as a terminal starts it; ``brainbrr`` by default."""
 
     def __init__(self, place: Path, *words: str, program: Sequence[str] = BRAINBRR) -> None:
-        self.errors = (place / "stderr.txt").open("w+")
+        self.errors = place / "stderr.txt"
         environment = {**os.environ, "BRAINBRR_CONFIG": small_config(place)}
-        self.process = subprocess.Popen(
-            [*program, *words],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=self.errors,
-            start_new_session=True,
-        )
+        with self.errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                [*program, *words],
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
         self.seen: set[psutil.Process] = set()
 
     def when(self, event: Callable[[], bool]) -> None:
         """Wait for something that the command does."""
-        limit = time.monotonic() + HANG_S
+        limit = time.monotonic() + HANGS_S
         while not event():
             assert self.process.poll() is None, self.said()
             assert time.monotonic() < limit, self.said()
@@ -92,9 +92,9 @@ class Command:
     def ended(self) -> tuple[int, str]:
         """The exit status, and what the command said; how long it took is printed."""
         begun = time.monotonic()
-        status = self.process.wait(HANG_S)
+        status = self.process.wait(HANGS_S)
         seconds = [time.monotonic() - begun]
-        while any(map(_runs, self.seen)) and time.monotonic() < begun + HANG_S:
+        while any(map(_runs, self.seen)) and time.monotonic() < begun + HANGS_S:
             time.sleep(0.01)
         seconds.append(time.monotonic() - begun)
         print(f"{status}: ended after {seconds[0]:.2f} s, its processes after {seconds[1]:.2f} s")
@@ -102,8 +102,7 @@ class Command:
         return status, self.said()
 
     def said(self) -> str:
-        self.errors.seek(0)
-        return self.errors.read()
+        return self.errors.read_text(encoding="utf-8")
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from services import HANGS_S
 
 from brainbrr_core import atomic, locking
 from brainbrr_core.atomic import LEFTOVER_S, append_line, is_leftover, replacing
@@ -528,8 +529,8 @@ def test_two_users_of_one_group_share_a_root(umask: str) -> None:
         assert second.stdout is not None
         assert second.stdout.readline() == "waits\n"
         # The first one dies and leaves its partial file and its lease.
-        first.communicate("\n", timeout=120)
-        out, _ = second.communicate("\n", timeout=120)
+        first.communicate("\n", timeout=HANGS_S)
+        out, _ = second.communicate("\n", timeout=HANGS_S)
         assert second.returncode == 0
         assert out == "Permission denied\n"
         assert (folder / "x.arrow").read_bytes() == b"whole"

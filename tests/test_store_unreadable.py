@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from services import HANGS_S
 from typer.testing import CliRunner
 
 from brainbrr_core.cache import manifest as manifest_module
@@ -238,7 +239,7 @@ def test_verifies_at_once_all_end_well(built: Configuration) -> None:
         for _ in range(2)
     ]
     for process in both:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=HANGS_S)
         assert "Traceback" not in err
         assert "Errno" not in err + out
         assert process.returncode in (0, 1)
