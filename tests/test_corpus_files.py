@@ -58,7 +58,7 @@ def test_what_macos_puts_beside_an_edf_is_named_and_no_recording(
     )
     assert done.returncode == 0, done.stderr
     assert all(f"not a recording of this layout: {path}" in done.stdout for path in relative)
-    assert "hidden, or seen already: train/.Trashes/" in done.stdout
+    assert "hidden, or read by another path: train/.Trashes/" in done.stdout
     assert settings.cache_root.is_dir()
 
 
@@ -71,7 +71,7 @@ def test_other_commands_pass_over_hidden_files_too(corpus: Path, tmp_path: Path)
     assert write_corpus_like(tmp_path / "twin", corpus, seed=0, workers=1).recordings == 12
 
 
-def test_an_index_of_before_that_has_hidden_files_is_mended_without_force(corpus: Path) -> None:
+def test_an_index_of_before_that_has_hidden_files_needs_no_force(corpus: Path) -> None:
     whole = scan(corpus)
     shadows = tuple(
         replace(r, partition_key=f"{Path(r.partition_key).parent}/._x{number}")

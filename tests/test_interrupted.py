@@ -59,9 +59,9 @@ def large(master_corpus: Path, tmp_path: Path) -> Configuration:
 class Command:
     """A command in a process group of its own, as a terminal starts it; ``brainbrr`` by default."""
 
-    def __init__(self, place: Path, *words: str, program: Sequence[str] = BRAINBRR) -> None:
-        self.errors = place / "stderr.txt"
-        environment = {**os.environ, "BRAINBRR_CONFIG": small_config(place)}
+    def __init__(self, folder: Path, *words: str, program: Sequence[str] = BRAINBRR) -> None:
+        self.errors = folder / "stderr.txt"
+        environment = {**os.environ, "BRAINBRR_CONFIG": small_config(folder)}
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
                 [*program, *words],
@@ -70,7 +70,7 @@ class Command:
                 stderr=errors,
                 start_new_session=True,
             )
-        self.seen: set[psutil.Process] = set()
+        self.started: set[psutil.Process] = set()
 
     def when(self, event: Callable[[], bool]) -> None:
         """Wait for something that the command does."""
@@ -83,7 +83,7 @@ class Command:
 
     def look(self) -> None:
         """Note the processes that the command has started."""
-        self.seen |= set(psutil.Process(self.process.pid).children(recursive=True))
+        self.started |= set(psutil.Process(self.process.pid).children(recursive=True))
 
     def ctrl_c(self) -> None:
         """What a terminal does: the signal goes to every process of the group."""
@@ -94,11 +94,11 @@ class Command:
         begun = time.monotonic()
         status = self.process.wait(HANGS_S)
         seconds = [time.monotonic() - begun]
-        while any(map(_runs, self.seen)) and time.monotonic() < begun + HANGS_S:
+        while any(map(_runs, self.started)) and time.monotonic() < begun + HANGS_S:
             time.sleep(0.01)
         seconds.append(time.monotonic() - begun)
         print(f"{status}: ended after {seconds[0]:.2f} s, its processes after {seconds[1]:.2f} s")
-        assert not any(map(_runs, self.seen))
+        assert not any(map(_runs, self.started))
         return status, self.said()
 
     def said(self) -> str:
@@ -154,11 +154,11 @@ def test_a_build_that_is_asked_to_stop_stops(
         command.process.send_signal(number)
     status, said = command.ended()
     assert status == 128 + number
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"brainbrr: stopped: (\d+) of 36 recordings are built, (\d+) remain: .*", last_line(said)
     )
-    assert found is not None, said
-    told, remaining = map(int, found.groups())
+    assert match is not None, said
+    told, remaining = map(int, match.groups())
     assert told + remaining == 36
     # What was under way in the two workers may have been finished, and no more begun.
     assert at_signal - 2 <= told <= shards() <= at_signal + 4
@@ -170,7 +170,7 @@ def test_a_killed_builder_takes_its_workers_along(
     large: Configuration, tmp_path: Path, shards: Callable[[], int]
 ) -> None:
     command = building(large, tmp_path, shards)
-    assert len(command.seen) >= 2
+    assert len(command.started) >= 2
     command.process.kill()
     status, said = command.ended()
     assert status == -signal.SIGKILL

@@ -368,7 +368,7 @@ def test_who_lives_keeps_the_lock_and_who_lost_it_writes_nothing(
 # --- keys that could not be pulled
 
 
-@pytest.mark.parametrize("name", ["._x", "a\u00a0b", ".hidden/x"])
+@pytest.mark.parametrize("name", ["._x", "a\u0085b", ".hidden/x"])
 def test_an_index_that_could_not_be_pulled_is_not_sent(
     small: Configuration, tmp_path: Path, name: str
 ) -> None:

@@ -37,7 +37,7 @@ def loop(path: Path) -> None:
     path.symlink_to(path)
 
 
-def mend(path: Path) -> None:
+def restore(path: Path) -> None:
     path.unlink()
     path.with_suffix(".away").rename(path)
 
@@ -112,7 +112,7 @@ def test_what_is_known_of_a_few_unreadable_files_is_kept(
     assert update_index(str(corpus), cache) == second
     # Back again, no byte of it is read.
     for path in lost:
-        mend(path)
+        restore(path)
     assert len(changes(str(corpus), cache, _corpus(), second).changed) == 2
     assert update_index(str(corpus), cache) == first
 

@@ -140,7 +140,11 @@ def _print_counts(title: str, summary: dict[str, Any]) -> None:
     for code, count in summary["findings"].items():
         print(f"found in {count:,} recordings: {code}: {explain(code)}")
     for path in summary["skipped"]:
-        why = "hidden, or seen already" if path.endswith("/") else "not a recording of this layout"
+        why = (
+            "hidden, or read by another path"
+            if path.endswith("/")
+            else "not a recording of this layout"
+        )
         print(f"{why}: {path}")
     empty = {"train", "dev", "eval"} - {name for name, _ in splits}
     if empty:

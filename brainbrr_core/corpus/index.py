@@ -104,6 +104,27 @@ def scan(
         _check_vanished(before, gone, [], place)
     # What a file says about its recording depends on the layout.
     trusted = before if known is not None and known.layout == layout.name else {}
+    recordings, unsettled = _recordings(source, layout, files, trusted, workers)
+    if not force:
+        lost = [r for r in recordings if r.is_unreadable_now]
+        _check_vanished(before, gone, lost, place)
+        _check_same_corpus(before, recordings, place)
+    ordered = tuple(sorted(recordings, key=lambda recording: recording.partition_key))
+    return Index(ordered, layout.name, tuple(sorted(layout.skipped)), tuple(sorted(unsettled)))
+
+
+def _recordings(
+    source: CorpusFiles,
+    layout: Layout,
+    files: list[RecordingFile],
+    trusted: dict[str, Recording],
+    workers: int | None,
+) -> tuple[list[Recording], list[str]]:
+    """The rows of all files, in their order, and the addresses of those that changed meanwhile.
+
+    ``trusted`` is what is known of them. What interrupts this carries a note of what is done.
+    """
+    recordings: list[Recording] = []
     unsettled: list[str] = []
     done = 0
 
@@ -128,18 +149,12 @@ def scan(
                 unsettled.append(source.address(file.path))
                 return None if known is None else _placed(source, known, file)
 
-        recordings = []
         for recording in pool.map(read, files):
             done += 1
             bar.advance()
             if recording is not None:
                 recordings.append(recording)
-    if not force:
-        lost = [r for r in recordings if r.is_unreadable_now]
-        _check_vanished(before, gone, lost, place)
-        _check_same_corpus(before, recordings, place)
-    ordered = tuple(sorted(recordings, key=lambda recording: recording.partition_key))
-    return Index(ordered, layout.name, tuple(sorted(layout.skipped)), tuple(sorted(unsettled)))
+    return recordings, unsettled
 
 
 def _with_split(file: RecordingFile, corpus: Corpus) -> RecordingFile:

@@ -163,15 +163,15 @@ class _Walk:
     """One walk through the folders of a corpus, each of which is looked into once."""
 
     root: Path
-    seen: set[tuple[int, int]]
+    entered: set[tuple[int, int]]
     skipped: list[str]
 
     def edf_files(self, folder: Path) -> Iterator[Path]:
         """EDFs below a folder that may be recordings."""
-        for place, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
-            folders[:] = [name for name in sorted(folders) if self._enters(Path(place, name))]
+        for parent, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
+            folders[:] = [name for name in sorted(folders) if self._enters(Path(parent, name))]
             for name in sorted(files):
-                path = Path(place, name)
+                path = Path(parent, name)
                 if name.lower().endswith(".edf"):
                     if is_partition_key(path.relative_to(self.root).as_posix()):
                         yield path
@@ -184,11 +184,11 @@ class _Walk:
             self._skip(folder, "/")
             return False
         identity = _identity(folder)
-        if identity in self.seen:
+        if identity in self.entered:
             self._skip(folder, "/")
             return False
         if identity is not None:
-            self.seen.add(identity)
+            self.entered.add(identity)
         return True
 
     def _skip(self, path: Path, end: str = "") -> None:

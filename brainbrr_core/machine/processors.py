@@ -70,11 +70,11 @@ def _groups(controller: str, process: Path) -> Iterator[_Group]:
         version = 2 if number == "0" and not controllers else 1
         if version == 2 or controller in controllers.split(","):
             for top, below in _mounted(mounts, version, controller, path):
-                place = top / below
-                yield _Group(place, version)
-                while place != top:
-                    place = place.parent
-                    yield _Group(place, version)
+                folder = top / below
+                yield _Group(folder, version)
+                while folder != top:
+                    folder = folder.parent
+                    yield _Group(folder, version)
 
 
 def _mounted(
