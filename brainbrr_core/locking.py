@@ -139,7 +139,10 @@ def try_flock(descriptor: int, *, wait: bool) -> bool:
 
 @contextmanager
 def heartbeat(descriptor: int) -> Iterator[None]:
-    """Touch an open file every ``HEARTBEAT_S`` seconds, from a thread, while the block runs."""
+    """Touch an open file every ``HEARTBEAT_S`` seconds, from a thread, while the block runs.
+
+    Raises ``OSError`` where the system gives no thread.
+    """
     ended = threading.Event()
 
     def beat() -> None:
@@ -149,7 +152,10 @@ def heartbeat(descriptor: int) -> Iterator[None]:
                 os.utime(descriptor)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, str(error)) from None
     try:
         yield
     finally:

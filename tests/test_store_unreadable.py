@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from services import HANGS_S
 from typer.testing import CliRunner
@@ -322,3 +324,35 @@ def test_a_folder_that_cannot_be_listed_is_not_empty(
     done = CliRunner().invoke(app, ["cache", "verify", "--cache-root", str(built.cache_root)])
     assert isinstance(done.exception, UnreadableShard)
     assert done.exception.exit_status == 1
+
+
+def test_where_no_thread_can_be_started_verify_is_one_line(
+    built: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = shards(Store.of(built))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(WorkRemains, match="can't start new thread"):
+        verify(Store.of(built))
+    assert shards(Store.of(built)) == before
+    assert not (Store.of(built).folder / ".leases").exists()
+
+
+@pytest.mark.parametrize(
+    "error", [pa.ArrowException("Unknown error: std::bad_alloc"), ImportError("no memory")]
+)
+def test_what_the_reader_lacks_is_no_damage(
+    built: Configuration, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Under little memory, the reader itself fails, with errors of no kind."""
+    before = shards(Store.of(built))
+
+    def fail(*_args: object) -> None:
+        raise error
+
+    monkeypatch.setattr("pyarrow.ipc.open_file", fail)
+    result = verify(Store.of(built))
+    assert (result.damaged, set(result.unreadable)) == ({}, set(before))
+    assert shards(Store.of(built)) == before

@@ -15,7 +15,7 @@ import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -64,22 +64,19 @@ def hold(store: Store, what: str, *, create: bool = False) -> Iterator[None]:
     elif not store.folder.is_dir():
         yield
         return
-    try:
-        path, descriptor = _take(store, what)
-    except OSError as error:
-        print(
-            f"no lease on {store.folder} ({error.strerror}): it is not protected from `brainbrr "
-            "cache gc` by another user or machine",
-            file=sys.stderr,
-        )
+    with ExitStack() as lease:
+        try:
+            path, descriptor = _take(store, what)
+            lease.callback(os.close, descriptor)
+            lease.callback(_release, store, path)
+            lease.enter_context(heartbeat(descriptor))
+        except OSError as error:
+            print(
+                f"no lease on {store.folder} ({error.strerror}): it is not protected from "
+                "`brainbrr cache gc` by another user or machine",
+                file=sys.stderr,
+            )
         yield
-        return
-    try:
-        with heartbeat(descriptor):
-            yield
-    finally:
-        _release(store, path)
-        os.close(descriptor)
 
 
 def holding(

@@ -36,6 +36,15 @@ BLOCK_VALUES = len(CHANNELS) * BLOCK_SAMPLES
 BLOCK_BYTES = 2 * BLOCK_VALUES
 #: Blocks in a record batch: six minutes, 3.5 MB.
 BATCH_BLOCKS = 36
+#: What Arrow says of bytes that are wrong; it has other errors for a system that gives nothing.
+_WRONG_BYTES = (
+    pa.ArrowInvalid,
+    pa.ArrowSerializationError,
+    pa.ArrowTypeError,
+    pa.ArrowKeyError,
+    pa.ArrowIndexError,
+    pa.ArrowNotImplementedError,
+)
 #: How often a file that is not ours may be found again before the folder is said to refuse.
 _REFUSALS = 100
 _HEADER = b"brainbrr.shard"
@@ -325,8 +334,11 @@ class Shard:
             if error.errno is not None:
                 raise UnreadableShard(self.path, error) from None
             raise self._verdict(what, error) from None
-        except (pa.ArrowException, KeyError, TypeError, ValueError, OverflowError) as error:
+        except (*_WRONG_BYTES, KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._verdict(what, error) from None
+        except (pa.ArrowException, RuntimeError, ImportError) as error:
+            # No memory for a buffer, a thread or a library: nothing is said about the bytes.
+            raise UnreadableShard(self.path, " ".join(str(error).split())) from None
 
     def _verdict(self, what: str, error: Exception) -> DamagedShard | UnreadableShard:
         if self._file is not None and self._file.error is not None:

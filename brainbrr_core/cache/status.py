@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import WorkRemains
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.progress import progress
@@ -131,7 +132,7 @@ def verify(store: Store, sources: Iterable[Recording] = ()) -> Verification:
         checked = check_shards(store, keys, bar.advance)
         changed, unread = [], {}
         # Hashing releases Python's lock, so threads use all cores.
-        with thread_pool(usable_cores()) as pool:
+        with _threads_or_a_line(), thread_pool(usable_cores()) as pool:
             for recording, state in zip(recordings, pool.map(_compared, recordings), strict=True):
                 if state == _CHANGED:
                     changed.append(recording.partition_key)
@@ -162,7 +163,7 @@ def check_shards(
     """
     result = Checked({}, {}, {}, 0)
     gone = 0
-    with thread_pool(usable_cores()) as pool:
+    with _threads_or_a_line(), thread_pool(usable_cores()) as pool:
         for key, finding in zip(
             keys, pool.map(partial(_look, store, whose=whose), keys), strict=True
         ):
@@ -180,6 +181,18 @@ def check_shards(
                 result.unreadable[key] = finding.unreadable
             advance()
     return replace(result, checked=len(keys) - gone)
+
+
+@contextmanager
+def _threads_or_a_line() -> Iterator[None]:
+    """One line where the system gives no thread: under a limit of memory or of processes."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise WorkRemains(
+            f"the check did not come to its end ({error}): raise the limit of memory or of "
+            "processes (`ulimit -a`) and run the same command again"
+        ) from None
 
 
 def _look(store: Store, key: str, *, whose: bool = True) -> _Finding:
