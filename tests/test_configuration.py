@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from brainbrr_core.cli.workspace import variables
@@ -360,7 +361,7 @@ CONFIGS = ("dev:rtx4090", "full:cpu:FOLDERS", "PROFILE", "smoke:cpu:relative.yam
     ),
     demo=st.booleans(),
 )
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_the_printed_variables_give_the_very_configuration_back(
     flags: dict[str, str | None],
     shell: dict[str, str],

@@ -12,7 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from examples import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from brainbrr_core.annotation import Event, Finding
@@ -109,7 +110,7 @@ def row_by_row(path: Path) -> list[Recording]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(rows=st.lists(recording, max_size=6), copies=st.integers(1, 3))
 def test_columns_give_the_recordings_that_rows_give(rows: list[Recording], copies: int) -> None:
     index = Index(tuple(rows * copies), "folder", ("a.edf", "b/"))
@@ -131,7 +132,7 @@ def test_a_corpus_is_read_as_its_rows_say(corpus: Path, tmp_path: Path) -> None:
 
 
 @given(content=text, missing=st.lists(st.sampled_from(CHANNELS), max_size=3))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_a_fingerprint_is_the_digest_of_chain_source_and_channels(
     content: str, missing: list[str]
 ) -> None:

@@ -21,8 +21,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as property_settings
+from examples import examples
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 from machines import (
     URL,
@@ -515,9 +515,7 @@ def mutations(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     return mutated
 
 
-@property_settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(mutate=mutations(), inside=st.booleans())
 def test_whatever_becomes_of_an_archive_its_import_is_right_or_one_line(
     small: Configuration,
@@ -581,8 +579,9 @@ PARTS = st.lists(
 ).map("".join)
 
 
-@property_settings(max_examples=400, deadline=None)
+@examples(400)
 @given(address=PARTS)
+@example(address="~\ud800")
 def test_any_text_is_an_address_or_one_line(address: str) -> None:
     try:
         checked = checked_address(address)
@@ -594,7 +593,7 @@ def test_any_text_is_an_address_or_one_line(address: str) -> None:
     assert len(remote.address.splitlines()) == 1
 
 
-@property_settings(max_examples=200, deadline=None)
+@examples(200)
 @given(address=PARTS)
 @pytest.mark.parametrize("key", ["cache_root", "runs_dir"])
 def test_a_folder_that_is_an_address_is_one_line(key: str, address: str) -> None:

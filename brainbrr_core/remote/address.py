@@ -43,6 +43,10 @@ def checked_address(url: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in url):
         raise BrainbrrError(f"{shown!r} is no address: it holds a line break or the like")
     try:
+        os.fsencode(url)
+    except UnicodeEncodeError:
+        raise BrainbrrError(f"{shown!r} is no address: it holds half of a character") from None
+    try:
         # A path on this machine may hold any other character.
         parts = urlsplit(url if "://" in url else "file://")
     except ValueError as error:
