@@ -153,7 +153,7 @@ def test_an_index_of_100_000_recordings_takes_less_than_500_mb(
             patient=f"p{number // 10:06}",
             path=f"/data/tusz/edf/{model.split}/p{number // 10:06}/s001/r{number:07}.edf",
             content_hash=f"{number:064x}",
-            state=replace(model.state, inode=number),
+            state=model.state._replace(inode=number),
         )
         for number in range(100_000)
         for model in [models[number % len(models)]]

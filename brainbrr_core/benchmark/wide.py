@@ -65,7 +65,7 @@ def widen(
                 path=str(edf),
                 state=file_state(edf),
                 companions=tuple(
-                    replace(companion, name=f"{edf.stem}{Path(companion.name).suffix}")
+                    companion._replace(name=f"{edf.stem}{Path(companion.name).suffix}")
                     for companion in model.companions
                 ),
             )
