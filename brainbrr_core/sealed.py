@@ -34,17 +34,6 @@ def sealed_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     return content[:place] + blake3(content).hexdigest().encode() + content[end:]
 
 
-def read_sealed(content: bytes) -> tuple[pa.Table, dict[str, str]]:
-    """The table of :func:`sealed_parquet` and the texts about it.
-
-    Raises :class:`BrokenSeal` unless the file is whole.
-    """
-    file = open_sealed(content)
-    # In this thread alone: one of Arrow's own may still let go of ``content`` while Python ends,
-    # and that aborts the process.
-    return file.read(use_threads=False), sealed_texts(file)
-
-
 def open_sealed(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFile:
     """The file of :func:`sealed_parquet`, of which nothing but the footer is unpacked.
 
@@ -55,9 +44,10 @@ def open_sealed(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFil
     """
     place = _checksum_place(content)
     end = place + len(_NO_CHECKSUM)
-    hasher = blake3(content[: max(place, 0)])
+    view = memoryview(content)
+    hasher = blake3(view[: max(place, 0)])
     hasher.update(_NO_CHECKSUM)
-    hasher.update(content[end:])
+    hasher.update(view[end:])
     if place < 0 or hasher.hexdigest().encode() != content[place:end]:
         raise BrokenSeal
     return pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(repetitive))

@@ -16,6 +16,7 @@ import platform
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -368,6 +369,7 @@ def _read_records(path: Path) -> Records:
             try:
                 values = json.loads(line)
                 values["state"] = FileState(*values["state"])
+                values["program"] = sys.intern(values["program"])
                 records.add(BuildRecord(**values))
             except (ValueError, TypeError, KeyError):
                 continue

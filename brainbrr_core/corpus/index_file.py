@@ -19,7 +19,7 @@ from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.index_rows import REPETITIVE, SCHEMA, recordings, row
 from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import BrainbrrError, not_writable
-from brainbrr_core.machine.memory import no_collection
+from brainbrr_core.machine.memory import give_back_unpacked, no_collection
 from brainbrr_core.sealed import (
     BrokenSeal,
     open_sealed,
@@ -102,7 +102,8 @@ def _read(path: Path) -> Index:
         groups = [
             recordings(partial(sealed_column, file, group)) for group in range(file.num_row_groups)
         ]
-        return Index(tuple(chain.from_iterable(groups)), metadata[_LAYOUT], skipped)
+    give_back_unpacked()
+    return Index(tuple(chain.from_iterable(groups)), metadata[_LAYOUT], skipped)
 
 
 def update_index(
