@@ -6,7 +6,7 @@ The footer holds the BLAKE3 of all bytes of the file, those of the hash itself t
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,30 +34,23 @@ def sealed_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     return content[:place] + blake3(content).hexdigest().encode() + content[end:]
 
 
-def read_sealed(content: bytes) -> tuple[pa.Table, dict[str, str]]:
-    """The table of :func:`sealed_parquet` and the texts about it.
-
-    Raises :class:`BrokenSeal` unless the file is whole.
-    """
-    file = open_sealed(content)
-    # In this thread alone: one of Arrow's own may still let go of ``content`` while Python ends,
-    # and that aborts the process.
-    return file.read(use_threads=False), sealed_texts(file)
-
-
-def open_sealed(content: bytes) -> pq.ParquetFile:
+def open_sealed(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFile:
     """The file of :func:`sealed_parquet`, of which nothing but the footer is unpacked.
+
+    Columns of texts that are ``repetitive`` (paths of the Parquet schema) are read as codes and
+    the different texts.
 
     Raises :class:`BrokenSeal` unless the file is whole.
     """
     place = _checksum_place(content)
     end = place + len(_NO_CHECKSUM)
-    hasher = blake3(content[: max(place, 0)])
+    view = memoryview(content)
+    hasher = blake3(view[: max(place, 0)])
     hasher.update(_NO_CHECKSUM)
-    hasher.update(content[end:])
+    hasher.update(view[end:])
     if place < 0 or hasher.hexdigest().encode() != content[place:end]:
         raise BrokenSeal
-    return pq.ParquetFile(pa.BufferReader(content))
+    return pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(repetitive))
 
 
 def sealed_texts(file: pq.ParquetFile) -> dict[str, str]:
@@ -65,9 +58,9 @@ def sealed_texts(file: pq.ParquetFile) -> dict[str, str]:
     return {key.decode(): text.decode() for key, text in file.metadata.metadata.items()}
 
 
-def sealed_column(file: pq.ParquetFile, name: str) -> pa.Array:
-    """One column of a sealed file, in one piece."""
-    return file.read([name], use_threads=False)[name].combine_chunks()
+def sealed_column(file: pq.ParquetFile, group: int, name: str) -> pa.Array:
+    """One column of a row group of a sealed file, in one piece."""
+    return file.read_row_group(group, [name], use_threads=False)[name].combine_chunks()
 
 
 def _checksum_place(content: bytes) -> int:

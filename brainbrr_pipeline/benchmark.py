@@ -18,15 +18,11 @@ from typing import Annotated, Any
 
 import typer
 
-from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS, widen
-from brainbrr_core.cache.build import build
-from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS, wide_cache
 from brainbrr_core.cli.options import print_json, print_table
 from brainbrr_core.cli.workspace import prepare_dagster_home
-from brainbrr_core.configuration import Configuration, Overrides, load
-from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.synthesis import write_corpus
 
 #: What a page of the UI asks of a partitioned asset.
 _ASSET_PAGE = """
@@ -70,7 +66,7 @@ def main(
 
 def measure(folder: Path, recordings: int) -> dict[str, float]:
     """The figures, everything written below ``folder``."""
-    settings = _wide(folder, recordings)
+    settings = wide_cache(folder, recordings)
     environment = _environment(settings)
     first = _materialize(environment)
     no_op = min(_materialize(environment) for _ in range(2))
@@ -82,22 +78,6 @@ def measure(folder: Path, recordings: int) -> dict[str, float]:
         "tick_s": round(_tick(environment), 3),
         "page_s": round(_page(environment), 3),
     }
-
-
-def _wide(folder: Path, recordings: int) -> Configuration:
-    write_corpus(folder / "tusz", recordings=12, hours=0.4, seed=5, workers=1)
-    narrow = load(
-        Overrides(
-            config="full:cpu",
-            data_dir=str(folder / "tusz"),
-            cache_root=str(folder / "cache"),
-            runs_dir=str(folder / "runs"),
-        ),
-        environment={"DAGSTER_HOME": str(folder / "dagster")},
-    )
-    build(plan_corpus(narrow), narrow.preprocessing)
-    usable = [r for r in read_index(narrow.cache_root) if r.reason is None and r.events]
-    return widen(narrow, usable[0], folder / "wide", recordings)
 
 
 def _environment(settings: Configuration) -> dict[str, str]:

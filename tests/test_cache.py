@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,9 +268,7 @@ def test_an_edf_replaced_while_it_is_read_leaves_no_shard(
 
     monkeypatch.setattr("brainbrr_core.cache.build.open_edf", replaced)
     one = [item for item in plan.items if item.recording is victim]
-    summary = build(
-        Plan(plan.store, plan.index, tuple(one), (), 0), settings.preprocessing, workers=1
-    )
+    summary = build(Plan(plan.store, plan.index, tuple(one), 0), settings.preprocessing, workers=1)
     assert len(summary.failed) == 1
     assert not plan.store.shard_path(victim.partition_key).exists()
 
@@ -520,7 +517,7 @@ def test_what_another_process_changed_is_read_anew(tmp_path: Path) -> None:
     record = BuildRecord("train/a", "f" * 8, "s" * 8, FileState(1, 2, 3), "", 0.0, "")
     store.append_record(record)
     assert set(store.records()) == {"train/a"}
-    store.append_record(replace(record, partition_key="train/b"))
+    store.append_record(record._replace(partition_key="train/b"))
     assert set(store.records()) == {"train/a", "train/b"}
     # As many bytes as before, in a file of its own, as a collection of garbage leaves it.
     path = store.folder / RECORDS

@@ -278,7 +278,7 @@ def test_the_real_headers_and_annotations(real: Path) -> None:
 def test_twins_of_the_real_recordings_are_usable_but_the_shortest(
     real: Path, tmp_path: Path
 ) -> None:
-    write_corpus_like(tmp_path / "like", real / "tuh-layout")
+    write_corpus_like(tmp_path / "like", real / "tuh-layout", seed=0)
     found = summarize(scan(tmp_path / "like"), SEIZURE)
     assert (found["found"], found["usable"], found["seizures"]) == (217, 214, 253)
     # The durations of the annotation files, added up.

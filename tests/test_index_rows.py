@@ -154,7 +154,7 @@ def test_an_index_of_100_000_recordings_takes_less_than_500_mb(
             patient=f"p{number // 10:06}",
             path=f"/data/tusz/edf/{model.split}/p{number // 10:06}/s001/r{number:07}.edf",
             content_hash=f"{number:064x}",
-            state=replace(model.state, inode=number),
+            state=model.state._replace(inode=number),
         )
         for number in range(100_000)
         for model in [models[number % len(models)]]
@@ -162,7 +162,7 @@ def test_an_index_of_100_000_recordings_takes_less_than_500_mb(
     write_index(Index(rows, "tusz"), tmp_path)
     program = (
         "import sys; from pathlib import Path\n"
-        "from brainbrr_core.benchmark.memory import peak_mb\n"
+        "from brainbrr_core.benchmark.peak import peak_mb\n"
         "from brainbrr_core.corpus.index_file import read_index\n"
         "print(len(read_index(Path(sys.argv[1]))), peak_mb())"
     )

@@ -15,7 +15,7 @@ from brainbrr_core.annotation import tuh
 BUILD = """
 import json, sys
 from pathlib import Path
-from brainbrr_core.benchmark.memory import peak_mb
+from brainbrr_core.benchmark.peak import peak_mb
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.plan import make_plan
 from brainbrr_core.cache.store import Store
@@ -35,7 +35,7 @@ print(json.dumps({"error": done.error, "hours": done.duration_s / 3600, "peak_mb
 PREDICT = """
 import dataclasses, json, sys
 from pathlib import Path
-from brainbrr_core.benchmark.memory import peak_mb
+from brainbrr_core.benchmark.peak import peak_mb
 from prediction_runs import random_predictor
 from brainbrr_core.prediction.normalization import Normalization
 place = Path(sys.argv[1])

@@ -306,7 +306,7 @@ def test_a_copied_root_opens_each_header_once(
     assert plan_profile(built).items == first.items
     assert len(opened) == 12
     after = Store.of(built).records()
-    assert {key: replace(after[key], state=before[key].state) for key in after} == before
+    assert {key: after[key]._replace(state=before[key].state) for key in after} == before
     # Where that cannot be written, it is no error.
     monkeypatch.setattr(Store, "append_records", refuse_writing)
     again = built.cache_root.with_name("again")
@@ -327,7 +327,7 @@ def test_two_machines_that_see_other_states_do_not_write_records_for_ever(
 
     def shifted(shard: Path) -> object:
         state = file_state(shard)
-        return replace(state, mtime_ns=state.mtime_ns // 100 * 100 + 1)
+        return state._replace(mtime_ns=state.mtime_ns // 100 * 100 + 1)
 
     sizes = []
     for _ in range(3):

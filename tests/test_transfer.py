@@ -428,7 +428,7 @@ def test_hashes_of_edfs_that_were_never_fetched_are_learnt(
     index = read_index(built.cache_root)
     listed = [replace(r, path=f"s3://tusz/{r.partition_key}.edf", content_hash="") for r in index]
     # One of them has another size: it is another file.
-    odd = replace(listed[3], state=replace(listed[3].state, size=1))
+    odd = replace(listed[3], state=listed[3].state._replace(size=1))
     listed[3] = odd
     other.cache_root.mkdir(parents=True)
     write_index(type(index)(tuple(listed), index.layout), other.cache_root)

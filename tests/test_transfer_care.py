@@ -9,6 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import s3fs
@@ -24,9 +25,11 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.address import checked_address, redacted
 from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
+from brainbrr_core.sealed import sealed_parquet
 from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.exposure import AGREEMENT
 from brainbrr_core.transfer.push import push
+from brainbrr_core.transfer.travelling_index import parse_index
 
 SECRET = "not-a-real-secret-0123456789"
 
@@ -393,6 +396,33 @@ def test_an_archive_that_ends_early_or_is_none_is_one_line(
             import_archive(other, path, log=quiet)
         assert str(path) in str(raised.value)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"path": pa.array(["x" * 30_000_000])}, "1 recordings that unpack to 30 MB"),
+        ({"samples": pa.array(np.zeros(1_000_001, np.int8))}, "1,000,001 recordings"),
+        (
+            {"n": pa.array([np.zeros(11_000_000, np.int8)], pa.list_(pa.int8()))},
+            "11,000,000 values",
+        ),
+    ],
+    ids=["bytes", "recordings", "values"],
+)
+def test_an_index_that_would_fill_the_memory_is_refused_unread(
+    columns: dict[str, pa.Array], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = sealed_parquet(pa.table(columns), {"brainbrr.index": "2"})
+    assert len(content) < 100_000
+
+    def unpack(*_: object) -> None:
+        raise AssertionError("the index was read")
+
+    monkeypatch.setattr("brainbrr_core.transfer.travelling_index.read_index", unpack)
+    with pytest.raises(BrainbrrError, match=rf"^the index of there is refused: .*{says}") as error:
+        parse_index(content, "there")
+    assert "\n" not in str(error.value)
 
 
 def test_a_bomb_is_refused_before_it_unpacks(

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,9 +205,7 @@ def test_an_unreadable_source_without_a_shard_fails_alone(
     plan = plan_corpus(settings)
     assert plan.sources_unseen == 1
     limited: Any = plan.items[0:2]
-    summary = build(
-        type(plan)(plan.store, plan.index, limited, (), 1), settings.preprocessing, workers=1
-    )
+    summary = build(replace(plan, items=limited), settings.preprocessing, workers=1)
     assert [len(summary.built), len(summary.failed)] == [1, 1]
     assert "No such file" in summary.failed[0].error
 

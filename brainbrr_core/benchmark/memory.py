@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from brainbrr_core.benchmark.peak import peak_mb
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.plan import Item
 from brainbrr_core.cache.store import Store
@@ -24,13 +23,3 @@ def _build(store: Store, settings: Preprocessing, item: Item) -> float:
     if done.error:
         raise BrainbrrError(f"{done.partition_key}: {done.error}")
     return peak_mb()
-
-
-def peak_mb() -> float:
-    """Peak resident MB of this process so far. Raises :class:`BrainbrrError` outside of Linux."""
-    # Not getrusage: what that gives to a new process begins with its parent's peak.
-    status = Path("/proc/self/status")
-    for line in status.read_text(encoding="ascii").splitlines() if status.is_file() else ():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise BrainbrrError("the peak memory of a process can be read on Linux only")

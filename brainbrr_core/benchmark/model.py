@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from brainbrr_core.benchmark.cost import MINUTES, cost
-from brainbrr_core.benchmark.memory import peak_mb
 from brainbrr_core.benchmark.parts import operations_of_projections, parts
+from brainbrr_core.benchmark.peak import peak_mb
 from brainbrr_core.benchmark.scan import compare
 from brainbrr_core.configuration import Configuration, Hardware, Training
 from brainbrr_core.configuration.model import RATE

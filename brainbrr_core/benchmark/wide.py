@@ -6,19 +6,39 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from brainbrr_core.cache.build import build
+from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.store import BuildRecord, Store
 from brainbrr_core.cache.version import shard_fingerprint
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
-from brainbrr_core.corpus.index_file import write_index
+from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.synthesis import write_corpus
 
 #: Recordings of TUSZ 2.0.3.
 TUSZ_RECORDINGS = 7364
 #: Of ten patients in a row, these belong to dev and eval.
 _HELD_OUT = {1: SPLITS[1], 2: SPLITS[2]}
+
+
+def wide_cache(folder: Path, recordings: int) -> Configuration:
+    """The configuration of a synthetic corpus and its cache below ``folder``, all of it built."""
+    write_corpus(folder / "tusz", recordings=12, hours=0.4, seed=5, workers=1)
+    narrow = load(
+        Overrides(
+            config="full:cpu",
+            data_dir=str(folder / "tusz"),
+            cache_root=str(folder / "cache"),
+            runs_dir=str(folder / "runs"),
+        ),
+        environment={"DAGSTER_HOME": str(folder / "dagster")},
+    )
+    build(plan_corpus(narrow), narrow.preprocessing, workers=1)
+    usable = [r for r in read_index(narrow.cache_root) if r.reason is None and r.events]
+    return widen(narrow, usable[0], folder / "wide", recordings)
 
 
 def widen(
@@ -65,7 +85,7 @@ def widen(
                 path=str(edf),
                 state=file_state(edf),
                 companions=tuple(
-                    replace(companion, name=f"{edf.stem}{Path(companion.name).suffix}")
+                    companion._replace(name=f"{edf.stem}{Path(companion.name).suffix}")
                     for companion in model.companions
                 ),
             )

@@ -330,7 +330,7 @@ def _record_unrecorded(plan: Plan) -> None:
         if key not in recorded:
             record = _record(store, Built(key, item.fingerprint, item.recording.content_hash))
             made_at = datetime.fromtimestamp(record.state.mtime_ns / 1e9, UTC)
-            store.append_record(replace(record, built_at=made_at.isoformat(timespec="seconds")))
+            store.append_record(record._replace(built_at=made_at.isoformat(timespec="seconds")))
 
 
 def _is_made(target: Path, key: str, fingerprint: str) -> bool:

@@ -6,7 +6,9 @@ their samples, and the windows. It knows what it was made of, so it can tell tha
 
 from __future__ import annotations
 
+import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ from brainbrr_core.configuration import Configuration, Windows
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains, not_writable
-from brainbrr_core.sealed import BrokenSeal, read_sealed, sealed_parquet
+from brainbrr_core.machine.memory import give_back_unpacked, no_collection
+from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet, sealed_texts
 
 #: Bumped when the columns or the way windows are derived change.
 SCHEMA_VERSION = 2
@@ -121,21 +124,21 @@ def manifest_path(store: Store, configuration: Configuration) -> Path:
 
 def source_digest(plan: Plan, configuration: Configuration) -> str:
     """What a manifest is made of: fingerprints, events and settings, as one hash."""
-    return digest(
-        {
-            "settings": settings_digest(configuration),
-            "recordings": [
-                [
-                    item.recording.partition_key,
-                    item.fingerprint,
-                    item.recording.split,
-                    item.recording.reason,
-                    [[e.start, e.stop, e.label] for e in item.recording.events],
-                ]
-                for item in plan.items
-            ],
-        }
-    )
+    # Piece by piece, the digest of {"recordings": [...], "settings": ...}: as one text, all of
+    # them would take hundreds of bytes each.
+    hasher = hashlib.sha256(b'{"recordings":[')
+    for number, item in enumerate(plan.items):
+        recording = item.recording
+        values = [
+            recording.partition_key,
+            item.fingerprint,
+            recording.split,
+            recording.reason,
+            [[e.start, e.stop, e.label] for e in recording.events],
+        ]
+        hasher.update(f"{',' if number else ''}{canonical_json(values)}".encode())
+    hasher.update(f'],"settings":{canonical_json(settings_digest(configuration))}}}'.encode())
+    return hasher.hexdigest()
 
 
 def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
@@ -294,10 +297,44 @@ def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
     )
 
 
+#: What of each window a training needs; the rest is for those who read the file otherwise.
+_COLUMNS_READ = ["partition_key", "start_sample", "ictal_fraction", "category"]
+
+
+def _unsealed(content: bytes) -> tuple[str, dict[str, pa.Array]]:
+    """The text of a manifest's file and its columns, of which none holds on to the file."""
+    file = open_sealed(content)
+    table = file.read(_COLUMNS_READ, use_threads=False)
+    columns = {name: table[name].combine_chunks() for name in _COLUMNS_READ}
+    del table
+    give_back_unpacked()
+    return sealed_texts(file)[_CONTENT], columns
+
+
+def _read_recording(
+    key: str,
+    split: str,
+    patient: str,
+    montage: str,
+    fingerprint: str,
+    samples: int,
+    seizures: list[tuple[float, float, str]],
+) -> ManifestRecording:
+    return ManifestRecording(
+        key,
+        sys.intern(split),
+        sys.intern(patient),
+        sys.intern(montage),
+        fingerprint,
+        samples,
+        tuple((start, stop, sys.intern(label)) for start, stop, label in seizures),
+    )
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises :class:`WorkRemains` when there is none or it cannot be read."""
     try:
-        table, metadata = read_sealed(path.read_bytes())
+        text, columns = _unsealed(path.read_bytes())
     except FileNotFoundError:
         raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
     except OSError as error:
@@ -307,17 +344,15 @@ def read_manifest(path: Path) -> Manifest:
     except BrokenSeal:
         raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
     # What was written by another version of the program has another name: its settings differ.
-    values = json.loads(metadata[_CONTENT])
-    recordings = tuple(
-        ManifestRecording(
-            key, split, patient, montage, fingerprint, samples, tuple(map(tuple, seizures))
-        )
-        for key, split, patient, montage, fingerprint, samples, seizures in values["recordings"]
-    )
+    with no_collection():
+        values = json.loads(text)
+        rows = values.pop("recordings")
+        rows.reverse()
+        # Each row goes as soon as it is read.
+        recordings = tuple(_read_recording(*rows.pop()) for _ in range(len(rows)))
     position = {r.partition_key: number for number, r in enumerate(recordings)}
-    keys = table["partition_key"].combine_chunks()
+    keys, category = columns["partition_key"], columns["category"]
     lookup = np.array([position[key] for key in keys.dictionary.to_pylist()], np.int32)
-    category = table["category"].combine_chunks()
     names = np.array([CATEGORIES.index(name) for name in category.dictionary.to_pylist()], np.int8)
     return Manifest(
         values["profile"],
@@ -326,8 +361,8 @@ def read_manifest(path: Path) -> Manifest:
         values["window_samples"],
         recordings,
         lookup[keys.indices.to_numpy()],
-        table["start_sample"].to_numpy(),
-        table["ictal_fraction"].to_numpy(),
+        columns["start_sample"].to_numpy().copy(),
+        columns["ictal_fraction"].to_numpy().copy(),
         names[category.indices.to_numpy()],
         values["without_windows"],
     )

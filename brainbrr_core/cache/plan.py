@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from brainbrr_core.cache.imported import imported_fingerprint
@@ -23,8 +24,8 @@ from brainbrr_core.cache.shard import (
     UnreadableShard,
     stored_samples,
 )
-from brainbrr_core.cache.store import BuildRecord, Store
-from brainbrr_core.cache.version import FORMAT_VERSION, is_imported, shard_fingerprint
+from brainbrr_core.cache.store import SUFFIX, BuildRecord, Records, Store
+from brainbrr_core.cache.version import FORMAT_VERSION, is_imported, shard_fingerprints
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
@@ -65,13 +66,22 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """The states of a selection, and shards that no recording of the index accounts for."""
+    """The states of a selection of the recordings of ``index``."""
 
     store: Store
     index: Index
     items: tuple[Item, ...]
-    orphans: tuple[str, ...]
     sources_unseen: int
+
+    @cached_property
+    def orphans(self) -> tuple[str, ...]:
+        """Partition keys of shards that no recording of the index accounts for.
+
+        Found when first asked for, in a walk through every folder of the version. Raises
+        :class:`UnreadableShard` where one cannot be listed.
+        """
+        expected = {r.partition_key for r in self.index if r.signal_reason is None}
+        return tuple(sorted(self.store.shard_keys() - expected))
 
     def count(self, state: State) -> int:
         """Recordings in a state."""
@@ -134,22 +144,19 @@ def make_plan(
     Shards that are as recorded but for their file's time or inode, as those of a copied root are,
     are recorded anew where that is possible, so that the next plan need not open them.
     """
-    moved: list[BuildRecord] = []
-    others = store.other_versions()
     items, unseen = [], 0
     with no_collection():
+        known = None if is_imported(store.version) else _Known.of(store, settings)
         for recording in selected:
-            seen = _source_changed(recording)
-            unseen += seen is None
-            if is_imported(store.version):
+            changed = _source_changed(recording)
+            unseen += changed is None
+            if known is None:
                 items.append(_imported_item(store, recording))
             else:
-                item = _item(store, settings, recording, others, moved, changed=seen is True)
-                items.append(item)
-    _record_moved(store, moved)
-    expected = {r.partition_key for r in index if r.signal_reason is None}
-    orphans = tuple(sorted(store.shard_keys() - expected))
-    return Plan(store, index, tuple(items), orphans, unseen)
+                items.append(_item(known, recording, changed=changed is True))
+    if known is not None:
+        _record_moved(store, known.moved)
+    return Plan(store, index, tuple(items), unseen)
 
 
 def _source_changed(recording: Recording) -> bool | None:
@@ -158,68 +165,95 @@ def _source_changed(recording: Recording) -> bool | None:
         # The listing told, when the index was made.
         return False
     try:
-        return file_state(Path(recording.path)) != recording.state
+        return file_state(recording.path) != recording.state
     except OSError:
         return None
 
 
-def _item(
-    store: Store,
-    settings: Preprocessing,
-    recording: Recording,
-    others: list[Store],
-    moved: list[BuildRecord],
-    *,
-    changed: bool,
-) -> Item:
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a version before its shards are looked at; ``moved`` is what their looks
+    add: records that must be renewed.
+    """
+
+    store: Store
+    folder: str
+    others: list[Store]
+    records: Records
+    fingerprint: Callable[[str, Sequence[str]], str]
+    moved: list[BuildRecord]
+
+    @classmethod
+    def of(cls, store: Store, settings: Preprocessing) -> _Known:
+        return cls(
+            store,
+            str(store.folder),
+            store.other_versions(),
+            store.read_records(),
+            shard_fingerprints(settings),
+            [],
+        )
+
+
+def _item(known: _Known, recording: Recording, *, changed: bool) -> Item:
     """The state of a recording; a shard whose record must be renewed is added to ``moved``."""
-    expected = shard_fingerprint(settings, recording.content_hash, recording.missing)
-    item = Item(recording, State.FRESH, "", expected, stored_samples(recording))
+    expected = known.fingerprint(recording.content_hash, recording.missing)
+    samples = stored_samples(recording)
     if recording.signal_reason is not None:
-        return replace(item, state=State.EXCLUDED, reason=recording.signal_reason)
+        return Item(recording, State.EXCLUDED, recording.signal_reason, expected, samples)
     key = recording.partition_key
-    path = store.shard_path(key)
+    # A text: of a hundred thousand shards, each path as an object would take longer than its look.
+    path = f"{known.folder}/{key}{SUFFIX}"
     try:
-        state = file_state(path)
+        file = file_state(path)
     except FileNotFoundError:
-        if any(other.shard_path(key).exists() for other in others):
-            return replace(item, state=State.STALE, reason="version changed")
-        return replace(item, state=State.MISSING, reason="not built")
+        if any(other.shard_path(key).exists() for other in known.others):
+            return Item(recording, State.STALE, "version changed", expected, samples)
+        return Item(recording, State.MISSING, "not built", expected, samples)
     except OSError as error:
-        return replace(item, state=State.UNREADABLE, reason=UnreadableShard(path, error).reason)
-    item = replace(item, bytes=state.size)
-    record = store.recorded(key, state)
+        reason = UnreadableShard(Path(path), error).reason
+        return Item(recording, State.UNREADABLE, reason, expected, samples)
+    state, reason = _judged(known, recording, expected, file, changed=changed)
+    return Item(recording, state, reason, expected, samples, file.size)
+
+
+def _judged(
+    known: _Known, recording: Recording, expected: str, file: FileState, *, changed: bool
+) -> tuple[State, str]:
+    """State and reason of a recording whose shard is there, its ``file`` in this state."""
+    key = recording.partition_key
+    record = known.records.of(key, file)
     if record is not None:
-        found, source = record.fingerprint, record.source_hash
+        fingerprint, source = record.fingerprint, record.source_hash
     else:
         try:
-            header = Shard(path).header
+            header = Shard(known.store.shard_path(key)).header
         except FileNotFoundError:
-            return replace(item, state=State.MISSING, reason="not built")
+            return State.MISSING, "not built"
         except DamagedShard as error:
-            return replace(item, state=State.CORRUPT, reason=str(error))
+            return State.CORRUPT, str(error)
         except UnreadableShard as error:
-            return replace(item, state=State.UNREADABLE, reason=error.reason)
+            return State.UNREADABLE, error.reason
         if header.partition_key != key:
-            return replace(item, state=State.CORRUPT, reason="shard of another recording")
+            return State.CORRUPT, "shard of another recording"
         if header.format_version != FORMAT_VERSION:
-            return replace(item, state=State.STALE, reason="format changed")
-        found, source = header.fingerprint, header.source_hash
-        moved += _renewed(store, header, state)
+            return State.STALE, "format changed"
+        fingerprint, source = header.fingerprint, header.source_hash
+        known.moved.extend(_renewed(known.records, header, file))
     if changed or source != recording.content_hash:
-        return replace(item, state=State.STALE, reason="source changed")
-    if found != expected:
-        return replace(item, state=State.STALE, reason="bad channels changed")
-    return item
+        return State.STALE, "source changed"
+    if fingerprint != expected:
+        return State.STALE, "bad channels changed"
+    return State.FRESH, ""
 
 
-def _renewed(store: Store, header: ShardHeader, state: FileState) -> list[BuildRecord]:
+def _renewed(records: Records, header: ShardHeader, state: FileState) -> list[BuildRecord]:
     """The record of a shard, in the state in which its file is now; none if it has no record."""
-    record = store.records().get(header.partition_key)
+    record = records.newest.get(header.partition_key)
     made_of = (header.fingerprint, header.source_hash)
     if record is None or (record.fingerprint, record.source_hash) != made_of:
         return []
-    return [replace(record, state=state)]
+    return [record._replace(state=state)]
 
 
 def _record_moved(store: Store, moved: list[BuildRecord]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +29,31 @@ from brainbrr_core.progress import progress
 
 def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
     """Counts, bytes, hours and windows of a plan's selection, as ``cache status --json`` gives."""
-    fresh = [item for item in plan.items if item.state is State.FRESH]
-    windows = {
-        item.recording.partition_key: window_count(item.recording, configuration.windows)
-        for item in fresh
-    }
+    fresh = [item.recording for item in plan.items if item.state is State.FRESH]
+    seconds = [recording.duration_s for recording in fresh]
+    windows = [window_count(recording, configuration.windows) for recording in fresh]
+    selected = Counter(item.recording.split for item in plan.items)
     splits = {}
     for split in SPLITS:
-        items = [item for item in plan.items if item.recording.split == split]
-        if items:
-            held = [item for item in items if item.state is State.FRESH]
+        if selected[split]:
+            of_split = [recording.split == split for recording in fresh]
             splits[split] = {
-                "selected": len(items),
-                "fresh": len(held),
-                "hours": round(sum(item.recording.duration_s for item in held) / 3600, 4),
-                "windows": sum(windows[item.recording.partition_key] for item in held),
+                "selected": selected[split],
+                "fresh": sum(of_split),
+                "hours": round(sum(compress(seconds, of_split)) / 3600, 4),
+                "windows": sum(compress(windows, of_split)),
             }
+    states = Counter(item.state for item in plan.items)
     return {
         "root": str(plan.store.root),
         "version": plan.store.version,
         "profile": configuration.profile,
         "selected": len(plan.items),
-        **{state.value: plan.count(state) for state in State},
+        **{state.value: states[state] for state in State},
         "orphaned": len(plan.orphans),
         "bytes": sum(item.bytes for item in plan.items),
-        "hours": round(sum(item.recording.duration_s for item in fresh) / 3600, 4),
-        "windows": sum(windows.values()),
+        "hours": round(sum(seconds) / 3600, 4),
+        "windows": sum(windows),
         "splits": splits,
         "reasons": plan.reasons(),
         "sources_unseen": plan.sources_unseen,

@@ -16,13 +16,14 @@ import platform
 import re
 import secrets
 import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from brainbrr_core.atomic import append_line, is_still, replaced_name
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
@@ -44,6 +45,8 @@ LEASES = ".leases"
 #: What the store has in the root, beside its versions: the link to the newest complete version,
 #: shards that failed verification, and the mirror of a corpus behind a URL.
 LATEST, QUARANTINE, REMOTE = "latest", "quarantine", "remote"
+#: How the names of shards end.
+SUFFIX = ".arrow"
 #: How many shards of a version without a marker are looked at to know that it is one.
 _LOOKS = 16
 #: What processes have in the root for a while, and killed ones leave there.
@@ -55,8 +58,7 @@ _LOCK = re.compile(r"\.(?P<name>.+)\.lock(\.claim)?")
 _REMOVED = re.compile(r"\.removed-(?P<version>.+)-[0-9a-f]{16}")
 
 
-@dataclass(frozen=True, slots=True)
-class BuildRecord:
+class BuildRecord(NamedTuple):
     """One line of ``records.jsonl``; ``state`` is that of the shard's file."""
 
     partition_key: str
@@ -107,20 +109,25 @@ class Store:
 
     def shard_path(self, partition_key: str) -> Path:
         """Where the shard of a recording lies."""
-        return self.folder / f"{partition_key}.arrow"
+        return self.folder / f"{partition_key}{SUFFIX}"
 
     def shard_keys(self) -> set[str]:
         """Partition keys of every shard that lies in this version's folder.
 
         Raises :class:`UnreadableShard` where a folder cannot be listed: what lies in it is unknown.
         """
-        start, suffix = len(str(self.folder)) + 1, ".arrow"
-        return {
-            f"{place}/{name}"[start : -len(suffix)]
-            for place, _, names in os.walk(self.folder, onerror=_not_listed)
-            for name in names
-            if name.endswith(suffix) and not name.startswith(".")
-        }
+        start = len(str(self.folder)) + 1
+        keys = set()
+        folders = [str(self.folder)]
+        while folders:
+            # Not os.walk: that asks for the state of every folder, to know whether it is a link.
+            for entry in _listed(folders.pop()):
+                if _is_folder(entry):
+                    if not entry.is_symlink():
+                        folders.append(entry.path)
+                elif entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
+                    keys.add(entry.path[start : -len(SUFFIX)])
+        return keys
 
     def create(self) -> None:
         """Make the folder of the version and its marker, where they are missing.
@@ -252,21 +259,15 @@ class Store:
 
     def records(self) -> Mapping[str, BuildRecord]:
         """The newest record of each partition; a line cut short by a crash is passed over."""
-        return self._records().newest
+        return self.read_records().newest
 
-    def recorded(self, partition_key: str, state: FileState) -> BuildRecord | None:
-        """What is recorded of a shard whose file is in this state, or None."""
-        record = self._records().by_state.get((partition_key, state.size, state.mtime_ns))
-        if record is None or (state.inode and record.state.inode not in (0, state.inode)):
-            return None
-        return record
-
-    def _records(self) -> _Records:
+    def read_records(self) -> Records:
+        """All that is recorded at this moment."""
         path = self.folder / RECORDS
         try:
             state = file_state(path)
         except FileNotFoundError:
-            return _Records()
+            return Records()
         if _newest.get(path, (None,))[0] != state:
             records = _read_records(path)
             _newest.clear()
@@ -325,38 +326,53 @@ class Store:
 
 
 @dataclass(frozen=True)
-class _Records:
-    """Records by partition, the newest of each; and by the state of the file they are about.
+class Records:
+    """The newest record of each partition, and earlier ones by size and mtime of their file.
 
     A shard that two machines see in different states has a record for each.
     """
 
     newest: dict[str, BuildRecord] = field(default_factory=dict)
-    by_state: dict[tuple[str, int, int], BuildRecord] = field(default_factory=dict)
+    earlier: dict[tuple[str, int, int], BuildRecord] = field(default_factory=dict)
+
+    def add(self, record: BuildRecord) -> None:
+        """Take a record that was written after all others."""
+        key = record.partition_key
+        before = self.newest.get(key)
+        if before is not None:
+            self.earlier[(key, before.state.size, before.state.mtime_ns)] = before
+        self.newest[key] = record
+
+    def of(self, partition_key: str, state: FileState) -> BuildRecord | None:
+        """What is recorded of a shard whose file is in this state, or None."""
+        record = self.newest.get(partition_key)
+        # A record of the same file but for its inode stands for it: then the newest one counts.
+        if record is not None and record.state[:2] != state[:2]:
+            record = self.earlier.get((partition_key, state.size, state.mtime_ns))
+        if record is None or (state.inode and record.state.inode not in (0, state.inode)):
+            return None
+        return record
 
 
 #: The records that were read last, as long as their file stays the same.
-_newest: dict[Path, tuple[FileState, _Records]] = {}
+_newest: dict[Path, tuple[FileState, Records]] = {}
 
 
 def _record_line(record: BuildRecord) -> str:
-    state = [record.state.size, record.state.mtime_ns, record.state.inode]
-    return json.dumps(asdict(record) | {"state": state}, sort_keys=True)
+    return json.dumps(record._asdict(), sort_keys=True)
 
 
-def _read_records(path: Path) -> _Records:
-    records = _Records()
-    with no_collection():
-        for line in path.read_text(encoding="utf-8").splitlines():
+def _read_records(path: Path) -> Records:
+    records = Records()
+    with no_collection(), path.open(encoding="utf-8") as file:
+        for line in file:
             try:
                 values = json.loads(line)
                 values["state"] = FileState(*values["state"])
-                record = BuildRecord(**values)
+                values["program"] = sys.intern(values["program"])
+                records.add(BuildRecord(**values))
             except (ValueError, TypeError, KeyError):
                 continue
-            key, state = record.partition_key, record.state
-            records.newest[key] = record
-            records.by_state[(key, state.size, state.mtime_ns)] = record
     return records
 
 
@@ -367,10 +383,24 @@ def _names(root: Path) -> list[str]:
         return []
 
 
-def _not_listed(error: OSError) -> None:
-    # One that was removed meanwhile holds nothing.
-    if not isinstance(error, FileNotFoundError):
-        raise UnreadableShard(Path(error.filename), error)
+def _listed(folder: str) -> list[os.DirEntry[str]]:
+    """What lies in a folder. Raises :class:`UnreadableShard` where that cannot be told."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        # One that was removed meanwhile holds nothing.
+        return []
+    except OSError as error:
+        raise UnreadableShard(Path(folder), error) from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a folder, or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def is_spool(path: Path) -> bool:

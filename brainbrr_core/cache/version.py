@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _text
 from typing import Any
@@ -64,16 +64,25 @@ def shard_fingerprint(
 ) -> str:
     """What one recording's shard must carry: the chain's fingerprint, the EDF's hash, and which
     electrodes are interpolated, since a table beside the EDF may mark channels as bad."""
-    # The digest of all three; what many recordings share is written once.
-    text = f'{_shared_part(settings, tuple(interpolated))},"source":{_text(content_hash)}}}'
-    return hashlib.sha256(text.encode()).hexdigest()
+    return shard_fingerprints(settings)(content_hash, interpolated)
 
 
-@lru_cache(maxsize=256)
-def _shared_part(settings: Preprocessing, interpolated: tuple[str, ...]) -> str:
-    """The beginning of the canonical JSON of which a shard's fingerprint is the digest."""
-    values = {"chain": chain_fingerprint(settings), "interpolated": interpolated}
-    return canonical_json(values).removesuffix("}")
+def shard_fingerprints(settings: Preprocessing) -> Callable[[str, Sequence[str]], str]:
+    """:func:`shard_fingerprint` of many recordings, of which most have the same electrodes."""
+    chain = chain_fingerprint(settings)
+    beginnings: dict[tuple[str, ...], str] = {}
+
+    def fingerprint(content_hash: str, interpolated: Sequence[str]) -> str:
+        # The digest of all three; what many recordings share is written once.
+        electrodes = tuple(interpolated)
+        beginning = beginnings.get(electrodes)
+        if beginning is None:
+            values = {"chain": chain, "interpolated": electrodes}
+            beginning = beginnings[electrodes] = canonical_json(values).removesuffix("}")
+        text = f'{beginning},"source":{_text(content_hash)}}}'
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    return fingerprint
 
 
 #: How the names of versions begin that were imported, not built.

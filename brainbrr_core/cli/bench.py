@@ -13,6 +13,9 @@ from brainbrr_core.cli.options import Config, Json, configuration, log, print_js
 
 app = typer.Typer(help="Measure the store (by itself), the network, and what it learns.")
 
+#: Of the corpus on which the store is measured by default.
+_RECORDINGS = 24
+
 
 @app.callback(invoke_without_command=True)
 def bench(
@@ -20,7 +23,10 @@ def bench(
     data: Annotated[
         Path | None, typer.Option(help="A corpus to measure on; a synthetic one by default.")
     ] = None,
-    recordings: Annotated[int, typer.Option(min=1, help="How many of its recordings.")] = 24,
+    recordings: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many of its recordings (24), or of the cache of --index."),
+    ] = None,
     hours: Annotated[float, typer.Option(help="Hours of the synthetic corpus.")] = 5.3,
     index: Annotated[
         bool, typer.Option("--index", help="Measure the index and hashing instead.")
@@ -32,16 +38,17 @@ def bench(
     if context.invoked_subcommand is not None:
         return 0
     if index:
-        return _bench_index(json=json)
+        return _bench_index(recordings, json=json)
     from brainbrr_core.benchmark.store import run
     from brainbrr_core.synthesis import write_corpus
 
     settings = configuration(config, uses_cache=False)
+    count = recordings or _RECORDINGS
     with tempfile.TemporaryDirectory(prefix="brainbrr-corpus-") as folder:
         if data is None:
             data = Path(folder) / "tusz"
-            write_corpus(data, recordings=recordings, hours=hours, seed=0)
-        values = run(settings, data, recordings, log)
+            write_corpus(data, recordings=count, hours=hours, seed=0)
+        values = run(settings, data, count, log)
     if json:
         print_json(values)
         return 0
@@ -88,12 +95,17 @@ def bench(
     return 0
 
 
-def _bench_index(*, json: bool) -> int:
-    """An index of the size of TUSZ's, from cold and again, and the speed of hashing."""
+def _bench_index(recordings: int | None, *, json: bool) -> int:
+    """An index of the size of TUSZ's, from cold and again, the speed of hashing, and what commands
+    take with nothing to do in a cache of as many recordings, or of ``recordings``.
+    """
+    from brainbrr_core.benchmark import commands
     from brainbrr_core.benchmark.index import run
     from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS
 
+    wide = recordings or TUSZ_RECORDINGS
     values = run(TUSZ_RECORDINGS, log)
+    values["cache"] = {"recordings": wide, "commands": commands.run(wide, log)}
     if json:
         print_json(values)
         return 0
@@ -108,6 +120,14 @@ def _bench_index(*, json: bool) -> int:
             ["hashing from the disk, GB/s", f"{hashing['hash_disk_gb_per_s']:.2f}"],
             ["reading from the page cache, GB/s", f"{hashing['read_cache_gb_per_s']:.2f}"],
             ["hashing from the page cache, GB/s", f"{hashing['hash_cache_gb_per_s']:.2f}"],
+        ],
+    )
+    print_table(
+        f"nothing to do in a cache of {wide:,} recordings",
+        ["", "CPU, s", "peak, MB"],
+        [
+            [name, f"{figures['cpu_s']:.2f}", f"{figures['peak_mb']:,}"]
+            for name, figures in values["cache"]["commands"].items()
         ],
     )
     return 0

@@ -12,15 +12,17 @@ from brainbrr_core.errors import WorkRemains
 from brainbrr_core.machine.filesystem import file_system
 
 
-def file_state(path: Path) -> FileState:
+def file_state(path: str | os.PathLike[str]) -> FileState:
     """Size, mtime and inode. Raises ``OSError`` when the file cannot be seen.
 
     The inode is 0 on a file system that makes up another one now and then (sshfs, FAT, some
     CIFS): there, size and mtime tell alone. What is read is checked by its bytes all the same.
     """
-    status = path.stat()
-    inode = status.st_ino if _keeps_inodes(path, status) else 0
-    return FileState(status.st_size, status.st_mtime_ns, inode)
+    status = os.stat(path)
+    keeps_inodes = _stable.get(status.st_dev)
+    if keeps_inodes is None:
+        keeps_inodes = _stable[status.st_dev] = _keeps_inodes(Path(path), status)
+    return FileState(status.st_size, status.st_mtime_ns, status.st_ino if keeps_inodes else 0)
 
 
 #: By device, since looking costs a read of the list of mounts.
@@ -29,14 +31,12 @@ _stable: dict[int, bool] = {}
 
 def _keeps_inodes(path: Path, status: os.stat_result) -> bool:
     """Whether a file keeps its inode as long as it is there, on the file system of ``path``."""
-    if status.st_dev not in _stable:
-        again = path.stat()
-        # The name of a file that was replaced in between would be another's.
-        same = (again.st_size, again.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
-        changed = same and again.st_ino != status.st_ino
-        system = file_system(path)
-        _stable[status.st_dev] = not changed and (system is None or system.keeps_inodes)
-    return _stable[status.st_dev]
+    again = path.stat()
+    # The name of a file that was replaced in between would be another's.
+    same = (again.st_size, again.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    changed = same and again.st_ino != status.st_ino
+    system = file_system(path)
+    return not changed and (system is None or system.keeps_inodes)
 
 
 _PIECE = 1 << 20

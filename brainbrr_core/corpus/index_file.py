@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,10 +16,10 @@ from brainbrr_core.corpus.files import LocalFiles
 from brainbrr_core.corpus.hash_memo import IndexMemo, with_known_hashes
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
-from brainbrr_core.corpus.index_rows import SCHEMA, recordings, row
+from brainbrr_core.corpus.index_rows import REPETITIVE, SCHEMA, recordings, row
 from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import BrainbrrError, not_writable
-from brainbrr_core.machine.memory import no_collection
+from brainbrr_core.machine.memory import give_back_unpacked, no_collection
 from brainbrr_core.sealed import (
     BrokenSeal,
     open_sealed,
@@ -86,7 +87,7 @@ _newest: dict[Path, tuple[FileState, Index]] = {}
 
 def _read(path: Path) -> Index:
     try:
-        file = open_sealed(path.read_bytes())
+        file = open_sealed(path.read_bytes(), REPETITIVE)
     except BrokenSeal:
         raise UnusableIndex(
             f"{path} is damaged (its checksum differs): run `brainbrr index`"
@@ -98,8 +99,11 @@ def _read(path: Path) -> Index:
         )
     skipped = tuple(json.loads(metadata[_SKIPPED]))
     with no_collection():
-        rows = recordings(partial(sealed_column, file))
-        return Index(rows, metadata[_LAYOUT], skipped)
+        groups = [
+            recordings(partial(sealed_column, file, group)) for group in range(file.num_row_groups)
+        ]
+    give_back_unpacked()
+    return Index(tuple(chain.from_iterable(groups)), metadata[_LAYOUT], skipped)
 
 
 def update_index(

@@ -67,6 +67,8 @@ SCHEMA = pa.schema(
         ("findings", pa.list_(_FINDING)),
     ]
 )
+#: Columns of very many texts of which few differ, as Parquet names them.
+REPETITIVE = ("matched.list.element.electrode", "matched.list.element.label")
 
 
 def row(recording: Recording) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _state_row(state: FileState) -> dict[str, int]:
 
 
 def recordings(column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
-    """The recordings of an index, of which ``column`` gives one column."""
+    """The recordings of some rows of an index, of which ``column`` gives one column."""
     rates = _rates(_numbers(column("rate_numerator")), _numbers(column("rate_denominator")))
     return tuple(
         map(

@@ -135,8 +135,10 @@ def is_hidden(path: Path) -> bool:
 
 def is_partition_key(key: str) -> bool:
     """Whether a path can be a partition key: no part of it is hidden, and it is plain text."""
-    parts = key.split("/")
-    return all(part and not part.startswith(".") for part in parts) and not any(
+    if not key or key.startswith((".", "/")) or key.endswith("/") or "/." in key or "//" in key:
+        return False
+    # What can be printed is plain text: of nearly every key, no character need be looked at.
+    return key.isprintable() or not any(
         unicodedata.category(character) in _NO_TEXT for character in key
     )
 
@@ -152,7 +154,7 @@ def present(*paths: Path) -> tuple[Path, ...]:
 
 def _is_present(path: Path) -> bool:
     try:
-        return path.is_symlink() or path.is_file()
+        return path.is_file() or path.is_symlink()
     except OSError:
         # In a folder that may not be looked into, for one.
         return True
@@ -171,8 +173,8 @@ class _Walk:
         for parent, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
             folders[:] = [name for name in sorted(folders) if self._enters(Path(parent, name))]
             for name in sorted(files):
-                path = Path(parent, name)
                 if name.lower().endswith(".edf"):
+                    path = Path(parent, name)
                     if is_partition_key(path.relative_to(self.root).as_posix()):
                         yield path
                     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from brainbrr_core.annotation import Event, Finding, seizure_seconds
 
@@ -50,8 +51,7 @@ SIGNAL_FINDINGS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FileState:
+class FileState(NamedTuple):
     """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode.
 
     The inode is 0 where it says nothing: see :func:`brainbrr_core.corpus.hashing.file_state`.
@@ -68,8 +68,7 @@ UNSEEN = FileState(0, 0, 0)
 UNREADABLE_NOW = "unreadable_now"
 
 
-@dataclass(frozen=True, slots=True)
-class Companion:
+class Companion(NamedTuple):
     """A file beside the EDF that says something about it: its name and its state."""
 
     name: str
@@ -132,7 +131,8 @@ class Recording:
     @property
     def duration_s(self) -> float:
         """Length of the signal in seconds."""
-        return float(self.samples / self.rate) if self.rate else 0.0
+        numerator, denominator = self.rate.as_integer_ratio()
+        return self.samples * denominator / numerator if numerator else 0.0
 
     @property
     def reason(self) -> str | None:

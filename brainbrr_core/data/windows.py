@@ -27,7 +27,7 @@ from brainbrr_core.cache.shard import (
     Shard,
     UnreadableShard,
 )
-from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.store import SUFFIX, Store
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import FileState
@@ -307,12 +307,13 @@ def _label(out: NDArray[np.float32], recording: ManifestRecording, start: int) -
 
 def _check_shards(manifest: Manifest, store: Store) -> None:
     """Every shard is there and is the manifest's: from the records, or from its own header."""
+    folder, records = store.folder, store.read_records()
     for recording in manifest.recordings:
         key = recording.partition_key
-        path = store.shard_path(key)
+        path = f"{folder}/{key}{SUFFIX}"
         try:
-            record = store.recorded(key, file_state(path))
-            found = (record or Shard(path).header).fingerprint
+            record = records.of(key, file_state(path))
+            found = (record or Shard(Path(path)).header).fingerprint
         except FileNotFoundError:
             raise WorkRemains(
                 f"no shard of {key}: run `brainbrr cache build` (profile {manifest.profile})"
@@ -320,7 +321,7 @@ def _check_shards(manifest: Manifest, store: Store) -> None:
         except DamagedShard as error:
             raise _damaged(key, str(error)) from None
         except OSError as error:
-            raise UnreadableShard(path, error) from None
+            raise UnreadableShard(Path(path), error) from None
         if found != recording.fingerprint:
             raise WorkRemains(
                 f"the shard of {key} is not the manifest's: run `brainbrr cache build` (profile "

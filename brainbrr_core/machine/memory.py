@@ -30,6 +30,13 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
+def give_back_unpacked() -> None:
+    """Give back to the system what Arrow has freed: columns of Parquet that became objects."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
 @cache
 def keep_freed_memory() -> None:
     """Let this process use freed memory again, where glibc would give it back at once.

@@ -27,8 +27,11 @@ from brainbrr_core.corpus.recording import Companion, FileState, Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.transfer.catalogue import Blob, check_keys
 
-#: No index has more values, or more bytes when it is unpacked; TUSZ's has a hundredth of either.
-_VALUES, _UNPACKED = 100_000_000, 4e9
+#: What an index that arrives may have at most: recordings, bytes of all its columns when they are
+#: unpacked, and for each recording bytes and values, on average. A corpus of 100,000 has 200 bytes
+#: and 90 values for each; a small one has more bytes, so it may have as many as ``_AT_LEAST``.
+_ROWS, _BYTES = 1_000_000, 10**9
+_ROW_BYTES, _ROW_VALUES, _AT_LEAST = 2048, 1000, 10_000
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,12 @@ def parse_index(content: bytes, where: str) -> Index:
         unpacked = sum(group.total_byte_size for group in groups)
     except (OSError, ValueError, pa.ArrowException):
         raise BrainbrrError(f"the index of {where} is none: push it again with --repair") from None
-    if values > _VALUES or unpacked > _UNPACKED:
+    allowed = max(about.num_rows, _AT_LEAST)
+    too_large = unpacked > min(_BYTES, allowed * _ROW_BYTES) or values > allowed * _ROW_VALUES
+    if about.num_rows > _ROWS or too_large:
         raise BrainbrrError(
-            f"the index of {where} is refused: it unpacks to {unpacked / 1e9:.1f} GB"
+            f"the index of {where} is refused: {about.num_rows:,} recordings that unpack to "
+            f"{unpacked / 1e6:,.0f} MB and {values:,} values are not what a corpus has"
         )
     with tempfile.TemporaryDirectory() as folder:
         index_path(Path(folder)).write_bytes(content)

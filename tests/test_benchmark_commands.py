@@ -1,0 +1,33 @@
+"""``bench --index`` measures commands with nothing to do, each in a process of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core.benchmark import commands
+from brainbrr_core.benchmark.wide import wide_cache
+from brainbrr_core.cache.plan import State, plan_profile
+from brainbrr_core.errors import BrainbrrError
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read on Linux only")
+def test_each_command_is_measured_where_nothing_is_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = wide_cache(tmp_path, 30)
+    plan = plan_profile(settings)
+    assert (plan.count(State.FRESH), len(plan.items), plan.orphans) == (30, 30, ())
+    splits = {item.recording.split for item in plan.items}
+    assert splits == {"train", "dev", "eval"}
+    monkeypatch.setattr(commands, "wide_cache", lambda _folder, _recordings: settings)
+    said: list[str] = []
+    figures = commands.run(30, said.append)
+    assert said[1:] == list(figures)
+    assert {"reading the index", "a plan", "cache status", "manifest"} <= figures.keys()
+    # Python alone takes this much.
+    assert all(row["cpu_s"] > 0.01 and row["peak_mb"] > 5 for row in figures.values())
+    plan.store.shard_path(plan.items[0].recording.partition_key).unlink()
+    with pytest.raises(BrainbrrError, match="a measured command failed"):
+        commands.run(30, said.append)
