@@ -106,7 +106,10 @@ class CommandServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self._process.communicate()
 
@@ -198,38 +201,52 @@ def _status(words: list[str], environment: dict[str, str]) -> int:
         main()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0
-    except BaseException:
-        traceback.print_exc()
-        return 1
     return 0
 
 
 def _start(request: dict[str, Any]) -> int:
     pid = os.fork()
-    if pid:
-        return pid
-    _become(request)
+    if not pid:
+        with _Leaving() as leaving:
+            leaving.status = _become(request)
+    return pid
 
 
-def _become(request: dict[str, Any]) -> NoReturn:
-    status = 70
-    try:
-        os.setsid()
-        for number, path in enumerate(_streams(Path(request["output"])), 1):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-        fault = Fault(**request["fault"]) if request["fault"] is not None else None
-        if request["words"][0] == "hold":
-            os.environ.update(request["environment"])
-            _hold()
-        sys.addaudithook(_Hook(request["folder"], fault))
-        if fault is not None and fault.kind in (FULL, TORN):
-            _limit_files(fault)
-        status = _status(request["words"], request["environment"])
-    finally:
+class _Leaving:
+    """Ends the process with the block, as Python ends a program: a traceback gives status 1."""
+
+    status = 0
+
+    def __enter__(self) -> _Leaving:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> NoReturn:
+        if error is not None:
+            traceback.print_exception(error)
+            self.status = 1
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(status)
+        os._exit(self.status)
+
+
+def _become(request: dict[str, Any]) -> int:
+    os.setsid()
+    for number, path in enumerate(_streams(Path(request["output"])), 1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+    fault = Fault(**request["fault"]) if request["fault"] is not None else None
+    if request["words"][0] == "hold":
+        os.environ.update(request["environment"])
+        _hold()
+    sys.addaudithook(_Hook(request["folder"], fault))
+    if fault is not None and fault.kind in (FULL, TORN):
+        _limit_files(fault)
+    return _status(request["words"], request["environment"])
 
 
 def _limit_files(fault: Fault) -> None:
