@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import tarfile
 from collections import Counter
@@ -85,6 +86,7 @@ class Reference:
         #: The hash of a trained model by the name of its run.
         self.models: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
+        self._versions: dict[str, str] = {}
         for variant in VARIANTS:
             self._build(folder / f"variant{variant}", variant)
         environment = configured(folder / "variant1", PLAIN)
@@ -95,8 +97,12 @@ class Reference:
     def keys(self) -> list[str]:
         return sorted({key for key, _ in self.edfs})
 
+    def store(self, name: str) -> Store:
+        """Where a clean build of the first variant lies."""
+        return Store.derived(settings_of(self.folder / "variant1", name))
+
     def version(self, name: str) -> str:
-        return Store.derived(settings_of(self.folder / "variant1", name)).version
+        return self._versions[name]
 
     def _build(self, folder: Path, variant: int) -> None:
         folder.mkdir()
@@ -114,6 +120,7 @@ class Reference:
             environment = configured(folder, name)
             assert self.server.within(["cache", "build", "--workers", "1"], environment) == 0
             store = Store.derived(settings_of(folder, name))
+            self._versions[name] = store.version
             for key, edf_variant in self.edfs:
                 if edf_variant == variant:
                     hash_ = digest(store.shard_path(key))
@@ -178,7 +185,7 @@ class World:
             self._keep(outside / name)
 
     def store(self, name: str, root: Path | None = None) -> Store:
-        return Store(root or self.root, Store.derived(self.settings[name]).version)
+        return Store(root or self.root, self.reference.version(name))
 
     # What happens to the corpus and to the root, beside the store.
 
@@ -200,6 +207,10 @@ class World:
             path.unlink(missing_ok=True)
             fresh.rename(path)
         self.edf[key] = what
+
+    def lacking(self) -> int:
+        """How many EDFs are gone or cannot be read."""
+        return sum(isinstance(what, str) for what in self.edf.values())
 
     def flip(self, name: str, number: int, share: float) -> bool:
         """Flip a bit of the payload of a whole shard, as a disk does: its times stay."""
@@ -269,6 +280,11 @@ class World:
         if command is not None:
             os.kill(command.pid, signal.SIGKILL)
             self._end(command)
+
+    def bring(self, name: str) -> None:
+        """Copy a version that was built from the same corpus into the root, as users do."""
+        source = self.reference.store(name).folder
+        shutil.copytree(source, self.store(name).folder, dirs_exist_ok=True)
 
     # Commands.
 

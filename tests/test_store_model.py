@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ COMMANDS = [
 ]
 actions = st.builds(Action, st.sampled_from(COMMANDS), names)
 #: Commands have 15 to 150 operations.
-points = st.integers(1, 120)
+points = st.one_of(st.integers(1, 30), st.integers(1, 120))
 faults = st.one_of(
     st.builds(Fault, st.sampled_from([KILL, KILL, TERMINATE, FULL]), points),
     st.builds(Fault, st.just(TORN), st.integers(0, 800_000)),
@@ -59,6 +60,43 @@ FOREIGN = [
 ]
 
 
+@dataclass(frozen=True)
+class Change:
+    """Something that happens beside the commands: to an EDF, a shard, the root, or a user."""
+
+    kind: str
+    name: str
+    number: int
+    edf: int | str
+    share: float
+    foreign: str
+
+    def happen(self, world: World) -> None:
+        match self.kind:
+            case "edf":
+                if isinstance(self.edf, int) or world.lacking() < 2:
+                    world.put_edf(world.reference.keys[self.number], self.edf)
+            case "flip":
+                world.flip(self.name, self.number, self.share)
+            case "foreign":
+                world.put_foreign(self.foreign)
+            case "hold":
+                world.hold(self.name)
+            case _:
+                world.release(self.name)
+
+
+changes = st.builds(
+    Change,
+    st.sampled_from(["edf", "edf", "flip", "foreign", "hold", "release"]),
+    names,
+    st.integers(0, 5),
+    st.sampled_from([1, 2, 2, ABSENT, DANGLING, LOOP]),
+    st.floats(0, 1),
+    st.sampled_from(FOREIGN),
+)
+
+
 class StoreMachine(RuleBasedStateMachine):
     """One root and its users."""
 
@@ -69,8 +107,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize(built=st.sets(names))
     def begin(self, built: set[str]) -> None:
+        if built:
+            assert self.world.run(Action(("index",), min(built))).status == 0
         for name in sorted(built):
-            assert self.world.run(Action(("cache", "build"), name)).status == 0
+            self.world.bring(name)
 
     @rule(action=actions)
     def run(self, action: Action) -> None:
@@ -84,35 +124,24 @@ class StoreMachine(RuleBasedStateMachine):
     def run_two(self, first: Action, at: int, second: Action, kill: bool) -> None:
         self.world.run_two(first, at, second, kill=kill)
 
-    @rule(name=names, fault=st.none() | faults, often=st.integers(0, 3))
-    def train(self, name: str, fault: Fault | None, often: int) -> None:
+    @rule(befalls=changes, then=actions, fault=st.none() | faults)
+    def run_after_a_change(self, befalls: Change, then: Action, fault: Fault | None) -> None:
+        befalls.happen(self.world)
+        self.world.run(then, fault)
+
+    @rule(befalls=changes, first=actions, at=points, second=actions, kill=st.booleans())
+    def run_two_after_a_change(
+        self, befalls: Change, first: Action, at: int, second: Action, kill: bool
+    ) -> None:
+        befalls.happen(self.world)
+        self.world.run_two(first, at, second, kill=kill)
+
+    @rule(name=names, fault=st.none() | faults, seldom=st.integers(0, 3))
+    def train(self, name: str, fault: Fault | None, seldom: int) -> None:
         # The slowest of all.
-        if often == 0:
+        if seldom == 3:
             self.world.run(Action(("manifest",), name))
             self.world.run(Action(("train",), name), fault)
-
-    @rule(number=st.integers(0, 5), what=st.sampled_from([1, 2, 1, 2, ABSENT, DANGLING, LOOP]))
-    def change_an_edf(self, number: int, what: int | str) -> None:
-        world = self.world
-        key = world.reference.keys[number]
-        if isinstance(what, int) or sum(isinstance(w, str) for w in world.edf.values()) < 2:
-            world.put_edf(key, what)
-
-    @rule(name=names, number=st.integers(0, 5), share=st.floats(0, 1))
-    def flip_a_bit(self, name: str, number: int, share: float) -> None:
-        self.world.flip(name, number, share)
-
-    @rule(what=st.sampled_from(FOREIGN))
-    def put_something_foreign_into_the_root(self, what: str) -> None:
-        self.world.put_foreign(what)
-
-    @rule(name=names)
-    def begin_to_use(self, name: str) -> None:
-        self.world.hold(name)
-
-    @rule(name=names)
-    def kill_a_user(self, name: str) -> None:
-        self.world.release(name)
 
     def teardown(self) -> None:
         try:
