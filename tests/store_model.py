@@ -425,7 +425,7 @@ class World:
 
     def _has_living_lease(self, name: str) -> bool:
         for path in (self.store(name).folder / ".leases").glob("*.json"):
-            with suppress(ValueError, KeyError, FileNotFoundError):
+            with suppress(ValueError, KeyError, FileNotFoundError, ProcessLookupError):
                 os.kill(json.loads(path.read_text(encoding="utf-8"))["pid"], 0)
                 return True
         return False
@@ -594,6 +594,8 @@ class World:
         assert not [path for path in self.flipped if path.is_relative_to(self.root)]
         ended = self.run(Action(("cache", "build"), PLAIN))
         assert ended.status == 0, ended
+        # One whose recording needed no build any more is left to gc.
+        assert self.run(Action(("cache", "gc", "--yes", "--force"), PLAIN)).status == 0
         plan = plan_profile(self.settings[PLAIN])
         assert not plan.unfit
         assert not plan.orphans
