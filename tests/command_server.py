@@ -1,8 +1,9 @@
 """Commands in processes of their own, each ready at once: a server imports all and forks for each.
 
 A command can be given a fault: at its n-th operation on files below a folder it is killed, asked
-to end, stopped, or finds the disk full; or the file that grows beyond so many bytes kills it. The
-operations are counted by an audit hook, so the same number is the same point of the command.
+to end or stopped, finds the disk full, or is refused one file (too many are open). Or the file that
+grows beyond so many bytes kills it. The operations are counted by an audit hook, so the same number
+is the same point of the command.
 
 A command that would wait for a lock stops itself first (SIGSTOP), so that whoever runs two of them
 decides which one goes on.
@@ -29,7 +30,8 @@ from typing import Any, NoReturn
 
 #: Only what never ends takes so long.
 HANGS_S = 120.0
-KILL, TERMINATE, STOP, FULL, TORN = "kill", "terminate", "stop", "full", "torn"
+KILL, TERMINATE, STOP = "kill", "terminate", "stop"
+FULL, REFUSED, TORN = "full", "refused", "torn"
 _SIGNALS = {KILL: signal.SIGKILL, TERMINATE: signal.SIGTERM, STOP: signal.SIGSTOP}
 _COUNTED = {
     "open",
@@ -289,15 +291,22 @@ class _Hook:
         if not is_lock and not any(self._is_below(argument) for argument in arguments[:2]):
             return
         self._count += 1
-        if self._fault is not None and self._fault.kind == FULL:
-            if self._count >= self._fault.at and _makes(event, arguments):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+        if self._fault is not None and self._fault.kind in (FULL, REFUSED):
+            if self._count >= self._fault.at:
+                self._refuse(self._fault.kind, event, arguments)
         elif self._fault is not None and self._count == self._fault.at:
             number = _SIGNALS.get(self._fault.kind)
             if number is not None:
                 os.kill(os.getpid(), number)
         if is_lock:
             self._stop_before_waiting(*arguments)
+
+    def _refuse(self, kind: str, event: str, arguments: tuple[Any, ...]) -> None:
+        if kind == FULL and _makes(event, arguments):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+        if kind == REFUSED and event == "open":
+            self._fault = None
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(arguments[0]))
 
     def _is_below(self, argument: object) -> bool:
         if isinstance(argument, os.PathLike):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from command_server import FULL, KILL, TERMINATE, TORN, CommandServer, Fault
+from command_server import FULL, KILL, REFUSED, TERMINATE, TORN, CommandServer, Fault
 from examples import examples
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -34,6 +34,7 @@ COMMANDS = [
     ("cache", "gc", "--yes"),
     ("cache", "gc", "--yes", "--force"),
     ("cache", "push"),
+    ("cache", "push", "--repair"),
     ("cache", "pull"),
     ("cache", "export"),
     ("cache", "import"),
@@ -44,7 +45,7 @@ actions = st.builds(Action, st.sampled_from(COMMANDS), names)
 #: Commands have 15 to 150 operations.
 points = st.one_of(st.integers(1, 30), st.integers(1, 120))
 faults = st.one_of(
-    st.builds(Fault, st.sampled_from([KILL, KILL, TERMINATE, FULL]), points),
+    st.builds(Fault, st.sampled_from([KILL, KILL, TERMINATE, FULL, REFUSED]), points),
     st.builds(Fault, st.just(TORN), st.integers(0, 800_000)),
 )
 FOREIGN = [
@@ -77,7 +78,9 @@ class Change:
                 if isinstance(self.edf, int) or world.lacking() < 2:
                     world.put_edf(world.reference.keys[self.number], self.edf)
             case "flip":
-                world.flip(self.name, self.number, self.share)
+                world.flip(self.name, self.number, self.share, remote=False)
+            case "flip remote":
+                world.flip(self.name, self.number, self.share, remote=True)
             case "foreign":
                 world.put_foreign(self.foreign)
             case "hold":
@@ -88,7 +91,7 @@ class Change:
 
 changes = st.builds(
     Change,
-    st.sampled_from(["edf", "edf", "flip", "foreign", "hold", "release"]),
+    st.sampled_from(["edf", "edf", "flip", "flip", "flip remote", "foreign", "hold", "release"]),
     names,
     st.integers(0, 5),
     st.sampled_from([1, 2, 2, ABSENT, DANGLING, LOOP]),
