@@ -24,6 +24,7 @@ from blake3 import blake3
 from command_server import (
     FULL,
     KILL,
+    REFUSED,
     STOP,
     TERMINATE,
     TORN,
@@ -399,7 +400,8 @@ class World:
         else:
             assert ended.status in (0, 1, 2), what
             assert ended.status != 2 or len(lines) == 1, what
-            self.counts["full disks survived"] += fault is not None and fault.kind == FULL
+            if ended.status and fault is not None and fault.kind in (FULL, REFUSED):
+                self.counts[f"commands that ended with a line: {fault.kind}"] += 1
         # It was the first of its session: nothing of that may be left.
         with suppress(ProcessLookupError):
             os.killpg(command.pid, 0)

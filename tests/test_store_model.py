@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +23,10 @@ from hypothesis.stateful import (
 )
 from store_model import ABSENT, DANGLING, LOOP, NAMES, Action, Reference, World, figures
 
+from brainbrr_core.cache.shard import exclusive_partial
+
 STEPS = 10
+OTHER = {NAMES[0]: NAMES[1], NAMES[1]: NAMES[0]}
 names = st.sampled_from(NAMES)
 COMMANDS = [
     ("index",),
@@ -29,6 +34,8 @@ COMMANDS = [
     ("cache", "build"),
     ("cache", "build"),
     ("cache", "build"),
+    ("cache", "build"),
+    ("cache", "verify"),
     ("cache", "verify"),
     ("cache", "gc", "--yes"),
     ("cache", "gc", "--yes"),
@@ -108,7 +115,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(dir=reference.folder))
         self.world = World(self.folder, reference)
 
-    @initialize(built=st.sets(names))
+    @initialize(built=st.sampled_from([set(NAMES), {NAMES[0]}, set()]))
     def begin(self, built: set[str]) -> None:
         if built:
             assert self.world.run(Action(("index",), min(built))).status == 0
@@ -138,6 +145,33 @@ class StoreMachine(RuleBasedStateMachine):
     ) -> None:
         befalls.happen(self.world)
         self.world.run_two(first, at, second, kill=kill)
+
+    @rule(
+        number=st.integers(0, 5),
+        name=names,
+        at=points,
+        second=st.sampled_from(COMMANDS),
+        kill=st.booleans(),
+    )
+    def run_another_beside_a_build(
+        self, number: int, name: str, at: int, second: tuple[str, ...], kill: bool
+    ) -> None:
+        # So that there is something to build.
+        key = self.world.reference.keys[number]
+        self.world.put_edf(key, 2 if self.world.edf[key] == 1 else 1)
+        self.world.run_two(Action(("cache", "build"), name), at, Action(second, name), kill=kill)
+
+    @rule(name=names, first=st.sampled_from(COMMANDS), at=points, kill=st.booleans())
+    def collect_garbage_beside_another(
+        self, name: str, first: tuple[str, ...], at: int, kill: bool
+    ) -> None:
+        collect = Action(("cache", "gc", "--yes"), OTHER[name])
+        self.world.run_two(Action(first, name), at, collect, kill=kill)
+
+    @rule(name=names, fault=st.none() | faults)
+    def collect_garbage_while_a_version_is_used(self, name: str, fault: Fault | None) -> None:
+        self.world.hold(name)
+        self.world.run(Action(("cache", "gc", "--yes"), OTHER[name]), fault)
 
     @rule(name=names, fault=st.none() | faults, seldom=st.integers(0, 3))
     def train(self, name: str, fault: Fault | None, seldom: int) -> None:
@@ -176,3 +210,34 @@ def test_whatever_happens_nothing_is_lost_and_nothing_wrong_believed(reference: 
 @pytest.mark.slow
 def test_whatever_happens_in_any_order(reference: Reference) -> None:
     run(reference, settings(max_examples=500, derandomize=False, print_blob=True, deadline=None))
+
+
+def test_faults_befall_commands(reference: Reference, tmp_path: Path) -> None:
+    world = World(tmp_path, reference)
+    build = Action(("cache", "build"), NAMES[0])
+
+    def ended(fault: Fault | None) -> int:
+        return world.run(build, fault).status
+
+    assert ended(Fault(KILL, 3)) == -signal.SIGKILL
+    assert ended(Fault(TORN, 1000)) == -signal.SIGXFSZ
+    assert ended(Fault(TERMINATE, 3)) == 128 + signal.SIGTERM
+    assert ended(Fault(FULL, 1)) == 2
+    assert ended(Fault(REFUSED, 1)) == 2
+    # Past its last operation nothing befalls it.
+    assert ended(Fault(KILL, 10_000)) == 0
+    assert len(world.shards()) == 6
+
+
+def test_a_command_that_would_wait_for_another_stops(reference: Reference, tmp_path: Path) -> None:
+    world = World(tmp_path, reference)
+    build = Action(("cache", "build"), NAMES[0])
+    with exclusive_partial(world.store(NAMES[0]).shard_path(reference.keys[0])):
+        command = world.start(build)
+        world.server.wait(command)
+        assert command.ended is None
+    os.kill(command.pid, signal.SIGCONT)
+    world.server.wait(command)
+    assert command.ended is not None
+    assert command.ended.status == 0
+    assert len(world.shards()) == 6
