@@ -170,7 +170,7 @@ def _streams(output: Path) -> tuple[Path, Path]:
 # What follows runs in the server.
 
 
-def _serve() -> None:
+def _serve() -> NoReturn:
     from typer.main import get_command
 
     from brainbrr_core.cli import app as program
@@ -197,6 +197,8 @@ def _serve() -> None:
                 answer = _wait(request["pids"])
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+    # What it loaded takes seconds to be let go of.
+    os._exit(0)
 
 
 def _status(words: list[str], environment: dict[str, str]) -> int:

@@ -25,7 +25,8 @@ from store_model import ABSENT, DANGLING, LOOP, NAMES, Action, Reference, World,
 
 from brainbrr_core.cache.shard import exclusive_partial
 
-STEPS = 10
+#: What happens in one sequence.
+STEPS = 8
 OTHER = {NAMES[0]: NAMES[1], NAMES[1]: NAMES[0]}
 names = st.sampled_from(NAMES)
 COMMANDS = [
@@ -122,6 +123,11 @@ class StoreMachine(RuleBasedStateMachine):
         for name in sorted(built):
             self.world.bring(name)
 
+    def change(self, number: int) -> None:
+        """Change an EDF, so that there is something to build."""
+        key = self.world.reference.keys[number]
+        self.world.put_edf(key, 2 if self.world.edf[key] == 1 else 1)
+
     @rule(action=actions)
     def run(self, action: Action) -> None:
         self.world.run(action)
@@ -146,6 +152,11 @@ class StoreMachine(RuleBasedStateMachine):
         befalls.happen(self.world)
         self.world.run_two(first, at, second, kill=kill)
 
+    @rule(number=st.integers(0, 5), name=names, fault=faults)
+    def build_with_a_fault(self, number: int, name: str, fault: Fault) -> None:
+        self.change(number)
+        self.world.run(Action(("cache", "build"), name), fault)
+
     @rule(
         number=st.integers(0, 5),
         name=names,
@@ -156,9 +167,7 @@ class StoreMachine(RuleBasedStateMachine):
     def run_another_beside_a_build(
         self, number: int, name: str, at: int, second: tuple[str, ...], kill: bool
     ) -> None:
-        # So that there is something to build.
-        key = self.world.reference.keys[number]
-        self.world.put_edf(key, 2 if self.world.edf[key] == 1 else 1)
+        self.change(number)
         self.world.run_two(Action(("cache", "build"), name), at, Action(second, name), kill=kill)
 
     @rule(name=names, first=st.sampled_from(COMMANDS), at=points, kill=st.booleans())
