@@ -182,6 +182,7 @@ class StoreMachine(RuleBasedStateMachine):
         if seldom == 3:
             self.world.run(Action(("manifest",), name))
             self.world.run(Action(("train",), name), fault)
+            self.world.run(Action(("cache", "gc", "--yes"), OTHER[name]))
 
     def teardown(self) -> None:
         try:
