@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 
@@ -27,3 +28,22 @@ def not_writable(what: str, cache_root: Path, error: OSError) -> BrainbrrError:
         f"{what} is not writable ({error.strerror or error}): make {cache_root} writable, or set "
         "BRAINBRR_CACHE_ROOT to a folder that is"
     )
+
+
+#: What a system says when the process or the machine is out of something, whatever the file is.
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+
+
+def is_exhausted(error: OSError) -> bool:
+    """Whether a file could not be read for want of open files or memory: it may well be whole."""
+    return error.errno in _EXHAUSTED
+
+
+def check_exhausted(path: str, error: OSError) -> None:
+    """Raise :class:`BrainbrrError` where nothing can be concluded about a file from an error."""
+    if is_exhausted(error):
+        raise BrainbrrError(
+            f"{path} could not be read ({error.strerror}), which says nothing about the file: "
+            "raise the limit of open files or of memory (`ulimit -a`), then run the same command "
+            "again"
+        ) from None

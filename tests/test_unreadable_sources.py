@@ -218,3 +218,36 @@ def _corpus() -> Any:
     from brainbrr_core.configuration.model import Corpus
 
     return Corpus()
+
+
+@pytest.mark.parametrize("suffix", [".edf", ".csv_bi", ".csv"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_process_that_may_open_no_more_files_says_nothing_about_a_recording(
+    settings: Configuration, monkeypatch: pytest.MonkeyPatch, suffix: str, number: int
+) -> None:
+    data = Path(str(settings.data_dir))
+    victim = sorted(data.rglob(f"*{suffix}"))[3]
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == victim:
+            raise OSError(number, os.strerror(number), str(path))
+        return opened(path, *arguments, **options)
+
+    def refused() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", refuse)
+            with pytest.raises(BrainbrrError, match=os.strerror(number)) as error:
+                update_index(str(data), settings.cache_root)
+        assert victim.name in str(error.value)
+        assert "same command again" in str(error.value)
+
+    refused()
+    assert not index_path(settings.cache_root).exists()
+    whole = update_index(str(data), settings.cache_root)
+    before = index_path(settings.cache_root).read_bytes()
+    # So that it is read again.
+    os.utime(victim, ns=(1, 1))
+    refused()
+    assert index_path(settings.cache_root).read_bytes() == before
+    assert len(whole) == 12

@@ -1,4 +1,4 @@
-"""``brainbrr bench``: the store by itself; ``bench model`` and ``bench learn`` the network."""
+"""``brainbrr bench``: the store (and under faults); ``bench model`` and ``learn`` the network."""
 
 from __future__ import annotations
 
@@ -311,6 +311,37 @@ def learn(
     above = values["f1_above_line_length"]
     print(f"trained above line length: {above['difference']:+.3f} ({_between(above['interval'])})")
     return 0
+
+
+@app.command()
+def faults(
+    kills: Annotated[int, typer.Option(min=1, help="How many builds to kill.")] = 100,
+    json: Json = False,
+) -> int:
+    """Kill builds of a synthetic corpus and compare what they leave with a clean build's bytes."""
+    from brainbrr_core.benchmark.faults import run
+
+    values = run(kills, log=log)
+    whole = not values["bytes_lost"] and not values["wrong_bytes"] and values["whole_at_the_end"]
+    if json:
+        print_json(values)
+        return 0 if whole else 1
+    signals = ", ".join(f"{name} {count}" for name, count in values["kills_by_signal"].items())
+    print_table(
+        f"{values['kills']} builds killed at work ({signals})",
+        ["", "figure"],
+        [
+            ["kills survived", f"{values['kills_survived']:,}"],
+            ["bytes lost", f"{values['bytes_lost']:,}"],
+            ["wrong bytes believed", f"{values['wrong_bytes']:,}"],
+            ["seconds to stop, median", f"{values['stop_s']['median']:.2f}"],
+            ["seconds to stop, longest", f"{values['stop_s']['longest']:.2f}"],
+            ["shards compared", f"{values['shards_compared']:,}"],
+            ["GB compared", f"{values['bytes_compared'] / 1e9:,.1f}"],
+            ["whole after another build", "yes" if values["whole_at_the_end"] else "no"],
+        ],
+    )
+    return 0 if whole else 1
 
 
 def _between(interval: list[float | None]) -> str:

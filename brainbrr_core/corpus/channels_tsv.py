@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, is_exhausted
 
 
 def channel_table(edf: Path) -> Path:
@@ -16,7 +16,7 @@ def bad_channels(edf: Path) -> tuple[str, ...]:
     """Names that ``*_channels.tsv`` beside ``*_eeg.edf`` marks as bad; none without a table.
 
     Raises :class:`BrainbrrError` when there is a table that cannot be read, or one without the
-    columns of BIDS.
+    columns of BIDS, and ``OSError`` when this process may open no more files.
     """
     table = channel_table(edf)
     if not table.exists() and not table.is_symlink():
@@ -24,6 +24,8 @@ def bad_channels(edf: Path) -> tuple[str, ...]:
     try:
         text = table.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
+        if is_exhausted(error):
+            raise
         raise BrainbrrError(f"{table} cannot be read ({error.strerror})") from None
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
     columns = [cell.strip() for cell in rows[0]] if rows else []

@@ -27,7 +27,7 @@ from brainbrr_core.corpus.recording import (
     FileState,
     Recording,
 )
-from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress, told_when_stopped
@@ -233,7 +233,8 @@ def _read(
     """One row: what is known of an unchanged file, what reading it tells, or, where it could be
     read before and cannot be read now, what was known of it.
 
-    Raises :class:`WorkRemains` when the file changes meanwhile.
+    Raises :class:`WorkRemains` when the file changes meanwhile, and :class:`BrainbrrError` when
+    this process may open no more files.
     """
     if known is not None:
         known = unmarked(known)
@@ -242,6 +243,7 @@ def _read(
     try:
         recording = _row(source, layout, file, known, state, companions)
     except OSError as error:
+        check_exhausted(source.address(file.path), error)
         if known is not None and not _was_never_read(known):
             return _kept(source, known, file, file.path, error)
         return _with_labels(_unreadable(source, file, state, error), layout, file, companions)
@@ -251,6 +253,7 @@ def _read(
                 with path.open("rb"):
                     continue
             except OSError as error:
+                check_exhausted(source.address(path), error)
                 return _kept(source, known, file, path, error)
     return recording
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from brainbrr_core.annotation import Event, Finding, ParsedAnnotation
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, check_exhausted
 
 SPLITS = ("train", "dev", "eval")
 
@@ -58,7 +58,11 @@ class Labelling:
 
     @classmethod
     def unreadable(cls, path: Path, source: str, error: OSError) -> Labelling:
-        """The labelling of a file that cannot be opened."""
+        """The labelling of a file that cannot be opened.
+
+        Raises :class:`BrainbrrError` where that says nothing about the file.
+        """
+        check_exhausted(str(path), error)
         finding = Finding("unreadable_annotation", path.name, error.strerror or "")
         return cls((), None, source, "bad_annotation", (finding,))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from brainbrr_core.annotation import Finding, on_signal, tuh
 from brainbrr_core.corpus.layout import SPLITS, Labelling, Layout, RecordingFile, present
+from brainbrr_core.errors import check_exhausted
 
 
 class TuszLayout(Layout):
@@ -61,6 +62,7 @@ def tuh_labelling(file: RecordingFile, signal_s: float | None) -> Labelling:
         try:
             binary = tuh.with_types(binary, tuh.read(types))
         except OSError as error:
+            check_exhausted(str(types), error)
             finding = Finding("unusable_types", types.name, error.strerror or "")
             binary = replace(binary, findings=(*binary.findings, finding))
     return Labelling.of(binary, source)

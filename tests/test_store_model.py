@@ -1,0 +1,247 @@
+"""Two processes on one root, and whatever may befall them: nothing is lost, nothing is invented."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from command_server import FULL, KILL, REFUSED, TERMINATE, TORN, CommandServer, Fault
+from examples import examples
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    rule,
+    run_state_machine_as_test,
+)
+from store_model import ABSENT, DANGLING, LOOP, NAMES, Action, Reference, World, figures
+
+from brainbrr_core.cache.shard import exclusive_partial
+
+#: What happens in one sequence.
+STEPS = 8
+OTHER = {NAMES[0]: NAMES[1], NAMES[1]: NAMES[0]}
+names = st.sampled_from(NAMES)
+COMMANDS = [
+    ("index",),
+    ("index", "--force"),
+    ("cache", "build"),
+    ("cache", "build"),
+    ("cache", "build"),
+    ("cache", "build"),
+    ("cache", "verify"),
+    ("cache", "verify"),
+    ("cache", "gc", "--yes"),
+    ("cache", "gc", "--yes"),
+    ("cache", "gc", "--yes", "--force"),
+    ("cache", "push"),
+    ("cache", "push", "--repair"),
+    ("cache", "pull"),
+    ("cache", "export"),
+    ("cache", "import"),
+    ("cache", "status"),
+    ("manifest",),
+]
+actions = st.builds(Action, st.sampled_from(COMMANDS), names)
+#: Commands have 15 to 150 operations.
+points = st.one_of(st.integers(1, 30), st.integers(1, 120))
+faults = st.one_of(
+    st.builds(Fault, st.sampled_from([KILL, KILL, TERMINATE, FULL, REFUSED]), points),
+    st.builds(Fault, st.just(TORN), st.integers(0, 800_000)),
+)
+#: What lies in the root and is not the store's from the beginning, and what is put there later.
+FOREIGN = ["venv", "validation", "videos", "notes", "copy", "link"]
+FOREIGN_LATER = ["within", "quarantine", "link within"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that happens beside the commands: to an EDF, a shard, the root, or a user."""
+
+    kind: str
+    name: str
+    number: int
+    edf: int | str
+    share: float
+    foreign: str
+
+    def happen(self, world: World) -> None:
+        match self.kind:
+            case "edf":
+                if isinstance(self.edf, int) or world.lacking() < 2:
+                    world.put_edf(world.reference.keys[self.number], self.edf)
+            case "flip":
+                world.flip(self.name, self.number, self.share, remote=False)
+            case "flip remote":
+                world.flip(self.name, self.number, self.share, remote=True)
+            case "foreign":
+                world.put_foreign(self.foreign)
+            case "hold":
+                world.hold(self.name)
+            case _:
+                world.release(self.name)
+
+
+changes = st.builds(
+    Change,
+    st.sampled_from(["edf", "edf", "flip", "flip", "flip remote", "foreign", "hold", "release"]),
+    names,
+    st.integers(0, 5),
+    st.sampled_from([1, 2, 2, ABSENT, DANGLING, LOOP]),
+    st.floats(0, 1),
+    st.sampled_from(FOREIGN_LATER),
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """One root and its users."""
+
+    def __init__(self, reference: Reference) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir=reference.folder))
+        self.world = World(self.folder, reference)
+
+    @initialize(built=st.sampled_from([set(NAMES), {NAMES[0]}, set()]))
+    def begin(self, built: set[str]) -> None:
+        for what in FOREIGN:
+            self.world.put_foreign(what)
+        if built:
+            assert self.world.run(Action(("index",), min(built))).status == 0
+        for name in sorted(built):
+            self.world.bring(name)
+
+    def change(self, number: int) -> None:
+        """Change an EDF, so that there is something to build."""
+        key = self.world.reference.keys[number]
+        self.world.put_edf(key, 2 if self.world.edf[key] == 1 else 1)
+
+    @rule(action=actions)
+    def run(self, action: Action) -> None:
+        self.world.run(action)
+
+    @rule(action=actions, fault=faults)
+    def run_with_a_fault(self, action: Action, fault: Fault) -> None:
+        self.world.run(action, fault)
+
+    @rule(first=actions, at=points, second=actions, kill=st.booleans())
+    def run_two(self, first: Action, at: int, second: Action, kill: bool) -> None:
+        self.world.run_two(first, at, second, kill=kill)
+
+    @rule(befalls=changes, then=actions, fault=st.none() | faults)
+    def run_after_a_change(self, befalls: Change, then: Action, fault: Fault | None) -> None:
+        befalls.happen(self.world)
+        self.world.run(then, fault)
+
+    @rule(befalls=changes, first=actions, at=points, second=actions, kill=st.booleans())
+    def run_two_after_a_change(
+        self, befalls: Change, first: Action, at: int, second: Action, kill: bool
+    ) -> None:
+        befalls.happen(self.world)
+        self.world.run_two(first, at, second, kill=kill)
+
+    @rule(number=st.integers(0, 5), name=names, fault=faults)
+    def build_with_a_fault(self, number: int, name: str, fault: Fault) -> None:
+        self.change(number)
+        self.world.run(Action(("cache", "build"), name), fault)
+
+    @rule(
+        number=st.integers(0, 5),
+        name=names,
+        at=points,
+        second=st.sampled_from(COMMANDS),
+        kill=st.booleans(),
+    )
+    def run_another_beside_a_build(
+        self, number: int, name: str, at: int, second: tuple[str, ...], kill: bool
+    ) -> None:
+        self.change(number)
+        self.world.run_two(Action(("cache", "build"), name), at, Action(second, name), kill=kill)
+
+    @rule(name=names, first=st.sampled_from(COMMANDS), at=points, kill=st.booleans())
+    def collect_garbage_beside_another(
+        self, name: str, first: tuple[str, ...], at: int, kill: bool
+    ) -> None:
+        collect = Action(("cache", "gc", "--yes"), OTHER[name])
+        self.world.run_two(Action(first, name), at, collect, kill=kill)
+
+    @rule(name=names, fault=st.none() | faults)
+    def collect_garbage_while_a_version_is_used(self, name: str, fault: Fault | None) -> None:
+        self.world.hold(name)
+        self.world.run(Action(("cache", "gc", "--yes"), OTHER[name]), fault)
+
+    @rule(name=names, fault=st.none() | faults, seldom=st.integers(0, 3))
+    def train(self, name: str, fault: Fault | None, seldom: int) -> None:
+        # The slowest of all.
+        if seldom == 3:
+            self.world.run(Action(("manifest",), name))
+            self.world.run(Action(("train",), name), fault)
+            self.world.run(Action(("cache", "gc", "--yes"), OTHER[name]))
+
+    def teardown(self) -> None:
+        try:
+            self.world.finish()
+        finally:
+            for name in NAMES:
+                self.world.release(name)
+            shutil.rmtree(self.folder)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    folder = tmp_path_factory.mktemp("store")
+    with CommandServer(folder) as server:
+        yield Reference(folder, server)
+
+
+def run(reference: Reference, sequences: settings) -> None:
+    reference.counts.clear()
+    kinds = settings(sequences, stateful_step_count=STEPS, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(lambda: StoreMachine(reference), settings=kinds)
+    print("\n" + "\n".join(figures(reference.counts)))
+
+
+def test_whatever_happens_nothing_is_lost_and_nothing_wrong_believed(reference: Reference) -> None:
+    run(reference, examples(20))
+
+
+@pytest.mark.slow
+def test_whatever_happens_in_any_order(reference: Reference) -> None:
+    run(reference, settings(max_examples=500, derandomize=False, print_blob=True, deadline=None))
+
+
+def test_faults_befall_commands(reference: Reference, tmp_path: Path) -> None:
+    world = World(tmp_path, reference)
+    build = Action(("cache", "build"), NAMES[0])
+
+    def ended(fault: Fault | None) -> int:
+        return world.run(build, fault).status
+
+    assert ended(Fault(KILL, 3)) == -signal.SIGKILL
+    assert ended(Fault(TORN, 1000)) == -signal.SIGXFSZ
+    assert ended(Fault(TERMINATE, 3)) == 128 + signal.SIGTERM
+    assert ended(Fault(FULL, 1)) == 2
+    assert ended(Fault(REFUSED, 1)) == 2
+    # Past its last operation nothing befalls it.
+    assert ended(Fault(KILL, 10_000)) == 0
+    assert len(world.shards()) == 6
+
+
+def test_a_command_that_would_wait_for_another_stops(reference: Reference, tmp_path: Path) -> None:
+    world = World(tmp_path, reference)
+    build = Action(("cache", "build"), NAMES[0])
+    with exclusive_partial(world.store(NAMES[0]).shard_path(reference.keys[0])):
+        command = world.start(build)
+        world.server.wait(command)
+        assert command.ended is None
+    os.kill(command.pid, signal.SIGCONT)
+    world.server.wait(command)
+    assert command.ended is not None
+    assert command.ended.status == 0
+    assert len(world.shards()) == 6
