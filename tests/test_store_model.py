@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from store_model import ABSENT, DANGLING, LOOP, NAMES, Action, Reference, World, figures
+from store_model import ABSENT, DANGLING, LOOP, NAMES, VARIANTS, Action, Reference, World, figures
 
 from brainbrr_core.cache.shard import exclusive_partial
 
@@ -68,15 +68,14 @@ class Change:
     kind: str
     name: str
     number: int
-    edf: int | str
+    edf: int
     share: float
     foreign: str
 
     def happen(self, world: World) -> None:
         match self.kind:
             case "edf":
-                if isinstance(self.edf, int) or world.lacking() < 2:
-                    world.put_edf(world.reference.keys[self.number], self.edf)
+                world.put_edf(world.reference.keys[self.number], self.edf)
             case "flip":
                 world.flip(self.name, self.number, self.share, remote=False)
             case "flip remote":
@@ -94,7 +93,7 @@ changes = st.builds(
     st.sampled_from(["edf", "edf", "flip", "flip", "flip remote", "foreign", "hold", "release"]),
     names,
     st.integers(0, 5),
-    st.sampled_from([1, 2, 2, ABSENT, DANGLING, LOOP]),
+    st.sampled_from(VARIANTS),
     st.floats(0, 1),
     st.sampled_from(FOREIGN_LATER),
 )
@@ -175,6 +174,35 @@ class StoreMachine(RuleBasedStateMachine):
     def collect_garbage_while_a_version_is_used(self, name: str, fault: Fault | None) -> None:
         self.world.hold(name)
         self.world.run(Action(("cache", "gc", "--yes"), OTHER[name]), fault)
+
+    @rule(
+        number=st.integers(0, 5),
+        what=st.sampled_from([ABSENT, DANGLING, LOOP]),
+        then=st.sampled_from([("index",), ("index", "--force"), ("cache", "build")]),
+        name=names,
+    )
+    def lose_an_edf(self, number: int, what: str, then: tuple[str, ...], name: str) -> None:
+        if self.world.lacking() < 2:
+            self.world.put_edf(self.world.reference.keys[number], what)
+        self.world.run(Action(then, name))
+
+    @rule(
+        name=names,
+        number=st.integers(0, 5),
+        share=st.floats(0, 1),
+        copies=st.sampled_from([("push", "pull"), ("export", "import"), ("push", "push")]),
+        late=st.booleans(),
+    )
+    def copy_what_is_damaged(
+        self, name: str, number: int, share: float, copies: tuple[str, str], late: bool
+    ) -> None:
+        # Before it is copied, or the copy itself.
+        if not late:
+            self.world.flip(name, number, share, remote=False)
+        self.world.run(Action(("cache", copies[0]), name))
+        if late:
+            self.world.flip(name, number, share, remote=True)
+        self.world.run(Action(("cache", copies[1]), name))
 
     @rule(name=names, fault=st.none() | faults, seldom=st.integers(0, 3))
     def train(self, name: str, fault: Fault | None, seldom: int) -> None:
