@@ -27,8 +27,8 @@ from store_model import ABSENT, DANGLING, LOOP, NAMES, VARIANTS, Action, Referen
 from brainbrr_core.cache.shard import exclusive_partial
 
 Method = TypeVar("Method", bound=Callable[..., None])
-#: How much happens in one sequence.
-STEPS = 8
+#: How much happens in one sequence, in the usual run and in the long one.
+FEW, MANY = 6, 12
 OTHER = {NAMES[0]: NAMES[1], NAMES[1]: NAMES[0]}
 names = st.sampled_from(NAMES)
 COMMANDS = [
@@ -252,20 +252,21 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
         yield Reference(folder, server)
 
 
-def run(reference: Reference, sequences: settings) -> None:
+def run(reference: Reference, sequences: settings, steps: int) -> None:
     reference.counts.clear()
-    kinds = settings(sequences, stateful_step_count=STEPS, suppress_health_check=list(HealthCheck))
+    kinds = settings(sequences, stateful_step_count=steps, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(lambda: StoreMachine(reference), settings=kinds)
     print("\n" + "\n".join(figures(reference.counts)))
 
 
 def test_whatever_happens_nothing_is_lost_and_nothing_wrong_believed(reference: Reference) -> None:
-    run(reference, examples(20))
+    run(reference, examples(20), FEW)
 
 
 @pytest.mark.slow
 def test_whatever_happens_in_any_order(reference: Reference) -> None:
-    run(reference, settings(max_examples=500, derandomize=False, print_blob=True, deadline=None))
+    sequences = settings(max_examples=500, derandomize=False, print_blob=True, deadline=None)
+    run(reference, sequences, MANY)
 
 
 def test_faults_befall_commands(reference: Reference, tmp_path: Path) -> None:
