@@ -207,6 +207,9 @@ class World:
             # A rename onto another link to the same file does nothing.
             path.unlink(missing_ok=True)
             fresh.rename(path)
+        if key in self.edf:
+            state = "changed" if isinstance(what, int) else what
+            self.counts[f"EDFs {state}"] += 1
         self.edf[key] = what
 
     def lacking(self) -> int:

@@ -6,9 +6,10 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from command_server import FULL, KILL, REFUSED, TERMINATE, TORN, CommandServer, Fault
@@ -21,12 +22,13 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from store_model import ABSENT, DANGLING, LOOP, NAMES, Action, Reference, World, figures
+from store_model import ABSENT, DANGLING, LOOP, NAMES, VARIANTS, Action, Reference, World, figures
 
 from brainbrr_core.cache.shard import exclusive_partial
 
-#: What happens in one sequence.
-STEPS = 8
+Method = TypeVar("Method", bound=Callable[..., None])
+#: How much happens in one sequence, in the usual run and in the long one.
+FEW, MANY = 6, 12
 OTHER = {NAMES[0]: NAMES[1], NAMES[1]: NAMES[0]}
 names = st.sampled_from(NAMES)
 COMMANDS = [
@@ -68,15 +70,14 @@ class Change:
     kind: str
     name: str
     number: int
-    edf: int | str
+    edf: int
     share: float
     foreign: str
 
     def happen(self, world: World) -> None:
         match self.kind:
             case "edf":
-                if isinstance(self.edf, int) or world.lacking() < 2:
-                    world.put_edf(world.reference.keys[self.number], self.edf)
+                world.put_edf(world.reference.keys[self.number], self.edf)
             case "flip":
                 world.flip(self.name, self.number, self.share, remote=False)
             case "flip remote":
@@ -94,10 +95,27 @@ changes = st.builds(
     st.sampled_from(["edf", "edf", "flip", "flip", "flip remote", "foreign", "hold", "release"]),
     names,
     st.integers(0, 5),
-    st.sampled_from([1, 2, 2, ABSENT, DANGLING, LOOP]),
+    st.sampled_from(VARIANTS),
     st.floats(0, 1),
     st.sampled_from(FOREIGN_LATER),
 )
+
+
+#: What may happen, by the name of a method below, with its arguments.
+_steps: list[st.SearchStrategy[tuple[str, dict[str, Any]]]] = []
+
+
+def _step(**arguments: st.SearchStrategy[Any]) -> Callable[[Method], Method]:
+    """A method that is one of the things that may happen, each as likely as any other.
+
+    Rules of their own are not: hypothesis leaves out most of them in each sequence.
+    """
+
+    def add(method: Method) -> Method:
+        _steps.append(st.tuples(st.just(method.__name__), st.fixed_dictionaries(arguments)))
+        return method
+
+    return add
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -122,36 +140,36 @@ class StoreMachine(RuleBasedStateMachine):
         key = self.world.reference.keys[number]
         self.world.put_edf(key, 2 if self.world.edf[key] == 1 else 1)
 
-    @rule(action=actions)
+    @_step(action=actions)
     def run(self, action: Action) -> None:
         self.world.run(action)
 
-    @rule(action=actions, fault=faults)
+    @_step(action=actions, fault=faults)
     def run_with_a_fault(self, action: Action, fault: Fault) -> None:
         self.world.run(action, fault)
 
-    @rule(first=actions, at=points, second=actions, kill=st.booleans())
+    @_step(first=actions, at=points, second=actions, kill=st.booleans())
     def run_two(self, first: Action, at: int, second: Action, kill: bool) -> None:
         self.world.run_two(first, at, second, kill=kill)
 
-    @rule(befalls=changes, then=actions, fault=st.none() | faults)
+    @_step(befalls=changes, then=actions, fault=st.none() | faults)
     def run_after_a_change(self, befalls: Change, then: Action, fault: Fault | None) -> None:
         befalls.happen(self.world)
         self.world.run(then, fault)
 
-    @rule(befalls=changes, first=actions, at=points, second=actions, kill=st.booleans())
+    @_step(befalls=changes, first=actions, at=points, second=actions, kill=st.booleans())
     def run_two_after_a_change(
         self, befalls: Change, first: Action, at: int, second: Action, kill: bool
     ) -> None:
         befalls.happen(self.world)
         self.world.run_two(first, at, second, kill=kill)
 
-    @rule(number=st.integers(0, 5), name=names, fault=faults)
+    @_step(number=st.integers(0, 5), name=names, fault=faults)
     def build_with_a_fault(self, number: int, name: str, fault: Fault) -> None:
         self.change(number)
         self.world.run(Action(("cache", "build"), name), fault)
 
-    @rule(
+    @_step(
         number=st.integers(0, 5),
         name=names,
         at=points,
@@ -164,25 +182,59 @@ class StoreMachine(RuleBasedStateMachine):
         self.change(number)
         self.world.run_two(Action(("cache", "build"), name), at, Action(second, name), kill=kill)
 
-    @rule(name=names, first=st.sampled_from(COMMANDS), at=points, kill=st.booleans())
+    @_step(name=names, first=st.sampled_from(COMMANDS), at=points, kill=st.booleans())
     def collect_garbage_beside_another(
         self, name: str, first: tuple[str, ...], at: int, kill: bool
     ) -> None:
         collect = Action(("cache", "gc", "--yes"), OTHER[name])
         self.world.run_two(Action(first, name), at, collect, kill=kill)
 
-    @rule(name=names, fault=st.none() | faults)
+    @_step(name=names, fault=st.none() | faults)
     def collect_garbage_while_a_version_is_used(self, name: str, fault: Fault | None) -> None:
         self.world.hold(name)
         self.world.run(Action(("cache", "gc", "--yes"), OTHER[name]), fault)
 
-    @rule(name=names, fault=st.none() | faults, seldom=st.integers(0, 3))
+    @_step(
+        number=st.integers(0, 5),
+        what=st.sampled_from([ABSENT, DANGLING, LOOP]),
+        then=st.sampled_from([("index",), ("index", "--force"), ("cache", "build")]),
+        name=names,
+    )
+    def lose_an_edf(self, number: int, what: str, then: tuple[str, ...], name: str) -> None:
+        if self.world.lacking() < 2:
+            self.world.put_edf(self.world.reference.keys[number], what)
+        self.world.run(Action(then, name))
+
+    @_step(
+        name=names,
+        number=st.integers(0, 5),
+        share=st.floats(0, 1),
+        copies=st.sampled_from([("push", "pull"), ("export", "import"), ("push", "push")]),
+        late=st.booleans(),
+    )
+    def copy_what_is_damaged(
+        self, name: str, number: int, share: float, copies: tuple[str, str], late: bool
+    ) -> None:
+        # Before it is copied, or the copy itself.
+        if not late:
+            self.world.flip(name, number, share, remote=False)
+        self.world.run(Action(("cache", copies[0]), name))
+        if late:
+            self.world.flip(name, number, share, remote=True)
+        self.world.run(Action(("cache", copies[1]), name))
+
+    @_step(name=names, fault=st.none() | faults, seldom=st.integers(0, 3))
     def train(self, name: str, fault: Fault | None, seldom: int) -> None:
         # The slowest of all.
         if seldom == 3:
             self.world.run(Action(("manifest",), name))
             self.world.run(Action(("train",), name), fault)
             self.world.run(Action(("cache", "gc", "--yes"), OTHER[name]))
+
+    @rule(step=st.deferred(lambda: st.one_of(_steps)))
+    def happens(self, step: tuple[str, dict[str, Any]]) -> None:
+        name, arguments = step
+        getattr(self, name)(**arguments)
 
     def teardown(self) -> None:
         try:
@@ -200,20 +252,21 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
         yield Reference(folder, server)
 
 
-def run(reference: Reference, sequences: settings) -> None:
+def run(reference: Reference, sequences: settings, steps: int) -> None:
     reference.counts.clear()
-    kinds = settings(sequences, stateful_step_count=STEPS, suppress_health_check=list(HealthCheck))
+    kinds = settings(sequences, stateful_step_count=steps, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(lambda: StoreMachine(reference), settings=kinds)
     print("\n" + "\n".join(figures(reference.counts)))
 
 
 def test_whatever_happens_nothing_is_lost_and_nothing_wrong_believed(reference: Reference) -> None:
-    run(reference, examples(20))
+    run(reference, examples(20), FEW)
 
 
 @pytest.mark.slow
 def test_whatever_happens_in_any_order(reference: Reference) -> None:
-    run(reference, settings(max_examples=500, derandomize=False, print_blob=True, deadline=None))
+    sequences = settings(max_examples=500, derandomize=False, print_blob=True, deadline=None)
+    run(reference, sequences, MANY)
 
 
 def test_faults_befall_commands(reference: Reference, tmp_path: Path) -> None:
