@@ -103,6 +103,8 @@ def append_line(path: Path, line: str) -> None:
         try:
             file = path.open("a+b")
         except PermissionError:
+            if not path.exists():
+                raise
             _make_own(path)
             continue
         with file, locked(file.fileno(), path):

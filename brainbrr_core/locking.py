@@ -29,6 +29,8 @@ HEARTBEAT_S, STALE_S = 20.0, 600.0
 _PAUSE_S = 0.05
 #: What a file system says that has no ``flock``.
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
+#: Stands for when a process started, where it lives and that is not told.
+_HIDDEN = "alive"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -51,7 +53,8 @@ class Process:
         here = this_process()
         if (self.kernel, self.pids) != (here.kernel, here.pids):
             return False
-        return _start_time(self.pid) != self.started
+        started = _start_time(self.pid)
+        return started not in (self.started, _HIDDEN)
 
 
 def this_process() -> Process:
@@ -73,24 +76,23 @@ def _start_time(pid: int) -> str:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
-        if Path("/proc/self").exists():
-            return ""
-        return _alive_elsewhere(pid)
+        # Gone, another user's that is hidden (hidepid), or a system without /proc.
+        return _HIDDEN if _exists(pid) else ""
     # The name of the program, in parentheses, may hold spaces.
     fields = text.rpartition(")")[2].split()
     # One that was killed and not yet waited for.
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def _alive_elsewhere(pid: int) -> str:
-    """A mark for a living process on systems without ``/proc``."""
+def _exists(pid: int) -> bool:
+    """Whether there is a process of this number, also one that may not be looked at."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return ""
+        return False
     except PermissionError:
         pass
-    return "alive"
+    return True
 
 
 @contextmanager

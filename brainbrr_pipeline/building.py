@@ -89,7 +89,7 @@ def build_and_record(
     if failed:
         raise dg.Failure(
             f"{len(failed)} of {len(plan.items)} recordings failed: "
-            + "; ".join(f"{result.partition_key}: {result.error}" for result in failed[:10]),
+            + "; ".join(f"{key}: {error}" for key, error in list(failed.items())[:10]),
             allow_retries=False,
         )
     return after
@@ -97,7 +97,8 @@ def build_and_record(
 
 def _build(
     context: Context, plan: Plan, configuration: Configuration, *, record_all: bool
-) -> list[Built]:
+) -> dict[str, str]:
+    """Build and record; what failed, with the reason, by partition key."""
     items = {item.recording.partition_key: item for item in plan.items}
     with ShardRecorder(context, preprocessing_version(configuration.preprocessing)) as recorder:
 
@@ -141,7 +142,9 @@ def _build(
         f"{len(summary.failed)}, fresh already {len(fresh)} ({len(unrecorded)} of them "
         f"recorded), excluded {plan.count(State.EXCLUDED)}"
     )
-    return summary.failed
+    return {result.partition_key: result.error for result in summary.failed} | {
+        item.recording.partition_key: item.reason for item in plan.unreadable
+    }
 
 
 @contextmanager

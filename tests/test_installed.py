@@ -94,10 +94,10 @@ def test_the_code_is_the_checkouts_and_so_is_its_version(
 
 
 def test_a_mistake_is_one_line_that_says_where_things_would_be(
-    installation: Installation, elsewhere: Path
+    installation: Installation, elsewhere: Path, tmp_path: Path
 ) -> None:
-    done = installation.run("brainbrr", "cache", "status", cwd=elsewhere)
-    root = installation.home / ".local" / "share" / "brainbrr" / "cache"
+    done = installation.run("brainbrr", "cache", "status", cwd=elsewhere, HOME=str(tmp_path))
+    root = tmp_path / ".local" / "share" / "brainbrr" / "cache"
     assert done.returncode == 2
     first, second = done.stderr.splitlines()
     assert first == (

@@ -634,7 +634,7 @@ def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
         sent(small)
         s3.calm()
     # Whoever waits for an answer waits for 30 s, and tries again seven times.
-    ending = threading.Timer(20, s3.released.set)
+    ending = threading.Timer(120, s3.released.set)
     ending.daemon = True
     ending.start()
     # The second object that a pull asks for is a shard; the first is the index.
@@ -643,7 +643,8 @@ def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
     with pytest.raises(KeyboardInterrupt):
         run()
     assert not s3.released.is_set()
-    assert f"{command}: interrupted after " in capsys.readouterr().err.splitlines()[-1]
+    # The server, a thread of this process, says something of the requests that were given up.
+    assert f"{command}: interrupted after " in capsys.readouterr().err
     ending.cancel()
     s3.released.set()
     s3.calm()

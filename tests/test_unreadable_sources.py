@@ -133,7 +133,7 @@ def test_a_limit_of_five_percent_holds_for_gone_and_unreadable_together(
     paths[40].unlink()
     paths[50].unlink()
     with pytest.raises(
-        BrainbrrError, match=r"2 of 57 .* gone .*1 of 57 .* cannot be read"
+        BrainbrrError, match=r"2 of 59 .* gone .*1 of 57 .* cannot be read"
     ) as error:
         update_index(str(corpus), cache)
     assert str(paths[30]) in str(error.value)

@@ -263,6 +263,9 @@ def link_latest(plan: Plan, settings: Preprocessing) -> None:
     link = plan.store.root / LATEST
     if link.is_symlink() and link.readlink() == Path(plan.store.version):
         return
+    if link.exists() and not link.is_symlink():
+        print(f"{link} was not set: it is somebody's file or folder", file=sys.stderr)
+        return
     if (
         plan.store.folder.is_dir()
         and not make_plan(plan.store, settings, plan.index, plan.index).unfit
@@ -374,7 +377,7 @@ def _libraries() -> dict[str, str]:
 
 def _check_unchanged(recording: Recording) -> None:
     """The EDF must be the one whose hash the index holds, before and after it is read."""
-    if file_state(Path(recording.path)) != recording.state:
+    if not recording.state.is_of_same_file(file_state(Path(recording.path))):
         raise WorkRemains("the EDF changed since it was indexed: run `brainbrr index` and build")
 
 

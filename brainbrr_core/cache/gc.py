@@ -40,7 +40,7 @@ from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.locking import locked, open_to_lock
 
 _PARTIAL = re.compile(r"\..+\.arrow\.partial")
-_PROBE = re.compile(r"\.(clock|writable|latest)-[0-9a-f]+|\.writable")
+_PROBE = re.compile(r"\.(clock|speed|writable|latest)-[0-9a-f]+|\.writable")
 
 
 class Kind(StrEnum):

@@ -125,11 +125,17 @@ def _take(store: Store, what: str) -> tuple[Path, int]:
         _remove_dead(store)
         path = folder / f"{secrets.token_hex(8)}.json"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        has_lock = try_flock(descriptor, wait=False)
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        text = asdict(this_process()) | {"what": what, "since": since, "lock": has_lock}
-        os.write(descriptor, json.dumps(text).encode())
-        _note_use(store)
+        try:
+            # Who looks at leases has the lock for a moment.
+            has_lock = try_flock(descriptor, wait=True)
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            text = asdict(this_process()) | {"what": what, "since": since, "lock": has_lock}
+            os.write(descriptor, json.dumps(text).encode())
+            _note_use(store)
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
     return path, descriptor
 
 

@@ -165,7 +165,7 @@ def _source_changed(recording: Recording) -> bool | None:
         # The listing told, when the index was made.
         return False
     try:
-        return file_state(recording.path) != recording.state
+        return not recording.state.is_of_same_file(file_state(recording.path))
     except OSError:
         return None
 

@@ -221,6 +221,8 @@ def _compared(recording: Recording) -> str:
         same = not path.is_file() or content_hash(path) == recording.content_hash
     except OSError as error:
         return error.strerror or str(error)
+    except WorkRemains:
+        return "it is being written"
     return "" if same else _CHANGED
 
 

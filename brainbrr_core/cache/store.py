@@ -29,6 +29,7 @@ from brainbrr_core.atomic import append_line, is_still, replaced_name
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
 from brainbrr_core.cache.version import is_imported, is_version_name, preprocessing_version
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.hash_memo import INDEX_HASHES
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.corpus.recording import FileState
@@ -50,7 +51,7 @@ SUFFIX = ".arrow"
 #: How many shards of a version without a marker are looked at to know that it is one.
 _LOOKS = 16
 #: What processes have in the root for a while, and killed ones leave there.
-_PASSING = re.compile(r"\.writable(-[0-9a-f]+)?|\.clock-[0-9a-f]{16}")
+_PASSING = re.compile(r"\.writable(-[0-9a-f]+)?|\.(clock|speed)-[0-9a-f]{16}")
 #: Folders of EDFs on their way to a builder, and the file in each that says so.
 SPOOL_PREFIX, SPOOL_MARKER = ".spool-", "brainbrr-spool"
 _SPOOL = re.compile(r"\.spool-[a-z0-9_]{8}")
@@ -173,6 +174,9 @@ class Store:
         try:
             file: IO[bytes] = self.marker.open("a+b")
         except PermissionError:
+            if not self.marker.exists():
+                # It cannot be made: to look for it again would not end.
+                raise
             # Another user's: locked as well, and nothing need be written to it.
             return self.marker.open("rb")
         file.seek(0)
@@ -245,7 +249,7 @@ class Store:
             return True
         replaceable = {index_path(self.root).name, *versions}
         return (
-            name == index_path(self.root).name
+            name in (index_path(self.root).name, INDEX_HASHES)
             or _PASSING.fullmatch(name) is not None
             or self.removed_version(path) is not None
             or replaced_name(path) in replaceable
@@ -309,7 +313,7 @@ class Store:
 
     def _run_lines(self) -> list[str]:
         try:
-            return (self.folder / RUNS).read_text(encoding="utf-8").splitlines()
+            return (self.folder / RUNS).read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
 
@@ -364,7 +368,7 @@ def _record_line(record: BuildRecord) -> str:
 
 def _read_records(path: Path) -> Records:
     records = Records()
-    with no_collection(), path.open(encoding="utf-8") as file:
+    with no_collection(), path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
                 values = json.loads(line)

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from brainbrr_core.corpus.index import Index
 
 
+#: The file of an index under way.
+INDEX_HASHES = "index-hashes.jsonl"
+
+
 def memo_path(cache_root: Path) -> Path:
     """Where the memo of a cache root lies that is of remote EDFs."""
     return cache_root / "remote" / "hashes.jsonl"
@@ -59,7 +63,7 @@ class IndexMemo:
     """Hashes of local EDFs that an index under way has made, or one that was interrupted."""
 
     def __init__(self, cache_root: Path) -> None:
-        self._path = cache_root / "index-hashes.jsonl"
+        self._path = cache_root / INDEX_HASHES
         self._known = _entries(self._path)
 
     def get(self, path: Path, state: FileState) -> str:
@@ -79,7 +83,9 @@ class IndexMemo:
 
     def clear(self) -> None:
         """Remove the memo: the index has the hashes now."""
-        self._path.unlink(missing_ok=True)
+        # On a read-only file system even a file that is not there cannot be removed.
+        if self._path.exists():
+            self._path.unlink(missing_ok=True)
 
 
 def _line(address: str, state: FileState, digest: str) -> str:
@@ -94,7 +100,7 @@ def _entries(path: Path) -> dict[tuple[str, FileState], str]:
     if not path.is_file():
         return {}
     entries = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             entry = json.loads(line)
             state = FileState(entry["size"], entry["mark"], entry.get("inode", 0))

@@ -190,11 +190,13 @@ def _check_vanished(
     if before and len(gone) == len(before):
         raise _other_corpus(before, root)
     readable = {key for key, recording in before.items() if not recording.is_unreadable_now}
-    gone = gone & readable
     lost = [r for r in unreadable if r.partition_key in readable]
-    if len(gone) + len(lost) <= VANISHED_LIMIT * len(readable):
+    # Those that could not be read before and are gone now are lost with all that is known of them.
+    if len(gone) <= VANISHED_LIMIT * len(before) and (
+        len(gone & readable) + len(lost) <= VANISHED_LIMIT * len(readable)
+    ):
         return
-    what = [f"{len(gone)} of {len(readable)} known recordings are gone from {root}"] if gone else []
+    what = [f"{len(gone)} of {len(before)} known recordings are gone from {root}"] if gone else []
     if lost:
         why = next(f.detail for f in lost[0].findings if f.code == UNREADABLE_NOW)
         what.append(
@@ -216,7 +218,7 @@ def _check_same_corpus(before: dict[str, Recording], after: Iterable[Recording],
 
 def _same_bytes(before: Recording, after: Recording) -> bool:
     # A remote EDF's hash is unknown until it is fetched.
-    return before.content_hash == after.content_hash or before.state == after.state
+    return before.content_hash == after.content_hash or before.state.is_of_same_file(after.state)
 
 
 def _other_corpus(before: dict[str, Recording], root: str) -> BrainbrrError:
@@ -267,11 +269,11 @@ def _row(
     companions: tuple[Companion, ...],
 ) -> Recording:
     """One row of a file that can be read. Raises ``OSError`` where it must be and cannot."""
-    if known is None or known.state != state or _was_never_read(known):
+    if known is None or not known.state.is_of_same_file(state) or _was_never_read(known):
         return _with_labels(_read_signal(source, file, state, ""), layout, file, companions)
     # What could not be opened may be opened now, though nothing else about it changed.
     before = () if _has_unopened(known) else known.companions
-    if before == companions:
+    if _are_same(before, companions):
         return _placed(source, known, file)
     if _table(before, file) != _table(companions, file):
         signal = _read_signal(source, file, state, known.content_hash)
@@ -305,6 +307,13 @@ def _kept(
     return replace(_placed(source, known, file), findings=(*known.findings, mark))
 
 
+def _are_same(before: tuple[Companion, ...], now: tuple[Companion, ...]) -> bool:
+    return len(before) == len(now) and all(
+        one.name == other.name and one.state.is_of_same_file(other.state)
+        for one, other in zip(before, now, strict=True)
+    )
+
+
 def is_as_indexed(
     recording: Recording, state: FileState, companions: tuple[Companion, ...]
 ) -> bool:
@@ -313,7 +322,8 @@ def is_as_indexed(
     They have when one of them changed, or when one that could not be read can be seen again.
     """
     if not recording.is_unreadable_now:
-        return recording.state == state and recording.companions == companions
+        same = recording.state.is_of_same_file(state)
+        return same and _are_same(recording.companions, companions)
     absent = {companion.name for companion in recording.companions if companion.state == UNSEEN}
     return state == UNSEEN or any(c.state == UNSEEN and c.name not in absent for c in companions)
 

@@ -132,9 +132,9 @@ def update_index(
         except UnusableIndex as error:
             if log is not None:
                 log(f"{error} (which is being done)")
-    # Heavy, and only of use for a corpus behind a URL.
     memo = IndexMemo(cache_root)
     if "://" in data_dir:
+        # Heavy, and only of use here.
         from brainbrr_core.corpus.mirror import MirroredFiles
 
         index = scan(MirroredFiles(data_dir, cache_root), known, corpus, force=force)

@@ -61,6 +61,11 @@ class FileState(NamedTuple):
     mtime_ns: int
     inode: int
 
+    def is_of_same_file(self, other: FileState) -> bool:
+        """Whether both can be states of one unchanged file: an inode of 0 says nothing."""
+        same = (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+        return same and (self.inode == other.inode or not self.inode or not other.inode)
+
 
 #: What a file is in the index that cannot be seen: a link that leads nowhere, for example.
 UNSEEN = FileState(0, 0, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +50,7 @@ def write_rate(folder: Path, seconds: float = 0.3) -> float:
     Takes about ``seconds``, more where the disk is slow; leaves nothing. Raises ``OSError`` when
     the folder cannot be written to.
     """
-    path = folder / f".speed-{os.getpid()}"
+    path = folder / f".speed-{secrets.token_hex(8)}"
     piece = os.urandom(_PIECE)
     count = 0
     begun = time.perf_counter()

@@ -146,7 +146,7 @@ def _cut(path: Path, first_step: int) -> None:
         try:
             step = json.loads(line)["step"]
         except (ValueError, TypeError, KeyError):
-            break
+            continue
         if step >= first_step:
             break
         kept.append(line + "\n")

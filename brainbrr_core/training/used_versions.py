@@ -41,7 +41,7 @@ def _version(directory: Path) -> str | None:
             continue
         try:
             return _named(path)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             damaged = path
     if damaged is not None:
         raise BrainbrrError(

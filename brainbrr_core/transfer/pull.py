@@ -41,9 +41,11 @@ def wanted(plan: Plan, catalogue: Catalogue) -> Wanted:
     absent: dict[str, str] = {}
     imported = is_imported(plan.store.version)
     for item in plan.items:
+        key = item.recording.partition_key
+        if item.state is State.UNREADABLE:
+            absent[key] = f"the shard here could not be read: {item.reason}"
         if not _lacks(item, imported=imported):
             continue
-        key = item.recording.partition_key
         blob = catalogue.shards.get(key)
         if blob is None:
             # An imported version need not have every recording.
