@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,10 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.remote import place as remote_module
 from brainbrr_core.synthesis import write_corpus
+
+# A shell has what it starts in the background ignore Ctrl+C, and so would the commands under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Unless --hypothesis-profile names another one, whatever the environment's CI variable says.
 hypothesis_settings.load_profile(REPEATABLE)
