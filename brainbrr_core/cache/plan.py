@@ -99,7 +99,7 @@ class Plan:
 
     @property
     def unfit(self) -> list[Item]:
-        """Recordings that should have a fresh shard and have none that can be read."""
+        """Recordings that should have a readable, fresh shard and have not."""
         return [item for item in self.items if item.state not in (State.FRESH, State.EXCLUDED)]
 
     def reasons(self) -> dict[str, int]:

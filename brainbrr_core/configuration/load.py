@@ -90,7 +90,7 @@ def load(
     """The configuration of this run, its paths absolute.
 
     A variable with an empty value counts as not set. Raises :class:`BrainbrrError` for an unknown
-    key or variable (naming the nearest valid one), a key of the predecessor, a value out of range,
+    key or variable (naming the nearest valid one), a key of brain-go-brr v2, a value out of range,
     or a file that cannot be read.
     """
     overrides = overrides or Overrides()

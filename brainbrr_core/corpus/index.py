@@ -341,7 +341,7 @@ def _placed(source: CorpusFiles, recording: Recording, file: RecordingFile) -> R
 
 
 def _state(source: CorpusFiles, path: Path) -> FileState:
-    """The state of a file, :data:`UNSEEN` where it has none that can be seen."""
+    """The state of a file, :data:`UNSEEN` where nothing can be seen of it."""
     try:
         return source.state(path)
     except OSError:

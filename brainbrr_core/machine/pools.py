@@ -60,7 +60,7 @@ def thread_pool(workers: int, name: str = "") -> Iterator[ThreadPoolExecutor]:
 
 
 class _Workers(ProcessPoolExecutor):
-    """Starts its processes with Ctrl+C held back, until they ignore it themselves."""
+    """Blocks Ctrl+C while it starts its processes, until they ignore it themselves."""
 
     def submit(
         self,

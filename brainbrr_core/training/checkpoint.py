@@ -188,7 +188,7 @@ def _writing(path: Path) -> Iterator[Path]:
         # safetensors has an error of its own for a disk that is full.
         raise WorkRemains(
             f"{path} could not be written ({_reason(error)}) and what was there before is whole: "
-            "free some space or mend the disk, and run the same command again"
+            "free some space or repair the disk, and run the same command again"
         ) from None
 
 
@@ -211,7 +211,7 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
     except OSError as error:
         raise BrainbrrError(
             f"{path} could not be read ({_reason(error)}), which says nothing of its content: "
-            "mend that and run the same command again"
+            "fix that and run the same command again"
         ) from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise _damaged(path, f"damaged or not written by this program ({_reason(error)})") from None
