@@ -117,7 +117,7 @@ class MetricsLog:
     def _refused(self, error: OSError) -> WorkRemains:
         return WorkRemains(
             f"{self._lines.name} could not be written ({error.strerror or error}): free some space "
-            "or repair it, and run the same command again; it goes on from the last checkpoint"
+            "or repair the disk, and run the same command: it goes on from the last checkpoint"
         )
 
     def validation(self, found: Validation) -> None:
