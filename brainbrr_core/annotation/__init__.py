@@ -5,11 +5,12 @@ What follows from annotations for a recording (is it usable?) belongs to ``corpu
 how events are scored belongs to ``scoring``.
 """
 
-from brainbrr_core.annotation.events import Event, merge_overlapping, seizure_seconds
+from brainbrr_core.annotation.events import UNKNOWN, Event, merge_overlapping, seizure_seconds
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import ParsedAnnotation, on_signal
 
 __all__ = [
+    "UNKNOWN",
     "Event",
     "Finding",
     "ParsedAnnotation",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+#: Label of an interval of which nobody can say whether it is seizure or background.
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Event:

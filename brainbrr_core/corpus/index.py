@@ -34,7 +34,7 @@ from brainbrr_core.progress import progress, told_when_stopped
 from brainbrr_core.signal.montage import CHANNELS
 
 #: Bumped when the columns, or how they are derived from the files, change.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: Fraction of the known recordings that may vanish, or become unreadable, between two scans.
 VANISHED_LIMIT = 0.05
 
