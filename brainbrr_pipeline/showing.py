@@ -140,7 +140,7 @@ def curves(run: Run) -> str:
     """Loss, gradient norm, learning rate and validation of a run, as a picture in Markdown."""
     from matplotlib.figure import Figure
 
-    from brainbrr_core.training.run import STEPS
+    from brainbrr_core.training.metrics import STEPS
 
     path = run.directory / STEPS
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []

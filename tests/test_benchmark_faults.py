@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from machines import content
@@ -106,6 +107,19 @@ def test_a_build_that_ended_before_its_signal_was_not_killed() -> None:
     process.wait()
     faults._stopped(process, signal.SIGKILL)
     assert process.returncode == 0
+
+
+def test_a_build_heeds_ctrl_c_where_the_benchmark_ignores_it(tmp_path: Path) -> None:
+    # A shell has the commands that run behind it ignore Ctrl+C.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = faults._started(tmp_path, 1)
+        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    faults._stopped(process, signal.SIGKILL)
+    ignored = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
+    assert not int(ignored, 16) & 1 << (signal.SIGINT - 1)
 
 
 @pytest.mark.slow

@@ -195,14 +195,19 @@ def _started(root: Path, workers: int) -> subprocess.Popen[bytes]:
     }
     words = ["--profile", "full", "--workers", str(workers)]
     places = ["--data-dir", str(root / "tusz"), "--cache-root", str(root / "cache")]
-    return subprocess.Popen(
-        [*_BUILD, *words, *places],
-        cwd=root,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    # What a process ignores, its children do: a shell has what runs behind it ignore Ctrl+C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [*_BUILD, *words, *places],
+            cwd=root,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _begun(process: subprocess.Popen[bytes], store: Store) -> None:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 
 from brainbrr_core.atomic import is_leftover, is_still, replaced_name
@@ -270,9 +272,12 @@ def _move_back(aside: Path, folder: Path) -> None:
 def _remove_orphan(item: Garbage) -> str:
     store, path = item.store, item.path
     key = path.relative_to(store.folder).as_posix().removesuffix(".arrow")
-    wanted = {r.partition_key for r in read_index(store.root) if r.signal_reason is None}
-    if key in wanted:
-        return "the index has this recording again"
+    # In the order of their keys: searched for each of thousands of orphans, not listed.
+    recordings = read_index(store.root).recordings
+    position = bisect_left(recordings, key, key=attrgetter("partition_key"))
+    for recording in recordings[position : position + 1]:
+        if recording.partition_key == key and recording.signal_reason is None:
+            return "the index has this recording again"
     with store.exclusive():
         users = holders(store.folder)
         if users:

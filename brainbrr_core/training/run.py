@@ -43,7 +43,6 @@ from brainbrr_core.training.used_versions import RUN, STARTED
 from brainbrr_core.training.validation import Validation, Validator
 
 MODEL = "model.safetensors"
-STEPS = "steps.jsonl"
 
 
 class _Model(BaseModel):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
-from brainbrr_core.progress import progress
+from brainbrr_core.progress import progress, told_when_stopped
 
 #: Transfers in flight unless told otherwise.
 TRANSFERS = 16
@@ -65,8 +64,15 @@ def in_flight(
     results: list[tuple[Job, Result]] = []
     pool = ThreadPoolExecutor(min(transfers, len(ordered)))
     counted = _Counted(work)
+
+    def summary() -> str:
+        return (
+            f"{title}: {len(results)} of {len(ordered)} objects are moved and stay: give the same "
+            "command again to go on"
+        )
+
     try:
-        with progress(title, total, "MB") as bar:
+        with progress(title, total, "MB") as bar, told_when_stopped(summary):
             futures = {pool.submit(counted, job): job for job in ordered}
             for number, future in enumerate(as_completed(futures), start=1):
                 job = futures[future]
@@ -76,11 +82,6 @@ def in_flight(
         with stopping():
             pool.shutdown(wait=False, cancel_futures=True)
             counted.end()
-        print(
-            f"{title}: interrupted after {len(results)} of {len(ordered)} objects: what was moved "
-            "stays; run the same command again to go on",
-            file=sys.stderr,
-        )
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
