@@ -145,8 +145,8 @@ def _recording(a: RecordingResult, b: RecordingResult) -> Iterator[RecordingDisa
 
 
 def _events(a: RecordingResult, b: RecordingResult) -> Iterator[EventDisagreement]:
-    reference, events_a = _written(a)
-    _, events_b = _written(b)
+    reference, events_a = _joined(a)
+    _, events_b = _joined(b)
     hit_a, alarm_a = nedc.overlaps(reference, events_a)
     hit_b, alarm_b = nedc.overlaps(reference, events_b)
     found: list[tuple[Event, Literal["seizure detected", "false alarm"], Which]] = []
@@ -163,8 +163,8 @@ def _events(a: RecordingResult, b: RecordingResult) -> Iterator[EventDisagreemen
         yield EventDisagreement(kind, only, a.partition_key, event.start, event.stop, event.label)
 
 
-def _written(row: RecordingResult) -> tuple[list[Event], list[Event]]:
-    return nedc.written_events(
+def _joined(row: RecordingResult) -> tuple[list[Event], list[Event]]:
+    return nedc.joined_events(
         RecordingEvents(
             row.patient, row.duration_s, row.reference, row.hypothesis, row.partition_key
         )

@@ -77,6 +77,10 @@ HEADLINE = (
     HeadlineRow("nedc_ovlp_total", "NEDC OVLP, total", "pooled", "false alarms, all classes"),
     HeadlineRow("nedc_taes", "NEDC TAES, SEIZ only", "pooled", "false alarms (in parts)"),
     HeadlineRow("nedc_taes_total", "NEDC TAES, total", "pooled", "the same, all classes"),
+    HeadlineRow(
+        "nedc_taes_exact", "TAES by exact times, SEIZ only", "pooled", "false alarms (in parts)"
+    ),
+    HeadlineRow("nedc_taes_exact_total", "TAES by exact times, total", "pooled", "the same"),
     HeadlineRow("nedc_epoch", "NEDC EPOCH, SEIZ only", "pooled", "false seconds"),
     HeadlineRow("nedc_epoch_total", "NEDC EPOCH, total", "pooled", "false seconds, all classes"),
     HeadlineRow("nedc_alignment", "NEDC DP alignment, SEIZ only", "pooled", "false alarms"),

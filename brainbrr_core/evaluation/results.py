@@ -185,11 +185,11 @@ class EvaluationResults:
 
     ``estimates`` has every figure by name, with its interval: ``<rule>.<figure>`` for the rules
     ``szcore_event``, ``szcore_sample`` (pooled), both with ``_subject_mean`` (SzCORE's average
-    over subjects), ``nedc_ovlp``, ``nedc_taes``, ``nedc_epoch``, ``nedc_alignment`` (SEIZ only,
-    pooled) and these with ``_total`` (all classes); ``nedc_ira.kappa``; ``seconds.*``;
-    sensitivity at limits of false alarms; latency; groups of seizures and montages. ``counts``
-    has the sums behind the pooled rules. ``operating_curve`` are figures of the scored split
-    over all thresholds; nothing is chosen by it. ``weights_chosen_on`` is the split by which
+    over subjects), ``nedc_ovlp``, ``nedc_taes``, ``nedc_taes_exact``, ``nedc_epoch``,
+    ``nedc_alignment`` (SEIZ only, pooled) and these with ``_total`` (all classes);
+    ``nedc_ira.kappa``; ``seconds.*``; sensitivity at limits of false alarms; latency; groups of
+    seizures and montages. ``counts`` has the sums behind the pooled rules. ``operating_curve``
+    are figures of the scored split over all thresholds; nothing is chosen by it. ``weights_chosen_on`` is the split by which
     the network's weights were picked, if any. ``evaluation_set`` is a hash of what was scored
     against what: recordings, lengths and references.
     """

@@ -59,6 +59,7 @@ from brainbrr_core.scoring import (
     szcore,
     total,
 )
+from brainbrr_core.scoring.recording import normalised
 
 #: Seizures are grouped by duration: from each of these seconds up to the next.
 DURATION_EDGES_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0, math.inf)
@@ -184,7 +185,7 @@ def _by_rule(
         "szcore_event": [part.event for part in by_szcore],
         "szcore_sample": [part.sample for part in by_szcore],
     }
-    for name in ("ovlp", "taes", "epoch", "alignment"):
+    for name in ("ovlp", "taes", "taes_exact", "epoch", "alignment"):
         parts: list[nedc.ByLabel] = [getattr(part, name) for part in by_nedc]
         rules[f"nedc_{name}"] = [part.seiz for part in parts]
         rules[f"nedc_{name}_bckg"] = [part.bckg for part in parts]
@@ -193,10 +194,10 @@ def _by_rule(
 
 
 def _outcomes(row: RecordingResult) -> list[SeizureOutcome]:
-    reference, hypothesis = nedc.written_events(
-        RecordingEvents(
-            row.patient, row.duration_s, row.reference, row.hypothesis, row.partition_key
-        )
+    """What became of each seizure as it is annotated: one type after another is two seizures."""
+    reference, hypothesis = (
+        normalised(events, row.duration_s, row.partition_key, touching=False)
+        for events in (row.reference, row.hypothesis)
     )
     outcomes = []
     for event in reference:

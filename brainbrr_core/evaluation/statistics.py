@@ -93,7 +93,7 @@ class PatientStatistics:
         chance = (
             seiz[:, 0] * (seiz[:, 1] + seiz[:, 2]) + bckg[:, 0] * (bckg[:, 1] + bckg[:, 2])
         ) / size**2
-        kappa = np.where(chance == 1, np.nan, (agreed - chance) / (1 - chance))
+        kappa = np.where(chance == 1, 1.0, (agreed - chance) / (1 - chance))
         return {"nedc_ira.kappa": kappa}
 
     def _seconds(self, drawn: Floats) -> dict[str, Floats]:

@@ -143,7 +143,7 @@ def read_statistics(folder: Path) -> PatientStatistics:
 
 def _detections(results: EvaluationResults) -> Iterator[tuple[Any, ...]]:
     for row in results.recordings:
-        _, hypothesis = events = nedc.written_events(
+        _, hypothesis = events = nedc.joined_events(
             RecordingEvents(
                 row.patient, row.duration_s, row.reference, row.hypothesis, row.partition_key
             )

@@ -49,8 +49,8 @@ def aligned(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[s
 def kappa(confusion: NDArray[np.integer] | NDArray[np.floating]) -> float:
     """Cohen's kappa over all labels of a confusion matrix (rows: reference).
 
-    1 is full agreement, 0 that of chance; NaN where chance alone agrees fully (one label only),
-    or where the matrix is empty.
+    1 is full agreement, 0 that of chance; NaN where the matrix is empty. Where there is one label
+    only, chance agrees as fully as the raters do, and kappa is undefined: 1, as in NEDC's program.
     """
     matrix = np.asarray(confusion, dtype=np.float64)
     size = float(matrix.sum())
@@ -58,11 +58,11 @@ def kappa(confusion: NDArray[np.integer] | NDArray[np.floating]) -> float:
         return math.nan
     chance = float((matrix.sum(axis=1) / size * (matrix.sum(axis=0) / size)).sum())
     agreed = float(np.trace(matrix)) / size
-    return math.nan if chance == 1 else (agreed - chance) / (1 - chance)
+    return 1.0 if chance == 1 else (agreed - chance) / (1 - chance)
 
 
 def label_kappa(confusion: NDArray[np.integer] | NDArray[np.floating], label: int) -> float:
-    """Cohen's kappa of one label against all others; NaN as in :func:`kappa`.
+    """Cohen's kappa of one label against all others; as in :func:`kappa`.
 
     With two labels that of either, and that over all, are the same number.
     """

@@ -37,20 +37,20 @@ class EventCounter:
     def __init__(self, reference: Iterable[Event], duration_s: float, where: str = "") -> None:
         events = list(reference)
         samples = grid_samples(duration_s, EVENT_HZ)
+        joined = normalised(events, duration_s, where)
         pieces = _pieces(
             (round(event.start, TIME_DECIMALS), round(event.stop, TIME_DECIMALS))
-            for event in normalised(events, duration_s, where)
+            for event in joined
         )
-        written = normalised(events, duration_s, where, touching=False)
         length_s = samples / EVENT_HZ
         extended = [
             _on_grid(max(0.0, start - TOLERANCE_BEFORE_S), min(length_s, stop + TOLERANCE_AFTER_S))
             for start, stop in pieces
         ]
         self._extended = extended
-        self._written = [(event.start, event.stop) for event in written]
+        self._joined = [(event.start, event.stop) for event in joined]
         self.szcore_reference = len(pieces)
-        self.ovlp_reference = len(written)
+        self.ovlp_reference = len(joined)
         self.szcore_seconds = length_s
 
     def count(self, hypothesis: Sequence[Span]) -> tuple[int, int, int, int]:
@@ -68,9 +68,21 @@ class EventCounter:
         found = _overlapped(self._extended, [piece for piece in pieces if piece[1] > piece[0]])
         detected = [ref for ref, hit in zip(self._extended, found, strict=True) if hit]
         true = _overlapped(pieces, detected)
-        hits = _overlapped(self._written, hypothesis)
-        alarms = _overlapped(hypothesis, self._written)
+        events = _joined(hypothesis)
+        hits = _overlapped(self._joined, events)
+        alarms = _overlapped(events, self._joined)
         return len(detected), len(true) - sum(true), sum(hits), len(alarms) - sum(alarms)
+
+
+def _joined(spans: Sequence[Span]) -> list[Span]:
+    """Spans of which those that touch are one."""
+    joined: list[Span] = []
+    for start, stop in spans:
+        if joined and start <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((start, stop))
+    return joined
 
 
 def _pieces(spans: Iterable[Span]) -> list[Span]:

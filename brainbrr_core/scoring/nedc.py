@@ -6,15 +6,21 @@ labels, ``seiz`` and ``bckg``. Every rule counts each label as if it were the on
 of ``seiz`` alone is "SEIZ only", that of the sum over both is "total". The two are other
 numbers, sensitivity and false alarms per 24 hours alike, and a report must say which it shows.
 
-Events are scored as written: cut at the recording's ends and sorted; those that overlap become
-one, those that touch stay two; nothing is given a tolerance. The time between them is background
-up to the recording's end.
+Events are cut at the recording's ends and sorted; those that overlap or touch become one, as in
+the program; nothing is given a tolerance. The time between them is background up to the
+recording's end.
+
+Where the program (v6.0.0) does something else than its papers, it is followed, with two
+exceptions. Its TAES asks in whole seconds whether two events overlap, so that a pair that does not
+can be given a negative hit: ``taes`` is that, ``taes_exact`` compares the times themselves. The F1
+that its summary prints for all classes does not follow from the counts printed above it; here it
+does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -22,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.scoring.alignment import aligned
+from brainbrr_core.scoring.alignment import NULL, aligned
 from brainbrr_core.scoring.counts import Counts, total
 from brainbrr_core.scoring.recording import (
     BACKGROUND,
@@ -57,6 +63,7 @@ class NedcCounts:
 
     ovlp: ByLabel
     taes: ByLabel
+    taes_exact: ByLabel
     epoch: ByLabel
     alignment: ByLabel
 
@@ -78,12 +85,12 @@ class EpochConfusion:
 
 
 def score_recording(recording: RecordingEvents) -> NedcCounts:
-    """Counts of one recording under OVLP, TAES, EPOCH and DP alignment.
+    """Counts of one recording under OVLP, TAES (twice), EPOCH and DP alignment.
 
     Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
     or run backwards, and where the hypothesis has another length than the recording.
     """
-    reference, hypothesis = written_events(recording)
+    reference, hypothesis = joined_events(recording)
     reference_gaps = background(reference, recording.duration_s)
     hypothesis_gaps = background(hypothesis, recording.duration_s)
     seconds = recording.duration_s
@@ -93,7 +100,9 @@ def score_recording(recording: RecordingEvents) -> NedcCounts:
             of(reference, hypothesis, seconds), of(reference_gaps, hypothesis_gaps, seconds)
         )
 
-    return NedcCounts(both(_ovlp), both(_taes), epoch(recording), alignment(recording))
+    return NedcCounts(
+        both(_ovlp), both(_taes), both(_taes_exact), epoch(recording), alignment(recording)
+    )
 
 
 def ovlp(recording: RecordingEvents, label: Label = SEIZURE) -> Counts:
@@ -115,7 +124,7 @@ def overlaps(
     return np.logical_or.reduce(overlap, axis=1), ~np.logical_or.reduce(overlap, axis=0)
 
 
-def taes(recording: RecordingEvents, label: Label = SEIZURE) -> Counts:
+def taes(recording: RecordingEvents, label: Label = SEIZURE, *, exact: bool = False) -> Counts:
     """Time-aligned event scoring of one label, fractional.
 
     References and hypotheses are paired in order. A pair gives a hit (the overlapped share of
@@ -123,8 +132,13 @@ def taes(recording: RecordingEvents, label: Label = SEIZURE) -> Counts:
     durations of the reference, at most 1). A hypothesis that runs over several references is
     paired with the first, the others are missed whole; several hypotheses within one reference
     add up. An event that no pair uses is one miss or one false alarm.
+
+    Two events are a pair when they have a whole second in common, the one in which each begins and
+    ends included: events up to two seconds apart may be, with a negative overlap. With ``exact``
+    they must overlap.
     """
-    return _taes(*_of_label(recording, label), recording.duration_s)
+    rule = _taes_exact if exact else _taes
+    return rule(*_of_label(recording, label), recording.duration_s)
 
 
 def epoch(recording: RecordingEvents) -> ByLabel:
@@ -150,7 +164,7 @@ def epoch_confusion(recording: RecordingEvents) -> EpochConfusion:
 
     A sample on an event's edge belongs to the earlier event.
     """
-    reference, hypothesis = written_events(recording)
+    reference, hypothesis = joined_events(recording)
     epochs = _epochs_before(recording.duration_s)
     ref, hyp = _epoch_mask(reference, epochs), _epoch_mask(hypothesis, epochs)
     return EpochConfusion(
@@ -165,10 +179,10 @@ def alignment(recording: RecordingEvents) -> ByLabel:
     """DP alignment: counts are events whose labels are aligned, whatever their times.
 
     A label's hits are its events aligned with one of the same label. A reference aligned with
-    another label or with nothing is a miss, a hypothesis likewise a false alarm: a substitution
-    is both, a miss of the one label and a false alarm of the other.
+    another label or with nothing is a miss. Only a hypothesis aligned with nothing is a false
+    alarm: a substitution is a miss of the reference's label alone, as in the program.
     """
-    reference, hypothesis = written_events(recording)
+    reference, hypothesis = joined_events(recording)
     pairs = aligned(
         _labels(reference, recording.duration_s), _labels(hypothesis, recording.duration_s)
     )
@@ -177,7 +191,7 @@ def alignment(recording: RecordingEvents) -> ByLabel:
         return Counts(
             sum(ref == label for ref, _ in pairs),
             sum(ref == hyp == label for ref, hyp in pairs),
-            sum(hyp == label != ref for ref, hyp in pairs),
+            sum(hyp == label and ref == NULL for ref, hyp in pairs),
             recording.duration_s,
         )
 
@@ -206,6 +220,19 @@ def _ovlp(reference: list[Event], hypothesis: list[Event], duration_s: float) ->
 
 
 def _taes(reference: list[Event], hypothesis: list[Event], duration_s: float) -> Counts:
+    return _time_aligned(reference, hypothesis, duration_s, _share_a_second)
+
+
+def _taes_exact(reference: list[Event], hypothesis: list[Event], duration_s: float) -> Counts:
+    return _time_aligned(reference, hypothesis, duration_s, _overlap)
+
+
+def _time_aligned(
+    reference: list[Event],
+    hypothesis: list[Event],
+    duration_s: float,
+    pair: Callable[[Event, Event], bool],
+) -> Counts:
     free = [True] * len(hypothesis)
     open_reference = [True] * len(reference)
     hits = false_alarms = 0.0
@@ -213,18 +240,18 @@ def _taes(reference: list[Event], hypothesis: list[Event], duration_s: float) ->
         if not open_reference[index]:
             continue
         for position, hyp in enumerate(hypothesis):
-            if not (free[position] and _overlap(ref, hyp)):
+            if not (free[position] and pair(ref, hyp)):
                 continue
             open_reference[index] = free[position] = False
             hit, false_alarm = _share(ref, hyp)
             hits, false_alarms = hits + hit, false_alarms + false_alarm
             if hyp.stop >= ref.stop:
                 for later in range(index + 1, len(reference)):
-                    if open_reference[later] and _overlap(reference[later], hyp):
+                    if open_reference[later] and pair(reference[later], hyp):
                         open_reference[later] = False
             else:
                 for later in range(position + 1, len(hypothesis)):
-                    if free[later] and _overlap(ref, hypothesis[later]):
+                    if free[later] and pair(ref, hypothesis[later]):
                         free[later] = False
                         hit, false_alarm = _share(ref, hypothesis[later])
                         hits, false_alarms = hits + hit, false_alarms + false_alarm
@@ -232,7 +259,7 @@ def _taes(reference: list[Event], hypothesis: list[Event], duration_s: float) ->
     return Counts(len(reference), hits, false_alarms + sum(free), duration_s)
 
 
-def written_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
+def joined_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
     """Reference and hypothesis of a recording as NEDC's rules take them.
 
     Raises as :func:`score_recording`.
@@ -241,13 +268,13 @@ def written_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]
     check_hypothesis_duration(recording)
     where, end = recording.name or recording.subject, recording.duration_s
     return (
-        normalised(recording.reference, end, where, touching=False),
-        normalised(recording.hypothesis, end, where, touching=False),
+        normalised(recording.reference, end, where),
+        normalised(recording.hypothesis, end, where),
     )
 
 
 def _of_label(recording: RecordingEvents, label: Label) -> tuple[list[Event], list[Event]]:
-    reference, hypothesis = written_events(recording)
+    reference, hypothesis = joined_events(recording)
     if label == SEIZURE:
         return reference, hypothesis
     end = recording.duration_s
@@ -270,6 +297,13 @@ def _edges(events: list[Event]) -> tuple[NDArray[np.float64], NDArray[np.float64
 
 def _overlap(reference: Event, hypothesis: Event) -> bool:
     return hypothesis.stop > reference.start and hypothesis.start < reference.stop
+
+
+def _share_a_second(reference: Event, hypothesis: Event) -> bool:
+    """Whether whole seconds, those in which each event begins and ends included, are shared."""
+    return int(hypothesis.stop) >= int(reference.start) and int(hypothesis.start) <= int(
+        reference.stop
+    )
 
 
 def _share(reference: Event, hypothesis: Event) -> tuple[float, float]:
