@@ -189,7 +189,8 @@ class EvaluationResults:
     ``nedc_alignment`` (SEIZ only, pooled) and these with ``_total`` (all classes);
     ``nedc_ira.kappa``; ``seconds.*``; sensitivity at limits of false alarms; latency; groups of
     seizures and montages. ``counts`` has the sums behind the pooled rules. ``operating_curve``
-    are figures of the scored split over all thresholds; nothing is chosen by it. ``weights_chosen_on`` is the split by which
+    are figures of the scored split over all thresholds; nothing is chosen by it.
+    ``weights_chosen_on`` is the split by which
     the network's weights were picked, if any. ``evaluation_set`` is a hash of what was scored
     against what: recordings, lengths and references.
     """
