@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Label of an interval of which nobody can say whether it is seizure or background.
 UNKNOWN = "unknown"
@@ -54,6 +54,23 @@ def merge_overlapping(
         else:
             merged.append(event)
     return merged
+
+
+def outside(event: Event, others: Iterable[Event]) -> list[Event]:
+    """What of an event none of the others covers, in order."""
+    rest = []
+    start = event.start
+    for other in merge_overlapping(others):
+        if other.stop <= start:
+            continue
+        if other.start >= event.stop:
+            break
+        if other.start > start:
+            rest.append(replace(event, start=start, stop=other.start))
+        start = other.stop
+    if start < event.stop:
+        rest.append(replace(event, start=start))
+    return rest
 
 
 def seizure_seconds(events: Iterable[Event]) -> float:

@@ -45,9 +45,38 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
         "the stated duration and the signal's differ by more than 10 s",
     ),
     "event_past_end": (_CORRECTED, "an event stops at most 10 s past the end: it is cut there"),
-    "overlapping_events": (_CORRECTED, "two events overlap: they become one (touching ones stay)"),
-    "empty_event": (_CORRECTED, "an event of no length is left out"),
+    "no_known_row": (
+        _EXCLUDES,
+        "no row says that there is a seizure, or that there is none: nothing is known",
+    ),
+    "types_contradict": (
+        _EXCLUDES,
+        "`csv` and `csv_bi` contradict each other: one has a seizure where the other has "
+        "background, or an event of one reaches more than 10 s further",
+    ),
+    "overlapping_events": (
+        _CORRECTED,
+        "two events of one label overlap: they become one (touching ones stay)",
+    ),
     "unusable_types": (_CORRECTED, "the per-channel `csv` is malformed: events keep `seiz`"),
+    "types_differ": (
+        _COUNTED,
+        "an event of the per-channel `csv` and that of the `csv_bi` differ by 1 to 10 s",
+    ),
+    "event_without_end": (
+        _COUNTED,
+        "a seizure without an end (no length, or an onset alone): unknown until the next row, or "
+        "the end of the recording",
+    ),
+    "end_without_onset": (
+        _COUNTED,
+        "a seizure's end without its onset: unknown since the last event, or the start",
+    ),
+    "unclear_text": (
+        _COUNTED,
+        "a text speaks of a seizure in a way that is not understood: unknown until the next row",
+    ),
+    "overlapping_labels": (_COUNTED, "two events of different labels overlap: both stay"),
     "untyped_event": (_COUNTED, "no row of the per-channel `csv` overlaps the event: it is `seiz`"),
     "csv_without_csv_bi": (_COUNTED, "a `csv` alone gives no events; the recording has none"),
     "no_recording_duration": (_COUNTED, "an events.tsv does not say how long the recording is"),

@@ -1,21 +1,22 @@
-"""SzCORE's event file: a TSV with one row per event.
+"""``events.tsv``: a table with one row per event, as SzCORE or BIDS has it.
 
-Columns (Dan et al. 2024, the BIDS score extension they use): onset, duration, eventType,
+SzCORE's columns (Dan et al. 2024, the BIDS score extension they use): onset, duration, eventType,
 confidence, channels, dateTime, recordingDuration. A recording without seizures has one
 ``bckg`` row that spans it, so that its duration is known. Seizure types are those of HED-SCORE:
-``sz``, ``sz_foc_ia``, ``sz_gen_m_tonicClonic``, ...
+``sz``, ``sz_foc_ia``, ``sz_gen_m_tonicClonic``, ... Other tables name what happened in BIDS's
+columns of free text, ``trial_type`` or ``value``, often as points in time.
 """
 
 from __future__ import annotations
 
 import datetime
 import math
-import re
 from pathlib import Path
 
 from brainbrr_core.annotation.events import Event
 from brainbrr_core.annotation.findings import Finding
-from brainbrr_core.annotation.parsed import ParsedAnnotation, in_order
+from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
+from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
 
 COLUMNS = (
     "onset",
@@ -28,57 +29,35 @@ COLUMNS = (
 )
 #: What the start of a recording without a date is written as.
 UNKNOWN_START = datetime.datetime(1985, 1, 1)
-#: Columns without which a table says nothing about seizures.
-REQUIRED = COLUMNS[:3]
-_BACKGROUND = "bckg"
-_SEIZURE = re.compile(r"sz(_[a-z0-9]+)*")
-#: HED-SCORE's types and the TUSZ labels of the same meaning; the first that a type begins with
-#: holds, a motor type wherever it stands last.
-_LABELS = (
-    ("sz_foc_ia", "cpsz"),
-    ("sz_foc_a", "spsz"),
-    ("sz_foc", "fnsz"),
-    ("sz_gen_nm", "absz"),
-    ("sz_gen", "gnsz"),
-)
-_MOTOR_LABELS = {
-    "tonicclonic": "tcsz",
-    "tonic": "tnsz",
-    "clonic": "cnsz",
-    "atonic": "atsz",
-    "myoclonic": "mysz",
-}
+#: Columns that every events.tsv must have, beside one of ``KINDS``.
+REQUIRED = COLUMNS[:2]
+#: Columns that say what a row is: SzCORE's, whose words are fixed and which goes first, and those
+#: of BIDS with free text, of which the first holds that speaks of seizures.
+KINDS = ("eventType", "trial_type", "value")
+#: How BIDS writes that a cell has nothing to say.
+_NOTHING = ("", "n/a")
+#: What a row means of which no column speaks of seizures.
+_SILENT = (Meaning.NOTHING, "")
 
 
-def label_of(event_type: str) -> str | None:
-    """The TUSZ label of an eventType, ``bckg`` for background; None for an unknown one."""
-    name = event_type.strip().lower()
-    if name == _BACKGROUND:
-        return _BACKGROUND
-    if _SEIZURE.fullmatch(name) is None:
-        return None
-    if name.startswith("sz_gen_m_"):
-        return _MOTOR_LABELS.get(name.rpartition("_")[2], "gnsz")
-    return next((label for start, label in _LABELS if name.startswith(start)), "seiz")
-
-
-def read(path: Path) -> ParsedAnnotation:
+def read(path: Path, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotation:
     """Read an ``events.tsv``. Raises ``OSError`` when it cannot be opened."""
-    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
+    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name, texts)
 
 
-def parse(text: str, where: str) -> ParsedAnnotation:
+def parse(text: str, where: str, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotation:
     """Parse the text of an ``events.tsv``; ``where`` names it in findings.
 
-    Columns are found by their names; further ones are allowed.
+    Columns are found by their names; further ones are allowed. What ``texts`` finds of no concern
+    to seizures is passed over in a column of free text, and a finding in ``eventType``.
     """
     duration: tuple[float, int] | None = None
     rows = 0
-    events: list[tuple[Event, int]] = []
+    marks: list[Mark] = []
     findings: list[Finding] = []
     lines = text.removeprefix("\ufeff").splitlines()
     names = [name.strip() for name in lines[0].split("\t")] if lines else []
-    if not set(REQUIRED) <= set(names):
+    if not set(REQUIRED) <= set(names) or not set(KINDS) & set(names):
         return ParsedAnnotation(where, findings=(Finding("missing_header", f"{where}:1"),))
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
@@ -90,9 +69,9 @@ def parse(text: str, where: str) -> ParsedAnnotation:
             findings.append(Finding("malformed_row", f"{where}:{number}", detail))
             continue
         row = dict(zip(names, cells, strict=True))
-        event = _event(row, f"{where}:{number}", findings)
-        if event is not None and event.label != _BACKGROUND:
-            events.append((event, number))
+        mark = _mark(row, number, f"{where}:{number}", findings, texts)
+        if mark is not None:
+            marks.append(mark)
         stated = _number(row.get("recordingDuration", ""))
         if duration is None and stated is not None and stated >= 0:
             duration = stated, number
@@ -100,15 +79,26 @@ def parse(text: str, where: str) -> ParsedAnnotation:
         findings.append(Finding("no_rows", where))
     if duration is None:
         findings.append(Finding("no_recording_duration", where))
-    return in_order(where, events, duration, findings)
+    return in_order(where, marks, rows, duration, findings)
 
 
-def _event(row: dict[str, str], place: str, findings: list[Finding]) -> Event | None:
-    label = label_of(row["eventType"])
-    if label is None:
-        findings.append(Finding("unknown_label", place))
-        return None
-    start, length = _number(row["onset"]), _number(row["duration"])
+def _mark(
+    row: dict[str, str], line: int, place: str, findings: list[Finding], texts: Texts
+) -> Mark | None:
+    filled = [name for name in KINDS if row.get(name, "") not in _NOTHING]
+    columns = filled or [name for name in KINDS if name in row]
+    if columns[0] == KINDS[0]:
+        meaning, label = texts.meaning(row[columns[0]])
+        if meaning in (Meaning.UNCLEAR, Meaning.NOTHING):
+            findings.append(Finding("unknown_label", place))
+            return None
+    else:
+        said = (texts.meaning(row[name]) for name in columns)
+        meaning, label = next((m for m in said if m[0] is not Meaning.NOTHING), _SILENT)
+        if meaning is Meaning.NOTHING:
+            return None
+    start = _number(row["onset"])
+    length = 0.0 if row["duration"] in _NOTHING else _number(row["duration"])
     if start is None or length is None or start < 0:
         findings.append(Finding("malformed_row", place, "a time is no number or negative"))
         return None
@@ -117,12 +107,14 @@ def _event(row: dict[str, str], place: str, findings: list[Finding]) -> Event | 
         return None
     confidence = _number(row.get("confidence", ""))
     channels = row.get("channels", "n/a")
-    return Event(
+    return Mark(
         start,
         start + length,
+        meaning,
         label,
+        line,
         1.0 if confidence is None else confidence,
-        () if channels in ("", "n/a") else tuple(name.strip() for name in channels.split(",")),
+        () if channels in _NOTHING else tuple(name.strip() for name in channels.split(",")),
     )
 
 

@@ -2,7 +2,8 @@
 
 Both are text: comment lines ``# key = value``, a header row
 ``channel,start_time,stop_time,label,confidence`` and one row per event, times in seconds.
-``csv_bi`` has the channel TERM and the labels seiz and bckg only.
+``csv_bi`` has the channel TERM and the labels seiz and bckg only, and here also ``unknown``. A
+seizure row of no length is a seizure without an end.
 
 The findings are those of ``policy``. Any malformed row means that the file was cut short or is
 not what its name says, so it gives no usable annotation.
@@ -12,17 +13,30 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from brainbrr_core.annotation.events import Event, merge_overlapping
+from brainbrr_core.annotation.events import UNKNOWN, Event, merge_overlapping, outside
 from brainbrr_core.annotation.findings import Finding
-from brainbrr_core.annotation.parsed import ParsedAnnotation, in_order
-from brainbrr_core.annotation.policy import excludes
+from brainbrr_core.annotation.parsed import (
+    Mark,
+    ParsedAnnotation,
+    at_most,
+    in_order,
+    on_signal,
+)
+from brainbrr_core.annotation.policy import CONTRADICTION_S, ROUNDING_S, excludes
+from brainbrr_core.annotation.texts import BACKGROUND, Meaning
 from brainbrr_core.configuration.model import SEIZURE_LABELS
 
-BACKGROUND = "bckg"
-KNOWN_LABELS = frozenset((*SEIZURE_LABELS, BACKGROUND))
+#: What a row's label says. Somebody marked what is ``unknown`` (or ``unkn``) so.
+_MEANINGS: dict[str, Meaning] = {
+    **dict.fromkeys(SEIZURE_LABELS, Meaning.SEIZURE),
+    BACKGROUND: Meaning.BACKGROUND,
+    UNKNOWN: Meaning.UNKNOWN,
+    "unkn": Meaning.UNKNOWN,
+}
 COLUMNS = ("channel", "start_time", "stop_time", "label", "confidence")
 
 
@@ -43,7 +57,7 @@ def parse(text: str, where: str) -> ParsedAnnotation:
     duration: tuple[float, int] | None = None
     header_seen = False
     rows, binary = 0, where.endswith(".csv_bi")
-    events: list[tuple[Event, int]] = []
+    marks: list[Mark] = []
     findings: list[Finding] = []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
         place = f"{where}:{number}"
@@ -66,23 +80,22 @@ def parse(text: str, where: str) -> ParsedAnnotation:
             header_seen = True
             continue
         rows += 1
-        event = _event(row, place, findings)
-        if event is None:
+        mark = _mark(row, number, place, findings)
+        if mark is None:
             continue
-        if event.channels and binary:
+        if mark.channels and binary:
             findings.append(Finding("channel_rows", place))
-        if event.label != BACKGROUND:
-            events.append((event, number))
+        marks.append(mark)
     if not header_seen and not findings:
         findings.append(Finding("missing_header", where))
     if header_seen and not rows:
         findings.append(Finding("no_rows", where))
     if header_seen and duration is None:
         findings.append(Finding("no_duration", where))
-    return in_order(where, events, duration, findings)
+    return in_order(where, marks, rows, duration, findings)
 
 
-def _event(row: list[str], place: str, findings: list[Finding]) -> Event | None:
+def _mark(row: list[str], line: int, place: str, findings: list[Finding]) -> Mark | None:
     if len(row) != len(COLUMNS):
         findings.append(Finding("malformed_row", place, f"{len(row)} of {len(COLUMNS)} cells"))
         return None
@@ -95,13 +108,16 @@ def _event(row: list[str], place: str, findings: list[Finding]) -> Event | None:
     if not (math.isfinite(start) and math.isfinite(stop) and start >= 0):
         findings.append(Finding("malformed_row", place, "a time is not finite or negative"))
         return None
-    if label not in KNOWN_LABELS:
+    meaning = _MEANINGS.get(label)
+    if meaning is None:
         findings.append(Finding("unknown_label", place))
         return None
     if stop < start:
         findings.append(Finding("stop_before_start", place, f"{start:.4f} to {stop:.4f} s"))
         return None
-    return Event(start, stop, label, confidence, () if channel == "TERM" else (channel,))
+    channels = () if channel == "TERM" else (channel,)
+    label = UNKNOWN if meaning is Meaning.UNKNOWN else label
+    return Mark(start, stop, meaning, label, line, confidence, channels)
 
 
 def read(path: Path) -> ParsedAnnotation:
@@ -110,37 +126,109 @@ def read(path: Path) -> ParsedAnnotation:
 
 
 def typed_events(annotation: ParsedAnnotation) -> list[Event]:
-    """Events of a per-channel ``csv``: rows with one label that overlap become one event.
+    """Seizures of a per-channel ``csv``: rows with one label that overlap become one event.
 
     The event's channels are those of its rows.
     """
     by_label: dict[str, list[Event]] = {}
     for event in annotation.events:
-        by_label.setdefault(event.label, []).append(event)
+        if event.label != UNKNOWN:
+            by_label.setdefault(event.label, []).append(event)
     return sorted(joined for rows in by_label.values() for joined in merge_overlapping(rows))
 
 
-def with_types(binary: ParsedAnnotation, typed: ParsedAnnotation) -> ParsedAnnotation:
+def with_types(
+    binary: ParsedAnnotation, typed: ParsedAnnotation, signal_s: float | None = None
+) -> ParsedAnnotation:
     """The events of a ``csv_bi`` with the types and channels of the ``csv`` beside it.
 
-    Each takes those of the typed event that it overlaps most.
+    Each takes those of the typed event that it overlaps most. Both are of a signal of
+    ``signal_s`` seconds, to which ``binary`` is fitted already (:func:`on_signal`). Where they
+    contradict each other, the result is not usable. What is unknown in either is unknown.
     """
     if not typed.usable:
         first = next(finding for finding in typed.findings if excludes(finding.code))
         finding = Finding("unusable_types", first.where, first.code)
         return replace(binary, findings=(*binary.findings, finding))
+    typed = on_signal(typed, signal_s, per_channel=True)
+    findings = [*binary.findings, *typed.findings]
+    if not typed.usable:
+        return replace(binary, findings=at_most(findings))
+    findings += _contradictions(binary, typed)
     types = typed_events(typed)
-    events, findings = [], [*binary.findings, *typed.findings]
+    rows: list[tuple[Event, int]] = []
     for event, line in zip(binary.events, binary.lines, strict=True):
         overlaps = [min(event.stop, t.stop) - max(event.start, t.start) for t in types]
         most = max(overlaps, default=0.0)
-        if most > 0:
+        if event.label == UNKNOWN:
+            rows.append((event, line))
+        elif most > 0:
             best = types[overlaps.index(most)]
-            event = replace(event, label=best.label, channels=best.channels)
+            rows.append((replace(event, label=best.label, channels=best.channels), line))
         else:
             findings.append(Finding("untyped_event", f"{binary.where}:{line}"))
-        events.append(event)
-    return replace(binary, events=tuple(events), findings=tuple(findings))
+            rows.append((event, line))
+    unknown = merge_overlapping(event for event in typed.events if event.label == UNKNOWN)
+    # An event of which the csv_bi knows the end is known, and what is unknown there is already.
+    rows += [
+        (Event(rest.start, rest.stop, UNKNOWN), 0)
+        for event in unknown
+        for rest in outside(event, binary.events)
+    ]
+    rows.sort()
+    return replace(
+        binary,
+        events=tuple(event for event, _ in rows),
+        lines=tuple(line for _, line in rows),
+        findings=at_most(findings),
+    )
+
+
+def _contradictions(binary: ParsedAnnotation, typed: ParsedAnnotation) -> list[Finding]:
+    """Where one file has a seizure and the other has background.
+
+    Outside of the events of a ``csv_bi`` all is background, in a ``csv`` what its rows say is: of
+    what no row speaks, it says nothing.
+    """
+    background = [
+        rest
+        for rows in merge_overlapping(Event(b.start, b.stop) for b in typed.background)
+        for rest in outside(rows, typed.events)
+    ]
+    findings = []
+    for event, line in zip(typed.events, typed.lines, strict=True):
+        if event.label != UNKNOWN:
+            denied = outside(event, binary.events)
+            place = f"{typed.where}:{line}"
+            findings += _difference(event, denied, binary.events, place, binary.where)
+    for event, line in zip(binary.events, binary.lines, strict=True):
+        if event.label != UNKNOWN:
+            both = [Event(max(event.start, b.start), min(event.stop, b.stop)) for b in background]
+            denied = [part for part in both if part.duration > 0]
+            place = f"{binary.where}:{line}"
+            findings += _difference(event, denied, typed.events, place, typed.where)
+    return findings
+
+
+def _difference(
+    event: Event, denied: list[Event], others: Sequence[Event], place: str, other: str
+) -> list[Finding]:
+    """What follows from the parts of an event that are background in the other file.
+
+    Edges may differ by what the tools that write these files round and smooth. An event that
+    touches none of the ``others`` is one that the other file does not have.
+    """
+    if not denied:
+        return []
+    longest = max(denied, key=lambda part: part.duration)
+    near = [Event(o.start - ROUNDING_S, o.stop + ROUNDING_S) for o in others]
+    overlaps = any(o.start < event.stop and event.start < o.stop for o in others)
+    detail = f"{longest.start:.4f} to {longest.stop:.4f} s is background in {other}"
+    if longest.duration > CONTRADICTION_S or (not overlaps and outside(event, near)):
+        return [Finding("types_contradict", place, detail)]
+    if longest.duration > ROUNDING_S:
+        return [Finding("types_differ", place, detail)]
+    return []
 
 
 def format_csv_bi(events: list[Event], duration_s: float, name: str) -> str:

@@ -37,7 +37,7 @@ def wide_cache(folder: Path, recordings: int) -> Configuration:
         environment={"DAGSTER_HOME": str(folder / "dagster")},
     )
     build(plan_corpus(narrow), narrow.preprocessing, workers=1)
-    usable = [r for r in read_index(narrow.cache_root) if r.reason is None and r.events]
+    usable = [r for r in read_index(narrow.cache_root) if r.reason is None and r.all_seizures]
     return widen(narrow, usable[0], folder / "wide", recordings)
 
 

@@ -105,17 +105,19 @@ def _outcome(recording: Recording) -> dict[str, Any]:
         "status": "ok" if recording.reason is None else "excluded",
         "reason": recording.reason or "",
         "seconds": round(recording.duration_s, 2),
-        "seizures": len(recording.events),
+        "seizures": len(recording.all_seizures),
         "findings": [str(finding) for finding in recording.findings],
+        "events": [[event.start, event.stop, event.label] for event in recording.events],
     }
 
 
 def _print_outcomes(found: Index) -> None:
     """One line for each recording, for `grep`, `cut` and `sort`."""
-    print("recording\tsplit\tstatus\treason\tseconds\tseizures\tfindings")
+    print("recording\tsplit\tstatus\treason\tseconds\tseizures\tfindings\tevents")
     for recording in found:
-        *columns, findings = _outcome(recording).values()
-        print("\t".join([*map(str, columns), "; ".join(findings)]))
+        *columns, findings, events = _outcome(recording).values()
+        times = (f"{start:g} to {stop:g} s {label}" for start, stop, label in events)
+        print("\t".join([*map(str, columns), "; ".join(findings), "; ".join(times)]))
 
 
 def _print_counts(title: str, summary: dict[str, Any]) -> None:

@@ -36,12 +36,20 @@ def inspect(
     json: Json = False,
 ) -> int:
     """Draw a recording, raw and preprocessed, with its events, figures and findings."""
+    from brainbrr_core.annotation.texts import Texts
     from brainbrr_core.inspection.files import write_inspection
     from brainbrr_core.inspection.inspection import inspect_recording
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
     path, row = _find(recording, settings.cache_root)
-    seen = inspect_recording(path, settings.preprocessing, row, start_s=start, seconds=seconds)
+    seen = inspect_recording(
+        path,
+        settings.preprocessing,
+        row,
+        texts=Texts(settings.corpus.annotation_texts),
+        start_s=start,
+        seconds=seconds,
+    )
     files = write_inspection(seen, out, path.stem, settings.preprocessing.clip_sd)
     if json:
         print_json(_values(seen) | {"files": [str(file) for file in files]})

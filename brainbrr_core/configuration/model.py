@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -97,11 +98,55 @@ class Split(Section):
         return self
 
 
+#: How a text names a seizure, with its number if it has one: ``Seizure #8``, ``sz_2``.
+_SEIZURE = r"(?:sz|seiz|seizure)s?[\s_#.:\d-]*"
+#: What may follow, such as the initials of who wrote it.
+_REMARK = r"(?:\s*[-#(].*)?"
+
+
+class AnnotationTexts(Section):
+    """Which free texts of annotations speak of seizures, as regular expressions.
+
+    One must match a whole text, in upper or lower case; the lists are tried in this order. They
+    are for ``events.tsv`` and EDF+ annotations: TUSZ's files have a fixed vocabulary.
+    """
+
+    #: Say nothing, though they speak of seizures: what programs detected, and that there was none.
+    ignored: tuple[str, ...] = (r"@?(?:\w+ )?seizuredetect.*", r"no (?:\w+ )?(?:sz|seizure)s?")
+    #: A seizure ends here.
+    end: tuple[str, ...] = (
+        "offset",
+        rf"{_SEIZURE}(?:offset|ends?|ended|stops?|stopped){_REMARK}",
+        rf"(?:offset|end) of (?:the )?{_SEIZURE}{_REMARK}",
+    )
+    #: A seizure starts here; where it ends, another annotation says.
+    onset: tuple[str, ...] = (
+        "onset",
+        rf"{_SEIZURE}(?:onset|starts?|started|begins?|began){_REMARK}",
+        rf"(?:onset|start|beginning) of (?:the )?{_SEIZURE}{_REMARK}",
+    )
+    #: Nobody can say what this interval is.
+    unknown: tuple[str, ...] = ("unknown", "unkn")
+    #: A seizure for as long as the annotation lasts.
+    seizure: tuple[str, ...] = (_SEIZURE,)
+
+    @field_validator("*")
+    @classmethod
+    def _expressions(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+        return patterns
+
+
 class Corpus(Section):
     """How the corpus lies on disk; a layout of None is the one found there."""
 
     layout: LayoutName | None = None
     split: Split = Split()
+    annotation_texts: AnnotationTexts = AnnotationTexts()
 
 
 class Windows(Section):

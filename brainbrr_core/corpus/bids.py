@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, szcore
+from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.corpus.channels_tsv import channel_table
 from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile, present
 
@@ -47,7 +48,7 @@ class BidsLayout(Layout):
 
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
         """Events of the table beside the EDF."""
-        return events_labelling(file, signal_s)
+        return events_labelling(file, signal_s, self.texts)
 
 
 def _subjects(root: Path) -> list[Path]:
@@ -59,12 +60,13 @@ def events_table(edf: Path) -> Path:
     return edf.with_name(edf.stem.removesuffix("_eeg") + "_events.tsv")
 
 
-def events_labelling(file: RecordingFile, signal_s: float | None) -> Labelling:
+def events_labelling(file: RecordingFile, signal_s: float | None, texts: Texts) -> Labelling:
     """What the ``*_events.tsv`` of an EDF says about a signal of ``signal_s`` seconds."""
     if not file.annotations:
         return Labelling.absent()
     path = file.annotations[0]
     try:
-        return Labelling.of(on_signal(szcore.read(path), signal_s), "events.tsv")
+        parsed = on_signal(szcore.read(path, texts), signal_s)
     except OSError as error:
         return Labelling.unreadable(path, "events.tsv", error)
+    return Labelling.of(parsed, "events.tsv", signal_s)

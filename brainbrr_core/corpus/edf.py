@@ -260,6 +260,25 @@ def _flat(
     return suspects
 
 
+def annotation_records(file: EdfBytes) -> Iterator[list[bytes]]:
+    """The content of every annotation signal, data record by data record.
+
+    Raises :class:`UnusableEdf` for what is no EDF, ``OSError`` when the file cannot be read.
+    """
+    header = read_header(file)
+    parts = [
+        slice(signal.offset, signal.offset + signal.samples)
+        for signal in header.signals
+        if signal.label == ANNOTATIONS
+    ]
+    if not parts:
+        return
+    held = (file.size() - header.header_bytes) // (2 * header.record_samples)
+    for stretch in _stretches(file, header, held if header.records < 0 else header.records):
+        for record in stretch:
+            yield [record[part].tobytes() for part in parts]
+
+
 def recording_start(file: Path | EdfBytes) -> datetime.datetime | None:
     """Date and time at which a recording starts; None where the header gives none."""
     try:

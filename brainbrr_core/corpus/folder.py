@@ -42,5 +42,5 @@ class FolderLayout(Layout):
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
         """As the kind of file says."""
         if any(path.suffix == ".tsv" for path in file.annotations):
-            return events_labelling(file, signal_s)
+            return events_labelling(file, signal_s, self.texts)
         return tuh_labelling(file, signal_s)

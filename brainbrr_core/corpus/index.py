@@ -13,9 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from brainbrr_core.annotation import Finding
+from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import open_edf
+from brainbrr_core.corpus.edf_annotations import edf_labelling
 from brainbrr_core.corpus.edf_header import EdfFacts, UnusableEdf
 from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
 from brainbrr_core.corpus.layout import Layout, RecordingFile, is_partition_key
@@ -90,7 +92,8 @@ def scan(
     source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
     place = source.address(source.root)
     remembered = known.layout if known is not None else None
-    layout = open_layout(source.root, corpus.layout or remembered, place)
+    texts = Texts(corpus.annotation_texts)
+    layout = open_layout(source.root, corpus.layout or remembered, place, texts)
     with no_collection():
         files = [_with_split(file, corpus) for file in layout.recordings()]
     if not files:
@@ -248,7 +251,8 @@ def _read(
         check_exhausted(source.address(file.path), error)
         if known is not None and not _was_never_read(known):
             return _kept(source, known, file, file.path, error)
-        return _with_labels(_unreadable(source, file, state, error), layout, file, companions)
+        unreadable = _unreadable(source, file, state, error)
+        return _with_labels(source, unreadable, layout, file, companions)
     if known is not None and not _has_unopened(known) and _has_unopened(recording):
         for path in file.companions:
             try:
@@ -270,16 +274,17 @@ def _row(
 ) -> Recording:
     """One row of a file that can be read. Raises ``OSError`` where it must be and cannot."""
     if known is None or not known.state.is_of_same_file(state) or _was_never_read(known):
-        return _with_labels(_read_signal(source, file, state, ""), layout, file, companions)
+        signal = _read_signal(source, file, state, "")
+        return _with_labels(source, signal, layout, file, companions)
     # What could not be opened may be opened now, though nothing else about it changed.
     before = () if _has_unopened(known) else known.companions
-    if _are_same(before, companions):
+    if _are_same(before, companions) and known.label_texts == asked_texts(layout, file):
         return _placed(source, known, file)
     if _table(before, file) != _table(companions, file):
         signal = _read_signal(source, file, state, known.content_hash)
     else:
         signal = replace(known, findings=_signal_findings(known))
-    return _with_labels(_placed(source, signal, file), layout, file, companions)
+    return _with_labels(source, _placed(source, signal, file), layout, file, companions)
 
 
 def _was_never_read(recording: Recording) -> bool:
@@ -314,15 +319,22 @@ def _are_same(before: tuple[Companion, ...], now: tuple[Companion, ...]) -> bool
     )
 
 
+def asked_texts(layout: Layout, file: RecordingFile) -> str:
+    """Which patterns understand a recording's annotations; empty where none of it is free text."""
+    fixed = file.annotations and all(path.suffix != ".tsv" for path in file.annotations)
+    return "" if fixed else layout.texts.digest
+
+
 def is_as_indexed(
-    recording: Recording, state: FileState, companions: tuple[Companion, ...]
+    recording: Recording, state: FileState, companions: tuple[Companion, ...], texts: str
 ) -> bool:
     """Whether the files of a recording, as they are now, have nothing to tell to an index.
 
-    They have when one of them changed, or when one that could not be read can be seen again.
+    They have when one of them changed, when other ``texts`` (:func:`asked_texts`) are asked, or
+    when one that could not be read can be seen again.
     """
     if not recording.is_unreadable_now:
-        same = recording.state.is_of_same_file(state)
+        same = recording.state.is_of_same_file(state) and recording.label_texts == texts
         return same and _are_same(recording.companions, companions)
     absent = {companion.name for companion in recording.companions if companion.state == UNSEEN}
     return state == UNSEEN or any(c.state == UNSEEN and c.name not in absent for c in companions)
@@ -440,9 +452,20 @@ def _bad_channels(file: RecordingFile) -> tuple[str, ...]:
 
 
 def _with_labels(
-    recording: Recording, layout: Layout, file: RecordingFile, companions: tuple[Companion, ...]
+    source: CorpusFiles,
+    recording: Recording,
+    layout: Layout,
+    file: RecordingFile,
+    companions: tuple[Companion, ...],
 ) -> Recording:
-    labelling = layout.labelling(file, recording.duration_s or None)
+    """The recording with what its annotation files say or, where it has none, its own annotations.
+
+    Raises ``OSError`` when those cannot be read.
+    """
+    signal_s = recording.duration_s or None
+    labelling = layout.labelling(file, signal_s)
+    if not file.annotations and recording.signal_reason is None:
+        labelling = edf_labelling(source.edf(file.path), signal_s, layout.texts)
     return replace(
         recording,
         label_reason=labelling.reason,
@@ -451,4 +474,5 @@ def _with_labels(
         annotated_duration_s=labelling.duration_s,
         events=labelling.events,
         findings=(*recording.findings, *labelling.findings),
+        label_texts=asked_texts(layout, file),
     )

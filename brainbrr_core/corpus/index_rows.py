@@ -65,6 +65,7 @@ SCHEMA = pa.schema(
         ("annotated_duration_s", pa.float64()),
         ("events", pa.list_(_EVENT)),
         ("findings", pa.list_(_FINDING)),
+        ("label_texts", pa.string()),
     ]
 )
 #: Columns of very many texts of which few differ, as Parquet names them.
@@ -82,7 +83,7 @@ def row(recording: Recording) -> dict[str, Any]:
         "status": "ok" if recording.reason is None else "excluded",
         "reason": recording.reason,
         "duration_s": recording.duration_s,
-        "seizures": len(recording.events),
+        "seizures": len(recording.all_seizures),
         "seizure_s": recording.seizure_s,
         "path": recording.path,
         "state": _state_row(recording.state),
@@ -116,6 +117,7 @@ def row(recording: Recording) -> dict[str, Any]:
             {"code": finding.code, "where": finding.where, "detail": finding.detail}
             for finding in recording.findings
         ],
+        "label_texts": recording.label_texts,
     }
 
 
@@ -150,6 +152,7 @@ def recordings(column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
             column("annotated_duration_s").to_pylist(),
             _events(column("events")),
             _findings(column("findings")),
+            _shared(column("label_texts")),
         )
     )
 

@@ -10,10 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from brainbrr_core.annotation import Event, Finding, ParsedAnnotation
+from brainbrr_core.annotation import (
+    UNKNOWN,
+    Event,
+    Finding,
+    ParsedAnnotation,
+    seizure_seconds,
+)
+from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.errors import BrainbrrError, check_exhausted
 
 SPLITS = ("train", "dev", "eval")
+#: Seconds of seizure or background that a recording has at least, or nothing is known of it.
+_LEAST_KNOWN_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +60,16 @@ class Labelling:
     findings: tuple[Finding, ...]
 
     @classmethod
-    def of(cls, parsed: ParsedAnnotation, source: str) -> Labelling:
-        """The labelling that one file gives; ``source`` names the kind of file."""
+    def of(cls, parsed: ParsedAnnotation, source: str, signal_s: float | None) -> Labelling:
+        """The labelling that one file gives a signal of ``signal_s`` seconds.
+
+        ``source`` names the kind of file.
+        """
         reason = None if parsed.usable else "bad_annotation"
+        if reason is None and signal_s is not None:
+            unknown = seizure_seconds(event for event in parsed.events if event.label == UNKNOWN)
+            if unknown > signal_s - _LEAST_KNOWN_S:
+                reason = "all_unknown"
         return cls(parsed.events, parsed.duration_s, source, reason, parsed.findings)
 
     @classmethod
@@ -80,8 +96,10 @@ class Layout(ABC):
     #: What the folders look like, for a message.
     form: ClassVar[str]
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, texts: Texts = DEFAULT_TEXTS) -> None:
         self.root = root
+        #: Understands annotations of free text.
+        self.texts = texts
         #: EDFs that are no recordings of this layout, below the root, and folders (with a slash at
         #: the end) that were not looked into; known after ``recordings``.
         self.skipped: list[str] = []

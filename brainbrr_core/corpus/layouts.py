@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.configuration.model import Split
 from brainbrr_core.corpus.bids import BidsLayout
 from brainbrr_core.corpus.folder import FolderLayout
@@ -20,10 +21,13 @@ LAYOUTS: dict[str, type[Layout]] = {
 _DETECTED = (TuszLayout, BidsLayout)
 
 
-def open_layout(data_dir: Path, name: str | None = None, shown: str = "") -> Layout:
+def open_layout(
+    data_dir: Path, name: str | None = None, shown: str = "", texts: Texts = DEFAULT_TEXTS
+) -> Layout:
     """The layout of the corpus at ``data_dir``: the one named, else the first that fits.
 
-    ``shown`` is what a message calls the folder, where that is not its path.
+    ``shown`` is what a message calls the folder, where that is not its path; ``texts`` understands
+    annotations of free text.
 
     Raises :class:`BrainbrrError` when the folder is absent or empty, or no layout fits.
     """
@@ -37,7 +41,7 @@ def open_layout(data_dir: Path, name: str | None = None, shown: str = "") -> Lay
     for layout in tried:
         root = layout.find(data_dir)
         if root is not None:
-            return layout(root)
+            return layout(root, texts)
     if not any(data_dir.iterdir()):
         raise BrainbrrError(
             f"{shown} is empty: set BRAINBRR_DATA_DIR to the folder that holds the corpus"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from brainbrr_core.annotation import Event, Finding, seizure_seconds
+from brainbrr_core.annotation import UNKNOWN, Event, Finding, seizure_seconds
 
 #: Why a recording has no shard. Closed: the index refuses any other.
 SIGNAL_REASONS = {
@@ -30,8 +30,10 @@ SIGNAL_REASONS = {
 }
 #: Why a recording has a shard but no windows.
 LABEL_REASONS = {
-    "no_annotation": "there is no annotation file: missing labels are not background",
+    "no_annotation": "there is no annotation file, and none of the EDF's own annotations speaks of "
+    "a seizure: missing labels are not background",
     "bad_annotation": "the annotation file cannot be trusted (see its findings)",
+    "all_unknown": "no second is known to be seizure or background (see its findings)",
 }
 #: What may be odd about a signal that is used nevertheless. Closed; an excluded one has its reason.
 SIGNAL_FINDINGS = {
@@ -88,6 +90,8 @@ class Recording:
     never fetched; ``path`` is that URL then. ``signals`` counts the file's signals,
     annotations left out; ``matched`` pairs electrodes with the labels of the channels that carry
     them, ``missing`` lists the others of the 19: a usable recording has them interpolated.
+    ``label_texts`` names the patterns by which annotations of free text were understood; empty
+    where none were asked.
     """
 
     partition_key: str
@@ -111,6 +115,7 @@ class Recording:
     annotated_duration_s: float | None
     events: tuple[Event, ...]
     findings: tuple[Finding, ...]
+    label_texts: str = ""
 
     @property
     def is_unreadable_now(self) -> bool:
@@ -146,14 +151,19 @@ class Recording:
 
     @property
     def seizure_s(self) -> float:
-        """Seconds of the signal covered by at least one event."""
+        """Seconds of the signal covered by at least one seizure of any label."""
         length = self.duration_s
         inside = (
             Event(event.start, min(event.stop, length))
-            for event in self.events
+            for event in self.all_seizures
             if event.start < length
         )
         return seizure_seconds(inside)
+
+    @property
+    def all_seizures(self) -> list[Event]:
+        """Events that are seizures, of whatever label, in order."""
+        return [event for event in self.events if event.label != UNKNOWN]
 
     def seizures(self, labels: tuple[str, ...]) -> list[Event]:
         """Events whose label counts as seizure, in order."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from brainbrr_core.annotation import seizure_seconds
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.layout import SPLITS
@@ -51,6 +52,7 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> dict[str, Any]:
 def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> dict[str, Any]:
     rows = list(recordings)
     usable = [row for row in rows if row.reason is None]
+    seizure_s = sum(seizure_seconds(row.seizures(labels)) for row in usable)
     reasons = Counter(row.reason for row in rows if row.reason is not None)
     unknown = set(reasons) - SIGNAL_REASONS.keys() - LABEL_REASONS.keys()
     if unknown:
@@ -65,5 +67,5 @@ def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> dict[st
         "seizures": sum(len(row.seizures(labels)) for row in rows),
         "usable_hours": round(sum(row.duration_s for row in usable) / 3600, 4),
         "usable_seizures": sum(len(row.seizures(labels)) for row in usable),
-        "usable_seizure_hours": round(sum(row.seizure_s for row in usable) / 3600, 4),
+        "usable_seizure_hours": round(seizure_s / 3600, 4),
     }

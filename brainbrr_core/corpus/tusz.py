@@ -60,9 +60,9 @@ def tuh_labelling(file: RecordingFile, signal_s: float | None) -> Labelling:
         return Labelling.unreadable(events, source, error)
     if types is not None and binary.usable:
         try:
-            binary = tuh.with_types(binary, tuh.read(types))
+            binary = tuh.with_types(binary, tuh.read(types), signal_s)
         except OSError as error:
             check_exhausted(str(types), error)
             finding = Finding("unusable_types", types.name, error.strerror or "")
             binary = replace(binary, findings=(*binary.findings, finding))
-    return Labelling.of(binary, source)
+    return Labelling.of(binary, source, signal_s)

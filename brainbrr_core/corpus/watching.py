@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
-from brainbrr_core.corpus.index import Index, is_as_indexed
+from brainbrr_core.corpus.index import Index, asked_texts, is_as_indexed
 from brainbrr_core.corpus.layouts import open_layout
 from brainbrr_core.corpus.recording import UNSEEN, Companion, FileState
 
@@ -16,7 +17,8 @@ from brainbrr_core.corpus.recording import UNSEEN, Companion, FileState
 class Changes:
     """Partition keys of recordings that came, went, or have another size, time or inode.
 
-    A recording is changed when its EDF or one of the files beside it is. ``states`` are those of
+    A recording is changed when its EDF or one of the files beside it is, or when annotations of
+    free text are to be understood otherwise than they were. ``states`` are those of
     the EDFs that came or changed: one that is still being copied has another one each time.
     """
 
@@ -46,7 +48,12 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
     else:
         source = LocalFiles(Path(data_dir))
     remembered = index.layout if index is not None else None
-    layout = open_layout(source.root, corpus.layout or remembered, source.address(source.root))
+    layout = open_layout(
+        source.root,
+        corpus.layout or remembered,
+        source.address(source.root),
+        Texts(corpus.annotation_texts),
+    )
     known = index.by_key() if index is not None else {}
     added, changed, states = [], [], []
     for file in layout.recordings():
@@ -58,7 +65,7 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
             companions = tuple(
                 Companion(path.name, _state(source, path)) for path in file.companions
             )
-            if is_as_indexed(recording, state, companions):
+            if is_as_indexed(recording, state, companions, asked_texts(layout, file)):
                 continue
             changed.append(file.partition_key)
         states.append(state)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import EdfRecording, open_edf
+from brainbrr_core.corpus.edf_annotations import edf_labelling
 from brainbrr_core.corpus.edf_header import UnusableEdf
+from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.folder import FolderLayout
 from brainbrr_core.corpus.layout import Labelling
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
@@ -51,14 +54,16 @@ def inspect_recording(
     settings: Preprocessing,
     recording: Recording | None = None,
     *,
+    texts: Texts = DEFAULT_TEXTS,
     start_s: float = 0.0,
     seconds: float | None = None,
 ) -> Inspection:
     """Read all there is to see of an EDF, or of ``seconds`` from ``start_s``.
 
     ``recording`` is its row of the index, whose events are shown then; otherwise the files beside
-    the EDF are read. Figures are of the whole recording. Raises :class:`BrainbrrError` when no
-    signal can be read, or none lies in the stretch.
+    the EDF are read, or its own annotations, as ``texts`` understands them. Figures are of the
+    whole recording. Raises :class:`BrainbrrError` when no signal can be read, or none lies in the
+    stretch.
     """
     raw = _open(path)
     stop_s = raw.duration_s if seconds is None else min(start_s + seconds, raw.duration_s)
@@ -74,7 +79,7 @@ def inspect_recording(
     except UnusableEdf as error:
         reasons.append((error.reason, SIGNAL_REASONS[error.reason]))
         findings = (*error.facts.findings, Finding(error.reason, path.name, error.detail))
-    labels = _beside(path, raw.duration_s) if recording is None else _indexed(recording)
+    labels = _unindexed(path, raw.duration_s, texts) if recording is None else _indexed(recording)
     if labels.reason is not None:
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
     match = match_channels([signal.label for signal in raw.header.signals], bad)
@@ -115,10 +120,13 @@ def _bad_channels(path: Path) -> tuple[str, ...]:
         raise UnusableEdf("bad_channel_table", str(error)) from None
 
 
-def _beside(path: Path, duration_s: float) -> Labelling:
-    """What the files beside an EDF that stands in no index say."""
-    layout = FolderLayout(path.parent)
-    return layout.labelling(layout.describe(path), duration_s)
+def _unindexed(path: Path, duration_s: float, texts: Texts) -> Labelling:
+    """What the files beside an EDF that stands in no index say, or its own annotations."""
+    layout = FolderLayout(path.parent, texts)
+    file = layout.describe(path)
+    if file.annotations:
+        return layout.labelling(file, duration_s)
+    return edf_labelling(LocalEdf(path), duration_s, texts)
 
 
 def _indexed(recording: Recording) -> Labelling:

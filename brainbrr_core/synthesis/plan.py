@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from brainbrr_core.annotation import Event, seizure_seconds, tuh
+from brainbrr_core.annotation.texts import BACKGROUND
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.synthesis.channels import MONTAGES, Channel, made_channels
 from brainbrr_core.synthesis.scalp import (
@@ -302,7 +303,7 @@ def _annotation_files(
     rows: list[Event] = []
     for seizure in seizures:
         rows.extend(_typed_rows(seizure, pairs))
-    rows = rows or [Event(0.0, float(duration_s), tuh.BACKGROUND, 1.0, pairs)]
+    rows = rows or [Event(0.0, float(duration_s), BACKGROUND, 1.0, pairs)]
     return (
         (".csv_bi", tuh.format_csv_bi(whole, duration_s, name).encode()),
         (".csv", tuh.format_csv(rows, duration_s, name).encode()),

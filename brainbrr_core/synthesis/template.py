@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from brainbrr_core.annotation import Event, tuh
+from brainbrr_core.annotation import UNKNOWN, Event, tuh
 from brainbrr_core.corpus.layout import is_hidden
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.progress import progress
@@ -182,7 +182,8 @@ def _events(original: _Original) -> tuple[float | None, list[Event], list[Event]
     }
     stated = next((found.duration_s for found in parsed.values() if found.duration_s), None)
     typed = tuh.typed_events(parsed[".csv"]) if ".csv" in parsed else []
-    whole = list(parsed[".csv_bi"].events) if ".csv_bi" in parsed else typed
+    events = parsed[".csv_bi"].events if ".csv_bi" in parsed else typed
+    whole = [event for event in events if event.label != UNKNOWN]
     return stated, whole, typed
 
 
