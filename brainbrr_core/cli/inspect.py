@@ -41,7 +41,9 @@ def inspect(
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
     path, row = _find(recording, settings.cache_root)
-    seen = inspect_recording(path, settings.preprocessing, row, start_s=start, seconds=seconds)
+    seen = inspect_recording(
+        path, settings.preprocessing, row, settings.corpus, start_s=start, seconds=seconds
+    )
     files = write_inspection(seen, out, path.stem, settings.preprocessing.clip_sd)
     if json:
         print_json(_values(seen) | {"files": [str(file) for file in files]})

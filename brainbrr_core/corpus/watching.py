@@ -16,7 +16,8 @@ from brainbrr_core.corpus.recording import UNSEEN, Companion, FileState
 class Changes:
     """Partition keys of recordings that came, went, or have another size, time or inode.
 
-    A recording is changed when its EDF or one of the files beside it is. ``states`` are those of
+    A recording is changed when its EDF or one of the files beside it is, and all are when the
+    rules of the corpus for their channels are. ``states`` are those of
     the EDFs that came or changed: one that is still being copied has another one each time.
     """
 
@@ -48,6 +49,7 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
     remembered = index.layout if index is not None else None
     layout = open_layout(source.root, corpus.layout or remembered, source.address(source.root))
     known = index.by_key() if index is not None else {}
+    same_rules = index is not None and index.channel_rules == corpus.channel_rules
     added, changed, states = [], [], []
     for file in layout.recordings():
         recording = known.pop(file.partition_key, None)
@@ -56,9 +58,10 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
             added.append(file.partition_key)
         else:
             companions = tuple(
-                Companion(path.name, _state(source, path)) for path in file.companions
+                Companion(file.companion_name(path), _state(source, path))
+                for path in file.companions
             )
-            if is_as_indexed(recording, state, companions):
+            if same_rules and is_as_indexed(recording, state, companions):
                 continue
             changed.append(file.partition_key)
         states.append(state)
