@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -186,13 +185,6 @@ def test_types_of_hed_score_have_the_label_of_the_same_meaning() -> None:
     }
     assert {kind: label_of(kind) for kind in pairs} == pairs
     assert set(pairs.values()) <= {*SEIZURE_LABELS, "bckg"}
-
-
-def test_the_readme_shows_the_whole_policy() -> None:
-    readme = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
-    for code, (consequence, _) in ANNOTATION_FINDINGS.items():
-        line = next((line for line in readme.splitlines() if f"`{code}`" in line), "")
-        assert consequence in line, code
 
 
 def test_rows_of_one_type_become_one_event_with_their_channels() -> None:

@@ -16,7 +16,7 @@ from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from brainbrr_core.corpus.channels_tsv import bad_channels
+from brainbrr_core.corpus.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.edf import open_edf, recording_start
 from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.recording import SIGNAL_FINDINGS, SIGNAL_REASONS
@@ -45,6 +45,11 @@ def set_records(path: Path, text: bytes) -> None:
     patch(path, 236, text, 8)
 
 
+def unlabel(path: Path, *electrodes: str) -> None:
+    for number, name in enumerate(electrodes):
+        patch_signal(path, 0, 16, CHANNELS.index(name), b"EEG X%d-REF" % number)
+
+
 def reverse_digital(path: Path) -> None:
     patch_signal(path, 120, 8, 3, b"2000")
     patch_signal(path, 128, 8, 3, b"-2000")
@@ -63,10 +68,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "physical range empty": (lambda p: patch_signal(p, 112, 8, 3, b"-200"), "no_calibration"),
     "unknown unit": (lambda p: patch_signal(p, 96, 8, 3, b"mmHg"), "unknown_unit"),
     "same label twice": (lambda p: patch_signal(p, 0, 16, 3, b"EEG FP1-REF"), "duplicate_channel"),
-    "no T3": (
-        lambda p: patch_signal(p, 0, 16, CHANNELS.index("T3"), b"EEG X1-REF"),
-        "missing_channels",
-    ),
+    "no T3 and no F7": (lambda p: unlabel(p, "T3", "F7"), "missing_channels"),
     "a signal without samples": (lambda p: patch_signal(p, 216, 8, 3, b"0"), "uneven_rates"),
     "records that never end": (lambda p: patch(p, 244, b"1e999999", 8), "unreadable"),
     "a record of gigabytes": (lambda p: patch_signal(p, 216, 8, 3, b"99999999"), "unreadable"),
@@ -364,7 +366,7 @@ def test_the_readers_own_files_have_documented_outcomes(real: Path) -> None:
 
 def test_a_real_recording_with_bad_midline(real: Path) -> None:
     (path,) = (real / "seizure-scalp").glob("*.edf")
-    recording = open_edf(path, bad_channels(path))
+    recording = open_edf(path, bad_channels_of(path))
     assert (recording.rate, recording.duration_s) == (200, 236)
     assert recording.missing == ("Fz", "Cz", "Pz")
     assert [f.detail for f in recording.findings if f.code == "bad_channel"] == ["Fz", "Cz", "Pz"]

@@ -194,8 +194,8 @@ def test_missing_midline_is_shown_as_interpolated(tmp_path: Path) -> None:
     assert "missing: interpolated" in html and "interpolated_channel" in html
 
 
-def bad_midline(path: Path) -> None:
-    path.with_name("a_channels.tsv").write_text("name\tstatus\nFz\tbad\nT3\tbad\n")
+def bad_neighbors(path: Path) -> None:
+    path.with_name("a_channels.tsv").write_text("name\tstatus\nF7\tbad\nT3\tbad\n")
 
 
 def senseless_table(path: Path) -> None:
@@ -212,7 +212,7 @@ EXCLUDED: dict[str, tuple[dict[str, Any], Callable[[Path], object], str, int]] =
     "no range": ({}, lambda p: patch_signal(p, 112, 8, 3, b"-200"), "no_calibration", 19),
     "twice": ({}, lambda p: patch_signal(p, 0, 16, 3, b"EEG FP1-REF"), "duplicate_channel", 19),
     "table": ({}, senseless_table, "bad_channel_table", 19),
-    "marked bad": ({}, bad_midline, "missing_channels", 19),
+    "marked bad": ({}, bad_neighbors, "missing_channels", 19),
 }
 
 

@@ -116,7 +116,10 @@ def test_channels_marked_bad_count_as_missing(tmp_path: Path) -> None:
     assert codes == {"bad_channel": 2, "interpolated_channel": 2}
     # The builder is told what the index knows, not the table.
     assert open_edf(path, recording.missing).missing == ("Fz", "Pz")
-    table.write_text(table.read_text().replace("T3\tEEG\tuV\tgood", "T3\tEEG\tuV\tbad"))
+    for name in ("T3", "T5"):
+        table.write_text(
+            table.read_text().replace(f"{name}\tEEG\tuV\tgood", f"{name}\tEEG\tuV\tbad")
+        )
     (changed,) = scan(tmp_path, first)
     assert changed.reason == "missing_channels"
     assert changed.content_hash == recording.content_hash

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,6 @@ from brainbrr_core.cache.plan import Plan, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
-from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import update_index, write_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.data import WindowDataset
@@ -71,7 +71,7 @@ def _run(
     chosen = [r for r in index if r.reason is None and r.duration_s >= length][:recordings]
     if not chosen:
         raise BrainbrrError(f"no recording of {length} s or more below {data_dir}: nothing to time")
-    write_index(Index(tuple(chosen), index.layout), settings.cache_root)
+    write_index(replace(index, recordings=tuple(chosen)), settings.cache_root)
     hours = sum(r.duration_s for r in chosen) / 3600
     log(f"{len(chosen)} recordings, {hours:.2f} h")
     plan = plan_profile(settings.model_copy(update={"selection": type(settings.selection)()}))

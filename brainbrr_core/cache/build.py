@@ -45,6 +45,7 @@ from brainbrr_core.cache.version import (
     shard_fingerprint,
 )
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.configuration.model import ChannelRules
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.hash_memo import with_known_hashes
@@ -350,7 +351,9 @@ def _process(
     settings: Preprocessing, recording: Recording, fingerprint: str
 ) -> tuple[ShardHeader, Iterator[tuple[NDArray[np.int16], int]]]:
     _check_unchanged(recording)
-    source = open_edf(Path(recording.path), recording.missing)
+    # The index has decided; what it was told to accept, this accepts.
+    accepted = ChannelRules(references="any", interpolate_at_most=len(recording.missing))
+    source = open_edf(Path(recording.path), recording.missing, accepted)
     chain = Chain(source, settings)
     header = ShardHeader(
         format_version=FORMAT_VERSION,

@@ -46,6 +46,7 @@ def inspect(
         path,
         settings.preprocessing,
         row,
+        settings.corpus,
         texts=Texts(settings.corpus.annotation_texts),
         start_s=start,
         seconds=seconds,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from brainbrr_core.configuration.model import ChannelRules
     from brainbrr_core.prediction.files import Written
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.online import Line, OnlineDetector
@@ -139,7 +140,7 @@ def predict(
     log(f"run {chosen.name}, threshold {on:.3f} ({origin})")
     if stream:
         source_of = _raw if str(source) == "-" else _growing
-        opened = source_of(source, rate, sample_type, microvolts, idle)
+        opened = source_of(source, rate, sample_type, microvolts, idle, settings.corpus)
         online = OnlineDetector(predictor, opened.rate, opened.missing, on, normalization)
         return _follow(online, opened, chosen.name, on, str(normalization), out, save_stats)
     made_by = Origin(chosen.name, predictor.version, on, str(normalization))
@@ -192,7 +193,12 @@ class _Samples:
 
 
 def _raw(
-    _source: Path, rate: str | None, sample_type: str, microvolts: float, _idle: float
+    _source: Path,
+    rate: str | None,
+    sample_type: str,
+    microvolts: float,
+    _idle: float,
+    _rules: ChannelRules,
 ) -> _Samples:
     """Frames on standard input."""
     from brainbrr_core.prediction.raw_samples import raw_samples, sample_type_of
@@ -214,14 +220,19 @@ def _raw(
 
 
 def _growing(
-    source: Path, rate: str | None, _sample_type: str, _microvolts: float, idle: float
+    source: Path,
+    rate: str | None,
+    _sample_type: str,
+    _microvolts: float,
+    idle: float,
+    rules: ChannelRules,
 ) -> _Samples:
     """An EDF that another program writes."""
     from brainbrr_core.prediction.recording import growing_source
 
     if rate is not None:
         raise BrainbrrError(f"{source} states its own rate: leave --rate out")
-    edf = growing_source(source)
+    edf = growing_source(source, rules)
     return _Samples(edf.rate, edf.missing, edf.pieces(idle))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,8 +142,29 @@ class AnnotationTexts(Section):
         return patterns
 
 
-class Corpus(Section):
-    """How the corpus lies on disk; a layout of None is the one found there."""
+class ChannelRules(Section):
+    """Which recordings a signal of the 19 electrodes is made of, as far as channels decide it.
+
+    A change of these shows in the next index: no version of the store depends on them, and each
+    shard carries which of its electrodes are interpolated.
+    """
+
+    #: Whether the electrodes must be against one reference, as far as their labels say. With
+    #: ``any``, a recording in which they are not is used, with a finding.
+    references: Literal["common", "any"] = "any"
+    #: Missing or bad electrodes that are made from the others at most; with more the recording is
+    #: excluded.
+    interpolate_at_most: Annotated[int, Field(ge=0, le=9)] = 3
+
+    @property
+    def channel_rules(self) -> str:
+        """These settings alone as one text, the same for the same settings."""
+        values = self.model_dump(mode="json", include=set(ChannelRules.model_fields))
+        return json.dumps(values, sort_keys=True)
+
+
+class Corpus(ChannelRules):
+    """How the corpus lies on disk, and what of it is used; a layout of None is the one found."""
 
     layout: LayoutName | None = None
     split: Split = Split()

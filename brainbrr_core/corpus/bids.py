@@ -1,8 +1,9 @@
 """BIDS-EEG: ``sub-*/[ses-*/]eeg/*_eeg.edf`` with ``*_events.tsv`` as SzCORE writes it.
 
 So lie Siena and every other corpus that was converted to it. A ``*_channels.tsv`` may mark
-channels as bad. (Gorgolewski et al. 2016, Sci. Data 3, 160044; Pernet et al. 2019, Sci. Data 6,
-103; Dan et al. 2024.)
+channels as bad; it and ``*_events.tsv`` may lie in a folder above (``inheritance``).
+(Gorgolewski et al. 2016, Sci. Data 3, 160044; Pernet et al. 2019, Sci. Data 6, 103; Dan et al.
+2024.)
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, szcore
-from brainbrr_core.annotation.texts import Texts
-from brainbrr_core.corpus.channels_tsv import channel_table
-from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile, present
+from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
+from brainbrr_core.corpus.inheritance import Tables
+from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile
 
 
 class BidsLayout(Layout):
@@ -20,6 +21,10 @@ class BidsLayout(Layout):
 
     name = "bids"
     form = "sub-*/[ses-*/]eeg/*_eeg.edf with *_events.tsv"
+
+    def __init__(self, root: Path, texts: Texts = DEFAULT_TEXTS) -> None:
+        super().__init__(root, texts)
+        self._tables = Tables(root)
 
     @classmethod
     def find(cls, data_dir: Path) -> Path | None:
@@ -35,6 +40,7 @@ class BidsLayout(Layout):
         parts = path.relative_to(self.root).parts
         if parts[-2] != "eeg" or not path.stem.endswith("_eeg"):
             return None
+        events = self._tables.find(path, "events")
         return RecordingFile(
             partition_key=self.key(path),
             split=None,
@@ -42,22 +48,17 @@ class BidsLayout(Layout):
             session=next((part for part in parts[1:-1] if part.startswith("ses-")), ""),
             montage="",
             path=path,
-            annotations=present(events_table(path)),
-            channel_table=next(iter(present(channel_table(path))), None),
+            annotations=() if events is None else (events,),
+            channel_table=self._tables.find(path, "channels"),
         )
 
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
-        """Events of the table beside the EDF."""
+        """Events of the table of the EDF, or of several."""
         return events_labelling(file, signal_s, self.texts)
 
 
 def _subjects(root: Path) -> list[Path]:
     return sorted(path for path in root.glob("sub-*") if path.is_dir())
-
-
-def events_table(edf: Path) -> Path:
-    """Where the events of ``*_eeg.edf`` stand."""
-    return edf.with_name(edf.stem.removesuffix("_eeg") + "_events.tsv")
 
 
 def events_labelling(file: RecordingFile, signal_s: float | None, texts: Texts) -> Labelling:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration.model import BLOCK_S, ChannelRules
 from brainbrr_core.corpus.edf_header import (
     ANNOTATIONS,
     EdfFacts,
@@ -27,7 +27,8 @@ from brainbrr_core.corpus.edf_header import (
 )
 from brainbrr_core.corpus.edf_time import gaps
 from brainbrr_core.corpus.files import EdfBytes, LocalEdf
-from brainbrr_core.signal.montage import CHANNELS, MontageMatch, electrode_of, match_channels
+from brainbrr_core.corpus.layout import printable
+from brainbrr_core.signal.montage import CHANNELS, MontageMatch, match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 
@@ -90,15 +91,18 @@ class EdfRecording:
         return out
 
 
-def open_edf(file: Path | EdfBytes, bad: Iterable[str] = ()) -> EdfRecording:
+def open_edf(
+    file: Path | EdfBytes, bad: Iterable[str] = (), rules: ChannelRules | None = None
+) -> EdfRecording:
     """Open an EDF and match its channels; ``bad`` names channels that count as missing.
 
+    ``rules`` say which channels will do; the default ones where none are given.
     Raises :class:`UnusableEdf` with the reason when no 19-channel signal can be made of it, and
     ``OSError`` when the file cannot be opened.
     """
     facts = EdfFacts()
     try:
-        return _open(_bytes(file), tuple(bad), facts)
+        return _open(_bytes(file), tuple(bad), rules, facts)
     except UnusableEdf as error:
         error.facts = facts
         raise
@@ -108,14 +112,16 @@ def _bytes(file: Path | EdfBytes) -> EdfBytes:
     return LocalEdf(file) if isinstance(file, Path) else file
 
 
-def _open(file: EdfBytes, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording:
+def _open(
+    file: EdfBytes, bad: tuple[str, ...], rules: ChannelRules | None, facts: EdfFacts
+) -> EdfRecording:
     header = read_header(file)
     name, note = file.name, facts.findings.append
     if header.odd_date:
         note(Finding(header.odd_date, name))
     labels = [signal.label for signal in header.signals]
     facts.signals = sum(label != ANNOTATIONS for label in labels)
-    match = facts.match = match_channels(labels, bad)
+    match = facts.match = match_channels(labels, bad, rules)
     channels = tuple(header.signals[index] for index, _ in match.signals.values())
     records = _held_records(file, header, facts)
     # The length of a recording without a wanted channel is worth knowing, too.
@@ -123,11 +129,14 @@ def _open(file: EdfBytes, bad: tuple[str, ...], facts: EdfFacts) -> EdfRecording
     rates = sorted({signal.samples / header.record_duration for signal in timed})
     if len(rates) == 1:
         facts.rate, facts.samples = rates[0], records * timed[0].samples
-    unusable = {electrode_of(label) for label in bad}
-    for electrode in (name for name in CHANNELS if name in unusable):
+    for electrode in match.bad:
         note(Finding("bad_channel", name, electrode))
+    for label in match.unmatched:
+        note(Finding("unmatched_bad_channel", name, printable(label)))
     if match.reason is not None:
         raise wrong_channels(match)
+    if match.mixed_references:
+        note(Finding("mixed_references", name, match.mixed_references))
     if len(rates) > 1:
         raise UnusableEdf("uneven_rates", ", ".join(f"{float(rate):g} Hz" for rate in rates))
     rate, samples = facts.rate, facts.samples
@@ -166,7 +175,13 @@ def wrong_channels(match: MontageMatch) -> UnusableEdf:
         return UnusableEdf("bipolar_montage", f"{match.bipolar} derivations")
     if len(match.signals) < FEW_CHANNELS:
         return UnusableEdf("few_channels", f"{len(match.signals)} of {len(CHANNELS)} electrodes")
-    return UnusableEdf("missing_channels", ", ".join(match.missing))
+    if match.reason == "no_common_reference":
+        return UnusableEdf("no_common_reference", match.mixed_references)
+    lone = ", ".join(match.without_neighbors)
+    why = f"; at the edge without all of their neighbors: {lone}" if lone else ""
+    most = match.rules.interpolate_at_most
+    limit = f"; {most} at most are interpolated" if len(match.missing) > most else ""
+    return UnusableEdf("missing_channels", f"{', '.join(match.missing)}{limit}{why}")
 
 
 def _records(file: EdfBytes, header: EdfHeader, first: int, last: int) -> NDArray[np.int16]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from brainbrr_core.corpus.bids import events_labelling, events_table
-from brainbrr_core.corpus.channels_tsv import channel_table
+from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
+from brainbrr_core.corpus.bids import events_labelling
+from brainbrr_core.corpus.inheritance import Tables
 from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile, present
 from brainbrr_core.corpus.tusz import tuh_labelling
 
@@ -19,6 +20,10 @@ class FolderLayout(Layout):
     name = "folder"
     form = "*.edf anywhere, with *.csv_bi or *_events.tsv"
 
+    def __init__(self, root: Path, texts: Texts = DEFAULT_TEXTS) -> None:
+        super().__init__(root, texts)
+        self._tables = Tables(root)
+
     @classmethod
     def find(cls, data_dir: Path) -> Path:
         """Any folder will do."""
@@ -27,7 +32,8 @@ class FolderLayout(Layout):
     def describe(self, path: Path) -> RecordingFile:
         """``csv_bi`` goes before ``*_events.tsv``."""
         parts = path.relative_to(self.root).parts
-        tuh = present(path.with_suffix(".csv_bi"), path.with_suffix(".csv"))
+        annotations = present(path.with_suffix(".csv_bi"), path.with_suffix(".csv"))
+        events = None if annotations else self._tables.find(path, "events")
         return RecordingFile(
             partition_key=self.key(path),
             split=None,
@@ -35,8 +41,8 @@ class FolderLayout(Layout):
             session="",
             montage="",
             path=path,
-            annotations=tuh or present(events_table(path)),
-            channel_table=next(iter(present(channel_table(path))), None),
+            annotations=annotations if events is None else (events,),
+            channel_table=self._tables.find(path, "channels"),
         )
 
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:

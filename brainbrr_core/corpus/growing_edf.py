@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.configuration.model import ChannelRules
 from brainbrr_core.corpus.edf import wrong_channels
 from brainbrr_core.corpus.edf_header import EdfHeader, UnusableEdf, read_header
 from brainbrr_core.corpus.files import LocalEdf
@@ -29,12 +30,15 @@ class GrowingEdf:
     always, whose gaps nothing tells beforehand; ``OSError`` where the file cannot be opened.
     """
 
-    def __init__(self, path: Path, bad: Iterable[str] = ()) -> None:
+    def __init__(
+        self, path: Path, bad: Iterable[str] = (), rules: ChannelRules | None = None
+    ) -> None:
         self._file = LocalEdf(path)
         self._header: EdfHeader = read_header(self._file)
         if self._header.kind == "EDF+D":
             raise UnusableEdf("discontinuous", "an EDF+D that is still written")
-        match = match_channels([signal.label for signal in self._header.signals], bad)
+        labels = [signal.label for signal in self._header.signals]
+        match = match_channels(labels, bad, rules)
         if match.reason is not None:
             raise wrong_channels(match)
         self._channels = [self._header.signals[index] for index, _ in match.signals.values()]

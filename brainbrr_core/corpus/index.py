@@ -14,7 +14,7 @@ from pathlib import Path
 
 from brainbrr_core.annotation import Finding
 from brainbrr_core.annotation.texts import Texts
-from brainbrr_core.configuration.model import Corpus
+from brainbrr_core.configuration.model import ChannelRules, Corpus
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_annotations import edf_labelling
@@ -51,13 +51,16 @@ class Index:
     ``skipped`` are EDFs, below the corpus's root, that its layout does not count as recordings,
     and folders (with a slash at their end) that were not looked into. ``unsettled`` are EDFs that
     changed while they were read, such as one that is still being copied: the index has of them
-    what it had before. No file of an index tells of those.
+    what it had before. No file of an index tells of those. ``channel_rules`` are those settings
+    of the corpus that the recordings' signals were judged by, as one text; empty where that is
+    not known.
     """
 
     recordings: tuple[Recording, ...]
     layout: str
     skipped: tuple[str, ...] = ()
     unsettled: tuple[str, ...] = field(default=(), compare=False)
+    channel_rules: str = ""
 
     def __iter__(self) -> Iterator[Recording]:
         return iter(self.recordings)
@@ -80,7 +83,9 @@ def scan(
 ) -> Index:
     """Scan a corpus, a folder or one behind a URL.
 
-    ``known`` is the index of an earlier scan, whose layout holds by default. A known recording of
+    ``known`` is the index of an earlier scan, whose layout holds by default. Where its signals
+    were judged by other rules than ``corpus`` has, they are judged anew, from the headers: no
+    unchanged EDF is hashed again. A known recording of
     which a file cannot be read now keeps its row, with a finding that says so.
 
     Raises :class:`BrainbrrError` when there is nothing to index, when a patient is in two
@@ -107,13 +112,24 @@ def scan(
         _check_vanished(before, gone, [], place)
     # What a file says about its recording depends on the layout.
     trusted = before if known is not None and known.layout == layout.name else {}
-    recordings, unsettled = _recordings(source, layout, files, trusted, workers)
+    same_rules = known is not None and known.channel_rules == corpus.channel_rules
+    rules = _Rules(corpus, changed=not same_rules)
+    recordings, unsettled = _recordings(source, layout, files, trusted, rules, workers)
     if not force:
         lost = [r for r in recordings if r.is_unreadable_now]
         _check_vanished(before, gone, lost, place)
         _check_same_corpus(before, recordings, place)
     ordered = tuple(sorted(recordings, key=lambda recording: recording.partition_key))
-    return Index(ordered, layout.name, tuple(sorted(layout.skipped)), tuple(sorted(unsettled)))
+    skipped, left = tuple(sorted(layout.skipped)), tuple(sorted(unsettled))
+    return Index(ordered, layout.name, skipped, left, corpus.channel_rules)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """By what the channels of an EDF are judged; ``changed`` since what is known was."""
+
+    channels: ChannelRules
+    changed: bool
 
 
 def _recordings(
@@ -121,6 +137,7 @@ def _recordings(
     layout: Layout,
     files: list[RecordingFile],
     trusted: dict[str, Recording],
+    rules: _Rules,
     workers: int | None,
 ) -> tuple[list[Recording], list[str]]:
     """The rows of all files, in their order, and the addresses of those that changed meanwhile.
@@ -147,7 +164,7 @@ def _recordings(
         def read(file: RecordingFile) -> Recording | None:
             known = trusted.get(file.partition_key)
             try:
-                return _read(source, layout, file, known)
+                return _read(source, layout, file, known, rules)
             except WorkRemains:
                 unsettled.append(source.address(file.path))
                 return None if known is None else _placed(source, known, file)
@@ -233,7 +250,11 @@ def _other_corpus(before: dict[str, Recording], root: str) -> BrainbrrError:
 
 
 def _read(
-    source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording | None
+    source: CorpusFiles,
+    layout: Layout,
+    file: RecordingFile,
+    known: Recording | None,
+    rules: _Rules,
 ) -> Recording:
     """One row: what is known of an unchanged file, what reading it tells, or, where it could be
     read before and cannot be read now, what was known of it.
@@ -242,11 +263,16 @@ def _read(
     this process may open no more files.
     """
     if known is not None:
+        if known.is_unreadable_now:
+            # The rules may have changed while it could not be read.
+            rules = replace(rules, changed=True)
         known = unmarked(known)
-    companions = tuple(Companion(path.name, _state(source, path)) for path in file.companions)
+    companions = tuple(
+        Companion(file.companion_name(path), _state(source, path)) for path in file.companions
+    )
     state = _state(source, file.path)
     try:
-        recording = _row(source, layout, file, known, state, companions)
+        recording = _row(source, layout, file, known, rules, state, companions)
     except OSError as error:
         check_exhausted(source.address(file.path), error)
         if known is not None and not _was_never_read(known):
@@ -269,19 +295,21 @@ def _row(
     layout: Layout,
     file: RecordingFile,
     known: Recording | None,
+    rules: _Rules,
     state: FileState,
     companions: tuple[Companion, ...],
 ) -> Recording:
     """One row of a file that can be read. Raises ``OSError`` where it must be and cannot."""
     if known is None or not known.state.is_of_same_file(state) or _was_never_read(known):
-        signal = _read_signal(source, file, state, "")
+        signal = _read_signal(source, file, rules, state, "")
         return _with_labels(source, signal, layout, file, companions)
     # What could not be opened may be opened now, though nothing else about it changed.
     before = () if _has_unopened(known) else known.companions
-    if _are_same(before, companions) and known.label_texts == asked_texts(layout, file):
+    same_labels = known.label_texts == asked_texts(layout, file)
+    if _are_same(before, companions) and same_labels and not rules.changed:
         return _placed(source, known, file)
-    if _table(before, file) != _table(companions, file):
-        signal = _read_signal(source, file, state, known.content_hash)
+    if rules.changed or _table(before, file) != _table(companions, file):
+        signal = _read_signal(source, file, rules, state, known.content_hash)
     else:
         signal = replace(known, findings=_signal_findings(known))
     return _with_labels(source, _placed(source, signal, file), layout, file, companions)
@@ -362,7 +390,7 @@ def _state(source: CorpusFiles, path: Path) -> FileState:
 
 def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Companion]:
     """The channel table among the files beside an EDF: a change of it changes the signal."""
-    annotations = {path.name for path in file.annotations}
+    annotations = {file.companion_name(path) for path in file.annotations}
     return [companion for companion in companions if companion.name not in annotations]
 
 
@@ -372,7 +400,7 @@ def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
 
 
 def _read_signal(
-    source: CorpusFiles, file: RecordingFile, state: FileState, digest: str
+    source: CorpusFiles, file: RecordingFile, rules: _Rules, state: FileState, digest: str
 ) -> Recording:
     """What the EDF and its channel table tell; ``digest`` is the content's hash, if known.
 
@@ -387,7 +415,7 @@ def _read_signal(
         raise OSError(errno.EINVAL, "this is no file")
     try:
         digest = digest or source.content_hash(file.path)
-        facts = open_edf(source.edf(file.path), _bad_channels(file)).facts
+        facts = open_edf(source.edf(file.path), _bad_channels(file), rules.channels).facts
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
     if source.state(file.path) != state:
@@ -443,10 +471,8 @@ def _signal_row(
 
 
 def _bad_channels(file: RecordingFile) -> tuple[str, ...]:
-    if file.channel_table is None:
-        return ()
     try:
-        return bad_channels(file.path)
+        return bad_channels(file.channel_table)
     except BrainbrrError as error:
         raise UnusableEdf("bad_channel_table", str(error)) from None
 

@@ -30,6 +30,7 @@ from brainbrr_core.sealed import (
 
 #: Keys of the file's metadata.
 _SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"
+_CHANNEL_RULES = "brainbrr.channel_rules"
 
 
 class UnusableIndex(BrainbrrError):
@@ -48,6 +49,7 @@ def write_index(index: Index, cache_root: Path) -> Path:
         _SCHEMA: str(SCHEMA_VERSION),
         _LAYOUT: index.layout,
         _SKIPPED: json.dumps(index.skipped),
+        _CHANNEL_RULES: index.channel_rules,
     }
     return place_index(sealed_parquet(table, metadata), cache_root)
 
@@ -103,7 +105,13 @@ def _read(path: Path) -> Index:
             recordings(partial(sealed_column, file, group)) for group in range(file.num_row_groups)
         ]
     give_back_unpacked()
-    return Index(tuple(chain.from_iterable(groups)), metadata[_LAYOUT], skipped)
+    return Index(
+        tuple(chain.from_iterable(groups)),
+        metadata[_LAYOUT],
+        skipped,
+        # An index of which that is not known is judged anew.
+        channel_rules=metadata.get(_CHANNEL_RULES, ""),
+    )
 
 
 def update_index(

@@ -42,6 +42,12 @@ class RecordingFile:
     annotations: tuple[Path, ...] = ()
     channel_table: Path | None = None
 
+    def companion_name(self, companion: Path) -> str:
+        """What a file that says something about this EDF is called, from the EDF's folder on."""
+        if companion.parent == self.path.parent:
+            return companion.name
+        return Path(os.path.relpath(companion, self.path.parent)).as_posix()
+
     @property
     def companions(self) -> tuple[Path, ...]:
         """Every file that says something about this EDF."""
@@ -216,7 +222,7 @@ class _Walk:
         return True
 
     def _skip(self, path: Path, end: str = "") -> None:
-        self.skipped.append(_shown(path.relative_to(self.root).as_posix()) + end)
+        self.skipped.append(printable(path.relative_to(self.root).as_posix()) + end)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
@@ -228,13 +234,13 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _shown(path: str) -> str:
-    """A path as it can be printed and stored, whatever its bytes are."""
+def printable(text: str) -> str:
+    """A path or a label as it can be printed and stored, whatever its bytes are."""
     return "".join(
         character
         if character == " " or character.isprintable()
         else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in path
+        for character in text
     )
 
 

@@ -18,8 +18,11 @@ SIGNAL_REASONS = {
     "discontinuous": "EDF+D with gaps: later annotations would shift",
     "bad_channel_table": "the channel table beside the file cannot be understood",
     "few_channels": "fewer than 10 of the 19 electrodes: another kind of recording",
-    "missing_channels": "electrodes other than Fz, Cz and Pz are missing",
+    "missing_channels": "more electrodes are missing than are interpolated, or one at the edge of "
+    "the cap without its neighbors",
     "bipolar_montage": "bipolar derivations: this is a referential model",
+    "no_common_reference": "the electrodes are against different references, and corpus.references "
+    "says common",
     "duplicate_channel": "two signals claim the same electrode",
     "uneven_rates": "the wanted channels have different sampling rates",
     "unsupported_rate": "the sampling rate is no ratio of small numbers to 256 Hz",
@@ -45,6 +48,9 @@ SIGNAL_FINDINGS = {
     "no_time_stamps": "EDF+C without time stamps: that there are no gaps is taken on trust",
     "low_rate": "sampled below 240 Hz: what lies above half of that is not in the signal",
     "bad_channel": "marked bad in the channel table: counts as missing",
+    "unmatched_bad_channel": "marked bad in the channel table, and no channel of the file is named "
+    "so",
+    "mixed_references": "the electrodes are against different references",
     "interpolated_channel": "missing, and interpolated from its neighbours",
     "inverted_channel": "the physical range is reversed, so the polarity is",
     "unreadable_now": "could not be read when the corpus was last looked at: what was known of it "
@@ -76,7 +82,8 @@ UNREADABLE_NOW = "unreadable_now"
 
 
 class Companion(NamedTuple):
-    """A file beside the EDF that says something about it: its name and its state."""
+    """A file that says something about an EDF: its name, from the EDF's folder on (``..`` leads
+    to one above), and its state."""
 
     name: str
     state: FileState

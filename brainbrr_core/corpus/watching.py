@@ -18,7 +18,8 @@ class Changes:
     """Partition keys of recordings that came, went, or have another size, time or inode.
 
     A recording is changed when its EDF or one of the files beside it is, or when annotations of
-    free text are to be understood otherwise than they were. ``states`` are those of
+    free text are to be understood otherwise than they were; all are when the rules of the corpus
+    for their channels are. ``states`` are those of
     the EDFs that came or changed: one that is still being copied has another one each time.
     """
 
@@ -55,6 +56,7 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
         Texts(corpus.annotation_texts),
     )
     known = index.by_key() if index is not None else {}
+    same_rules = index is not None and index.channel_rules == corpus.channel_rules
     added, changed, states = [], [], []
     for file in layout.recordings():
         recording = known.pop(file.partition_key, None)
@@ -63,9 +65,11 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
             added.append(file.partition_key)
         else:
             companions = tuple(
-                Companion(path.name, _state(source, path)) for path in file.companions
+                Companion(file.companion_name(path), _state(source, path))
+                for path in file.companions
             )
-            if is_as_indexed(recording, state, companions, asked_texts(layout, file)):
+            texts = asked_texts(layout, file)
+            if same_rules and is_as_indexed(recording, state, companions, texts):
                 continue
             changed.append(file.partition_key)
         states.append(state)

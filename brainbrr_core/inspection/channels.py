@@ -59,9 +59,7 @@ class Shown:
     unused: tuple[tuple[str, str], ...]
 
 
-def choose_channels(
-    raw: RawFile, match: MontageMatch, bad: Sequence[str], interpolated: Sequence[str]
-) -> Shown:
+def choose_channels(raw: RawFile, match: MontageMatch, interpolated: Sequence[str]) -> Shown:
     """The 19 electrodes; when no 19-channel signal can be made, the file's other signals too."""
     signals = raw.header.signals
     rows: list[tuple[Channel, EdfSignal | None]] = []
@@ -74,13 +72,12 @@ def choose_channels(
             rows.append((Channel(name, "missing: interpolated", interpolated=True), None))
         else:
             rows.append((Channel(name, "missing"), None))
-    unusable = {electrode_of(name) for name in bad} - {None}
     used = {index for index, _ in match.signals.values()}
     unused = []
     for index, signal in enumerate(signals):
         if index in used:
             continue
-        what = _what(signal, match, unusable)
+        what = _what(signal, match)
         drawable = match.reason is not None and not is_annotation(signal) and signal.samples > 0
         if drawable and len(rows) < len(CHANNELS) + MOST_OTHERS:
             rows.append((Channel(signal.label, what, signal.label), signal))
@@ -89,13 +86,13 @@ def choose_channels(
     return Shown(tuple(rows), tuple(unused))
 
 
-def _what(signal: EdfSignal, match: MontageMatch, unusable: set[str | None]) -> str:
+def _what(signal: EdfSignal, match: MontageMatch) -> str:
     electrode = electrode_of(signal.label)
     if is_annotation(signal):
         return "text, no signal"
-    if electrode is not None and electrode in unusable:
+    if electrode in match.bad:
         return f"{electrode}, marked bad in channels.tsv"
-    if electrode is not None and electrode in match.duplicated:
+    if electrode in match.duplicated:
         return f"{electrode} again"
     return "bipolar derivation" if is_bipolar(signal.label) else "none of the 19 electrodes"
 

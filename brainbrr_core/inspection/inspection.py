@@ -8,12 +8,14 @@ from pathlib import Path
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.corpus.channels_tsv import bad_channels
+from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.corpus.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.edf import EdfRecording, open_edf
 from brainbrr_core.corpus.edf_annotations import edf_labelling
 from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.folder import FolderLayout
+from brainbrr_core.corpus.inheritance import dataset_root
 from brainbrr_core.corpus.layout import Labelling
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
 from brainbrr_core.errors import BrainbrrError
@@ -53,6 +55,7 @@ def inspect_recording(
     path: Path,
     settings: Preprocessing,
     recording: Recording | None = None,
+    rules: ChannelRules | None = None,
     *,
     texts: Texts = DEFAULT_TEXTS,
     start_s: float = 0.0,
@@ -61,9 +64,10 @@ def inspect_recording(
     """Read all there is to see of an EDF, or of ``seconds`` from ``start_s``.
 
     ``recording`` is its row of the index, whose events are shown then; otherwise the files beside
-    the EDF are read, or its own annotations, as ``texts`` understands them. Figures are of the
-    whole recording. Raises :class:`BrainbrrError` when no signal can be read, or none lies in the
-    stretch.
+    the EDF are read, or its own annotations, as ``texts`` understands them. ``rules`` say which
+    channels will do; the default ones where none are given. Figures are of the whole recording.
+    Raises :class:`BrainbrrError` when no signal can be read, or none lies in the part that is
+    asked for.
     """
     raw = _open(path)
     stop_s = raw.duration_s if seconds is None else min(start_s + seconds, raw.duration_s)
@@ -74,7 +78,7 @@ def inspect_recording(
     reasons = []
     try:
         bad = _bad_channels(path)
-        source = open_edf(path, bad)
+        source = open_edf(path, bad, rules)
         findings: tuple[Finding, ...] = source.findings
     except UnusableEdf as error:
         reasons.append((error.reason, SIGNAL_REASONS[error.reason]))
@@ -82,8 +86,8 @@ def inspect_recording(
     labels = _unindexed(path, raw.duration_s, texts) if recording is None else _indexed(recording)
     if labels.reason is not None:
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
-    match = match_channels([signal.label for signal in raw.header.signals], bad)
-    shown = choose_channels(raw, match, bad, source.missing if source is not None else ())
+    match = match_channels([signal.label for signal in raw.header.signals], bad, rules)
+    shown = choose_channels(raw, match, source.missing if source is not None else ())
     read_channels(shown, raw, source, settings, start_s, stop_s)
     return Inspection(
         name=path.stem if recording is None else recording.partition_key,
@@ -115,14 +119,14 @@ def _open(path: Path) -> RawFile:
 
 def _bad_channels(path: Path) -> tuple[str, ...]:
     try:
-        return bad_channels(path)
+        return bad_channels_of(path)
     except BrainbrrError as error:
         raise UnusableEdf("bad_channel_table", str(error)) from None
 
 
 def _unindexed(path: Path, duration_s: float, texts: Texts) -> Labelling:
     """What the files beside an EDF that stands in no index say, or its own annotations."""
-    layout = FolderLayout(path.parent, texts)
+    layout = FolderLayout(dataset_root(path), texts)
     file = layout.describe(path)
     if file.annotations:
         return layout.labelling(file, duration_s)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.channels_tsv import bad_channels
+from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.corpus.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.edf import EdfRecording, open_edf, recording_start
 from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.growing_edf import GrowingEdf
@@ -41,16 +42,16 @@ class Prediction:
     statistics: Statistics
 
 
-def open_source(path: Path) -> EdfRecording:
+def open_source(path: Path, rules: ChannelRules | None = None) -> EdfRecording:
     """An EDF ready for the signal chain. Raises :class:`BrainbrrError` when it is unusable."""
     with _reading(path):
-        return open_edf(path, bad_channels(path))
+        return open_edf(path, bad_channels_of(path), rules)
 
 
-def growing_source(path: Path) -> GrowingEdf:
+def growing_source(path: Path, rules: ChannelRules | None = None) -> GrowingEdf:
     """An EDF that is still being written. Raises :class:`BrainbrrError` when it is unusable."""
     with _reading(path):
-        return GrowingEdf(path, bad_channels(path))
+        return GrowingEdf(path, bad_channels_of(path), rules)
 
 
 class OpenRecording:
@@ -70,7 +71,7 @@ class OpenRecording:
     ) -> None:
         settings = configuration.preprocessing
         self.path, self._window = path, window
-        self._source = open_source(path)
+        self._source = open_source(path, configuration.corpus)
         self._start = recording_start(path)
         with _reading(path):
             self._chain = Chain(self._source, settings, normalization.of(self._source, settings))

@@ -1,6 +1,6 @@
 """The signal chain of version 1, from µV at any rate to 16-bit blocks at 256 Hz.
 
-Resample, band-pass, notch, interpolate missing midline electrodes, z-score per channel over
+Resample, band-pass, notch, interpolate missing electrodes, z-score per channel over
 the recording, clip. Memory is bounded whatever the recording's length: the chain runs over
 minutes of signal, once for the mean and deviation and, for recordings too long to keep, a
 second time for the samples. With a mean and deviation that are given, it runs once, and over

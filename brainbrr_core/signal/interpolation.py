@@ -1,8 +1,9 @@
-"""Spherical-spline interpolation of midline electrodes that a recording lacks."""
+"""Spherical-spline interpolation of electrodes that a recording lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -35,6 +36,16 @@ POSITIONS = {
 }
 #: Smoothness of the spline, number of Legendre terms and regularization, as MNE uses them.
 STIFFNESS, TERMS, REGULARIZATION = 4, 50, 1e-5
+
+
+def interpolation_constants() -> dict[str, Any]:
+    """What shapes an interpolated channel beside the channels it is made from, as plain values."""
+    return {
+        "positions": {name: list(position) for name, position in POSITIONS.items()},
+        "stiffness": STIFFNESS,
+        "terms": TERMS,
+        "regularization": REGULARIZATION,
+    }
 
 
 def _spline(cosines: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -44,7 +44,7 @@ class _Tail:
 class SignalStream:
     """Raw samples in, filtered µV of the 19 channels at 256 Hz out.
 
-    ``missing`` names midline electrodes to be interpolated; the others come in the order of
+    ``missing`` names electrodes to be interpolated; the others come in the order of
     ``CHANNELS``. Memory is bounded by some seconds of signal, and by the pieces that are pushed.
     """
 

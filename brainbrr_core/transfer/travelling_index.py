@@ -44,7 +44,7 @@ class TravellingIndex:
 
 def travelling_index(index: Index) -> TravellingIndex:
     """``index`` as it is sent."""
-    sent = Index(tuple(_placeless(recording) for recording in index), index.layout, index.skipped)
+    sent = replace(index, recordings=tuple(_placeless(recording) for recording in index))
     with tempfile.TemporaryDirectory() as folder:
         content = write_index(sent, Path(folder)).read_bytes()
     return TravellingIndex(Blob(blake3(content).hexdigest(), len(content)), content)
@@ -120,7 +120,7 @@ def completed(index: Index, known: Index) -> Index:
         else recording
         for recording in index
     )
-    return Index(recordings, index.layout, index.skipped)
+    return replace(index, recordings=recordings)
 
 
 def _completed_own(own: Index, arrived: Index, cache_root: Path) -> Adopted:

@@ -1,0 +1,91 @@
+"""Which table beside or above a recording describes it: the inheritance principle of BIDS.
+
+``sub-01_task-rest_channels.tsv`` describes every recording of that subject and task that lies in
+its folder or below it, unless a table nearer to the recording, or one that names more of its
+entities, does. (BIDS specification 1.10, "The inheritance principle".) The names of other
+recordings have no entities: only a table of the very same name describes those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from brainbrr_core.corpus.layout import present
+from brainbrr_core.errors import BrainbrrError, check_exhausted
+
+_ENTITY = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+")
+_SUBJECT = "sub-"
+
+
+def dataset_root(edf: Path) -> Path:
+    """The folder above that of an EDF's subject; the EDF's own where it is in none."""
+    subject = next((folder for folder in edf.parents if folder.name.startswith(_SUBJECT)), None)
+    return edf.parent if subject is None else subject.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of a dataset, none of which is looked for above ``root``.
+
+    What a folder holds is asked once and remembered: this is for one walk through a dataset.
+    """
+
+    root: Path
+    _names: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+
+    def find(self, edf: Path, suffix: str) -> Path | None:
+        """The ``*_<suffix>.tsv`` that describes an EDF; None where there is none.
+
+        Raises :class:`BrainbrrError` for a folder that cannot be listed.
+        """
+        stem = edf.stem.removesuffix("_eeg")
+        own = edf.with_name(f"{stem}_{suffix}.tsv")
+        if present(own):
+            return own
+        entities = set(stem.split("_"))
+        if not stem.startswith(_SUBJECT):
+            return None
+        for folder in self._folders(edf):
+            fitting = [
+                (len(named), name)
+                for name in self._tables(folder)
+                if (named := _entities(name, suffix)) is not None and named <= entities
+            ]
+            if fitting:
+                # The one that names most; of two that name as much, always the same one.
+                most = max(count for count, _ in fitting)
+                return folder / min(name for count, name in fitting if count == most)
+        return None
+
+    def _folders(self, edf: Path) -> Iterator[Path]:
+        """The folder of an EDF and those above it, up to the root of its dataset."""
+        top = dataset_root(edf)
+        for folder in edf.parents:
+            yield folder
+            if folder in (self.root, top):
+                return
+
+    def _tables(self, folder: Path) -> tuple[str, ...]:
+        names = self._names.get(folder)
+        if names is None:
+            try:
+                names = tuple(path.name for path in folder.iterdir() if path.suffix == ".tsv")
+            except OSError as error:
+                check_exhausted(str(folder), error)
+                raise BrainbrrError(
+                    f"the folder {folder} cannot be read ({error.strerror}), so nobody knows which "
+                    "tables of channels and events are in it: mend its permissions"
+                ) from None
+            self._names[folder] = names
+        return names
+
+
+def _entities(name: str, suffix: str) -> set[str] | None:
+    """The entities that the name of a table gives; None for a table of another kind."""
+    *named, last = name.removesuffix(".tsv").split("_")
+    if last != suffix or not named or not all(map(_ENTITY.fullmatch, named)):
+        return None
+    return set(named)
