@@ -26,7 +26,7 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.corpus.edf_header import read_header
+from brainbrr_core.corpus.edf_header import EdfSignal, read_header
 from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.index_file import read_index, update_index
 from brainbrr_core.errors import BrainbrrError
@@ -109,7 +109,7 @@ def test_an_envelope_has_the_lowest_and_highest_value_of_each_step(
 def test_figures_of_a_raw_signal_do_not_depend_on_its_parts(
     runs: list[tuple[int, int]], parts: list[int]
 ) -> None:
-    signal = type("Signal", (), {"ranges": ("-1", "1", "-3", "3")})()
+    signal = EdfSignal("Fz", 0, 10, "uV", ("-1", "1", "-3", "3"))
     samples = np.array([value for value, size in runs for _ in range(size)], np.int16)
     figures = SampleStatistics(signal, Fraction(10))
     position = 0
@@ -120,9 +120,14 @@ def test_figures_of_a_raw_signal_do_not_depend_on_its_parts(
     assert figures.mean == pytest.approx(samples.mean())
     assert figures.deviation == pytest.approx(samples.std())
     assert figures.at_range_end == pytest.approx(np.mean(np.abs(samples) == 3))
-    text = "".join(chr(100 + value) for value in samples)
-    flat = sum(len(run[0]) for run in re.finditer(r"(.)\1*", text) if len(run[0]) >= 10)
-    assert figures.flat_s == pytest.approx(flat / 10)
+    flat = {
+        n
+        for start in range(len(samples) - 9)
+        if np.ptp(samples[start : start + 10].astype(int)) <= 1
+        for n in range(start, start + 10)
+    }
+    assert figures.quality.flat_s == pytest.approx(len(flat) / 10)
+    assert figures.quality.saturated_s == pytest.approx(np.count_nonzero(np.abs(samples) == 3) / 10)
 
 
 def test_the_page_holds_the_signal_of_the_file(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Channel:
 
     ``match`` says how it was found. Figures of the raw signal are in ``unit``, those of the
     filtered signal in µV; None where there is no such signal. ``at_range_end`` and ``clipped``
-    are parts of the samples.
+    are parts of the samples; what the seconds are, says :mod:`brainbrr_core.inspection.quality`.
     """
 
     name: str
@@ -40,6 +40,9 @@ class Channel:
     deviation: float | None = None
     at_range_end: float | None = None
     flat_s: float | None = None
+    saturated_s: float | None = None
+    mains_s: float | None = None
+    disconnected_s: float | None = None
     interpolated: bool = False
     filtered_mean: float | None = None
     filtered_deviation: float | None = None
@@ -147,7 +150,9 @@ def _read_raw(
             gain * figures.mean + offset,
             abs(gain) * figures.deviation,
         )
-        channel.at_range_end, channel.flat_s = figures.at_range_end, figures.flat_s
+        channel.at_range_end, quality = figures.at_range_end, figures.quality
+        channel.flat_s, channel.saturated_s = quality.flat_s, quality.saturated_s
+        channel.mains_s, channel.disconnected_s = quality.mains_s, quality.disconnected_s
         channel.raw = builder.envelope(gain, offset, unit)
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from brainbrr_core.inspection.colours import event_colours
 from brainbrr_core.inspection.envelope import Envelope
 from brainbrr_core.inspection.inspection import Inspection
+from brainbrr_core.inspection.quality import SCALP_UV
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -37,6 +38,7 @@ def page(seen: Inspection, clip_sd: float) -> str:
     return environment.get_template("inspect.html.j2").render(
         seen=seen,
         clip_sd=f"{clip_sd:g}",
+        scalp_uv=[f"{limit:g}" for limit in SCALP_UV],
         rates=", ".join(f"{rate:g} Hz" for rate in rates),
         partly=(seen.start_s, seen.stop_s) != (0.0, seen.duration_s),
         step=f"1/{float(finest):g}" if finest > 1 else "1",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.corpus.edf_header import EdfHeader, EdfSignal, UnusableEdf, read_header
 from brainbrr_core.corpus.files import LocalEdf
+from brainbrr_core.inspection.quality import SignalQuality
 
 #: Bytes of data records that are read at once.
 _STRETCH_BYTES = 8_000_000
@@ -83,15 +84,12 @@ def calibration(signal: EdfSignal) -> tuple[float, float, str]:
 
 
 class SampleStatistics:
-    """Mean, deviation, samples at the end of the range and flat time of a signal, in parts."""
+    """Mean, deviation, samples at the end of the range and quality of a signal, in parts."""
 
     def __init__(self, signal: EdfSignal, rate: Fraction) -> None:
-        self._rate = float(rate)
-        self._ends = _digital_ends(signal)
-        self._count = self._sum = self._squares = self._at_end = 0
-        self._value: int | None = None
-        self._run = 0
-        self._flat = 0
+        self._count = self._sum = self._squares = 0
+        gain, _, unit = calibration(signal)
+        self.quality = SignalQuality(rate, gain if unit == "µV" else None, _digital_ends(signal))
 
     def add(self, samples: NDArray[np.int16]) -> None:
         """Take in the next ``samples`` (n,)."""
@@ -99,26 +97,7 @@ class SampleStatistics:
         self._count += len(wide)
         self._sum += int(wide.sum())
         self._squares += int(wide @ wide)
-        if self._ends is not None:
-            low, high = self._ends
-            self._at_end += int(np.count_nonzero((wide <= low) | (wide >= high)))
-        self._add_runs(samples)
-
-    def _add_runs(self, samples: NDArray[np.int16]) -> None:
-        if self._value is not None and int(samples[0]) != self._value:
-            self._end_run()
-        starts = np.flatnonzero(samples[1:] != samples[:-1]) + 1
-        if len(starts):
-            self._run += int(starts[0])
-            self._end_run()
-            lengths = np.diff(starts)
-            self._flat += int(lengths[lengths >= self._rate].sum())
-        self._run += len(samples) - (int(starts[-1]) if len(starts) else 0)
-        self._value = int(samples[-1])
-
-    def _end_run(self) -> None:
-        self._flat += self._run if self._run >= self._rate else 0
-        self._run = 0
+        self.quality.add(samples)
 
     @property
     def mean(self) -> float:
@@ -135,13 +114,8 @@ class SampleStatistics:
     @property
     def at_range_end(self) -> float | None:
         """Part of the samples at an end of the digital range; None where the header gives none."""
-        return None if self._ends is None else self._at_end / max(self._count, 1)
-
-    @property
-    def flat_s(self) -> float:
-        """Seconds in runs of one same value that last a second or longer."""
-        running = self._run if self._run >= self._rate else 0
-        return (self._flat + running) / self._rate
+        at_end = self.quality.saturated
+        return None if at_end is None else at_end / max(self._count, 1)
 
 
 def _digital_ends(signal: EdfSignal) -> tuple[int, int] | None:
