@@ -23,10 +23,11 @@ def write_edf(
     patient: str = "",
     seed: int = 0,
     stamped: bool = False,
+    record_s: float = 1,
 ) -> Path:
     """Write noise of 20 µV in the named channels (the 19 wanted ones by default).
 
-    ``stamped`` makes it EDF+C, whose records carry time stamps.
+    ``stamped`` makes it EDF+C, whose records of ``record_s`` seconds carry time stamps.
     """
     rng = np.random.default_rng(seed)
     names = labels or [f"EEG {name.upper()}-REF" for name in CHANNELS]
@@ -44,7 +45,7 @@ def write_edf(
             )
         )
     annotations = [edfio.EdfAnnotation(0, None, "start")] if stamped else None
-    edf = edfio.Edf(signals, data_record_duration=1, annotations=annotations)
+    edf = edfio.Edf(signals, data_record_duration=record_s, annotations=annotations)
     if patient:
         edf.patient = edfio.Patient(name=patient, code="MRN0042")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,10 +75,11 @@ def restamp(path: Path, kind: bytes, onsets: Sequence[str]) -> None:
     place = 256 + 216 * count
     sizes = [2 * int(content[place + 8 * n : place + 8 * n + 8]) for n in range(count)]
     which = labels.index(b"EDF Annotations")
-    content[192:197] = kind
+    content[192:236] = kind.ljust(44)
     for record, onset in enumerate(onsets):
         start = 256 * (count + 1) + record * sum(sizes) + sum(sizes[:which])
         stamp = f"{onset}\x14\x14\0".encode() if onset else b""
+        assert len(stamp) <= sizes[which], f"no room for {onset}"
         content[start : start + sizes[which]] = stamp.ljust(sizes[which], b"\0")
     path.write_bytes(content)
 

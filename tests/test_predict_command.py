@@ -81,7 +81,10 @@ def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
     assert "add --stream" in predicting.refused("-", out)
     assert "give OUT" in predicting.refused(edf)
     assert "give --rate" in predicting.refused("-", "--stream")
-    assert "no ratio of small numbers" in predicting.refused("-", "--stream", "--rate", "256.12345")
+    for rate in ("99.9", "1/0", "fast", "1e9"):
+        assert f"--rate {rate} is no rate from 100" in predicting.refused(
+            "-", "--stream", "--rate", rate
+        )
     assert "float32 or int16" in predicting.refused(
         "-", "--stream", "--rate", "256", "--sample-type", "int8"
     )

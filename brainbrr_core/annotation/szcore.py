@@ -126,16 +126,23 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def clock_time(start: datetime.datetime) -> str:
+    """``2012-01-01 10:00:00.753``; whole seconds without a point, as the format has them."""
+    digits = "milliseconds" if start.microsecond % 1000 == 0 else "microseconds"
+    return start.isoformat(" ", digits if start.microsecond else "seconds")
+
+
 def format_tsv(
     events: list[Event], duration_s: float, start: datetime.datetime | None = None
 ) -> str:
     """Text of the TSV of one recording, times to a tenth of a millisecond.
 
-    ``start`` is the recording's. Where it is not known, the column says what EDF's own header says
+    ``start`` is that of the recording's first sample, with a part of a second where it has one.
+    Where it is not known, the column says what EDF's own header says
     then, 1985-01-01: readers of the SzCORE benchmark stop at ``n/a``. Confidence is the event's,
     between 0 and 1.
     """
-    begins = f"{start or UNKNOWN_START:%Y-%m-%d %H:%M:%S}"
+    begins = clock_time(start or UNKNOWN_START)
     rows = ["\t".join(COLUMNS)]
     for event in sorted(events) or [Event(0.0, duration_s, "bckg")]:
         kind = "bckg" if event.label == "bckg" else "sz"

@@ -214,7 +214,7 @@ def _raw(
         design(hertz)
     except (ValueError, ZeroDivisionError, UnsupportedRate):
         raise BrainbrrError(
-            f"--rate {rate} is no ratio of small numbers to 256 Hz: give the rate in Hz"
+            f"--rate {rate} is no rate from 100 to 100,000: give frames a second, in Hz"
         ) from None
     return _Samples(hertz, (), raw_samples(sys.stdin.buffer, kind, microvolts, log))
 
@@ -228,12 +228,12 @@ def _growing(
     rules: ChannelRules,
 ) -> _Samples:
     """An EDF that another program writes."""
-    from brainbrr_core.prediction.recording import growing_source
+    from brainbrr_core.prediction.recording import growing_pieces, growing_source
 
     if rate is not None:
         raise BrainbrrError(f"{source} states its own rate: leave --rate out")
     edf = growing_source(source, rules)
-    return _Samples(edf.rate, edf.missing, edf.pieces(idle))
+    return _Samples(edf.rate, edf.missing, growing_pieces(source, edf, idle))
 
 
 def _follow(

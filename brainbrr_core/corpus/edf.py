@@ -25,7 +25,7 @@ from brainbrr_core.corpus.edf_header import (
     UnusableEdf,
     read_header,
 )
-from brainbrr_core.corpus.edf_time import gaps
+from brainbrr_core.corpus.edf_time import first_stamp, record_clock, spread
 from brainbrr_core.corpus.files import EdfBytes, LocalEdf
 from brainbrr_core.corpus.layout import printable
 from brainbrr_core.signal.montage import CHANNELS, MontageMatch, match_channels
@@ -36,8 +36,6 @@ from brainbrr_core.signal.resampling import UnsupportedRate, design
 LOWEST_FULL_RATE = 240
 #: With fewer of the 19 electrodes a recording is one of another kind (behind the ear, a monitor).
 FEW_CHANNELS = 10
-#: Data records that are looked at before a channel is suspected to be flat.
-_PROBES = 8
 #: Bytes of data records that are read at once.
 _STRETCH = 1 << 22
 
@@ -216,55 +214,32 @@ def _held_records(file: EdfBytes, header: EdfHeader, facts: EdfFacts) -> int:
 
 
 def _check_time(file: EdfBytes, header: EdfHeader, records: int, facts: EdfFacts) -> None:
-    """Raise for a recording with gaps, which others glue together in silence.
-
-    EDF+C promises that there are none: then the last record alone is asked, and the others only
-    if it is not where it should be.
-    """
-    if not header.kind:
-        return
-    stamped = [signal for signal in header.signals if signal.label == ANNOTATIONS]
-    if not stamped or stamped[0].samples == 0:
-        if header.kind == "EDF+D":
-            facts.discontinuous = True
-            raise UnusableEdf("discontinuous", "no time stamps")
+    """Raise for a recording with gaps or a drift, which others glue together in silence."""
+    clock = record_clock(file, header, records, facts.rate)
+    try:
+        clock.check()
+    except UnusableEdf as error:
+        facts.discontinuous = error.reason == "discontinuous"
+        raise
+    if clock.is_trusted:
         facts.findings.append(Finding("no_time_stamps", file.name))
-        return
-    part = slice(stamped[0].offset, stamped[0].offset + stamped[0].samples)
-    tolerance = 1 / (2 * facts.rate)
-    if header.kind == "EDF+C":
-        ends = [_records(file, header, n, n + 1)[:, part] for n in (0, records - 1)]
-        outcome = gaps(ends, [0, records - 1], header.record_duration, tolerance)
-        if outcome.unstamped:
-            facts.findings.append(Finding("no_time_stamps", file.name))
-            return
-        if not outcome.count:
-            return
-    stretches = (stretch[:, part] for stretch in _stretches(file, header, records))
-    outcome = gaps(stretches, range(records), header.record_duration, tolerance)
-    if outcome.unstamped:
-        facts.discontinuous = True
-        raise UnusableEdf("discontinuous", f"{outcome.unstamped} data records have no time stamp")
-    if outcome.count:
-        facts.discontinuous = True
-        raise UnusableEdf("discontinuous", str(outcome))
 
 
 def _flat(
     file: EdfBytes, header: EdfHeader, channels: tuple[EdfSignal, ...], records: int
 ) -> list[int]:
     """Which channels hold one value throughout: suspected by a few records, proved by all."""
-    places = sorted({int(place) for place in np.linspace(0, records - 1, _PROBES)})
     suspects = list(range(len(channels)))
-    values = [int(_records(file, header, 0, 1)[0, channel.offset]) for channel in channels]
+    start = _records(file, header, 0, 1)[0]
+    values = [int(start[channel.offset]) for channel in channels]
 
     def varies(block: NDArray[np.int16], index: int) -> bool:
         channel = channels[index]
         part = block[:, channel.offset : channel.offset + channel.samples]
         return bool((part != values[index]).any())
 
-    for place in places:
-        block = _records(file, header, place, place + 1)
+    for number in spread(records):
+        block = _records(file, header, number, number + 1)
         suspects = [index for index in suspects if not varies(block, index)]
         if not suspects:
             return []
@@ -295,8 +270,17 @@ def annotation_records(file: EdfBytes) -> Iterator[list[bytes]]:
 
 
 def recording_start(file: Path | EdfBytes) -> datetime.datetime | None:
-    """Date and time at which a recording starts; None where the header gives none."""
+    """Date and time of a recording's first sample, to the microsecond; None where none is given.
+
+    The header gives the second and the first time stamp, where there is one, its part. Raises
+    ``OSError`` when the file cannot be read.
+    """
+    edf = _bytes(file)
     try:
-        return read_header(_bytes(file)).start
+        header = read_header(edf)
     except UnusableEdf:
         return None
+    if header.start is None:
+        return None
+    micro = round(first_stamp(edf, header) * 1_000_000)
+    return header.start + datetime.timedelta(microseconds=micro)

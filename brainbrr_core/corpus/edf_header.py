@@ -148,7 +148,8 @@ def read_header(file: EdfBytes) -> EdfHeader:
     record_s = Fraction(duration.decode())
     if record_s == 0 or not any(signal.samples for signal in signals):
         raise UnusableEdf("no_samples")
-    kind = head[192:197].decode("latin-1")
+    # Programs that rewrite headers shift this field, or change its case.
+    kind = head[192:236].strip(b" \0")[:5].upper().decode("latin-1")
     header = EdfHeader(
         signals,
         records,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from brainbrr_core.configuration.model import ChannelRules
 from brainbrr_core.corpus.edf import wrong_channels
 from brainbrr_core.corpus.edf_header import EdfHeader, UnusableEdf, read_header
+from brainbrr_core.corpus.edf_time import RecordClock
 from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.signal.montage import match_channels
 from brainbrr_core.signal.quantization import to_microvolts
@@ -26,8 +27,8 @@ class GrowingEdf:
     """The wanted channels of an EDF whose data records are appended while it is read.
 
     The number of records that its header promises is not looked at: writers fill it in at the end.
-    Raises :class:`UnusableEdf` as :func:`~brainbrr_core.corpus.edf.open_edf` does, for an EDF+D
-    always, whose gaps nothing tells beforehand; ``OSError`` where the file cannot be opened.
+    Raises :class:`UnusableEdf` as :func:`~brainbrr_core.corpus.edf.open_edf` does; ``OSError``
+    where the file cannot be opened.
     """
 
     def __init__(
@@ -35,8 +36,6 @@ class GrowingEdf:
     ) -> None:
         self._file = LocalEdf(path)
         self._header: EdfHeader = read_header(self._file)
-        if self._header.kind == "EDF+D":
-            raise UnusableEdf("discontinuous", "an EDF+D that is still written")
         labels = [signal.label for signal in self._header.signals]
         match = match_channels(labels, bad, rules)
         if match.reason is not None:
@@ -52,6 +51,7 @@ class GrowingEdf:
             design(self.rate)
         except UnsupportedRate as error:
             raise UnusableEdf("unsupported_rate", str(error)) from None
+        RecordClock(self._header, self.rate).check()
 
     def pieces(
         self, idle_s: float, sleep: Callable[[float], None] = time.sleep
@@ -59,8 +59,10 @@ class GrowingEdf:
         """Samples (channels, n) in µV from each channel's first one, as records are appended.
 
         Ends when the file has not grown for ``idle_s`` seconds; at once, at its present end, with
-        0. ``sleep`` waits between two looks.
+        0. ``sleep`` waits between two looks. Every time stamp is looked at: raises
+        :class:`UnusableEdf` at the first record that does not start where the samples put it.
         """
+        clock = RecordClock(self._header, self.rate)
         size = 2 * self._header.record_samples
         at_once = max(1, int(_READ_S / self._header.record_duration))
         done, waited = 0, 0.0
@@ -71,6 +73,10 @@ class GrowingEdf:
                 count, waited = min(held - done, at_once), 0.0
                 offset = self._header.header_bytes + done * size
                 records = self._file.samples(offset, count * size // 2).reshape(count, -1)
+                if clock.signal is not None:
+                    stop = clock.signal.offset + clock.signal.samples
+                    clock.add(done, records[:, clock.signal.offset : stop])
+                    clock.check()
                 if zero is None:
                     zero = records[0].copy()
                 yield self._microvolts(records, zero)

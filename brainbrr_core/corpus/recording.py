@@ -15,7 +15,9 @@ SIGNAL_REASONS = {
     "annotations_only": "the file holds annotations and no signal",
     "no_samples": "the file holds no sample of a signal",
     "truncated_file": "the header promises more than the file holds: copy it again",
-    "discontinuous": "EDF+D with gaps: later annotations would shift",
+    "discontinuous": "the time stamps show gaps: later annotations would shift",
+    "clock_drift": "the time stamps and the number of samples drift apart: later annotations would "
+    "shift",
     "bad_channel_table": "the channel table beside the file cannot be understood",
     "few_channels": "fewer than 10 of the 19 electrodes: another kind of recording",
     "missing_channels": "more electrodes are missing than are interpolated, or one at the edge of "
@@ -25,7 +27,7 @@ SIGNAL_REASONS = {
     "says common",
     "duplicate_channel": "two signals claim the same electrode",
     "uneven_rates": "the wanted channels have different sampling rates",
-    "unsupported_rate": "the sampling rate is no ratio of small numbers to 256 Hz",
+    "unsupported_rate": "the sampling rate is below 100 Hz, or above 100 kHz",
     "unknown_unit": "the unit of a wanted channel is not V, mV or µV",
     "no_calibration": "a wanted channel's ranges are empty or no numbers",
     "flat_signal": "every wanted channel holds one value throughout",
@@ -45,7 +47,7 @@ SIGNAL_FINDINGS = {
     "record_count_unknown": "the header does not say how many data records there are",
     "extra_records": "the file holds more than the header promises; the rest is left out",
     "partial_last_record": "the file ends within a data record, which is left out",
-    "no_time_stamps": "EDF+C without time stamps: that there are no gaps is taken on trust",
+    "no_time_stamps": "records without time stamps: that there are no gaps is taken on trust",
     "low_rate": "sampled below 240 Hz: what lies above half of that is not in the signal",
     "bad_channel": "marked bad in the channel table: counts as missing",
     "unmatched_bad_channel": "marked bad in the channel table, and no channel of the file is named "

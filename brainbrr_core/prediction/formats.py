@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from brainbrr_core.annotation.edf_plus import format_edf_plus
-from brainbrr_core.annotation.szcore import format_tsv
+from brainbrr_core.annotation.szcore import clock_time, format_tsv
 from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.prediction.recording import Prediction
 
@@ -35,7 +35,7 @@ def _edf(prediction: Prediction, _name: str, _origin: Origin) -> bytes:
 
 
 def _json(prediction: Prediction, name: str, origin: Origin) -> bytes:
-    start = prediction.start.isoformat() if prediction.start else None
+    start = clock_time(prediction.start).replace(" ", "T") if prediction.start else None
     values = {
         "recording": name,
         "start": start,

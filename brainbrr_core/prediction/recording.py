@@ -30,7 +30,7 @@ from brainbrr_core.signal.quantization import span
 
 @dataclass(frozen=True)
 class Prediction:
-    """Events of one recording; ``start`` is the header's, None where it gives none.
+    """Events of one recording; ``start`` is that of its first sample, None where none is given.
 
     ``statistics`` are the mean and deviation that its signal was z-scored with.
     """
@@ -54,6 +54,12 @@ def growing_source(path: Path, rules: ChannelRules | None = None) -> GrowingEdf:
         return GrowingEdf(path, bad_channels_of(path), rules)
 
 
+def growing_pieces(path: Path, edf: GrowingEdf, idle_s: float) -> Iterator[NDArray[np.float32]]:
+    """The samples of an EDF while it grows. Raises :class:`BrainbrrError` at a gap in them."""
+    with _reading(path):
+        yield from edf.pieces(idle_s)
+
+
 class OpenRecording:
     """An EDF, its prepared signal read from front to back, and what the network said of it.
 
@@ -72,8 +78,8 @@ class OpenRecording:
         settings = configuration.preprocessing
         self.path, self._window = path, window
         self._source = open_source(path, configuration.corpus)
-        self._start = recording_start(path)
         with _reading(path):
+            self._start = recording_start(path)
             self._chain = Chain(self._source, settings, normalization.of(self._source, settings))
         self._signal = ForwardReader(self._chain)
         self._starts = window_starts(self._chain.samples, window, stride)

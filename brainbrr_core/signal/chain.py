@@ -23,7 +23,7 @@ from brainbrr_core.signal.filters import filter_in_place, sections, steady_state
 from brainbrr_core.signal.interpolation import interpolation_weights
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE, add_moments, quantize
-from brainbrr_core.signal.resampling import BlockResampler, design
+from brainbrr_core.signal.resampling import BlockResampler, InterpolatingResampler, design
 
 #: A person bumps this when the chain's output changes though its parameters do not.
 ALGORITHM_VERSION = 1
@@ -94,11 +94,16 @@ class Filtering:
     ) -> None:
         self._settings = settings
         self._resampler = design(rate, settings.rate_hz)
-        self._blocks = BlockResampler(self._resampler)
+        self._blocks: BlockResampler | InterpolatingResampler = (
+            InterpolatingResampler(self._resampler)
+            if self._resampler.is_interpolated
+            else BlockResampler(self._resampler)
+        )
         self._present = [n for n, name in enumerate(CHANNELS) if name not in missing]
         self._absent = [n for n, name in enumerate(CHANNELS) if name in missing]
         self._weights = interpolation_weights(missing) if self._absent else None
         self._state: NDArray[np.float64] | None = None
+        self._made = 0
         self.step = -(-step // self._blocks.period) * self._blocks.period
 
     def output_samples(self, input_samples: int) -> int:
@@ -111,10 +116,8 @@ class Filtering:
 
     def apply(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """The next ``count`` outputs (19, count), from the raw samples of :meth:`input_range`."""
-        if count < self.step:
-            start, stop = self._blocks.input_range(0, self.step)
-            raw = np.pad(raw, ((0, 0), (0, stop - start - raw.shape[1])))
-        resampled = np.ascontiguousarray(self._blocks.apply(raw, self.step)[:, :count])
+        resampled = self._resampled(raw, count)
+        self._made += count
         if self._state is None:
             self._state = steady_state(self._settings, resampled[:, 0].astype(np.float64))
         filter_in_place(resampled, sections(self._settings), self._state)
@@ -124,6 +127,14 @@ class Filtering:
         filtered[self._present] = resampled
         filtered[self._absent] = self._weights @ resampled
         return filtered
+
+    def _resampled(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        if isinstance(self._blocks, InterpolatingResampler):
+            return self._blocks.apply(raw, self._made, count)
+        if count < self.step:
+            start, stop = self._blocks.input_range(0, self.step)
+            raw = np.pad(raw, ((0, 0), (0, stop - start - raw.shape[1])))
+        return np.ascontiguousarray(self._blocks.apply(raw, self.step)[:, :count])
 
 
 def filtered(
