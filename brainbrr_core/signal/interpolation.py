@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -35,6 +36,17 @@ POSITIONS = {
 }
 #: Smoothness of the spline, number of Legendre terms and regularization, as MNE uses them.
 STIFFNESS, TERMS, REGULARIZATION = 4, 50, 1e-5
+
+
+def interpolation_constants() -> dict[str, Any]:
+    """What the weights follow from, as it stands in the preprocessing version."""
+    return {
+        "method": "spherical spline",
+        "positions": POSITIONS,
+        "stiffness": STIFFNESS,
+        "terms": TERMS,
+        "regularization": REGULARIZATION,
+    }
 
 
 def _spline(cosines: NDArray[np.float64]) -> NDArray[np.float64]:

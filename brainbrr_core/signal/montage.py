@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 #: Order of the channels in the store.
 CHANNELS = (
@@ -37,6 +38,16 @@ _BY_NAME = {name.upper(): name for name in CHANNELS}
 _BY_NAME.update({"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"})
 _REFERENCES = frozenset({"REF", "LE", "AR", "AVG", "A1A2", "A1", "A2", "M1", "M2"})
 _LABEL = re.compile(r"^(?:EEG\s+)?(?P<electrode>[A-Z]+[0-9]*Z?)(?:\s*-\s*(?P<other>\S+))?$")
+
+
+def label_constants() -> dict[str, Any]:
+    """Which label names which electrode, as it stands in the preprocessing version."""
+    return {
+        "pattern": _LABEL.pattern,
+        "electrodes": _BY_NAME,
+        "references": sorted(_REFERENCES),
+        "interpolable": sorted(INTERPOLABLE),
+    }
 
 
 @dataclass(frozen=True, slots=True)
