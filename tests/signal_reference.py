@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
+from scipy import signal, stats
 
 from brainbrr_core.signal.resampling import design
 
@@ -37,11 +37,14 @@ def resample(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:
     half = len(filters.taps) // 2
     # Enough mirrored samples that the filter never meets an end, in whole steps of ``down``.
     reach = -(-(half // filters.up + 2) // filters.down) * filters.down
+    second = int(rate)
+    first = _mirror(data[:, :1], data[:, 1 : second + 1])
+    last = _mirror(data[:, -1:], data[:, -second - 1 : -1])
     extended = np.concatenate(
         [
-            2 * data[:, :1] - data[:, reach:0:-1],
+            2 * first - data[:, reach:0:-1],
             data,
-            2 * data[:, -1:] - data[:, -2 : -reach - 2 : -1],
+            2 * last - data[:, -2 : -reach - 2 : -1],
         ],
         axis=1,
     )
@@ -52,21 +55,45 @@ def resample(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:
     return np.asarray(filtered[:, first : first + count])
 
 
+def _mirror(outermost: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The outermost sample, no further from the others of its second than their range."""
+    low, high = others.min(axis=1, keepdims=True), others.max(axis=1, keepdims=True)
+    return np.clip(outermost, 2 * low - high, 2 * high - low)
+
+
 def filtered(
     data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0
 ) -> NDArray[np.float64]:
-    """The signal after resampling, band-pass and notch, in µV."""
+    """The signal after resampling, band-pass and notch, in µV.
+
+    The filters start as if each channel had always been at the lower median of its first second.
+    """
+    sorted_second = np.sort(data[:, : int(rate)], axis=1)
+    level = sorted_second[:, [(sorted_second.shape[1] - 1) // 2]]
     y = resample(data, rate)
     bandpass = signal.butter(3, (0.5, 120.0), "bandpass", fs=256, output="sos")
-    zi = signal.sosfilt_zi(bandpass)[:, None, :] * y[None, :, :1]
+    zi = signal.sosfilt_zi(bandpass)[:, None, :] * level[None]
     y, _ = signal.sosfilt(bandpass, y, axis=1, zi=zi)
     b, a = signal.iirnotch(notch, 30.0, fs=256)
-    y, _ = signal.lfilter(b, a, y, axis=1, zi=signal.lfilter_zi(b, a)[None, :] * y[:, :1])
+    # Of a constant, the band-pass leaves nothing.
+    y, _ = signal.lfilter(b, a, y, axis=1, zi=np.zeros((len(data), 2)))
     return np.asarray(y)
 
 
-def chain(data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0) -> NDArray[np.float64]:
+def settled(y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is left of a filtered signal to take its mean and deviation from: not its first 2 s."""
+    return y[:, 512:]
+
+
+def chain(
+    data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0, robust: bool = False
+) -> NDArray[np.float64]:
     """The z-scored signal in standard deviations, clipped at 10."""
     y = filtered(data, rate, notch=notch)
-    deviation = y.std(axis=1, keepdims=True)
-    return np.clip((y - y.mean(axis=1, keepdims=True)) / deviation, -10, 10)
+    used = settled(y)
+    if robust:
+        lower, middle, upper = np.quantile(used, [0.25, 0.5, 0.75], axis=1)[:, :, None]
+        # A Gaussian's quartiles are 0.6745 standard deviations from its middle.
+        return np.clip((y - middle) / ((upper - lower) / 2 / stats.norm.ppf(0.75)), -10, 10)
+    deviation = used.std(axis=1, keepdims=True)
+    return np.clip((y - used.mean(axis=1, keepdims=True)) / deviation, -10, 10)

@@ -18,7 +18,7 @@ import pytest
 from conftest import small_config
 from edf_files import write_edf
 from services import HANGS_S
-from signal_reference import chain, filtered
+from signal_reference import chain, filtered, settled
 
 from brainbrr_core.cache import gc
 from brainbrr_core.cache import plan as plan_module
@@ -65,10 +65,10 @@ def states(plan: Plan) -> dict[State, int]:
 
 def test_the_version_is_the_one_that_was_published() -> None:
     """A change of this name means that every cache in the world is stale: bump on purpose."""
-    assert preprocessing_version(Preprocessing()) == "v1_256hz_10-20_31e209731345"
-    assert preprocessing_version(Preprocessing(notch_hz=50)) != preprocessing_version(
-        Preprocessing()
-    )
+    assert preprocessing_version(Preprocessing()) == "v2_256hz_10-20_a24bbcccfbbd"
+    others = (Preprocessing(notch_hz=50), Preprocessing(scale="robust"))
+    names = {preprocessing_version(settings) for settings in (Preprocessing(), *others)}
+    assert len(names) == 3
 
 
 def test_a_shard_holds_what_the_reference_chain_gives(settings: Configuration) -> None:
@@ -81,7 +81,7 @@ def test_a_shard_holds_what_the_reference_chain_gives(settings: Configuration) -
             continue
         data = source.read(0, source.samples).astype(np.float64)
         expected = chain(data, source.rate)
-        before = filtered(data, source.rate)
+        before = settled(filtered(data, source.rate))
         assert shard.header.mean == pytest.approx(before.mean(axis=1), abs=1e-4)
         assert shard.header.deviation == pytest.approx(before.std(axis=1), rel=1e-5)
         stored = np.concatenate(list(shard.blocks(0, shard.header.blocks)), axis=1) * SCALE

@@ -15,8 +15,10 @@ from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.signal import edges, statistics
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
-from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.signal.interpolation import interpolation_constants
+from brainbrr_core.signal.montage import CHANNELS, label_rules
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.signal.resampling import DESIGN
 
@@ -34,8 +36,14 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+#: Parameters of the chain that are younger than its version, with the value that says what the
+#: version did before. At that value they are left out: adding one makes no store stale.
+_LATER_PARAMETERS = {"scale": "recording_sd"}
+
+
 def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
     """What the fingerprint is made of."""
+    chain = settings.model_dump(mode="json")
     return {
         "algorithm": ALGORITHM_VERSION,
         "format": FORMAT_VERSION,
@@ -43,7 +51,16 @@ def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
         "channels": list(CHANNELS),
         "scale": repr(SCALE),
         "resampler": DESIGN,
-        "chain": json.loads(settings.model_dump_json()),
+        "edges": edges.CONSTANTS,
+        "statistics": statistics.CONSTANTS,
+        # As digests: every shard carries these parameters.
+        "interpolation": digest(interpolation_constants()),
+        "labels": digest(label_rules()),
+        "chain": {
+            name: value
+            for name, value in chain.items()
+            if name not in _LATER_PARAMETERS or value != _LATER_PARAMETERS[name]
+        },
     }
 
 
@@ -54,7 +71,7 @@ def chain_fingerprint(settings: Preprocessing) -> str:
 
 
 def preprocessing_version(settings: Preprocessing) -> str:
-    """The name of a version, such as ``v1_256hz_10-20_3fa9c2d10b7e``."""
+    """The name of a version, such as ``v2_256hz_10-20_3fa9c2d10b7e``."""
     short = chain_fingerprint(settings)[:12]
     return f"v{ALGORITHM_VERSION}_{settings.rate_hz}hz_{settings.montage}_{short}"
 

@@ -40,7 +40,11 @@ class Section(BaseModel):
 
 
 class Preprocessing(Section):
-    """The signal chain's parameters. Every one of them is part of the preprocessing version."""
+    """The signal chain's parameters. Every one of them is part of the preprocessing version.
+
+    ``scale`` says what a z-score is counted in: the recording's standard deviation, or its
+    interquartile range, which a seizure or an artifact does not set (``signal.statistics``).
+    """
 
     rate_hz: Literal[256] = RATE
     montage: Literal["10-20"] = "10-20"
@@ -49,6 +53,7 @@ class Preprocessing(Section):
     notch_hz: Literal[50, 60] = 60
     notch_q: Annotated[float, Field(gt=0)] = 30.0
     clip_sd: Annotated[float, Field(gt=0, le=10)] = 10.0
+    scale: Literal["recording_sd", "robust"] = "recording_sd"
 
     @model_validator(mode="after")
     def _ordered(self) -> Preprocessing:

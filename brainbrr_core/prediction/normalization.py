@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.signal.chain import STREAM_STEP, SignalSource, Statistics, filtered
+from brainbrr_core.signal.chain import STREAM_STEP, filtered
+from brainbrr_core.signal.edges import SignalSource
 from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.signal.statistics import Statistics
 
 _COUNT = Field(min_length=len(CHANNELS), max_length=len(CHANNELS))
 _Means = Annotated[tuple[float, ...], _COUNT]
@@ -36,7 +38,9 @@ class Normalization:
         if self.first_s is None:
             return self.statistics
         return Statistics.of(
-            filtered(source, settings, STREAM_STEP), round(self.first_s * settings.rate_hz)
+            filtered(source, settings, STREAM_STEP),
+            round(self.first_s * settings.rate_hz),
+            settings,
         )
 
     def __str__(self) -> str:

@@ -27,8 +27,9 @@ from brainbrr_core.detection.stream import EventStream, News
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.predictor import Predictor
-from brainbrr_core.signal.chain import Quantizer, Statistics
+from brainbrr_core.signal.chain import Quantizer
 from brainbrr_core.signal.quantization import span
+from brainbrr_core.signal.statistics import Statistics
 from brainbrr_core.signal.stream import SignalStream
 
 #: One line of output: ``kind`` is ``onset`` or ``event``, times are seconds of the recording.
@@ -128,7 +129,7 @@ class OnlineDetector:
 
     def _begin(self) -> list[Line]:
         """The first seconds are over, or the recording is: their mean and deviation are used."""
-        self.statistics = Statistics.of(self._waiting, self._first_samples)
+        self.statistics = Statistics.of(self._waiting, self._first_samples, self._settings)
         self._quantizer = self._quantizer_of(self.statistics)
         waiting, self._waiting = self._waiting, []
         return [line for piece in waiting for line in self._store(piece)]

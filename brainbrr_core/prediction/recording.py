@@ -24,8 +24,9 @@ from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.detection import Stitcher, padded_window, window_starts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
-from brainbrr_core.signal.chain import Chain, Statistics
+from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.quantization import span
+from brainbrr_core.signal.statistics import Statistics
 
 
 @dataclass(frozen=True)

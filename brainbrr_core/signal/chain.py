@@ -1,92 +1,46 @@
-"""The signal chain of version 1, from µV at any rate to 16-bit blocks at 256 Hz.
+"""The signal chain of version 2, from µV at any rate to 16-bit blocks at 256 Hz.
 
-Resample, band-pass, notch, interpolate missing electrodes, z-score per channel over
-the recording, clip. Memory is bounded whatever the recording's length: the chain runs over
-minutes of signal, once for the mean and deviation and, for recordings too long to keep, a
-second time for the samples. With a mean and deviation that are given, it runs once, and over
-seconds of signal, as ``signal.stream`` does.
+Resample, band-pass, notch, interpolate missing electrodes, z-score per channel over the recording,
+clip. Memory is bounded whatever the recording's length: the chain runs over minutes of signal, once
+for the mean and deviation (three times for the scale ``robust``) and, for recordings too long to
+keep, again for the samples. With a mean and deviation that are given, it runs once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.model import BLOCK_S
-from brainbrr_core.signal.filters import filter_in_place, sections, steady_state
+from brainbrr_core.signal.edges import SignalSource, level, read_reflected
+from brainbrr_core.signal.filters import at_rest, filter_in_place, sections
 from brainbrr_core.signal.interpolation import interpolation_weights
 from brainbrr_core.signal.montage import CHANNELS
-from brainbrr_core.signal.quantization import SCALE, add_moments, quantize
+from brainbrr_core.signal.products import weighted_sums
+from brainbrr_core.signal.quantization import SCALE, quantize
 from brainbrr_core.signal.resampling import BlockResampler, InterpolatingResampler, design
+from brainbrr_core.signal.statistics import Statistics
 
 #: A person bumps this when the chain's output changes though its parameters do not.
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 _CHUNK_BLOCKS = 6
-#: Samples at 256 Hz that are made at a time where the mean and deviation are given.
+#: Samples at 256 Hz that are made at a time where they are wanted as they arrive.
 STREAM_STEP = 2560
 #: Filtered signal kept in memory between the two passes, in bytes; longer ones run twice.
 _KEEP_BYTES = 150_000_000
-
-
-class SignalSource(Protocol):
-    """A recording's raw signal: the electrodes it has, in the order of ``CHANNELS``."""
-
-    @property
-    def rate(self) -> Fraction:
-        """Samples per second."""
-
-    @property
-    def samples(self) -> int:
-        """Samples per channel."""
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Electrodes to be interpolated."""
-
-    def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Samples ``start`` to ``stop`` of the present channels, (channels, n).
-
-        In µV from each channel's first sample. The band-pass removes a constant anyway and starts
-        from its steady state; without an electrode's offset, float32 is exact enough.
-        """
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation in µV, per channel (19,), after the filters."""
-
-    mean: NDArray[np.float64]
-    deviation: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, filtered: Iterable[NDArray[np.float32]], samples: int) -> Statistics:
-        """Those of the first ``samples`` of a signal (19, n) that comes in pieces."""
-        sums = np.zeros((len(CHANNELS), 2))
-        counted = 0
-        for piece in filtered:
-            taken = piece[:, : samples - counted]
-            add_moments(np.ascontiguousarray(taken), sums)
-            counted += taken.shape[1]
-            if counted == samples:
-                break
-        mean, square = sums.T / max(counted, 1)
-        return cls(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
 
 
 class Filtering:
     """From raw samples to filtered µV of all 19 channels, in steps of a fixed length.
 
     ``step`` is the number of outputs at 256 Hz that are made at a time: at least the number that
-    is asked for, in whole periods of the resampler. The products of the resampler depend on it in
-    their last bits, so what must be equal must have the same step. A last, shorter step is made of
-    products of the same size, too: BLAS takes another way for those of one row, whose last bits
-    depend on where in memory the samples lie.
+    is asked for, in whole periods of the resampler. The signal is the same, to the last bit,
+    whatever the step.
     """
 
     def __init__(
@@ -101,8 +55,8 @@ class Filtering:
         )
         self._present = [n for n, name in enumerate(CHANNELS) if name not in missing]
         self._absent = [n for n, name in enumerate(CHANNELS) if name in missing]
-        self._weights = interpolation_weights(missing) if self._absent else None
-        self._state: NDArray[np.float64] | None = None
+        self._weights = _rounded(interpolation_weights(missing)) if self._absent else None
+        self._state = at_rest(settings, len(self._present))
         self._made = 0
         self.step = -(-step // self._blocks.period) * self._blocks.period
 
@@ -115,26 +69,31 @@ class Filtering:
         return self._blocks.input_range(first, count)
 
     def apply(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-        """The next ``count`` outputs (19, count), from the raw samples of :meth:`input_range`."""
+        """The next ``count`` outputs (19, count), from the raw samples of :meth:`input_range`.
+
+        They are µV from the level at which the recording begins, and ``raw`` may be overwritten.
+        """
         resampled = self._resampled(raw, count)
         self._made += count
-        if self._state is None:
-            self._state = steady_state(self._settings, resampled[:, 0].astype(np.float64))
         filter_in_place(resampled, sections(self._settings), self._state)
         if self._weights is None:
             return resampled
         filtered = np.empty((len(CHANNELS), count), np.float32)
         filtered[self._present] = resampled
-        filtered[self._absent] = self._weights @ resampled
+        made = np.empty((len(self._absent), count), np.float32)
+        weighted_sums(self._weights, resampled, made)
+        filtered[self._absent] = made
         return filtered
 
     def _resampled(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         if isinstance(self._blocks, InterpolatingResampler):
             return self._blocks.apply(raw, self._made, count)
-        if count < self.step:
-            start, stop = self._blocks.input_range(0, self.step)
-            raw = np.pad(raw, ((0, 0), (0, stop - start - raw.shape[1])))
-        return np.ascontiguousarray(self._blocks.apply(raw, self.step)[:, :count])
+        return np.ascontiguousarray(self._blocks.apply(raw, count))
+
+
+def _rounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights without the bits in which libraries of linear algebra differ among processors."""
+    return np.asarray(np.rint(weights * 2.0**32) / 2.0**32)
 
 
 def filtered(
@@ -143,9 +102,11 @@ def filtered(
     """Filtered signal of all 19 channels in µV, ``step`` samples (or a few more) at a time."""
     filtering = Filtering(source.rate, source.missing, settings, step)
     samples = filtering.output_samples(source.samples)
+    zero = level(source)
     for first in range(0, samples, filtering.step):
         count = min(filtering.step, samples - first)
-        yield filtering.apply(read_reflected(source, *filtering.input_range(first, count)), count)
+        raw = read_reflected(source, zero, *filtering.input_range(first, count))
+        yield filtering.apply(raw, count)
 
 
 class Quantizer:
@@ -185,7 +146,6 @@ class Chain:
         self.block_samples = BLOCK_S * settings.rate_hz
         self.blocks = -(-self.samples // self.block_samples)
         self._kept: list[NDArray[np.float32]] | None = None
-        self._fixed = statistics is not None
         self.statistics = statistics if statistics is not None else self._measure()
 
     def quantized(self) -> Iterator[tuple[NDArray[np.int16], int]]:
@@ -200,22 +160,14 @@ class Chain:
     def _chunks(self) -> Iterator[NDArray[np.float32]]:
         """Filtered signal, some whole blocks of it at a time."""
         size = _CHUNK_BLOCKS * self.block_samples
-        step = STREAM_STEP if self._fixed else size
-        return joined(filtered(self._source, self._settings, step), size)
+        return joined(filtered(self._source, self._settings, size), size)
 
     def _measure(self) -> Statistics:
-        keep = self.samples * len(CHANNELS) * 4 <= _KEEP_BYTES
-        kept: list[NDArray[np.float32]] = []
-
-        def chunks() -> Iterator[NDArray[np.float32]]:
-            for chunk in self._chunks():
-                if keep:
-                    kept.append(chunk)
-                yield chunk
-
-        statistics = Statistics.of(chunks(), self.samples)
-        self._kept = kept if keep else None
-        return statistics
+        pieces = self._chunks
+        if self.samples * len(CHANNELS) * 4 <= _KEEP_BYTES:
+            kept = self._kept = list(self._chunks())
+            pieces = partial(iter, kept)
+        return Statistics.of_passes(pieces, self.samples, self._settings)
 
 
 def joined(pieces: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
@@ -236,21 +188,3 @@ def joined(pieces: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArr
             held, size = ([rest], rest.shape[1]) if rest.shape[1] else ([], 0)
     if held:
         yield np.concatenate(held, axis=1)
-
-
-def read_reflected(source: SignalSource, start: int, stop: int) -> NDArray[np.float32]:
-    """Samples ``start`` to ``stop`` of a source, extended at both ends by odd reflection."""
-    samples = source.samples
-    parts = []
-    if start < 0:
-        # The first sample is zero (SignalSource.read), so its reflection is a change of sign.
-        parts.append(-source.read(1, min(1 - start, samples))[:, ::-1])
-    parts.append(source.read(max(start, 0), min(stop, samples)))
-    if stop > samples:
-        last = source.read(samples - 1, samples)
-        parts.append(2 * last - source.read(max(2 * samples - 1 - stop, 0), samples - 1)[:, ::-1])
-    signal = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    # Outputs of the last period that lie past the recording's end are thrown away: what they are
-    # made of must exist, but does not matter.
-    beyond = stop - start - signal.shape[1]
-    return np.pad(signal, ((0, 0), (0, beyond))) if beyond else signal

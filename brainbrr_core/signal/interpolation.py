@@ -39,8 +39,10 @@ STIFFNESS, TERMS, REGULARIZATION = 4, 50, 1e-5
 
 
 def interpolation_constants() -> dict[str, Any]:
-    """What shapes an interpolated channel beside the channels it is made from, as plain values."""
+    """What shapes an interpolated channel beside the channels it is made from, as it stands in the
+    preprocessing version."""
     return {
+        "method": "spherical spline",
         "positions": {name: list(position) for name, position in POSITIONS.items()},
         "stiffness": STIFFNESS,
         "terms": TERMS,

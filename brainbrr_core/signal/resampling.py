@@ -4,7 +4,8 @@ The taps are ours and part of the preprocessing version, because two good resamp
 hundredths of a standard deviation. Design: Kaiser window, 90 dB, pass band to 120 Hz (to
 0.96 of the source's Nyquist frequency where that is lower), half amplitude at the lower of the
 two Nyquist frequencies; each polyphase branch is scaled to pass a constant unchanged, so an
-electrode's offset leaves no ripple. The edges are extended by odd reflection.
+electrode's offset leaves no ripple. The edges are extended by odd reflection
+(``signal.edges``).
 """
 
 from __future__ import annotations
@@ -12,30 +13,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from brainbrr_core.signal.compiled import compiled
+from brainbrr_core.signal.products import COLUMNS, banded_products
 
 PASSBAND_HZ = 120.0
 STOPBAND_DB = 90.0
 #: Part of the Nyquist frequency that passes where that is below ``PASSBAND_HZ``.
 PASSBAND_OF_NYQUIST = 0.96
-#: Outputs of one matrix product: small enough to waste few products on zeros, large enough for
-#: BLAS to run at speed. Measured at 250 to 1000 Hz: 8 and 24 are slower everywhere, 32 takes 1.6
-#: times as long at 1000 Hz.
-_BLOCK = 16
-#: What the output follows from, as it stands in the preprocessing version: the taps, and the
-#: products, which decide in which order BLAS adds and so about the last bit.
+#: What the output follows from, as it stands in the preprocessing version.
 DESIGN = {
     "window": "kaiser",
     "passband_hz": PASSBAND_HZ,
     "passband_of_nyquist": PASSBAND_OF_NYQUIST,
     "stopband_db": STOPBAND_DB,
-    "outputs_of_a_product": _BLOCK,
+    "sum": "float32, fused, from the first sample on",
 }
 
 
@@ -123,42 +119,40 @@ def _taps(rate: Fraction, phases: int, target: int) -> NDArray[np.float64]:
     half = int(np.ceil(length / 2))
     beta = 0.1102 * (STOPBAND_DB - 8.7)
     n = np.arange(-half, half + 1)
-    taps = np.sinc(2 * nyquist / filter_rate * n) * np.kaiser(2 * half + 1, beta)
+    taps: NDArray[np.float64] = np.sinc(2 * nyquist / filter_rate * n) * np.kaiser(
+        2 * half + 1, beta
+    )
     for phase in range(phases):
         taps[phase::phases] /= taps[phase::phases].sum()
     taps.flags.writeable = False
     return taps
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    """The libraries that multiply matrices here; found once, which takes milliseconds."""
-    return ThreadpoolController()
-
-
 @dataclass(frozen=True)
 class _Product:
-    """One matrix of the block product: where its inputs start, and its outputs."""
+    """One matrix of the block product: where its inputs start, and how many outputs it makes."""
 
     first_input: int
+    outputs: int
     matrix: NDArray[np.float32]
 
 
 class BlockResampler:
     """Applies a :class:`Resampler` as products with small banded matrices.
 
-    ``period`` outputs come from ``step`` inputs; each is made by one matrix of ``_BLOCK``
-    outputs, the same for every period.
+    ``period`` outputs come from ``step`` inputs; each is made by one matrix of ``COLUMNS``
+    outputs, the same for every period. An output is the same to the last bit whatever else is made
+    with it, and on every processor.
     """
 
     def __init__(self, resampler: Resampler) -> None:
         self._resampler = resampler
-        repeat = -(-_BLOCK // resampler.up)
+        repeat = -(-COLUMNS // resampler.up)
         self.period = resampler.up * repeat
         self.step = resampler.down * repeat
         self._products = [
-            self._product(first, min(first + _BLOCK, self.period))
-            for first in range(0, self.period, _BLOCK)
+            self._product(first, min(first + COLUMNS, self.period))
+            for first in range(0, self.period, COLUMNS)
         ]
 
     def _product(self, first: int, stop: int) -> _Product:
@@ -171,7 +165,9 @@ class BlockResampler:
         index = outputs * down + half - inputs[:, None] * up
         inside = (index >= 0) & (index < len(taps))
         matrix = np.where(inside, taps[np.clip(index, 0, len(taps) - 1)], 0.0)
-        return _Product(lowest, matrix.astype(np.float32))
+        wide = np.zeros((len(matrix), COLUMNS), np.float32)
+        wide[:, : len(outputs)] = matrix
+        return _Product(lowest, len(outputs), wide)
 
     def input_range(self, first_output: int, outputs: int) -> tuple[int, int]:
         """Input samples needed for ``outputs`` outputs from ``first_output``, a period's start."""
@@ -185,28 +181,21 @@ class BlockResampler:
         """Resample ``signal`` (channels, the samples of :meth:`input_range`) to ``outputs``."""
         if self._resampler.up == self._resampler.down:
             return signal[:, :outputs]
-        # How an array lies in memory decides which product BLAS uses, and so the last bits.
         signal = np.ascontiguousarray(signal)
         channels = len(signal)
         periods = -(-outputs // self.period)
         lowest = min(product.first_input for product in self._products)
         resampled = np.empty((channels, periods, self.period), np.float32)
-        column = 0
-        # One thread: with more, BLAS adds in another order and the last bits differ; these
-        # products are too small to gain by it, and recordings are shared out among cores.
-        with _blas().limit(limits=1, user_api="blas"):
-            for product in self._products:
-                taps, width = product.matrix.shape
-                offset = product.first_input - lowest
-                windows = np.lib.stride_tricks.sliding_window_view(signal[:, offset:], taps, axis=1)
-                # Inputs of neighbouring periods overlap, which BLAS refuses to read in place; those
-                # of every second, third ... period do not, and nothing need be copied.
-                apart = -(-taps // self.step)
-                for first in range(apart):
-                    inputs = windows[:, first * self.step : periods * self.step : apart * self.step]
-                    made = resampled[:, first::apart, column : column + width]
-                    np.matmul(inputs, product.matrix, out=made)
-                column += width
+        for number, product in enumerate(self._products):
+            banded_products(
+                signal,
+                product.first_input - lowest,
+                self.step,
+                product.matrix,
+                product.outputs,
+                resampled,
+                number * COLUMNS,
+            )
         return resampled.reshape(channels, -1)[:, :outputs]
 
 

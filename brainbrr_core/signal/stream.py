@@ -1,7 +1,7 @@
 """The signal chain on samples as they arrive: resampled and filtered, causally but for the FIR.
 
-Equal, to the last bit, to what ``signal.chain.filtered`` gives of the whole recording with the same
-step, however the samples are cut into pieces.
+Equal, to the last bit, to what ``signal.chain.filtered`` gives of the whole recording, however the
+samples are cut into pieces.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.signal.chain import STREAM_STEP, Filtering, read_reflected
+from brainbrr_core.signal.chain import STREAM_STEP, Filtering
+from brainbrr_core.signal.edges import edge_samples, level, read_reflected
 
 
 class _Tail:
-    """The last samples that have arrived, as ``signal.chain.SignalSource`` reads them."""
+    """The last samples that have arrived, as ``signal.edges.SignalSource`` reads them."""
 
     def __init__(self, rate: Fraction, missing: tuple[str, ...]) -> None:
         self.rate, self.missing = rate, missing
@@ -54,6 +55,7 @@ class SignalStream:
         self._tail = _Tail(rate, missing)
         self._done = 0
         self._zero: NDArray[np.float32] | None = None
+        self._level: NDArray[np.float32] | None = None
 
     @property
     def delay_s(self) -> float:
@@ -81,8 +83,10 @@ class SignalStream:
         step = self._filtering.step
         while True:
             start, stop = self._filtering.input_range(self._done, step)
-            # At the beginning the samples are mirrored that lie before it.
-            if max(stop, 1 - start) > self._tail.samples:
+            # At the beginning the samples are mirrored that lie before it; its level is that of
+            # the first second.
+            beginning = 1 + edge_samples(self._tail.rate)
+            if max(stop, 1 - start, beginning) > self._tail.samples:
                 return
             yield self._next(step)
             # What the reflection at the end may need is kept.
@@ -95,6 +99,9 @@ class SignalStream:
             yield self._next(min(self._filtering.step, samples - self._done))
 
     def _next(self, count: int) -> NDArray[np.float32]:
-        raw = read_reflected(self._tail, *self._filtering.input_range(self._done, count))
+        if self._level is None:
+            self._level = level(self._tail)
+        needed = self._filtering.input_range(self._done, count)
+        raw = read_reflected(self._tail, self._level, *needed)
         self._done += count
         return self._filtering.apply(raw, count)

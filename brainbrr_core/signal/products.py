@@ -1,0 +1,133 @@
+"""Products of signals with small matrices, summed in one order on every processor.
+
+A BLAS adds in the order that suits the processor at hand, so its last bits differ from one to
+another. Here each output is the sum over the inputs from the first to the last, one fused
+multiplication and addition each, which IEEE 754 rounds in one way only. What a processor does at
+once are several outputs, never several terms of one sum: so its width changes no bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from brainbrr_core.signal.compiled import compiled
+
+#: Columns of a matrix, and rows of them that are made at a time: as many as the registers of a
+#: processor with 256-bit vectors hold.
+COLUMNS = 16
+_ROWS = 6
+
+
+@intrinsic
+def _rows_of_products(
+    _context: Any, signal: Any, starts: Any, matrix: Any, out: Any, targets: Any
+) -> Any:
+    """Write ``_ROWS`` times ``signal[start:start + len(matrix)] @ matrix``, (16,), to ``out``.
+
+    ``signal`` and ``out`` are contiguous float32, ``starts`` and ``targets`` (``_ROWS``,) positions
+    in them, ``matrix`` (taps, 16) float32.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        arrays = [
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args, arguments, strict=True)
+        ]
+        signal, starts, matrix, out, targets = (array.data for array in arrays)
+        [taps, _] = cgutils.unpack_tuple(builder, arrays[2].shape)
+        wide = ir.VectorType(ir.FloatType(), COLUMNS)
+
+        def vector_at(pointer: Any) -> Any:
+            return builder.bitcast(pointer, wide.as_pointer())
+
+        def position(table: Any, row: int) -> Any:
+            return builder.load(cgutils.gep_inbounds(builder, table, row))
+
+        sources = [builder.gep(signal, [position(starts, row)]) for row in range(_ROWS)]
+        sums = [cgutils.alloca_once_value(builder, ir.Constant(wide, None)) for _ in sources]
+        fused = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(wide, [wide, wide, wide]), f"llvm.fma.v{COLUMNS}f32"
+        )
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), COLUMNS), None)
+        with cgutils.for_range(builder, taps) as loop:
+            column = builder.mul(loop.index, ir.Constant(loop.index.type, COLUMNS))
+            weights = builder.load(vector_at(builder.gep(matrix, [column])), align=4)
+            for source, total in zip(sources, sums, strict=True):
+                sample = builder.load(builder.gep(source, [loop.index]))
+                one = builder.insert_element(
+                    ir.Constant(wide, ir.Undefined), sample, ir.Constant(ir.IntType(32), 0)
+                )
+                same = builder.shuffle_vector(one, one, lanes)
+                builder.store(builder.call(fused, [same, weights, builder.load(total)]), total)
+        for row, total in enumerate(sums):
+            target = vector_at(builder.gep(out, [position(targets, row)]))
+            builder.store(builder.load(total), target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(signal, starts, matrix, out, targets), generate
+
+
+@compiled
+def banded_products(
+    signal: NDArray[np.float32],
+    first: int,
+    step: int,
+    matrix: NDArray[np.float32],
+    width: int,
+    out: NDArray[np.float32],
+    column: int,
+) -> None:  # pragma: no cover - compiled
+    """Write ``width`` columns of ``signal[channel, first + period * step:] @ matrix`` to ``out``.
+
+    ``signal`` is (channels, n), ``matrix`` (taps, 16), ``out`` (channels, periods, columns), from
+    ``column`` on; all are contiguous.
+    """
+    channels, periods, columns = out.shape
+    count = channels * periods
+    length = signal.shape[1]
+    starts = np.empty(_ROWS, np.int64)
+    targets = np.empty(_ROWS, np.int64)
+    # Fewer columns than a vector has are written aside first.
+    narrow = np.empty(_ROWS * COLUMNS, np.float32)
+    aside = COLUMNS * np.arange(_ROWS)
+    samples, made = signal.reshape(-1), out.reshape(-1)
+    for begin in range(0, count, _ROWS):
+        for row in range(_ROWS):
+            # The last rows are made again where there are not enough.
+            number = min(begin + row, count - 1)
+            channel, period = number // periods, number % periods
+            starts[row] = channel * length + first + period * step
+            targets[row] = number * columns + column
+        if width == COLUMNS:
+            _rows_of_products(samples, starts, matrix, made, targets)
+            continue
+        _rows_of_products(samples, starts, matrix, narrow, aside)
+        for row in range(_ROWS):
+            for n in range(width):
+                made[targets[row] + n] = narrow[aside[row] + n]
+
+
+@compiled
+def weighted_sums(
+    weights: NDArray[np.float64], signal: NDArray[np.float32], out: NDArray[np.float32]
+) -> None:  # pragma: no cover - compiled
+    """Write ``weights @ signal``, (rows, channels) and (channels, n), to ``out`` (rows, n)."""
+    tile = 512
+    totals = np.empty(tile)
+    for start in range(0, signal.shape[1], tile):
+        size = min(tile, signal.shape[1] - start)
+        for row in range(weights.shape[0]):
+            totals[:] = 0.0
+            for channel in range(weights.shape[1]):
+                weight = weights[row, channel]
+                for t in range(size):
+                    totals[t] += weight * signal[channel, start + t]
+            for t in range(size):
+                out[row, start + t] = totals[t]
