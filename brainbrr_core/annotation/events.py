@@ -56,6 +56,22 @@ def merge_overlapping(
     return merged
 
 
+def uncovered(events: Iterable[Event], by: Iterable[Event]) -> tuple[tuple[float, float], ...]:
+    """Time that at least one of ``events`` covers and none of ``by``, as (start, stop) in order."""
+    covering = merge_overlapping(by)
+    intervals = []
+    for event in merge_overlapping(events):
+        start = event.start
+        for other in covering:
+            if other.stop > start and other.start < event.stop:
+                if other.start > start:
+                    intervals.append((start, other.start))
+                start = other.stop
+        if start < event.stop:
+            intervals.append((start, event.stop))
+    return tuple(intervals)
+
+
 def seizure_seconds(events: Iterable[Event]) -> float:
     """Seconds covered by at least one of the events."""
     return sum(event.duration for event in merge_overlapping(events))

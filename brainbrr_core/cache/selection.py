@@ -45,8 +45,8 @@ def _ranked(recordings: list[Recording], seed: int) -> list[Recording]:
 
 def _seizures_first(recordings: Sequence[Recording], seed: int) -> list[Recording]:
     """Recordings with and without seizures in turn, those with first."""
-    ictal = _by_patient(_shuffled([r for r in recordings if r.events], seed))
-    other = _by_patient(_shuffled([r for r in recordings if not r.events], seed))
+    ictal = _by_patient(_shuffled([r for r in recordings if r.has_seizure], seed))
+    other = _by_patient(_shuffled([r for r in recordings if not r.has_seizure], seed))
     pairs = zip_longest(ictal, other)
     return [recording for recording in chain.from_iterable(pairs) if recording is not None]
 

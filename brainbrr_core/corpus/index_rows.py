@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.annotation import UNKNOWN, Event, Finding
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 
 Value = TypeVar("Value")
@@ -82,7 +82,7 @@ def row(recording: Recording) -> dict[str, Any]:
         "status": "ok" if recording.reason is None else "excluded",
         "reason": recording.reason,
         "duration_s": recording.duration_s,
-        "seizures": len(recording.events),
+        "seizures": sum(event.label != UNKNOWN for event in recording.events),
         "seizure_s": recording.seizure_s,
         "path": recording.path,
         "state": _state_row(recording.state),

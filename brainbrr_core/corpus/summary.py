@@ -65,5 +65,8 @@ def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> dict[st
         "seizures": sum(len(row.seizures(labels)) for row in rows),
         "usable_hours": round(sum(row.duration_s for row in usable) / 3600, 4),
         "usable_seizures": sum(len(row.seizures(labels)) for row in usable),
-        "usable_seizure_hours": round(sum(row.seizure_s for row in usable) / 3600, 4),
+        "usable_seizure_hours": round(
+            sum(row.counted_seizure_s(labels) for row in usable) / 3600, 4
+        ),
+        "usable_unknown_hours": round(sum(row.unknown_s(labels) for row in usable) / 3600, 4),
     }
