@@ -165,7 +165,7 @@ def facts(item: Item, configuration: Configuration) -> dict[str, Any]:
     recording = item.recording
     return {
         "hours": round(recording.duration_s / 3600, 4),
-        "windows": window_count(recording, configuration.windows),
+        "windows": window_count(recording, configuration.windows, configuration.labels.seizure),
         "seizures": len(recording.seizures(configuration.labels.seizure)),
         "channels interpolated": ", ".join(recording.missing) or "none",
         "findings": ", ".join(sorted({f.code for f in recording.findings})) or "none",

@@ -74,7 +74,8 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
     """Seizure statistics per split and type, class balance, bytes against the predecessor's."""
     manifest = made.manifest
     splits = counts(manifest, SPLITS)
-    columns = ("recordings", "patients", "hours", "seizures", "ictal_hours", *CATEGORIES)
+    times = ("hours", "seizures", "ictal_hours", "unknown_seconds")
+    columns = ("recordings", "patients", *times, *CATEGORIES)
     balance = Counter({name: sum(int(row[name]) for row in splits.values()) for name in CATEGORIES})
     stored = sum(item.bytes for item in plan.items)
     theirs = len(manifest) * manifest.window_samples * _CHANNELS * _PREDECESSOR_SAMPLE
@@ -96,6 +97,7 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
             ]
         ),
         "without windows": dg.MetadataValue.json(manifest.without_windows),
+        "positions of which nothing is known": sum(manifest.unknown_windows.values()),
         "bytes of the shards": stored,
         "bytes of the same windows as overlapping float32": theirs,
         "times smaller": round(theirs / stored, 1) if stored else None,
@@ -178,6 +180,8 @@ def of_evaluation(evaluation: Evaluation) -> Metadata:
         "run": evaluation.run.name,
         "split": results.split,
         "reused": evaluation.reused,
+        "hours": round(results.hours, 4),
+        "hours masked as unknown": round(results.unknown_s / 3600, 4),
         "scores": _table(
             [
                 {

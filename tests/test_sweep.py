@@ -37,6 +37,7 @@ class Probed:
     duration_s: float
     reference: tuple[Event, ...]
     probabilities_8hz: NDArray[np.float32]
+    unknown: tuple[tuple[float, float], ...] = ()
 
 
 def block_find(probabilities: NDArray[np.float32], duration_s: float) -> Callable[[float], Spans]:

@@ -221,6 +221,7 @@ def test_the_counts_are_the_configured_multiples(built: Built) -> None:
         start=np.arange(130, dtype=np.int64),
         ictal=np.select([category == 1, category == 2], [0.5, 1.0], 0.0).astype(np.float32),
         category=category,
+        unknown=np.zeros(130, np.float32),
     )
     sampling = BalancedSampling.of(by_hand, Sampling())
     # 10 partial, 0.3 x 10 full, 2.5 x 10 background: (10 x 0.5 + 3 x 1) / 38 ictal.

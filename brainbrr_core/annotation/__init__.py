@@ -5,7 +5,13 @@ What follows from annotations for a recording (is it usable?) belongs to ``corpu
 how events are scored belongs to ``scoring``.
 """
 
-from brainbrr_core.annotation.events import UNKNOWN, Event, merge_overlapping, seizure_seconds
+from brainbrr_core.annotation.events import (
+    UNKNOWN,
+    Event,
+    merge_overlapping,
+    seizure_seconds,
+    uncovered,
+)
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import ParsedAnnotation, on_signal
 
@@ -17,4 +23,5 @@ __all__ = [
     "merge_overlapping",
     "on_signal",
     "seizure_seconds",
+    "uncovered",
 ]

@@ -73,6 +73,16 @@ def outside(event: Event, others: Iterable[Event]) -> list[Event]:
     return rest
 
 
+def uncovered(events: Iterable[Event], by: Iterable[Event]) -> tuple[tuple[float, float], ...]:
+    """Time that at least one of ``events`` covers and none of ``by``, as (start, stop) in order."""
+    covering = merge_overlapping(by)
+    return tuple(
+        (rest.start, rest.stop)
+        for event in merge_overlapping(events)
+        for rest in outside(event, covering)
+    )
+
+
 def seizure_seconds(events: Iterable[Event]) -> float:
     """Seconds covered by at least one of the events."""
     return sum(event.duration for event in merge_overlapping(events))

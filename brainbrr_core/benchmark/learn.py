@@ -90,6 +90,7 @@ class _Framed:
     duration_s: float
     reference: tuple[Event, ...]
     probabilities_8hz: Frames
+    unknown: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -288,7 +289,11 @@ class _Framing:
         for framed in self._unseen:
             found = detect(framed.probabilities_8hz, framed.duration_s, detection, threshold)
             events = RecordingEvents(
-                framed.patient, framed.duration_s, framed.reference, tuple(found)
+                framed.patient,
+                framed.duration_s,
+                framed.reference,
+                tuple(found),
+                unknown=framed.unknown,
             )
             by_patient.setdefault(framed.patient, []).append(score_recording(events).event)
         return Score(threshold, tuple(total(by_patient[patient]) for patient in sorted(by_patient)))
@@ -333,4 +338,4 @@ def _framed(one: _Known, detector: Detector) -> _Framed:
     with torch.inference_mode():
         frames = detector(RecordingReader(one.store, recording))
     seizures = tuple(Event(start, stop, label) for start, stop, label in recording.seizures)
-    return _Framed(one.patient, recording.samples / RATE, seizures, frames)
+    return _Framed(one.patient, recording.samples / RATE, seizures, frames, recording.unknown)

@@ -226,7 +226,7 @@ def _step(task: Task, device: torch.device) -> Callable[[], None]:
 
     def train() -> None:
         optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss(logits(), labels))
+        torch.autograd.backward(loss(logits(), labels, all_known=True))
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 

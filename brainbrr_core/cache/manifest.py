@@ -34,7 +34,7 @@ from brainbrr_core.machine.memory import give_back_unpacked, no_collection
 from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet, sealed_texts
 
 #: Bumped when the columns or the way windows are derived change.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _CONTENT = "brainbrr.manifest"
 CATEGORIES = ("none", "partial", "full")
 SCHEMA = pa.schema(
@@ -46,15 +46,18 @@ SCHEMA = pa.schema(
         ("ictal_fraction", pa.float32()),
         ("category", pa.dictionary(pa.int8(), pa.string())),
         ("seizure_type", pa.dictionary(pa.int8(), pa.string())),
+        ("unknown_fraction", pa.float32()),
     ]
 )
 
 
 @dataclass(frozen=True)
 class ManifestRecording:
-    """One recording of a manifest: its shard's fingerprint, length and seizures.
+    """One recording of a manifest: its shard's fingerprint, length, seizures and unknown time.
 
-    ``seizures`` are disjoint (start, stop) in seconds, within the signal.
+    ``seizures`` are disjoint (start, stop, label) in seconds, within the signal. ``unknown`` are
+    disjoint (start, stop), likewise: what is neither seizure nor background
+    (:meth:`Recording.unknown`), and none of it in a seizure.
     """
 
     partition_key: str
@@ -64,6 +67,12 @@ class ManifestRecording:
     fingerprint: str
     samples: int
     seizures: tuple[tuple[float, float, str], ...]
+    unknown: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def unknown_s(self) -> float:
+        """Seconds that are neither seizure nor background."""
+        return sum(stop - start for start, stop in self.unknown)
 
 
 @dataclass(frozen=True)
@@ -71,8 +80,10 @@ class Manifest:
     """Windows and the recordings they come from, in the order of the partition keys.
 
     ``recording`` (windows,) indexes ``recordings``; ``start`` (windows,) is in samples at 256 Hz;
-    ``ictal`` (windows,) the fraction of the window that is seizure; ``category`` (windows,)
-    indexes ``CATEGORIES``.
+    ``unknown`` (windows,) is the fraction of the window that is neither seizure nor background,
+    ``ictal`` (windows,) the fraction of its other, known seconds that is seizure; ``category``
+    (windows,), which follows from it, indexes ``CATEGORIES``. A window of which nothing is known
+    is none: ``unknown_windows`` counts them by split.
     """
 
     profile: str
@@ -84,7 +95,9 @@ class Manifest:
     start: NDArray[np.int64]
     ictal: NDArray[np.float32]
     category: NDArray[np.int8]
+    unknown: NDArray[np.float32]
     without_windows: dict[str, int]
+    unknown_windows: dict[str, int]
 
     def __len__(self) -> int:
         return len(self.start)
@@ -95,8 +108,22 @@ class Manifest:
         return np.flatnonzero(inside[self.recording]) if len(inside) else np.zeros(0, np.int64)
 
 
-def window_count(recording: Recording, windows: Windows) -> int:
-    """Windows of a usable recording; none of one that is excluded or shorter than a window."""
+def window_count(recording: Recording, windows: Windows, labels: tuple[str, ...]) -> int:
+    """Windows of a usable recording of which at least one sample is known.
+
+    There is none of a recording that is excluded or shorter than a window.
+    """
+    count = _positions(recording, windows)
+    unknown = recording.unknown(labels) if count else ()
+    if not unknown:
+        return count
+    starts = np.arange(count, dtype=np.int64) * windows.stride_s * RATE
+    length = windows.length_s * RATE
+    return int(np.count_nonzero(_unknown_samples(unknown, starts, length) < length))
+
+
+def _positions(recording: Recording, windows: Windows) -> int:
+    """How many windows fit into a usable recording, one every stride."""
     if recording.reason is not None:
         return 0
     samples = stored_samples(recording)
@@ -156,20 +183,27 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
         )
     windows = configuration.windows
     recordings: list[ManifestRecording] = []
-    parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    parts: list[_Fractions] = []
     without: Counter[str] = Counter()
+    unknown_windows: Counter[str] = Counter()
     for item in plan.items:
         fresh = item.state is State.FRESH
-        count = window_count(item.recording, windows) if fresh else 0
+        count = _positions(item.recording, windows) if fresh else 0
         if count == 0:
             excluded = item.recording.reason or item.reason
             without[excluded or "shorter_than_window"] += 1
             continue
         recording = manifest_recording(item, configuration.labels.seizure)
         starts = np.arange(count, dtype=np.int64) * windows.stride_s * RATE
+        part = _fractions(recording, starts, windows.length_s)
+        if len(part.starts) < count:
+            unknown_windows[recording.split] += count - len(part.starts)
+        if len(part.starts) == 0:
+            without["unknown_throughout"] += 1
+            continue
         recordings.append(recording)
-        parts.append((starts, _ictal_fraction(recording, starts, windows.length_s)))
-    ictal = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.float32)
+        parts.append(part)
+    ictal = np.concatenate([part.ictal for part in parts]) if parts else np.zeros(0, np.float32)
     if not (ictal > 0).any():
         raise BrainbrrError(
             f"no window of profile {configuration.profile} has a seizure: check the annotations "
@@ -182,11 +216,13 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
         source=source_digest(plan, configuration),
         window_samples=windows.length_s * RATE,
         recordings=tuple(recordings),
-        recording=np.repeat(np.arange(len(parts), dtype=np.int32), [len(p[0]) for p in parts]),
-        start=np.concatenate([part[0] for part in parts]),
+        recording=np.repeat(np.arange(len(parts), dtype=np.int32), [len(p.starts) for p in parts]),
+        start=np.concatenate([part.starts for part in parts]),
         ictal=ictal,
         category=np.where(ictal >= full, 2, np.where(ictal > 0, 1, 0)).astype(np.int8),
+        unknown=np.concatenate([part.unknown for part in parts]),
         without_windows=dict(sorted(without.items())),
+        unknown_windows=dict(sorted(unknown_windows.items())),
     )
 
 
@@ -207,20 +243,60 @@ def manifest_recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording
         item.fingerprint,
         item.samples,
         tuple((e.start, e.stop, e.label) for e in merge_overlapping(within, touching=False)),
+        tuple(
+            (start, min(stop, end))
+            for start, stop in recording.unknown(labels)
+            if start < min(stop, end)
+        ),
     )
 
 
-def _ictal_fraction(
+@dataclass(frozen=True)
+class _Fractions:
+    """The windows of one recording of which something is known: starts, and the two fractions."""
+
+    starts: NDArray[np.int64]
+    ictal: NDArray[np.float32]
+    unknown: NDArray[np.float32]
+
+
+def _fractions(
     recording: ManifestRecording, starts: NDArray[np.int64], length_s: int
-) -> NDArray[np.float32]:
+) -> _Fractions:
+    length = length_s * RATE
+    unknown = np.zeros(len(starts), np.int64)
+    if recording.unknown:
+        unknown = _unknown_samples(recording.unknown, starts, length)
+        starts, unknown = starts[unknown < length], unknown[unknown < length]
+    ictal = _ictal_seconds(recording, starts, length_s) / (length_s - unknown / RATE)
+    if recording.unknown:
+        # What is unknown is counted in samples, a seizure in seconds.
+        ictal = np.minimum(ictal, 1.0)
+    return _Fractions(starts, ictal.astype(np.float32), (unknown / length).astype(np.float32))
+
+
+def _unknown_samples(
+    unknown: Sequence[tuple[float, float]], starts: NDArray[np.int64], length: int
+) -> NDArray[np.int64]:
+    """How many samples of the windows of ``length`` samples from ``starts`` are unknown."""
+    samples = np.zeros(len(starts), np.int64)
+    for begin, end in unknown:
+        first, last = round(begin * RATE), round(end * RATE)
+        inside = np.minimum(last, starts + length) - np.maximum(first, starts)
+        samples += np.maximum(inside, 0)
+    return samples
+
+
+def _ictal_seconds(
+    recording: ManifestRecording, starts: NDArray[np.int64], length_s: int
+) -> NDArray[np.float64]:
     """Seizure seconds up to each time, by linear interpolation, give those of any window."""
     times, seconds = [0.0], [0.0]
     for start, stop, _ in recording.seizures:
         times += [start, stop]
         seconds += [seconds[-1], seconds[-1] + stop - start]
     begin = starts / RATE
-    until = np.interp(begin + length_s, times, seconds) - np.interp(begin, times, seconds)
-    return (until / length_s).astype(np.float32)
+    return np.interp(begin + length_s, times, seconds) - np.interp(begin, times, seconds)
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
@@ -235,6 +311,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         pa.array(manifest.ictal),
         _dictionary(manifest.category, list(CATEGORIES), pa.int8()),
         types,
+        pa.array(manifest.unknown),
     ]
     text = canonical_json(
         {
@@ -244,6 +321,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
             "source": manifest.source,
             "window_samples": manifest.window_samples,
             "without_windows": manifest.without_windows,
+            "unknown_windows": manifest.unknown_windows,
             "recordings": [
                 [
                     r.partition_key,
@@ -253,6 +331,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
                     r.fingerprint,
                     r.samples,
                     r.seizures,
+                    r.unknown,
                 ]
                 for r in recordings
             ],
@@ -298,7 +377,13 @@ def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
 
 
 #: What of each window a training needs; the rest is for those who read the file otherwise.
-_COLUMNS_READ = ["partition_key", "start_sample", "ictal_fraction", "category"]
+_COLUMNS_READ = [
+    "partition_key",
+    "start_sample",
+    "ictal_fraction",
+    "category",
+    "unknown_fraction",
+]
 
 
 def _unsealed(content: bytes) -> tuple[str, dict[str, pa.Array]]:
@@ -319,6 +404,7 @@ def _read_recording(
     fingerprint: str,
     samples: int,
     seizures: list[tuple[float, float, str]],
+    unknown: list[tuple[float, float]],
 ) -> ManifestRecording:
     return ManifestRecording(
         key,
@@ -328,6 +414,7 @@ def _read_recording(
         fingerprint,
         samples,
         tuple((start, stop, sys.intern(label)) for start, stop, label in seizures),
+        tuple((start, stop) for start, stop in unknown),
     )
 
 
@@ -364,7 +451,9 @@ def read_manifest(path: Path) -> Manifest:
         columns["start_sample"].to_numpy().copy(),
         columns["ictal_fraction"].to_numpy().copy(),
         names[category.indices.to_numpy()],
+        columns["unknown_fraction"].to_numpy().copy(),
         values["without_windows"],
+        values["unknown_windows"],
     )
 
 
@@ -409,7 +498,11 @@ def update_manifest(plan: Plan, configuration: Configuration) -> UpdatedManifest
 
 
 def counts(manifest: Manifest, splits: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Windows by category, seizures and hours of seizure, for each split that has recordings."""
+    """Windows by category, seizures, hours of seizure and seconds that are unknown, by split.
+
+    A split without recordings is not there. ``unknown_windows`` are those that are wholly
+    unknown, and so none of the others.
+    """
     summary = {}
     for split in splits:
         rows = manifest.rows_of(split)
@@ -424,6 +517,8 @@ def counts(manifest: Manifest, splits: Iterable[str]) -> dict[str, dict[str, flo
                 "ictal_hours": round(
                     sum(b - a for r in of_split for a, b, _ in r.seizures) / 3600, 4
                 ),
+                "unknown_seconds": round(sum(r.unknown_s for r in of_split), 2),
+                "unknown_windows": manifest.unknown_windows.get(split, 0),
                 **{name: int(n) for name, n in zip(CATEGORIES, by_category, strict=True)},
             }
     return summary

@@ -31,7 +31,8 @@ def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
     """Counts, bytes, hours and windows of a plan's selection, as ``cache status --json`` gives."""
     fresh = [item.recording for item in plan.items if item.state is State.FRESH]
     seconds = [recording.duration_s for recording in fresh]
-    windows = [window_count(recording, configuration.windows) for recording in fresh]
+    labels = configuration.labels.seizure
+    windows = [window_count(recording, configuration.windows, labels) for recording in fresh]
     selected = Counter(item.recording.split for item in plan.items)
     splits = {}
     for split in SPLITS:

@@ -87,17 +87,18 @@ def index(
     summary = summarize(found, settings.labels.seizure)
     status = 1 if found.unsettled else 0
     if json:
-        outcomes = [_outcome(recording) for recording in found] if list_ else None
+        labels = settings.labels.seizure
+        outcomes = [_outcome(recording, labels) for recording in found] if list_ else None
         print_json(summary | ({"recordings": outcomes} if outcomes is not None else {}))
         return status
     if list_:
-        _print_outcomes(found)
+        _print_outcomes(found, settings.labels.seizure)
     _print_counts(f"{settings.data_dir} ({summary['layout']})", summary)
     print(f"index: {index_path(settings.cache_root)}")
     return status
 
 
-def _outcome(recording: Recording) -> dict[str, Any]:
+def _outcome(recording: Recording, labels: tuple[str, ...]) -> dict[str, Any]:
     """What became of one recording, and everything that was found about it."""
     return {
         "recording": recording.partition_key,
@@ -105,17 +106,17 @@ def _outcome(recording: Recording) -> dict[str, Any]:
         "status": "ok" if recording.reason is None else "excluded",
         "reason": recording.reason or "",
         "seconds": round(recording.duration_s, 2),
-        "seizures": len(recording.all_seizures),
+        "seizures": len(recording.seizures(labels)),
         "findings": [str(finding) for finding in recording.findings],
         "events": [[event.start, event.stop, event.label] for event in recording.events],
     }
 
 
-def _print_outcomes(found: Index) -> None:
+def _print_outcomes(found: Index, labels: tuple[str, ...]) -> None:
     """One line for each recording, for `grep`, `cut` and `sort`."""
     print("recording\tsplit\tstatus\treason\tseconds\tseizures\tfindings\tevents")
     for recording in found:
-        *columns, findings, events = _outcome(recording).values()
+        *columns, findings, events = _outcome(recording, labels).values()
         times = (f"{start:g} to {stop:g} s {label}" for start, stop, label in events)
         print("\t".join([*map(str, columns), "; ".join(findings), "; ".join(times)]))
 
@@ -128,6 +129,11 @@ def _print_counts(title: str, summary: dict[str, Any]) -> None:
     splits = [*summary["splits"].items(), ("all", summary)]
     rows = [[name, *(f"{counts[column]:,}" for column in columns)] for name, counts in splits]
     print_table(title, ["split", *(name.replace("_", " ") for name in columns)], rows)
+    if summary["usable_unknown_hours"]:
+        print(
+            f"unknown, and so neither seizure nor background: {summary['usable_unknown_hours']:g} "
+            "h of the usable recordings"
+        )
     if summary["reasons"]:
         print_table(
             "excluded, by reason",

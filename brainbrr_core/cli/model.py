@@ -169,6 +169,11 @@ def print_scores(evaluation: Evaluation) -> None:
         columns,
         rows,
     )
+    if results.unknown_s:
+        print(
+            f"masked: {results.unknown_s / 3600:.2f} h of these are unknown, neither seizure nor "
+            "background"
+        )
     if results.unscored:
         hours = sum(row.duration_s for row in results.unscored) / 3600
         seizures = sum(row.seizures for row in results.unscored)

@@ -82,7 +82,11 @@ SEIZURE_LABELS: tuple[SeizureLabel, ...] = get_args(SeizureLabel)
 
 
 class Labels(Section):
-    """Which TUSZ labels count as seizure, for the types of a per-channel ``csv``."""
+    """Which TUSZ labels count as seizure, for the types of a per-channel ``csv``.
+
+    An event of any other label is unknown, never background: its seconds have no part in the
+    loss, in the choice of windows or in a score.
+    """
 
     seizure: tuple[SeizureLabel, ...] = SEIZURE_LABELS
 
@@ -191,7 +195,10 @@ class Selection(Section):
 
 
 class Sampling(Section):
-    """The balanced training set, as multiples of the number of partly-seizure windows."""
+    """The balanced training set, as multiples of the number of partly-seizure windows.
+
+    Where those are fewer than half the windows that are wholly seizure, half of these count.
+    """
 
     full_threshold: Annotated[float, Field(gt=0, le=1)] = 0.99
     full_ratio: Annotated[float, Field(ge=0)] = 0.3

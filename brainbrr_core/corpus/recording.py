@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from brainbrr_core.annotation import UNKNOWN, Event, Finding, seizure_seconds
+from brainbrr_core.annotation import UNKNOWN, Event, Finding, seizure_seconds, uncovered
 
 #: Why a recording has no shard. Closed: the index refuses any other.
 SIGNAL_REASONS = {
@@ -161,13 +162,7 @@ class Recording:
     @property
     def seizure_s(self) -> float:
         """Seconds of the signal covered by at least one seizure of any label."""
-        length = self.duration_s
-        inside = (
-            Event(event.start, min(event.stop, length))
-            for event in self.all_seizures
-            if event.start < length
-        )
-        return seizure_seconds(inside)
+        return self._seconds(self.all_seizures)
 
     @property
     def all_seizures(self) -> list[Event]:
@@ -177,3 +172,28 @@ class Recording:
     def seizures(self, labels: tuple[str, ...]) -> list[Event]:
         """Events whose label counts as seizure, in order."""
         return [event for event in self.events if event.label in labels]
+
+    def unknown(self, labels: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
+        """Time that is neither seizure nor background, as disjoint (start, stop) in order.
+
+        It is what events of other labels cover: a type of seizure that ``labels`` leaves out, or
+        an interval of which nobody can say what it is (``UNKNOWN``). Where such an event overlaps
+        a seizure that counts, the seizure wins.
+        """
+        others = [event for event in self.events if event.label not in labels]
+        return uncovered(others, self.seizures(labels)) if others else ()
+
+    def unknown_s(self, labels: tuple[str, ...]) -> float:
+        """Seconds of the signal that are neither seizure nor background."""
+        return self._seconds(Event(start, stop) for start, stop in self.unknown(labels))
+
+    def counted_seizure_s(self, labels: tuple[str, ...]) -> float:
+        """Seconds of the signal covered by at least one seizure whose label counts."""
+        return self._seconds(self.seizures(labels))
+
+    def _seconds(self, events: Iterable[Event]) -> float:
+        """Seconds of the signal that at least one of the events covers."""
+        length = self.duration_s
+        return seizure_seconds(
+            Event(event.start, min(event.stop, length)) for event in events if event.start < length
+        )

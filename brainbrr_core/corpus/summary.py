@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from brainbrr_core.annotation import seizure_seconds
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.layout import SPLITS
@@ -52,7 +51,6 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> dict[str, Any]:
 def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> dict[str, Any]:
     rows = list(recordings)
     usable = [row for row in rows if row.reason is None]
-    seizure_s = sum(seizure_seconds(row.seizures(labels)) for row in usable)
     reasons = Counter(row.reason for row in rows if row.reason is not None)
     unknown = set(reasons) - SIGNAL_REASONS.keys() - LABEL_REASONS.keys()
     if unknown:
@@ -67,5 +65,8 @@ def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> dict[st
         "seizures": sum(len(row.seizures(labels)) for row in rows),
         "usable_hours": round(sum(row.duration_s for row in usable) / 3600, 4),
         "usable_seizures": sum(len(row.seizures(labels)) for row in usable),
-        "usable_seizure_hours": round(seizure_s / 3600, 4),
+        "usable_seizure_hours": round(
+            sum(row.counted_seizure_s(labels) for row in usable) / 3600, 4
+        ),
+        "usable_unknown_hours": round(sum(row.unknown_s(labels) for row in usable) / 3600, 4),
     }

@@ -12,12 +12,16 @@ from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.configuration import Sampling
 from brainbrr_core.errors import BrainbrrError
 
+#: So many wholly ictal windows stand in for one partly ictal one where those are few: seizures of
+#: many minutes have hundreds of the former and only a handful of the latter.
+FULL_FOR_PARTIAL = 2
+
 
 @dataclass(frozen=True)
 class BalancedSampling:
     """Every partly ictal window, and draws of wholly ictal and of background ones.
 
-    Each epoch draws anew; numbers and order follow from (seed, epoch).
+    Each epoch draws anew, without replacement; numbers and order follow from (seed, epoch).
     """
 
     partial: NDArray[np.int64]
@@ -31,8 +35,16 @@ class BalancedSampling:
     def of(cls, manifest: Manifest, settings: Sampling, split: str = "train") -> BalancedSampling:
         """The balanced set of one split.
 
-        The counts are multiples of the number of partly ictal windows, as far as there are that
-        many. ``positive_fraction`` is the expected share of ictal samples, exact without drawing.
+        The counts of wholly ictal and of background windows are multiples of one base, as far as
+        there are that many. The base is the number of partly ictal windows, or half that of wholly
+        ictal ones where this is more: then an epoch is not small only because the seizures are
+        long. With a ``full_ratio`` of 0 it is the former alone. Of a split whose ictal windows are
+        all wholly so, an epoch has at least one.
+
+        ``positive_fraction`` is the expected share of ictal samples among the known ones, exact
+        without drawing.
+
+        Raises :class:`BrainbrrError` where an epoch would have no window with a seizure.
         """
         rows = manifest.rows_of(split)
         groups = [rows[manifest.category[rows] == category] for category in range(3)]
@@ -42,14 +54,26 @@ class BalancedSampling:
                 f"split {split} has no window with a seizure in profile {manifest.profile}: "
                 "choose a larger --profile"
             )
-        base = max(len(partial), 1)
-        full_count = min(len(full), round(settings.full_ratio * base))
+        if len(partial) == 0 and settings.full_ratio == 0:
+            raise BrainbrrError(
+                f"all {len(full)} windows of split {split} with a seizure are wholly seizure in "
+                f"profile {manifest.profile}, and sampling.full_ratio is 0: raise it"
+            )
+        in_place = len(full) // FULL_FOR_PARTIAL if settings.full_ratio > 0 else 0
+        base = max(len(partial), in_place, 1)
+        least = 1 if len(partial) == 0 else 0
+        full_count = min(len(full), max(round(settings.full_ratio * base), least))
         background_count = min(len(background), round(settings.background_ratio * base))
-        ictal = float(manifest.ictal[partial].sum())
+        known = 1 - manifest.unknown
+        ictal = manifest.ictal * known
+        ictal_windows = float(ictal[partial].sum())
         if full_count:
-            ictal += full_count * float(manifest.ictal[full].mean())
-        size = len(partial) + full_count + background_count
-        return cls(partial, full, background, full_count, background_count, ictal / size)
+            ictal_windows += full_count * float(ictal[full].mean())
+        size = float(known[partial].sum(dtype=np.float64))
+        for rows_drawn, count in ((full, full_count), (background, background_count)):
+            if count:
+                size += count * float(known[rows_drawn].mean(dtype=np.float64))
+        return cls(partial, full, background, full_count, background_count, ictal_windows / size)
 
     def __len__(self) -> int:
         return len(self.partial) + self.full_count + self.background_count

@@ -36,6 +36,8 @@ from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE, span, widen
 
+#: The label of a sample that is neither seizure nor background: it has no part in the loss.
+UNKNOWN_LABEL = -1.0
 _SCALE = np.float32(SCALE)
 #: Windows from which on a batch is worth two threads.
 _THREADED = 4
@@ -53,9 +55,10 @@ class Batch:
     """Windows as tensors.
 
     ``signals`` (B, 19, T) float32 in standard deviations, or int16 as stored (``SCALE`` standard
-    deviations a unit); ``labels`` (B, T) float32, 1 where a seizure is annotated; ``names`` say
-    which recording and second each row is. The tensors belong to a ring of buffers: they hold
-    until ``ring`` further batches have been fetched.
+    deviations a unit); ``labels`` (B, T) float32, 1 where a seizure is annotated, 0 where
+    background is, ``UNKNOWN_LABEL`` (-1) where nobody says which; ``names`` say which recording
+    and second each row is. The tensors belong to a ring of buffers: they hold until ``ring``
+    further batches have been fetched.
     """
 
     signals: Tensor
@@ -299,10 +302,15 @@ class _Buffers:
 
 def _label(out: NDArray[np.float32], recording: ManifestRecording, start: int) -> None:
     out.fill(0.0)
+    for begin, end in recording.unknown:
+        _mark(out, round(begin * RATE) - start, round(end * RATE) - start, UNKNOWN_LABEL)
     for begin, end, _ in recording.seizures:
-        first, last = round(begin * RATE) - start, round(end * RATE) - start
-        if last > 0 and first < len(out):
-            out[max(first, 0) : last] = 1.0
+        _mark(out, round(begin * RATE) - start, round(end * RATE) - start, 1.0)
+
+
+def _mark(out: NDArray[np.float32], first: int, last: int, label: float) -> None:
+    if last > 0 and first < len(out):
+        out[max(first, 0) : last] = label
 
 
 def _check_shards(manifest: Manifest, store: Store) -> None:

@@ -14,7 +14,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import report_folder
 from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult, read_results
 from brainbrr_core.evaluation.tables import read_statistics
-from brainbrr_core.scoring import RecordingEvents, interval, nedc, resamples
+from brainbrr_core.scoring import interval, nedc, resamples
 
 Which = Literal["a", "b"]
 
@@ -145,8 +145,8 @@ def _recording(a: RecordingResult, b: RecordingResult) -> Iterator[RecordingDisa
 
 
 def _events(a: RecordingResult, b: RecordingResult) -> Iterator[EventDisagreement]:
-    reference, events_a = _joined(a)
-    _, events_b = _joined(b)
+    reference, events_a = nedc.joined_events(a.events)
+    _, events_b = nedc.joined_events(b.events)
     hit_a, alarm_a = nedc.overlaps(reference, events_a)
     hit_b, alarm_b = nedc.overlaps(reference, events_b)
     found: list[tuple[Event, Literal["seizure detected", "false alarm"], Which]] = []
@@ -161,11 +161,3 @@ def _events(a: RecordingResult, b: RecordingResult) -> Iterator[EventDisagreemen
             found.append((event, "false alarm", "a" if which == "a" else "b"))
     for event, kind, only in sorted(found, key=lambda one: (one[0], one[1], one[2])):
         yield EventDisagreement(kind, only, a.partition_key, event.start, event.stop, event.label)
-
-
-def _joined(row: RecordingResult) -> tuple[list[Event], list[Event]]:
-    return nedc.joined_events(
-        RecordingEvents(
-            row.patient, row.duration_s, row.reference, row.hypothesis, row.partition_key
-        )
-    )

@@ -302,6 +302,7 @@ def _open(
             tuple(Event(start, stop, label) for start, stop, label in recording.seizures),
             (),
             frames[recording.partition_key] if frames is not None else _NO_FRAMES,
+            recording.unknown,
         )
         for recording in recordings
     ]

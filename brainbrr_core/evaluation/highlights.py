@@ -8,7 +8,7 @@ from typing import Literal
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult
-from brainbrr_core.scoring import nedc, seizures
+from brainbrr_core.scoring import nedc
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def worst_misses(
     """The longest seizures that no detection overlaps, each patient's worst before second ones."""
     found = []
     for row in results.recordings:
-        reference, hypothesis = _written(row)
+        reference, hypothesis = nedc.joined_events(row.events)
         hit, _ = nedc.overlaps(reference, hypothesis)
         found += [
             (row, event) for event, seen in zip(reference, hit.tolist(), strict=True) if not seen
@@ -43,7 +43,7 @@ def worst_false_alarms(
     """The most confident detections that overlap no seizure, spread over patients likewise."""
     found = []
     for row in results.recordings:
-        reference, hypothesis = _written(row)
+        reference, hypothesis = nedc.joined_events(row.events)
         _, alone = nedc.overlaps(reference, hypothesis)
         found += [
             (row, event) for event, alarm in zip(hypothesis, alone.tolist(), strict=True) if alarm
@@ -53,10 +53,6 @@ def worst_false_alarms(
 
 
 Found = list[tuple[RecordingResult, Event]]
-
-
-def _written(row: RecordingResult) -> tuple[list[Event], list[Event]]:
-    return seizures(row.reference, row.partition_key), seizures(row.hypothesis, row.partition_key)
 
 
 def _spread(found: Found, badness: Callable[[Event], float]) -> Found:

@@ -109,11 +109,12 @@ def obstacle(results: EvaluationResults, group: str) -> str:
     recordings, patients, seizures, hours = TUSZ_EVAL
     found = (len(results.recordings), len(results.patients), results.seizures)
     whole = found == (recordings, patients, seizures) and abs(results.hours - hours) < 0.1
-    if results.split == "eval" and whole and not results.unscored:
+    if results.split == "eval" and whole and not results.unscored and not results.unknown_s:
         return ""
     return (
         f"measured on TUSZ eval ({recordings} recordings, {seizures} seizures), ours on "
         f"{found[0]} recordings of “{results.split}” with {found[2]} seizures"
+        + (f", less {results.unknown_s / 3600:.2f} h of unknown time" if results.unknown_s else "")
     )
 
 

@@ -101,6 +101,13 @@ def method_sentences(results: EvaluationResults) -> list[str]:
         f"{results.hours:.1f} hours with {_plural(results.seizures, 'seizure')}. "
         + _unscored_sentence(results)
     ]
+    if results.unknown_s:
+        sentences.append(
+            f"Of these hours, {results.unknown_s / SECONDS_PER_HOUR:.2f} are unknown: annotated "
+            "as what labels.seizure leaves out, or as what nobody can say. They are masked: in no "
+            "figure by the second and in no rate of false alarms, and a detection of which at "
+            "least half lies in them and that overlaps no seizure is neither hit nor false alarm."
+        )
     if choice.split is None:
         sentences.append(f"The threshold of {thresholds} was set by hand, not tuned.")
     else:

@@ -16,7 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.scoring import Counts, Figures, Measure, ReliabilityBin, SweepRow
+from brainbrr_core.scoring import (
+    Counts,
+    Figures,
+    Measure,
+    RecordingEvents,
+    ReliabilityBin,
+    SweepRow,
+)
 
 SECONDS_PER_HOUR = 3600.0
 RESULTS = "results.json"
@@ -27,7 +34,10 @@ Points = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredRecording:
-    """One recording as it comes from detection; ``probabilities_8hz`` are its frames."""
+    """One recording as it comes from detection; ``probabilities_8hz`` are its frames.
+
+    ``unknown`` is the time (seconds) of which the reference does not say whether it is seizure.
+    """
 
     partition_key: str
     patient: str
@@ -36,6 +46,7 @@ class ScoredRecording:
     reference: tuple[Event, ...]
     hypothesis: tuple[Event, ...]
     probabilities_8hz: NDArray[np.float32]
+    unknown: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,8 @@ class RecordingResult:
     """One recording with what two of the rules count in it.
 
     ``ovlp`` counts events as they are written (NEDC, SEIZ only), ``szcore`` after SzCORE's
-    merging and splitting.
+    merging and splitting. ``hypothesis`` has every detection, also those that ``unknown`` time
+    leaves out of the counts.
     """
 
     partition_key: str
@@ -73,6 +85,19 @@ class RecordingResult:
     hypothesis: tuple[Event, ...]
     ovlp: Counts
     szcore: Counts
+    unknown: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def events(self) -> RecordingEvents:
+        """What is scored against what."""
+        return RecordingEvents(
+            self.patient,
+            self.duration_s,
+            self.reference,
+            self.hypothesis,
+            self.partition_key,
+            unknown=self.unknown,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +217,8 @@ class EvaluationResults:
     are figures of the scored split over all thresholds; nothing is chosen by it.
     ``weights_chosen_on`` is the split by which
     the network's weights were picked, if any. ``evaluation_set`` is a hash of what was scored
-    against what: recordings, lengths and references.
+    against what: recordings, lengths, references and unknown time. ``unknown_s`` are the seconds
+    of all recordings that are neither seizure nor background, and so in no figure.
     """
 
     format: int
@@ -217,6 +243,7 @@ class EvaluationResults:
     recordings: tuple[RecordingResult, ...]
     unscored: tuple[UnscoredRecording, ...]
     provenance: dict[str, str]
+    unknown_s: float = 0.0
 
     @property
     def hours(self) -> float:

@@ -44,6 +44,7 @@ from brainbrr_core.scoring import (
     RecordingEvents,
     Sweep,
     SzcoreCounts,
+    UnknownTime,
     auprc,
     auroc,
     expected_calibration_error,
@@ -59,7 +60,7 @@ from brainbrr_core.scoring import (
     szcore,
     total,
 )
-from brainbrr_core.scoring.recording import normalised
+from brainbrr_core.scoring.recording import scored_events
 
 #: Seizures are grouped by duration: from each of these seconds up to the next.
 DURATION_EDGES_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0, math.inf)
@@ -94,6 +95,9 @@ def score(
     With the ``sweep`` of these recordings the operating curve and the sensitivity at limits of
     false alarms are drawn up too.
 
+    What is unknown in a recording has no part in any figure
+    (:mod:`brainbrr_core.scoring.unknown`).
+
     Raises :class:`BrainbrrError` where there is nothing to score or a recording occurs twice.
     """
     ordered = sorted(recordings, key=lambda recording: recording.partition_key)
@@ -110,9 +114,18 @@ def score(
             tuple(recording.reference),
             tuple(recording.hypothesis),
             recording.partition_key,
+            unknown=tuple(recording.unknown),
         )
         for recording in ordered
     ]
+    unknown_s = math.fsum(
+        UnknownTime.of(pair.unknown, pair.reference, pair.duration_s).seconds for pair in pairs
+    )
+    if unknown_s and unknown_s >= math.fsum(pair.duration_s for pair in pairs):
+        raise BrainbrrError(
+            f"nothing in the split {split!r} is known to be seizure or background: check its "
+            "annotations (`brainbrr index`) and the configuration's labels.seizure"
+        )
     by_szcore = [szcore.score_recording(pair) for pair in pairs]
     by_nedc = [nedc.score_recording(pair) for pair in pairs]
     rows = tuple(
@@ -125,6 +138,7 @@ def score(
             tuple(recording.hypothesis),
             nedc_counts.ovlp.seiz,
             szcore_counts.event,
+            tuple(recording.unknown),
         )
         for recording, szcore_counts, nedc_counts in zip(ordered, by_szcore, by_nedc, strict=True)
     )
@@ -161,6 +175,7 @@ def score(
         recordings=rows,
         unscored=tuple(sorted(unscored, key=lambda row: row.partition_key)),
         provenance=dict(provenance),
+        unknown_s=unknown_s,
     )
     return Scoring(results, statistics)
 
@@ -172,6 +187,8 @@ def evaluation_set(recordings: Iterable[ScoredRecording]) -> str:
         [
             [r.partition_key, r.patient, r.duration_s]
             + [[event.start, event.stop, event.label] for event in r.reference]
+            # Nothing where there is none: then the hash is that of what is scored alone.
+            + ([["unknown", *r.unknown]] if r.unknown else [])
             for r in ordered
         ]
     )
@@ -195,10 +212,7 @@ def _by_rule(
 
 def _outcomes(row: RecordingResult) -> list[SeizureOutcome]:
     """What became of each seizure as it is annotated: one type after another is two seizures."""
-    reference, hypothesis = (
-        normalised(events, row.duration_s, row.partition_key, touching=False)
-        for events in (row.reference, row.hypothesis)
-    )
+    reference, hypothesis, _ = scored_events(row.events, touching=False)
     outcomes = []
     for event in reference:
         over = [hyp for hyp in hypothesis if hyp.stop > event.start and hyp.start < event.stop]
@@ -220,8 +234,8 @@ def _outcomes(row: RecordingResult) -> list[SeizureOutcome]:
 
 
 def _seconds(ordered: Sequence[ScoredRecording], place: Mapping[str, int]) -> Seconds:
-    """Probability, label and patient of each second of all recordings."""
-    pairs = [per_second(row.probabilities_8hz, row.reference) for row in ordered]
+    """Probability, label and patient of each known second of all recordings."""
+    pairs = [per_second(row.probabilities_8hz, row.reference, row.unknown) for row in ordered]
     return (
         np.concatenate([pair[0] for pair in pairs]),
         np.concatenate([pair[1] for pair in pairs]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.evaluation.statistics import PatientStatistics
-from brainbrr_core.scoring import Counts, RuleSweep, Sweep, nedc
-from brainbrr_core.scoring.recording import RecordingEvents
+from brainbrr_core.scoring import Counts, RuleSweep, Sweep, UnknownTime, nedc
 
 STATISTICS = "patient_statistics.parquet"
 _METADATA = b"brainbrr.statistics"
@@ -51,7 +50,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
         ),
         "recordings": _table(
             (
-                *("partition_key", "patient", "montage", "duration_s"),
+                *("partition_key", "patient", "montage", "duration_s", "unknown_s"),
                 *(f"{rule}_{count}" for rule in ("ovlp", "szcore") for count in counts),
             ),
             [
@@ -60,6 +59,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
                     row.patient,
                     row.montage,
                     row.duration_s,
+                    UnknownTime.of(row.unknown, row.reference, row.duration_s).seconds,
                     *_counts(row.ovlp),
                     *_counts(row.szcore),
                 )
@@ -81,7 +81,10 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
             [astuple(outcome) for outcome in results.outcomes],
         ),
         "detections": _table(
-            ("partition_key", "patient", "start_s", "stop_s", "confidence", "false_alarm"),
+            (
+                *("partition_key", "patient", "start_s", "stop_s", "confidence", "false_alarm"),
+                "in_unknown_time",
+            ),
             list(_detections(results)),
         ),
         "patients": _table(
@@ -143,16 +146,16 @@ def read_statistics(folder: Path) -> PatientStatistics:
 
 def _detections(results: EvaluationResults) -> Iterator[tuple[Any, ...]]:
     for row in results.recordings:
-        _, hypothesis = events = nedc.joined_events(
-            RecordingEvents(
-                row.patient, row.duration_s, row.reference, row.hypothesis, row.partition_key
-            )
-        )
-        _, alone = nedc.overlaps(*events)
+        reference, kept = nedc.joined_events(row.events)
+        scored = set(kept)
+        # As they were before unknown time left some of them out.
+        _, hypothesis = nedc.joined_events(replace(row.events, unknown=()))
+        _, alone = nedc.overlaps(reference, hypothesis)
         for event, alarm in zip(hypothesis, alone.tolist(), strict=True):
+            left_out = event not in scored
             yield (
                 *(row.partition_key, row.patient, event.start, event.stop, event.confidence),
-                alarm,
+                *(alarm and not left_out, left_out),
             )
 
 

@@ -36,6 +36,7 @@ from brainbrr_core.scoring.sweep import (
     tune_threshold,
 )
 from brainbrr_core.scoring.szcore import SzcoreCounts
+from brainbrr_core.scoring.unknown import UnknownTime
 
 __all__ = [
     "FALSE_ALARM_LIMITS",
@@ -56,6 +57,7 @@ __all__ = [
     "SweepRow",
     "SzcoreCounts",
     "TunedThreshold",
+    "UnknownTime",
     "aligned",
     "auprc",
     "auroc",

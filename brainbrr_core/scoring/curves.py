@@ -6,7 +6,7 @@ All take one probability and one label per second of recording.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.scoring.counts import Measure
 from brainbrr_core.scoring.recording import BACKGROUND
+from brainbrr_core.scoring.unknown import UnknownTime
 
 Floats = NDArray[np.float64]
 FRAMES_PER_SECOND = 8
@@ -60,12 +61,15 @@ class ReliabilityBin:
 
 
 def per_second(
-    probabilities: NDArray[np.floating], reference: Iterable[Event]
+    probabilities: NDArray[np.floating],
+    reference: Sequence[Event],
+    unknown: Sequence[tuple[float, float]] = (),
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Mean probability and label of each whole second of a recording.
+    """Mean probability and label of each whole second of a recording that is known.
 
     ``probabilities`` are the recording's frames, eight a second. A second is ictal when its
-    middle lies in a seizure of ``reference``; a rest shorter than a second is left out.
+    middle lies in a seizure of ``reference``, and unknown when it lies in ``unknown`` and in no
+    seizure; a rest shorter than a second is left out.
     """
     seconds = len(probabilities) // FRAMES_PER_SECOND
     whole = np.asarray(probabilities[: seconds * FRAMES_PER_SECOND], dtype=np.float64)
@@ -74,7 +78,12 @@ def per_second(
         if event.label != BACKGROUND:
             first, last = math.ceil(event.start - 0.5), math.ceil(event.stop - 0.5)
             labels[max(first, 0) : max(last, 0)] = True
-    return whole.reshape(seconds, FRAMES_PER_SECOND).mean(axis=1), labels
+    values = whole.reshape(seconds, FRAMES_PER_SECOND).mean(axis=1)
+    if not unknown:
+        return values, labels
+    ictal = [event for event in reference if event.label != BACKGROUND]
+    known = UnknownTime.of(unknown, ictal, float(seconds)).known_seconds_mask(seconds)
+    return values[known], labels[known]
 
 
 def rank(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> Ranking:

@@ -8,7 +8,6 @@ rounding, so that both agree on every input; OVLP's from :mod:`brainbrr_core.sco
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from brainbrr_core.annotation import Event
@@ -22,19 +21,25 @@ from brainbrr_core.scoring.szcore import (
     TOLERANCE_BEFORE_S,
     grid_samples,
 )
-
-Span = tuple[float, float]
+from brainbrr_core.scoring.unknown import Span, UnknownTime, overlapped
 
 
 class EventCounter:
     """Counts hypotheses against the reference of one recording.
 
-    ``szcore_reference`` and ``ovlp_reference`` are its events under the two rules, and
-    ``szcore_seconds`` the length that SzCORE's grid gives it. Raises :class:`BrainbrrError` for
-    a reference whose times are not finite or run backwards.
+    ``szcore_reference`` and ``ovlp_reference`` are its events under the two rules,
+    ``szcore_seconds`` and ``ovlp_seconds`` the length that counts: SzCORE's is that of its grid,
+    and neither has what lies in ``unknown``. Raises :class:`BrainbrrError` for a reference whose
+    times are not finite or run backwards.
     """
 
-    def __init__(self, reference: Iterable[Event], duration_s: float, where: str = "") -> None:
+    def __init__(
+        self,
+        reference: Iterable[Event],
+        duration_s: float,
+        where: str = "",
+        unknown: Sequence[Span] = (),
+    ) -> None:
         events = list(reference)
         samples = grid_samples(duration_s, EVENT_HZ)
         joined = normalised(events, duration_s, where)
@@ -51,27 +56,38 @@ class EventCounter:
         self._joined = [(event.start, event.stop) for event in joined]
         self.szcore_reference = len(pieces)
         self.ovlp_reference = len(joined)
-        self.szcore_seconds = length_s
+        time = UnknownTime.of(unknown, joined, duration_s)
+        self._unknown = time if time else None
+        self.szcore_seconds = time.known_seconds(length_s)
+        self.ovlp_seconds = time.known_seconds(duration_s)
 
     def count(self, hypothesis: Sequence[Span]) -> tuple[int, int, int, int]:
         """Detected and false events of SzCORE's rule, then hits and false alarms of OVLP.
 
         ``hypothesis`` is sorted and disjoint and lies within the recording.
         """
+        events = _joined(hypothesis)
+        if self._unknown is not None:
+            left_out = self._unknown.leaves_out(events, self._joined)
+            events = [span for span, without in zip(events, left_out, strict=True) if not without]
         covering = [
             (round(start, TIME_DECIMALS), round(stop, TIME_DECIMALS))
-            for start, stop in hypothesis
+            for start, stop in events
             if round(round(stop, TIME_DECIMALS) * EVENT_HZ)
             > round(round(start, TIME_DECIMALS) * EVENT_HZ)
         ]
-        pieces = [_on_grid(*piece) for piece in _pieces(covering)]
-        found = _overlapped(self._extended, [piece for piece in pieces if piece[1] > piece[0]])
+        whole = _pieces(covering)
+        pieces = [_on_grid(*piece) for piece in whole]
+        found = overlapped(self._extended, [piece for piece in pieces if piece[1] > piece[0]])
         detected = [ref for ref, hit in zip(self._extended, found, strict=True) if hit]
-        true = _overlapped(pieces, detected)
-        events = _joined(hypothesis)
-        hits = _overlapped(self._joined, events)
-        alarms = _overlapped(events, self._joined)
-        return len(detected), len(true) - sum(true), sum(hits), len(alarms) - sum(alarms)
+        true = overlapped(pieces, detected)
+        false = len(true) - sum(true)
+        if self._unknown is not None and false:
+            left_out = self._unknown.leaves_out(whole, self._joined)
+            false -= sum(out and not hit for out, hit in zip(left_out, true, strict=True))
+        hits = overlapped(self._joined, events)
+        alarms = overlapped(events, self._joined)
+        return len(detected), false, sum(hits), len(alarms) - sum(alarms)
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:
@@ -104,13 +120,3 @@ def _pieces(spans: Iterable[Span]) -> list[Span]:
 
 def _on_grid(start: float, stop: float) -> tuple[int, int]:
     return round(start * EVENT_HZ), round(stop * EVENT_HZ)
-
-
-def _overlapped(spans: Sequence[Span], by: Sequence[Span]) -> list[bool]:
-    """Which spans any of ``by`` overlaps; starts and stops of ``by`` rise; empty spans: none."""
-    starts, stops = [start for start, _ in by], [stop for _, stop in by]
-    hits = []
-    for start, stop in spans:
-        place = bisect_right(stops, start)
-        hits.append(stop > start and place < len(starts) and starts[place] < stop)
-    return hits

@@ -8,7 +8,7 @@ numbers, sensitivity and false alarms per 24 hours alike, and a report must say 
 
 Events are cut at the recording's ends and sorted; those that overlap or touch become one, as in
 the program; nothing is given a tolerance. The time between them is background up to the
-recording's end.
+recording's end. What unknown time takes out of it is in :mod:`brainbrr_core.scoring.unknown`.
 
 Where the program (v6.0.0) does something else than its papers, it is followed, with two
 exceptions. Its TAES asks in whole seconds whether two events overlap, so that a pair that does not
@@ -35,8 +35,9 @@ from brainbrr_core.scoring.recording import (
     RecordingEvents,
     check_duration,
     check_hypothesis_duration,
-    normalised,
+    scored_events,
 )
+from brainbrr_core.scoring.unknown import UnknownTime
 
 EPOCH_S = 0.25
 Label = Literal["seiz", "bckg"]
@@ -90,18 +91,13 @@ def score_recording(recording: RecordingEvents) -> NedcCounts:
     Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
     or run backwards, and where the hypothesis has another length than the recording.
     """
-    reference, hypothesis = joined_events(recording)
-    reference_gaps = background(reference, recording.duration_s)
-    hypothesis_gaps = background(hypothesis, recording.duration_s)
-    seconds = recording.duration_s
+    written = _written(recording)
 
     def both(of: _Rule) -> ByLabel:
-        return ByLabel(
-            of(reference, hypothesis, seconds), of(reference_gaps, hypothesis_gaps, seconds)
-        )
+        return ByLabel(of(*written.seiz, written.seconds), of(*written.bckg, written.seconds))
 
     return NedcCounts(
-        both(_ovlp), both(_taes), both(_taes_exact), epoch(recording), alignment(recording)
+        both(_ovlp), both(_taes), both(_taes_exact), _epoch(written), _alignment(written)
     )
 
 
@@ -111,7 +107,8 @@ def ovlp(recording: RecordingEvents, label: Label = SEIZURE) -> Counts:
     A reference that any hypothesis overlaps is a hit, a hypothesis that overlaps no reference is
     a false alarm. Events that only touch do not overlap.
     """
-    return _ovlp(*_of_label(recording, label), recording.duration_s)
+    written = _written(recording)
+    return _ovlp(*written.of(label), written.seconds)
 
 
 def overlaps(
@@ -138,7 +135,8 @@ def taes(recording: RecordingEvents, label: Label = SEIZURE, *, exact: bool = Fa
     they must overlap.
     """
     rule = _taes_exact if exact else _taes
-    return rule(*_of_label(recording, label), recording.duration_s)
+    written = _written(recording)
+    return rule(*written.of(label), written.seconds)
 
 
 def epoch(recording: RecordingEvents) -> ByLabel:
@@ -147,8 +145,11 @@ def epoch(recording: RecordingEvents) -> ByLabel:
     The rate of false alarms is false epochs times their length, per 24 hours: seconds of false
     alarm in a day, as NEDC reports it.
     """
-    found = epoch_confusion(recording)
-    seconds = recording.duration_s
+    return _epoch(_written(recording))
+
+
+def _epoch(written: _Written) -> ByLabel:
+    found, seconds = _epoch_confusion(written), written.seconds
     return ByLabel(
         Counts(
             found.seiz_seiz + found.seiz_bckg, found.seiz_seiz, found.bckg_seiz, seconds, EPOCH_S
@@ -162,11 +163,18 @@ def epoch(recording: RecordingEvents) -> ByLabel:
 def epoch_confusion(recording: RecordingEvents) -> EpochConfusion:
     """Confusion matrix of epochs sampled at their middle, up to and including the end.
 
-    A sample on an event's edge belongs to the earlier event.
+    A sample on an event's edge belongs to the earlier event. One in unknown time is not counted.
     """
-    reference, hypothesis = joined_events(recording)
-    epochs = _epochs_before(recording.duration_s)
+    return _epoch_confusion(_written(recording))
+
+
+def _epoch_confusion(written: _Written) -> EpochConfusion:
+    (reference, hypothesis), unknown = written.seiz, written.unknown
+    epochs = _epochs_before(written.duration_s)
     ref, hyp = _epoch_mask(reference, epochs), _epoch_mask(hypothesis, epochs)
+    if unknown:
+        known = ~_epoch_mask([Event(start, stop) for start, stop in unknown.spans], epochs)
+        ref, hyp = ref[known], hyp[known]
     return EpochConfusion(
         int((ref & hyp).sum()),
         int((ref & ~hyp).sum()),
@@ -182,9 +190,12 @@ def alignment(recording: RecordingEvents) -> ByLabel:
     another label or with nothing is a miss. Only a hypothesis aligned with nothing is a false
     alarm: a substitution is a miss of the reference's label alone, as in the program.
     """
-    reference, hypothesis = joined_events(recording)
+    return _alignment(_written(recording))
+
+
+def _alignment(written: _Written) -> ByLabel:
     pairs = aligned(
-        _labels(reference, recording.duration_s), _labels(hypothesis, recording.duration_s)
+        *(_labels(seiz, bckg) for seiz, bckg in zip(written.seiz, written.bckg, strict=True))
     )
 
     def count(label: Label) -> Counts:
@@ -192,7 +203,7 @@ def alignment(recording: RecordingEvents) -> ByLabel:
             sum(ref == label for ref, _ in pairs),
             sum(ref == hyp == label for ref, hyp in pairs),
             sum(hyp == label and ref == NULL for ref, hyp in pairs),
-            recording.duration_s,
+            written.seconds,
         )
 
     return ByLabel(count(SEIZURE), count(BACKGROUND))
@@ -262,28 +273,46 @@ def _time_aligned(
 def joined_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
     """Reference and hypothesis of a recording as NEDC's rules take them.
 
-    Raises as :func:`score_recording`.
+    Hypotheses that unknown time leaves out are not among them. Raises as
+    :func:`score_recording`.
     """
+    return _written(recording).seiz
+
+
+Pair = tuple[list[Event], list[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A recording as NEDC's rules take it: references and hypotheses of either label."""
+
+    seiz: Pair
+    bckg: Pair
+    unknown: UnknownTime
+    duration_s: float
+
+    @property
+    def seconds(self) -> float:
+        return self.unknown.known_seconds(self.duration_s)
+
+    def of(self, label: Label) -> Pair:
+        return self.seiz if label == SEIZURE else self.bckg
+
+
+def _written(recording: RecordingEvents) -> _Written:
     check_duration(recording)
     check_hypothesis_duration(recording)
-    where, end = recording.name or recording.subject, recording.duration_s
-    return (
-        normalised(recording.reference, end, where),
-        normalised(recording.hypothesis, end, where),
-    )
-
-
-def _of_label(recording: RecordingEvents, label: Label) -> tuple[list[Event], list[Event]]:
-    reference, hypothesis = joined_events(recording)
-    if label == SEIZURE:
-        return reference, hypothesis
     end = recording.duration_s
-    return background(reference, end), background(hypothesis, end)
+    reference, hypothesis, unknown = scored_events(recording)
+    gaps = background(reference, end)
+    if unknown:
+        gaps = [gap for gap in gaps if not unknown.covers_half(gap.start, gap.stop)]
+    found_gaps = unknown.scored(background(hypothesis, end), gaps)
+    return _Written((reference, hypothesis), (gaps, found_gaps), unknown, end)
 
 
-def _labels(seizures: list[Event], duration_s: float) -> list[str]:
+def _labels(seizures: list[Event], gaps: list[Event]) -> list[str]:
     """Labels of a recording's events in their order, background included."""
-    gaps = background(seizures, duration_s)
     named = [(event.start, SEIZURE) for event in seizures]
     named += [(event.start, BACKGROUND) for event in gaps]
     return [label for _, label in sorted(named)]

@@ -9,6 +9,7 @@ from typing import Final
 
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.scoring.unknown import UnknownTime
 
 BACKGROUND: Final = "bckg"
 
@@ -19,6 +20,8 @@ class RecordingEvents:
 
     ``duration_s`` is the recording's length in seconds. ``hypothesis_duration_s`` is the length
     that the hypothesis speaks of, where it has one of its own (a file written elsewhere).
+    ``unknown`` are (start, stop) in seconds that are neither seizure nor background: what
+    follows is in :mod:`brainbrr_core.scoring.unknown`.
     """
 
     subject: str
@@ -27,6 +30,7 @@ class RecordingEvents:
     hypothesis: tuple[Event, ...]
     name: str = ""
     hypothesis_duration_s: float | None = None
+    unknown: tuple[tuple[float, float], ...] = ()
 
 
 def seizures(events: Iterable[Event], where: str) -> list[Event]:
@@ -63,6 +67,23 @@ def normalised(
     return merge_overlapping(
         (event for event in cut if event.stop > event.start), touching=touching
     )
+
+
+def scored_events(
+    recording: RecordingEvents, *, touching: bool = True
+) -> tuple[list[Event], list[Event], UnknownTime]:
+    """Reference and hypothesis of a recording as :func:`normalised` gives them, and its unknown
+    time; hypotheses that this leaves out are not among them. Raises as :func:`normalised`.
+    """
+    where, end = recording.name or recording.subject, recording.duration_s
+    reference = normalised(recording.reference, end, where, touching=touching)
+    unknown = UnknownTime.of(recording.unknown, reference, end)
+    if not unknown:
+        return reference, normalised(recording.hypothesis, end, where, touching=touching), unknown
+    # Events that touch are judged one by one, whether or not they become one afterwards.
+    apart = normalised(recording.hypothesis, end, where, touching=False)
+    scored = unknown.scored(apart, reference)
+    return reference, merge_overlapping(scored, touching=touching), unknown
 
 
 def check_duration(recording: RecordingEvents) -> None:

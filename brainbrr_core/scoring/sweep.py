@@ -31,7 +31,7 @@ Find = Callable[[NDArray[np.float32], float], Callable[[float], Spans]]
 
 
 class RecordingProbabilities(Protocol):
-    """A recording whose threshold is open: its length, its reference and its frames."""
+    """A recording whose threshold is open: length, reference, unknown time and frames."""
 
     @property
     def patient(self) -> str: ...
@@ -41,6 +41,9 @@ class RecordingProbabilities(Protocol):
 
     @property
     def reference(self) -> Sequence[Event]: ...
+
+    @property
+    def unknown(self) -> Sequence[tuple[float, float]]: ...
 
     @property
     def probabilities_8hz(self) -> NDArray[np.float32]: ...
@@ -142,7 +145,9 @@ def sweep_thresholds(
     changed = np.zeros(_LAST, dtype=np.bool_)
     for recording in recordings:
         column = place[recording.patient]
-        counter = EventCounter(recording.reference, recording.duration_s, recording.patient)
+        counter = EventCounter(
+            recording.reference, recording.duration_s, recording.patient, recording.unknown
+        )
         events_at = find(recording.probabilities_8hz, recording.duration_s)
         starts, found = _stretches(events_at)
         rows = np.array([counter.count(spans) for spans in found], dtype=np.float64)
@@ -153,7 +158,7 @@ def sweep_thresholds(
             counter.szcore_reference,
             counter.szcore_seconds,
             counter.ovlp_reference,
-            recording.duration_s,
+            counter.ovlp_seconds,
         )
         advance(recording.duration_s)
     # Of thresholds with the same events, the first and the last, so that a curve has its steps.
@@ -209,7 +214,9 @@ def sensitivity_at(
     (NaN without seizures) and the numbers of the thresholds, -1 where even the highest exceeds
     the limit: no threshold, nothing detected.
     """
-    rate = false * (SECONDS_PER_DAY / seconds[:, None])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Without a known second there is no rate, and no threshold that keeps a limit.
+        rate = false * (SECONDS_PER_DAY / seconds[:, None])
     within = np.logical_and.accumulate((rate <= limit)[:, ::-1], axis=1)[:, ::-1]
     reached = np.where(within, detected, -1.0)
     # The highest threshold among those that detect most.

@@ -14,6 +14,8 @@ What the library leaves to its caller is done here:
   it false even in the middle of a seizure;
 - a hypothesis of another length than its recording is an error.
 
+What unknown time takes out of the counts is in :mod:`brainbrr_core.scoring.unknown`.
+
 Recordings without seizures count, for their false positives. Events keep their times up to the
 library's grid of 10 Hz; the program behind SzCORE's leaderboard samples them at 1 Hz before.
 """
@@ -31,8 +33,9 @@ from brainbrr_core.scoring.recording import (
     RecordingEvents,
     check_duration,
     check_hypothesis_duration,
-    normalised,
+    scored_events,
 )
+from brainbrr_core.scoring.unknown import UnknownTime
 
 SAMPLE_HZ = 1
 EVENT_HZ = 10
@@ -62,7 +65,7 @@ def score_recording(recording: RecordingEvents) -> SzcoreCounts:
     Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
     or run backwards, and where the hypothesis has another length than the recording.
     """
-    reference, hypothesis = _events(recording)
+    reference, hypothesis, unknown = _events(recording)
     events_samples = grid_samples(recording.duration_s, EVENT_HZ)
     event = EventScoring(
         Annotation(reference, EVENT_HZ, events_samples),
@@ -81,17 +84,45 @@ def score_recording(recording: RecordingEvents) -> SzcoreCounts:
         Annotation(hypothesis, SAMPLE_HZ, samples),
         fs=SAMPLE_HZ,
     )
+    if unknown:
+        return SzcoreCounts(
+            _known_events(event, recording, unknown), _known_samples(sample, unknown)
+        )
     return SzcoreCounts(_counts(event), _counts(sample))
 
 
-def _events(recording: RecordingEvents) -> tuple[Pairs, Pairs]:
-    """Reference and hypothesis as the library is given them."""
+def _events(recording: RecordingEvents) -> tuple[Pairs, Pairs, UnknownTime]:
+    """Reference and hypothesis as the library is given them, and the unknown time."""
     check_duration(recording)
     check_hypothesis_duration(recording, 1 / EVENT_HZ)
-    where = recording.name or recording.subject
-    reference = _pairs(normalised(recording.reference, recording.duration_s, where))
-    hypothesis = _pairs(normalised(recording.hypothesis, recording.duration_s, where))
-    return reference, [pair for pair in hypothesis if _tenths(pair)[1] > _tenths(pair)[0]]
+    reference, found, unknown = scored_events(recording)
+    hypothesis = [pair for pair in _pairs(found) if _tenths(pair)[1] > _tenths(pair)[0]]
+    return _pairs(reference), hypothesis, unknown
+
+
+def _known_events(score: EventScoring, recording: RecordingEvents, unknown: UnknownTime) -> Counts:
+    """The library's counts of events, without the false pieces that unknown time leaves out."""
+    written, _, _ = scored_events(recording, touching=False)
+    left_out = unknown.leaves_out(
+        score.hyp.events, [(event.start, event.stop) for event in written]
+    )
+    false = sum(
+        not out and not score.tpMask[slice(*_tenths(piece))].any()
+        for piece, out in zip(score.hyp.events, left_out, strict=True)
+    )
+    seconds = unknown.known_seconds(score.numSamples / score.fs)
+    return Counts(float(score.refTrue), float(score.tp), float(false), seconds)
+
+
+def _known_samples(score: SampleScoring, unknown: UnknownTime) -> Counts:
+    """The library's counts of the seconds that are known."""
+    known = unknown.known_seconds_mask(score.numSamples)
+    return Counts(
+        float((score.ref.mask & known).sum()),
+        float((score.tpMask & known).sum()),
+        float((score.fpMask & known).sum()),
+        float(known.sum()) / score.fs,
+    )
 
 
 def grid_samples(duration_s: float, rate_hz: int) -> int:

@@ -36,6 +36,14 @@ class World:
             values = values / self.size
         return values
 
+    def total(self, count: int, device: torch.device) -> int:
+        """Sum of a whole number over all processes, which they send from their devices."""
+        if self.size == 1:
+            return count
+        values = torch.tensor(count, dtype=torch.int64, device=device)
+        dist.all_reduce(values)
+        return int(values)
+
     def gather(self, value: dict[str, Any]) -> dict[str, Any]:
         """The entries of every process together."""
         if self.size == 1:

@@ -7,7 +7,7 @@ from typing import Any
 from brainbrr_core.configuration import Configuration
 
 #: Bumped when the network or the training changes though its settings do not.
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 #: Settings that change no weight of a run.
 WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "wandb"}
 

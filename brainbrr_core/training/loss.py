@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,11 +10,27 @@ from torch.nn import functional
 
 from brainbrr_core.configuration import Training
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+
+class Loss(Protocol):
+    """The loss of logits and labels of one shape, a mean over the samples that are known."""
+
+    def __call__(
+        self, logits: Tensor, labels: Tensor, *, all_known: bool | None = None
+    ) -> Tensor: ...
+
+
+def is_known(labels: Tensor) -> Tensor:
+    """Where samples are labelled seizure or background: not ``data.UNKNOWN_LABEL``."""
+    return labels >= 0
 
 
 def balanced_loss(
-    logits: Tensor, labels: Tensor, positive_fraction: float, gamma: float = 0.0
+    logits: Tensor,
+    labels: Tensor,
+    positive_fraction: float,
+    gamma: float = 0.0,
+    *,
+    all_known: bool | None = None,
 ) -> Tensor:
     """Binary cross-entropy in which seizure and background weigh one half each, in float32.
 
@@ -26,26 +42,38 @@ def balanced_loss(
     With a ``gamma`` above 0 each sample's cost is multiplied by ``(1 - p) ** gamma``, p the
     probability of what it is (focal loss; Lin et al., "Focal Loss for Dense Object Detection",
     2017): what is right already counts less.
+
+    A sample whose label is ``data.UNKNOWN_LABEL`` has no weight and no gradient: the loss is the
+    mean over the others, and 0 where there are none. ``all_known`` says whether there is no such
+    sample, for a caller who knows; to look for one, a GPU must be waited for.
     """
     ratio = (1.0 - positive_fraction) / positive_fraction
     wide = logits.float()
     weight = torch.tensor(ratio, device=logits.device)
-    if gamma == 0.0:
+    known = is_known(labels)
+    if all_known is None:
+        all_known = bool(known.all())
+    if not all_known:
+        # Before anything is computed of them, so that nothing of them can reach the gradient.
+        wide, labels = torch.where(known, wide, 0.0), torch.where(known, labels, 0.0)
+    if gamma == 0.0 and all_known:
         weighted = functional.binary_cross_entropy_with_logits(wide, labels, pos_weight=weight)
     else:
         cost = functional.binary_cross_entropy_with_logits(
             wide, labels, pos_weight=weight, reduction="none"
         )
-        wrong = torch.sigmoid(torch.where(labels > 0.5, -wide, wide))
-        weighted = (cost * wrong**gamma).mean()
+        if gamma != 0.0:
+            wrong = torch.sigmoid(torch.where(labels > 0.5, -wide, wide))
+            cost = cost * wrong**gamma
+        weighted = cost.mean() if all_known else (cost * known).sum() / known.sum().clamp(min=1)
     return weighted / (2.0 * (1.0 - positive_fraction))
 
 
 def loss_of(settings: Training, positive_fraction: float) -> Loss:
-    """The loss that the settings ask for, of logits and labels of one shape."""
+    """The loss that the settings ask for, as :func:`balanced_loss` computes it."""
     gamma = settings.focal_gamma if settings.loss == "focal" else 0.0
 
-    def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return balanced_loss(logits, labels, positive_fraction, gamma)
+    def loss(logits: Tensor, labels: Tensor, *, all_known: bool | None = None) -> Tensor:
+        return balanced_loss(logits, labels, positive_fraction, gamma, all_known=all_known)
 
     return loss

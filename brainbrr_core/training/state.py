@@ -19,7 +19,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.identity import WEIGHTLESS
-from brainbrr_core.training.loss import loss_of
+from brainbrr_core.training.loss import is_known, loss_of
 from brainbrr_core.training.nonfinite import dissect, error_of, save_step
 from brainbrr_core.training.optimizer import make_optimizer
 from brainbrr_core.training.resumption import newest_whole, set_aside
@@ -98,6 +98,9 @@ class TrainingState:
     def step(self, step: int, batch: Batch) -> Step:
         """One optimizer step on this process's share of a batch.
 
+        The loss is the mean over the known samples of the whole batch, however many of them are
+        in each part and process. A batch without any has no loss and no gradient.
+
         Raises :class:`BrainbrrError` when a loss or gradient is not finite, before any weight
         changes.
         """
@@ -112,7 +115,12 @@ class TrainingState:
         loss = torch.zeros((), device=self.device)
         spread = torch.zeros((), device=self.device)
         pieces = zip(batch.signals.chunk(parts), batch.labels.chunk(parts), strict=True)
+        # Counted where the labels are still in this machine's memory: a GPU is not waited for.
+        known = [int(is_known(labels).sum()) for labels in batch.labels.chunk(parts)]
+        # Gradients are averaged over processes, whose shares may differ in known samples.
+        known_in_batch = self.world.total(sum(known), self.device) / self.world.size
         for number, (signals, labels) in enumerate(pieces, start=1):
+            known_here, all_known = known[number - 1], known[number - 1] == labels.numel()
             signals = signals.to(self.device, non_blocking=True)
             labels = labels.to(self.device, non_blocking=True)
             # Gradients travel between processes once a step, with its last part.
@@ -120,7 +128,8 @@ class TrainingState:
             with self.replicas.no_sync() if waiting and self.replicas else contextlib.nullcontext():
                 with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
                     logits = self.forward(signals)
-                piece = self.loss(logits, labels) * (len(signals) / rows)
+                share = known_here / known_in_batch if known_in_batch else 0.0
+                piece = self.loss(logits, labels, all_known=all_known) * share
                 torch.autograd.backward(piece)
             loss += piece.detach()
             spread += torch.sigmoid(logits.detach().float()).std() * (len(signals) / rows)

@@ -70,6 +70,7 @@ class ValidatedRecording:
     duration_s: float
     reference: tuple[Event, ...]
     probabilities_8hz: NDArray[np.float32]
+    unknown: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class Validator:
                 r.samples / RATE,
                 tuple(Event(start, stop, label) for start, stop, label in r.seizures),
                 frames[r.partition_key],
+                r.unknown,
             )
             for r in recordings
         ]
@@ -123,7 +125,7 @@ def judge(
         recordings, lambda frames, duration_s: finder(frames, duration_s, configuration.detection)
     )
     rows, events = sweep.rows(), sweep.szcore
-    hours = sum(r.duration_s for r in recordings) / 3600
+    hours = float(sweep.ovlp.seconds.sum()) / 3600
     sensitivities, places = sensitivity_at(
         events.detected.sum(axis=1)[None],
         events.false.sum(axis=1)[None],
@@ -133,7 +135,7 @@ def judge(
     )
     place = int(places[0])
     best = rows[place] if place >= 0 else None
-    seconds = [per_second(r.probabilities_8hz, r.reference) for r in recordings]
+    seconds = [per_second(r.probabilities_8hz, r.reference, r.unknown) for r in recordings]
     ranking = rank(
         np.concatenate([values for values, _ in seconds]),
         np.concatenate([labels for _, labels in seconds]),

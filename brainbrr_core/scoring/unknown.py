@@ -1,0 +1,113 @@
+"""Time that is neither seizure nor background: what it takes out of a score.
+
+One rule for every way of scoring, in validation, in the choice of the threshold and in evaluation:
+
+- Seconds, samples and epochs in unknown time are not counted at all, nor are its hours in rates
+  of false alarms.
+- A detected event is left out, neither hit nor false alarm, where at least half of it lies in
+  unknown time and it overlaps no reference seizure as it is written (no tolerance). This is
+  decided for each event before anything else is done with it. Every other event is scored whole:
+  no event is cut at the edge of unknown time.
+- SzCORE merges and splits what is left; a piece that it would call false is not, where the same
+  holds for the piece.
+- For a label of its own (NEDC), background events are taken likewise: one of the reference of
+  which at least half is unknown is left out, and a detected one as above.
+
+Without unknown time nothing of this has any effect.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import Event, uncovered
+
+Span = tuple[float, float]
+#: Half of an event is compared in floating point.
+_MARGIN_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownTime:
+    """The unknown time of one recording: disjoint (start, stop) in seconds, in order."""
+
+    spans: tuple[Span, ...] = ()
+
+    @classmethod
+    def of(
+        cls, spans: Sequence[Span], reference: Iterable[Event], duration_s: float
+    ) -> UnknownTime:
+        """The unknown time within a recording; where a reference seizure is, that is known."""
+        if not spans:
+            return cls()
+        within = [
+            Event(max(start, 0.0), min(stop, duration_s))
+            for start, stop in spans
+            if max(start, 0.0) < min(stop, duration_s)
+        ]
+        return cls(uncovered(within, reference))
+
+    def __bool__(self) -> bool:
+        return bool(self.spans)
+
+    @property
+    def seconds(self) -> float:
+        """How much of it there is."""
+        return sum(stop - start for start, stop in self.spans)
+
+    def known_seconds(self, length_s: float) -> float:
+        """Seconds of a recording of ``length_s`` that are not unknown."""
+        return max(length_s - self.seconds, 0.0)
+
+    def covers_half(self, start: float, stop: float) -> bool:
+        """Whether at least half of an interval is unknown."""
+        inside = 0.0
+        following = bisect_right(self.spans, start, key=lambda span: span[1])
+        while following < len(self.spans) and self.spans[following][0] < stop:
+            first, last = self.spans[following]
+            inside += min(stop, last) - max(start, first)
+            following += 1
+        return 2 * inside >= stop - start - _MARGIN_S
+
+    def leaves_out(self, events: Sequence[Span], reference: Sequence[Span]) -> list[bool]:
+        """Which detected events are neither hit nor false alarm; both lists sorted, disjoint."""
+        if not self.spans:
+            return [False] * len(events)
+        overlapping = overlapped(events, reference)
+        return [
+            not hit and self.covers_half(*event)
+            for event, hit in zip(events, overlapping, strict=True)
+        ]
+
+    def scored(self, events: Sequence[Event], reference: Sequence[Event]) -> list[Event]:
+        """The detected events that are not left out."""
+        if not self.spans:
+            return list(events)
+        left_out = self.leaves_out(
+            [(event.start, event.stop) for event in events],
+            [(event.start, event.stop) for event in reference],
+        )
+        return [event for event, without in zip(events, left_out, strict=True) if not without]
+
+    def known_seconds_mask(self, seconds: int) -> NDArray[np.bool_]:
+        """Which whole seconds of a recording are known: those whose middle is."""
+        known = np.ones(seconds, dtype=np.bool_)
+        for start, stop in self.spans:
+            first, last = np.ceil(start - 0.5), np.ceil(stop - 0.5)
+            known[max(int(first), 0) : max(int(last), 0)] = False
+        return known
+
+
+def overlapped(spans: Sequence[Span], by: Sequence[Span]) -> list[bool]:
+    """Which spans any of ``by`` overlaps; starts and stops of ``by`` rise; empty spans: none."""
+    starts, stops = [start for start, _ in by], [stop for _, stop in by]
+    hits = []
+    for start, stop in spans:
+        place = bisect_right(stops, start)
+        hits.append(stop > start and place < len(starts) and starts[place] < stop)
+    return hits
