@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -101,7 +102,26 @@ class Corpus(Section):
     """How the corpus lies on disk; a layout of None is the one found there."""
 
     layout: LayoutName | None = None
+    #: A regular expression whose one group is the patient in a partition key (the path of an EDF
+    #: below the corpus, without its ending); None leaves it to the layout.
+    patient_pattern: str | None = None
     split: Split = Split()
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _names_one_group(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+        if groups != 1:
+            raise ValueError(
+                f"{pattern!r} has {groups} groups, and one must say what the patient is, such as "
+                "'^([^-]+)-'; (?:...) is no group"
+            )
+        return pattern
 
 
 class Windows(Section):

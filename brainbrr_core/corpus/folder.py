@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Collection
+from pathlib import Path, PurePath
 
-from brainbrr_core.corpus.bids import events_labelling, events_table
+from brainbrr_core.corpus.bids import EVENTS_TABLE, events_labelling, events_table
 from brainbrr_core.corpus.channels_tsv import channel_table
 from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile, present
-from brainbrr_core.corpus.tusz import tuh_labelling
+from brainbrr_core.corpus.tusz import annotates_tuh, tuh_annotations, tuh_labelling
 
 
 class FolderLayout(Layout):
     """Every EDF below a folder, with ``csv_bi`` (and ``csv``) or ``*_events.tsv`` beside it.
 
-    The patient is the uppermost folder, or, for an EDF in none, its name up to the first ``_``.
+    The patient is the uppermost folder; that of an EDF in none is not known.
     """
 
     name = "folder"
@@ -27,17 +28,23 @@ class FolderLayout(Layout):
     def describe(self, path: Path) -> RecordingFile:
         """``csv_bi`` goes before ``*_events.tsv``."""
         parts = path.relative_to(self.root).parts
-        tuh = present(path.with_suffix(".csv_bi"), path.with_suffix(".csv"))
         return RecordingFile(
             partition_key=self.key(path),
             split=None,
-            patient=parts[0] if len(parts) > 1 else path.stem.split("_")[0],
+            patient=parts[0] if len(parts) > 1 else "",
             session="",
             montage="",
             path=path,
-            annotations=tuh or present(events_table(path)),
+            annotations=tuh_annotations(path) or present(events_table(path)),
             channel_table=next(iter(present(channel_table(path))), None),
         )
+
+    def annotates(self, _folder: PurePath, name: str, recordings: Collection[str]) -> bool | None:
+        """As ``csv_bi`` and ``*_events.tsv`` are named."""
+        if name.endswith(EVENTS_TABLE):
+            stem = name.removesuffix(EVENTS_TABLE)
+            return stem in recordings or f"{stem}_eeg" in recordings
+        return annotates_tuh(name, recordings)
 
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
         """As the kind of file says."""
