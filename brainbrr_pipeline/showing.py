@@ -64,7 +64,13 @@ def of_index(index: Index, plan: Plan, configuration: Configuration) -> Metadata
                 for code, count in summary["findings"].items()
             ]
         ),
-        "EDFs skipped": len(index.skipped),
+        "EDFs skipped": len(summary["skipped"]),
+        "not read": _table(
+            [
+                {"what": kind, "files": about["count"], "which means": about["why"]}
+                for kind, about in summary["not_read"].items()
+            ]
+        ),
         "orphaned shards": len(plan.orphans),
         "orphans": dg.MetadataValue.json(list(plan.orphans[:100])),
     }

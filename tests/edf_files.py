@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import edfio
 import numpy as np
 
+from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.signal.montage import CHANNELS
 
 
@@ -27,9 +29,10 @@ def write_edf(
 ) -> Path:
     """Write noise of 20 µV in the named channels (the 19 wanted ones by default).
 
-    ``stamped`` makes it EDF+C, whose records of ``record_s`` seconds carry time stamps.
+    ``stamped`` makes it EDF+C, whose records of ``record_s`` seconds carry time stamps. In a corpus
+    that names its patients, files of different names differ: the same samples twice are refused.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, zlib.crc32(path.name.encode())] if _is_named(path) else seed)
     names = labels or [f"EEG {name.upper()}-REF" for name in CHANNELS]
     signals = []
     for name in names:
@@ -51,6 +54,11 @@ def write_edf(
     path.parent.mkdir(parents=True, exist_ok=True)
     edf.write(path)
     return path
+
+
+def _is_named(path: Path) -> bool:
+    """Whether a file lies below the folder of a split or of a BIDS subject."""
+    return any(part in SPLITS or part.startswith("sub-") for part in path.parts)
 
 
 def patch(path: Path, offset: int, field: bytes, width: int) -> None:
@@ -82,6 +90,16 @@ def restamp(path: Path, kind: bytes, onsets: Sequence[str]) -> None:
         assert len(stamp) <= sizes[which], f"no room for {onset}"
         content[start : start + sizes[which]] = stamp.ljust(sizes[which], b"\0")
     path.write_bytes(content)
+
+
+def another_copy(source: Path, target: Path, number: int = 0) -> None:
+    """Copy a file; of an EDF, the last sample is another one, so that it is another recording."""
+    content = source.read_bytes()
+    if source.suffix == ".edf":
+        last = int.from_bytes(content[-2:], "little", signed=True)
+        last += 1 + number if last < 0 else -1 - number
+        content = content[:-2] + last.to_bytes(2, "little", signed=True)
+    target.write_bytes(content)
 
 
 def cut(path: Path, keep: Callable[[int], int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import small_config
-from edf_files import write_edf
+from edf_files import another_copy, write_edf
 from machines import fetched, sent
 from object_store import FaultyProxy
 
@@ -48,7 +47,10 @@ def test_what_macos_puts_beside_an_edf_is_named_and_no_recording(
     after = scan(corpus)
     assert keys(after) == keys(before)
     relative = {path.relative_to(corpus / "edf").as_posix() for path in shadows}
-    assert set(after.skipped) == relative | {"train/.Trashes/"}
+    assert set(after.skipped) == {
+        ("hidden_folder", "train/.Trashes/"),
+        *(("hidden_edf", path) for path in relative),
+    }
     done = subprocess.run(
         [sys.executable, "-c", "from brainbrr_core.cli.app import main; main()", "index"],
         env={**os.environ, "BRAINBRR_CONFIG": small_config(tmp_path)},
@@ -57,15 +59,18 @@ def test_what_macos_puts_beside_an_edf_is_named_and_no_recording(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert all(f"not a recording of this layout: {path}" in done.stdout for path in relative)
-    assert "hidden, or read by another path: train/.Trashes/" in done.stdout
+    assert "not read: 12 hidden_edf: " in done.stdout
+    assert sum(f"\n  {path}\n" in done.stdout for path in relative) == 10
+    assert "\n  and 2 more\n" in done.stdout
+    assert "not read: 1 hidden_folder: " in done.stdout
+    assert "\n  train/.Trashes/\n" in done.stdout
     assert settings.cache_root.is_dir()
 
 
 def test_other_commands_pass_over_hidden_files_too(corpus: Path, tmp_path: Path) -> None:
     for edf in sorted(corpus.rglob("*.edf")):
         beside(edf, f"._{edf.name}")
-    assert len(edf_files(corpus)) == 12
+    assert len(edf_files(corpus)[0]) == 12
     found, complete = find_edfs(corpus, seconds=60)
     assert (len(found), complete) == (12, True)
     assert write_corpus_like(tmp_path / "twin", corpus, seed=0, workers=1).recordings == 12
@@ -110,12 +115,13 @@ def test_a_name_that_is_no_text_is_named_and_no_recording(corpus: Path) -> None:
         (folder / os.fsdecode(name)).write_bytes(b"x")
     index = scan(corpus)
     assert len(index) == 12
-    assert sorted(Path(path).name for path in index.skipped) == [
+    assert {item.kind for item in index.skipped} == {"no_text"}
+    assert sorted(Path(item.path).name for item in index.skipped) == [
         "\\udcff\\udcfe.edf",
         "\\x1b[2J.edf",
         "a\\nb.edf",
     ]
-    assert all(path.isprintable() for path in index.skipped)
+    assert all(item.path.isprintable() for item in index.skipped)
 
 
 def test_whatever_an_index_has_can_be_sent_and_exported(
@@ -125,7 +131,7 @@ def test_whatever_an_index_has_can_be_sent_and_exported(
     names = ["Übung 3", "脳波\u3000一", "a\\b;c'\"d", "\xa0x"]
     for name in names:
         for path in originals[0].parent.glob(f"{originals[0].stem}.*"):
-            shutil.copy(path, path.with_name(f"{name}{path.suffix}"))
+            another_copy(path, path.with_name(f"{name}{path.suffix}"), names.index(name))
     beside(originals[1], f"._{originals[1].name}")
     plan = plan_corpus(settings)
     assert build(plan, settings.preprocessing, workers=1).failed == []
@@ -155,7 +161,11 @@ def test_links_that_lead_back_end_and_put_no_recording_into_another_split(
     after = scan(corpus)
     assert keys(after) == keys(before)
     below = f"{split}/{patient.name}"
-    assert set(after.skipped) == {f"{below}/again/", f"{below}/up/"}
+    assert set(after.skipped) == {
+        ("linked_again", f"{below}/again/"),
+        ("linked_again", f"{below}/up/"),
+        ("broken_link", f"{below}/self"),
+    }
 
 
 def test_a_linked_folder_is_looked_into_once(corpus: Path, tmp_path: Path) -> None:
@@ -165,4 +175,4 @@ def test_a_linked_folder_is_looked_into_once(corpus: Path, tmp_path: Path) -> No
     (corpus / "edf" / "train" / "zzz").symlink_to(elsewhere)
     index = scan(corpus)
     assert [key for key in keys(index) if "zz" in key] == ["train/zz/s1/m/zz_s1_t0"]
-    assert index.skipped == ("train/zzz/",)
+    assert index.skipped == (("linked_again", "train/zzz/"),)

@@ -25,14 +25,14 @@ def hashed(monkeypatch: pytest.MonkeyPatch, growing: Path | None = None) -> list
     """Paths of the EDFs that are hashed from now on; ``growing`` grows while it is."""
     paths: list[Path] = []
 
-    def counted(path: Path) -> str:
+    def counted(path: Path) -> hashing.Hashes:
         paths.append(path)
         if path == growing:
             with path.open("ab") as file:
                 file.write(b"x")
-        return hashing.content_hash(path)
+        return hashing.edf_hashes(path)
 
-    monkeypatch.setattr(files_module, "content_hash", counted)
+    monkeypatch.setattr(files_module, "edf_hashes", counted)
     return paths
 
 
@@ -134,6 +134,7 @@ def test_a_line_of_the_memo_that_was_cut_short_costs_one_hash(
                 "mark": r.state.mtime_ns,
                 "inode": r.state.inode,
                 "hash": r.content_hash,
+                "data": r.data_hash,
             }
         )
         for r in whole
@@ -150,7 +151,7 @@ import sys
 from brainbrr_core.cli.app import main
 from brainbrr_core.corpus import files
 
-real, name = files.content_hash, sys.argv[1]
+real, name = files.edf_hashes, sys.argv[1]
 
 def growing(path):
     if path.name == name:
@@ -158,7 +159,7 @@ def growing(path):
             file.write(b"x")
     return real(path)
 
-files.content_hash = growing
+files.edf_hashes = growing
 sys.argv = ["brainbrr", "index", "--json"]
 main()
 """

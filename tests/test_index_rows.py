@@ -22,6 +22,7 @@ from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import index_path, read_index, write_index
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
+from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.signal.montage import CHANNELS
 
 WHOLE = 2**63 - 1
@@ -83,6 +84,7 @@ PLAIN = [
     "label_reason",
     "label_source",
     "annotated_duration_s",
+    "data_hash",
 ]
 
 
@@ -113,7 +115,11 @@ def row_by_row(path: Path) -> list[Recording]:
 @examples(60)
 @given(rows=st.lists(recording, max_size=6), copies=st.integers(1, 3))
 def test_columns_give_the_recordings_that_rows_give(rows: list[Recording], copies: int) -> None:
-    index = Index(tuple(rows * copies), "folder", ("a.edf", "b/"))
+    index = Index(
+        tuple(rows * copies),
+        "folder",
+        (Skipped("not_of_layout", "a.edf"), Skipped("hidden_folder", "b/")),
+    )
     with tempfile.TemporaryDirectory() as folder:
         write_index(index, Path(folder))
         found = read_index(Path(folder))

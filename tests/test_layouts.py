@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Corpus, Overrides, Split, load
 from brainbrr_core.corpus.edf import open_edf
+from brainbrr_core.corpus.identity import seeded_split
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import read_index, update_index
-from brainbrr_core.corpus.layouts import seeded_split
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.signal.montage import CHANNELS
 
@@ -100,7 +100,7 @@ def test_a_bids_corpus_is_found_by_itself(tmp_path: Path) -> None:
     # What is excluded is described as far as it could be read.
     bipolar = rows["sub-03"]
     assert (bipolar.duration_s, bipolar.signals, len(bipolar.missing)) == (40, 23, 19)
-    assert index.skipped == ("sub-04/ses-01/ecg/sub-04_ses-01_ecg.edf",)
+    assert index.skipped == (("not_of_layout", "sub-04/ses-01/ecg/sub-04_ses-01_ecg.edf"),)
 
 
 def test_channels_marked_bad_count_as_missing(tmp_path: Path) -> None:
@@ -155,15 +155,15 @@ def test_a_changed_channel_table_makes_the_shard_stale(tmp_path: Path) -> None:
 def test_a_folder_of_edfs_must_be_named(tmp_path: Path) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     write_edf(data / "alice" / "night.edf", seconds=40)
-    write_edf(data / "bob_1.edf", seconds=40)
-    (data / "bob_1_events.tsv").write_text(HEAD + seizure(3, 30))
+    write_edf(data / "bob" / "1.edf", seconds=40, seed=1)
+    (data / "bob" / "1_events.tsv").write_text(HEAD + seizure(3, 30))
     with pytest.raises(BrainbrrError, match="--layout") as error:
         update_index(str(data), cache)
     assert "\n" not in str(error.value)
     index = update_index(str(data), cache, Corpus(layout="folder"))
     assert [(r.partition_key, r.patient, r.reason) for r in index] == [
         ("alice/night", "alice", "no_annotation"),
-        ("bob_1", "bob", None),
+        ("bob/1", "bob", None),
     ]
     # The index remembers it: other commands need not be told.
     assert update_index(str(data), cache) == index == read_index(cache)

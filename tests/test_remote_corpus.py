@@ -65,6 +65,7 @@ def test_the_index_is_the_local_one_without_fetching_a_file(
                 path=one.path,
                 state=one.state,
                 content_hash=one.content_hash,
+                data_hash=one.data_hash,
                 companions=one.companions,
             )
             == one

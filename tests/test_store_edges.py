@@ -101,7 +101,7 @@ def test_a_line_that_is_no_text_is_passed_over(built: Configuration) -> None:
         path.write_bytes(b'\xff\xfe{"run": 1}\n' + before)
     assert plan_profile(built).count(State.FRESH) == 12
     assert store.noted_runs() == []
-    assert IndexMemo(built.cache_root).get(Path("a"), FileState(1, 2, 3)) == ""
+    assert IndexMemo(built.cache_root).get(Path("a"), FileState(1, 2, 3)).content == ""
     # It is the store's own all the same.
     assert store.foreign() == []
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edf_files import another_copy
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest import update_manifest
@@ -49,7 +50,7 @@ def many(corpus: Path) -> list[Path]:
     for edf in originals:
         for number in range(4):
             for path in edf.parent.glob(f"{edf.stem}.*"):
-                os.link(path, path.with_stem(f"{path.stem}{number}"))
+                another_copy(path, path.with_stem(f"{path.stem}{number}"), number)
     return sorted(corpus.rglob("*.edf"))
 
 
@@ -57,7 +58,7 @@ def forbid_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(path: Path) -> str:
         raise AssertionError(f"{path} was hashed")
 
-    monkeypatch.setattr(files_module, "content_hash", forbidden)
+    monkeypatch.setattr(files_module, "edf_hashes", forbidden)
 
 
 @pytest.mark.parametrize("breaks", [dangle, loop])
@@ -153,7 +154,7 @@ def test_a_changed_file_that_cannot_be_read_keeps_what_was_known(
     def failing(path: Path) -> str:
         raise OSError(number, os.strerror(number), str(path))
 
-    monkeypatch.setattr(files_module, "content_hash", failing)
+    monkeypatch.setattr(files_module, "edf_hashes", failing)
     second = scan(corpus, first)
     (kept,) = (r for r in second if r.is_unreadable_now)
     before = first_of(first, victim)

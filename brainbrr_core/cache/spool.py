@@ -10,11 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from blake3 import blake3
-
 from brainbrr_core.cache.store import SPOOL_MARKER, SPOOL_PREFIX, is_spool
 from brainbrr_core.corpus.hash_memo import remember
-from brainbrr_core.corpus.hashing import file_state
+from brainbrr_core.corpus.hashing import EdfHasher, file_state
 from brainbrr_core.corpus.mirror import remote_state
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
@@ -60,7 +58,7 @@ class Spool:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         try:
             path = folder / name
-            hasher = blake3()
+            hasher = EdfHasher()
             size = recording.state.size
             with path.open("wb") as file:
                 for start in range(0, size, _PIECE):
@@ -74,9 +72,15 @@ class Spool:
                 raise WorkRemains(
                     "the object changed since it was indexed: run `brainbrr index` and build"
                 )
-            digest = hasher.hexdigest()
-            remember(self._cache_root, recording, digest)
-            yield replace(recording, path=str(path), content_hash=digest, state=file_state(path))
+            hashes = hasher.hashes()
+            remember(self._cache_root, recording, hashes)
+            yield replace(
+                recording,
+                path=str(path),
+                content_hash=hashes.content,
+                data_hash=hashes.data,
+                state=file_state(path),
+            )
         except FileNotFoundError:
             raise WorkRemains(
                 "the object is gone since it was indexed: run `brainbrr index` and build"

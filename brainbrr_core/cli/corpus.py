@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from brainbrr_core.errors import BrainbrrError
 if TYPE_CHECKING:
     from brainbrr_core.corpus.index import Index
     from brainbrr_core.corpus.recording import Recording
+    from brainbrr_core.corpus.skipped import Skipped
 
 
 def synth(
@@ -93,7 +95,7 @@ def index(
         return status
     if list_:
         _print_outcomes(found, settings.labels.seizure)
-    _print_counts(f"{settings.data_dir} ({summary['layout']})", summary)
+    _print_counts(f"{settings.data_dir} ({summary['layout']})", summary, found.skipped)
     print(f"index: {index_path(settings.cache_root)}")
     return status
 
@@ -121,8 +123,9 @@ def _print_outcomes(found: Index, labels: tuple[str, ...]) -> None:
         print("\t".join([*map(str, columns), "; ".join(findings), "; ".join(times)]))
 
 
-def _print_counts(title: str, summary: dict[str, Any]) -> None:
+def _print_counts(title: str, summary: dict[str, Any], skipped: Iterable[Skipped]) -> None:
     """The counts of each split, why recordings are excluded, and what else was found."""
+    from brainbrr_core.corpus.skipped import described
     from brainbrr_core.corpus.summary import explain
 
     columns = ["found", "usable", "excluded", "patients", "hours", "seizures", "usable_seizures"]
@@ -147,13 +150,8 @@ def _print_counts(title: str, summary: dict[str, Any]) -> None:
         print(f"{reason}: {explain(reason)}")
     for code, count in summary["findings"].items():
         print(f"found in {count:,} recordings: {code}: {explain(code)}")
-    for path in summary["skipped"]:
-        why = (
-            "hidden, or read by another path"
-            if path.endswith("/")
-            else "not a recording of this layout"
-        )
-        print(f"{why}: {path}")
+    for line in described(skipped):
+        print(line)
     empty = {"train", "dev", "eval"} - {name for name, _ in splits}
     if empty:
         print(f"no recording in {', '.join(sorted(empty))}")

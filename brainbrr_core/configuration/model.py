@@ -176,8 +176,27 @@ class Corpus(ChannelRules):
     """How the corpus lies on disk, and what of it is used; a layout of None is the one found."""
 
     layout: LayoutName | None = None
+    #: A regular expression whose one group is the patient in a partition key (the path of an EDF
+    #: below the corpus, without its ending); None leaves it to the layout.
+    patient_pattern: str | None = None
     split: Split = Split()
     annotation_texts: AnnotationTexts = AnnotationTexts()
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _names_one_group(cls, pattern: str | None) -> str | None:
+        if pattern is None:
+            return None
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+        if groups != 1:
+            raise ValueError(
+                f"{pattern!r} has {groups} groups, and one must say what the patient is, such as "
+                "'^([^-]+)-'; (?:...) is no group"
+            )
+        return pattern
 
 
 class Windows(Section):

@@ -2,18 +2,25 @@
 
 So lie Siena and every other corpus that was converted to it. A ``*_channels.tsv`` may mark
 channels as bad; it and ``*_events.tsv`` may lie in a folder above (``inheritance``).
-(Gorgolewski et al. 2016, Sci. Data 3, 160044; Pernet et al. 2019, Sci. Data 6, 103; Dan et al.
-2024.)
+``participants.tsv`` may say into which split a patient goes. (Gorgolewski et al. 2016, Sci. Data 3,
+160044; Pernet et al. 2019, Sci. Data 6, 103; Dan et al. 2024.)
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from pathlib import Path, PurePath
 
 from brainbrr_core.annotation import on_signal, szcore
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.inheritance import Tables
 from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile
+from brainbrr_core.corpus.participants import splits_of
+from brainbrr_core.errors import BrainbrrError
+
+_SUBJECTS, _PARTICIPANTS = "sub-*", "participants.tsv"
+#: How the table of a recording's events ends.
+EVENTS_TABLE = "_events.tsv"
 
 
 class BidsLayout(Layout):
@@ -22,18 +29,20 @@ class BidsLayout(Layout):
     name = "bids"
     form = "sub-*/[ses-*/]eeg/*_eeg.edf with *_events.tsv"
 
-    def __init__(self, root: Path, texts: Texts = DEFAULT_TEXTS) -> None:
-        super().__init__(root, texts)
+    def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
+        super().__init__(root, shown, texts)
         self._tables = Tables(root)
+        self._splits: Mapping[str, str] | None = None
 
     @classmethod
     def find(cls, data_dir: Path) -> Path | None:
         """A folder with subjects."""
-        return data_dir if _subjects(data_dir) else None
+        return data_dir if any(path.is_dir() for path in data_dir.glob(_SUBJECTS)) else None
 
     def folders(self) -> list[Path]:
         """The subjects."""
-        return _subjects(self.root)
+        self._splits = splits_of(self.root / _PARTICIPANTS, f"{self.shown}/{_PARTICIPANTS}")
+        return self.existing(sorted(self.root.glob(_SUBJECTS)))
 
     def describe(self, path: Path) -> RecordingFile | None:
         """Patient and session are the entities of the path; other modalities are skipped."""
@@ -43,7 +52,7 @@ class BidsLayout(Layout):
         events = self._tables.find(path, "events")
         return RecordingFile(
             partition_key=self.key(path),
-            split=None,
+            split=self._split(parts[0]),
             patient=parts[0],
             session=next((part for part in parts[1:-1] if part.startswith("ses-")), ""),
             montage="",
@@ -52,13 +61,27 @@ class BidsLayout(Layout):
             channel_table=self._tables.find(path, "channels"),
         )
 
+    def _split(self, subject: str) -> str | None:
+        """The split that ``participants.tsv`` gives; None where it gives none to anybody."""
+        if self._splits is None:
+            return None
+        if subject not in self._splits:
+            raise BrainbrrError(
+                f"{self.shown}/{_PARTICIPANTS} has a column 'split' and gives none for "
+                f"{subject}: add it (train, dev or eval), or remove the column"
+            )
+        return self._splits[subject]
+
+    def annotates(self, folder: PurePath, name: str, recordings: Collection[str]) -> bool | None:
+        """A table of events is that of every recording whose name has all parts of its own."""
+        if folder.name != "eeg" or not name.endswith(EVENTS_TABLE):
+            return None
+        parts = set(name.removesuffix(EVENTS_TABLE).split("_"))
+        return any(parts <= set(recording.split("_")) for recording in recordings)
+
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
         """Events of the table of the EDF, or of several."""
         return events_labelling(file, signal_s, self.texts)
-
-
-def _subjects(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob("sub-*") if path.is_dir())
 
 
 def events_labelling(file: RecordingFile, signal_s: float | None, texts: Texts) -> Labelling:

@@ -27,7 +27,7 @@ from brainbrr_core.corpus.edf_header import (
 )
 from brainbrr_core.corpus.edf_time import first_stamp, record_clock, spread
 from brainbrr_core.corpus.files import EdfBytes, LocalEdf
-from brainbrr_core.corpus.layout import printable
+from brainbrr_core.machine.walk import as_text
 from brainbrr_core.signal.montage import CHANNELS, MontageMatch, match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
@@ -130,7 +130,7 @@ def _open(
     for electrode in match.bad:
         note(Finding("bad_channel", name, electrode))
     for label in match.unmatched:
-        note(Finding("unmatched_bad_channel", name, printable(label)))
+        note(Finding("unmatched_bad_channel", name, as_text(label)))
     if match.reason is not None:
         raise wrong_channels(match)
     if match.mixed_references:

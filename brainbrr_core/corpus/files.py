@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.corpus.hash_memo import IndexMemo
-from brainbrr_core.corpus.hashing import content_hash, file_state
-from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.corpus.hashing import Hashes, edf_hashes, file_state
+from brainbrr_core.corpus.recording import UNSEEN, FileState
 from brainbrr_core.machine.processors import usable_cores
 
 
@@ -74,8 +74,11 @@ class CorpusFiles(Protocol):
     def state(self, path: Path) -> FileState:
         """What tells cheaply whether a file changed. Raises ``OSError`` when it cannot be seen."""
 
-    def content_hash(self, path: Path) -> str:
-        """BLAKE3 of an EDF; empty where it would have to be fetched to know."""
+    def hashes(self, path: Path) -> Hashes:
+        """The hashes of an EDF; empty where it would have to be fetched to know them."""
+
+    def object_tag(self, path: Path) -> str:
+        """What two objects of the same content have in common; empty where nothing is known."""
 
     def edf(self, path: Path) -> EdfBytes:
         """An EDF, to be read."""
@@ -116,17 +119,21 @@ class LocalFiles:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return state
 
-    def content_hash(self, path: Path) -> str:
-        """The hash of the whole file, read now unless the memo knows it in its state."""
+    def hashes(self, path: Path) -> Hashes:
+        """The hashes of the file, read now unless the memo knows it in its state."""
         state = file_state(path)
-        digest = self._memo.get(path, state) if self._memo is not None else ""
-        if digest:
-            return digest
-        digest = content_hash(path)
+        hashes = self._memo.get(path, state) if self._memo is not None else Hashes()
+        if hashes.content:
+            return hashes
+        hashes = edf_hashes(path)
         self._hashed += 1
         if self._memo is not None and file_state(path) == state:
-            self._memo.add(path, state, digest)
-        return digest
+            self._memo.add(path, state, hashes)
+        return hashes
+
+    def object_tag(self, _path: Path) -> str:
+        """Nothing: a file is hashed."""
+        return ""
 
     def edf(self, path: Path) -> EdfBytes:
         """The file itself."""
@@ -140,3 +147,11 @@ class LocalFiles:
     def requests(self) -> int:
         """One for each core."""
         return usable_cores()
+
+
+def state_of(source: CorpusFiles, path: Path) -> FileState:
+    """The state of a file, :data:`UNSEEN` where nothing can be seen of it."""
+    try:
+        return source.state(path)
+    except OSError:
+        return UNSEEN

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Collection
+from pathlib import Path, PurePath
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.bids import events_labelling
+from brainbrr_core.corpus.bids import EVENTS_TABLE, events_labelling
 from brainbrr_core.corpus.inheritance import Tables
-from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile, present
-from brainbrr_core.corpus.tusz import tuh_labelling
+from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile
+from brainbrr_core.corpus.tusz import annotates_tuh, tuh_annotations, tuh_labelling
 
 
 class FolderLayout(Layout):
     """Every EDF below a folder, with ``csv_bi`` (and ``csv``) or ``*_events.tsv`` beside it.
 
-    The patient is the uppermost folder, or, for an EDF in none, its name up to the first ``_``.
+    The patient is the uppermost folder; that of an EDF in none is not known.
     """
 
     name = "folder"
     form = "*.edf anywhere, with *.csv_bi or *_events.tsv"
 
-    def __init__(self, root: Path, texts: Texts = DEFAULT_TEXTS) -> None:
-        super().__init__(root, texts)
+    def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
+        super().__init__(root, shown, texts)
         self._tables = Tables(root)
 
     @classmethod
@@ -32,18 +33,25 @@ class FolderLayout(Layout):
     def describe(self, path: Path) -> RecordingFile:
         """``csv_bi`` goes before ``*_events.tsv``."""
         parts = path.relative_to(self.root).parts
-        annotations = present(path.with_suffix(".csv_bi"), path.with_suffix(".csv"))
+        annotations = tuh_annotations(path)
         events = None if annotations else self._tables.find(path, "events")
         return RecordingFile(
             partition_key=self.key(path),
             split=None,
-            patient=parts[0] if len(parts) > 1 else path.stem.split("_")[0],
+            patient=parts[0] if len(parts) > 1 else "",
             session="",
             montage="",
             path=path,
             annotations=annotations if events is None else (events,),
             channel_table=self._tables.find(path, "channels"),
         )
+
+    def annotates(self, _folder: PurePath, name: str, recordings: Collection[str]) -> bool | None:
+        """As ``csv_bi`` and ``*_events.tsv`` are named."""
+        if name.endswith(EVENTS_TABLE):
+            stem = name.removesuffix(EVENTS_TABLE)
+            return stem in recordings or f"{stem}_eeg" in recordings
+        return annotates_tuh(name, recordings)
 
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
         """As the kind of file says."""

@@ -8,11 +8,13 @@ when the index is written.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brainbrr_core.atomic import append_line
+from brainbrr_core.corpus.hashing import Hashes
 from brainbrr_core.corpus.recording import FileState, Recording
 from brainbrr_core.errors import BrainbrrError
 
@@ -29,11 +31,11 @@ def memo_path(cache_root: Path) -> Path:
     return cache_root / "remote" / "hashes.jsonl"
 
 
-def remember(cache_root: Path, recording: Recording, digest: str) -> None:
-    """Keep the hash of a remote EDF in the state in which it was fetched."""
+def remember(cache_root: Path, recording: Recording, hashes: Hashes) -> None:
+    """Keep the hashes of a remote EDF in the state in which it was fetched."""
     path = memo_path(cache_root)
     path.parent.mkdir(parents=True, exist_ok=True)
-    append_line(path, _line(recording.path, recording.state, digest))
+    append_line(path, _line(recording.path, recording.state, hashes))
 
 
 def with_known_hashes(index: Index, cache_root: Path) -> Index:
@@ -42,7 +44,7 @@ def with_known_hashes(index: Index, cache_root: Path) -> Index:
         return index
     known = known_hashes(cache_root)
     recordings = tuple(
-        replace(recording, content_hash=known.get((recording.path, recording.state), ""))
+        _with_hashes(recording, known.get((recording.path, recording.state), Hashes()))
         if _lacks_hash(recording)
         else recording
         for recording in index
@@ -50,31 +52,40 @@ def with_known_hashes(index: Index, cache_root: Path) -> Index:
     return replace(index, recordings=recordings)
 
 
+def _with_hashes(recording: Recording, hashes: Hashes) -> Recording:
+    return replace(recording, content_hash=hashes.content, data_hash=hashes.data)
+
+
 def _lacks_hash(recording: Recording) -> bool:
     return not recording.content_hash and recording.is_remote
 
 
-def known_hashes(cache_root: Path) -> dict[tuple[str, FileState], str]:
+def known_hashes(cache_root: Path) -> dict[tuple[str, FileState], Hashes]:
     """Hashes of remote EDFs by URL and state."""
     return _entries(memo_path(cache_root))
 
 
 class IndexMemo:
-    """Hashes of local EDFs that an index under way has made, or one that was interrupted."""
+    """Hashes of local EDFs that an index under way has made, or one that was interrupted.
 
-    def __init__(self, cache_root: Path) -> None:
+    ``earlier`` are those of an index that cannot be used otherwise.
+    """
+
+    def __init__(
+        self, cache_root: Path, earlier: Mapping[tuple[str, FileState], Hashes] | None = None
+    ) -> None:
         self._path = cache_root / INDEX_HASHES
-        self._known = _entries(self._path)
+        self._known = {**(earlier or {}), **_entries(self._path)}
 
-    def get(self, path: Path, state: FileState) -> str:
-        """The hash of an EDF in this state; empty where it is not known."""
-        return self._known.get((str(path), state), "")
+    def get(self, path: Path, state: FileState) -> Hashes:
+        """The hashes of an EDF in this state; empty where they are not known."""
+        return self._known.get((str(path), state), Hashes())
 
-    def add(self, path: Path, state: FileState, digest: str) -> None:
-        """Keep a hash. Raises :class:`BrainbrrError` where the cache root cannot be written to."""
+    def add(self, path: Path, state: FileState, hashes: Hashes) -> None:
+        """Keep hashes. Raises :class:`BrainbrrError` where the cache root cannot be written to."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            append_line(self._path, _line(str(path), state, digest))
+            append_line(self._path, _line(str(path), state, hashes))
         except OSError as error:
             raise BrainbrrError(
                 f"the cache root {self._path.parent} is not writable ({error.strerror}): set "
@@ -88,15 +99,17 @@ class IndexMemo:
             self._path.unlink(missing_ok=True)
 
 
-def _line(address: str, state: FileState, digest: str) -> str:
+def _line(address: str, state: FileState, hashes: Hashes) -> str:
     entry: dict[str, object] = {"path": address, "size": state.size, "mark": state.mtime_ns}
     # A remote object has none.
     if state.inode:
         entry["inode"] = state.inode
-    return json.dumps(entry | {"hash": digest}, sort_keys=True)
+    if hashes.data:
+        entry["data"] = hashes.data
+    return json.dumps(entry | {"hash": hashes.content}, sort_keys=True)
 
 
-def _entries(path: Path) -> dict[tuple[str, FileState], str]:
+def _entries(path: Path) -> dict[tuple[str, FileState], Hashes]:
     if not path.is_file():
         return {}
     entries = {}
@@ -104,7 +117,8 @@ def _entries(path: Path) -> dict[tuple[str, FileState], str]:
         try:
             entry = json.loads(line)
             state = FileState(entry["size"], entry["mark"], entry.get("inode", 0))
-            entries[(str(entry["path"]), state)] = str(entry["hash"])
+            hashes = Hashes(str(entry["hash"]), str(entry.get("data", "")))
+            entries[(str(entry["path"]), state)] = hashes
         except (ValueError, TypeError, KeyError, AttributeError):
             # Cut short by a crash: that EDF is read once more.
             continue

@@ -19,9 +19,11 @@ from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_annotations import edf_labelling
 from brainbrr_core.corpus.edf_header import EdfFacts, UnusableEdf
-from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
+from brainbrr_core.corpus.files import CorpusFiles, LocalFiles, state_of
+from brainbrr_core.corpus.hashing import Hashes
+from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identified, with_similar_patients
 from brainbrr_core.corpus.layout import Layout, RecordingFile, is_partition_key
-from brainbrr_core.corpus.layouts import open_layout, seeded_split
+from brainbrr_core.corpus.layouts import open_layout
 from brainbrr_core.corpus.recording import (
     UNREADABLE_NOW,
     UNSEEN,
@@ -29,6 +31,8 @@ from brainbrr_core.corpus.recording import (
     FileState,
     Recording,
 )
+from brainbrr_core.corpus.same_content import SAME_CONTENT, counted_once, uncompared
+from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool
@@ -40,6 +44,8 @@ SCHEMA_VERSION = 3
 #: Fraction of the known recordings that may vanish, or become unreadable, between two scans.
 VANISHED_LIMIT = 0.05
 
+#: Findings that come from comparing recordings with each other, anew at each scan.
+_COMPARED = frozenset({SAME_CONTENT, SIMILAR_PATIENT})
 #: Findings that may only mean that a file beside the EDF could not be opened.
 _UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_table"})
 
@@ -48,8 +54,7 @@ _UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_t
 class Index:
     """All recordings of one corpus, in the order of their partition keys.
 
-    ``skipped`` are EDFs, below the corpus's root, that its layout does not count as recordings,
-    and folders (with a slash at their end) that were not looked into. ``unsettled`` are EDFs that
+    ``skipped`` is what lies below the corpus's root and is not read. ``unsettled`` are EDFs that
     changed while they were read, such as one that is still being copied: the index has of them
     what it had before. No file of an index tells of those. ``channel_rules`` are those settings
     of the corpus that the recordings' signals were judged by, as one text; empty where that is
@@ -58,7 +63,7 @@ class Index:
 
     recordings: tuple[Recording, ...]
     layout: str
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
     unsettled: tuple[str, ...] = field(default=(), compare=False)
     channel_rules: str = ""
 
@@ -88,10 +93,10 @@ def scan(
     unchanged EDF is hashed again. A known recording of
     which a file cannot be read now keeps its row, with a finding that says so.
 
-    Raises :class:`BrainbrrError` when there is nothing to index, when a patient is in two
-    splits, when a folder cannot be read, and (unless ``force``) when more than 5 % of the known
-    recordings are gone or cannot be read any more, or most of them hold other bytes: an unmounted
-    drive, or another corpus.
+    Raises :class:`BrainbrrError` when there is nothing to index, when a patient is in two splits,
+    when the content of a recording is, or is two patients', when a folder cannot be read, and
+    (unless ``force``) when more than 5 % of the known recordings are gone or cannot be read any
+    more, or most of them hold other bytes: an unmounted drive, or another corpus.
     """
     corpus = corpus or Corpus()
     source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
@@ -100,10 +105,10 @@ def scan(
     texts = Texts(corpus.annotation_texts)
     layout = open_layout(source.root, corpus.layout or remembered, place, texts)
     with no_collection():
-        files = [_with_split(file, corpus) for file in layout.recordings()]
+        files = list(layout.recordings())
     if not files:
         raise BrainbrrError(f"no .edf file below {place}: is this the corpus?")
-    _check_patients(files)
+    files = identified(files, corpus)
     # Hidden files were once taken for recordings.
     before = {key: r for key, r in known.by_key().items() if is_partition_key(key)} if known else {}
     _check_keys(files)
@@ -111,7 +116,8 @@ def scan(
     if not force:
         _check_vanished(before, gone, [], place)
     # What a file says about its recording depends on the layout.
-    trusted = before if known is not None and known.layout == layout.name else {}
+    is_same_layout = known is not None and known.layout == layout.name
+    trusted = {key: uncompared(r, _COMPARED) for key, r in before.items() if is_same_layout}
     same_rules = known is not None and known.channel_rules == corpus.channel_rules
     rules = _Rules(corpus, changed=not same_rules)
     recordings, unsettled = _recordings(source, layout, files, trusted, rules, workers)
@@ -119,7 +125,8 @@ def scan(
         lost = [r for r in recordings if r.is_unreadable_now]
         _check_vanished(before, gone, lost, place)
         _check_same_corpus(before, recordings, place)
-    ordered = tuple(sorted(recordings, key=lambda recording: recording.partition_key))
+    compared = _compared(recordings, files, source)
+    ordered = tuple(sorted(compared, key=lambda recording: recording.partition_key))
     skipped, left = tuple(sorted(layout.skipped)), tuple(sorted(unsettled))
     return Index(ordered, layout.name, skipped, left, corpus.channel_rules)
 
@@ -130,6 +137,15 @@ class _Rules:
 
     channels: ChannelRules
     changed: bool
+
+
+def _compared(
+    recordings: list[Recording], files: Iterable[RecordingFile], source: CorpusFiles
+) -> list[Recording]:
+    """The rows with what follows from comparing them: see ``same_content`` and ``identity``."""
+    paths = {file.partition_key: file.path for file in files}
+    once = counted_once(recordings, lambda r: source.object_tag(paths[r.partition_key]))
+    return with_similar_patients(once)
 
 
 def _recordings(
@@ -177,29 +193,11 @@ def _recordings(
     return recordings, unsettled
 
 
-def _with_split(file: RecordingFile, corpus: Corpus) -> RecordingFile:
-    if file.split is not None:
-        return file
-    return replace(file, split=seeded_split(file.patient, corpus.split))
-
-
 def _check_keys(files: list[RecordingFile]) -> None:
     repeated = [key for key, n in Counter(f.partition_key for f in files).items() if n > 1]
     if repeated:
         raise BrainbrrError(
             f"two files give the partition key {repeated[0]} (.edf and .EDF?): remove one"
-        )
-
-
-def _check_patients(files: list[RecordingFile]) -> None:
-    splits: dict[str, set[str]] = {}
-    for file in files:
-        splits.setdefault(file.patient, set()).add(file.split or "")
-    shared = sorted(patient for patient, places in splits.items() if len(places) > 1)
-    if shared:
-        raise BrainbrrError(
-            f"{len(shared)} patients are in more than one split ({', '.join(shared)}): "
-            "a model would be scored on patients it has seen; mend the folders"
         )
 
 
@@ -268,9 +266,9 @@ def _read(
             rules = replace(rules, changed=True)
         known = unmarked(known)
     companions = tuple(
-        Companion(file.companion_name(path), _state(source, path)) for path in file.companions
+        Companion(file.companion_name(path), state_of(source, path)) for path in file.companions
     )
-    state = _state(source, file.path)
+    state = state_of(source, file.path)
     try:
         recording = _row(source, layout, file, known, rules, state, companions)
     except OSError as error:
@@ -301,7 +299,7 @@ def _row(
 ) -> Recording:
     """One row of a file that can be read. Raises ``OSError`` where it must be and cannot."""
     if known is None or not known.state.is_of_same_file(state) or _was_never_read(known):
-        signal = _read_signal(source, file, rules, state, "")
+        signal = _read_signal(source, file, rules, state, Hashes())
         return _with_labels(source, signal, layout, file, companions)
     # What could not be opened may be opened now, though nothing else about it changed.
     before = () if _has_unopened(known) else known.companions
@@ -309,7 +307,8 @@ def _row(
     if _are_same(before, companions) and same_labels and not rules.changed:
         return _placed(source, known, file)
     if rules.changed or _table(before, file) != _table(companions, file):
-        signal = _read_signal(source, file, rules, state, known.content_hash)
+        hashes = Hashes(known.content_hash, known.data_hash)
+        signal = _read_signal(source, file, rules, state, hashes)
     else:
         signal = replace(known, findings=_signal_findings(known))
     return _with_labels(source, _placed(source, signal, file), layout, file, companions)
@@ -380,14 +379,6 @@ def _placed(source: CorpusFiles, recording: Recording, file: RecordingFile) -> R
     )
 
 
-def _state(source: CorpusFiles, path: Path) -> FileState:
-    """The state of a file, :data:`UNSEEN` where nothing can be seen of it."""
-    try:
-        return source.state(path)
-    except OSError:
-        return UNSEEN
-
-
 def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Companion]:
     """The channel table among the files beside an EDF: a change of it changes the signal."""
     annotations = {file.companion_name(path) for path in file.annotations}
@@ -395,14 +386,14 @@ def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Compa
 
 
 def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
-    name = Path(recording.path).name
+    name = recording.file_name
     return tuple(finding for finding in recording.findings if finding.where == name)
 
 
 def _read_signal(
-    source: CorpusFiles, file: RecordingFile, rules: _Rules, state: FileState, digest: str
+    source: CorpusFiles, file: RecordingFile, rules: _Rules, state: FileState, hashes: Hashes
 ) -> Recording:
-    """What the EDF and its channel table tell; ``digest`` is the content's hash, if known.
+    """What the EDF and its channel table tell; ``hashes`` are the content's, if known.
 
     Raises ``OSError`` when the EDF cannot be read, :class:`WorkRemains` when it changes meanwhile.
     """
@@ -414,13 +405,14 @@ def _read_signal(
     if not file.path.is_file():
         raise OSError(errno.EINVAL, "this is no file")
     try:
-        digest = digest or source.content_hash(file.path)
+        if not hashes.content:
+            hashes = source.hashes(file.path)
         facts = open_edf(source.edf(file.path), _bad_channels(file), rules.channels).facts
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
     if source.state(file.path) != state:
         raise WorkRemains(f"{file.path} changed while it was indexed: run the command again")
-    return _signal_row(source, file, state, digest, facts, reason, detail)
+    return _signal_row(source, file, state, hashes, facts, reason, detail)
 
 
 def _unreadable(
@@ -428,14 +420,14 @@ def _unreadable(
 ) -> Recording:
     """The row of an EDF that could never be read."""
     detail = error.strerror or type(error).__name__
-    return _signal_row(source, file, state, "", EdfFacts(), "unreadable", detail)
+    return _signal_row(source, file, state, Hashes(), EdfFacts(), "unreadable", detail)
 
 
 def _signal_row(
     source: CorpusFiles,
     file: RecordingFile,
     state: FileState,
-    digest: str,
+    hashes: Hashes,
     facts: EdfFacts,
     reason: str | None,
     detail: str,
@@ -451,7 +443,7 @@ def _signal_row(
         montage=file.montage,
         path=source.address(file.path),
         state=state,
-        content_hash=digest,
+        content_hash=hashes.content,
         rate=facts.rate,
         samples=facts.samples,
         signals=facts.signals,
@@ -467,6 +459,7 @@ def _signal_row(
         annotated_duration_s=None,
         events=(),
         findings=(*facts.findings, *excluded),
+        data_hash=hashes.data,
     )
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.files import LocalFiles
 from brainbrr_core.corpus.hash_memo import IndexMemo, with_known_hashes
-from brainbrr_core.corpus.hashing import file_state
+from brainbrr_core.corpus.hashing import Hashes, file_state
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
-from brainbrr_core.corpus.index_rows import REPETITIVE, SCHEMA, recordings, row
+from brainbrr_core.corpus.index_rows import REPETITIVE, SCHEMA, hashes_by_file, recordings, row
 from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.corpus.skipped import SKIPPED, Skipped
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.machine.memory import give_back_unpacked, no_collection
 from brainbrr_core.sealed import (
@@ -34,7 +36,17 @@ _CHANNEL_RULES = "brainbrr.channel_rules"
 
 
 class UnusableIndex(BrainbrrError):
-    """There is an index that cannot be read; a new one takes its place."""
+    """There is an index that cannot be read; a new one takes its place.
+
+    ``hashes`` are those of its EDFs, by path and state, where it is whole and of another version
+    of the program: what is unchanged need not be hashed again.
+    """
+
+    def __init__(
+        self, message: str, hashes: Mapping[tuple[str, FileState], Hashes] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.hashes = hashes or {}
 
 
 def index_path(cache_root: Path) -> Path:
@@ -97,9 +109,10 @@ def _read(path: Path) -> Index:
     metadata = sealed_texts(file)
     if metadata[_SCHEMA] != str(SCHEMA_VERSION):
         raise UnusableIndex(
-            f"{path} was written by another version of the program: run `brainbrr index`"
+            f"{path} was written by another version of the program: run `brainbrr index`",
+            hashes_by_file(file.schema_arrow.names, partial(_whole_column, file)),
         )
-    skipped = tuple(json.loads(metadata[_SKIPPED]))
+    skipped = _skipped(path, metadata[_SKIPPED])
     with no_collection():
         groups = [
             recordings(partial(sealed_column, file, group)) for group in range(file.num_row_groups)
@@ -114,6 +127,21 @@ def _read(path: Path) -> Index:
     )
 
 
+def _whole_column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
+    groups = range(file.num_row_groups)
+    return pa.chunked_array([sealed_column(file, group, name) for group in groups])
+
+
+def _skipped(path: Path, text: str) -> tuple[Skipped, ...]:
+    try:
+        skipped = tuple(Skipped(kind, where) for kind, where in json.loads(text))
+    except (ValueError, TypeError):
+        raise UnusableIndex(f"{path} names files in no way that is known") from None
+    if any(item.kind not in SKIPPED for item in skipped):
+        raise UnusableIndex(f"{path} names files of an unknown kind: run `brainbrr index`")
+    return skipped
+
+
 def update_index(
     data_dir: str | None,
     cache_root: Path,
@@ -124,23 +152,25 @@ def update_index(
 ) -> Index:
     """Scan the corpus and write the index of a cache root, using what it already knows.
 
-    What was hashed before an interruption is not hashed again. An index that cannot be read is
-    replaced, which ``log`` is told, as it is told of EDFs that changed meanwhile. Raises as
-    :func:`scan` and :func:`write_index` do; then the old index stands unchanged.
+    What was hashed before an interruption, or by another version of the program, is not hashed
+    again. An index that cannot be read is replaced, which ``log`` is told, as it is told of EDFs
+    that changed meanwhile. Raises as :func:`scan` and :func:`write_index` do; then the old index
+    stands unchanged.
     """
     if data_dir is None:
         raise BrainbrrError(
             "no data directory: set BRAINBRR_DATA_DIR to the folder that holds the corpus, "
             "or run `brainbrr demo`"
         )
-    known = None
+    known, earlier = None, {}
     if index_path(cache_root).is_file():
         try:
             known = read_index(cache_root)
         except UnusableIndex as error:
+            earlier = dict(error.hashes)
             if log is not None:
                 log(f"{error} (which is being done)")
-    memo = IndexMemo(cache_root)
+    memo = IndexMemo(cache_root, earlier)
     if "://" in data_dir:
         # Heavy, and only of use here.
         from brainbrr_core.corpus.mirror import MirroredFiles

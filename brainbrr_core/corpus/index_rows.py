@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.corpus.hashing import Hashes
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
 
 Value = TypeVar("Value")
@@ -66,6 +67,7 @@ SCHEMA = pa.schema(
         ("events", pa.list_(_EVENT)),
         ("findings", pa.list_(_FINDING)),
         ("label_texts", pa.string()),
+        ("data_hash", pa.string()),
     ]
 )
 #: Columns of very many texts of which few differ, as Parquet names them.
@@ -118,6 +120,7 @@ def row(recording: Recording) -> dict[str, Any]:
             for finding in recording.findings
         ],
         "label_texts": recording.label_texts,
+        "data_hash": recording.data_hash,
     }
 
 
@@ -153,8 +156,31 @@ def recordings(column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
             _events(column("events")),
             _findings(column("findings")),
             _shared(column("label_texts")),
+            _texts(column("data_hash")),
         )
     )
+
+
+def hashes_by_file(
+    names: Sequence[str], column: Callable[[str], pa.ChunkedArray]
+) -> dict[tuple[str, FileState], Hashes]:
+    """Hashes of the EDFs of an index by path and state, whatever else its schema is.
+
+    Empty where it has not the three columns that say it, in the form that they always had.
+    """
+    if not {"path", "state", "content_hash"} <= set(names):
+        return {}
+    paths, states, contents = (column(name) for name in ("path", "state", "content_hash"))
+    if (paths.type, states.type, contents.type) != (pa.string(), _STATE, pa.string()):
+        return {}
+    data = column("data_hash").to_pylist() if "data_hash" in names else [""] * len(paths)
+    files = zip(
+        paths.to_pylist(),
+        (FileState(**state) for state in states.to_pylist()),
+        map(Hashes, contents.to_pylist(), data),
+        strict=True,
+    )
+    return {(path, state): hashes for path, state, hashes in files if hashes.content}
 
 
 def _texts(array: pa.Array) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 from typing import ClassVar
 
 from brainbrr_core.annotation import (
@@ -18,7 +18,9 @@ from brainbrr_core.annotation import (
     seizure_seconds,
 )
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
+from brainbrr_core.corpus.skipped import Skipped, beside, is_edf
 from brainbrr_core.errors import BrainbrrError, check_exhausted
+from brainbrr_core.machine.walk import Listing, is_text, walk
 
 SPLITS = ("train", "dev", "eval")
 #: Seconds of seizure or background that a recording has at least, or nothing is known of it.
@@ -27,10 +29,11 @@ _LEAST_KNOWN_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class RecordingFile:
-    """One EDF of a corpus and what its place says about it.
+    """One EDF of a corpus and what its path says about it.
 
-    ``split`` is None where the corpus has no splits of its own. ``channel_table`` marks channels
-    as bad, and so shapes the signal; ``annotations`` only shape the labels.
+    ``split`` is None where the corpus has no splits of its own, and ``patient`` is empty where
+    the path does not tell it. ``channel_table`` marks channels as bad, and so shapes the signal;
+    ``annotations`` only shape the labels.
     """
 
     partition_key: str
@@ -102,13 +105,14 @@ class Layout(ABC):
     #: What the folders look like, for a message.
     form: ClassVar[str]
 
-    def __init__(self, root: Path, texts: Texts = DEFAULT_TEXTS) -> None:
+    def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
         self.root = root
+        #: What a message calls the root, where that is not its path.
+        self.shown = shown or str(root)
         #: Understands annotations of free text.
         self.texts = texts
-        #: EDFs that are no recordings of this layout, below the root, and folders (with a slash at
-        #: the end) that were not looked into; known after ``recordings``.
-        self.skipped: list[str] = []
+        #: What lies below the root and is not read; complete after ``recordings``.
+        self.skipped: list[Skipped] = []
 
     @classmethod
     @abstractmethod
@@ -119,6 +123,16 @@ class Layout(ABC):
         """Folders in which recordings lie."""
         return [self.root]
 
+    def existing(self, folders: Iterable[Path]) -> list[Path]:
+        """Those of the folders that are there; a link that leads nowhere is told of."""
+        there = []
+        for folder in folders:
+            if folder.is_dir():
+                there.append(folder)
+            elif folder.is_symlink():
+                self._skip("broken_link", folder)
+        return there
+
     @abstractmethod
     def describe(self, path: Path) -> RecordingFile | None:
         """What the place of an EDF says about it; None where it is no recording."""
@@ -127,6 +141,13 @@ class Layout(ABC):
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
         """Read the annotations of a recording whose signal lasts ``signal_s`` (None: unknown)."""
 
+    def annotates(self, _folder: PurePath, _name: str, _recordings: Collection[str]) -> bool | None:
+        """Whether a file of ``folder`` is the annotation of one of its ``recordings``.
+
+        These are the names of its EDFs without their ending. None where the file is no annotation.
+        """
+        return None
+
     def recordings(self) -> Iterator[RecordingFile]:
         """Every recording below the root.
 
@@ -134,45 +155,55 @@ class Layout(ABC):
         missing.
         """
         self.skipped = []
-        folders = self.folders()
-        # A link from one of these folders to another, or to one above, must not be followed: its
-        # recordings would be in two splits.
-        tops = (*folders, self.root, *self.root.resolve().parents)
-        identities = {identity for top in tops if (identity := _identity(top)) is not None}
-        walk = _Walk(self.root, identities, self.skipped)
-        for folder in folders:
-            for path in walk.edf_files(folder):
-                file = self.describe(path)
-                if file is None:
-                    self.skipped.append(path.relative_to(self.root).as_posix())
-                else:
-                    yield file
+        # A link from one of the folders to one above must not be followed: its recordings would
+        # be in two splits.
+        above = (self.root, *self.root.resolve().parents)
+        try:
+            for listing in walk(self.folders(), self._skip, above=above):
+                yield from self._recordings_in(listing)
+        except OSError as error:
+            raise unreadable_folder(error) from None
+
+    def _recordings_in(self, listing: Listing) -> Iterator[RecordingFile]:
+        folder = Path(listing.folder)
+        names = [entry.name for entry in listing.files]
+        for name in filter(is_edf, names):
+            path = folder / name
+            file = None
+            if name.startswith("."):
+                self._skip("hidden_edf", path)
+            elif not is_partition_key(path.relative_to(self.root).as_posix()):
+                self._skip("no_text", path)
+            elif (file := self.describe(path)) is None:
+                self._skip("not_of_layout", path)
+            if file is not None:
+                yield file
+        for kind, name in beside(names, partial(self.annotates, folder.relative_to(self.root))):
+            self._skip(kind, folder / name)
+
+    def _skip(self, kind: str, path: str | Path) -> None:
+        # A string names a folder by the slash at its end, which a path does not keep.
+        end = "/" if isinstance(path, str) and path.endswith("/") else ""
+        self.skipped.append(Skipped.at(kind, Path(path).relative_to(self.root), end))
 
     def key(self, path: Path) -> str:
         """The partition key of an EDF: its path below the root without the suffix."""
         return path.relative_to(self.root).with_suffix("").as_posix()
 
 
-def is_hidden(path: Path) -> bool:
-    """Whether a part of a path below a corpus is hidden.
-
-    ``._x.edf`` is what macOS puts beside ``x.edf`` on another system's disk: no recording.
-    """
-    return any(part.startswith(".") for part in path.parts)
-
-
 def is_partition_key(key: str) -> bool:
     """Whether a path can be a partition key: no part of it is hidden, and it is plain text."""
     if not key or key.startswith((".", "/")) or key.endswith("/") or "/." in key or "//" in key:
         return False
-    # What can be printed is plain text: of nearly every key, no character need be looked at.
-    return key.isprintable() or not any(
-        unicodedata.category(character) in _NO_TEXT for character in key
+    return is_text(key)
+
+
+def unreadable_folder(error: OSError) -> BrainbrrError:
+    """What to raise where a folder, or what a link leads to, cannot be looked into."""
+    return BrainbrrError(
+        f"the folder {error.filename} cannot be read ({error.strerror}), so nobody knows which "
+        "recordings are in it: mend its permissions or move it out of the corpus"
     )
-
-
-#: Control characters, what no text has, halves of characters, ends of lines and paragraphs.
-_NO_TEXT = ("Cc", "Cn", "Cs", "Zl", "Zp")
 
 
 def present(*paths: Path) -> tuple[Path, ...]:
@@ -186,66 +217,3 @@ def _is_present(path: Path) -> bool:
     except OSError:
         # In a folder that may not be looked into, for one.
         return True
-
-
-@dataclass
-class _Walk:
-    """One walk through the folders of a corpus, each of which is looked into once."""
-
-    root: Path
-    entered: set[tuple[int, int]]
-    skipped: list[str]
-
-    def edf_files(self, folder: Path) -> Iterator[Path]:
-        """EDFs below a folder that may be recordings."""
-        for parent, folders, files in os.walk(folder, followlinks=True, onerror=_unreadable):
-            folders[:] = [name for name in sorted(folders) if self._enters(Path(parent, name))]
-            for name in sorted(files):
-                if name.lower().endswith(".edf"):
-                    path = Path(parent, name)
-                    if is_partition_key(path.relative_to(self.root).as_posix()):
-                        yield path
-                    else:
-                        self._skip(path)
-
-    def _enters(self, folder: Path) -> bool:
-        """Whether to look into a folder: not if it is hidden, or a link to one looked into."""
-        if not is_partition_key(folder.name):
-            self._skip(folder, "/")
-            return False
-        identity = _identity(folder)
-        if identity in self.entered:
-            self._skip(folder, "/")
-            return False
-        if identity is not None:
-            self.entered.add(identity)
-        return True
-
-    def _skip(self, path: Path, end: str = "") -> None:
-        self.skipped.append(printable(path.relative_to(self.root).as_posix()) + end)
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    """What tells a folder from another, by whatever name; None where it cannot be seen."""
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def printable(text: str) -> str:
-    """A path or a label as it can be printed and stored, whatever its bytes are."""
-    return "".join(
-        character
-        if character == " " or character.isprintable()
-        else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
-
-
-def _unreadable(error: OSError) -> None:
-    raise BrainbrrError(
-        f"the folder {error.filename} cannot be read ({error.strerror}), so nobody knows which "
-        "recordings are in it: mend its permissions or move it out of the corpus"
-    )

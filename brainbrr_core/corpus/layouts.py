@@ -1,17 +1,16 @@
-"""The known layouts, how the one of a corpus is found, and splits where a corpus has none."""
+"""The known layouts, and how the one of a corpus is found."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.configuration.model import Split
 from brainbrr_core.corpus.bids import BidsLayout
 from brainbrr_core.corpus.folder import FolderLayout
 from brainbrr_core.corpus.layout import Layout
 from brainbrr_core.corpus.tusz import TuszLayout
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.walk import as_text, is_utf8
 
 #: Every layout by its name, in the order in which they are tried.
 LAYOUTS: dict[str, type[Layout]] = {
@@ -32,6 +31,11 @@ def open_layout(
     Raises :class:`BrainbrrError` when the folder is absent or empty, or no layout fits.
     """
     shown = shown or str(data_dir)
+    if not is_utf8(shown):
+        raise BrainbrrError(
+            f"{as_text(shown)} is not named in UTF-8, and an index could not hold its path: "
+            "rename the folder, or link to it under another name"
+        )
     if not data_dir.is_dir():
         raise BrainbrrError(
             f"no data directory at {shown}: set BRAINBRR_DATA_DIR to the folder "
@@ -41,7 +45,7 @@ def open_layout(
     for layout in tried:
         root = layout.find(data_dir)
         if root is not None:
-            return layout(root, texts)
+            return layout(root, shown if root == data_dir else "", texts)
     if not any(data_dir.iterdir()):
         raise BrainbrrError(
             f"{shown} is empty: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
@@ -51,16 +55,3 @@ def open_layout(
         f"{shown} is not laid out as {forms}: set BRAINBRR_DATA_DIR to the folder above, or "
         f"name another layout with --layout ({', '.join(LAYOUTS)})"
     )
-
-
-def seeded_split(patient: str, settings: Split) -> str:
-    """The split of a patient in a corpus that has none.
-
-    A patient's place depends on the seed and the patient alone, so that one more patient moves no
-    other; the fractions hold on average. SHA-256 of both, as a fraction of its range.
-    """
-    hashed = hashlib.sha256(f"{settings.seed}:{patient}".encode()).digest()
-    place = int.from_bytes(hashed[:8], "big") / 2**64
-    if place < settings.eval:
-        return "eval"
-    return "dev" if place < settings.eval + settings.dev else "train"

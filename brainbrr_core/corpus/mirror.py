@@ -1,7 +1,8 @@
 """A corpus behind a URL: a mirror of its annotations, and EDFs of which a few bytes are read.
 
-The mirror, below the cache root, has every annotation and channel table and, for each EDF, an
-empty file in its place, so that a layout walks it like any folder. An EDF's header and some data
+The mirror, below the cache root, has every annotation and table and, for each EDF and each file
+that is told of though it is not read, an empty file in its place, so that a layout walks it like
+any folder. An EDF's header and some data
 records are read over the network; its content is fetched when it is built, and its hash is known
 from then on.
 """
@@ -19,14 +20,16 @@ from numpy.typing import NDArray
 from brainbrr_core.atomic import replacing
 from brainbrr_core.corpus.files import EdfBytes
 from brainbrr_core.corpus.hash_memo import known_hashes
+from brainbrr_core.corpus.hashing import Hashes
 from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.corpus.skipped import is_edf, is_worth_naming
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress
 from brainbrr_core.remote.place import ObjectState, Remote, open_remote
 
 #: Files that say something about an EDF, by their suffix.
-_COMPANIONS = (".csv", ".csv_bi", ".tsv")
+_COMPANIONS = (".csv", ".csv_bi", ".tse", ".tse_bi", ".tsv")
 #: Requests at once.
 REQUESTS = 32
 #: Bytes of an EDF that are read at first: the header and, mostly, the first data record.
@@ -51,6 +54,9 @@ class RemoteEdf:
 
     @cached_property
     def _first(self) -> bytes:
+        if not self._size:
+            # What is no file has no bytes, and is not to be opened.
+            return b""
         return self._remote.read(self._object, 0, min(_FIRST_BYTES, self._size))
 
     def head(self, count: int) -> bytes:
@@ -85,13 +91,16 @@ class MirroredFiles:
         self._objects = {
             name: state
             for name, state in self._remote.held("").items()
-            if _is_edf(name) or name.endswith(_COMPANIONS)
+            if is_edf(name) or name.endswith(_COMPANIONS) or is_worth_naming(_file_name(name))
         }
-        if not any(map(_is_edf, self._objects)):
+        if not any(map(is_edf, self._objects)):
             raise BrainbrrError(
                 f"no .edf object at {self.url}: set BRAINBRR_DATA_DIR to the address of the corpus"
             )
-        lacking = next((name for name, state in self._objects.items() if not state.tag), None)
+        lacking = next(
+            (name for name, state in self._objects.items() if not state.tag and _is_read(name)),
+            None,
+        )
         if lacking is not None:
             raise BrainbrrError(
                 f"{self.url} gives no ETag or time of {lacking}, so a change could not be seen: "
@@ -111,9 +120,14 @@ class MirroredFiles:
             raise FileNotFoundError(path)
         return remote_state(state)
 
-    def content_hash(self, path: Path) -> str:
+    def hashes(self, path: Path) -> Hashes:
         """Known where the EDF was fetched in this state."""
-        return self._hashes.get((self.address(path), self.state(path)), "")
+        return self._hashes.get((self.address(path), self.state(path)), Hashes())
+
+    def object_tag(self, path: Path) -> str:
+        """Size and tag, where the tag is that of the content or of one file."""
+        state = self._objects[self._name(path)]
+        return f"{state.size}-{state.tag}" if state.tells_content else ""
 
     def edf(self, path: Path) -> EdfBytes:
         """The object."""
@@ -144,9 +158,10 @@ class MirroredFiles:
         for name in sorted(held.keys() - wanted.keys()):
             (self.root / name).unlink(missing_ok=True)
         changed = [name for name in sorted(wanted) if held.get(name) != wanted[name]]
-        for name in filter(_is_edf, changed):
-            self._path(name).touch()
-        companions = [name for name in changed if not _is_edf(name)]
+        for name in changed:
+            if not name.endswith(_COMPANIONS):
+                self._path(name).touch()
+        companions = [name for name in changed if name.endswith(_COMPANIONS)]
         if companions:
             with (
                 thread_pool(REQUESTS) as pool,
@@ -194,5 +209,9 @@ def remote_state(state: ObjectState) -> FileState:
     return FileState(state.size, int.from_bytes(mark, "big") >> 1, 0)
 
 
-def _is_edf(name: str) -> bool:
-    return name.lower().endswith(".edf")
+def _is_read(name: str) -> bool:
+    return is_edf(name) or name.endswith(_COMPANIONS)
+
+
+def _file_name(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -33,6 +33,7 @@ SIGNAL_REASONS = {
     "no_calibration": "a wanted channel's ranges are empty or no numbers",
     "flat_signal": "every wanted channel holds one value throughout",
     "too_short": "shorter than one 10 s block",
+    "same_content": "another recording of the patient holds the same samples: counted once",
 }
 #: Why a recording has a shard but no windows.
 LABEL_REASONS = {
@@ -58,6 +59,8 @@ SIGNAL_FINDINGS = {
     "inverted_channel": "the physical range is reversed, so the polarity is",
     "unreadable_now": "could not be read when the corpus was last looked at: what was known of it "
     "is kept, and its shard",
+    "similar_patient": "another patient of this split differs in case or Unicode form only: "
+    "probably one person, counted as two",
     "flat_channel": "holds one value throughout: its z-score is 0",
 }
 
@@ -101,7 +104,8 @@ class Recording:
     annotations left out; ``matched`` pairs electrodes with the labels of the channels that carry
     them, ``missing`` lists the others of the 19: a usable recording has them interpolated.
     ``label_texts`` names the patterns by which annotations of free text were understood; empty
-    where none were asked.
+    where none were asked. ``data_hash`` is the hash of what follows the header; empty where it is
+    not known.
     """
 
     partition_key: str
@@ -126,6 +130,12 @@ class Recording:
     events: tuple[Event, ...]
     findings: tuple[Finding, ...]
     label_texts: str = ""
+    data_hash: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """The EDF's own name."""
+        return self.path.rpartition("/")[2]
 
     @property
     def is_unreadable_now(self) -> bool:

@@ -15,6 +15,7 @@ from brainbrr_core.corpus.recording import (
     SIGNAL_REASONS,
     Recording,
 )
+from brainbrr_core.corpus.skipped import OF_EDFS, SKIPPED
 
 
 def explain(code: str) -> str:
@@ -30,7 +31,8 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> dict[str, Any]:
     """Counts that explain an index: found = usable + excluded, excluded = sum of the reasons.
 
     The same holds of each split, and the splits add up to the whole. ``findings`` counts
-    recordings that have a finding of a code which does not exclude them.
+    recordings that have a finding of a code which does not exclude them. ``skipped`` are EDFs and
+    folders that are not read, ``not_read`` everything that is not, by kind.
     """
     findings = Counter(
         code for r in index for code in {finding.code for finding in r.findings} - {r.reason}
@@ -43,9 +45,21 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> dict[str, Any]:
             if any(r.split == split for r in index)
         },
         "findings": dict(sorted(findings.items())),
-        "skipped": list(index.skipped),
+        "skipped": [item.path for item in index.skipped if item.kind in OF_EDFS],
+        "not_read": {
+            kind: {"count": len(paths), "why": SKIPPED[kind], "paths": paths}
+            for kind, paths in _by_kind(index).items()
+        },
         "unsettled": list(index.unsettled),
     }
+
+
+def _by_kind(index: Index) -> dict[str, list[str]]:
+    """Paths of what is not read."""
+    paths: dict[str, list[str]] = {}
+    for kind, path in sorted(index.skipped):
+        paths.setdefault(kind, []).append(path)
+    return paths
 
 
 def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> dict[str, Any]:

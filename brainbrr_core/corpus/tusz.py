@@ -1,13 +1,24 @@
-"""The layout of TUSZ 2.0: ``{train,dev,eval}/<patient>/<session>/<montage>/<stem>.edf``."""
+"""The layouts of TUSZ, below the folder of a split (train, dev or eval).
+
+2.0: ``<patient>/<session>/<montage>/<stem>.edf`` with ``csv_bi``. 1.5 and before:
+``<montage>/<group>/<patient>/<session>/<stem>.edf`` with ``tse_bi``. Each path shows which it is.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from brainbrr_core.annotation import Finding, on_signal, tuh
+from brainbrr_core.annotation import Finding, on_signal, tse, tuh
 from brainbrr_core.corpus.layout import SPLITS, Labelling, Layout, RecordingFile, present
 from brainbrr_core.errors import check_exhausted
+
+#: A montage's folder, such as 01_tcp_ar, and a group of patients, such as 002.
+_MONTAGE, _GROUP = re.compile(r"\d\d_tcp_\w+"), re.compile(r"\d{3}")
+#: The name of a recording, which tells the patient by itself.
+_STEM = re.compile(r"([^_]+)_s\d+_t\d+")
 
 
 class TuszLayout(Layout):
@@ -26,43 +37,81 @@ class TuszLayout(Layout):
 
     def folders(self) -> list[Path]:
         """The splits."""
-        return [self.root / split for split in sorted(SPLITS) if (self.root / split).is_dir()]
+        return self.existing(self.root / split for split in sorted(SPLITS))
 
     def describe(self, path: Path) -> RecordingFile:
         """Split, patient, session and montage are the folders."""
         parts = path.relative_to(self.root).parts
+        patient, session, montage = _of_folders(parts[1:-1])
+        if not patient and (named := _STEM.fullmatch(path.stem)) is not None:
+            patient = named[1]
         return RecordingFile(
             partition_key=self.key(path),
             split=parts[0],
-            patient=parts[1] if len(parts) > 2 else path.stem.split("_")[0],
-            session=parts[2] if len(parts) > 3 else "",
-            montage=parts[3] if len(parts) > 4 else "",
+            patient=patient,
+            session=session,
+            montage=montage,
             path=path,
-            annotations=present(path.with_suffix(".csv_bi"), path.with_suffix(".csv")),
+            annotations=tuh_annotations(path),
         )
+
+    def annotates(self, _folder: PurePath, name: str, recordings: Collection[str]) -> bool | None:
+        """``csv_bi`` and ``tse_bi`` have the name of their EDF."""
+        return annotates_tuh(name, recordings)
 
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
         """Events of ``csv_bi`` with the types and channels of ``csv``, where there is one."""
         return tuh_labelling(file, signal_s)
 
 
+def _of_folders(folders: tuple[str, ...]) -> tuple[str, str, str]:
+    """Patient, session and montage of the folders between a split and an EDF; empty if absent."""
+    if len(folders) > 2 and _MONTAGE.fullmatch(folders[0]) and _GROUP.fullmatch(folders[1]):
+        folders = (*folders[2:3], *(folders[3:4] or ("",)), folders[0])
+    patient, session, montage, *_ = (*folders, "", "", "")
+    return patient, session, montage
+
+
+def tuh_annotations(edf: Path) -> tuple[Path, ...]:
+    """``csv_bi`` and ``csv`` beside an EDF; without the former, ``tse_bi`` and ``tse``, too."""
+    of_today = present(edf.with_suffix(".csv_bi"), edf.with_suffix(".csv"))
+    if any(path.suffix == ".csv_bi" for path in of_today):
+        return of_today
+    return of_today + present(edf.with_suffix(".tse_bi"), edf.with_suffix(".tse"))
+
+
+def annotates_tuh(name: str, recordings: Collection[str]) -> bool | None:
+    """Whether a file is the annotation of one of the recordings; None where it is none."""
+    stem, _, ending = name.rpartition(".")
+    return stem in recordings if ending in ("csv_bi", "tse_bi") else None
+
+
 def tuh_labelling(file: RecordingFile, signal_s: float | None) -> Labelling:
-    """What ``csv_bi`` and ``csv`` beside an EDF say about a signal of ``signal_s`` seconds."""
+    """What the files of :func:`tuh_annotations` say about a signal of ``signal_s`` seconds.
+
+    The types of events come from the ``csv`` beside a ``csv_bi``, or the ``tse`` beside a
+    ``tse_bi``. A ``tse`` alone has both; a ``csv`` alone gives no events.
+    """
     by_suffix = {path.suffix: path for path in file.annotations}
-    events, types = by_suffix.get(".csv_bi"), by_suffix.get(".csv")
+    events, types, read = by_suffix.get(".csv_bi"), by_suffix.get(".csv"), tuh.read
+    unused: tuple[Finding, ...] = ()
     if events is None:
-        lone = () if types is None else (Finding("csv_without_csv_bi", types.name),)
-        return Labelling.absent(*lone)
-    source = "csv_bi" if types is None else "csv_bi+csv"
+        unused = () if types is None else (Finding("csv_without_csv_bi", types.name),)
+        events, types, read = by_suffix.get(".tse_bi"), by_suffix.get(".tse"), tse.read
+    if events is None:
+        events, types = types, None
+    if events is None:
+        return Labelling.absent(*unused)
+    source = "+".join(path.suffix[1:] for path in (events, types) if path is not None)
     try:
-        binary = on_signal(tuh.read(events), signal_s)
+        binary = on_signal(read(events), signal_s)
     except OSError as error:
         return Labelling.unreadable(events, source, error)
     if types is not None and binary.usable:
         try:
-            binary = tuh.with_types(binary, tuh.read(types), signal_s)
+            binary = tuh.with_types(binary, read(types), signal_s)
         except OSError as error:
             check_exhausted(str(types), error)
             finding = Finding("unusable_types", types.name, error.strerror or "")
             binary = replace(binary, findings=(*binary.findings, finding))
-    return Labelling.of(binary, source, signal_s)
+    return Labelling.of(replace(binary, findings=(*binary.findings, *unused)), source, signal_s)

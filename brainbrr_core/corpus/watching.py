@@ -7,20 +7,21 @@ from pathlib import Path
 
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.model import Corpus
-from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
+from brainbrr_core.corpus.files import CorpusFiles, LocalFiles, state_of
+from brainbrr_core.corpus.identity import identified
 from brainbrr_core.corpus.index import Index, asked_texts, is_as_indexed
 from brainbrr_core.corpus.layouts import open_layout
-from brainbrr_core.corpus.recording import UNSEEN, Companion, FileState
+from brainbrr_core.corpus.recording import Companion, FileState
 
 
 @dataclass(frozen=True)
 class Changes:
     """Partition keys of recordings that came, went, or have another size, time or inode.
 
-    A recording is changed when its EDF or one of the files beside it is, or when annotations of
-    free text are to be understood otherwise than they were; all are when the rules of the corpus
-    for their channels are. ``states`` are those of
-    the EDFs that came or changed: one that is still being copied has another one each time.
+    A recording is changed when its EDF or one of the files beside it is, when its patient or split
+    is another one, or when annotations of free text are to be understood otherwise than they were;
+    all are when the rules of the corpus for their channels are. ``states`` are those of the EDFs
+    that came or changed: one that is still being copied has another one each time.
     """
 
     added: tuple[str, ...]
@@ -38,7 +39,7 @@ class Changes:
 def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None) -> Changes:
     """Compare a corpus with its index; without one, every recording is new.
 
-    Raises as :func:`open_layout` does.
+    Raises as :func:`open_layout` and :func:`identified` do.
     """
     source: CorpusFiles
     # Heavy, and only of use for a corpus behind a URL.
@@ -58,27 +59,21 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
     known = index.by_key() if index is not None else {}
     same_rules = index is not None and index.channel_rules == corpus.channel_rules
     added, changed, states = [], [], []
-    for file in layout.recordings():
+    for file in identified(layout.recordings(), corpus):
         recording = known.pop(file.partition_key, None)
-        state = _state(source, file.path)
+        state = state_of(source, file.path)
         if recording is None:
             added.append(file.partition_key)
         else:
             companions = tuple(
-                Companion(file.companion_name(path), _state(source, path))
+                Companion(file.companion_name(path), state_of(source, path))
                 for path in file.companions
             )
             texts = asked_texts(layout, file)
-            if same_rules and is_as_indexed(recording, state, companions, texts):
+            is_same_patient = (recording.patient, recording.split) == (file.patient, file.split)
+            is_same = is_same_patient and same_rules
+            if is_same and is_as_indexed(recording, state, companions, texts):
                 continue
             changed.append(file.partition_key)
         states.append(state)
     return Changes(tuple(added), tuple(changed), tuple(sorted(known)), tuple(states))
-
-
-def _state(source: CorpusFiles, path: Path) -> FileState:
-    """As the index has it: nothing but zeros for a file that cannot be seen."""
-    try:
-        return source.state(path)
-    except OSError:
-        return UNSEEN

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from brainbrr_core.configuration.model import BLOCK_S, Preprocessing
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf, read_header
 from brainbrr_core.corpus.files import LocalEdf
-from brainbrr_core.corpus.layout import is_hidden
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.skipped import is_edf
+from brainbrr_core.machine.walk import walk
 from brainbrr_core.signal.chain import Chain
 
 #: Seconds for looking through folders, EDFs whose header is read, and the longest one processed.
@@ -51,21 +52,13 @@ def find_edfs(folder: Path, seconds: float = LOOKING_S) -> tuple[dict[Path, int]
     """EDFs below a folder with their sizes in bytes, and whether all folders were looked into."""
     found: dict[Path, int] = {}
     limit = time.monotonic() + seconds
-    waiting = [str(folder)]
-    while waiting:
+    for listing in walk([folder], unreadable=lambda _error: None):
+        for entry in listing.files:
+            if is_edf(entry.name) and not entry.name.startswith("."):
+                with suppress(FileNotFoundError):
+                    found[Path(entry.path)] = entry.stat().st_size
         if time.monotonic() > limit:
             return found, False
-        try:
-            entries = list(os.scandir(waiting.pop()))
-        except OSError:
-            continue
-        for entry in entries:
-            if is_hidden(Path(entry.name)):
-                continue
-            if entry.is_dir():
-                waiting.append(entry.path)
-            elif entry.name.lower().endswith(".edf"):
-                found[Path(entry.path)] = entry.stat().st_size
     return found, True
 
 

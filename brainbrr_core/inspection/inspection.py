@@ -126,7 +126,7 @@ def _bad_channels(path: Path) -> tuple[str, ...]:
 
 def _unindexed(path: Path, duration_s: float, texts: Texts) -> Labelling:
     """What the files beside an EDF that stands in no index say, or its own annotations."""
-    layout = FolderLayout(dataset_root(path), texts)
+    layout = FolderLayout(dataset_root(path), texts=texts)
     file = layout.describe(path)
     if file.annotations:
         return layout.labelling(file, duration_s)

@@ -8,24 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.atomic import replacing
-from brainbrr_core.corpus.layout import is_hidden
+from brainbrr_core.corpus.folder import FolderLayout
+from brainbrr_core.corpus.skipped import Skipped, is_edf
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.walk import as_text, is_utf8
 from brainbrr_core.prediction.formats import FORMATS, Origin
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.prediction.recording import Prediction
 from brainbrr_core.progress import progress
 
-#: How the names of recordings end that are looked for below a folder.
-_RECORDING, _ANNOTATIONS = ".edf", FORMATS["edf"].suffix
+#: How the names of annotations end that are EDFs without a signal.
+_ANNOTATIONS = FORMATS["edf"].suffix
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The recordings, and the files that each one's events are written to."""
+    """The recordings, and the files that each one's events are written to.
+
+    ``skipped`` is what lies below ``source`` and is not read.
+    """
 
     source: Path
     files: dict[Path, list[tuple[str, Path]]]
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,20 +55,28 @@ class Written:
         return self.eeg_s / self.seconds
 
 
-def edf_files(place: Path) -> list[Path]:
-    """An EDF, or every EDF below a folder. Raises :class:`BrainbrrError` when there is none."""
-    if place.is_file():
-        return [place]
-    found = sorted(
-        path
-        for path in place.rglob("*")
-        if path.name.lower().endswith(_RECORDING)
-        and not path.name.endswith(_ANNOTATIONS)
-        and not is_hidden(path.relative_to(place))
-    )
-    if not found:
-        raise BrainbrrError(f"no EDF at {place}: give a file or a folder with some")
-    return found
+def edf_files(source: Path) -> tuple[list[Path], list[Skipped]]:
+    """An EDF, or every EDF below a folder, and what is there and is not read.
+
+    They are those that an index of the folder has. Raises :class:`BrainbrrError` when there is
+    none, or when a folder cannot be read.
+    """
+    if source.is_file():
+        if not is_utf8(str(source)):
+            raise BrainbrrError(f"{as_text(str(source))} is not named in UTF-8: rename it")
+        return [source], []
+    paths: list[Path] = []
+    skipped: list[Skipped] = []
+    if source.is_dir():
+        layout = FolderLayout(source)
+        paths = sorted(
+            file.path for file in layout.recordings() if not file.path.name.endswith(_ANNOTATIONS)
+        )
+        of_signals = (item for item in layout.skipped if item.kind != "annotation_without_edf")
+        skipped = sorted(of_signals)
+    if not paths:
+        raise BrainbrrError(f"no EDF at {source}: give a file or a folder with some")
+    return paths, skipped
 
 
 def targets(source: Path, out: Path, formats: Sequence[str]) -> Targets:
@@ -78,7 +92,7 @@ def targets(source: Path, out: Path, formats: Sequence[str]) -> Targets:
     single = source.is_file()
     named = next(
         (name for name, known in FORMATS.items() if out.name.endswith(known.suffix)),
-        "edf" if out.suffix == _RECORDING else None,
+        "edf" if is_edf(out.suffix) else None,
     )
     if named is not None and not out.is_dir():
         if not single:
@@ -88,16 +102,18 @@ def targets(source: Path, out: Path, formats: Sequence[str]) -> Targets:
                 f"{out} ends as {named} does and --format says {', '.join(formats)}: "
                 "give a folder, or leave --format out"
             )
-        chosen = {source: [(named, out)]}
+        (path,), skipped = edf_files(source)
+        chosen = {path: [(named, out)]}
     else:
         names = tuple(dict.fromkeys(formats or ("tsv",)))
         base = source.parent if single else source
+        paths, skipped = edf_files(source)
         chosen = {
             path: [(name, _below(out, path, base, FORMATS[name].suffix)) for name in names]
-            for path in edf_files(source)
+            for path in paths
         }
     _refuse_clashes(chosen)
-    return Targets(source, chosen)
+    return Targets(source, chosen, tuple(skipped))
 
 
 def _below(out: Path, path: Path, base: Path, suffix: str) -> Path:

@@ -7,6 +7,7 @@ this module knows which place it talks to.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import stat
 import tempfile
@@ -22,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.locking import locked
+from brainbrr_core.machine.walk import walk, why_not_entered
 from brainbrr_core.remote.address import checked_address, one_line, redacted
 
 #: Bytes of the largest document that is read; TUSZ's catalogue has 2 MB, its index 3 MB.
@@ -57,10 +59,15 @@ def thrown(switch: threading.Event) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """What tells cheaply whether an object changed: bytes, and the ETag or what stands for it."""
+    """What tells cheaply whether an object changed: bytes, and the ETag or what stands for it.
+
+    ``tells_content`` is false where objects of other content may have the same tag, such as a
+    time.
+    """
 
     size: int
     tag: str
+    tells_content: bool = True
 
 
 @dataclass(frozen=True)
@@ -197,14 +204,25 @@ class FolderRemote:
             return file.read(stop - start)
 
     def held(self, prefix: str) -> dict[str, ObjectState]:
-        place = self._root / prefix
-        found = [place] if place.is_file() else place.rglob("*")
-        states = {path: _file_state(path) for path in found if not path.name.startswith(".")}
-        return {
-            str(path.relative_to(self._root)): state
-            for path, state in states.items()
-            if state is not None
-        }
+        top = self._root / prefix
+        if top.is_file():
+            only = _file_state(top)
+            return {} if only is None else {prefix: only}
+        if not top.is_dir():
+            return {}
+        states = {}
+        try:
+            for listing in walk([top], above=self._root.resolve().parents):
+                folder = Path(listing.folder).relative_to(self._root)
+                for entry in listing.files:
+                    if not entry.name.startswith(".") and (state := _file_state(entry)):
+                        states[(folder / entry.name).as_posix()] = state
+        except OSError as error:
+            raise BrainbrrError(
+                f"{error.filename} cannot be read ({error.strerror}), so nobody knows what is "
+                f"below {self.address}: mend its permissions"
+            ) from None
+        return states
 
     def put(self, name: str, path: Path) -> None:
         with (
@@ -274,13 +292,66 @@ class OtherRemote:
         return bytes(self._call(lambda: self._files.cat_file(path, start=start, end=stop)))
 
     def held(self, prefix: str) -> dict[str, ObjectState]:
-        found = self._call(lambda: self._files.find(self._path(prefix), detail=True))
-        skipped = len(self._files._strip_protocol(self._root)) + 1
-        return {
-            path[skipped:]: _object_state(about)
-            for path, about in found.items()
-            if about["type"] == "file"
-        }
+        top = self._path(prefix)
+        files = self._all_below(top) if self._has_own_find() else self._walked(top)
+        start = len(self._files._strip_protocol(self._root)) + 1
+        return {path[start:]: _object_state(about) for path, about in files.items()}
+
+    def _has_own_find(self) -> bool:
+        """Whether the place lists all objects at once, as one does that has no folders."""
+        from fsspec.asyn import AsyncFileSystem
+        from fsspec.spec import AbstractFileSystem
+
+        kind = type(self._files)
+        own = getattr(kind, "_find", AsyncFileSystem._find)
+        return kind.find not in (AbstractFileSystem.find, AsyncFileSystem.find) or (
+            own is not AsyncFileSystem._find
+        )
+
+    def _all_below(self, top: str) -> dict[str, dict[str, Any]]:
+        found = self._call(lambda: self._files.find(top, detail=True))
+        return {path: about for path, about in found.items() if about["type"] == "file"}
+
+    def _walked(self, top: str) -> dict[str, dict[str, Any]]:
+        """The files below a folder, links followed, hidden folders left out."""
+        found: dict[str, dict[str, Any]] = {}
+        waiting: list[tuple[str, tuple[frozenset[Any], ...]]] = [(top, ())]
+        while waiting:
+            folder, above = waiting.pop()
+            entries = self._listed(folder, found)
+            # No file system of fsspec says what a link leads to. A folder that holds what one
+            # above it holds, with the same times, is that one.
+            mark = frozenset((_last(e["name"]), e["type"], _object_state(e)) for e in entries)
+            if mark in above:
+                continue
+            for entry in entries:
+                path = entry["name"].rstrip("/")
+                if entry["type"] not in ("file", "directory") or entry.get("islink"):
+                    entry = self._followed(path, entry)
+                if entry["type"] != "directory":
+                    found[path] = entry
+                elif why_not_entered(_last(path)) is None:
+                    waiting.append((path, (*above, mark)))
+        return found
+
+    def _listed(self, folder: str, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """What is in a folder. Raises :class:`BrainbrrError` for one that cannot be read."""
+        try:
+            return list(self._call(lambda: self._files.ls(folder, detail=True)))
+        except (FileNotFoundError, NotADirectoryError):
+            if not found:
+                return []
+            raise BrainbrrError(
+                f"{self.address}: {_last(folder)} went away while it was listed: run the command "
+                "again"
+            ) from None
+
+    def _followed(self, path: str, entry: dict[str, Any]) -> dict[str, Any]:
+        """What a link leads to; the link itself, as a file of no bytes, where that is nowhere."""
+        try:
+            return dict(self._call(lambda: self._files.info(path)))
+        except FileNotFoundError:
+            return {**entry, "type": "file", "size": 0}
 
     def put(self, name: str, path: Path) -> None:
         self._call(lambda: self._files.put_file(str(path), self._path(name)))
@@ -314,21 +385,34 @@ def _document(content: bytes) -> Document:
     return Document(content, sha256(content).hexdigest())
 
 
-def _file_state(path: Path) -> ObjectState | None:
-    """None for what is no file, or is gone since it was listed."""
+def _file_state(path: Path | os.DirEntry[str]) -> ObjectState | None:
+    """The state of a file; of no bytes and no content where it is a pipe, or a link to nowhere.
+
+    None for what is gone since it was listed.
+    """
     try:
         status = path.stat()
-    except FileNotFoundError:
-        return None
+    except OSError:
+        return _NO_FILE if path.is_symlink() else None
     if not stat.S_ISREG(status.st_mode):
-        return None
+        return _NO_FILE
     return ObjectState(status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
+
+
+_NO_FILE = ObjectState(0, "no file", tells_content=False)
 
 
 #: Under which name a file system of fsspec says that an object is another one now.
 _TAGS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified", "created")
+#: As many of them are those of a content; the others are times.
+_OF_CONTENT = 3
 
 
 def _object_state(about: dict[str, Any]) -> ObjectState:
-    tag = next((str(about[name]) for name in _TAGS if about.get(name)), "")
-    return ObjectState(int(about["size"]), tag)
+    name = next((name for name in _TAGS if about.get(name)), "")
+    tag = str(about[name]) if name else ""
+    return ObjectState(int(about.get("size") or 0), tag, tells_content=name in _TAGS[:_OF_CONTENT])
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2]

@@ -14,8 +14,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from brainbrr_core.annotation import UNKNOWN, Event, tuh
-from brainbrr_core.corpus.layout import is_hidden
+from brainbrr_core.corpus.layout import unreadable_folder
+from brainbrr_core.corpus.skipped import is_edf
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.walk import is_text, walk
 from brainbrr_core.progress import progress
 from brainbrr_core.synthesis.channels import Channel
 from brainbrr_core.synthesis.plan import (
@@ -60,12 +62,10 @@ def plan_like(like: Path, seed: int) -> tuple[list[RecordingPlan], str]:
     :class:`BrainbrrError` where there is no EDF, or one without a readable header.
     """
     root = data_root(like)
-    paths = [path for split in SPLITS for path in sorted((root / split).rglob("*.edf"))]
-    paths = [
-        path
-        for path in paths
-        if len(path.relative_to(root).parts) > 2 and not is_hidden(path.relative_to(root))
-    ]
+    try:
+        paths = [path for split in SPLITS for path in _edfs(root / split)]
+    except OSError as error:
+        raise unreadable_folder(error) from None
     if not paths:
         raise BrainbrrError(
             f"no EDF below {root}/train, dev or eval; name the folder that holds the splits"
@@ -77,6 +77,17 @@ def plan_like(like: Path, seed: int) -> tuple[list[RecordingPlan], str]:
             bar.advance()
     digest = hashlib.sha256("\n".join(map(repr, originals)).encode()).hexdigest()
     return [_plan(original, seed) for original in originals], digest
+
+
+def _edfs(split: Path) -> list[Path]:
+    """EDFs in the folders of a split. Raises ``OSError`` for a folder that cannot be read."""
+    return sorted(
+        Path(entry.path)
+        for listing in walk([split] if split.is_dir() else [])
+        for entry in listing.files
+        if is_edf(entry.name) and not entry.name.startswith(".") and is_text(entry.name)
+        if Path(entry.path).parent != split
+    )
 
 
 def record_length(duration_s: Fraction, rates_hz: list[Fraction], usual_s: Fraction) -> Fraction:

@@ -106,22 +106,17 @@ def parse_catalogue(content: bytes, version: str | None, where: str) -> Catalogu
         raise BrainbrrError(f"{where} is refused: an index of {index.size} bytes")
     if schema != SCHEMA_VERSION:
         raise BrainbrrError(f"{where} is of another version of the program: push it anew")
-    if not isinstance(found, str) or not is_safe(found) or "/" in found:
+    if not isinstance(found, str) or not is_partition_key(found) or "/" in found:
         raise BrainbrrError(f"{where} is no catalogue (it names no version)")
     if version is not None and found != version:
         raise BrainbrrError(f"{where} is the catalogue of {found}, not of {version}")
     return Catalogue(found, index, shards)
 
 
-def is_safe(key: str) -> bool:
-    """Whether a partition key stays below its folder and hides nothing: as an index has them."""
-    return is_partition_key(key)
-
-
 def check_keys(keys: Iterable[str], where: str) -> None:
     """Raise :class:`BrainbrrError` naming the first key that would leave the cache root."""
     for key in keys:
-        if not is_safe(key):
+        if not is_partition_key(key):
             raise BrainbrrError(
                 f"{where} is refused: {key!r} is no partition key that travels (no part of it may "
                 "begin with a dot, and every character must be printable): remove or rename that "
@@ -130,7 +125,7 @@ def check_keys(keys: Iterable[str], where: str) -> None:
 
 
 def _checked_key(key: str) -> str:
-    if not is_safe(key):
+    if not is_partition_key(key):
         raise ValueError(f"{key!r} is no partition key")
     return key
 

@@ -111,12 +111,13 @@ def completed(index: Index, known: Index) -> Index:
 
     The same recording with the same size is taken for the same file, as a listing would.
     """
-    sizes = {r.partition_key: (r.state.size, r.content_hash) for r in known}
+    others = known.by_key()
     recordings = tuple(
-        replace(recording, content_hash=sizes[recording.partition_key][1])
+        replace(recording, content_hash=other.content_hash, data_hash=other.data_hash)
         if recording.is_remote
         and not recording.content_hash
-        and sizes.get(recording.partition_key, (None, ""))[0] == recording.state.size
+        and (other := others.get(recording.partition_key)) is not None
+        and other.state.size == recording.state.size
         else recording
         for recording in index
     )

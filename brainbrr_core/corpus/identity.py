@@ -1,0 +1,146 @@
+"""Who was recorded, and into which split that patient goes: no one may be in two of them.
+
+Paths say it, or a rule of the configuration. Whether two files are one recording is told by their
+content (``same_content``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from brainbrr_core.annotation import Finding
+from brainbrr_core.configuration.model import Corpus, Split
+from brainbrr_core.corpus.layout import RecordingFile
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import BrainbrrError
+
+#: Code of the finding of a patient of whom there is another spelling in the same split.
+SIMILAR_PATIENT = "similar_patient"
+#: Patients, or recordings, that a message names.
+_NAMED = 3
+
+
+def identified(files: Iterable[RecordingFile], corpus: Corpus) -> list[RecordingFile]:
+    """The files with the patient that ``corpus.patient_pattern`` says, and with a split.
+
+    Raises :class:`BrainbrrError` when nobody says who a patient is, and when one is in two splits,
+    by one name or by two that differ in case or Unicode form only.
+    """
+    files = list(files)
+    if corpus.patient_pattern is not None:
+        files = _by_pattern(files, corpus.patient_pattern)
+    _check_known(files)
+    first = {form: min(names) for form, names in _spellings(file.patient for file in files).items()}
+    # One patient of two spellings is in one split.
+    files = [
+        replace(file, split=seeded_split(first[_form(file.patient)], corpus.split))
+        if file.split is None
+        else file
+        for file in files
+    ]
+    _check_splits(files)
+    return files
+
+
+def seeded_split(patient: str, settings: Split) -> str:
+    """The split of a patient in a corpus that has none.
+
+    It depends on the seed and the patient alone, so that one more patient moves no other; the
+    fractions hold on average. SHA-256 of both, as a fraction of its range.
+    """
+    hashed = hashlib.sha256(f"{settings.seed}:{patient}".encode()).digest()
+    fraction = int.from_bytes(hashed[:8], "big") / 2**64
+    if fraction < settings.eval:
+        return "eval"
+    return "dev" if fraction < settings.eval + settings.dev else "train"
+
+
+def with_similar_patients(recordings: Sequence[Recording]) -> list[Recording]:
+    """The recordings, with a finding for each patient of whom there is another spelling."""
+    several = {
+        form: names
+        for form, names in _spellings(recording.patient for recording in recordings).items()
+        if len(names) > 1
+    }
+    if not several:
+        return list(recordings)
+    return [
+        _with_similar(recording, several.get(_form(recording.patient))) for recording in recordings
+    ]
+
+
+def _with_similar(recording: Recording, names: set[str] | None) -> Recording:
+    if names is None:
+        return recording
+    others = ", ".join(sorted(names - {recording.patient}))
+    # Where it says of the EDF, as the findings of a signal do.
+    finding = Finding(SIMILAR_PATIENT, recording.file_name, f"as {others}")
+    return replace(recording, findings=(*recording.findings, finding))
+
+
+def _by_pattern(files: Iterable[RecordingFile], pattern: str) -> list[RecordingFile]:
+    rule = re.compile(pattern)
+    named, unnamed = [], []
+    for file in files:
+        match = rule.search(file.partition_key)
+        patient = match[1] if match is not None else None
+        if patient:
+            named.append(replace(file, patient=patient))
+        else:
+            unnamed.append(file.partition_key)
+    if unnamed:
+        raise BrainbrrError(
+            f"corpus.patient_pattern {pattern!r} gives no patient for {len(unnamed)} recordings, "
+            f"such as {unnamed[0]}: change it in the configuration so that it fits every one"
+        )
+    return named
+
+
+def _check_known(files: Iterable[RecordingFile]) -> None:
+    unknown = [file.partition_key for file in files if not file.patient]
+    if unknown:
+        raise BrainbrrError(
+            f"{len(unknown)} recordings, such as {unknown[0]}, lie in no patient's folder, so they "
+            "cannot be split by patient: give each patient a folder, or set in a configuration "
+            "file how names begin with the patient, such as `corpus: {patient_pattern: "
+            "'^([^-_]+)'}`"
+        )
+
+
+def _check_splits(files: Iterable[RecordingFile]) -> None:
+    splits: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = {}
+    for file in files:
+        form = _form(file.patient)
+        splits.setdefault(form, set()).add(file.split or "")
+        names.setdefault(form, set()).add(file.patient)
+    shared = sorted(form for form, where in splits.items() if len(where) > 1)
+    if not shared:
+        return
+    one_name = all(len(names[form]) == 1 for form in shared)
+    shown = [" and ".join(sorted(names[form])) for form in shared[:_NAMED]]
+    raise BrainbrrError(
+        f"{len(shared)} patients are in more than one split ({', '.join(shown)}"
+        f"{', ...' if len(shared) > _NAMED else ''})"
+        f"{'' if one_name else ', under names that differ in case or Unicode form only'}: "
+        "a model would be scored on patients it has seen; mend the folders"
+    )
+
+
+def _spellings(patients: Iterable[str]) -> dict[str, set[str]]:
+    """The names of each patient, by what they have in common."""
+    spellings: dict[str, set[str]] = {}
+    for patient in patients:
+        spellings.setdefault(_form(patient), set()).add(patient)
+    return spellings
+
+
+def _form(patient: str) -> str:
+    """A name without case, in one Unicode form."""
+    if patient.isascii():
+        return patient.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", patient).casefold())
