@@ -22,7 +22,6 @@ from brainbrr_core.cli.options import (
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
-    from brainbrr_core.corpus.index import Index
     from brainbrr_core.corpus.recording import Recording
     from brainbrr_core.corpus.skipped import Skipped
 
@@ -77,6 +76,7 @@ def index(
     """Scan the corpus and say what is in it, what is not usable and why."""
     from brainbrr_core.corpus.index_file import index_path, update_index
     from brainbrr_core.corpus.layouts import LAYOUTS
+    from brainbrr_core.corpus.same_content import SharedContent
     from brainbrr_core.corpus.summary import summarize
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
@@ -85,16 +85,21 @@ def index(
     corpus = settings.corpus
     if layout is not None:
         corpus = corpus.model_copy(update={"layout": layout})
-    found = update_index(settings.data_dir, settings.cache_root, corpus, force=force, log=log)
-    summary = summarize(found, settings.labels.seizure)
+    labels = settings.labels.seizure
+    try:
+        found = update_index(settings.data_dir, settings.cache_root, corpus, force=force, log=log)
+    except SharedContent as refused:
+        if list_ and not json:
+            _print_outcomes(refused.recordings, labels)
+        raise
+    summary = summarize(found, labels)
     status = 1 if found.unsettled else 0
     if json:
-        labels = settings.labels.seizure
         outcomes = [_outcome(recording, labels) for recording in found] if list_ else None
         print_json(summary | ({"recordings": outcomes} if outcomes is not None else {}))
         return status
     if list_:
-        _print_outcomes(found, settings.labels.seizure)
+        _print_outcomes(found, labels)
     _print_counts(f"{settings.data_dir} ({summary['layout']})", summary, found.skipped)
     print(f"index: {index_path(settings.cache_root)}")
     return status
@@ -114,7 +119,7 @@ def _outcome(recording: Recording, labels: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _print_outcomes(found: Index, labels: tuple[str, ...]) -> None:
+def _print_outcomes(found: Iterable[Recording], labels: tuple[str, ...]) -> None:
     """One line for each recording, for `grep`, `cut` and `sort`."""
     print("recording\tsplit\tstatus\treason\tseconds\tseizures\tfindings\tevents")
     for recording in found:

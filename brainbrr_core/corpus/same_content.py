@@ -15,8 +15,16 @@ from brainbrr_core.errors import BrainbrrError
 
 #: Why a recording is excluded of which there is another one; also the code of its finding.
 SAME_CONTENT = "same_content"
-#: Groups of recordings that a message names.
-_NAMED = 3
+#: Groups of recordings that a message names, and recordings of each.
+_NAMED, _NAMED_OF_EACH = 3, 4
+
+
+class SharedContent(BrainbrrError):
+    """The corpus is refused; ``recordings`` is what is known of each, none of it compared."""
+
+    def __init__(self, message: str, recordings: Sequence[Recording]) -> None:
+        super().__init__(message)
+        self.recordings = recordings
 
 
 def counted_once(
@@ -28,10 +36,12 @@ def counted_once(
     without a usable signal are left alone: they are of no use, whatever they hold. ``object_tag``
     is what tells the content of an EDF that was never read; empty where nothing does.
 
-    Raises :class:`BrainbrrError` where one content is of two patients, or in two splits.
+    Raises :class:`SharedContent` where one content is of two patients, or in two splits.
     """
     groups = list(_groups(recordings, object_tag))
-    _check_one_patient(groups)
+    mixed = [group for group in groups if len({(r.patient, r.split) for r in group}) > 1]
+    if mixed:
+        raise SharedContent(_filed_twice(mixed), recordings)
     kept_key: dict[str, Recording] = {}
     for group in groups:
         kept = min(group, key=lambda r: (r.label_reason is not None, r.partition_key))
@@ -81,18 +91,20 @@ def _groups(
     return (group for group in groups if len(group) > 1)
 
 
-def _check_one_patient(groups: Iterable[list[Recording]]) -> None:
-    mixed = [group for group in groups if len({(r.patient, r.split) for r in group}) > 1]
-    if not mixed:
-        return
-    keys = [sorted(recording.partition_key for recording in group) for group in mixed]
-    shown = "; ".join(" = ".join(group) for group in keys[:_NAMED])
-    more = f" and {len(keys) - _NAMED} more" if len(keys) > _NAMED else ""
-    raise BrainbrrError(
+def _filed_twice(groups: Sequence[Sequence[Recording]]) -> str:
+    shown = "; ".join(_listed(group) for group in groups[:_NAMED])
+    more = f"; and {len(groups) - _NAMED} more such groups" if len(groups) > _NAMED else ""
+    return (
         f"the same samples are filed under two patients or in two splits ({shown}{more}): a model "
         "would be scored on what it has seen; remove all but one of each, or, where it is one "
         "patient under two names, put the recordings into one folder"
     )
+
+
+def _listed(group: Iterable[Recording]) -> str:
+    keys = sorted(recording.partition_key for recording in group)
+    more = len(keys) - _NAMED_OF_EACH
+    return " = ".join([*keys[:_NAMED_OF_EACH], *([f"{more} others"] if more > 0 else [])])
 
 
 def _excluded(recording: Recording, kept: Recording) -> Recording:
