@@ -92,7 +92,7 @@ class Filtering:
 
 
 def _rounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights without the bits in which libraries of linear algebra differ among processors."""
+    """Weights without the last bits, in which powers and roots may differ among libraries."""
     return np.asarray(np.rint(weights * 2.0**32) / 2.0**32)
 
 

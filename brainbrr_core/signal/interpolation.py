@@ -10,6 +10,7 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.signal.products import solved
 
 #: Unit vectors (right, anterior, superior) of the 10-20 electrodes: the standard positions on
 #: the Colin-27 head, seen from the centre of the sphere fitted to these 19.
@@ -57,6 +58,12 @@ def _spline(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(legendre.legval(cosines, np.concatenate([[0.0], factors])))
 
 
+def _cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosines of the angles between unit vectors (n, 3) and (m, 3), summed in one order."""
+    x, y, z = a.T[:, :, None] * b.T[:, None, :]
+    return np.asarray(x + y + z)
+
+
 def interpolation_weights(missing: Sequence[str]) -> NDArray[np.float64]:
     """Weights (missing, 19 - missing) that make the missing electrodes from the others.
 
@@ -71,8 +78,8 @@ def interpolation_weights(missing: Sequence[str]) -> NDArray[np.float64]:
     count = len(present)
     # The spline's coefficients c and constant c0 solve [G + aI, 1; 1', 0] [c; c0] = [v; 0].
     system = np.ones((count + 1, count + 1))
-    system[:count, :count] = _spline(at @ at.T) + REGULARIZATION * np.eye(count)
+    system[:count, :count] = _spline(_cosines(at, at)) + REGULARIZATION * np.eye(count)
     system[count, count] = 0.0
-    values_to_coefficients = np.linalg.pinv(system)[:, :count]
-    evaluate = np.hstack([_spline(to @ at.T), np.ones((len(missing), 1))])
-    return np.asarray(evaluate @ values_to_coefficients)
+    evaluate = np.hstack([_spline(_cosines(to, at)), np.ones((len(missing), 1))])
+    # The system is symmetric: what it maps values to and what it takes them from are one.
+    return np.ascontiguousarray(solved(system, np.ascontiguousarray(evaluate.T))[:count].T)

@@ -131,3 +131,28 @@ def weighted_sums(
                     totals[t] += weight * signal[channel, start + t]
             for t in range(size):
                 out[row, start + t] = totals[t]
+
+
+@compiled
+def solved(
+    system: NDArray[np.float64], right: NDArray[np.float64]
+) -> NDArray[np.float64]:  # pragma: no cover - compiled
+    """The ``x`` (n, k) of ``system @ x = right``, by elimination with pivots.
+
+    ``system`` (n, n) must not be singular. For small systems: LAPACK is faster, but its last bits
+    are those of a processor.
+    """
+    count = system.shape[0]
+    rows = np.hstack((system, right))
+    for n in range(count):
+        pivot = n + np.argmax(np.abs(rows[n:, n]))
+        for column in range(rows.shape[1]):
+            rows[n, column], rows[pivot, column] = rows[pivot, column], rows[n, column]
+        for column in range(rows.shape[1] - 1, n - 1, -1):
+            rows[n, column] /= rows[n, n]
+        for row in range(count):
+            factor = rows[row, n]
+            if row != n:
+                for column in range(n, rows.shape[1]):
+                    rows[row, column] -= factor * rows[n, column]
+    return rows[:, count:].copy()
