@@ -6,6 +6,7 @@ Nothing that speaks of a seizure becomes background in silence.
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,21 +16,23 @@ import pytest
 from examples import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
+from shell import Shell
 
 from brainbrr_core.annotation import UNKNOWN, Event, Finding, on_signal, szcore, tal, tuh
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
-from brainbrr_core.configuration import Corpus, Overrides, load
+from brainbrr_core.configuration import Corpus, Overrides, Preprocessing, load
 from brainbrr_core.configuration.model import SEIZURE_LABELS, AnnotationTexts
 from brainbrr_core.corpus.edf import annotation_records
 from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.folder import FolderLayout
 from brainbrr_core.corpus.index import scan
-from brainbrr_core.corpus.index_file import index_path, update_index
+from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.corpus.layout import Labelling
 from brainbrr_core.corpus.recording import LABEL_REASONS, Recording
 from brainbrr_core.corpus.watching import changes
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.inspection.inspection import inspect_recording
 from brainbrr_core.signal.montage import CHANNELS
 
 SIGNAL_S = 300.0
@@ -470,8 +473,36 @@ def test_changed_patterns_are_seen_and_hash_nothing(
     assert second.recordings[0].events == (Event(5, 20),)
     assert second.recordings[0].content_hash == first.recordings[0].content_hash
     assert second.recordings[1] == first.recordings[1]
+    assert read_index(cache) == second
     assert not changes(str(data), cache, german, second)
     assert update_index(str(data), cache, FOLDER) == first
+
+
+def test_what_the_index_says_is_listed_and_inspected(tmp_path: Path, shell: Shell) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    path = annotated_edf(data / "x.edf", (5.5, None, "onset"), (20, None, "offset"))
+    # Before there is an index, the file itself is asked.
+    assert inspect_recording(path, Preprocessing()).events == (Event(5.5, 20),)
+    annotated_edf(data / "y.edf", (5, None, "onset"), seed=1)
+    arguments = ("index", "--data-dir", data, "--layout", "folder", "--cache-root", cache)
+    lines = [line.split("\t") for line in shell.type(*arguments, "--list").stdout.splitlines()]
+    rows = {line[0]: line[1:] for line in lines if len(line) > 1}
+    assert rows["recording"] == [
+        *("split", "status", "reason", "seconds", "seizures", "findings", "events")
+    ]
+    assert rows["x"][-1] == "5.5 to 20 s seiz"
+    # What is unknown is no seizure that is counted.
+    assert (rows["y"][-3], rows["y"][-1]) == ("0", "5 to 60 s unknown")
+    counts = json.loads(shell.type(*arguments, "--list", "--json").stdout)
+    assert [row["events"] for row in counts["recordings"]] == [
+        [[5.5, 20.0, "seiz"]],
+        [[5.0, 60.0, "unknown"]],
+    ]
+    assert counts["usable_seizures"] == 1
+    # In hours, to four places.
+    assert counts["usable_seizure_hours"] == round(14.5 / 3600, 4)
+    seen = read_index(cache).by_key()
+    assert (seen["x"].seizure_s, seen["y"].seizure_s) == (14.5, 0)
 
 
 def test_a_pattern_that_is_no_expression_is_refused(tmp_path: Path) -> None:

@@ -60,11 +60,8 @@ def outside(event: Event, others: Iterable[Event]) -> list[Event]:
     """What of an event none of the others covers, in order."""
     rest = []
     start = event.start
-    for other in merge_overlapping(others):
-        if other.stop <= start:
-            continue
-        if other.start >= event.stop:
-            break
+    overlapping = (o for o in others if o.start < event.stop and o.stop > start)
+    for other in merge_overlapping(overlapping):
         if other.start > start:
             rest.append(replace(event, start=start, stop=other.start))
         start = other.stop
