@@ -339,17 +339,21 @@ def manifest(
             }
         )
         return 0
-    columns = ["recordings", "patients", "hours", "seizures", "unknown_seconds"]
-    columns += ["none", "partial", "full"]
+    columns = ["recordings", "patients", "hours", "seizures", "none", "partial", "full"]
     print_table(
         f"{len(made.manifest):,} windows",
-        ["split", *(name.replace("_", " ") for name in columns)],
+        ["split", *columns],
         [[split, *(f"{row[name]:,}" for name in columns)] for split, row in summary.items()],
     )
     for reason, count in made.manifest.without_windows.items():
         print(f"without windows: {count} recordings: {reason}")
-    if any(row["unknown_windows"] for row in summary.values()):
-        unknown = sum(made.manifest.unknown_windows.values())
-        print(f"no windows: {unknown:,} positions of which nothing is known")
+    unknown = {split: row["unknown_seconds"] for split, row in summary.items()}
+    if any(unknown.values()):
+        seconds = ", ".join(f"{split} {value:,.2f}" for split, value in unknown.items())
+        left_out = sum(made.manifest.unknown_windows.values())
+        print(
+            f"unknown seconds, neither seizure nor background: {seconds}; {left_out:,} windows "
+            "would be wholly unknown and are left out"
+        )
     print(f"{'written' if made.rewritten else 'current already'}: {made.path}")
     return 0
