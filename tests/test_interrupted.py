@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import small_config, small_settings
+from edf_files import another_copy
 from machines import everything
 from services import HANGS_S
 
@@ -52,7 +53,7 @@ def large(master_corpus: Path, tmp_path: Path) -> Configuration:
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(LINKS):
             for path in edf.parent.glob(f"{edf.stem}.*"):
-                os.link(path, folder / f"{edf.stem}{number:02}{path.suffix}")
+                another_copy(path, folder / f"{edf.stem}{number:02}{path.suffix}", number)
     return everything(small_settings(tmp_path, tmp_path / "tusz"))
 
 

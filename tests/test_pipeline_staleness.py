@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.partitions.context import partition_loading_context
+from edf_files import another_copy
 from pipeline_graph import CACHE, CHAIN, Graph, change, failure_of, wide_graph
 
 from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS
@@ -75,8 +75,8 @@ def test_dagster_sees_what_changed_and_nothing_else(
 
     # One is added: missing, the rest stays fresh with the new index.
     added = victim.with_name("added.edf")
-    os.link(victim, added)
-    os.link(victim.with_suffix(".csv_bi"), added.with_suffix(".csv_bi"))
+    another_copy(victim, added)
+    another_copy(victim.with_suffix(".csv_bi"), added.with_suffix(".csv_bi"))
     assert graph.materialize("raw_edf_index").success
     assert graph.staleness() == {FRESH: recordings, MISSING: 1}
     assert graph.materialize(*CHAIN[1:]).success

@@ -9,7 +9,7 @@ from pathlib import Path
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.store import BuildRecord, Store
-from brainbrr_core.cache.version import shard_fingerprint
+from brainbrr_core.cache.version import shard_fingerprints
 from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
@@ -47,7 +47,8 @@ def widen(
     """The configuration of a corpus below ``folder`` in which all is indexed and built.
 
     ``model`` is a usable recording whose shard is in the cache of ``configuration``. Every EDF,
-    annotation and shard is a link to its own.
+    annotation and shard is a link to its own; the index says that their contents differ, as an
+    index must.
     """
     root = folder / "tusz"
     wide = configuration.model_copy(
@@ -84,6 +85,8 @@ def widen(
                 montage="01_tcp_ar",
                 path=str(edf),
                 state=file_state(edf),
+                content_hash=f"{number:064x}",
+                data_hash="",
                 companions=tuple(
                     companion._replace(name=f"{edf.stem}{Path(companion.name).suffix}")
                     for companion in model.companions
@@ -93,10 +96,18 @@ def widen(
     rows.sort(key=lambda row: row.partition_key)
     write_index(Index(tuple(rows), "tusz"), wide.cache_root)
     state = file_state(source)
-    fingerprint = shard_fingerprint(configuration.preprocessing, model.content_hash, model.missing)
+    fingerprint = shard_fingerprints(configuration.preprocessing)
     for row in rows:
         store.append_record(
-            BuildRecord(row.partition_key, fingerprint, row.content_hash, state, "", 0.0, "")
+            BuildRecord(
+                row.partition_key,
+                fingerprint(row.content_hash, row.missing),
+                row.content_hash,
+                state,
+                "",
+                0.0,
+                "",
+            )
         )
     return wide
 
