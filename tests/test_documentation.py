@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
+from brainbrr_core.configuration import Overrides, load
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "recordings.md"
@@ -27,3 +28,18 @@ def test_the_page_has_every_reason_and_finding(heading: str) -> None:
     section = after.partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
     assert {code: cells.split(" | ") for code, cells in rows} == TABLES[heading]
+
+
+@pytest.mark.parametrize("page", sorted(PAGE.parent.glob("*.md")), ids=lambda page: page.name)
+def test_every_configuration_of_a_page_is_accepted(page: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks or page != PAGE
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block, encoding="utf-8")
+        # Unknown keys, and values that no setting has, are refused.
+        settings = load(Overrides(config=f"smoke:cpu:{path}"), {})
+        pattern = settings.corpus.patient_pattern
+        if pattern is not None:
+            match = re.search(pattern, "PN00-1")
+            assert match is not None and match[1] == "PN00"
