@@ -123,7 +123,9 @@ def _taps(rate: Fraction, phases: int, target: int) -> NDArray[np.float64]:
     half = int(np.ceil(length / 2))
     beta = 0.1102 * (STOPBAND_DB - 8.7)
     n = np.arange(-half, half + 1)
-    taps = np.sinc(2 * nyquist / filter_rate * n) * np.kaiser(2 * half + 1, beta)
+    taps: NDArray[np.float64] = np.sinc(2 * nyquist / filter_rate * n) * np.kaiser(
+        2 * half + 1, beta
+    )
     for phase in range(phases):
         taps[phase::phases] /= taps[phase::phases].sum()
     taps.flags.writeable = False
