@@ -158,13 +158,14 @@ def test_faults_of_the_network_cost_time_and_nothing_else(
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     rng = random.Random(3)
-    # Half of all requests fail, each in one of these ways, but no more than five in a row.
+    # Half of all requests fail, each in one of these ways, until an object has failed seven times:
+    # what fails eight times is given up.
     faults = ["500", "slowdown", "cut", "lost"] + [""] * 4
     failed: Counter[str] = Counter()
 
     def rule(_method: str, path: str) -> str:
-        fault = rng.choice(faults) if failed[path] < 5 else ""
-        failed[path] = failed[path] + 1 if fault else 0
+        fault = rng.choice(faults) if failed[path] < 7 else ""
+        failed[path] += bool(fault)
         return fault
 
     bucket.rule = rule
