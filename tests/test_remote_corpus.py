@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,9 +159,17 @@ def test_faults_of_the_network_cost_time_and_nothing_else(
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     rng = random.Random(3)
-    # Half of all requests fail, each in one of these ways.
+    # Half of all requests fail, each in one of these ways, until an object has failed seven times:
+    # what fails eight times is given up.
     faults = ["500", "slowdown", "cut", "lost"] + [""] * 4
-    bucket.rule = lambda _method, _path: rng.choice(faults)
+    failed: Counter[str] = Counter()
+
+    def rule(_method: str, path: str) -> str:
+        fault = rng.choice(faults) if failed[path] < 7 else ""
+        failed[path] += bool(fault)
+        return fault
+
+    bucket.rule = rule
     summary = build(plan_corpus(afar), afar.preprocessing, workers=2)
     bucket.calm()
     assert summary.failed == []

@@ -83,6 +83,8 @@ FILES: dict[str, tuple[bytes, list[str], float, tuple[str, str] | None]] = {
     "no gap, blank field": (b"", shifted(), 1, None),
     "starts within a second": (b"EDF+D", shifted((0, 0.753)), 1, None),
     "stamps that are rounded": (b"EDF+D", shifted((0, 0.25), (20, 0.001), (21, -0.001)), 1, None),
+    "the same, small letters": (b"edf+d", ["", *shifted()[1:]], 1, ("discontinuous", "1 data")),
+    "the same, blank field": (b"", ["", *shifted()[1:]], 1, None),
     "a record without a stamp": (b"EDF+D", ["", *shifted()[1:]], 1, ("discontinuous", "1 data")),
 }
 
