@@ -72,10 +72,28 @@ def test_a_killed_training_goes_on_to_the_same_bits(whole: Whole, tmp_path: Path
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_processes_train_as_one(whole: Whole, tmp_path: Path, accumulate: int) -> None:
     folder, alone = whole
+    together = two_processes(tmp_path / "together", accumulate)
+    assert [row[0] for row in together] == [row[0] for row in alone]
+    # The same loss and gradient at every step, to rounding, though both began with other weights.
+    assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6)
+    assert largest_difference(folder, tmp_path / "together") < 1e-4
+
+
+def test_two_processes_with_other_shares_of_unknown_samples_train_as_one(tmp_path: Path) -> None:
+    """Of one process's two parts, the first has no known sample at all."""
+    alone = finished(start(tmp_path / "alone", 12, 5, 1, TOY_MASKED="yes"))
+    together = two_processes(tmp_path / "together", 2, TOY_MASKED="yes")
+    assert len(alone) == 12
+    assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6)
+    assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
+
+
+def two_processes(folder: Path, accumulate: int, **variables: str) -> list[list[float]]:
+    """What the first of two processes prints that train together; the second prints nothing."""
     port = str(free_port())
     both = [
         start(
-            tmp_path / "together",
+            folder,
             12,
             5,
             accumulate,
@@ -84,15 +102,13 @@ def test_two_processes_train_as_one(whole: Whole, tmp_path: Path, accumulate: in
             LOCAL_RANK=str(rank),
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=port,
+            **variables,
         )
         for rank in range(2)
     ]
     together, silent = finished(both[0]), finished(both[1])
     assert silent == []
-    assert [row[0] for row in together] == [row[0] for row in alone]
-    # The same loss and gradient at every step, to rounding, though both began with other weights.
-    assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6)
-    assert largest_difference(folder, tmp_path / "together") < 1e-4
+    return together
 
 
 def test_a_process_knows_who_it_is() -> None:

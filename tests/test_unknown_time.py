@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shell import Shell
 from torch.nn import functional
-from toy_training import FRACTION, same_weights, toy_batch, toy_network, toy_settings
+from toy_training import FRACTION, masked_batch, same_weights, toy_batch, toy_network, toy_settings
 from toy_training import train as toy_train
 
 from brainbrr_core.annotation import UNKNOWN, Event
@@ -304,17 +304,8 @@ def test_the_index_counts_what_is_unknown(one_built: Configuration) -> None:
 # --- batches and the loss
 
 
-def masked_batch(step: int = 0) -> Batch:
-    """A batch of four windows: one wholly unknown, two in part, of which one of its seizure."""
-    batch = toy_batch(step)
-    batch.labels[0] = UNKNOWN_LABEL
-    batch.labels[1, ::3] = UNKNOWN_LABEL
-    batch.labels[2, :200] = UNKNOWN_LABEL
-    return batch
-
-
 def test_augmentation_moves_what_is_unknown_with_the_signal() -> None:
-    batch = masked_batch()
+    batch = masked_batch(0)
     batch.signals[:, 0] = batch.labels * 50
     before = batch.labels.clone()
     augment(batch, Augmentation(time_shift_s=0.5), 1, 0, range(4))
@@ -326,7 +317,7 @@ def test_augmentation_moves_what_is_unknown_with_the_signal() -> None:
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
 def test_the_loss_knows_nothing_of_unknown_samples(gamma: float) -> None:
     """Not even of a logit that is no number; and it is the mean over the known ones."""
-    labels = masked_batch().labels
+    labels = masked_batch(0).labels
     known = labels >= 0
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(labels.shape, generator=generator)
@@ -363,7 +354,7 @@ def test_a_batch_without_a_known_sample_has_no_loss_and_no_gradient() -> None:
 
 def test_a_step_is_the_mean_over_the_known_samples_of_its_batch(tmp_path: Path) -> None:
     """In one part or in four, of which one has none, and whatever the unknown samples show."""
-    batch = masked_batch()
+    batch = masked_batch(0)
     known = batch.labels >= 0
     logits = toy_network()(batch.signals)
     expected = balanced_loss(logits[known], batch.labels[known], FRACTION)

@@ -1,14 +1,16 @@
 """A training small enough for a test; run as a program, a process that can be killed or joined.
 
 As a program: ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [LAST]``, alone or with the
-variables of ``torchrun``. It prints a line a step, and leaves ``weights.safetensors``; after the
-step LAST it waits to be killed.
+variables of ``torchrun``; with ``TOY_MASKED``, some samples are unknown. It prints a line a step,
+and leaves ``weights.safetensors``; after the step LAST it waits to be killed.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ import torch
 from torch import nn
 
 from brainbrr_core.configuration import Hardware, Training
-from brainbrr_core.data import Batch
+from brainbrr_core.data import UNKNOWN_LABEL, Batch
 from brainbrr_core.model import NetworkShape, SeizureNetwork
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import joined
@@ -43,6 +45,15 @@ def toy_batch(step: int, rows: int = 4) -> Batch:
         labels[row, start : start + SAMPLES // 4] = 1
         signals[row] += rhythm * labels[row]
     return Batch(signals, labels, tuple(f"recording-{step}-{row} at 0 s" for row in range(rows)))
+
+
+def masked_batch(step: int) -> Batch:
+    """A batch whose first window is wholly unknown, and two of the others in part."""
+    batch = toy_batch(step)
+    batch.labels[0] = UNKNOWN_LABEL
+    batch.labels[1, ::3] = UNKNOWN_LABEL
+    batch.labels[2, :200] = UNKNOWN_LABEL
+    return batch
 
 
 def toy_batches(first: int) -> Iterator[Batch]:
@@ -93,10 +104,12 @@ def main() -> None:
     last = int(sys.argv[5]) if len(sys.argv) > 5 else None
     torch.set_num_threads(1)
     hardware = Hardware(batch_size=4, accumulate=accumulate)
+    make = masked_batch if "TOY_MASKED" in os.environ else toy_batch
     with joined(hardware) as world:
 
         def share(first: int) -> Iterator[Batch]:
-            for batch in toy_batches(first):
+            for step in itertools.count(first):
+                batch = make(step)
                 own = slice(world.rank, None, world.size)
                 yield Batch(batch.signals[own], batch.labels[own], batch.names[own])
 
