@@ -30,8 +30,10 @@ from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.corpus.layout import Labelling
 from brainbrr_core.corpus.recording import LABEL_REASONS, Recording
+from brainbrr_core.corpus.summary import summarize
 from brainbrr_core.corpus.watching import changes
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.inspection.colours import event_colours
 from brainbrr_core.inspection.inspection import inspect_recording
 from brainbrr_core.signal.montage import CHANNELS
 
@@ -261,6 +263,47 @@ def test_columns_of_free_text_are_read(tmp_path: Path, column: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        # The first onset has no end of its own.
+        (
+            [(10, "0", "onset"), (50, "0", "onset"), (80, "0", "offset")],
+            [Event(10, 50, UNKNOWN), Event(50, 80)],
+        ),
+        (
+            [(10, "0", "onset"), (50, "5", "sz_gen"), (80, "0", "offset")],
+            [Event(10, 50, UNKNOWN), Event(50, 55, "gnsz"), Event(55, 80, UNKNOWN)],
+        ),
+        # A program that writes a second for a point in time says nothing of the seizure's length.
+        ([(10, "1", "onset"), (80, "1", "offset")], [Event(10, 80)]),
+        ([(10, "1", "onset")], [Event(10, 300, UNKNOWN)]),
+        # Rows at one time speak of one seizure.
+        (
+            [(10, "0", "onset"), (10, "0", "sz_gen"), (80, "0", "offset")],
+            [Event(10, 80, "gnsz")],
+        ),
+        ([(10, "0", "onset"), (10, "70", "seizure"), (80.5, "0", "offset")], [Event(10, 80)]),
+        # One seizure ends when the next begins.
+        (
+            [(10, "0", "onset"), (40, "0", "onset"), (40, "0", "offset"), (80, "0", "offset")],
+            [Event(10, 40), Event(40, 80)],
+        ),
+        (
+            [(0, "0", "onset"), (0, "0", "offset"), (9, "9", "sz")],
+            [Event(0, 9, UNKNOWN), Event(9, 18)],
+        ),
+    ],
+)
+def test_an_onset_lasts_to_the_end_that_comes_next(
+    tmp_path: Path, rows: list[tuple[float, str, str]], expected: list[Event]
+) -> None:
+    for ordered in (rows, rows[::-1]):
+        outcome = labelled(tmp_path, tsv=events_tsv(*ordered, column="trial_type"))
+        assert outcome.reason is None
+        assert list(outcome.events) == expected
+
+
 def test_the_column_that_speaks_of_seizures_holds(tmp_path: Path) -> None:
     text = "onset\tduration\ttrial_type\tvalue\teventType\n"
     text += "10\t5\tnote\tsz\tn/a\n20\t5\tsz_foc\t3\tn/a\n30\t5\tnote\t4\tsz_gen\n"
@@ -411,6 +454,36 @@ def test_annotations_count_from_the_first_sample(tmp_path: Path) -> None:
     # The file's own times are on the axis of its stamps, of which the first is 0.753 s.
     assert b"+5.753\x14onset" in path.read_bytes()
     assert one(tmp_path).events == (Event(5, 20),)
+
+
+def test_a_seizure_before_the_first_sample_is_of_another_recording() -> None:
+    """A little before is rounding."""
+    for onset, expected in ((-0.04, None), (-1, "bad_annotation")):
+        records = [[tal_bytes(0, 0, "") + tal_bytes(onset, 20, "seizure")]]
+        parsed = tal.parse(records, "x.edf:annotations", DEFAULT_TEXTS)
+        assert parsed is not None
+        outcome = Labelling.of(on_signal(parsed, SIGNAL_S), "edf_annotations", SIGNAL_S)
+        assert outcome.reason == expected
+        (event,) = outcome.events
+        assert (event.start, event.label) == (0, "seiz")
+        assert event.stop == pytest.approx(20 + onset)
+        assert codes(outcome) == ([] if expected is None else ["event_outside"])
+
+
+def test_seizure_hours_are_those_of_the_labels_that_count(tmp_path: Path) -> None:
+    annotated_edf(tmp_path / "x.edf", (5, 10, "fnsz"), (20, 8, "nesz"), (40, 9, "unknown"))
+    counts = summarize(scan(tmp_path, corpus=FOLDER), ("fnsz",))
+    assert (counts["seizures"], counts["usable_seizure_hours"]) == (1, round(10 / 3600, 4))
+    counts = summarize(scan(tmp_path, corpus=FOLDER), ("fnsz", "nesz"))
+    assert (counts["seizures"], counts["usable_seizure_hours"]) == (2, round(18 / 3600, 4))
+
+
+def test_what_is_unknown_is_drawn_in_no_color_of_a_seizure() -> None:
+    events = [Event(1, 2, "fnsz"), Event(3, 4, "zzsz")]
+    before = event_colours(events)
+    colours = event_colours([Event(0, 1, UNKNOWN), *events])
+    assert colours.pop(UNKNOWN) not in before.values()
+    assert colours == before
 
 
 def test_an_end_without_an_onset_is_no_background(tmp_path: Path) -> None:
