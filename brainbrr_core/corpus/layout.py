@@ -141,19 +141,21 @@ class Layout(ABC):
 
     def _recordings_in(self, listing: Listing) -> Iterator[RecordingFile]:
         folder = Path(listing.folder)
+        below = folder.relative_to(self.root)
+        is_named_in_text = not below.parts or is_partition_key(below.as_posix())
         names = [entry.name for entry in listing.files]
         for name in filter(is_edf, names):
             path = folder / name
             file = None
             if name.startswith("."):
                 self._skip("hidden_edf", path)
-            elif not is_partition_key(path.relative_to(self.root).as_posix()):
+            elif not is_named_in_text or not is_text(name):
                 self._skip("no_text", path)
             elif (file := self.describe(path)) is None:
                 self._skip("not_of_layout", path)
             if file is not None:
                 yield file
-        for kind, name in beside(names, partial(self.annotates, folder.relative_to(self.root))):
+        for kind, name in beside(names, partial(self.annotates, below)):
             self._skip(kind, folder / name)
 
     def _skip(self, kind: str, path: str | Path) -> None:

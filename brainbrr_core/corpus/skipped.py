@@ -76,7 +76,7 @@ def is_edf(name: str) -> bool:
 def is_worth_naming(name: str) -> bool:
     """Whether a file that is no EDF and no annotation is told of where it lies in a corpus."""
     lower = name.lower()
-    return lower.endswith(_OTHER_FORMATS) or _UNFINISHED.fullmatch(lower) is not None
+    return lower.endswith(_OTHER_FORMATS) or _is_unfinished(lower)
 
 
 def beside(
@@ -92,10 +92,11 @@ def beside(
     recordings = {name[: -len(".edf")] for name in names if is_edf(name) and name[0] != "."}
     for name in names:
         lower = name.lower()
-        if _UNFINISHED.fullmatch(lower):
+        if _is_unfinished(lower):
             yield "unfinished_transfer", name
-        elif name[0] != "." and (ending := _other_ending(lower)):
+        elif name[0] != "." and lower.endswith(_OTHER_FORMATS):
             yield "other_format", name
+            ending = next(ending for ending in _OTHER_FORMATS if lower.endswith(ending))
             recordings.add(name[: -len(ending)])
     # Of one missing EDF there may be several annotations.
     stems = set()
@@ -117,5 +118,6 @@ def described(skipped: Iterable[Skipped]) -> Iterator[str]:
         yield f"not read: {len(several):,} {kind}: {SKIPPED[kind]}{shown}{more}"
 
 
-def _other_ending(lower: str) -> str:
-    return next((ending for ending in _OTHER_FORMATS if lower.endswith(ending)), "")
+def _is_unfinished(lower: str) -> bool:
+    # Of nearly every name, the pattern need not be tried.
+    return ".edf" in lower[:-1] and not is_edf(lower) and _UNFINISHED.fullmatch(lower) is not None

@@ -82,8 +82,9 @@ def tuh_annotations(edf: Path) -> tuple[Path, ...]:
 
 def annotates_tuh(name: str, recordings: Collection[str]) -> bool | None:
     """Whether a file is the annotation of one of the recordings; None where it is none."""
-    stem, _, ending = name.rpartition(".")
-    return stem in recordings if ending in ("csv_bi", "tse_bi") else None
+    if not name.endswith((".csv_bi", ".tse_bi")):
+        return None
+    return name.rpartition(".")[0] in recordings
 
 
 def tuh_labelling(file: RecordingFile, signal_s: float | None) -> Labelling:
