@@ -278,6 +278,18 @@ def test_a_flat_split_of_tusz_tells_patients_by_its_names_only(tmp_path: Path) -
     assert "such as eval/night-1" in refusal(data, tmp_path / "cache")
 
 
+def test_names_of_bids_and_tusz_tell_patients_in_a_flat_folder(tmp_path: Path) -> None:
+    labelled(tmp_path / "sub-0001_ses-1_run-00_eeg.edf", 1)
+    labelled(tmp_path / "aaaaaaac_s001_t000.edf", 2)
+    index = scan(tmp_path, corpus=FOLDER)
+    assert [r.patient for r in index] == ["aaaaaaac", "sub-0001"]
+
+
+def test_a_single_recording_is_one_patient(tmp_path: Path) -> None:
+    labelled(tmp_path / "night 1.edf")
+    assert [r.patient for r in scan(tmp_path, corpus=FOLDER)] == ["night 1"]
+
+
 TSE_BI = """version = tse_v1.0.0
 
 0.0000 3.0000 bckg 1.0000

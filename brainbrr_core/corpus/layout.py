@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -166,6 +167,16 @@ class Layout(ABC):
     def key(self, path: Path) -> str:
         """The partition key of an EDF: its path below the root without the suffix."""
         return path.relative_to(self.root).with_suffix("").as_posix()
+
+
+#: Names that tell the patient by themselves: those of BIDS and of TUSZ.
+_NAMED_PATIENT = re.compile(r"(?P<bids>sub-[^_]+)_.+|(?P<tusz>[^_]+)_s\d+_t\d+")
+
+
+def patient_in(stem: str) -> str:
+    """The patient that the name of an EDF tells, without its ending; empty where it tells none."""
+    match = _NAMED_PATIENT.fullmatch(stem)
+    return match[match.lastgroup or 0] if match is not None else ""
 
 
 def is_partition_key(key: str) -> bool:

@@ -126,8 +126,8 @@ class MirroredFiles:
 
     def object_tag(self, path: Path) -> str:
         """Size and tag, where the tag is that of the content or of one file."""
-        state = self._objects[self._name(path)]
-        return f"{state.size}-{state.tag}" if state.tells_content else ""
+        state = self._objects.get(self._name(path))
+        return f"{state.size}-{state.tag}" if state is not None and state.tells_content else ""
 
     def edf(self, path: Path) -> EdfBytes:
         """The object."""
