@@ -130,7 +130,7 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
         f"{len(shared)} patients are in more than one split ({', '.join(shown)}"
         f"{', ...' if len(shared) > _NAMED else ''})"
         f"{'' if one_name else ', under names that differ in case or Unicode form only'}: "
-        "a model would be scored on patients it has seen; mend the folders"
+        "a model would be scored on patients it has seen; fix the folders"
     )
 
 

@@ -100,7 +100,7 @@ class Layout(ABC):
         return [self.root]
 
     def existing(self, folders: Iterable[Path]) -> list[Path]:
-        """Those of the folders that are there; a link that leads nowhere is told of."""
+        """Those of the folders that are there; a link that leads nowhere is reported."""
         there = []
         for folder in folders:
             if folder.is_dir():
@@ -190,7 +190,7 @@ def unreadable_folder(error: OSError) -> BrainbrrError:
     """What to raise where a folder, or what a link leads to, cannot be looked into."""
     return BrainbrrError(
         f"the folder {error.filename} cannot be read ({error.strerror}), so nobody knows which "
-        "recordings are in it: mend its permissions or move it out of the corpus"
+        "recordings are in it: fix its permissions or move it out of the corpus"
     )
 
 

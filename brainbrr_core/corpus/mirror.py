@@ -1,7 +1,7 @@
 """A corpus behind a URL: a mirror of its annotations, and EDFs of which a few bytes are read.
 
 The mirror, below the cache root, has every annotation and table and, for each EDF and each file
-that is told of though it is not read, an empty file in its place, so that a layout walks it like
+that is reported though it is not read, an empty file in its place, so that a layout walks it like
 any folder. An EDF's header and some data
 records are read over the network; its content is fetched when it is built, and its hash is known
 from then on.

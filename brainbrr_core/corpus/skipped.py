@@ -74,7 +74,7 @@ def is_edf(name: str) -> bool:
 
 
 def is_worth_naming(name: str) -> bool:
-    """Whether a file that is no EDF and no annotation is told of where it lies in a corpus."""
+    """Whether a file that is no EDF and no annotation is reported where it lies in a corpus."""
     lower = name.lower()
     return lower.endswith(_OTHER_FORMATS) or _is_unfinished(lower)
 
@@ -82,11 +82,11 @@ def is_worth_naming(name: str) -> bool:
 def beside(
     names: Iterable[str], annotates: Callable[[str, Collection[str]], bool | None]
 ) -> Iterator[tuple[str, str]]:
-    """Kind and name of each file of one folder that is told of and is not named as an EDF is.
+    """Kind and name of each file of one folder that is reported and is not named as an EDF is.
 
     ``annotates`` says whether a file of this name is the annotation of one of the recordings, of
     which it is given the names without their endings; None where it is no annotation. One whose
-    recording is there in another format is not told of: its recording is.
+    recording is there in another format is not reported: that recording is.
     """
     names = list(names)
     recordings = {name[: -len(".edf")] for name in names if is_edf(name) and name[0] != "."}
@@ -108,7 +108,7 @@ def beside(
 
 
 def described(skipped: Iterable[Skipped]) -> Iterator[str]:
-    """Lines that tell of it: of each kind how many, why, and the first few."""
+    """Lines that say, of each kind, how many there are, why, and which the first are."""
     paths: dict[str, list[str]] = {}
     for kind, path in skipped:
         paths.setdefault(kind, []).append(path)
