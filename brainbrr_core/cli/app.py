@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -62,6 +63,9 @@ def main() -> None:
     A command that a signal ends says so in one line, too; its status is 130 after Ctrl+C and 143
     after SIGTERM.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path may hold what no text can: it is shown by its escapes, as on standard error.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with listening():
         try:
             _run()

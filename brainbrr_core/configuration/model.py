@@ -190,10 +190,10 @@ class Corpus(ChannelRules):
         try:
             groups = re.compile(pattern).groups
         except re.error as error:
-            raise ValueError(f"{pattern!r} is no regular expression ({error})") from None
+            raise ValueError(f"'{pattern}' is no regular expression ({error})") from None
         if groups != 1:
             raise ValueError(
-                f"{pattern!r} has {groups} groups, and one must say what the patient is, such as "
+                f"'{pattern}' has {groups} groups, and one must say what the patient is, such as "
                 "'^([^-]+)-'; (?:...) is no group"
             )
         return pattern

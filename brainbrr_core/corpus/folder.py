@@ -8,14 +8,15 @@ from pathlib import Path, PurePath
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.bids import EVENTS_TABLE, events_labelling
 from brainbrr_core.corpus.inheritance import Tables
-from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile
+from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile, patient_in
 from brainbrr_core.corpus.tusz import annotates_tuh, tuh_annotations, tuh_labelling
 
 
 class FolderLayout(Layout):
     """Every EDF below a folder, with ``csv_bi`` (and ``csv``) or ``*_events.tsv`` beside it.
 
-    The patient is the uppermost folder; that of an EDF in none is not known.
+    The patient is the uppermost folder; that of an EDF in none is known only where its name is
+    one of BIDS or TUSZ.
     """
 
     name = "folder"
@@ -38,7 +39,7 @@ class FolderLayout(Layout):
         return RecordingFile(
             partition_key=self.key(path),
             split=None,
-            patient=parts[0] if len(parts) > 1 else "",
+            patient=parts[0] if len(parts) > 1 else patient_in(path.stem),
             session="",
             montage="",
             path=path,

@@ -33,6 +33,9 @@ def identified(files: Iterable[RecordingFile], corpus: Corpus) -> list[Recording
     files = list(files)
     if corpus.patient_pattern is not None:
         files = _by_pattern(files, corpus.patient_pattern)
+    if len(files) == 1 and not files[0].patient:
+        # One recording is one patient's, whoever that is.
+        files = [replace(files[0], patient=files[0].path.stem)]
     _check_known(files)
     first = {form: min(names) for form, names in _spellings(file.patient for file in files).items()}
     # One patient of two spellings is in one split.
@@ -94,7 +97,7 @@ def _by_pattern(files: Iterable[RecordingFile], pattern: str) -> list[RecordingF
             unnamed.append(file.partition_key)
     if unnamed:
         raise BrainbrrError(
-            f"corpus.patient_pattern {pattern!r} gives no patient for {len(unnamed)} recordings, "
+            f"corpus.patient_pattern '{pattern}' gives no patient for {len(unnamed)} recordings, "
             f"such as {unnamed[0]}: change it in the configuration so that it fits every one"
         )
     return named
@@ -127,7 +130,7 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
         f"{len(shared)} patients are in more than one split ({', '.join(shown)}"
         f"{', ...' if len(shared) > _NAMED else ''})"
         f"{'' if one_name else ', under names that differ in case or Unicode form only'}: "
-        "a model would be scored on patients it has seen; mend the folders"
+        "a model would be scored on patients it has seen; fix the folders"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -124,7 +125,7 @@ class Layout(ABC):
         return [self.root]
 
     def existing(self, folders: Iterable[Path]) -> list[Path]:
-        """Those of the folders that are there; a link that leads nowhere is told of."""
+        """Those of the folders that are there; a link that leads nowhere is reported."""
         there = []
         for folder in folders:
             if folder.is_dir():
@@ -166,19 +167,21 @@ class Layout(ABC):
 
     def _recordings_in(self, listing: Listing) -> Iterator[RecordingFile]:
         folder = Path(listing.folder)
+        below = folder.relative_to(self.root)
+        is_named_in_text = not below.parts or is_partition_key(below.as_posix())
         names = [entry.name for entry in listing.files]
         for name in filter(is_edf, names):
             path = folder / name
             file = None
             if name.startswith("."):
                 self._skip("hidden_edf", path)
-            elif not is_partition_key(path.relative_to(self.root).as_posix()):
+            elif not is_named_in_text or not is_text(name):
                 self._skip("no_text", path)
             elif (file := self.describe(path)) is None:
                 self._skip("not_of_layout", path)
             if file is not None:
                 yield file
-        for kind, name in beside(names, partial(self.annotates, folder.relative_to(self.root))):
+        for kind, name in beside(names, partial(self.annotates, below)):
             self._skip(kind, folder / name)
 
     def _skip(self, kind: str, path: str | Path) -> None:
@@ -189,6 +192,16 @@ class Layout(ABC):
     def key(self, path: Path) -> str:
         """The partition key of an EDF: its path below the root without the suffix."""
         return path.relative_to(self.root).with_suffix("").as_posix()
+
+
+#: Names that tell the patient by themselves: those of BIDS and of TUSZ.
+_NAMED_PATIENT = re.compile(r"(?P<bids>sub-[^_]+)_.+|(?P<tusz>[^_]+)_s\d+_t\d+")
+
+
+def patient_in(stem: str) -> str:
+    """The patient that the name of an EDF tells, without its ending; empty where it tells none."""
+    match = _NAMED_PATIENT.fullmatch(stem)
+    return match[match.lastgroup or 0] if match is not None else ""
 
 
 def is_partition_key(key: str) -> bool:
@@ -202,7 +215,7 @@ def unreadable_folder(error: OSError) -> BrainbrrError:
     """What to raise where a folder, or what a link leads to, cannot be looked into."""
     return BrainbrrError(
         f"the folder {error.filename} cannot be read ({error.strerror}), so nobody knows which "
-        "recordings are in it: mend its permissions or move it out of the corpus"
+        "recordings are in it: fix its permissions or move it out of the corpus"
     )
 
 

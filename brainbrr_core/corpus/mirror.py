@@ -1,7 +1,7 @@
 """A corpus behind a URL: a mirror of its annotations, and EDFs of which a few bytes are read.
 
 The mirror, below the cache root, has every annotation and table and, for each EDF and each file
-that is told of though it is not read, an empty file in its place, so that a layout walks it like
+that is reported though it is not read, an empty file in its place, so that a layout walks it like
 any folder. An EDF's header and some data
 records are read over the network; its content is fetched when it is built, and its hash is known
 from then on.
@@ -126,8 +126,8 @@ class MirroredFiles:
 
     def object_tag(self, path: Path) -> str:
         """Size and tag, where the tag is that of the content or of one file."""
-        state = self._objects[self._name(path)]
-        return f"{state.size}-{state.tag}" if state.tells_content else ""
+        state = self._objects.get(self._name(path))
+        return f"{state.size}-{state.tag}" if state is not None and state.tells_content else ""
 
     def edf(self, path: Path) -> EdfBytes:
         """The object."""

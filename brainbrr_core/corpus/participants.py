@@ -35,7 +35,7 @@ def splits_of(table: Path, shown: str) -> dict[str, str] | None:
     except OSError as error:
         raise BrainbrrError(
             f"{shown} cannot be read ({error.strerror}), so nobody knows whether it gives the "
-            "splits: mend its permissions"
+            "splits: fix its permissions"
         ) from None
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
     columns = [cell.strip() for cell in rows[0]] if rows else []

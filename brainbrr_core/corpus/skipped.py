@@ -74,28 +74,29 @@ def is_edf(name: str) -> bool:
 
 
 def is_worth_naming(name: str) -> bool:
-    """Whether a file that is no EDF and no annotation is told of where it lies in a corpus."""
+    """Whether a file that is no EDF and no annotation is reported where it lies in a corpus."""
     lower = name.lower()
-    return lower.endswith(_OTHER_FORMATS) or _UNFINISHED.fullmatch(lower) is not None
+    return lower.endswith(_OTHER_FORMATS) or _is_unfinished(lower)
 
 
 def beside(
     names: Iterable[str], annotates: Callable[[str, Collection[str]], bool | None]
 ) -> Iterator[tuple[str, str]]:
-    """Kind and name of each file of one folder that is told of and is not named as an EDF is.
+    """Kind and name of each file of one folder that is reported and is not named as an EDF is.
 
     ``annotates`` says whether a file of this name is the annotation of one of the recordings, of
     which it is given the names without their endings; None where it is no annotation. One whose
-    recording is there in another format is not told of: its recording is.
+    recording is there in another format is not reported: that recording is.
     """
     names = list(names)
     recordings = {name[: -len(".edf")] for name in names if is_edf(name) and name[0] != "."}
     for name in names:
         lower = name.lower()
-        if _UNFINISHED.fullmatch(lower):
+        if _is_unfinished(lower):
             yield "unfinished_transfer", name
-        elif name[0] != "." and (ending := _other_ending(lower)):
+        elif name[0] != "." and lower.endswith(_OTHER_FORMATS):
             yield "other_format", name
+            ending = next(ending for ending in _OTHER_FORMATS if lower.endswith(ending))
             recordings.add(name[: -len(ending)])
     # Of one missing EDF there may be several annotations.
     stems = set()
@@ -107,7 +108,7 @@ def beside(
 
 
 def described(skipped: Iterable[Skipped]) -> Iterator[str]:
-    """Lines that tell of it: of each kind how many, why, and the first few."""
+    """Lines that say, of each kind, how many there are, why, and which the first are."""
     paths: dict[str, list[str]] = {}
     for kind, path in skipped:
         paths.setdefault(kind, []).append(path)
@@ -117,5 +118,6 @@ def described(skipped: Iterable[Skipped]) -> Iterator[str]:
         yield f"not read: {len(several):,} {kind}: {SKIPPED[kind]}{shown}{more}"
 
 
-def _other_ending(lower: str) -> str:
-    return next((ending for ending in _OTHER_FORMATS if lower.endswith(ending)), "")
+def _is_unfinished(lower: str) -> bool:
+    # Of nearly every name, the pattern need not be tried.
+    return ".edf" in lower[:-1] and not is_edf(lower) and _UNFINISHED.fullmatch(lower) is not None

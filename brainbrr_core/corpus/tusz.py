@@ -12,13 +12,18 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from brainbrr_core.annotation import Finding, on_signal, tse, tuh
-from brainbrr_core.corpus.layout import SPLITS, Labelling, Layout, RecordingFile, present
+from brainbrr_core.corpus.layout import (
+    SPLITS,
+    Labelling,
+    Layout,
+    RecordingFile,
+    patient_in,
+    present,
+)
 from brainbrr_core.errors import check_exhausted
 
 #: A montage's folder, such as 01_tcp_ar, and a group of patients, such as 002.
 _MONTAGE, _GROUP = re.compile(r"\d\d_tcp_\w+"), re.compile(r"\d{3}")
-#: The name of a recording, which tells the patient by itself.
-_STEM = re.compile(r"([^_]+)_s\d+_t\d+")
 
 
 class TuszLayout(Layout):
@@ -43,12 +48,10 @@ class TuszLayout(Layout):
         """Split, patient, session and montage are the folders."""
         parts = path.relative_to(self.root).parts
         patient, session, montage = _of_folders(parts[1:-1])
-        if not patient and (named := _STEM.fullmatch(path.stem)) is not None:
-            patient = named[1]
         return RecordingFile(
             partition_key=self.key(path),
             split=parts[0],
-            patient=patient,
+            patient=patient or patient_in(path.stem),
             session=session,
             montage=montage,
             path=path,
@@ -82,8 +85,9 @@ def tuh_annotations(edf: Path) -> tuple[Path, ...]:
 
 def annotates_tuh(name: str, recordings: Collection[str]) -> bool | None:
     """Whether a file is the annotation of one of the recordings; None where it is none."""
-    stem, _, ending = name.rpartition(".")
-    return stem in recordings if ending in ("csv_bi", "tse_bi") else None
+    if not name.endswith((".csv_bi", ".tse_bi")):
+        return None
+    return name.rpartition(".")[0] in recordings
 
 
 def tuh_labelling(file: RecordingFile, signal_s: float | None) -> Labelling:

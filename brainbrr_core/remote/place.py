@@ -220,7 +220,7 @@ class FolderRemote:
         except OSError as error:
             raise BrainbrrError(
                 f"{error.filename} cannot be read ({error.strerror}), so nobody knows what is "
-                f"below {self.address}: mend its permissions"
+                f"below {self.address}: fix its permissions"
             ) from None
         return states
 
@@ -309,16 +309,16 @@ class OtherRemote:
         )
 
     def _all_below(self, top: str) -> dict[str, dict[str, Any]]:
-        found = self._call(lambda: self._files.find(top, detail=True))
-        return {path: about for path, about in found.items() if about["type"] == "file"}
+        files = self._call(lambda: self._files.find(top, detail=True))
+        return {path: about for path, about in files.items() if about["type"] == "file"}
 
     def _walked(self, top: str) -> dict[str, dict[str, Any]]:
         """The files below a folder, links followed, hidden folders left out."""
-        found: dict[str, dict[str, Any]] = {}
+        files: dict[str, dict[str, Any]] = {}
         waiting: list[tuple[str, tuple[frozenset[Any], ...]]] = [(top, ())]
         while waiting:
             folder, above = waiting.pop()
-            entries = self._listed(folder, found)
+            entries = self._listed(folder, is_top=folder == top)
             # No file system of fsspec says what a link leads to. A folder that holds what one
             # above it holds, with the same times, is that one.
             mark = frozenset((_last(e["name"]), e["type"], _object_state(e)) for e in entries)
@@ -329,17 +329,17 @@ class OtherRemote:
                 if entry["type"] not in ("file", "directory") or entry.get("islink"):
                     entry = self._followed(path, entry)
                 if entry["type"] != "directory":
-                    found[path] = entry
+                    files[path] = entry
                 elif why_not_entered(_last(path)) is None:
                     waiting.append((path, (*above, mark)))
-        return found
+        return files
 
-    def _listed(self, folder: str, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    def _listed(self, folder: str, *, is_top: bool) -> list[dict[str, Any]]:
         """What is in a folder. Raises :class:`BrainbrrError` for one that cannot be read."""
         try:
             return list(self._call(lambda: self._files.ls(folder, detail=True)))
         except (FileNotFoundError, NotADirectoryError):
-            if not found:
+            if is_top:
                 return []
             raise BrainbrrError(
                 f"{self.address}: {_last(folder)} went away while it was listed: run the command "
