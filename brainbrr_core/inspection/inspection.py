@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.annotation import Event, Finding, merge_overlapping
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.configuration.model import SEIZURE_LABELS
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import EdfRecording, open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf
@@ -53,8 +54,11 @@ def inspect_recording(
     *,
     start_s: float = 0.0,
     seconds: float | None = None,
+    seizure_labels: tuple[str, ...] = SEIZURE_LABELS,
 ) -> Inspection:
     """Read all there is to see of an EDF, or of ``seconds`` from ``start_s``.
+
+    What is clipped within events of ``seizure_labels`` is counted apart.
 
     ``recording`` is its row of the index, whose events are shown then; otherwise the files beside
     the EDF are read. Figures are of the whole recording. Raises :class:`BrainbrrError` when no
@@ -79,7 +83,8 @@ def inspect_recording(
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
     match = match_channels([signal.label for signal in raw.header.signals], bad)
     shown = choose_channels(raw, match, bad, source.missing if source is not None else ())
-    read_channels(shown, raw, source, settings, start_s, stop_s)
+    seizures = merge_overlapping(event for event in labels.events if event.label in seizure_labels)
+    read_channels(shown, raw, source, settings, start_s, stop_s, seizures)
     return Inspection(
         name=path.stem if recording is None else recording.partition_key,
         duration_s=raw.duration_s,
