@@ -114,7 +114,7 @@ def many_shards(settings: Configuration, recordings: int, blocks: int = 1) -> No
         )
         target = store.shard_path(key)
         with exclusive_partial(target) as file:
-            write_shard(file, header, [(block, 0)])
+            write_shard(file, header, [(block, np.zeros(block.shape[:2], np.int32))])
             commit_shard(target)
         rows.append(
             Recording(

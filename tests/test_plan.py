@@ -48,9 +48,10 @@ def rewritten(path: Path, change: Callable[[ShardHeader], ShardHeader]) -> None:
     """Write a shard anew, of zeros, with another header."""
     header = change(Shard(path).header)
     zeros = np.zeros((1, len(CHANNELS), BLOCK_SAMPLES), np.int16)
+    unclipped = np.zeros((1, len(CHANNELS)), np.int32)
     path.unlink()
     with path.open("w+b") as file:
-        write_shard(file, header, ((zeros, 0) for _ in range(header.blocks)))
+        write_shard(file, header, ((zeros, unclipped) for _ in range(header.blocks)))
 
 
 @pytest.fixture

@@ -12,25 +12,26 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor, Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from brainbrr_core.cache.clipping import clipped_blocks
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan
 from brainbrr_core.cache.shard import (
     BLOCK_BYTES,
     BLOCK_SAMPLES,
+    Chunk,
     DamagedShard,
     Shard,
     ShardHeader,
+    UnreadableShard,
     commit_shard,
     exclusive_partial,
     stored_samples,
@@ -75,7 +76,10 @@ _RECORDING_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of one recording: ``error`` is empty when its shard is fresh now."""
+    """What became of one recording: ``error`` is empty when its shard is fresh now.
+
+    ``clipped`` counts samples, ``clipped_blocks`` is ``BuildRecord.clipped``.
+    """
 
     partition_key: str
     fingerprint: str
@@ -83,6 +87,7 @@ class Built:
     seconds: float = 0.0
     bytes: int = 0
     clipped: int = 0
+    clipped_blocks: tuple[tuple[int, int], ...] | None = None
     duration_s: float = 0.0
     interpolated: tuple[str, ...] = ()
     error: str = ""
@@ -307,8 +312,13 @@ def build_one(
                 size, clipped = write_shard(file, header, chunks)
                 _check_unchanged(recording)
                 commit_shard(target)
-                outcome = replace(outcome, bytes=size, clipped=clipped)
-                outcome = replace(outcome, seconds=time.monotonic() - started)
+                outcome = replace(
+                    outcome,
+                    bytes=size,
+                    clipped=int(clipped.sum()),
+                    clipped_blocks=clipped_blocks(clipped),
+                    seconds=time.monotonic() - started,
+                )
                 store.append_record(_record(store, outcome))
     except _RECORDING_ERRORS as error:
         outcome = replace(outcome, error=_one_line(error, recording))
@@ -332,7 +342,11 @@ def _record_unrecorded(plan: Plan) -> None:
     for item in unrecorded:
         key = item.recording.partition_key
         if key not in recorded:
-            record = _record(store, Built(key, item.fingerprint, item.recording.content_hash))
+            built = Built(key, item.fingerprint, item.recording.content_hash)
+            with suppress(DamagedShard, UnreadableShard, FileNotFoundError):
+                counts = Shard(store.shard_path(key)).clipped()
+                built = replace(built, clipped_blocks=clipped_blocks(counts))
+            record = _record(store, built)
             made_at = datetime.fromtimestamp(record.state.mtime_ns / 1e9, UTC)
             store.append_record(record._replace(built_at=made_at.isoformat(timespec="seconds")))
 
@@ -349,7 +363,7 @@ def _is_made(target: Path, key: str, fingerprint: str) -> bool:
 
 def _process(
     settings: Preprocessing, recording: Recording, fingerprint: str
-) -> tuple[ShardHeader, Iterator[tuple[NDArray[np.int16], int]]]:
+) -> tuple[ShardHeader, Iterator[Chunk]]:
     _check_unchanged(recording)
     # The index has decided; what it was told to accept, this accepts.
     accepted = ChannelRules(references="any", interpolate_at_most=len(recording.missing))
@@ -393,6 +407,7 @@ def _record(store: Store, outcome: Built) -> BuildRecord:
         built_at=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(outcome.seconds, 3),
         program=_libraries()["brainbrr"],
+        clipped=outcome.clipped_blocks,
     )
 
 

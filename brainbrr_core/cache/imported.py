@@ -20,6 +20,7 @@ from brainbrr_core.annotation import merge_overlapping
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.shard import (
     BLOCK_SAMPLES,
+    Chunk,
     ShardHeader,
     commit_shard,
     exclusive_partial,
@@ -211,9 +212,9 @@ def _joined(windows: NDArray[np.float32], what: str) -> NDArray[np.float32]:
     return np.concatenate([windows[0], *(window[:, -STRIDE:] for window in windows[1:])], axis=1)
 
 
-def _blocks(signal: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.int16], int]]:
+def _blocks(signal: NDArray[np.float32]) -> Iterator[Chunk]:
     limit = round(10.0 / SCALE)
     for start in range(0, signal.shape[1], BLOCK_SAMPLES):
         scaled = np.rint(signal[:, start : start + BLOCK_SAMPLES] / SCALE)
-        clipped = int(np.count_nonzero(np.abs(scaled) > limit))
-        yield np.clip(scaled, -limit, limit).astype(np.int16)[None], clipped
+        clipped = np.count_nonzero(np.abs(scaled) > limit, axis=1).astype(np.int32)
+        yield np.clip(scaled, -limit, limit).astype(np.int16)[None], clipped[None]

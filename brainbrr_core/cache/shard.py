@@ -3,7 +3,9 @@
 A row is ``(19, 2560)`` int16, worth ``SCALE`` standard deviations a unit. The schema's metadata
 says what the shard was made of; each record batch carries its count of clipped samples and a
 checksum over all that can be read from the file: header, place, count and payload. So a day-long
-recording is written in bounded memory and any part can be verified alone.
+recording is written in bounded memory and any part can be verified alone. How many samples were
+clipped in which block and channel is beside it, with a checksum of its own; shards of version 1
+do not say it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +52,9 @@ _REFUSALS = 100
 _HEADER = b"brainbrr.shard"
 _CHECKSUM = b"blake3"
 _CLIPPED = b"clipped"
+_CLIPPED_COUNTS = b"clipped_by_block_and_channel"
+#: Blocks, (n, 19, 2560), with the number of clipped samples of each block and channel, (n, 19).
+Chunk = tuple[NDArray[np.int16], NDArray[np.int32]]
 
 
 def stored_samples(recording: Recording) -> int:
@@ -173,35 +178,63 @@ def _remove_unheld(partial: Path, *, wait: bool) -> None:
 def write_shard(
     file: IO[bytes],
     header: ShardHeader,
-    chunks: Iterable[tuple[NDArray[np.int16], int]],
-) -> tuple[int, int]:
+    chunks: Iterable[Chunk],
+) -> tuple[int, NDArray[np.int32]]:
     """Write blocks to an ``exclusive_partial``; :func:`commit_shard` makes it the shard.
 
-    ``chunks`` are arrays (blocks, 19, 2560), each with its number of clipped samples. Returns
-    bytes written, which are on the disk then, and samples clipped.
+    Returns bytes written, which are on the disk then, and samples clipped, (blocks, 19).
     """
-    clipped_total = 0
+    clipped_counts = [np.zeros((0, len(CHANNELS)), np.int32)]
     text = canonical_json(_header_values(header)).encode()
     schema = pa.schema(
         [pa.field("block", pa.list_(pa.int16(), BLOCK_VALUES), nullable=False)],
         metadata={_HEADER: text},
     )
     with ipc.new_file(pa.PythonFile(file, mode="w"), schema) as writer:
-        for number, (batch, clipped) in enumerate(_batches(chunks)):
+        for number, (batch, counts) in enumerate(_batches(chunks)):
             flat = batch.reshape(-1)
-            clipped_total += clipped
+            clipped_counts.append(counts.copy())
+            clipped = int(counts.sum())
             column = pa.FixedSizeListArray.from_arrays(pa.array(flat), BLOCK_VALUES)
             writer.write_batch(
                 pa.record_batch([column], schema=schema),
                 custom_metadata={
                     _CHECKSUM: _checksum(text, number, clipped, flat),
                     _CLIPPED: str(clipped).encode(),
+                    _CLIPPED_COUNTS: _packed_counts(text, number, counts),
                 },
             )
     file.flush()
     size = file.tell()
     os.fsync(file.fileno())
-    return size, clipped_total
+    return size, np.concatenate(clipped_counts)
+
+
+def _packed_counts(header: bytes, number: int, counts: NDArray[np.int32]) -> bytes:
+    """Counts that are not 0, as JSON of [block of the batch, channel, count], after a checksum."""
+    block, channel = np.nonzero(counts)
+    rows = np.stack([block, channel, counts[block, channel]], axis=1).tolist()
+    text = canonical_json(rows).encode()
+    return _counts_checksum(header, number, text) + b" " + text
+
+
+def _counts_checksum(header: bytes, number: int, text: bytes) -> bytes:
+    return blake3(b"%s\n%d\n%s" % (header, number, text)).hexdigest().encode()
+
+
+def _unpacked_counts(
+    header: bytes, number: int, blocks: int, packed: bytes | None
+) -> NDArray[np.int32] | None:
+    """What :func:`_packed_counts` packed; None where there is nothing."""
+    if packed is None:
+        return None
+    checksum, _, text = packed.partition(b" ")
+    if checksum != _counts_checksum(header, number, text):
+        raise DamagedShard(f"batch {number}: its counts of clipped samples were changed")
+    counts = np.zeros((blocks, len(CHANNELS)), np.int32)
+    for block, channel, count in json.loads(text):
+        counts[block, channel] = count
+    return counts
 
 
 def _checksum(header: bytes, number: int, clipped: int, values: NDArray[np.int16]) -> bytes:
@@ -218,30 +251,27 @@ def commit_shard(target: Path) -> None:
     flush(target.parent)
 
 
-def _batches(
-    chunks: Iterable[tuple[NDArray[np.int16], int]],
-) -> Iterator[tuple[NDArray[np.int16], int]]:
+def _batches(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     """Chunks joined to batches of ``BATCH_BLOCKS`` blocks, the last one shorter.
 
-    One buffer serves them all: a batch holds until the next is asked for. What was clipped in a
-    chunk that two batches share is counted with the second.
+    One buffer serves them all: a batch holds until the next is asked for.
     """
     buffer = np.empty((BATCH_BLOCKS, len(CHANNELS), BLOCK_SAMPLES), np.int16)
-    filled = clipped = 0
+    clipped = np.empty((BATCH_BLOCKS, len(CHANNELS)), np.int32)
+    filled = 0
     for chunk, chunk_clipped in chunks:
-        rest = chunk
+        rest, rest_clipped = chunk, chunk_clipped
         while filled + len(rest) >= BATCH_BLOCKS:
             taken = BATCH_BLOCKS - filled
-            buffer[filled:] = rest[:taken]
-            rest = rest[taken:]
-            if not len(rest):
-                clipped, chunk_clipped = clipped + chunk_clipped, 0
+            buffer[filled:], clipped[filled:] = rest[:taken], rest_clipped[:taken]
+            rest, rest_clipped = rest[taken:], rest_clipped[taken:]
             yield buffer, clipped
-            filled = clipped = 0
-        buffer[filled : filled + len(rest)] = rest
-        filled, clipped = filled + len(rest), clipped + chunk_clipped
+            filled = 0
+        stop = filled + len(rest)
+        buffer[filled:stop], clipped[filled:stop] = rest, rest_clipped
+        filled = stop
     if filled:
-        yield buffer[:filled], clipped
+        yield buffer[:filled], clipped[:filled]
 
 
 def _header_values(header: ShardHeader) -> dict[str, Any]:
@@ -371,9 +401,29 @@ class Shard:
             expected, clipped = metadata[_CHECKSUM], int(metadata[_CLIPPED])
             values = np.asarray(batch.column(0).flatten())
             checksum = _checksum(self._text, number, clipped, values)
+            counts = self._counts(number, len(batch), metadata)
         if checksum != expected:
             raise DamagedShard(f"batch {number} does not match its checksum")
+        if counts is not None and counts.sum() != clipped:
+            raise DamagedShard(f"batch {number}: its counts of clipped samples do not add up")
         return values.reshape(-1, len(CHANNELS), BLOCK_SAMPLES), clipped
+
+    def _counts(
+        self, number: int, blocks: int, metadata: Mapping[bytes, bytes]
+    ) -> NDArray[np.int32] | None:
+        return _unpacked_counts(self._text, number, blocks, metadata.get(_CLIPPED_COUNTS))
+
+    def clipped(self) -> NDArray[np.int32] | None:
+        """Samples clipped in each block and channel, (blocks, 19); None where it does not say."""
+        counts = []
+        for number in range(self._reader.num_record_batches):
+            with self._judged(f"batch {number}"):
+                batch, metadata = self._reader.get_batch_with_custom_metadata(number)
+                of_batch = self._counts(number, len(batch), metadata)
+            if of_batch is None:
+                return None
+            counts.append(of_batch)
+        return np.concatenate(counts) if counts else np.zeros((0, len(CHANNELS)), np.int32)
 
     def verify(self) -> int:
         """Check every byte of the payload and return the number of clipped samples.

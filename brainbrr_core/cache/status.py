@@ -12,6 +12,7 @@ from itertools import compress
 from pathlib import Path
 from typing import Any
 
+from brainbrr_core.cache.clipping import clipping_summary
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.manifest import window_count
 from brainbrr_core.cache.plan import Plan, State
@@ -57,6 +58,7 @@ def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
         "windows": sum(windows),
         "splits": splits,
         "reasons": plan.reasons(),
+        "clipping": clipping_summary(plan, configuration.labels.seizure),
         "sources_unseen": plan.sources_unseen,
         "other_versions": {
             other.version: folder_bytes(other.folder) for other in plan.store.other_versions()

@@ -69,6 +69,8 @@ class BuildRecord(NamedTuple):
     built_at: str
     seconds: float
     program: str
+    #: Samples clipped, as (block, how many) of the blocks that have some; None: not known.
+    clipped: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -374,6 +376,8 @@ def _read_records(path: Path) -> Records:
                 values = json.loads(line)
                 values["state"] = FileState(*values["state"])
                 values["program"] = sys.intern(values["program"])
+                if values.get("clipped") is not None:
+                    values["clipped"] = tuple((int(b), int(n)) for b, n in values["clipped"])
                 records.add(BuildRecord(**values))
             except (ValueError, TypeError, KeyError):
                 continue

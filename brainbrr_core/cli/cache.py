@@ -109,6 +109,7 @@ def status(
     json: Json = False,
 ) -> int:
     """Say what is in the store, what is missing and why, who uses it, and what is foreign."""
+    from brainbrr_core.cache.clipping import clipping_lines
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.cache.status import status as describe
 
@@ -137,6 +138,8 @@ def status(
         print(f"{values['bytes'] / 1e6:,.1f} MB")
         for reason, count in values["reasons"].items():
             print(f"{reason}: {count}")
+        for line in clipping_lines(values["clipping"]):
+            print(line)
         for version, size in values["other_versions"].items():
             print(f"another version: {version}, {size / 1e6:,.1f} MB")
         for version, names in values["holders"].items():
@@ -321,13 +324,16 @@ def manifest(
     json: Json = False,
 ) -> int:
     """Write the profile's manifest: one row per window, without touching a signal."""
+    from brainbrr_core.cache.clipping import clipping_lines, clipping_summary
     from brainbrr_core.cache.manifest import counts, update_manifest
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.corpus.layout import SPLITS
 
     settings = configuration(config, profile, cache_root=cache_root, version=version)
-    made = update_manifest(plan_profile(settings), settings)
+    plan = plan_profile(settings)
+    made = update_manifest(plan, settings)
     summary = counts(made.manifest, SPLITS)
+    clipping = clipping_summary(plan, settings.labels.seizure)
     if json:
         print_json(
             {
@@ -336,6 +342,7 @@ def manifest(
                 "windows": len(made.manifest),
                 "splits": summary,
                 "without_windows": made.manifest.without_windows,
+                "clipping": clipping,
             }
         )
         return 0
@@ -355,5 +362,7 @@ def manifest(
             f"unknown seconds, neither seizure nor background: {seconds}; {left_out:,} windows "
             "would be wholly unknown and are left out"
         )
+    for line in clipping_lines(clipping):
+        print(line)
     print(f"{'written' if made.rewritten else 'current already'}: {made.path}")
     return 0

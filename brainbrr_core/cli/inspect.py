@@ -50,6 +50,7 @@ def inspect(
         texts=Texts(settings.corpus.annotation_texts),
         start_s=start,
         seconds=seconds,
+        seizure_labels=settings.labels.seizure,
     )
     files = write_inspection(seen, out, path.stem, settings.preprocessing.clip_sd)
     if json:
@@ -59,9 +60,25 @@ def inspect(
         print(f"excluded: {code}: {meaning}")
     for finding in seen.findings:
         print(f"finding: {finding}")
+    for line in _clipped(seen):
+        print(line)
     for file in files:
         print(file)
     return 0
+
+
+def _clipped(seen: Inspection) -> list[str]:
+    """The channels with something clipped, those with most of it within seizures first."""
+    channels = [channel for channel in seen.channels if channel.clipped]
+    channels.sort(
+        key=lambda channel: (-(channel.clipped_in_seizures or 0), -(channel.clipped or 0))
+    )
+    lines = []
+    for channel in channels:
+        ictal = channel.clipped_in_seizures
+        within = "" if ictal is None else f", {ictal:.4%} of those in seizures"
+        lines.append(f"clipped: {channel.name}: {channel.clipped:.4%} of its samples{within}")
+    return lines
 
 
 def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:

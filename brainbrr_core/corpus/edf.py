@@ -7,6 +7,7 @@ read in stretches, never mapped: a mapped file counts as memory of the process t
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +28,7 @@ from brainbrr_core.corpus.edf_header import (
 )
 from brainbrr_core.corpus.edf_time import first_stamp, record_clock, spread
 from brainbrr_core.corpus.files import EdfBytes, LocalEdf
+from brainbrr_core.corpus.units import oddity_of, written
 from brainbrr_core.machine.walk import as_text
 from brainbrr_core.signal.montage import CHANNELS, MontageMatch, match_channels
 from brainbrr_core.signal.quantization import to_microvolts
@@ -42,7 +44,7 @@ _STRETCH = 1 << 22
 
 @dataclass(frozen=True)
 class EdfRecording:
-    """The wanted channels of one EDF, as ``signal.chain.SignalSource`` has them.
+    """The wanted channels of one EDF, as ``signal.edges.SignalSource`` has them.
 
     Opened by :func:`open_edf`. ``rate`` is samples per second, ``samples`` per channel.
     """
@@ -75,7 +77,7 @@ class EdfRecording:
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Samples ``start`` to ``stop`` of the present wanted channels, (channels, n) float32.
 
-        In µV from each channel's first sample, as ``signal.chain.SignalSource`` has it.
+        In µV from each channel's first sample, as ``signal.edges.SignalSource`` has it.
         """
         per_record = self._channels[0].samples
         first, last = start // per_record, -(-stop // per_record)
@@ -141,6 +143,9 @@ def _open(
     if samples == 0:
         raise UnusableEdf("no_samples")
     gains = tuple(channel.microvolts() for channel in channels)
+    for unit, count in Counter(channel.dimension for channel in channels).items():
+        if code := oddity_of(unit):
+            note(Finding(code, name, f"{written(unit)} on {count} channels"))
     _check_time(file, header, records, facts)
     if samples / rate < BLOCK_S:
         raise UnusableEdf("too_short", f"{float(samples / rate):g} s")

@@ -16,6 +16,7 @@ from fractions import Fraction
 from itertools import accumulate
 
 from brainbrr_core.annotation import Finding
+from brainbrr_core.corpus import units
 from brainbrr_core.corpus.files import EdfBytes
 from brainbrr_core.signal.montage import MontageMatch
 
@@ -32,7 +33,6 @@ _COLUMNS = (
     ("samples", 8),
     ("reserved", 32),
 )
-_MICROVOLTS = {"UV": 1.0, "µV": 1.0, "ΜV": 1.0, "MV": 1e3, "V": 1e6}
 #: A unit of 1 kV, in µV: what is more is no calibration, and would overflow in float32.
 _LARGEST_GAIN = 1e9
 #: The label of a signal that holds EDF+ annotations.
@@ -85,9 +85,9 @@ class EdfSignal:
 
     def microvolts(self) -> float:
         """What one digital unit is worth. Raises :class:`UnusableEdf` where nothing says."""
-        factor = _MICROVOLTS.get(self.dimension.upper())
+        factor, unit = units.microvolts_in(self.dimension), units.written(self.dimension)
         if factor is None:
-            raise UnusableEdf("unknown_unit", self.label)
+            raise UnusableEdf("unknown_unit", f"{self.label}: {unit}")
         try:
             low, high, bottom, top = (float(text) for text in self.ranges)
         except ValueError:
@@ -96,6 +96,9 @@ class EdfSignal:
         # Also false for what is not a number.
         if not 0 < abs(gain) <= _LARGEST_GAIN:
             raise UnusableEdf("no_calibration", self.label)
+        lost = units.oddity_of(self.dimension) == units.LOST_UNIT
+        if lost and not units.is_range_of_eeg(abs(high - low), abs(gain)):
+            raise UnusableEdf("unknown_unit", f"{self.label}: {unit} from {low:g} to {high:g}")
         return gain
 
 

@@ -29,7 +29,7 @@ SIGNAL_REASONS = {
     "duplicate_channel": "two signals claim the same electrode",
     "uneven_rates": "the wanted channels have different sampling rates",
     "unsupported_rate": "the sampling rate is below 100 Hz, or above 100 kHz",
-    "unknown_unit": "the unit of a wanted channel is not V, mV or µV",
+    "unknown_unit": "the unit of a wanted channel is not V, mV, µV or nV",
     "no_calibration": "a wanted channel's ranges are empty or no numbers",
     "flat_signal": "every wanted channel holds one value throughout",
     "too_short": "shorter than one 10 s block",
@@ -56,6 +56,8 @@ SIGNAL_FINDINGS = {
     "so",
     "mixed_references": "the electrodes are against different references",
     "interpolated_channel": "missing, and interpolated from its neighbours",
+    "odd_unit": "the unit is µV in another encoding or by another name, and read as that",
+    "lost_unit": "the unit was lost: taken as µV, since the physical range is that of an EEG",
     "inverted_channel": "the physical range is reversed, so the polarity is",
     "unreadable_now": "could not be read when the corpus was last looked at: what was known of it "
     "is kept, and its shard",

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.edf import EdfRecording
 from brainbrr_core.corpus.edf_header import EdfSignal
@@ -28,7 +29,8 @@ class Channel:
 
     ``match`` says how it was found. Figures of the raw signal are in ``unit``, those of the
     filtered signal in µV; None where there is no such signal. ``at_range_end`` and ``clipped``
-    are parts of the samples; what the seconds are, says :mod:`brainbrr_core.inspection.quality`.
+    are parts of the samples, ``clipped_in_seizures`` of those within seizures; what the seconds
+    are, says :mod:`brainbrr_core.inspection.quality`.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Channel:
     filtered_mean: float | None = None
     filtered_deviation: float | None = None
     clipped: float | None = None
+    clipped_in_seizures: float | None = None
     raw: Envelope | None = field(default=None, repr=False)
     preprocessed: Envelope | None = field(default=None, repr=False)
 
@@ -107,10 +110,12 @@ def read_channels(
     settings: Preprocessing,
     start_s: float,
     stop_s: float,
+    seizures: Sequence[Event] = (),
 ) -> None:
     """Fill in the figures of all rows and their envelopes from ``start_s`` to ``stop_s``.
 
-    ``source`` is the same file where a 19-channel signal can be made of it.
+    ``source`` is the same file where a 19-channel signal can be made of it. ``seizures`` do not
+    overlap.
     """
     present = [(channel, signal) for channel, signal in shown.rows if signal is not None]
     rows = len(present) + (len(CHANNELS) if source is not None else 0)
@@ -120,7 +125,7 @@ def read_channels(
         _read_raw(present, raw, bins, (start_s, stop_s), bar)
         if source is not None:
             electrodes = [channel for channel, _ in shown.rows[: len(CHANNELS)]]
-            _preprocess(electrodes, source, settings, bins, (start_s, stop_s), bar)
+            _preprocess(electrodes, source, settings, bins, (start_s, stop_s), seizures, bar)
 
 
 def _read_raw(
@@ -162,6 +167,7 @@ def _preprocess(
     settings: Preprocessing,
     bins: int,
     seconds: tuple[float, float],
+    seizures: Sequence[Event],
     bar: Progress,
 ) -> None:
     chain = Chain(source, settings)
@@ -170,10 +176,18 @@ def _preprocess(
     builders = [EnvelopeBuilder(rate, first, stop, bins) for _ in electrodes]
     limit = round(settings.clip_sd / SCALE)
     clipped = np.zeros(len(electrodes), np.int64)
+    in_seizures = np.zeros(len(electrodes), np.int64)
+    spans = [
+        (round(event.start * rate), min(round(event.stop * rate), chain.samples))
+        for event in seizures
+    ]
     position = 0
-    for blocks, _ in chain.quantized():
+    for blocks, counts in chain.quantized():
         flat = blocks.swapaxes(0, 1).reshape(len(electrodes), -1)
-        clipped += np.count_nonzero(np.abs(flat) >= limit, axis=1)
+        clipped += counts.sum(axis=0)
+        for begin, end in spans:
+            inside = flat[:, max(begin - position, 0) : max(end - position, 0)]
+            in_seizures += np.count_nonzero(np.abs(inside) >= limit, axis=1)
         for builder, samples in zip(builders, flat, strict=True):
             builder.add(samples, position)
         before, position = position, position + flat.shape[1]
@@ -182,4 +196,6 @@ def _preprocess(
         channel.filtered_mean = float(chain.statistics.mean[number])
         channel.filtered_deviation = float(chain.statistics.deviation[number])
         channel.clipped = float(clipped[number]) / max(chain.samples, 1)
+        ictal = sum(max(end - begin, 0) for begin, end in spans)
+        channel.clipped_in_seizures = float(in_seizures[number]) / ictal if ictal else None
         channel.preprocessed = builder.envelope(SCALE, 0.0, "SD")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainbrr_core.annotation import Event, Finding
+from brainbrr_core.annotation import Event, Finding, merge_overlapping
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.configuration.model import SEIZURE_LABELS, ChannelRules
 from brainbrr_core.corpus.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.edf import EdfRecording, open_edf
 from brainbrr_core.corpus.edf_annotations import edf_labelling
@@ -60,8 +60,11 @@ def inspect_recording(
     texts: Texts = DEFAULT_TEXTS,
     start_s: float = 0.0,
     seconds: float | None = None,
+    seizure_labels: tuple[str, ...] = SEIZURE_LABELS,
 ) -> Inspection:
     """Read all there is to see of an EDF, or of ``seconds`` from ``start_s``.
+
+    What is clipped within events of ``seizure_labels`` is counted apart.
 
     ``recording`` is its row of the index, whose events are shown then; otherwise the files beside
     the EDF are read, or its own annotations, as ``texts`` understands them. ``rules`` say which
@@ -88,7 +91,8 @@ def inspect_recording(
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
     match = match_channels([signal.label for signal in raw.header.signals], bad, rules)
     shown = choose_channels(raw, match, source.missing if source is not None else ())
-    read_channels(shown, raw, source, settings, start_s, stop_s)
+    seizures = merge_overlapping(event for event in labels.events if event.label in seizure_labels)
+    read_channels(shown, raw, source, settings, start_s, stop_s, seizures)
     return Inspection(
         name=path.stem if recording is None else recording.partition_key,
         duration_s=raw.duration_s,

@@ -124,11 +124,13 @@ class Quantizer:
         self._limit = round(settings.clip_sd / SCALE)
         self._block_samples = BLOCK_S * settings.rate_hz
 
-    def apply(self, filtered: NDArray[np.float32]) -> tuple[NDArray[np.int16], int]:
-        """Blocks (n, 19, 2560), the last one padded with zeros, and how many samples it clipped."""
+    def apply(self, filtered: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
+        """Blocks (n, 19, 2560), the last padded with zeros, and their clipped samples (n, 19)."""
         count = -(-filtered.shape[1] // self._block_samples)
         blocks = np.zeros((count, len(CHANNELS), self._block_samples), np.int16)
-        return blocks, quantize(filtered, self._mean, self._factor, self._limit, blocks)
+        clipped = np.empty(blocks.shape[:2], np.int32)
+        quantize(filtered, self._mean, self._factor, self._limit, blocks, clipped)
+        return blocks, clipped
 
 
 class Chain:
@@ -148,10 +150,10 @@ class Chain:
         self._kept: list[NDArray[np.float32]] | None = None
         self.statistics = statistics if statistics is not None else self._measure()
 
-    def quantized(self) -> Iterator[tuple[NDArray[np.int16], int]]:
+    def quantized(self) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int32]]]:
         """The stored samples, (blocks, 19, 2560) int16, some blocks at a time.
 
-        With each, the number of samples that were clipped.
+        With them, the number of samples that were clipped in each block and channel, (blocks, 19).
         """
         quantizer = Quantizer(self.statistics, self._settings)
         for chunk in self._kept if self._kept is not None else self._chunks():

@@ -75,15 +75,16 @@ def quantize(
     factor: NDArray[np.float32],
     limit: int,
     out: NDArray[np.int16],
-) -> int:  # pragma: no cover - compiled
-    """Write ``(samples - mean) * factor``, rounded and clipped, as blocks; how many it clipped.
+    clipped: NDArray[np.int32],
+) -> None:  # pragma: no cover - compiled
+    """Write ``(samples - mean) * factor``, rounded and clipped, as blocks.
 
     ``samples`` is (channels, n), ``out`` (blocks, channels, block samples); what ``samples`` does
-    not fill of the last block is left alone.
+    not fill of the last block is left alone. How many samples of each block and channel were
+    clipped is written to ``clipped`` (blocks, channels).
     """
     length = out.shape[2]
     high = np.float32(limit)
-    clipped = 0
     for channel in range(samples.shape[0]):
         offset, scale = mean[channel], factor[channel]
         for block in range(out.shape[0]):
@@ -91,11 +92,12 @@ def quantize(
             size = min(length, samples.shape[1] - start)
             source = samples[channel, start : start + size]
             target = out[block, channel, :size]
+            beyond = 0
             for t in range(size):
                 x = (source[t] - offset) * scale
-                clipped += x > high or x < -high
+                beyond += x > high or x < -high
                 target[t] = np.int16(np.rint(min(max(x, -high), high)))
-    return clipped
+            clipped[block, channel] = beyond
 
 
 @compiled

@@ -17,10 +17,10 @@ import pyarrow as pa
 from blake3 import blake3
 
 from brainbrr_core.atomic import flush
+from brainbrr_core.cache.clipping import clipped_blocks
 from brainbrr_core.cache.shard import (
     DamagedShard,
     Shard,
-    ShardHeader,
     exclusive_partial,
     partial_path,
 )
@@ -108,7 +108,8 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
         if hasher.hexdigest() != blob.hash:
             raise DamagedShard("does not match its checksum")
         file.flush()
-        header = _header(file, target)
+        shard = _opened(file, target)
+        header, clipped = shard.header, clipped_blocks(shard.clipped())
         if header.partition_key != key:
             raise DamagedShard(f"a shard of {header.partition_key}")
         if header.fingerprint != blob.fingerprint:
@@ -127,6 +128,7 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
                 built_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 seconds=0.0,
                 program=f"{_program()} (received)",
+                clipped=clipped,
             )
         )
     return True
@@ -138,11 +140,11 @@ def settle(store: Store, keys: Iterable[str]) -> None:
         flush(folder)
 
 
-def _header(file: IO[bytes], target: Path) -> ShardHeader:
+def _opened(file: IO[bytes], target: Path) -> Shard:
     if not os.fstat(file.fileno()).st_size:
         raise DamagedShard("empty")
     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return Shard(target, mapped=pa.py_buffer(content)).header
+    return Shard(target, mapped=pa.py_buffer(content))
 
 
 @cache

@@ -1,0 +1,155 @@
+"""How much of the stored recordings was clipped, and how much of their seizures.
+
+Counted in blocks of 10 s, as the shards and the build records say it; a seizure counts with every
+block that it touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.cache.plan import Plan, State
+from brainbrr_core.cache.shard import BLOCK_SAMPLES
+from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.signal.montage import CHANNELS
+
+#: Recordings that are named: those with the largest part of their seizures clipped, then the
+#: largest part of all samples.
+_NAMED = 5
+
+
+def clipped_blocks(counts: NDArray[np.int32] | None) -> tuple[tuple[int, int], ...] | None:
+    """Counts (blocks, 19) of clipped samples as a build record keeps them; None: not known."""
+    if counts is None:
+        return None
+    totals = counts.sum(axis=1)
+    return tuple((int(block), int(totals[block])) for block in np.flatnonzero(totals))
+
+
+@dataclass(frozen=True, slots=True)
+class Clipping:
+    """Clipped samples of one recording, over all channels, and those of its seizures' blocks."""
+
+    partition_key: str
+    clipped: int
+    samples: int
+    clipped_in_seizures: int
+    samples_in_seizures: int
+
+    @property
+    def part(self) -> float:
+        """Part of all samples that is clipped."""
+        return self.clipped / max(self.samples, 1)
+
+    @property
+    def part_in_seizures(self) -> float:
+        """Part of the samples of blocks with a seizure that is clipped."""
+        return self.clipped_in_seizures / max(self.samples_in_seizures, 1)
+
+    @classmethod
+    def of(
+        cls,
+        partition_key: str,
+        blocks: Sequence[tuple[int, int]],
+        samples: int,
+        seizures: Iterable[Event],
+    ) -> Clipping:
+        """Of a recording of ``samples`` a channel; ``blocks`` are those of a build record."""
+        touched = {
+            block
+            for event in seizures
+            for block in range(int(event.start // BLOCK_S), -int(-event.stop // BLOCK_S))
+            if block * BLOCK_SAMPLES < samples
+        }
+        # The last block may be padded.
+        in_seizures = sum(min(BLOCK_SAMPLES, samples - block * BLOCK_SAMPLES) for block in touched)
+        return cls(
+            partition_key,
+            sum(count for _, count in blocks),
+            samples * len(CHANNELS),
+            sum(count for block, count in blocks if block in touched),
+            in_seizures * len(CHANNELS),
+        )
+
+
+def clipping(plan: Plan, labels: tuple[str, ...]) -> tuple[list[Clipping], int]:
+    """Clipping of the plan's fresh recordings, and of how many it is not known.
+
+    ``labels`` count as seizure. Read from the build records: no shard is opened.
+    """
+    records = plan.store.read_records().newest
+    result, unknown = [], 0
+    for item in plan.items:
+        if item.state is not State.FRESH:
+            continue
+        recording = item.recording
+        record = records.get(recording.partition_key)
+        if record is None or record.clipped is None or record.fingerprint != item.fingerprint:
+            unknown += 1
+            continue
+        seizures = recording.seizures(labels)
+        key = recording.partition_key
+        result.append(Clipping.of(key, record.clipped, item.samples, seizures))
+    return result, unknown
+
+
+def clipping_summary(plan: Plan, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Parts of all samples and of the seizures' blocks that are clipped, and the worst recordings.
+
+    ``not_known`` counts recordings whose shards do not say it, such as those of version 1.
+    """
+    known, unknown = clipping(plan, labels)
+    worst = sorted(
+        (one for one in known if one.clipped),
+        key=lambda one: (-one.part_in_seizures, -one.part, one.partition_key),
+    )
+    return {
+        "clipped": _part(sum(c.clipped for c in known), sum(c.samples for c in known)),
+        "clipped_in_seizures": _part(
+            sum(c.clipped_in_seizures for c in known), sum(c.samples_in_seizures for c in known)
+        ),
+        "recordings": len(worst),
+        "not_known": unknown,
+        "most": [
+            {
+                "partition_key": one.partition_key,
+                "clipped": round(one.part, 8),
+                "clipped_in_seizures": _part(one.clipped_in_seizures, one.samples_in_seizures),
+            }
+            for one in worst[:_NAMED]
+        ],
+    }
+
+
+def _part(count: int, samples: int) -> float | None:
+    """A part of samples; None where there are none."""
+    return round(count / samples, 8) if samples else None
+
+
+def clipping_lines(summary: dict[str, Any]) -> list[str]:
+    """What people read of :func:`clipping_summary`."""
+    if summary["clipped"] is None:
+        lines = []
+    else:
+        lines = [
+            f"clipped: {summary['clipped']:.4%} of all samples"
+            + _in_seizures(summary["clipped_in_seizures"])
+            + f", in {summary['recordings']} recordings"
+        ]
+    lines += [
+        f"  {one['partition_key']}: {one['clipped']:.4%}" + _in_seizures(one["clipped_in_seizures"])
+        for one in summary["most"]
+    ]
+    if summary["not_known"]:
+        lines.append(f"clipped: not known of {summary['not_known']} recordings")
+    return lines
+
+
+def _in_seizures(part: float | None) -> str:
+    return "" if part is None else f", {part:.4%} of those in seizures"
