@@ -344,6 +344,16 @@ def test_without_unknown_samples_the_loss_is_the_plain_one_to_the_bit() -> None:
     assert torch.equal(balanced_loss(logits, batch.labels, FRACTION, all_known=True), plain)
 
 
+def test_a_label_that_is_no_number_is_not_taken_for_unknown(tmp_path: Path) -> None:
+    def damaged(step: int) -> Batch:
+        batch = masked_batch(step)
+        batch.labels[3, 17] = math.nan
+        return batch
+
+    with pytest.raises(BrainbrrError, match=r"loss of step 0 is not finite.* recording-0-3"):
+        toy_train(tmp_path, toy_settings(2), batches=lambda first: iter([damaged(first)]))
+
+
 def test_a_batch_without_a_known_sample_has_no_loss_and_no_gradient() -> None:
     logits = torch.randn(2, 8, requires_grad=True)
     loss = loss_of(Training(), FRACTION)(logits, torch.full((2, 8), UNKNOWN_LABEL))
@@ -442,6 +452,18 @@ def test_a_detection_is_left_out_where_half_of_it_is_unknown(
     assert event.detected + event.false == scored
     counter = EventCounter(recording.reference, 1000.0, "", recording.unknown)
     assert sum(counter.count([hypothesis])) == 2 * scored
+
+
+def test_a_detection_that_overlaps_a_seizure_counts_however_much_of_it_is_unknown() -> None:
+    recording = events([(300.0, 320.0)], [(150.0, 301.0)], [(100.0, 295.0)])
+    found = nedc.score_recording(recording)
+    assert (found.ovlp.seiz.detected, found.ovlp.seiz.false) == (1, 0)
+    assert (found.epoch.seiz.detected, found.epoch.seiz.false) == (4, 4 * 5)
+    counted = szcore.score_recording(recording)
+    assert (counted.event.detected, counted.event.false) == (1, 0)
+    assert (counted.sample.detected, counted.sample.false) == (1, 5)
+    counter = EventCounter(recording.reference, 1000.0, "", recording.unknown)
+    assert counter.count([(150.0, 301.0)]) == (1, 0, 1, 0)
 
 
 def test_where_a_seizure_is_that_is_known() -> None:

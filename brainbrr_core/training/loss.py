@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from brainbrr_core.configuration import Training
+from brainbrr_core.data import UNKNOWN_LABEL
 
 
 class Loss(Protocol):
@@ -20,8 +21,16 @@ class Loss(Protocol):
 
 
 def is_known(labels: Tensor) -> Tensor:
-    """Where samples are labelled seizure or background: not ``data.UNKNOWN_LABEL``."""
-    return labels >= 0
+    """Where samples are labelled seizure or background: not ``UNKNOWN_LABEL``."""
+    return labels != UNKNOWN_LABEL
+
+
+def known_samples(labels: Tensor) -> int:
+    """How many samples are labelled seizure or background."""
+    # The least label costs a tenth of a count, and nearly always tells.
+    if bool(labels.min() >= 0):
+        return labels.numel()
+    return int(is_known(labels).sum())
 
 
 def balanced_loss(
@@ -43,7 +52,7 @@ def balanced_loss(
     probability of what it is (focal loss; Lin et al., "Focal Loss for Dense Object Detection",
     2017): what is right already counts less.
 
-    A sample whose label is ``data.UNKNOWN_LABEL`` has no weight and no gradient: the loss is the
+    A sample whose label is ``UNKNOWN_LABEL`` has no weight and no gradient: the loss is the
     mean over the others, and 0 where there are none. ``all_known`` says whether there is no such
     sample, for a caller who knows; to look for one, a GPU must be waited for.
     """

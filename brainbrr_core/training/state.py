@@ -19,7 +19,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.identity import WEIGHTLESS
-from brainbrr_core.training.loss import is_known, loss_of
+from brainbrr_core.training.loss import known_samples, loss_of
 from brainbrr_core.training.nonfinite import dissect, error_of, save_step
 from brainbrr_core.training.optimizer import make_optimizer
 from brainbrr_core.training.resumption import newest_whole, set_aside
@@ -116,7 +116,7 @@ class TrainingState:
         spread = torch.zeros((), device=self.device)
         pieces = zip(batch.signals.chunk(parts), batch.labels.chunk(parts), strict=True)
         # Counted where the labels are still in this machine's memory: a GPU is not waited for.
-        known = [int(is_known(labels).sum()) for labels in batch.labels.chunk(parts)]
+        known = [known_samples(labels) for labels in batch.labels.chunk(parts)]
         # Gradients are averaged over processes, whose shares may differ in known samples.
         known_in_batch = self.world.total(sum(known), self.device) / self.world.size
         for number, (signals, labels) in enumerate(pieces, start=1):
