@@ -31,7 +31,7 @@ from brainbrr_core.cache.status import status, verify
 from brainbrr_core.cache.store import RECORDS, BuildRecord, Store
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing, Windows
-from brainbrr_core.configuration.model import Selection
+from brainbrr_core.configuration.model import ChannelRules, Selection
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, update_index, write_index
@@ -261,8 +261,8 @@ def test_an_edf_replaced_while_it_is_read_leaves_no_shard(
     victim = plan.items[0].recording
     real_open = open_edf
 
-    def replaced(path: Path, bad: tuple[str, ...]) -> object:
-        source = real_open(path, bad)
+    def replaced(path: Path, bad: tuple[str, ...], rules: ChannelRules) -> object:
+        source = real_open(path, bad, rules)
         os.utime(path, ns=(1, 1))
         return source
 

@@ -535,16 +535,19 @@ def test_a_table_of_something_else_describes_nothing(tmp_path: Path) -> None:
     assert scan(tmp_path / "sub-01", corpus=corpus).recordings[0].missing == ()
 
 
-def test_only_names_with_entities_inherit(tmp_path: Path) -> None:
+def test_only_recordings_named_by_their_subject_inherit(tmp_path: Path) -> None:
     for number in (1, 2):
         write_edf(tmp_path / "bob" / f"bob_{number}.edf", seconds=30)
     (tmp_path / "bob" / "bob_events.tsv").write_text(ONE_SEIZURE)
     (tmp_path / "bob" / "bob_channels.tsv").write_text(bad("Cz"))
     (tmp_path / "bob" / "bob_2_channels.tsv").write_text(bad("Fz"))
+    write_edf(tmp_path / "bob" / "x_task-rest_eeg.edf", seconds=30)
+    (tmp_path / "bob" / "task-rest_channels.tsv").write_text(bad("Cz"))
     rows = scan(tmp_path, corpus=Corpus(layout="folder"))
     assert [(r.label_reason, r.missing) for r in rows] == [
         ("no_annotation", ()),
         ("no_annotation", ("Fz",)),
+        ("no_annotation", ()),
     ]
 
 

@@ -120,10 +120,10 @@ def test_a_failing_recording_fails_its_own_partition_and_the_run(
 
     real = module.open_edf
 
-    def broken(path: Path, bad: tuple[str, ...]) -> object:
+    def broken(path: Path, *rest: object) -> object:
         if keys[4] in path.as_posix():
             raise OSError("the disk is on fire")
-        return real(path, bad)
+        return real(path, *rest)
 
     monkeypatch.setattr(module, "open_edf", broken)
     result = graph.materialize("windowed_cache", "cache_manifest")

@@ -2,8 +2,8 @@
 
 ``sub-01_task-rest_channels.tsv`` describes every recording of that subject and task that lies in
 its folder or below it, unless a table nearer to the recording, or one that names more of its
-entities, does. (BIDS specification 1.10, "The inheritance principle".) The names of other
-recordings have no entities: only a table of the very same name describes those.
+entities, does. (BIDS specification 1.10, "The inheritance principle".) A recording whose name
+does not begin with a subject is none of BIDS: only a table of the very same name describes it.
 """
 
 from __future__ import annotations

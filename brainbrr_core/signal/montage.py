@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from brainbrr_core.configuration.model import ChannelRules
@@ -138,6 +139,8 @@ def label_rules() -> dict[str, Any]:
     }
 
 
+# A corpus has few labels, each of them in many recordings.
+@lru_cache(maxsize=4096)
 def _name(label: str) -> str:
     """The electrode that a referential label names, one of the 19 or another, or the label."""
     text = label.strip().upper()
@@ -147,6 +150,7 @@ def _name(label: str) -> str:
     return _BY_NAME.get(match["electrode"], match["electrode"])
 
 
+@lru_cache(maxsize=1024)
 def _reference(written: str) -> str | None:
     """The reference that is meant by what a label names; None where that is none."""
     text = re.sub(r"\)/2?$|[\s().]", "", written.upper())
@@ -159,11 +163,15 @@ def _reference(written: str) -> str | None:
 
 def _references(labels: Iterable[str]) -> tuple[tuple[str, int], ...]:
     """The references of referential labels, most frequent ones first."""
-    matches = (_LABEL.fullmatch(label.upper()) for label in labels)
-    written = Counter(
-        "".join((match["other"] or "").split()) if match is not None else "" for match in matches
-    )
+    written = Counter(map(_written_reference, labels))
     return tuple(sorted(written.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+@lru_cache(maxsize=4096)
+def _written_reference(label: str) -> str:
+    """What a referential label names after the electrode; empty where it names nothing."""
+    match = _LABEL.fullmatch(label.upper())
+    return "".join((match["other"] or "").split()) if match is not None else ""
 
 
 def electrode_of(label: str) -> str | None:
@@ -178,6 +186,7 @@ def electrode_of(label: str) -> str | None:
     return name if name in _WANTED else None
 
 
+@lru_cache(maxsize=4096)
 def is_bipolar(label: str) -> bool:
     """Whether a label names a derivation between two of the wanted electrodes."""
     match = _LABEL.fullmatch(label.strip().upper())
