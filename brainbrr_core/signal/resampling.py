@@ -25,6 +25,18 @@ PASSBAND_HZ = 120.0
 STOPBAND_DB = 90.0
 #: Part of the Nyquist frequency that passes where that is below ``PASSBAND_HZ``.
 PASSBAND_OF_NYQUIST = 0.96
+#: Samples per second that a recording must have, and those beyond which it is no EEG.
+LOWEST_RATE, HIGHEST_RATE = 100, 100_000
+#: Largest ``up`` whose filter is tabulated for every place that an output can have between two
+#: inputs. Others are interpolated between places that are tabulated at least this often a second:
+#: a tone of 128 Hz is then 1.2e-6 of its amplitude off.
+_LARGEST_UP = 2560
+_TABULATED_HZ = 1 << 18
+#: Larger numbers in a ratio of rates do not fit the integers that count; the nearest ratio of
+#: smaller ones is used, which is less than a nanosecond off after a day.
+_LARGEST_RATIO = 1 << 50
+#: Channels that one instruction may serve, and taps that are added at once.
+_LANES, _TAPS_AT_ONCE = 8, 4
 #: What the output follows from, as it stands in the preprocessing version.
 DESIGN = {
     "window": "kaiser",
@@ -32,24 +44,10 @@ DESIGN = {
     "passband_of_nyquist": PASSBAND_OF_NYQUIST,
     "stopband_db": STOPBAND_DB,
     "sum": "float32, fused, from the first sample on",
+    "largest_up": _LARGEST_UP,
+    "tabulated_hz": _TABULATED_HZ,
+    "taps_at_once": _TAPS_AT_ONCE,
 }
-
-
-#: Samples per second that a recording must have, and those beyond which it is no EEG.
-LOWEST_RATE, HIGHEST_RATE = 100, 100_000
-#: Largest ``up`` whose filter is tabulated for every place that an output can have between two
-#: inputs. Others are interpolated between places that are tabulated at least this often a second:
-#: a tone of 128 Hz is then 1.2e-6 of its amplitude off. A change of either is a new algorithm
-#: version (``signal.chain``).
-_LARGEST_UP = 2560
-_TABULATED_HZ = 1 << 18
-#: Larger numbers in a ratio of rates do not fit the integers that count; the nearest ratio of
-#: smaller ones is used, which is less than a nanosecond off after a day.
-_LARGEST_RATIO = 1 << 50
-
-
-#: Channels that one instruction may serve, and taps that are added at once.
-_LANES, _TAPS_AT_ONCE = 8, 4
 
 
 class UnsupportedRate(ValueError):
