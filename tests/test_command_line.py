@@ -220,7 +220,7 @@ def test_the_index_lists_what_became_of_each_recording(
     outcomes = {row[0].rsplit("/")[-1]: row for row in rows}
     assert outcomes[victim.stem][2:4] == ["excluded", "unreadable"]
     assert outcomes[spoilt.stem][2:4] == ["excluded", "bad_annotation"]
-    assert f"{annotation.name}:7: unknown_label" in outcomes[spoilt.stem][-1]
+    assert f"{annotation.name}:7: unknown_label" in outcomes[spoilt.stem][-2]
     values = json.loads(shell.type("index", "--list", "--json", *options).stdout)
     assert [[r["recording"], r["reason"]] for r in values["recordings"]] == [
         [row[0], row[3]] for row in rows

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 from conftest import small_settings
 from dagster._core.definitions.data_version import StaleStatus
+from edf_files import another_copy
 from pipeline_graph import CACHE, Graph, change, failure_of
 
 from brainbrr_core.cache.build import build
@@ -76,7 +77,7 @@ def test_an_added_edf_is_missing_and_makes_no_other_stale(graph: Graph) -> None:
     graph.materialize("raw_edf_index", "windowed_cache")
     model = Path(read_index(graph.settings.cache_root).recordings[0].path)
     new = model.with_name("newpatie_s001_t000.edf")
-    new.write_bytes(model.read_bytes())
+    another_copy(model, new)
     new.with_suffix(".csv_bi").write_bytes(model.with_suffix(".csv_bi").read_bytes())
     graph.materialize("raw_edf_index")
     assert graph.staleness() == {StaleStatus.FRESH: 12, StaleStatus.MISSING: 1}
