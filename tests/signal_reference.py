@@ -64,19 +64,26 @@ def _mirror(outermost: NDArray[np.float64], others: NDArray[np.float64]) -> NDAr
 def filtered(
     data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0
 ) -> NDArray[np.float64]:
-    """The signal after resampling, band-pass and notch, in µV.
+    """The signal after resampling, band-pass and notch, in µV."""
+    return filtered_at_256(resample(data, rate), level(data, rate), notch=notch)
 
-    The filters start as if each channel had always been at the lower median of its first second.
-    """
+
+def level(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:
+    """The lower median of the first second of each channel, (n, 1)."""
     sorted_second = np.sort(data[:, : int(rate)], axis=1)
-    level = sorted_second[:, [(sorted_second.shape[1] - 1) // 2]]
-    y = resample(data, rate)
+    return sorted_second[:, [(sorted_second.shape[1] - 1) // 2]]
+
+
+def filtered_at_256(
+    y: NDArray[np.float64], begin: NDArray[np.float64], *, notch: float = 60.0
+) -> NDArray[np.float64]:
+    """Band-pass and notch of a signal at 256 Hz, as if it had always been at ``begin`` before."""
     bandpass = signal.butter(3, (0.5, 120.0), "bandpass", fs=256, output="sos")
-    zi = signal.sosfilt_zi(bandpass)[:, None, :] * level[None]
+    zi = signal.sosfilt_zi(bandpass)[:, None, :] * begin[None]
     y, _ = signal.sosfilt(bandpass, y, axis=1, zi=zi)
     b, a = signal.iirnotch(notch, 30.0, fs=256)
     # Of a constant, the band-pass leaves nothing.
-    y, _ = signal.lfilter(b, a, y, axis=1, zi=np.zeros((len(data), 2)))
+    y, _ = signal.lfilter(b, a, y, axis=1, zi=np.zeros((len(y), 2)))
     return np.asarray(y)
 
 
@@ -89,7 +96,11 @@ def chain(
     data: NDArray[np.float64], rate: Fraction, *, notch: float = 60.0, robust: bool = False
 ) -> NDArray[np.float64]:
     """The z-scored signal in standard deviations, clipped at 10."""
-    y = filtered(data, rate, notch=notch)
+    return scored(filtered(data, rate, notch=notch), robust=robust)
+
+
+def scored(y: NDArray[np.float64], *, robust: bool = False) -> NDArray[np.float64]:
+    """A filtered signal in standard deviations, clipped at 10."""
     used = settled(y)
     if robust:
         lower, middle, upper = np.quantile(used, [0.25, 0.5, 0.75], axis=1)[:, :, None]

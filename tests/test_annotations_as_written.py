@@ -39,7 +39,7 @@ from brainbrr_core.signal.montage import CHANNELS
 
 SIGNAL_S = 300.0
 HEAD = "# duration = {duration:.2f} secs\nchannel,start_time,stop_time,label,confidence\n"
-FOLDER = Corpus(layout="folder")
+FOLDER = Corpus(layout="folder", patient_pattern="^(.)")
 
 Row = tuple[str, float, float, str]
 
@@ -540,7 +540,7 @@ def test_changed_patterns_are_seen_and_hash_nothing(
     def refuse(*_: object) -> str:
         raise AssertionError("an EDF was hashed again")
 
-    monkeypatch.setattr("brainbrr_core.corpus.files.content_hash", refuse)
+    monkeypatch.setattr("brainbrr_core.corpus.files.edf_hashes", refuse)
     second = update_index(str(data), cache, german)
     assert [r.reason for r in second] == [None, None]
     assert second.recordings[0].events == (Event(5, 20),)
@@ -553,19 +553,19 @@ def test_changed_patterns_are_seen_and_hash_nothing(
 
 def test_what_the_index_says_is_listed_and_inspected(tmp_path: Path, shell: Shell) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
-    path = annotated_edf(data / "x.edf", (5.5, None, "onset"), (20, None, "offset"))
+    path = annotated_edf(data / "x" / "x.edf", (5.5, None, "onset"), (20, None, "offset"))
     # Before there is an index, the file itself is asked.
     assert inspect_recording(path, Preprocessing()).events == (Event(5.5, 20),)
-    annotated_edf(data / "y.edf", (5, None, "onset"), seed=1)
+    annotated_edf(data / "y" / "y.edf", (5, None, "onset"), seed=1)
     arguments = ("index", "--data-dir", data, "--layout", "folder", "--cache-root", cache)
     lines = [line.split("\t") for line in shell.type(*arguments, "--list").stdout.splitlines()]
     rows = {line[0]: line[1:] for line in lines if len(line) > 1}
     assert rows["recording"] == [
         *("split", "status", "reason", "seconds", "seizures", "findings", "events")
     ]
-    assert rows["x"][-1] == "5.5 to 20 s seiz"
+    assert rows["x/x"][-1] == "5.5 to 20 s seiz"
     # What is unknown is no seizure that is counted.
-    assert (rows["y"][-3], rows["y"][-1]) == ("0", "5 to 60 s unknown")
+    assert (rows["y/y"][-3], rows["y/y"][-1]) == ("0", "5 to 60 s unknown")
     counts = json.loads(shell.type(*arguments, "--list", "--json").stdout)
     assert [row["events"] for row in counts["recordings"]] == [
         [[5.5, 20.0, "seiz"]],
@@ -575,7 +575,7 @@ def test_what_the_index_says_is_listed_and_inspected(tmp_path: Path, shell: Shel
     # In hours, to four places.
     assert counts["usable_seizure_hours"] == round(14.5 / 3600, 4)
     seen = read_index(cache).by_key()
-    assert (seen["x"].seizure_s, seen["y"].seizure_s) == (14.5, 0)
+    assert (seen["x/x"].seizure_s, seen["y/y"].seizure_s) == (14.5, 0)
 
 
 def test_a_pattern_that_is_no_expression_is_refused(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def no_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(_files: LocalFiles, path: Path) -> str:
         raise AssertionError(f"{path} is hashed again")
 
-    monkeypatch.setattr(LocalFiles, "content_hash", forbidden)
+    monkeypatch.setattr(LocalFiles, "hashes", forbidden)
 
 
 def test_a_change_of_the_rules_is_seen_without_hashing_again(

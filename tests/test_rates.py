@@ -13,8 +13,7 @@ from examples import examples
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import signal
-from signal_reference import ArraySource, resample
+from signal_reference import ArraySource, filtered_at_256, level, resample, scored
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.edf import open_edf
@@ -91,17 +90,6 @@ def at_exact_times(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.floa
     return out
 
 
-def chained(y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Band-pass, notch and z-score of a signal at 256 Hz, by scipy in float64."""
-    bandpass = signal.butter(3, (0.5, 120.0), "bandpass", fs=256, output="sos")
-    zi = signal.sosfilt_zi(bandpass)[:, None, :] * y[None, :, :1]
-    y, _ = signal.sosfilt(bandpass, y, axis=1, zi=zi)
-    b, a = signal.iirnotch(60.0, 30.0, fs=256)
-    y, _ = signal.lfilter(b, a, y, axis=1, zi=signal.lfilter_zi(b, a)[None, :] * y[:, :1])
-    z = (y - y.mean(axis=1, keepdims=True)) / y.std(axis=1, keepdims=True)
-    return np.asarray(np.clip(z, -10, 10))
-
-
 def stored(source: ArraySource) -> NDArray[np.float64]:
     made = Chain(source, Preprocessing())
     blocks = np.concatenate([chunk for chunk, _ in made.quantized()])
@@ -114,7 +102,8 @@ def test_the_stored_signal_is_within_a_thousandth_of_a_deviation(name: str) -> N
     data = eeg(rate, 73.3, 19)
     got = stored(ArraySource(data, rate))
     # Three channels: each is made alone, and the reference takes its time.
-    expected = chained(at_exact_times(data[[0, 7, 18]], rate))
+    some = data[[0, 7, 18]]
+    expected = scored(filtered_at_256(at_exact_times(some, rate), level(some, rate)))
     assert got.shape == (19, int(Fraction(data.shape[1]) / rate * 256))
     assert np.abs(got[[0, 7, 18]] - expected).max() < 0.0005
 

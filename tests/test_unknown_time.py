@@ -115,7 +115,7 @@ def test_what_counts_wins_over_what_is_unknown(plan: Plan) -> None:
     # Seizures of whatever type, but not what may be none.
     assert recording.seizure_s == 35.0
     assert any_recording(plan, Event(40.0, 50.0, "fnsz")).unknown(WITHOUT_MYSZ) == ()
-    assert any_recording(plan, Event(1.0, 2.0, UNKNOWN)).has_seizure is False
+    assert any_recording(plan, Event(1.0, 2.0, UNKNOWN)).all_seizures == []
 
 
 EVENTS = st.lists(
@@ -444,7 +444,7 @@ def test_a_detection_is_left_out_where_half_of_it_is_unknown(
     hypothesis: tuple[float, float], scored: bool
 ) -> None:
     recording = events([(300.0, 320.0)], [hypothesis], [(100.0, 200.0)])
-    _, kept = nedc.written_events(recording)
+    _, kept = nedc.joined_events(recording)
     assert bool(kept) is scored
     counted = nedc.ovlp(recording)
     assert counted.detected + counted.false == scored
