@@ -37,6 +37,7 @@ from machines import (
     sent,
 )
 from object_store import BUCKET, FaultyProxy
+from services import HANGS_S, wait_until
 
 from brainbrr_core import locking
 from brainbrr_core.cache.store import Store
@@ -208,11 +209,12 @@ class Meeting:
     def wait(self) -> None:
         with self._lock:
             self._arrived += 1
-        for _ in range(3000):
-            if self._arrived >= 2 or self._waits():
-                return
-            threading.Event().wait(0.01)
-        raise AssertionError("the second never came")
+        wait_until(
+            "the second comes",
+            lambda: self._arrived >= 2 or self._waits(),
+            seconds=HANGS_S,
+            every=0.01,
+        )
 
 
 def pushed_at_once(
