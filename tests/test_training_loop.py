@@ -294,6 +294,8 @@ def test_focal_loss_by_hand() -> None:
 
 
 @pytest.mark.slow
+# torch's own compiler calls what torch has deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_compiled_network_trains_alike(tmp_path: Path) -> None:
     plain: list[StepReport] = []
     compiled: list[StepReport] = []
