@@ -1,7 +1,7 @@
 """An EDF file as a clinical recording: its wanted channels in µV, and what is odd about it.
 
 What readers accept with a warning, or glue together in silence, is decided here. Data records are
-read in stretches, never mapped: a mapped file counts as memory of the process that reads it.
+read in pieces, never mapped: a mapped file counts as memory of the process that reads it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LOWEST_FULL_RATE = 240
 #: With fewer of the 19 electrodes a recording is one of another kind (behind the ear, a monitor).
 FEW_CHANNELS = 10
 #: Bytes of data records that are read at once.
-_STRETCH = 1 << 22
+_PIECE_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -194,9 +194,9 @@ def _records(file: EdfBytes, header: EdfHeader, first: int, last: int) -> NDArra
     return file.samples(header.header_bytes + 2 * first * size, count).reshape(-1, size)
 
 
-def _stretches(file: EdfBytes, header: EdfHeader, records: int) -> Iterator[NDArray[np.int16]]:
+def _pieces(file: EdfBytes, header: EdfHeader, records: int) -> Iterator[NDArray[np.int16]]:
     """All data records, some megabytes at a time."""
-    step = max(1, _STRETCH // (2 * header.record_samples))
+    step = max(1, _PIECE_BYTES // (2 * header.record_samples))
     for first in range(0, records, step):
         yield _records(file, header, first, min(first + step, records))
 
@@ -248,7 +248,7 @@ def _flat(
         suspects = [index for index in suspects if not varies(block, index)]
         if not suspects:
             return []
-    for block in _stretches(file, header, records):
+    for block in _pieces(file, header, records):
         suspects = [index for index in suspects if not varies(block, index)]
         if not suspects:
             break
@@ -269,8 +269,8 @@ def annotation_records(file: EdfBytes) -> Iterator[list[bytes]]:
     if not parts:
         return
     held = (file.size() - header.header_bytes) // (2 * header.record_samples)
-    for stretch in _stretches(file, header, held if header.records < 0 else header.records):
-        for record in stretch:
+    for piece in _pieces(file, header, held if header.records < 0 else header.records):
+        for record in piece:
             yield [record[part].tobytes() for part in parts]
 
 

@@ -77,7 +77,7 @@ class Tables:
                 check_exhausted(str(folder), error)
                 raise BrainbrrError(
                     f"the folder {folder} cannot be read ({error.strerror}), so nobody knows which "
-                    "tables of channels and events are in it: mend its permissions"
+                    "tables of channels and events are in it: change its permissions"
                 ) from None
             self._names[folder] = names
         return names

@@ -2,7 +2,7 @@
 
 Programs write µV in the encoding of their time, by another name, or lose the µ on the way. What is
 surely µV is read as that, with a finding that names what is written; what has no unit is µV only if
-its range is that of an EEG; any other unit is none that is known, and the recording is left out.
+its range is that of an EEG; a recording with any other unit is left out.
 """
 
 from __future__ import annotations
