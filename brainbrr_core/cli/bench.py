@@ -359,7 +359,7 @@ def scoring(
         print_json(values)
         return 0
     print_table(
-        f"{values['recordings']:,} recordings, {values['hours']} h, {values['seizures']:,} seizures",
+        f"{values['recordings']:,} recordings, {values['hours']} h",
         ["", "figure"],
         [
             ["operating points", f"{values['operating_points']:,}"],
