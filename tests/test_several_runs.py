@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import statistics
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ import pytest
 from conftest import small_config, small_settings
 from shell import Shell
 
+from brainbrr_core.cache.build import build
+from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.evaluation.eval_ledger import EXTERNAL_LEDGER
 from brainbrr_core.evaluation.evaluate import report_folder
 from brainbrr_core.synthesis import write_corpus
+from brainbrr_core.training.run import train
 from brainbrr_core.training.run_corpus import RUN_CORPUS, read_run_corpus
 
 pytestmark = pytest.mark.usefixtures("one_worker")
@@ -28,26 +33,26 @@ def config_of(settings: Configuration) -> str:
     return small_config(settings.cache_root.parent)
 
 
-def ready(shell: Shell, place: Path, corpus: Path) -> Configuration:
-    """A small corpus with its own cache, built, and a manifest."""
-    place.mkdir(exist_ok=True)
-    settings = small_settings(place, corpus)
-    config = small_config(place)
-    assert shell.type("cache", "build", "--config", config).returncode == 0
-    assert shell.type("manifest", "--config", config).returncode == 0
+@pytest.fixture(scope="module")
+def master_own(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
+    """The run's own corpus, built, with a manifest and a finished run; no test changes it."""
+    settings = small_settings(tmp_path_factory.mktemp("own"), master_corpus)
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    update_manifest(plan_corpus(settings), settings)
+    train(settings, log=lambda _line: None)
     return settings
 
 
 @pytest.fixture(scope="module")
-def other_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another hospital: other patients, other recordings."""
-    place = tmp_path_factory.mktemp("hospital") / "elsewhere"
-    write_corpus(place, recordings=10, hours=0.3, seed=77, workers=1)
-    for name in ("train", "dev", "eval"):
-        split = place / "edf" / name
-        for patient in list(split.iterdir()):
-            rename_patient(patient, f"x{patient.name[1:]}")
-    return place
+def master_other(tmp_path_factory: pytest.TempPathFactory) -> Configuration:
+    """Another hospital, built: other patients, other recordings; no test changes it."""
+    folder = tmp_path_factory.mktemp("other")
+    write_corpus(folder / "elsewhere", recordings=10, hours=0.3, seed=77, workers=1)
+    for patient in sorted((folder / "elsewhere" / "edf").glob("*/*")):
+        rename_patient(patient, f"x{patient.name[1:]}")
+    settings = small_settings(folder, folder / "elsewhere")
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    return settings
 
 
 def rename_patient(folder: Path, name: str) -> None:
@@ -58,18 +63,33 @@ def rename_patient(folder: Path, name: str) -> None:
     folder.rename(folder.with_name(name))
 
 
-@pytest.fixture
-def own(shell: Shell, tmp_path: Path, corpus: Path) -> Configuration:
-    return ready(shell, tmp_path / "own", corpus)
+@dataclass(frozen=True)
+class Own:
+    """The run's own corpus, and a copy of the run in a folder of runs of the test's own."""
+
+    settings: Configuration
+    run: Path
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        """The flags that choose corpus and runs."""
+        return ("--config", config_of(self.settings), "--runs-dir", self.run.parent)
 
 
 @pytest.fixture
-def other(shell: Shell, tmp_path: Path, other_corpus: Path) -> Configuration:
-    place = tmp_path / "other"
-    place.mkdir()
-    settings = small_settings(place, Path(shutil.copytree(other_corpus, place / "elsewhere")))
-    done = shell.type("cache", "build", "--config", small_config(place))
-    assert done.returncode == 0, done.stderr
+def own(master_own: Own, tmp_path: Path) -> Own:
+    runs = Path(shutil.copytree(master_own.runs_dir, tmp_path / "runs"))
+    return Own(master_own, next(path.parent for path in runs.glob("*/run.json")))
+
+
+@pytest.fixture
+def other(master_other: Configuration, tmp_path: Path) -> Configuration:
+    """A copy of the other corpus and its cache, which a test may change."""
+    folder = tmp_path / "other"
+    shutil.copytree(master_other.cache_root.parent, folder, symlinks=True)
+    settings = small_settings(folder, folder / "elsewhere")
+    # The index says where the EDFs are now.
+    plan_corpus(settings)
     return settings
 
 
@@ -80,30 +100,22 @@ def typed(shell: Shell, *words: object) -> dict[str, Any]:
     return values
 
 
-def trained(shell: Shell, settings: Configuration) -> str:
-    return str(typed(shell, "train", "--config", config_of(settings))["run"])
-
-
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(
-    shell: Shell, own: Configuration
-) -> None:
-    config = config_of(own)
-    one = typed(shell, "train", "--config", config)
-    line = shell.refused("evaluate", "--seeds", "0,1,2", "--config", config, status=1)
+def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell, own: Own) -> None:
+    line = shell.refused("evaluate", "--seeds", "0,1,2", *own.words, status=1)
     assert "no finished run of seed 1,2" in line
-    assert f"`brainbrr train --seeds 0,1,2 --config {config}`" in line
-    runs = typed(shell, "train", "--seeds", "0,1,2", "--config", config)["seeds"]
+    assert f"`brainbrr train --seeds 0,1,2 --config {config_of(own.settings)}`" in line
+    runs = typed(shell, "train", "--seeds", "0,1,2", *own.words)["seeds"]
     # Seed 0 is the run that there was.
     assert [part["seed"] for part in runs] == [0, 1, 2]
     assert [part["reused"] for part in runs] == [True, False, False]
-    assert runs[0]["run"] == one["run"]
+    assert runs[0]["run"] == str(own.run)
     assert len({part["model_blake3"] for part in runs}) == 3
-    words = ("evaluate", "--seeds", "0,1,2", "--split", "dev", "--config", config)
+    words = ("evaluate", "--seeds", "0,1,2", "--split", "dev", *own.words)
     values = typed(shell, *words)
     by_seed = {part["seed"]: part for part in values["seeds"]}
     for part in runs:
@@ -143,10 +155,10 @@ def test_seeds_that_are_none_are_one_line(shell: Shell, seeds: str, said: str) -
 
 
 def test_a_run_is_scored_on_another_corpus_as_it_is(
-    shell: Shell, own: Configuration, other: Configuration
+    shell: Shell, own: Own, other: Configuration
 ) -> None:
-    run = Path(trained(shell, own))
-    base = ("evaluate", run, "--config", config_of(own))
+    run = own.run
+    base = ("evaluate", run, *own.words)
     # The threshold comes from the run's own dev, which is looked for where the training found it.
     moved = (*base, "--cache-root", other.cache_root)
     values = typed(shell, *moved)
@@ -189,10 +201,10 @@ def test_a_run_is_scored_on_another_corpus_as_it_is(
 
 
 def test_a_threshold_is_adapted_only_where_it_is_asked_for_and_named_everywhere(
-    shell: Shell, own: Configuration, other: Configuration
+    shell: Shell, own: Own, other: Configuration
 ) -> None:
-    run = Path(trained(shell, own))
-    words = ("evaluate", run, "--config", config_of(own), "--cache-root", other.cache_root)
+    run = own.run
+    words = ("evaluate", run, *own.words, "--cache-root", other.cache_root)
     frozen = typed(shell, *words)
     kept = (run / "threshold.json").read_bytes()
     adapted = typed(shell, *words, "--adapt", "threshold")
@@ -222,11 +234,11 @@ def test_a_threshold_is_adapted_only_where_it_is_asked_for_and_named_everywhere(
 
 
 def test_patients_that_the_run_knows_are_left_out(
-    shell: Shell, own: Configuration, other: Configuration
+    shell: Shell, own: Own, other: Configuration
 ) -> None:
-    run = Path(trained(shell, own))
-    assert own.data_dir is not None and other.data_dir is not None
-    ours, theirs = Path(own.data_dir) / "edf", Path(other.data_dir) / "edf"
+    run = own.run
+    assert own.settings.data_dir is not None and other.data_dir is not None
+    ours, theirs = Path(own.settings.data_dir) / "edf", Path(other.data_dir) / "edf"
     # One patient of the training, under another name, and one name of dev for another patient.
     taken = next(iter(sorted((ours / "train").iterdir())))
     copied = theirs / "eval" / "zzstolen"
@@ -237,7 +249,7 @@ def test_patients_that_the_run_knows_are_left_out(
     config = small_config(other.cache_root.parent)
     assert shell.type("index", "--force", "--config", config).returncode == 0
     assert shell.type("cache", "build", "--config", config).returncode == 0
-    words = ("evaluate", run, "--config", config_of(own), "--cache-root", other.cache_root)
+    words = ("evaluate", run, *own.words, "--cache-root", other.cache_root)
     values = typed(shell, *words)
     index = read_index(other.cache_root)
     usable = [r for r in index if r.reason is None]
@@ -261,14 +273,14 @@ def test_patients_that_the_run_knows_are_left_out(
 
 
 def test_a_copy_of_its_own_corpus_is_no_other_corpus(
-    shell: Shell, own: Configuration, tmp_path: Path
+    shell: Shell, own: Own, tmp_path: Path
 ) -> None:
-    run = Path(trained(shell, own))
+    run = own.run
     # Fewer recordings: another selection of the same corpus, with a cache root of its own.
     copy = tmp_path / "copy"
     copy.mkdir()
     (copy / "part.yaml").write_text(f"cache_root: {copy / 'cache'}\nselection: {{recordings: 6}}\n")
-    config = f"{config_of(own)}:{copy / 'part.yaml'}"
+    config = f"{config_of(own.settings)}:{copy / 'part.yaml'}"
     assert shell.type("cache", "build", "--config", config).returncode == 0
     line = shell.refused("evaluate", run, "--config", config)
     assert "knows the patients of all" in line
@@ -276,15 +288,15 @@ def test_a_copy_of_its_own_corpus_is_no_other_corpus(
 
 
 def test_one_report_has_a_row_for_each_corpus(
-    shell: Shell, own: Configuration, other: Configuration, tmp_path: Path
+    shell: Shell, own: Own, other: Configuration, tmp_path: Path
 ) -> None:
-    run = Path(trained(shell, own))
+    run = own.run
     third = tmp_path / "third.yaml"
     # The same hospital's dev and eval by another label: a file that says where its cache lies.
     root = shutil.copytree(other.cache_root, tmp_path / "third-cache", symlinks=True)
     third.write_text(f"cache_root: {root}\n")
     across = f"{other.cache_root},third={third}"
-    words = ("evaluate", run, "--config", config_of(own), "--across", across)
+    words = ("evaluate", run, *own.words, "--across", across)
     values = typed(shell, *words)
     assert [row["name"] for row in values["corpora"]] == ["own dev", "elsewhere", "third"]
     assert [row["own"] for row in values["corpora"]] == [True, False, False]
@@ -308,29 +320,29 @@ def test_one_report_has_a_row_for_each_corpus(
     for link in re.findall(r'href="([^#"]+)"', page):
         assert (report.parent / link).is_file()
     # Eval of its own corpus stands beside dev, once it was scored on purpose.
-    scored = ("evaluate", run, "--config", config_of(own), "--split", "eval", "--allow-eval")
+    scored = ("evaluate", run, *own.words, "--split", "eval", "--allow-eval")
     assert shell.type(*scored).returncode == 0
     done = typed(shell, *words)["corpora"]
     assert [row["name"] for row in done] == ["own dev", "own eval", "elsewhere", "third"]
-    line = shell.refused("evaluate", run, "--config", config_of(own), "--across", f"{root},{root}")
+    line = shell.refused("evaluate", run, *own.words, "--across", f"{root},{root}")
     assert "two corpora of --across are called elsewhere" in line
 
 
 def test_what_is_missing_is_one_line_with_its_command(
-    shell: Shell, own: Configuration, other: Configuration, tmp_path: Path
+    shell: Shell, own: Own, other: Configuration, tmp_path: Path
 ) -> None:
-    run = Path(trained(shell, own))
-    base = ("evaluate", run, "--config", config_of(own))
+    run = own.run
+    base = ("evaluate", run, *own.words)
     empty = tmp_path / "empty"
     empty.mkdir()
     # Not indexed.
     line = shell.refused(*base, "--cache-root", empty, "--data-dir", "/data/siena")
-    assert f"`brainbrr cache build --config {config_of(own)} --cache-root {empty}" in line
+    assert f"`brainbrr cache build --config {config_of(own.settings)} --cache-root {empty}" in line
     assert "--data-dir /data/siena`" in line
     assert "no corpus is indexed" in shell.refused(*base, "--across", empty)
     # One cache root for each corpus.
     line = shell.refused(*base, "--data-dir", other.data_dir)
-    assert f"the cache root {own.cache_root} is that of {own.data_dir}" in line
+    assert f"the cache root {own.settings.cache_root} is that of {own.settings.data_dir}" in line
     # Not built.
     key = next(r.partition_key for r in read_index(other.cache_root) if r.reason is None)
     [shard] = [p for p in other.cache_root.glob(f"v*/{key}.arrow") if "latest" not in p.parts]
@@ -343,37 +355,37 @@ def test_what_is_missing_is_one_line_with_its_command(
     shard.write_bytes(content)
     # Another preprocessing version.
     (tmp_path / "fifty.yaml").write_text("preprocessing: {notch_hz: 50}\n")
-    fifty = f"{config_of(own)}:{tmp_path / 'fifty.yaml'}"
+    fifty = f"{config_of(own.settings)}:{tmp_path / 'fifty.yaml'}"
     line = shell.refused("evaluate", run, "--config", fifty, "--cache-root", other.cache_root)
     assert "was trained on v" in line and "preprocessing section" in line
     # A split that does not exist.
     assert "there is no split 'test'" in shell.refused(*words, "--split", "test")
     # A run that is not finished, or none.
     (tmp_path / "begun").mkdir()
-    begun = ("evaluate", tmp_path / "begun", "--config", config_of(own))
+    begun = ("evaluate", tmp_path / "begun", *own.words)
     line = shell.refused(*begun, "--cache-root", other.cache_root, status=1)
     assert "no finished run in" in line and "brainbrr train" in line
-    assert "no run nothing" in shell.refused("evaluate", "nothing", "--config", config_of(own))
+    assert "no run nothing" in shell.refused("evaluate", "nothing", *own.words)
     # No threshold, and its own dev is gone.
-    own.cache_root.rename(tmp_path / "away")
+    values = json.loads((run / "run.json").read_text())
+    values["configuration"]["cache_root"] = "/gone/cache"
+    (run / "run.json").write_text(json.dumps(values))
     line = shell.refused(*words, status=1)
     assert "is not here" in line and "run `brainbrr evaluate` once where it is" in line
-    assert str(own.cache_root) in line
+    assert "/gone/cache" in line
 
 
-def test_a_run_of_an_earlier_version_learns_what_it_was_trained_on(
-    shell: Shell, own: Configuration
-) -> None:
-    run = Path(trained(shell, own))
+def test_a_run_of_an_earlier_version_learns_what_it_was_trained_on(shell: Shell, own: Own) -> None:
+    run = own.run
     before = read_run_corpus(run)
     assert before is not None
-    index = [r for r in read_index(own.cache_root) if r.reason is None]
+    index = [r for r in read_index(own.settings.cache_root) if r.reason is None]
     assert {entry.partition_key for entry in before.recordings} == {r.partition_key for r in index}
     assert {entry.content_hash for entry in before.recordings} == {r.content_hash for r in index}
     (run / RUN_CORPUS).unlink()
-    assert shell.type("evaluate", "--config", config_of(own), "--split", "dev").returncode == 0
+    assert shell.type("evaluate", *own.words, "--split", "dev").returncode == 0
     assert read_run_corpus(run) == before
     content = bytearray((run / RUN_CORPUS).read_bytes())
     content[len(content) // 3] ^= 1
     (run / RUN_CORPUS).write_bytes(bytes(content))
-    assert "is damaged" in shell.refused("evaluate", "--config", config_of(own), "--split", "dev")
+    assert "is damaged" in shell.refused("evaluate", *own.words, "--split", "dev")

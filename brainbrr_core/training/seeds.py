@@ -94,10 +94,9 @@ def runs_of_seeds(configuration: Configuration, seeds: Sequence[int]) -> list[Se
 
 def _summary(done: Sequence[int], current: int, seeds: Sequence[int]) -> str:
     left = [seed for seed in seeds if seed not in done]
-    finished = f"seeds {_listed(done)} are finished" if done else "no seed is finished"
     return (
-        f"{finished}, {_listed(left)} remain; the same command goes on with seed {current} from "
-        "its last checkpoint"
+        f"finished seeds: {_listed(done) or 'none'}; remaining: {_listed(left)}; the same command "
+        f"goes on with seed {current} from its last checkpoint"
     )
 
 
