@@ -259,6 +259,7 @@ def test_a_command_without_work_to_name_stops_with_one_line(
     assert (status, said) == (130, "brainbrr: stopped\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_seeds_and_the_same_command_goes_on(
     settings: Configuration, tmp_path: Path
 ) -> None:

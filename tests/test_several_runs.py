@@ -23,8 +23,9 @@ from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.evaluation.eval_ledger import EXTERNAL_LEDGER
 from brainbrr_core.evaluation.evaluate import report_folder
 from brainbrr_core.synthesis import write_corpus
-from brainbrr_core.training.run import train
+from brainbrr_core.training.run import Run, train
 from brainbrr_core.training.run_corpus import RUN_CORPUS, read_run_corpus
+from brainbrr_core.training.seeds import train_seeds
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 
@@ -154,6 +155,22 @@ def test_seeds_that_are_none_are_one_line(shell: Shell, seeds: str, said: str) -
     assert said in shell.refused("evaluate", "--seeds", seeds)
 
 
+def test_what_interrupts_a_training_of_several_seeds_knows_which_are_done(own: Own) -> None:
+    begun = []
+
+    def train_one(settings: Configuration) -> Run:
+        begun.append(settings.training.seed)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return Run(own.run, {})
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        list(train_seeds(own.settings, (4, 5, 6), train_one, log=lambda _line: None))
+    assert begun == [4, 5]
+    [note] = stopped.value.__notes__
+    assert note.startswith("finished seeds: 4; remaining: 5,6;")
+
+
 def test_a_run_is_scored_on_another_corpus_as_it_is(
     shell: Shell, own: Own, other: Configuration
 ) -> None:
@@ -225,6 +242,7 @@ def test_a_threshold_is_adapted_only_where_it_is_asked_for_and_named_everywhere(
     assert dev.isdisjoint(row["partition_key"] for row in rows_of(folder / "recordings.csv"))
     reasons = {row["partition_key"]: row["reason"] for row in rows_of(folder / "unscored.csv")}
     assert {reasons[key] for key in dev} == {"the threshold was adapted on dev of this corpus"}
+    assert {row["adapted"] for row in rows_of(folder / "figures.csv")} == {"threshold"}
     page = Path(adapted["report"]).read_text(encoding="utf-8")
     assert "Adapted: the run was trained on “tusz”" in page
     assert "This is no external validation" in page

@@ -53,10 +53,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
     """
     counts = ("reference", "detected", "missed", "false")
     return {
-        "figures": _table(
-            ("figure", "value", "low", "high"),
-            [(name, part.value, part.low, part.high) for name, part in results.estimates.items()],
-        ),
+        "figures": _figures(results),
         "recordings": _table(
             (
                 *("partition_key", "patient", "montage", "duration_s", "unknown_s"),
@@ -151,6 +148,19 @@ def read_statistics(folder: Path) -> PatientStatistics:
         raise WorkRemains(f"no {STATISTICS} in {folder}: run `brainbrr evaluate`") from None
     except (pa.ArrowException, KeyError, ValueError, TypeError):
         raise BrainbrrError(f"{path} is damaged: remove {folder} and evaluate again") from None
+
+
+def _figures(results: EvaluationResults) -> pa.Table:
+    """Every figure; on another corpus than the run's, also what was scored and adapted."""
+    names: tuple[str, ...] = ("figure", "value", "low", "high")
+    scored: tuple[str | None, ...] = ()
+    if results.external is not None:
+        names = (*names, "scored", "adapted")
+        scored = (results.split, results.external.adapted)
+    rows = [
+        (name, part.value, part.low, part.high, *scored) for name, part in results.estimates.items()
+    ]
+    return _table(names, rows)
 
 
 def _detections(results: EvaluationResults) -> Iterator[tuple[Any, ...]]:
