@@ -126,7 +126,7 @@ def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell,
             assert figures[name] == alone["estimates"][name]
         limit = next(row for row in alone["limits"] if row["limit"] == 5.0)
         assert limit["rule"] == "szcore_event"
-        tuned = figures["szcore_event.sensitivity_at_5_tuned.sensitivity"]["value"]
+        tuned = figures["szcore_event_tuned_at_5.sensitivity"]
         assert tuned == limit["tuned_sensitivity"]
     aurocs = [part["figures"]["seconds.auroc"]["value"] for part in values["seeds"]]
     assert len(set(aurocs)) == 3
@@ -181,7 +181,7 @@ def test_a_run_is_scored_on_another_corpus_as_it_is(
     values = typed(shell, *moved)
     kept = json.loads((run / "threshold.json").read_text())
     assert values["threshold_from"] == "own dev"
-    assert values["on_threshold"] == kept["on_threshold"]
+    assert values["operating_point_logits"] == kept["point"]
     assert values["external"]["name"] == "elsewhere"
     assert values["external"]["own_name"] == "tusz"
     assert values["external"]["left_out"] == {}

@@ -154,7 +154,7 @@ def _own_rows(
         dev = evaluate(used, "dev", run=run, log=log)
     rows = [CorpusRow("own dev", True, dev)]
     evaluated = _kept(run, "eval")
-    if evaluated is not None and evaluated.results.threshold == dev.results.threshold:
+    if evaluated is not None and evaluated.results.threshold.point == threshold.point:
         rows.append(CorpusRow("own eval", True, evaluated))
     return rows
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import holding
-from brainbrr_core.cache.manifest import ManifestRecording, manifest_recording
-from brainbrr_core.cache.plan import Plan, State
+from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.scorable import is_scorable, scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Detection
@@ -45,13 +46,21 @@ from brainbrr_core.evaluation.results import (
     read_results,
 )
 from brainbrr_core.evaluation.score import evaluation_set, score
-from brainbrr_core.evaluation.statistics import thresholds_at_limits
+from brainbrr_core.evaluation.statistics import points_at_limits
 from brainbrr_core.evaluation.tables import STATISTICS, write_tables
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.progress import progress
-from brainbrr_core.scoring import Sweep, SweepRow, sweep_thresholds, tune_threshold
+from brainbrr_core.scoring import (
+    Find,
+    OperatingPoint,
+    Sweep,
+    SweepRow,
+    sweep_at,
+    sweep_thresholds,
+    tune_threshold,
+)
 from brainbrr_core.training.preflight import check
-from brainbrr_core.training.run import Run, open_run, run_directory
+from brainbrr_core.training.run import Run, current_run
 from brainbrr_core.training.run_corpus import RunCorpus, read_run_corpus
 
 REPORT = "report.html"
@@ -97,10 +106,11 @@ def evaluate(
     """
     split = split or configuration.evaluation.split
     _check_leave(configuration, split)
-    preflight = check(configuration)
-    plan = preflight.plan
     if run is None:
-        run = open_run(run_directory(configuration, preflight.manifest))
+        run, preflight = current_run(configuration)
+    else:
+        preflight = check(configuration)
+    plan = preflight.plan
     if read_run_corpus(run.directory) is None and os.access(run.directory, os.W_OK):
         # A run of an earlier version of the program: it was trained on this plan.
         RunCorpus.of(plan).write(run.directory)
@@ -110,7 +120,7 @@ def evaluate(
     if known is not None:
         log(f"the report of run {run.name} on {split} is current: nothing to score")
         return Evaluation(folder / REPORT, known, run, identity, reused=True)
-    recordings = scorable(plan, configuration, split)
+    recordings = scorable(plan, configuration.labels.seizure, split)
     if not recordings:
         raise BrainbrrError(
             f"split {split} has no recording that can be scored in profile "
@@ -119,7 +129,7 @@ def evaluate(
     unscored = not_scored(plan, configuration, split)
     log_not_scored(unscored, split, log)
     predictor = Predictor.of(run, configuration)
-    tuning = scorable(plan, configuration, "dev")
+    tuning = scorable(plan, configuration.labels.seizure, "dev")
     choice, on_dev = threshold_of_run(
         configuration.detection, predictor, plan.store, tuning, run, log
     )
@@ -167,18 +177,22 @@ def write_scored(
     """
     configuration = predictor.configuration
     if worked_out is None:
-        frames = _probabilities(predictor, store, recordings, f"score {split}")
+        frames = _scores(predictor, store, recordings, f"score {split}")
         sweep = _sweep(_open(recordings, frames), configuration.detection, f"sweep {split}")
     else:
         frames, sweep = worked_out
+    points = [point for point in (choice.at_limits or {}).values() if point is not None]
     scoring = score(
-        _detected(recordings, frames, configuration.detection, choice.on_threshold),
+        _detected(recordings, frames, configuration.detection, choice.point),
         split=split,
         profile=configuration.profile,
         threshold=choice,
         provenance=provenance,
         weights_chosen_on=weights_chosen_on,
         sweep=sweep,
+        applied=sweep_at(_open(recordings, frames), _find(configuration.detection), points)
+        if points
+        else None,
         unscored=unscored,
         eval_looks=eval_looks,
         bootstrap_samples=configuration.evaluation.bootstrap_samples,
@@ -204,20 +218,6 @@ def report_folder(run_directory: Path, split: str) -> Path:
     return run_directory / f"report-{split}"
 
 
-def scorable(plan: Plan, configuration: Configuration, split: str) -> list[ManifestRecording]:
-    """The recordings of a split that are scored: all with a shard and trusted annotations.
-
-    One that is shorter than the training's window is among them; it is padded.
-    """
-    return [
-        manifest_recording(item, configuration.labels.seizure)
-        for item in plan.items
-        if item.recording.split == split
-        and item.state is State.FRESH
-        and item.recording.reason is None
-    ]
-
-
 def not_scored(plan: Plan, configuration: Configuration, split: str) -> list[UnscoredRecording]:
     """The other recordings of a split, each with its reason."""
     return [
@@ -228,8 +228,7 @@ def not_scored(plan: Plan, configuration: Configuration, split: str) -> list[Uns
             len(item.recording.seizures(configuration.labels.seizure)),
         )
         for item in plan.items
-        if item.recording.split == split
-        and not (item.state is State.FRESH and item.recording.reason is None)
+        if item.recording.split == split and not is_scorable(item)
     ]
 
 
@@ -322,15 +321,16 @@ def tuned_threshold(
     settings: Detection, predictor: Predictor, store: Store, dev: Sequence[ManifestRecording]
 ) -> tuple[OperatingThreshold, tuple[Frames, Sweep]]:
     """The best threshold on some recordings, and what it was chosen by."""
-    frames = _probabilities(predictor, store, dev, "score dev")
+    frames = _scores(predictor, store, dev, "score dev")
     sweep = _sweep(_open(dev, frames), settings, "sweep dev")
     tuned = tune_threshold(sweep)
     threshold = OperatingThreshold(
-        on_threshold=tuned.threshold,
+        format=2,
+        point=tuned.point,
         dev_f1=tuned.f1,
         detection=settings,
         tuned_on=set_of(dev),
-        at_limits=thresholds_at_limits(sweep),
+        at_limits=points_at_limits(sweep),
         rows=_drawn(sweep.rows()),
     )
     return threshold, (frames, sweep)
@@ -338,18 +338,12 @@ def tuned_threshold(
 
 def choice_of(threshold: OperatingThreshold, split: str) -> ThresholdChoice:
     """What a report says of a threshold; ``split`` names what it was tuned on."""
-    on = threshold.on_threshold
     return ThresholdChoice(
-        on,
-        on * threshold.detection.off_ratio,
-        split,
-        threshold.dev_f1,
-        threshold.rows,
-        threshold.at_limits,
+        threshold.point, split, threshold.dev_f1, threshold.rows, threshold.at_limits
     )
 
 
-def _probabilities(
+def _scores(
     predictor: Predictor, store: Store, recordings: Sequence[ManifestRecording], title: str
 ) -> Frames:
     """Frames of recordings, by partition key."""
@@ -358,7 +352,7 @@ def _probabilities(
     with progress(title, hours, "hours") as bar:
         for recording in recordings:
             reader = RecordingReader(store, recording)
-            frames[recording.partition_key] = predictor.probabilities(reader.read, reader.samples)
+            frames[recording.partition_key] = predictor.scores(reader.read, reader.samples)
             bar.advance(recording.samples / RATE / 3600)
     return frames
 
@@ -368,9 +362,14 @@ def _sweep(recordings: Sequence[ScoredRecording], settings: Detection, title: st
     with progress(title, hours, "hours") as bar:
         return sweep_thresholds(
             recordings,
-            lambda frames, duration_s: finder(frames, duration_s, settings),
+            _find(settings),
+            settings.off_ratio,
             lambda seconds: bar.advance(seconds / 3600),
         )
+
+
+def _find(settings: Detection) -> Find:
+    return lambda frames, duration_s: finder(frames, duration_s, settings)
 
 
 def _open(
@@ -393,12 +392,13 @@ def _open(
 
 
 def _detected(
-    recordings: Sequence[ManifestRecording], frames: Frames, settings: Detection, on: float
+    recordings: Sequence[ManifestRecording],
+    frames: Frames,
+    settings: Detection,
+    point: OperatingPoint,
 ) -> list[ScoredRecording]:
     return [
-        replace(
-            part, hypothesis=tuple(detect(part.probabilities_8hz, part.duration_s, settings, on))
-        )
+        replace(part, hypothesis=tuple(detect(part.scores_8hz, part.duration_s, settings, point)))
         for part in _open(recordings, frames)
     ]
 
@@ -418,7 +418,7 @@ def _drawn(rows: Sequence[SweepRow]) -> tuple[SweepRow, ...]:
 
 def _figures(row: SweepRow) -> str:
     # As text, two undefined figures are the same.
-    return repr(replace(row, threshold=0.0))
+    return repr(replace(row, threshold=0.0, off_threshold=0.0))
 
 
 def _strip(

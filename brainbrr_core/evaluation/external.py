@@ -17,6 +17,7 @@ from typing import Literal
 from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import ManifestRecording, source_digest
 from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
@@ -34,7 +35,6 @@ from brainbrr_core.evaluation.evaluate import (
     known_results,
     log_not_scored,
     not_scored,
-    scorable,
     set_of,
     tuned_threshold,
     weights_chosen_on,
@@ -251,11 +251,12 @@ def _choose(
     known: KnownPatients,
 ) -> _Chosen:
     """Which recordings of a corpus are scored, and why the others are not."""
-    usable = [row for part in _parts(split) for row in scorable(plan, configuration, part)]
+    seizure = configuration.labels.seizure
+    usable = [row for part in _parts(split) for row in scorable(plan, seizure, part)]
     adapted_on = []
     if asked.adapt is not None:
         adapted_on = [
-            row for row in scorable(plan, configuration, "dev") if known.reason(row.patient) is None
+            row for row in scorable(plan, seizure, "dev") if known.reason(row.patient) is None
         ]
         if not any(row.seizures for row in adapted_on):
             raise BrainbrrError(
@@ -263,7 +264,6 @@ def _choose(
                 "--adapt out, or choose a larger --profile"
             )
     recordings = {item.recording.partition_key: item.recording for item in plan.items}
-    seizure = configuration.labels.seizure
     adapting = {row.partition_key for row in adapted_on}
     scored, unscored, left_out = [], not_scored_of(plan, configuration, split), Counter[str]()
     patients: set[str] = set()

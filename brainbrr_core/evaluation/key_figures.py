@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from brainbrr_core.evaluation.results import Estimate, EvaluationResults
-from brainbrr_core.evaluation.statistics import LIMITED_RULES, SUBJECT_MEAN, limit_name
+from brainbrr_core.evaluation.statistics import LIMITED_RULES, SUBJECT_MEAN, tuned_name
 from brainbrr_core.scoring import FALSE_ALARM_LIMITS
 
 _RULES = {"szcore_event": "SzCORE event", "nedc_ovlp": "NEDC OVLP"}
@@ -27,22 +27,17 @@ def _at_limits() -> list[KeyFigure]:
         for limit in FALSE_ALARM_LIMITS
         for figure in (
             KeyFigure(
-                tuned_name(rule, limit, "sensitivity"),
+                f"{tuned_name(rule, limit)}.sensitivity",
                 f"{_RULES[rule]} sensitivity at the threshold tuned for {limit:g} false alarms per "
                 "24 h",
             ),
             KeyFigure(
-                tuned_name(rule, limit, "false_per_day"),
+                f"{tuned_name(rule, limit)}.false_per_day",
                 f"{_RULES[rule]} false alarms per 24 h at that threshold",
                 2,
             ),
         )
     ]
-
-
-def tuned_name(rule: str, limit: float, figure: str) -> str:
-    """Name of a figure at the threshold that keeps a limit of false alarms on the tuning split."""
-    return f"{limit_name(rule, limit)}_tuned.{figure}"
 
 
 #: The figures of one threshold, then those at the thresholds of limits of false alarms.
@@ -72,12 +67,11 @@ KEY_FIGURES = (*OPERATING_FIGURES, *LIMIT_FIGURES)
 def key_figures(results: EvaluationResults) -> dict[str, Estimate]:
     """The key figures of an evaluation by name, in their order; undefined ones are NaN.
 
-    Those at tuned thresholds have no interval, and are there only where the results have limits.
+    Those at tuned thresholds are there only where the results have limits.
     """
     figures = {figure.name: results.estimates[figure.name] for figure in OPERATING_FIGURES}
     for row in results.limits:
-        figures[tuned_name(row.rule, row.limit, "sensitivity")] = Estimate(row.tuned_sensitivity)
-        figures[tuned_name(row.rule, row.limit, "false_per_day")] = Estimate(
-            row.tuned_false_per_day
-        )
+        name = tuned_name(row.rule, row.limit)
+        figures[f"{name}.sensitivity"] = row.tuned_sensitivity
+        figures[f"{name}.false_per_day"] = row.tuned_false_per_day
     return {figure.name: figures[figure.name] for figure in KEY_FIGURES if figure.name in figures}

@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.detection.threshold import OperatingThreshold, read_threshold
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.evaluate import scorable, threshold_of_run
+from brainbrr_core.evaluation.evaluate import threshold_of_run
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.training.preflight import fresh_plan
 from brainbrr_core.training.run import Run
@@ -89,7 +90,7 @@ def frozen_threshold(
     log(f"run {run.name} has no threshold yet: it is tuned on its own dev")
     with hold(plan.store, f"evaluate, profile {own.profile}"):
         predictor = Predictor.of(run, own)
-        dev = scorable(plan, own, "dev")
+        dev = scorable(plan, own.labels.seizure, "dev")
         threshold_of_run(own.detection, predictor, plan.store, dev, run, log)
     kept = read_threshold(run.directory)
     if kept is None:

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from brainbrr_core.signal.compiled import compiled
+from brainbrr_core.machine.compiled import compiled
 
 #: Columns of a matrix, and rows of them that are made at a time: as many as the registers of a
 #: processor with 256-bit vectors hold.

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.signal.compiled import compiled
+from brainbrr_core.machine.compiled import compiled
 from brainbrr_core.signal.products import COLUMNS, banded_products
 
 PASSBAND_HZ = 120.0

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from brainbrr_core.atomic import replacing
-from brainbrr_core.cache.plan import Plan, State
+from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.scorable import is_scorable
 from brainbrr_core.corpus.data_root import corpus_name
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet, sealed_texts
@@ -44,11 +45,7 @@ class RunCorpus:
     @classmethod
     def of(cls, plan: Plan) -> RunCorpus:
         """The corpus of a plan."""
-        usable = [
-            item.recording
-            for item in plan.items
-            if item.state is State.FRESH and item.recording.reason is None
-        ]
+        usable = [item.recording for item in plan.items if is_scorable(item)]
         return cls(
             corpus_name(plan.index),
             tuple(
