@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import small_config, small_settings
 from shell import Shell
+from test_report import Outline
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest import update_manifest
@@ -106,6 +107,17 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def assert_well_formed(page: str) -> None:
+    outline = Outline()
+    outline.feed(page)
+    assert not outline.unbalanced and not outline.open
+    assert len(outline.ids) == len(set(outline.ids))
+    tags = [tag for tag, _ in outline.tags]
+    assert tags.count("h1") == 1 and tags.count("main") == 1
+    assert tags.count("caption") == tags.count("table") == 2
+    assert "://" not in page and "<link" not in page
+
+
 def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell, own: Own) -> None:
     line = shell.refused("evaluate", "--seeds", "0,1,2", *own.words, status=1)
     assert "no finished run of seed 1,2" in line
@@ -140,6 +152,7 @@ def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell,
     assert len(rows_of(report.parent / "seeds.csv")) == 3 * len(table)
     page = report.read_text(encoding="utf-8")
     assert "spread over seeds and the interval over patients are different things" in page
+    assert_well_formed(page)
     for link in re.findall(r'href="([^#"]+)"', page):
         assert (report.parent / link).is_file()
     # What is scored already is not scored again.
@@ -335,6 +348,7 @@ def test_one_report_has_a_row_for_each_corpus(
     page = report.read_text(encoding="utf-8")
     assert "Nothing of these corpora tuned anything" in page
     assert "F1 less own dev" in page
+    assert_well_formed(page)
     for link in re.findall(r'href="([^#"]+)"', page):
         assert (report.parent / link).is_file()
     # Eval of its own corpus stands beside dev, once it was scored on purpose.

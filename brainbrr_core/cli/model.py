@@ -75,10 +75,11 @@ def train(
             print(_outcome(run))
         return 0
     runs = []
-    for part in train_seeds(settings, chosen, train_one, log=log if first else _say_nothing):
-        runs.append({"seed": part.seed, **_as_json(part.run)})
+    say = log if first else _say_nothing
+    for seed, run in train_seeds(settings, chosen, train_one, log=say):
+        runs.append({"seed": seed, **_as_json(run)})
         if first and not json:
-            print(f"seed {part.seed}: {_outcome(part.run)}", flush=True)
+            print(f"seed {seed}: {_outcome(run)}", flush=True)
     if first and json:
         print_json({"seeds": runs})
     return 0

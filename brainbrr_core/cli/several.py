@@ -71,16 +71,16 @@ def evaluate_seeds(settings: Configuration, seeds: str, split: str | None, *, js
             {
                 "report": str(report.report),
                 "split": report.split,
-                "figures": {name: asdict(part) for name, part in report.spreads.items()},
+                "figures": {name: asdict(spread) for name, spread in report.spreads.items()},
                 "seeds": [
                     {
-                        "seed": part.seed,
-                        "run": part.evaluation.run.name,
-                        "report": str(part.evaluation.report),
-                        "reused": part.evaluation.reused,
-                        "figures": _figures(part.figures),
+                        "seed": seed.seed,
+                        "run": seed.evaluation.run.name,
+                        "report": str(seed.evaluation.report),
+                        "reused": seed.evaluation.reused,
+                        "figures": _figures(seed.figures),
                     }
-                    for part in report.seeds
+                    for seed in report.seeds
                 ],
             }
         )
@@ -94,7 +94,14 @@ def _print_seeds(report: SeedsReport) -> None:
     print_table(
         f"{report.split}: {len(results.recordings)} recordings, {results.hours:.2f} h, "
         f"{results.seizures} seizures; {len(report.seeds)} seeds",
-        ["figure", "mean", "SD", "lowest", "highest", *(f"seed {p.seed}" for p in report.seeds)],
+        [
+            "figure",
+            "mean",
+            "SD",
+            "lowest",
+            "highest",
+            *(f"seed {seed.seed}" for seed in report.seeds),
+        ],
         [
             [
                 figure.title,
@@ -102,7 +109,7 @@ def _print_seeds(report: SeedsReport) -> None:
                     _shown(value, figure.digits)
                     for value in (
                         *(spread.mean, spread.deviation, spread.low, spread.high),
-                        *(part.figures[figure.name].value for part in report.seeds),
+                        *(seed.figures[figure.name].value for seed in report.seeds),
                     )
                 ),
             ]

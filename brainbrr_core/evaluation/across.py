@@ -23,7 +23,7 @@ from brainbrr_core.evaluation.key_figures import (
 )
 from brainbrr_core.evaluation.own_corpus import frozen_threshold, is_own, own_corpus
 from brainbrr_core.evaluation.report import template_environment
-from brainbrr_core.evaluation.results import Estimate, read_results
+from brainbrr_core.evaluation.results import Estimate, ExternalCorpus, read_results
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.training.run import Run
 
@@ -232,7 +232,6 @@ def _head(report: AcrossReport) -> list[str]:
     ]
     adapted = any(external.adapted for external in externals)
     own = externals[0].own_name
-    left_out = sum(sum(external.left_out.values()) for external in externals)
     return [
         f"Run {report.run.name} was trained on “{own}”. Each other row is a corpus that it was not "
         "trained on. "
@@ -246,11 +245,26 @@ def _head(report: AcrossReport) -> list[str]:
         "“Own dev” was seen when choosing the threshold and perhaps the weights, so it flatters "
         "the detector, and part of the fall from it to other corpora is that. In brackets are 95 % "
         "intervals by a bootstrap over patients; with few patients they are too narrow.",
-        f"{left_out:,} recordings of these corpora are left out because the run knows the patient "
-        "or the content from its own corpus; each corpus's report says why."
-        if left_out
-        else "No recording or patient of these corpora is one that the run knows from its own.",
+        _left_out(externals),
         "Corpora differ in more than their patients: who is recorded and for how long, how "
         "seizures are annotated, electrodes and amplifiers. A rate of false alarms depends on all "
         "of it.",
     ]
+
+
+def _left_out(corpora: Sequence[ExternalCorpus]) -> str:
+    """Whom the run knows in other corpora."""
+    recordings = sum(sum(corpus.left_out.values()) for corpus in corpora)
+    sentence = "No recording or patient of these corpora is one that the run knows from its own."
+    if recordings:
+        sentence = (
+            f"{recordings:,} recordings of these corpora are left out because the run knows the "
+            "patient or the content from its own corpus; each corpus's report says why."
+        )
+    namesakes = sum(corpus.same_names for corpus in corpora)
+    if namesakes:
+        sentence += (
+            f" {namesakes:,} scored patients have the name of one that the run knows; whoever "
+            "scored this said that they are other people, and no content is the same."
+        )
+    return sentence

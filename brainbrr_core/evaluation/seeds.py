@@ -11,7 +11,7 @@ import math
 import os
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from brainbrr_core.atomic import replacing
@@ -69,14 +69,14 @@ class SeedsReport:
         return tuple(
             figure
             for figure in KEY_FIGURES
-            if all(figure.name in part.figures for part in self.seeds)
+            if all(figure.name in seed.figures for seed in self.seeds)
         )
 
     @property
     def spreads(self) -> dict[str, Spread]:
         """The spread of each figure over the seeds, by name."""
         return {
-            figure.name: spread([part.figures[figure.name].value for part in self.seeds])
+            figure.name: spread([seed.figures[figure.name].value for seed in self.seeds])
             for figure in self.figures
         }
 
@@ -93,22 +93,22 @@ def evaluate_seeds(
     Every seed has a threshold of its own, tuned on dev. Each scoring of eval is put on record.
     Raises :class:`WorkRemains` where a run is not finished, and what :func:`evaluate` raises.
     """
-    found = runs_of_seeds(configuration, seeds)
-    parts = []
-    for part in found:
-        log(f"seed {part.seed}: run {part.run.name}")
-        one = with_seed(configuration, part.seed)
-        parts.append(SeedEvaluation(part.seed, evaluate(one, split, log=log)))
-    results = [part.evaluation.results for part in parts]
-    if len({one.evaluation_set for one in results}) > 1:
+    runs = runs_of_seeds(configuration, seeds)
+    evaluations = []
+    for seed, run in runs.items():
+        log(f"seed {seed}: run {run.name}")
+        evaluation = evaluate(with_seed(configuration, seed), split, log=log)
+        evaluations.append(SeedEvaluation(seed, evaluation))
+    results = [one.evaluation.results for one in evaluations]
+    if len({scored.evaluation_set for scored in results}) > 1:
         raise BrainbrrError(
             "the cache changed while the seeds were scored, each on other recordings: give the "
             "same command again"
         )
-    name = digest(sorted(part.run.name for part in found))[:12]
+    name = digest(sorted(run.name for run in runs.values()))[:12]
     folder = configuration.runs_dir / f"{configuration.profile}-seeds-{name}"
     report = SeedsReport(
-        folder / f"report-{results[0].split}" / REPORT, results[0].split, tuple(parts)
+        folder / f"report-{results[0].split}" / REPORT, results[0].split, tuple(evaluations)
     )
     _write(report)
     return report
@@ -128,8 +128,15 @@ def _write(report: SeedsReport) -> None:
         folder / "figures",
         ("figure", "mean", "standard_deviation", "lowest", "highest", "seeds"),
         [
-            (name, part.mean, part.deviation, part.low, part.high, len(report.seeds))
-            for name, part in report.spreads.items()
+            (
+                name,
+                spread_of.mean,
+                spread_of.deviation,
+                spread_of.low,
+                spread_of.high,
+                len(report.seeds),
+            )
+            for name, spread_of in report.spreads.items()
         ],
     )
     write_table(
@@ -137,14 +144,14 @@ def _write(report: SeedsReport) -> None:
         ("seed", "run", "figure", "value", "low", "high"),
         [
             (
-                *(part.seed, part.evaluation.run.name, name),
+                *(seed.seed, seed.evaluation.run.name, name),
                 *(value.value, value.low, value.high),
             )
-            for part in report.seeds
-            for name, value in part.figures.items()
+            for seed in report.seeds
+            for name, value in seed.figures.items()
         ],
     )
-    results = [part.evaluation.results for part in report.seeds]
+    results = [seed.evaluation.results for seed in report.seeds]
     text = (
         template_environment()
         .get_template("seeds.html.j2")
@@ -153,8 +160,8 @@ def _write(report: SeedsReport) -> None:
             first=results[0],
             sentences=_sentences(report),
             links=[
-                os.path.relpath(part.evaluation.report, folder).replace(os.sep, "/")
-                for part in report.seeds
+                os.path.relpath(seed.evaluation.report, folder).replace(os.sep, "/")
+                for seed in report.seeds
             ],
         )
     )

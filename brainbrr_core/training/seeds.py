@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.training.preflight import check
 from brainbrr_core.training.run import Run, open_run, run_directory, train
 from brainbrr_core.training.used_versions import RUN
-
-
-@dataclass(frozen=True)
-class SeedRun:
-    """The run of one seed."""
-
-    seed: int
-    run: Run
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -53,8 +44,8 @@ def train_seeds(
     train_one: Callable[[Configuration], Run] = train,
     *,
     log: Callable[[str], None] = print,
-) -> Iterator[SeedRun]:
-    """Train the runs of some seeds, one after the other, and give each when it is finished.
+) -> Iterator[tuple[int, Run]]:
+    """Train the runs of some seeds, one after the other, and give seed and run when it is finished.
 
     ``train_one`` is :func:`train`, or what calls it: a finished run is not trained again and one
     that broke off goes on, so the same call completes what was interrupted. What interrupts it
@@ -72,10 +63,10 @@ def train_seeds(
             interruption.add_note(_summary(done, seed, seeds))
             raise
         done.append(seed)
-        yield SeedRun(seed, run)
+        yield seed, run
 
 
-def runs_of_seeds(configuration: Configuration, seeds: Sequence[int]) -> list[SeedRun]:
+def runs_of_seeds(configuration: Configuration, seeds: Sequence[int]) -> dict[int, Run]:
     """The finished runs of some seeds, in their order.
 
     Raises :class:`WorkRemains` naming the seeds that are not finished and the command that trains
@@ -89,7 +80,7 @@ def runs_of_seeds(configuration: Configuration, seeds: Sequence[int]) -> list[Se
             f"no finished run of seed {_listed(missing)} in {configuration.runs_dir}: run "
             f"`brainbrr train --seeds {_listed(seeds)}{configuration.options}`"
         )
-    return [SeedRun(seed, open_run(folder)) for seed, folder in folders.items()]
+    return {seed: open_run(folder) for seed, folder in folders.items()}
 
 
 def _summary(done: Sequence[int], current: int, seeds: Sequence[int]) -> str:
