@@ -128,15 +128,8 @@ def _write(report: SeedsReport) -> None:
         folder / "figures",
         ("figure", "mean", "standard_deviation", "lowest", "highest", "seeds"),
         [
-            (
-                name,
-                spread_of.mean,
-                spread_of.deviation,
-                spread_of.low,
-                spread_of.high,
-                len(report.seeds),
-            )
-            for name, spread_of in report.spreads.items()
+            (name, *astuple(over_seeds), len(report.seeds))
+            for name, over_seeds in report.spreads.items()
         ],
     )
     write_table(
