@@ -170,8 +170,8 @@ def test_the_operating_curve_and_limits_are_of_the_scored_split() -> None:
     assert (event.sensitivity.value, overlap.sensitivity.value) == (0.0, 1.0)
     assert overlap.threshold == pytest.approx(0.9, abs=5e-4)
     # What the threshold tuned elsewhere gives here; where none was, nothing.
-    assert (event.tuned_threshold, event.tuned_sensitivity) == (0.95, 0.0)
-    assert math.isnan(overlap.tuned_threshold) and math.isnan(overlap.tuned_sensitivity)
+    assert (event.tuned_threshold, event.tuned_sensitivity.value) == (0.95, 0.0)
+    assert math.isnan(overlap.tuned_threshold) and math.isnan(overlap.tuned_sensitivity.value)
 
 
 def test_seizures_are_grouped_by_type_and_duration_with_their_latency() -> None:
@@ -195,7 +195,7 @@ def test_seizures_are_grouped_by_type_and_duration_with_their_latency() -> None:
         ("fnsz", 2, 2),
         ("gnsz", 1, 0),
     ]
-    assert results.seizure_types[0].median_latency_s == 0.0
+    assert results.seizure_types[0].median_latency_s.value == 0.0
     # Edges belong to the longer group: 30 s is 30 to 60.
     assert [(one.name, one.detected) for one in results.seizure_durations] == [
         ("under 10 s", 0),
@@ -364,7 +364,7 @@ def test_published_results_are_marked(page: str) -> None:
     assert page.count("not comparable: ") == len(PUBLISHED)
     assert {row.group for row in PUBLISHED} == set(PUBLISHED_GROUPS)
     # Ours stand beside those of the same rule, marked too.
-    assert page.count(">This run<") == 2
+    assert page.count(">This run, at the threshold in use<") == 2
     assert page.count('class="remark">not comparable<') == 2
 
 

@@ -70,8 +70,7 @@ def statistics_of(
         None,
         rank_counts(values, labels, place, patients),
         calibration_counts(values, labels, place, patients, 10),
-        np.zeros(0),
-        np.zeros(0, dtype=np.intp),
+        {},
     )
 
 
@@ -370,6 +369,6 @@ def test_scorings_of_eval_are_counted_for_good(tmp_path: Path) -> None:
 
 def test_results_of_another_version_are_refused() -> None:
     text = scored(FOUND_A).results.to_json()
-    older = text.replace('"format": 2', '"format": 1')
+    older = text.replace('"format": 3', '"format": 2')
     with pytest.raises(BrainbrrError, match="another version of the program"):
         EvaluationResults.from_json(older)
