@@ -132,7 +132,12 @@ def evaluate(
         unscored=unscored,
         eval_looks=looks,
         training=training_facts(run),
-        method=method(configuration),
+        method=method(
+            configuration.preprocessing,
+            configuration.detection,
+            configuration.windows.length_s,
+            configuration.version,
+        ),
         bootstrap_samples=configuration.evaluation.bootstrap_samples,
         bootstrap_seed=configuration.evaluation.bootstrap_seed,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brainbrr_core.configuration import Configuration, Detection, Preprocessing
+from brainbrr_core.configuration import Detection, Preprocessing
 from brainbrr_core.detection import FRAME_HZ
 from brainbrr_core.signal.montage import CHANNELS
 
@@ -17,16 +17,20 @@ _STITCHING = {
 }
 
 
-def method(configuration: Configuration) -> tuple[str, ...]:
-    """The signal chain and the steps of detection, one sentence or two each."""
-    if configuration.version is not None:
+def method(
+    preprocessing: Preprocessing, detection: Detection, window_s: int, imported: str | None = None
+) -> tuple[str, ...]:
+    """The signal chain and the steps of detection in windows of ``window_s`` seconds.
+
+    ``imported`` names a preprocessing version that was made elsewhere.
+    """
+    signal = signal_sentence(preprocessing)
+    if imported is not None:
         signal = (
-            f"Signal: the preprocessing version {configuration.version} was imported; how its "
-            "signal was made is not known here."
+            f"Signal: the preprocessing version {imported} was imported; how its signal was made "
+            "is not known here."
         )
-    else:
-        signal = signal_sentence(configuration.preprocessing)
-    return signal, detection_sentence(configuration.detection, configuration.windows.length_s)
+    return signal, detection_sentence(detection, window_s)
 
 
 def signal_sentence(settings: Preprocessing) -> str:

@@ -143,7 +143,7 @@ def method_sentences(results: EvaluationResults) -> list[str]:
         )
     sentences.append(
         f"In brackets are {LEVEL:.0%} confidence intervals by a bootstrap over patients "
-        f"({results.bootstrap_samples:,} resamples, seed {results.bootstrap_seed}). {MARKS}"
+        f"({results.bootstrap_samples:,} resamples, seed {results.bootstrap_seed})."
     )
     sentences.append(
         "F1 is 2 TP / (2 TP + FP + FN), as in timescoring 0.0.7: a patient with seizures but "
@@ -175,8 +175,8 @@ def _training_sentence(training: TrainingFacts, chosen_on: str | None) -> str:
     return (
         f"{done}{kept}It was trained on {trained_on.hours:,.1f} hours of "
         f"{_plural(trained_on.patients, 'patient')} with "
-        f"{_plural(trained_on.seizures, 'seizure')}, of which {trained_on.masked_s:,.0f} seconds "
-        "of unknown label were masked."
+        f"{_plural(trained_on.seizures, 'seizure')}; {trained_on.masked_s:,.0f} seconds of it have "
+        "an unknown label and were masked."
     )
 
 
