@@ -21,6 +21,7 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.results import Estimate, EvaluationResults
 from brainbrr_core.evaluation.statistics import Latencies, PatientStatistics, Unit, unit_of
 from brainbrr_core.scoring import Counts, RuleSweep, Sweep, UnknownTime, nedc
+from brainbrr_core.scoring.recording import scored_events
 
 STATISTICS = "patient_statistics.parquet"
 _METADATA = b"brainbrr.statistics"
@@ -40,10 +41,11 @@ def write_tables(folder: Path, results: EvaluationResults, statistics: PatientSt
 
 
 def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, pa.Table]:
-    """The tables by name: figures by their unit, recordings, seizures, detections, patients,
-    operating points, the curve.
+    """The tables by name: figures by their unit, recordings, seizures, detections, unknown time,
+    patients, operating points, the curve.
 
-    Undefined figures are null.
+    Undefined figures are null. Seizures, detections and unknown time, scored again, give the
+    counts of the report: their times are not rounded.
     """
     counts = ("reference", "detected", "missed", "false")
     return {
@@ -87,6 +89,10 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
                 "in_unknown_time",
             ),
             list(_detections(results)),
+        ),
+        "unknown_time": _table(
+            ("partition_key", "start_s", "stop_s"),
+            [(row.partition_key, *span) for row in results.recordings for span in row.unknown],
         ),
         "patients": _table(
             (
@@ -189,17 +195,18 @@ def read_statistics(folder: Path) -> PatientStatistics:
 
 
 def _detections(results: EvaluationResults) -> Iterator[tuple[Any, ...]]:
+    """Every detection as it was made: those that touch are two rows and one in NEDC's counts."""
     for row in results.recordings:
-        reference, kept = nedc.joined_events(row.events)
-        scored = set(kept)
-        # As they were before unknown time left some of them out.
-        _, hypothesis = nedc.joined_events(replace(row.events, unknown=()))
-        _, alone = nedc.overlaps(reference, hypothesis)
-        for event, alarm in zip(hypothesis, alone.tolist(), strict=True):
+        reference, joined = nedc.joined_events(row.events)
+        _, alone = nedc.overlaps(reference, joined)
+        alarms = [event for event, alarm in zip(joined, alone.tolist(), strict=True) if alarm]
+        _, scored, _ = scored_events(row.events, touching=False)
+        for event in scored_events(replace(row.events, unknown=()), touching=False)[1]:
+            false = any(event.start >= whole.start and event.stop <= whole.stop for whole in alarms)
             left_out = event not in scored
             yield (
                 *(row.partition_key, row.patient, event.start, event.stop, event.confidence),
-                *(alarm and not left_out, left_out),
+                *(false and not left_out, left_out),
             )
 
 
