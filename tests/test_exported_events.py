@@ -25,10 +25,11 @@ from brainbrr_core.evaluation.score import Scoring, score
 from brainbrr_core.evaluation.tables import write_tables
 from brainbrr_core.prediction.formats import FORMATS, Origin
 from brainbrr_core.prediction.recording import Prediction
-from brainbrr_core.scoring import Counts, RecordingEvents, nedc, szcore, total
+from brainbrr_core.scoring import Counts, OperatingPoint, RecordingEvents, nedc, szcore, total
 from brainbrr_core.signal.statistics import Statistics
 
-ORIGIN = Origin("run", "v1", 0.5, "the whole recording's")
+POINT = OperatingPoint(0.6, 0.5)
+ORIGIN = Origin("run", "v1", POINT, "the whole recording's")
 RULES = ("ovlp", "taes", "taes_exact", "epoch", "alignment")
 
 
@@ -67,7 +68,7 @@ def a_run(seed: int) -> Scoring:
                 "01_tcp_ar",
                 duration_s,
                 tuple(Event(a, b, "fnsz") for a, b in zip(edges[:3:2], edges[1:4:2], strict=True)),
-                tuple(detect(frames, duration_s, settings, 0.6)),
+                tuple(detect(frames, duration_s, settings, POINT)),
                 frames,
                 ((edges[4], edges[5]), (edges[6], edges[7])),
             )
@@ -75,7 +76,7 @@ def a_run(seed: int) -> Scoring:
     return score(
         recordings,
         split="dev",
-        threshold=ThresholdChoice(0.6, 0.5, "dev"),
+        threshold=ThresholdChoice(POINT, "dev"),
         provenance={},
         bootstrap_samples=100,
     )

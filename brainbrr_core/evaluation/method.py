@@ -11,9 +11,9 @@ _SCALES = {
     "robust": "median and interquartile range",
 }
 _STITCHING = {
-    "average": "overlapping windows are averaged",
-    "triangular": "overlapping windows are averaged with triangular weights",
-    "max": "of overlapping windows the highest counts",
+    "average": "the logits of overlapping windows are averaged",
+    "triangular": "the logits of overlapping windows are averaged with triangular weights",
+    "max": "of overlapping windows the highest logit counts",
 }
 
 
@@ -55,12 +55,12 @@ def detection_sentence(settings: Detection, window_s: int) -> str:
     ]
     if settings.smooth_s:
         steps.append(
-            f"{FRAME_HZ} probabilities a second are smoothed by a centered moving average of "
+            f"{FRAME_HZ} logits a second are smoothed by a centered moving median of "
             f"{settings.smooth_s:g} s"
         )
     steps.append(
         "an event begins where they reach the on-threshold and ends where they fall below the "
-        f"off-threshold, {settings.off_ratio:.3g} of it"
+        f"off-threshold, which {1 / settings.off_ratio:.3g} times as many frames reach"
     )
     if settings.opening_s:
         steps.append(f"events shorter than {settings.opening_s:g} s are dropped (opening)")

@@ -140,7 +140,7 @@ def ours(results: EvaluationResults, group: str) -> list[Ours]:
     if results.threshold.split == results.split:
         chosen += ", these very recordings,"
     for row in limits:
-        if not math.isnan(row.tuned_threshold):
+        if row.tuned_point is not None:
             rows.append(
                 Ours(
                     f"This run, operating point chosen on {chosen} for at most {row.limit:g} per "

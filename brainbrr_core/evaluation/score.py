@@ -40,9 +40,9 @@ from brainbrr_core.evaluation.statistics import (
     calibration_counts,
     limit_name,
     rank_counts,
-    row_at,
-    thresholds_at_limits,
-    tuned_rule,
+    rows_at_limits,
+    tuned_counts,
+    tuned_name,
     unit_of,
 )
 from brainbrr_core.scoring import (
@@ -50,6 +50,7 @@ from brainbrr_core.scoring import (
     Counts,
     NedcCounts,
     RecordingEvents,
+    RuleSweep,
     Sweep,
     SzcoreCounts,
     UnknownTime,
@@ -97,6 +98,7 @@ def score(
     profile: str = "",
     weights_chosen_on: str | None = None,
     sweep: Sweep | None = None,
+    applied: Sweep | None = None,
     unscored: Sequence[UnscoredRecording] = (),
     eval_looks: EvalLooks | None = None,
     training: TrainingFacts | None = None,
@@ -107,7 +109,8 @@ def score(
     """All figures of some recordings of one split; their order does not matter.
 
     With the ``sweep`` of these recordings the operating curve and the sensitivity at limits of
-    false alarms are drawn up too.
+    false alarms are drawn up too. ``applied`` has what the points of ``threshold.at_limits``
+    find in these recordings, as :func:`tuned_counts` wants it.
 
     What is unknown in a recording has no part in any figure
     (:mod:`brainbrr_core.scoring.unknown`).
@@ -162,7 +165,7 @@ def score(
     seconds = _seconds(ordered, place)
     by_rule = _by_rule(by_szcore, by_nedc)
     hours = [part for row in rows for part in _hours(row)]
-    tuned = _tuned_counts(sweep, threshold) if sweep else {}
+    tuned = tuned_counts(applied, threshold.at_limits or {}) if applied else {}
     statistics = _statistics(patients, by_rule, rows, outcomes, seconds, sweep, hours, tuned)
     of_seconds = _second_figures(*seconds[:2])
     estimates = _estimates(
@@ -253,8 +256,8 @@ def _outcomes(row: RecordingResult) -> list[SeizureOutcome]:
 
 
 def _seconds(ordered: Sequence[ScoredRecording], place: Mapping[str, int]) -> Seconds:
-    """Probability, label and patient of each known second of all recordings."""
-    pairs = [per_second(row.probabilities_8hz, row.reference, row.unknown) for row in ordered]
+    """Score, label and patient of each known second of all recordings."""
+    pairs = [per_second(row.scores_8hz, row.reference, row.unknown) for row in ordered]
     return (
         np.concatenate([pair[0] for pair in pairs]),
         np.concatenate([pair[1] for pair in pairs]),
@@ -262,9 +265,9 @@ def _seconds(ordered: Sequence[ScoredRecording], place: Mapping[str, int]) -> Se
     )
 
 
-def _second_figures(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> SecondFigures:
-    ranking = rank(probabilities, labels)
-    bins = reliability(probabilities, labels, CALIBRATION_BINS)
+def _second_figures(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> SecondFigures:
+    ranking = rank(scores, labels)
+    bins = reliability(scores, labels, CALIBRATION_BINS)
     return SecondFigures(
         len(labels),
         int(labels.sum()),
@@ -313,20 +316,6 @@ def _hour_rows(
     return tuple(rows)
 
 
-def _tuned_counts(sweep: Sweep, choice: ThresholdChoice) -> dict[str, NDArray[np.float64]]:
-    """Counts by patient at each operating point that was tuned elsewhere, by rule and limit."""
-    counts = {}
-    for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True):
-        for limit in FALSE_ALARM_LIMITS:
-            tuned = (choice.at_limits or {}).get(limit_name(rule, limit), math.nan)
-            number = row_at(sweep, tuned)
-            if number is not None:
-                counts[tuned_rule(rule, limit)] = np.stack(
-                    [part.reference, part.detected[number], part.false[number], part.seconds], 1
-                )
-    return counts
-
-
 def _statistics(
     patients: tuple[str, ...],
     by_rule: Mapping[str, Sequence[Counts]],
@@ -347,7 +336,6 @@ def _statistics(
     for rule, parts in by_rule.items():
         for row, part in zip(rows, parts, strict=True):
             add(rule, row.patient, part)
-    counts |= tuned
     for row in rows:
         add(f"montage.{row.montage}", row.patient, row.szcore)
     for hour, patient_name, part in hours:
@@ -361,14 +349,14 @@ def _statistics(
             names.append(_latency_of(group))
         for name in names:
             late.setdefault(name, []).extend([outcome] if outcome.detected else [])
-    probabilities, labels, patient = seconds
+    scores, labels, patient = seconds
     return PatientStatistics(
         patients,
-        counts,
+        counts | dict(tuned),
         {rule: parts[0].false_unit for rule, parts in by_rule.items()},
         sweep,
-        rank_counts(probabilities, labels, patient, len(patients)),
-        calibration_counts(probabilities, labels, patient, len(patients), CALIBRATION_BINS),
+        rank_counts(scores, labels, patient, len(patients)),
+        calibration_counts(scores, labels, patient, len(patients), CALIBRATION_BINS),
         {
             name: Latencies(
                 np.array([outcome.latency_s for outcome in detected], dtype=np.float64),
@@ -421,28 +409,30 @@ def _exact(statistics: PatientStatistics, name: str, value: float, patients: int
 def _limits(
     sweep: Sweep, choice: ThresholdChoice, estimates: Mapping[str, Estimate]
 ) -> tuple[LimitRow, ...]:
-    own, rows = thresholds_at_limits(sweep), []
-    nothing = Estimate(math.nan)
-    for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True):
-        for limit in sorted(FALSE_ALARM_LIMITS):
-            name, tuned = limit_name(rule, limit), tuned_rule(rule, limit)
-            number = row_at(sweep, own[name])
-            rows.append(
-                LimitRow(
-                    rule,
-                    limit,
-                    estimates[name],
-                    own[name],
-                    # Above every threshold nothing is detected, and nothing false.
-                    part.pooled(number).false_per_day if number is not None else 0.0,
-                    (choice.at_limits or {}).get(name, math.nan),
-                    *(
-                        estimates.get(f"{tuned}.{figure}", nothing)
-                        for figure in ("sensitivity", "false_per_day", "f1")
-                    ),
-                )
-            )
-    return tuple(rows)
+    own, undefined = rows_at_limits(sweep), Estimate(math.nan)
+    tuned = choice.at_limits or {}
+
+    def row(rule: str, part: RuleSweep, limit: float) -> LimitRow:
+        name, of = limit_name(rule, limit), tuned_name(rule, limit)
+        number = own[name]
+        return LimitRow(
+            rule,
+            limit,
+            tuned.get(name),
+            estimates.get(f"{of}.sensitivity", undefined),
+            estimates.get(f"{of}.false_per_day", undefined),
+            estimates.get(f"{of}.f1", undefined),
+            None if number is None else sweep.point(number),
+            estimates[name],
+            # Above every threshold nothing is detected, and nothing false.
+            0.0 if number is None else part.pooled(number).false_per_day,
+        )
+
+    return tuple(
+        row(rule, part, limit)
+        for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True)
+        for limit in sorted(FALSE_ALARM_LIMITS)
+    )
 
 
 def _groups(

@@ -121,6 +121,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
         "operating_curve": _table(
             (
                 "threshold",
+                "off_threshold",
                 "szcore_sensitivity",
                 "szcore_false_per_day",
                 "szcore_f1",
@@ -242,6 +243,7 @@ def _packed(statistics: PatientStatistics) -> pa.Table:
     metadata = {
         "units": statistics.units,
         "thresholds": None if sweep is None else sweep.thresholds.tolist(),
+        "off_thresholds": None if sweep is None else sweep.off_thresholds.tolist(),
         "rules": list(statistics.counts),
         "latencies": list(statistics.latencies),
     }
@@ -272,8 +274,10 @@ def _unpacked(table: pa.Table) -> PatientStatistics:
 
     sweep = None
     if values["thresholds"] is not None:
-        thresholds = np.array(values["thresholds"], dtype=np.float64)
-        sweep = Sweep(thresholds, patients, part("szcore"), part("ovlp"))
+        thresholds, off = (
+            np.array(values[name], dtype=np.float64) for name in ("thresholds", "off_thresholds")
+        )
+        sweep = Sweep(thresholds, off, patients, part("szcore"), part("ovlp"))
     return PatientStatistics(
         patients,
         {rule: arrays(f"counts/{rule}") for rule in values["rules"]},
