@@ -30,9 +30,15 @@ from brainbrr_core.detection.threshold import (
 )
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.eval_ledger import count_scoring, read_ledger
-from brainbrr_core.evaluation.highlights import Highlight, worst_false_alarms, worst_misses
+from brainbrr_core.evaluation.highlights import (
+    Highlight,
+    typical_hits,
+    worst_false_alarms,
+    worst_misses,
+)
 from brainbrr_core.evaluation.identity import settings_identity
-from brainbrr_core.evaluation.provenance import provenance
+from brainbrr_core.evaluation.method import method
+from brainbrr_core.evaluation.provenance import provenance, training_facts
 from brainbrr_core.evaluation.report import Strip, write_report
 from brainbrr_core.evaluation.results import (
     RESULTS,
@@ -138,6 +144,13 @@ def evaluate(
         else None,
         unscored=unscored,
         eval_looks=looks,
+        training=training_facts(run),
+        method=method(
+            configuration.preprocessing,
+            configuration.detection,
+            configuration.windows.length_s,
+            configuration.version,
+        ),
         bootstrap_samples=configuration.evaluation.bootstrap_samples,
         bootstrap_seed=configuration.evaluation.bootstrap_seed,
     )
@@ -146,7 +159,11 @@ def evaluate(
     by_key = {recording.partition_key: recording for recording in recordings}
     strips = [
         _strip(plan.store, by_key[highlight.partition_key], highlight, frames)
-        for highlight in worst_misses(results) + worst_false_alarms(results)
+        for highlight in (
+            *typical_hits(results),
+            *worst_misses(results),
+            *worst_false_alarms(results),
+        )
     ]
     write_tables(folder, results, scoring.statistics)
     write_report(folder / REPORT, results, strips)
@@ -342,7 +359,7 @@ def _figures(row: SweepRow) -> str:
 def _strip(
     store: Store, recording: ManifestRecording, highlight: Highlight, frames: Frames
 ) -> Strip:
-    """The EEG of a missed seizure or false alarm."""
+    """The EEG of a highlight."""
     reader = RecordingReader(store, recording)
     start, stop = round(highlight.start_s * RATE), round(highlight.stop_s * RATE)
     signal = reader.read(start, min(stop, reader.samples))
