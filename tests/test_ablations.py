@@ -157,6 +157,16 @@ def test_the_weight_of_a_seizure_is_the_mean_length_by_its_own() -> None:
     assert weights[1] == pytest.approx((20 / 10,))
 
 
+def test_a_seizure_that_no_epoch_shows_has_no_part_in_the_mean() -> None:
+    """One begins after the last window, one lies in windows that are never drawn."""
+    made = by_hand(
+        [("a", 600, [(100, 110), (300, 340)]), ("b", 67, [(62, 66)]), ("c", 60, [(0, 60)])]
+    )
+    sampling = BalancedSampling.of(made, Sampling(full_ratio=0))
+    weights = equal_seizures(made, sampling.expected_draws(len(made)))
+    assert weights == (pytest.approx((25 / 10, 25 / 40)), (1.0,), (1.0,))
+
+
 @examples(25)
 @given(made=manifests(), seed=st.integers(0, 9))
 def test_draws_are_expected_as_often_as_they_are_made(made: Manifest, seed: int) -> None:
