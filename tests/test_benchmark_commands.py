@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from brainbrr_core.benchmark import commands
 from brainbrr_core.benchmark.wide import wide_cache
 from brainbrr_core.cache.plan import State, plan_profile
+from brainbrr_core.cli.app import app
 from brainbrr_core.errors import BrainbrrError
 
 
@@ -31,3 +34,14 @@ def test_each_command_is_measured_where_nothing_is_to_do(
     plan.store.shard_path(plan.items[0].recording.partition_key).unlink()
     with pytest.raises(BrainbrrError, match="a measured command failed"):
         commands.run(30, said.append)
+
+
+def test_scoring_is_measured_on_made_up_frames() -> None:
+    done = CliRunner().invoke(app, ["bench", "scoring", "--recordings", "60", "--json"])
+    assert done.exit_code == 0, done.output
+    values = json.loads(done.stdout)
+    # In proportion to TUSZ's dev: 1,832 recordings, 435.5 h, 1,081 seizures.
+    assert values["hours"] == pytest.approx(435.5 * 60 / 1832, abs=0.1)
+    assert values["seizures"] == round(1081 * 60 / 1832)
+    assert 1000 < values["operating_points"] <= 2900
+    assert values["cpu_s"] > 0 and 0.2 < values["f1"] < 1

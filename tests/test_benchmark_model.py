@@ -25,7 +25,7 @@ from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Hardware, Overrides, changed, load
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.ssd import ssd
-from brainbrr_core.scoring import Counts
+from brainbrr_core.scoring import Counts, OperatingPoint
 from brainbrr_core.synthesis.plan import plan_corpus
 
 
@@ -88,12 +88,16 @@ def test_line_length_by_hand() -> None:
     reader = SimpleNamespace(samples=96, read=lambda start, stop: signal[:, start:stop])
     frames = line_length(reader)
     lengths = np.array([0.0, 1.0, 31 / 32 / 19])
-    assert np.allclose(frames, lengths / (lengths + np.median(lengths)))
+    assert np.allclose(frames, lengths / np.median(lengths))
 
 
 def test_resamples_draw_patients_not_events() -> None:
     # Two patients: one whose two seizures are found, one whose single one is missed, with an alarm.
-    score = Score(0.5, (Counts(2.0, 2.0, 0.0, 3600.0), Counts(1.0, 0.0, 1.0, 3600.0)), 0.7)
+    score = Score(
+        OperatingPoint(0.5, 0.5),
+        (Counts(2.0, 2.0, 0.0, 3600.0), Counts(1.0, 0.0, 1.0, 3600.0)),
+        0.7,
+    )
     drawn = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]])
     assert np.allclose(score.resampled_f1(drawn), [2 * 2 / (2 * 2 + 1 + 1), 1.0, 0.0])
     assert math.isclose(score.pooled.f1, 2 / 3)

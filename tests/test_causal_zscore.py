@@ -28,6 +28,7 @@ from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.online import OnlineDetector
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.prediction.recording import Prediction
+from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal import chain as chain_module
 from brainbrr_core.signal import trailing
 from brainbrr_core.signal.chain import STREAM_STEP, Chain, Quantizer, filtered
@@ -38,6 +39,7 @@ from brainbrr_core.signal.trailing import TrailingStatistics
 
 BLOCK = 2560
 RATE = Fraction(256)
+EVEN = OperatingPoint.of_probability(0.5, 0.99)
 
 
 def causal(minutes: int, scale: str = "recording_sd") -> Preprocessing:
@@ -246,10 +248,11 @@ def test_the_events_of_a_stream_are_those_of_the_file(
 ) -> None:
     digital = digital_eeg(seconds, rate, seconds, channels)
     path = write_digital(tmp_path_factory.mktemp("e") / "a.edf", digital, rate)
-    [(_, outcome)] = predictor.predict_all([path], on)
+    point = OperatingPoint.of_probability(on, 0.99)
+    [(_, outcome)] = predictor.predict_all([path], point)
     assert isinstance(outcome, Prediction)
     missing = ("Fz",) if channels == 18 else ()
-    online = OnlineDetector(predictor, Fraction(rate), missing, on, Normalization())
+    online = OnlineDetector(predictor, Fraction(rate), missing, point, Normalization())
     samples = (digital - digital[:, :1].astype(np.float32)) * np.float32(UNIT)
     lines = []
     place = turn = 0
@@ -267,7 +270,7 @@ def test_the_events_of_a_stream_are_those_of_the_file(
 def test_a_moment_is_judged_within_the_stated_latency(predictor: Predictor) -> None:
     """Windows of 20 s wait for the first minute, and for nothing after it."""
     digital = digital_eeg(200, 256, 4)
-    online = OnlineDetector(predictor, RATE, (), 0.5, Normalization())
+    online = OnlineDetector(predictor, RATE, (), EVEN, Normalization())
     assert online.latency_s == pytest.approx(60 + 0.5 + 0.125, abs=0.01)
     samples = digital.astype(np.float32) * np.float32(UNIT)
     onsets = []
@@ -288,8 +291,8 @@ def test_figures_that_are_given_are_refused(predictor: Predictor, tmp_path: Path
     given_ones = Normalization(Statistics(np.zeros(19), np.ones(19)))
     for how in (given_ones, Normalization(first_s=30)):
         with pytest.raises(BrainbrrError, match="leave --stats and --first-minutes out"):
-            OnlineDetector(predictor, RATE, (), 0.5, how)
-        [(_, outcome)] = predictor.predict_all([path], 0.5, how)
+            OnlineDetector(predictor, RATE, (), EVEN, how)
+        [(_, outcome)] = predictor.predict_all([path], EVEN, how)
         assert isinstance(outcome, BrainbrrError)
         assert "zscore_minutes is 1" in str(outcome)
 

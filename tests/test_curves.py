@@ -11,6 +11,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.special import logit
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.scoring import (
@@ -108,10 +109,9 @@ def test_seconds_and_their_labels_by_hand() -> None:
     frames = np.arange(28, dtype=np.float32)
     # 0.5 to 1.5: the middle 0.5 of second 0 lies in it (start inclusive), 1.5 does not.
     # 2.6 to 9: the middle 2.5 does not.
-    probabilities, labels = per_second(
-        frames, [Event(0.5, 1.5), Event(2.6, 9), Event(0, 3, "bckg")]
-    )
-    assert probabilities.tolist() == [3.5, 11.5, 19.5]
+    scores, labels = per_second(frames, [Event(0.5, 1.5), Event(2.6, 9), Event(0, 3, "bckg")])
+    # Of eight frames the fourth.
+    assert scores.tolist() == [3, 11, 19]
     assert labels.tolist() == [True, False, False]
     assert per_second(frames[:7], [Event(0, 1)])[0].size == 0
 
@@ -120,7 +120,9 @@ def test_reliability_and_calibration_error_by_hand() -> None:
     # Bin 0.0-0.5: 0.1, 0.3 with one ictal: mean 0.2, share 0.5, off by 0.3 for 2 of 5 seconds.
     # Bin 0.5-1.0: 0.5, 0.9, 1.0 with two ictal: mean 0.8, share 2/3, off by 2/15 for 3 of 5.
     bins = reliability(
-        np.array([0.1, 0.3, 0.5, 0.9, 1.0]), np.array([True, False, False, True, True]), bins=2
+        logit(np.array([0.1, 0.3, 0.5, 0.9, 1.0])),
+        np.array([True, False, False, True, True]),
+        bins=2,
     )
     assert [(part.low, part.high, part.seconds) for part in bins] == [(0, 0.5, 2), (0.5, 1, 3)]
     assert bins[0].probability == pytest.approx(0.2) and bins[0].ictal == 0.5

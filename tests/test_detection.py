@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import subprocess
 import sys
 import tracemalloc
@@ -12,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import scipy.ndimage
+import scipy.special
 import torch
 from examples import examples
 from hypothesis import given
@@ -24,15 +26,31 @@ from brainbrr_core.detection import (
     detect,
     frame_count,
     hysteresis,
-    recording_probabilities,
+    recording_scores,
     smooth,
     stitch,
     window_starts,
 )
-from brainbrr_core.detection.events import closing, confidences, cut, finder, opening
+from brainbrr_core.detection.events import Stretches, confidences, finder, shaped, timed
 from brainbrr_core.detection.stitching import Stitching
+from brainbrr_core.scoring import OperatingPoint
 
 PLAIN = Detection(on_threshold=0.5, off_ratio=1.0, smooth_s=0, min_duration_s=0, merge_gap_s=0)
+
+
+def logits(probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = scipy.special.logit(
+        np.clip(probabilities.astype(np.float64), 1e-6, 1 - 1e-6)
+    ).astype(np.float32)
+    return values
+
+
+def found_in(
+    probabilities: NDArray[np.float32], duration_s: float, how: Detection, on: float | None = None
+) -> list[Event]:
+    """Events of frames that are given as probabilities, at a threshold that is one."""
+    point = OperatingPoint.of_probability(on or how.on_threshold, how.off_ratio)
+    return detect(logits(probabilities), duration_s, how, point)
 
 
 def test_window_starts_by_hand() -> None:
@@ -142,17 +160,17 @@ class Mean(torch.nn.Module):
 
 
 @pytest.mark.parametrize("samples", [2000, 1999, 1024, 300, 31])
-def test_a_recording_gets_its_own_probabilities(samples: int) -> None:
-    # A network without context: stitching must give the sigmoid of every sample, averaged over
+def test_a_recording_gets_its_own_scores(samples: int) -> None:
+    # A network without context: stitching must give the logit of every sample, averaged over
     # frames, whatever the windows.
     generator = np.random.default_rng(3)
     signal = generator.normal(size=(19, samples)).astype(np.float32)
     network = Mean()
     network.train()
-    frames = recording_probabilities(
+    frames = recording_scores(
         network, lambda start, stop: signal[:, start:stop], samples, 512, 256, 3, "cpu"
     )
-    wanted = 1 / (1 + np.exp(-signal.mean(axis=0, dtype=np.float64)))
+    wanted = signal.mean(axis=0, dtype=np.float64)
     means = [wanted[first : first + 32].mean() for first in range(0, samples, 32)]
     np.testing.assert_allclose(frames, means, atol=1e-6)
     assert frames.shape == (frame_count(samples),)
@@ -168,7 +186,7 @@ def test_nothing_is_read_beyond_the_recording() -> None:
         asked.append((start, stop))
         return np.zeros((19, stop - start), dtype=np.float32)
 
-    recording_probabilities(Mean(), read, 1300, 512, 256, 2, "cpu")
+    recording_scores(Mean(), read, 1300, 512, 256, 2, "cpu")
     assert asked == [(0, 512), (256, 768), (512, 1024), (768, 1280), (788, 1300)]
 
 
@@ -181,11 +199,9 @@ def test_wrong_shapes_are_refused() -> None:
         return np.zeros((19, stop - start), dtype=np.float32)
 
     with pytest.raises(ValueError, match="the network gave"):
-        recording_probabilities(Short(), read, 1024, 512, 256, 2, "cpu")
+        recording_scores(Short(), read, 1024, 512, 256, 2, "cpu")
     with pytest.raises(ValueError, match="the signal of samples 0 to 512"):
-        recording_probabilities(
-            Mean(), lambda *_: np.zeros((19, 5), np.float32), 1024, 512, 256, 2, "cpu"
-        )
+        recording_scores(Mean(), lambda *_: np.zeros((19, 5), np.float32), 1024, 512, 256, 2, "cpu")
 
 
 def test_importing_detection_does_not_import_torch() -> None:
@@ -216,7 +232,7 @@ def naive_hysteresis(values: list[int], on: int, off: int) -> list[tuple[int, in
 @given(tenths, st.integers(1, 10), st.data())
 def test_hysteresis_against_a_loop(values: list[int], on: int, data: st.DataObject) -> None:
     off = data.draw(st.integers(0, on))
-    first, stop = hysteresis(np.array(values, dtype=np.float64), on, off)
+    first, stop = hysteresis(np.array(values, dtype=np.float64), OperatingPoint(on, off))
     assert list(zip(first.tolist(), stop.tolist(), strict=True)) == naive_hysteresis(
         values, on, off
     )
@@ -224,21 +240,24 @@ def test_hysteresis_against_a_loop(values: list[int], on: int, data: st.DataObje
 
 def test_hysteresis_begins_at_the_on_threshold_and_ends_at_the_off_threshold() -> None:
     values = np.array([0.2, 0.6, 0.9, 0.6, 0.7, 0.4, 0.6, 0.2])
-    first, stop = hysteresis(values, on=0.8, off=0.5)
+    first, stop = hysteresis(values, OperatingPoint(0.8, 0.5))
     assert (first.tolist(), stop.tolist()) == ([2], [5])
     with pytest.raises(ValueError, match="above the on-threshold"):
-        hysteresis(values, on=0.5, off=0.8)
+        OperatingPoint(0.5, 0.8)
 
 
 @examples(100)
-@given(st.lists(st.floats(0, 1), max_size=60), st.sampled_from([0.0, 0.1, 0.25, 0.5, 2.0, 30.0]))
+@given(
+    st.lists(st.floats(-50, 50, width=32), max_size=60),
+    st.sampled_from([0.0, 0.1, 0.25, 0.5, 2.0, 30.0]),
+)
 def test_smoothing_against_a_loop(values: list[float], smooth_s: float) -> None:
     half = round(smooth_s * 8 / 2)
     wanted = [
-        float(np.mean(values[max(index - half, 0) : index + half + 1]))
+        statistics.median_low(values[max(index - half, 0) : index + half + 1])
         for index in range(len(values))
     ]
-    np.testing.assert_allclose(smooth(np.array(values), smooth_s), wanted, atol=1e-12)
+    assert smooth(np.array(values, dtype=np.float32), smooth_s).tolist() == wanted
 
 
 def frames_of(
@@ -252,7 +271,7 @@ def frames_of(
 
 def test_events_by_hand() -> None:
     frames = frames_of(60, [(5, 10), (12, 20), (30, 32), (50, 60)])
-    found = detect(frames, 60.0, PLAIN)
+    found = found_in(frames, 60.0, PLAIN)
     assert [(event.start, event.stop) for event in found] == [(5, 10), (12, 20), (30, 32), (50, 60)]
     assert all(event.label == "seiz" for event in found)
     assert all(event.confidence == pytest.approx(0.9) for event in found)
@@ -262,14 +281,14 @@ def test_gaps_are_closed_before_short_events_are_dropped() -> None:
     frames = frames_of(60, [(5, 7), (9, 11), (30, 32)])
     settings_ = PLAIN.model_copy(update={"merge_gap_s": 2.0, "min_duration_s": 3.0})
     # 5-7 and 9-11 are exactly 2 s apart and become 6 s; 30-32 is 2 s and dropped.
-    assert [(event.start, event.stop) for event in detect(frames, 60.0, settings_)] == [(5, 11)]
+    assert [(event.start, event.stop) for event in found_in(frames, 60.0, settings_)] == [(5, 11)]
     # 16 frames of 0.9, 16 of 0.1 in between, 16 of 0.9.
-    assert detect(frames, 60.0, settings_)[0].confidence == pytest.approx((2 * 0.9 + 0.1) / 3)
+    assert found_in(frames, 60.0, settings_)[0].confidence == pytest.approx((2 * 0.9 + 0.1) / 3)
     # A gap longer by a frame is kept, and both are too short.
     apart = frames_of(60, [(5, 7), (9.125, 11)])
-    assert detect(apart, 60.0, settings_) == []
+    assert found_in(apart, 60.0, settings_) == []
     # Exactly the shortest duration is kept.
-    assert len(detect(frames_of(60, [(5, 8)]), 60.0, settings_)) == 1
+    assert len(found_in(frames_of(60, [(5, 8)]), 60.0, settings_)) == 1
 
 
 def test_the_off_threshold_follows_the_on_threshold() -> None:
@@ -277,43 +296,47 @@ def test_the_off_threshold_follows_the_on_threshold() -> None:
     frames[160:240] = 0.5
     settings_ = PLAIN.model_copy(update={"off_ratio": 0.5})
     # On 0.8, off 0.4: lasts to 30 s. On 0.96: nothing. On 0.5, off 0.25: same as the first.
-    assert [(e.start, e.stop) for e in detect(frames, 60.0, settings_, 0.8)] == [(10, 30)]
-    assert detect(frames, 60.0, settings_, 0.96) == []
+    assert [(e.start, e.stop) for e in found_in(frames, 60.0, settings_, 0.8)] == [(10, 30)]
+    assert found_in(frames, 60.0, settings_, 0.96) == []
     strict = PLAIN.model_copy(update={"off_ratio": 0.75})
-    assert [(e.start, e.stop) for e in detect(frames, 60.0, strict, 0.8)] == [(10, 20)]
+    assert [(e.start, e.stop) for e in found_in(frames, 60.0, strict, 0.8)] == [(10, 20)]
 
 
 def test_the_last_event_ends_with_the_recording() -> None:
     # 59.9 s: 480 frames, the last one reaches 60.0.
-    (event,) = detect(frames_of(59.9, [(50, 60)]), 59.9, PLAIN)
+    (event,) = found_in(frames_of(59.9, [(50, 60)]), 59.9, PLAIN)
     assert (event.start, event.stop) == (50.0, 59.9)
 
 
 def test_smoothing_removes_a_spike() -> None:
     frames = frames_of(60, [(20, 20.25)], 1.0)
     smoothing = PLAIN.model_copy(update={"smooth_s": 2.0})
-    assert len(detect(frames, 60.0, PLAIN)) == 1
-    assert detect(frames, 60.0, smoothing) == []
+    assert len(found_in(frames, 60.0, PLAIN)) == 1
+    assert found_in(frames, 60.0, smoothing) == []
 
 
 def test_no_frames_and_no_fit() -> None:
-    assert detect(np.zeros(0, dtype=np.float32), 0.0, Detection()) == []
+    assert found_in(np.zeros(0, dtype=np.float32), 0.0, Detection()) == []
     with pytest.raises(ValueError, match="do not fit"):
-        detect(np.zeros(80, dtype=np.float32), 60.0, Detection())
+        found_in(np.zeros(80, dtype=np.float32), 60.0, Detection())
     with pytest.raises(ValueError, match="not finite"):
-        detect(np.full(80, np.nan, dtype=np.float32), 10.0, Detection())
+        found_in(np.full(80, np.nan, dtype=np.float32), 10.0, Detection())
 
 
 @examples(60)
 @given(st.integers(0, 2**31), st.floats(0.05, 0.95))
 def test_events_are_sorted_disjoint_and_inside(seed: int, threshold: float) -> None:
     frames = np.random.default_rng(seed).random(800).astype(np.float32)
-    found: list[Event] = detect(frames, 100.0, Detection(smooth_s=0.5), threshold)
+    found: list[Event] = found_in(frames, 100.0, Detection(smooth_s=0.5), threshold)
     edges = [edge for event in found for edge in (event.start, event.stop)]
     assert edges == sorted(edges)
     assert all(0 <= event.start < event.stop <= 100 for event in found)
     assert all(event.duration >= 3 and 0 <= event.confidence <= 1 for event in found)
     assert all(b.start - a.stop > 2 for a, b in pairwise(found))
+
+
+def with_(**steps: float) -> Detection:
+    return PLAIN.model_copy(update=steps)
 
 
 def mask_of(first: NDArray[np.intp], stop: NDArray[np.intp], size: int) -> NDArray[np.bool_]:
@@ -328,14 +351,15 @@ def mask_of(first: NDArray[np.intp], stop: NDArray[np.intp], size: int) -> NDArr
 def test_morphology_is_that_of_images(values: list[bool], frames: int) -> None:
     """Opening and closing of stretches are binary opening and closing by a flat element."""
     mask = np.array(values)
-    stretches = hysteresis(mask.astype(np.float64), 0.5, 0.5)
+    half = OperatingPoint(0.5, 0.5)
+    stretches = hysteresis(mask.astype(np.float64), half)
     element = np.ones(frames, dtype=np.bool_)
-    opened = mask_of(*opening(stretches, frames / 8), mask.size)
+    opened = mask_of(*shaped(stretches, with_(opening_s=frames / 8)), mask.size)
     np.testing.assert_array_equal(opened, scipy.ndimage.binary_opening(mask, element))
     # Closing far from the ends, which are no gaps.
     room = np.pad(mask, 10)
-    padded = hysteresis(room.astype(np.float64), 0.5, 0.5)
-    closed = mask_of(*closing(padded, frames / 8), room.size)
+    padded = hysteresis(room.astype(np.float64), half)
+    closed = mask_of(*shaped(padded, with_(closing_s=frames / 8)), room.size)
     np.testing.assert_array_equal(closed, scipy.ndimage.binary_closing(room, element))
 
 
@@ -343,24 +367,24 @@ def test_the_steps_come_in_their_order() -> None:
     # 1 s, a gap of 1 s, 4 s. Opening first drops the one second, so nothing is left to close.
     frames = frames_of(60, [(5, 6), (7, 11)])
     opened = PLAIN.model_copy(update={"opening_s": 2.0, "closing_s": 2.0})
-    assert [(e.start, e.stop) for e in detect(frames, 60.0, opened)] == [(7, 11)]
+    assert [(e.start, e.stop) for e in found_in(frames, 60.0, opened)] == [(7, 11)]
     closed = PLAIN.model_copy(update={"closing_s": 2.0, "min_duration_s": 5.0})
-    assert [(e.start, e.stop) for e in detect(frames, 60.0, closed)] == [(5, 11)]
+    assert [(e.start, e.stop) for e in found_in(frames, 60.0, closed)] == [(5, 11)]
     # A gap of exactly the element's length is not closed, but merged.
     exact = PLAIN.model_copy(update={"closing_s": 1.0})
-    assert len(detect(frames, 60.0, exact)) == 2
-    assert len(detect(frames, 60.0, exact.model_copy(update={"merge_gap_s": 1.0}))) == 1
+    assert len(found_in(frames, 60.0, exact)) == 2
+    assert len(found_in(frames, 60.0, exact.model_copy(update={"merge_gap_s": 1.0}))) == 1
 
 
 def test_events_that_are_too_long_are_cut_into_equal_parts() -> None:
     longest = PLAIN.model_copy(update={"max_duration_s": 20.0})
-    found = detect(frames_of(100, [(10, 60), (70, 90)]), 100.0, longest)
+    found = found_in(frames_of(100, [(10, 60), (70, 90)]), 100.0, longest)
     # 50 s are three parts of 16.67 s; exactly 20 s stay one.
     assert [event.duration for event in found] == pytest.approx([50 / 3] * 3 + [20])
     assert [event.start for event in found[1:3]] == [event.stop for event in found[:2]]
     assert (found[2].stop, found[3].start, found[3].stop) == (60.0, 70.0, 90.0)
-    nothing = np.zeros(0)
-    assert [part.size for part in cut(nothing, nothing, 20.0)] == [0, 0]
+    nothing: Stretches = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    assert timed(nothing, 100.0, longest) == []
     with pytest.raises(ValueError, match="at least twice min_duration_s"):
         Detection(min_duration_s=11, max_duration_s=20)
 
@@ -368,20 +392,22 @@ def test_events_that_are_too_long_are_cut_into_equal_parts() -> None:
 def test_confidence_is_the_mean_or_the_highest_probability() -> None:
     frames = frames_of(60, [(10, 20)], 0.6)
     frames[100] = 1.0
-    (mean,) = detect(frames, 60.0, PLAIN)
-    (highest,) = detect(frames, 60.0, PLAIN.model_copy(update={"confidence": "max"}))
+    (mean,) = found_in(frames, 60.0, PLAIN)
+    (highest,) = found_in(frames, 60.0, PLAIN.model_copy(update={"confidence": "max"}))
     assert mean.confidence == pytest.approx((79 * 0.6 + 1.0) / 80)
-    assert highest.confidence == 1.0
-    assert confidences(frames, [(59.95, 60.0)]) == [pytest.approx(0.1)]
+    assert highest.confidence == pytest.approx(1.0, abs=2e-6)
+    assert confidences(logits(frames), [(59.95, 60.0)]) == [pytest.approx(0.1)]
 
 
 @examples(40)
 @given(st.integers(0, 2**31))
-def test_a_finder_gives_at_every_threshold_what_detection_gives(seed: int) -> None:
+def test_a_table_has_at_every_point_what_detection_gives(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    frames = generator.random(800).astype(np.float32)
+    frames = generator.normal(size=800).astype(np.float32)
     steps = Detection(smooth_s=0.5, opening_s=0.5, closing_s=0.5, max_duration_s=7.0)
-    at = finder(frames, 100.0, steps)
-    for threshold in generator.uniform(0.05, 0.95, 5).tolist():
-        expected = detect(frames, 100.0, steps, threshold)
-        assert at(threshold) == [(event.start, event.stop) for event in expected]
+    on = np.sort(generator.normal(size=12))
+    off = np.minimum(np.sort(generator.normal(size=12)), on)
+    table = finder(frames, 100.0, steps).table(on, off)
+    for number, point in enumerate(map(OperatingPoint, on.tolist(), off.tolist())):
+        expected = detect(frames, 100.0, steps, point)
+        assert table.spans(number) == [(event.start, event.stop) for event in expected]

@@ -14,10 +14,16 @@ from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import Stitcher, detect, stitch, window_starts
 from brainbrr_core.detection.stitching import Stitching
 from brainbrr_core.detection.stream import EventStream
+from brainbrr_core.scoring import OperatingPoint, sigmoid
+
+
+def raw(how: Detection) -> OperatingPoint:
+    """Thresholds that are in the unit of the scores here, whatever that is."""
+    return OperatingPoint(how.on_threshold, how.on_threshold * how.off_ratio)
 
 
 def wave(seed: int, frames: int) -> NDArray[np.float32]:
-    """Probabilities that cross the thresholds often, at all durations."""
+    """Scores that cross the thresholds often, at all durations."""
     rng = np.random.default_rng(seed)
     slow = np.repeat(rng.random(frames // 16 + 1), 16)[:frames]
     fast = rng.random(frames)
@@ -40,22 +46,22 @@ detections = st.builds(
 
 
 def streamed(
-    probabilities: NDArray[np.float32], duration_s: float, how: Detection, sizes: list[int]
+    scores: NDArray[np.float32], duration_s: float, how: Detection, sizes: list[int]
 ) -> tuple[list[Event], list[tuple[float, int]], list[tuple[Event, int]]]:
     """Events; onsets and events, each with the frames that had arrived when it was given."""
-    stream = EventStream(how, how.on_threshold)
+    stream = EventStream(how, raw(how))
     onsets, events = [], []
     whole = int(duration_s * 8)
     arrived = turn = 0
     while arrived < whole:
-        piece = probabilities[arrived : min(arrived + sizes[turn % len(sizes)], whole)]
+        piece = scores[arrived : min(arrived + sizes[turn % len(sizes)], whole)]
         arrived, turn = arrived + piece.size, turn + 1
         news = stream.add(piece)
         onsets += [(onset, arrived) for onset in news.onsets]
         events += [(event, arrived) for event in news.events]
-    news = stream.finish(probabilities[whole:], duration_s)
-    onsets += [(onset, probabilities.size) for onset in news.onsets]
-    events += [(event, probabilities.size) for event in news.events]
+    news = stream.finish(scores[whole:], duration_s)
+    onsets += [(onset, scores.size) for onset in news.onsets]
+    events += [(event, scores.size) for event in news.events]
     return [event for event, _ in events], onsets, events
 
 
@@ -75,10 +81,10 @@ TOO_SHORT_AT_LAST = Detection(on_threshold=0.5, off_ratio=0.6, smooth_s=0.0, min
 def test_any_pieces_give_the_events_of_all_frames(
     how: Detection, seed: int, frames: int, cut_s: float, sizes: list[int]
 ) -> None:
-    probabilities = wave(seed, frames)
+    scores = wave(seed, frames)
     duration_s = frames / 8 - cut_s
-    expected = detect(probabilities, duration_s, how)
-    events, onsets, _ = streamed(probabilities, duration_s, how, sizes)
+    expected = detect(scores, duration_s, how, raw(how))
+    events, onsets, _ = streamed(scores, duration_s, how, sizes)
     assert events == expected
     # Every event has an onset of its own, and no onset is without its event.
     assert [onset for onset, _ in onsets] == sorted(onset for onset, _ in onsets)
@@ -91,7 +97,7 @@ def test_an_onset_waits_for_the_frame_that_the_recordings_end_may_cut() -> None:
     ictal = np.ones(8, np.float32)
     for duration_s, lasting in ((1.0, True), (0.94, False)):
         whole = int(duration_s * 8)
-        stream = EventStream(TOO_SHORT_AT_LAST, 0.5)
+        stream = EventStream(TOO_SHORT_AT_LAST, raw(TOO_SHORT_AT_LAST))
         onsets = stream.add(ictal[:whole]).onsets
         news = stream.finish(ictal[whole:], duration_s)
         assert onsets == ((0.0,) if lasting else ())
@@ -100,7 +106,7 @@ def test_an_onset_waits_for_the_frame_that_the_recordings_end_may_cut() -> None:
 
 def test_frames_that_are_not_the_recordings_are_refused() -> None:
     for whole, last, duration_s in ((8, 0, 0.94), (8, 1, 1.0), (7, 0, 1.0), (0, 0, 0.1)):
-        stream = EventStream(TOO_SHORT_AT_LAST, 0.5)
+        stream = EventStream(TOO_SHORT_AT_LAST, raw(TOO_SHORT_AT_LAST))
         stream.add(np.zeros(whole, np.float32))
         with pytest.raises(ValueError, match="not those of a recording"):
             stream.finish(np.zeros(last, np.float32), duration_s)
@@ -109,8 +115,8 @@ def test_frames_that_are_not_the_recordings_are_refused() -> None:
 @examples(60)
 @given(how=detections, seed=st.integers(0, 10_000))
 def test_an_event_is_given_once_its_gap_has_passed(how: Detection, seed: int) -> None:
-    probabilities = wave(seed, 400)
-    _, onsets, events = streamed(probabilities, 50.0, how, [1])
+    scores = wave(seed, 400)
+    _, onsets, events = streamed(scores, 50.0, how, [1])
     gap_s = max(how.merge_gap_s, how.closing_s)
     for event, frames in events:
         # What opening drops still keeps a gap open.
@@ -123,22 +129,24 @@ def test_an_event_is_given_once_its_gap_has_passed(how: Detection, seed: int) ->
 
 def test_an_onset_comes_while_the_seizure_goes_on() -> None:
     how = Detection(on_threshold=0.5, smooth_s=0, min_duration_s=3, merge_gap_s=2)
-    stream = EventStream(how, 0.5)
+    stream = EventStream(how, raw(how))
     quiet, loud = np.zeros(80, np.float32), np.ones(8, np.float32)
     assert stream.add(quiet).onsets == ()
     assert [stream.add(loud).onsets for _ in range(4)] == [(), (), (10.0,), ()]
     assert stream.add(np.zeros(16, np.float32)).events == ()
     # 2 s of quiet would still be joined; one frame more would not.
-    assert stream.add(np.zeros(1, np.float32)).events == (Event(10.0, 14.0, "seiz", 1.0),)
+    assert stream.add(np.zeros(1, np.float32)).events == (
+        Event(10.0, 14.0, "seiz", float(sigmoid(loud)[0])),
+    )
     assert stream.finish(np.empty(0, np.float32), 129 / 8).events == ()
 
 
 def test_what_is_over_is_forgotten() -> None:
-    stream = EventStream(Detection(on_threshold=0.5), 0.5)
+    stream = EventStream(Detection(), OperatingPoint(0.5, 0.45))
     rng = np.random.default_rng(0)
     for _ in range(200):
         stream.add(rng.random(240).astype(np.float32) * np.float32(0.9))
-        held = stream._smoothed.size + stream._probabilities.size + stream._smoothing._sums.size
+        held = stream._smoothed.size + stream._scores.size + stream._smoothing._frames.size
         assert held < 2000
 
 
@@ -159,8 +167,8 @@ def test_frames_are_given_once_and_in_order(
     whole = stitch(windows, samples, window, stride, how)
     stitcher = Stitcher(window, how)
     given_frames = 0
-    for start, probabilities in zip(starts, windows, strict=True):
-        frames = stitcher.add(start, probabilities)
+    for start, scores in zip(starts, windows, strict=True):
+        frames = stitcher.add(start, scores)
         # A frame is complete when its last sample lies before the newest window.
         assert given_frames + frames.size == start // 32
         assert np.array_equal(frames, whole[given_frames : given_frames + frames.size])

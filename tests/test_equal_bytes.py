@@ -10,8 +10,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from brainbrr_core.signal.products import COLUMNS, banded_products, solved, weighted_sums
-from brainbrr_core.signal.resampling import BlockResampler, design
+from brainbrr_core.signal.products import banded_products, solved, weighted_sums
+from brainbrr_core.signal.resampling import COLUMNS, BlockResampler, design
 
 #: Prints a digest of what is stored of recordings made of whole numbers, with what they are
 #: z-scored by. 1999/10 Hz needs a last matrix with fewer columns; two electrodes are interpolated.

@@ -36,11 +36,13 @@ from brainbrr_core.prediction.normalization import (
 )
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader, Prediction, open_source
+from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Chain, Statistics
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.training.run import MODEL, RUN, open_run
 
-ORIGIN = Origin("run", "v1", 0.5, "the whole recording's")
+POINT = OperatingPoint.of_probability(0.55, 0.99)
+ORIGIN = Origin("run", "v1", OperatingPoint(0.0, -0.25), "the whole recording's")
 
 
 @st.composite
@@ -170,6 +172,7 @@ def test_the_json_holds_the_events_unrounded(prediction: Prediction) -> None:
     assert found == prediction.events
     assert values["duration_s"] == prediction.duration_s
     assert (values["run"], values["on_threshold"]) == ("run", 0.5)
+    assert values["operating_point_logits"] == {"on": 0.0, "off": -0.25}
 
 
 def test_timescoring_reads_the_tsv_as_events() -> None:
@@ -219,7 +222,7 @@ def test_batches_over_recordings_give_what_evaluation_gives(tmp_path: Path, batc
     predictor = random_predictor(tmp_path, batch)
     shares: list[float] = []
     outcomes = dict(
-        predictor.predict_all(sorted(folder.rglob("*.[eE][dD][fF]")), 0.55, None, shares.append)
+        predictor.predict_all(sorted(folder.rglob("*.[eE][dD][fF]")), POINT, None, shares.append)
     )
     assert len(outcomes) == 4
     assert sum(shares) == pytest.approx(4)
@@ -232,8 +235,8 @@ def test_batches_over_recordings_give_what_evaluation_gives(tmp_path: Path, batc
         chain = Chain(open_source(path), alone.configuration.preprocessing)
         stored = np.concatenate([blocks for blocks, _ in chain.quantized()])
         signal = stored.transpose(1, 0, 2).reshape(19, -1).astype(np.float32) * np.float32(SCALE)
-        frames = alone.probabilities(lambda a, b, x=signal: x[:, a:b], chain.samples)
-        events = detect(frames, chain.samples / 256, alone.configuration.detection, 0.55)
+        frames = alone.scores(lambda a, b, x=signal: x[:, a:b], chain.samples)
+        events = detect(frames, chain.samples / 256, alone.configuration.detection, POINT)
         assert [(e.start, e.stop) for e in outcome.events] == [(e.start, e.stop) for e in events]
         if batch == 1:
             assert outcome.events == events
@@ -295,13 +298,13 @@ def test_a_recordings_own_statistics_given_back_change_nothing_but_rounding(
 ) -> None:
     path = write_digital(tmp_path / "a.edf", digital_eeg(95, 256), 256)
     predictor = random_predictor(tmp_path)
-    [(_, own)] = predictor.predict_all([path], 0.55)
+    [(_, own)] = predictor.predict_all([path], POINT)
     assert isinstance(own, Prediction)
-    [(_, again)] = predictor.predict_all([path], 0.55, Normalization(own.statistics))
+    [(_, again)] = predictor.predict_all([path], POINT, Normalization(own.statistics))
     assert isinstance(again, Prediction)
     # At 256 Hz nothing is resampled, so that not even a bit differs.
     assert again.events == own.events
-    [(_, first)] = predictor.predict_all([path], 0.55, Normalization(first_s=30.0))
+    [(_, first)] = predictor.predict_all([path], POINT, Normalization(first_s=30.0))
     assert isinstance(first, Prediction)
     source = open_source(path)
     assert source.rate == Fraction(256)

@@ -6,13 +6,13 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fixed_events import FixedEvents
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
@@ -37,8 +37,7 @@ from brainbrr_core.evaluation.results import (
     UnscoredRecording,
 )
 from brainbrr_core.evaluation.score import score
-from brainbrr_core.scoring import Sweep, sweep_thresholds
-from brainbrr_core.scoring.sweep import Spans
+from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
 from brainbrr_core.signal.montage import CHANNELS
 
 
@@ -67,16 +66,16 @@ def recording(
     )
 
 
-TUNED_ON_DEV = ThresholdChoice(0.7, 0.63, "dev", 0.5)
+TUNED_ON_DEV = ThresholdChoice(OperatingPoint(0.7, 0.63), "dev", 0.5)
 
 
 def swept(*recordings: ScoredRecording) -> Sweep:
     """The sweep of a detector that finds the whole recording where any frame is high enough."""
+    return sweep_thresholds(recordings, found_whole, 1.0)
 
-    def find(probabilities: NDArray[np.float32], duration_s: float) -> Callable[[float], Spans]:
-        return lambda on: [(0.0, duration_s)] if probabilities.max() >= on else []
 
-    return sweep_thresholds(recordings, find)
+def found_whole(scores: NDArray[np.float32], duration_s: float) -> FixedEvents:
+    return FixedEvents(scores, lambda on: [(0.0, duration_s)] if scores.max() >= on else [])
 
 
 def sample(split: str = "eval", choice: ThresholdChoice = TUNED_ON_DEV) -> EvaluationResults:
@@ -134,7 +133,7 @@ def test_order_of_the_recordings_does_not_matter() -> None:
 
 
 def test_results_survive_json() -> None:
-    results = replace(sample(), threshold=ThresholdChoice(0.5, 0.4, None))
+    results = replace(sample(), threshold=ThresholdChoice(OperatingPoint(0.5, 0.4), None))
     text = results.to_json()
     assert "NaN" not in text
     again = EvaluationResults.from_json(text)
@@ -159,19 +158,30 @@ def test_the_operating_curve_and_limits_are_of_the_scored_split() -> None:
     # 600 s: the detector finds all of it up to 0.9 and nothing above. SzCORE: a hypothesis of
     # 600 s is two, of which the second, 300 to 600 s, misses the seizure's 10 to 80 s.
     one = recording("eval/a/t0", "a", [(10, 20)], [(12, 20, 0.9)])
-    tuned = replace(TUNED_ON_DEV, at_limits={"szcore_event.sensitivity_at_10": 0.95})
-    results = score([one], split="eval", threshold=tuned, provenance={}, sweep=swept(one)).results
+    tuned = replace(
+        TUNED_ON_DEV, at_limits={"szcore_event.sensitivity_at_10": OperatingPoint(0.95, 0.9)}
+    )
+    results = score(
+        [one],
+        split="eval",
+        threshold=tuned,
+        provenance={},
+        sweep=swept(one),
+        applied=sweep_at([one], found_whole, [OperatingPoint(0.95, 0.9)]),
+    ).results
     assert {row.sensitivity for row in results.operating_curve if row.threshold <= 0.9} == {1.0}
-    assert {row.sensitivity for row in results.operating_curve if row.threshold > 0.9} == {0.0}
+    assert max(row.threshold for row in results.operating_curve) == np.float32(0.9)
     by_rule = {(row.rule, row.limit): row for row in results.limits}
     assert len(by_rule) == 8
     # 144 false positives a day exceed every limit of SzCORE's; OVLP counts none.
     event, overlap = by_rule["szcore_event", 10.0], by_rule["nedc_ovlp", 1.0]
     assert (event.sensitivity.value, overlap.sensitivity.value) == (0.0, 1.0)
-    assert overlap.threshold == pytest.approx(0.9, abs=5e-4)
-    # What the threshold tuned elsewhere gives here; where none was, nothing.
-    assert (event.tuned_threshold, event.tuned_sensitivity) == (0.95, 0.0)
-    assert math.isnan(overlap.tuned_threshold) and math.isnan(overlap.tuned_sensitivity)
+    assert overlap.point == OperatingPoint(*[float(np.float32(0.9))] * 2)
+    assert (event.false_per_day, overlap.false_per_day) == (pytest.approx(math.nan, nan_ok=True), 0)
+    # What the point tuned elsewhere gives here; where none was, nothing.
+    assert event.tuned_point == OperatingPoint(0.95, 0.9)
+    assert (event.tuned_sensitivity.value, event.tuned_false_per_day.value) == (0.0, 0.0)
+    assert overlap.tuned_point is None and math.isnan(overlap.tuned_sensitivity.value)
 
 
 def test_seizures_are_grouped_by_type_and_duration_with_their_latency() -> None:
@@ -236,7 +246,10 @@ def sentences(split: str, choice: ThresholdChoice, weights: str | None = None) -
 def test_the_report_says_what_was_seen() -> None:
     unseen = sentences("eval", TUNED_ON_DEV, "dev")
     assert "3 recordings of 2 patients, 0.5 hours with 3 seizures" in unseen
-    assert "0.7 (off at 0.63) was chosen on “dev”" in unseen and "0.500 there" in unseen
+    assert (
+        "(on at logit 0.7 (probability 0.6682), off at 0.63 (0.6525)) was chosen on" in unseen
+        and "0.500 there" in unseen
+    )
     assert "Neither the threshold nor the weights were chosen on this split" in unseen
     assert "weights were picked on “dev”" in unseen
     assert "timescoring 0.0.7" in unseen and "counts 0" in unseen
@@ -248,7 +261,7 @@ def test_the_report_says_what_was_seen() -> None:
     looked = method_sentences(replace(sample(), eval_looks=EvalLooks(3, 2)))
     assert "“eval” was scored 3 times from this runs folder, by 2 runs" in " ".join(looked)
     assert "was scored" not in unseen
-    by_hand = sentences("eval", ThresholdChoice(0.86, 0.78, None))
+    by_hand = sentences("eval", ThresholdChoice(OperatingPoint(0.86, 0.78), None))
     assert "set by hand" in by_hand and "not recorded" in by_hand
 
 
@@ -424,13 +437,13 @@ def test_writing_is_whole_and_repeatable(tmp_path: Path) -> None:
 
 
 def test_figures_are_the_same_in_another_process(page: str) -> None:
-    code = "import tests.test_report as t; print(t.strip_of_noise().svg)"
+    code = "import test_report; print(test_report.strip_of_noise().svg)"
     result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parent,
     )
     assert result.stdout.strip() == strip_of_noise().svg.strip()
     assert "strip-0-axes" in page

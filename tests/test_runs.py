@@ -19,6 +19,7 @@ from brainbrr_core.cache.manifest import (
     window_count,
 )
 from brainbrr_core.cache.plan import Plan, plan_corpus
+from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.configuration import Configuration, Detection, Training, Windows
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.data.windows import RecordingReader
@@ -30,6 +31,7 @@ from brainbrr_core.evaluation.eval_ledger import read_ledger
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader
+from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.training.preflight import check
 from brainbrr_core.training.run import Run, open_run, run_directory, train
@@ -91,7 +93,7 @@ def test_the_preflight_refuses_a_stale_manifest_and_names_the_command(ready: Rea
 
 
 def frames_of(manifest: Manifest, inside: dict[str, float]) -> dict[str, NDArray[np.float32]]:
-    """Frames that are 0.2 outside of seizures and ``inside[split]`` in them."""
+    """Scores that are 0.2 outside of seizures and ``inside[split]`` in them."""
     frames = {}
     for r in manifest.recordings:
         values = np.full(-(-r.samples // 32), 0.2, np.float32)
@@ -104,7 +106,7 @@ def frames_of(manifest: Manifest, inside: dict[str, float]) -> dict[str, NDArray
 def evaluated(
     ready: Ready, monkeypatch: pytest.MonkeyPatch, inside: dict[str, float], split: str = "eval"
 ) -> tuple[Evaluation, dict[str, NDArray[np.float32]], list[str]]:
-    """An evaluation in which the network's probabilities are given, and what it ran over."""
+    """An evaluation in which the network's scores are given, and what it ran over."""
     settings, _, manifest = ready
     frames = frames_of(manifest, inside)
     ran_over: list[str] = []
@@ -115,7 +117,7 @@ def evaluated(
         ran_over.append(title)
         return {r.partition_key: frames[r.partition_key] for r in recordings}
 
-    monkeypatch.setattr(module, "_probabilities", given)
+    monkeypatch.setattr(module, "_scores", given)
     return evaluate(settings, split, log=quiet), frames, ran_over
 
 
@@ -124,18 +126,17 @@ def test_the_threshold_comes_from_dev_alone_and_is_the_one_used(
 ) -> None:
     settings, _, _ = ready
     run = train(settings, log=quiet)
-    assert threshold_of(run, settings.detection)[0] == settings.detection.on_threshold
-    # On dev anything from 0.2 to 0.6 finds every seizure, and its middle finds those of eval,
-    # which the configuration's 0.5 would miss.
-    done, frames, _ = evaluated(ready, monkeypatch, {"train": 0.9, "dev": 0.6, "eval": 0.45})
-    on = done.results.threshold.on_threshold
-    assert 0.2 < on <= 0.6
+    assert threshold_of(run, settings.detection)[0].probability == pytest.approx(0.5)
+    # Outside of seizures, and everywhere in the configuration's eyes (a probability of 0.5 is a
+    # logit of 0), are false alarms; on dev 0.6 finds every seizure alone.
+    done, frames, _ = evaluated(ready, monkeypatch, {"train": 0.9, "dev": 0.6, "eval": 0.65})
+    point = done.results.threshold.point
+    assert point.on == np.float32(0.6)
     assert done.results.threshold.split == "dev"
-    assert threshold_of(run, settings.detection) == (on, "tuned on dev")
+    assert threshold_of(run, settings.detection) == (point, "tuned on dev")
     for row in done.results.recordings:
-        expected = detect(frames[row.partition_key], row.duration_s, settings.detection, on)
+        expected = detect(frames[row.partition_key], row.duration_s, settings.detection, point)
         assert list(row.hypothesis) == expected
-    assert on < 0.45
     assert done.results.headline["nedc_ovlp"].sensitivity == 1.0
 
 
@@ -154,7 +155,7 @@ def test_a_threshold_is_tuned_once_and_then_frozen(
     assert second.results.threshold == first.results.threshold
     assert (run.directory / THRESHOLD).read_bytes() == kept
     # What detection depends on changed: tuned anew, on dev.
-    other = settings.model_copy(update={"detection": Detection(min_duration_s=8.0)})
+    other = settings.model_copy(update={"detection": Detection(confidence="max")})
     _, _, ran_over = evaluated((other, plan, manifest), monkeypatch, inside)
     assert ran_over == ["score dev", "score eval"]
     assert read_threshold(run.directory) is not None
@@ -195,7 +196,7 @@ def test_a_recording_shorter_than_a_window_is_scored(ready: Ready) -> None:
     assert any(
         window_count(i.recording, longer.windows, longer.labels.seizure) == 0 for i in of_dev
     )
-    scored = module.scorable(plan, longer, "dev")
+    scored = scorable(plan, longer.labels.seizure, "dev")
     assert [r.partition_key for r in scored] == [i.recording.partition_key for i in of_dev]
     assert module.not_scored(plan, longer, "dev") == []
 
@@ -209,7 +210,7 @@ def test_a_recording_without_annotation_is_named_not_scored(ready: Ready) -> Non
         plan,
         items=tuple(replace(i, recording=bare) if i is victim else i for i in plan.items),
     )
-    assert len(module.scorable(changed, settings, "eval")) == len(items) - 1
+    assert len(scorable(changed, settings.labels.seizure, "eval")) == len(items) - 1
     (row,) = module.not_scored(changed, settings, "eval")
     assert row.partition_key == bare.partition_key
     assert row.reason.startswith("there is no annotation file")
@@ -222,7 +223,9 @@ def test_the_report_knows_whether_validations_picked_the_weights(tmp_path: Path)
     assert module._weights_chosen_on(Run(tmp_path, {"fit": {"best_step": None}})) is None
 
 
-@pytest.mark.parametrize("text", ["{}", '{"on_threshold": 0.5', '{"on_threshold": 2}', ""])
+@pytest.mark.parametrize(
+    "text", ["{}", '{"on_threshold": 0.5', '{"format": 2, "point": 2}', "", "\xff"]
+)
 def test_a_damaged_threshold_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / THRESHOLD).write_text(text)
     with pytest.raises(BrainbrrError, match=r"threshold\.json is damaged: remove it and run"):
@@ -246,7 +249,7 @@ def test_a_report_is_made_again_only_for_other_settings(
     second, _, _ = evaluated(ready, monkeypatch, inside)
     assert (first.reused, second.reused) == (False, True)
     assert second.results.to_json() == first.results.to_json()
-    other = settings.model_copy(update={"detection": Detection(min_duration_s=8.0)})
+    other = settings.model_copy(update={"detection": Detection(confidence="max")})
     third, _, _ = evaluated((other, plan, manifest), monkeypatch, inside)
     assert not third.reused
     assert third.identity != first.identity
@@ -264,6 +267,7 @@ def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready) -> No
         assert np.array_equal(reader.read(start, stop), stored.read(start, stop))
     run = open_run(train(settings, log=quiet).directory)
     predictor = Predictor.of(run, settings)
-    frames = predictor.probabilities(stored.read, stored.samples)
-    expected = detect(frames, stored.samples / 256, settings.detection, 0.4)
-    assert predictor.predict(Path(path), 0.4).events == expected
+    frames = predictor.scores(stored.read, stored.samples)
+    point = OperatingPoint(-0.1, -0.2)
+    expected = detect(frames, stored.samples / 256, settings.detection, point)
+    assert predictor.predict(Path(path), point).events == expected

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +12,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from examples import examples
+from fixed_events import FixedEvents
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.cli.app import app
+from brainbrr_core.configuration import Detection
+from brainbrr_core.detection import Finder, detect, finder
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.compare import compare
 from brainbrr_core.evaluation.eval_ledger import LEDGER, count_scoring, read_ledger
@@ -33,10 +35,12 @@ from brainbrr_core.evaluation.statistics import (
     RANK_BINS,
     PatientStatistics,
     calibration_counts,
+    points_at_limits,
     rank_counts,
 )
 from brainbrr_core.evaluation.tables import STATISTICS, read_statistics, write_tables
 from brainbrr_core.scoring import (
+    OperatingPoint,
     auprc,
     auroc,
     expected_calibration_error,
@@ -45,9 +49,10 @@ from brainbrr_core.scoring import (
     rank,
     reliability,
     resamples,
+    sweep_at,
     sweep_thresholds,
+    tune_threshold,
 )
-from brainbrr_core.scoring.sweep import Spans
 
 DAY = 86_400.0
 Patient = list[tuple[float, bool]]
@@ -234,19 +239,62 @@ def scored(found: dict[str, list[tuple[float, float]]], reference: object = None
     assert isinstance(truth, dict)
     recordings = [recording(key, truth[key], found.get(key, [])) for key in truth]
 
-    def find(frames: NDArray[np.float32], _duration_s: float) -> Callable[[float], Spans]:
+    def find(frames: NDArray[np.float32], _duration_s: float) -> FixedEvents:
         marks = np.flatnonzero(np.diff(np.concatenate([[0], (frames > 0.5).astype(int), [0]])))
         spans = [(a / 8, b / 8) for a, b in zip(marks[::2], marks[1::2], strict=True)]
-        return lambda on: spans if on <= 0.9 else []
+        return FixedEvents(frames, lambda on: spans if on <= 0.9 else [])
 
     return score(
         recordings,
         split="dev",
-        threshold=ThresholdChoice(0.5, 0.45, "dev"),
+        threshold=ThresholdChoice(OperatingPoint(0.5, 0.45), "dev"),
         provenance={},
-        sweep=sweep_thresholds(recordings, find),
+        sweep=sweep_thresholds(recordings, find, 1.0),
         bootstrap_samples=200,
     )
+
+
+def test_a_rising_change_of_the_scores_changes_no_figure_but_the_calibration() -> None:
+    rng = np.random.default_rng(1)
+    how = Detection(smooth_s=1.0, min_duration_s=2.0)
+
+    def find(scores: NDArray[np.float32], duration_s: float) -> Finder:
+        return finder(scores, duration_s, how)
+
+    plain = [
+        replace(
+            recording(key, REFERENCE[key], []),
+            scores_8hz=np.repeat(rng.normal(-2, 6, 600), 8).astype(np.float32),
+        )
+        for key in REFERENCE
+    ]
+    changed = [
+        replace(r, scores_8hz=np.exp(r.scores_8hz.astype(np.float64) / 3).astype(np.float32))
+        for r in plain
+    ]
+    found = []
+    for group in (plain, changed):
+        sweep = sweep_thresholds(group, find, how.off_ratio)
+        point, points = tune_threshold(sweep).point, points_at_limits(sweep)
+        there = [one for one in points.values() if one is not None]
+        found.append(
+            score(
+                [
+                    replace(r, hypothesis=tuple(detect(r.scores_8hz, r.duration_s, how, point)))
+                    for r in group
+                ],
+                split="dev",
+                threshold=ThresholdChoice(point, "dev", at_limits=points),
+                provenance={},
+                sweep=sweep,
+                applied=sweep_at(group, find, there),
+                bootstrap_samples=100,
+            ).results.estimates
+        )
+    assert len(found[0]) > 100 and set(found[0]) == set(found[1])
+    for name, estimate in found[0].items():
+        if not name.startswith(("reliability.", "seconds.calibration_error")):
+            assert repr(estimate) == repr(found[1][name]), name
 
 
 def kept(place: Path, scoring: Scoring) -> Path:
@@ -370,6 +418,6 @@ def test_scorings_of_eval_are_counted_for_good(tmp_path: Path) -> None:
 
 def test_results_of_another_version_are_refused() -> None:
     text = scored(FOUND_A).results.to_json()
-    older = text.replace('"format": 2', '"format": 1')
+    older = text.replace('"format": 3', '"format": 2')
     with pytest.raises(BrainbrrError, match="another version of the program"):
         EvaluationResults.from_json(older)

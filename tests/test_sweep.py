@@ -1,9 +1,9 @@
-"""The refined sweep against every threshold, the choice of one, and sensitivity at limits."""
+"""The sweep against scoring at every threshold, the choice of a point, sensitivity at limits."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,142 +14,243 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
-from brainbrr_core.detection import detect, finder
+from brainbrr_core.detection import Finder, detect, finder
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.scoring import (
+    OperatingPoint,
     RecordingEvents,
     Sweep,
+    auprc,
+    auroc,
     nedc,
+    per_second,
+    rank,
     sensitivity_at,
+    sweep_at,
     sweep_thresholds,
     szcore,
     total,
     tune_threshold,
 )
-from brainbrr_core.scoring.sweep import STEP, Spans
+
+#: Events are whatever reaches the threshold.
+PLAIN = Detection(smooth_s=0, min_duration_s=0, merge_gap_s=0, off_ratio=1.0)
 
 
 @dataclass(frozen=True)
-class Probed:
-    """A recording whose threshold is open."""
+class Scored:
+    """A recording whose operating point is open."""
 
     patient: str
     duration_s: float
     reference: tuple[Event, ...]
-    probabilities_8hz: NDArray[np.float32]
+    scores_8hz: NDArray[np.float32]
     unknown: tuple[tuple[float, float], ...] = ()
 
 
-def block_find(probabilities: NDArray[np.float32], duration_s: float) -> Callable[[float], Spans]:
-    """Events of whole 100 s blocks whose value reaches the threshold."""
-    values = probabilities[::800].tolist()
-
-    def at(threshold: float) -> Spans:
-        return [
-            (index * 100.0, min(index * 100.0 + 50, duration_s))
-            for index, value in enumerate(values)
-            if value >= threshold
-        ]
-
-    return at
+def found_by(settings: Detection) -> Callable[[NDArray[np.float32], float], Finder]:
+    return lambda frames, duration_s: finder(frames, duration_s, settings)
 
 
-def blocks(values: list[float], reference: list[int], patient: str = "p") -> Probed:
-    """One event of 50 s in each block named in ``reference``; gaps of 250 s keep them apart."""
-    return Probed(
+def blocks(values: list[float], reference: list[int], patient: str = "p") -> Scored:
+    """One value for 50 s of each block of 100 s; an event in those named in ``reference``."""
+    frames = np.full((len(values), 800), -9.0, dtype=np.float32)
+    frames[:, :400] = np.array(values, dtype=np.float32)[:, None]
+    return Scored(
         patient,
         len(values) * 100.0,
         tuple(Event(index * 100.0, index * 100.0 + 50) for index in reference),
-        np.repeat(np.array(values, dtype=np.float32), 800),
+        frames.ravel(),
     )
 
 
-def swept(*recordings: Probed) -> Sweep:
-    return sweep_thresholds(recordings, block_find)
+def swept(*recordings: Scored) -> Sweep:
+    return sweep_thresholds(recordings, found_by(PLAIN), PLAIN.off_ratio)
 
 
-def test_threshold_is_the_middle_of_the_best_plateau() -> None:
-    # Seizures at 0.8 and 0.7, something else at 0.4: every threshold in (0.4, 0.7] finds both
-    # and nothing else, F1 1. The middle is 0.55.
-    sweep = swept(blocks([0.8, 0, 0, 0.4, 0, 0, 0.7, 0, 0], [0, 6]))
-    tuned = tune_threshold(sweep)
+def test_a_threshold_is_a_score_that_occurs() -> None:
+    sweep = swept(blocks([0.8, 0, 0, 0.4], [0]), blocks([0.25, 0, 0, 0], [0], "q"))
+    assert sweep.patients == ("p", "q")
+    assert sweep.thresholds.tolist() == pytest.approx([-9, 0, 0.25, 0.4, 0.8])
+    assert sweep.off_thresholds.tolist() == sweep.thresholds.tolist()
+
+
+def test_the_middle_of_the_longest_row_of_equal_points_is_chosen() -> None:
+    # Seizures at 0.8 and at 0.7, nothing else above 0.4. From 0.5 on (one event that lies in
+    # the tolerance of a seizure) to 0.7 both are found and nothing else: 0.5, 0.6 and 0.7.
+    values = [0.8, 0, 0, 0.4, 0, 0, 0.7, 0, 0]
+    recording = blocks(values, [0, 6])
+    recording.scores_8hz[50 * 8 : 60 * 8] = 0.5
+    recording.scores_8hz[60 * 8 : 70 * 8] = 0.6
+    tuned = tune_threshold(swept(recording))
     assert tuned.f1 == 1.0
-    assert tuned.threshold == pytest.approx(0.55, abs=5e-4)
-    assert tune_threshold(sweep) == tuned
+    assert tuned.point == OperatingPoint(*[float(np.float32(0.6))] * 2)
+    # The scores' distances do not matter, only their order.
+    recording.scores_8hz[60 * 8 : 70 * 8] = 0.6999
+    assert tune_threshold(swept(recording)).point.on == pytest.approx(0.6999)
 
 
 def test_the_sweep_finds_what_a_grid_steps_over() -> None:
-    # Only thresholds in (0.6210, 0.6216] find the seizure without the two others.
-    recording = blocks([0.6216, 0, 0, 0.6210, 0, 0, 0.6210, 0, 0], [0])
+    # Saturated: as float32 probabilities these three logits are all 1.
+    recording = blocks([20.000002, 0, 0, 20.0, 0, 0, 20.0, 0, 0], [0])
     tuned = tune_threshold(swept(recording))
     assert tuned.f1 == 1.0
-    assert 0.6210 < tuned.threshold <= 0.6216
-
-
-def test_only_thresholds_at_which_something_changes_are_kept() -> None:
-    sweep = swept(blocks([0.8, 0, 0, 0.4], [0]), blocks([0.2, 0, 0, 0], [0], "q"))
-    assert sweep.patients == ("p", "q")
-    # The lowest, and the last before and the first after 0.2, 0.4 and 0.8; the highest.
-    edges = [STEP, *(np.floor(v / STEP) * STEP for v in (0.2, 0.4, 0.8))]
-    assert set(edges) <= set(sweep.thresholds.tolist())
-    assert len(sweep.thresholds) == 8
-    # Neighbours differ by less than 5e-4, or nothing changes between them.
-    for row, (low, high) in enumerate(zip(sweep.thresholds, sweep.thresholds[1:], strict=False)):
-        same = all(
-            np.array_equal(part[row], part[row + 1])
-            for part in (sweep.szcore.detected, sweep.szcore.false, sweep.ovlp.detected)
-        )
-        assert high - low < 5e-4 or same
+    assert tuned.point.on == np.float32(20.000002)
 
 
 def test_sweep_rows_by_hand() -> None:
-    # Two recordings, together 1800 s. At 0.5: one of two seizures found (0.8), one false (0.6).
+    # Two recordings, together 1800 s. At 0.6: one of two seizures found (0.8), one false (0.6).
     first = blocks([0.8, 0, 0, 0.6, 0, 0, 0, 0, 0], [0])
     second = blocks([0.2, 0, 0, 0, 0, 0, 0, 0, 0], [0])
     sweep = swept(first, second)
-    row = [row for row in sweep.rows() if row.threshold <= 0.5][-1]
+    (row,) = [row for row in sweep.rows() if row.threshold == np.float32(0.6)]
     assert row.sensitivity == row.ovlp_sensitivity == 0.5
     assert row.f1 == pytest.approx(2 / (2 + 1 + 1))
     assert row.false_per_day == pytest.approx(86400 / 1800)
     assert row.ovlp_false_per_day == pytest.approx(86400 / 1800)
 
 
-@examples(12)
-@given(st.integers(0, 10_000))
-def test_the_sweep_against_scoring_at_every_threshold(seed: int) -> None:
-    """Whatever threshold is asked for, the sweep's row is what detection and the rules give."""
+@examples(60)
+@given(st.lists(st.integers(-20, 20), min_size=16, max_size=400), st.floats(0.05, 1))
+def test_the_off_threshold_is_reached_by_so_many_more_frames(
+    values: list[int], off_ratio: float
+) -> None:
+    frames = np.array(values, dtype=np.float32)
+    recording = Scored("p", len(values) / 8, (), frames)
+    sweep = sweep_thresholds([recording], found_by(PLAIN), off_ratio)
+    assert set(sweep.thresholds.tolist()) <= set(values)
+    assert sweep.thresholds[-1] == max(values) and sweep.thresholds[0] == min(values)
+    for on, off in zip(sweep.thresholds, sweep.off_thresholds, strict=True):
+        allowed = (frames >= on).sum() / off_ratio
+        # The lowest score that no more frames reach than that.
+        assert (frames >= off).sum() <= allowed
+        below = frames[frames < off]
+        assert not below.size or (frames >= below.max()).sum() > allowed
+
+
+def noise(seed: int, patients: str = "ab") -> list[Scored]:
+    """Few levels, each for seconds, and one seizure off the grid in each recording."""
     generator = np.random.default_rng(seed)
-    plain = Detection(smooth_s=0.5, min_duration_s=1.0, merge_gap_s=0.5)
     recordings = []
-    for patient in ("a", "b"):
-        # Few levels, each held for seconds, so that runs of thresholds share their events.
-        frames = np.repeat(generator.integers(0, 8, 30) / 8 + 0.01, 16).astype(np.float32)
+    for patient in patients:
+        frames = np.repeat(generator.integers(0, 30, 30), 16) + generator.integers(0, 3, 480)
         start = float(generator.uniform(0, 40))
-        recordings.append(Probed(patient, 60.0, (Event(start, start + 10),), frames))
-    sweep = sweep_thresholds(recordings, lambda f, d: finder(f, d, plain))
-    for threshold in np.sort(generator.integers(1, 2048, 25)) * STEP:
-        row = sweep.row(int(np.searchsorted(sweep.thresholds, threshold, side="right")) - 1)
+        unknown = ((start + 12, start + 17),) if generator.random() < 0.3 else ()
+        recordings.append(
+            Scored(patient, 59.97, (Event(start, start + 10),), frames.astype(np.float32), unknown)
+        )
+    return recordings
+
+
+steps = st.builds(
+    Detection,
+    smooth_s=st.sampled_from([0.0, 0.5, 2.0]),
+    off_ratio=st.sampled_from([0.5, 0.9, 1.0]),
+    opening_s=st.sampled_from([0.0, 0.5]),
+    closing_s=st.sampled_from([0.0, 1.0]),
+    merge_gap_s=st.sampled_from([0.0, 0.5, 2.0]),
+    min_duration_s=st.sampled_from([0.0, 1.0]),
+    max_duration_s=st.sampled_from([None, 3.3, 7.0]),
+)
+
+
+@examples(40)
+@given(st.integers(0, 10_000), steps)
+def test_the_sweep_against_scoring_at_every_threshold(seed: int, settings: Detection) -> None:
+    """Each row is what detection and the rules themselves give at its operating point."""
+    recordings = noise(seed)
+    sweep = sweep_thresholds(recordings, found_by(settings), settings.off_ratio)
+    assert len(sweep.thresholds) > 5
+    for number, row in enumerate(sweep.rows()):
         pairs = [
             RecordingEvents(
                 r.patient,
-                60.0,
+                r.duration_s,
                 r.reference,
-                tuple(detect(r.probabilities_8hz, 60.0, plain, float(threshold))),
+                tuple(detect(r.scores_8hz, r.duration_s, settings, sweep.point(number))),
+                unknown=r.unknown,
             )
             for r in recordings
         ]
         event = total(szcore.score_recording(pair).event for pair in pairs)
         overlap = total(nedc.ovlp(pair) for pair in pairs)
         assert (row.sensitivity, row.false_per_day) == (event.sensitivity, event.false_per_day)
-        assert row.f1 == pytest.approx(event.f1)
+        assert row.f1 == pytest.approx(event.f1, nan_ok=True)
         assert row.ovlp_sensitivity == overlap.sensitivity
         assert row.ovlp_false_per_day == overlap.false_per_day
 
 
-def test_a_network_that_finds_nothing_gets_the_middle() -> None:
-    tuned = tune_threshold(swept(blocks([0, 0, 0, 0], [1])))
-    assert tuned.f1 == 0.0
-    assert tuned.threshold == pytest.approx(0.5, abs=1e-3)
+@examples(20)
+@given(st.integers(0, 10_000), steps)
+def test_given_points_have_the_counts_of_their_rows(seed: int, settings: Detection) -> None:
+    recordings = noise(seed)
+    sweep = sweep_thresholds(recordings, found_by(settings), settings.off_ratio)
+    numbers = [len(sweep.thresholds) - 1, 0, len(sweep.thresholds) // 2]
+    given_points = sweep_at(recordings, found_by(settings), [sweep.point(n) for n in numbers])
+    assert given_points.rows() == tuple(sweep.row(n) for n in numbers) or any(
+        np.isnan(row.sensitivity) for row in given_points.rows()
+    )
+
+
+RISING: list[Callable[[NDArray[np.float64]], NDArray[np.float64]]] = [
+    lambda x: 0.5 * x,
+    lambda x: 3 * x + 40,
+    lambda x: 1 / (1 + np.exp(-x / 8)),
+    lambda x: np.exp(x / 4),
+    lambda x: (x - 15) ** 3,
+    lambda x: np.searchsorted(np.unique(x), x).astype(np.float64),
+]
+
+
+@examples(60)
+@given(st.integers(0, 10_000), steps, st.sampled_from(range(len(RISING))))
+def test_a_rising_change_of_the_scores_changes_no_figure(
+    seed: int, settings: Detection, change: int
+) -> None:
+    """Another scale, a sigmoid, ranks: events, counts, choice and curves stay what they are."""
+    recordings = noise(seed)
+    changed = [
+        replace(r, scores_8hz=RISING[change](r.scores_8hz.astype(np.float64)).astype(np.float32))
+        for r in recordings
+    ]
+    if change == len(RISING) - 1:
+        # Ranks among all recordings' frames.
+        ranks = RISING[change](np.concatenate([r.scores_8hz for r in recordings]))
+        parts = np.split(ranks.astype(np.float32), len(recordings))
+        changed = [replace(r, scores_8hz=p) for r, p in zip(recordings, parts, strict=True)]
+    one, other = (
+        sweep_thresholds(group, found_by(settings), settings.off_ratio)
+        for group in (recordings, changed)
+    )
+    for rule in ("szcore", "ovlp"):
+        for part in ("detected", "false", "reference", "seconds"):
+            assert np.array_equal(
+                getattr(getattr(one, rule), part), getattr(getattr(other, rule), part)
+            )
+    assert one.thresholds.shape == other.thresholds.shape
+    tuned, tuned_other = tune_threshold(one), tune_threshold(other)
+    assert tuned.f1 == tuned_other.f1
+    rankings = []
+    for group, point in ((recordings, tuned.point), (changed, tuned_other.point)):
+        seconds = [per_second(r.scores_8hz, r.reference, r.unknown) for r in group]
+        rankings.append(rank(*map(np.concatenate, zip(*seconds, strict=True))))
+        events = [
+            [(e.start, e.stop) for e in detect(r.scores_8hz, r.duration_s, settings, point)]
+            for r in group
+        ]
+        if group is recordings:
+            expected = events
+        assert events == expected
+    assert auroc(rankings[0]) == auroc(rankings[1])
+    assert auprc(rankings[0]) == auprc(rankings[1])
+    assert np.array_equal(rankings[0].true, rankings[1].true)
+
+
+def test_a_network_that_finds_nothing_has_a_point_all_the_same() -> None:
+    tuned = tune_threshold(swept(blocks([-9, -9, -9, -9], [1])))
+    # Everything is one event of 400 s, of which SzCORE makes two pieces, one of them a hit.
+    assert tuned.point == OperatingPoint(-9, -9)
+    assert tuned.f1 == pytest.approx(2 / 3)
 
 
 def test_a_split_without_seizures_cannot_tune() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import small_config, small_settings
 from examples import examples
+from fixed_events import FixedEvents
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -54,6 +55,7 @@ from brainbrr_core.evaluation.score import Scoring, evaluation_set, score
 from brainbrr_core.evaluation.tables import tables
 from brainbrr_core.scoring import (
     EventCounter,
+    OperatingPoint,
     RecordingEvents,
     UnknownTime,
     nedc,
@@ -622,15 +624,17 @@ def scored(
         for patient in ("a", "b")
     ]
 
-    def find(_frames: NDArray[np.float32], _duration_s: float) -> Callable[[float], Spans]:
-        return lambda on: [(e.start, e.stop) for e in hypothesis] if on <= 0.9 else []
+    def find(scores: NDArray[np.float32], _duration_s: float) -> FixedEvents:
+        return FixedEvents(
+            scores, lambda on: [(e.start, e.stop) for e in hypothesis] if on <= 0.9 else []
+        )
 
     scoring = score(
         recordings,
         split="dev",
-        threshold=ThresholdChoice(0.5, 0.4, "dev"),
+        threshold=ThresholdChoice(OperatingPoint(0.5, 0.4), "dev"),
         provenance={},
-        sweep=sweep_thresholds(recordings, find),
+        sweep=sweep_thresholds(recordings, find, 1.0),
         bootstrap_samples=50,
     )
     return scoring, recordings
@@ -681,7 +685,12 @@ def test_a_split_of_which_nothing_is_known_is_refused() -> None:
         "dev/a/t0", "a", "m", 100.0, (), (), np.zeros(800, np.float32), ((0.0, 100.0),)
     )
     with pytest.raises(BrainbrrError, match="known to be seizure or background"):
-        score([recording], split="dev", threshold=ThresholdChoice(0.5, 0.4, None), provenance={})
+        score(
+            [recording],
+            split="dev",
+            threshold=ThresholdChoice(OperatingPoint(0.5, 0.4), None),
+            provenance={},
+        )
 
 
 def test_a_validation_masks_what_is_unknown(one_built: Configuration) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def configuration() -> Configuration:
 
 
 def recording(hours: float, inside: float, false: dict[float, float]) -> ValidatedRecording:
-    """One seizure at 600 s; events of 20 s at times of ``false`` with these probabilities."""
+    """One seizure at 600 s; events of 20 s at times of ``false`` with these scores."""
     frames = np.full(round(hours * 3600 * 8), 0.01, np.float32)
     frames[600 * 8 : 640 * 8] = inside
     for start, value in false.items():
@@ -46,8 +47,7 @@ def test_sensitivity_at_ten_false_alarms_a_day() -> None:
     assert found.rule == BY_EVENTS
     assert (found.score, found.sensitivity) == (0.5, 0.5)
     assert math.isclose(found.false_per_day, 2 * 24 / 8)
-    # The highest threshold of those, a multiple of 1/2048; an average of 0.45 reaches it.
-    assert found.threshold == math.floor(0.45 * 2048) / 2048
+    assert found.threshold == np.float32(0.45)
     assert (found.step, found.hours) == (7, 8.0)
     # The best F1 of all thresholds: two of two with four false ones, or one with two: 0.5, 0.4.
     assert math.isclose(found.f1, 4 / (4 + 4))
@@ -69,6 +69,28 @@ def test_where_no_threshold_keeps_the_limit_nothing_is_found() -> None:
     assert found.score == 0.0
     assert found.sensitivity == 0.0
     assert math.isnan(found.threshold)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.5, 3.0, 40.0])
+def test_the_scale_of_the_logits_changes_no_validation(factor: float) -> None:
+    # Far beyond where a float32 probability is 1: from a logit of 17 on.
+    rng = np.random.default_rng(0)
+    parts = []
+    for patient in "abcd":
+        frames = np.repeat(rng.normal(-4, 4, 3 * 3600), 8).astype(np.float32)
+        starts = rng.choice(300, 12, replace=False) * 36.0
+        for start in starts:
+            frames[round(start * 8) : round((start + 30) * 8)] += rng.uniform(0, 9)
+        events = tuple(Event(start, start + 30.0, "seiz") for start in sorted(starts))
+        scaled = (frames * np.float32(factor)).astype(np.float32)
+        parts.append(ValidatedRecording(patient, 3 * 3600.0, events, scaled))
+    found = judge(parts, configuration(), 1)
+    assert found.rule == BY_EVENTS
+    plain = judge([replace(p, scores_8hz=p.scores_8hz / factor) for p in parts], configuration(), 1)
+    assert 0.3 < plain.sensitivity < 1
+    for figure in ("score", "sensitivity", "false_per_day", "f1", "auroc", "auprc"):
+        assert getattr(found, figure) == pytest.approx(getattr(plain, figure), abs=1e-3)
+    assert found.threshold == pytest.approx(plain.threshold * factor, rel=1e-2)
 
 
 def result(step: int, score: float, auprc: float = 0.5) -> Validation:

@@ -44,6 +44,7 @@ from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.scoring import (
     Counts,
+    OperatingPoint,
     RecordingEvents,
     auprc,
     per_second,
@@ -113,7 +114,7 @@ class _Framed:
     patient: str
     duration_s: float
     reference: tuple[Event, ...]
-    probabilities_8hz: Frames
+    scores_8hz: Frames
     unknown: tuple[tuple[float, float], ...]
 
 
@@ -168,8 +169,8 @@ def run(
     log("scoring")
     clock = time.perf_counter()
     by_network = _Framing(dev, unseen, _by(predictor))
-    threshold = by_network.tuned(detection)
-    scores = {"trained": by_network.scored(detection, threshold)}
+    point = by_network.tuned(detection)
+    scores = {"trained": by_network.scored(detection, point)}
     if baselines:
         untrained = Predictor(
             build(preset, seed=seed).eval().to(predictor.device),
@@ -182,7 +183,7 @@ def run(
         by_chance = _Framing(dev, unseen, _by(untrained))
         scores |= {
             "line length": by_length.scored(detection, by_length.tuned(detection)),
-            "untrained": by_chance.scored(detection, threshold),
+            "untrained": by_chance.scored(detection, point),
             "untrained, threshold of its own": by_chance.scored(
                 detection, by_chance.tuned(detection)
             ),
@@ -304,23 +305,23 @@ def _is_fixed(key: str) -> bool:
 
 
 def line_length(reader: RecordingReader) -> Frames:
-    """Line length against the recording's median, as a number between 0 and 1, by frames.
+    """Line length against the recording's median, as a score, by frames.
 
     The mean over channels and samples of the absolute difference to the sample before; a frame
-    at the median gives 0.5, at twice the median 2/3.
+    at the median gives 1.
     """
     signal = reader.read(0, reader.samples)
     steps = np.abs(np.diff(signal, axis=1, prepend=signal[:, :1])).mean(axis=0)
     edges = np.arange(frame_count(reader.samples)) * FRAME_SAMPLES
     sizes = np.diff(np.append(edges, reader.samples))
     lengths = np.add.reduceat(steps, edges) / sizes
-    relative: Frames = (lengths / (lengths + np.median(lengths))).astype(np.float32)
+    relative: Frames = (lengths / np.median(lengths)).astype(np.float32)
     return relative
 
 
 def _by(predictor: Predictor) -> Detector:
     def frames(reader: RecordingReader) -> Frames:
-        return predictor.probabilities(reader.read, reader.samples)
+        return predictor.scores(reader.read, reader.samples)
 
     return frames
 
@@ -332,18 +333,20 @@ class _Framing:
         self._dev = [_framed(one, detector) for one in dev]
         self._unseen = [_framed(one, detector) for one in unseen]
 
-    def tuned(self, detection: Detection) -> float:
-        """The threshold with the best event F1 on dev."""
+    def tuned(self, detection: Detection) -> OperatingPoint:
+        """The operating point with the best event F1 on dev."""
         sweep = sweep_thresholds(
-            self._dev, lambda frames, duration_s: finder(frames, duration_s, detection)
+            self._dev,
+            lambda frames, duration_s: finder(frames, duration_s, detection),
+            detection.off_ratio,
         )
-        return tune_threshold(sweep).threshold
+        return tune_threshold(sweep).point
 
-    def scored(self, detection: Detection, threshold: float) -> Score:
+    def scored(self, detection: Detection, point: OperatingPoint) -> Score:
         """Counts on the unseen patients."""
         by_patient: dict[str, list[Counts]] = {}
         for framed in self._unseen:
-            found = detect(framed.probabilities_8hz, framed.duration_s, detection, threshold)
+            found = detect(framed.scores_8hz, framed.duration_s, detection, point)
             events = RecordingEvents(
                 framed.patient,
                 framed.duration_s,
@@ -353,20 +356,20 @@ class _Framing:
             )
             by_patient.setdefault(framed.patient, []).append(score_recording(events).event)
         patients = tuple(total(by_patient[patient]) for patient in sorted(by_patient))
-        return Score(threshold, patients, self._average_precision())
+        return Score(point, patients, self._average_precision())
 
     def _average_precision(self) -> float:
         """Average precision by the second on the unseen patients: no threshold has a part in it."""
-        seconds = [per_second(f.probabilities_8hz, f.reference, f.unknown) for f in self._unseen]
+        seconds = [per_second(f.scores_8hz, f.reference, f.unknown) for f in self._unseen]
         values, labels = zip(*seconds, strict=True)
         return auprc(rank(np.concatenate(values), np.concatenate(labels)))
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a detector found at a threshold, by patient."""
+    """What a detector found at an operating point, by patient."""
 
-    threshold: float
+    point: OperatingPoint
     patients: tuple[Counts, ...]
     #: By the second, whatever the threshold.
     average_precision: float
@@ -388,7 +391,7 @@ class Score:
         """The figures of all patients together."""
         pooled = self.pooled
         return {
-            "threshold": round(self.threshold, 4),
+            "threshold": round(self.point.on, 4),
             "f1": round(pooled.f1, 3),
             "sensitivity": round(pooled.sensitivity, 3),
             "detected": pooled.detected,

@@ -1,4 +1,4 @@
-"""``brainbrr bench``: the store (and under faults); ``bench model`` and ``learn`` the network."""
+"""``brainbrr bench``: the store (and under faults), the network, what it learns, its scoring."""
 
 from __future__ import annotations
 
@@ -375,6 +375,34 @@ def faults(
         ],
     )
     return 0 if whole else 1
+
+
+@app.command()
+def scoring(
+    recordings: Annotated[
+        int, typer.Option(min=20, help="Made-up recordings; 1,832 are as many as TUSZ's dev has.")
+    ] = 1832,
+    json: Json = False,
+) -> int:
+    """Score made-up frames of TUSZ's dev at about 2,000 operating points, on one process."""
+    from brainbrr_core.benchmark.scoring import run
+
+    values = run(recordings, log=log)
+    if json:
+        print_json(values)
+        return 0
+    print_table(
+        f"{values['recordings']:,} recordings, {values['hours']} h",
+        ["", "figure"],
+        [
+            ["operating points", f"{values['operating_points']:,}"],
+            ["sweep, seconds", f"{values['wall_s']:.2f}"],
+            ["sweep, seconds of processor", f"{values['cpu_s']:.2f}"],
+            ["the first one, with compilation where none is kept", f"{values['first_s']:.2f}"],
+            ["peak memory, MB", f"{values['peak_mb']:,}"],
+        ],
+    )
+    return 0
 
 
 def _between(interval: list[float | None]) -> str:

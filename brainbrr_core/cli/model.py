@@ -125,7 +125,8 @@ def evaluate(
                 "run": evaluation.run.name,
                 "reused": evaluation.reused,
                 "split": results.split,
-                "on_threshold": results.threshold.on_threshold,
+                "on_threshold": results.threshold.point.probability,
+                "operating_point_logits": asdict(results.threshold.point),
                 "scores": {rule: asdict(values) for rule, values in results.headline.items()},
                 "intervals": {
                     name: [part.low, part.high] for name, part in results.estimates.items()

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from brainbrr_core.prediction.files import Written
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.online import Line, OnlineDetector
+    from brainbrr_core.scoring import OperatingPoint
 
 _STREAM = "Stream (--stream)"
 _DEFAULT_FIRST_MINUTES = 5.0
@@ -49,7 +50,11 @@ def predict(
     ] = None,
     run: Annotated[Path | None, typer.Option(help="A run's folder; the latest by default.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Instead of the run's own.")
+        float | None,
+        typer.Option(
+            help="A probability between 0 and 1 instead of the run's own operating point; events "
+            "end below detection.off_ratio times that probability."
+        ),
     ] = None,
     stats: Annotated[
         Path | None,
@@ -118,6 +123,7 @@ def predict(
     )
     from brainbrr_core.prediction.online import OnlineDetector
     from brainbrr_core.prediction.predictor import Predictor, threshold_of
+    from brainbrr_core.scoring import OperatingPoint
     from brainbrr_core.training.run import latest_run, open_run
 
     if stats is not None and first_minutes is not None:
@@ -128,6 +134,8 @@ def predict(
         raise BrainbrrError("give OUT: a folder or, for one EDF in one format, a file")
     if stream and format:
         raise BrainbrrError("--stream writes JSON lines: leave --format out")
+    if threshold is not None and not 0 < threshold < 1:
+        raise typer.BadParameter(f"--threshold {threshold:g} is no probability between 0 and 1")
     settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
     causal = settings.preprocessing.zscore_minutes is not None
     if causal and save_stats is not None:
@@ -138,9 +146,10 @@ def predict(
     if stream and first_minutes is None and stats is None and not causal:
         first_minutes = _DEFAULT_FIRST_MINUTES
     chosen = open_run(run) if run is not None else latest_run(settings.runs_dir)
-    on, origin = threshold_of(chosen, settings.detection)
+    point, origin = threshold_of(chosen, settings.detection)
     if threshold is not None:
-        on, origin = threshold, "given"
+        point = OperatingPoint.of_probability(threshold, settings.detection.off_ratio)
+        origin = "given"
     predictor = Predictor.of(chosen, settings, batch)
     normalization = Normalization(
         read_statistics(stats, predictor.version) if stats is not None else None,
@@ -148,13 +157,13 @@ def predict(
     )
     normalization.check(settings.preprocessing)
     whose = normalization.described(settings.preprocessing)
-    log(f"run {chosen.name}, threshold {on:.3f} ({origin})")
+    log(f"run {chosen.name}, operating point {origin}: {point}")
     if stream:
         source_of = _raw if str(source) == "-" else _growing
         opened = source_of(source, rate, sample_type, microvolts, idle, settings.corpus)
-        online = OnlineDetector(predictor, opened.rate, opened.missing, on, normalization)
-        return _follow(online, opened, chosen.name, on, whose, out, save_stats)
-    made_by = Origin(chosen.name, predictor.version, on, whose)
+        online = OnlineDetector(predictor, opened.rate, opened.missing, point, normalization)
+        return _follow(online, opened, chosen.name, point, whose, out, save_stats)
+    made_by = Origin(chosen.name, predictor.version, point, whose)
     where = targets(source, out or Path(), format or [])
     for line in described(where.skipped):
         log(line)
@@ -172,7 +181,8 @@ def _report(written: Written, made_by: Origin, json: bool) -> None:
         print_json(
             {
                 "run": made_by.run,
-                "threshold": made_by.on_threshold,
+                "threshold": made_by.point.probability,
+                "operating_point_logits": {"on": made_by.point.on, "off": made_by.point.off},
                 "files": [str(path) for path in written.files],
                 "recordings": written.recordings,
                 "events": written.events,
@@ -253,7 +263,7 @@ def _follow(
     online: OnlineDetector,
     samples: _Samples,
     run: str,
-    on_threshold: float,
+    point: OperatingPoint,
     normalization: str,
     out: Path | None,
     save_stats: Path | None,
@@ -277,7 +287,8 @@ def _follow(
                 {
                     "kind": "stream",
                     "run": run,
-                    "on_threshold": on_threshold,
+                    "on_threshold": point.probability,
+                    "operating_point_logits": {"on": point.on, "off": point.off},
                     "mean_and_deviation": normalization,
                     "rate_hz": float(samples.rate),
                     "latency_s": online.latency_s,

@@ -284,12 +284,15 @@ class Training(Section):
 
 
 class Detection(Section):
-    """From probabilities to events, in the order of the steps.
+    """From scores (logits) to events, in the order of the steps.
 
-    Overlapping windows are stitched; frames are smoothed; two thresholds give stretches, whose
-    off-threshold is the on-threshold times ``off_ratio``; opening drops stretches shorter than
-    ``opening_s`` and closing fills gaps shorter than ``closing_s``; gaps of at most
-    ``merge_gap_s`` are joined; events shorter than ``min_duration_s`` are dropped and those
+    Overlapping windows are stitched; frames are smoothed by a moving median; an event begins at
+    one threshold and ends at a lower one. The tuned thresholds are those of two numbers of frames
+    of the tuning split: ``off_ratio`` is how many frames reach the first for one that reaches the
+    second. ``on_threshold`` counts until they are tuned, and is a probability, as is ``predict
+    --threshold``; events then end below ``off_ratio`` times that probability. Opening drops
+    stretches shorter than ``opening_s`` and closing fills gaps shorter than ``closing_s``; gaps of
+    at most ``merge_gap_s`` are joined; events shorter than ``min_duration_s`` are dropped and those
     longer than ``max_duration_s`` are cut into equal parts.
     """
 

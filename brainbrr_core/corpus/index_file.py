@@ -21,7 +21,6 @@ from brainbrr_core.corpus.index_rows import REPETITIVE, SCHEMA, hashes_by_file, 
 from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.corpus.skipped import SKIPPED, Skipped
 from brainbrr_core.errors import BrainbrrError, not_writable
-from brainbrr_core.machine.memory import give_back_unpacked, no_collection
 from brainbrr_core.sealed import (
     BrokenSeal,
     open_sealed,
@@ -113,11 +112,10 @@ def _read(path: Path) -> Index:
             hashes_by_file(file.schema_arrow.names, partial(_whole_column, file)),
         )
     skipped = _skipped(path, metadata[_SKIPPED])
-    with no_collection():
-        groups = [
-            recordings(partial(sealed_column, file, group)) for group in range(file.num_row_groups)
-        ]
-    give_back_unpacked()
+    groups = [
+        recordings(file.metadata.row_group(group).num_rows, partial(sealed_column, file, group))
+        for group in range(file.num_row_groups)
+    ]
     return Index(
         tuple(chain.from_iterable(groups)),
         metadata[_LAYOUT],

@@ -1,8 +1,8 @@
 """Recordings from the columns of an index, and the other way around.
 
-Read column by column: of 100,000 recordings, one dictionary for each row with all it holds would
-take six times as long and a gigabyte more. What many rows share (a patient, the channels of a
-montage) is one object.
+Read column by column, each when the first recording is asked for what it says: of 100,000
+recordings, one dictionary for each row with all it holds would take six times as long and a
+gigabyte more. What many rows share (a patient, the channels of a montage) is one object.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pyarrow as pa
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.corpus.hashing import Hashes
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
+from brainbrr_core.machine.memory import give_back_unpacked, no_collection
 
 Value = TypeVar("Value")
 Part = TypeVar("Part")
@@ -128,37 +129,22 @@ def _state_row(state: FileState) -> dict[str, int]:
     return {"size": state.size, "mtime_ns": state.mtime_ns, "inode": state.inode}
 
 
-def recordings(column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
-    """The recordings of some rows of an index, of which ``column`` gives one column."""
-    rates = _rates(_numbers(column("rate_numerator")), _numbers(column("rate_denominator")))
-    return tuple(
-        map(
-            Recording,
-            _texts(column("partition_key")),
-            _shared(column("split")),
-            _shared(column("patient")),
-            _shared(column("session")),
-            _shared(column("montage")),
-            _texts(column("path")),
-            _states(column("state")),
-            _texts(column("content_hash")),
-            rates,
-            _numbers(column("samples")),
-            _numbers(column("signals")),
-            _numbers(column("discontinuous")),
-            _matched(column("matched")),
-            _shared_lists(column("missing")),
-            _shared(column("signal_reason")),
-            _shared(column("label_reason")),
-            _shared(column("label_source")),
-            _companions(column("companions")),
-            column("annotated_duration_s").to_pylist(),
-            _events(column("events")),
-            _findings(column("findings")),
-            _shared(column("label_texts")),
-            _texts(column("data_hash")),
-        )
-    )
+def recordings(count: int, column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
+    """The recordings of ``count`` rows of an index, of which ``column`` gives one column.
+
+    A column is read when the first recording is asked for what it says.
+    """
+
+    def values(field: str) -> list[Any]:
+        with no_collection():
+            if field == "rate":
+                pairs = _numbers(column("rate_numerator")), _numbers(column("rate_denominator"))
+                return _rates(*pairs)
+            made = _VALUES[field](column(field))
+        give_back_unpacked()
+        return made
+
+    return Recording.read_when_asked(count, values)
 
 
 def hashes_by_file(
@@ -191,6 +177,12 @@ def _texts(array: pa.Array) -> list[str]:
 def _numbers(array: pa.Array) -> list[Any]:
     """Numbers or truth values, none of them absent."""
     values: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
+    return values
+
+
+def _optional_numbers(array: pa.Array) -> list[Any]:
+    """Numbers of which some are absent."""
+    values: list[Any] = array.to_pylist()
     return values
 
 
@@ -283,3 +275,30 @@ def _findings(array: pa.ListArray) -> list[tuple[Finding, ...]]:
     code, where, detail = array.flatten().flatten()
     findings = map(Finding, _shared(code), _texts(where), _shared(detail))
     return _lists(array, list(findings))
+
+
+#: How a field of a recording comes from the column of its name.
+_VALUES: dict[str, Callable[[pa.Array], list[Any]]] = {
+    "partition_key": _texts,
+    "split": _shared,
+    "patient": _shared,
+    "session": _shared,
+    "montage": _shared,
+    "path": _texts,
+    "state": _states,
+    "content_hash": _texts,
+    "samples": _numbers,
+    "signals": _numbers,
+    "discontinuous": _numbers,
+    "matched": _matched,
+    "missing": _shared_lists,
+    "signal_reason": _shared,
+    "label_reason": _shared,
+    "label_source": _shared,
+    "companions": _companions,
+    "annotated_duration_s": _optional_numbers,
+    "events": _events,
+    "findings": _findings,
+    "label_texts": _shared,
+    "data_hash": _texts,
+}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
+from itertools import repeat
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brainbrr_core.annotation import UNKNOWN, Event, Finding, seizure_seconds, uncovered
 
@@ -97,8 +99,24 @@ class Companion(NamedTuple):
     state: FileState
 
 
+class _ReadWhenAsked:
+    """An object of which a field that is not set yet is read when it is first asked for."""
+
+    #: Sets the field of the name that it is given.
+    __slots__ = ("_read",)
+
+    # Hidden from the type checker, which would take any name for that of a field.
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in type(self).__match_args__:
+                raise AttributeError(f"a {type(self).__name__} has no {name}", name=name, obj=self)
+            self._read(name)
+            return getattr(self, name)
+
+
 @dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(_ReadWhenAsked):
     """One row of the index. Times in seconds, rate in samples per second.
 
     ``content_hash`` is empty where the file cannot be read, and where it lies behind a URL and was
@@ -133,6 +151,29 @@ class Recording:
     findings: tuple[Finding, ...]
     label_texts: str = ""
     data_hash: str = ""
+
+    @classmethod
+    def read_when_asked(
+        cls, count: int, column: Callable[[str], Iterable[Any]]
+    ) -> tuple[Recording, ...]:
+        """``count`` recordings of which a field is read when one of them is first asked for it.
+
+        ``column`` gives the values of a field of this name, of all the recordings in order. Of a
+        hundred thousand recordings, few commands need all that an index says.
+        """
+        recordings = tuple(cls.__new__(cls) for _ in range(count))
+        lock = Lock()
+        done: set[str] = set()
+
+        def read(name: str) -> None:
+            # Several threads may ask, and none may read what another is reading.
+            with lock:
+                if name not in done:
+                    _set_each(recordings, name, column(name))
+                    done.add(name)
+
+        _set_each(recordings, "_read", repeat(read, count))
+        return recordings
 
     @property
     def file_name(self) -> str:
@@ -209,3 +250,10 @@ class Recording:
         return seizure_seconds(
             Event(event.start, min(event.stop, length)) for event in events if event.start < length
         )
+
+
+def _set_each(recordings: tuple[Recording, ...], name: str, values: Iterable[Any]) -> None:
+    """Set one field of each recording, by the only way past a frozen one that is no detour."""
+    setter = getattr(Recording, name).__set__
+    for _ in map(setter, recordings, values):
+        pass

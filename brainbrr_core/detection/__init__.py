@@ -6,22 +6,20 @@ and the judgement of events to ``scoring``. Importing this package does not impo
 """
 
 from brainbrr_core.detection.events import (
-    closing,
+    Finder,
     confidences,
-    cut,
+    configured_point,
     detect,
     finder,
     hysteresis,
-    merge,
-    opening,
     shaped,
     smooth,
     timed,
 )
 from brainbrr_core.detection.infer import (
-    network_probabilities,
+    network_scores,
     padded_window,
-    recording_probabilities,
+    recording_scores,
 )
 from brainbrr_core.detection.stitching import (
     FRAME_HZ,
@@ -35,19 +33,17 @@ from brainbrr_core.detection.stitching import (
 __all__ = [
     "FRAME_HZ",
     "FRAME_SAMPLES",
+    "Finder",
     "Stitcher",
-    "closing",
     "confidences",
-    "cut",
+    "configured_point",
     "detect",
     "finder",
     "frame_count",
     "hysteresis",
-    "merge",
-    "network_probabilities",
-    "opening",
+    "network_scores",
     "padded_window",
-    "recording_probabilities",
+    "recording_scores",
     "shaped",
     "smooth",
     "stitch",

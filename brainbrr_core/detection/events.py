@@ -1,185 +1,185 @@
-"""Probabilities become events: smoothing, two thresholds, morphology, gaps, durations.
+"""Scores become events: smoothing, two thresholds, morphology, gaps, durations.
 
-Pure functions of arrays, one for each step. A frame ``i`` covers the seconds ``i / 8`` to
-``(i + 1) / 8``; stretches are two arrays, first frames and frames after the last, both rising.
+A score is one number for each frame of 1/8 s, higher where a seizure is more likely: a network's
+logit, or what another detector gives. No step but the confidence of an event looks at anything
+but the order of the scores, so that any strictly rising change of them (another temperature, a
+sigmoid) leaves the events of an operating point that is changed likewise as they are.
+
+Stretches are two arrays, first frames and frames after the last, both rising. The steps
+themselves are in :mod:`brainbrr_core.detection.event_steps`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy.ndimage
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
+from brainbrr_core.detection import event_steps
 from brainbrr_core.detection.stitching import FRAME_HZ
+from brainbrr_core.scoring import EventTable, OperatingPoint, sigmoid
+from brainbrr_core.scoring.event_table import Spans
 
-Floats = NDArray[np.floating]
-Indices = NDArray[np.intp]
-Stretches = tuple[Indices, Indices]
-Spans = list[tuple[float, float]]
+Scores = NDArray[np.float32]
+Stretches = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def detect(
-    probabilities: NDArray[np.float32],
-    duration_s: float,
-    settings: Detection,
-    on_threshold: float | None = None,
+    scores: Scores, duration_s: float, settings: Detection, point: OperatingPoint
 ) -> list[Event]:
     """Seizures of one recording, sorted and disjoint, with label ``seiz``.
 
-    ``probabilities`` are its frames ``(ceil(duration_s * 8),)``. They are smoothed; an event
-    begins where they reach the on-threshold and ends where they fall below the off-threshold
-    (on-threshold times ``off_ratio``); then the settings' steps follow in their order.
-    ``on_threshold`` replaces that of ``settings``. An event's confidence is the mean (or the
-    highest) of its probabilities before smoothing.
+    ``scores`` are its frames ``(ceil(duration_s * 8),)``. They are smoothed; an event begins
+    where they reach ``point.on`` and ends where they fall below ``point.off``; then the
+    settings' steps follow in their order. An event's confidence is the mean (or the highest)
+    probability of its frames before smoothing, the score being its logit.
 
     Raises ``ValueError`` where the frames do not fit the duration or are not finite.
     """
-    on = settings.on_threshold if on_threshold is None else on_threshold
-    spans = finder(probabilities, duration_s, settings)(on)
-    certain = confidences(probabilities, spans, settings.confidence)
+    spans = finder(scores, duration_s, settings).at(point)
+    certain = confidences(scores, spans, settings.confidence)
     return [
         Event(start, stop, "seiz", value)
         for (start, stop), value in zip(spans, certain, strict=True)
     ]
 
 
-def finder(
-    probabilities: NDArray[np.float32], duration_s: float, settings: Detection
-) -> Callable[[float], Spans]:
-    """What gives a recording's events, (start, stop) in seconds, at any on-threshold.
+def configured_point(settings: Detection) -> OperatingPoint:
+    """The operating point of a configuration, whose thresholds are probabilities."""
+    return OperatingPoint.of_probability(settings.on_threshold, settings.off_ratio)
 
-    What does not depend on the threshold is done once. Raises as :func:`detect`.
-    """
-    if abs(len(probabilities) - duration_s * FRAME_HZ) > FRAME_HZ:
-        raise ValueError(
-            f"{len(probabilities)} frames of 1/{FRAME_HZ} s do not fit a recording of "
-            f"{duration_s:g} s"
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finder:
+    """The smoothed scores of a recording, and its events at any operating point."""
+
+    scores: Scores
+    duration_s: float
+    settings: Detection
+
+    def at(self, point: OperatingPoint) -> Spans:
+        """Events, (start, stop) in seconds, at one point."""
+        return self.table(np.array([point.on]), np.array([point.off])).spans(0)
+
+    def table(self, on: NDArray[np.float64], off: NDArray[np.float64]) -> EventTable:
+        """Events at each of some points, whose thresholds rise and ``off`` is never above."""
+        how = self.settings
+        longest_s = math.inf if how.max_duration_s is None else how.max_duration_s
+        return EventTable(
+            *event_steps.table(
+                np.searchsorted(on, self.scores, side="right"),
+                np.searchsorted(off, self.scores, side="right"),
+                len(on),
+                float(self.duration_s),
+                how.opening_s,
+                how.closing_s,
+                how.merge_gap_s,
+                how.min_duration_s,
+                longest_s,
+            )
         )
-    if not np.isfinite(probabilities).all():
-        raise ValueError("a probability is not finite")
-    smoothed = smooth(probabilities, settings.smooth_s)
 
-    def spans_at(on: float) -> Spans:
-        found = shaped(hysteresis(smoothed, on, on * settings.off_ratio), settings)
-        return timed(found, duration_s, settings)
 
-    return spans_at
+def finder(scores: Scores, duration_s: float, settings: Detection) -> Finder:
+    """What gives a recording's events at any operating point. Raises as :func:`detect`."""
+    if abs(len(scores) - duration_s * FRAME_HZ) > FRAME_HZ:
+        raise ValueError(
+            f"{len(scores)} frames of 1/{FRAME_HZ} s do not fit a recording of {duration_s:g} s"
+        )
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not finite")
+    return Finder(smooth(scores, settings.smooth_s), duration_s, settings)
+
+
+def smooth(scores: Scores, smooth_s: float) -> Scores:
+    """Centered moving median over ``smooth_s`` seconds, to the nearest odd number of frames.
+
+    At the ends it is the median of the frames that exist, and of an even number of them the
+    lower of the two in the middle: always one of the scores. A median, unlike a mean, does not
+    depend on how far apart scores are, only on their order, and one extreme frame does not
+    carry its neighbors along.
+    """
+    values = np.asarray(scores, dtype=np.float32)
+    half = half_width(smooth_s)
+    if not half or not values.size:
+        return values
+    if values.size > 2 * half:
+        smoothed: Scores = scipy.ndimage.median_filter(values, 2 * half + 1)
+    else:
+        smoothed = values.copy()
+    for index in {*range(min(half, values.size)), *range(max(values.size - half, 0), values.size)}:
+        around = values[max(index - half, 0) : index + half + 1]
+        smoothed[index] = np.partition(around, (around.size - 1) // 2)[(around.size - 1) // 2]
+    return smoothed
+
+
+def half_width(smooth_s: float) -> int:
+    """Frames on either side of a frame that its smoothed score depends on."""
+    return round(smooth_s * FRAME_HZ / 2)
+
+
+def hysteresis(scores: NDArray[np.floating], point: OperatingPoint) -> Stretches:
+    """First frames and frames after the last of the stretches above a double threshold.
+
+    A stretch begins at a frame of at least ``point.on`` and lasts while frames are at least
+    ``point.off``.
+    """
+    _, begins = event_steps.crossings((scores >= point.on).astype(np.int64), True, 1)
+    _, ends = event_steps.crossings((scores >= point.off).astype(np.int64), False, 1)
+    first, stop = np.empty_like(begins), np.empty_like(begins)
+    count = event_steps.between(begins, ends, first, stop)
+    return first[:count], stop[:count]
 
 
 def shaped(stretches: Stretches, settings: Detection) -> Stretches:
-    """What opening, closing and merging make of the stretches that two thresholds give."""
-    if settings.opening_s:
-        stretches = opening(stretches, settings.opening_s)
-    if settings.closing_s:
-        stretches = closing(stretches, settings.closing_s)
-    return merge(stretches, settings.merge_gap_s)
+    """What opening, closing and merging make of the stretches that two thresholds give.
+
+    Opening drops stretches shorter than ``opening_s``, closing fills gaps shorter than
+    ``closing_s`` (morphology by flat elements; the recording's ends are no gaps), and stretches
+    with a gap of at most ``merge_gap_s`` are joined.
+    """
+    first, stop = stretches[0].copy(), stretches[1].copy()
+    count = event_steps.shape(
+        first, stop, first.size, settings.opening_s, settings.closing_s, settings.merge_gap_s
+    )
+    return first[:count], stop[:count]
 
 
 def timed(stretches: Stretches, duration_s: float, settings: Detection) -> Spans:
     """Events, (start, stop) in seconds: stretches long enough, and cut where too long."""
     first, stop = stretches
-    start_s, stop_s = first / FRAME_HZ, np.minimum(stop / FRAME_HZ, duration_s)
-    long_enough = (stop_s > start_s) & (stop_s - start_s >= settings.min_duration_s)
-    start_s, stop_s = start_s[long_enough], stop_s[long_enough]
-    if settings.max_duration_s is not None:
-        start_s, stop_s = cut(start_s, stop_s, settings.max_duration_s)
-    return list(zip(start_s.tolist(), stop_s.tolist(), strict=True))
-
-
-def smooth(probabilities: Floats, smooth_s: float) -> NDArray[np.float64]:
-    """Centred moving average over ``smooth_s`` seconds, to the nearest odd number of frames.
-
-    At the ends it is the average of the frames that exist.
-    """
-    values = np.asarray(probabilities, dtype=np.float64)
-    half = round(smooth_s * FRAME_HZ / 2)
-    if half == 0 or not values.size:
-        return values
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(values.size)
-    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, values.size)
-    averages: NDArray[np.float64] = (sums[high] - sums[low]) / (high - low)
-    return averages
-
-
-def hysteresis(probabilities: Floats, on: float, off: float) -> Stretches:
-    """First frames and frames after the last of the stretches above a double threshold.
-
-    A stretch begins at a frame of at least ``on`` and lasts while frames are at least ``off``.
-    Raises ``ValueError`` where ``off`` is above ``on``.
-    """
-    if off > on:
-        raise ValueError(f"the off-threshold {off:g} is above the on-threshold {on:g}")
-    starting = np.flatnonzero(probabilities >= on)
-    if not starting.size:
-        return starting, starting
-    above = np.concatenate([[False], probabilities >= off, [False]])
-    changes = np.flatnonzero(above[1:] != above[:-1])
-    run_first, run_stop = changes[::2], changes[1::2]
-    # Of each run of frames above the off-threshold, the first that reaches the on-threshold.
-    position = np.searchsorted(starting, run_first)
-    reached = position < np.searchsorted(starting, run_stop)
-    return starting[position[reached]], run_stop[reached]
-
-
-def opening(stretches: Stretches, opening_s: float) -> Stretches:
-    """Morphological opening by a flat element of ``opening_s``: shorter stretches are dropped."""
-    first, stop = stretches
-    kept = (stop - first) / FRAME_HZ >= opening_s
-    return first[kept], stop[kept]
-
-
-def closing(stretches: Stretches, closing_s: float) -> Stretches:
-    """Morphological closing by a flat element of ``closing_s``: shorter gaps are filled.
-
-    The recording's ends are no gaps.
-    """
-    first, stop = stretches
-    return _joined(stretches, (first[1:] - stop[:-1]) / FRAME_HZ < closing_s)
-
-
-def merge(stretches: Stretches, gap_s: float) -> Stretches:
-    """Stretches, those with a gap of at most ``gap_s`` joined."""
-    first, stop = stretches
-    return _joined(stretches, (first[1:] - stop[:-1]) / FRAME_HZ <= gap_s)
-
-
-def cut(
-    start_s: NDArray[np.float64], stop_s: NDArray[np.float64], longest_s: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Events longer than ``longest_s`` cut into as few equal parts as are not longer."""
-    parts = np.maximum(np.ceil((stop_s - start_s) / longest_s), 1).astype(np.intp)
-    number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-    length = np.repeat((stop_s - start_s) / parts, parts)
-    starts = np.repeat(start_s, parts) + number * length
-    # A part ends exactly where the next one, or the event, does.
-    last = number == np.repeat(parts, parts) - 1
-    return starts, np.where(last, np.repeat(stop_s, parts), np.append(starts[1:], 0.0))
+    longest_s = math.inf if settings.max_duration_s is None else settings.max_duration_s
+    start_s, stop_s = np.empty((2, event_steps.room(first, stop, first.size, longest_s)))
+    count = event_steps.time(
+        first,
+        stop,
+        first.size,
+        float(duration_s),
+        settings.min_duration_s,
+        longest_s,
+        start_s,
+        stop_s,
+        0,
+    )
+    return list(zip(start_s[:count].tolist(), stop_s[:count].tolist(), strict=True))
 
 
 def confidences(
-    probabilities: Floats,
+    scores: Scores,
     spans: Spans,
     kind: Literal["mean", "max"] = "mean",
     first_frame: int = 0,
 ) -> list[float]:
     """Mean, or highest, probability of the frames that each of some events touches, in 0 to 1.
 
-    ``first_frame`` is the recording's frame at which ``probabilities`` begin.
+    ``first_frame`` is the recording's frame at which ``scores`` begin.
     """
-    frames = np.clip(np.asarray(probabilities, dtype=np.float64), 0.0, 1.0)
     pick = np.mean if kind == "mean" else np.max
     edges = [(int(start * FRAME_HZ), int(np.ceil(stop * FRAME_HZ))) for start, stop in spans]
-    return [float(pick(frames[a - first_frame : b - first_frame])) for a, b in edges]
-
-
-def _joined(stretches: Stretches, join: NDArray[np.bool_]) -> Stretches:
-    """Stretches, joined with the next where ``join`` (one shorter than they are) says so."""
-    first, stop = stretches
-    if not first.size:
-        return stretches
-    return first[np.append(True, ~join)], stop[np.append(~join, True)]
+    return [float(pick(sigmoid(scores[a - first_frame : b - first_frame]))) for a, b in edges]

@@ -1,4 +1,4 @@
-"""A network's probabilities for one recording."""
+"""A network's scores (logits) for one recording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Read = Callable[[int, int], NDArray[np.float32]]
 
 
-def recording_probabilities(
+def recording_scores(
     network: torch.nn.Module,
     read: Read,
     samples: int,
@@ -26,7 +26,7 @@ def recording_probabilities(
     device: torch.device | str,
     stitching: Stitching = "triangular",
 ) -> NDArray[np.float32]:
-    """Probability of seizure in each frame of a recording, float32 ``(ceil(samples / 32),)``.
+    """Score of each frame of a recording, a logit, float32 ``(ceil(samples / 32),)``.
 
     ``read(start, stop)`` gives the z-scored signal of those samples, float32
     ``(channels, stop - start)``. ``network`` maps ``(batch, channels, window)`` to logits
@@ -66,13 +66,13 @@ def _windows(
             padded_window(read, start, samples, window)
             for start in starts[first : first + batch_size]
         ]
-        yield from network_probabilities(network, batch, device)
+        yield from network_scores(network, batch, device)
 
 
-def network_probabilities(
+def network_scores(
     network: torch.nn.Module, windows: Sequence[NDArray[np.float32]], device: torch.device | str
 ) -> NDArray[np.float32]:
-    """Probability of seizure in each sample of some windows, float32 ``(windows, samples)``.
+    """Score of each sample of some windows, a logit, float32 ``(windows, samples)``.
 
     ``windows`` are float32 ``(channels, samples)`` each; ``network`` is in evaluation mode. Raises
     ``ValueError`` where its output has another shape.
@@ -83,14 +83,12 @@ def network_probabilities(
     batch = torch.empty((len(windows), *windows[0].shape))
     np.stack(windows, out=batch.numpy())
     with torch.inference_mode():
-        logits = network(batch.to(device))
-        probabilities: NDArray[np.float32] = torch.sigmoid(logits.float()).cpu().numpy()
-    if probabilities.shape != (len(windows), windows[0].shape[1]):
+        scores: NDArray[np.float32] = network(batch.to(device)).float().cpu().numpy()
+    if scores.shape != (len(windows), windows[0].shape[1]):
         raise ValueError(
-            f"the network gave {probabilities.shape} for {len(windows)} windows of "
-            f"{windows[0].shape[1]}"
+            f"the network gave {scores.shape} for {len(windows)} windows of {windows[0].shape[1]}"
         )
-    return probabilities
+    return scores
 
 
 def padded_window(read: Read, start: int, samples: int, window: int) -> NDArray[np.float32]:

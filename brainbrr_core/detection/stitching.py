@@ -1,4 +1,8 @@
-"""Overlapping windows become one row of probabilities for the whole recording."""
+"""Overlapping windows become one row of scores for the whole recording.
+
+The scores are logits: where windows overlap their logits are averaged, so that a network whose
+logits are all multiplied, or moved, gives the same order of frames.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-#: Frames per second of a recording's probabilities, and samples of 256 Hz in one frame.
+#: Frames per second of a recording's scores, and samples of 256 Hz in one frame.
 FRAME_HZ = 8
 FRAME_SAMPLES = 32
 Stitching = Literal["average", "triangular", "max"]
@@ -36,7 +40,7 @@ def window_starts(samples: int, window: int, stride: int) -> list[int]:
 class Stitcher:
     """Overlapping windows, one after the other, become the frames of a recording.
 
-    Where windows overlap, a sample's probability is the ``average`` of theirs, or their average
+    Where windows overlap, a sample's score is the ``average`` of theirs, or their average
     weighted by a triangle that is highest in a window's middle, where the network sees both sides
     (``triangular``), or the highest of them (``max``). A frame is the mean of its samples.
     Only one window's samples are held at a time, however long the recording is.
@@ -49,32 +53,31 @@ class Stitcher:
             self._weight = np.minimum(rising, falling).astype(np.float64)
         else:
             self._weight = np.ones(window)
-        self._held = np.zeros(window, dtype=np.float64)
+        self._nothing = -np.inf if stitching == "max" else 0.0
+        self._held = np.full(window, self._nothing)
         self._weights = np.zeros(window, dtype=np.float64)
         self._start = 0
         #: The sum of the samples so far of the first frame that is not complete.
         self._open = np.zeros(1)
 
-    def add(self, start: int, probabilities: NDArray[np.floating]) -> NDArray[np.float32]:
+    def add(self, start: int, scores: NDArray[np.floating]) -> NDArray[np.float32]:
         """Take the window at sample ``start``; give the frames that no later one changes.
 
         Windows come in rising order, the first one at 0, and leave no gap. Raises ``ValueError``
-        where they do not, or where ``probabilities`` are not ``(window,)``.
+        where they do not, or where ``scores`` are not ``(window,)``.
         """
-        if probabilities.shape != (self._window,):
-            raise ValueError(
-                f"a window has {probabilities.shape} probabilities, not {self._window}"
-            )
+        if scores.shape != (self._window,):
+            raise ValueError(f"a window has {scores.shape} scores, not {self._window}")
         if not self._start <= start <= self._start + self._window or (
             start and not self._weights.any()
         ):
             raise ValueError(f"a window at sample {start} does not follow one at {self._start}")
         frames = self._up_to(start)
         if self._stitching == "max":
-            np.maximum(self._held, probabilities, out=self._held)
+            np.maximum(self._held, scores, out=self._held)
             self._weights[:] = 1.0
         else:
-            self._held += self._weight * probabilities
+            self._held += self._weight * scores
             self._weights += self._weight
         return frames
 
@@ -97,22 +100,22 @@ class Stitcher:
         sums += np.add.reduceat(samples, np.concatenate([[0], edges]))
         whole = stop // FRAME_SAMPLES - first
         self._open = sums[whole:] if whole < sums.size else np.zeros(1)
-        self._held = _shifted(self._held, final)
-        self._weights = _shifted(self._weights, final)
+        self._held = _shifted(self._held, final, self._nothing)
+        self._weights = _shifted(self._weights, final, 0.0)
         self._start = stop
         return (sums[:whole] / FRAME_SAMPLES).astype(np.float32)
 
 
 def stitch(
-    network_probabilities: Iterable[NDArray[np.floating]],
+    network_scores: Iterable[NDArray[np.floating]],
     samples: int,
     window: int,
     stride: int,
     stitching: Stitching = "triangular",
 ) -> NDArray[np.float32]:
-    """Probabilities of a recording's frames from those of its windows' samples.
+    """Scores of a recording's frames from those of its windows' samples.
 
-    ``network_probabilities`` gives one array ``(window,)`` for each of :func:`window_starts`, in
+    ``network_scores`` gives one array ``(window,)`` for each of :func:`window_starts`, in
     their order; :class:`Stitcher` says what becomes of them. Returns float32
     ``(ceil(samples / 32),)``. Raises ``ValueError`` where the number of windows or the length of
     one is wrong.
@@ -120,13 +123,12 @@ def stitch(
     starts = window_starts(samples, window, stride)
     stitcher = Stitcher(window, stitching)
     frames = [
-        stitcher.add(start, probabilities)
-        for start, probabilities in zip(starts, network_probabilities, strict=True)
+        stitcher.add(start, scores) for start, scores in zip(starts, network_scores, strict=True)
     ]
     return np.concatenate([*frames, stitcher.finish(samples)])
 
 
-def _shifted(values: NDArray[np.float64], by: int) -> NDArray[np.float64]:
-    shifted = np.zeros_like(values)
+def _shifted(values: NDArray[np.float64], by: int, fill: float) -> NDArray[np.float64]:
+    shifted = np.full_like(values, fill)
     shifted[: max(values.size - by, 0)] = values[by:]
     return shifted

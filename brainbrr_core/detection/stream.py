@@ -14,8 +14,16 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
-from brainbrr_core.detection.events import confidences, hysteresis, shaped, timed
+from brainbrr_core.detection.events import (
+    confidences,
+    half_width,
+    hysteresis,
+    shaped,
+    smooth,
+    timed,
+)
 from brainbrr_core.detection.stitching import FRAME_HZ
+from brainbrr_core.scoring import OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -35,24 +43,23 @@ class EventStream:
     of the parts into which ``max_duration_s`` cuts one).
     """
 
-    def __init__(self, settings: Detection, on_threshold: float) -> None:
-        self._settings, self._on = settings, on_threshold
-        self._off = on_threshold * settings.off_ratio
+    def __init__(self, settings: Detection, point: OperatingPoint) -> None:
+        self._settings, self._point = settings, point
         self._smoothing = _Smoothing(settings.smooth_s)
         #: The recording's frame at which the two arrays below begin.
         self._first = 0
-        self._smoothed = np.empty(0)
-        self._probabilities = np.empty(0, np.float32)
+        self._smoothed = np.empty(0, np.float32)
+        self._scores = np.empty(0, np.float32)
         self._announced: float | None = None
 
-    def add(self, probabilities: NDArray[np.float32]) -> News:
+    def add(self, scores: NDArray[np.float32]) -> News:
         """Take the next frames, each a whole 1/8 s of signal.
 
         A last frame that the recording's end cuts short belongs to :meth:`finish`: counted as
         whole it could make an event seem long enough that is not. Raises ``ValueError`` where a
-        probability is not finite.
+        score is not finite.
         """
-        self._take(probabilities)
+        self._take(scores)
         known = self._first + self._smoothed.size
         first, stop = self._raw()
         # A gap that will not be closed: what lies before it and after it are independent.
@@ -68,39 +75,39 @@ class EventStream:
         self._forget(int(first[settled]) if settled < first.size else known)
         return News(onsets, tuple(events))
 
-    def finish(self, probabilities: NDArray[np.float32], duration_s: float) -> News:
+    def finish(self, scores: NDArray[np.float32], duration_s: float) -> News:
         """Take the last frames of a recording of ``duration_s`` seconds; there may be none.
 
         The last one may be shorter than 1/8 s. Raises ``ValueError`` where all frames together are
-        not the ``ceil(duration_s * 8)`` of the recording, or a probability is not finite.
+        not the ``ceil(duration_s * 8)`` of the recording, or a score is not finite.
         """
-        whole = self._first + self._probabilities.size
-        frames = whole + probabilities.size
+        whole = self._first + self._scores.size
+        frames = whole + scores.size
         if not whole <= duration_s * FRAME_HZ or frames != np.ceil(duration_s * FRAME_HZ):
             raise ValueError(
-                f"{whole} whole frames of 1/{FRAME_HZ} s and {probabilities.size} last ones are "
+                f"{whole} whole frames of 1/{FRAME_HZ} s and {scores.size} last ones are "
                 f"not those of a recording of {duration_s:g} s"
             )
-        self._take(probabilities)
+        self._take(scores)
         self._smoothed = np.append(self._smoothed, self._smoothing.finish())
         events = self._events(*self._raw(), duration_s)
         return News(self._new([event.start for event in events]), tuple(events))
 
-    def _take(self, probabilities: NDArray[np.float32]) -> None:
-        if not np.isfinite(probabilities).all():
-            raise ValueError("a probability is not finite")
-        self._probabilities = np.append(self._probabilities, probabilities)
-        self._smoothed = np.append(self._smoothed, self._smoothing.add(probabilities))
+    def _take(self, scores: NDArray[np.float32]) -> None:
+        if not np.isfinite(scores).all():
+            raise ValueError("a score is not finite")
+        self._scores = np.append(self._scores, scores)
+        self._smoothed = np.append(self._smoothed, self._smoothing.add(scores))
 
     def _raw(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        first, stop = hysteresis(self._smoothed, self._on, self._off)
+        first, stop = hysteresis(self._smoothed, self._point)
         return first + self._first, stop + self._first
 
     def _events(
         self, first: NDArray[np.intp], stop: NDArray[np.intp], duration_s: float
     ) -> list[Event]:
         spans = timed(shaped((first, stop), self._settings), duration_s, self._settings)
-        certain = confidences(self._probabilities, spans, self._settings.confidence, self._first)
+        certain = confidences(self._scores, spans, self._settings.confidence, self._first)
         return [
             Event(start, end, "seiz", value)
             for (start, end), value in zip(spans, certain, strict=True)
@@ -115,44 +122,35 @@ class EventStream:
 
     def _forget(self, before: int) -> None:
         self._smoothed = self._smoothed[before - self._first :]
-        self._probabilities = self._probabilities[before - self._first :]
+        self._scores = self._scores[before - self._first :]
         self._first = before
 
 
 class _Smoothing:
-    """``detection.smooth`` on frames that arrive in pieces: the same sums, carried on."""
+    """``detection.smooth`` on frames that arrive in pieces."""
 
     def __init__(self, smooth_s: float) -> None:
-        self._half = round(smooth_s * FRAME_HZ / 2)
-        #: The sum of all frames before each frame from ``_first`` on, and of all frames.
-        self._sums = np.zeros(1)
-        self._first = 0
+        self._smooth_s, self._half = smooth_s, half_width(smooth_s)
+        #: The last frames: those that are not smoothed yet, after those that this still needs.
+        self._frames = np.empty(0, np.float32)
         self._given = 0
 
-    def add(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Take frames, give the averages that no later frame changes."""
-        values = np.asarray(probabilities, dtype=np.float64)
-        if not self._half:
-            self._given += values.size
-            return values
-        self._sums = np.append(self._sums, np.cumsum(np.append(self._sums[-1], values))[1:])
-        return self._averages(self._first + self._sums.size - 1 - self._half)
+    def add(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take frames, give the medians that no later frame changes."""
+        self._frames = np.append(self._frames, scores)
+        return self._medians(self._frames.size - self._half)
 
-    def finish(self) -> NDArray[np.float64]:
-        """The averages at the end, of the frames that exist."""
-        return self._averages(self._first + self._sums.size - 1) if self._half else np.empty(0)
+    def finish(self) -> NDArray[np.float32]:
+        """The medians at the end, of the frames that exist."""
+        return self._medians(self._frames.size)
 
-    def _averages(self, stop: int) -> NDArray[np.float64]:
+    def _medians(self, stop: int) -> NDArray[np.float32]:
+        """Those of the frames up to ``stop`` that were not given yet."""
         if stop <= self._given:
-            return np.empty(0)
-        index = np.arange(self._given, stop)
-        frames = self._first + self._sums.size - 1
-        low = np.maximum(index - self._half, 0)
-        high = np.minimum(index + self._half + 1, frames)
-        averages: NDArray[np.float64] = (
-            self._sums[high - self._first] - self._sums[low - self._first]
-        ) / (high - low)
-        self._given = stop
-        keep = max(stop - self._half, 0)
-        self._sums, self._first = self._sums[keep - self._first :], keep
-        return averages
+            return np.empty(0, np.float32)
+        medians = smooth(self._frames, self._smooth_s)[self._given : stop]
+        # What lies before the first of these frames is the recording's, or further away than
+        # any frame still to be smoothed depends on.
+        forgotten = max(stop - self._half, 0)
+        self._frames, self._given = self._frames[forgotten:], stop - forgotten
+        return medians

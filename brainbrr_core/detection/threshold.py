@@ -3,46 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Detection
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.scoring import Measure, SweepRow
+from brainbrr_core.scoring import OperatingPoint, SweepRow
 
 THRESHOLD = "threshold.json"
 
 
 class OperatingThreshold(BaseModel):
-    """The on-threshold, its event F1 on dev, and the settings under which it was tuned.
+    """The operating point, its event F1 on dev, and the settings under which it was tuned.
 
     ``tuned_on`` is the hash of the recordings and references it was tuned on, ``at_limits`` are
-    the thresholds that keep a limit of false alarms there, and ``rows`` the curve.
+    the points that keep a limit of false alarms there (None where none does), and ``rows`` the
+    curve.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    on_threshold: Annotated[float, Field(gt=0, lt=1)]
+    #: Thresholds of this file are logits; before format 2 they were probabilities.
+    format: Literal[2]
+    point: OperatingPoint
     dev_f1: Annotated[float, Field(ge=0, le=1)]
     detection: Detection
     tuned_on: str
-    at_limits: dict[str, Measure] = {}
+    at_limits: dict[str, OperatingPoint | None] = {}
     rows: tuple[SweepRow, ...] = ()
+
+
+class _EarlierThreshold(BaseModel):
+    """What a file of before format 2 has."""
+
+    on_threshold: float
 
 
 def read_threshold(directory: Path) -> OperatingThreshold | None:
     """The threshold kept in a run's folder, None where it was not tuned yet.
 
-    Raises :class:`BrainbrrError` where the file is damaged.
+    One of before format 2 counts as not tuned: it is a probability for scores that were averaged
+    as probabilities, which are no longer formed. Raises :class:`BrainbrrError` where the file is
+    damaged.
     """
     path = directory / THRESHOLD
     try:
-        return OperatingThreshold.model_validate_json(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
-    except (ValidationError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        text = ""
+    try:
+        _EarlierThreshold.model_validate_json(text)
+    except ValidationError:
+        pass
+    else:
+        return None
+    try:
+        return OperatingThreshold.model_validate_json(text)
+    except ValidationError:
         raise BrainbrrError(
             f"{path} is damaged: remove it and run `brainbrr evaluate`, which tunes it on dev"
         ) from None

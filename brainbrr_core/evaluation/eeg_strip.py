@@ -16,6 +16,7 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.evaluation.drawing import BLUE, GREEN, ORANGE, STYLE, TEXT, VERMILLION, svg
 from brainbrr_core.evaluation.report import Picture, Strip
 from brainbrr_core.evaluation.results import EvaluationResults
+from brainbrr_core.scoring import OperatingPoint
 
 REFERENCE, HYPOTHESIS = BLUE, VERMILLION
 #: Points of a channel's line in a picture: with 19 channels it stays below 150 kB.
@@ -44,10 +45,10 @@ def strip_picture(results: EvaluationResults, strip: Strip, name: str) -> Pictur
             highlight.start_s,
             recording.reference,
             recording.hypothesis,
-            strip.probabilities,
+            strip.scores,
             strip.frame_hz,
             name,
-            results.threshold.on_threshold,
+            results.threshold.point,
         ),
     )
 
@@ -59,15 +60,15 @@ def eeg_strip(
     start_s: float,
     reference: Sequence[Event],
     hypothesis: Sequence[Event],
-    probabilities: NDArray[np.floating],
+    scores: NDArray[np.floating],
     frame_hz: float,
     name: str = "eeg",
-    on_threshold: float | None = None,
+    point: OperatingPoint | None = None,
 ) -> str:
-    """SVG of a stretch of EEG with reference, hypothesis and probability below it.
+    """SVG of a stretch of EEG with reference, hypothesis and score below it.
 
     ``signal`` is ``(channels, samples)``, z-scored, at ``rate`` Hz, and begins ``start_s``
-    seconds into the recording. ``reference``, ``hypothesis`` and ``probabilities`` (frames at
+    seconds into the recording. ``reference``, ``hypothesis`` and ``scores`` (frames at
     ``frame_hz``) are those of the whole recording. Raises ``ValueError`` where the signal does
     not fit its names.
     """
@@ -98,7 +99,7 @@ def eeg_strip(
                 if last > first:
                     bands.barh(at, last - first, left=first, height=0.7, color=colour)
                     eeg.axvspan(first, last, color=colour, alpha=0.1, linewidth=0)
-        _draw_probabilities(chance, probabilities, frame_hz, start_s, stop_s, on_threshold)
+        _draw_scores(chance, scores, frame_hz, start_s, stop_s, point)
         chance.set_xlabel("Seconds from the start of the recording")
         chance.set_xlim(start_s, stop_s)
         for axes in (eeg, bands):
@@ -111,22 +112,21 @@ def eeg_strip(
         return svg(figure, name, label)
 
 
-def _draw_probabilities(
+def _draw_scores(
     axes: Axes,
-    probabilities: NDArray[np.floating],
+    scores: NDArray[np.floating],
     frame_hz: float,
     start_s: float,
     stop_s: float,
-    on_threshold: float | None,
+    point: OperatingPoint | None,
 ) -> None:
     first = max(math.floor(start_s * frame_hz), 0)
-    frames = probabilities[first : math.ceil(stop_s * frame_hz)]
+    frames = scores[first : math.ceil(stop_s * frame_hz)]
     axes.plot((first + np.arange(len(frames)) + 0.5) / frame_hz, frames, color=GREEN, linewidth=1.2)
-    if on_threshold is not None:
-        axes.axhline(on_threshold, color=TEXT, linestyle="--", linewidth=0.8)
-    axes.set_ylim(-0.03, 1.03)
-    axes.set_yticks([0, 1])
-    axes.set_ylabel("Probability", fontsize=9)
+    if point is not None:
+        for threshold, line in ((point.on, "--"), (point.off, ":")):
+            axes.axhline(threshold, color=TEXT, linestyle=line, linewidth=0.8)
+    axes.set_ylabel("Logit", fontsize=9)
 
 
 def _scale_bar(axes: Axes) -> None:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import holding
-from brainbrr_core.cache.manifest import ManifestRecording, manifest_recording
-from brainbrr_core.cache.plan import Plan, State
+from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.scorable import is_scorable, scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Detection
@@ -42,11 +43,19 @@ from brainbrr_core.evaluation.results import (
     read_results,
 )
 from brainbrr_core.evaluation.score import evaluation_set, score
-from brainbrr_core.evaluation.statistics import thresholds_at_limits
+from brainbrr_core.evaluation.statistics import points_at_limits
 from brainbrr_core.evaluation.tables import STATISTICS, write_tables
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.progress import progress
-from brainbrr_core.scoring import Sweep, SweepRow, sweep_thresholds, tune_threshold
+from brainbrr_core.scoring import (
+    Find,
+    OperatingPoint,
+    Sweep,
+    SweepRow,
+    sweep_at,
+    sweep_thresholds,
+    tune_threshold,
+)
 from brainbrr_core.training.run import Run, current_run
 
 REPORT = "report.html"
@@ -94,7 +103,7 @@ def evaluate(
     if known is not None and known.provenance.get(_IDENTITY) == identity:
         log(f"the report of run {run.name} on {split} is current: nothing to score")
         return Evaluation(folder / REPORT, known, run, identity, reused=True)
-    recordings = scorable(plan, configuration, split)
+    recordings = scorable(plan, configuration.labels.seizure, split)
     if not recordings:
         raise BrainbrrError(
             f"split {split} has no recording that can be scored in profile "
@@ -104,7 +113,7 @@ def evaluate(
     for reason, count, hours in _by_reason(unscored):
         log(f"not scored: {count} recordings ({hours:.2f} h) of {split}: {reason}")
     predictor = Predictor.of(run, configuration)
-    tuning = scorable(plan, configuration, "dev")
+    tuning = scorable(plan, configuration.labels.seizure, "dev")
     choice, on_dev = _threshold(configuration.detection, predictor, plan.store, tuning, run, log)
     looks = None
     if split == "eval":
@@ -113,16 +122,20 @@ def evaluate(
     if split == "dev" and on_dev is not None:
         frames, sweep = on_dev
     else:
-        frames = _probabilities(predictor, plan.store, recordings, f"score {split}")
+        frames = _scores(predictor, plan.store, recordings, f"score {split}")
         sweep = _sweep(_open(recordings, frames), configuration.detection, f"sweep {split}")
+    points = [point for point in (choice.at_limits or {}).values() if point is not None]
     scoring = score(
-        _detected(recordings, frames, configuration.detection, choice.on_threshold),
+        _detected(recordings, frames, configuration.detection, choice.point),
         split=split,
         profile=configuration.profile,
         threshold=choice,
         provenance=provenance(configuration, run, preflight.manifest) | {_IDENTITY: identity},
         weights_chosen_on=_weights_chosen_on(run),
         sweep=sweep,
+        applied=sweep_at(_open(recordings, frames), _find(configuration.detection), points)
+        if points
+        else None,
         unscored=unscored,
         eval_looks=looks,
         bootstrap_samples=configuration.evaluation.bootstrap_samples,
@@ -148,20 +161,6 @@ def report_folder(run_directory: Path, split: str) -> Path:
     return run_directory / f"report-{split}"
 
 
-def scorable(plan: Plan, configuration: Configuration, split: str) -> list[ManifestRecording]:
-    """The recordings of a split that are scored: all with a shard and trusted annotations.
-
-    One that is shorter than the training's window is among them; it is padded.
-    """
-    return [
-        manifest_recording(item, configuration.labels.seizure)
-        for item in plan.items
-        if item.recording.split == split
-        and item.state is State.FRESH
-        and item.recording.reason is None
-    ]
-
-
 def not_scored(plan: Plan, configuration: Configuration, split: str) -> list[UnscoredRecording]:
     """The other recordings of a split, each with its reason."""
     return [
@@ -172,8 +171,7 @@ def not_scored(plan: Plan, configuration: Configuration, split: str) -> list[Uns
             len(item.recording.seizures(configuration.labels.seizure)),
         )
         for item in plan.items
-        if item.recording.split == split
-        and not (item.state is State.FRESH and item.recording.reason is None)
+        if item.recording.split == split and not is_scorable(item)
     ]
 
 
@@ -245,27 +243,25 @@ def _threshold(
     if kept is None or kept.detection != settings or kept.tuned_on != tuned_on:
         if kept is not None:
             log("the run's threshold is of other settings or recordings: tuned anew on dev")
-        frames = _probabilities(predictor, store, dev, "score dev")
+        frames = _scores(predictor, store, dev, "score dev")
         sweep = _sweep(_open(dev, frames), settings, "sweep dev")
         tuned = tune_threshold(sweep)
         kept = OperatingThreshold(
-            on_threshold=tuned.threshold,
+            format=2,
+            point=tuned.point,
             dev_f1=tuned.f1,
             detection=settings,
             tuned_on=tuned_on,
-            at_limits=thresholds_at_limits(sweep),
+            at_limits=points_at_limits(sweep),
             rows=_drawn(sweep.rows()),
         )
         write_threshold(run.directory, kept)
         worked_out = frames, sweep
-    on = kept.on_threshold
-    choice = ThresholdChoice(
-        on, on * settings.off_ratio, "dev", kept.dev_f1, kept.rows, kept.at_limits
-    )
+    choice = ThresholdChoice(kept.point, "dev", kept.dev_f1, kept.rows, kept.at_limits)
     return choice, worked_out
 
 
-def _probabilities(
+def _scores(
     predictor: Predictor, store: Store, recordings: Sequence[ManifestRecording], title: str
 ) -> Frames:
     """Frames of recordings, by partition key."""
@@ -274,7 +270,7 @@ def _probabilities(
     with progress(title, hours, "hours") as bar:
         for recording in recordings:
             reader = RecordingReader(store, recording)
-            frames[recording.partition_key] = predictor.probabilities(reader.read, reader.samples)
+            frames[recording.partition_key] = predictor.scores(reader.read, reader.samples)
             bar.advance(recording.samples / RATE / 3600)
     return frames
 
@@ -284,9 +280,14 @@ def _sweep(recordings: Sequence[ScoredRecording], settings: Detection, title: st
     with progress(title, hours, "hours") as bar:
         return sweep_thresholds(
             recordings,
-            lambda frames, duration_s: finder(frames, duration_s, settings),
+            _find(settings),
+            settings.off_ratio,
             lambda seconds: bar.advance(seconds / 3600),
         )
+
+
+def _find(settings: Detection) -> Find:
+    return lambda frames, duration_s: finder(frames, duration_s, settings)
 
 
 def _open(
@@ -309,12 +310,13 @@ def _open(
 
 
 def _detected(
-    recordings: Sequence[ManifestRecording], frames: Frames, settings: Detection, on: float
+    recordings: Sequence[ManifestRecording],
+    frames: Frames,
+    settings: Detection,
+    point: OperatingPoint,
 ) -> list[ScoredRecording]:
     return [
-        replace(
-            part, hypothesis=tuple(detect(part.probabilities_8hz, part.duration_s, settings, on))
-        )
+        replace(part, hypothesis=tuple(detect(part.scores_8hz, part.duration_s, settings, point)))
         for part in _open(recordings, frames)
     ]
 
@@ -334,7 +336,7 @@ def _drawn(rows: Sequence[SweepRow]) -> tuple[SweepRow, ...]:
 
 def _figures(row: SweepRow) -> str:
     # As text, two undefined figures are the same.
-    return repr(replace(row, threshold=0.0))
+    return repr(replace(row, threshold=0.0, off_threshold=0.0))
 
 
 def _strip(

@@ -41,7 +41,6 @@ def operating_curve(results: EvaluationResults) -> Picture:
     """Sensitivity against false alarms per 24 hours over all thresholds."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
-        chosen = results.threshold.on_threshold
         curves: list[tuple[str, Sequence[SweepRow], str]] = [
             (results.split, results.operating_curve, "-")
         ]
@@ -76,7 +75,7 @@ def operating_curve(results: EvaluationResults) -> Picture:
         return Picture(
             "operating-curve",
             "Sensitivity against false alarms",
-            f"Pooled, by threshold; the dots are the threshold in use ({chosen:.3g}). "
+            f"Pooled, by threshold; the dots are the operating point in use. "
             f"Rates below {_LEAST_RATE:g} are drawn at {_LEAST_RATE:g}.",
             svg(figure, "operating-curve", "Sensitivity against false alarms per 24 hours"),
         )

@@ -43,12 +43,12 @@ class Strip:
     """A highlight with the EEG to draw it.
 
     ``signal`` is float32 ``(channels, samples)``, z-scored, from the highlight's start to its
-    stop. ``probabilities`` are the frames of the whole recording.
+    stop. ``scores`` are the frames of the whole recording.
     """
 
     highlight: Highlight
     signal: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
+    scores: NDArray[np.float32]
     rate_hz: float = 256.0
     channel_names: tuple[str, ...] = CHANNELS
     frame_hz: float = float(FRAME_HZ)
@@ -93,7 +93,7 @@ HEADLINE = (
 def method_sentences(results: EvaluationResults) -> list[str]:
     """What the figures mean: what was scored, how the threshold came about, which F1."""
     choice = results.threshold
-    thresholds = f"{choice.on_threshold:.3g} (off at {choice.off_threshold:.3g})"
+    thresholds = str(choice.point)
     patients = _plural(len(results.patients), "patient")
     recordings = _plural(len(results.recordings), "recording")
     sentences = [
@@ -109,12 +109,12 @@ def method_sentences(results: EvaluationResults) -> list[str]:
             "least half lies in them and that overlaps no seizure is neither hit nor false alarm."
         )
     if choice.split is None:
-        sentences.append(f"The threshold of {thresholds} was set by hand, not tuned.")
+        sentences.append(f"The operating point ({thresholds}) was set by hand, not tuned.")
     else:
         reached = "" if math.isnan(choice.f1) else f", {choice.f1:.3f} there"
         sentences.append(
-            f"The threshold of {thresholds} was chosen on “{choice.split}” as the one with the "
-            f"highest pooled event-based F1 of SzCORE{reached}, and is frozen since."
+            f"The operating point ({thresholds}) was chosen on “{choice.split}” as the one with "
+            f"the highest pooled event-based F1 of SzCORE{reached}, and is frozen since."
         )
     if results.weights_chosen_on is not None:
         sentences.append(f"The network's weights were picked on “{results.weights_chosen_on}”.")
@@ -221,6 +221,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["nan"] = math.nan
     environment.filters["measure"] = _measure
     environment.filters["interval"] = _interval
     environment.filters["published"] = _published

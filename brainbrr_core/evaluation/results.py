@@ -20,6 +20,7 @@ from brainbrr_core.scoring import (
     Counts,
     Figures,
     Measure,
+    OperatingPoint,
     RecordingEvents,
     ReliabilityBin,
     SweepRow,
@@ -28,13 +29,13 @@ from brainbrr_core.scoring import (
 SECONDS_PER_HOUR = 3600.0
 RESULTS = "results.json"
 #: Bumped when what is kept of an evaluation changes.
-FORMAT = 2
+FORMAT = 3
 Points = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredRecording:
-    """One recording as it comes from detection; ``probabilities_8hz`` are its frames.
+    """One recording as it comes from detection; ``scores_8hz`` are its frames, logits.
 
     ``unknown`` is the time (seconds) of which the reference does not say whether it is seizure.
     """
@@ -45,7 +46,7 @@ class ScoredRecording:
     duration_s: float
     reference: tuple[Event, ...]
     hypothesis: tuple[Event, ...]
-    probabilities_8hz: NDArray[np.float32]
+    scores_8hz: NDArray[np.float32]
     unknown: tuple[tuple[float, float], ...] = ()
 
 
@@ -151,23 +152,26 @@ class GroupRow:
 class LimitRow:
     """Sensitivity at no more than ``limit`` false alarms per 24 h under one rule.
 
-    ``sensitivity`` and ``threshold`` are read off the scored split's own curve, which nothing
-    else was chosen by. ``tuned_threshold`` keeps the limit on the tuning split; ``tuned_*`` is
-    what it gives on the scored split. NaN where there is no such threshold, or no tuning split.
+    ``tuned_point`` keeps the limit on the tuning split; ``tuned_*`` is what it gives on the
+    scored split. ``sensitivity``, ``false_per_day`` and ``point`` are read off the scored split's
+    own curve, which nothing else was chosen by. None and NaN where there is no such point, or no
+    tuning split.
     """
 
     rule: str
     limit: float
+    tuned_point: OperatingPoint | None
+    tuned_sensitivity: Estimate
+    tuned_false_per_day: Estimate
+    tuned_f1: Estimate
+    point: OperatingPoint | None
     sensitivity: Estimate
-    threshold: Measure
-    tuned_threshold: Measure
-    tuned_sensitivity: Measure
-    tuned_false_per_day: Measure
+    false_per_day: Measure
 
 
 @dataclass(frozen=True, slots=True)
 class SecondFigures:
-    """Figures of the probability of each second, without a threshold, and their curves."""
+    """Figures of the score of each second, without a threshold, and their curves."""
 
     seconds: int
     ictal_seconds: int
@@ -181,19 +185,18 @@ class SecondFigures:
 
 @dataclass(frozen=True, slots=True)
 class ThresholdChoice:
-    """The thresholds in use and where they come from.
+    """The operating point in use and where it comes from.
 
-    ``split`` is the split the on-threshold was tuned on, None where it was set by hand; ``f1``
-    is the pooled event F1 it reached there, ``rows`` the curve it was chosen by, and
-    ``at_limits`` the thresholds that keep a limit of false alarms there, by name.
+    ``split`` is the split it was tuned on, None where it was set by hand; ``f1`` is the pooled
+    event F1 it reached there, ``rows`` the curve it was chosen by, and ``at_limits`` the points
+    that keep a limit of false alarms there, by name (None where none keeps it).
     """
 
-    on_threshold: float
-    off_threshold: float
+    point: OperatingPoint
     split: str | None
     f1: Measure = math.nan
     rows: tuple[SweepRow, ...] = ()
-    at_limits: dict[str, Measure] | None = None
+    at_limits: dict[str, OperatingPoint | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,11 +215,12 @@ class EvaluationResults:
     ``szcore_event``, ``szcore_sample`` (pooled), both with ``_subject_mean`` (SzCORE's average
     over subjects), ``nedc_ovlp``, ``nedc_taes``, ``nedc_taes_exact``, ``nedc_epoch``,
     ``nedc_alignment`` (SEIZ only, pooled) and these with ``_total`` (all classes);
-    ``nedc_ira.kappa``; ``seconds.*``; sensitivity at limits of false alarms; latency; groups of
-    seizures and montages. ``counts`` has the sums behind the pooled rules. ``operating_curve``
-    are figures of the scored split over all thresholds; nothing is chosen by it.
-    ``weights_chosen_on`` is the split by which
-    the network's weights were picked, if any. ``evaluation_set`` is a hash of what was scored
+    ``nedc_ira.kappa``; ``seconds.*``; sensitivity at limits of false alarms;
+    ``<rule>_tuned_at_<limit>.<figure>`` at the points that keep the limit on the tuning split;
+    latency; groups of seizures and montages. ``counts`` has the sums behind the pooled rules.
+    ``operating_curve`` are figures of the scored split over all thresholds; nothing is chosen by
+    it. ``weights_chosen_on`` is the split by which the network's weights were picked, if any.
+    ``evaluation_set`` is a hash of what was scored
     against what: recordings, lengths, references and unknown time. ``unknown_s`` are the seconds
     of all recordings that are neither seizure nor background, and so in no figure.
     """

@@ -34,14 +34,16 @@ from brainbrr_core.evaluation.statistics import (
     calibration_counts,
     limit_name,
     rank_counts,
-    row_at,
-    thresholds_at_limits,
+    rows_at_limits,
+    tuned_counts,
+    tuned_name,
 )
 from brainbrr_core.scoring import (
     FALSE_ALARM_LIMITS,
     Counts,
     NedcCounts,
     RecordingEvents,
+    RuleSweep,
     Sweep,
     SzcoreCounts,
     UnknownTime,
@@ -85,6 +87,7 @@ def score(
     profile: str = "",
     weights_chosen_on: str | None = None,
     sweep: Sweep | None = None,
+    applied: Sweep | None = None,
     unscored: Sequence[UnscoredRecording] = (),
     eval_looks: EvalLooks | None = None,
     bootstrap_samples: int = 1000,
@@ -93,7 +96,8 @@ def score(
     """All figures of some recordings of one split; their order does not matter.
 
     With the ``sweep`` of these recordings the operating curve and the sensitivity at limits of
-    false alarms are drawn up too.
+    false alarms are drawn up too. ``applied`` has what the points of ``threshold.at_limits``
+    find in these recordings, as :func:`tuned_counts` wants it.
 
     What is unknown in a recording has no part in any figure
     (:mod:`brainbrr_core.scoring.unknown`).
@@ -147,7 +151,8 @@ def score(
     place = {patient: number for number, patient in enumerate(patients)}
     seconds = _seconds(ordered, place)
     by_rule = _by_rule(by_szcore, by_nedc)
-    statistics = _statistics(patients, by_rule, rows, outcomes, seconds, sweep)
+    tuned = tuned_counts(applied, threshold.at_limits or {}) if applied else {}
+    statistics = _statistics(patients, by_rule, rows, outcomes, seconds, sweep, tuned)
     of_seconds = _second_figures(*seconds[:2])
     estimates = _estimates(
         statistics, of_seconds, resamples(len(patients), bootstrap_samples, bootstrap_seed)
@@ -234,8 +239,8 @@ def _outcomes(row: RecordingResult) -> list[SeizureOutcome]:
 
 
 def _seconds(ordered: Sequence[ScoredRecording], place: Mapping[str, int]) -> Seconds:
-    """Probability, label and patient of each known second of all recordings."""
-    pairs = [per_second(row.probabilities_8hz, row.reference, row.unknown) for row in ordered]
+    """Score, label and patient of each known second of all recordings."""
+    pairs = [per_second(row.scores_8hz, row.reference, row.unknown) for row in ordered]
     return (
         np.concatenate([pair[0] for pair in pairs]),
         np.concatenate([pair[1] for pair in pairs]),
@@ -243,9 +248,9 @@ def _seconds(ordered: Sequence[ScoredRecording], place: Mapping[str, int]) -> Se
     )
 
 
-def _second_figures(probabilities: NDArray[np.float64], labels: NDArray[np.bool_]) -> SecondFigures:
-    ranking = rank(probabilities, labels)
-    bins = reliability(probabilities, labels, CALIBRATION_BINS)
+def _second_figures(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> SecondFigures:
+    ranking = rank(scores, labels)
+    bins = reliability(scores, labels, CALIBRATION_BINS)
     return SecondFigures(
         len(labels),
         int(labels.sum()),
@@ -265,6 +270,7 @@ def _statistics(
     outcomes: Sequence[SeizureOutcome],
     seconds: Seconds,
     sweep: Sweep | None,
+    tuned: Mapping[str, NDArray[np.float64]],
 ) -> PatientStatistics:
     place = {patient: number for number, patient in enumerate(patients)}
     counts: dict[str, NDArray[np.float64]] = {}
@@ -283,14 +289,14 @@ def _statistics(
         add(f"type.{_type(outcome)}", outcome.patient, part)
         add(f"duration.{_duration(outcome)}", outcome.patient, part)
     late = [outcome for outcome in outcomes if outcome.detected]
-    probabilities, labels, patient = seconds
+    scores, labels, patient = seconds
     return PatientStatistics(
         patients,
-        counts,
+        counts | dict(tuned),
         {rule: parts[0].false_unit for rule, parts in by_rule.items()},
         sweep,
-        rank_counts(probabilities, labels, patient, len(patients)),
-        calibration_counts(probabilities, labels, patient, len(patients), CALIBRATION_BINS),
+        rank_counts(scores, labels, patient, len(patients)),
+        calibration_counts(scores, labels, patient, len(patients), CALIBRATION_BINS),
         np.array([outcome.latency_s for outcome in late], dtype=np.float64),
         np.array([place[outcome.patient] for outcome in late], dtype=np.intp),
     )
@@ -314,25 +320,29 @@ def _estimates(
 def _limits(
     sweep: Sweep, choice: ThresholdChoice, estimates: Mapping[str, Estimate]
 ) -> tuple[LimitRow, ...]:
-    own, rows = thresholds_at_limits(sweep), []
-    for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True):
-        for limit in FALSE_ALARM_LIMITS:
-            name = limit_name(rule, limit)
-            tuned = (choice.at_limits or {}).get(name, math.nan)
-            number = row_at(sweep, tuned)
-            there = part.pooled(number) if number is not None else None
-            rows.append(
-                LimitRow(
-                    rule,
-                    limit,
-                    estimates[name],
-                    own[name],
-                    tuned,
-                    there.sensitivity if there else math.nan,
-                    there.false_per_day if there else math.nan,
-                )
-            )
-    return tuple(rows)
+    own, undefined = rows_at_limits(sweep), Estimate(math.nan)
+    tuned = choice.at_limits or {}
+
+    def row(rule: str, part: RuleSweep, limit: float) -> LimitRow:
+        name, of = limit_name(rule, limit), tuned_name(rule, limit)
+        number = own[name]
+        return LimitRow(
+            rule,
+            limit,
+            tuned.get(name),
+            estimates.get(f"{of}.sensitivity", undefined),
+            estimates.get(f"{of}.false_per_day", undefined),
+            estimates.get(f"{of}.f1", undefined),
+            None if number is None else sweep.point(number),
+            estimates[name],
+            math.nan if number is None else part.pooled(number).false_per_day,
+        )
+
+    return tuple(
+        row(rule, part, limit)
+        for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True)
+        for limit in FALSE_ALARM_LIMITS
+    )
 
 
 def _groups(

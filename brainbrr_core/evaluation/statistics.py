@@ -7,13 +7,20 @@ detectors on the same resamples.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.scoring import FALSE_ALARM_LIMITS, RuleSweep, Sweep, sensitivity_at
+from brainbrr_core.scoring import (
+    FALSE_ALARM_LIMITS,
+    OperatingPoint,
+    RuleSweep,
+    Sweep,
+    sensitivity_at,
+    sigmoid,
+)
 from brainbrr_core.scoring.counts import SECONDS_PER_DAY
 
 Floats = NDArray[np.float64]
@@ -35,7 +42,7 @@ class PatientStatistics:
     ``counts`` by rule or group, ``(P, 4)``: reference, detected, false, seconds. The rate per
     day of a rule counts ``units[rule]`` for one false count (1 where it is not named).
     ``sweep`` has the same patients; None without a sweep. ``ranked`` ``(2, P, K)`` are other and
-    ictal seconds by rising probability. ``calibration`` ``(P, bins, 3)`` are seconds, sums of
+    ictal seconds by rising score. ``calibration`` ``(P, bins, 3)`` are seconds, sums of
     their probabilities, and ictal seconds. ``latency_s`` are those of all detected seizures, of
     the patients ``latency_patient``.
     """
@@ -97,7 +104,7 @@ class PatientStatistics:
         return {"nedc_ira.kappa": kappa}
 
     def _seconds(self, drawn: Floats) -> dict[str, Floats]:
-        # From the highest probability downwards.
+        # From the highest score downwards.
         other, ictal = ((drawn @ part)[:, ::-1] for part in self.ranked)
         true, false = np.cumsum(ictal, axis=1), np.cumsum(other, axis=1)
         positives, negatives = true[:, -1], false[:, -1]
@@ -142,24 +149,29 @@ def limit_name(rule: str, limit: float) -> str:
     return f"{rule}.sensitivity_at_{limit:g}"
 
 
-def rank_counts(
-    probabilities: Floats, labels: NDArray[np.bool_], patient: NDArray[np.intp], patients: int
-) -> Floats:
-    """Other and ictal seconds of each patient by rising probability, ``(2, patients, bins)``.
+def tuned_name(rule: str, limit: float) -> str:
+    """Name of a rule's counts at the point that keeps a limit on the tuning split."""
+    return f"{rule}_tuned_at_{limit:g}"
 
-    One bin for each distinct probability, where there are no more than :data:`RANK_BINS`;
+
+def rank_counts(
+    scores: Floats, labels: NDArray[np.bool_], patient: NDArray[np.intp], patients: int
+) -> Floats:
+    """Other and ictal seconds of each patient by rising score, ``(2, patients, bins)``.
+
+    One bin for each distinct score, where there are no more than :data:`RANK_BINS`;
     otherwise bins cut at quantiles of the ictal and of the other seconds, half each.
     """
-    edges = np.unique(probabilities)
+    edges = np.unique(scores)
     if edges.size > RANK_BINS:
         shares = np.linspace(0, 1, RANK_BINS // 2 + 1)[:-1]
         parts = [
-            np.quantile(probabilities[labels == kind], shares, method="lower")
+            np.quantile(scores[labels == kind], shares, method="lower")
             for kind in (False, True)
             if (labels == kind).any()
         ]
         edges = np.unique(np.concatenate(parts))
-    place = np.maximum(np.searchsorted(edges, probabilities, side="right") - 1, 0)
+    place = np.maximum(np.searchsorted(edges, scores, side="right") - 1, 0)
     bins = max(edges.size, 1)
     cell = (labels.astype(np.intp) * patients + patient) * bins + place
     counted = np.bincount(cell, minlength=2 * patients * bins)
@@ -167,13 +179,17 @@ def rank_counts(
 
 
 def calibration_counts(
-    probabilities: Floats,
+    scores: Floats,
     labels: NDArray[np.bool_],
     patient: NDArray[np.intp],
     patients: int,
     bins: int,
 ) -> Floats:
-    """Seconds, their probabilities and ictal seconds by bin of equal width, (patients, bins, 3)."""
+    """Seconds, their probabilities and ictal seconds by bin of equal width, (patients, bins, 3).
+
+    ``scores`` are logits.
+    """
+    probabilities = sigmoid(scores)
     place = np.clip((probabilities * bins).astype(np.intp), 0, bins - 1)
     cell, size = patient * bins + place, patients * bins
     parts = [
@@ -184,23 +200,41 @@ def calibration_counts(
     return np.stack(parts, axis=-1).reshape(patients, bins, 3).astype(np.float64)
 
 
-def row_at(sweep: Sweep, threshold: float) -> int | None:
-    """The row of a sweep that holds the events of a threshold; None above every threshold."""
-    if math.isnan(threshold):
-        return None
-    return max(int(np.searchsorted(sweep.thresholds, threshold, side="right")) - 1, 0)
-
-
-def thresholds_at_limits(sweep: Sweep) -> dict[str, float]:
-    """The threshold at each limit of false alarms, by name; NaN where none keeps the limit."""
+def rows_at_limits(sweep: Sweep) -> dict[str, int | None]:
+    """The row of a sweep at each limit of false alarms, by name; None where none keeps it."""
     once = np.ones((1, len(sweep.patients)))
-    found = {}
+    found: dict[str, int | None] = {}
     for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True):
         for limit in FALSE_ALARM_LIMITS:
             number = int(sensitivity_at(*_resampled(part, once), limit)[1][0])
-            threshold = float(sweep.thresholds[number]) if number >= 0 else math.nan
-            found[limit_name(rule, limit)] = threshold
+            found[limit_name(rule, limit)] = number if number >= 0 else None
     return found
+
+
+def points_at_limits(sweep: Sweep) -> dict[str, OperatingPoint | None]:
+    """The operating point at each limit of false alarms, by name; None where none keeps it."""
+    return {
+        name: None if row is None else sweep.point(row)
+        for name, row in rows_at_limits(sweep).items()
+    }
+
+
+def tuned_counts(applied: Sweep, points: Mapping[str, OperatingPoint | None]) -> dict[str, Floats]:
+    """What the tuned points find, ``(patients, 4)`` by :func:`tuned_name`.
+
+    The rows of ``applied`` are those of the ``points`` that there are, in their order.
+    """
+    counted = {}
+    there = [name for name, point in points.items() if point is not None]
+    for rule, part in zip(LIMITED_RULES, (applied.szcore, applied.ovlp), strict=True):
+        for limit in FALSE_ALARM_LIMITS:
+            name = limit_name(rule, limit)
+            if name in there:
+                row = there.index(name)
+                counted[tuned_name(rule, limit)] = np.stack(
+                    [part.reference, part.detected[row], part.false[row], part.seconds], axis=1
+                )
+    return counted
 
 
 def _resampled(part: RuleSweep, drawn: Floats) -> tuple[Floats, Floats, Floats, Floats]:

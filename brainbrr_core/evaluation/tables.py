@@ -114,6 +114,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
         "operating_curve": _table(
             (
                 "threshold",
+                "off_threshold",
                 "szcore_sensitivity",
                 "szcore_false_per_day",
                 "szcore_f1",
@@ -191,6 +192,7 @@ def _packed(statistics: PatientStatistics) -> pa.Table:
     metadata = {
         "units": statistics.units,
         "thresholds": None if sweep is None else sweep.thresholds.tolist(),
+        "off_thresholds": None if sweep is None else sweep.off_thresholds.tolist(),
         "rules": list(statistics.counts),
     }
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
@@ -214,8 +216,10 @@ def _unpacked(table: pa.Table) -> PatientStatistics:
     latencies = table["latency_s"].to_pylist()
     sweep = None
     if values["thresholds"] is not None:
-        thresholds = np.array(values["thresholds"], dtype=np.float64)
-        sweep = Sweep(thresholds, patients, part("szcore"), part("ovlp"))
+        thresholds, off = (
+            np.array(values[name], dtype=np.float64) for name in ("thresholds", "off_thresholds")
+        )
+        sweep = Sweep(thresholds, off, patients, part("szcore"), part("ovlp"))
     return PatientStatistics(
         patients,
         {rule: arrays(f"counts/{rule}") for rule in values["rules"]},

@@ -152,9 +152,7 @@ def predict_files(
     events, eeg_s, last = 0, 0.0, None
     started = time.perf_counter()
     with progress("predict", len(where.files), "recordings") as bar:
-        outcomes = predictor.predict_all(
-            where.files, origin.on_threshold, normalization, bar.advance
-        )
+        outcomes = predictor.predict_all(where.files, origin.point, normalization, bar.advance)
         for path, outcome in outcomes:
             if isinstance(outcome, BrainbrrError):
                 if path == where.source:

@@ -10,6 +10,7 @@ from brainbrr_core.annotation.edf_plus import format_edf_plus
 from brainbrr_core.annotation.szcore import clock_time, format_tsv
 from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.prediction.recording import Prediction
+from brainbrr_core.scoring import OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Origin:
 
     run: str
     preprocessing_version: str
-    on_threshold: float
+    point: OperatingPoint
     normalization: str
 
 
@@ -42,7 +43,8 @@ def _json(prediction: Prediction, name: str, origin: Origin) -> bytes:
         "duration_s": prediction.duration_s,
         "run": origin.run,
         "preprocessing_version": origin.preprocessing_version,
-        "on_threshold": origin.on_threshold,
+        "on_threshold": origin.point.probability,
+        "operating_point_logits": {"on": origin.point.on, "off": origin.point.off},
         "mean_and_deviation": origin.normalization,
         "events": [
             {

@@ -1,7 +1,7 @@
 """Detection while a recording is made: samples in, onsets and events out as they become certain.
 
 The signal chain is causal but for half of the resampler's filter. The network looks both ways
-within its window, and a sample's probability is stitched of all windows that cover it; so a moment
+within its window, and a sample's score is stitched of all windows that cover it; so a moment
 is judged when the first window that begins after it has arrived as a whole. That is the latency.
 Given the same mean and deviation, the events are those that ``Predictor.predict_all`` finds in the
 whole recording, however the samples are cut into pieces, and no onset is ever withdrawn.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from brainbrr_core.detection import (
     FRAME_HZ,
     Stitcher,
-    network_probabilities,
+    network_scores,
     padded_window,
     window_starts,
 )
@@ -27,6 +27,7 @@ from brainbrr_core.detection.stream import EventStream, News
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Quantizer
 from brainbrr_core.signal.quantization import span
 from brainbrr_core.signal.statistics import Statistics
@@ -52,7 +53,7 @@ class OnlineDetector:
         predictor: Predictor,
         rate: Fraction,
         missing: tuple[str, ...],
-        on_threshold: float,
+        point: OperatingPoint,
         normalization: Normalization,
     ) -> None:
         predictor.require_chain()
@@ -75,7 +76,7 @@ class OnlineDetector:
         )
         detection = predictor.configuration.detection
         self._stitcher = Stitcher(predictor.window, detection.stitching)
-        self._events = EventStream(detection, on_threshold)
+        self._events = EventStream(detection, point)
         self._received = 0
         #: Filtered signal whose mean and deviation are not known yet.
         self._waiting: list[NDArray[np.float32]] = []
@@ -164,9 +165,9 @@ class OnlineDetector:
     def _run(self, start: int) -> list[Line]:
         predictor = self._predictor
         window = padded_window(self._read, start, self._samples, predictor.window)
-        [probabilities] = network_probabilities(predictor.network, [window], predictor.device)
+        [scores] = network_scores(predictor.network, [window], predictor.device)
         self._windows += 1
-        return self._lines(self._events.add(self._stitcher.add(start, probabilities)))
+        return self._lines(self._events.add(self._stitcher.add(start, scores)))
 
     def _read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Samples from ``start`` on; those before it are not needed any more."""

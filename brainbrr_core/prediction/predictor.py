@@ -14,7 +14,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
 from brainbrr_core.configuration.model import RATE
-from brainbrr_core.detection import detect, network_probabilities, recording_probabilities
+from brainbrr_core.detection import configured_point, detect, network_scores, recording_scores
 from brainbrr_core.detection.infer import Read
 from brainbrr_core.detection.threshold import read_threshold
 from brainbrr_core.errors import BrainbrrError
@@ -22,6 +22,7 @@ from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.recording import OpenRecording, Prediction
+from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.training.hardware import check_device
 from brainbrr_core.training.run import Run
 
@@ -78,9 +79,9 @@ class Predictor:
         """Samples from one window to the next."""
         return min(self.configuration.detection.stride_s, self.window_s) * RATE
 
-    def probabilities(self, read: Read, samples: int) -> NDArray[np.float32]:
-        """Probability of seizure in each frame of 1/8 s of one recording."""
-        return recording_probabilities(
+    def scores(self, read: Read, samples: int) -> NDArray[np.float32]:
+        """Score (a logit) of each frame of 1/8 s of one recording."""
+        return recording_scores(
             self.network,
             read,
             samples,
@@ -99,9 +100,9 @@ class Predictor:
                 "can be prepared for it; train on a built version"
             )
 
-    def predict(self, path: Path, on_threshold: float) -> Prediction:
+    def predict(self, path: Path, point: OperatingPoint) -> Prediction:
         """Events of one EDF. Raises :class:`BrainbrrError` with the reason when it is unusable."""
-        [(_, outcome)] = self.predict_all([path], on_threshold)
+        [(_, outcome)] = self.predict_all([path], point)
         if isinstance(outcome, BrainbrrError):
             raise outcome
         return outcome
@@ -109,7 +110,7 @@ class Predictor:
     def predict_all(
         self,
         paths: Iterable[Path],
-        on_threshold: float,
+        point: OperatingPoint,
         normalization: Normalization | None = None,
         on_share: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[Path, Prediction | BrainbrrError]]:
@@ -132,37 +133,35 @@ class Predictor:
                 for start, window in opened.windows():
                     waiting.append((opened, start, window))
                     if len(waiting) == self.batch:
-                        yield from self._run(waiting, on_threshold, share)
+                        yield from self._run(waiting, point, share)
                         waiting.clear()
             except BrainbrrError as error:
                 waiting = [entry for entry in waiting if entry[0] is not opened]
                 share(1.0 - (opened.share if opened else 0.0))
                 yield path, error
         if waiting:
-            yield from self._run(waiting, on_threshold, share)
+            yield from self._run(waiting, point, share)
 
     def _run(
         self,
         waiting: list[tuple[OpenRecording, int, NDArray[np.float32]]],
-        on_threshold: float,
+        point: OperatingPoint,
         share: Callable[[float], None],
     ) -> Iterator[tuple[Path, Prediction]]:
         """Run one batch; give the recordings that it completes."""
         windows = [window for _, _, window in waiting]
-        probabilities = network_probabilities(self.network, windows, self.device)
-        for (opened, start, _), values in zip(waiting, probabilities, strict=True):
+        scores = network_scores(self.network, windows, self.device)
+        for (opened, start, _), values in zip(waiting, scores, strict=True):
             share(opened.take(start, values))
             if opened.complete:
                 frames = opened.frames()
-                events = detect(
-                    frames, opened.duration_s, self.configuration.detection, on_threshold
-                )
+                events = detect(frames, opened.duration_s, self.configuration.detection, point)
                 yield opened.path, opened.prediction(events)
 
 
-def threshold_of(run: Run, detection: Detection) -> tuple[float, str]:
-    """The on-threshold to use with a run, and where it comes from."""
+def threshold_of(run: Run, detection: Detection) -> tuple[OperatingPoint, str]:
+    """The operating point to use with a run, and where it comes from."""
     kept = read_threshold(run.directory)
     if kept is not None and kept.detection == detection:
-        return kept.on_threshold, "tuned on dev"
-    return detection.on_threshold, "the configuration's; `brainbrr evaluate` tunes it on dev"
+        return kept.point, "tuned on dev"
+    return configured_point(detection), "the configuration's; `brainbrr evaluate` tunes it on dev"

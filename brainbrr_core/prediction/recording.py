@@ -110,9 +110,9 @@ class OpenRecording:
                 window = padded_window(self._signal.read, start, self._chain.samples, self._window)
             yield start, window
 
-    def take(self, start: int, probabilities: NDArray[np.float32]) -> float:
+    def take(self, start: int, scores: NDArray[np.float32]) -> float:
         """Take what the network says of the window at ``start``; the share of it in all."""
-        self._frames.append(self._stitcher.add(start, probabilities))
+        self._frames.append(self._stitcher.add(start, scores))
         return 1 / len(self._starts)
 
     def frames(self) -> NDArray[np.float32]:

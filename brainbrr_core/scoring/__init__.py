@@ -1,7 +1,7 @@
 """How detections are judged: from a reference and a hypothesis to counts and figures.
 
-Here belong the scoring rules (SzCORE, NEDC), the curves of probabilities, confidence intervals,
-and the choice of the threshold by a rule. How probabilities become events belongs to
+Here belong the scoring rules (SzCORE, NEDC), the curves of scores, confidence intervals,
+and the choice of the threshold by a rule. How scores become events belongs to
 ``detection``; what a report shows of the figures belongs to ``evaluation``.
 """
 
@@ -21,17 +21,20 @@ from brainbrr_core.scoring.curves import (
     roc_points,
 )
 from brainbrr_core.scoring.event_counter import EventCounter
+from brainbrr_core.scoring.event_table import EventTable
 from brainbrr_core.scoring.nedc import NedcCounts
+from brainbrr_core.scoring.operating_point import OperatingPoint, sigmoid
 from brainbrr_core.scoring.recording import RecordingEvents, seizures
 from brainbrr_core.scoring.sweep import (
     FALSE_ALARM_LIMITS,
     Find,
-    RecordingProbabilities,
+    RecordingScores,
     RuleSweep,
     Sweep,
     SweepRow,
     TunedThreshold,
     sensitivity_at,
+    sweep_at,
     sweep_thresholds,
     tune_threshold,
 )
@@ -43,14 +46,16 @@ __all__ = [
     "UNDEFINED",
     "Counts",
     "EventCounter",
+    "EventTable",
     "Figures",
     "Find",
     "Interval",
     "Measure",
     "NedcCounts",
+    "OperatingPoint",
     "Ranking",
     "RecordingEvents",
-    "RecordingProbabilities",
+    "RecordingScores",
     "ReliabilityBin",
     "RuleSweep",
     "Sweep",
@@ -74,6 +79,8 @@ __all__ = [
     "roc_points",
     "seizures",
     "sensitivity_at",
+    "sigmoid",
+    "sweep_at",
     "sweep_thresholds",
     "total",
     "tune_threshold",

@@ -1,6 +1,8 @@
-"""Figures of probabilities without a threshold: ROC, precision and recall, calibration.
+"""Figures of scores without a threshold: ROC, precision and recall, calibration.
 
-All take one probability and one label per second of recording.
+All take one score and one label per second of recording. ROC, precision and recall look at the
+order of the scores alone; calibration takes scores that are logits and judges their
+probabilities.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.scoring.counts import Measure
+from brainbrr_core.scoring.operating_point import sigmoid
 from brainbrr_core.scoring.recording import BACKGROUND
 from brainbrr_core.scoring.unknown import UnknownTime
 
@@ -24,9 +27,9 @@ DRAWN_POINTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Seconds at or above each distinct probability, from the highest to the lowest.
+    """Seconds at or above each distinct score, from the highest to the lowest.
 
-    ``true[i]`` ictal and ``false[i]`` other seconds have a probability of at least
+    ``true[i]`` ictal and ``false[i]`` other seconds have a score of at least
     ``thresholds[i]``. The last entries are all the seconds there are.
     """
 
@@ -61,24 +64,27 @@ class ReliabilityBin:
 
 
 def per_second(
-    probabilities: NDArray[np.floating],
+    scores: NDArray[np.floating],
     reference: Sequence[Event],
     unknown: Sequence[tuple[float, float]] = (),
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Mean probability and label of each whole second of a recording that is known.
+    """Score and label of each whole second of a recording that is known.
 
-    ``probabilities`` are the recording's frames, eight a second. A second is ictal when its
-    middle lies in a seizure of ``reference``, and unknown when it lies in ``unknown`` and in no
-    seizure; a rest shorter than a second is left out.
+    ``scores`` are the recording's frames, eight a second; a second's is the fourth lowest of its
+    eight, the lower of the two in the middle, so that it depends on their order alone. A second
+    is ictal when its middle lies in a seizure of ``reference``, and unknown when it lies in
+    ``unknown`` and in no seizure; a rest shorter than a second is left out.
     """
-    seconds = len(probabilities) // FRAMES_PER_SECOND
-    whole = np.asarray(probabilities[: seconds * FRAMES_PER_SECOND], dtype=np.float64)
+    seconds = len(scores) // FRAMES_PER_SECOND
+    whole = np.asarray(scores[: seconds * FRAMES_PER_SECOND], dtype=np.float64)
     labels = np.zeros(seconds, dtype=np.bool_)
     for event in reference:
         if event.label != BACKGROUND:
             first, last = math.ceil(event.start - 0.5), math.ceil(event.stop - 0.5)
             labels[max(first, 0) : max(last, 0)] = True
-    values = whole.reshape(seconds, FRAMES_PER_SECOND).mean(axis=1)
+    middle = (FRAMES_PER_SECOND - 1) // 2
+    frames = whole.reshape(seconds, FRAMES_PER_SECOND)
+    values = np.partition(frames, middle, axis=1)[:, middle]
     if not unknown:
         return values, labels
     ictal = [event for event in reference if event.label != BACKGROUND]
@@ -86,16 +92,16 @@ def per_second(
     return values[known], labels[known]
 
 
-def rank(probabilities: NDArray[np.floating], labels: NDArray[np.bool_]) -> Ranking:
-    """Order seconds by probability; those with the same probability share one entry.
+def rank(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> Ranking:
+    """Order seconds by score; those with the same score share one entry.
 
-    Raises ``ValueError`` where a probability is not finite or the lengths differ.
+    Raises ``ValueError`` where a score is not finite or the lengths differ.
     """
-    values = np.asarray(probabilities, dtype=np.float64)
+    values = np.asarray(scores, dtype=np.float64)
     if values.shape != labels.shape or values.ndim != 1:
-        raise ValueError(f"{values.shape} probabilities do not fit {labels.shape} labels")
+        raise ValueError(f"{values.shape} scores do not fit {labels.shape} labels")
     if not np.isfinite(values).all():
-        raise ValueError("a probability is not finite")
+        raise ValueError("a score is not finite")
     order = np.argsort(-values, kind="stable")
     ordered = values[order]
     true = np.cumsum(labels[order], dtype=np.int64)
@@ -147,10 +153,10 @@ def pr_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float, 
 
 
 def reliability(
-    probabilities: NDArray[np.floating], labels: NDArray[np.bool_], bins: int = 10
+    scores: NDArray[np.floating], labels: NDArray[np.bool_], bins: int = 10
 ) -> list[ReliabilityBin]:
     """Mean probability and ictal share in ``bins`` bins of equal width (Guo et al. 2017)."""
-    values = np.asarray(probabilities, dtype=np.float64)
+    values = sigmoid(scores)
     index = np.clip((values * bins).astype(np.int64), 0, bins - 1)
     seconds = np.bincount(index, minlength=bins)
     mass = np.bincount(index, weights=values, minlength=bins)

@@ -1,16 +1,21 @@
 """Event counts of one recording under SzCORE's event rule and OVLP, for thousands of hypotheses.
 
-A sweep scores every recording at hundreds of thresholds. What depends on the reference is worked
-out once here; a hypothesis then costs microseconds. SzCORE's figures themselves come from the
-timescoring library (:mod:`brainbrr_core.scoring.szcore`), whose comparisons are followed to the
-rounding, so that both agree on every input; OVLP's from :mod:`brainbrr_core.scoring.nedc`.
+A sweep scores every recording at thousands of operating points. What depends on the reference is
+worked out once here; a hypothesis then costs microseconds. SzCORE's figures themselves come from
+the timescoring library (:mod:`brainbrr_core.scoring.szcore`), whose comparisons are followed to
+the rounding, so that both agree on every input; OVLP's from :mod:`brainbrr_core.scoring.nedc`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from brainbrr_core.annotation import Event
+from brainbrr_core.machine.compiled import compiled
+from brainbrr_core.scoring.event_table import EventTable, Spans
 from brainbrr_core.scoring.recording import normalised
 from brainbrr_core.scoring.szcore import (
     EVENT_HZ,
@@ -21,7 +26,10 @@ from brainbrr_core.scoring.szcore import (
     TOLERANCE_BEFORE_S,
     grid_samples,
 )
-from brainbrr_core.scoring.unknown import Span, UnknownTime, overlapped
+from brainbrr_core.scoring.unknown import HALF_MARGIN_S, Span, UnknownTime
+
+Floats = NDArray[np.float64]
+Counted = NDArray[np.int64]
 
 
 class EventCounter:
@@ -41,82 +49,210 @@ class EventCounter:
         unknown: Sequence[Span] = (),
     ) -> None:
         events = list(reference)
-        samples = grid_samples(duration_s, EVENT_HZ)
+        length_s = grid_samples(duration_s, EVENT_HZ) / EVENT_HZ
         joined = normalised(events, duration_s, where)
-        pieces = _pieces(
-            (round(event.start, TIME_DECIMALS), round(event.stop, TIME_DECIMALS))
-            for event in joined
+        self._joined = _array([(event.start, event.stop) for event in joined])
+        starts, stops = _pieces(_rounded(self._joined[0]), _rounded(self._joined[1]))
+        self._extended = np.array(
+            [
+                np.rint(np.maximum(0.0, starts - TOLERANCE_BEFORE_S) * EVENT_HZ),
+                np.rint(np.minimum(length_s, stops + TOLERANCE_AFTER_S) * EVENT_HZ),
+            ]
         )
-        length_s = samples / EVENT_HZ
-        extended = [
-            _on_grid(max(0.0, start - TOLERANCE_BEFORE_S), min(length_s, stop + TOLERANCE_AFTER_S))
-            for start, stop in pieces
-        ]
-        self._extended = extended
-        self._joined = [(event.start, event.stop) for event in joined]
-        self.szcore_reference = len(pieces)
+        self.szcore_reference = len(starts)
         self.ovlp_reference = len(joined)
         time = UnknownTime.of(unknown, joined, duration_s)
-        self._unknown = time if time else None
+        self._unknown = _array(list(time.spans))
         self.szcore_seconds = time.known_seconds(length_s)
         self.ovlp_seconds = time.known_seconds(duration_s)
 
-    def count(self, hypothesis: Sequence[Span]) -> tuple[int, int, int, int]:
+    def count(self, hypothesis: Spans) -> tuple[int, int, int, int]:
         """Detected and false events of SzCORE's rule, then hits and false alarms of OVLP.
 
         ``hypothesis`` is sorted and disjoint and lies within the recording.
         """
-        events = _joined(hypothesis)
-        if self._unknown is not None:
-            left_out = self._unknown.leaves_out(events, self._joined)
-            events = [span for span, without in zip(events, left_out, strict=True) if not without]
-        covering = [
-            (round(start, TIME_DECIMALS), round(stop, TIME_DECIMALS))
-            for start, stop in events
-            if round(round(stop, TIME_DECIMALS) * EVENT_HZ)
-            > round(round(start, TIME_DECIMALS) * EVENT_HZ)
-        ]
-        whole = _pieces(covering)
-        pieces = [_on_grid(*piece) for piece in whole]
-        found = overlapped(self._extended, [piece for piece in pieces if piece[1] > piece[0]])
-        detected = [ref for ref, hit in zip(self._extended, found, strict=True) if hit]
-        true = overlapped(pieces, detected)
-        false = len(true) - sum(true)
-        if self._unknown is not None and false:
-            left_out = self._unknown.leaves_out(whole, self._joined)
-            false -= sum(out and not hit for out, hit in zip(left_out, true, strict=True))
-        hits = overlapped(self._joined, events)
-        alarms = overlapped(events, self._joined)
-        return len(detected), false, sum(hits), len(alarms) - sum(alarms)
+        detected, false, hits, alarms = self.count_all(EventTable.of([hypothesis]))[0].tolist()
+        return detected, false, hits, alarms
+
+    def count_all(self, table: EventTable) -> Counted:
+        """The four counts of :meth:`count` at every point of a table, ``(points, 4)``."""
+        return _count_all(
+            table.offsets,
+            table.start_s,
+            table.stop_s,
+            _rounded(table.start_s),
+            _rounded(table.stop_s),
+            self._extended[0],
+            self._extended[1],
+            self._joined[0],
+            self._joined[1],
+            self._unknown[0],
+            self._unknown[1],
+        )
 
 
-def _joined(spans: Sequence[Span]) -> list[Span]:
-    """Spans of which those that touch are one."""
-    joined: list[Span] = []
-    for start, stop in spans:
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], stop)
-        else:
-            joined.append((start, stop))
-    return joined
+def _array(spans: list[tuple[float, float]]) -> Floats:
+    """Starts and stops, ``(2, n)``, each contiguous."""
+    return np.ascontiguousarray(np.array(spans, dtype=np.float64).reshape(-1, 2).T)
 
 
-def _pieces(spans: Iterable[Span]) -> list[Span]:
+def _rounded(times: Floats) -> Floats:
+    """Times as Python's ``round`` gives them, which rounds what is written in decimals."""
+    scaled = times * 10.0**TIME_DECIMALS
+    rounded = np.round(times, TIME_DECIMALS)
+    # Close to the middle between two numbers, the product itself may be rounded across it.
+    for index in np.flatnonzero(np.abs(np.abs(scaled - np.rint(scaled)) - 0.5) < 1e-3).tolist():
+        rounded[index] = round(float(times[index]), TIME_DECIMALS)
+    return rounded
+
+
+@compiled
+def _pieces(starts: Floats, stops: Floats) -> tuple[Floats, Floats]:  # pragma: no cover - compiled
     """Spans merged and split as SzCORE does."""
-    merged: list[Span] = []
-    for start, stop in spans:
-        if merged and start - merged[-1][1] < MERGE_MARGIN_S:
-            merged[-1] = (merged[-1][0], stop)
-        else:
-            merged.append((start, stop))
-    pieces: list[Span] = []
-    for start, stop in merged:
+    size = 0
+    for i in range(starts.shape[0]):
+        size += 2 + int((stops[i] - starts[i] + MERGE_MARGIN_S) / SPLIT_MARGIN_S)
+    first, last = np.empty(size), np.empty(size)
+    count, i = 0, 0
+    while i < starts.shape[0]:
+        start, stop = starts[i], stops[i]
+        while i + 1 < starts.shape[0] and starts[i + 1] - stop < MERGE_MARGIN_S:
+            i += 1
+            stop = stops[i]
         while stop - start > SPLIT_MARGIN_S:
-            pieces.append((start, start + SPLIT_MARGIN_S))
+            first[count], last[count] = start, start + SPLIT_MARGIN_S
             start += SPLIT_MARGIN_S
-        pieces.append((start, stop))
-    return pieces
+            count += 1
+        first[count], last[count] = start, stop
+        count += 1
+        i += 1
+    return first[:count], last[:count]
 
 
-def _on_grid(start: float, stop: float) -> tuple[int, int]:
-    return round(start * EVENT_HZ), round(stop * EVENT_HZ)
+@compiled
+def _overlaps(
+    start: float, stop: float, starts: Floats, stops: Floats, count: int
+) -> bool:  # pragma: no cover - compiled
+    """Whether a span overlaps any of ``count`` others, whose starts and stops rise."""
+    if not stop > start:
+        return False
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if stops[middle] <= start:
+            low = middle + 1
+        else:
+            high = middle
+    return low < count and starts[low] < stop
+
+
+@compiled
+def _half_unknown(
+    start: float, stop: float, unknown_start: Floats, unknown_stop: Floats
+) -> bool:  # pragma: no cover - compiled
+    """As :meth:`UnknownTime.covers_half`."""
+    inside = 0.0
+    for i in range(unknown_start.shape[0]):
+        if unknown_start[i] >= stop:
+            break
+        if unknown_stop[i] > start:
+            inside += min(stop, unknown_stop[i]) - max(start, unknown_start[i])
+    return 2 * inside >= stop - start - HALF_MARGIN_S
+
+
+@compiled
+def _count_all(
+    offsets: NDArray[np.int64],
+    all_starts: Floats,
+    all_stops: Floats,
+    all_rounded_starts: Floats,
+    all_rounded_stops: Floats,
+    extended_start: Floats,
+    extended_stop: Floats,
+    joined_start: Floats,
+    joined_stop: Floats,
+    unknown_start: Floats,
+    unknown_stop: Floats,
+) -> Counted:  # pragma: no cover - compiled
+    points, references = offsets.shape[0] - 1, joined_start.shape[0]
+    some_unknown = unknown_start.shape[0] > 0
+    longest = 0
+    for k in range(points):
+        longest = max(longest, offsets[k + 1] - offsets[k])
+    start, stop = np.empty(longest), np.empty(longest)
+    rounded_start, rounded_stop = np.empty(longest), np.empty(longest)
+    detected_start = np.empty(extended_start.shape[0])
+    detected_stop = np.empty(extended_start.shape[0])
+    counts = np.zeros((points, 4), dtype=np.int64)
+    for k in range(points):
+        first, last = offsets[k], offsets[k + 1]
+        if k and last - first == first - offsets[k - 1]:
+            same = True
+            for i in range(first, last):
+                before = i - (last - first)
+                if all_starts[i] != all_starts[before] or all_stops[i] != all_stops[before]:
+                    same = False
+                    break
+            if same:
+                counts[k] = counts[k - 1]
+                continue
+        # Those that unknown time leaves out are dropped, one by one; then those that touch are one.
+        events = 0
+        for i in range(first, last):
+            if (
+                some_unknown
+                and not _overlaps(
+                    all_starts[i], all_stops[i], joined_start, joined_stop, references
+                )
+                and _half_unknown(all_starts[i], all_stops[i], unknown_start, unknown_stop)
+            ):
+                continue
+            if events and all_starts[i] <= stop[events - 1]:
+                stop[events - 1], rounded_stop[events - 1] = all_stops[i], all_rounded_stops[i]
+            else:
+                start[events], stop[events] = all_starts[i], all_stops[i]
+                rounded_start[events] = all_rounded_starts[i]
+                rounded_stop[events] = all_rounded_stops[i]
+                events += 1
+        covering = 0
+        for i in range(events):
+            if np.rint(rounded_stop[i] * EVENT_HZ) > np.rint(rounded_start[i] * EVENT_HZ):
+                # Of the grid's events there are never more than were read.
+                rounded_start[covering], rounded_stop[covering] = rounded_start[i], rounded_stop[i]
+                covering += 1
+        piece_start, piece_stop = _pieces(rounded_start[:covering], rounded_stop[:covering])
+        pieces = piece_start.shape[0]
+        on_start, on_stop = np.empty(pieces), np.empty(pieces)
+        on_grid_start, on_grid_stop, on_grid = np.empty(pieces), np.empty(pieces), 0
+        for i in range(pieces):
+            on_start[i] = np.rint(piece_start[i] * EVENT_HZ)
+            on_stop[i] = np.rint(piece_stop[i] * EVENT_HZ)
+            if on_stop[i] > on_start[i]:
+                on_grid_start[on_grid], on_grid_stop[on_grid] = on_start[i], on_stop[i]
+                on_grid += 1
+        detected = 0
+        for i in range(extended_start.shape[0]):
+            if _overlaps(extended_start[i], extended_stop[i], on_grid_start, on_grid_stop, on_grid):
+                detected_start[detected] = extended_start[i]
+                detected_stop[detected] = extended_stop[i]
+                detected += 1
+        counts[k, 0] = detected
+        for i in range(pieces):
+            if _overlaps(on_start[i], on_stop[i], detected_start, detected_stop, detected):
+                continue
+            if (
+                some_unknown
+                and not _overlaps(
+                    piece_start[i], piece_stop[i], joined_start, joined_stop, references
+                )
+                and _half_unknown(piece_start[i], piece_stop[i], unknown_start, unknown_stop)
+            ):
+                continue
+            counts[k, 1] += 1
+        for i in range(references):
+            if _overlaps(joined_start[i], joined_stop[i], start, stop, events):
+                counts[k, 2] += 1
+        for i in range(events):
+            if not _overlaps(start[i], stop[i], joined_start, joined_stop, references):
+                counts[k, 3] += 1
+    return counts

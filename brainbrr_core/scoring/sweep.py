@@ -1,11 +1,15 @@
-"""The threshold: event counts at every threshold, and the choice of one on a tuning split."""
+"""The operating point: event counts at thousands of them, and the choice of one on a split.
+
+Thresholds are scores that occur, at ranks among all frames: what a threshold does depends on the
+order of the scores alone. Scores that saturate as probabilities (a float32 sigmoid is 1 from a
+logit of 17 on) and scores of another scale give the same figures.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -15,23 +19,32 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.scoring.counts import SECONDS_PER_DAY, Counts, Measure
 from brainbrr_core.scoring.event_counter import EventCounter
+from brainbrr_core.scoring.event_table import EventTable
+from brainbrr_core.scoring.operating_point import OperatingPoint
 
-#: Thresholds are whole multiples of this; it lies below 5e-4.
-STEP = 1 / 2048
-#: Every recording is looked at this often before the sweep is refined, in steps.
-_COARSE = 32
-_LAST = round(1 / STEP) - 1
+#: Thresholds of a sweep, at most: near the highest score, where these lie closer than frames, there
+#: are fewer (2,000 for 435 hours). Further down each is reached by 0.6 % more frames than the next.
+POINTS = 2900
 _SAME_F1 = 1e-12
 #: False alarms per 24 hours at which sensitivity is reported.
 FALSE_ALARM_LIMITS = (10.0, 5.0, 2.5, 1.0)
 
-Spans = list[tuple[float, float]]
-#: ``find(frames, duration_s)`` gives what gives a recording's events at an on-threshold.
-Find = Callable[[NDArray[np.float32], float], Callable[[float], Spans]]
+
+class FoundEvents(Protocol):
+    """A recording's smoothed scores, and its events at operating points that rise."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]: ...
+
+    def table(self, on: NDArray[np.float64], off: NDArray[np.float64]) -> EventTable: ...
 
 
-class RecordingProbabilities(Protocol):
-    """A recording whose threshold is open: length, reference, unknown time and frames."""
+#: ``find(frames, duration_s)`` smooths a recording's scores.
+Find = Callable[[NDArray[np.float32], float], FoundEvents]
+
+
+class RecordingScores(Protocol):
+    """A recording whose operating point is open: length, reference, unknown time and frames."""
 
     @property
     def patient(self) -> str: ...
@@ -46,18 +59,19 @@ class RecordingProbabilities(Protocol):
     def unknown(self) -> Sequence[tuple[float, float]]: ...
 
     @property
-    def probabilities_8hz(self) -> NDArray[np.float32]: ...
+    def scores_8hz(self) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """Pooled figures of all recordings at one on-threshold.
+    """Pooled figures of all recordings at one operating point; thresholds are scores.
 
     ``sensitivity``, ``false_per_day`` and ``f1`` are SzCORE's event-based ones, the other two
     NEDC's OVLP of SEIZ.
     """
 
     threshold: float
+    off_threshold: float
     sensitivity: Measure
     false_per_day: Measure
     f1: Measure
@@ -90,12 +104,13 @@ class RuleSweep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sweep:
-    """A refined sweep: thresholds (rising), patients (sorted), and the counts of two rules.
+    """Operating points with rising thresholds, patients (sorted), and the counts of two rules.
 
-    Between two neighbouring thresholds no recording's events change, or they lie within 5e-4.
+    ``thresholds`` begin events and ``off_thresholds`` end them, both ``(thresholds,)``.
     """
 
     thresholds: NDArray[np.float64]
+    off_thresholds: NDArray[np.float64]
     patients: tuple[str, ...]
     szcore: RuleSweep
     ovlp: RuleSweep
@@ -104,11 +119,16 @@ class Sweep:
         """Pooled figures at each threshold."""
         return tuple(self.row(number) for number in range(len(self.thresholds)))
 
+    def point(self, number: int) -> OperatingPoint:
+        """One operating point."""
+        return OperatingPoint(float(self.thresholds[number]), float(self.off_thresholds[number]))
+
     def row(self, number: int) -> SweepRow:
         """Pooled figures at one threshold."""
         event, overlap = self.szcore.pooled(number), self.ovlp.pooled(number)
         return SweepRow(
             float(self.thresholds[number]),
+            float(self.off_thresholds[number]),
             event.sensitivity,
             event.false_per_day,
             event.f1,
@@ -119,65 +139,64 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class TunedThreshold:
-    """The chosen on-threshold, its pooled event F1, and the sweep it was chosen by."""
+    """The chosen operating point, its pooled event F1, and the sweep it was chosen by."""
 
-    threshold: float
+    point: OperatingPoint
     f1: float
     sweep: Sweep
 
 
 def sweep_thresholds(
-    recordings: Sequence[RecordingProbabilities],
+    recordings: Sequence[RecordingScores],
     find: Find,
+    off_ratio: float,
     advance: Callable[[float], None] = lambda _seconds: None,
+    points: int = POINTS,
 ) -> Sweep:
-    """Counts of all recordings at all thresholds, by halving intervals recording by recording.
+    """Counts of all recordings at operating points that cover all there are.
 
-    ``find(frames, duration_s)`` gives the events of a recording at any on-threshold, as sorted
-    disjoint (start, stop). An interval of thresholds at whose two ends a recording has the same
-    events is taken to have them throughout; others are halved down to less than 5e-4.
-    ``advance`` is told the seconds of each recording that is done.
+    The on-thresholds are those reached by 1 frame of all recordings, by all frames, and by
+    numbers between them at equal ratios, ``points`` of them at most; with each goes the
+    off-threshold that at most ``1 / off_ratio`` times as many frames reach. ``find`` smooths the
+    scores of a recording; ``advance`` is told the seconds of each recording that is done.
     """
-    patients = tuple(sorted({recording.patient for recording in recordings}))
-    place = {patient: number for number, patient in enumerate(patients)}
-    counts = np.zeros((_LAST, len(patients), 4))
-    fixed = np.zeros((4, len(patients)))
-    changed = np.zeros(_LAST, dtype=np.bool_)
-    for recording in recordings:
-        column = place[recording.patient]
-        counter = EventCounter(
-            recording.reference, recording.duration_s, recording.patient, recording.unknown
+    found = [find(recording.scores_8hz, recording.duration_s) for recording in recordings]
+    on, off = _thresholds([one.scores for one in found], off_ratio, points)
+    return _counted(recordings, found, on, off, advance)
+
+
+def sweep_at(
+    recordings: Sequence[RecordingScores], find: Find, points: Sequence[OperatingPoint]
+) -> Sweep:
+    """Counts of all recordings at given operating points, each row that of one point."""
+    found = [find(recording.scores_8hz, recording.duration_s) for recording in recordings]
+    parts = [
+        _counted(recordings, found, np.array([point.on]), np.array([point.off])) for point in points
+    ]
+
+    def rule(name: str) -> RuleSweep:
+        of = [getattr(part, name) for part in parts]
+        return RuleSweep(
+            of[0].reference,
+            of[0].seconds,
+            np.concatenate([part.detected for part in of]),
+            np.concatenate([part.false for part in of]),
         )
-        events_at = find(recording.probabilities_8hz, recording.duration_s)
-        starts, found = _stretches(events_at)
-        rows = np.array([counter.count(spans) for spans in found], dtype=np.float64)
-        lengths = np.diff([*starts, _LAST + 1])
-        counts[:, column] += np.repeat(rows, lengths, axis=0)
-        changed[np.array(starts) - 1] = True
-        fixed[:, column] += (
-            counter.szcore_reference,
-            counter.szcore_seconds,
-            counter.ovlp_reference,
-            counter.ovlp_seconds,
-        )
-        advance(recording.duration_s)
-    # Of thresholds with the same events, the first and the last, so that a curve has its steps.
-    kept = changed | np.append(changed[1:], True)
-    kept[0] = True
-    thresholds = np.asarray((np.flatnonzero(kept) + 1) * STEP, dtype=np.float64)
+
     return Sweep(
-        thresholds,
-        patients,
-        RuleSweep(fixed[0], fixed[1], counts[kept, :, 0], counts[kept, :, 1]),
-        RuleSweep(fixed[2], fixed[3], counts[kept, :, 2], counts[kept, :, 3]),
+        np.concatenate([part.thresholds for part in parts]),
+        np.concatenate([part.off_thresholds for part in parts]),
+        parts[0].patients,
+        rule("szcore"),
+        rule("ovlp"),
     )
 
 
 def tune_threshold(sweep: Sweep) -> TunedThreshold:
-    """The on-threshold with the highest pooled event F1 of SzCORE in a sweep.
+    """The operating point with the highest pooled event F1 of SzCORE in a sweep.
 
-    Of thresholds with the same F1 the middle of their widest run is taken, the lowest of runs
-    as wide.
+    Of points with the same F1 the middle of their longest row is taken, the lowest of rows as
+    long.
 
     Raises :class:`WorkRemains` when no recording has a seizure: then no threshold is better
     than another.
@@ -190,12 +209,11 @@ def tune_threshold(sweep: Sweep) -> TunedThreshold:
     scores = np.array([_f1(sweep.szcore.pooled(row)) for row in range(len(sweep.thresholds))])
     best = scores >= scores.max() - _SAME_F1
     edges = np.flatnonzero(np.diff(np.concatenate([[0], best.astype(np.int8), [0]])))
-    runs = [
-        (float(sweep.thresholds[first]), float(sweep.thresholds[stop - 1]))
-        for first, stop in zip(edges[::2], edges[1::2], strict=True)
-    ]
-    low, high = max(runs, key=lambda run: (run[1] - run[0], -run[0]))
-    return TunedThreshold(math.floor((low + high) / 2 / STEP) * STEP, float(scores.max()), sweep)
+    first, stop = max(
+        zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True),
+        key=lambda row: (row[1] - row[0], -row[0]),
+    )
+    return TunedThreshold(sweep.point((first + stop - 1) // 2), float(scores.max()), sweep)
 
 
 def sensitivity_at(
@@ -227,30 +245,55 @@ def sensitivity_at(
     return sensitivity, np.where(most < 0, -1, number)
 
 
-def _stretches(events_at: Callable[[float], Spans]) -> tuple[list[int], list[Spans]]:
-    """Numbers of the thresholds at which the events change, from 1, and the events there."""
-    known: dict[int, Spans] = {}
+def _thresholds(
+    scores: Sequence[NDArray[np.float32]], off_ratio: float, points: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """On-thresholds (rising) and the off-threshold of each."""
+    falling = np.sort(np.concatenate(scores))[::-1]
+    if not falling.size:
+        return np.zeros(0), np.zeros(0)
+    reached = np.unique(np.geomspace(1, falling.size, points).round().astype(np.int64))
+    on = np.unique(falling[reached - 1])
+    # As many frames as really reach it: several may have the same score.
+    reached = falling.size - np.searchsorted(falling[::-1], on, side="left")
+    # Of scores that many frames have, all or none are above a threshold: rather none.
+    scores_there, frames = np.unique(falling, return_counts=True)
+    at_or_above = np.cumsum(frames[::-1])[::-1]
+    allowed = np.searchsorted(-at_or_above, -np.floor(reached / off_ratio), side="left")
+    return on.astype(np.float64), scores_there[allowed].astype(np.float64)
 
-    def at(number: int) -> Spans:
-        if number not in known:
-            known[number] = events_at(number * STEP)
-        return known[number]
 
-    marks = [1, *range(_COARSE, _LAST, _COARSE), _LAST]
-    starts, found = [1], [at(1)]
-    # Intervals still to look at, the lowest last.
-    open_intervals = list(pairwise(marks))[::-1]
-    while open_intervals:
-        low, high = open_intervals.pop()
-        if at(low) == at(high):
-            continue
-        if high - low > 1:
-            middle = (low + high) // 2
-            open_intervals += [(middle, high), (low, middle)]
-        else:
-            starts.append(high)
-            found.append(at(high))
-    return starts, found
+def _counted(
+    recordings: Sequence[RecordingScores],
+    found: Sequence[FoundEvents],
+    on: NDArray[np.float64],
+    off: NDArray[np.float64],
+    advance: Callable[[float], None] = lambda _seconds: None,
+) -> Sweep:
+    patients = tuple(sorted({recording.patient for recording in recordings}))
+    column_of = {patient: number for number, patient in enumerate(patients)}
+    counts = np.zeros((len(on), len(patients), 4))
+    fixed = np.zeros((4, len(patients)))
+    for recording, one in zip(recordings, found, strict=True):
+        column = column_of[recording.patient]
+        counter = EventCounter(
+            recording.reference, recording.duration_s, recording.patient, recording.unknown
+        )
+        counts[:, column] += counter.count_all(one.table(on, off))
+        fixed[:, column] += (
+            counter.szcore_reference,
+            counter.szcore_seconds,
+            counter.ovlp_reference,
+            counter.ovlp_seconds,
+        )
+        advance(recording.duration_s)
+    return Sweep(
+        on,
+        off,
+        patients,
+        RuleSweep(fixed[0], fixed[1], counts[:, :, 0], counts[:, :, 1]),
+        RuleSweep(fixed[2], fixed[3], counts[:, :, 2], counts[:, :, 3]),
+    )
 
 
 def _f1(counts: Counts) -> float:

@@ -29,7 +29,7 @@ from brainbrr_core.annotation import Event, uncovered
 
 Span = tuple[float, float]
 #: Half of an event is compared in floating point.
-_MARGIN_S = 1e-6
+HALF_MARGIN_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class UnknownTime:
             first, last = self.spans[following]
             inside += min(stop, last) - max(start, first)
             following += 1
-        return 2 * inside >= stop - start - _MARGIN_S
+        return 2 * inside >= stop - start - HALF_MARGIN_S
 
     def leaves_out(self, events: Sequence[Span], reference: Sequence[Span]) -> list[bool]:
         """Which detected events are neither hit nor false alarm; both lists sorted, disjoint."""

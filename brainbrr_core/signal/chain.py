@@ -22,7 +22,6 @@ from brainbrr_core.signal.edges import SignalSource, level, read_reflected
 from brainbrr_core.signal.filters import at_rest, filter_in_place, sections
 from brainbrr_core.signal.interpolation import interpolation_weights
 from brainbrr_core.signal.montage import CHANNELS
-from brainbrr_core.signal.products import weighted_sums
 from brainbrr_core.signal.quantization import SCALE, quantize
 from brainbrr_core.signal.resampling import BlockResampler, InterpolatingResampler, design
 from brainbrr_core.signal.statistics import Statistics
@@ -80,6 +79,9 @@ class Filtering:
         filter_in_place(resampled, sections(self._settings), self._state)
         if self._weights is None:
             return resampled
+        # Heavy, and only of use where signals are made.
+        from brainbrr_core.signal.products import weighted_sums
+
         filtered = np.empty((len(CHANNELS), count), np.float32)
         filtered[self._present] = resampled
         made = np.empty((len(self._absent), count), np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.signal.compiled import compiled
+from brainbrr_core.machine.compiled import compiled
 
 
 @lru_cache(maxsize=8)

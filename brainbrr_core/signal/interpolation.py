@@ -10,7 +10,6 @@ from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
 from brainbrr_core.signal.montage import CHANNELS
-from brainbrr_core.signal.products import solved
 
 #: Unit vectors (right, anterior, superior) of the 10-20 electrodes: the standard positions on
 #: the Colin-27 head, seen from the centre of the sphere fitted to these 19.
@@ -70,6 +69,9 @@ def interpolation_weights(missing: Sequence[str]) -> NDArray[np.float64]:
     Columns follow ``CHANNELS`` without the missing ones. Source: Perrin, Pernier, Bertrand and
     Echallier (1989), Electroenceph. clin. Neurophysiol. 72, 184-187.
     """
+    # Heavy, and only of use where signals are made.
+    from brainbrr_core.signal.products import solved
+
     present = [name for name in CHANNELS if name not in missing]
     at = np.array([POSITIONS[name] for name in present])
     to = np.array([POSITIONS[name] for name in missing])

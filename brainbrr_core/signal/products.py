@@ -17,11 +17,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from brainbrr_core.signal.compiled import compiled
+from brainbrr_core.machine.compiled import compiled
+from brainbrr_core.signal.resampling import COLUMNS
 
-#: Columns of a matrix, and rows of them that are made at a time: as many as the registers of a
-#: processor with 256-bit vectors hold.
-COLUMNS = 16
+#: Rows of a matrix's ``COLUMNS`` outputs that are made at a time: as many as the registers hold.
 _ROWS = 6
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.signal.compiled import compiled
+from brainbrr_core.machine.compiled import compiled
 
 #: What one unit of the stored 16-bit samples is worth, in standard deviations.
 SCALE = 10.0 / 32767.0

@@ -18,8 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.signal.compiled import compiled
-from brainbrr_core.signal.products import COLUMNS, banded_products
+from brainbrr_core.machine.compiled import compiled
 
 PASSBAND_HZ = 120.0
 STOPBAND_DB = 90.0
@@ -37,6 +36,9 @@ _TABULATED_HZ = 1 << 18
 _LARGEST_RATIO = 1 << 50
 #: Channels that one instruction may serve, and taps that are added at once.
 _LANES, _TAPS_AT_ONCE = 8, 4
+#: Columns of a matrix that makes outputs: as many as the registers of a processor with 256-bit
+#: vectors hold.
+COLUMNS = 16
 #: What the output follows from, as it stands in the preprocessing version.
 DESIGN = {
     "window": "kaiser",
@@ -181,6 +183,9 @@ class BlockResampler:
             return signal[:, :outputs]
         signal = np.ascontiguousarray(signal)
         channels = len(signal)
+        # Heavy, and only of use where signals are made.
+        from brainbrr_core.signal.products import banded_products
+
         periods = -(-outputs // self.period)
         lowest = min(product.first_input for product in self._products)
         resampled = np.empty((channels, periods, self.period), np.float32)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.signal.compiled import compiled
+from brainbrr_core.machine.compiled import compiled
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import add_moments
 

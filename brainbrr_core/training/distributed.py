@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,16 @@ class World:
         parts: list[dict[str, Any]] = [{} for _ in range(self.size)]
         dist.all_gather_object(parts, value)
         return {key: item for part in parts for key, item in part.items()}
+
+    def of_first(self, value: Value | None) -> Value:
+        """What the first process gives; the others give None."""
+        values = [value]
+        if self.size > 1:
+            dist.broadcast_object_list(values, src=0)
+        [found] = values
+        if found is None:
+            raise ValueError("the first process gave nothing")
+        return found
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -7,9 +7,11 @@ from typing import Any
 from brainbrr_core.configuration import Configuration, Sampling, Training
 
 #: Bumped when the network or the training changes though its settings do not.
-TRAINING_VERSION = 3
+TRAINING_VERSION = 4
 #: Settings that change no weight of a run.
 WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "wandb"}
+#: Settings of detection that no validation looks at: it tries every threshold.
+_UNVALIDATED = {"on_threshold", "confidence"}
 #: Settings that are younger than the training's version, with the value that says what the version
 #: did before. At that value they are left out: adding one makes no finished run another.
 LATER_TRAINING = {"seizure_weight": "seconds", "label_smoothing": 0.0}
@@ -47,6 +49,8 @@ def settings_identity(configuration: Configuration) -> dict[str, Any]:
         "model": configuration.model.model_dump(mode="json"),
         "training": training_values(configuration.training),
         "windows": configuration.windows.model_dump(mode="json"),
+        # Validations choose the weights that are kept, by the events of these settings.
+        "detection": configuration.detection.model_dump(mode="json", exclude=_UNVALIDATED),
         "sampling": sampling_values(configuration.sampling),
         "batch_size": hardware.batch_size,
         "precision": hardware.precision,

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import Manifest, counts
+from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Training
@@ -35,7 +36,7 @@ from brainbrr_core.model.backend import Backend
 from brainbrr_core.training.checkpoint import load_model, save_model
 from brainbrr_core.training.distributed import ALONE, World, joined
 from brainbrr_core.training.hardware import describe_device
-from brainbrr_core.training.identity import settings_identity
+from brainbrr_core.training.identity import TRAINING_VERSION, settings_identity
 from brainbrr_core.training.loop import StepReport, fit, ignore_step
 from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.preflight import Preflight, check, check_machine, disk_remarks
@@ -159,9 +160,41 @@ def latest_run(runs_dir: Path) -> Run:
 
 
 def current_run(configuration: Configuration) -> tuple[Run, Preflight]:
-    """The finished run of the configuration as it is now, and the cache it was trained on."""
+    """The finished run of the configuration as it is now, and the cache it was trained on.
+
+    Raises :class:`WorkRemains` where there is none, which names a run of an earlier version.
+    """
     preflight = check(configuration)
-    return open_run(run_directory(configuration, preflight.manifest)), preflight
+    directory = run_directory(configuration, preflight.manifest)
+    if not (directory / RUN).exists():
+        for line in earlier_runs(configuration, preflight.manifest):
+            raise WorkRemains(f"{line}: run `brainbrr train`")
+    return open_run(directory), preflight
+
+
+def earlier_runs(configuration: Configuration, manifest: Manifest) -> list[str]:
+    """What to say of finished runs that differ from the configured one in their version alone.
+
+    Before version 4 the thresholds of validations were probabilities, and settings of detection
+    were not part of what names a run: the weights that such a run kept may be of another step.
+    """
+    wanted = identity(configuration, manifest)
+    lines = []
+    for path in sorted(configuration.runs_dir.glob(f"*/{RUN}")):
+        try:
+            known = open_run(path.parent).values["identity"]
+        except BrainbrrError:
+            # Named where it is used.
+            continue
+        version = known.get("training_version", 0)
+        rest = {key: value for key, value in known.items() if key != "training_version"}
+        if version < TRAINING_VERSION and all(wanted.get(key) == rest[key] for key in rest):
+            lines.append(
+                f"run {path.parent.name} has these settings but is of training version {version}, "
+                f"whose validations chose weights in another way than version {TRAINING_VERSION} "
+                f"(it stays, and `brainbrr predict --run {path.parent}` uses it)"
+            )
+    return lines
 
 
 @holding("train")
@@ -182,6 +215,8 @@ def train(
         log(f"run {directory.name} is finished already: nothing to train")
         finished = open_run(directory)
         return Run(directory, finished.values, reused=True)
+    for line in earlier_runs(configuration, preflight.manifest):
+        log(f"{line}; a new run is trained")
     with joined(configuration.hardware) as world:
         if not world.first:
             on_step, log = None, _silent
@@ -243,7 +278,14 @@ def _train(
             directory,
             sampling.positive_fraction,
             on_step or ignore_step,
-            validate=Validator(manifest, store, configuration, device, world),
+            validate=Validator(
+                scorable(preflight.plan, configuration.labels.seizure, "dev"),
+                manifest.window_samples,
+                store,
+                configuration,
+                device,
+                world,
+            ),
             on_validation=validated,
             journal=metrics,
             world=world,

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.cache.manifest import Manifest, ManifestRecording
+from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import finder, recording_probabilities
+from brainbrr_core.detection import finder, recording_scores
 from brainbrr_core.scoring import auprc, auroc, per_second, rank, sensitivity_at, sweep_thresholds
 from brainbrr_core.training.distributed import World
 
@@ -43,7 +43,8 @@ class Validation:
     step: int
     rule: str
     score: float
-    #: Event sensitivity, its false alarms per 24 h and its threshold, NaN where none keeps to ten.
+    #: Event sensitivity, its false alarms per 24 h and its threshold, a logit; NaN where none
+    #: keeps to ten.
     sensitivity: float
     false_per_day: float
     threshold: float
@@ -69,7 +70,7 @@ class ValidatedRecording:
     patient: str
     duration_s: float
     reference: tuple[Event, ...]
-    probabilities_8hz: NDArray[np.float32]
+    scores_8hz: NDArray[np.float32]
     unknown: tuple[tuple[float, float], ...] = ()
 
 
@@ -77,7 +78,9 @@ class ValidatedRecording:
 class Validator:
     """Slides a network over every recording of dev; each process takes its share of them."""
 
-    manifest: Manifest
+    #: Those that tuning and evaluation take too (:func:`brainbrr_core.cache.scorable.scorable`).
+    recordings: Sequence[ManifestRecording]
+    window_samples: int
     store: Store
     configuration: Configuration
     device: torch.device
@@ -85,9 +88,12 @@ class Validator:
 
     def __call__(self, network: nn.Module, step: int) -> Validation:
         """Figures of the network as it is. The same in every process."""
-        recordings = [r for r in self.manifest.recordings if r.split == "dev"]
-        own = recordings[self.world.rank :: self.world.size]
+        own = self.recordings[self.world.rank :: self.world.size]
         frames = self.world.gather({r.partition_key: self._frames(network, r) for r in own})
+        found = self._judged(frames, step) if self.world.first else None
+        return self.world.of_first(found)
+
+    def _judged(self, frames: dict[str, NDArray[np.float32]], step: int) -> Validation:
         scored = [
             ValidatedRecording(
                 r.patient,
@@ -96,15 +102,15 @@ class Validator:
                 frames[r.partition_key],
                 r.unknown,
             )
-            for r in recordings
+            for r in self.recordings
         ]
         return judge(scored, self.configuration, step)
 
     def _frames(self, network: nn.Module, recording: ManifestRecording) -> NDArray[np.float32]:
         reader = RecordingReader(self.store, recording)
-        window = self.manifest.window_samples
+        window = self.window_samples
         stride = min(self.configuration.detection.stride_s * RATE, window)
-        return recording_probabilities(
+        return recording_scores(
             network,
             reader.read,
             reader.samples,
@@ -122,7 +128,9 @@ def judge(
     """Figures of recordings whose frames are known; at least one must have a seizure."""
 
     sweep = sweep_thresholds(
-        recordings, lambda frames, duration_s: finder(frames, duration_s, configuration.detection)
+        recordings,
+        lambda frames, duration_s: finder(frames, duration_s, configuration.detection),
+        configuration.detection.off_ratio,
     )
     rows, events = sweep.rows(), sweep.szcore
     hours = float(sweep.ovlp.seconds.sum()) / 3600
@@ -135,7 +143,7 @@ def judge(
     )
     place = int(places[0])
     best = rows[place] if place >= 0 else None
-    seconds = [per_second(r.probabilities_8hz, r.reference, r.unknown) for r in recordings]
+    seconds = [per_second(r.scores_8hz, r.reference, r.unknown) for r in recordings]
     ranking = rank(
         np.concatenate([values for values, _ in seconds]),
         np.concatenate([labels for _, labels in seconds]),

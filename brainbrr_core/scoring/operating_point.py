@@ -1,0 +1,49 @@
+"""The operating point of a detector: the two thresholds that its scores are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+
+def sigmoid(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The probabilities that logits stand for, in float64: in float32 it is 1 from 17 on."""
+    probabilities: NDArray[np.float64] = expit(np.asarray(scores, dtype=np.float64))
+    return probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Two thresholds in the unit of the scores, which for a network are logits.
+
+    An event begins at a frame of at least ``on`` and lasts while frames are at least ``off``.
+    Raises ``ValueError`` where ``off`` is above ``on``.
+    """
+
+    on: float
+    off: float
+
+    def __post_init__(self) -> None:
+        if not self.off <= self.on:
+            raise ValueError(
+                f"the off-threshold {self.off:g} is above the on-threshold {self.on:g}"
+            )
+
+    @classmethod
+    def of_probability(cls, on: float, off_ratio: float) -> OperatingPoint:
+        """The point at a probability ``on``, off at ``off_ratio`` times that probability."""
+        return cls(float(logit(on)), float(logit(on * off_ratio)))
+
+    @property
+    def probability(self) -> float:
+        """The probability at which an event begins, where scores are logits."""
+        return float(expit(self.on))
+
+    def __str__(self) -> str:
+        return (
+            f"on at logit {self.on:.4g} (probability {self.probability:.4g}), "
+            f"off at {self.off:.4g} ({float(expit(self.off)):.4g})"
+        )
