@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -276,7 +276,7 @@ class WindowDataset(Dataset[Batch]):
             recording, start // BLOCK_SAMPLES, manifest.window_samples // BLOCK_SAMPLES
         ):
             if self._kind is np.float32:
-                widen(part, _SCALE, signal, place)
+                widen(part, _SCALE, cast("NDArray[np.float32]", signal), place)
             else:
                 blocks = signal.reshape(len(CHANNELS), -1, BLOCK_SAMPLES)
                 blocks[:, place : place + len(part)] = part.transpose(1, 0, 2)
