@@ -38,6 +38,7 @@ from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.store import MARKER, QUARANTINE, Store
 from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.transfer.catalogue import NAME, parse_catalogue
 
@@ -46,6 +47,8 @@ PLAIN, NOTCHED = "plain", "notched"
 NAMES = (PLAIN, NOTCHED)
 VARIANTS = (1, 2)
 ABSENT, DANGLING, LOOP = "absent", "dangling", "loop"
+#: How an object of the remote place is altered.
+FLIPPED, ANOTHERS, SHORTER, LONGER = ALTERED = ("flipped", "another's", "shorter", "longer")
 CONFIGURATION = """\
 profile: small
 hardware: {{batch_size: 4}}
@@ -241,6 +244,51 @@ class World:
         self.flipped[path] = digest(path)
         self.counts["bytes flipped"] += 1
 
+    def alter(self, name: str, number: int, how: str, share: float) -> str | None:
+        """Alter an object of the remote place that a pull would ask for; the key of its shard.
+
+        It has a bit flipped, is another shard, or is shorter or longer. None where there is none.
+        """
+        blobs = self._asked_for(name)
+        if not blobs:
+            return None
+        key = sorted(blobs)[number % len(blobs)]
+        path = blobs[key]
+        if how == FLIPPED:
+            content = bytearray(path.read_bytes())
+            # The middle of a shard is samples of the recording; its ends are framing and padding.
+            content[int(len(content) * (0.2 + 0.4 * share))] ^= 1
+        elif how == ANOTHERS:
+            content = bytearray(blobs[max(blobs) if key != max(blobs) else min(blobs)].read_bytes())
+        else:
+            content = bytearray(path.read_bytes())
+            content = content[: int(len(content) * share)] if how == SHORTER else content + b"more"
+        if digest(path) == blake3(content).hexdigest():
+            return None
+        path.write_bytes(content)
+        self.flipped[path] = digest(path)
+        return key
+
+    def _asked_for(self, name: str) -> dict[str, Path]:
+        """Whole objects of the remote place that are of EDFs as the pushed index knows them."""
+        version = self.reference.version(name)
+        path = self.remote / version / NAME
+        if not path.is_file() or not index_path(self.root).is_file():
+            return {}
+        catalogue = parse_catalogue(path.read_bytes(), version, str(path))
+        hashes = {r.partition_key: r.content_hash for r in read_index(self.root)}
+        return {
+            key: path.parent / blob.name
+            for key, blob in catalogue.shards.items()
+            if digest(path.parent / blob.name) == blob.hash
+            and self.reference.source[key, self.reference.meaning[blob.hash][2]] == hashes.get(key)
+        }
+
+    def lose_shards(self, name: str) -> None:
+        """Remove all shards of a version, as a user may who wants them made again."""
+        for split in SPLITS:
+            shutil.rmtree(self.store(name).folder / split, ignore_errors=True)
+
     def _pushed(self) -> list[tuple[Path, str]]:
         """Objects of the remote place, each with the hash of its bytes."""
         paths = self.remote.glob("*/objects/*/*")
@@ -335,19 +383,18 @@ class World:
             self._check_verified(action.name, ended, before)
         return ended
 
-    def run_two(self, first: Action, at: int, second: Action, *, kill: bool) -> None:
+    def run_two(self, first: Action, at: int, second: Action, *, kill: bool) -> tuple[Ended, Ended]:
         """Stop one command at its ``at``-th operation, run another, then go on, or kill the first.
 
-        Where the second waits for the first, the first goes on before.
+        Where the second waits for the first, the first goes on before. What became of both.
         """
         before, losable = self.shards(), self.losable(first)
         one = self.start(first, Fault(STOP, at))
         self.server.wait(one)
         if one.ended is not None:
-            self._judged(first, one, None)
+            ended = self._judged(first, one, None)
             self.check(before, losable)
-            self.run(second)
-            return
+            return ended, self.run(second)
         between = self.shards()
         may_go = losable | self.losable(second)
         other = self.start(second)
@@ -376,6 +423,34 @@ class World:
         now = self.shards()
         for path in made:
             assert path in now, f"{path} was made meanwhile and is lost"
+        assert one.ended is not None
+        assert other.ended is not None
+        return one.ended, other.ended
+
+    def build_at_once(self, name: str, at: int) -> None:
+        """Two builders of the same recordings, the first of which stops at an operation meanwhile.
+
+        Neither gets in the other's way: both succeed, and every shard is there and right.
+        """
+        build = Action(("cache", "build"), name)
+        for ended in self.run_two(build, at, build, kill=False):
+            assert ended.status == 0 or self.lacking(), f"beside another builder: {ended}"
+        if not self.lacking():
+            self._check_built(name)
+        self.counts["builders at once"] += 1
+
+    def pull_altered(self, name: str, number: int, how: str, share: float) -> None:
+        """Pull to a machine that has nothing, from a place in which an object is not as pushed."""
+        self.run(Action(("cache", "push"), name))
+        shutil.rmtree(self.elsewhere, ignore_errors=True)
+        altered = self.alter(name, number, how, share)
+        ended = self.run(Action(("cache", "pull"), name))
+        if altered is not None:
+            there = self.store(name, self.elsewhere).shard_path(altered)
+            assert not there.exists(), f"{altered} was pulled, though it is not as pushed ({how})"
+            # With another index than it was pushed with, it is not asked for.
+            assert ended.status == 1 or self.lacking(), ended
+            self.counts["altered objects refused"] += 1
 
     def _end(self, command: Command) -> None:
         """Wait for a command that runs alone."""

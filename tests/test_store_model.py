@@ -22,7 +22,18 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from store_model import ABSENT, DANGLING, LOOP, NAMES, VARIANTS, Action, Reference, World, figures
+from store_model import (
+    ABSENT,
+    ALTERED,
+    DANGLING,
+    LOOP,
+    NAMES,
+    VARIANTS,
+    Action,
+    Reference,
+    World,
+    figures,
+)
 
 from brainbrr_core.cache.shard import exclusive_partial
 
@@ -223,6 +234,23 @@ class StoreMachine(RuleBasedStateMachine):
             self.world.flip(name, number, share, remote=True)
         self.world.run(Action(("cache", copies[1]), name))
 
+    @_step(
+        name=names,
+        number=st.integers(0, 5),
+        how=st.sampled_from(ALTERED),
+        share=st.floats(0, 1),
+    )
+    def pull_what_is_altered(self, name: str, number: int, how: str, share: float) -> None:
+        self.world.pull_altered(name, number, how, share)
+
+    @_step(name=names, at=points, lost=st.booleans(), number=st.integers(0, 5))
+    def build_beside_another_builder(self, name: str, at: int, lost: bool, number: int) -> None:
+        if lost:
+            self.world.lose_shards(name)
+        else:
+            self.change(number)
+        self.world.build_at_once(name, at)
+
     @_step(name=names, fault=st.none() | faults, seldom=st.integers(0, 3))
     def train(self, name: str, fault: Fault | None, seldom: int) -> None:
         # The slowest of all.
@@ -298,3 +326,31 @@ def test_a_command_that_would_wait_for_another_stops(reference: Reference, tmp_p
     assert command.ended is not None
     assert command.ended.status == 0
     assert len(world.shards()) == 6
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_what_is_altered_in_a_remote_place_is_not_pulled(
+    reference: Reference, tmp_path: Path, how: str
+) -> None:
+    world = World(tmp_path, reference)
+    assert world.run(Action(("index",), NAMES[0])).status == 0
+    world.bring(NAMES[0])
+    refused = world.counts["altered objects refused"]
+    world.pull_altered(NAMES[0], 2, how, 0.5)
+    assert world.counts["altered objects refused"] == refused + 1
+    # The five others are there, and the altered one is once it is pushed again.
+    assert len(world.shards(world.elsewhere)) == 5
+    assert world.run(Action(("cache", "push", "--repair"), NAMES[0])).status == 0
+    assert world.run(Action(("cache", "pull"), NAMES[0])).status == 0
+    assert len(world.shards(world.elsewhere)) == 6
+
+
+@pytest.mark.parametrize("at", [30, 40, 50])
+def test_two_builders_of_the_same_recordings_both_succeed(
+    reference: Reference, tmp_path: Path, at: int
+) -> None:
+    world = World(tmp_path, reference)
+    waited = world.counts["commands that waited for another"]
+    world.build_at_once(NAMES[0], at)
+    assert len(world.shards()) == 6
+    assert world.counts["commands that waited for another"] == waited + 1

@@ -51,7 +51,7 @@ SCHEMA = pa.schema(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ManifestRecording:
     """One recording of a manifest: its shard's fingerprint, length, seizures and unknown time.
 
@@ -151,21 +151,30 @@ def manifest_path(store: Store, configuration: Configuration) -> Path:
 
 def source_digest(plan: Plan, configuration: Configuration) -> str:
     """What a manifest is made of: fingerprints, events and settings, as one hash."""
-    # Piece by piece, the digest of {"recordings": [...], "settings": ...}: as one text, all of
+    # Some at a time, the digest of {"recordings": [...], "settings": ...}: as one text, all of
     # them would take hundreds of bytes each.
     hasher = hashlib.sha256(b'{"recordings":[')
-    for number, item in enumerate(plan.items):
-        recording = item.recording
-        values = [
-            recording.partition_key,
-            item.fingerprint,
-            recording.split,
-            recording.reason,
-            [[e.start, e.stop, e.label] for e in recording.events],
-        ]
-        hasher.update(f"{',' if number else ''}{canonical_json(values)}".encode())
+    for start in range(0, len(plan.items), _AT_ONCE):
+        values = [_source_values(item) for item in plan.items[start : start + _AT_ONCE]]
+        hasher.update(f"{',' if start else ''}{canonical_json(values)[1:-1]}".encode())
     hasher.update(f'],"settings":{canonical_json(settings_digest(configuration))}}}'.encode())
     return hasher.hexdigest()
+
+
+#: Recordings that are written to JSON at once.
+_AT_ONCE = 500
+
+
+def _source_values(item: Item) -> list[Any]:
+    """What a manifest is made of, of one recording."""
+    recording = item.recording
+    return [
+        recording.partition_key,
+        item.fingerprint,
+        recording.split,
+        recording.reason,
+        [[event.start, event.stop, event.label] for event in recording.events],
+    ]
 
 
 def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
@@ -182,8 +191,9 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
             f"`brainbrr cache build{configuration.options}`"
         )
     windows = configuration.windows
+    grid = _Grid.of(windows, max((item.samples for item in plan.items), default=0))
     recordings: list[ManifestRecording] = []
-    parts: list[_Fractions] = []
+    parts: list[_Part] = []
     without: Counter[str] = Counter()
     unknown_windows: Counter[str] = Counter()
     for item in plan.items:
@@ -194,8 +204,7 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
             without[excluded or "shorter_than_window"] += 1
             continue
         recording = manifest_recording(item, configuration.labels.seizure)
-        starts = np.arange(count, dtype=np.int64) * windows.stride_s * RATE
-        part = _fractions(recording, starts, windows.length_s)
+        part = _part(recording, grid, count)
         if len(part.starts) < count:
             unknown_windows[recording.split] += count - len(part.starts)
         if len(part.starts) == 0:
@@ -203,7 +212,13 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
             continue
         recordings.append(recording)
         parts.append(part)
-    ictal = np.concatenate([part.ictal for part in parts]) if parts else np.zeros(0, np.float32)
+    lengths = np.array([len(part.starts) for part in parts], np.int64)
+    unknown = np.concatenate([grid.nothing[:0], *(part.unknown for part in parts)])
+    seizure_s = np.concatenate([grid.no_time[:0], *(part.seizure_s for part in parts)])
+    fraction = seizure_s / (windows.length_s - unknown / RATE)
+    # What is unknown is counted in samples, a seizure in seconds.
+    has_unknown = np.repeat(np.array([bool(r.unknown) for r in recordings], bool), lengths)
+    ictal = np.where(has_unknown, np.minimum(fraction, 1.0), fraction).astype(np.float32)
     if not (ictal > 0).any():
         raise BrainbrrError(
             f"no window of profile {configuration.profile} has a seizure: check the annotations "
@@ -216,11 +231,11 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
         source=source_digest(plan, configuration),
         window_samples=windows.length_s * RATE,
         recordings=tuple(recordings),
-        recording=np.repeat(np.arange(len(parts), dtype=np.int32), [len(p.starts) for p in parts]),
+        recording=np.repeat(np.arange(len(parts), dtype=np.int32), lengths),
         start=np.concatenate([part.starts for part in parts]),
         ictal=ictal,
         category=np.where(ictal >= full, 2, np.where(ictal > 0, 1, 0)).astype(np.int8),
-        unknown=np.concatenate([part.unknown for part in parts]),
+        unknown=(unknown / (windows.length_s * RATE)).astype(np.float32),
         without_windows=dict(sorted(without.items())),
         unknown_windows=dict(sorted(unknown_windows.items())),
     )
@@ -252,27 +267,49 @@ def manifest_recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording
 
 
 @dataclass(frozen=True)
-class _Fractions:
-    """The windows of one recording of which something is known: starts, and the two fractions."""
+class _Grid:
+    """Where the windows of the longest recording are; those of any other are the first of these.
+
+    ``starts`` (n,) are in samples, ``bounds`` (2, n), where they start and stop, in seconds.
+    ``nothing`` and ``no_time`` (n,) are zeros: samples and seconds of none of them.
+    """
+
+    length: int
+    starts: NDArray[np.int64]
+    bounds: NDArray[np.float64]
+    nothing: NDArray[np.int64]
+    no_time: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, windows: Windows, samples: int) -> _Grid:
+        """For recordings of at most so many samples."""
+        starts = np.arange(0, samples, windows.stride_s * RATE, dtype=np.int64)
+        begin = starts / RATE
+        bounds = np.stack([begin, begin + windows.length_s])
+        return cls(
+            windows.length_s * RATE, starts, bounds, np.zeros_like(starts), np.zeros_like(begin)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The windows of one recording of which something is known: where they start, how many of
+    their samples are unknown, and how many of their seconds are seizure."""
 
     starts: NDArray[np.int64]
-    ictal: NDArray[np.float32]
-    unknown: NDArray[np.float32]
+    unknown: NDArray[np.int64]
+    seizure_s: NDArray[np.float64]
 
 
-def _fractions(
-    recording: ManifestRecording, starts: NDArray[np.int64], length_s: int
-) -> _Fractions:
-    length = length_s * RATE
-    unknown = np.zeros(len(starts), np.int64)
+def _part(recording: ManifestRecording, grid: _Grid, count: int) -> _Part:
+    starts, bounds, unknown = grid.starts[:count], grid.bounds[:, :count], grid.nothing[:count]
     if recording.unknown:
-        unknown = _unknown_samples(recording.unknown, starts, length)
-        starts, unknown = starts[unknown < length], unknown[unknown < length]
-    ictal = _ictal_seconds(recording, starts, length_s) / (length_s - unknown / RATE)
-    if recording.unknown:
-        # What is unknown is counted in samples, a seizure in seconds.
-        ictal = np.minimum(ictal, 1.0)
-    return _Fractions(starts, ictal.astype(np.float32), (unknown / length).astype(np.float32))
+        unknown = _unknown_samples(recording.unknown, starts, grid.length)
+        is_known = unknown < grid.length
+        starts, bounds, unknown = starts[is_known], bounds[:, is_known], unknown[is_known]
+    if not recording.seizures:
+        return _Part(starts, unknown, grid.no_time[: len(starts)])
+    return _Part(starts, unknown, _seizure_seconds(recording, bounds))
 
 
 def _unknown_samples(
@@ -287,16 +324,16 @@ def _unknown_samples(
     return samples
 
 
-def _ictal_seconds(
-    recording: ManifestRecording, starts: NDArray[np.int64], length_s: int
+def _seizure_seconds(
+    recording: ManifestRecording, bounds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Seizure seconds up to each time, by linear interpolation, give those of any window."""
+    """Seconds of seizure between ``bounds`` (2, n): those up to each time, by interpolation."""
     times, seconds = [0.0], [0.0]
     for start, stop, _ in recording.seizures:
         times += [start, stop]
         seconds += [seconds[-1], seconds[-1] + stop - start]
-    begin = starts / RATE
-    return np.interp(begin + length_s, times, seconds) - np.interp(begin, times, seconds)
+    begin, end = np.interp(bounds, times, seconds)
+    return np.asarray(end - begin)
 
 
 def write_manifest(manifest: Manifest, path: Path) -> None:
@@ -362,9 +399,12 @@ def _dictionary(
 def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
     """The label of the first seizure in each window, null where there is none."""
     labels = sorted({label for r in manifest.recordings for _, _, label in r.seizures})
-    codes = np.full(len(manifest), -1, np.int8)
+    # Of most recordings, all seizures have one label.
+    several = np.int8(-2)
+    by_recording = np.array([_label_code(r, labels, several) for r in manifest.recordings], np.int8)
+    codes = np.where(manifest.ictal > 0, by_recording[manifest.recording], np.int8(-1))
     length_s = manifest.window_samples / RATE
-    for row in np.flatnonzero(manifest.ictal > 0):
+    for row in np.flatnonzero(codes == several):
         begin = manifest.start[row] / RATE
         seizures = manifest.recordings[manifest.recording[row]].seizures
         label = next(
@@ -374,6 +414,12 @@ def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(
         pa.array(codes, mask=codes < 0), pa.array(labels, type=pa.string())
     )
+
+
+def _label_code(recording: ManifestRecording, labels: list[str], several: np.int8) -> int:
+    """The number of the label that all seizures have, ``several``, or -1 where there is none."""
+    own = {label for _, _, label in recording.seizures}
+    return labels.index(own.pop()) if len(own) == 1 else int(several) if own else -1
 
 
 #: What of each window a training needs; the rest is for those who read the file otherwise.
@@ -413,8 +459,8 @@ def _read_recording(
         sys.intern(montage),
         fingerprint,
         samples,
-        tuple((start, stop, sys.intern(label)) for start, stop, label in seizures),
-        tuple((start, stop) for start, stop in unknown),
+        tuple([(start, stop, sys.intern(label)) for start, stop, label in seizures]),
+        tuple([(start, stop) for start, stop in unknown]),
     )
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from brainbrr_core.atomic import append_line, is_still, replaced_name
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
@@ -364,6 +364,11 @@ class Records:
 _newest: dict[Path, tuple[FileState, Records]] = {}
 
 
+#: Lines of ``records.jsonl`` that are read at once.
+_LINES_AT_ONCE = 256
+_RECORD_FIELDS = frozenset(BuildRecord._fields)
+
+
 def _record_line(record: BuildRecord) -> str:
     return json.dumps(record._asdict(), sort_keys=True)
 
@@ -371,17 +376,46 @@ def _record_line(record: BuildRecord) -> str:
 def _read_records(path: Path) -> Records:
     records = Records()
     with no_collection(), path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                values = json.loads(line)
-                values["state"] = FileState(*values["state"])
-                values["program"] = sys.intern(values["program"])
-                if values.get("clipped") is not None:
-                    values["clipped"] = tuple((int(b), int(n)) for b, n in values["clipped"])
-                records.add(BuildRecord(**values))
-            except (ValueError, TypeError, KeyError):
-                continue
+        while lines := list(islice(file, _LINES_AT_ONCE)):
+            for values in _parsed(lines):
+                with suppress(ValueError, TypeError, KeyError):
+                    records.add(_record(values))
     return records
+
+
+def _parsed(lines: list[str]) -> list[Any]:
+    """The values of lines of JSON; one cut short by a crash is passed over."""
+    try:
+        # All at once takes half of the time.
+        values: list[Any] = json.loads(f"[{','.join(lines)}]")
+        if len(values) == len(lines):
+            return values
+    except ValueError:
+        pass
+    values = []
+    for line in lines:
+        with suppress(ValueError):
+            values.append(json.loads(line))
+    return values
+
+
+def _record(values: dict[str, Any]) -> BuildRecord:
+    """Raises ``ValueError``, ``TypeError`` or ``KeyError`` for what is no record."""
+    record = BuildRecord(
+        values["partition_key"],
+        values["fingerprint"],
+        values["source_hash"],
+        FileState(*values["state"]),
+        values["built_at"],
+        values["seconds"],
+        sys.intern(values["program"]),
+    )
+    clipped = values.get("clipped")
+    if clipped is not None:
+        record = record._replace(clipped=tuple((int(b), int(n)) for b, n in clipped))
+    if not values.keys() <= _RECORD_FIELDS:
+        raise KeyError
+    return record
 
 
 def _names(root: Path) -> list[str]:

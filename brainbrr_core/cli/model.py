@@ -28,6 +28,7 @@ from brainbrr_core.cli.options import (
 if TYPE_CHECKING:
     from brainbrr_core.configuration import Configuration
     from brainbrr_core.evaluation.evaluate import Evaluation
+    from brainbrr_core.evaluation.results import Estimate
     from brainbrr_core.training.run import Run
 
 
@@ -248,24 +249,27 @@ def _own_split(split: str | None) -> str | None:
 def print_scores(evaluation: Evaluation) -> None:
     """The headline scores as a table, and where the report lies."""
     from brainbrr_core.evaluation.external_words import external_sentences
+    from brainbrr_core.evaluation.results import MARKS
+    from brainbrr_core.evaluation.statistics import Unit, unit_of
 
     results = evaluation.results
     rows = []
     for rule, values in results.headline.items():
         if rule.endswith("_bckg"):
             continue
-        # Rules that count samples count false seconds, not false events.
-        unit = " s" if "sample" in rule or "epoch" in rule else ""
+        rate = f"{values.false_per_day:.1f}"
+        # Rules that count samples of time count false seconds, not false events.
+        of_time = unit_of(f"{rule}.false_per_day") is Unit.FALSE_SECONDS
         rows.append(
             [
                 rule.replace("_", " "),
                 f"{values.sensitivity:.3f}",
                 f"{values.precision:.3f}",
                 f"{values.f1:.3f}",
-                f"{values.false_per_day:.1f}{unit}",
+                *(("", rate) if of_time else (rate, "")),
             ]
         )
-    columns = ["rule", "sensitivity", "precision", "F1", "false per 24 h"]
+    columns = ["rule", "sensitivity", "precision", "F1", "false/24 h", "false s/24 h"]
     seen = (
         "the split the threshold was tuned on"
         if results.split == results.threshold.split
@@ -282,6 +286,21 @@ def print_scores(evaluation: Evaluation) -> None:
     if results.external is not None:
         for sentence in external_sentences(results):
             print(sentence)
+    if results.limits:
+        print_table(
+            f"operating points chosen on {results.threshold.split or 'no split'} for a limit of "
+            f"false alarms, applied to {results.split}",
+            ["rule", "limit/24 h", "sensitivity", "false/24 h"],
+            [
+                [
+                    row.rule.replace("_", " "),
+                    f"{row.limit:g}",
+                    _estimate(row.tuned_sensitivity, 3),
+                    _estimate(row.tuned_false_per_day, 2),
+                ]
+                for row in results.limits
+            ],
+        )
     if results.unknown_s:
         print(
             f"masked: {results.unknown_s / 3600:.2f} h of these are unknown, neither seizure nor "
@@ -295,7 +314,12 @@ def print_scores(evaluation: Evaluation) -> None:
             "seizures; the report lists them with their reasons"
         )
     f1 = results.estimates["szcore_event.f1"]
-    if not math.isnan(f1.low):
-        print(f"F1, szcore event: 95% interval over patients {f1.low:.3f} to {f1.high:.3f}")
+    print(f"F1, szcore event: {_estimate(f1, 3)} (95% interval over patients)")
     print(f"AUROC {results.seconds.auroc:.3f}, AUPRC {results.seconds.auprc:.3f} (by the second)")
+    print(MARKS)
     print(f"report: {evaluation.report}")
+
+
+def _estimate(part: Estimate, digits: int) -> str:
+    """A figure and its interval."""
+    return "-" if math.isnan(part.value) else f"{part.value:.{digits}f} {part.bracketed(digits)}"

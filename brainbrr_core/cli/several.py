@@ -54,6 +54,8 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "threshold_from": results.threshold.split,
         "scores": {rule: asdict(values) for rule, values in results.headline.items()},
         "intervals": {name: [part.low, part.high] for name, part in results.estimates.items()},
+        "estimates": {name: asdict(part) for name, part in results.estimates.items()},
+        "operating_points": [asdict(row) for row in results.limits],
         "unscored": [asdict(row) for row in results.unscored],
         "eval_looks": asdict(results.eval_looks) if results.eval_looks else None,
         "external": asdict(results.external) if results.external else None,
@@ -214,6 +216,8 @@ def _corpus(word: str, settings: Configuration, given: Given) -> OtherCorpus:
 
 
 def _print_across(report: AcrossReport) -> None:
+    from brainbrr_core.evaluation.results import MARKS
+
     figures = [
         ("szcore_event.f1", 3),
         ("szcore_event.sensitivity", 3),
@@ -238,20 +242,18 @@ def _print_across(report: AcrossReport) -> None:
             for row in report.rows
         ],
     )
+    print(MARKS)
     for sentence in report.sentences:
         print(sentence)
     print(f"report: {report.report}")
 
 
-def _figures(figures: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+def _figures(figures: dict[str, Estimate]) -> dict[str, dict[str, Any]]:
     return {name: asdict(value) for name, value in figures.items()}
 
 
 def _with_interval(value: Estimate, digits: int) -> str:
-    shown = _shown(value.value, digits)
-    if math.isnan(value.low):
-        return shown
-    return f"{shown} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
+    return f"{_shown(value.value, digits)} {value.bracketed(digits)}".rstrip()
 
 
 def _shown(value: float, digits: int) -> str:

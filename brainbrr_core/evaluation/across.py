@@ -23,7 +23,7 @@ from brainbrr_core.evaluation.key_figures import (
 )
 from brainbrr_core.evaluation.own_corpus import frozen_threshold, is_own, own_corpus
 from brainbrr_core.evaluation.report import template_environment
-from brainbrr_core.evaluation.results import Estimate, ExternalCorpus, read_results
+from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, read_results
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.training.run import Run
 
@@ -194,6 +194,7 @@ def _write(report: AcrossReport) -> None:
         .render(
             report=report,
             head=_head(report),
+            marks=MARKS,
             links=links,
             picture=across_picture(report.rows),
             figures=OPERATING_FIGURES,

@@ -31,9 +31,15 @@ from brainbrr_core.detection.threshold import (
 )
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.eval_ledger import count_scoring, read_ledger
-from brainbrr_core.evaluation.highlights import Highlight, worst_false_alarms, worst_misses
+from brainbrr_core.evaluation.highlights import (
+    Highlight,
+    typical_hits,
+    worst_false_alarms,
+    worst_misses,
+)
 from brainbrr_core.evaluation.identity import settings_identity
-from brainbrr_core.evaluation.provenance import provenance
+from brainbrr_core.evaluation.method import method
+from brainbrr_core.evaluation.provenance import provenance, training_facts
 from brainbrr_core.evaluation.report import Strip, write_report
 from brainbrr_core.evaluation.results import (
     RESULTS,
@@ -140,6 +146,7 @@ def evaluate(
         log(f"eval is scored: {looks.scorings} times so far from {runs_dir}")
     results = write_scored(
         folder,
+        run,
         predictor,
         plan.store,
         recordings,
@@ -157,6 +164,7 @@ def evaluate(
 
 def write_scored(
     folder: Path,
+    run: Run,
     predictor: Predictor,
     store: Store,
     recordings: Sequence[ManifestRecording],
@@ -195,6 +203,13 @@ def write_scored(
         else None,
         unscored=unscored,
         eval_looks=eval_looks,
+        training=training_facts(run),
+        method=method(
+            configuration.preprocessing,
+            configuration.detection,
+            configuration.windows.length_s,
+            configuration.version,
+        ),
         bootstrap_samples=configuration.evaluation.bootstrap_samples,
         bootstrap_seed=configuration.evaluation.bootstrap_seed,
     )
@@ -203,7 +218,11 @@ def write_scored(
     by_key = {recording.partition_key: recording for recording in recordings}
     strips = [
         _strip(store, by_key[highlight.partition_key], highlight, frames)
-        for highlight in worst_misses(results) + worst_false_alarms(results)
+        for highlight in (
+            *typical_hits(results),
+            *worst_misses(results),
+            *worst_false_alarms(results),
+        )
     ]
     write_tables(folder, results, scoring.statistics)
     write_report(folder / REPORT, results, strips)
@@ -424,7 +443,7 @@ def _figures(row: SweepRow) -> str:
 def _strip(
     store: Store, recording: ManifestRecording, highlight: Highlight, frames: Frames
 ) -> Strip:
-    """The EEG of a missed seizure or false alarm."""
+    """The EEG of a highlight."""
     reader = RecordingReader(store, recording)
     start, stop = round(highlight.start_s * RATE), round(highlight.stop_s * RATE)
     signal = reader.read(start, min(stop, reader.samples))

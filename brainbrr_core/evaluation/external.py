@@ -209,6 +209,7 @@ def _evaluate_external(
     looks = count_external_scoring(run.directory.parent, run.name, scored)
     results = write_scored(
         folder,
+        run,
         predictor,
         plan.store,
         chosen.scored,

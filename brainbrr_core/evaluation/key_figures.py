@@ -24,7 +24,7 @@ def _at_limits() -> list[KeyFigure]:
     return [
         figure
         for rule in LIMITED_RULES
-        for limit in FALSE_ALARM_LIMITS
+        for limit in sorted(FALSE_ALARM_LIMITS)
         for figure in (
             KeyFigure(
                 f"{tuned_name(rule, limit)}.sensitivity",

@@ -21,7 +21,8 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import REPORT, Evaluation, evaluate
 from brainbrr_core.evaluation.key_figures import KEY_FIGURES, KeyFigure, key_figures
 from brainbrr_core.evaluation.report import template_environment
-from brainbrr_core.evaluation.results import Estimate
+from brainbrr_core.evaluation.results import MARKS, Estimate
+from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.training.seeds import runs_of_seeds, with_seed
 
@@ -126,19 +127,19 @@ def _write(report: SeedsReport) -> None:
     folder = report.report.parent
     write_table(
         folder / "figures",
-        ("figure", "mean", "standard_deviation", "lowest", "highest", "seeds"),
+        ("figure", "unit", "mean", "standard_deviation", "lowest", "highest", "seeds"),
         [
-            (name, *astuple(over_seeds), len(report.seeds))
+            (name, str(unit_of(name)), *astuple(over_seeds), len(report.seeds))
             for name, over_seeds in report.spreads.items()
         ],
     )
     write_table(
         folder / "seeds",
-        ("seed", "run", "figure", "value", "low", "high"),
+        ("seed", "run", "figure", "unit", "value", "low", "high", "interval", "few_patients"),
         [
             (
-                *(seed.seed, seed.evaluation.run.name, name),
-                *(value.value, value.low, value.high),
+                *(seed.seed, seed.evaluation.run.name, name, str(unit_of(name))),
+                *(value.value, value.low, value.high, value.method, value.few_patients),
             )
             for seed in report.seeds
             for name, value in seed.figures.items()
@@ -152,6 +153,7 @@ def _write(report: SeedsReport) -> None:
             report=report,
             first=results[0],
             sentences=_sentences(report),
+            marks=MARKS,
             links=[
                 os.path.relpath(seed.evaluation.report, folder).replace(os.sep, "/")
                 for seed in report.seeds

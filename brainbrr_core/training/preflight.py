@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from brainbrr_core.cache.manifest import Manifest, is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
@@ -15,8 +14,9 @@ from brainbrr_core.configuration.model import BLOCK_S, RATE
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.disk import read_rate
 from brainbrr_core.machine.filesystem import Kind, file_system
-from brainbrr_core.model import build
-from brainbrr_core.training.hardware import check_device
+
+if TYPE_CHECKING:
+    import torch
 
 #: Bytes of one second of EEG in the store: 19 channels of 16 bits at 256 Hz.
 _SECOND_BYTES = BLOCK_BYTES / BLOCK_S
@@ -125,6 +125,9 @@ def check_machine(configuration: Configuration, card: int = 0) -> torch.device:
 
     Raises :class:`BrainbrrError` for another device, and where the checkpoints find no room.
     """
+    # Heavy, and of no use where it is the cache that is not fit for training.
+    from brainbrr_core.training.hardware import check_device
+
     device = check_device(configuration.hardware, card)
     place = configuration.runs_dir
     while not place.exists():
@@ -142,6 +145,10 @@ def check_machine(configuration: Configuration, card: int = 0) -> torch.device:
 
 def checkpoint_bytes(configuration: Configuration) -> int:
     """The most that the files of a run hold at a time."""
+    import torch
+
+    from brainbrr_core.model import build
+
     with torch.device("meta"):
         network = build(configuration.model.preset)
     weights = sum(parameter.numel() for parameter in network.parameters()) * 4
