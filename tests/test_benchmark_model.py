@@ -22,7 +22,7 @@ from brainbrr_core.benchmark.model import Task, backends_of, check_presets, meas
 from brainbrr_core.benchmark.parts import REST, operations_of_projections, parts
 from brainbrr_core.benchmark.scan import naive
 from brainbrr_core.cli.app import app
-from brainbrr_core.configuration import Hardware, load
+from brainbrr_core.configuration import Hardware, Overrides, changed, load
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.ssd import ssd
 from brainbrr_core.scoring import Counts, OperatingPoint
@@ -94,7 +94,9 @@ def test_line_length_by_hand() -> None:
 def test_resamples_draw_patients_not_events() -> None:
     # Two patients: one whose two seizures are found, one whose single one is missed, with an alarm.
     score = Score(
-        OperatingPoint(0.5, 0.5), (Counts(2.0, 2.0, 0.0, 3600.0), Counts(1.0, 0.0, 1.0, 3600.0))
+        OperatingPoint(0.5, 0.5),
+        (Counts(2.0, 2.0, 0.0, 3600.0), Counts(1.0, 0.0, 1.0, 3600.0)),
+        0.7,
     )
     drawn = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]])
     assert np.allclose(score.resampled_f1(drawn), [2 * 2 / (2 * 2 + 1 + 1), 1.0, 0.0])
@@ -108,7 +110,7 @@ def test_learning_is_told_by_scores_of_unseen_patients(
     monkeypatch.setattr(learn, "MORE_PATIENTS", CorpusSize(5, 0.3, None))
     steps: list[int] = []
 
-    def run() -> dict[str, Any]:
+    def run(**others: Any) -> dict[str, Any]:
         return learn.run(
             load(),
             tmp_path,
@@ -117,6 +119,7 @@ def test_learning_is_told_by_scores_of_unseen_patients(
             seed=3,
             on_step=lambda report: steps.append(report.step),
             log=lambda _: None,
+            **others,
         )
 
     values = run()
@@ -144,6 +147,60 @@ def test_learning_is_told_by_scores_of_unseen_patients(
     again = run()
     assert steps == [1, 2, 3, 4]
     assert again["detectors"] == rows
+    # Another setting is another training; without the baselines the network alone is scored.
+    words = ["training.label_smoothing=0.2", "preprocessing.zscore_minutes=1"]
+    other = run(assignments=words, baselines=False)
+    assert steps == [1, 2, 3, 4] * 2
+    assert other["set"] == words
+    assert list(other["detectors"]) == ["trained"]
+    assert "f1_above_line_length" not in other
+    assert all(0 <= row["average_precision"] <= 1 for row in rows.values())
+    runs = [json.loads(path.read_text()) for path in tmp_path.glob("ten/runs/*/run.json")]
+    assert sorted(r["identity"]["training"].get("label_smoothing", 0.0) for r in runs) == [0, 0.2]
+    assert len({r["preprocessing_version"] for r in runs}) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("training.label_smothing=0.1", "nearest valid key is training.label_smoothing"),
+        ("training.label_smoothing=2", "training.label_smoothing is 2"),
+        ("training.label_smoothing", "write SECTION.KEY=VALUE"),
+        ("training.=1", "write SECTION.KEY=VALUE"),
+        ("training.label_smoothing=", "label_smoothing"),
+        ("training.augmentation=", "the section training.augmentation is empty"),
+        ("training.augmentation={a: 1, a: 2}", "is not readable YAML"),
+        ("training.seed=1", "preset, steps and seed have options of their own"),
+        ("model={preset: base}", "the measurement sets that itself"),
+        ("selection.recordings=3", "the measurement sets that itself"),
+        ("training={}", "the measurement sets that itself"),
+    ],
+)
+def test_an_assignment_that_cannot_be_is_one_line(tmp_path: Path, words: str, reason: str) -> None:
+    with pytest.raises(BrainbrrError) as raised:
+        CliRunner().invoke(
+            app,
+            ["bench", "learn", "--folder", str(tmp_path), "--set", words],
+            catch_exceptions=False,
+        )
+    assert reason in str(raised.value)
+    assert "--set" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not any(tmp_path.iterdir())
+
+
+def test_settings_are_changed_one_after_the_other() -> None:
+    words = ["training.augmentation.noise_sd=0.25", "hardware.card=[A, B]", "training.wandb=null"]
+    before = load(Overrides(config="full:cpu"), {})
+    after = changed(before, [*words, "training.augmentation.noise_sd=0.5"])
+    assert after.training.augmentation.noise_sd == 0.5
+    assert after.training.augmentation.channel_dropout == 0.05
+    assert after.hardware.card == ("A", "B")
+    values, others = before.model_dump(), after.model_dump()
+    values["training"]["augmentation"]["noise_sd"] = 0.5
+    values["hardware"]["card"] = ("A", "B")
+    assert others == values
+    assert after.options == before.options
 
 
 def test_a_rate_is_measured() -> None:

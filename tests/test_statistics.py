@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fixed_events import FixedEvents
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import stats
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.cli.app import app
@@ -41,17 +43,21 @@ from brainbrr_core.evaluation.statistics import (
 from brainbrr_core.evaluation.tables import STATISTICS, read_statistics, write_tables
 from brainbrr_core.scoring import (
     OperatingPoint,
+    all_or_none,
     auprc,
     auroc,
     expected_calibration_error,
+    false_discovery_rates,
     interval,
     kappa,
+    no_false_alarm,
     rank,
     reliability,
     resamples,
     sweep_at,
     sweep_thresholds,
     tune_threshold,
+    two_sided_p,
 )
 
 DAY = 86_400.0
@@ -75,8 +81,7 @@ def statistics_of(
         None,
         rank_counts(values, labels, place, patients),
         calibration_counts(values, labels, place, patients, 10),
-        np.zeros(0),
-        np.zeros(0, dtype=np.intp),
+        {},
     )
 
 
@@ -196,6 +201,46 @@ def test_intervals_by_hand() -> None:
     half = np.where(np.arange(1000) % 2 == 0, np.nan, 1.0)
     assert all(math.isnan(end) for end in interval(half, 5))
     assert all(math.isnan(end) for end in interval(np.arange(1001.0), 1))
+
+
+def test_exact_intervals_by_hand() -> None:
+    # All of 12 patients: the lower end p has p ** 12 = 0.025, so p = 0.7354.
+    low, high = all_or_none(12, 1.0)
+    assert (low, high) == (pytest.approx(0.7353515), 1.0)
+    assert stats.binomtest(12, 12).proportion_ci(0.95, "exact").low == pytest.approx(low)
+    assert all_or_none(12, 0.0) == pytest.approx((0.0, 1 - low))
+    # No false alarm in two days: at most 3.689 in 19 of 20 such recordings (two-sided).
+    assert no_false_alarm(3, 2 * DAY) == pytest.approx((0.0, stats.chi2.ppf(0.975, 2) / 2 / 2))
+    for undefined in (
+        all_or_none(1, 1.0),
+        all_or_none(12, 0.5),
+        no_false_alarm(1, DAY),
+        no_false_alarm(2, 0),
+    ):
+        assert all(map(math.isnan, undefined))
+
+
+@examples(100)
+@given(st.integers(2, 40), st.floats(0.05, 0.999))
+def test_the_exact_interval_holds_the_mean_over_patients(patients: int, share: float) -> None:
+    """Where a share of patients is perfect, all drawn are perfect with share ** patients."""
+    low, _ = all_or_none(patients, 1.0)
+    missed = share**patients if share < low else 0.0
+    assert missed <= 0.025 + 1e-12
+
+
+def test_p_values_and_false_discovery_rates_by_hand() -> None:
+    differences = np.array([1.0] * 90 + [-1.0] * 6 + [0.0] * 3)
+    # 9 of 99 are at or below 0: 2 * (9 + 1) / 100.
+    assert two_sided_p(differences) == pytest.approx(0.2)
+    assert two_sided_p(np.zeros(50)) == 1.0
+    assert two_sided_p(np.ones(999)) == pytest.approx(2 / 1000)
+    assert math.isnan(two_sided_p(np.array([np.nan])))
+    p = np.array([0.01, 0.04, 0.03, 0.005, 0.5])
+    # Ascending .005 .01 .03 .04 .5 times 5 / rank: .025 .025 .05 .05 .5.
+    assert false_discovery_rates(p) == pytest.approx([0.025, 0.05, 0.05, 0.025, 0.5])
+    assert false_discovery_rates(p) == pytest.approx(stats.false_discovery_control(p))
+    assert false_discovery_rates(np.zeros(0)).size == 0
 
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -339,6 +384,143 @@ def test_damaged_statistics_are_one_line(tmp_path: Path) -> None:
         read_statistics(tmp_path)
 
 
+def many(found: Callable[[int], list[tuple[float, float]]], patients: int = 12) -> Scoring:
+    """One recording of 600 s with a seizure at 100 to 130 s for each of so many patients."""
+    keys = {f"dev/{number:02}/t0": number for number in range(patients)}
+    return scored(
+        {key: found(number) for key, number in keys.items()}, {key: [(100, 130)] for key in keys}
+    )
+
+
+def test_every_interval_rests_on_patients_with_what_the_figure_is_about() -> None:
+    # One of twelve has a second type, three are found, one of these late, two raise an alarm.
+    recordings = [
+        replace(
+            recording(
+                f"dev/{number:02}/t0",
+                [(100, 130)],
+                [(105 + 10 * (number == 2), 125)] * (number < 3) + [(400, 410)] * (number < 2),
+            ),
+            reference=(Event(100, 130, "gnsz" if number == 0 else "fnsz"),),
+        )
+        for number in range(12)
+    ]
+    found = score(
+        recordings,
+        split="dev",
+        threshold=ThresholdChoice(OperatingPoint(0.5, 0.45), "dev"),
+        provenance={},
+    )
+    part = found.results.estimates
+    one = part["type.gnsz.sensitivity"]
+    assert (one.value, one.patients, one.method, one.few_patients) == (1.0, 1, "undefined", True)
+    assert math.isnan(one.low) and one.bracketed() == "[–]"
+    others = part["type.fnsz.sensitivity"]
+    assert (others.patients, others.method, others.few_patients) == (11, "bootstrap", False)
+    assert others.low <= 2 / 11 <= others.high and others.bracketed().endswith("]")
+    # Three patients have a detection, and so a precision and a latency.
+    assert part["szcore_event.precision"].patients == 3
+    assert part["szcore_event.precision"].bracketed().endswith("]†")
+    latency = part["latency.median_s"]
+    assert (latency.value, latency.patients, latency.few_patients) == (5.0, 3, True)
+    assert math.isnan(part["type.gnsz.median_latency_s"].low)
+    assert part["type.fnsz.median_latency_s"].patients == 2
+    # All patients have time, and seizures.
+    assert part["szcore_event.false_per_day"].patients == 12
+    assert part["szcore_event.f1"].patients == part["seconds.auroc"].patients == 12
+    assert part["montage.01_tcp_ar.sensitivity"].patients == 12
+    assert set(part) == set(found.statistics.contributors())
+
+
+def test_an_interval_without_width_is_exact_or_none() -> None:
+    part = many(lambda _: [(105, 125)]).results.estimates
+    least = 0.025 ** (1 / 12)
+    for name in ("nedc_ovlp.sensitivity", "szcore_event.f1", "szcore_event_subject_mean.precision"):
+        assert (part[name].value, part[name].method) == (1.0, "clopper-pearson")
+        assert (part[name].low, part[name].high) == (pytest.approx(least), 1.0)
+        assert part[name].bracketed() == "[0.735, 1.000]‡"
+    for name in ("type.seiz.sensitivity", "szcore_event.sensitivity_at_1"):
+        assert part[name].method == "clopper-pearson"
+    rate = part["szcore_event.false_per_day"]
+    assert (rate.value, rate.low, rate.method) == (0.0, 0.0, "poisson")
+    # 12 recordings of 600 s: 3.689 in two hours.
+    assert rate.high == pytest.approx(3.688879 * 12)
+    # A median of latencies that are all the same has no width, and nothing exact instead.
+    assert part["latency.median_s"].value == 5.0
+    assert part["latency.median_s"].method == "undefined"
+    # Half of each seizure is found: the same share in everyone.
+    half = part["szcore_sample.sensitivity"]
+    assert (half.value, half.method) == (pytest.approx(2 / 3), "undefined")
+    nothing = many(lambda _: []).results.estimates["nedc_ovlp.sensitivity"]
+    assert (nothing.low, nothing.high) == (0.0, pytest.approx(1 - least))
+
+
+def test_no_estimate_has_an_interval_without_width() -> None:
+    for found in (scored(FOUND_A), scored(FOUND_B), many(lambda n: [(105, 125)] * (n % 2))):
+        for name, part in found.results.estimates.items():
+            defined = not math.isnan(part.low)
+            assert defined == (part.method != "undefined"), name
+            assert not defined or part.low < part.high, name
+            assert part.patients >= 2 or not defined, name
+            assert part.few_patients == (part.patients < 10), name
+
+
+def test_one_primary_figure_is_judged_and_the_others_explored(tmp_path: Path) -> None:
+    # B finds all twelve seizures, A four of them; neither raises a false alarm.
+    a = kept(tmp_path / "a", many(lambda n: [(105, 125)] * (n < 4)))
+    b = kept(tmp_path / "b", many(lambda _: [(105, 125)]))
+    found = compare(a, b, "dev")
+    by_name = {part.figure: part for part in found.differences}
+    assert [part.figure for part in found.differences if part.primary] == ["szcore_event.f1"]
+    primary = by_name["szcore_event.f1"]
+    # A: 2 * 4 / (2 * 4 + 8), B: 1.
+    assert primary.difference == pytest.approx(0.5) and primary.low > 0 and primary.beyond_chance
+    assert math.isnan(primary.false_discovery_rate)
+    assert found.bootstrap_samples == 10_000
+    other = by_name["nedc_ovlp.sensitivity"]
+    assert other.p_value == pytest.approx(2 / 10_001)
+    assert other.p_value <= other.false_discovery_rate <= 0.05 and other.beyond_chance
+    # Background, bins and hours are not in the family; nor is what nothing is known of.
+    outside = [part for part in found.differences if math.isnan(part.false_discovery_rate)]
+    assert found.exploratory == len(found.differences) - len(outside)
+    assert {"nedc_ovlp_bckg.f1", "hour.0.false_per_day"} <= {part.figure for part in outside}
+    assert not any(part.beyond_chance for part in outside if not part.primary)
+    named = compare(a, b, "dev", "nedc_ovlp.sensitivity")
+    assert [part.figure for part in named.differences if part.primary] == ["nedc_ovlp.sensitivity"]
+    with pytest.raises(BrainbrrError, match=r"nearest is nedc_ovlp\.f1"):
+        compare(a, b, "dev", "nedc_ovlp.F1")
+
+
+def test_nothing_is_judged_on_few_patients(tmp_path: Path) -> None:
+    a = kept(tmp_path / "a", many(lambda _: [], 5))
+    b = kept(tmp_path / "b", many(lambda n: [(105, 120 + n)] * (n != 4), 5))
+    found = compare(a, b, "dev")
+    gain = next(part for part in found.differences if part.primary)
+    assert gain.low > 0 and gain.few_patients and gain.patients == 5
+    assert found.exploratory == 0 and not any(part.beyond_chance for part in found.differences)
+
+
+def test_a_table_has_one_unit(tmp_path: Path) -> None:
+    scoring = scored(FOUND_A)
+    folder = kept(tmp_path, scoring) / "report-dev"
+    written: dict[str, str] = {}
+    for name, ending in (
+        ("figures", ("sensitivity", "precision", "f1")),
+        ("false_alarms_per_day", ("nedc_ovlp.false_per_day", "szcore_event.false_per_day")),
+        ("false_seconds_per_day", ("szcore_sample.false_per_day", "nedc_epoch.false_per_day")),
+        ("latencies_s", ("median_s",)),
+    ):
+        rows = pq.read_table(folder / f"{name}.parquet").to_pylist()
+        written |= {row["figure"]: name for row in rows}
+        assert any(row["figure"].endswith(ending) for row in rows)
+        assert {"patients", "few_patients", "interval"} <= set(rows[0])
+    assert set(written) == set(scoring.results.estimates)
+    for figure, table in written.items():
+        of_time = figure.startswith(("szcore_sample", "nedc_epoch"))
+        assert ("per_day" in table) == figure.endswith(".false_per_day")
+        assert (table == "false_seconds_per_day") == (of_time and "per_day" in table)
+
+
 def test_two_runs_compared_by_hand(tmp_path: Path) -> None:
     a, b = kept(tmp_path / "a", scored(FOUND_A)), kept(tmp_path / "b", scored(FOUND_B))
     found = compare(a, b, "dev")
@@ -365,7 +547,7 @@ def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
     assert not found.events and not found.recordings
     for part in found.differences:
         assert part.difference == 0 or math.isnan(part.difference)
-        assert part.low == part.high == 0 or math.isnan(part.low)
+        assert math.isnan(part.low) and not part.beyond_chance
 
 
 def test_runs_on_other_recordings_do_not_compare(tmp_path: Path) -> None:
@@ -393,11 +575,21 @@ def test_the_command_compares_and_refuses(
     values = json.loads(capsys.readouterr().out)
     figures = {row["figure"]: row for row in values["differences"]}
     assert figures["nedc_ovlp.sensitivity"]["difference"] == 0.5
+    assert figures["nedc_ovlp.sensitivity"]["few_patients"] is True
+    assert figures["nedc_ovlp.sensitivity"]["false_discovery_rate"] is None
     assert len(values["events"]) == 2
     with pytest.raises(SystemExit):
         app(words)
     shown = capsys.readouterr().out
     assert "1 recordings with other misses" in shown and "2 events on which" in shown
+    assert "primary figure, szcore event f1: B - A = +" in shown
+    assert "not judged, 2 patients are too few" in shown
+    assert "false discovery rate of 5% (Benjamini-Hochberg" in shown
+    # One table for each unit.
+    assert "shares (0 to 1)" in shown and "false alarms per 24 h" in shown
+    with pytest.raises(SystemExit):
+        app([*words, "--primary", "nedc_ovlp.f1"])
+    assert "primary figure, nedc ovlp f1" in capsys.readouterr().out
     with pytest.raises(BrainbrrError, match="no run nowhere"):
         app(["compare", "a", "nowhere", "--runs-dir", str(tmp_path)])
 
@@ -418,6 +610,6 @@ def test_scorings_of_eval_are_counted_for_good(tmp_path: Path) -> None:
 
 def test_results_of_another_version_are_refused() -> None:
     text = scored(FOUND_A).results.to_json()
-    older = text.replace('"format": 3', '"format": 2')
+    older = text.replace('"format": 4', '"format": 3')
     with pytest.raises(BrainbrrError, match="another version of the program"):
         EvaluationResults.from_json(older)

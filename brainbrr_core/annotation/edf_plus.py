@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 
 from brainbrr_core.annotation.events import Event
+from brainbrr_core.annotation.times import duration_to
 
 ENDS = "Recording ends"
 TEXTS = {"seiz": "Seizure"}
@@ -20,14 +21,14 @@ def format_edf_plus(
 ) -> bytes:
     """An EDF+C file; ``start`` is the recording's, None where it is not known.
 
-    It names no patient. Times keep a tenth of a millisecond.
+    It names no patient. Times keep the picosecond of the library that writes them.
     """
     import edfio
 
     annotations = [
         edfio.EdfAnnotation(
-            round(event.start, 4),
-            round(event.duration, 4),
+            event.start,
+            duration_to(event.start, event.stop),
             f"{TEXTS.get(event.label, event.label)}, confidence {event.confidence:.4f}",
         )
         for event in sorted(events)
@@ -36,6 +37,6 @@ def format_edf_plus(
         [],
         recording=edfio.Recording(startdate=start.date()) if start else None,
         starttime=start.time() if start else None,
-        annotations=[*annotations, edfio.EdfAnnotation(round(duration_s, 4), None, ENDS)],
+        annotations=[*annotations, edfio.EdfAnnotation(duration_s, None, ENDS)],
     )
     return edf.to_bytes()

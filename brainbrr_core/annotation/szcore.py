@@ -17,6 +17,7 @@ from brainbrr_core.annotation.events import Event
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
+from brainbrr_core.annotation.times import duration_to, seconds_text
 
 COLUMNS = (
     "onset",
@@ -135,7 +136,7 @@ def clock_time(start: datetime.datetime) -> str:
 def format_tsv(
     events: list[Event], duration_s: float, start: datetime.datetime | None = None
 ) -> str:
-    """Text of the TSV of one recording, times to a tenth of a millisecond.
+    """Text of the TSV of one recording; onset and duration add up to the very end of the event.
 
     ``start`` is that of the recording's first sample, with a part of a second where it has one.
     Where it is not known, the column says what EDF's own header says
@@ -148,7 +149,7 @@ def format_tsv(
         kind = "bckg" if event.label == "bckg" else "sz"
         channels = ",".join(event.channels) or "n/a"
         rows.append(
-            f"{event.start:.4f}\t{event.duration:.4f}\t{kind}\t{event.confidence:.4f}\t"
-            f"{channels}\t{begins}\t{duration_s:.4f}"
+            f"{seconds_text(event.start)}\t{seconds_text(duration_to(event.start, event.stop))}\t"
+            f"{kind}\t{event.confidence:.4f}\t{channels}\t{begins}\t{seconds_text(duration_s)}"
         )
     return "\n".join(rows) + "\n"

@@ -28,6 +28,7 @@ from brainbrr_core.annotation.parsed import (
 )
 from brainbrr_core.annotation.policy import CONTRADICTION_S, ROUNDING_S, excludes
 from brainbrr_core.annotation.texts import BACKGROUND, Meaning
+from brainbrr_core.annotation.times import seconds_text
 from brainbrr_core.configuration.model import SEIZURE_LABELS
 
 #: What a row's label says. Somebody marked what is ``unknown`` (or ``unkn``) so.
@@ -232,10 +233,14 @@ def _difference(
 
 
 def format_csv_bi(events: list[Event], duration_s: float, name: str) -> str:
-    """Text of a ``csv_bi`` file: ``events`` as seiz, the time between them as bckg."""
+    """Text of a ``csv_bi`` file: ``events`` as seiz, the time between them as bckg.
+
+    Events that overlap become one; those that touch stay apart, and times are not rounded, so that
+    the file scores as the events do.
+    """
     rows: list[tuple[float, float, str, float]] = []
     position = 0.0
-    for event in merge_overlapping(events):
+    for event in merge_overlapping(events, touching=False):
         if event.start > position:
             rows.append((position, event.start, BACKGROUND, 1.0))
         rows.append((event.start, event.stop, "seiz", event.confidence))
@@ -246,7 +251,7 @@ def format_csv_bi(events: list[Event], duration_s: float, name: str) -> str:
         name,
         duration_s,
         [
-            f"TERM,{start:.4f},{stop:.4f},{label},{confidence:.4f}"
+            f"TERM,{seconds_text(start)},{seconds_text(stop)},{label},{confidence:.4f}"
             for start, stop, label, confidence in rows
         ],
     )
@@ -258,7 +263,8 @@ def format_csv(events: list[Event], duration_s: float, name: str) -> str:
         name,
         duration_s,
         [
-            f"{channel},{event.start:.4f},{event.stop:.4f},{event.label},{event.confidence:.4f}"
+            f"{channel},{seconds_text(event.start)},{seconds_text(event.stop)},{event.label},"
+            f"{event.confidence:.4f}"
             for event in sorted(events)
             for channel in event.channels
         ],
@@ -270,7 +276,7 @@ def _format(name: str, duration_s: float, rows: list[str]) -> str:
         [
             "# version = csv_v1.0.0",
             f"# bname = {name}",
-            f"# duration = {duration_s:.4f} secs",
+            f"# duration = {seconds_text(duration_s)} secs",
             "# montage_file = $NEDC_NFC/lib/nedc_eas_default_montage.txt",
             "#",
             ",".join(COLUMNS),

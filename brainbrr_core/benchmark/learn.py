@@ -33,17 +33,22 @@ from brainbrr_core.configuration import (
     Model,
     Overrides,
     Training,
+    changed,
     load,
 )
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import FRAME_SAMPLES, detect, finder, frame_count
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.scoring import (
     Counts,
     OperatingPoint,
     RecordingEvents,
+    auprc,
+    per_second,
+    rank,
     sweep_thresholds,
     total,
     tune_threshold,
@@ -82,6 +87,19 @@ AUGMENTED_AS = "full"
 #: Small, so that few windows give many steps.
 BATCH = 8
 _RESAMPLES = 2000
+#: What ``--set`` may not change.
+_FIXED = (
+    "profile",
+    "data_dir",
+    "cache_root",
+    "runs_dir",
+    "dagster_home",
+    "version",
+    "selection",
+    "model.preset",
+    "training.steps",
+    "training.seed",
+)
 
 Frames = NDArray[np.float32]
 #: Frames of a whole recording, of the signal that ``read`` gives.
@@ -116,18 +134,25 @@ def run(
     preset: str,
     steps: int,
     seed: int,
+    assignments: Sequence[str] = (),
+    baselines: bool = True,
     on_step: Callable[[StepReport], None] | None = None,
     log: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Write the corpora below ``folder``, train on the first and score the three detectors.
 
     Corpora, first weights and the order of the windows follow from ``seed``. A folder that holds
-    some of it already is gone on with.
+    some of it already is gone on with. ``assignments`` change settings, as
+    :func:`brainbrr_core.configuration.changed` has them. Without ``baselines`` the trained
+    network alone is scored.
+
+    Raises :class:`BrainbrrError` where an assignment changes what the measurement itself sets:
+    folders, selection, preset, steps and seed.
     """
-    settings = _settings(configuration, folder / "ten", preset, steps, seed)
+    settings = _settings(configuration, folder / "ten", preset, steps, seed, assignments)
     clock = time.perf_counter()
     known = _prepared(settings, folder / "ten", TEN_PATIENTS, seed, "")
-    more = _settings(configuration, folder / "more", preset, steps, seed)
+    more = _settings(configuration, folder / "more", preset, steps, seed, assignments)
     others = _prepared(more, folder / "more", MORE_PATIENTS, seed + MORE_SEED, "more/")
     prepared = time.perf_counter() - clock
     by_split = {
@@ -140,31 +165,35 @@ def run(
     trained = train(settings, on_step=on_step, log=log)
     seconds = time.perf_counter() - clock
     predictor = Predictor.of(trained, settings)
-    untrained = Predictor(
-        build(preset, seed=seed).eval().to(predictor.device),
-        settings,
-        predictor.device,
-        predictor.window_s,
-        predictor.batch,
-    )
     detection = settings.detection
     log("scoring")
     clock = time.perf_counter()
     by_network = _Framing(dev, unseen, _by(predictor))
-    by_length = _Framing(dev, unseen, line_length)
-    by_chance = _Framing(dev, unseen, _by(untrained))
     point = by_network.tuned(detection)
-    scores = {
-        "trained": by_network.scored(detection, point),
-        "line length": by_length.scored(detection, by_length.tuned(detection)),
-        "untrained": by_chance.scored(detection, point),
-        "untrained, threshold of its own": by_chance.scored(detection, by_chance.tuned(detection)),
-    }
+    scores = {"trained": by_network.scored(detection, point)}
+    if baselines:
+        untrained = Predictor(
+            build(preset, seed=seed).eval().to(predictor.device),
+            settings,
+            predictor.device,
+            predictor.window_s,
+            predictor.batch,
+        )
+        by_length = _Framing(dev, unseen, line_length)
+        by_chance = _Framing(dev, unseen, _by(untrained))
+        scores |= {
+            "line length": by_length.scored(detection, by_length.tuned(detection)),
+            "untrained": by_chance.scored(detection, point),
+            "untrained, threshold of its own": by_chance.scored(
+                detection, by_chance.tuned(detection)
+            ),
+        }
     drawn = resamples(len(scores["trained"].patients), _RESAMPLES, seed)
     f1 = {name: score.resampled_f1(drawn) for name, score in scores.items()}
     patients = drawn.shape[1]
-    return {
+    values: dict[str, Any] = {
         "seed": seed,
+        "set": list(assignments),
         "preset": preset,
         "steps": trained.values["fit"]["steps"],
         "best_step": trained.values["fit"]["best_step"],
@@ -189,11 +218,13 @@ def run(
             name: score.figures() | {"f1_interval": _rounded(f1[name], patients)}
             for name, score in scores.items()
         },
-        "f1_above_line_length": {
+    }
+    if baselines:
+        values["f1_above_line_length"] = {
             "difference": round(scores["trained"].pooled.f1 - scores["line length"].pooled.f1, 3),
             "interval": _rounded(f1["trained"] - f1["line length"], patients),
-        },
-    }
+        }
+    return values
 
 
 def _prepared(
@@ -227,7 +258,12 @@ def _rounded(figures: Floats, patients: int) -> list[float | None]:
 
 
 def _settings(
-    configuration: Configuration, folder: Path, preset: str, steps: int, seed: int
+    configuration: Configuration,
+    folder: Path,
+    preset: str,
+    steps: int,
+    seed: int,
+    assignments: Sequence[str] = (),
 ) -> Configuration:
     training = Training(
         seed=seed,
@@ -239,7 +275,13 @@ def _settings(
         keep_checkpoints=0,
         augmentation=load(Overrides(config=f"{AUGMENTED_AS}:cpu"), {}).training.augmentation,
     )
-    return configuration.model_copy(
+    refused = [text for text in assignments if _is_fixed(text.partition("=")[0].strip())]
+    if refused:
+        raise BrainbrrError(
+            f"--set {refused[0]}: the measurement sets that itself; preset, steps and seed have "
+            "options of their own"
+        )
+    measured = configuration.model_copy(
         update={
             "profile": "learn",
             "data_dir": str(folder / CORPUS),
@@ -251,6 +293,14 @@ def _settings(
             "training": training,
             "hardware": configuration.hardware.model_copy(update={"batch_size": BATCH}),
         }
+    )
+    return changed(measured, assignments)
+
+
+def _is_fixed(key: str) -> bool:
+    """Whether the measurement alone may set a setting, or one below it."""
+    return any(key == fixed or fixed.startswith(f"{key}.") for fixed in _FIXED) or (
+        key.partition(".")[0] == "selection"
     )
 
 
@@ -305,7 +355,14 @@ class _Framing:
                 unknown=framed.unknown,
             )
             by_patient.setdefault(framed.patient, []).append(score_recording(events).event)
-        return Score(point, tuple(total(by_patient[patient]) for patient in sorted(by_patient)))
+        patients = tuple(total(by_patient[patient]) for patient in sorted(by_patient))
+        return Score(point, patients, self._average_precision())
+
+    def _average_precision(self) -> float:
+        """Average precision by the second on the unseen patients: no threshold has a part in it."""
+        seconds = [per_second(f.scores_8hz, f.reference, f.unknown) for f in self._unseen]
+        values, labels = zip(*seconds, strict=True)
+        return auprc(rank(np.concatenate(values), np.concatenate(labels)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +371,8 @@ class Score:
 
     point: OperatingPoint
     patients: tuple[Counts, ...]
+    #: By the second, whatever the threshold.
+    average_precision: float
 
     @property
     def pooled(self) -> Counts:
@@ -339,6 +398,7 @@ class Score:
             "reference": pooled.reference,
             "false": pooled.false,
             "false_per_day": round(pooled.false_per_day, 1),
+            "average_precision": round(self.average_precision, 3),
         }
 
 

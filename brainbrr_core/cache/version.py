@@ -15,7 +15,7 @@ from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.model import BLOCK_S
-from brainbrr_core.signal import edges, statistics
+from brainbrr_core.signal import edges, statistics, trailing
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
 from brainbrr_core.signal.interpolation import interpolation_constants
 from brainbrr_core.signal.montage import CHANNELS, label_rules
@@ -38,12 +38,13 @@ def digest(value: Any) -> str:
 
 #: Parameters of the chain that are younger than its version, with the value that says what the
 #: version did before. At that value they are left out: adding one makes no store stale.
-_LATER_PARAMETERS = {"scale": "recording_sd"}
+_LATER_PARAMETERS = {"scale": "recording_sd", "zscore_minutes": None}
 
 
 def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
     """What the fingerprint is made of."""
     chain = settings.model_dump(mode="json")
+    by_block = {} if settings.zscore_minutes is None else trailing.CONSTANTS
     return {
         "algorithm": ALGORITHM_VERSION,
         "format": FORMAT_VERSION,
@@ -52,7 +53,7 @@ def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
         "scale": repr(SCALE),
         "resampler": DESIGN,
         "edges": edges.CONSTANTS,
-        "statistics": statistics.CONSTANTS,
+        "statistics": statistics.CONSTANTS | by_block,
         # As digests: every shard carries these parameters.
         "interpolation": digest(interpolation_constants()),
         "labels": digest(label_rules()),

@@ -254,6 +254,17 @@ def learn(
     preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
     steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Of the corpora and of the training.")] = 0,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="SECTION.KEY=VALUE",
+            help="Change a setting, such as training.label_smoothing=0.1; may be repeated.",
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Score line length and the untrained network, too.")
+    ] = True,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the corpus and the run here; go on with what is.")
     ] = None,
@@ -285,7 +296,17 @@ def learn(
                 training.close()
 
         place = folder if folder is not None else Path(temporary)
-        values = run(settings, place, preset=preset, steps=steps, seed=seed, on_step=show, log=log)
+        values = run(
+            settings,
+            place,
+            preset=preset,
+            steps=steps,
+            seed=seed,
+            assignments=assignments or (),
+            baselines=baselines,
+            on_step=show,
+            log=log,
+        )
     if json:
         print_json(values)
         return 0
@@ -294,7 +315,16 @@ def learn(
         f"{values['training_s']:.0f} s; {values['seizures_scored']} seizures of "
         f"{values['patients']['unseen']} unseen patients in {values['hours']['unseen']:.1f} h "
         "(SzCORE events; intervals of 95 % over patients)",
-        ["detector", "F1", "interval", "sensitivity", "false", "false per 24 h", "threshold"],
+        [
+            "detector",
+            "F1",
+            "interval",
+            "sensitivity",
+            "false",
+            "false per 24 h",
+            "threshold",
+            "average precision",
+        ],
         [
             [
                 name,
@@ -304,12 +334,15 @@ def learn(
                 f"{row['false']:g}",
                 f"{row['false_per_day']:.1f}",
                 f"{row['threshold']:.3f}",
+                f"{row['average_precision']:.3f}",
             ]
             for name, row in values["detectors"].items()
         ],
     )
-    above = values["f1_above_line_length"]
-    print(f"trained above line length: {above['difference']:+.3f} ({_between(above['interval'])})")
+    above = values.get("f1_above_line_length")
+    if above is not None:
+        interval = _between(above["interval"])
+        print(f"trained above line length: {above['difference']:+.3f} ({interval})")
     return 0
 
 

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from brainbrr_core.cli.options import (
+    RUN_HELP,
     Config,
     Json,
     RunsDir,
     configuration,
     print_json,
     print_table,
+    run_folder,
 )
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.compare import Comparison, Difference
 
 _SHOWN_EVENTS = 20
-_RUN = "A run's folder, or its name in the runs folder."
 
 
 def compare(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help=_RUN)],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help=_RUN)],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help=RUN_HELP)],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help=RUN_HELP)],
     split: Annotated[
         str | None, typer.Option(help="dev or eval; the configuration's by default.")
+    ] = None,
+    primary: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIGURE",
+            help="The one figure to judge, named beforehand; szcore_event.f1 by default.",
+        ),
     ] = None,
     config: Config = None,
     runs_dir: RunsDir = None,
@@ -37,18 +44,20 @@ def compare(
 ) -> int:
     """Difference of every figure of two runs (B less A), and where they disagree.
 
-    Intervals are by a paired bootstrap over patients. Both runs must have been evaluated on the
-    same recordings.
+    Intervals are by a paired bootstrap over patients. The primary figure is judged by its own;
+    all others are exploratory. Both runs must have been evaluated on the same recordings.
     """
+    from brainbrr_core.evaluation.compare import PRIMARY
     from brainbrr_core.evaluation.compare import compare as compare_runs
 
     if split is not None and split not in ("dev", "eval"):
         raise typer.BadParameter("--split is dev or eval")
     settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
     found = compare_runs(
-        _folder(run_a, settings.runs_dir),
-        _folder(run_b, settings.runs_dir),
+        run_folder(run_a, settings.runs_dir),
+        run_folder(run_b, settings.runs_dir),
         split or settings.evaluation.split,
+        primary or PRIMARY,
     )
     if json:
         print_json(asdict(found))
@@ -57,22 +66,26 @@ def compare(
     return 0
 
 
-def _folder(run: str, runs_dir: Path) -> Path:
-    """A run by its folder, or by its name in the runs folder."""
-    from brainbrr_core.errors import BrainbrrError
-
-    for place in (Path(run), runs_dir / run):
-        if place.is_dir():
-            return place.resolve()
-    raise BrainbrrError(f"no run {run}, neither as a folder nor in {runs_dir}: see `ls {runs_dir}`")
-
-
 def _print(found: Comparison) -> None:
-    print_table(
+    from brainbrr_core.evaluation.compare import FALSE_DISCOVERY_RATE, is_part_of_another
+    from brainbrr_core.evaluation.statistics import Unit
+
+    print(
         f"A {found.run_a}, B {found.run_b} on {found.split}: {found.patients} patients, "
-        f"{found.bootstrap_samples} paired resamples; * leaves out 0",
-        ["figure", "A", "B", "B - A", "95% interval", ""],
-        [_row(part) for part in found.differences if not _of_background(part.figure)],
+        f"{found.bootstrap_samples:,} paired resamples"
+    )
+    print(_verdict(next(part for part in found.differences if part.primary)))
+    differences = [part for part in found.differences if not is_part_of_another(part.figure)]
+    for unit in Unit:
+        rows = [_row(part) for part in differences if part.unit is unit]
+        if rows:
+            title = "shares (0 to 1)" if unit is Unit.SHARE else unit.value
+            columns = ["figure", "A", "B", "B - A", "95% interval", "patients", ""]
+            print_table(title, columns, rows)
+    print(
+        f"All but the primary figure are exploratory: * marks those of {found.exploratory} that "
+        f"differ at a false discovery rate of {FALSE_DISCOVERY_RATE:.0%} (Benjamini-Hochberg on "
+        "bootstrap p-values); † fewer than ten patients, not judged; - undefined."
     )
     print(f"{len(found.recordings)} recordings with other misses or false alarms")
     shown = found.events[:_SHOWN_EVENTS]
@@ -93,19 +106,37 @@ def _print(found: Comparison) -> None:
         print("they agree on every event")
 
 
-def _of_background(figure: str) -> bool:
-    return "_bckg." in figure or figure.startswith("reliability.")
+def _verdict(primary: Difference) -> str:
+    """One line on the primary figure."""
+    name = _named(primary.figure)
+    what = f"primary figure, {name}: B - A = {_shown(primary.difference, '+')}, {_between(primary)}"
+    if math.isnan(primary.low):
+        return f"{what}: not judged"
+    if primary.few_patients:
+        return f"{what}: not judged, {primary.patients} patients are too few"
+    return f"{what}: {'beyond chance' if primary.beyond_chance else 'within chance'}"
 
 
 def _row(part: Difference) -> list[str]:
-    interval = "-" if math.isnan(part.low) else f"[{part.low:+.3f}, {part.high:+.3f}]"
-    values = (_shown(part.a), _shown(part.b), _shown(part.difference, "+"))
+    mark = "primary" if part.primary else "†" if part.few_patients else ""
     return [
-        part.figure.replace("_", " ").replace(".", " ", 1),
-        *values,
-        interval,
-        "*" if part.beyond_chance else "",
+        _named(part.figure),
+        *(_shown(part.a), _shown(part.b), _shown(part.difference, "+")),
+        "-" if math.isnan(part.low) else f"[{part.low:+.3f}, {part.high:+.3f}]",
+        str(part.patients),
+        "*" if part.beyond_chance and not part.primary else mark,
     ]
+
+
+def _between(part: Difference) -> str:
+    if math.isnan(part.low):
+        return "no interval (fewer than two patients, or no resample differs)"
+    return f"95% interval [{part.low:+.3f}, {part.high:+.3f}]"
+
+
+def _named(figure: str) -> str:
+    rule, _, name = figure.rpartition(".")
+    return f"{rule} {name}".replace("_", " ")
 
 
 def _shown(value: float, sign: str = "") -> str:

@@ -64,7 +64,8 @@ def predict(
         float | None,
         typer.Option(
             min=0.1,
-            help="Mean and deviation of the first minutes instead. With --stream 5 by default.",
+            help="Mean and deviation of the first minutes instead. With --stream 5 by default, "
+            "unless preprocessing.zscore_minutes is set.",
         ),
     ] = None,
     save_stats: Annotated[
@@ -115,6 +116,7 @@ def predict(
     from brainbrr_core.prediction.files import predict_files, targets
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.normalization import (
+        ZSCORE_MINUTES,
         Normalization,
         read_statistics,
         write_statistics,
@@ -134,9 +136,15 @@ def predict(
         raise BrainbrrError("--stream writes JSON lines: leave --format out")
     if threshold is not None and not 0 < threshold < 1:
         raise typer.BadParameter(f"--threshold {threshold:g} is no probability between 0 and 1")
-    if stream and first_minutes is None and stats is None:
-        first_minutes = _DEFAULT_FIRST_MINUTES
     settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
+    causal = settings.preprocessing.zscore_minutes is not None
+    if causal and save_stats is not None:
+        raise BrainbrrError(
+            f"{ZSCORE_MINUTES} is set: no mean and deviation serve for another recording, so leave "
+            "--save-stats out"
+        )
+    if stream and first_minutes is None and stats is None and not causal:
+        first_minutes = _DEFAULT_FIRST_MINUTES
     chosen = open_run(run) if run is not None else latest_run(settings.runs_dir)
     point, origin = threshold_of(chosen, settings.detection)
     if threshold is not None:
@@ -147,13 +155,15 @@ def predict(
         read_statistics(stats, predictor.version) if stats is not None else None,
         first_minutes * 60 if first_minutes is not None else None,
     )
+    normalization.check(settings.preprocessing)
+    whose = normalization.described(settings.preprocessing)
     log(f"run {chosen.name}, operating point {origin}: {point}")
     if stream:
         source_of = _raw if str(source) == "-" else _growing
         opened = source_of(source, rate, sample_type, microvolts, idle, settings.corpus)
         online = OnlineDetector(predictor, opened.rate, opened.missing, point, normalization)
-        return _follow(online, opened, chosen.name, point, str(normalization), out, save_stats)
-    made_by = Origin(chosen.name, predictor.version, point, str(normalization))
+        return _follow(online, opened, chosen.name, point, whose, out, save_stats)
+    made_by = Origin(chosen.name, predictor.version, point, whose)
     where = targets(source, out or Path(), format or [])
     for line in described(where.skipped):
         log(line)

@@ -5,7 +5,7 @@ belong here: they follow from the preprocessing version (``cache``).
 """
 
 from brainbrr_core.configuration.environment import CONFIG_VARIABLE
-from brainbrr_core.configuration.load import Overrides, load
+from brainbrr_core.configuration.load import Overrides, changed, load
 from brainbrr_core.configuration.location import checkout
 from brainbrr_core.configuration.model import (
     Augmentation,
@@ -39,6 +39,7 @@ __all__ = [
     "Split",
     "Training",
     "Windows",
+    "changed",
     "checkout",
     "load",
 ]

@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -31,6 +32,7 @@ from brainbrr_core.configuration.location import (
     demo_config_path,
 )
 from brainbrr_core.configuration.model import Configuration, Origin
+from brainbrr_core.configuration.yaml_file import read_value
 from brainbrr_core.errors import BrainbrrError
 
 DEFAULT_LAYERS = ("full", "cpu")
@@ -118,6 +120,38 @@ def load(
     )
     _set_default_paths(values)
     return _validated(values, layers).chosen_by(origin)
+
+
+def changed(
+    configuration: Configuration, assignments: Sequence[str], option: str = "--set"
+) -> Configuration:
+    """The configuration with settings changed, each as in ``training.label_smoothing=0.1``.
+
+    A value is read as YAML reads it; later assignments win. Raises :class:`BrainbrrError`, naming
+    ``option``, for one that assigns nothing, an unknown key (naming the nearest valid one), or a
+    value out of range.
+    """
+    content: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        parts = key.strip().split(".")
+        if not equals or not all(parts):
+            raise BrainbrrError(
+                f"{option} {assignment}: write SECTION.KEY=VALUE, such as training.seed=1"
+            )
+        nested: Any = read_value(value, f"{option} {assignment}")
+        for part in reversed(parts):
+            nested = {part: nested}
+        _merge(content, nested)
+    values = configuration.model_dump()
+    _merge(values, content)
+    layer = Layer(option, Path(option), content, bundled=False)
+    _refuse_empty_sections(content, Configuration, layer)
+    try:
+        valid = Configuration.model_validate(values)
+    except ValidationError as error:
+        raise BrainbrrError(_explain(error, [layer])) from None
+    return valid.chosen_by(configuration.origin)
 
 
 def _demo(overrides: Overrides, environment: Mapping[str, str]) -> str | None:

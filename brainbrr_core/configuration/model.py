@@ -44,6 +44,9 @@ class Preprocessing(Section):
 
     ``scale`` says what a z-score is counted in: the recording's standard deviation, or its
     interquartile range, which a seizure or an artifact does not set (``signal.statistics``).
+    ``zscore_minutes`` says over what: by default over the whole recording; with a number, for
+    each 10 s over the minutes that end with them, as far as there are so many
+    (``signal.trailing``).
     """
 
     rate_hz: Literal[256] = RATE
@@ -54,6 +57,7 @@ class Preprocessing(Section):
     notch_q: Annotated[float, Field(gt=0)] = 30.0
     clip_sd: Annotated[float, Field(gt=0, le=10)] = 10.0
     scale: Literal["recording_sd", "robust"] = "recording_sd"
+    zscore_minutes: Annotated[int, Field(ge=1, le=60)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Preprocessing:
@@ -217,11 +221,14 @@ class Sampling(Section):
     """The balanced training set, as multiples of the number of partly-seizure windows.
 
     Where those are fewer than half the windows that are wholly seizure, half of these count.
+    ``balance`` says what is drawn equally often: each window of a kind, or each patient who has
+    windows of it.
     """
 
     full_threshold: Annotated[float, Field(gt=0, le=1)] = 0.99
     full_ratio: Annotated[float, Field(ge=0)] = 0.3
     background_ratio: Annotated[float, Field(ge=0)] = 2.5
+    balance: Literal["windows", "patients"] = "windows"
 
 
 class Model(Section):
@@ -260,6 +267,10 @@ class Training(Section):
     loss: Literal["weighted_bce", "focal"] = "weighted_bce"
     #: Exponent of the focal loss (Lin et al. 2017); the other loss has none.
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
+    #: What weighs the same in the loss: each second of seizure, or each seizure as a whole.
+    seizure_weight: Literal["seconds", "events"] = "seconds"
+    #: Part of a label that is spread over both answers: 0.1 makes 1 and 0 into 0.95 and 0.05.
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
     #: Periodic checkpoints that are kept beside the last and the best one.
     keep_checkpoints: Annotated[int, Field(ge=0)] = 2

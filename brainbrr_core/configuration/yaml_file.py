@@ -16,7 +16,7 @@ _TEXT = "tag:yaml.org,2002:str"
 class _Loader(yaml.SafeLoader):
     """Refuses repeated keys, of which YAML would keep the last, and keys that are not text."""
 
-    def __init__(self, stream: bytes) -> None:
+    def __init__(self, stream: bytes | str) -> None:
         super().__init__(stream)
         self._open_anchors: list[str | None] = []
 
@@ -83,6 +83,17 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BrainbrrError(f"{path} must hold a mapping of settings, such as `profile: mine`")
     return content
+
+
+def read_value(text: str, where: str) -> Any:
+    """The value that a text is in YAML; ``where`` it stands is named in what is raised.
+
+    Raises :class:`BrainbrrError` where it is no YAML or has a key twice.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (_Refused, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise BrainbrrError(f"{where} is not readable YAML: {_one_line(error)}") from None
 
 
 def _readable(path: Path) -> bytes:

@@ -35,14 +35,17 @@ def augment(
         return
     signals: NDArray[np.float32] = batch.signals.numpy()
     labels: NDArray[np.float32] = batch.labels.numpy()
+    # What is said of each sample moves with it.
+    weights = None if batch.weights is None else batch.weights.numpy()
     for row, place in enumerate(places):
         rng = np.random.default_rng([seed, step, place])
-        _augment_window(signals[row], labels[row], settings, rng)
+        of_samples = [labels[row]] if weights is None else [labels[row], weights[row]]
+        _augment_window(signals[row], of_samples, settings, rng)
 
 
 def _augment_window(
     signal: NDArray[np.float32],
-    label: NDArray[np.float32],
+    of_samples: Sequence[NDArray[np.float32]],
     settings: Augmentation,
     rng: np.random.Generator,
 ) -> None:
@@ -55,7 +58,8 @@ def _augment_window(
         signal[:] = signal[MIRRORED]
     if shift:
         signal[:] = _moved(signal, shift)
-        label[:] = _moved(label, shift)
+        for values in of_samples:
+            values[:] = _moved(values, shift)
     if settings.amplitude:
         signal *= np.float32(factor)
     if settings.noise_sd:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,12 @@ class BalancedSampling:
     """Every partly ictal window, and draws of wholly ictal and of background ones.
 
     Each epoch draws anew, without replacement; numbers and order follow from (seed, epoch).
+
+    Where patients are balanced, an epoch has as many windows of each kind, and of each kind as
+    many of each patient who has any, to within one; who has the one more is drawn. A patient's
+    windows are drawn without replacement until all are, and then again. It is by kind, and not
+    over all kinds together, because otherwise background would come from the patients without a
+    seizure, and who a patient is would tell what a window is.
     """
 
     partial: NDArray[np.int64]
@@ -30,6 +36,8 @@ class BalancedSampling:
     full_count: int
     background_count: int
     positive_fraction: float
+    #: For each window of the manifest a number of its patient, where patients are balanced.
+    patient: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, settings: Sampling, split: str = "train") -> BalancedSampling:
@@ -64,6 +72,8 @@ class BalancedSampling:
         least = 1 if len(partial) == 0 else 0
         full_count = min(len(full), max(round(settings.full_ratio * base), least))
         background_count = min(len(background), round(settings.background_ratio * base))
+        if settings.balance == "patients":
+            return cls._by_patient(manifest, groups, full_count, background_count)
         known = 1 - manifest.unknown
         ictal = manifest.ictal * known
         ictal_windows = float(ictal[partial].sum())
@@ -75,12 +85,53 @@ class BalancedSampling:
                 size += count * float(known[rows_drawn].mean(dtype=np.float64))
         return cls(partial, full, background, full_count, background_count, ictal_windows / size)
 
+    @classmethod
+    def _by_patient(
+        cls,
+        manifest: Manifest,
+        groups: list[NDArray[np.int64]],
+        full_count: int,
+        background_count: int,
+    ) -> BalancedSampling:
+        background, partial, full = groups
+        _, of_recording = np.unique([r.patient for r in manifest.recordings], return_inverse=True)
+        patient = of_recording.astype(np.int64)[manifest.recording]
+        made = cls(partial, full, background, full_count, background_count, 0.0, patient)
+        size = made.expected_draws(len(manifest)) * (1 - manifest.unknown.astype(np.float64))
+        return replace(made, positive_fraction=float(size @ manifest.ictal) / float(size.sum()))
+
+    def expected_draws(self, windows: int) -> NDArray[np.float64]:
+        """How often each of a manifest's ``windows`` is drawn in an epoch, on average."""
+        draws = np.zeros(windows)
+        for rows, count in self._kinds():
+            if not count:
+                continue
+            if self.patient is None:
+                draws[rows] = count / len(rows)
+                continue
+            _, number, sizes = np.unique(
+                self.patient[rows], return_inverse=True, return_counts=True
+            )
+            draws[rows] = count / len(sizes) / sizes[number]
+        return draws
+
+    def _kinds(self) -> list[tuple[NDArray[np.int64], int]]:
+        """The windows of each kind, and how many of them an epoch has."""
+        return [
+            (self.partial, len(self.partial)),
+            (self.full, self.full_count),
+            (self.background, self.background_count),
+        ]
+
     def __len__(self) -> int:
         return len(self.partial) + self.full_count + self.background_count
 
     def epoch(self, seed: int, number: int) -> NDArray[np.int64]:
         """Rows of the manifest in the order of one epoch."""
         rng = np.random.default_rng([seed, number])
+        if self.patient is not None:
+            kinds = [_of_each(rng, rows, self.patient[rows], n) for rows, n in self._kinds()]
+            return rng.permutation(np.concatenate(kinds))
         drawn = [
             self.partial,
             rng.choice(self.full, self.full_count, replace=False),
@@ -102,3 +153,20 @@ class BalancedSampling:
                 waiting = np.concatenate([waiting, self.epoch(seed, number)])
             yield waiting[:size]
             waiting = waiting[size:]
+
+
+def _of_each(
+    rng: np.random.Generator, rows: NDArray[np.int64], patient: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """``count`` of ``rows``, as many of each patient to within one."""
+    patients = np.unique(patient)
+    if not count:
+        return rows[:0]
+    each, more = divmod(count, len(patients))
+    quotas = rng.permutation(np.arange(len(patients)) < more) + each
+    drawn = []
+    for one, quota in zip(patients, quotas.tolist(), strict=True):
+        own = rows[patient == one]
+        whole, rest = divmod(quota, len(own))
+        drawn += [*[own] * whole, rng.choice(own, rest, replace=False)]
+    return np.concatenate(drawn)

@@ -31,6 +31,7 @@ from brainbrr_core.cache.store import SUFFIX, Store
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.data.weighting import SeizureWeights
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.signal.montage import CHANNELS
@@ -57,13 +58,15 @@ class Batch:
     ``signals`` (B, 19, T) float32 in standard deviations, or int16 as stored (``SCALE`` standard
     deviations a unit); ``labels`` (B, T) float32, 1 where a seizure is annotated, 0 where
     background is, ``UNKNOWN_LABEL`` (-1) where nobody says which; ``names`` say which recording
-    and second each row is. The tensors belong to a ring of buffers: they hold until ``ring``
+    and second each row is; ``weights`` (B, T) float32 say how much each sample counts in the loss,
+    None where all count the same. The tensors belong to a ring of buffers: they hold until ``ring``
     further batches have been fetched.
     """
 
     signals: Tensor
     labels: Tensor
     names: tuple[str, ...]
+    weights: Tensor | None = None
 
 
 class _Newest(Generic[Key, Value]):
@@ -211,7 +214,8 @@ class WindowDataset(Dataset[Batch]):
     """Windows ``rows`` of a manifest (all by default), read from the store alone.
 
     Raises :class:`WorkRemains` at once when a shard is missing or is not the manifest's. No more
-    than ``open_shards`` are open at a time; by default, half of what the system allows.
+    than ``open_shards`` are open at a time; by default, half of what the system allows. With
+    ``seizure_weights``, batches have weights: those of each seizure, and 1 elsewhere.
     For a ``DataLoader``: ``collate_fn`` is the identity, since a batch is fetched whole, and
     ``num_workers`` is 0, since worker processes make it slower.
     """
@@ -226,14 +230,16 @@ class WindowDataset(Dataset[Batch]):
         ring: int = 4,
         threads: int = 2,
         open_shards: int | None = None,
+        seizure_weights: SeizureWeights | None = None,
     ) -> None:
         self.manifest = manifest
+        self._seizure_weights = seizure_weights
         self._kind = np.float32 if kind == "float32" else np.int16
         self.rows = np.arange(len(manifest)) if rows is None else rows
         self._shards = _Shards(store, open_shards)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
-        self._ring = [_Buffers.of(0, manifest.window_samples, self._kind) for _ in range(ring)]
+        self._ring = [self._made_buffers(0) for _ in range(ring)]
         self._next = 0
         _check_shards(manifest, store)
 
@@ -256,7 +262,8 @@ class WindowDataset(Dataset[Batch]):
         else:
             # The kernels release Python's lock, so that two cores fill a batch.
             names = list(self._pool.map(partial(self._fill, buffers), range(count), rows.tolist()))
-        return Batch(buffers.signals[:count], buffers.labels[:count], tuple(names))
+        weights = None if buffers.weights is None else buffers.weights[:count]
+        return Batch(buffers.signals[:count], buffers.labels[:count], tuple(names), weights)
 
     def _fill(self, buffers: _Buffers, n: int, row: int) -> str:
         """Write window ``row`` and its labels to place ``n``; the window's name."""
@@ -275,13 +282,20 @@ class WindowDataset(Dataset[Batch]):
                 blocks[:, place : place + len(part)] = part.transpose(1, 0, 2)
             place += len(part)
         _label(buffers.label_arrays[n], recording, start)
+        if self._seizure_weights is not None:
+            weights = self._seizure_weights[manifest.recording[row]]
+            _weigh(buffers.weight_arrays[n], recording, start, weights)
         return f"{recording.partition_key} at {start / RATE:g} s"
 
     def _buffers(self, count: int) -> _Buffers:
         slot, self._next = self._next, (self._next + 1) % len(self._ring)
         if len(self._ring[slot].signal_arrays) < count:
-            self._ring[slot] = _Buffers.of(count, self.manifest.window_samples, self._kind)
+            self._ring[slot] = self._made_buffers(count)
         return self._ring[slot]
+
+    def _made_buffers(self, count: int) -> _Buffers:
+        weighted = self._seizure_weights is not None
+        return _Buffers.of(count, self.manifest.window_samples, self._kind, weighted)
 
 
 @dataclass(frozen=True)
@@ -292,12 +306,25 @@ class _Buffers:
     labels: Tensor
     signal_arrays: list[NDArray[np.float32] | NDArray[np.int16]]
     label_arrays: list[NDArray[np.float32]]
+    #: None, and no arrays, where all samples count the same.
+    weights: Tensor | None
+    weight_arrays: list[NDArray[np.float32]]
 
     @classmethod
-    def of(cls, count: int, samples: int, kind: type[np.float32] | type[np.int16]) -> _Buffers:
+    def of(
+        cls, count: int, samples: int, kind: type[np.float32] | type[np.int16], weighted: bool
+    ) -> _Buffers:
         signals = np.empty((count, len(CHANNELS), samples), kind)
         labels = np.empty((count, samples), np.float32)
-        return cls(torch.from_numpy(signals), torch.from_numpy(labels), [*signals], [*labels])
+        weights = np.empty((count if weighted else 0, samples), np.float32)
+        return cls(
+            torch.from_numpy(signals),
+            torch.from_numpy(labels),
+            [*signals],
+            [*labels],
+            torch.from_numpy(weights) if weighted else None,
+            [*weights],
+        )
 
 
 def _label(out: NDArray[np.float32], recording: ManifestRecording, start: int) -> None:
@@ -308,9 +335,17 @@ def _label(out: NDArray[np.float32], recording: ManifestRecording, start: int) -
         _mark(out, round(begin * RATE) - start, round(end * RATE) - start, 1.0)
 
 
-def _mark(out: NDArray[np.float32], first: int, last: int, label: float) -> None:
+def _weigh(
+    out: NDArray[np.float32], recording: ManifestRecording, start: int, weights: Sequence[float]
+) -> None:
+    out.fill(1.0)
+    for (begin, end, _), weight in zip(recording.seizures, weights, strict=True):
+        _mark(out, round(begin * RATE) - start, round(end * RATE) - start, weight)
+
+
+def _mark(out: NDArray[np.float32], first: int, last: int, value: float) -> None:
     if last > 0 and first < len(out):
-        out[max(first, 0) : last] = label
+        out[max(first, 0) : last] = value
 
 
 def _check_shards(manifest: Manifest, store: Store) -> None:

@@ -1,39 +1,73 @@
-"""Two runs on the same recordings: the difference of every figure, and where they disagree."""
+"""Two runs on the same recordings: the difference of every figure, and where they disagree.
+
+One figure is primary, named before anything is compared, and judged by its own interval. All others
+are exploratory: of so many figures some differ by chance, so the false discovery rate among those
+that are marked is controlled (Benjamini and Hochberg 1995). No figure of fewer than ten patients is
+judged, since an interval over so few is too narrow.
+"""
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import report_folder
 from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult, read_results
+from brainbrr_core.evaluation.statistics import HOURS, PatientStatistics, Unit, unit_of
 from brainbrr_core.evaluation.tables import read_statistics
-from brainbrr_core.scoring import interval, nedc, resamples
+from brainbrr_core.scoring import (
+    FEW_PATIENTS,
+    UNDEFINED,
+    false_discovery_rates,
+    interval,
+    nedc,
+    resamples,
+    two_sided_p,
+)
+
+PRIMARY = "szcore_event.f1"
+#: The expected share of chance findings among the exploratory figures that are marked.
+FALSE_DISCOVERY_RATE = 0.05
+#: P-values of a hundred figures need more resamples than one interval does.
+LEAST_RESAMPLES = 10_000
+#: Resamples whose figures are worked out at a time.
+_AT_A_TIME = 500
 
 Which = Literal["a", "b"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A figure of both runs, B less A, and the interval of the difference; NaN: undefined."""
+    """A figure of both runs, B less A, and the interval of the difference; NaN: undefined.
+
+    ``patients`` have what the figure is about in both runs. The primary figure is judged by its
+    interval, so its ``false_discovery_rate`` is undefined, as is that of figures that are not
+    judged: too few patients, background, or parts of another figure. ``beyond_chance`` is the
+    judgment.
+    """
 
     figure: str
+    unit: Unit
     a: float
     b: float
     difference: float
     low: float
     high: float
-
-    @property
-    def beyond_chance(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
+    patients: int
+    few_patients: bool
+    primary: bool
+    p_value: float
+    false_discovery_rate: float = math.nan
+    beyond_chance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +105,23 @@ class Comparison:
     patients: int
     bootstrap_samples: int
     bootstrap_seed: int
+    primary: str
+    #: Figures beside the primary one that were judged.
+    exploratory: int
     differences: tuple[Difference, ...]
     recordings: tuple[RecordingDisagreement, ...]
     events: tuple[EventDisagreement, ...]
 
 
-def compare(run_a: Path, run_b: Path, split: str) -> Comparison:
-    """Compare the reports of two runs' folders on a split.
+def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Comparison:
+    """Compare the reports of two runs' folders on a split; ``primary`` is the figure to judge.
 
     Both figures of a resample are of the same patients (paired bootstrap), so what makes some
-    patients hard for either run does not widen the interval. Resamples and seed are those of A.
+    patients hard for either run does not widen the interval. The seed is that of A.
 
     Raises :class:`WorkRemains` where a run has no report on the split, and
-    :class:`BrainbrrError` where the two were not scored on the same recordings and references.
+    :class:`BrainbrrError` where the two were not scored on the same recordings and references or
+    have no such primary figure.
     """
     folder_a, folder_b = report_folder(run_a, split), report_folder(run_b, split)
     a, b = read_results(folder_a), read_results(folder_b)
@@ -95,13 +133,39 @@ def compare(run_a: Path, run_b: Path, split: str) -> Comparison:
             f"{folder_a} or {folder_b} is damaged: their statistics are of other patients; "
             "remove the folder and evaluate again"
         )
-    drawn = resamples(patients, a.bootstrap_samples, a.bootstrap_seed)
-    figures_a, figures_b = statistics_a.figures(drawn), statistics_b.figures(drawn)
+    figures = sorted(set(a.estimates) & set(b.estimates))
+    if primary not in figures:
+        [near] = difflib.get_close_matches(primary, figures, n=1, cutoff=0.0)
+        raise BrainbrrError(
+            f"no figure {primary!r} in both reports: the nearest is {near}, the default {PRIMARY}"
+        )
+    samples = max(a.bootstrap_samples, LEAST_RESAMPLES)
+    resampled = _differences(statistics_a, statistics_b, samples, a.bootstrap_seed)
+    of_a, of_b = statistics_a.contributors(), statistics_b.contributors()
     differences = []
-    for name in sorted(set(figures_a) & set(figures_b)):
-        low, high = interval(figures_b[name] - figures_a[name], patients)
-        of_a, of_b = a.estimates[name].value, b.estimates[name].value
-        differences.append(Difference(name, of_a, of_b, of_b - of_a, low, high))
+    for name in figures:
+        both = min(of_a[name], of_b[name])
+        value_a, value_b = a.estimates[name].value, b.estimates[name].value
+        low, high = interval(resampled[name], both)
+        if low == high:
+            # All resamples agree: that says nothing of other patients.
+            low, high = UNDEFINED
+        differences.append(
+            Difference(
+                name,
+                unit_of(name),
+                value_a,
+                value_b,
+                value_b - value_a,
+                low,
+                high,
+                both,
+                both < FEW_PATIENTS,
+                name == primary,
+                math.nan if math.isnan(low) else two_sided_p(resampled[name]),
+            )
+        )
+    judged = _judged(differences)
     pairs = list(zip(a.recordings, b.recordings, strict=True))
     return Comparison(
         run_a.name,
@@ -109,12 +173,61 @@ def compare(run_a: Path, run_b: Path, split: str) -> Comparison:
         split,
         a.evaluation_set,
         patients,
-        a.bootstrap_samples,
+        samples,
         a.bootstrap_seed,
-        tuple(differences),
+        primary,
+        sum(not math.isnan(part.false_discovery_rate) for part in judged),
+        judged,
         tuple(row for pair in pairs for row in _recording(*pair)),
         tuple(row for pair in pairs for row in _events(*pair)),
     )
+
+
+def is_part_of_another(figure: str) -> bool:
+    """Whether a figure only says again, or in parts, what others say.
+
+    Such are those of background alone (seizures have their own), the bins of the calibration and
+    the hours of the recordings.
+    """
+    return "_bckg." in figure or figure.startswith(("reliability.", HOURS))
+
+
+def _differences(
+    a: PatientStatistics, b: PatientStatistics, samples: int, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """Each figure of B less that of A in every resample."""
+    drawn = resamples(len(a.patients), samples, seed)
+    parts = []
+    for first in range(0, samples, _AT_A_TIME):
+        weights = drawn[first : first + _AT_A_TIME]
+        figures_a, figures_b = a.figures(weights), b.figures(weights)
+        both = figures_a.keys() & figures_b.keys()
+        parts.append({name: figures_b[name] - figures_a[name] for name in both})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _judged(differences: list[Difference]) -> tuple[Difference, ...]:
+    """The primary figure judged by its interval, the others by their false discovery rate."""
+    family = [
+        number
+        for number, part in enumerate(differences)
+        if not (
+            part.primary
+            or part.few_patients
+            or is_part_of_another(part.figure)
+            or math.isnan(part.p_value)
+        )
+    ]
+    rates = false_discovery_rates(np.array([differences[number].p_value for number in family]))
+    by_number = dict(zip(family, rates.tolist(), strict=True))
+    judged = []
+    for number, part in enumerate(differences):
+        rate = by_number.get(number, math.nan)
+        beyond = rate <= FALSE_DISCOVERY_RATE
+        if part.primary:
+            beyond = not part.few_patients and (part.low > 0 or part.high < 0)
+        judged.append(replace(part, false_discovery_rate=rate, beyond_chance=beyond))
+    return tuple(judged)
 
 
 def _check_same_set(run_a: Path, run_b: Path, a: EvaluationResults, b: EvaluationResults) -> None:

@@ -1,4 +1,4 @@
-"""The EEG of a missed seizure or a false alarm, with what was marked and detected under it."""
+"""The EEG of a seizure or a false alarm, with what was marked and detected under it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,23 @@ def strip_picture(results: EvaluationResults, strip: Strip, name: str) -> Pictur
     recording = next(
         row for row in results.recordings if row.partition_key == highlight.partition_key
     )
-    confidence = (
-        f", mean probability {event.confidence:.2f}" if highlight.kind == "false alarm" else ""
-    )
+    remark = ""
+    if highlight.kind == "false alarm":
+        remark = f", mean probability {event.confidence:.2f}"
+    if highlight.kind == "detected seizure":
+        outcome = next(
+            one
+            for one in results.outcomes
+            if (one.partition_key, one.start_s) == (recording.partition_key, event.start)
+        )
+        remark = (
+            f", detected {outcome.latency_s:+.1f} s after its start, {outcome.covered:.0%} of it "
+            "covered"
+        )
     return Picture(
         name,
         f"{highlight.kind.capitalize()}: {highlight.partition_key}",
-        f"{event.start:.1f} to {event.stop:.1f} s ({event.duration:.1f} s{confidence}); shown are "
+        f"{event.start:.1f} to {event.stop:.1f} s ({event.duration:.1f} s{remark}); shown are "
         f"{highlight.start_s:.0f} to {highlight.stop_s:.0f} s.",
         eeg_strip(
             strip.signal,

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from brainbrr_core.evaluation.drawing import BLUE, STYLE, TEXT, VERMILLION, svg
+from brainbrr_core.evaluation.drawing import BLUE, GREEN, ORANGE, STYLE, TEXT, VERMILLION, svg
 from brainbrr_core.evaluation.report import Picture
-from brainbrr_core.evaluation.results import EvaluationResults, GroupRow
+from brainbrr_core.evaluation.results import EvaluationResults, GroupRow, TrainingFacts
 from brainbrr_core.scoring import SweepRow
 
 _SIZE = (4.4, 3.5)
@@ -34,6 +34,8 @@ def all_pictures(results: EvaluationResults) -> list[Picture]:
         reliability(results),
         latency(results),
     ]
+    if results.training is not None and results.training.validations:
+        pictures.append(validation(results.training))
     return [*pictures, patients(results.patients)]
 
 
@@ -165,6 +167,34 @@ def latency(results: EvaluationResults) -> Picture:
             "out. Negative: the detection began before the seizure's annotation. Beyond "
             f"{low:.0f} or {high:.0f} s is drawn in the last bar.",
             svg(figure, "latency", "Histogram of detection latency"),
+        )
+
+
+def validation(training: TrainingFacts) -> Picture:
+    """Figures of dev over the steps of the training."""
+    points = training.validations
+    steps = [point.step for point in points]
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _axes()
+        curves = [("by this the weights were kept", [p.score for p in points], BLUE, 3.0)]
+        curves += [
+            ("best event F1", [point.f1 for point in points], VERMILLION, 1.4),
+            ("AUROC", [point.auroc for point in points], GREEN, 1.4),
+            ("average precision", [point.auprc for point in points], ORANGE, 1.4),
+        ]
+        for label, values, colour, width in curves:
+            axes.plot(steps, values, color=colour, linewidth=width, marker=".", label=label)
+        axes.axvline(training.kept_step, color=TEXT, linestyle="--", linewidth=1)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlim(left=0)
+        _labels(axes, "Optimizer steps", "On dev")
+        axes.legend(loc="lower right")
+        return Picture(
+            "validation",
+            "Validation during the training",
+            f"Weights of step {training.kept_step:,} (dashed) were kept, where the "
+            f"{training.rule} was highest on dev.",
+            svg(figure, "validation", "Figures of dev over the steps of the training"),
         )
 
 

@@ -1,4 +1,4 @@
-"""The events of an evaluation that are worth a picture: the worst misses and false alarms."""
+"""The events of an evaluation that are worth a picture: typical hits, worst misses and alarms."""
 
 from __future__ import annotations
 
@@ -8,18 +8,51 @@ from typing import Literal
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult
+from brainbrr_core.evaluation.statistics import LATENCY
 from brainbrr_core.scoring import nedc
+
+Kind = Literal["detected seizure", "missed seizure", "false alarm"]
 
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """An event worth a picture: which, and the stretch of the recording to show."""
+    """An event worth a picture: which, and the seconds of the recording to show."""
 
-    kind: Literal["missed seizure", "false alarm"]
+    kind: Kind
     partition_key: str
     event: Event
     start_s: float
     stop_s: float
+
+
+def typical_hits(
+    results: EvaluationResults, count: int = 2, context_s: float = 10.0, longest_s: float = 60.0
+) -> list[Highlight]:
+    """Detected seizures whose latency is nearest to the median, each patient's before second ones.
+
+    The median, because the best hit would flatter.
+    """
+    median = results.estimates[LATENCY].value
+    late = {
+        (outcome.partition_key, outcome.start_s, outcome.stop_s): outcome.latency_s
+        for outcome in results.outcomes
+        if outcome.detected
+    }
+    found = [
+        (row, event)
+        for row in results.recordings
+        for event in row.reference
+        if (row.partition_key, event.start, event.stop) in late
+    ]
+    distance = {
+        (row.partition_key, event): abs(late[row.partition_key, event.start, event.stop] - median)
+        for row, event in found
+    }
+    ordered = _spread(found, lambda row, event: -distance[row.partition_key, event])
+    return [
+        _highlight("detected seizure", row, event, context_s, longest_s)
+        for row, event in ordered[:count]
+    ]
 
 
 def worst_misses(
@@ -33,7 +66,7 @@ def worst_misses(
         found += [
             (row, event) for event, seen in zip(reference, hit.tolist(), strict=True) if not seen
         ]
-    worst = _spread(found, lambda event: event.duration)[:count]
+    worst = _spread(found, lambda _, event: event.duration)[:count]
     return [_highlight("missed seizure", row, event, context_s, longest_s) for row, event in worst]
 
 
@@ -48,16 +81,16 @@ def worst_false_alarms(
         found += [
             (row, event) for event, alarm in zip(hypothesis, alone.tolist(), strict=True) if alarm
         ]
-    worst = _spread(found, lambda event: event.confidence)[:count]
+    worst = _spread(found, lambda _, event: event.confidence)[:count]
     return [_highlight("false alarm", row, event, context_s, longest_s) for row, event in worst]
 
 
 Found = list[tuple[RecordingResult, Event]]
 
 
-def _spread(found: Found, badness: Callable[[Event], float]) -> Found:
-    """Worst first, but each patient's worst before anyone's second worst."""
-    ordered = sorted(found, key=lambda pair: (-badness(pair[1]), pair[0].partition_key, pair[1]))
+def _spread(found: Found, rank: Callable[[RecordingResult, Event], float]) -> Found:
+    """Highest rank first, but each patient's highest before anyone's second highest."""
+    ordered = sorted(found, key=lambda pair: (-rank(*pair), pair[0].partition_key, pair[1]))
     turns: dict[str, int] = {}
     ranked = []
     for row, event in ordered:
@@ -68,7 +101,7 @@ def _spread(found: Found, badness: Callable[[Event], float]) -> Found:
 
 
 def _highlight(
-    kind: Literal["missed seizure", "false alarm"],
+    kind: Kind,
     row: RecordingResult,
     event: Event,
     context_s: float,

@@ -7,7 +7,7 @@ from typing import Any
 from brainbrr_core.configuration import Configuration
 
 #: Bumped when scoring, detection or the report change though their settings do not.
-EVALUATION_VERSION = 4
+EVALUATION_VERSION = 5
 
 
 def settings_identity(configuration: Configuration, split: str) -> dict[str, Any]:

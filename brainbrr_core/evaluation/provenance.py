@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
-from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
+from brainbrr_core.evaluation.results import SplitFacts, TrainingFacts, ValidationPoint
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.run import MODEL, Run
 
 _LIBRARIES = ("brainbrr", "timescoring", "torch", "numpy", "scipy")
 
 
-def provenance(configuration: Configuration, run: Run, manifest: Manifest) -> dict[str, str]:
-    """Names and values, in the order in which a report shows them."""
+def provenance(configuration: Configuration, run: Run, version: str, source: str) -> dict[str, str]:
+    """Names and values, in the order in which a report shows them.
+
+    ``version`` is the preprocessing version, ``source`` the hash of recordings, annotations and
+    settings that a manifest of what is scored has.
+    """
     identity: dict[str, Any] = run.values["identity"]
-    trained = run.values["hardware"]
+    trained, facts = run.values["hardware"], training_facts(run)
     scored = describe_device(check_device(configuration.hardware))
     return {
         "run": run.name,
         "trained at": run.values["finished_at"],
         "profile": configuration.profile,
         "git commit": git_commit(),
-        "preprocessing version": manifest.version,
-        "manifest (hash of recordings, annotations and settings)": manifest.source[:12],
+        "preprocessing version": version,
+        "manifest (hash of recordings, annotations and settings)": source[:12],
         "weights (BLAKE3)": content_hash(run.directory / MODEL),
         "settings of detection and evaluation (hash)": digest(
             {
@@ -42,13 +47,55 @@ def provenance(configuration: Configuration, run: Run, manifest: Manifest) -> di
         "ssm backend of the training": run.trained_with,
         "ssm backend of this report": configuration.hardware.ssm_backend,
         "seed of the training": str(identity["training"]["seed"]),
-        "optimizer steps": str(identity["training"]["steps"]),
+        "optimizer steps": f"{facts.steps:,} of {facts.planned_steps:,}",
+        "step of the weights": f"{facts.kept_step:,}",
         "training took": f"{run.values['seconds']:.0f} s",
         "hardware of the training": json.dumps(trained, sort_keys=True),
         "hardware of the scoring": json.dumps(scored, sort_keys=True),
         "version of python": platform.python_version(),
         **{f"version of {name}": library_version(name) for name in _LIBRARIES},
     }
+
+
+def training_facts(run: Run) -> TrainingFacts:
+    """What a run's file says of its training."""
+    fit: dict[str, Any] = run.values.get("fit", {})
+    training = run.values["identity"]["training"]
+    seen: list[dict[str, Any]] = list(fit.get("validations") or ())
+    steps = int(fit.get("steps", training["steps"]))
+    best = fit.get("best_step")
+    return TrainingFacts(
+        seed=training["seed"],
+        planned_steps=training["steps"],
+        steps=steps,
+        kept_step=steps if best is None else int(best),
+        rule=str(seen[-1]["rule"]) if seen else "",
+        stopped=str(fit.get("stopped", "")),
+        data=tuple(
+            SplitFacts(
+                split,
+                int(values["recordings"]),
+                int(values["patients"]),
+                values["hours"],
+                int(values["seizures"]),
+                values["ictal_hours"],
+                values["unknown_seconds"],
+            )
+            for split, values in run.values.get("data", {}).items()
+            if split in ("train", "dev")
+        ),
+        validations=tuple(
+            ValidationPoint(
+                int(values["step"]),
+                *(_measure(values[name]) for name in ("score", "f1", "auroc", "auprc")),
+            )
+            for values in seen
+        ),
+    )
+
+
+def _measure(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def git_commit() -> str:

@@ -17,9 +17,18 @@ from numpy.typing import NDArray
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.detection import FRAME_HZ
+from brainbrr_core.evaluation.external_words import external_sentences
 from brainbrr_core.evaluation.highlights import Highlight
 from brainbrr_core.evaluation.published import PUBLISHED, PUBLISHED_GROUPS, obstacle, ours
-from brainbrr_core.evaluation.results import SECONDS_PER_HOUR, Estimate, EvaluationResults
+from brainbrr_core.evaluation.results import (
+    MARKS,
+    SECONDS_PER_HOUR,
+    Estimate,
+    EvaluationResults,
+    GroupRow,
+    TrainingFacts,
+)
+from brainbrr_core.evaluation.statistics import Unit, unit_of
 from brainbrr_core.scoring.bootstrap import LEVEL
 from brainbrr_core.signal.montage import CHANNELS
 
@@ -61,31 +70,37 @@ class HeadlineRow:
     rule: str
     name: str
     averaging: str
-    false_unit: str
+    counted: str
+
+    @property
+    def counts_time(self) -> bool:
+        """Whether its rate of false alarms is in seconds."""
+        return unit_of(f"{self.rule}.false_per_day") is Unit.FALSE_SECONDS
 
 
 HEADLINE = (
-    HeadlineRow("szcore_event", "SzCORE, event-based", "pooled", "false positives"),
+    HeadlineRow("szcore_event", "SzCORE, event-based", "pooled", "events"),
+    HeadlineRow("szcore_event_subject_mean", "SzCORE, event-based", "mean over patients", "events"),
+    HeadlineRow("szcore_sample", "SzCORE, sample-based", "pooled", "seconds"),
     HeadlineRow(
-        "szcore_event_subject_mean", "SzCORE, event-based", "mean over patients", "false positives"
+        "szcore_sample_subject_mean", "SzCORE, sample-based", "mean over patients", "seconds"
     ),
-    HeadlineRow("szcore_sample", "SzCORE, sample-based", "pooled", "false seconds"),
+    HeadlineRow("nedc_ovlp", "NEDC OVLP, SEIZ only", "pooled", "events"),
+    HeadlineRow("nedc_ovlp_total", "NEDC OVLP, total", "pooled", "events, all classes"),
+    HeadlineRow("nedc_taes", "NEDC TAES, SEIZ only", "pooled", "parts of events"),
+    HeadlineRow("nedc_taes_total", "NEDC TAES, total", "pooled", "parts of events, all classes"),
+    HeadlineRow("nedc_taes_exact", "TAES by exact times, SEIZ only", "pooled", "parts of events"),
     HeadlineRow(
-        "szcore_sample_subject_mean", "SzCORE, sample-based", "mean over patients", "false seconds"
+        "nedc_taes_exact_total",
+        "TAES by exact times, total",
+        "pooled",
+        "parts of events, all classes",
     ),
-    HeadlineRow("nedc_ovlp", "NEDC OVLP, SEIZ only", "pooled", "false alarms"),
-    HeadlineRow("nedc_ovlp_total", "NEDC OVLP, total", "pooled", "false alarms, all classes"),
-    HeadlineRow("nedc_taes", "NEDC TAES, SEIZ only", "pooled", "false alarms (in parts)"),
-    HeadlineRow("nedc_taes_total", "NEDC TAES, total", "pooled", "the same, all classes"),
+    HeadlineRow("nedc_epoch", "NEDC EPOCH, SEIZ only", "pooled", "quarter seconds"),
+    HeadlineRow("nedc_epoch_total", "NEDC EPOCH, total", "pooled", "quarter seconds, all classes"),
+    HeadlineRow("nedc_alignment", "NEDC DP alignment, SEIZ only", "pooled", "events"),
     HeadlineRow(
-        "nedc_taes_exact", "TAES by exact times, SEIZ only", "pooled", "false alarms (in parts)"
-    ),
-    HeadlineRow("nedc_taes_exact_total", "TAES by exact times, total", "pooled", "the same"),
-    HeadlineRow("nedc_epoch", "NEDC EPOCH, SEIZ only", "pooled", "false seconds"),
-    HeadlineRow("nedc_epoch_total", "NEDC EPOCH, total", "pooled", "false seconds, all classes"),
-    HeadlineRow("nedc_alignment", "NEDC DP alignment, SEIZ only", "pooled", "false alarms"),
-    HeadlineRow(
-        "nedc_alignment_total", "NEDC DP alignment, total", "pooled", "false alarms, all classes"
+        "nedc_alignment_total", "NEDC DP alignment, total", "pooled", "events, all classes"
     ),
 )
 
@@ -99,7 +114,7 @@ def method_sentences(results: EvaluationResults) -> list[str]:
     sentences = [
         f"Scored is the split “{results.split}”: {recordings} of {patients}, "
         f"{results.hours:.1f} hours with {_plural(results.seizures, 'seizure')}. "
-        + _unscored_sentence(results)
+        + _unscored_sentence(results),
     ]
     if results.unknown_s:
         sentences.append(
@@ -116,7 +131,9 @@ def method_sentences(results: EvaluationResults) -> list[str]:
             f"The operating point ({thresholds}) was chosen on “{choice.split}” as the one with "
             f"the highest pooled event-based F1 of SzCORE{reached}, and is frozen since."
         )
-    if results.weights_chosen_on is not None:
+    if results.training is not None:
+        sentences.append(_training_sentence(results.training, results.weights_chosen_on))
+    elif results.weights_chosen_on is not None:
         sentences.append(f"The network's weights were picked on “{results.weights_chosen_on}”.")
     sentences.append(_seen_sentence(results))
     looks = results.eval_looks
@@ -127,8 +144,7 @@ def method_sentences(results: EvaluationResults) -> list[str]:
         )
     sentences.append(
         f"In brackets are {LEVEL:.0%} confidence intervals by a bootstrap over patients "
-        f"({results.bootstrap_samples:,} resamples, seed {results.bootstrap_seed}). With few "
-        "patients they are too narrow."
+        f"({results.bootstrap_samples:,} resamples, seed {results.bootstrap_seed})."
     )
     sentences.append(
         "F1 is 2 TP / (2 TP + FP + FN), as in timescoring 0.0.7: a patient with seizures but "
@@ -137,6 +153,48 @@ def method_sentences(results: EvaluationResults) -> list[str]:
         "(sensitivity without seizures, precision without detections)."
     )
     return sentences
+
+
+def _training_sentence(training: TrainingFacts, chosen_on: str | None) -> str:
+    """Which weights they are, how they came about, and what they were trained on."""
+    done = (
+        f"The training (seed {training.seed}) did {training.steps:,} of "
+        f"{training.planned_steps:,} steps"
+        + (f" ({training.stopped})" if training.stopped else "")
+        + "; its weights are running averages over the steps. "
+    )
+    if chosen_on is None:
+        kept = f"Those of the last step, {training.kept_step:,}, are used. "
+    else:
+        kept = (
+            f"Those of step {training.kept_step:,} are used, picked on “{chosen_on}” by the "
+            f"highest {training.rule}. "
+        )
+    trained_on = next((part for part in training.data if part.split == "train"), None)
+    if trained_on is None:
+        return (done + kept).rstrip()
+    return (
+        f"{done}{kept}It was trained on {trained_on.hours:,.1f} hours of "
+        f"{_plural(trained_on.patients, 'patient')} with "
+        f"{_plural(trained_on.seizures, 'seizure')}; {trained_on.masked_s:,.0f} seconds of it have "
+        "an unknown label and were masked."
+    )
+
+
+def concentration_sentence(rows: Sequence[GroupRow]) -> str:
+    """How few patients have how many of the false alarms (OVLP); nothing where there is none."""
+    alarms = sorted((row.ovlp.false for row in rows if row.ovlp.false), reverse=True)
+    if not alarms:
+        return ""
+    half, reached = 0, 0.0
+    while reached < sum(alarms) / 2:
+        reached += alarms[half]
+        half += 1
+    return (
+        f"{_plural(half, 'patient')} of {len(rows)} had {reached / sum(alarms):.0%} of the "
+        f"{_plural(round(sum(alarms)), 'false alarm')} (OVLP), and {len(rows) - len(alarms)} had "
+        "none."
+    )
 
 
 def _unscored_sentence(results: EvaluationResults) -> str:
@@ -178,15 +236,18 @@ def render_report(
     names = [picture.name for picture in (*pictures, *strips)]
     if len(set(names)) < len(names):
         raise ValueError(f"two pictures have one name: {sorted(names)}")
-    template = _environment().get_template("report.html.j2")
+    template = template_environment().get_template("report.html.j2")
     for shown in range(len(strips), -1, -1):
         text = template.render(
             results=results,
+            external=external_sentences(results),
             pictures=pictures,
             strips=strips[:shown],
             strips_left_out=len(strips) - shown,
             sentences=method_sentences(results),
             headline=HEADLINE,
+            marks=MARKS,
+            concentration=concentration_sentence(results.patients),
             rule_names={row.rule: row.name for row in HEADLINE},
             published=PUBLISHED,
             published_groups=[
@@ -213,7 +274,8 @@ def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip]
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """What renders this package's pages: undefined names are errors, figures have filters."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -237,10 +299,8 @@ def _measure(value: float, digits: int = 3) -> str:
 
 
 def _interval(estimate: Estimate, digits: int = 3) -> str:
-    """A confidence interval in brackets, nothing where it is undefined."""
-    if math.isnan(estimate.low) or math.isnan(estimate.value):
-        return ""
-    return f"[{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
+    """A confidence interval in brackets with its marks."""
+    return estimate.bracketed(digits)
 
 
 def _published(value: float) -> str:

@@ -17,9 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.scoring import (
+    FEW_PATIENTS,
     Counts,
     Figures,
     Measure,
+    Method,
     OperatingPoint,
     RecordingEvents,
     ReliabilityBin,
@@ -29,7 +31,7 @@ from brainbrr_core.scoring import (
 SECONDS_PER_HOUR = 3600.0
 RESULTS = "results.json"
 #: Bumped when what is kept of an evaluation changes.
-FORMAT = 3
+FORMAT = 4
 Points = tuple[tuple[float, float], ...]
 
 
@@ -62,11 +64,47 @@ class UnscoredRecording:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its confidence interval by a bootstrap over patients."""
+    """A figure and its confidence interval.
+
+    ``method`` says how the interval came about (:mod:`brainbrr_core.scoring.bootstrap`), and is
+    ``undefined`` where ``low`` and ``high`` are NaN. ``patients`` are those that have what the
+    figure is about; ``few_patients`` where they are so few that the interval is too narrow.
+    """
 
     value: Measure
     low: Measure = math.nan
     high: Measure = math.nan
+    patients: int = 0
+    method: Method = "undefined"
+    few_patients: bool = True
+
+    @staticmethod
+    def of(
+        value: float, low: float, high: float, patients: int, method: Method = "bootstrap"
+    ) -> Estimate:
+        """An estimate whose interval is undefined where one of its ends is NaN."""
+        if math.isnan(low) or math.isnan(high) or math.isnan(value):
+            low, high, method = math.nan, math.nan, "undefined"
+        return Estimate(value, low, high, patients, method, patients < FEW_PATIENTS)
+
+    def bracketed(self, digits: int = 3) -> str:
+        """The interval in brackets with its marks (:data:`MARKS`); nothing for no figure."""
+        if math.isnan(self.value):
+            return ""
+        if self.method == "undefined":
+            return "[–]"
+        exact = "" if self.method == "bootstrap" else "‡"
+        few = "†" if self.few_patients else ""
+        return f"[{self.low:,.{digits}f}, {self.high:,.{digits}f}]{exact}{few}"
+
+
+#: What the marks beside an interval say.
+MARKS = (
+    f"† Fewer than {FEW_PATIENTS} patients have what the figure is about: the interval is too "
+    "narrow. ‡ Everything or nothing was found, or there was no false alarm, so that a bootstrap "
+    "has no width: Clopper and Pearson's interval with the patients as trials, for a rate that of "
+    "a Poisson count. [–] No interval: fewer than two patients, or all resamples agree."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +168,22 @@ class SeizureGroup:
     detected: int
     patients: int
     sensitivity: Estimate
-    median_latency_s: Measure
+    median_latency_s: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class HourRow:
+    """False alarms (OVLP) of an hour of the recordings: of each its first, its second, ...
+
+    ``hours`` is how long the recordings last in it, unknown time apart; a false alarm is of the
+    hour in which it begins. ``patients`` are those with a recording that long.
+    """
+
+    name: str
+    hours: float
+    patients: int
+    false_alarms: int
+    false_per_day: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +206,9 @@ class LimitRow:
     """Sensitivity at no more than ``limit`` false alarms per 24 h under one rule.
 
     ``tuned_point`` keeps the limit on the tuning split; ``tuned_*`` is what it gives on the
-    scored split. ``sensitivity``, ``false_per_day`` and ``point`` are read off the scored split's
-    own curve, which nothing else was chosen by. None and NaN where there is no such point, or no
-    tuning split.
+    scored split, where the rate may exceed the limit. ``sensitivity``, ``false_per_day`` and
+    ``point`` are read off the scored split's own curve, which nothing else was chosen by; where
+    no point keeps the limit nothing is detected. None and NaN where there is no tuning split.
     """
 
     rule: str
@@ -200,11 +253,84 @@ class ThresholdChoice:
 
 
 @dataclass(frozen=True, slots=True)
+class SplitFacts:
+    """What of a split a training saw; ``masked_s`` are its seconds of unknown label."""
+
+    split: str
+    recordings: int
+    patients: int
+    hours: float
+    seizures: int
+    ictal_hours: float
+    masked_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationPoint:
+    """Figures of dev during a training; ``score`` is the one by which weights were picked."""
+
+    step: int
+    score: Measure
+    f1: Measure
+    auroc: Measure
+    auprc: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFacts:
+    """How the network was trained.
+
+    Of ``planned_steps`` optimizer steps ``steps`` were done; ``stopped`` says why no more were.
+    The weights are running averages, of ``kept_step``, where ``rule`` was highest on dev; without
+    validations they are those of the last step.
+    """
+
+    seed: int
+    planned_steps: int
+    steps: int
+    kept_step: int
+    rule: str
+    stopped: str
+    data: tuple[SplitFacts, ...]
+    validations: tuple[ValidationPoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EvalLooks:
     """How often the eval split was scored from one runs folder, this time included."""
 
     scorings: int
     runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalCorpus:
+    """What is scored, where it is not the corpus that the run was trained on.
+
+    ``split`` is one of that corpus's splits or "all"; ``recordings`` are those of its index, of
+    which the profile selects ``selected``. ``known_recordings`` and ``known_patients`` count what
+    was compared: the recordings and patients that the run knows from its own corpus.
+    ``left_out`` counts recordings of ``left_out_patients`` that are among them, by reason.
+    ``same_names`` counts scored patients who have the name of one of the run's own corpus, and are
+    other people as the user says. ``adapted`` names what was tuned on dev of this corpus, None
+    where nothing was. ``scorings`` says how often these recordings were scored from the runs
+    folder, this time included, by ``scoring_runs`` runs.
+    """
+
+    name: str
+    layout: str
+    split: str
+    recordings: int
+    selected: int
+    own_name: str
+    known_recordings: int
+    known_patients: int
+    left_out: dict[str, int]
+    left_out_patients: int
+    same_names: int
+    adapted: str | None
+    scorings: int
+    scoring_runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,12 +343,13 @@ class EvaluationResults:
     ``nedc_alignment`` (SEIZ only, pooled) and these with ``_total`` (all classes);
     ``nedc_ira.kappa``; ``seconds.*``; sensitivity at limits of false alarms;
     ``<rule>_tuned_at_<limit>.<figure>`` at the points that keep the limit on the tuning split;
-    latency; groups of seizures and montages. ``counts`` has the sums behind the pooled rules.
-    ``operating_curve`` are figures of the scored split over all thresholds; nothing is chosen by
-    it. ``weights_chosen_on`` is the split by which the network's weights were picked, if any.
-    ``evaluation_set`` is a hash of what was scored
+    latency; groups of seizures and montages; hours of the recordings. ``counts`` has the sums
+    behind the pooled rules. ``operating_curve`` are figures of the scored split over all
+    thresholds; nothing is chosen by it. ``weights_chosen_on`` is the split by which the network's
+    weights were picked, if any. ``evaluation_set`` is a hash of what was scored
     against what: recordings, lengths, references and unknown time. ``unknown_s`` are the seconds
-    of all recordings that are neither seizure nor background, and so in no figure.
+    of all recordings that are neither seizure nor background, and so in no figure. ``method`` are
+    sentences on the signal chain and on detection.
     """
 
     format: int
@@ -243,11 +370,16 @@ class EvaluationResults:
     montages: tuple[GroupRow, ...]
     seizure_types: tuple[SeizureGroup, ...]
     seizure_durations: tuple[SeizureGroup, ...]
+    false_alarm_hours: tuple[HourRow, ...]
     outcomes: tuple[SeizureOutcome, ...]
     recordings: tuple[RecordingResult, ...]
     unscored: tuple[UnscoredRecording, ...]
     provenance: dict[str, str]
     unknown_s: float = 0.0
+    training: TrainingFacts | None = None
+    method: tuple[str, ...] = ()
+    #: The corpus, where it is another than that of the run.
+    external: ExternalCorpus | None = None
 
     @property
     def hours(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -19,6 +19,7 @@ from brainbrr_core.evaluation.results import (
     EvalLooks,
     EvaluationResults,
     GroupRow,
+    HourRow,
     LimitRow,
     RecordingResult,
     ScoredRecording,
@@ -26,17 +27,23 @@ from brainbrr_core.evaluation.results import (
     SeizureGroup,
     SeizureOutcome,
     ThresholdChoice,
+    TrainingFacts,
     UnscoredRecording,
 )
 from brainbrr_core.evaluation.statistics import (
+    HOURS,
+    LATENCY,
     LIMITED_RULES,
+    Latencies,
     PatientStatistics,
+    Unit,
     calibration_counts,
     limit_name,
     rank_counts,
     rows_at_limits,
     tuned_counts,
     tuned_name,
+    unit_of,
 )
 from brainbrr_core.scoring import (
     FALSE_ALARM_LIMITS,
@@ -47,12 +54,14 @@ from brainbrr_core.scoring import (
     Sweep,
     SzcoreCounts,
     UnknownTime,
+    all_or_none,
     auprc,
     auroc,
     expected_calibration_error,
     figures,
     interval,
     nedc,
+    no_false_alarm,
     per_second,
     pr_points,
     rank,
@@ -67,6 +76,8 @@ from brainbrr_core.scoring.recording import scored_events
 #: Seizures are grouped by duration: from each of these seconds up to the next.
 DURATION_EDGES_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0, math.inf)
 CALIBRATION_BINS = 10
+#: False alarms are counted by hour of the recording; what comes after this one is one group.
+LAST_HOUR = 24
 Seconds = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]
 
 
@@ -90,6 +101,8 @@ def score(
     applied: Sweep | None = None,
     unscored: Sequence[UnscoredRecording] = (),
     eval_looks: EvalLooks | None = None,
+    training: TrainingFacts | None = None,
+    method: Sequence[str] = (),
     bootstrap_samples: int = 1000,
     bootstrap_seed: int = 0,
 ) -> Scoring:
@@ -151,8 +164,9 @@ def score(
     place = {patient: number for number, patient in enumerate(patients)}
     seconds = _seconds(ordered, place)
     by_rule = _by_rule(by_szcore, by_nedc)
+    hours = [part for row in rows for part in _hours(row)]
     tuned = tuned_counts(applied, threshold.at_limits or {}) if applied else {}
-    statistics = _statistics(patients, by_rule, rows, outcomes, seconds, sweep, tuned)
+    statistics = _statistics(patients, by_rule, rows, outcomes, seconds, sweep, hours, tuned)
     of_seconds = _second_figures(*seconds[:2])
     estimates = _estimates(
         statistics, of_seconds, resamples(len(patients), bootstrap_samples, bootstrap_seed)
@@ -176,11 +190,14 @@ def score(
         montages=_groups(rows, lambda row: row.montage),
         seizure_types=_seizure_groups(outcomes, "type", _type, estimates),
         seizure_durations=_seizure_groups(outcomes, "duration", _duration, estimates),
+        false_alarm_hours=_hour_rows(hours, estimates),
         outcomes=outcomes,
         recordings=rows,
         unscored=tuple(sorted(unscored, key=lambda row: row.partition_key)),
         provenance=dict(provenance),
         unknown_s=unknown_s,
+        training=training,
+        method=tuple(method),
     )
     return Scoring(results, statistics)
 
@@ -263,6 +280,42 @@ def _second_figures(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> S
     )
 
 
+def _hours(row: RecordingResult) -> list[tuple[int, str, Counts]]:
+    """False alarms (OVLP) and known seconds of each hour of a recording, with its patient."""
+    reference, hypothesis = nedc.joined_events(row.events)
+    _, alone = nedc.overlaps(reference, hypothesis)
+    starts = [event.start for event, alarm in zip(hypothesis, alone, strict=True) if alarm]
+    unknown = UnknownTime.of(row.unknown, row.reference, row.duration_s).spans
+    parts = []
+    for hour in range(min(math.ceil(row.duration_s / SECONDS_PER_HOUR), LAST_HOUR + 1)):
+        first = hour * SECONDS_PER_HOUR
+        stop = row.duration_s if hour == LAST_HOUR else first + SECONDS_PER_HOUR
+        stop = min(stop, row.duration_s)
+        masked = math.fsum(max(min(stop, b) - max(first, a), 0.0) for a, b in unknown)
+        alarms = sum(first <= start < stop for start in starts)
+        parts.append((hour, row.patient, Counts(false=alarms, seconds=stop - first - masked)))
+    return parts
+
+
+def _hour_rows(
+    hours: Sequence[tuple[int, str, Counts]], estimates: Mapping[str, Estimate]
+) -> tuple[HourRow, ...]:
+    rows = []
+    for hour in sorted({number for number, _, _ in hours}):
+        parts = [(patient, part) for number, patient, part in hours if number == hour]
+        counts = total(part for _, part in parts)
+        rows.append(
+            HourRow(
+                f"after {hour} h" if hour == LAST_HOUR else f"{hour} to {hour + 1} h",
+                counts.seconds / SECONDS_PER_HOUR,
+                len({patient for patient, _ in parts}),
+                round(counts.false),
+                estimates[f"{HOURS}{hour}.false_per_day"],
+            )
+        )
+    return tuple(rows)
+
+
 def _statistics(
     patients: tuple[str, ...],
     by_rule: Mapping[str, Sequence[Counts]],
@@ -270,6 +323,7 @@ def _statistics(
     outcomes: Sequence[SeizureOutcome],
     seconds: Seconds,
     sweep: Sweep | None,
+    hours: Sequence[tuple[int, str, Counts]],
     tuned: Mapping[str, NDArray[np.float64]],
 ) -> PatientStatistics:
     place = {patient: number for number, patient in enumerate(patients)}
@@ -284,11 +338,17 @@ def _statistics(
             add(rule, row.patient, part)
     for row in rows:
         add(f"montage.{row.montage}", row.patient, row.szcore)
+    for hour, patient_name, part in hours:
+        add(f"{HOURS}{hour}", patient_name, part)
+    late: dict[str, list[SeizureOutcome]] = {LATENCY: []}
     for outcome in outcomes:
         part = Counts(1, float(outcome.detected))
-        add(f"type.{_type(outcome)}", outcome.patient, part)
-        add(f"duration.{_duration(outcome)}", outcome.patient, part)
-    late = [outcome for outcome in outcomes if outcome.detected]
+        names = [LATENCY]
+        for group in (f"type.{_type(outcome)}", f"duration.{_duration(outcome)}"):
+            add(group, outcome.patient, part)
+            names.append(_latency_of(group))
+        for name in names:
+            late.setdefault(name, []).extend([outcome] if outcome.detected else [])
     scores, labels, patient = seconds
     return PatientStatistics(
         patients,
@@ -297,24 +357,53 @@ def _statistics(
         sweep,
         rank_counts(scores, labels, patient, len(patients)),
         calibration_counts(scores, labels, patient, len(patients), CALIBRATION_BINS),
-        np.array([outcome.latency_s for outcome in late], dtype=np.float64),
-        np.array([place[outcome.patient] for outcome in late], dtype=np.intp),
+        {
+            name: Latencies(
+                np.array([outcome.latency_s for outcome in detected], dtype=np.float64),
+                np.array([place[outcome.patient] for outcome in detected], dtype=np.intp),
+            )
+            for name, detected in late.items()
+        },
     )
+
+
+def _latency_of(group: str) -> str:
+    """Name of the median latency of a group of seizures."""
+    return f"{group}.median_latency_s"
 
 
 def _estimates(
     statistics: PatientStatistics, seconds: SecondFigures, drawn: NDArray[np.float64]
 ) -> dict[str, Estimate]:
     found, resampled = statistics.figures(), statistics.figures(drawn)
+    contributors = statistics.contributors()
     estimates = {}
     for name in sorted(found):
-        low, high = interval(resampled[name], len(statistics.patients))
-        estimates[name] = Estimate(float(found[name][0]), low, high)
-    # The figures themselves are of all seconds, not of binned ranks.
-    for name in ("auroc", "auprc", "calibration_error"):
-        key = f"seconds.{name}"
-        estimates[key] = replace(estimates[key], value=getattr(seconds, name))
+        value, patients = float(found[name][0]), contributors[name]
+        # The figures themselves are of all seconds, not of binned ranks.
+        if name in _OF_ALL_SECONDS:
+            value = getattr(seconds, name.removeprefix("seconds."))
+        low, high = interval(resampled[name], patients)
+        if low == high:
+            # All resamples agree: that says nothing of other patients.
+            estimates[name] = _exact(statistics, name, value, patients)
+        else:
+            estimates[name] = Estimate.of(value, low, high, patients)
     return estimates
+
+
+_OF_ALL_SECONDS = ("seconds.auroc", "seconds.auprc", "seconds.calibration_error")
+
+
+def _exact(statistics: PatientStatistics, name: str, value: float, patients: int) -> Estimate:
+    """An estimate whose bootstrap has no width: exact where all, none or no false alarm is found,
+    otherwise without an interval."""
+    if unit_of(name) is Unit.ALARMS and value == 0:
+        seconds = statistics.silent_seconds(name)
+        return Estimate.of(value, *no_false_alarm(patients, seconds), patients, "poisson")
+    if unit_of(name) is Unit.SHARE and name not in (*_OF_ALL_SECONDS, "nedc_ira.kappa"):
+        return Estimate.of(value, *all_or_none(patients, value), patients, "clopper-pearson")
+    return Estimate.of(value, math.nan, math.nan, patients)
 
 
 def _limits(
@@ -335,13 +424,14 @@ def _limits(
             estimates.get(f"{of}.f1", undefined),
             None if number is None else sweep.point(number),
             estimates[name],
-            math.nan if number is None else part.pooled(number).false_per_day,
+            # Above every threshold nothing is detected, and nothing false.
+            0.0 if number is None else part.pooled(number).false_per_day,
         )
 
     return tuple(
         row(rule, part, limit)
         for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True)
-        for limit in FALSE_ALARM_LIMITS
+        for limit in sorted(FALSE_ALARM_LIMITS)
     )
 
 
@@ -384,7 +474,7 @@ def _seizure_groups(
             sum(member.detected for member in members),
             len({member.patient for member in members}),
             estimates[f"{kind}.{group}.sensitivity"],
-            _median([member.latency_s for member in members if member.detected]),
+            estimates[_latency_of(f"{kind}.{group}")],
         )
         for group, members in ordered
     )
@@ -400,7 +490,3 @@ def _duration(outcome: SeizureOutcome) -> str:
     if math.isinf(high):
         return f"{low:g} s or more"
     return f"{low:g} to {high:g} s" if low else f"under {high:g} s"
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(np.median(values)) if values else math.nan

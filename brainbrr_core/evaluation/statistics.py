@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +30,39 @@ AVERAGED = ("szcore_event", "szcore_sample")
 SUBJECT_MEAN = "_subject_mean"
 #: Names of groups of seizures begin with these.
 SEIZURE_GROUPS = ("type.", "duration.")
+#: Names of the false alarms of an hour of the recordings begin with this.
+HOURS = "hour."
 FIGURES = ("sensitivity", "precision", "f1", "false_per_day")
+#: Rules that count samples of time, so that their false counts are seconds.
+_OF_TIME = ("szcore_sample", "nedc_epoch")
+LATENCY = "latency.median_s"
 #: Ranked seconds fall into so many bins at most, half of them cut by ictal seconds.
 RANK_BINS = 2048
 LIMITED_RULES = ("szcore_event", "nedc_ovlp")
+
+
+class Unit(StrEnum):
+    """What a figure is measured in."""
+
+    SHARE = "share"
+    ALARMS = "false alarms per 24 h"
+    FALSE_SECONDS = "false seconds per 24 h"
+    SECONDS = "seconds"
+
+
+def unit_of(figure: str) -> Unit:
+    """The unit of a figure, by its name."""
+    if figure.endswith(".false_per_day"):
+        return Unit.FALSE_SECONDS if figure.startswith(_OF_TIME) else Unit.ALARMS
+    return Unit.SECONDS if figure.endswith("_s") else Unit.SHARE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Latencies:
+    """Latencies (seconds) of detected seizures, each with the number of its patient."""
+
+    seconds: Floats
+    patient: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +73,8 @@ class PatientStatistics:
     day of a rule counts ``units[rule]`` for one false count (1 where it is not named).
     ``sweep`` has the same patients; None without a sweep. ``ranked`` ``(2, P, K)`` are other and
     ictal seconds by rising score. ``calibration`` ``(P, bins, 3)`` are seconds, sums of
-    their probabilities, and ictal seconds. ``latency_s`` are those of all detected seizures, of
-    the patients ``latency_patient``.
+    their probabilities, and ictal seconds. ``latencies`` are those behind each median, by the
+    figure's name.
     """
 
     patients: tuple[str, ...]
@@ -53,8 +83,7 @@ class PatientStatistics:
     sweep: Sweep | None
     ranked: Floats
     calibration: Floats
-    latency_s: Floats
-    latency_patient: NDArray[np.intp]
+    latencies: Mapping[str, Latencies]
 
     def figures(self, weights: Floats | None = None) -> dict[str, Floats]:
         """Every figure, by name, of resamples ``(B, P)`` of the patients: ``(B,)`` each.
@@ -71,19 +100,57 @@ class PatientStatistics:
         drawn = np.ones((1, len(self.patients))) if weights is None else weights
         with np.errstate(divide="ignore", invalid="ignore"):
             found = self._counted(drawn) | self._kappa(drawn) | self._seconds(drawn)
-            found |= self._at_limits(drawn) | self._latency(drawn)
+            found |= self._at_limits(drawn)
+        return found | self._latency(drawn)
+
+    def contributors(self) -> dict[str, int]:
+        """How many patients have what a figure is about, by the names of :meth:`figures`.
+
+        Sensitivity, F1, kappa, AUROC and AUPRC are about seizures, precision about detections, a
+        latency about detected seizures, a rate of false alarms about time.
+        """
+        found: dict[str, int] = {}
+        for rule, counts in self.counts.items():
+            with_reference = _patients(counts[:, 0])
+            of = {
+                "sensitivity": with_reference,
+                "precision": _patients(counts[:, 1] + counts[:, 2]),
+                "f1": with_reference,
+                "false_per_day": _patients(counts[:, 3]),
+            }
+            averages = [rule, f"{rule}{SUBJECT_MEAN}"] if rule in AVERAGED else [rule]
+            for name in averages:
+                found |= {f"{name}.{figure}": of[figure] for figure in _figures_of(rule)}
+        other, ictal = (_patients(part.sum(axis=1)) for part in self.ranked)
+        in_bins = self.calibration[:, :, 0]
+        found["nedc_ira.kappa"] = _patients(self.counts["nedc_epoch"][:, 0])
+        found["seconds.auroc"] = min(ictal, other)
+        found["seconds.auprc"] = ictal
+        found["seconds.calibration_error"] = _patients(in_bins.sum(axis=1))
+        for number in range(in_bins.shape[1]):
+            found[f"reliability.{number}.ictal"] = _patients(in_bins[:, number])
+        if self.sweep is not None:
+            for rule, part in _limited(self.sweep):
+                for limit in FALSE_ALARM_LIMITS:
+                    found[limit_name(rule, limit)] = _patients(part.reference)
+        for name, late in self.latencies.items():
+            found[name] = len(np.unique(late.patient))
         return found
+
+    def silent_seconds(self, figure: str) -> float:
+        """Seconds that a rate of false alarms is of; 0 for another figure."""
+        if unit_of(figure) is not Unit.ALARMS:
+            return 0.0
+        rule = figure.removesuffix(".false_per_day").removesuffix(SUBJECT_MEAN)
+        return float(self.counts[rule][:, 3].sum())
 
     def _counted(self, drawn: Floats) -> dict[str, Floats]:
         found: dict[str, Floats] = {}
         for rule, counts in self.counts.items():
             unit = self.units.get(rule, 1.0)
             figures = _figures(drawn @ counts, unit)
-            if rule.startswith(SEIZURE_GROUPS):
-                # A false alarm has neither a type nor the duration of a seizure.
-                figures = {"sensitivity": figures["sensitivity"]}
-            for name, values in figures.items():
-                found[f"{rule}.{name}"] = values
+            for name in _figures_of(rule):
+                found[f"{rule}.{name}"] = figures[name]
             if rule in AVERAGED:
                 for name, values in _figures(counts, unit).items():
                     defined = ~np.isnan(values)
@@ -124,24 +191,14 @@ class PatientStatistics:
         if self.sweep is None:
             return {}
         found = {}
-        for rule, part in zip(LIMITED_RULES, (self.sweep.szcore, self.sweep.ovlp), strict=True):
+        for rule, part in _limited(self.sweep):
             sums = _resampled(part, drawn)
             for limit in FALSE_ALARM_LIMITS:
                 found[limit_name(rule, limit)] = sensitivity_at(*sums, limit)[0]
         return found
 
     def _latency(self, drawn: Floats) -> dict[str, Floats]:
-        order = np.argsort(self.latency_s, kind="stable")
-        values = self.latency_s[order]
-        if not values.size:
-            return {"latency.median_s": np.full(len(drawn), np.nan)}
-        mass = np.cumsum(drawn[:, self.latency_patient[order]], axis=1)
-        half = mass[:, -1:] / 2
-        # The median of an even number is the mean of the two in the middle.
-        low, high = (mass < half).sum(axis=1), (mass <= half).sum(axis=1)
-        high = np.minimum(high, values.size - 1)
-        median = (values[np.minimum(low, values.size - 1)] + values[high]) / 2
-        return {"latency.median_s": np.where(mass[:, -1] > 0, median, np.nan)}
+        return {name: _weighted_median(late, drawn) for name, late in self.latencies.items()}
 
 
 def limit_name(rule: str, limit: float) -> str:
@@ -204,11 +261,42 @@ def rows_at_limits(sweep: Sweep) -> dict[str, int | None]:
     """The row of a sweep at each limit of false alarms, by name; None where none keeps it."""
     once = np.ones((1, len(sweep.patients)))
     found: dict[str, int | None] = {}
-    for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True):
+    for rule, part in _limited(sweep):
         for limit in FALSE_ALARM_LIMITS:
             number = int(sensitivity_at(*_resampled(part, once), limit)[1][0])
             found[limit_name(rule, limit)] = number if number >= 0 else None
     return found
+
+
+def _limited(sweep: Sweep) -> tuple[tuple[str, RuleSweep], ...]:
+    return tuple(zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True))
+
+
+def _patients(amount: Floats) -> int:
+    return int((amount > 0).sum())
+
+
+def _figures_of(rule: str) -> tuple[str, ...]:
+    """Names of the figures that the counts of a rule or group give."""
+    if rule.startswith(SEIZURE_GROUPS):
+        # A false alarm has neither a type nor the duration of a seizure.
+        return ("sensitivity",)
+    return ("false_per_day",) if rule.startswith(HOURS) else FIGURES
+
+
+def _weighted_median(late: Latencies, drawn: Floats) -> Floats:
+    """Median latency of each resample; NaN where nothing was drawn that has one."""
+    if not late.seconds.size:
+        return np.full(len(drawn), np.nan)
+    order = np.argsort(late.seconds, kind="stable")
+    values = late.seconds[order]
+    mass = np.cumsum(drawn[:, late.patient[order]], axis=1)
+    half = mass[:, -1:] / 2
+    # The median of an even number is the mean of the two in the middle.
+    low, high = (mass < half).sum(axis=1), (mass <= half).sum(axis=1)
+    high = np.minimum(high, values.size - 1)
+    median = (values[np.minimum(low, values.size - 1)] + values[high]) / 2
+    return np.asarray(np.where(mass[:, -1] > 0, median, np.nan))
 
 
 def points_at_limits(sweep: Sweep) -> dict[str, OperatingPoint | None]:
@@ -226,7 +314,7 @@ def tuned_counts(applied: Sweep, points: Mapping[str, OperatingPoint | None]) ->
     """
     counted = {}
     there = [name for name, point in points.items() if point is not None]
-    for rule, part in zip(LIMITED_RULES, (applied.szcore, applied.ovlp), strict=True):
+    for rule, part in _limited(applied):
         for limit in FALSE_ALARM_LIMITS:
             name = limit_name(rule, limit)
             if name in there:

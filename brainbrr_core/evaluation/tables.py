@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ import pyarrow.parquet as pq
 from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.results import EvaluationResults
-from brainbrr_core.evaluation.statistics import PatientStatistics
+from brainbrr_core.evaluation.results import Estimate, EvaluationResults
+from brainbrr_core.evaluation.statistics import Latencies, PatientStatistics, Unit, unit_of
 from brainbrr_core.scoring import Counts, RuleSweep, Sweep, UnknownTime, nedc
+from brainbrr_core.scoring.recording import scored_events
 
 STATISTICS = "patient_statistics.parquet"
 _METADATA = b"brainbrr.statistics"
@@ -29,25 +32,34 @@ _SWEEP_PARTS = ("detected", "false")
 def write_tables(folder: Path, results: EvaluationResults, statistics: PatientStatistics) -> None:
     """Write every table of an evaluation into a folder, each whole or not at all."""
     for name, table in tables(results, statistics.sweep).items():
-        with replacing(folder / f"{name}.parquet") as temporary:
-            pq.write_table(table, temporary, compression="zstd")
-        with replacing(folder / f"{name}.csv") as temporary:
-            pa_csv.write_csv(table, temporary)
+        _write_both(folder / name, table)
     with replacing(folder / STATISTICS) as temporary:
         pq.write_table(_packed(statistics), temporary, compression="zstd")
 
 
-def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, pa.Table]:
-    """The tables by name: figures, recordings, seizures, detections, patients, the curve.
+def write_table(path: Path, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows as ``path`` with .parquet and .csv; an undefined figure (NaN) is null."""
+    _write_both(path, _table(names, rows))
 
-    Undefined figures are null.
+
+def _write_both(path: Path, table: pa.Table) -> None:
+    with replacing(path.with_name(f"{path.name}.parquet")) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    with replacing(path.with_name(f"{path.name}.csv")) as temporary:
+        pa_csv.write_csv(table, temporary)
+
+
+def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, pa.Table]:
+    """The tables by name: figures by their unit, recordings, seizures, detections, unknown time,
+    patients, operating points, the curve.
+
+    Undefined figures are null. Seizures, detections and unknown time, scored again, give the
+    counts of the report: their times are not rounded.
     """
     counts = ("reference", "detected", "missed", "false")
     return {
-        "figures": _table(
-            ("figure", "value", "low", "high"),
-            [(name, part.value, part.low, part.high) for name, part in results.estimates.items()],
-        ),
+        **{name: _figures(results, unit) for unit, name in _FIGURE_TABLES.items()},
+        "operating_points": _operating_points(results),
         "recordings": _table(
             (
                 *("partition_key", "patient", "montage", "duration_s", "unknown_s"),
@@ -86,6 +98,10 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
                 "in_unknown_time",
             ),
             list(_detections(results)),
+        ),
+        "unknown_time": _table(
+            ("partition_key", "start_s", "stop_s"),
+            [(row.partition_key, *span) for row in results.recordings for span in row.unknown],
         ),
         "patients": _table(
             (
@@ -130,6 +146,55 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
     }
 
 
+#: Figures of one unit are one table: a column has one unit.
+_FIGURE_TABLES = {
+    Unit.SHARE: "figures",
+    Unit.ALARMS: "false_alarms_per_day",
+    Unit.FALSE_SECONDS: "false_seconds_per_day",
+    Unit.SECONDS: "latencies_s",
+}
+_INTERVAL = ("low", "high", "interval", "patients", "few_patients")
+
+
+def _figures(results: EvaluationResults, unit: Unit) -> pa.Table:
+    """The figures of a unit; on another corpus than the run's, also what was scored and adapted."""
+    names: tuple[str, ...] = ("figure", "value", *_INTERVAL)
+    scored: tuple[str | None, ...] = ()
+    if results.external is not None:
+        names = (*names, "scored", "adapted")
+        scored = (results.split, results.external.adapted)
+    return _table(
+        names,
+        [
+            (name, part.value, *_interval(part), *scored)
+            for name, part in results.estimates.items()
+            if unit_of(name) is unit
+        ],
+    )
+
+
+def _operating_points(results: EvaluationResults) -> pa.Table:
+    """Operating points at limits of false alarms: tuned elsewhere, and on the split's own curve."""
+    figures = ("sensitivity", "false_per_day", "f1")
+    columns = [(name, *(f"{name}_{part}" for part in _INTERVAL)) for name in figures]
+    own = Estimate(math.nan)
+    rows = []
+    for row in results.limits:
+        tuned = (row.tuned_sensitivity, row.tuned_false_per_day, row.tuned_f1)
+        read_off = (row.sensitivity, replace(own, value=row.false_per_day), own)
+        for chosen, parts in (
+            (results.threshold.split or "", tuned),
+            (f"{results.split}, the scored split itself", read_off),
+        ):
+            values = [value for part in parts for value in (part.value, *_interval(part))]
+            rows.append((row.rule, row.limit, chosen, *values))
+    return _table(("rule", "limit_per_day", "chosen_on", *chain(*columns)), rows)
+
+
+def _interval(part: Estimate) -> tuple[Any, ...]:
+    return part.low, part.high, part.method, part.patients, part.few_patients
+
+
 def read_statistics(folder: Path) -> PatientStatistics:
     """What :func:`write_tables` kept of each patient.
 
@@ -146,17 +211,18 @@ def read_statistics(folder: Path) -> PatientStatistics:
 
 
 def _detections(results: EvaluationResults) -> Iterator[tuple[Any, ...]]:
+    """Every detection as it was made: those that touch are two rows and one in NEDC's counts."""
     for row in results.recordings:
-        reference, kept = nedc.joined_events(row.events)
-        scored = set(kept)
-        # As they were before unknown time left some of them out.
-        _, hypothesis = nedc.joined_events(replace(row.events, unknown=()))
-        _, alone = nedc.overlaps(reference, hypothesis)
-        for event, alarm in zip(hypothesis, alone.tolist(), strict=True):
+        reference, joined = nedc.joined_events(row.events)
+        _, alone = nedc.overlaps(reference, joined)
+        alarms = [event for event, alarm in zip(joined, alone.tolist(), strict=True) if alarm]
+        _, scored, _ = scored_events(row.events, touching=False)
+        for event in scored_events(replace(row.events, unknown=()), touching=False)[1]:
+            false = any(event.start >= whole.start and event.stop <= whole.stop for whole in alarms)
             left_out = event not in scored
             yield (
                 *(row.partition_key, row.patient, event.start, event.stop, event.confidence),
-                *(alarm and not left_out, left_out),
+                *(false and not left_out, left_out),
             )
 
 
@@ -178,10 +244,10 @@ def _packed(statistics: PatientStatistics) -> pa.Table:
         columns[f"counts/{rule}"] = list(counts)
     columns["other_seconds"], columns["ictal_seconds"] = map(list, statistics.ranked)
     columns["calibration"] = [part.ravel() for part in statistics.calibration]
-    columns["latency_s"] = [
-        statistics.latency_s[statistics.latency_patient == number]
-        for number in range(len(statistics.patients))
-    ]
+    for name, late in statistics.latencies.items():
+        columns[f"latency/{name}"] = [
+            late.seconds[late.patient == number] for number in range(len(statistics.patients))
+        ]
     sweep = statistics.sweep
     if sweep is not None:
         for rule, part in (("szcore", sweep.szcore), ("ovlp", sweep.ovlp)):
@@ -194,6 +260,7 @@ def _packed(statistics: PatientStatistics) -> pa.Table:
         "thresholds": None if sweep is None else sweep.thresholds.tolist(),
         "off_thresholds": None if sweep is None else sweep.off_thresholds.tolist(),
         "rules": list(statistics.counts),
+        "latencies": list(statistics.latencies),
     }
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     return table.replace_schema_metadata({_METADATA: canonical_json(metadata)})
@@ -213,7 +280,13 @@ def _unpacked(table: pa.Table) -> PatientStatistics:
             *(arrays(f"sweep/{rule}/{name}").T for name in _SWEEP_PARTS),
         )
 
-    latencies = table["latency_s"].to_pylist()
+    def latencies(name: str) -> Latencies:
+        rows = table[f"latency/{name}"].to_pylist()
+        return Latencies(
+            np.array([value for row in rows for value in row], dtype=np.float64),
+            np.repeat(np.arange(len(patients)), [len(row) for row in rows]),
+        )
+
     sweep = None
     if values["thresholds"] is not None:
         thresholds, off = (
@@ -227,6 +300,5 @@ def _unpacked(table: pa.Table) -> PatientStatistics:
         sweep,
         np.stack([arrays("other_seconds"), arrays("ictal_seconds")]),
         arrays("calibration").reshape(len(patients), -1, 3),
-        np.array([value for row in latencies for value in row], dtype=np.float64),
-        np.repeat(np.arange(len(patients)), [len(row) for row in latencies]),
+        {name: latencies(name) for name in values["latencies"]},
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from brainbrr_core.annotation.edf_plus import format_edf_plus
 from brainbrr_core.annotation.szcore import clock_time, format_tsv
+from brainbrr_core.annotation.times import duration_to
 from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.prediction.recording import Prediction
 from brainbrr_core.scoring import OperatingPoint
@@ -49,7 +50,7 @@ def _json(prediction: Prediction, name: str, origin: Origin) -> bytes:
         "events": [
             {
                 "onset_s": event.start,
-                "duration_s": event.duration,
+                "duration_s": duration_to(event.start, event.stop),
                 "label": event.label,
                 "confidence": event.confidence,
             }

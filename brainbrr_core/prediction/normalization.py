@@ -1,7 +1,9 @@
 """Which mean and deviation a recording is z-scored with, and the file that keeps them.
 
 Training uses those of the whole recording. What runs while a recording is made cannot know them:
-it uses those of an earlier recording, from a file, or those of the first minutes.
+it uses those of an earlier recording, from a file, or those of the first minutes. Where
+``preprocessing.zscore_minutes`` is set, training uses those of the minutes before, and so does
+everything else: there is nothing to choose.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from brainbrr_core.signal.edges import SignalSource
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.statistics import Statistics
 
+#: The setting of a z-score that needs nothing of what is still to come.
+ZSCORE_MINUTES = "preprocessing.zscore_minutes"
 _COUNT = Field(min_length=len(CHANNELS), max_length=len(CHANNELS))
 _Means = Annotated[tuple[float, ...], _COUNT]
 _Deviations = Annotated[tuple[Annotated[float, Field(ge=0)], ...], _COUNT]
@@ -34,7 +38,11 @@ class Normalization:
     first_s: float | None = None
 
     def of(self, source: SignalSource, settings: Preprocessing) -> Statistics | None:
-        """The fixed ones for a recording; None for its own."""
+        """The fixed ones for a recording; None for its own.
+
+        Raises :class:`BrainbrrError` as :meth:`check` does.
+        """
+        self.check(settings)
         if self.first_s is None:
             return self.statistics
         return Statistics.of(
@@ -43,7 +51,19 @@ class Normalization:
             settings,
         )
 
-    def __str__(self) -> str:
+    def check(self, settings: Preprocessing) -> None:
+        """Raise :class:`BrainbrrError` where the settings leave nothing to choose."""
+        chosen = self.statistics is not None or self.first_s is not None
+        if settings.zscore_minutes is not None and chosen:
+            raise BrainbrrError(
+                f"{ZSCORE_MINUTES} is {settings.zscore_minutes}: its mean and deviation are known "
+                "while a recording is made, so leave --stats and --first-minutes out"
+            )
+
+    def described(self, settings: Preprocessing) -> str:
+        """Whose mean and deviation these are, for a message."""
+        if settings.zscore_minutes is not None:
+            return f"the last {settings.zscore_minutes} min's"
         if self.statistics is not None:
             return "given"
         return "the whole recording's" if self.first_s is None else f"the first {self.first_s:g} s'"

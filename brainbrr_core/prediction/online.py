@@ -32,6 +32,7 @@ from brainbrr_core.signal.chain import Quantizer
 from brainbrr_core.signal.quantization import span
 from brainbrr_core.signal.statistics import Statistics
 from brainbrr_core.signal.stream import SignalStream
+from brainbrr_core.signal.trailing import START_S, TrailingStatistics
 
 #: One line of output: ``kind`` is ``onset`` or ``event``, times are seconds of the recording.
 Line = dict[str, Any]
@@ -42,8 +43,9 @@ class OnlineDetector:
 
     ``rate`` and ``missing`` are the input's, as ``SignalStream`` has them. ``normalization`` is
     given or of the first seconds; raises :class:`BrainbrrError` for the recording's own, which is
-    not known before its end. Memory is bounded by a window, and before the first seconds are over
-    by these.
+    not known before its end. Where ``preprocessing.zscore_minutes`` is set it must be neither: the
+    signal is what the store has of the whole recording. Memory is bounded by a window, before the
+    first seconds are over by these, and by the minutes that are z-scored with.
     """
 
     def __init__(
@@ -55,17 +57,23 @@ class OnlineDetector:
         normalization: Normalization,
     ) -> None:
         predictor.require_chain()
-        if normalization.statistics is None and normalization.first_s is None:
+        self._predictor, self._rate = predictor, rate
+        self._settings = predictor.configuration.preprocessing
+        normalization.check(self._settings)
+        self._trailing: TrailingStatistics | None = None
+        if self._settings.zscore_minutes is not None:
+            self._trailing = TrailingStatistics(self._settings)
+        elif normalization.statistics is None and normalization.first_s is None:
             raise BrainbrrError(
                 "a recording's own mean and deviation are not known before its end: give --stats "
                 "or --first-minutes"
             )
-        self._predictor, self._rate = predictor, rate
-        self._settings = predictor.configuration.preprocessing
         self._stream = SignalStream(rate, missing, self._settings)
         self._first_samples = round((normalization.first_s or 0) * self._settings.rate_hz)
         self.statistics = normalization.statistics
-        self._quantizer = self._quantizer_of(self.statistics)
+        self._quantizer = (
+            None if self.statistics is None else Quantizer(self.statistics, self._settings)
+        )
         detection = predictor.configuration.detection
         self._stitcher = Stitcher(predictor.window, detection.stitching)
         self._events = EventStream(detection, point)
@@ -99,6 +107,9 @@ class OnlineDetector:
         predictor = self._predictor
         half = round(predictor.configuration.detection.smooth_s * FRAME_HZ / 2)
         overlap = (predictor.window + predictor.stride) / self._settings.rate_hz
+        if self._trailing is not None:
+            # The first minute is z-scored when it is over.
+            overlap = max(overlap, START_S)
         return overlap + (half + 1) / FRAME_HZ + self._stream.delay_s
 
     def push(self, raw: NDArray[np.float32]) -> list[Line]:
@@ -109,6 +120,9 @@ class OnlineDetector:
     def finish(self) -> list[Line]:
         """Give the rest: the recording has ended."""
         lines = [line for piece in self._stream.finish() for line in self._take(piece)]
+        if self._trailing is not None:
+            for block, statistics in self._trailing.finish():
+                lines += self._store(block, Quantizer(statistics, self._settings))
         if self._waiting:
             lines += self._begin()
         if not self._samples:
@@ -121,8 +135,12 @@ class OnlineDetector:
         return lines + self._lines(self._events.finish(last, duration_s))
 
     def _take(self, filtered: NDArray[np.float32]) -> Iterator[Line]:
+        if self._trailing is not None:
+            for block, statistics in self._trailing.push(filtered):
+                yield from self._store(block, Quantizer(statistics, self._settings))
+            return
         if self._quantizer is not None:
-            yield from self._store(filtered)
+            yield from self._store(filtered, self._quantizer)
             return
         self._waiting.append(filtered)
         if sum(piece.shape[1] for piece in self._waiting) >= self._first_samples:
@@ -131,18 +149,13 @@ class OnlineDetector:
     def _begin(self) -> list[Line]:
         """The first seconds are over, or the recording is: their mean and deviation are used."""
         self.statistics = Statistics.of(self._waiting, self._first_samples, self._settings)
-        self._quantizer = self._quantizer_of(self.statistics)
+        quantizer = self._quantizer = Quantizer(self.statistics, self._settings)
         waiting, self._waiting = self._waiting, []
-        return [line for piece in waiting for line in self._store(piece)]
+        return [line for piece in waiting for line in self._store(piece, quantizer)]
 
-    def _quantizer_of(self, statistics: Statistics | None) -> Quantizer | None:
-        return Quantizer(statistics, self._settings) if statistics is not None else None
-
-    def _store(self, filtered: NDArray[np.float32]) -> Iterator[Line]:
+    def _store(self, filtered: NDArray[np.float32], quantizer: Quantizer) -> Iterator[Line]:
         """Keep what the network will see; run the windows that are complete."""
-        if self._quantizer is None:
-            raise ValueError("the mean and deviation are not known yet")
-        blocks, _ = self._quantizer.apply(filtered)
+        blocks, _ = quantizer.apply(filtered)
         channels, count = filtered.shape
         self._pieces.append(blocks.transpose(1, 0, 2).reshape(channels, -1)[:, :count])
         self._samples += count

@@ -33,7 +33,8 @@ from brainbrr_core.signal.statistics import Statistics
 class Prediction:
     """Events of one recording; ``start`` is that of its first sample, None where none is given.
 
-    ``statistics`` are the mean and deviation that its signal was z-scored with.
+    ``statistics`` are the mean and deviation that its signal was z-scored with; the whole
+    recording's where each block has its own.
     """
 
     events: list[Event]

@@ -6,7 +6,18 @@ and the choice of the threshold by a rule. How scores become events belongs to
 """
 
 from brainbrr_core.scoring.alignment import aligned, kappa, label_kappa
-from brainbrr_core.scoring.bootstrap import UNDEFINED, Interval, interval, resamples
+from brainbrr_core.scoring.bootstrap import (
+    FEW_PATIENTS,
+    UNDEFINED,
+    Interval,
+    Method,
+    all_or_none,
+    false_discovery_rates,
+    interval,
+    no_false_alarm,
+    resamples,
+    two_sided_p,
+)
 from brainbrr_core.scoring.counts import Counts, Figures, Measure, figures, total
 from brainbrr_core.scoring.curves import (
     Ranking,
@@ -43,6 +54,7 @@ from brainbrr_core.scoring.unknown import UnknownTime
 
 __all__ = [
     "FALSE_ALARM_LIMITS",
+    "FEW_PATIENTS",
     "UNDEFINED",
     "Counts",
     "EventCounter",
@@ -51,6 +63,7 @@ __all__ = [
     "Find",
     "Interval",
     "Measure",
+    "Method",
     "NedcCounts",
     "OperatingPoint",
     "Ranking",
@@ -64,13 +77,16 @@ __all__ = [
     "TunedThreshold",
     "UnknownTime",
     "aligned",
+    "all_or_none",
     "auprc",
     "auroc",
     "expected_calibration_error",
+    "false_discovery_rates",
     "figures",
     "interval",
     "kappa",
     "label_kappa",
+    "no_false_alarm",
     "per_second",
     "pr_points",
     "rank",
@@ -84,4 +100,5 @@ __all__ = [
     "sweep_thresholds",
     "total",
     "tune_threshold",
+    "two_sided_p",
 ]

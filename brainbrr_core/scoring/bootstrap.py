@@ -1,21 +1,28 @@
-"""Confidence intervals by a bootstrap over patients.
+"""Confidence intervals by a bootstrap over patients, and exact ones where it has no width.
 
 Recordings of one patient resemble each other, so patients are drawn, with replacement, and all
 recordings of a drawn patient come along (cluster bootstrap; Efron and Tibshirani 1993, chapter
 8). An interval goes from the 2.5th to the 97.5th percentile of the resampled figures.
+
+A figure of fewer than two patients has no interval. Where all resamples give one figure, the
+bootstrap says nothing either: if all or none was found, Clopper and Pearson's interval (1934) is
+given with the patients as trials, if there was no false alarm, Garwood's of a Poisson count (1936).
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.scoring.counts import Measure
+from brainbrr_core.scoring.counts import SECONDS_PER_DAY, Measure
 
 LEVEL = 0.95
+#: Intervals over fewer patients are marked: percentiles of so few are too narrow.
+FEW_PATIENTS = 10
+Method = Literal["bootstrap", "clopper-pearson", "poisson", "undefined"]
 
 
 class Interval(NamedTuple):
@@ -42,8 +49,9 @@ def resamples(patients: int, samples: int, seed: int) -> NDArray[np.float64]:
 def interval(figures: NDArray[np.float64], patients: int) -> Interval:
     """Interval of a figure from its resampled values.
 
-    Resamples in which the figure is undefined (NaN) are left out. The interval is undefined
-    with fewer than two patients, or where the figure is undefined in half of the resamples.
+    ``patients`` are those that contribute to the figure. Resamples in which the figure is
+    undefined (NaN) are left out. The interval is undefined with fewer than two patients, or where
+    the figure is undefined in half of the resamples.
     """
     defined = figures[~np.isnan(figures)]
     if patients < 2 or 2 * defined.size <= figures.size:
@@ -51,3 +59,55 @@ def interval(figures: NDArray[np.float64], patients: int) -> Interval:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def all_or_none(patients: int, figure: float) -> Interval:
+    """Clopper and Pearson's interval where a share between 0 and 1 is 1, or 0, in every patient.
+
+    Each patient is one trial, whatever the number of its seizures: nothing is assumed about how
+    alike these are. The mean over patients of any figure between 0 and 1 is at least the share of
+    patients in whom it is 1, and at most that of patients in whom it is not 0, so the interval
+    holds for sensitivity, precision and F1. Undefined with fewer than two patients and for
+    another figure than 0 and 1.
+    """
+    if patients < 2 or figure not in (0.0, 1.0):
+        return UNDEFINED
+    least = ((1 - LEVEL) / 2) ** (1 / patients)
+    return Interval(least, 1.0) if figure == 1.0 else Interval(0.0, 1 - least)
+
+
+def no_false_alarm(patients: int, seconds: float) -> Interval:
+    """Garwood's interval of a rate per 24 hours where no false alarm was raised in ``seconds``.
+
+    Undefined with fewer than two patients, and without recording.
+    """
+    if patients < 2 or seconds <= 0:
+        return UNDEFINED
+    return Interval(0.0, -math.log((1 - LEVEL) / 2) * SECONDS_PER_DAY / seconds)
+
+
+def two_sided_p(differences: NDArray[np.float64]) -> float:
+    """Bootstrap p-value of no difference from resampled differences; NaN where all are undefined.
+
+    Twice the smaller share of resamples on either side of 0, those at 0 on both; one is added to
+    the counts, so that it is never 0 (Davison and Hinkley 1997, section 4.2).
+    """
+    defined = differences[~np.isnan(differences)]
+    if not defined.size:
+        return math.nan
+    side = min(int((defined <= 0).sum()), int((defined >= 0).sum()))
+    return min(1.0, 2 * (side + 1) / (defined.size + 1))
+
+
+def false_discovery_rates(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Benjamini and Hochberg's adjusted p-values (1995), in the order of ``p_values``.
+
+    Rejecting all hypotheses with at most ``q`` keeps the expected share of false ones among the
+    rejected below ``q``, where the tests are independent or positively dependent.
+    """
+    order = np.argsort(p_values, kind="stable")
+    scaled = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)
+    adjusted = np.minimum.accumulate(scaled[::-1])[::-1]
+    rates = np.empty(len(p_values))
+    rates[order] = np.minimum(adjusted, 1.0)
+    return rates

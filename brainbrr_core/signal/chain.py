@@ -3,7 +3,8 @@
 Resample, band-pass, notch, interpolate missing electrodes, z-score per channel over the recording,
 clip. Memory is bounded whatever the recording's length: the chain runs over minutes of signal, once
 for the mean and deviation (three times for the scale ``robust``) and, for recordings too long to
-keep, again for the samples. With a mean and deviation that are given, it runs once.
+keep, again for the samples. With a mean and deviation that are given, it runs once. Where the
+settings ask for a causal z-score, each block has its own (``signal.trailing``).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE, quantize
 from brainbrr_core.signal.resampling import BlockResampler, InterpolatingResampler, design
 from brainbrr_core.signal.statistics import Statistics
+from brainbrr_core.signal.trailing import TrailingStatistics
 
 #: A person bumps this when the chain's output changes though its parameters do not.
 ALGORITHM_VERSION = 2
@@ -139,7 +141,9 @@ class Chain:
     """The chain over one recording.
 
     ``samples`` is the length at 256 Hz, ``blocks`` the number of stored 10 s blocks, the last
-    one padded with zeros. ``statistics`` replaces the recording's own mean and deviation.
+    one padded with zeros. ``statistics`` replaces the recording's own mean and deviation; without
+    it, where ``settings.zscore_minutes`` is set, the samples are z-scored with those of the minutes
+    before, and ``statistics`` says what the whole recording's are all the same.
     """
 
     def __init__(
@@ -150,6 +154,7 @@ class Chain:
         self.block_samples = BLOCK_S * settings.rate_hz
         self.blocks = -(-self.samples // self.block_samples)
         self._kept: list[NDArray[np.float32]] | None = None
+        self._trailing = statistics is None and settings.zscore_minutes is not None
         self.statistics = statistics if statistics is not None else self._measure()
 
     def quantized(self) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int32]]]:
@@ -157,9 +162,23 @@ class Chain:
 
         With them, the number of samples that were clipped in each block and channel, (blocks, 19).
         """
+        chunks = self._kept if self._kept is not None else self._chunks()
+        if self._trailing:
+            yield from self._quantized_by_block(chunks)
+            return
         quantizer = Quantizer(self.statistics, self._settings)
-        for chunk in self._kept if self._kept is not None else self._chunks():
+        for chunk in chunks:
             yield quantizer.apply(chunk)
+
+    def _quantized_by_block(
+        self, chunks: Iterable[NDArray[np.float32]]
+    ) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int32]]]:
+        trailing = TrailingStatistics(self._settings)
+        for chunk in chunks:
+            for block, statistics in trailing.push(chunk):
+                yield Quantizer(statistics, self._settings).apply(block)
+        for block, statistics in trailing.finish():
+            yield Quantizer(statistics, self._settings).apply(block)
 
     def _chunks(self) -> Iterator[NDArray[np.float32]]:
         """Filtered signal, some whole blocks of it at a time."""

@@ -67,9 +67,24 @@ class Statistics:
         settled = _moments(_first(pieces(), samples), settling)
         if settings.scale == "recording_sd":
             return settled
-        lower, middle, upper = _quartiles(lambda: _first(pieces(), samples), settling)
-        spread = upper - lower
-        return cls(middle, np.where(spread < QUIET_UV, settled.deviation, spread / GAUSSIAN_IQR))
+        return robust(lambda: _first(pieces(), samples), settling, settled)
+
+
+def robust(pieces: Pieces, settling: int, moments: Statistics) -> Statistics:
+    """Center and spread by quartiles, without the first ``settling`` samples.
+
+    ``moments`` are the same signal's mean and deviation, for channels that are too quiet.
+    """
+    lower, middle, upper = _quartiles(pieces, settling)
+    spread = upper - lower
+    deviation = np.where(spread < QUIET_UV, moments.deviation, spread / GAUSSIAN_IQR)
+    return Statistics(middle, deviation)
+
+
+def of_moments(sums: NDArray[np.float64], samples: int) -> Statistics:
+    """Mean and deviation from each channel's sum and sum of squares (19, 2)."""
+    mean, square = sums.T / max(samples, 1)
+    return Statistics(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
 
 
 def _first(filtered: Iterable[NDArray[np.float32]], samples: int) -> Iterator[NDArray[np.float32]]:
@@ -98,8 +113,7 @@ def _moments(filtered: Iterable[NDArray[np.float32]], settling: int) -> Statisti
     if used < settling:
         # Too short to leave anything out.
         used, sums = counted, sums + before
-    mean, square = sums.T / max(used, 1)
-    return Statistics(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
+    return of_moments(sums, used)
 
 
 def _quartiles(pieces: Pieces, settling: int) -> NDArray[np.float64]:

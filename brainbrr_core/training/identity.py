@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Sampling, Training
 
 #: Bumped when the network or the training changes though its settings do not.
 TRAINING_VERSION = 4
@@ -12,6 +12,29 @@ TRAINING_VERSION = 4
 WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "wandb"}
 #: Settings of detection that no validation looks at: it tries every threshold.
 _UNVALIDATED = {"on_threshold", "confidence"}
+#: Settings that are younger than the training's version, with the value that says what the version
+#: did before. At that value they are left out: adding one makes no finished run another.
+LATER_TRAINING = {"seizure_weight": "seconds", "label_smoothing": 0.0}
+_LATER_SAMPLING = {"balance": "windows"}
+
+
+def training_values(settings: Training) -> dict[str, Any]:
+    """The training settings that shape weights."""
+    return _without(settings.model_dump(mode="json", exclude=WEIGHTLESS), LATER_TRAINING)
+
+
+def sampling_values(settings: Sampling) -> dict[str, Any]:
+    """The settings of the training set."""
+    return _without(settings.model_dump(mode="json"), _LATER_SAMPLING)
+
+
+def _without(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    """Values without those that are later settings at their defaults."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in defaults or value != defaults[name]
+    }
 
 
 def settings_identity(configuration: Configuration) -> dict[str, Any]:
@@ -24,11 +47,11 @@ def settings_identity(configuration: Configuration) -> dict[str, Any]:
     return {
         "training_version": TRAINING_VERSION,
         "model": configuration.model.model_dump(mode="json"),
-        "training": configuration.training.model_dump(mode="json", exclude=WEIGHTLESS),
+        "training": training_values(configuration.training),
         "windows": configuration.windows.model_dump(mode="json"),
         # Validations choose the weights that are kept, by the events of these settings.
         "detection": configuration.detection.model_dump(mode="json", exclude=_UNVALIDATED),
-        "sampling": configuration.sampling.model_dump(mode="json"),
+        "sampling": sampling_values(configuration.sampling),
         "batch_size": hardware.batch_size,
         "precision": hardware.precision,
     }

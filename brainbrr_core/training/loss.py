@@ -16,7 +16,12 @@ class Loss(Protocol):
     """The loss of logits and labels of one shape, a mean over the samples that are known."""
 
     def __call__(
-        self, logits: Tensor, labels: Tensor, *, all_known: bool | None = None
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weights: Tensor | None = None,
+        *,
+        all_known: bool | None = None,
     ) -> Tensor: ...
 
 
@@ -39,6 +44,8 @@ def balanced_loss(
     positive_fraction: float,
     gamma: float = 0.0,
     *,
+    smoothing: float = 0.0,
+    weights: Tensor | None = None,
     all_known: bool | None = None,
 ) -> Tensor:
     """Binary cross-entropy in which seizure and background weigh one half each, in float32.
@@ -51,6 +58,15 @@ def balanced_loss(
     With a ``gamma`` above 0 each sample's cost is multiplied by ``(1 - p) ** gamma``, p the
     probability of what it is (focal loss; Lin et al., "Focal Loss for Dense Object Detection",
     2017): what is right already counts less.
+
+    With a ``smoothing`` above 0 the cost of a sample is the cross-entropy with its label moved
+    that far toward one half: 1 becomes ``1 - smoothing / 2``, 0 becomes ``smoothing / 2`` (Szegedy
+    et al., "Rethinking the Inception Architecture for Computer Vision", 2016). It weighs as the
+    seizure or background that it is, so that its cost is least at just that probability, whatever
+    the share of seizure.
+
+    ``weights``, of the shape of the labels, multiply the samples' costs. The mean is still that
+    over the samples and not over the weights: a sample counts the same in every batch.
 
     A sample whose label is ``UNKNOWN_LABEL`` has no weight and no gradient: the loss is the
     mean over the others, and 0 where there are none. ``all_known`` says whether there is no such
@@ -65,12 +81,20 @@ def balanced_loss(
     if not all_known:
         # Before anything is computed of them, so that nothing of them can reach the gradient.
         wide, labels = torch.where(known, wide, 0.0), torch.where(known, labels, 0.0)
-    if gamma == 0.0 and all_known:
+    if gamma == 0.0 and smoothing == 0.0 and weights is None and all_known:
         weighted = functional.binary_cross_entropy_with_logits(wide, labels, pos_weight=weight)
     else:
-        cost = functional.binary_cross_entropy_with_logits(
-            wide, labels, pos_weight=weight, reduction="none"
-        )
+        if smoothing == 0.0:
+            cost = functional.binary_cross_entropy_with_logits(
+                wide, labels, pos_weight=weight, reduction="none"
+            )
+        else:
+            smoothed = labels * (1.0 - smoothing) + smoothing / 2.0
+            cost = functional.binary_cross_entropy_with_logits(
+                wide, smoothed, reduction="none"
+            ) * torch.where(labels > 0.5, weight, 1.0)
+        if weights is not None:
+            cost = cost * weights
         if gamma != 0.0:
             wrong = torch.sigmoid(torch.where(labels > 0.5, -wide, wide))
             cost = cost * wrong**gamma
@@ -82,7 +106,21 @@ def loss_of(settings: Training, positive_fraction: float) -> Loss:
     """The loss that the settings ask for, as :func:`balanced_loss` computes it."""
     gamma = settings.focal_gamma if settings.loss == "focal" else 0.0
 
-    def loss(logits: Tensor, labels: Tensor, *, all_known: bool | None = None) -> Tensor:
-        return balanced_loss(logits, labels, positive_fraction, gamma, all_known=all_known)
+    def loss(
+        logits: Tensor,
+        labels: Tensor,
+        weights: Tensor | None = None,
+        *,
+        all_known: bool | None = None,
+    ) -> Tensor:
+        return balanced_loss(
+            logits,
+            labels,
+            positive_fraction,
+            gamma,
+            smoothing=settings.label_smoothing,
+            weights=weights,
+            all_known=all_known,
+        )
 
     return loss

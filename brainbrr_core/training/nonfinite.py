@@ -50,6 +50,7 @@ def dissect(
     labels: Tensor,
     names: tuple[str, ...],
     bfloat16: bool = False,
+    weights: Tensor | None = None,
 ) -> Anatomy:
     """Do the forward and backward pass of a batch again and look at every module on the way.
 
@@ -74,7 +75,7 @@ def dissect(
         network.zero_grad(set_to_none=True)
         with torch.autocast(signals.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             logits = network(signals)
-        value = loss(logits, labels)
+        value = loss(logits, labels, weights)
         torch.autograd.backward(value)
     finally:
         for hook in hooks:
@@ -98,9 +99,12 @@ def save_step(
     labels: Tensor,
     names: tuple[str, ...],
     header: dict[str, Any],
+    weights: Tensor | None = None,
 ) -> None:
     """Write what is needed to do a step again: weights, windows, and what ``header`` says."""
     tensors = {"signals": signals, "labels": labels}
+    if weights is not None:
+        tensors["weights"] = weights
     tensors |= {f"network/{name}": value for name, value in network.state_dict().items()}
     files.save_tensors(path, tensors, {**header, "names": names})
 
@@ -140,4 +144,5 @@ def replay(path: Path) -> tuple[Anatomy, dict[str, Any]]:
         {n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")}
     )
     loss = loss_of(settings, fraction)
-    return dissect(network.train(), loss, signals, labels, names, bfloat16), header
+    weights = tensors.get("weights")
+    return dissect(network.train(), loss, signals, labels, names, bfloat16, weights), header

@@ -22,12 +22,14 @@ from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import Manifest, counts
 from brainbrr_core.cache.scorable import scorable
+from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import digest
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Training
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.augmentation import augment
 from brainbrr_core.data.prefetch import DEPTH, prefetched
+from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
@@ -40,6 +42,7 @@ from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.preflight import Preflight, check, check_machine, disk_remarks
 from brainbrr_core.training.provenance import provenance_of
 from brainbrr_core.training.resumption import steps_done
+from brainbrr_core.training.run_corpus import RunCorpus
 from brainbrr_core.training.used_versions import RUN, STARTED
 from brainbrr_core.training.validation import Validation, Validator
 
@@ -266,7 +269,10 @@ def _train(
         summary = fit(
             network,
             _batches(
-                configuration, manifest, WindowDataset(manifest, store, ring=DEPTH + 2), world
+                configuration,
+                manifest,
+                training_windows(manifest, store, settings, sampling),
+                world,
             ),
             settings,
             hardware,
@@ -306,7 +312,19 @@ def _train(
         "data": counts(manifest, SPLITS),
         "model_blake3": checksum,
     }
+    # Before what makes the run a finished one.
+    RunCorpus.of(preflight.plan).write(directory)
     write_json(directory / RUN, values)
+
+
+def training_windows(
+    manifest: Manifest, store: Store, settings: Training, sampling: BalancedSampling
+) -> WindowDataset:
+    """The windows of a training, with weights where the settings ask for some."""
+    weights = None
+    if settings.seizure_weight == "events":
+        weights = equal_seizures(manifest, sampling.expected_draws(len(manifest)))
+    return WindowDataset(manifest, store, ring=DEPTH + 2, seizure_weights=weights)
 
 
 def _batches(

@@ -18,7 +18,7 @@ from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World
-from brainbrr_core.training.identity import WEIGHTLESS
+from brainbrr_core.training.identity import LATER_TRAINING, training_values
 from brainbrr_core.training.loss import known_samples, loss_of
 from brainbrr_core.training.nonfinite import dissect, error_of, save_step
 from brainbrr_core.training.optimizer import make_optimizer
@@ -85,10 +85,7 @@ class TrainingState:
         self.progress: dict[str, Any] = {}
         #: What a checkpoint must agree with to be continued.
         self.recorded: dict[str, Any] = {
-            **{
-                f"training.{key}": value
-                for key, value in settings.model_dump(mode="json", exclude=WEIGHTLESS).items()
-            },
+            **{f"training.{key}": value for key, value in training_values(settings).items()},
             "hardware.batch_size": hardware.batch_size,
             "hardware.precision": hardware.precision,
             "share of seizure in the training samples": positive_fraction,
@@ -114,22 +111,28 @@ class TrainingState:
         rows = len(batch.names)
         loss = torch.zeros((), device=self.device)
         spread = torch.zeros((), device=self.device)
-        pieces = zip(batch.signals.chunk(parts), batch.labels.chunk(parts), strict=True)
+        label_parts = batch.labels.chunk(parts)
+        weight_parts = (
+            [None] * len(label_parts) if batch.weights is None else batch.weights.chunk(parts)
+        )
+        pieces = zip(batch.signals.chunk(parts), label_parts, weight_parts, strict=True)
         # Counted where the labels are still in this machine's memory: a GPU is not waited for.
-        known = [known_samples(labels) for labels in batch.labels.chunk(parts)]
+        known = [known_samples(labels) for labels in label_parts]
         # Gradients are averaged over processes, whose shares may differ in known samples.
         known_in_batch = self.world.total(sum(known), self.device) / self.world.size
-        for number, (signals, labels) in enumerate(pieces, start=1):
+        for number, (signals, labels, weights) in enumerate(pieces, start=1):
             known_here, all_known = known[number - 1], known[number - 1] == labels.numel()
             signals = signals.to(self.device, non_blocking=True)
             labels = labels.to(self.device, non_blocking=True)
+            if weights is not None:
+                weights = weights.to(self.device, non_blocking=True)
             # Gradients travel between processes once a step, with its last part.
             waiting = self.replicas is not None and number < parts
             with self.replicas.no_sync() if waiting and self.replicas else contextlib.nullcontext():
                 with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
                     logits = self.forward(signals)
                 share = known_here / known_in_batch if known_in_batch else 0.0
-                piece = self.loss(logits, labels, all_known=all_known) * share
+                piece = self.loss(logits, labels, weights, all_known=all_known) * share
                 torch.autograd.backward(piece)
             loss += piece.detach()
             spread += torch.sigmoid(logits.detach().float()).std() * (len(signals) / rows)
@@ -231,11 +234,14 @@ class TrainingState:
     def _check(self, found: files.Checkpoint) -> None:
         """Raise :class:`BrainbrrError` when a checkpoint is not of this training."""
         remedy = "restore the setting, or remove the run's checkpoints to train anew"
-        for key, value in self.recorded.items():
-            if found.settings.get(key) != value:
+        # A later setting is recorded where it has another value than its default.
+        later = {f"training.{key}": value for key, value in LATER_TRAINING.items()}
+        for key, value in (later | self.recorded).items():
+            written = found.settings.get(key, later.get(key))
+            if written != value:
                 raise BrainbrrError(
-                    f"the checkpoint in {self.directory} was written with {key} "
-                    f"{found.settings.get(key)}, this run has {value}: {remedy}"
+                    f"the checkpoint in {self.directory} was written with {key} {written}, this "
+                    f"run has {value}: {remedy}"
                 )
         shapes = {name: value.shape for name, value in self.ema.items()}
         if {name: value.shape for name, value in found.network.items()} != shapes:
@@ -288,9 +294,14 @@ class TrainingState:
             "positive_fraction": self.positive_fraction,
             "precision": self.hardware.precision,
         }
-        save_step(path, self.network, batch.signals, batch.labels, batch.names, header)
+        save_step(
+            path, self.network, batch.signals, batch.labels, batch.names, header, batch.weights
+        )
         signals, labels = batch.signals.to(self.device), batch.labels.to(self.device)
-        anatomy = dissect(self.network, self.loss, signals, labels, batch.names, self.bfloat16)
+        weights = None if batch.weights is None else batch.weights.to(self.device)
+        anatomy = dissect(
+            self.network, self.loss, signals, labels, batch.names, self.bfloat16, weights
+        )
         raise error_of(anatomy, step, batch.names, path)
 
 
