@@ -331,6 +331,13 @@ def test_one_report_has_a_row_for_each_corpus(
     values = typed(shell, *words)
     assert [row["name"] for row in values["corpora"]] == ["own dev", "elsewhere", "third"]
     assert [row["own"] for row in values["corpora"]] == [True, False, False]
+    # Where a file says that its corpus lies is not for a variable to change.
+    variables = {
+        "BRAINBRR_CACHE_ROOT": str(own.settings.cache_root),
+        "BRAINBRR_DATA_DIR": str(own.settings.data_dir),
+    }
+    done = shell.type(*words, "--json", environment=variables)
+    assert json.loads(done.stdout)["report"] == values["report"], done.stderr
     dev, elsewhere, same = values["corpora"]
     assert dev["split"] == "dev"
     assert elsewhere["figures"] == same["figures"]
