@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from brainbrr_core.cache.manifest import (
 )
 from brainbrr_core.cache.plan import Plan, plan_corpus
 from brainbrr_core.cache.scorable import scorable
-from brainbrr_core.configuration import Configuration, Detection, Training, Windows
+from brainbrr_core.configuration import Configuration, Detection, Sampling, Training, Windows
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect
@@ -34,7 +36,7 @@ from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.training.preflight import check
-from brainbrr_core.training.run import Run, open_run, run_directory, train
+from brainbrr_core.training.run import RUN, Run, current_run, open_run, run_directory, train
 
 
 def quiet(_line: str) -> None:
@@ -271,3 +273,29 @@ def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready) -> No
     point = OperatingPoint(-0.1, -0.2)
     expected = detect(frames, stored.samples / 256, settings.detection, point)
     assert predictor.predict(Path(path), point).events == expected
+
+
+def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
+    settings, _, _ = ready
+    made = train(settings, log=quiet)
+    values = json.loads((made.directory / RUN).read_text())
+    # What a run of version 3 says of itself: settings of detection are not part of it.
+    del values["identity"]["detection"]
+    values["identity"]["training_version"] = 3
+    (made.directory / RUN).write_text(json.dumps(values))
+    earlier = made.directory.rename(settings.runs_dir / "small-000000000003")
+    before = sorted((path.name, path.read_bytes()) for path in earlier.iterdir() if path.is_file())
+    said = r"run small-000000000003 has these settings but is of training version 3, .*"
+    with pytest.raises(WorkRemains, match=said + "run `brainbrr train`"):
+        current_run(settings)
+    lines: list[str] = []
+    again = train(settings, log=lines.append)
+    assert again.name == made.name and not again.reused
+    assert any(re.match(said + "a new run is trained", line) for line in lines)
+    assert before == sorted(
+        (path.name, path.read_bytes()) for path in earlier.iterdir() if path.is_file()
+    )
+    # Of other settings it says nothing.
+    other = settings.model_copy(update={"sampling": Sampling(full_ratio=0.5)})
+    with pytest.raises(WorkRemains, match="^no finished run in"):
+        current_run(other)

@@ -193,7 +193,7 @@ def earlier_runs(configuration: Configuration, manifest: Manifest) -> list[str]:
             lines.append(
                 f"run {path.parent.name} has these settings but is of training version {version}, "
                 f"whose validations chose weights in another way than version {TRAINING_VERSION} "
-                f"(it stays, and `brainbrr predict --run {path.parent}` uses it)"
+                f"(it stays, and `brainbrr evaluate {path.parent.name}` scores it)"
             )
     return lines
 
