@@ -16,9 +16,11 @@ from fixed_events import FixedEvents
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
+from brainbrr_core.cli.model import print_scores
 from brainbrr_core.configuration import Detection, Preprocessing
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.eeg_strip import eeg_strip, strip_picture
+from brainbrr_core.evaluation.evaluate import Evaluation
 from brainbrr_core.evaluation.figures import all_pictures
 from brainbrr_core.evaluation.highlights import typical_hits, worst_false_alarms, worst_misses
 from brainbrr_core.evaluation.method import method
@@ -52,6 +54,7 @@ from brainbrr_core.evaluation.score import score
 from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.training.run import Run
+from brainbrr_pipeline.showing import of_evaluation
 
 
 def frames(duration_s: float, spans: list[tuple[float, float]]) -> NDArray[np.float32]:
@@ -258,6 +261,31 @@ def test_operating_points_of_dev_come_first_with_their_rates_and_intervals() -> 
         alarms, seconds = re.findall(r"<td class=\"number\">(.*?)</td>", row)[-2:]
         of_time = "sample-based" in row or "EPOCH" in row
         assert (alarms == "", seconds == "") == (of_time, not of_time)
+
+
+def test_tables_of_commands_and_of_dagster_have_one_unit_in_a_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    results = limited()
+    evaluation = Evaluation(Path("/report.html"), results, Run(Path("run"), {}), "", False)
+    print_scores(evaluation)
+    shown = capsys.readouterr().out
+    rows = {
+        cells[1]: cells[-3:-1]
+        for line in shown.splitlines()
+        if len(cells := [cell.strip() for cell in line.split("│")]) == 8
+    }
+    assert rows["szcore event"] == rows["nedc ovlp"] == ["12.0", ""]
+    # 10 false seconds in two hours.
+    assert rows["szcore sample"] == rows["nedc epoch"] == ["", "120.0"]
+    assert "applied to eval" in shown and "1.000 [0.158, 1.000]‡†" in shown
+    assert "F1, szcore event: 0.800 [0.667, 1.000]†" in shown
+    records = of_evaluation(evaluation)["scores"].records
+    by_rule = {record.data["rule"]: record.data for record in records}
+    alarms, seconds = "false alarms per 24 h", "false seconds per 24 h"
+    assert [by_rule["nedc ovlp"][unit] for unit in (alarms, seconds)] == ["12.000", ""]
+    assert [by_rule["nedc epoch"][unit] for unit in (alarms, seconds)] == ["", "120.000"]
 
 
 def test_false_alarms_by_hour_of_the_recording() -> None:
