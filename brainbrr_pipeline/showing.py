@@ -179,6 +179,9 @@ def curves(run: Run) -> str:
 
 def of_evaluation(evaluation: Evaluation) -> Metadata:
     """The headline scores as a table, and the report."""
+    # Here, because it imports what scores.
+    from brainbrr_core.evaluation.statistics import Unit, unit_of
+
     results = evaluation.results
     return {
         "report": dg.MetadataValue.path(evaluation.report),
@@ -195,7 +198,13 @@ def of_evaluation(evaluation: Evaluation) -> Metadata:
                     "sensitivity": _figure(values.sensitivity),
                     "precision": _figure(values.precision),
                     "F1": _figure(values.f1),
-                    "false alarms per 24 h": _figure(values.false_per_day),
+                    # One column for each unit.
+                    **{
+                        unit.value: _figure(values.false_per_day)
+                        if unit is unit_of(f"{rule}.false_per_day")
+                        else ""
+                        for unit in (Unit.ALARMS, Unit.FALSE_SECONDS)
+                    },
                 }
                 for rule, values in results.headline.items()
             ]

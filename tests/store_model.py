@@ -48,7 +48,7 @@ NAMES = (PLAIN, NOTCHED)
 VARIANTS = (1, 2)
 ABSENT, DANGLING, LOOP = "absent", "dangling", "loop"
 #: How an object of the remote place is altered.
-FLIPPED, ANOTHERS, SHORTER, LONGER = ALTERED = ("flipped", "another's", "shorter", "longer")
+FLIPPED, ANOTHERS, SHORTER = ALTERED = ("flipped", "another's", "shorter")
 CONFIGURATION = """\
 profile: small
 hardware: {{batch_size: 4}}
@@ -247,7 +247,7 @@ class World:
     def alter(self, name: str, number: int, how: str, share: float) -> str | None:
         """Alter an object of the remote place that a pull would ask for; the key of its shard.
 
-        It has a bit flipped, is another shard, or is shorter or longer. None where there is none.
+        It has a bit flipped, is another shard, or is shorter. None where there is none.
         """
         blobs = self._asked_for(name)
         if not blobs:
@@ -262,7 +262,7 @@ class World:
             content = bytearray(blobs[max(blobs) if key != max(blobs) else min(blobs)].read_bytes())
         else:
             content = bytearray(path.read_bytes())
-            content = content[: int(len(content) * share)] if how == SHORTER else content + b"more"
+            del content[int(len(content) * share) :]
         if digest(path) == blake3(content).hexdigest():
             return None
         path.write_bytes(content)

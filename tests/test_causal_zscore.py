@@ -24,6 +24,7 @@ from brainbrr_core.cache.version import chain_parameters, preprocessing_version
 from brainbrr_core.configuration import Configuration, Preprocessing, changed
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.method import signal_sentence
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.online import OnlineDetector
 from brainbrr_core.prediction.predictor import Predictor
@@ -295,6 +296,15 @@ def test_figures_that_are_given_are_refused(predictor: Predictor, tmp_path: Path
         [(_, outcome)] = predictor.predict_all([path], EVEN, how)
         assert isinstance(outcome, BrainbrrError)
         assert "zscore_minutes is 1" in str(outcome)
+
+
+def test_a_report_says_over_what_the_signal_was_z_scored() -> None:
+    plain, blocks = signal_sentence(Preprocessing()), signal_sentence(causal(7, "robust"))
+    assert "deviation of the whole recording" in plain
+    assert "The z-score is not causal" in plain
+    assert "interquartile range of the 7 min that end with each block of 10 s" in blocks
+    assert "not causal" not in blocks
+    assert "whole recording" not in blocks
 
 
 def test_predict_says_what_it_is_and_takes_no_other(tmp_path: Path, shell: Shell) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from brainbrr_core.configuration import Detection, Preprocessing
+from brainbrr_core.configuration.model import BLOCK_S
 from brainbrr_core.detection import FRAME_HZ
 from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.signal.trailing import START_S
 
 _SCALES = {
     "recording_sd": "mean and standard deviation",
@@ -34,16 +36,25 @@ def method(
 
 
 def signal_sentence(settings: Preprocessing) -> str:
-    """The signal chain, and that its z-score is not causal."""
+    """The signal chain, and whether its z-score is causal."""
     low, high = settings.bandpass_hz
+    over = "the whole recording"
+    note = (
+        "The z-score is not causal: it knows the whole recording from its first second on, which a "
+        "detector at the bedside does not."
+    )
+    if settings.zscore_minutes is not None:
+        over = f"the {settings.zscore_minutes} min that end with each block of {BLOCK_S} s"
+        note = (
+            "The z-score is causal but for the block itself and the first "
+            f"{START_S} s, which have their own: a detector at the bedside has the same signal."
+        )
     return (
         f"Signal: µV of the {len(CHANNELS)} electrodes of the {settings.montage} system, resampled "
         f"to {settings.rate_hz} Hz by a linear-phase FIR filter, band-pass {low:g} to {high:g} Hz "
         f"(Butterworth, order {settings.bandpass_order}, causal), notch at {settings.notch_hz} Hz "
         f"(Q {settings.notch_q:g}, causal), missing electrodes interpolated, z-scored per channel "
-        f"by the {_SCALES[settings.scale]} of the whole recording, clipped at "
-        f"±{settings.clip_sd:g}. The z-score is not causal: it knows the whole recording from its "
-        "first second on, which a detector at the bedside does not."
+        f"by the {_SCALES[settings.scale]} of {over}, clipped at ±{settings.clip_sd:g}. {note}"
     )
 
 
