@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from machines import everything
 from services import HANGS_S
 
 from brainbrr_core.cache.build import build
+from brainbrr_core.cache.manifest import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.cache.status import verify
 from brainbrr_core.cache.store import Store
@@ -255,3 +257,33 @@ def test_a_command_without_work_to_name_stops_with_one_line(
     command.ctrl_c()
     status, said = command.ended()
     assert (status, said) == (130, "brainbrr: stopped\n")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_seeds_and_the_same_command_goes_on(
+    settings: Configuration, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.yaml"
+    longer = "training: {steps: 12, warmup_steps: 1, checkpoint_every: 1}"
+    path.write_text(path.read_text().replace("training: {steps: 3, warmup_steps: 1}", longer))
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    update_manifest(plan_corpus(settings), settings)
+    runs = settings.runs_dir
+
+    def checkpoints() -> list[Path]:
+        return list(runs.glob("*/checkpoint.safetensors"))
+
+    command = Command(tmp_path, "train", "--seeds", "0,1")
+    # Seed 1 is at work.
+    command.when(lambda: len(checkpoints()) == 2)
+    command.ctrl_c()
+    status, said = command.ended()
+    assert status == 130
+    [line] = [line for line in said.splitlines() if line.startswith("brainbrr: stopped: ")]
+    assert "finished seeds: 0; remaining: 1; the same command goes on with seed 1" in line
+    assert len(list(runs.glob("*/run.json"))) == 1
+    words = ("train", "--seeds", "0,1", "--json", "--config", small_config(tmp_path))
+    done = subprocess.run([*BRAINBRR, *words], capture_output=True, text=True, check=True)
+    first, second = json.loads(done.stdout)["seeds"]
+    assert first["reused"] and not second["reused"]
+    assert second["fit"]["resumed_from"] > 0

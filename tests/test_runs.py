@@ -219,8 +219,8 @@ def test_a_recording_without_annotation_is_named_not_scored(ready: Ready) -> Non
 
 
 def test_the_report_knows_whether_validations_picked_the_weights(tmp_path: Path) -> None:
-    assert module._weights_chosen_on(Run(tmp_path, {"fit": {"best_step": 40}})) == "dev"
-    assert module._weights_chosen_on(Run(tmp_path, {"fit": {"best_step": None}})) is None
+    assert module.weights_chosen_on(Run(tmp_path, {"fit": {"best_step": 40}})) == "dev"
+    assert module.weights_chosen_on(Run(tmp_path, {"fit": {"best_step": None}})) is None
 
 
 @pytest.mark.parametrize(

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from brainbrr_core.cli.options import (
+    RUN_HELP,
     Config,
     Json,
     RunsDir,
     configuration,
     print_json,
     print_table,
+    run_folder,
 )
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.compare import Comparison, Difference
 
 _SHOWN_EVENTS = 20
-_RUN = "A run's folder, or its name in the runs folder."
 
 
 def compare(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help=_RUN)],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help=_RUN)],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help=RUN_HELP)],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help=RUN_HELP)],
     split: Annotated[
         str | None, typer.Option(help="dev or eval; the configuration's by default.")
     ] = None,
@@ -54,8 +54,8 @@ def compare(
         raise typer.BadParameter("--split is dev or eval")
     settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
     found = compare_runs(
-        _folder(run_a, settings.runs_dir),
-        _folder(run_b, settings.runs_dir),
+        run_folder(run_a, settings.runs_dir),
+        run_folder(run_b, settings.runs_dir),
         split or settings.evaluation.split,
         primary or PRIMARY,
     )
@@ -64,16 +64,6 @@ def compare(
     else:
         _print(found)
     return 0
-
-
-def _folder(run: str, runs_dir: Path) -> Path:
-    """A run by its folder, or by its name in the runs folder."""
-    from brainbrr_core.errors import BrainbrrError
-
-    for place in (Path(run), runs_dir / run):
-        if place.is_dir():
-            return place.resolve()
-    raise BrainbrrError(f"no run {run}, neither as a folder nor in {runs_dir}: see `ls {runs_dir}`")
 
 
 def _print(found: Comparison) -> None:

@@ -6,11 +6,12 @@ import math
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from brainbrr_core.cli.options import (
+    RUN_HELP,
     CacheRoot,
     Config,
     Json,
@@ -21,16 +22,29 @@ from brainbrr_core.cli.options import (
     log,
     print_json,
     print_table,
+    run_folder,
 )
 
 if TYPE_CHECKING:
+    from brainbrr_core.configuration import Configuration
     from brainbrr_core.evaluation.evaluate import Evaluation
     from brainbrr_core.evaluation.results import Estimate
+    from brainbrr_core.training.run import Run
+
+
+_ELSEWHERE = "On other corpora"
 
 
 def train(
     replay: Annotated[
         Path | None, typer.Option(help="A saved step that was not finite, to do again.")
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Seeds such as 0,1,2: a run for each, one after the other. What is finished is "
+            "not trained again."
+        ),
     ] = None,
     config: Config = None,
     profile: Profile = None,
@@ -44,16 +58,39 @@ def train(
     Under `torchrun`, which is given the path of this command, all its processes train together.
     """
     if replay is not None:
+        if seeds is not None:
+            raise typer.BadParameter("--replay does one saved step again: leave --seeds out")
         return _replay(replay, json)
-    from brainbrr_core.progress import progress
     from brainbrr_core.training.distributed import world_of
+    from brainbrr_core.training.seeds import parse_seeds, train_seeds
+
+    chosen = None if seeds is None else parse_seeds(seeds)
+    settings = configuration(config, profile, None, cache_root, runs_dir, version)
+    first = world_of(os.environ).first
+    train_one = _train_with_progress if first else _train_silently
+    if chosen is None:
+        run = train_one(settings)
+        if first and json:
+            print_json(_as_json(run))
+        elif first:
+            print(_outcome(run))
+        return 0
+    runs = []
+    say = log if first else _say_nothing
+    for seed, run in train_seeds(settings, chosen, train_one, log=say):
+        runs.append({"seed": seed, **_as_json(run)})
+        if first and not json:
+            print(f"seed {seed}: {_outcome(run)}", flush=True)
+    if first and json:
+        print_json({"seeds": runs})
+    return 0
+
+
+def _train_with_progress(settings: Configuration) -> Run:
+    from brainbrr_core.progress import progress
     from brainbrr_core.training.loop import StepReport
     from brainbrr_core.training.run import train as run_training
 
-    settings = configuration(config, profile, None, cache_root, runs_dir, version)
-    if not world_of(os.environ).first:
-        run_training(settings, log=lambda _line: None)
-        return 0
     with progress("train", settings.training.steps, "steps") as bar:
 
         def show(step: StepReport) -> None:
@@ -61,12 +98,25 @@ def train(
                 bar.already(step.resumed_from)
             bar.advance(note=step.note())
 
-        run = run_training(settings, on_step=show, log=log)
-    if json:
-        print_json({"run": str(run.directory), "reused": run.reused, **run.values})
-    else:
-        print(f"{'reused' if run.reused else 'trained'}: {run.directory}")
-    return 0
+        return run_training(settings, on_step=show, log=log)
+
+
+def _train_silently(settings: Configuration) -> Run:
+    from brainbrr_core.training.run import train as run_training
+
+    return run_training(settings, log=_say_nothing)
+
+
+def _say_nothing(_line: str) -> None:
+    """What the processes after the first one say."""
+
+
+def _outcome(run: Run) -> str:
+    return f"{'reused' if run.reused else 'trained'}: {run.directory}"
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    return {"run": str(run.directory), "reused": run.reused, **run.values}
 
 
 def _replay(path: Path, json: bool) -> int:
@@ -94,57 +144,111 @@ def _replay(path: Path, json: bool) -> int:
 
 
 def evaluate(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help=f"{RUN_HELP} The configuration's by default."),
+    ] = None,
     config: Config = None,
     profile: Profile = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(help="The corpus that RUN is scored on; with its own --cache-root."),
+    ] = None,
     cache_root: CacheRoot = None,
     runs_dir: RunsDir = None,
-    split: Annotated[str | None, typer.Option(help="dev or eval.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="dev or eval; of another corpus also train or all, its default."),
+    ] = None,
     allow_eval: Annotated[
         bool, typer.Option("--allow-eval", help="Score the eval split; every time is counted.")
+    ] = False,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Seeds such as 0,1,2: the runs that `train --seeds` gave, and a report."),
+    ] = None,
+    across: Annotated[
+        str | None,
+        typer.Option(
+            help="Cache roots or configuration files of other corpora, joined by commas, each "
+            "as it is or as NAME=PATH: one report with a row for each.",
+            rich_help_panel=_ELSEWHERE,
+        ),
+    ] = None,
+    adapt: Annotated[
+        str | None,
+        typer.Option(
+            help="threshold: tune it on dev of the other corpus, which every output then says.",
+            rich_help_panel=_ELSEWHERE,
+        ),
+    ] = None,
+    other_people: Annotated[
+        bool,
+        typer.Option(
+            "--other-people",
+            help="Patients of the other corpus who have the name of one of the run's own (sub-01) "
+            "are other people, and are scored.",
+            rich_help_panel=_ELSEWHERE,
+        ),
     ] = False,
     version: Version = None,
     json: Json = False,
 ) -> int:
-    """Score the current run on whole recordings and write the report.
+    """Score a run on whole recordings and write the report.
 
-    The threshold is tuned on dev, once, and frozen.
+    The threshold is tuned on dev, once, and frozen. With RUN and the cache root of another corpus,
+    the run is scored there as it is: nothing of that corpus tunes anything, and patients that the
+    run knows are left out.
     """
-    from brainbrr_core.evaluation.evaluate import evaluate as run_evaluation
+    from brainbrr_core.cli import several
 
-    settings = configuration(config, profile, None, cache_root, runs_dir, version)
-    if split is not None and split not in ("dev", "eval"):
-        raise typer.BadParameter("--split is dev or eval")
+    settings = configuration(config, profile, data_dir, cache_root, runs_dir, version)
     if allow_eval:
         allowed = settings.evaluation.model_copy(update={"allow_eval": True})
         settings = settings.model_copy(update={"evaluation": allowed})
-    evaluation = run_evaluation(settings, split, log=log)
-    if json:
-        results = evaluation.results
-        print_json(
-            {
-                "report": str(evaluation.report),
-                "run": evaluation.run.name,
-                "reused": evaluation.reused,
-                "split": results.split,
-                "on_threshold": results.threshold.point.probability,
-                "operating_point_logits": asdict(results.threshold.point),
-                "scores": {rule: asdict(values) for rule, values in results.headline.items()},
-                "intervals": {
-                    name: [part.low, part.high] for name, part in results.estimates.items()
-                },
-                "estimates": {name: asdict(part) for name, part in results.estimates.items()},
-                "operating_points": [asdict(row) for row in results.limits],
-                "unscored": [asdict(row) for row in results.unscored],
-                "eval_looks": asdict(results.eval_looks) if results.eval_looks else None,
-            }
+    asked = several.asked_elsewhere(adapt, other_people=other_people)
+    if seeds is not None:
+        if run is not None or across is not None or data_dir is not None or asked is not None:
+            raise typer.BadParameter(
+                "--seeds scores the runs of the configuration: leave out RUN, --across, "
+                "--data-dir, --adapt and --other-people"
+            )
+        return several.evaluate_seeds(settings, seeds, _own_split(split), json=json)
+    if across is not None:
+        given = several.Given(config, profile, runs_dir)
+        return several.evaluate_across(settings, run, across, given, split, asked, json=json)
+    if run is None and (data_dir is not None or asked is not None):
+        raise typer.BadParameter(
+            "name the RUN that is scored on another corpus: brainbrr evaluate RUN --cache-root ..."
         )
+    if run is None:
+        from brainbrr_core.evaluation.evaluate import evaluate as run_evaluation
+
+        evaluation = run_evaluation(settings, _own_split(split), log=log)
+    else:
+        from brainbrr_core.evaluation.external import evaluate_run
+        from brainbrr_core.training.run import open_run
+
+        chosen = open_run(run_folder(run, settings.runs_dir))
+        where = None if data_dir is None else settings.data_dir
+        evaluation = evaluate_run(settings, chosen, split, asked, data_dir=where, log=log)
+    if json:
+        print_json(several.as_json(evaluation))
     else:
         print_scores(evaluation)
     return 0
 
 
+def _own_split(split: str | None) -> str | None:
+    """A split that a run may be scored on of its own corpus."""
+    if split is not None and split not in ("dev", "eval"):
+        raise typer.BadParameter("--split is dev or eval")
+    return split
+
+
 def print_scores(evaluation: Evaluation) -> None:
     """The headline scores as a table, and where the report lies."""
+    from brainbrr_core.evaluation.external_words import external_sentences
     from brainbrr_core.evaluation.results import MARKS
     from brainbrr_core.evaluation.statistics import Unit, unit_of
 
@@ -167,7 +271,9 @@ def print_scores(evaluation: Evaluation) -> None:
         )
     columns = ["rule", "sensitivity", "precision", "F1", "false/24 h", "false s/24 h"]
     seen = (
-        "the split the threshold was tuned on" if results.split == "dev" else "threshold from dev"
+        "the split the threshold was tuned on"
+        if results.split == results.threshold.split
+        else f"threshold from {results.threshold.split}"
     )
     if results.eval_looks is not None:
         seen += f"; scoring {results.eval_looks.scorings} of eval"
@@ -177,6 +283,9 @@ def print_scores(evaluation: Evaluation) -> None:
         columns,
         rows,
     )
+    if results.external is not None:
+        for sentence in external_sentences(results):
+            print(sentence)
     if results.limits:
         print_table(
             f"operating points chosen on {results.threshold.split or 'no split'} for a limit of "

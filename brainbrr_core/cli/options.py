@@ -23,6 +23,8 @@ RunsDir = Annotated[str | None, typer.Option(help="Where training runs are kept.
 Version = Annotated[
     str | None, typer.Option(help="An imported version, by its name; the derived one by default.")
 ]
+#: How a command says what names a run.
+RUN_HELP = "A run's folder, or its name in the runs folder."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -61,6 +63,19 @@ def configuration(
         if here.is_dir() and here.absolute() != settings.cache_root:
             log(f"the cache in {here} of this folder is not used: see --cache-root")
     return settings
+
+
+def run_folder(run: str, runs_dir: Path) -> Path:
+    """A run by its folder, or by its name in the runs folder.
+
+    Raises :class:`BrainbrrError` where there is neither.
+    """
+    from brainbrr_core.errors import BrainbrrError
+
+    for folder in (Path(run), runs_dir / run):
+        if folder.is_dir():
+            return folder.resolve()
+    raise BrainbrrError(f"no run {run}, neither as a folder nor in {runs_dir}: see `ls {runs_dir}`")
 
 
 def log(line: str) -> None:

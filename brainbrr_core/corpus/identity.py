@@ -40,7 +40,7 @@ def identified(files: Iterable[RecordingFile], corpus: Corpus) -> list[Recording
     first = {form: min(names) for form, names in _spellings(file.patient for file in files).items()}
     # One patient of two spellings is in one split.
     files = [
-        replace(file, split=seeded_split(first[_form(file.patient)], corpus.split))
+        replace(file, split=seeded_split(first[name_form(file.patient)], corpus.split))
         if file.split is None
         else file
         for file in files
@@ -72,7 +72,8 @@ def with_similar_patients(recordings: Sequence[Recording]) -> list[Recording]:
     if not several:
         return list(recordings)
     return [
-        _with_similar(recording, several.get(_form(recording.patient))) for recording in recordings
+        _with_similar(recording, several.get(name_form(recording.patient)))
+        for recording in recordings
     ]
 
 
@@ -118,7 +119,7 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
     splits: dict[str, set[str]] = {}
     names: dict[str, set[str]] = {}
     for file in files:
-        form = _form(file.patient)
+        form = name_form(file.patient)
         splits.setdefault(form, set()).add(file.split or "")
         names.setdefault(form, set()).add(file.patient)
     shared = sorted(form for form, where in splits.items() if len(where) > 1)
@@ -138,12 +139,12 @@ def _spellings(patients: Iterable[str]) -> dict[str, set[str]]:
     """The names of each patient, by what they have in common."""
     spellings: dict[str, set[str]] = {}
     for patient in patients:
-        spellings.setdefault(_form(patient), set()).add(patient)
+        spellings.setdefault(name_form(patient), set()).add(patient)
     return spellings
 
 
-def _form(patient: str) -> str:
-    """A name without case, in one Unicode form."""
+def name_form(patient: str) -> str:
+    """A patient's name without case, in one Unicode form: what two spellings have in common."""
     if patient.isascii():
         return patient.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", patient).casefold())

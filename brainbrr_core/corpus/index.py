@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,6 +43,9 @@ from brainbrr_core.signal.montage import CHANNELS
 SCHEMA_VERSION = 3
 #: Fraction of the known recordings that may vanish, or become unreadable, between two scans.
 VANISHED_LIMIT = 0.05
+
+#: Known files that a thread looks at in a row.
+_TOGETHER = 16
 
 #: Findings that come from comparing recordings with each other, anew at each scan.
 _COMPARED = frozenset({SAME_CONTENT, SIMILAR_PATIENT})
@@ -185,12 +188,36 @@ def _recordings(
                 unsettled.append(source.address(file.path))
                 return None if known is None else _placed(source, known, file)
 
-        for recording in pool.map(read, files):
-            done += 1
-            bar.advance()
-            if recording is not None:
-                recordings.append(recording)
+        def read_each(batch: list[RecordingFile]) -> list[Recording | None]:
+            return list(map(read, batch))
+
+        for batch in pool.map(read_each, _batches(files, trusted)):
+            for recording in batch:
+                done += 1
+                bar.advance()
+                if recording is not None:
+                    recordings.append(recording)
     return recordings, unsettled
+
+
+def _batches(
+    files: Iterable[RecordingFile], known: Container[str]
+) -> Iterator[list[RecordingFile]]:
+    """The files in their order: each new one alone, some known ones in a row together.
+
+    Most known ones are unchanged: to hand each to a thread would take longer than to see that.
+    """
+    batch: list[RecordingFile] = []
+    for file in files:
+        if batch and (len(batch) == _TOGETHER or file.partition_key not in known):
+            yield batch
+            batch = []
+        batch.append(file)
+        if file.partition_key not in known:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _check_keys(files: list[RecordingFile]) -> None:
@@ -369,13 +396,23 @@ def is_as_indexed(
 
 def _placed(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
     """The recording with what its place says, which may change without the file."""
+    before = (
+        recording.split,
+        recording.patient,
+        recording.session,
+        recording.montage,
+        recording.path,
+    )
+    address = source.address(file.path)
+    if before == (file.split or "", file.patient, file.session, file.montage, address):
+        return recording
     return replace(
         recording,
         split=file.split or "",
         patient=file.patient,
         session=file.session,
         montage=file.montage,
-        path=source.address(file.path),
+        path=address,
     )
 
 

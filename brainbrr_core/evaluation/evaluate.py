@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ from brainbrr_core.evaluation.provenance import provenance, training_facts
 from brainbrr_core.evaluation.report import Strip, write_report
 from brainbrr_core.evaluation.results import (
     RESULTS,
+    EvalLooks,
     EvaluationResults,
+    ExternalCorpus,
     ScoredRecording,
     ThresholdChoice,
     UnscoredRecording,
@@ -62,10 +65,13 @@ from brainbrr_core.scoring import (
     sweep_thresholds,
     tune_threshold,
 )
+from brainbrr_core.training.preflight import check
 from brainbrr_core.training.run import Run, current_run
+from brainbrr_core.training.run_corpus import RunCorpus, read_run_corpus
 
 REPORT = "report.html"
-_IDENTITY = "evaluation identity"
+#: Where a report's provenance says what it was made of.
+IDENTITY = "evaluation identity"
 #: Points of a curve that are kept for drawing.
 _DRAWN_ROWS = 300
 _NO_FRAMES = np.zeros(0, dtype=np.float32)
@@ -87,26 +93,37 @@ class Evaluation:
 
 @holding("evaluate")
 def evaluate(
-    configuration: Configuration, split: str | None = None, *, log: Log = print
+    configuration: Configuration,
+    split: str | None = None,
+    *,
+    run: Run | None = None,
+    log: Log = print,
 ) -> Evaluation:
-    """Score the current run on a split (the configuration's by default) and write the report.
+    """Score a run on a split of its own corpus (the configuration's by default), with a report.
 
-    The operating threshold is tuned on dev, once, and kept with the run: from then on it is
-    frozen for these settings of detection. A report made of the same run, cache, settings and
-    split is returned as it is. Eval is scored only where ``evaluation.allow_eval`` says so, and
-    every time is put on record in the runs folder.
+    The run is the configuration's current one, or ``run``, which was trained on the cache and the
+    settings of this configuration. The operating threshold is tuned on dev, once, and kept with
+    the run: from then on it is frozen for these settings of detection. A report made of the same
+    run, cache, settings and split is returned as it is. Eval is scored only where
+    ``evaluation.allow_eval`` says so, and every time is put on record in the runs folder.
 
     Raises :class:`WorkRemains` when there is no current run or the cache is not fresh, and
     :class:`BrainbrrError` for eval without leave and for a split without recordings.
     """
     split = split or configuration.evaluation.split
     _check_leave(configuration, split)
-    run, preflight = current_run(configuration)
+    if run is None:
+        run, preflight = current_run(configuration)
+    else:
+        preflight = check(configuration)
     plan = preflight.plan
+    if read_run_corpus(run.directory) is None and os.access(run.directory, os.W_OK):
+        # A run of an earlier version of the program: it was trained on this plan.
+        RunCorpus.of(plan).write(run.directory)
     identity = _identity(configuration, run, split)
     folder = report_folder(run.directory, split)
-    known = _known(folder)
-    if known is not None and known.provenance.get(_IDENTITY) == identity:
+    known = known_results(folder, identity)
+    if known is not None:
         log(f"the report of run {run.name} on {split} is current: nothing to score")
         return Evaluation(folder / REPORT, known, run, identity, reused=True)
     recordings = scorable(plan, configuration.labels.seizure, split)
@@ -116,34 +133,76 @@ def evaluate(
             f"{configuration.profile}: choose a larger --profile or another --split"
         )
     unscored = not_scored(plan, configuration, split)
-    for reason, count, hours in _by_reason(unscored):
-        log(f"not scored: {count} recordings ({hours:.2f} h) of {split}: {reason}")
+    log_not_scored(unscored, split, log)
     predictor = Predictor.of(run, configuration)
     tuning = scorable(plan, configuration.labels.seizure, "dev")
-    choice, on_dev = _threshold(configuration.detection, predictor, plan.store, tuning, run, log)
+    choice, on_dev = threshold_of_run(
+        configuration.detection, predictor, plan.store, tuning, run, log
+    )
     looks = None
     if split == "eval":
-        looks = count_scoring(configuration.runs_dir, run.name, evaluation_set(_open(recordings)))
-        log(f"eval is scored: {looks.scorings} times so far from {configuration.runs_dir}")
-    if split == "dev" and on_dev is not None:
-        frames, sweep = on_dev
-    else:
-        frames = _scores(predictor, plan.store, recordings, f"score {split}")
+        runs_dir = run.directory.parent
+        looks = count_scoring(runs_dir, run.name, set_of(recordings))
+        log(f"eval is scored: {looks.scorings} times so far from {runs_dir}")
+    results = write_scored(
+        folder,
+        run,
+        predictor,
+        plan.store,
+        recordings,
+        on_dev if split == "dev" else None,
+        split=split,
+        choice=choice,
+        provenance=provenance(configuration, run, plan.store.version, preflight.manifest.source)
+        | {IDENTITY: identity},
+        weights_chosen_on=weights_chosen_on(run),
+        unscored=unscored,
+        eval_looks=looks,
+    )
+    return Evaluation(folder / REPORT, results, run, identity, reused=False)
+
+
+def write_scored(
+    folder: Path,
+    run: Run,
+    predictor: Predictor,
+    store: Store,
+    recordings: Sequence[ManifestRecording],
+    worked_out: tuple[Frames, Sweep] | None = None,
+    *,
+    split: str,
+    choice: ThresholdChoice,
+    provenance: Mapping[str, str],
+    weights_chosen_on: str | None,
+    unscored: Sequence[UnscoredRecording],
+    eval_looks: EvalLooks | None = None,
+    external: ExternalCorpus | None = None,
+) -> EvaluationResults:
+    """Score recordings at a chosen threshold, and write tables, report and results to a folder.
+
+    ``worked_out`` are the frames of these recordings and their sweep, where they are known
+    already. Settings are those of the predictor's configuration.
+    """
+    configuration = predictor.configuration
+    if worked_out is None:
+        frames = _scores(predictor, store, recordings, f"score {split}")
         sweep = _sweep(_open(recordings, frames), configuration.detection, f"sweep {split}")
+    else:
+        frames, sweep = worked_out
     points = [point for point in (choice.at_limits or {}).values() if point is not None]
     scoring = score(
         _detected(recordings, frames, configuration.detection, choice.point),
         split=split,
         profile=configuration.profile,
         threshold=choice,
-        provenance=provenance(configuration, run, preflight.manifest) | {_IDENTITY: identity},
-        weights_chosen_on=_weights_chosen_on(run),
+        provenance=provenance,
+        weights_chosen_on=weights_chosen_on,
         sweep=sweep,
         applied=sweep_at(_open(recordings, frames), _find(configuration.detection), points)
         if points
         else None,
         unscored=unscored,
-        eval_looks=looks,
+        eval_looks=eval_looks,
         training=training_facts(run),
         method=method(
             configuration.preprocessing,
@@ -155,10 +214,10 @@ def evaluate(
         bootstrap_seed=configuration.evaluation.bootstrap_seed,
     )
     # The tables keep the whole curve; what is drawn needs no more points than a screen has.
-    results = replace(scoring.results, operating_curve=_drawn(sweep.rows()))
+    results = replace(scoring.results, operating_curve=_drawn(sweep.rows()), external=external)
     by_key = {recording.partition_key: recording for recording in recordings}
     strips = [
-        _strip(plan.store, by_key[highlight.partition_key], highlight, frames)
+        _strip(store, by_key[highlight.partition_key], highlight, frames)
         for highlight in (
             *typical_hits(results),
             *worst_misses(results),
@@ -170,7 +229,7 @@ def evaluate(
     # Last: where the results lie, everything else does.
     with replacing(folder / RESULTS) as temporary:
         temporary.write_text(results.to_json(), encoding="utf-8")
-    return Evaluation(folder / REPORT, results, run, identity, reused=False)
+    return results
 
 
 def report_folder(run_directory: Path, split: str) -> Path:
@@ -201,7 +260,12 @@ def _check_leave(configuration: Configuration, split: str) -> None:
         )
 
 
-def _weights_chosen_on(run: Run) -> str | None:
+def set_of(recordings: Sequence[ManifestRecording]) -> str:
+    """Hash of recordings and references, the same as the results of their scoring have."""
+    return evaluation_set(_open(recordings))
+
+
+def weights_chosen_on(run: Run) -> str | None:
     """The split whose validations picked the network's weights, None where none did."""
     fit: dict[str, Any] = run.values.get("fit", {})
     return "dev" if fit.get("best_step") is not None else None
@@ -218,15 +282,22 @@ def _identity(configuration: Configuration, run: Run, split: str) -> str:
     )
 
 
-def _known(folder: Path) -> EvaluationResults | None:
-    """A report's results, None where there is no whole report that this program can read."""
+def known_results(folder: Path, identity: str) -> EvaluationResults | None:
+    """A report's results, None where there is no whole and readable report of this identity."""
     if not all((folder / name).is_file() for name in (REPORT, STATISTICS)):
         return None
     try:
-        return read_results(folder)
+        results = read_results(folder)
     except BrainbrrError:
         # None yet, damaged, or of another version of the program: scored anew.
         return None
+    return results if results.provenance.get(IDENTITY) == identity else None
+
+
+def log_not_scored(unscored: Sequence[UnscoredRecording], split: str, log: Log) -> None:
+    """Say how many recordings of a split are not scored, by reason."""
+    for reason, count, hours in _by_reason(unscored):
+        log(f"not scored: {count} recordings ({hours:.2f} h) of {split}: {reason}")
 
 
 def _reason(name: str) -> str:
@@ -242,7 +313,7 @@ def _by_reason(unscored: Sequence[UnscoredRecording]) -> list[tuple[str, int, fl
     ]
 
 
-def _threshold(
+def threshold_of_run(
     settings: Detection,
     predictor: Predictor,
     store: Store,
@@ -254,28 +325,41 @@ def _threshold(
 
     With it the frames of dev and their sweep, where they had to be worked out.
     """
-    tuned_on = evaluation_set(_open(dev))
+    tuned_on = set_of(dev)
     kept = read_threshold(run.directory)
     worked_out = None
     if kept is None or kept.detection != settings or kept.tuned_on != tuned_on:
         if kept is not None:
             log("the run's threshold is of other settings or recordings: tuned anew on dev")
-        frames = _scores(predictor, store, dev, "score dev")
-        sweep = _sweep(_open(dev, frames), settings, "sweep dev")
-        tuned = tune_threshold(sweep)
-        kept = OperatingThreshold(
-            format=2,
-            point=tuned.point,
-            dev_f1=tuned.f1,
-            detection=settings,
-            tuned_on=tuned_on,
-            at_limits=points_at_limits(sweep),
-            rows=_drawn(sweep.rows()),
-        )
+        kept, worked_out = tuned_threshold(settings, predictor, store, dev)
         write_threshold(run.directory, kept)
-        worked_out = frames, sweep
-    choice = ThresholdChoice(kept.point, "dev", kept.dev_f1, kept.rows, kept.at_limits)
-    return choice, worked_out
+    return choice_of(kept, "dev"), worked_out
+
+
+def tuned_threshold(
+    settings: Detection, predictor: Predictor, store: Store, dev: Sequence[ManifestRecording]
+) -> tuple[OperatingThreshold, tuple[Frames, Sweep]]:
+    """The best threshold on some recordings, and what it was chosen by."""
+    frames = _scores(predictor, store, dev, "score dev")
+    sweep = _sweep(_open(dev, frames), settings, "sweep dev")
+    tuned = tune_threshold(sweep)
+    threshold = OperatingThreshold(
+        format=2,
+        point=tuned.point,
+        dev_f1=tuned.f1,
+        detection=settings,
+        tuned_on=set_of(dev),
+        at_limits=points_at_limits(sweep),
+        rows=_drawn(sweep.rows()),
+    )
+    return threshold, (frames, sweep)
+
+
+def choice_of(threshold: OperatingThreshold, split: str) -> ThresholdChoice:
+    """What a report says of a threshold; ``split`` names what it was tuned on."""
+    return ThresholdChoice(
+        threshold.point, split, threshold.dev_f1, threshold.rows, threshold.at_limits
+    )
 
 
 def _scores(

@@ -10,7 +10,6 @@ from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
-from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
@@ -21,8 +20,12 @@ from brainbrr_core.training.run import MODEL, Run
 _LIBRARIES = ("brainbrr", "timescoring", "torch", "numpy", "scipy")
 
 
-def provenance(configuration: Configuration, run: Run, manifest: Manifest) -> dict[str, str]:
-    """Names and values, in the order in which a report shows them."""
+def provenance(configuration: Configuration, run: Run, version: str, source: str) -> dict[str, str]:
+    """Names and values, in the order in which a report shows them.
+
+    ``version`` is the preprocessing version, ``source`` the hash of recordings, annotations and
+    settings that a manifest of what is scored has.
+    """
     identity: dict[str, Any] = run.values["identity"]
     trained, facts = run.values["hardware"], training_facts(run)
     scored = describe_device(check_device(configuration.hardware))
@@ -31,8 +34,8 @@ def provenance(configuration: Configuration, run: Run, manifest: Manifest) -> di
         "trained at": run.values["finished_at"],
         "profile": configuration.profile,
         "git commit": git_commit(),
-        "preprocessing version": manifest.version,
-        "manifest (hash of recordings, annotations and settings)": manifest.source[:12],
+        "preprocessing version": version,
+        "manifest (hash of recordings, annotations and settings)": source[:12],
         "weights (BLAKE3)": content_hash(run.directory / MODEL),
         "settings of detection and evaluation (hash)": digest(
             {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.detection import FRAME_HZ
+from brainbrr_core.evaluation.external_words import external_sentences
 from brainbrr_core.evaluation.highlights import Highlight
 from brainbrr_core.evaluation.published import PUBLISHED, PUBLISHED_GROUPS, obstacle, ours
 from brainbrr_core.evaluation.results import (
@@ -113,7 +114,7 @@ def method_sentences(results: EvaluationResults) -> list[str]:
     sentences = [
         f"Scored is the split “{results.split}”: {recordings} of {patients}, "
         f"{results.hours:.1f} hours with {_plural(results.seizures, 'seizure')}. "
-        + _unscored_sentence(results)
+        + _unscored_sentence(results),
     ]
     if results.unknown_s:
         sentences.append(
@@ -235,10 +236,11 @@ def render_report(
     names = [picture.name for picture in (*pictures, *strips)]
     if len(set(names)) < len(names):
         raise ValueError(f"two pictures have one name: {sorted(names)}")
-    template = _environment().get_template("report.html.j2")
+    template = template_environment().get_template("report.html.j2")
     for shown in range(len(strips), -1, -1):
         text = template.render(
             results=results,
+            external=external_sentences(results),
             pictures=pictures,
             strips=strips[:shown],
             strips_left_out=len(strips) - shown,
@@ -272,7 +274,8 @@ def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip]
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """What renders this package's pages: undefined names are errors, figures have filters."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,

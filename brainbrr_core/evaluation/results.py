@@ -304,6 +304,36 @@ class EvalLooks:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalCorpus:
+    """What is scored, where it is not the corpus that the run was trained on.
+
+    ``split`` is one of that corpus's splits or "all"; ``recordings`` are those of its index, of
+    which the profile selects ``selected``. ``known_recordings`` and ``known_patients`` count what
+    was compared: the recordings and patients that the run knows from its own corpus.
+    ``left_out`` counts recordings of ``left_out_patients`` that are among them, by reason.
+    ``same_names`` counts scored patients who have the name of one of the run's own corpus, and are
+    other people as the user says. ``adapted`` names what was tuned on dev of this corpus, None
+    where nothing was. ``scorings`` says how often these recordings were scored from the runs
+    folder, this time included, by ``scoring_runs`` runs.
+    """
+
+    name: str
+    layout: str
+    split: str
+    recordings: int
+    selected: int
+    own_name: str
+    known_recordings: int
+    known_patients: int
+    left_out: dict[str, int]
+    left_out_patients: int
+    same_names: int
+    adapted: str | None
+    scorings: int
+    scoring_runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationResults:
     """Everything a report shows.
 
@@ -348,6 +378,8 @@ class EvaluationResults:
     unknown_s: float = 0.0
     training: TrainingFacts | None = None
     method: tuple[str, ...] = ()
+    #: The corpus, where it is another than that of the run.
+    external: ExternalCorpus | None = None
 
     @property
     def hours(self) -> float:

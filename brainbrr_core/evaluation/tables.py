@@ -32,12 +32,21 @@ _SWEEP_PARTS = ("detected", "false")
 def write_tables(folder: Path, results: EvaluationResults, statistics: PatientStatistics) -> None:
     """Write every table of an evaluation into a folder, each whole or not at all."""
     for name, table in tables(results, statistics.sweep).items():
-        with replacing(folder / f"{name}.parquet") as temporary:
-            pq.write_table(table, temporary, compression="zstd")
-        with replacing(folder / f"{name}.csv") as temporary:
-            pa_csv.write_csv(table, temporary)
+        _write_both(folder / name, table)
     with replacing(folder / STATISTICS) as temporary:
         pq.write_table(_packed(statistics), temporary, compression="zstd")
+
+
+def write_table(path: Path, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows as ``path`` with .parquet and .csv; an undefined figure (NaN) is null."""
+    _write_both(path, _table(names, rows))
+
+
+def _write_both(path: Path, table: pa.Table) -> None:
+    with replacing(path.with_name(f"{path.name}.parquet")) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    with replacing(path.with_name(f"{path.name}.csv")) as temporary:
+        pa_csv.write_csv(table, temporary)
 
 
 def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, pa.Table]:
@@ -148,10 +157,16 @@ _INTERVAL = ("low", "high", "interval", "patients", "few_patients")
 
 
 def _figures(results: EvaluationResults, unit: Unit) -> pa.Table:
+    """The figures of a unit; on another corpus than the run's, also what was scored and adapted."""
+    names: tuple[str, ...] = ("figure", "value", *_INTERVAL)
+    scored: tuple[str | None, ...] = ()
+    if results.external is not None:
+        names = (*names, "scored", "adapted")
+        scored = (results.split, results.external.adapted)
     return _table(
-        ("figure", "value", *_INTERVAL),
+        names,
         [
-            (name, part.value, *_interval(part))
+            (name, part.value, *_interval(part), *scored)
             for name, part in results.estimates.items()
             if unit_of(name) is unit
         ],

@@ -53,9 +53,25 @@ def check(configuration: Configuration) -> Preflight:
     Raises :class:`WorkRemains` naming the command that mends a cache or manifest that is not
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
+    plan = fresh_plan(configuration, configuration.options)
+    manifest = read_manifest(manifest_path(plan.store, configuration))
+    if not is_current(manifest, plan, configuration):
+        raise WorkRemains(
+            f"the manifest of profile {configuration.profile} is stale: run `brainbrr manifest"
+            f"{configuration.options}`"
+        )
+    _check_splits(manifest)
+    return Preflight(plan, manifest)
+
+
+def fresh_plan(configuration: Configuration, options: str) -> Plan:
+    """The plan of a cache in which every selected recording that has a usable signal is fresh.
+
+    Raises :class:`WorkRemains` naming the command, with ``options``, that makes it so, and
+    :class:`BrainbrrError` when there is no index.
+    """
     _check_place(configuration)
     plan = plan_profile(configuration)
-    profile = configuration.profile
     for item in plan.unreadable:
         raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)
     if plan.to_build:
@@ -63,18 +79,11 @@ def check(configuration: Configuration) -> Preflight:
         elsewhere = plan.sources_unseen == len(plan.items)
         mend = "pull s3://BUCKET/PREFIX" if elsewhere else "build"
         raise WorkRemains(
-            f"{len(plan.to_build)} of {len(plan.items)} recordings of profile {profile} are not "
-            f"fresh in {plan.store.root} ({_reasons(plan)}): run `brainbrr cache {mend}"
-            f"{configuration.options}`"
+            f"{len(plan.to_build)} of {len(plan.items)} recordings of profile "
+            f"{configuration.profile} are not fresh in {plan.store.root} ({_reasons(plan)}): run "
+            f"`brainbrr cache {mend}{options}`"
         )
-    manifest = read_manifest(manifest_path(plan.store, configuration))
-    if not is_current(manifest, plan, configuration):
-        raise WorkRemains(
-            f"the manifest of profile {profile} is stale: run `brainbrr manifest"
-            f"{configuration.options}`"
-        )
-    _check_splits(manifest)
-    return Preflight(plan, manifest)
+    return plan
 
 
 def _check_place(configuration: Configuration) -> None:

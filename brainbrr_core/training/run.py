@@ -42,6 +42,7 @@ from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.preflight import Preflight, check, check_machine, disk_remarks
 from brainbrr_core.training.provenance import provenance_of
 from brainbrr_core.training.resumption import steps_done
+from brainbrr_core.training.run_corpus import RunCorpus
 from brainbrr_core.training.used_versions import RUN, STARTED
 from brainbrr_core.training.validation import Validation, Validator
 
@@ -311,6 +312,8 @@ def _train(
         "data": counts(manifest, SPLITS),
         "model_blake3": checksum,
     }
+    # Before what makes the run a finished one.
+    RunCorpus.of(preflight.plan).write(directory)
     write_json(directory / RUN, values)
 
 

@@ -1,0 +1,260 @@
+"""``brainbrr evaluate`` over several seeds or corpora: what is asked for, and how it is printed."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from brainbrr_core.cli.options import log, print_json, print_table, run_folder
+
+if TYPE_CHECKING:
+    from brainbrr_core.configuration import Configuration
+    from brainbrr_core.evaluation.across import AcrossReport, OtherCorpus
+    from brainbrr_core.evaluation.evaluate import Evaluation
+    from brainbrr_core.evaluation.external import OnAnotherCorpus
+    from brainbrr_core.evaluation.results import Estimate
+    from brainbrr_core.evaluation.seeds import SeedsReport
+
+
+@dataclass(frozen=True)
+class Given:
+    """The flags that hold for every corpus of a command."""
+
+    config: str | None
+    profile: str | None
+    runs_dir: str | None
+
+
+def asked_elsewhere(adapt: str | None, *, other_people: bool) -> OnAnotherCorpus | None:
+    """What the flags for other corpora ask for; None where none is given."""
+    from brainbrr_core.evaluation.external import OnAnotherCorpus
+
+    if adapt is None:
+        return OnAnotherCorpus(other_people=True) if other_people else None
+    if adapt != "threshold":
+        raise typer.BadParameter("--adapt is threshold: nothing else is adapted")
+    return OnAnotherCorpus(adapt="threshold", other_people=other_people)
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """What a machine is told of one evaluation."""
+    results = evaluation.results
+    return {
+        "report": str(evaluation.report),
+        "run": evaluation.run.name,
+        "reused": evaluation.reused,
+        "split": results.split,
+        "on_threshold": results.threshold.point.probability,
+        "operating_point_logits": asdict(results.threshold.point),
+        "threshold_from": results.threshold.split,
+        "scores": {rule: asdict(values) for rule, values in results.headline.items()},
+        "intervals": {name: [part.low, part.high] for name, part in results.estimates.items()},
+        "estimates": {name: asdict(part) for name, part in results.estimates.items()},
+        "operating_points": [asdict(row) for row in results.limits],
+        "unscored": [asdict(row) for row in results.unscored],
+        "eval_looks": asdict(results.eval_looks) if results.eval_looks else None,
+        "external": asdict(results.external) if results.external else None,
+    }
+
+
+def evaluate_seeds(settings: Configuration, seeds: str, split: str | None, *, json: bool) -> int:
+    """Score the runs of some seeds and print how far they lie apart."""
+    from brainbrr_core.evaluation.seeds import evaluate_seeds as run_evaluation
+    from brainbrr_core.training.seeds import parse_seeds
+
+    report = run_evaluation(settings, parse_seeds(seeds), split, log=log)
+    if json:
+        print_json(
+            {
+                "report": str(report.report),
+                "split": report.split,
+                "figures": {name: asdict(spread) for name, spread in report.spreads.items()},
+                "seeds": [
+                    {
+                        "seed": seed.seed,
+                        "run": seed.evaluation.run.name,
+                        "report": str(seed.evaluation.report),
+                        "reused": seed.evaluation.reused,
+                        "figures": _figures(seed.figures),
+                    }
+                    for seed in report.seeds
+                ],
+            }
+        )
+    else:
+        _print_seeds(report)
+    return 0
+
+
+def _print_seeds(report: SeedsReport) -> None:
+    results = report.seeds[0].evaluation.results
+    print_table(
+        f"{report.split}: {len(results.recordings)} recordings, {results.hours:.2f} h, "
+        f"{results.seizures} seizures; {len(report.seeds)} seeds",
+        [
+            "figure",
+            "mean",
+            "SD",
+            "lowest",
+            "highest",
+            *(f"seed {seed.seed}" for seed in report.seeds),
+        ],
+        [
+            [
+                figure.title,
+                *(
+                    _shown(value, figure.digits)
+                    for value in (
+                        *(spread.mean, spread.deviation, spread.low, spread.high),
+                        *(seed.figures[figure.name].value for seed in report.seeds),
+                    )
+                ),
+            ]
+            for figure in report.figures
+            for spread in [report.spreads[figure.name]]
+        ],
+    )
+    print(
+        "The spread over seeds is of other trainings on these patients; the intervals in each "
+        "seed's report are over other patients. Neither contains the other."
+    )
+    print(f"report: {report.report}")
+
+
+def evaluate_across(
+    settings: Configuration,
+    run: str | None,
+    across: str,
+    given: Given,
+    split: str | None,
+    asked: OnAnotherCorpus | None,
+    *,
+    json: bool,
+) -> int:
+    """Score one run on several other corpora and print a row for each."""
+    from brainbrr_core.evaluation.across import evaluate_across as run_evaluation
+    from brainbrr_core.training.run import current_run, open_run
+
+    corpora = [_corpus(word.strip(), settings, given) for word in across.split(",")]
+    if run is None:
+        chosen, _ = current_run(settings)
+    else:
+        chosen = open_run(run_folder(run, settings.runs_dir))
+    report = run_evaluation(settings, chosen, corpora, split, asked, log=log)
+    if json:
+        print_json(
+            {
+                "report": str(report.report),
+                "run": chosen.name,
+                "corpora": [
+                    {
+                        "name": row.name,
+                        "split": row.evaluation.results.split,
+                        "own": row.own,
+                        "patients": len(row.evaluation.results.patients),
+                        "recordings": len(row.evaluation.results.recordings),
+                        "hours": row.evaluation.results.hours,
+                        "seizures": row.evaluation.results.seizures,
+                        "report": str(row.evaluation.report),
+                        "reused": row.evaluation.reused,
+                        "threshold_from": row.evaluation.results.threshold.split,
+                        "external": asdict(row.evaluation.results.external)
+                        if row.evaluation.results.external
+                        else None,
+                        "figures": _figures(row.figures),
+                    }
+                    for row in report.rows
+                ],
+            }
+        )
+    else:
+        _print_across(report)
+    return 0
+
+
+def _corpus(word: str, settings: Configuration, given: Given) -> OtherCorpus:
+    """One of the corpora of ``--across``: a cache root, or files of a configuration."""
+    from brainbrr_core.configuration import Overrides, load
+    from brainbrr_core.errors import BrainbrrError
+    from brainbrr_core.evaluation.across import OtherCorpus
+
+    name, equals, path = word.rpartition("=")
+    if not path or (equals and not name):
+        raise BrainbrrError(
+            f"--across has {word!r}: name cache roots or configuration files, joined by commas, "
+            "each as PATH or NAME=PATH"
+        )
+    if Path(path).is_dir():
+        overrides = Overrides(
+            config=given.config, profile=given.profile, runs_dir=given.runs_dir, cache_root=path
+        )
+        return OtherCorpus(name or None, load(overrides))
+    if not path.endswith((".yaml", ".yml")):
+        raise BrainbrrError(
+            f"--across has {path}, which is neither a folder nor a .yaml file: name the cache root "
+            "of a corpus that `brainbrr cache build` made, or a configuration file"
+        )
+    # Where the corpus lies is what this file says, whatever the environment does.
+    environment = {
+        variable: value
+        for variable, value in os.environ.items()
+        if variable not in ("BRAINBRR_CACHE_ROOT", "BRAINBRR_DATA_DIR")
+    }
+    layers = os.pathsep.join([*settings.origin.layers, path])
+    overrides = Overrides(config=layers, profile=given.profile, runs_dir=given.runs_dir)
+    corpus = load(overrides, environment)
+    if corpus.cache_root == settings.cache_root:
+        raise BrainbrrError(
+            f"{path} names no cache root of its own: set its cache_root to that of the other corpus"
+        )
+    return OtherCorpus(name or None, corpus)
+
+
+def _print_across(report: AcrossReport) -> None:
+    from brainbrr_core.evaluation.results import MARKS
+
+    figures = [
+        ("szcore_event.f1", 3),
+        ("szcore_event.sensitivity", 3),
+        ("szcore_event.false_per_day", 1),
+        ("nedc_ovlp.sensitivity", 3),
+        ("seconds.auroc", 3),
+    ]
+    print_table(
+        f"run {report.run.name} across corpora; in brackets 95% intervals over patients",
+        [
+            *("corpus", "patients", "hours", "seizures"),
+            *("F1", "sensitivity", "false/24 h", "OVLP sens.", "AUROC"),
+        ],
+        [
+            [
+                row.evaluation.results.split if not row.own else row.name,
+                str(len(row.evaluation.results.patients)),
+                f"{row.evaluation.results.hours:.1f}",
+                str(row.evaluation.results.seizures),
+                *(_with_interval(row.figures[name], digits) for name, digits in figures),
+            ]
+            for row in report.rows
+        ],
+    )
+    print(MARKS)
+    for sentence in report.sentences:
+        print(sentence)
+    print(f"report: {report.report}")
+
+
+def _figures(figures: dict[str, Estimate]) -> dict[str, dict[str, Any]]:
+    return {name: asdict(value) for name, value in figures.items()}
+
+
+def _with_interval(value: Estimate, digits: int) -> str:
+    return f"{_shown(value.value, digits)} {value.bracketed(digits)}".rstrip()
+
+
+def _shown(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"

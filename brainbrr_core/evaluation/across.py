@@ -1,0 +1,271 @@
+"""One run on several corpora: a row for each beside its own dev, so that a loss shows."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from brainbrr_core.atomic import replacing
+from brainbrr_core.cache.version import digest
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.data_root import corpus_name, safe_name
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.evaluation.evaluate import REPORT, Evaluation, evaluate, report_folder
+from brainbrr_core.evaluation.external import OnAnotherCorpus, corpus_plan, evaluate_run
+from brainbrr_core.evaluation.key_figures import (
+    LIMIT_FIGURES,
+    OPERATING_FIGURES,
+    key_figures,
+)
+from brainbrr_core.evaluation.own_corpus import frozen_threshold, is_own, own_corpus
+from brainbrr_core.evaluation.report import template_environment
+from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, read_results
+from brainbrr_core.evaluation.tables import write_table
+from brainbrr_core.training.run import Run
+
+#: The figure by which a loss is told in words.
+_F1 = "szcore_event.f1"
+#: More of the names of corpora than this is not in the name of a folder.
+_LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class OtherCorpus:
+    """A corpus to score a run on: its configuration, and its name where that is given."""
+
+    name: str | None
+    configuration: Configuration
+
+
+@dataclass(frozen=True)
+class CorpusRow:
+    """A run's evaluation on one corpus; ``own`` where it is the one that it was trained on."""
+
+    name: str
+    own: bool
+    evaluation: Evaluation
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """The key figures with their intervals over patients."""
+        return key_figures(self.evaluation.results)
+
+
+@dataclass(frozen=True)
+class AcrossReport:
+    """Where the report over corpora lies and what it says; the run's own corpus comes first."""
+
+    report: Path
+    run: Run
+    rows: tuple[CorpusRow, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """How the run does on each other corpus, against its own dev."""
+        own = self.rows[0].figures[_F1].value
+        said = []
+        for row in self.rows:
+            if row.own:
+                continue
+            results, f1 = row.evaluation.results, row.figures[_F1]
+            if math.isnan(f1.value) or math.isnan(own):
+                said.append(f"On “{results.split}” the event F1 is undefined: see its report.")
+                continue
+            change = f1.value - own
+            verb = "falls" if change < 0 else "rises" if change > 0 else "stays"
+            said.append(
+                f"On “{results.split}” the event F1 {verb} from {own:.3f} on own dev to "
+                f"{f1.value:.3f} ({change:+.3f})."
+            )
+        return said
+
+
+def evaluate_across(
+    configuration: Configuration,
+    run: Run,
+    corpora: Sequence[OtherCorpus],
+    split: str | None = None,
+    asked: OnAnotherCorpus | None = None,
+    *,
+    log: Callable[[str], None] = print,
+) -> AcrossReport:
+    """Score a run on several other corpora as :func:`evaluate_run` does, and write one report.
+
+    Its rows begin with dev of the run's own corpus, which the threshold was tuned on, and with its
+    eval where that was scored at this threshold before. Nothing is scored before every corpus was
+    found to be indexed and built. Raises as :func:`evaluate_run` does, for a corpus that is the
+    run's own, and for two of one name.
+    """
+    named = _named(run, corpora)
+    rows = _own_rows(run, configuration, log)
+    for corpus in named:
+        log(f"corpus {corpus.name}")
+        wanted = replace(asked or OnAnotherCorpus(), name=corpus.name)
+        done = evaluate_run(corpus.configuration, run, split, wanted, log=log)
+        rows.append(CorpusRow(str(corpus.name), False, done))
+    names = "-".join(str(corpus.name) for corpus in named)[:_LONGEST_NAME]
+    key = digest(sorted(str(row.evaluation.report.parent.name) for row in rows))[:8]
+    folder = run.directory / f"report-across-{names}-{key}"
+    report = AcrossReport(folder / REPORT, run, tuple(rows))
+    _write(report)
+    return report
+
+
+def _named(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
+    """The corpora, each with a name of its own; every one of them can be scored."""
+    named = []
+    for corpus in corpora:
+        plan = corpus_plan(corpus.configuration, run)
+        if is_own(run, plan, corpus.configuration):
+            raise BrainbrrError(
+                f"run {run.name} was trained on the corpus in {corpus.configuration.cache_root}, "
+                "whose dev is in the report anyway: leave it out of --across"
+            )
+        name = corpus_name(plan.index) if corpus.name is None else safe_name(corpus.name)
+        named.append(replace(corpus, name=name))
+    counts = Counter(corpus.name for corpus in named)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise BrainbrrError(
+            f"two corpora of --across are called {twice[0]}: name them, as in "
+            "--across first=PATH,second=PATH"
+        )
+    return named
+
+
+def _own_rows(
+    run: Run, configuration: Configuration, log: Callable[[str], None]
+) -> list[CorpusRow]:
+    """The run on dev of its own corpus, and on eval, if that was scored at the same threshold."""
+    threshold = frozen_threshold(run, configuration, log)
+    try:
+        own, _ = own_corpus(run, configuration)
+    except WorkRemains:
+        dev = _kept(run, "dev")
+        if dev is None:
+            raise
+        log("the run's own corpus is not here: its row is that of the report on dev, as it is")
+    else:
+        used = own.model_copy(update={"detection": threshold.detection})
+        dev = evaluate(used, "dev", run=run, log=log)
+    rows = [CorpusRow("own dev", True, dev)]
+    evaluated = _kept(run, "eval")
+    if evaluated is not None and evaluated.results.threshold.point == threshold.point:
+        rows.append(CorpusRow("own eval", True, evaluated))
+    return rows
+
+
+def _kept(run: Run, split: str) -> Evaluation | None:
+    """The report that a run has on a split of its own corpus; None where there is none."""
+    folder = report_folder(run.directory, split)
+    try:
+        results = read_results(folder)
+    except BrainbrrError:
+        # None yet, damaged, or of another version of the program.
+        return None
+    return Evaluation(folder / REPORT, results, run, "", reused=True)
+
+
+def _write(report: AcrossReport) -> None:
+    # Drawing needs matplotlib, which takes a second to import.
+    from brainbrr_core.evaluation.across_picture import across_picture
+
+    folder = report.report.parent
+    names = [figure.name for figure in (*OPERATING_FIGURES, *LIMIT_FIGURES)]
+    write_table(
+        folder / "corpora",
+        (
+            *("corpus", "scored", "own", "adapted", "threshold_from", "patients", "recordings"),
+            *("hours", "seizures", "left_out_recordings"),
+            *(f"{name}{part}" for name in names for part in ("", "_low", "_high")),
+        ),
+        [_table_row(row, names) for row in report.rows],
+    )
+    links = [
+        os.path.relpath(row.evaluation.report, folder).replace(os.sep, "/") for row in report.rows
+    ]
+    text = (
+        template_environment()
+        .get_template("across.html.j2")
+        .render(
+            report=report,
+            head=_head(report),
+            marks=MARKS,
+            links=links,
+            picture=across_picture(report.rows),
+            figures=OPERATING_FIGURES,
+            limits=LIMIT_FIGURES,
+            own=report.rows[0].figures,
+        )
+    )
+    with replacing(report.report) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _table_row(row: CorpusRow, names: Sequence[str]) -> tuple[object, ...]:
+    results, figures = row.evaluation.results, row.figures
+    external = results.external
+    undefined = Estimate(math.nan)
+    return (
+        *(row.name, results.split, row.own, None if external is None else external.adapted),
+        *(results.threshold.split, len(results.patients), len(results.recordings)),
+        *(results.hours, results.seizures),
+        0 if external is None else sum(external.left_out.values()),
+        *(
+            value
+            for name in names
+            for part in [figures.get(name, undefined)]
+            for value in (part.value, part.low, part.high)
+        ),
+    )
+
+
+def _head(report: AcrossReport) -> list[str]:
+    """What the rows mean."""
+    externals = [
+        row.evaluation.results.external
+        for row in report.rows
+        if row.evaluation.results.external is not None
+    ]
+    adapted = any(external.adapted for external in externals)
+    own = externals[0].own_name
+    return [
+        f"Run {report.run.name} was trained on “{own}”. Each other row is a corpus that it was not "
+        "trained on. "
+        + (
+            "ADAPTED: its threshold was tuned on dev of each of these corpora, so these rows are "
+            "no external validation."
+            if adapted
+            else "Nothing of these corpora tuned anything: no threshold, no weights, no "
+            "statistics. One threshold, tuned on dev of the run's own corpus, holds for every row."
+        ),
+        "“Own dev” was seen when choosing the threshold and perhaps the weights, so it flatters "
+        "the detector, and part of the fall from it to other corpora is that. In brackets are 95 % "
+        "intervals by a bootstrap over patients; with few patients they are too narrow.",
+        _left_out(externals),
+        "Corpora differ in more than their patients: who is recorded and for how long, how "
+        "seizures are annotated, electrodes and amplifiers. A rate of false alarms depends on all "
+        "of it.",
+    ]
+
+
+def _left_out(corpora: Sequence[ExternalCorpus]) -> str:
+    """Whom the run knows in other corpora."""
+    recordings = sum(sum(corpus.left_out.values()) for corpus in corpora)
+    sentence = "No recording or patient of these corpora is one that the run knows from its own."
+    if recordings:
+        sentence = (
+            f"{recordings:,} recordings of these corpora are left out because the run knows the "
+            "patient or the content from its own corpus; each corpus's report says why."
+        )
+    namesakes = sum(corpus.same_names for corpus in corpora)
+    if namesakes:
+        sentence += (
+            f" {namesakes:,} scored patients have the name of one that the run knows; whoever "
+            "scored this said that they are other people, and no content is the same."
+        )
+    return sentence

@@ -1,0 +1,70 @@
+"""The picture of a run across corpora: each figure with its interval, beside that on own dev."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from brainbrr_core.evaluation.drawing import BLUE, STYLE, VERMILLION, svg
+from brainbrr_core.evaluation.report import Picture
+
+if TYPE_CHECKING:
+    from brainbrr_core.evaluation.across import CorpusRow
+
+#: Name of a figure, its title, and whether it is a rate, on a logarithmic axis.
+_PANELS = (
+    ("szcore_event.f1", "Event F1", False),
+    ("szcore_event.sensitivity", "Sensitivity", False),
+    ("szcore_event.false_per_day", "False alarms per 24 h", True),
+    ("seconds.auroc", "AUROC", False),
+)
+#: Rates below this are drawn here.
+_LEAST_RATE = 0.1
+
+
+def across_picture(rows: Sequence[CorpusRow]) -> Picture:
+    """Four figures of every corpus; the dashed line is the run's own dev."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10.0, 1.3 + 0.45 * len(rows)), layout="constrained")
+        panels = figure.subplots(1, len(_PANELS), sharey=True)
+        for axes, (name, title, rate) in zip(panels, _PANELS, strict=True):
+            for number, row in enumerate(rows):
+                part = row.figures[name]
+                if math.isnan(part.value):
+                    continue
+                value, low, high = (_drawn(x, rate) for x in (part.value, part.low, part.high))
+                colour = BLUE if row.own else VERMILLION
+                if not math.isnan(part.low):
+                    axes.plot([low, high], [number, number], color=colour)
+                axes.plot([value], [number], "o", color=colour)
+                if number == 0:
+                    axes.axvline(value, color=colour, linestyle="--", linewidth=1.0)
+            if rate:
+                axes.set_xscale("log")
+                axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            else:
+                axes.set_xlim(-0.03, 1.03)
+            axes.set_title(title)
+        panels[0].set_yticks(range(len(rows)), [_name(row) for row in rows])
+        panels[0].set_ylim(len(rows) - 0.5, -0.5)
+        return Picture(
+            "across",
+            "The run on each corpus",
+            "Dots are figures, lines their 95 % intervals over patients; the dashed line is own "
+            f"dev. Rates below {_LEAST_RATE:g} are drawn at {_LEAST_RATE:g}.",
+            svg(figure, "across", "Figures of the run on each corpus"),
+        )
+
+
+def _drawn(value: float, rate: bool) -> float:
+    return max(value, _LEAST_RATE) if rate else value
+
+
+def _name(row: CorpusRow) -> str:
+    external = row.evaluation.results.external
+    return row.name if external is None or external.adapted is None else f"{row.name} (adapted)"

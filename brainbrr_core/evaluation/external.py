@@ -1,0 +1,334 @@
+"""A frozen run on a corpus that it was not trained on: external validation.
+
+Nothing of that corpus shapes the run: the threshold is the one tuned on the run's own dev, unless
+it is asked to be tuned on the other corpus, which every output then says. Recordings and patients
+that the run knows from its own corpus are not scored.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from brainbrr_core.cache.lease import holding
+from brainbrr_core.cache.manifest import ManifestRecording, source_digest
+from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.scorable import scorable
+from brainbrr_core.cache.version import digest
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
+from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.corpus.layout import SPLITS
+from brainbrr_core.detection.threshold import read_threshold
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.eval_ledger import count_external_scoring
+from brainbrr_core.evaluation.evaluate import (
+    IDENTITY,
+    REPORT,
+    Evaluation,
+    choice_of,
+    evaluate,
+    known_results,
+    log_not_scored,
+    not_scored,
+    set_of,
+    tuned_threshold,
+    weights_chosen_on,
+    write_scored,
+)
+from brainbrr_core.evaluation.identity import settings_identity
+from brainbrr_core.evaluation.known_patients import KnownPatients
+from brainbrr_core.evaluation.own_corpus import (
+    check_version,
+    corpus_of_run,
+    frozen_threshold,
+    is_own,
+)
+from brainbrr_core.evaluation.provenance import provenance
+from brainbrr_core.evaluation.results import ExternalCorpus, UnscoredRecording
+from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.training.preflight import fresh_plan
+from brainbrr_core.training.run import Run
+
+#: What may be scored of another corpus; all of it where nothing else is asked for.
+ALL = "all"
+EXTERNAL_SPLITS = (*SPLITS, ALL)
+#: How a report names dev of the corpus that the run was trained on.
+OWN_DEV = "own dev"
+_ADAPTED_ON = "the threshold was adapted on dev of this corpus"
+
+Adapt = Literal["threshold"]
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OnAnotherCorpus:
+    """What is asked for where the corpus is another one than the run's.
+
+    ``name`` is how it is called, by default as its folder. ``adapt`` says what may be tuned on its
+    dev. With ``other_people`` a patient who has the name of one of the run's is another person.
+    """
+
+    name: str | None = None
+    adapt: Adapt | None = None
+    other_people: bool = False
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The recordings that are scored, those that threshold is adapted on, and all the others."""
+
+    scored: list[ManifestRecording]
+    adapted_on: list[ManifestRecording]
+    unscored: list[UnscoredRecording]
+    left_out: Counter[str]
+    left_out_patients: int
+    same_names: int
+
+
+def corpus_plan(configuration: Configuration, run: Run, data_dir: str | None = None) -> Plan:
+    """The plan of a corpus that a run is to be scored on, whose every shard is fresh.
+
+    Where ``data_dir`` is given, the cache root must be that corpus's. Raises
+    :class:`BrainbrrError` and :class:`WorkRemains` naming the command that indexes and builds it.
+    """
+    check_version(run, configuration)
+    root, options = configuration.cache_root, configuration.options
+    if not index_path(root).is_file():
+        folder = "FOLDER" if data_dir is None else shlex.quote(data_dir)
+        raise BrainbrrError(
+            f"no corpus is indexed in {root}: run `brainbrr cache build{options} --data-dir "
+            f"{folder}`, with a cache root of this corpus's own"
+        )
+    index = read_index(root)
+    if data_dir is not None and not is_data_root(index, data_dir):
+        raise BrainbrrError(
+            f"the cache root {root} is that of {data_root(index)}, not of {data_dir}: each corpus "
+            f"has its own; run `brainbrr cache build --data-dir {shlex.quote(data_dir)} "
+            "--cache-root FOLDER` and give that --cache-root"
+        )
+    return fresh_plan(configuration, f"{options} --data-dir {shlex.quote(data_root(index))}")
+
+
+@holding("evaluate")
+def evaluate_run(
+    configuration: Configuration,
+    run: Run,
+    split: str | None = None,
+    asked: OnAnotherCorpus | None = None,
+    *,
+    data_dir: str | None = None,
+    log: Log = print,
+) -> Evaluation:
+    """Score a run on the corpus of a configuration, its own or another one.
+
+    On its own this is :func:`evaluate`. On another corpus ``split`` is one of its splits or "all"
+    (the default), the settings of detection are those that the run's threshold was tuned with,
+    and the report lies in a folder of its own in the run's. Every scoring of another corpus is put
+    on record beside the run's folder.
+
+    Raises :class:`WorkRemains` and :class:`BrainbrrError` where the corpus is not indexed or built
+    for the run's preprocessing version, the split has nothing to score, or the run has no
+    threshold and its own dev is not here.
+    """
+    asked = asked or OnAnotherCorpus()
+    plan = corpus_plan(configuration, run, data_dir)
+    if not is_own(run, plan, configuration):
+        return _evaluate_external(configuration, plan, run, split or ALL, asked, log)
+    if asked.adapt is not None or asked.other_people or split in ("train", ALL):
+        raise BrainbrrError(
+            f"run {run.name} was trained on the corpus in {configuration.cache_root}: of its own "
+            "corpus it is scored on --split dev or eval, without --adapt and --other-people; give "
+            "another corpus's --cache-root"
+        )
+    return evaluate(configuration, split, run=run, log=log)
+
+
+def external_folder(run: Run, name: str, split: str, scored: str, adapt: Adapt | None) -> Path:
+    """Where the report on another corpus lies; ``scored`` is the hash of what is scored."""
+    adapted = "" if adapt is None else f"-adapted-{adapt}"
+    return run.directory / f"report-on-{name}-{split}{adapted}-{scored[:8]}"
+
+
+def _evaluate_external(
+    configuration: Configuration,
+    plan: Plan,
+    run: Run,
+    split: str,
+    asked: OnAnotherCorpus,
+    log: Log,
+) -> Evaluation:
+    _check_split(split, asked)
+    name = corpus_name(plan.index) if asked.name is None else safe_name(asked.name)
+    own = corpus_of_run(run, configuration)
+    known = KnownPatients.of(plan.index, own, other_people=asked.other_people)
+    chosen = _choose(configuration, plan, split, asked, known)
+    label = _label(name, split, asked.adapt)
+    for reason, count in sorted(chosen.left_out.items()):
+        log(f"left out: {count} recordings of {name}: {reason}")
+    if not chosen.scored:
+        raise BrainbrrError(_nothing_to_score(run, plan, name, split, chosen, known))
+    kept = read_threshold(run.directory)
+    if kept is None and asked.adapt is None:
+        kept = frozen_threshold(run, configuration, log)
+    used = configuration
+    if kept is not None and kept.detection != configuration.detection:
+        log("the settings of detection are those that the run's threshold was tuned with")
+        used = configuration.model_copy(update={"detection": kept.detection})
+    scored = set_of(chosen.scored)
+    folder = external_folder(run, name, split, scored, asked.adapt)
+    identity = digest(
+        {
+            **settings_identity(used, split),
+            "run": run.values["identity"],
+            "finished_at": run.values["finished_at"],
+            "ssm_backend": used.hardware.ssm_backend,
+            "name": name,
+            "scored": scored,
+            "unscored": [asdict(row) for row in chosen.unscored],
+            "known": [list(entry) for entry in own.recordings],
+            "adapted_on": set_of(chosen.adapted_on) if asked.adapt else None,
+            "threshold": None if asked.adapt or kept is None else kept.model_dump(mode="json"),
+        }
+    )
+    earlier = known_results(folder, identity)
+    if earlier is not None:
+        log(f"the report of run {run.name} on {label} is current: nothing to score")
+        return Evaluation(folder / REPORT, earlier, run, identity, reused=True)
+    log_not_scored(not_scored_of(plan, configuration, split), name, log)
+    predictor = Predictor.of(run, used)
+    if asked.adapt is None and kept is not None:
+        choice = choice_of(kept, OWN_DEV)
+    else:
+        tuned, _ = tuned_threshold(used.detection, predictor, plan.store, chosen.adapted_on)
+        choice = choice_of(tuned, f"{name}/dev")
+    looks = count_external_scoring(run.directory.parent, run.name, scored)
+    results = write_scored(
+        folder,
+        run,
+        predictor,
+        plan.store,
+        chosen.scored,
+        split=label,
+        choice=choice,
+        provenance=provenance(used, run, plan.store.version, source_digest(plan, configuration))
+        | {IDENTITY: identity},
+        weights_chosen_on=None if weights_chosen_on(run) is None else OWN_DEV,
+        unscored=chosen.unscored,
+        external=ExternalCorpus(
+            name=name,
+            layout=plan.index.layout,
+            split=split,
+            recordings=len(plan.index),
+            selected=len(plan.items),
+            own_name=own.name,
+            known_recordings=len(own.recordings),
+            known_patients=len({entry.patient for entry in own.recordings}),
+            left_out=dict(sorted(chosen.left_out.items())),
+            left_out_patients=chosen.left_out_patients,
+            same_names=chosen.same_names,
+            adapted=asked.adapt,
+            scorings=looks.scorings,
+            scoring_runs=looks.runs,
+        ),
+    )
+    return Evaluation(folder / REPORT, results, run, identity, reused=False)
+
+
+def not_scored_of(plan: Plan, configuration: Configuration, split: str) -> list[UnscoredRecording]:
+    """The recordings of a split, or of all, that cannot be scored whatever run it is."""
+    return [row for part in _parts(split) for row in not_scored(plan, configuration, part)]
+
+
+def _choose(
+    configuration: Configuration,
+    plan: Plan,
+    split: str,
+    asked: OnAnotherCorpus,
+    known: KnownPatients,
+) -> _Chosen:
+    """Which recordings of a corpus are scored, and why the others are not."""
+    seizure = configuration.labels.seizure
+    usable = [row for part in _parts(split) for row in scorable(plan, seizure, part)]
+    adapted_on = []
+    if asked.adapt is not None:
+        adapted_on = [
+            row for row in scorable(plan, seizure, "dev") if known.reason(row.patient) is None
+        ]
+        if not any(row.seizures for row in adapted_on):
+            raise BrainbrrError(
+                f"there is no seizure to adapt the threshold on in dev of {plan.store.root}: leave "
+                "--adapt out, or choose a larger --profile"
+            )
+    recordings = {item.recording.partition_key: item.recording for item in plan.items}
+    adapting = {row.partition_key for row in adapted_on}
+    scored, unscored, left_out = [], not_scored_of(plan, configuration, split), Counter[str]()
+    patients: set[str] = set()
+    for row in usable:
+        reason = known.reason(row.patient)
+        if reason is not None:
+            left_out[reason] += 1
+            patients.add(row.patient)
+        elif row.partition_key in adapting:
+            reason = _ADAPTED_ON
+        else:
+            scored.append(row)
+            continue
+        of = recordings[row.partition_key]
+        unscored.append(
+            UnscoredRecording(row.partition_key, reason, of.duration_s, len(of.seizures(seizure)))
+        )
+    same_names = len(known.namesakes & {row.patient for row in scored})
+    return _Chosen(scored, adapted_on, unscored, left_out, len(patients), same_names)
+
+
+def _check_split(split: str, asked: OnAnotherCorpus) -> None:
+    if split not in EXTERNAL_SPLITS:
+        raise BrainbrrError(
+            f"there is no split {split!r} of a corpus: --split is {', '.join(EXTERNAL_SPLITS)}"
+        )
+    if asked.adapt is not None and split == "dev":
+        raise BrainbrrError(
+            f"--adapt {asked.adapt} tunes on dev of the other corpus, so --split dev cannot be "
+            "scored: leave --split out, or choose train or eval"
+        )
+
+
+def _label(name: str, split: str, adapt: Adapt | None) -> str:
+    """What is scored, in a report: never the name of a split of the run's own corpus."""
+    if adapt is None:
+        return f"{name}/{split}"
+    part = "all but dev" if split == ALL else split
+    return f"{name}/{part}, {adapt} adapted on its dev"
+
+
+def _parts(split: str) -> tuple[str, ...]:
+    return SPLITS if split == ALL else (split,)
+
+
+def _nothing_to_score(
+    run: Run, plan: Plan, name: str, split: str, chosen: _Chosen, known: KnownPatients
+) -> str:
+    """What is wrong where no recording is left, and what to do."""
+    if chosen.left_out:
+        count = sum(chosen.left_out.values())
+        remedy = "score its own corpus with the configuration of its training"
+        if known.by_name_alone:
+            remedy = (
+                "where patients of the same name are other people, as in two corpora that begin "
+                "with sub-01, add --other-people"
+            )
+        return (
+            f"run {run.name} knows the patients of all {count} recordings of {split} of {name} "
+            f"from its own corpus, so nothing is left to score: {remedy}"
+        )
+    counts = Counter(item.recording.split for item in plan.items if item.recording.reason is None)
+    has = ", ".join(f"{part} ({counts[part]})" for part in SPLITS if counts[part])
+    return (
+        f"{name} has no recording in {split} that can be scored: it has {has or 'none at all'}; "
+        "choose another --split, or a larger --profile"
+    )

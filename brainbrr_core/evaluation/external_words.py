@@ -1,0 +1,75 @@
+"""What stands at the head of a report on a corpus that the run was not trained on."""
+
+from __future__ import annotations
+
+from brainbrr_core.evaluation.results import EvaluationResults, ExternalCorpus
+
+
+def external_sentences(results: EvaluationResults) -> list[str]:
+    """Which corpus it is, that nothing of it shaped the run, and whom the run knows there."""
+    corpus = results.external
+    if corpus is None:
+        return []
+    if corpus.adapted is None:
+        head = (
+            f"External validation: the run was trained on “{corpus.own_name}” and is scored as it "
+            f"is on another corpus, “{corpus.name}”. Nothing of “{corpus.name}” tuned anything: no "
+            "threshold, no weights, no statistics. The threshold is the one tuned on dev of "
+            f"“{corpus.own_name}” (“own dev”)."
+        )
+    else:
+        head = (
+            f"Adapted: the run was trained on “{corpus.own_name}” and is scored on another corpus, "
+            f"“{corpus.name}”, with its {corpus.adapted} tuned on dev of “{corpus.name}”. This is "
+            "no external validation: these figures flatter what the run would do on a corpus of "
+            "which it has seen nothing. The weights and all else are as they were."
+        )
+    return [head, _scored(corpus, results.profile), _known(corpus), _scorings(corpus)]
+
+
+def _scored(corpus: ExternalCorpus, profile: str) -> str:
+    if corpus.split != "all":
+        what = f"the split “{corpus.split}” of “{corpus.name}”"
+    elif corpus.adapted is None:
+        what = f"all of “{corpus.name}”, whatever split a recording is in"
+    else:
+        what = f"all of “{corpus.name}” but its dev"
+    selected = ""
+    if corpus.selected < corpus.recordings:
+        selected = (
+            f", of which the profile {profile} selects {corpus.selected:,} of "
+            f"{corpus.recordings:,} recordings"
+        )
+    return f"What is scored is {what} (layout {corpus.layout}){selected}."
+
+
+def _known(corpus: ExternalCorpus) -> str:
+    compared = (
+        f"Its recordings and patients were compared, by content and by name, with the "
+        f"{corpus.known_recordings:,} recordings of {corpus.known_patients:,} patients that the "
+        f"run knows from “{corpus.own_name}”"
+    )
+    count = sum(corpus.left_out.values())
+    if count:
+        reasons = "; ".join(f"{number:,}: {reason}" for reason, number in corpus.left_out.items())
+        said = (
+            f"{compared}: {count:,} recordings of {corpus.left_out_patients:,} patients are among "
+            f"them and are left out ({reasons})."
+        )
+    else:
+        said = f"{compared}: none is among them."
+    if corpus.same_names:
+        said += (
+            f" {corpus.same_names:,} scored patients have the name of one of these; whoever scored "
+            "this said that they are other people, and no content is the same."
+        )
+    return said
+
+
+def _scorings(corpus: ExternalCorpus) -> str:
+    return (
+        f"These recordings were scored {corpus.scorings:,} "
+        f"{'time' if corpus.scorings == 1 else 'times'} from this runs folder, by "
+        f"{corpus.scoring_runs:,} {'run' if corpus.scoring_runs == 1 else 'runs'}, this time "
+        "included."
+    )

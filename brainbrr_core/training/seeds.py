@@ -1,0 +1,95 @@
+"""One configuration under several seeds: a run of its own for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.training.preflight import check
+from brainbrr_core.training.run import Run, open_run, run_directory, train
+from brainbrr_core.training.used_versions import RUN
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds from a text such as ``0,1,2``.
+
+    Raises :class:`BrainbrrError` for what is no whole number of at least 0, and for a seed that
+    is given twice.
+    """
+    seeds = []
+    for word in text.split(","):
+        word = word.strip()
+        # No other sign of a number is taken: ``int`` would accept 1_0 and Arabic digits.
+        if not (word.isascii() and word.isdigit()):
+            raise BrainbrrError(
+                f"--seeds {text}: {word!r} is no seed; give whole numbers, such as --seeds 0,1,2"
+            )
+        seeds.append(int(word))
+    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if twice:
+        raise BrainbrrError(f"--seeds {text} has {twice[0]} twice: give each seed once")
+    return tuple(seeds)
+
+
+def with_seed(configuration: Configuration, seed: int) -> Configuration:
+    """The same configuration under another seed of the training."""
+    training = configuration.training.model_copy(update={"seed": seed})
+    return configuration.model_copy(update={"training": training})
+
+
+def train_seeds(
+    configuration: Configuration,
+    seeds: Sequence[int],
+    train_one: Callable[[Configuration], Run] = train,
+    *,
+    log: Callable[[str], None] = print,
+) -> Iterator[tuple[int, Run]]:
+    """Train the runs of some seeds, one after the other, and give seed and run when it is finished.
+
+    ``train_one`` is :func:`train`, or what calls it: a finished run is not trained again and one
+    that broke off goes on, so the same call completes what was interrupted. What interrupts it
+    carries a note of which seeds are done. Raises as :func:`train` does; then later seeds are not
+    begun.
+    """
+    done: list[int] = []
+    for seed in seeds:
+        log(f"seed {seed} ({len(done) + 1} of {len(seeds)})")
+        try:
+            run = train_one(with_seed(configuration, seed))
+        except Exception:
+            raise
+        except BaseException as interruption:
+            interruption.add_note(_summary(done, seed, seeds))
+            raise
+        done.append(seed)
+        yield seed, run
+
+
+def runs_of_seeds(configuration: Configuration, seeds: Sequence[int]) -> dict[int, Run]:
+    """The finished runs of some seeds, in their order.
+
+    Raises :class:`WorkRemains` naming the seeds that are not finished and the command that trains
+    them, and what :func:`check` raises.
+    """
+    manifest = check(configuration).manifest
+    folders = {seed: run_directory(with_seed(configuration, seed), manifest) for seed in seeds}
+    missing = [seed for seed, folder in folders.items() if not (folder / RUN).is_file()]
+    if missing:
+        raise WorkRemains(
+            f"no finished run of seed {_listed(missing)} in {configuration.runs_dir}: run "
+            f"`brainbrr train --seeds {_listed(seeds)}{configuration.options}`"
+        )
+    return {seed: open_run(folder) for seed, folder in folders.items()}
+
+
+def _summary(done: Sequence[int], current: int, seeds: Sequence[int]) -> str:
+    left = [seed for seed in seeds if seed not in done]
+    return (
+        f"finished seeds: {_listed(done) or 'none'}; remaining: {_listed(left)}; the same command "
+        f"goes on with seed {current} from its last checkpoint"
+    )
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    return ",".join(map(str, seeds))
