@@ -2,12 +2,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo setup test test-smoke test-slow test-deploy test-browser check cache-smoke cache-dev cache-full cache-status cache-upgrade
+.PHONY: demo help setup lock test test-smoke test-slow test-deploy test-browser check cache-smoke cache-dev cache-full cache-status cache-upgrade
 
-demo: setup
+demo: setup ## set everything up, write a small TUSZ-like corpus, run the whole graph, show the scores
 	$(BIN)/brainbrr demo
 
-setup: $(VENV)/installed
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+	  while IFS='|' read -r target what; do printf '%-14s %s\n' "$$target" "$$what"; done
+
+setup: $(VENV)/installed ## the environment in .venv, from pyproject.toml and constraints.txt
 
 # torch comes first and alone: whatever build of the pinned release this machine has stays.
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -16,44 +20,60 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,deploy]'
 	touch $@
 
+# What pip chooses for an empty environment, without installing it. What a build adds to its
+# version (+cpu) is left out, so that each machine takes its own build of a release.
+lock: setup ## write the newest releases that pyproject.toml allows into constraints.txt
+	$(BIN)/pip install --dry-run --ignore-installed --quiet --report $(VENV)/lock.json '.[dev,deploy]'
+	$(BIN)/python -c "$$LOCKED" $(VENV)/lock.json > $(VENV)/lock.txt
+	LC_ALL=C sort --ignore-case --output constraints.txt $(VENV)/lock.txt
+
+define LOCKED
+import json, sys
+for package in json.load(open(sys.argv[1]))["install"]:
+    name, version = package["metadata"]["name"], package["metadata"]["version"]
+    if name != "brainbrr":
+        print(name, version.partition("+")[0], sep="==")
+endef
+export LOCKED
+
 # In random order (its seed is printed, and --randomly-seed=N repeats it), one process a
 # core; all tests of a file in one process, since they share what they made.
-test: setup
+test: setup ## the tests, in random order, without those of the four below
 	$(BIN)/pytest -m "not slow and not deploy and not browser" -n logical --maxprocesses 4 --dist loadfile
 
-test-smoke: setup
+test-smoke: setup ## the whole way only, small
 	$(BIN)/pytest -m smoke
 
 # What takes minutes, and five times as many examples of each property, drawn at random.
-test-slow: setup
+test-slow: setup ## what takes minutes, and properties on many random examples
 	$(BIN)/pytest -m slow
 	$(BIN)/pytest -m "hypothesis and not slow" --hypothesis-profile=thorough
 
 # apt-get install postgresql redis-server
-test-deploy: setup
+test-deploy: setup ## a deployment with PostgreSQL, Redis and Celery workers
 	$(BIN)/pytest -m deploy
 
 # apt-get install chromium chromium-driver; pictures are left in browser-pictures/
-test-browser: setup
+test-browser: setup ## Dagster's UI in a browser
 	$(BIN)/pytest -m browser
 
-check: setup
+check: setup ## ruff, mypy and the contracts between packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-cache-smoke: setup
+cache-smoke: setup ## build the shards of the profile smoke
 	$(BIN)/brainbrr cache build --profile smoke
 
-cache-dev: setup
+cache-dev: setup ## build the shards of the profile dev
 	$(BIN)/brainbrr cache build --profile dev
 
-cache-full: setup
+cache-full: setup ## build the shards of every recording
 	$(BIN)/brainbrr cache build --profile full
 
-cache-status: setup
+cache-status: setup ## what is fresh, missing, stale, corrupt or excluded
 	$(BIN)/brainbrr cache status
 
-cache-upgrade: setup
+cache-upgrade: setup ## build what a new version made stale
 	$(BIN)/brainbrr cache build

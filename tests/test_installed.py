@@ -45,7 +45,7 @@ def test_the_wheel_holds_the_code_its_pages_and_its_configurations(wheel: Path) 
     code = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
-        for pattern in ("*.py", "templates/*")
+        for pattern in ("*.py", "py.typed", "templates/*")
         for path in (ROOT / package).rglob(pattern)
     }
     configs = {
@@ -58,6 +58,8 @@ def test_the_wheel_holds_the_code_its_pages_and_its_configurations(wheel: Path) 
         for folder in ("celery", "kubernetes")
         for path in (ROOT / "configs" / "deploy" / folder).glob("*.*")
     }
+    assert {f"{package}/py.typed" for package in PACKAGES} <= code
+    assert f"{DISTRIBUTION}.dist-info/licenses/LICENSE" in described
     assert len(configs) >= 7
     assert len(deployment) >= 5
     assert names - described == code | configs | deployment
@@ -70,6 +72,10 @@ def test_the_wheel_says_what_it_is_and_needs(wheel: Path) -> None:
         tags = archive.read(f"{DISTRIBUTION}.dist-info/WHEEL").decode()
     assert (metadata["Name"], metadata["Version"]) == ("brainbrr", VERSION)
     assert metadata["Requires-Python"] == ">=3.11"
+    assert (metadata["License-Expression"], metadata["Author"]) == (
+        "Apache-2.0",
+        "The brainbrr authors",
+    )
     assert str(metadata.get_payload()).strip() == (ROOT / "README.md").read_text().strip()
     needed = [line for line in metadata.get_all("Requires-Dist") or [] if "extra ==" not in line]
     assert any(line.startswith("platformdirs") for line in needed)

@@ -14,8 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from brainbrr_core.cache import gc, imported
 from brainbrr_core.cache.build import build
