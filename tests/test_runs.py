@@ -297,5 +297,5 @@ def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
     )
     # Of other settings it says nothing.
     other = settings.model_copy(update={"sampling": Sampling(full_ratio=0.5)})
-    with pytest.raises(WorkRemains, match="^no finished run in"):
+    with pytest.raises(WorkRemains, match=r"^no finished run in"):
         current_run(other)
