@@ -153,7 +153,7 @@ def test_the_lock_file_has_an_allowed_release_of_each_requirement(extra: str) ->
         assert locked()[name] in requirement.specifier, name
 
 
-def test_the_licence_is_the_one_that_the_metadata_name() -> None:
+def test_the_license_is_the_one_that_the_metadata_name() -> None:
     text = (ROOT / "LICENSE").read_text()
     assert re.search(r"Apache License\s+Version 2\.0, January 2004", text)
     assert "Copyright The brainbrr authors" in text
