@@ -38,6 +38,7 @@ from pathlib import Path
 from brainbrr_core.benchmark.peak import peak_mb
 from prediction_runs import random_predictor
 from brainbrr_core.prediction.normalization import Normalization
+from brainbrr_core.scoring import OperatingPoint
 place = Path(sys.argv[1])
 predictor = random_predictor(place)
 detection = predictor.configuration.detection.model_copy(update={"stride_s": 60})
@@ -46,7 +47,8 @@ predictor = dataclasses.replace(predictor, window_s=60, configuration=configurat
 short, day = (place / name for name in ("short.edf", "day.edf"))
 peaks = []
 for path in (short, day):
-    [(_, outcome)] = predictor.predict_all([path], 0.5, Normalization())
+    point = OperatingPoint.of_probability(0.5, 0.99)
+    [(_, outcome)] = predictor.predict_all([path], point, Normalization())
     peaks.append(peak_mb())
 print(json.dumps({"hours": outcome.duration_s / 3600, "peaks_mb": peaks}))
 """

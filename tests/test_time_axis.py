@@ -35,10 +35,11 @@ from brainbrr_core.prediction.formats import FORMATS, Origin
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.prediction.recording import Prediction, growing_pieces, growing_source
+from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Statistics
 
 SECONDS = 40
-ORIGIN = Origin("run", "version", 0.5, "whole recording")
+ORIGIN = Origin("run", "version", OperatingPoint(0.0, -0.2), "whole recording")
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +126,9 @@ def test_all_who_read_a_file_say_the_same(
     reasons = inspect_recording(path, Preprocessing(), row).reasons
     assert [r for r, _ in reasons if r in SIGNAL_REASONS] == ([] if reason is None else [reason])
     # Predict, and predict while it grows.
-    [(_, outcome)] = predictor.predict_all([path], 0.5, Normalization(first_s=10))
+    [(_, outcome)] = predictor.predict_all(
+        [path], OperatingPoint.of_probability(0.5, 0.99), Normalization(first_s=10)
+    )
     if expected is None:
         assert isinstance(outcome, Prediction)
         assert streamed(path).shape == (19, SECONDS * 250)
@@ -260,7 +263,9 @@ def test_every_format_has_the_time_of_an_event_to_the_millisecond(
     )
     edf.write(path)
     restamp(path, kind, [f"+{n}.753" for n in range(60)])
-    [(_, outcome)] = predictor.predict_all([path], 0.55, Normalization(first_s=30))
+    [(_, outcome)] = predictor.predict_all(
+        [path], OperatingPoint.of_probability(0.55, 0.99), Normalization(first_s=30)
+    )
     assert isinstance(outcome, Prediction)
     assert outcome.events
     onset = outcome.events[0].start
