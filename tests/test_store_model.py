@@ -280,21 +280,29 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
         yield Reference(folder, server)
 
 
-def run(reference: Reference, sequences: settings, steps: int) -> None:
+def run(
+    reference: Reference, sequences: settings, steps: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     reference.counts.clear()
     kinds = settings(sequences, stateful_step_count=steps, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(lambda: StoreMachine(reference), settings=kinds)
-    print("\n" + "\n".join(figures(reference.counts)))
+    # Also without -s: a long run is worth nothing whose figures nobody sees.
+    with capsys.disabled():
+        print("\n" + "\n".join(figures(reference.counts)))
 
 
-def test_whatever_happens_nothing_is_lost_and_nothing_wrong_believed(reference: Reference) -> None:
-    run(reference, examples(20), FEW)
+def test_whatever_happens_nothing_is_lost_and_nothing_wrong_believed(
+    reference: Reference, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(reference, examples(20), FEW, capsys)
 
 
 @pytest.mark.slow
-def test_whatever_happens_in_any_order(reference: Reference) -> None:
+def test_whatever_happens_in_any_order(
+    reference: Reference, capsys: pytest.CaptureFixture[str]
+) -> None:
     sequences = settings(max_examples=500, derandomize=False, print_blob=True, deadline=None)
-    run(reference, sequences, MANY)
+    run(reference, sequences, MANY, capsys)
 
 
 def test_faults_befall_commands(reference: Reference, tmp_path: Path) -> None:
