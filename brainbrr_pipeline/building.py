@@ -152,9 +152,7 @@ def _interruption_logged(context: Context) -> Iterator[None]:
     """Log what was done when the run is terminated within the block."""
     try:
         yield
-    except Exception:
-        raise
-    except BaseException as interruption:
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interruption:
         for note in getattr(interruption, "__notes__", ()):
             context.log.warning(note)
         raise

@@ -57,9 +57,7 @@ def train_seeds(
         log(f"seed {seed} ({len(done) + 1} of {len(seeds)})")
         try:
             run = train_one(with_seed(configuration, seed))
-        except Exception:
-            raise
-        except BaseException as interruption:
+        except KeyboardInterrupt as interruption:
             interruption.add_note(_summary(done, seed, seeds))
             raise
         done.append(seed)
