@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
-from brainbrr_core.detection import Finder, detect, finder
+from brainbrr_core.detection import detect, found_by
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.scoring import (
     OperatingPoint,
     RecordingEvents,
+    RecordingFrames,
     Sweep,
     auprc,
     auroc,
@@ -37,26 +38,11 @@ from brainbrr_core.scoring import (
 PLAIN = Detection(smooth_s=0, min_duration_s=0, merge_gap_s=0, off_ratio=1.0)
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A recording whose operating point is open."""
-
-    patient: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    scores_8hz: NDArray[np.float32]
-    unknown: tuple[tuple[float, float], ...] = ()
-
-
-def found_by(settings: Detection) -> Callable[[NDArray[np.float32], float], Finder]:
-    return lambda frames, duration_s: finder(frames, duration_s, settings)
-
-
-def blocks(values: list[float], reference: list[int], patient: str = "p") -> Scored:
+def blocks(values: list[float], reference: list[int], patient: str = "p") -> RecordingFrames:
     """One value for 50 s of each block of 100 s; an event in those named in ``reference``."""
     frames = np.full((len(values), 800), -9.0, dtype=np.float32)
     frames[:, :400] = np.array(values, dtype=np.float32)[:, None]
-    return Scored(
+    return RecordingFrames(
         patient,
         len(values) * 100.0,
         tuple(Event(index * 100.0, index * 100.0 + 50) for index in reference),
@@ -64,7 +50,7 @@ def blocks(values: list[float], reference: list[int], patient: str = "p") -> Sco
     )
 
 
-def swept(*recordings: Scored) -> Sweep:
+def swept(*recordings: RecordingFrames) -> Sweep:
     return sweep_thresholds(recordings, found_by(PLAIN), PLAIN.off_ratio)
 
 
@@ -116,7 +102,7 @@ def test_the_off_threshold_is_reached_by_so_many_more_frames(
     values: list[int], off_ratio: float
 ) -> None:
     frames = np.array(values, dtype=np.float32)
-    recording = Scored("p", len(values) / 8, (), frames)
+    recording = RecordingFrames("p", len(values) / 8, (), frames)
     sweep = sweep_thresholds([recording], found_by(PLAIN), off_ratio)
     assert set(sweep.thresholds.tolist()) <= set(values)
     assert sweep.thresholds[-1] == max(values) and sweep.thresholds[0] == min(values)
@@ -128,7 +114,7 @@ def test_the_off_threshold_is_reached_by_so_many_more_frames(
         assert not below.size or (frames >= below.max()).sum() > allowed
 
 
-def noise(seed: int, patients: str = "ab") -> list[Scored]:
+def noise(seed: int, patients: str = "ab") -> list[RecordingFrames]:
     """Few levels, each for seconds, and one seizure off the grid in each recording."""
     generator = np.random.default_rng(seed)
     recordings = []
@@ -137,7 +123,9 @@ def noise(seed: int, patients: str = "ab") -> list[Scored]:
         start = float(generator.uniform(0, 40))
         unknown = ((start + 12, start + 17),) if generator.random() < 0.3 else ()
         recordings.append(
-            Scored(patient, 59.97, (Event(start, start + 10),), frames.astype(np.float32), unknown)
+            RecordingFrames(
+                patient, 59.97, (Event(start, start + 10),), frames.astype(np.float32), unknown
+            )
         )
     return recordings
 

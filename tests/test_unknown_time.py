@@ -64,7 +64,7 @@ from brainbrr_core.scoring import (
     szcore,
 )
 from brainbrr_core.training.loss import balanced_loss, loss_of
-from brainbrr_core.training.validation import ValidatedRecording, judge
+from brainbrr_core.training.validation import RecordingFrames, judge
 
 WITHOUT_MYSZ = tuple(label for label in SEIZURE_LABELS if label != "mysz")
 Spans = list[tuple[float, float]]
@@ -697,7 +697,7 @@ def test_a_validation_masks_what_is_unknown(one_built: Configuration) -> None:
     frames = np.full(6 * 3600 * 8, 0.01, np.float32)
     frames[600 * 8 : 640 * 8] = 0.45
     frames[5000 * 8 : 5040 * 8] = 0.95
-    plain = ValidatedRecording("p", 6 * 3600.0, (Event(600.0, 640.0),), frames)
+    plain = RecordingFrames("p", 6 * 3600.0, (Event(600.0, 640.0),), frames)
     masked = replace(plain, unknown=((4000.0, 7600.0), (9000.0, 12600.0)))
     first, second = (judge([one], one_built, 1) for one in (plain, masked))
     assert (first.hours, second.hours) == (6.0, 4.0)

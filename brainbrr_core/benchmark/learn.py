@@ -22,7 +22,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from brainbrr_core.annotation import Event
 from brainbrr_core.cache.build import build as build_shards
 from brainbrr_core.cache.manifest import ManifestRecording, update_manifest
 from brainbrr_core.cache.plan import plan_corpus
@@ -38,7 +37,7 @@ from brainbrr_core.configuration import (
 )
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import FRAME_SAMPLES, detect, finder, frame_count
+from brainbrr_core.detection import FRAME_SAMPLES, detect, found_by, frame_count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
@@ -46,6 +45,7 @@ from brainbrr_core.scoring import (
     Counts,
     OperatingPoint,
     RecordingEvents,
+    RecordingFrames,
     auprc,
     per_second,
     rank,
@@ -105,17 +105,6 @@ Frames = NDArray[np.float32]
 #: Frames of a whole recording, of the signal that ``read`` gives.
 Detector = Callable[[RecordingReader], Frames]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Framed:
-    """A recording with one detector's frames, as the scoring wants it."""
-
-    patient: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    scores_8hz: Frames
-    unknown: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -337,7 +326,7 @@ class _Framing:
         """The operating point with the best event F1 on dev."""
         sweep = sweep_thresholds(
             self._dev,
-            lambda frames, duration_s: finder(frames, duration_s, detection),
+            found_by(detection),
             detection.off_ratio,
         )
         return tune_threshold(sweep).point
@@ -402,9 +391,10 @@ class Score:
         }
 
 
-def _framed(one: _Known, detector: Detector) -> _Framed:
+def _framed(one: _Known, detector: Detector) -> RecordingFrames:
     recording = one.recording
     with torch.inference_mode():
         frames = detector(RecordingReader(one.store, recording))
-    seizures = tuple(Event(start, stop, label) for start, stop, label in recording.seizures)
-    return _Framed(one.patient, recording.samples / RATE, seizures, frames, recording.unknown)
+    return RecordingFrames(
+        one.patient, recording.duration_s, recording.reference, frames, recording.unknown
+    )

@@ -8,32 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.ndimage
-from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.benchmark.peak import peak_mb
 from brainbrr_core.configuration import Detection
-from brainbrr_core.detection import FRAME_HZ, finder
-from brainbrr_core.scoring import sweep_thresholds, tune_threshold
+from brainbrr_core.detection import FRAME_HZ, found_by
+from brainbrr_core.scoring import RecordingFrames, sweep_thresholds, tune_threshold
 
 #: TUSZ 2.0.3's dev split: recordings, patients, hours and seizures.
 RECORDINGS, PATIENTS, HOURS, SEIZURES = 1832, 53, 435.5, 1081
-
-
-@dataclass(frozen=True)
-class _MadeUp:
-    """A recording with frames that no network gave."""
-
-    patient: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    scores_8hz: NDArray[np.float32]
-    unknown: tuple[tuple[float, float], ...] = ()
 
 
 def run(recordings: int, seed: int = 0, log: Callable[[str], None] = print) -> dict[str, Any]:
@@ -47,9 +34,7 @@ def run(recordings: int, seed: int = 0, log: Callable[[str], None] = print) -> d
 
     def sweep() -> tuple[float, float, int, float]:
         wall, cpu = time.perf_counter(), time.process_time()
-        found = sweep_thresholds(
-            made, lambda frames, s: finder(frames, s, settings), settings.off_ratio
-        )
+        found = sweep_thresholds(made, found_by(settings), settings.off_ratio)
         tuned = tune_threshold(found)
         return (
             time.perf_counter() - wall,
@@ -74,7 +59,7 @@ def run(recordings: int, seed: int = 0, log: Callable[[str], None] = print) -> d
     }
 
 
-def _recordings(count: int, rng: np.random.Generator) -> list[_MadeUp]:
+def _recordings(count: int, rng: np.random.Generator) -> list[RecordingFrames]:
     seconds = rng.gamma(2.0, size=count) + 0.02
     seconds *= HOURS * 3600 * count / RECORDINGS / seconds.sum()
     with_seizure = set(rng.choice(count, round(SEIZURES * count / RECORDINGS), False).tolist())
@@ -93,7 +78,7 @@ def _recordings(count: int, rng: np.random.Generator) -> list[_MadeUp]:
             reference.append(Event(start, stop))
             scores[round(start * FRAME_HZ) : round(stop * FRAME_HZ)] += rng.uniform(0, 12)
         made.append(
-            _MadeUp(
+            RecordingFrames(
                 f"p{number % PATIENTS:02}",
                 duration_s,
                 tuple(reference),

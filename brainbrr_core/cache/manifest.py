@@ -70,6 +70,16 @@ class ManifestRecording:
     unknown: tuple[tuple[float, float], ...] = ()
 
     @property
+    def duration_s(self) -> float:
+        """Length of the signal."""
+        return self.samples / RATE
+
+    @property
+    def reference(self) -> tuple[Event, ...]:
+        """The seizures, as scoring wants them."""
+        return tuple(Event(start, stop, label) for start, stop, label in self.seizures)
+
+    @property
     def unknown_s(self) -> float:
         """Seconds that are neither seizure nor background."""
         return sum(stop - start for start, stop in self.unknown)

@@ -23,7 +23,7 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import event_steps
 from brainbrr_core.detection.stitching import FRAME_HZ
-from brainbrr_core.scoring import EventTable, OperatingPoint, sigmoid
+from brainbrr_core.scoring import EventTable, Find, OperatingPoint, sigmoid
 from brainbrr_core.scoring.event_table import Spans
 
 Scores = NDArray[np.float32]
@@ -84,6 +84,11 @@ class Finder:
                 longest_s,
             )
         )
+
+
+def found_by(settings: Detection) -> Find:
+    """What a sweep asks for the events of each recording: :func:`finder` with these settings."""
+    return lambda scores, duration_s: finder(scores, duration_s, settings)
 
 
 def finder(scores: Scores, duration_s: float, settings: Detection) -> Finder:

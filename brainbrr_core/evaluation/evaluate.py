@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.annotation import Event
 from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import ManifestRecording
@@ -23,7 +22,7 @@ from brainbrr_core.configuration import Configuration, Detection
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import detect, finder
+from brainbrr_core.detection import detect, found_by
 from brainbrr_core.detection.threshold import (
     OperatingThreshold,
     read_threshold,
@@ -57,7 +56,6 @@ from brainbrr_core.evaluation.tables import STATISTICS, write_tables
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.progress import progress
 from brainbrr_core.scoring import (
-    Find,
     OperatingPoint,
     Sweep,
     SweepRow,
@@ -198,7 +196,7 @@ def write_scored(
         provenance=provenance,
         weights_chosen_on=weights_chosen_on,
         sweep=sweep,
-        applied=sweep_at(_open(recordings, frames), _find(configuration.detection), points)
+        applied=sweep_at(_open(recordings, frames), found_by(configuration.detection), points)
         if points
         else None,
         unscored=unscored,
@@ -381,14 +379,10 @@ def _sweep(recordings: Sequence[ScoredRecording], settings: Detection, title: st
     with progress(title, hours, "hours") as bar:
         return sweep_thresholds(
             recordings,
-            _find(settings),
+            found_by(settings),
             settings.off_ratio,
             lambda seconds: bar.advance(seconds / 3600),
         )
-
-
-def _find(settings: Detection) -> Find:
-    return lambda frames, duration_s: finder(frames, duration_s, settings)
 
 
 def _open(
@@ -401,7 +395,7 @@ def _open(
             recording.patient,
             recording.montage,
             recording.samples / RATE,
-            tuple(Event(start, stop, label) for start, stop, label in recording.seizures),
+            recording.reference,
             (),
             frames[recording.partition_key] if frames is not None else _NO_FRAMES,
             recording.unknown,

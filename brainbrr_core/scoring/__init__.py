@@ -39,6 +39,7 @@ from brainbrr_core.scoring.recording import RecordingEvents, seizures
 from brainbrr_core.scoring.sweep import (
     FALSE_ALARM_LIMITS,
     Find,
+    RecordingFrames,
     RecordingScores,
     RuleSweep,
     Sweep,
@@ -68,6 +69,7 @@ __all__ = [
     "OperatingPoint",
     "Ranking",
     "RecordingEvents",
+    "RecordingFrames",
     "RecordingScores",
     "ReliabilityBin",
     "RuleSweep",

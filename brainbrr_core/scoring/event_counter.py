@@ -147,17 +147,26 @@ def _overlaps(
 
 
 @compiled
-def _half_unknown(
-    start: float, stop: float, unknown_start: Floats, unknown_stop: Floats
+def _left_out(
+    start: float,
+    stop: float,
+    joined_start: Floats,
+    joined_stop: Floats,
+    unknown_start: Floats,
+    unknown_stop: Floats,
 ) -> bool:  # pragma: no cover - compiled
-    """As :meth:`UnknownTime.covers_half`."""
+    """Whether unknown time leaves an event out, as :meth:`UnknownTime.leaves_out` says."""
+    if not unknown_start.shape[0]:
+        return False
     inside = 0.0
     for i in range(unknown_start.shape[0]):
         if unknown_start[i] >= stop:
             break
         if unknown_stop[i] > start:
             inside += min(stop, unknown_stop[i]) - max(start, unknown_start[i])
-    return 2 * inside >= stop - start - HALF_MARGIN_S
+    if 2 * inside < stop - start - HALF_MARGIN_S:
+        return False
+    return not _overlaps(start, stop, joined_start, joined_stop, joined_start.shape[0])
 
 
 @compiled
@@ -175,7 +184,6 @@ def _count_all(
     unknown_stop: Floats,
 ) -> Counted:  # pragma: no cover - compiled
     points, references = offsets.shape[0] - 1, joined_start.shape[0]
-    some_unknown = unknown_start.shape[0] > 0
     longest = 0
     for k in range(points):
         longest = max(longest, offsets[k + 1] - offsets[k])
@@ -199,12 +207,8 @@ def _count_all(
         # Those that unknown time leaves out are dropped, one by one; then those that touch are one.
         events = 0
         for i in range(first, last):
-            if (
-                some_unknown
-                and not _overlaps(
-                    all_starts[i], all_stops[i], joined_start, joined_stop, references
-                )
-                and _half_unknown(all_starts[i], all_stops[i], unknown_start, unknown_stop)
+            if _left_out(
+                all_starts[i], all_stops[i], joined_start, joined_stop, unknown_start, unknown_stop
             ):
                 continue
             if events and all_starts[i] <= stop[events - 1]:
@@ -240,12 +244,13 @@ def _count_all(
         for i in range(pieces):
             if _overlaps(on_start[i], on_stop[i], detected_start, detected_stop, detected):
                 continue
-            if (
-                some_unknown
-                and not _overlaps(
-                    piece_start[i], piece_stop[i], joined_start, joined_stop, references
-                )
-                and _half_unknown(piece_start[i], piece_stop[i], unknown_start, unknown_stop)
+            if _left_out(
+                piece_start[i],
+                piece_stop[i],
+                joined_start,
+                joined_stop,
+                unknown_start,
+                unknown_stop,
             ):
                 continue
             counts[k, 1] += 1

@@ -62,6 +62,17 @@ class RecordingScores(Protocol):
     def scores_8hz(self) -> NDArray[np.float32]: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordingFrames:
+    """A recording with one detector's frames: what a sweep takes, where nothing more is known."""
+
+    patient: str
+    duration_s: float
+    reference: tuple[Event, ...]
+    scores_8hz: NDArray[np.float32]
+    unknown: tuple[tuple[float, float], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class SweepRow:
     """Pooled figures of all recordings at one operating point; thresholds are scores.

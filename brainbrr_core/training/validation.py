@@ -17,14 +17,21 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from brainbrr_core.annotation import Event
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import finder, recording_scores
-from brainbrr_core.scoring import auprc, auroc, per_second, rank, sensitivity_at, sweep_thresholds
+from brainbrr_core.detection import found_by, recording_scores
+from brainbrr_core.scoring import (
+    RecordingFrames,
+    auprc,
+    auroc,
+    per_second,
+    rank,
+    sensitivity_at,
+    sweep_thresholds,
+)
 from brainbrr_core.training.distributed import World
 
 FALSE_ALARMS_PER_DAY = 10.0
@@ -63,17 +70,6 @@ class Validation:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ValidatedRecording:
-    """A recording of dev with its frames, as the scoring wants it."""
-
-    patient: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    scores_8hz: NDArray[np.float32]
-    unknown: tuple[tuple[float, float], ...] = ()
-
-
 @dataclass(frozen=True)
 class Validator:
     """Slides a network over every recording of dev; each process takes its share of them."""
@@ -95,10 +91,10 @@ class Validator:
 
     def _judged(self, frames: dict[str, NDArray[np.float32]], step: int) -> Validation:
         scored = [
-            ValidatedRecording(
+            RecordingFrames(
                 r.patient,
-                r.samples / RATE,
-                tuple(Event(start, stop, label) for start, stop, label in r.seizures),
+                r.duration_s,
+                r.reference,
                 frames[r.partition_key],
                 r.unknown,
             )
@@ -123,13 +119,13 @@ class Validator:
 
 
 def judge(
-    recordings: Sequence[ValidatedRecording], configuration: Configuration, step: int
+    recordings: Sequence[RecordingFrames], configuration: Configuration, step: int
 ) -> Validation:
     """Figures of recordings whose frames are known; at least one must have a seizure."""
 
     sweep = sweep_thresholds(
         recordings,
-        lambda frames, duration_s: finder(frames, duration_s, configuration.detection),
+        found_by(configuration.detection),
         configuration.detection.off_ratio,
     )
     rows, events = sweep.rows(), sweep.szcore
