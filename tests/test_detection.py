@@ -31,7 +31,7 @@ from brainbrr_core.detection import (
     stitch,
     window_starts,
 )
-from brainbrr_core.detection.events import Stretches, confidences, finder, shaped, timed
+from brainbrr_core.detection.events import Intervals, confidences, finder, shaped, timed
 from brainbrr_core.detection.stitching import Stitching
 from brainbrr_core.scoring import OperatingPoint
 
@@ -218,14 +218,14 @@ tenths = st.lists(st.integers(0, 10), max_size=80)
 
 
 def naive_hysteresis(values: list[int], on: int, off: int) -> list[tuple[int, int]]:
-    stretches, begin = [], None
+    intervals, begin = [], None
     for index, value in enumerate([*values, -1]):
         if begin is None and value >= on:
             begin = index
         elif begin is not None and value < off:
-            stretches.append((begin, index))
+            intervals.append((begin, index))
             begin = None
-    return stretches
+    return intervals
 
 
 @examples(300)
@@ -349,12 +349,12 @@ def mask_of(first: NDArray[np.intp], stop: NDArray[np.intp], size: int) -> NDArr
 @examples(200)
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 9))
 def test_morphology_is_that_of_images(values: list[bool], frames: int) -> None:
-    """Opening and closing of stretches are binary opening and closing by a flat element."""
+    """Opening and closing of intervals are binary opening and closing by a flat element."""
     mask = np.array(values)
     half = OperatingPoint(0.5, 0.5)
-    stretches = hysteresis(mask.astype(np.float64), half)
+    intervals = hysteresis(mask.astype(np.float64), half)
     element = np.ones(frames, dtype=np.bool_)
-    opened = mask_of(*shaped(stretches, with_(opening_s=frames / 8)), mask.size)
+    opened = mask_of(*shaped(intervals, with_(opening_s=frames / 8)), mask.size)
     np.testing.assert_array_equal(opened, scipy.ndimage.binary_opening(mask, element))
     # Closing far from the ends, which are no gaps.
     room = np.pad(mask, 10)
@@ -383,7 +383,7 @@ def test_events_that_are_too_long_are_cut_into_equal_parts() -> None:
     assert [event.duration for event in found] == pytest.approx([50 / 3] * 3 + [20])
     assert [event.start for event in found[1:3]] == [event.stop for event in found[:2]]
     assert (found[2].stop, found[3].start, found[3].stop) == (60.0, 70.0, 90.0)
-    nothing: Stretches = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    nothing: Intervals = (np.zeros(0, np.int64), np.zeros(0, np.int64))
     assert timed(nothing, 100.0, longest) == []
     with pytest.raises(ValueError, match="at least twice min_duration_s"):
         Detection(min_duration_s=11, max_duration_s=20)

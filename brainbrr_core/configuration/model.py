@@ -291,7 +291,7 @@ class Detection(Section):
     of the tuning split: ``off_ratio`` is how many frames reach the first for one that reaches the
     second. ``on_threshold`` counts until they are tuned, and is a probability, as is ``predict
     --threshold``; events then end below ``off_ratio`` times that probability. Opening drops
-    stretches shorter than ``opening_s`` and closing fills gaps shorter than ``closing_s``; gaps of
+    intervals shorter than ``opening_s`` and closing fills gaps shorter than ``closing_s``; gaps of
     at most ``merge_gap_s`` are joined; events shorter than ``min_duration_s`` are dropped and those
     longer than ``max_duration_s`` are cut into equal parts.
     """

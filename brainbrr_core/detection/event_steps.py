@@ -1,6 +1,6 @@
 """The steps from thresholds to events, compiled: for one operating point and for thousands.
 
-Stretches of frames are two arrays, first frames and frames after the last, both rising, of which
+Intervals of frames are two arrays, first frames and frames after the last, both rising, of which
 the first ``count`` entries are in use; a step works in place and returns the new count. A frame
 ``i`` covers the seconds ``i / 8`` to ``(i + 1) / 8``. What the steps are for is said in
 :mod:`brainbrr_core.detection.events`.
@@ -22,7 +22,7 @@ FRAME_HZ = 8.0
 def drop_short(
     first: Frames, stop: Frames, count: int, shortest_s: float
 ) -> int:  # pragma: no cover - compiled
-    """Stretches of at least ``shortest_s``."""
+    """Intervals of at least ``shortest_s``."""
     kept = 0
     for i in range(count):
         if (stop[i] - first[i]) / FRAME_HZ >= shortest_s:
@@ -35,7 +35,7 @@ def drop_short(
 def join(
     first: Frames, stop: Frames, count: int, gap_s: float, inclusive: bool
 ) -> int:  # pragma: no cover - compiled
-    """Stretches, those with a gap below ``gap_s`` (``inclusive``: of at most that) joined."""
+    """Intervals, those with a gap below ``gap_s`` (``inclusive``: of at most that) joined."""
     kept = 0
     for i in range(count):
         gap = (first[i] - stop[kept - 1]) / FRAME_HZ if kept else np.inf
@@ -82,7 +82,7 @@ def time(
     stop_s: Floats,
     at: int,
 ) -> int:  # pragma: no cover - compiled
-    """Write the events of some stretches to ``start_s`` and ``stop_s`` from ``at`` on.
+    """Write the events of some intervals to ``start_s`` and ``stop_s`` from ``at`` on.
 
     Events shorter than ``shortest_s`` are dropped, those longer than ``longest_s`` are cut into
     as few equal parts as are not longer. Returns the place after the last; the arrays must have
@@ -152,7 +152,7 @@ def crossings(
 def between(
     begins: Frames, ends: Frames, first: Frames, stop: Frames
 ) -> int:  # pragma: no cover - compiled
-    """Stretches from a frame that reaches the on-threshold to the end of its run.
+    """Intervals from a frame that reaches the on-threshold to the end of its run.
 
     ``begins`` are the first frames of the runs that reach the on-threshold, ``ends`` the frames
     after those that reach the off-threshold. Returns how many are written.

@@ -5,7 +5,7 @@ logit, or what another detector gives. No step but the confidence of an event lo
 but the order of the scores, so that any strictly rising change of them (another temperature, a
 sigmoid) leaves the events of an operating point that is changed likewise as they are.
 
-Stretches are two arrays, first frames and frames after the last, both rising. The steps
+Intervals are two arrays, first frames and frames after the last, both rising. The steps
 themselves are in :mod:`brainbrr_core.detection.event_steps`.
 """
 
@@ -27,7 +27,7 @@ from brainbrr_core.scoring import EventTable, Find, OperatingPoint, sigmoid
 from brainbrr_core.scoring.event_table import Spans
 
 Scores = NDArray[np.float32]
-Stretches = tuple[NDArray[np.int64], NDArray[np.int64]]
+Intervals = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def detect(
@@ -129,10 +129,10 @@ def half_width(smooth_s: float) -> int:
     return round(smooth_s * FRAME_HZ / 2)
 
 
-def hysteresis(scores: NDArray[np.floating], point: OperatingPoint) -> Stretches:
-    """First frames and frames after the last of the stretches above a double threshold.
+def hysteresis(scores: NDArray[np.floating], point: OperatingPoint) -> Intervals:
+    """First frames and frames after the last of the intervals above a double threshold.
 
-    A stretch begins at a frame of at least ``point.on`` and lasts while frames are at least
+    An interval begins at a frame of at least ``point.on`` and lasts while frames are at least
     ``point.off``.
     """
     _, begins = event_steps.crossings((scores >= point.on).astype(np.int64), True, 1)
@@ -142,23 +142,23 @@ def hysteresis(scores: NDArray[np.floating], point: OperatingPoint) -> Stretches
     return first[:count], stop[:count]
 
 
-def shaped(stretches: Stretches, settings: Detection) -> Stretches:
-    """What opening, closing and merging make of the stretches that two thresholds give.
+def shaped(intervals: Intervals, settings: Detection) -> Intervals:
+    """What opening, closing and merging make of the intervals that two thresholds give.
 
-    Opening drops stretches shorter than ``opening_s``, closing fills gaps shorter than
-    ``closing_s`` (morphology by flat elements; the recording's ends are no gaps), and stretches
+    Opening drops intervals shorter than ``opening_s``, closing fills gaps shorter than
+    ``closing_s`` (morphology by flat elements; the recording's ends are no gaps), and intervals
     with a gap of at most ``merge_gap_s`` are joined.
     """
-    first, stop = stretches[0].copy(), stretches[1].copy()
+    first, stop = intervals[0].copy(), intervals[1].copy()
     count = event_steps.shape(
         first, stop, first.size, settings.opening_s, settings.closing_s, settings.merge_gap_s
     )
     return first[:count], stop[:count]
 
 
-def timed(stretches: Stretches, duration_s: float, settings: Detection) -> Spans:
-    """Events, (start, stop) in seconds: stretches long enough, and cut where too long."""
-    first, stop = stretches
+def timed(intervals: Intervals, duration_s: float, settings: Detection) -> Spans:
+    """Events, (start, stop) in seconds: intervals long enough, and cut where too long."""
+    first, stop = intervals
     longest_s = math.inf if settings.max_duration_s is None else settings.max_duration_s
     start_s, stop_s = np.empty((2, event_steps.room(first, stop, first.size, longest_s)))
     count = event_steps.time(

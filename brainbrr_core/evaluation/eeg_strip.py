@@ -75,7 +75,7 @@ def eeg_strip(
     name: str = "eeg",
     point: OperatingPoint | None = None,
 ) -> str:
-    """SVG of a stretch of EEG with reference, hypothesis and score below it.
+    """SVG of a segment of EEG with reference, hypothesis and score below it.
 
     ``signal`` is ``(channels, samples)``, z-scored, at ``rate`` Hz, and begins ``start_s``
     seconds into the recording. ``reference``, ``hypothesis`` and ``scores`` (frames at
