@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 
 from brainbrr_core.cache.lease import hold
-from brainbrr_core.cache.manifest import is_current, manifest_path, read_manifest
+from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.status import check_shards
 from brainbrr_core.cache.store import Store

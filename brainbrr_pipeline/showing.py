@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
-from brainbrr_core.cache.manifest import CATEGORIES, Manifest, UpdatedManifest, counts
+from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
+from brainbrr_core.cache.manifest_file import UpdatedManifest
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index

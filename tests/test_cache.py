@@ -23,7 +23,8 @@ from signal_reference import chain, filtered, settled
 from brainbrr_core.cache import gc
 from brainbrr_core.cache import plan as plan_module
 from brainbrr_core.cache.build import BuildSummary, build
-from brainbrr_core.cache.manifest import make_manifest, manifest_path, update_manifest
+from brainbrr_core.cache.manifest import make_manifest
+from brainbrr_core.cache.manifest_file import manifest_path, update_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_corpus
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import BLOCK_BYTES, Shard

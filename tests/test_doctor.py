@@ -13,7 +13,7 @@ import pytest
 from conftest import small_config
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load

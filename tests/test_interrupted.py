@@ -21,7 +21,7 @@ from machines import everything
 from services import HANGS_S
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.cache.status import verify
 from brainbrr_core.cache.store import Store

@@ -12,7 +12,7 @@ import pytest
 from pipeline_graph import Graph, failure_of
 from services import HANGS_S, wait_until
 
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.training.checkpoint import CHECKPOINT_NAME

@@ -11,7 +11,7 @@ import pytest
 from object_store import BUCKET, FaultyProxy
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration

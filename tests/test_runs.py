@@ -13,13 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import (
-    Manifest,
-    ManifestRecording,
-    make_manifest,
-    update_manifest,
-    window_count,
-)
+from brainbrr_core.cache.manifest import Manifest, ManifestRecording, make_manifest, window_count
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.configuration import Configuration, Detection, Sampling, Training, Windows

@@ -17,7 +17,7 @@ from shell import Shell
 from test_report import Outline
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index

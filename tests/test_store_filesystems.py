@@ -25,7 +25,8 @@ from brainbrr_core.atomic import LEFTOVER_S, append_line, is_leftover, replacing
 from brainbrr_core.cache import gc
 from brainbrr_core.cache import plan as plan_module
 from brainbrr_core.cache.lease import hold, holders
-from brainbrr_core.cache.manifest import Manifest, update_manifest
+from brainbrr_core.cache.manifest import Manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, make_plan, plan_profile
 from brainbrr_core.cache.shard import Shard, exclusive_partial, partial_path
 from brainbrr_core.cache.spool import Spool, sweep

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from brainbrr_core.cache import gc, imported
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.lease import hold, holders
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import Plan, make_plan, plan_corpus, plan_profile
 from brainbrr_core.cache.status import status
 from brainbrr_core.cache.store import LEASES, MARKER, QUARANTINE, RECORDS, Store

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from brainbrr_core.cache import manifest as manifest_module
 from brainbrr_core.cache import status as status_module
 from brainbrr_core.cache.build import build, build_one
-from brainbrr_core.cache.manifest import make_manifest, update_manifest
+from brainbrr_core.cache.manifest import make_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
 from brainbrr_core.cache.status import QUARANTINE, verify

@@ -17,7 +17,7 @@ from toy_training import train as toy_train
 from typer.testing import CliRunner
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Augmentation, Configuration, Hardware

@@ -17,7 +17,7 @@ from blake3 import blake3
 from machines import URL, content, fetched, machine, of_profile, quiet, sent, without_places
 from object_store import FaultyProxy
 
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.cache.status import verify
 from brainbrr_core.cache.store import Store

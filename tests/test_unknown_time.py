@@ -25,15 +25,8 @@ from toy_training import FRACTION, masked_batch, same_weights, toy_batch, toy_ne
 from toy_training import train as toy_train
 
 from brainbrr_core.annotation import UNKNOWN, Event
-from brainbrr_core.cache.manifest import (
-    CATEGORIES,
-    Manifest,
-    counts,
-    make_manifest,
-    read_manifest,
-    window_count,
-    write_manifest,
-)
+from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts, make_manifest, window_count
+from brainbrr_core.cache.manifest_file import read_manifest, write_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
 from brainbrr_core.configuration import (
     Augmentation,

@@ -14,7 +14,7 @@ import pytest
 from edf_files import another_copy
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import update_manifest
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus import files as files_module

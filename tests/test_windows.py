@@ -12,14 +12,8 @@ import pytest
 import torch
 
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest import (
-    Manifest,
-    counts,
-    is_current,
-    make_manifest,
-    read_manifest,
-    update_manifest,
-)
+from brainbrr_core.cache.manifest import Manifest, counts, make_manifest
+from brainbrr_core.cache.manifest_file import is_current, read_manifest, update_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.configuration import Configuration, Labels, Sampling, Windows

@@ -23,7 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from brainbrr_core.cache.build import build as build_shards
-from brainbrr_core.cache.manifest import ManifestRecording, update_manifest
+from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import (

@@ -7,48 +7,26 @@ their samples, and the windows. It knows what it was made of, so it can tell tha
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, merge_overlapping
-from brainbrr_core.atomic import replacing
-from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import UnreadableShard, stored_samples
-from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.cache.version import canonical_json, digest
 from brainbrr_core.configuration import Configuration, Windows
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.errors import BrainbrrError, WorkRemains, not_writable
-from brainbrr_core.machine.memory import give_back_unpacked, no_collection
-from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet, sealed_texts
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 
 #: Bumped when the columns or the way windows are derived change.
 SCHEMA_VERSION = 3
-_CONTENT = "brainbrr.manifest"
 CATEGORIES = ("none", "partial", "full")
-SCHEMA = pa.schema(
-    [
-        ("partition_key", pa.dictionary(pa.int32(), pa.string())),
-        ("split", pa.dictionary(pa.int8(), pa.string())),
-        ("patient", pa.dictionary(pa.int32(), pa.string())),
-        ("start_sample", pa.int64()),
-        ("ictal_fraction", pa.float32()),
-        ("category", pa.dictionary(pa.int8(), pa.string())),
-        ("seizure_type", pa.dictionary(pa.int8(), pa.string())),
-        ("unknown_fraction", pa.float32()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +129,6 @@ def settings_digest(configuration: Configuration) -> str:
             "full": configuration.sampling.full_threshold,
         }
     )
-
-
-def manifest_path(store: Store, configuration: Configuration) -> Path:
-    """Where the manifest of a profile, its windows and its label map lies."""
-    name = f"{configuration.profile}-{settings_digest(configuration)[:12]}.parquet"
-    return store.folder / MANIFESTS / name
 
 
 def source_digest(plan: Plan, configuration: Configuration) -> str:
@@ -344,213 +316,6 @@ def _seizure_seconds(
         seconds += [seconds[-1], seconds[-1] + stop - start]
     begin, end = np.interp(bounds, times, seconds)
     return np.asarray(end - begin)
-
-
-def write_manifest(manifest: Manifest, path: Path) -> None:
-    """Write a manifest, whole or not at all."""
-    recordings = manifest.recordings
-    types = _seizure_types(manifest)
-    columns = [
-        _dictionary(manifest.recording, [r.partition_key for r in recordings]),
-        _dictionary(*_codes([r.split for r in recordings], manifest.recording), pa.int8()),
-        _dictionary(*_codes([r.patient for r in recordings], manifest.recording)),
-        pa.array(manifest.start),
-        pa.array(manifest.ictal),
-        _dictionary(manifest.category, list(CATEGORIES), pa.int8()),
-        types,
-        pa.array(manifest.unknown),
-    ]
-    text = canonical_json(
-        {
-            "schema": SCHEMA_VERSION,
-            "profile": manifest.profile,
-            "version": manifest.version,
-            "source": manifest.source,
-            "window_samples": manifest.window_samples,
-            "without_windows": manifest.without_windows,
-            "unknown_windows": manifest.unknown_windows,
-            "recordings": [
-                [
-                    r.partition_key,
-                    r.split,
-                    r.patient,
-                    r.montage,
-                    r.fingerprint,
-                    r.samples,
-                    r.seizures,
-                    r.unknown,
-                ]
-                for r in recordings
-            ],
-        }
-    )
-    table = pa.Table.from_arrays(columns, schema=SCHEMA)
-    with replacing(path) as temporary:
-        temporary.write_bytes(sealed_parquet(table, {_CONTENT: text}))
-
-
-def _codes(
-    names: Sequence[str], recording: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], list[str]]:
-    """Codes of the windows into the sorted distinct names, and these names."""
-    distinct = sorted(set(names))
-    position = {name: number for number, name in enumerate(distinct)}
-    return np.array([position[name] for name in names], np.int32)[recording], distinct
-
-
-def _dictionary(
-    codes: NDArray[Any], names: Sequence[str], kind: pa.DataType | None = None
-) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(
-        pa.array(codes, type=kind or pa.int32()), pa.array(names, type=pa.string())
-    )
-
-
-def _seizure_types(manifest: Manifest) -> pa.DictionaryArray:
-    """The label of the first seizure in each window, null where there is none."""
-    labels = sorted({label for r in manifest.recordings for _, _, label in r.seizures})
-    # Of most recordings, all seizures have one label.
-    several = np.int8(-2)
-    by_recording = np.array([_label_code(r, labels, several) for r in manifest.recordings], np.int8)
-    codes = np.where(manifest.ictal > 0, by_recording[manifest.recording], np.int8(-1))
-    length_s = manifest.window_samples / RATE
-    for row in np.flatnonzero(codes == several):
-        begin = manifest.start[row] / RATE
-        seizures = manifest.recordings[manifest.recording[row]].seizures
-        label = next(
-            name for start, stop, name in seizures if stop > begin and start < begin + length_s
-        )
-        codes[row] = labels.index(label)
-    return pa.DictionaryArray.from_arrays(
-        pa.array(codes, mask=codes < 0), pa.array(labels, type=pa.string())
-    )
-
-
-def _label_code(recording: ManifestRecording, labels: list[str], several: np.int8) -> int:
-    """The number of the label that all seizures have, ``several``, or -1 where there is none."""
-    own = {label for _, _, label in recording.seizures}
-    return labels.index(own.pop()) if len(own) == 1 else int(several) if own else -1
-
-
-#: What of each window a training needs; the rest is for those who read the file otherwise.
-_COLUMNS_READ = [
-    "partition_key",
-    "start_sample",
-    "ictal_fraction",
-    "category",
-    "unknown_fraction",
-]
-
-
-def _unsealed(content: bytes) -> tuple[str, dict[str, pa.Array]]:
-    """The text of a manifest's file and its columns, of which none holds on to the file."""
-    file = open_sealed(content)
-    table = file.read(_COLUMNS_READ, use_threads=False)
-    columns = {name: table[name].combine_chunks() for name in _COLUMNS_READ}
-    del table
-    give_back_unpacked()
-    return sealed_texts(file)[_CONTENT], columns
-
-
-def _read_recording(
-    key: str,
-    split: str,
-    patient: str,
-    montage: str,
-    fingerprint: str,
-    samples: int,
-    seizures: list[tuple[float, float, str]],
-    unknown: list[tuple[float, float]],
-) -> ManifestRecording:
-    return ManifestRecording(
-        key,
-        sys.intern(split),
-        sys.intern(patient),
-        sys.intern(montage),
-        fingerprint,
-        samples,
-        tuple([(start, stop, sys.intern(label)) for start, stop, label in seizures]),
-        tuple([(start, stop) for start, stop in unknown]),
-    )
-
-
-def read_manifest(path: Path) -> Manifest:
-    """Read a manifest. Raises :class:`WorkRemains` when there is none or it cannot be read."""
-    try:
-        text, columns = _unsealed(path.read_bytes())
-    except FileNotFoundError:
-        raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
-    except OSError as error:
-        raise WorkRemains(
-            f"{path} could not be read ({error.strerror}): run the same command again"
-        ) from None
-    except BrokenSeal:
-        raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
-    # What was written by another version of the program has another name: its settings differ.
-    with no_collection():
-        values = json.loads(text)
-        rows = values.pop("recordings")
-        rows.reverse()
-        # Each row goes as soon as it is read.
-        recordings = tuple(_read_recording(*rows.pop()) for _ in range(len(rows)))
-    position = {r.partition_key: number for number, r in enumerate(recordings)}
-    keys, category = columns["partition_key"], columns["category"]
-    lookup = np.array([position[key] for key in keys.dictionary.to_pylist()], np.int32)
-    names = np.array([CATEGORIES.index(name) for name in category.dictionary.to_pylist()], np.int8)
-    return Manifest(
-        values["profile"],
-        values["version"],
-        values["source"],
-        values["window_samples"],
-        recordings,
-        lookup[keys.indices.to_numpy()],
-        columns["start_sample"].to_numpy().copy(),
-        columns["ictal_fraction"].to_numpy().copy(),
-        names[category.indices.to_numpy()],
-        columns["unknown_fraction"].to_numpy().copy(),
-        values["without_windows"],
-        values["unknown_windows"],
-    )
-
-
-def is_current(manifest: Manifest, plan: Plan, configuration: Configuration) -> bool:
-    """Whether a manifest is made of exactly what the plan and the settings say now."""
-    return (
-        all(item.state in (State.FRESH, State.EXCLUDED) for item in plan.items)
-        and manifest.version == plan.store.version
-        and manifest.source == source_digest(plan, configuration)
-    )
-
-
-@dataclass(frozen=True)
-class UpdatedManifest:
-    """A current manifest, where it lies, and whether it had to be written."""
-
-    manifest: Manifest
-    path: Path
-    rewritten: bool
-
-
-def update_manifest(plan: Plan, configuration: Configuration) -> UpdatedManifest:
-    """The current manifest of a plan, written if it was missing or stale.
-
-    Raises as :func:`make_manifest` does, and :class:`BrainbrrError` where it cannot be written.
-    """
-    path = manifest_path(plan.store, configuration)
-    try:
-        known = read_manifest(path)
-    except WorkRemains:
-        # None yet, or one that cannot be read: made anew either way.
-        known = None
-    if known is not None and is_current(known, plan, configuration):
-        return UpdatedManifest(known, path, rewritten=False)
-    with hold(plan.store, "manifest"):
-        made = make_manifest(plan, configuration)
-        try:
-            write_manifest(made, path)
-        except OSError as error:
-            raise not_writable(f"the manifest {path}", plan.store.root, error) from None
-    return UpdatedManifest(made, path, rewritten=True)
 
 
 def counts(manifest: Manifest, splits: Iterable[str]) -> dict[str, dict[str, float]]:

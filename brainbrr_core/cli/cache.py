@@ -325,7 +325,8 @@ def manifest(
 ) -> int:
     """Write the profile's manifest: one row per window, without touching a signal."""
     from brainbrr_core.cache.clipping import clipping_lines, clipping_summary
-    from brainbrr_core.cache.manifest import counts, update_manifest
+    from brainbrr_core.cache.manifest import counts
+    from brainbrr_core.cache.manifest_file import update_manifest
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.corpus.layout import SPLITS
 

@@ -6,7 +6,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from brainbrr_core.cache.manifest import Manifest, is_current, manifest_path, read_manifest
+from brainbrr_core.cache.manifest import Manifest
+from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.shard import BLOCK_BYTES, UnreadableShard
 from brainbrr_core.configuration import Configuration

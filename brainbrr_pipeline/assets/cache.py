@@ -9,7 +9,8 @@ import dagster as dg
 from dagster._core.storage.tags import BACKFILL_ID_TAG
 from pydantic import Field
 
-from brainbrr_core.cache.manifest import SCHEMA, settings_digest, update_manifest
+from brainbrr_core.cache.manifest import settings_digest
+from brainbrr_core.cache.manifest_file import SCHEMA, update_manifest
 from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
