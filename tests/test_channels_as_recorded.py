@@ -20,7 +20,7 @@ from brainbrr_core.cache.plan import State, plan_corpus
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.configuration import Configuration, Corpus, Overrides, Preprocessing, load
 from brainbrr_core.configuration.model import ChannelRules
-from brainbrr_core.corpus import index as index_module
+from brainbrr_core.corpus import row_reading
 from brainbrr_core.corpus.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf
@@ -186,7 +186,7 @@ def test_an_unchanged_corpus_under_the_same_rules_is_not_opened(
     def forbidden(*_arguments: object) -> None:
         raise AssertionError("opened again")
 
-    monkeypatch.setattr(index_module, "open_edf", forbidden)
+    monkeypatch.setattr(row_reading, "open_edf", forbidden)
     assert scan(tmp_path, first, corpus) == first
 
 

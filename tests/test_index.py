@@ -13,7 +13,7 @@ from edf_files import write_edf
 
 from brainbrr_core.annotation import tuh
 from brainbrr_core.configuration import Labels
-from brainbrr_core.corpus import index as index_module
+from brainbrr_core.corpus import row_reading
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index, write_index
 from brainbrr_core.corpus.summary import explain, summarize
@@ -98,7 +98,7 @@ def test_a_second_scan_reads_no_file(corpus: Path, monkeypatch: pytest.MonkeyPat
         raise AssertionError("a file was read")
 
     monkeypatch.setattr("brainbrr_core.corpus.files.edf_hashes", forbidden)
-    monkeypatch.setattr(index_module, "open_edf", forbidden)
+    monkeypatch.setattr(row_reading, "open_edf", forbidden)
     monkeypatch.setattr("brainbrr_core.corpus.tusz.tuh.read", forbidden)
     assert scan(corpus, first) == first
 

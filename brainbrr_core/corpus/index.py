@@ -6,38 +6,28 @@ its size, mtime and inode, and used again while these are the same.
 
 from __future__ import annotations
 
-import errno
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainbrr_core.annotation import Finding
 from brainbrr_core.annotation.texts import Texts
-from brainbrr_core.configuration.model import ChannelRules, Corpus
-from brainbrr_core.corpus.channels_tsv import bad_channels
-from brainbrr_core.corpus.edf import open_edf
-from brainbrr_core.corpus.edf_annotations import edf_labelling
-from brainbrr_core.corpus.edf_header import EdfFacts, UnusableEdf
-from brainbrr_core.corpus.files import CorpusFiles, LocalFiles, state_of
-from brainbrr_core.corpus.hashing import Hashes
+from brainbrr_core.configuration.model import Corpus
+from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
 from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identified, with_similar_patients
 from brainbrr_core.corpus.layout import Layout, RecordingFile, is_partition_key
 from brainbrr_core.corpus.layouts import open_layout
 from brainbrr_core.corpus.recording import (
     UNREADABLE_NOW,
-    UNSEEN,
-    Companion,
-    FileState,
     Recording,
 )
+from brainbrr_core.corpus.row_reading import Rules, at_its_path, read_row
 from brainbrr_core.corpus.same_content import SAME_CONTENT, counted_once, uncompared
 from brainbrr_core.corpus.skipped import Skipped
-from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress, told_when_stopped
-from brainbrr_core.signal.montage import CHANNELS
 
 #: Bumped when the columns, or how they are derived from the files, change.
 SCHEMA_VERSION = 3
@@ -49,8 +39,6 @@ _TOGETHER = 16
 
 #: Findings that come from comparing recordings with each other, anew at each scan.
 _COMPARED = frozenset({SAME_CONTENT, SIMILAR_PATIENT})
-#: Findings that may only mean that a file beside the EDF could not be opened.
-_UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_table"})
 
 
 @dataclass(frozen=True)
@@ -122,7 +110,7 @@ def scan(
     is_same_layout = known is not None and known.layout == layout.name
     trusted = {key: uncompared(r, _COMPARED) for key, r in before.items() if is_same_layout}
     same_rules = known is not None and known.channel_rules == corpus.channel_rules
-    rules = _Rules(corpus, changed=not same_rules)
+    rules = Rules(corpus, changed=not same_rules)
     recordings, unsettled = _recordings(source, layout, files, trusted, rules, workers)
     if not force:
         lost = [r for r in recordings if r.is_unreadable_now]
@@ -132,14 +120,6 @@ def scan(
     ordered = tuple(sorted(compared, key=lambda recording: recording.partition_key))
     skipped, left = tuple(sorted(layout.skipped)), tuple(sorted(unsettled))
     return Index(ordered, layout.name, skipped, left, corpus.channel_rules)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """By what the channels of an EDF are judged; ``changed`` since what is known was."""
-
-    channels: ChannelRules
-    changed: bool
 
 
 def _compared(
@@ -156,7 +136,7 @@ def _recordings(
     layout: Layout,
     files: list[RecordingFile],
     trusted: dict[str, Recording],
-    rules: _Rules,
+    rules: Rules,
     workers: int | None,
 ) -> tuple[list[Recording], list[str]]:
     """The rows of all files, in their order, and the addresses of those that changed meanwhile.
@@ -183,10 +163,10 @@ def _recordings(
         def read(file: RecordingFile) -> Recording | None:
             known = trusted.get(file.partition_key)
             try:
-                return _read(source, layout, file, known, rules)
+                return read_row(source, layout, file, known, rules)
             except WorkRemains:
                 unsettled.append(source.address(file.path))
-                return None if known is None else _placed(source, known, file)
+                return None if known is None else at_its_path(source, known, file)
 
         def read_each(batch: list[RecordingFile]) -> list[Recording | None]:
             return list(map(read, batch))
@@ -271,264 +251,4 @@ def _other_corpus(before: dict[str, Recording], root: str) -> BrainbrrError:
         f"this cache root belongs to another corpus than {root} ({len(before)} recordings, such "
         f"as {min(before)}): set BRAINBRR_CACHE_ROOT to another folder, or, if the corpus itself "
         "was replaced, run `brainbrr index --force`"
-    )
-
-
-def _read(
-    source: CorpusFiles,
-    layout: Layout,
-    file: RecordingFile,
-    known: Recording | None,
-    rules: _Rules,
-) -> Recording:
-    """One row: what is known of an unchanged file, what reading it tells, or, where it could be
-    read before and cannot be read now, what was known of it.
-
-    Raises :class:`WorkRemains` when the file changes meanwhile, and :class:`BrainbrrError` when
-    this process may open no more files.
-    """
-    if known is not None:
-        if known.is_unreadable_now:
-            # The rules may have changed while it could not be read.
-            rules = replace(rules, changed=True)
-        known = unmarked(known)
-    companions = tuple(
-        Companion(file.companion_name(path), state_of(source, path)) for path in file.companions
-    )
-    state = state_of(source, file.path)
-    try:
-        recording = _row(source, layout, file, known, rules, state, companions)
-    except OSError as error:
-        check_exhausted(source.address(file.path), error)
-        if known is not None and not _was_never_read(known):
-            return _kept(source, known, file, file.path, error)
-        unreadable = _unreadable(source, file, state, error)
-        return _with_labels(source, unreadable, layout, file, companions)
-    if known is not None and not _has_unopened(known) and _has_unopened(recording):
-        for path in file.companions:
-            try:
-                with path.open("rb"):
-                    continue
-            except OSError as error:
-                check_exhausted(source.address(path), error)
-                return _kept(source, known, file, path, error)
-    return recording
-
-
-def _row(
-    source: CorpusFiles,
-    layout: Layout,
-    file: RecordingFile,
-    known: Recording | None,
-    rules: _Rules,
-    state: FileState,
-    companions: tuple[Companion, ...],
-) -> Recording:
-    """One row of a file that can be read. Raises ``OSError`` where it must be and cannot."""
-    if known is None or not known.state.is_of_same_file(state) or _was_never_read(known):
-        signal = _read_signal(source, file, rules, state, Hashes())
-        return _with_labels(source, signal, layout, file, companions)
-    # What could not be opened may be opened now, though nothing else about it changed.
-    before = () if _has_unopened(known) else known.companions
-    same_labels = known.label_texts == asked_texts(layout, file)
-    if _are_same(before, companions) and same_labels and not rules.changed:
-        return _placed(source, known, file)
-    if rules.changed or _table(before, file) != _table(companions, file):
-        hashes = Hashes(known.content_hash, known.data_hash)
-        signal = _read_signal(source, file, rules, state, hashes)
-    else:
-        signal = replace(known, findings=_signal_findings(known))
-    return _with_labels(source, _placed(source, signal, file), layout, file, companions)
-
-
-def _was_never_read(recording: Recording) -> bool:
-    """Whether the EDF could not be opened: one whose content is no EDF has a hash."""
-    return recording.signal_reason == "unreadable" and not recording.content_hash
-
-
-def _has_unopened(recording: Recording) -> bool:
-    return any(finding.code in _UNOPENED for finding in recording.findings)
-
-
-def unmarked(recording: Recording) -> Recording:
-    """A recording without the mark that one of its files cannot be read at present."""
-    if not recording.is_unreadable_now:
-        return recording
-    findings = tuple(f for f in recording.findings if f.code != UNREADABLE_NOW)
-    return replace(recording, findings=findings)
-
-
-def _kept(
-    source: CorpusFiles, known: Recording, file: RecordingFile, path: Path, error: OSError
-) -> Recording:
-    """What is known of a recording, marked with which of its files cannot be read, and why."""
-    mark = Finding(UNREADABLE_NOW, path.name, error.strerror or type(error).__name__)
-    return replace(_placed(source, known, file), findings=(*known.findings, mark))
-
-
-def _are_same(before: tuple[Companion, ...], now: tuple[Companion, ...]) -> bool:
-    return len(before) == len(now) and all(
-        one.name == other.name and one.state.is_of_same_file(other.state)
-        for one, other in zip(before, now, strict=True)
-    )
-
-
-def asked_texts(layout: Layout, file: RecordingFile) -> str:
-    """Which patterns understand a recording's annotations; empty where none of it is free text."""
-    fixed = file.annotations and all(path.suffix != ".tsv" for path in file.annotations)
-    return "" if fixed else layout.texts.digest
-
-
-def is_as_indexed(
-    recording: Recording, state: FileState, companions: tuple[Companion, ...], texts: str
-) -> bool:
-    """Whether the files of a recording, as they are now, have nothing to tell to an index.
-
-    They have when one of them changed, when other ``texts`` (:func:`asked_texts`) are asked, or
-    when one that could not be read can be seen again.
-    """
-    if not recording.is_unreadable_now:
-        same = recording.state.is_of_same_file(state) and recording.label_texts == texts
-        return same and _are_same(recording.companions, companions)
-    absent = {companion.name for companion in recording.companions if companion.state == UNSEEN}
-    return state == UNSEEN or any(c.state == UNSEEN and c.name not in absent for c in companions)
-
-
-def _placed(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
-    """The recording with what its place says, which may change without the file."""
-    before = (
-        recording.split,
-        recording.patient,
-        recording.session,
-        recording.montage,
-        recording.path,
-    )
-    address = source.address(file.path)
-    if before == (file.split or "", file.patient, file.session, file.montage, address):
-        return recording
-    return replace(
-        recording,
-        split=file.split or "",
-        patient=file.patient,
-        session=file.session,
-        montage=file.montage,
-        path=address,
-    )
-
-
-def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Companion]:
-    """The channel table among the files beside an EDF: a change of it changes the signal."""
-    annotations = {file.companion_name(path) for path in file.annotations}
-    return [companion for companion in companions if companion.name not in annotations]
-
-
-def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
-    name = recording.file_name
-    return tuple(finding for finding in recording.findings if finding.where == name)
-
-
-def _read_signal(
-    source: CorpusFiles, file: RecordingFile, rules: _Rules, state: FileState, hashes: Hashes
-) -> Recording:
-    """What the EDF and its channel table tell; ``hashes`` are the content's, if known.
-
-    Raises ``OSError`` when the EDF cannot be read, :class:`WorkRemains` when it changes meanwhile.
-    """
-    reason, detail = None, ""
-    facts = EdfFacts()
-    if state == UNSEEN:
-        # Says why.
-        state = source.state(file.path)
-    if not file.path.is_file():
-        raise OSError(errno.EINVAL, "this is no file")
-    try:
-        if not hashes.content:
-            hashes = source.hashes(file.path)
-        facts = open_edf(source.edf(file.path), _bad_channels(file), rules.channels).facts
-    except UnusableEdf as error:
-        reason, detail, facts = error.reason, error.detail, error.facts
-    if source.state(file.path) != state:
-        raise WorkRemains(f"{file.path} changed while it was indexed: run the command again")
-    return _signal_row(source, file, state, hashes, facts, reason, detail)
-
-
-def _unreadable(
-    source: CorpusFiles, file: RecordingFile, state: FileState, error: OSError
-) -> Recording:
-    """The row of an EDF that could never be read."""
-    detail = error.strerror or type(error).__name__
-    return _signal_row(source, file, state, Hashes(), EdfFacts(), "unreadable", detail)
-
-
-def _signal_row(
-    source: CorpusFiles,
-    file: RecordingFile,
-    state: FileState,
-    hashes: Hashes,
-    facts: EdfFacts,
-    reason: str | None,
-    detail: str,
-) -> Recording:
-    """A row without labels; ``reason`` is why there is no signal, with a ``detail``."""
-    excluded = () if reason is None else (Finding(reason, file.path.name, detail),)
-    match = facts.match
-    return Recording(
-        partition_key=file.partition_key,
-        split=file.split or "",
-        patient=file.patient,
-        session=file.session,
-        montage=file.montage,
-        path=source.address(file.path),
-        state=state,
-        content_hash=hashes.content,
-        rate=facts.rate,
-        samples=facts.samples,
-        signals=facts.signals,
-        discontinuous=facts.discontinuous,
-        matched=()
-        if match is None
-        else tuple((name, label) for name, (_, label) in match.signals.items()),
-        missing=CHANNELS if match is None else match.missing,
-        signal_reason=reason,
-        label_reason=None,
-        label_source="",
-        companions=(),
-        annotated_duration_s=None,
-        events=(),
-        findings=(*facts.findings, *excluded),
-        data_hash=hashes.data,
-    )
-
-
-def _bad_channels(file: RecordingFile) -> tuple[str, ...]:
-    try:
-        return bad_channels(file.channel_table)
-    except BrainbrrError as error:
-        raise UnusableEdf("bad_channel_table", str(error)) from None
-
-
-def _with_labels(
-    source: CorpusFiles,
-    recording: Recording,
-    layout: Layout,
-    file: RecordingFile,
-    companions: tuple[Companion, ...],
-) -> Recording:
-    """The recording with what its annotation files say or, where it has none, its own annotations.
-
-    Raises ``OSError`` when those cannot be read.
-    """
-    signal_s = recording.duration_s or None
-    labelling = layout.labelling(file, signal_s)
-    if not file.annotations and recording.signal_reason is None:
-        labelling = edf_labelling(source.edf(file.path), signal_s, layout.texts)
-    return replace(
-        recording,
-        label_reason=labelling.reason,
-        label_source=labelling.source,
-        companions=companions,
-        annotated_duration_s=labelling.duration_s,
-        events=labelling.events,
-        findings=(*recording.findings, *labelling.findings),
-        label_texts=asked_texts(layout, file),
     )

@@ -9,9 +9,10 @@ from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.model import Corpus
 from brainbrr_core.corpus.files import CorpusFiles, LocalFiles, state_of
 from brainbrr_core.corpus.identity import identified
-from brainbrr_core.corpus.index import Index, asked_texts, is_as_indexed
+from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.layouts import open_layout
 from brainbrr_core.corpus.recording import Companion, FileState
+from brainbrr_core.corpus.row_reading import asked_texts, is_as_indexed
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from brainbrr_core.corpus.index import VANISHED_LIMIT, Index, unmarked
+from brainbrr_core.corpus.index import VANISHED_LIMIT, Index
 from brainbrr_core.corpus.index_file import (
     UnusableIndex,
     index_path,
@@ -24,6 +24,7 @@ from brainbrr_core.corpus.index_file import (
     write_index,
 )
 from brainbrr_core.corpus.recording import Companion, FileState, Recording
+from brainbrr_core.corpus.row_reading import unmarked
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.transfer.catalogue import Blob, check_keys
 
