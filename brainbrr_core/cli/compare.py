@@ -79,9 +79,8 @@ def _print(found: Comparison) -> None:
     for unit in Unit:
         rows = [_row(part) for part in differences if part.unit is unit]
         if rows:
-            title = "shares (0 to 1)" if unit is Unit.SHARE else unit.value
             columns = ["figure", "A", "B", "B - A", "95% interval", "patients", ""]
-            print_table(title, columns, rows)
+            print_table(unit.heading, columns, rows)
     print(
         f"All but the primary figure are exploratory: * marks those of {found.exploratory} that "
         f"differ at a false discovery rate of {FALSE_DISCOVERY_RATE:.0%} (Benjamini-Hochberg on "

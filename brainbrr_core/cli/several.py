@@ -13,8 +13,10 @@ import typer
 from brainbrr_core.cli.options import log, print_json, print_table, run_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from brainbrr_core.configuration import Configuration
-    from brainbrr_core.evaluation.across import AcrossReport, OtherCorpus
+    from brainbrr_core.evaluation.across import AcrossReport, CorpusRow, OtherCorpus
     from brainbrr_core.evaluation.evaluate import Evaluation
     from brainbrr_core.evaluation.external import OnAnotherCorpus
     from brainbrr_core.evaluation.results import Estimate
@@ -92,33 +94,22 @@ def evaluate_seeds(settings: Configuration, seeds: str, split: str | None, *, js
 
 
 def _print_seeds(report: SeedsReport) -> None:
+    from brainbrr_core.evaluation.key_figures import by_unit
+
     results = report.seeds[0].evaluation.results
-    print_table(
+    print(
         f"{report.split}: {len(results.recordings)} recordings, {results.hours:.2f} h, "
-        f"{results.seizures} seizures; {len(report.seeds)} seeds",
-        [
-            "figure",
-            "mean",
-            "SD",
-            "lowest",
-            "highest",
-            *(f"seed {seed.seed}" for seed in report.seeds),
-        ],
-        [
-            [
-                figure.title,
-                *(
-                    _shown(value, figure.digits)
-                    for value in (
-                        *(spread.mean, spread.deviation, spread.low, spread.high),
-                        *(seed.figures[figure.name].value for seed in report.seeds),
-                    )
-                ),
-            ]
-            for figure in report.figures
-            for spread in [report.spreads[figure.name]]
-        ],
+        f"{results.seizures} seizures; {len(report.seeds)} seeds"
     )
+    seeds = [f"seed {seed.seed}" for seed in report.seeds]
+    for unit, figures in by_unit(report.figures).items():
+        rows = []
+        for figure in figures:
+            over = report.spreads[figure.name]
+            own = [seed.figures[figure.name].value for seed in report.seeds]
+            values = (over.mean, over.deviation, over.low, over.high, *own)
+            rows.append([figure.title, *(_shown(value, figure.digits) for value in values)])
+        print_table(unit.heading, ["figure", "mean", "SD", "lowest", "highest", *seeds], rows)
     print(
         "The spread over seeds is of other trainings on these patients; the intervals in each "
         "seed's report are over other patients. Neither contains the other."
@@ -218,29 +209,37 @@ def _corpus(word: str, settings: Configuration, given: Given) -> OtherCorpus:
 def _print_across(report: AcrossReport) -> None:
     from brainbrr_core.evaluation.results import MARKS
 
-    figures = [
-        ("szcore_event.f1", 3),
-        ("szcore_event.sensitivity", 3),
-        ("szcore_event.false_per_day", 1),
-        ("nedc_ovlp.sensitivity", 3),
-        ("seconds.auroc", 3),
-    ]
-    print_table(
-        f"run {report.run.name} across corpora; in brackets 95% intervals over patients",
-        [
-            *("corpus", "patients", "hours", "seizures"),
-            *("F1", "sensitivity", "false/24 h", "OVLP sens.", "AUROC"),
-        ],
-        [
-            [
-                row.evaluation.results.split if not row.own else row.name,
-                str(len(row.evaluation.results.patients)),
-                f"{row.evaluation.results.hours:.1f}",
-                str(row.evaluation.results.seizures),
-                *(_with_interval(row.figures[name], digits) for name, digits in figures),
-            ]
+    def table(title: str, columns: dict[str, Callable[[CorpusRow], str]]) -> None:
+        rows = [
+            [row.name if row.own else row.evaluation.results.split]
+            + [cell(row) for cell in columns.values()]
             for row in report.rows
-        ],
+        ]
+        print_table(title, ["corpus", *columns], rows)
+
+    def figure(name: str, digits: int = 3) -> Callable[[CorpusRow], str]:
+        return lambda row: _with_interval(row.figures[name], digits)
+
+    # Three tables: with their intervals, all of it in one would not fit a terminal.
+    table(
+        f"run {report.run.name} across corpora; in brackets 95% intervals over patients",
+        {
+            "patients": lambda row: str(len(row.evaluation.results.patients)),
+            "hours": lambda row: f"{row.evaluation.results.hours:.1f}",
+            "seizures": lambda row: str(row.evaluation.results.seizures),
+            "AUROC": figure("seconds.auroc"),
+        },
+    )
+    table(
+        "SzCORE events, pooled",
+        {"F1": figure("szcore_event.f1"), "sensitivity": figure("szcore_event.sensitivity")},
+    )
+    table(
+        "false alarms of these events, and NEDC OVLP",
+        {
+            "false/24 h": figure("szcore_event.false_per_day", 1),
+            "OVLP sensitivity": figure("nedc_ovlp.sensitivity"),
+        },
     )
     print(MARKS)
     for sentence in report.sentences:

@@ -19,6 +19,7 @@ from brainbrr_core.evaluation.external import OnAnotherCorpus, corpus_plan, eval
 from brainbrr_core.evaluation.key_figures import (
     LIMIT_FIGURES,
     OPERATING_FIGURES,
+    by_unit,
     key_figures,
 )
 from brainbrr_core.evaluation.own_corpus import frozen_threshold, is_own, own_corpus
@@ -198,7 +199,7 @@ def _write(report: AcrossReport) -> None:
             links=links,
             picture=across_picture(report.rows),
             figures=OPERATING_FIGURES,
-            limits=LIMIT_FIGURES,
+            limits=by_unit(LIMIT_FIGURES),
             own=report.rows[0].figures,
         )
     )

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from brainbrr_core.evaluation.results import Estimate, EvaluationResults
-from brainbrr_core.evaluation.statistics import LIMITED_RULES, SUBJECT_MEAN, tuned_name
+from brainbrr_core.evaluation.statistics import (
+    LIMITED_RULES,
+    SUBJECT_MEAN,
+    Unit,
+    tuned_name,
+    unit_of,
+)
 from brainbrr_core.scoring import FALSE_ALARM_LIMITS
 
 _RULES = {"szcore_event": "SzCORE event", "nedc_ovlp": "NEDC OVLP"}
@@ -18,6 +25,14 @@ class KeyFigure:
     name: str
     title: str
     digits: int = 3
+
+
+def by_unit(figures: Iterable[KeyFigure]) -> dict[Unit, list[KeyFigure]]:
+    """Figures in their order, apart by unit: those of one unit may share a column."""
+    groups: dict[Unit, list[KeyFigure]] = {}
+    for figure in figures:
+        groups.setdefault(unit_of(figure.name), []).append(figure)
+    return groups
 
 
 def _at_limits() -> list[KeyFigure]:

@@ -19,7 +19,7 @@ from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import REPORT, Evaluation, evaluate
-from brainbrr_core.evaluation.key_figures import KEY_FIGURES, KeyFigure, key_figures
+from brainbrr_core.evaluation.key_figures import KEY_FIGURES, KeyFigure, by_unit, key_figures
 from brainbrr_core.evaluation.report import template_environment
 from brainbrr_core.evaluation.results import MARKS, Estimate
 from brainbrr_core.evaluation.statistics import unit_of
@@ -151,6 +151,7 @@ def _write(report: SeedsReport) -> None:
         .get_template("seeds.html.j2")
         .render(
             report=report,
+            by_unit=by_unit,
             first=results[0],
             sentences=_sentences(report),
             marks=MARKS,

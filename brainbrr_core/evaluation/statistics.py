@@ -49,6 +49,11 @@ class Unit(StrEnum):
     FALSE_SECONDS = "false seconds per 24 h"
     SECONDS = "seconds"
 
+    @property
+    def heading(self) -> str:
+        """How a table of such figures is headed."""
+        return "shares (0 to 1)" if self is Unit.SHARE else self.value
+
 
 def unit_of(figure: str) -> Unit:
     """The unit of a figure, by its name."""
