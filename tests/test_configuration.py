@@ -308,7 +308,7 @@ def test_variables_of_others_are_left_alone() -> None:
 
 def test_every_variable_that_this_project_names_is_known() -> None:
     root = Path(__file__).resolve().parents[1]
-    folders = ("brainbrr_core", "brainbrr_pipeline", "configs", "tests")
+    folders = ("brainbrr_core", "brainbrr_pipeline", "configs", "docs", "tests")
     files = [path for name in folders for path in (root / name).rglob("*") if path.is_file()]
     named = {
         name

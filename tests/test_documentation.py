@@ -43,3 +43,13 @@ def test_every_configuration_of_a_page_is_accepted(page: Path, tmp_path: Path) -
         if pattern is not None:
             match = re.search(pattern, "PN00-1")
             assert match is not None and match[1] == "PN00"
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted([*PAGE.parents[1].glob("*.md"), *PAGE.parent.glob("*.md")]),
+    ids=lambda page: page.name,
+)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"

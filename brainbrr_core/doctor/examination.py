@@ -248,8 +248,8 @@ def _warnings(
         found.append(f"the profile {hardware.name} needs a card and the driver shows none here")
     if hardware.ssm_backend == "mamba_ssm" and software["mamba-ssm"] is None:
         found.append(
-            f"the profile {hardware.name} needs mamba-ssm, which is not installed: see GPU in the "
-            "README, or set hardware.ssm_backend: torch"
+            f"the profile {hardware.name} needs mamba-ssm, which is not installed: see "
+            "docs/gpu.md, or set hardware.ssm_backend: torch"
         )
     if configuration.data_dir is not None and "://" not in configuration.data_dir:
         data = Path(configuration.data_dir)
