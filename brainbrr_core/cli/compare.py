@@ -82,9 +82,14 @@ def _print(found: Comparison) -> None:
             columns = ["figure", "A", "B", "B - A", "95% interval", "patients", ""]
             print_table(unit.heading, columns, rows)
     print(
-        f"All but the primary figure are exploratory: * marks those of {found.exploratory} that "
-        f"differ at a false discovery rate of {FALSE_DISCOVERY_RATE:.0%} (Benjamini-Hochberg on "
-        "bootstrap p-values); † fewer than ten patients, not judged; - undefined."
+        "All but the primary figure are exploratory: "
+        + (
+            f"* marks those of {found.exploratory} that differ at a false discovery rate of "
+            f"{FALSE_DISCOVERY_RATE:.0%} (Benjamini-Hochberg on bootstrap p-values)"
+            if found.exploratory
+            else "none is judged, for want of patients"
+        )
+        + "; † fewer than ten patients, not judged; - undefined."
     )
     print(f"{len(found.recordings)} recordings with other misses or false alarms")
     shown = found.events[:_SHOWN_EVENTS]

@@ -168,8 +168,9 @@ def current_run(configuration: Configuration) -> tuple[Run, Preflight]:
     preflight = check(configuration)
     directory = run_directory(configuration, preflight.manifest)
     if not (directory / RUN).exists():
-        for line in earlier_runs(configuration, preflight.manifest):
-            raise WorkRemains(f"{line}: run `brainbrr train`")
+        earlier = earlier_runs(configuration, preflight.manifest)
+        if earlier:
+            raise WorkRemains(f"{'; '.join(earlier)}: run `brainbrr train`")
     return open_run(directory), preflight
 
 
