@@ -21,6 +21,7 @@ from scipy import stats
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.cli.app import app
+from brainbrr_core.cli.compare import print_comparison
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import Finder, detect, finder
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -563,6 +564,15 @@ def test_runs_on_other_recordings_do_not_compare(tmp_path: Path) -> None:
         compare(a, a, "eval")
 
 
+def test_what_is_judged_is_said_with_its_error_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = kept(tmp_path / "a", scored(FOUND_A)), kept(tmp_path / "b", scored(FOUND_B))
+    print_comparison(replace(compare(a, b, "dev"), exploratory=40))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "* marks those of 40 that differ at a false discovery rate of 5% (Benjamini" in shown
+
+
 def test_the_command_compares_and_refuses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -584,7 +594,8 @@ def test_the_command_compares_and_refuses(
     assert "1 recordings with other misses" in shown and "2 events on which" in shown
     assert "primary figure, szcore event f1: B - A = +" in shown
     assert "not judged, 2 patients are too few" in shown
-    assert "false discovery rate of 5% (Benjamini-Hochberg" in shown
+    # Of four patients nothing is judged.
+    assert "exploratory: none is judged, for want of patients;" in " ".join(shown.split())
     # One table for each unit.
     assert "shares (0 to 1)" in shown and "false alarms per 24 h" in shown
     with pytest.raises(SystemExit):

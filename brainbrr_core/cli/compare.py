@@ -62,11 +62,12 @@ def compare(
     if json:
         print_json(asdict(found))
     else:
-        _print(found)
+        print_comparison(found)
     return 0
 
 
-def _print(found: Comparison) -> None:
+def print_comparison(found: Comparison) -> None:
+    """The comparison as tables, and what is judged in it."""
     from brainbrr_core.evaluation.compare import FALSE_DISCOVERY_RATE, is_part_of_another
     from brainbrr_core.evaluation.statistics import Unit
 
