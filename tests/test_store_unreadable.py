@@ -17,7 +17,7 @@ import pytest
 from services import HANGS_S
 from typer.testing import CliRunner
 
-from brainbrr_core.cache import manifest as manifest_module
+from brainbrr_core.cache import manifest_file
 from brainbrr_core.cache import status as status_module
 from brainbrr_core.cache.build import build, build_one
 from brainbrr_core.cache.manifest import make_manifest
@@ -263,7 +263,7 @@ def test_a_root_that_cannot_be_written_to_is_one_line(
         raise READ_ONLY
 
     with monkeypatch.context() as patch:
-        patch.setattr(manifest_module, "replacing", refuse)
+        patch.setattr(manifest_file, "replacing", refuse)
         with pytest.raises(BrainbrrError, match=r"manifest .* is not writable \(Read-only file"):
             update_manifest(plan_profile(built), built)
     key = sorted(store.shard_keys())[0]
@@ -289,7 +289,7 @@ def test_a_manifest_that_cannot_be_read_is_not_called_damaged(
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(WorkRemains, match=r"could not be read \(Too many open files\)"):
-        manifest_module.read_manifest(made.path)
+        manifest_file.read_manifest(made.path)
 
 
 def test_a_shard_is_read_not_mapped_unless_the_caller_maps_it(built: Configuration) -> None:
