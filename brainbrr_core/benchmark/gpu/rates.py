@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,52 +36,44 @@ def machine(task: Task) -> dict[str, Any]:
     if device.type == "cuda":
         source = torch.randint(0, 255, (_COPIED_BYTES,), dtype=torch.uint8, device=device)
         target = torch.empty_like(source)
-        seconds = _seconds(lambda: target.copy_(source), device, 0.3)
+        seconds = seconds_of(lambda: target.copy_(source), device, 0.3)
         values["copy_tb_per_s"] = round(2 * _COPIED_BYTES / seconds / 1e12, 2)
         host = torch.empty(2**28, dtype=torch.uint8, pin_memory=True)
-        seconds = _seconds(lambda: target[: 2**28].copy_(host, non_blocking=True), device, 0.3)
+        seconds = seconds_of(lambda: target[: 2**28].copy_(host, non_blocking=True), device, 0.3)
         values["host_to_device_gb_per_s"] = round(2**28 / seconds / 1e9, 1)
     return values
 
 
 def _steps(task: Task) -> list[Step]:
     hardware = task.configuration.hardware
-    window_s = task.configuration.windows.length_s
     return [
         Step(
-            preset,
-            backend,
+            one.preset,
+            one.backend,
             kind,
-            batch,
-            window_s,
-            hardware.model_copy(update={"compile": compiled, "ssm_backend": backend}),
+            one.batch,
+            task.configuration.windows.length_s,
+            hardware.model_copy(update={"compile": one.compile, "ssm_backend": one.backend}),
             task.extent.seconds,
             torch.get_num_threads(),
         )
-        for preset in task.extent.presets
-        for backend in task.backends
-        for compiled in (False, True)
-        for batch in (task.extent.batches[preset][-1:] if compiled else task.extent.batches[preset])
+        for one in task.extent.combinations
+        if one.backend in task.backends
         for kind in PASSES
     ]
 
 
 def warm_up(task: Task) -> dict[str, Any]:
-    """Compile what the other sections run, in several processes at once.
+    """First steps of all that torch compiles, in several processes at once.
 
-    Triton and torch keep what they compiled on disk: afterwards each process only loads it.
+    What was compiled is kept on disk: afterwards each process only loads it.
     """
-    steps = []
-    for step in _steps(task):
-        if step.hardware.compile:
-            # For the shape that is measured, forward and backward.
-            steps.append(step)
-        elif step.kind == "training" and step.batch == task.extent.batches[step.preset][0]:
-            # The kernels do not depend on the batch.
-            steps.append(replace(step, batch=2))
+    # Or each process would start as many compilers as there are cores.
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
+    steps = [step for step in _steps(task) if step.hardware.compile]
     start = time.perf_counter()
-    with process_pool(min(len(steps), task.extent.compiling, usable_cores())) as pool:
-        seconds = list(pool.map(_once, steps))
+    with process_pool(min(max(len(steps), 1), task.extent.compiling, usable_cores())) as pool:
+        seconds = list(pool.map(_first, steps))
     rows = [
         {
             "preset": step.preset,
@@ -94,7 +87,7 @@ def warm_up(task: Task) -> dict[str, Any]:
     return {"seconds": round(time.perf_counter() - start, 1), "rows": rows}
 
 
-def _once(step: Step) -> float | None:
+def _first(step: Step) -> float | None:
     """Seconds of a first step; None where the processes together have too little memory."""
     start = time.perf_counter()
     device = check_device(step.hardware)
@@ -160,12 +153,12 @@ def _measured(step: Step, device: torch.device) -> tuple[float, float | None, fl
     do()
     settle(device)
     first_s = round(time.perf_counter() - start, 2)
-    seconds = _seconds(do, device, step.budget_s)
+    seconds = seconds_of(do, device, step.budget_s)
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
     return seconds, None if memory is None else round(memory, 1), first_s
 
 
-def _seconds(do: Callable[[], object], device: torch.device, budget_s: float) -> float:
+def seconds_of(do: Callable[[], object], device: torch.device, budget_s: float) -> float:
     """Seconds of one call, the median of blocks of calls after two that warm up."""
     for _ in range(2):
         do()

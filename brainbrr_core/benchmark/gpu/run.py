@@ -33,14 +33,22 @@ class Section:
 
 
 _HERE = "brainbrr_core.benchmark.gpu"
-SECTIONS = (
-    Section("machine", "rates", "What can the GPU do at most?", 60),
-    Section("warm_up", "rates", "How long does compiling take?", 120),
-    Section("equality", "kernels", "Are the fused kernels the layer in torch?", 120),
+#: Nothing is timed in these: they run at the same time, before the others.
+UNTIMED = (
+    Section("prepare", "training", "A synthetic corpus, and a training on the CPU", 240),
+    Section("warm_up", "rates", "Compiling", 240),
+    Section("equality", "kernels", "Are the fused kernels the layer in torch?", 240),
+)
+TIMED = (
+    Section("machine", "rates", "What can the GPU do at most?", 30),
     Section("rates", "rates", "How fast is a step, and how much memory does it take?", 150),
+    Section("waiting", "training", "Does the GPU wait for data?", 120),
+    Section("scoring", "training", "How many hours of EEG are scored in a second?", 60),
+    Section("crossing", "training", "Does a network score alike on GPU and CPU?", 60),
+    Section("resuming", "training", "Is a killed training gone on with as if nothing was?", 120),
     Section("losses", "kernels", "Do both backends train alike?", 60),
 )
-NAMES = tuple(section.name for section in SECTIONS)
+NAMES = tuple(section.name for section in (*UNTIMED, *TIMED))
 #: What the figures depend on, beside torch.
 _SOFTWARE = ("triton", "mamba-ssm", "causal-conv1d", "numpy")
 
@@ -81,25 +89,38 @@ def run(
         "failed": {},
         "skipped": [],
     }
-    for section in SECTIONS:
-        if sections and section.name not in sections:
-            continue
-        left = limit_s - (time.monotonic() - begun)
-        if left <= 0:
-            values["skipped"].append(section.name)
-            continue
-        log(f"{section.name}: {section.question}")
-        started = time.monotonic()
-        found, failure = _in_a_process(section, task, folder, min(section.limit_s, left))
-        values["seconds"][section.name] = round(time.monotonic() - started, 1)
-        if failure is None:
-            values["sections"][section.name] = found
-        else:
-            values["failed"][section.name] = failure
-            log(f"{section.name}: {failure.splitlines()[-1]}")
+
+    def left() -> float:
+        return limit_s - (time.monotonic() - begun)
+
+    def run_all(group: Sequence[Section]) -> None:
+        """Start these sections at the same time, and take what they give."""
+        for section in group:
+            log(f"{section.name}: {section.question}")
+        processes = [_Process(section, task, min(section.limit_s, left())) for section in group]
+        for process in processes:
+            name = process.section.name
+            found, failure = process.result()
+            values["seconds"][name] = round(process.seconds(), 1)
+            if failure is None:
+                values["sections"][name] = found
+            else:
+                values["failed"][name] = failure
+                log(f"{name}: {failure.splitlines()[-1]}")
         if out is not None:
             with replacing(out) as temporary:
                 temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = [s.name for s in (*UNTIMED, *TIMED) if not sections or s.name in sections]
+    run_all([section for section in UNTIMED if section.name in asked])
+    for section in TIMED:
+        if section.name not in asked:
+            continue
+        if left() > 0:
+            run_all([section])
+        else:
+            values["skipped"].append(section.name)
     return values
 
 
@@ -114,34 +135,45 @@ def _backends() -> tuple[tuple[Backend, ...], str | None]:
     return ("torch", "mamba_ssm"), None
 
 
-def _in_a_process(
-    section: Section, task: Task, folder: Path, limit_s: float
-) -> tuple[dict[str, Any] | None, str | None]:
-    """What a section gives, or why it gives nothing."""
-    path = folder / f"{section.name}.json"
-    path.unlink(missing_ok=True)
-    process = multiprocessing.get_context("spawn").Process(
-        target=_section, args=(section, replace(task, limit_s=limit_s), path)
-    )
-    process.start()
-    process.join(limit_s)
-    if process.is_alive():
-        process.kill()
-        process.join()
-        return None, f"not done within {limit_s:.0f} s"
-    if not path.is_file():
-        return None, f"its process ended with status {process.exitcode}"
-    answer = json.loads(path.read_text(encoding="utf-8"))
-    return answer["found"], answer["failure"]
+class _Process:
+    """A section in a process of its own, which is killed where it takes too long."""
+
+    def __init__(self, section: Section, task: Task, limit_s: float) -> None:
+        self.section, self._limit_s = section, limit_s
+        self._answer = task.folder / f"{section.name}.json"
+        self._answer.unlink(missing_ok=True)
+        self._begun = time.monotonic()
+        self._process = multiprocessing.get_context("spawn").Process(
+            target=_run, args=(section, replace(task, limit_s=limit_s), self._answer)
+        )
+        self._process.start()
+
+    def result(self) -> tuple[dict[str, Any] | None, str | None]:
+        """What the section gives, or why it gives nothing."""
+        self._process.join(max(0.0, self._limit_s - self.seconds()))
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+            return None, f"not done within {self._limit_s:.0f} s"
+        if not self._answer.is_file():
+            return None, f"its process ended with status {self._process.exitcode}"
+        answer = json.loads(self._answer.read_text(encoding="utf-8"))
+        return answer["found"], answer["failure"]
+
+    def seconds(self) -> float:
+        """Since its start; of several at the same time, the later ones are waited for last."""
+        return time.monotonic() - self._begun
 
 
-def _section(section: Section, task: Task, path: Path) -> None:
+def _run(section: Section, task: Task, path: Path) -> None:
     found, failure = None, None
     try:
         found = getattr(import_module(f"{_HERE}.{section.module}"), section.name)(task)
     except BrainbrrError as error:
         failure = str(error)
-    # Whatever fails on a GPU: it is written down, and the other sections go on.
-    except Exception:
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        # What torch, Triton and the kernels raise on a GPU that they do not know: it is written
+        # down, and the other sections go on.
         failure = traceback.format_exc()
-    path.write_text(json.dumps({"found": found, "failure": failure}), encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({"found": found, "failure": failure}), encoding="utf-8")

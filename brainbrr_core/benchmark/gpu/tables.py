@@ -115,13 +115,93 @@ def _rates(found: Mapping[str, Any]) -> Table:
 
 
 def _network(row: Mapping[str, Any]) -> str:
-    return f"{row['preset']}, {row['backend']}" + (", compiled" if row["compile"] else "")
+    how = {False: "", True: ", compiled", "cuda_graphs": ", CUDA graphs"}[row["compile"]]
+    return f"{row['preset']}, {row['backend']}{how}"
+
+
+def _prepare(found: Mapping[str, Any]) -> Table:
+    rows = [[name.replace("_", " "), f"{value:,}"] for name, value in found.items()]
+    return Table("Synthetic corpus, and a training of tiny on the CPU", ["", "figure"], rows)
+
+
+def _waiting(found: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            f"{row['preset']}, {row['backend']}",
+            str(row["batch"]),
+            f"{row['one_batch_windows_per_s']:,.0f}",
+            f"{row['training_windows_per_s']:,.0f}",
+            f"{row['lost_share']:.1%}",
+            f"{row['host_waited_share']:.1%}",
+        ]
+        for row in found["rows"]
+    ]
+    columns = [
+        "network",
+        "batch",
+        "one batch again, windows/s",
+        "from the store, augmented, windows/s",
+        "lost",
+        "host waited",
+    ]
+    return Table(f"Trainings of {found['steps']} steps", columns, rows)
+
+
+def _scoring(found: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            f"{row['preset']}, {row['backend']}",
+            str(row["batch"]),
+            f"{row['hours_per_s']:.2f}",
+            f"{row['tusz_dev_s']:,.0f}",
+        ]
+        for row in found["rows"]
+    ]
+    columns = ["network", "batch", "hours of EEG a second", "435 h of TUSZ's dev, s"]
+    return Table(f"Scoring in {found['precision']}", columns, rows)
+
+
+def _crossing(found: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            f"{row['trained_on']}, by {row['scored_by']}",
+            f"{row['largest_logit_difference']:.1e}",
+            f"{row['largest_probability_difference']:.1e}",
+            f"{row['threshold']:.4f} ({row['threshold_on_cpu']:.4f})",
+            f"{row['events']} ({row['events_on_cpu']})",
+            "" if row["events_moved_s"] is None else f"{row['events_moved_s']:g} s",
+        ]
+        for row in found["rows"]
+    ]
+    columns = ["trained on", "logits apart", "probabilities", "threshold", "events", "moved"]
+    return Table("Scored on the GPU, against the CPU (in parentheses)", columns, rows)
+
+
+def _resuming(found: Mapping[str, Any]) -> Table:
+    deterministic, plain = found["deterministic_windows_per_s"], found["plain_windows_per_s"]
+    rows = [
+        ["the same model twice", "yes" if found["same_twice"] else "NO"],
+        [
+            f"killed, gone on with from step {found['resumed_from']}: the same model",
+            "yes" if found["same_after_a_kill"] else "NO",
+        ],
+        ["deterministic, windows/s", f"{deterministic:,.0f}"],
+        ["as fast as may be, windows/s", f"{plain:,.0f}"],
+    ]
+    return Table(
+        f"hardware.deterministic, {found['steps']} steps of {found['batch']}", ["", ""], rows
+    )
 
 
 _TABLES: dict[str, Callable[[Mapping[str, Any]], Table]] = {
+    "prepare": _prepare,
     "machine": _machine,
     "warm_up": _warm_up,
     "equality": _equality,
     "losses": _losses,
     "rates": _rates,
+    "waiting": _waiting,
+    "scoring": _scoring,
+    "crossing": _crossing,
+    "resuming": _resuming,
 }
