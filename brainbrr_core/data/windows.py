@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast
@@ -58,7 +58,8 @@ class Batch:
     ``signals`` (B, 19, T) float32 in standard deviations, or int16 as stored (``SCALE`` standard
     deviations a unit); ``labels`` (B, T) float32, 1 where a seizure is annotated, 0 where
     background is, ``UNKNOWN_LABEL`` (-1) where nobody says which; ``names`` say which recording
-    and second each row is; ``weights`` (B, T) float32 say how much each sample counts in the loss,
+    and second each row is; ``known`` says how many samples of each row are labelled seizure or
+    background; ``weights`` (B, T) float32 say how much each sample counts in the loss,
     None where all count the same. The tensors belong to a ring of buffers: they hold until ``ring``
     further batches have been fetched.
     """
@@ -67,6 +68,12 @@ class Batch:
     labels: Tensor
     names: tuple[str, ...]
     weights: Tensor | None = None
+    known: tuple[int, ...] = field(kw_only=True)
+
+
+def known_samples(labels: Tensor) -> tuple[int, ...]:
+    """How many samples of each row are labelled seizure or background."""
+    return tuple((labels != UNKNOWN_LABEL).sum(dim=1).tolist())
 
 
 class _Newest(Generic[Key, Value]):
@@ -263,7 +270,10 @@ class WindowDataset(Dataset[Batch]):
             # The kernels release Python's lock, so that two cores fill a batch.
             names = list(self._pool.map(partial(self._fill, buffers), range(count), rows.tolist()))
         weights = None if buffers.weights is None else buffers.weights[:count]
-        return Batch(buffers.signals[:count], buffers.labels[:count], tuple(names), weights)
+        labels = buffers.labels[:count]
+        return Batch(
+            buffers.signals[:count], labels, tuple(names), weights, known=known_samples(labels)
+        )
 
     def _fill(self, buffers: _Buffers, n: int, row: int) -> str:
         """Write window ``row`` and its labels to place ``n``; the window's name."""
