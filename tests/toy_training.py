@@ -1,8 +1,10 @@
 """A training small enough for a test; run as a program, a process that can be killed or joined.
 
 As a program: ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [LAST]``, alone or with the
-variables of ``torchrun``; with ``TOY_MASKED``, some samples are unknown. It prints a line a step,
-and leaves ``weights.safetensors``; after the step LAST it waits to be killed.
+variables of ``torchrun``; with ``TOY_MASKED``, some samples are unknown; with ``TOY_SPOILED``, the
+last window of step 4 has a sample that is no number, and one step may be skipped; with
+``TOY_DETERMINISTIC``, it trains on a GPU to the same bits each time. It prints a line a step, and
+leaves ``weights.safetensors``; after the step LAST it waits to be killed.
 """
 
 from __future__ import annotations
@@ -63,6 +65,14 @@ def masked_batch(step: int) -> Batch:
     return counted(batch)
 
 
+def spoiled_batch(step: int) -> Batch:
+    """The toy's batch; that of step 4 has a sample that is no number in its last row."""
+    batch = toy_batch(step)
+    if step == 3:
+        batch.signals[3, 4, 100] = math.nan
+    return batch
+
+
 def toy_batches(first: int) -> Iterator[Batch]:
     step = first
     while True:
@@ -111,7 +121,13 @@ def main() -> None:
     last = int(sys.argv[5]) if len(sys.argv) > 5 else None
     torch.set_num_threads(1)
     hardware = Hardware(batch_size=4, accumulate=accumulate)
-    make = masked_batch if "TOY_MASKED" in os.environ else toy_batch
+    if "TOY_DETERMINISTIC" in os.environ:
+        hardware = Hardware(batch_size=4, accumulate=accumulate, device="cuda", deterministic=True)
+    make, limit = toy_batch, None
+    if "TOY_MASKED" in os.environ:
+        make = masked_batch
+    elif "TOY_SPOILED" in os.environ:
+        make, limit = spoiled_batch, 1
     with joined(hardware) as world:
 
         def share(first: int) -> Iterator[Batch]:
@@ -119,7 +135,10 @@ def main() -> None:
                 batch = make(step)
                 own = slice(world.rank, None, world.size)
                 yield Batch(
-                    batch.signals[own], batch.labels[own], batch.names[own], known=batch.known[own]
+                    batch.signals[own].to(hardware.device),
+                    batch.labels[own].to(hardware.device),
+                    batch.names[own],
+                    known=batch.known[own],
                 )
 
         def show(report: StepReport) -> None:
@@ -129,7 +148,7 @@ def main() -> None:
                 signal.pause()
 
         network = toy_network(seed=world.rank)
-        settings = toy_settings(steps, every)
+        settings = toy_settings(steps, every, skipped_steps_limit=limit)
         fit(network, share, settings, hardware, folder, FRACTION, show, world=world)
     if world.first:
         files.save_model(folder / "weights.safetensors", network, {})

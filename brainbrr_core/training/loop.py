@@ -97,9 +97,7 @@ class FitSummary:
     skipped_steps: tuple[int, ...] = ()
 
     def skips(self) -> str:
-        """How many steps were skipped, in a line; empty where none was."""
-        if not self.skipped_steps:
-            return ""
+        """How many steps were skipped and which, in a line."""
         return (
             f"{len(self.skipped_steps)} of {self.steps} steps were skipped since their loss or "
             f"gradient was not finite: {', '.join(map(str, self.skipped_steps))}"
