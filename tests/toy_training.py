@@ -3,8 +3,8 @@
 As a program: ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [LAST]``, alone or with the
 variables of ``torchrun``; with ``TOY_MASKED``, some samples are unknown; with ``TOY_SPOILED``, the
 last window of step 4 has a sample that is no number, and one step may be skipped; with
-``TOY_DETERMINISTIC``, it trains on a GPU to the same bits each time. It prints a line a step, and
-leaves ``weights.safetensors``; after the step LAST it waits to be killed.
+``TOY_GPU=BACKEND``, the preset ``tiny`` trains on a GPU to the same bits each time. It prints a
+line a step, and leaves ``weights.safetensors``; after the step LAST it waits to be killed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from torch import nn
 
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import UNKNOWN_LABEL, Batch, known_samples
-from brainbrr_core.model import NetworkShape, SeizureNetwork
+from brainbrr_core.model import NetworkShape, SeizureNetwork, build
 from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.determinism import prepare_environment
 from brainbrr_core.training.distributed import joined
 from brainbrr_core.training.loop import FitSummary, StepReport, fit
 
@@ -116,13 +118,21 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
 
 
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def main() -> None:
     folder, steps, every, accumulate = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     last = int(sys.argv[5]) if len(sys.argv) > 5 else None
     torch.set_num_threads(1)
     hardware = Hardware(batch_size=4, accumulate=accumulate)
-    if "TOY_DETERMINISTIC" in os.environ:
-        hardware = Hardware(batch_size=4, accumulate=accumulate, device="cuda", deterministic=True)
+    make_network = toy_network
+    if "TOY_GPU" in os.environ:
+        values = {"device": "cuda", "deterministic": True, "ssm_backend": os.environ["TOY_GPU"]}
+        hardware = Hardware.model_validate(hardware.model_dump() | values)
+        prepare_environment(hardware)
+        make_network = partial(build, "tiny", hardware.ssm_backend)
     make, limit = toy_batch, None
     if "TOY_MASKED" in os.environ:
         make = masked_batch
@@ -147,9 +157,9 @@ def main() -> None:
             if report.step == last:
                 signal.pause()
 
-        network = toy_network(seed=world.rank)
+        network = make_network(seed=world.rank)
         settings = toy_settings(steps, every, skipped_steps_limit=limit)
-        fit(network, share, settings, hardware, folder, FRACTION, show, world=world)
+        fit(network, share, settings, hardware, folder, FRACTION, show, world=world, log=say)
     if world.first:
         files.save_model(folder / "weights.safetensors", network, {})
 
