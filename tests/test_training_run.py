@@ -22,6 +22,7 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Augmentation, Configuration, Hardware
 from brainbrr_core.data import BalancedSampling, WindowDataset
+from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
@@ -201,8 +202,8 @@ def test_processes_share_each_batch_and_what_is_drawn_for_it(ready: Configuratio
     manifest, store = found.manifest, found.plan.store
 
     def batches(world: World, first: int) -> Any:
-        source = _batches(settings, manifest, WindowDataset(manifest, store, ring=5), world)(first)
-        return next(source)
+        dataset = WindowDataset(manifest, store, kind="int16", ring=2)
+        return next(_batches(settings, manifest, dataset, DeviceFeed(CPU), world)(first))
 
     whole = batches(World(), 2)
     rows = next(BalancedSampling.of(manifest, settings.sampling).batches(4, 0, 2))

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 
 from brainbrr_core.configuration import Hardware, Training
-from brainbrr_core.data import UNKNOWN_LABEL, Batch
+from brainbrr_core.data import UNKNOWN_LABEL, Batch, known_samples
 from brainbrr_core.model import NetworkShape, SeizureNetwork
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import joined
@@ -44,7 +45,13 @@ def toy_batch(step: int, rows: int = 4) -> Batch:
     for row, start in enumerate(starts):
         labels[row, start : start + SAMPLES // 4] = 1
         signals[row] += rhythm * labels[row]
-    return Batch(signals, labels, tuple(f"recording-{step}-{row} at 0 s" for row in range(rows)))
+    names = tuple(f"recording-{step}-{row} at 0 s" for row in range(rows))
+    return Batch(signals, labels, names, known=(SAMPLES,) * rows)
+
+
+def counted(batch: Batch) -> Batch:
+    """The batch as its labels are now, which a test has changed."""
+    return replace(batch, known=known_samples(batch.labels))
 
 
 def masked_batch(step: int) -> Batch:
@@ -53,7 +60,7 @@ def masked_batch(step: int) -> Batch:
     batch.labels[0] = UNKNOWN_LABEL
     batch.labels[1, ::3] = UNKNOWN_LABEL
     batch.labels[2, :200] = UNKNOWN_LABEL
-    return batch
+    return counted(batch)
 
 
 def toy_batches(first: int) -> Iterator[Batch]:
@@ -111,7 +118,9 @@ def main() -> None:
             for step in itertools.count(first):
                 batch = make(step)
                 own = slice(world.rank, None, world.size)
-                yield Batch(batch.signals[own], batch.labels[own], batch.names[own])
+                yield Batch(
+                    batch.signals[own], batch.labels[own], batch.names[own], known=batch.known[own]
+                )
 
         def show(report: StepReport) -> None:
             if world.first:
