@@ -196,8 +196,13 @@ def test_a_full_disk_and_another_device_stop_before_the_first_batch(
         train(training(bound, seed=6), log=quiet)
 
 
+AUGMENTED = Augmentation(
+    channel_dropout=0.2, amplitude=0.2, time_shift_s=5, noise_sd=0.1, left_right_flip=0.5
+)
+
+
 def test_processes_share_each_batch_and_what_is_drawn_for_it(ready: Configuration) -> None:
-    settings = training(ready, augmentation=Augmentation(noise_sd=0.1, left_right_flip=0.5))
+    settings = training(ready, augmentation=AUGMENTED)
     found = check(settings)
     manifest, store = found.manifest, found.plan.store
 
@@ -215,6 +220,7 @@ def test_processes_share_each_batch_and_what_is_drawn_for_it(ready: Configuratio
         assert part.names == whole.names[rank::2]
         assert torch.equal(part.signals, whole.signals[rank::2])
         assert torch.equal(part.labels, whole.labels[rank::2])
+        assert part.known == whole.known[rank::2]
 
 
 def test_a_full_profile_trains_with_its_augmentations(ready: Configuration) -> None:

@@ -197,6 +197,7 @@ def test_every_label_is_that_of_its_sample(unsure: Unsure) -> None:
         key = manifest.recordings[manifest.recording[row]].partition_key
         expected = expected_labels(OFF_GRID.get(key, []), int(manifest.start[row]), 20 * 256)
         assert np.array_equal(labels, expected), batch.names[row]
+        assert batch.known[row] == (expected >= 0).sum()
         kinds.add(tuple(np.unique(expected)))
     assert {(-1.0, 0.0), (0.0, 1.0), (-1.0, 1.0), (0.0,)} <= kinds
 
