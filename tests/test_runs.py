@@ -264,7 +264,7 @@ def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready) -> No
         assert np.array_equal(reader.read(start, stop), stored.read(start, stop))
     run = open_run(train(settings, log=quiet).directory)
     predictor = Predictor.of(run, settings)
-    frames = predictor.scores(stored.read, stored.samples)
+    [(_, frames)] = predictor.frames([(None, stored)])
     point = OperatingPoint(-0.1, -0.2)
     expected = detect(frames, stored.samples / 256, settings.detection, point)
     assert predictor.predict(Path(path), point).events == expected

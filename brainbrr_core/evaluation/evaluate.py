@@ -367,9 +367,9 @@ def _scores(
     frames = {}
     hours = sum(r.samples for r in recordings) / RATE / 3600
     with progress(title, hours, "hours") as bar:
-        for recording in recordings:
-            reader = RecordingReader(store, recording)
-            frames[recording.partition_key] = predictor.scores(reader.read, reader.samples)
+        signals = ((recording, RecordingReader(store, recording)) for recording in recordings)
+        for recording, scores in predictor.frames(signals):
+            frames[recording.partition_key] = scores
             bar.advance(recording.samples / RATE / 3600)
     return frames
 

@@ -1,0 +1,146 @@
+"""The scores (logits) of whole recordings of the store, many in one stream of batches.
+
+Threads read the next batches while the network works on this one. Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from brainbrr_core.data.prefetch import DEPTH, prefetched
+from brainbrr_core.detection.scorer import WindowScorer
+from brainbrr_core.detection.stitching import RecordingStitcher, Stitching
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.processors import usable_cores
+from brainbrr_core.signal.montage import CHANNELS
+
+#: Threads that read windows, at most: each copies some GB/s.
+_THREADS = 8
+
+Key = TypeVar("Key")
+
+
+class StoredSignal(Protocol):
+    """A recording as it is stored, such as a ``RecordingReader``."""
+
+    #: Samples of the recording.
+    samples: int
+
+    def copy(self, start: int, stop: int, out: NDArray[np.int16]) -> None:
+        """Write samples ``start`` to ``stop`` to ``out`` (19, stop - start)."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Recording(Generic[Key]):
+    key: Key
+    signal: StoredSignal
+    stitcher: RecordingStitcher
+
+
+def recording_frames(
+    scorer: WindowScorer,
+    recordings: Iterable[tuple[Key, StoredSignal]],
+    window: int,
+    stride: int,
+    stitching: Stitching = "triangular",
+) -> Iterator[tuple[Key, NDArray[np.float32]]]:
+    """Score of each frame of recordings, logits, float32 ``(ceil(samples / 32),)``, in order.
+
+    Windows of ``window`` samples every ``stride`` fill the scorer's batches, one recording after
+    the other; ``stitching`` is that of :class:`~brainbrr_core.detection.Stitcher`. A recording
+    shorter than a window is extended by zeros, the mean of a z-scored channel, and the extension
+    is not scored. Some batches of windows are held, however many recordings there are and however
+    long they are.
+
+    What reading a recording raises (a :class:`BrainbrrError` with its remedy) is raised after the
+    frames of the recordings before it. Raises ``ValueError`` where the network's output has
+    another shape.
+    """
+    buffers = _Buffers(scorer.batch, window, pinned=scorer.device.type == "cuda")
+    opened = (
+        _Recording(key, signal, RecordingStitcher(signal.samples, window, stride, stitching))
+        for key, signal in recordings
+    )
+    # Closed from the inside out: no thread reads when the files are let go.
+    with (
+        closing(_batches(opened, buffers)) as read,
+        closing(prefetched(read)) as ahead,
+        closing(scorer.scores(ahead)) as scored,
+    ):
+        for scores, windows in scored:
+            for values, (recording, _) in zip(scores, windows, strict=True):
+                recording.stitcher.take(values)
+                if recording.stitcher.complete:
+                    yield recording.key, recording.stitcher.frames()
+
+
+class _Buffers:
+    """Memory of the batches that are read, wait, or are on their way to the network."""
+
+    def __init__(self, batch: int, window: int, *, pinned: bool) -> None:
+        self.batch = batch
+        shape = (batch, len(CHANNELS), window)
+        # One for each batch that is ahead, one that is read and one that is copied to a GPU.
+        self._ring = [
+            torch.zeros(shape, dtype=torch.int16, pin_memory=pinned) for _ in range(DEPTH + 2)
+        ]
+        self._next = 0
+
+    def next(self) -> Tensor:
+        """The memory whose batch was scored longest ago."""
+        buffer = self._ring[self._next]
+        self._next = (self._next + 1) % len(self._ring)
+        return buffer
+
+
+_Windows = Sequence[tuple[_Recording[Key], int]]
+
+
+def _batches(
+    recordings: Iterable[_Recording[Key]], buffers: _Buffers
+) -> Generator[tuple[Tensor, _Windows[Key]], None, None]:
+    """The windows of recordings, read, with what each is."""
+    windows = ((one, start) for one in recordings for start in one.stitcher.starts)
+    threads = min(usable_cores(), _THREADS, buffers.batch)
+    with ThreadPoolExecutor(threads, thread_name_prefix="read windows") as pool:
+        while batch := list(islice(windows, buffers.batch)):
+            signals = buffers.next()
+            arrays = signals.numpy()
+            # Neighbors to one thread: they lie in the same part of a file, verified once.
+            size = -(-len(batch) // threads)
+            parts = [slice(first, first + size) for first in range(0, len(batch), size)]
+            reading = [pool.submit(_fill, arrays[part], batch[part]) for part in parts]
+            rows = 0
+            for started in reading:
+                read, error = started.result()
+                rows += read
+                if error is not None:
+                    if rows:
+                        yield signals[:rows], batch[:rows]
+                    raise error
+            yield signals[:rows], batch
+
+
+def _fill(
+    out: NDArray[np.int16], windows: Sequence[tuple[_Recording[Any], int]]
+) -> tuple[int, BrainbrrError | None]:
+    """Read windows; how many were read, and why no more."""
+    length = out.shape[-1]
+    for n, (recording, start) in enumerate(windows):
+        stop = min(start + length, recording.signal.samples)
+        try:
+            recording.signal.copy(start, stop, out[n, :, : stop - start])
+        except BrainbrrError as error:
+            return n, error
+        out[n, :, stop - start :] = 0
+    return len(windows), None
