@@ -13,7 +13,7 @@ DEPTH = 3
 T = TypeVar("T")
 
 
-def prefetched(source: Iterator[T], depth: int = DEPTH) -> Generator[T, None, None]:
+def prefetched(source: Iterator[T], depth: int = DEPTH) -> Generator[T]:
     """The items of ``source``, taken ahead by a thread of its own, in the same order.
 
     What ``source`` raises is raised here, in its place. When this iterator is closed or dropped,

@@ -1,6 +1,7 @@
 """The scores (logits) of whole recordings of the store, many in one stream of batches.
 
-Threads read the next batches while the network works on this one. Imports torch.
+The next batches are read, and on their way to the device, while the network works on this one.
+Imports torch.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import cycle, islice
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from brainbrr_core.data.prefetch import DEPTH, prefetched
+from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory
+from brainbrr_core.data.prefetch import prefetched
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.detection.stitching import RecordingStitcher, Stitching
 from brainbrr_core.errors import BrainbrrError
@@ -26,6 +27,8 @@ from brainbrr_core.signal.montage import CHANNELS
 
 #: Threads that read windows, at most: each copies some GB/s.
 _THREADS = 8
+#: Batches in memory that a GPU copies from: one is filled while another is copied.
+_RING = 2
 
 Key = TypeVar("Key")
 
@@ -66,16 +69,15 @@ def recording_frames(
     frames of the recordings before it. Raises ``ValueError`` where the network's output has
     another shape.
     """
-    buffers = _Buffers(scorer.batch, window, pinned=scorer.device.type == "cuda")
     opened = (
         _Recording(key, signal, RecordingStitcher(signal.samples, window, stride, stitching))
         for key, signal in recordings
     )
     # Closed from the inside out: no thread reads when the files are let go.
     with (
-        closing(_batches(opened, buffers)) as read,
+        closing(_batches(opened, scorer.batch, window, DeviceFeed(scorer.device))) as read,
         closing(prefetched(read)) as ahead,
-        closing(scorer.scores(ahead)) as scored,
+        closing(scorer.scores((sent.receive()[0], windows) for sent, windows in ahead)) as scored,
     ):
         for scores, windows in scored:
             for values, (recording, _) in zip(scores, windows, strict=True):
@@ -84,51 +86,42 @@ def recording_frames(
                     yield recording.key, recording.stitcher.frames()
 
 
-class _Buffers:
-    """Memory of the batches that are read, wait, or are on their way to the network."""
-
-    def __init__(self, batch: int, window: int, *, pinned: bool) -> None:
-        self.batch = batch
-        shape = (batch, len(CHANNELS), window)
-        # One for each batch that is ahead, one that is read and one that is copied to a GPU.
-        self._ring = [
-            torch.zeros(shape, dtype=torch.int16, pin_memory=pinned) for _ in range(DEPTH + 2)
-        ]
-        self._next = 0
-
-    def next(self) -> Tensor:
-        """The memory whose batch was scored longest ago."""
-        buffer = self._ring[self._next]
-        self._next = (self._next + 1) % len(self._ring)
-        return buffer
-
-
 _Windows = Sequence[tuple[_Recording[Key], int]]
 
 
 def _batches(
-    recordings: Iterable[_Recording[Key]], buffers: _Buffers
-) -> Generator[tuple[Tensor, _Windows[Key]], None, None]:
-    """The windows of recordings, read, with what each is."""
+    recordings: Iterable[_Recording[Key]], size: int, window: int, feed: DeviceFeed
+) -> Generator[tuple[Transfer, _Windows[Key]]]:
+    """The windows of recordings, read and sent to the device, with what each is."""
     windows = ((one, start) for one in recordings for start in one.stitcher.starts)
-    threads = min(usable_cores(), _THREADS, buffers.batch)
+    shape = (size, len(CHANNELS), window)
+    ring = [host_memory(shape, torch.int16, feed.device) for _ in range(_RING)]
+    copies: list[Transfer | None] = [None] * _RING
+    threads = min(usable_cores(), _THREADS, size)
     with ThreadPoolExecutor(threads, thread_name_prefix="read windows") as pool:
-        while batch := list(islice(windows, buffers.batch)):
-            signals = buffers.next()
-            arrays = signals.numpy()
+        for slot in cycle(range(_RING)):
+            batch = list(islice(windows, size))
+            if not batch:
+                return
+            earlier = copies[slot]
+            if earlier is not None:
+                earlier.await_copy()
+            arrays = ring[slot].numpy()
             # Neighbors to one thread: they lie in the same part of a file, verified once.
-            size = -(-len(batch) // threads)
-            parts = [slice(first, first + size) for first in range(0, len(batch), size)]
+            share = -(-len(batch) // threads)
+            parts = [slice(first, first + share) for first in range(0, len(batch), share)]
             reading = [pool.submit(_fill, arrays[part], batch[part]) for part in parts]
-            rows = 0
+            rows, failure = 0, None
             for started in reading:
-                read, error = started.result()
-                rows += read
-                if error is not None:
-                    if rows:
-                        yield signals[:rows], batch[:rows]
-                    raise error
-            yield signals[:rows], batch
+                count, failure = started.result()
+                rows += count
+                if failure is not None:
+                    break
+            if rows:
+                sent = copies[slot] = feed.send(ring[slot][:rows])
+                yield sent, batch[:rows]
+            if failure is not None:
+                raise failure
 
 
 def _fill(

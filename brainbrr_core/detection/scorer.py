@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.configuration.model import Precision
+from brainbrr_core.data.device_feed import host_memory
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.signal.quantization import SCALE
 
 #: Windows at once on a GPU, at least.
 LEAST_ON_GPU = 32
@@ -63,7 +63,7 @@ class WindowScorer:
         self._forward: Callable[[Tensor], Tensor] = (
             torch.compile(network, dynamic=False) if compiled else network
         )
-        self._cuda = _Cuda(device) if device.type == "cuda" else None
+        self._back = _WayBack(device) if device.type == "cuda" else None
 
     @classmethod
     def of(
@@ -81,9 +81,9 @@ class WindowScorer:
     ) -> Generator[tuple[NDArray[np.float32], Tag], None, None]:
         """The scores (windows, samples) of each batch, in order, with what came with it.
 
-        A batch is (windows, 19, samples), float32 in standard deviations or int16 as stored, of
-        no more than ``batch`` windows. On a GPU the scores are a view of memory that the next but
-        one batch is written to, and a batch is taken before the scores of the one before it are
+        A batch is (windows, 19, samples), float32 in standard deviations, of no more than ``batch``
+        windows, on any device. On a GPU the scores are a view of memory that those of the next but
+        one batch are written to, and a batch is taken before the scores of the one before it are
         given. Where ``batches`` raises a :class:`BrainbrrError`, the scores of what came before
         are given first.
 
@@ -106,7 +106,7 @@ class WindowScorer:
                 signals, tag = batch
                 under_way.append((self._launch(signals), tag))
                 # A GPU works on this batch while the scores of the last one are used.
-                yield from _arrived(under_way, keep=0 if self._cuda is None else 1)
+                yield from _arrived(under_way, keep=0 if self._back is None else 1)
         finally:
             self.network.train(was_training)
 
@@ -119,13 +119,10 @@ class WindowScorer:
         return scores
 
     def stacked(self, windows: Sequence[NDArray[np.float32]]) -> Tensor:
-        """Windows, float32 ``(19, samples)`` each, as one batch."""
-        # In torch's own memory, whose alignment is always the same: some kernels round by it. And
-        # of the kind that the filling up gives, or a batch to be filled up is compiled anew.
-        with torch.inference_mode():
-            batch = torch.empty(
-                (len(windows), *windows[0].shape), pin_memory=self._cuda is not None
-            )
+        """Windows, float32 ``(19, samples)`` each, as one batch in this machine's memory."""
+        # In torch's own memory, whose alignment is always the same: some kernels round by it.
+        shape = (len(windows), *windows[0].shape)
+        batch = torch.empty(shape, pin_memory=self.device.type == "cuda")
         np.stack(windows, out=batch.numpy())
         return batch
 
@@ -134,25 +131,24 @@ class WindowScorer:
         rows, samples = signals.shape[0], signals.shape[-1]
         if not 0 < rows <= self.batch:
             raise ValueError(f"a batch of {rows} windows where {self.batch} are scored at once")
-        with torch.inference_mode():
-            if self._cuda is not None:
-                signals = self._cuda.moved(signals)
-            if signals.dtype == torch.int16:
-                signals = signals.to(torch.float32).mul_(SCALE)
-            if rows < self.batch:
-                signals = functional.pad(signals, (0, 0, 0, 0, 0, self.batch - rows))
-            with torch.autocast(
+        signals = signals.to(self.device, non_blocking=True)
+        # Before inference mode: what it makes is of another kind, for which would be compiled anew.
+        if rows < self.batch:
+            signals = functional.pad(signals, (0, 0, 0, 0, 0, self.batch - rows))
+        with (
+            torch.inference_mode(),
+            torch.autocast(
                 self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
-            ):
-                logits = self._forward(signals)
-            logits = logits.float()
+            ),
+        ):
+            logits = self._forward(signals).float()
         if logits.shape != (self.batch, samples):
             raise ValueError(
                 f"the network gave {tuple(logits.shape)} for {self.batch} windows of {samples}"
             )
-        if self._cuda is None:
+        if self._back is None:
             return _Scores(logits[:rows])
-        return self._cuda.returning(logits, rows)
+        return self._back.send(logits, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,41 +174,23 @@ def _arrived(
         yield scores.wait(), tag
 
 
-class _Cuda:
-    """The ways to a GPU and back, beside which it computes."""
+class _WayBack:
+    """Scores travel from a GPU while it computes the next ones."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._there = torch.cuda.Stream(device)
-        #: Scores of the batch under way and of the one that is being used.
-        self._back: deque[Tensor] = deque()
+        #: Memory for the scores under way and for those that are being used.
+        self._memory: deque[Tensor] = deque(maxlen=2)
 
-    def moved(self, signals: Tensor) -> Tensor:
-        """A batch on the GPU; its copy does not wait for what the GPU computes.
-
-        What is computed after this call sees all of it. Signals in pinned memory must stay as
-        they are until the scores of the batch have arrived.
-        """
-        if signals.is_cuda:
-            return signals
-        computing = torch.cuda.current_stream(self._device)
-        with torch.cuda.stream(self._there):
-            there = signals.to(self._device, non_blocking=True)
-        computing.wait_stream(self._there)
-        # Its memory is not given to another copy before the computation is over.
-        there.record_stream(computing)
-        return there
-
-    def returning(self, logits: Tensor, rows: int) -> _Scores:
-        """Scores on their way to pinned memory."""
-        if len(self._back) < 2 or self._back[0].shape != logits.shape:
-            if len(self._back) == 2:
-                self._back.popleft()
-            self._back.append(torch.empty(logits.shape, pin_memory=True))
+    def send(self, logits: Tensor, rows: int) -> _Scores:
+        """The first ``rows`` of some scores on their way; nothing is waited for."""
+        if len(self._memory) == 2 and self._memory[0].shape == logits.shape:
+            self._memory.rotate(-1)
         else:
-            self._back.rotate(-1)
-        host = self._back[-1]
-        host.copy_(logits, non_blocking=True)
-        ready = torch.cuda.Event()
-        ready.record(torch.cuda.current_stream(self._device))
-        return _Scores(host[:rows], ready)
+            self._memory.append(host_memory(logits.shape, logits.dtype, self._device))
+        memory = self._memory[-1]
+        memory.copy_(logits, non_blocking=True)
+        # A thread that waits for it sleeps.
+        arrived = torch.cuda.Event(blocking=True)
+        arrived.record(torch.cuda.current_stream(self._device))
+        return _Scores(memory[:rows], arrived)

@@ -30,14 +30,6 @@ def is_known(labels: Tensor) -> Tensor:
     return labels != UNKNOWN_LABEL
 
 
-def known_samples(labels: Tensor) -> int:
-    """How many samples are labelled seizure or background."""
-    # The least label costs a tenth of a count, and nearly always tells.
-    if bool(labels.min() >= 0):
-        return labels.numel()
-    return int(is_known(labels).sum())
-
-
 def balanced_loss(
     logits: Tensor,
     labels: Tensor,

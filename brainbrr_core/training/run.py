@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +28,10 @@ from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Training
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
-from brainbrr_core.data.augmentation import augment
-from brainbrr_core.data.prefetch import DEPTH, prefetched
+from brainbrr_core.data.augmentation import draw
+from brainbrr_core.data.device_batches import ArrivingBatch, send
+from brainbrr_core.data.device_feed import CPU, DeviceFeed
+from brainbrr_core.data.prefetch import prefetched
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
@@ -47,6 +50,8 @@ from brainbrr_core.training.used_versions import RUN, STARTED
 from brainbrr_core.training.validation import Validation, Validator
 
 MODEL = "model.safetensors"
+#: Batches in page-locked memory: one is filled while another is copied to the device.
+RING = 2
 
 
 class _Model(BaseModel):
@@ -272,7 +277,8 @@ def _train(
             _batches(
                 configuration,
                 manifest,
-                training_windows(manifest, store, settings, sampling),
+                training_windows(manifest, store, settings, sampling, device),
+                DeviceFeed(device),
                 world,
             ),
             settings,
@@ -319,31 +325,45 @@ def _train(
 
 
 def training_windows(
-    manifest: Manifest, store: Store, settings: Training, sampling: BalancedSampling
+    manifest: Manifest,
+    store: Store,
+    settings: Training,
+    sampling: BalancedSampling,
+    device: torch.device = CPU,
 ) -> WindowDataset:
-    """The windows of a training, with weights where the settings ask for some."""
+    """The windows of a training, as stored, with weights where the settings ask for some."""
     weights = None
     if settings.seizure_weight == "events":
         weights = equal_seizures(manifest, sampling.expected_draws(len(manifest)))
-    return WindowDataset(manifest, store, ring=DEPTH + 2, seizure_weights=weights)
+    return WindowDataset(
+        manifest, store, kind="int16", ring=RING, seizure_weights=weights, device=device
+    )
 
 
 def _batches(
-    configuration: Configuration, manifest: Manifest, dataset: WindowDataset, world: World = ALONE
+    configuration: Configuration,
+    manifest: Manifest,
+    dataset: WindowDataset,
+    feed: DeviceFeed,
+    world: World = ALONE,
 ) -> Callable[[int], Iterator[Batch]]:
-    """This process's share of the batches from a step on, read ahead by a thread."""
+    """This process's share of the batches from a step on, sent to the device ahead by a thread."""
     sampling = BalancedSampling.of(manifest, configuration.sampling)
     size, training = configuration.hardware.batch_size, configuration.training
     places = np.arange(size)[world.rank :: world.size]
 
-    def read(first_step: int) -> Iterator[Batch]:
+    def sent(first_step: int) -> Iterator[ArrivingBatch]:
         drawn = sampling.batches(size, training.seed, first_step)
         for step, rows in enumerate(drawn, start=first_step):
-            batch = dataset.fetch(rows[places])
-            augment(batch, training.augmentation, training.seed, step, places.tolist())
-            yield batch
+            changes = draw(training.augmentation, training.seed, step, places.tolist())
+            yield send(dataset, dataset.fetch(rows[places]), changes, feed)
 
-    return lambda first_step: prefetched(read(first_step))
+    def received(first_step: int) -> Iterator[Batch]:
+        with closing(prefetched(sent(first_step))) as arriving:
+            for batch in arriving:
+                yield batch.receive()
+
+    return received
 
 
 def write_json(path: Path, values: Any) -> None:

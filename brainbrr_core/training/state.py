@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.identity import LATER_TRAINING, training_values
-from brainbrr_core.training.loss import known_samples, loss_of
+from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.nonfinite import dissect, error_of, save_step
 from brainbrr_core.training.optimizer import make_optimizer
 from brainbrr_core.training.resumption import newest_whole, set_aside
@@ -116,8 +117,8 @@ class TrainingState:
             [None] * len(label_parts) if batch.weights is None else batch.weights.chunk(parts)
         )
         pieces = zip(batch.signals.chunk(parts), label_parts, weight_parts, strict=True)
-        # Counted where the labels are still in this machine's memory: a GPU is not waited for.
-        known = [known_samples(labels) for labels in label_parts]
+        counts = iter(batch.known)
+        known = [sum(itertools.islice(counts, len(labels))) for labels in label_parts]
         # Gradients are averaged over processes, whose shares may differ in known samples.
         known_in_batch = self.world.total(sum(known), self.device) / self.world.size
         for number, (signals, labels, weights) in enumerate(pieces, start=1):
