@@ -321,7 +321,7 @@ def test_a_damaged_run_is_one_line(tmp_path: Path) -> None:
         open_run(tmp_path)
     (folder / "threshold.json").write_text('{"on_threshold": 0.')
     with pytest.raises(BrainbrrError, match="is damaged"):
-        threshold_of(open_run(folder), Detection())
+        threshold_of(open_run(folder), Detection(), "float32")
     values = json.loads((folder / RUN).read_text())
     values["identity"]["model"]["preset"] = "small"
     (folder / RUN).write_text(json.dumps(values))

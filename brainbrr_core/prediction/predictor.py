@@ -17,7 +17,7 @@ from torch import Tensor
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.model import RATE, Precision
 from brainbrr_core.detection import configured_point, detect
 from brainbrr_core.detection.recordings import StoredSignal, recording_frames
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
@@ -181,9 +181,13 @@ class Predictor:
         return self.scorer.stacked([window for _, window in windows]), [one for one, _ in windows]
 
 
-def threshold_of(run: Run, detection: Detection) -> tuple[OperatingPoint, str]:
-    """The operating point to use with a run, and where it comes from."""
+def threshold_of(
+    run: Run, detection: Detection, precision: Precision
+) -> tuple[OperatingPoint, str]:
+    """The operating point to use with a run's scores in a precision, and where it comes from."""
     kept = read_threshold(run.directory)
     if kept is not None and kept.detection == detection:
+        if kept.precision != precision:
+            return kept.point, f"tuned on dev in {kept.precision} (used in {precision} here)"
         return kept.point, "tuned on dev"
     return configured_point(detection), "the configuration's; `brainbrr evaluate` tunes it on dev"
