@@ -237,7 +237,7 @@ def test_a_batch_has_the_weights_of_its_seizures(windows: Windows) -> None:
 def test_weights_move_with_the_labels() -> None:
     batch = toy_batch(0)
     labels = batch.labels.clone()
-    moved = Batch(batch.signals, batch.labels, batch.names, labels * 3 + 1)
+    moved = replace(batch, weights=labels * 3 + 1)
     augment(moved, Augmentation(time_shift_s=1.0), 0, 0, range(len(labels)))
     assert not torch.equal(moved.labels, labels)
     assert moved.weights is not None
@@ -415,9 +415,9 @@ def test_a_weighted_step_that_goes_wrong_is_done_again_with_its_weights(tmp_path
             batch.weights[1, 7] = math.inf
             yield batch
 
-    with pytest.raises(BrainbrrError, match="the loss of step 0 is not finite"):
+    with pytest.raises(BrainbrrError, match="the loss of step 1 is not finite"):
         train(tmp_path, toy_settings(3), network=build("tiny", seed=0), batches=spoiled)
-    path = tmp_path / "nonfinite-step-0.safetensors"
+    path = tmp_path / "nonfinite-step-1.safetensors"
     tensors, header = files.load_tensors(path)
     header["preset"] = "tiny"
     files.save_tensors(path, tensors, header)

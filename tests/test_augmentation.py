@@ -26,7 +26,7 @@ def batch(seed: int = 0) -> Batch:
     signals = torch.randn(ROWS, 19, SAMPLES, generator=generator)
     # The label is written into the signal, so that both can be seen to move together.
     signals[:, 0] = labels * 50
-    return Batch(signals, labels, tuple("abcdef"))
+    return Batch(signals, labels, tuple("abcdef"), known=(SAMPLES,) * ROWS)
 
 
 def augmented(settings: Augmentation, step: int = 3, places: range = range(ROWS)) -> Batch:
@@ -97,7 +97,12 @@ def test_what_is_drawn_follows_from_step_and_place() -> None:
     assert not torch.equal(augmented(settings, step=4).signals, whole.signals)
     # Rows 1, 3, 5 in another process are the same rows.
     full = batch()
-    part = Batch(full.signals[1::2].clone(), full.labels[1::2].clone(), full.names[1::2])
+    part = Batch(
+        full.signals[1::2].clone(),
+        full.labels[1::2].clone(),
+        full.names[1::2],
+        known=full.known[1::2],
+    )
     augment(part, settings, 1, 3, range(1, ROWS, 2))
     assert torch.equal(part.signals, whole.signals[1::2])
     # One augmentation switched off leaves the draws of the others.

@@ -271,6 +271,9 @@ class Training(Section):
     seizure_weight: Literal["seconds", "events"] = "seconds"
     #: Part of a label that is spread over both answers: 0.1 makes 1 and 0 into 0.95 and 0.05.
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    #: Steps whose loss or gradient is not finite that are skipped in all; one more ends the
+    #: training. None: 20 in bfloat16, and none in float32, where it is hardly chance.
+    skipped_steps_limit: Annotated[int, Field(ge=0)] | None = None
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
     #: Periodic checkpoints that are kept beside the last and the best one.
     keep_checkpoints: Annotated[int, Field(ge=0)] = 2
@@ -352,6 +355,11 @@ class Hardware(Section):
     precision: Precision = "float32"
     #: Whether the network is compiled, for training and for use.
     compile: bool = False
+    #: The same bits each time on one GPU and its software, for some speed. A CPU always gives them.
+    deterministic: bool = False
+    #: Optimizer steps between two looks at their figures, for which a GPU is waited; they are
+    #: written down at every step all the same. None: 20 on a GPU, 1 on a CPU.
+    report_every: Annotated[int, Field(gt=0)] | None = None
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
 
 
