@@ -332,6 +332,9 @@ class Evaluation(Section):
     bootstrap_seed: int = 0
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class Hardware(Section):
     """The device a training is bound to, and what it can carry."""
 
@@ -345,7 +348,12 @@ class Hardware(Section):
     batch_size: Annotated[int, Field(gt=0)] = 16
     #: Parts in which a process works through its share of a batch, to need less memory.
     accumulate: Annotated[int, Field(gt=0)] = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
+    #: Windows at once in validation, evaluation and prediction; by default 1 on a CPU, and on a
+    #: GPU as many as a process works through at once in training, but 32 at least.
+    inference_batch_size: Annotated[int, Field(gt=0)] | None = None
+    #: Of the network's products, in training and in use.
+    precision: Precision = "float32"
+    #: Whether the network is compiled, for training and for use.
     compile: bool = False
     #: The same bits each time on one GPU and its software, for some speed. A CPU always gives them.
     deterministic: bool = False
