@@ -204,7 +204,8 @@ def measure_parts(task: Task) -> Shares:
 
 
 def _step(task: Task, device: torch.device) -> Callable[[], None]:
-    network = build(task.preset, task.backend, seed=0).to(device)
+    recompute = task.hardware.recompute_activations
+    network = build(task.preset, task.backend, seed=0, recompute_activations=recompute).to(device)
     generator = torch.Generator().manual_seed(0)
     shape = (task.batch, INPUT_CHANNELS, task.window_s * RATE)
     signals = torch.randn(shape, generator=generator).to(device)

@@ -342,6 +342,9 @@ class Hardware(Section):
     batch_size: Annotated[int, Field(gt=0)] = 16
     #: Parts in which a process works through its share of a batch, to need less memory.
     accumulate: Annotated[int, Field(gt=0)] = 1
+    #: Whether a training keeps only what passes between the parts of the network and computes the
+    #: rest once more for the gradient: the same training in less memory, and a third slower.
+    recompute_activations: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
