@@ -85,10 +85,9 @@ class _Allocated(TorchDispatchMode):
     """Bytes of the tensors that operations make: how many are in use, and were at most."""
 
     def __init__(self) -> None:
-        super().__init__()
+        TorchDispatchMode.__init__(self)
         self.peak = 0
         self._now = 0
-        self._live: dict[int, weakref.finalize[[], torch.UntypedStorage]] = {}
 
     def __torch_dispatch__(
         self,
@@ -102,15 +101,14 @@ class _Allocated(TorchDispatchMode):
         # A view has the storage of what it looks at.
         given = {id(storage) for storage in _storages((args, kwargs))}
         for storage in _storages(out):
-            if id(storage) not in given and id(storage) not in self._live:
-                size = storage.nbytes()
-                self._now += size
-                self._live[id(storage)] = weakref.finalize(storage, self._free, id(storage), size)
+            if id(storage) not in given:
+                given.add(id(storage))
+                self._now += storage.nbytes()
+                weakref.finalize(storage, self._free, storage.nbytes())
         self.peak = max(self.peak, self._now)
         return out
 
-    def _free(self, key: int, size: int) -> None:
-        del self._live[key]
+    def _free(self, size: int) -> None:
         self._now -= size
 
 
