@@ -74,7 +74,8 @@ def peak_bytes(
 
 
 def _peak(network: SeizureNetwork, windows: int, seconds: float) -> int:
-    with _Allocated() as allocated:
+    allocated = _Allocated()
+    with allocated:
         signals = torch.empty(windows, INPUT_CHANNELS, round(seconds * RATE))
         torch.autograd.backward(network(signals).sum())
     network.zero_grad(set_to_none=True)

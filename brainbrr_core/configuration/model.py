@@ -34,7 +34,10 @@ class Section(BaseModel):
     def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's yes, no, on and off are truth values, which would count as 1 and 0."""
         field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and field.annotation is not bool:
+        allowed = field.annotation is bool or any(
+            choice is value for choice in get_args(field.annotation)
+        )
+        if isinstance(value, bool) and not allowed:
             raise ValueError("yes, no, true and false are not a value of this setting")
         return value
 
@@ -329,6 +332,11 @@ class Evaluation(Section):
     bootstrap_seed: int = 0
 
 
+#: How the network is run: operation by operation, compiled, or compiled and recorded, to be
+#: started as a whole (a CUDA graph).
+Compilation = Literal[False, True, "cuda_graphs"]
+
+
 class Hardware(Section):
     """The device a training is bound to, and what it can carry."""
 
@@ -346,8 +354,16 @@ class Hardware(Section):
     #: rest once more for the gradient: the same training in less memory, and a third slower.
     recompute_activations: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
+    #: Whether the network is compiled by torch; with ``cuda_graphs``, on one GPU, a step is also
+    #: started as a whole, which helps where a GPU waits for the next operation (small networks).
+    compile: Compilation = False
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
+
+    @model_validator(mode="after")
+    def _graphs_of_cuda(self) -> Hardware:
+        if self.compile == "cuda_graphs" and self.device != "cuda":
+            raise ValueError("compile: cuda_graphs needs device: cuda; use compile: true")
+        return self
 
 
 class Orchestration(Section):
