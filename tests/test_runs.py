@@ -68,6 +68,11 @@ def test_a_run_is_named_by_all_that_shapes_its_model(ready: Ready) -> None:
         ),
     ]
     assert len({name, *(other.name for other in others)}) == 5
+    # The same network, trained alike.
+    sparing = {"recompute_activations": True, "accumulate": 2}
+    hardware = settings.hardware.model_copy(update=sparing)
+    again = settings.model_copy(update={"hardware": hardware})
+    assert run_directory(again, manifest).name == name
     # The manifest's source follows the annotations.
     victim = next(item for item in plan.items if item.recording.events)
     changed = replace(victim.recording, events=victim.recording.events[1:])
