@@ -343,7 +343,7 @@ def _events(
 ) -> dict[str, list[tuple[float, float]]]:
     return {
         r.partition_key: [
-            (event.start, event.end)
+            (event.start, event.stop)
             for event in detect(frames[r.partition_key], r.duration_s, settings.detection, point)
         ]
         for r in recordings
