@@ -280,7 +280,7 @@ def test_a_saved_step_is_looked_at_by_a_command(ready: Configuration) -> None:
             batches=spoiled,
             provenance={"preset": "tiny"},
         )
-    path = ready.runs_dir / "nonfinite-step-0.safetensors"
+    path = ready.runs_dir / "nonfinite-step-1.safetensors"
     assert f"brainbrr train --replay {path}" in str(caught.value)
     done = CliRunner().invoke(app, ["train", "--replay", str(path)])
     assert done.exit_code == 1

@@ -361,7 +361,7 @@ def test_a_label_that_is_no_number_is_not_taken_for_unknown(tmp_path: Path) -> N
         batch.labels[3, 17] = math.nan
         return batch
 
-    with pytest.raises(BrainbrrError, match=r"loss of step 0 is not finite.* recording-0-3"):
+    with pytest.raises(BrainbrrError, match=r"loss of step 1 is not finite.* recording-0-3"):
         toy_train(tmp_path, toy_settings(2), batches=lambda first: iter([damaged(first)]))
 
 

@@ -424,3 +424,16 @@ class RecordingReader:
         parts = self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first)
         offset = first * BLOCK_SAMPLES
         return span(np.concatenate(list(parts)), start - offset, stop - offset)
+
+    def copy(self, start: int, stop: int, out: NDArray[np.int16]) -> None:
+        """Write samples ``start`` to ``stop`` as they are stored to ``out`` (19, stop - start).
+
+        Raises as :meth:`read` does.
+        """
+        first = start // BLOCK_SAMPLES
+        place = first * BLOCK_SAMPLES - start
+        for part in self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first):
+            for block in part:
+                begin, end = max(place, 0), min(place + BLOCK_SAMPLES, stop - start)
+                out[:, begin:end] = block[:, begin - place : end - place]
+                place += BLOCK_SAMPLES

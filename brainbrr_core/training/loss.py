@@ -66,7 +66,8 @@ def balanced_loss(
     """
     ratio = (1.0 - positive_fraction) / positive_fraction
     wide = logits.float()
-    weight = torch.tensor(ratio, device=logits.device)
+    # Filled where it is needed: to copy a number to a GPU, the GPU is waited for.
+    weight = torch.full((), ratio, dtype=torch.float32, device=logits.device)
     known = is_known(labels)
     if all_known is None:
         all_known = bool(known.all())

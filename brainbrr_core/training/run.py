@@ -37,6 +37,7 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.training.checkpoint import load_model, save_model
+from brainbrr_core.training.determinism import prepare_environment
 from brainbrr_core.training.distributed import ALONE, World, joined
 from brainbrr_core.training.hardware import describe_device
 from brainbrr_core.training.identity import TRAINING_VERSION, settings_identity
@@ -234,6 +235,7 @@ def train(
         return Run(directory, finished.values, reused=True)
     for line in earlier_runs(configuration, preflight.manifest):
         log(f"{line}; a new run is trained")
+    prepare_environment(configuration.hardware)
     with joined(configuration.hardware) as world:
         if not world.first:
             on_step, log = None, _silent
@@ -269,7 +271,12 @@ def _train(
         f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
         f"{settings.steps} steps of {hardware.batch_size}"
     )
-    network = build(configuration.model.preset, hardware.ssm_backend, seed=settings.seed)
+    network = build(
+        configuration.model.preset,
+        hardware.ssm_backend,
+        seed=settings.seed,
+        recompute_activations=hardware.recompute_activations,
+    )
     known = provenance_of(configuration, manifest, description)
     directory.mkdir(parents=True, exist_ok=True)
     if world.first:
@@ -312,6 +319,8 @@ def _train(
         )
     if summary.stopped:
         log(f"ended after {summary.steps} of {settings.steps} steps: {summary.stopped}")
+    if summary.skipped_steps:
+        log(summary.skips())
     if not world.first:
         return
     of = identity(configuration, manifest)
