@@ -68,6 +68,11 @@ def test_a_run_is_named_by_all_that_shapes_its_model(ready: Ready) -> None:
         ),
     ]
     assert len({name, *(other.name for other in others)}) == 5
+    # The same network, trained alike.
+    sparing = {"recompute_activations": True, "accumulate": 2}
+    hardware = settings.hardware.model_copy(update=sparing)
+    again = settings.model_copy(update={"hardware": hardware})
+    assert run_directory(again, manifest).name == name
     # The manifest's source follows the annotations.
     victim = next(item for item in plan.items if item.recording.events)
     changed = replace(victim.recording, events=victim.recording.events[1:])
@@ -165,7 +170,7 @@ def test_a_report_says_in_which_precision_its_scores_and_its_threshold_are(ready
     run = train(settings, log=quiet)
     first = evaluate(settings, "dev", run=run, log=quiet)
     assert first.results.provenance["precision of this report"] == "float32"
-    assert first.results.provenance["network compiled for this report"] == "no"
+    assert first.results.provenance["network of this report"] == "not compiled"
     assert first.results.provenance["windows scored at once"] == "1"
     assert first.results.method[-1].startswith("Scores: computed in float32 on cpu")
     kept = (run.directory / THRESHOLD).read_bytes()

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from toy_training import (
     FRACTION,
+    SMALLEST,
     ignore,
     same_weights,
     toy_batch,
@@ -26,7 +27,7 @@ from toy_training import (
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.model import build
+from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import loop
 from brainbrr_core.training.hardware import check_device, describe_device
@@ -270,6 +271,27 @@ def whole_and_parts(tmp_path: Path, **others: object) -> float:
     parts, _ = train(tmp_path / "parts", settings, hardware=Hardware(batch_size=4, accumulate=2))
     other = parts.state_dict()
     return max(float((v - other[n]).abs().max()) for n, v in whole.state_dict().items())
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_training_goes_on_with_recomputed_activations_to_the_same_bits(
+    tmp_path: Path, accumulate: int
+) -> None:
+    hardware = Hardware(batch_size=4, accumulate=accumulate)
+    whole, _ = train(tmp_path / "whole", toy_settings(4), hardware=hardware)
+
+    def ends(report: StepReport) -> None:
+        if report.step == 2:
+            raise KeyboardInterrupt
+
+    settings = toy_settings(4, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", settings, ends, hardware)
+    sparing = hardware.model_copy(update={"recompute_activations": True})
+    network = SeizureNetwork(SMALLEST, recompute_activations=True)
+    resumed, summary = train(tmp_path / "b", settings, hardware=sparing, network=network)
+    assert summary.resumed_from == 2
+    assert same_weights(whole, resumed)
 
 
 @pytest.mark.parametrize("loss", ["weighted_bce", "focal"])

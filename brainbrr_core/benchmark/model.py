@@ -28,6 +28,7 @@ from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.model import PRESETS, build
 from brainbrr_core.model.backend import Backend
+from brainbrr_core.model.compilation import clear_gradients, compiled
 from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loss import loss_of
@@ -204,7 +205,8 @@ def measure_parts(task: Task) -> Shares:
 
 
 def make_step(task: Task, device: torch.device) -> Callable[[], None]:
-    network = build(task.preset, task.backend, seed=0).to(device)
+    recompute = task.hardware.recompute_activations
+    network = build(task.preset, task.backend, seed=0, recompute_activations=recompute).to(device)
     generator = torch.Generator().manual_seed(0)
     shape = (task.batch, INPUT_CHANNELS, task.window_s * RATE)
     signals = torch.randn(shape, generator=generator).to(device)
@@ -213,7 +215,7 @@ def make_step(task: Task, device: torch.device) -> Callable[[], None]:
     bfloat16 = task.hardware.precision == "bfloat16"
     settings = Training(learning_rate=1e-5)
     loss, optimizer = loss_of(settings, _POSITIVE_FRACTION), make_optimizer(network, settings)
-    forward = torch.compile(network) if task.hardware.compile else network
+    forward = compiled(network, task.hardware.compile)
 
     def logits() -> Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
@@ -225,7 +227,7 @@ def make_step(task: Task, device: torch.device) -> Callable[[], None]:
             logits()
 
     def train() -> None:
-        optimizer.zero_grad(set_to_none=True)
+        clear_gradients(network, keep=task.hardware.compile == "cuda_graphs")
         torch.autograd.backward(loss(logits(), labels, all_known=True))
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()

@@ -34,7 +34,10 @@ class Section(BaseModel):
     def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's yes, no, on and off are truth values, which would count as 1 and 0."""
         field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and field.annotation is not bool:
+        allowed = field.annotation is bool or any(
+            choice is value for choice in get_args(field.annotation)
+        )
+        if isinstance(value, bool) and not allowed:
             raise ValueError("yes, no, true and false are not a value of this setting")
         return value
 
@@ -333,6 +336,9 @@ class Evaluation(Section):
 
 
 Precision = Literal["float32", "bfloat16"]
+#: How the network is run: operation by operation, compiled, or compiled and recorded, to be
+#: started as a whole (a CUDA graph).
+Compilation = Literal[False, True, "cuda_graphs"]
 
 
 class Hardware(Section):
@@ -351,16 +357,26 @@ class Hardware(Section):
     #: Windows at once in validation, evaluation and prediction; by default 1 on a CPU, and on a
     #: GPU as many as a process works through at once in training, but 32 at least.
     inference_batch_size: Annotated[int, Field(gt=0)] | None = None
+    #: Whether a training keeps only what passes between the parts of the network and computes the
+    #: rest once more for the gradient: the same training in less memory, and a third slower.
+    recompute_activations: bool = False
     #: Of the network's products, in training and in use.
     precision: Precision = "float32"
-    #: Whether the network is compiled, for training and for use.
-    compile: bool = False
+    #: Whether the network is compiled by torch; with ``cuda_graphs``, on one GPU, a step is also
+    #: started as a whole, which helps where a GPU waits for the next operation (small networks).
+    compile: Compilation = False
     #: The same bits each time on one GPU and its software, for some speed. A CPU always gives them.
     deterministic: bool = False
     #: Optimizer steps between two looks at their figures, for which a GPU is waited; they are
     #: written down at every step all the same. None: 20 on a GPU, 1 on a CPU.
     report_every: Annotated[int, Field(gt=0)] | None = None
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
+
+    @model_validator(mode="after")
+    def _graphs_of_cuda(self) -> Hardware:
+        if self.compile == "cuda_graphs" and self.device != "cuda":
+            raise ValueError("compile: cuda_graphs needs device: cuda; use compile: true")
+        return self
 
 
 class Orchestration(Section):

@@ -6,7 +6,7 @@ Validation, evaluation and prediction all come here. Imports torch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from brainbrr_core.configuration import Hardware
-from brainbrr_core.configuration.model import Precision
+from brainbrr_core.configuration.model import Compilation, Precision
 from brainbrr_core.data.device_feed import host_memory
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.compilation import compiled
 
 #: Windows at once on a GPU, at least.
 LEAST_ON_GPU = 32
@@ -46,7 +47,7 @@ class WindowScorer:
 
     Every batch has the same size, a smaller one being filled up with zeros whose scores are
     dropped. So the scores of a window do not depend on which windows, and how many, are scored
-    with it, and with ``compiled`` the network is compiled once. The network is in evaluation mode
+    with it, and what is compiled is compiled once. The network is in evaluation mode
     while it scores, and afterwards as it was before.
     """
 
@@ -56,13 +57,11 @@ class WindowScorer:
         device: torch.device,
         batch: int,
         precision: Precision = "float32",
-        compiled: bool = False,
+        compilation: Compilation = False,
     ) -> None:
         self.network, self.device, self.batch = network, device, batch
         self.precision = precision
-        self._forward: Callable[[Tensor], Tensor] = (
-            torch.compile(network, dynamic=False) if compiled else network
-        )
+        self._forward = compiled(network, compilation)
         self._back = _WayBack(device) if device.type == "cuda" else None
 
     @classmethod

@@ -103,6 +103,11 @@ def joined(hardware: Hardware) -> Iterator[World]:
     if world.size == 1:
         yield world
         return
+    if hardware.compile == "cuda_graphs":
+        raise BrainbrrError(
+            "hardware.compile cuda_graphs is for one process: set hardware.compile: true for "
+            f"{world.size} of them"
+        )
     if hardware.device == "cuda":
         torch.cuda.set_device(world.local_rank)
     dist.init_process_group("nccl" if hardware.device == "cuda" else "gloo")

@@ -261,7 +261,12 @@ def _train(
         f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
         f"{settings.steps} steps of {hardware.batch_size}"
     )
-    network = build(configuration.model.preset, hardware.ssm_backend, seed=settings.seed)
+    network = build(
+        configuration.model.preset,
+        hardware.ssm_backend,
+        seed=settings.seed,
+        recompute_activations=hardware.recompute_activations,
+    )
     known = provenance_of(configuration, manifest, description)
     directory.mkdir(parents=True, exist_ok=True)
     if world.first:

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.compilation import clear_gradients, compiled
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.identity import LATER_TRAINING, training_values
@@ -98,9 +99,7 @@ class TrainingState:
             else None
         )
         forward = network if self.replicas is None else self.replicas
-        self.forward: Callable[[Tensor], Tensor] = (
-            torch.compile(forward) if hardware.compile else forward
-        )
+        self.forward = compiled(forward, hardware.compile)
         self.optimizer = make_optimizer(network, settings)
         self.ema = {name: value.clone() for name, value in network.state_dict().items()}
         # The same tensors in the same order, for one kernel over all of them.
@@ -141,7 +140,7 @@ class TrainingState:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        clear_gradients(self.network, keep=self.hardware.compile == "cuda_graphs")
         parts = self.hardware.accumulate
         rows = len(batch.names)
         loss = torch.zeros((), device=self.device)
