@@ -49,7 +49,8 @@ from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.summary import summarize
 from brainbrr_core.data import UNKNOWN_LABEL, BalancedSampling, Batch, WindowDataset
-from brainbrr_core.data.augmentation import augment
+from brainbrr_core.data.augmentation import augmented, draw
+from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.results import ScoredRecording, ThresholdChoice, read_results
 from brainbrr_core.evaluation.score import Scoring, evaluation_set, score
@@ -64,6 +65,7 @@ from brainbrr_core.scoring import (
     sweep_thresholds,
     szcore,
 )
+from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.training.loss import balanced_loss, loss_of
 from brainbrr_core.training.validation import RecordingFrames, judge
 
@@ -195,6 +197,7 @@ def test_every_label_is_that_of_its_sample(unsure: Unsure) -> None:
         key = manifest.recordings[manifest.recording[row]].partition_key
         expected = expected_labels(OFF_GRID.get(key, []), int(manifest.start[row]), 20 * 256)
         assert np.array_equal(labels, expected), batch.names[row]
+        assert batch.known[row] == (expected >= 0).sum()
         kinds.add(tuple(np.unique(expected)))
     assert {(-1.0, 0.0), (0.0, 1.0), (-1.0, 1.0), (0.0,)} <= kinds
 
@@ -309,12 +312,17 @@ def test_the_index_counts_what_is_unknown(one_built: Configuration) -> None:
 
 def test_augmentation_moves_what_is_unknown_with_the_signal() -> None:
     batch = masked_batch(0)
-    batch.signals[:, 0] = batch.labels * 50
+    stored = torch.zeros(batch.signals.shape, dtype=torch.int16)
+    stored[:, 0] = batch.labels.to(torch.int16) * 50
     before = batch.labels.clone()
-    augment(batch, Augmentation(time_shift_s=0.5), 1, 0, range(4))
-    assert torch.equal(batch.signals[:, 0], batch.labels * 50)
+    changes = draw(Augmentation(time_shift_s=0.5), 1, 0, range(4))
+    known = move_labels(batch, changes)
+    assert torch.equal(augmented(stored, changes)[:, 0], batch.labels * 50 * np.float32(SCALE))
     assert not torch.equal(batch.labels[1:], before[1:])
     assert [set(row) for row in batch.labels.tolist()] == [set(row) for row in before.tolist()]
+    # The edge is filled with what is beside it: there may be more of it than before, or less.
+    assert known != batch.known
+    assert known == tuple(sum(x != UNKNOWN_LABEL for x in row) for row in batch.labels.tolist())
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0])

@@ -362,8 +362,9 @@ class Hardware(Section):
     recompute_activations: bool = False
     #: Of the network's products, in training and in use.
     precision: Precision = "float32"
-    #: Whether the network is compiled by torch; with ``cuda_graphs``, on one GPU, a step is also
-    #: started as a whole, which helps where a GPU waits for the next operation (small networks).
+    #: Whether the network is compiled by torch, for training and for use; with ``cuda_graphs``, on
+    #: one GPU, a step is also started as a whole, which helps where a GPU waits for the next
+    #: operation (small networks).
     compile: Compilation = False
     #: The same bits each time on one GPU and its software, for some speed. A CPU always gives them.
     deterministic: bool = False

@@ -110,7 +110,8 @@ def augmented(stored: Tensor, changes: Changes | None) -> Tensor:
 def _source(times: Index, shift: Index | int, length: int) -> Index:
     """Which sample each of ``times`` shows after a move, the edges filled by reflection."""
     index: Index = abs(times - shift)
-    reflected: Index = index - 2 * (index - (length - 1)).clip(min=0)
+    # A move by the whole window is reflected at both ends.
+    reflected: Index = abs(index - 2 * (index - (length - 1)).clip(min=0))
     return reflected
 
 

@@ -256,8 +256,8 @@ class WindowDataset(Dataset[Batch]):
         self._device = device
         self.rows = np.arange(len(manifest)) if rows is None else rows
         self._shards = _Shards(store, open_shards)
-        self._threads = threads or min(usable_cores(), _READERS)
-        self._pool = ThreadPoolExecutor(self._threads)
+        self.threads = threads or min(usable_cores(), _READERS)
+        self._pool = ThreadPoolExecutor(self.threads)
         self._ring = [self._made_buffers(0) for _ in range(ring)]
         self._held: list[Callable[[], None] | None] = [None] * ring
         self._next = 0
@@ -277,7 +277,7 @@ class WindowDataset(Dataset[Batch]):
         """Windows ``rows`` of the manifest, as one batch."""
         count = len(rows)
         buffers = self._buffers(count)
-        if count < _THREADED or self._threads == 1:
+        if count < _THREADED or self.threads == 1:
             filled = [self._fill(buffers, n, row) for n, row in enumerate(rows.tolist())]
         else:
             # The kernels release Python's lock, so that two cores fill a batch.

@@ -55,6 +55,16 @@ MODEL = "model.safetensors"
 RING = 2
 
 
+#: What a run of before each training version was made without.
+_CHANGED_WITH = {
+    # Their thresholds were probabilities, and settings of detection not part of a run's name: the
+    # weights that were kept may be of another step.
+    4: "validations choose weights in another way",
+    # Noise is drawn where the network is, by another generator.
+    5: "augmentation draws other noise",
+}
+
+
 class _Model(BaseModel):
     preset: str
 
@@ -183,8 +193,7 @@ def current_run(configuration: Configuration) -> tuple[Run, Preflight]:
 def earlier_runs(configuration: Configuration, manifest: Manifest) -> list[str]:
     """What to say of finished runs that differ from the configured one in their version alone.
 
-    Before version 4 the thresholds of validations were probabilities, and settings of detection
-    were not part of what names a run: the weights that such a run kept may be of another step.
+    Each is said to lack what changed with the versions since, whether its settings use that or not.
     """
     wanted = identity(configuration, manifest)
     lines = []
@@ -197,10 +206,11 @@ def earlier_runs(configuration: Configuration, manifest: Manifest) -> list[str]:
         version = known.get("training_version", 0)
         rest = {key: value for key, value in known.items() if key != "training_version"}
         if version < TRAINING_VERSION and all(wanted.get(key) == rest[key] for key in rest):
+            since = [text for number, text in _CHANGED_WITH.items() if version < number]
             lines.append(
                 f"run {path.parent.name} has these settings but is of training version {version}, "
-                f"whose validations chose weights in another way than version {TRAINING_VERSION} "
-                f"(it stays, and `brainbrr evaluate {path.parent.name}` scores it)"
+                f"not {TRAINING_VERSION}: since then {' and '.join(since)} (it stays, and "
+                f"`brainbrr evaluate {path.parent.name}` scores it)"
             )
     return lines
 
