@@ -340,7 +340,7 @@ class Silent(nn.Module):
 
 def test_a_network_that_answers_everything_alike_is_stopped(tmp_path: Path) -> None:
     steps: list[int] = []
-    with pytest.raises(BrainbrrError, match=r"collapsed: for 100 steps up to step 102"):
+    with pytest.raises(BrainbrrError, match=r"collapsed: for 100 steps up to step 103"):
         train(
             tmp_path,
             toy_settings(200),
@@ -372,11 +372,11 @@ def test_not_finite_loss_stops_names_and_saves(tmp_path: Path) -> None:
     with pytest.raises(BrainbrrError) as caught:
         train(tmp_path, toy_settings(5), remember, network=network, batches=spoiled)
     message = str(caught.value)
-    assert "loss of step 2" in message
+    assert "loss of step 3" in message
     assert "recording-2-1 at 0 s" in message
     assert "recording-2-0" not in message
     assert "\n" not in message
-    path = tmp_path / "nonfinite-step-2.safetensors"
+    path = tmp_path / "nonfinite-step-3.safetensors"
     assert str(path) in message
     tensors, header = files.load_tensors(path)
     expected = next(spoiled(2))
@@ -399,14 +399,14 @@ def test_a_saved_step_is_done_again(tmp_path: Path) -> None:
             batches=spoiled,
             provenance={"preset": "tiny"},
         )
-    anatomy, header = replay(tmp_path / "nonfinite-step-2.safetensors")
+    anatomy, header = replay(tmp_path / "nonfinite-step-3.safetensors")
     assert not anatomy.finite
     assert anatomy.windows == ("recording-2-1 at 0 s",)
     assert anatomy.module == "down.0.0"
     assert "down.0.0.weight" in anatomy.parameters
-    assert header["step"] == 2
+    assert header["step"] == 3
     # Without the spoiled sample the same step is a step like others.
-    tensors, header = files.load_tensors(tmp_path / "nonfinite-step-2.safetensors")
+    tensors, header = files.load_tensors(tmp_path / "nonfinite-step-3.safetensors")
     tensors["signals"].nan_to_num_(0.0)
     files.save_tensors(tmp_path / "mended.safetensors", tensors, header)
     mended, _ = replay(tmp_path / "mended.safetensors")
@@ -451,9 +451,9 @@ def test_not_finite_gradient_stops_and_names_the_batch(tmp_path: Path) -> None:
     with pytest.raises(BrainbrrError) as caught:
         train(tmp_path, toy_settings(5), network=InfiniteSlope(), batches=many)
     message = str(caught.value)
-    assert "gradient of step 0" in message
+    assert "gradient of step 1" in message
     assert "recording-0-3 at 0 s and 2 more" in message
-    assert (tmp_path / "nonfinite-step-0.safetensors").is_file()
+    assert (tmp_path / "nonfinite-step-1.safetensors").is_file()
     assert not (tmp_path / files.CHECKPOINT_NAME).exists()
 
 

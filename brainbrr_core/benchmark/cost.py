@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from brainbrr_core.configuration.model import RATE
+from brainbrr_core.detection import window_starts
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.network import INPUT_CHANNELS
 
@@ -140,6 +141,17 @@ def _counted(network: SeizureNetwork, seconds: float) -> Cost:
         both.get_total_flops(),
         sum(size for key, (_, size) in kept.items() if key not in own),
     )
+
+
+def scoring_operations(preset: str, hours: float, window_s: int, stride_s: int) -> int:
+    """Floating-point operations of a network's scores for one recording of so many hours.
+
+    Those of a validation, an evaluation or a prediction. Many short recordings have a few windows
+    more: each one's last window ends with it.
+    """
+    samples, window = round(hours * 3600 * RATE), window_s * RATE
+    windows = len(window_starts(samples, window, min(stride_s, window_s) * RATE))
+    return windows * cost(preset, window_s).forward
 
 
 def _counter() -> FlopCounterMode:

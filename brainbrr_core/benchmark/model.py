@@ -157,10 +157,10 @@ def gemm_peak(device: torch.device, precision: str) -> float:
     left = torch.randn(side, side, device=device).to(kind)
     best = float("inf")
     for _ in range(5):
-        _settle(device)
+        settle(device)
         start = time.perf_counter()
         left @ left
-        _settle(device)
+        settle(device)
         best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best
 
@@ -175,17 +175,17 @@ def measure(task: Task) -> Rate:
     torch.set_num_threads(task.threads)
     device = check_device(task.hardware)
     keep_freed_memory()
-    step = _step(task, device)
+    step = make_step(task, device)
     for _ in range(2):
         step()
-    _settle(device)
+    settle(device)
     with _Busy(device) as busy:
         times: list[float] = []
         start = time.perf_counter()
         while len(times) < _LEAST_STEPS or time.perf_counter() - start < task.budget_s:
             begun = time.perf_counter()
             step()
-            _settle(device)
+            settle(device)
             times.append(time.perf_counter() - begun)
     memory = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_mb()
     return Rate(round(task.batch / median(times), 2), round(memory, 1), busy.share())
@@ -195,7 +195,7 @@ def measure_parts(task: Task) -> Shares:
     """Profile one task in this process, on the CPU."""
     torch.set_num_threads(task.threads)
     keep_freed_memory()
-    step = _step(task, check_device(task.hardware))
+    step = make_step(task, check_device(task.hardware))
     seconds = parts(step)
     whole = sum(seconds.values())
     return Shares(
@@ -204,7 +204,7 @@ def measure_parts(task: Task) -> Shares:
     )
 
 
-def _step(task: Task, device: torch.device) -> Callable[[], None]:
+def make_step(task: Task, device: torch.device) -> Callable[[], None]:
     recompute = task.hardware.recompute_activations
     network = build(task.preset, task.backend, seed=0, recompute_activations=recompute).to(device)
     generator = torch.Generator().manual_seed(0)
@@ -235,7 +235,7 @@ def _step(task: Task, device: torch.device) -> Callable[[], None]:
     return infer if task.kind == "forward" else train
 
 
-def _settle(device: torch.device) -> None:
+def settle(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
