@@ -322,4 +322,4 @@ def _batches(trial: Trial, device: torch.device) -> Iterator[Batch]:
     labels[:, : round(_POSITIVE_FRACTION * samples)] = 1.0
     names = tuple(f"noise {row}" for row in range(trial.windows))
     while True:
-        yield Batch(signals, labels, names)
+        yield Batch(signals, labels, names, known=(samples,) * trial.windows)
