@@ -67,7 +67,7 @@ def equality(task: Task) -> dict[str, Any]:
         for preset in (task.extent.presets[0], task.extent.presets[-1])
         for precision in TOLERANCES
     ]
-    with process_pool(min(len(sequences), task.extent.compiling, usable_cores())) as pool:
+    with process_pool(min(len(sequences), usable_cores())) as pool:
         compared = list(pool.map(_compared, dict.fromkeys(sequences)))
     rows = [row for rows in compared for row in rows]
     return {"rows": rows, "within": all(row["within"] for row in rows)}
