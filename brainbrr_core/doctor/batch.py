@@ -299,7 +299,8 @@ def _steps(trial: Trial, network: SeizureNetwork, device: torch.device) -> Tried
                 network,
                 lambda _first: _batches(trial, device),
                 trial.training.model_copy(update=endless),
-                trial.hardware.model_copy(update={"batch_size": trial.windows}),
+                # Each step is timed, so each is waited for.
+                trial.hardware.model_copy(update={"batch_size": trial.windows, "report_every": 1}),
                 Path(folder),
                 _POSITIVE_FRACTION,
                 note,
