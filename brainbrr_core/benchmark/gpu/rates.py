@@ -109,7 +109,7 @@ def rates(task: Task) -> dict[str, Any]:
     rows, unmeasured = [], []
     begun = time.monotonic()
     for step in _steps(task):
-        row = {
+        row: dict[str, Any] = {
             "preset": step.preset,
             "backend": step.backend,
             "compile": step.hardware.compile,
