@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from brainbrr_core.model.mamba2 import NO_WEIGHT_DECAY, Mamba2
 from brainbrr_core.model.ssd import ssd
@@ -202,3 +205,28 @@ def test_gradients_of_a_layer_are_those_of_its_output() -> None:
 def test_a_width_that_heads_do_not_divide_is_refused() -> None:
     with pytest.raises(ValueError, match="headdim 64"):
         Mamba2(48, headdim=64)
+
+
+def test_the_gradient_of_the_chunks_grows_with_their_number_not_with_its_square() -> None:
+    def elements_made(length: int) -> int:
+        made = 0
+
+        class Counting(TorchDispatchMode):
+            def __torch_dispatch__(
+                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+            ) -> Any:
+                nonlocal made
+                out = func(*args, **(kwargs or {}))
+                if isinstance(out, Tensor):
+                    made += out.numel()
+                return out
+
+        x, B, C = (torch.randn(1, length, *shape) for shape in ((2, 4), (3,), (3,)))
+        dt, A = torch.rand(1, length, 2), -torch.ones(2)
+        y = ssd(x.requires_grad_(), dt, A, B, C, None, 4)
+        with Counting():
+            torch.autograd.backward(y.sum())
+        return made
+
+    few, many = elements_made(80), elements_made(320)
+    assert few < many < 4.5 * few
