@@ -45,7 +45,7 @@ class Predictor:
 
         On a CPU windows go one by one: that takes about as long, and makes the result of a window
         independent of those beside it, to the last bit. The process keeps freed memory from then
-        on (:func:`keep_freed_memory`). Raises :class:`BrainbrrError` when the run was trained on
+        on (``machine.memory``). Raises :class:`BrainbrrError` when the run was trained on
         another preprocessing version.
         """
         trained = run.values["identity"]["preprocessing_version"]
