@@ -28,7 +28,13 @@ extensions = [
     "generated_pages",
     "public_names",
 ]
-exclude_patterns = ["_build", "examples", "gallery/*.ipynb", "gallery/*.py", "gallery/*.codeobj.json"]
+exclude_patterns = [
+    "_build",
+    "examples",
+    "gallery/*.ipynb",
+    "gallery/*.py",
+    "gallery/*.codeobj.json",
+]
 nitpicky = True
 # A block is of the language that it names: most are lines of a shell, or trees of folders.
 highlight_language = "none"

@@ -333,8 +333,8 @@ class Detection(Section):
 
     #: Seconds from one window of a recording to the next.
     stride_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 30
-    #: How the logits of overlapping windows become one: their mean, their mean weighted by a triangle
-    #: that is highest in a window's middle, or the highest.
+    #: How the logits of overlapping windows become one: their mean, their mean weighted by a
+    #: triangle that is highest in a window's middle, or the highest of them.
     stitching: Literal["average", "triangular", "max"] = "triangular"
     #: Seconds of the moving median over the frames.
     smooth_s: Annotated[float, Field(ge=0)] = 2.0

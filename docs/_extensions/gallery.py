@@ -28,4 +28,4 @@ def without_progress(_configuration: dict[str, Any], _file: str) -> None:
     """No progress in the output of an example: its speed is another one in each build."""
     from brainbrr_core.progress import PlainProgress
 
-    setattr(PlainProgress, "line", lambda _progress: None)
+    PlainProgress.line = lambda _progress: None

@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from inspect import cleandoc
+from inspect import cleandoc, get_annotations
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,7 @@ def command_reference() -> str:
 def _of_command(command: Any, name: str, parent: Any) -> Iterator[str]:
     context = command.context_class(command, info_name=name.rpartition(" ")[2], parent=parent)
     if parent is not None:
-        yield from (f"## {name}", "")
-    yield from (_plain(cleandoc(command.help or "")), "")
+        yield from (f"## {name}", "", _plain(cleandoc(command.help or "")), "")
     children = getattr(command, "commands", None)
     if children is not None:
         for child in children:
@@ -129,7 +128,7 @@ def _of_model(name: str, model: type[BaseModel], schema: dict[str, Any]) -> Iter
 def described(model: type[BaseModel], field: str) -> str:
     """The comment ``#:`` of a setting, from the class that declares it; empty without one."""
     for declaring in model.__mro__:
-        if field in declaring.__dict__.get("__annotations__", {}):
+        if field in get_annotations(declaring):
             comments = ModuleAnalyzer.for_module(declaring.__module__).find_attr_docs()
             return " ".join(comments.get((declaring.__qualname__, field), ())).strip()
     raise KeyError(field)

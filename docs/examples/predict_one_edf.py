@@ -7,8 +7,8 @@ From a corpus to a run, and with the run from an EDF to events. On the command l
 """
 
 # %%
-# A training of seconds is enough for synthetic EEG, whose seizures are easy to see. On a real
-# corpus, leave out the assignments below.
+# A training of seconds is enough for synthetic EEG, whose seizures are easy to see. For a real
+# corpus, leave out the call of ``changed``: the profile then says how long the training is.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -44,7 +44,12 @@ settings = load(
 )
 settings = changed(
     settings,
-    ["training.steps=50", "training.warmup_steps=10", "hardware.batch_size=8", "windows.length_s=20"],
+    [
+        "training.steps=50",
+        "training.warmup_steps=10",
+        "hardware.batch_size=8",
+        "windows.length_s=20",
+    ],
 )
 
 # %%
@@ -90,7 +95,9 @@ figure, (above, below) = plt.subplots(2, figsize=(9, 4), sharex=True, layout="co
 above.plot(np.arange(len(scores)) / FRAME_HZ, sigmoid(scores))
 above.axhline(point.probability, color="black", linestyle="--", linewidth=0.8)
 above.set(ylim=(0, 1), ylabel="probability")
-below.plot(np.arange(reader.samples) / 256, signal[CHANNELS.index("Cz")], color="black", linewidth=0.4)
+below.plot(
+    np.arange(reader.samples) / 256, signal[CHANNELS.index("Cz")], color="black", linewidth=0.4
+)
 below.set(xlim=(0, recording.duration_s), xlabel="seconds", ylabel="Cz")
 for row in (above, below):
     for event in recording.events:
