@@ -1,21 +1,151 @@
-"""Against ``mamba_ssm``'s kernels, where there is a card and the extra ``gpu`` is installed."""
+"""On a GPU, where there is one: training, and ``mamba_ssm``'s kernels where they are installed."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from services import HANGS_S
+from torch import Tensor
+from toy_training import FRACTION, spoiled_batch, toy_batch, toy_network, toy_settings, train
 
+from brainbrr_core.configuration import Hardware
+from brainbrr_core.data import Batch
 from brainbrr_core.model import build
-from brainbrr_core.model.backend import ssm_layer
+from brainbrr_core.model.backend import Backend, ssm_layer
+from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.distributed import ALONE
+from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training.state import TrainingState
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available() or importlib.util.find_spec("mamba_ssm") is None,
-    reason="needs a CUDA card and brainbrr[gpu]",
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+needs_kernels = pytest.mark.skipif(
+    importlib.util.find_spec("mamba_ssm") is None, reason="needs brainbrr[gpu]"
 )
+PROGRAM = str(Path(__file__).with_name("toy_training.py"))
 
 
+def on_gpu(batch: Batch) -> Batch:
+    return replace(batch, signals=batch.signals.cuda(), labels=batch.labels.cuda())
+
+
+def gpu_state(directory: Path, hardware: Hardware) -> TrainingState:
+    return TrainingState(
+        build("tiny", hardware.ssm_backend, seed=0),
+        toy_settings(50, skipped_steps_limit=3),
+        hardware,
+        torch.device("cuda", 0),
+        directory,
+        FRACTION,
+        ALONE,
+        {},
+        print,
+    )
+
+
+# --- training
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("backend", "compiled"),
+    [
+        ("torch", False),
+        # torch's own compiler calls what torch has deprecated.
+        pytest.param("torch", True, marks=pytest.mark.filterwarnings("ignore::DeprecationWarning")),
+        pytest.param("mamba_ssm", False, marks=needs_kernels),
+    ],
+)
+def test_no_step_waits_for_the_gpu(
+    tmp_path: Path, backend: Backend, compiled: bool, precision: str
+) -> None:
+    values = {"device": "cuda", "batch_size": 4, "compile": compiled}
+    hardware = Hardware.model_validate({**values, "precision": precision, "ssm_backend": backend})
+    state = gpu_state(tmp_path, hardware)
+    batches = [on_gpu(spoiled_batch(step)) for step in range(8)]
+    # What happens once: kernels are compiled and chosen, and the optimizer makes its tensors.
+    for step in range(3):
+        state.step(step, batches[step])
+    assert len(state.fetch()) == 3
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step in range(3, 8):
+            state.step(step, batches[step])
+        with pytest.raises(RuntimeError, match="synchronizing"):
+            state.fetch()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_skipped_step_changes_nothing_on_a_gpu(tmp_path: Path) -> None:
+    state = gpu_state(tmp_path, Hardware(device="cuda", batch_size=4))
+
+    def everything() -> dict[str, Tensor]:
+        remembered = files.optimizer_tensors(state.network, state.optimizer)
+        tensors = {**state.network.state_dict(), **remembered}
+        return {name: value.clone() for name, value in tensors.items()}
+
+    for step in range(3):
+        state.step(step, on_gpu(spoiled_batch(step)))
+    before = everything()
+    state.step(3, on_gpu(spoiled_batch(3)))
+    after = everything()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert {float(value) for name, value in after.items() if name.endswith("/step")} == {3.0}
+    state.step(4, on_gpu(spoiled_batch(4)))
+    assert [step.finite for step in state.fetch()] == [True, True, True, False, True]
+    assert {float(v) for name, v in everything().items() if name.endswith("/step")} == {4.0}
+
+
+def test_a_gpu_trains_as_a_cpu_does_and_reports_each_step(tmp_path: Path) -> None:
+    def sent(first: int) -> Iterator[Batch]:
+        for step in range(first, 50):
+            yield on_gpu(toy_batch(step))
+
+    settings = toy_settings(25, checkpoint_every=15)
+    here: list[StepReport] = []
+    there: list[StepReport] = []
+    train(tmp_path / "here", settings, here.append)
+    hardware = Hardware(device="cuda", batch_size=4)
+    _, summary = train(
+        tmp_path / "there", settings, there.append, hardware, toy_network().cuda(), sent
+    )
+    assert [report.step for report in there] == list(range(1, 26))
+    assert summary.skipped_steps == ()
+    losses = np.array([[report.loss for report in reports] for reports in (here, there)])
+    assert np.allclose(losses[0], losses[1], rtol=2e-2)
+    assert np.allclose(losses[0, :3], losses[1, :3], rtol=1e-4)
+    assert files.read_checkpoint(tmp_path / "there" / files.CHECKPOINT_NAME).step == 25
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("mamba_ssm", marks=needs_kernels)])
+def test_a_deterministic_gpu_gives_the_same_bits(tmp_path: Path, backend: str) -> None:
+    """In processes of their own: what is set for it is read once in each."""
+    for folder in "ab":
+        subprocess.run(
+            [sys.executable, PROGRAM, str(tmp_path / folder), "25", "10", "2"],
+            env=os.environ | {"TOY_GPU": backend},
+            check=True,
+            timeout=HANGS_S,
+            stdout=subprocess.DEVNULL,
+        )
+    for name in ("weights.safetensors", files.CHECKPOINT_NAME):
+        first, second = ((tmp_path / folder / name).read_bytes() for folder in "ab")
+        assert first == second
+
+
+# --- the kernels
+
+
+@needs_kernels
 @pytest.mark.parametrize("length", [1, 127, 960, 3840])
 @pytest.mark.parametrize(
     ("kind", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 3e-2)], ids=["fp32", "bf16"]
@@ -42,6 +172,7 @@ def test_the_layer_equals_the_kernels(length: int, kind: torch.dtype, tolerance:
         assert float((mine.float() - other.float()).abs().max()) < tolerance * scale
 
 
+@needs_kernels
 def test_a_network_moves_from_one_backend_to_the_other() -> None:
     ours, theirs = build("tiny", "torch", seed=0).cuda(), build("tiny", "mamba_ssm").cuda()
     theirs.load_state_dict(ours.state_dict())

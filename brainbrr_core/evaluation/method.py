@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brainbrr_core.configuration import Detection, Preprocessing
+from brainbrr_core.configuration import Detection, Hardware, Preprocessing
 from brainbrr_core.configuration.model import BLOCK_S
 from brainbrr_core.detection import FRAME_HZ
 from brainbrr_core.signal.montage import CHANNELS
@@ -33,6 +33,26 @@ def method(
             "is not known here."
         )
     return signal, detection_sentence(detection, window_s)
+
+
+def computing_sentence(hardware: Hardware, tuned_in: str = "") -> str:
+    """In which precision scores are computed, and the threshold's, ``tuned_in``, if another."""
+    compiled = "compiled" if hardware.compile else "not compiled"
+    sentence = (
+        f"Scores: computed in {hardware.precision} on {hardware.device} (state-space layers of "
+        f"{hardware.ssm_backend}, {compiled})."
+    )
+    if tuned_in in ("", hardware.precision):
+        return sentence
+    return f"{sentence} {another_precision(tuned_in, hardware.precision)}"
+
+
+def another_precision(tuned_in: str, used: str) -> str:
+    """What it means that a threshold was tuned in another precision than it is used in."""
+    return (
+        f"The threshold was tuned on scores in {tuned_in} and these are in {used}: they differ by "
+        "rounding, so what scores close to the threshold may lie on its other side."
+    )
 
 
 def signal_sentence(settings: Preprocessing) -> str:
