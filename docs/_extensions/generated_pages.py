@@ -119,7 +119,9 @@ def _of_model(name: str, model: type[BaseModel], schema: dict[str, Any]) -> Iter
         default = "see [Configuration](configuration.md)"
         if not info.is_required():
             default = f"`{_yaml(info.get_default())}`"
-        yield from (f"`{key}`", f": {_plain(described(model, field))}", "")
+        # What Python calls None is null in a file.
+        meaning = re.sub(r"\bNone\b", "`null`", _plain(described(model, field)))
+        yield from (f"`{key}`", f": {meaning}", "")
         yield from (f"  Values: {_values(properties[field])}. Default: {default}.", "")
     for key, section in sections:
         yield from _of_model(key, section, schema)

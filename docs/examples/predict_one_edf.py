@@ -89,7 +89,7 @@ reader = RecordingReader(
     next(r for r in manifest.recordings if r.partition_key == recording.partition_key),
 )
 signal = reader.read(0, reader.samples)
-scores = predictor.scores(reader.read, reader.samples)
+[(_, scores)] = predictor.frames([(recording.partition_key, reader)])
 
 figure, (above, below) = plt.subplots(2, figsize=(9, 4), sharex=True, layout="constrained")
 above.plot(np.arange(len(scores)) / FRAME_HZ, sigmoid(scores))
