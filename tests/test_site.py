@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -27,7 +27,11 @@ from brainbrr_core.configuration import Configuration, Overrides, changed, load
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("api/*.md")])
+PAGES = sorted(
+    page
+    for page in DOCS.rglob("*.md")
+    if page.relative_to(DOCS).parts[0] not in {"_build", "_static", "gallery"}
+)
 API = sorted(DOCS.glob("api/*.md"))
 EXAMPLES = sorted(DOCS.glob("examples/*.py"))
 #: A line that each example prints.
@@ -83,7 +87,7 @@ def test_every_name_of_the_reference_exists_and_says_what_it_is(page: Path) -> N
     assert names
     for kind, path in names:
         module, _, name = path.rpartition(".")
-        thing = getattr(importlib.import_module(module), name)
+        thing = pkgutil.resolve_name(path)
         if kind == "data":
             # Its comment is in the source alone.
             source = Path(str(sys.modules[module].__file__)).read_text("utf-8")
