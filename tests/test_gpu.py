@@ -1,4 +1,4 @@
-"""On a GPU, where there is one: training, and ``mamba_ssm``'s kernels where they are installed."""
+"""On a GPU: training, batches that travel there, and ``mamba_ssm``, where it is installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +19,10 @@ from services import HANGS_S
 from torch import Tensor
 from toy_training import FRACTION, spoiled_batch, toy_batch, toy_network, toy_settings, train
 
-from brainbrr_core.configuration import Hardware
+from brainbrr_core.configuration import Augmentation, Hardware
 from brainbrr_core.data import Batch
+from brainbrr_core.data.augmentation import augmented, draw
+from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory, widened
 from brainbrr_core.model import build
 from brainbrr_core.model.backend import Backend, ssm_layer
 from brainbrr_core.training import checkpoint as files
@@ -29,6 +33,9 @@ from brainbrr_core.training.state import TrainingState
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 needs_kernels = pytest.mark.skipif(
     importlib.util.find_spec("mamba_ssm") is None, reason="needs brainbrr[gpu]"
+)
+AUGMENTED = Augmentation(
+    channel_dropout=0.2, amplitude=0.3, time_shift_s=2, noise_sd=0.1, left_right_flip=0.5
 )
 PROGRAM = str(Path(__file__).with_name("toy_training.py"))
 
@@ -179,3 +186,77 @@ def test_a_network_moves_from_one_backend_to_the_other() -> None:
     x = torch.randn(2, 19, 15360, device="cuda")
     with torch.inference_mode():
         assert float((ours.eval()(x) - theirs.eval()(x)).abs().max()) < 1e-3
+
+
+# --- batches
+
+
+@contextmanager
+def refusing_to_wait() -> Iterator[None]:
+    """Whatever makes this thread wait for the GPU is an error."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def stored_windows(rows: int, seed: int = 0, samples: int = 15360) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(-32768, 32768, (rows, 19, samples), generator=generator).to(torch.int16)
+
+
+def test_a_gpu_widens_and_changes_windows_as_a_cpu_does() -> None:
+    every = torch.arange(-32768, 32768).to(torch.int16)
+    assert torch.equal(widened(every.cuda()).cpu(), widened(every))
+    stored = stored_windows(12)
+    for settings in (None, AUGMENTED.model_copy(update={"noise_sd": 0.0})):
+        changes = None if settings is None else draw(settings, 1, 3, range(12))
+        assert torch.equal(augmented(stored.cuda(), changes).cpu(), augmented(stored, changes))
+
+
+def test_noise_on_a_gpu_is_that_of_a_row_whatever_is_beside_it() -> None:
+    stored = stored_windows(12).cuda()
+    whole = augmented(stored, draw(AUGMENTED, 1, 3, range(12)))
+    assert torch.equal(augmented(stored, draw(AUGMENTED, 1, 3, range(12))), whole)
+    part = augmented(stored[1::2], draw(AUGMENTED, 1, 3, range(1, 12, 2)))
+    assert torch.equal(part, whole[1::2])
+    without = AUGMENTED.model_copy(update={"noise_sd": 0.0})
+    noise = (whole - augmented(stored, draw(without, 1, 3, range(12)))).double()
+    audible = noise[noise.abs().amax(dim=2) > 0]
+    assert abs(float(audible.std()) - 0.1) < 1e-3
+    assert abs(float(audible.mean())) < 1e-3
+    assert not torch.equal(noise[0], noise[1])
+
+
+def test_batches_arrive_whole_while_the_gpu_is_busy_and_nothing_waits_for_it() -> None:
+    device = torch.device("cuda", torch.cuda.current_device())
+    feed = DeviceFeed(device)
+    ring = [host_memory((4, 19, 15360), torch.int16, device) for _ in range(2)]
+    assert all(buffer.is_pinned() for buffer in ring)
+    work = torch.randn(4096, 4096, device=device)
+    sent: list[Transfer | None] = [None, None]
+    sums = []
+    changes = draw(AUGMENTED, 0, 0, range(4))
+    torch.cuda.synchronize()
+    for number in range(40):
+        slot = number % 2
+        before = sent[slot]
+        if before is not None:
+            before.await_copy()
+        ring[slot].copy_(stored_windows(4, number))
+        labels = torch.full((4, 15360), float(number)).pin_memory()
+        with refusing_to_wait():
+            sent[slot] = transfer = feed.send(
+                ring[slot], labels, widen=partial(augmented, changes=changes)
+            )
+            for _ in range(4):
+                work = (work @ work).clamp_(-1, 1)
+            signals, arrived = transfer.receive()
+            sums.append((signals.double().sum(), arrived.double().mean(), signals[:, ::5].clone()))
+            del signals, arrived
+    for number, (total, label, some) in enumerate(sums):
+        expected = augmented(stored_windows(4, number).to(device), changes)
+        assert torch.equal(some, expected[:, ::5])
+        assert float(total) == pytest.approx(float(expected.double().sum()), rel=1e-9, abs=1e-3)
+        assert float(label) == number

@@ -235,7 +235,7 @@ def test_a_network_is_compiled_once() -> None:
     torch._dynamo.utils.counters.clear()
     network = toy_network(1).eval()
     recordings = [InMemory(noise(samples, samples)) for samples in (3000, 300, 1111, 2222, 512)]
-    scorer = WindowScorer(network, CPU, 4, compile=True)
+    scorer = WindowScorer(network, CPU, 4, compilation=True)
     first = frames_of(scorer, recordings)
     compilations = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert compilations > 0

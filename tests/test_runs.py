@@ -170,7 +170,7 @@ def test_a_report_says_in_which_precision_its_scores_and_its_threshold_are(ready
     run = train(settings, log=quiet)
     first = evaluate(settings, "dev", run=run, log=quiet)
     assert first.results.provenance["precision of this report"] == "float32"
-    assert first.results.provenance["network compiled for this report"] == "no"
+    assert first.results.provenance["network of this report"] == "not compiled"
     assert first.results.provenance["windows scored at once"] == "1"
     assert first.results.method[-1].startswith("Scores: computed in float32 on cpu")
     kept = (run.directory / THRESHOLD).read_bytes()

@@ -87,6 +87,13 @@ def bench(
                 "",
                 f"{loader['ratio']:,}",
             ],
+            [
+                "window of a training, augmented: host, device on a CPU, ms",
+                "",
+                f"{loader['host_ms']:.3f}, {loader['device_ms']:.3f}",
+                "",
+                "",
+            ],
             ["opening, s", f"{opened['predecessor']:.2f}", f"{opened['this']:.4f}", "", ""],
             ["plan of 7,364 recordings, s", "", f"{values['plan_s']:.2f}", "", ""],
             ["peak memory of a build, MB", "", f"{values['peak_rss_mb']}", "", ""],

@@ -6,7 +6,7 @@ Validation, evaluation and prediction all come here. Imports torch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -47,7 +47,7 @@ class WindowScorer:
 
     Every batch has the same size, a smaller one being filled up with zeros whose scores are
     dropped. So the scores of a window do not depend on which windows, and how many, are scored
-    with it, and with ``compile`` the network is compiled once. The network is in evaluation mode
+    with it, and what is compiled is compiled once. The network is in evaluation mode
     while it scores, and afterwards as it was before.
     """
 
@@ -57,11 +57,11 @@ class WindowScorer:
         device: torch.device,
         batch: int,
         precision: Precision = "float32",
-        compile: Compilation = False,
+        compilation: Compilation = False,
     ) -> None:
         self.network, self.device, self.batch = network, device, batch
         self.precision = precision
-        self._forward = compiled(network, compile)
+        self._forward = compiled(network, compilation)
         self._back = _WayBack(device) if device.type == "cuda" else None
 
     @classmethod

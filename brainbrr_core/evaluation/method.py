@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from brainbrr_core.configuration import Detection, Hardware, Preprocessing
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration.model import BLOCK_S, Compilation
 from brainbrr_core.detection import FRAME_HZ
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.trailing import START_S
@@ -37,14 +37,20 @@ def method(
 
 def computing_sentence(hardware: Hardware, tuned_in: str = "") -> str:
     """In which precision scores are computed, and the threshold's, ``tuned_in``, if another."""
-    compiled = "compiled" if hardware.compile else "not compiled"
     sentence = (
         f"Scores: computed in {hardware.precision} on {hardware.device} (state-space layers of "
-        f"{hardware.ssm_backend}, {compiled})."
+        f"{hardware.ssm_backend}, {compilation_words(hardware.compile)})."
     )
     if tuned_in in ("", hardware.precision):
         return sentence
     return f"{sentence} {another_precision(tuned_in, hardware.precision)}"
+
+
+def compilation_words(how: Compilation) -> str:
+    """How the network's operations were started."""
+    if how == "cuda_graphs":
+        return "compiled, as CUDA graphs"
+    return "compiled" if how else "not compiled"
 
 
 def another_precision(tuned_in: str, used: str) -> str:

@@ -14,6 +14,7 @@ from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.detection.scorer import windows_at_once
+from brainbrr_core.evaluation.method import compilation_words
 from brainbrr_core.evaluation.results import SplitFacts, TrainingFacts, ValidationPoint
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.run import MODEL, Run
@@ -51,7 +52,7 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
         "ssm backend of this report": hardware.ssm_backend,
         "precision of the training": str(identity.get("precision", "not recorded")),
         "precision of this report": hardware.precision,
-        "network compiled for this report": "yes" if hardware.compile else "no",
+        "network of this report": compilation_words(hardware.compile),
         "windows scored at once": str(windows_at_once(hardware, device)),
         "seed of the training": str(identity["training"]["seed"]),
         "optimizer steps": f"{facts.steps:,} of {facts.planned_steps:,}{_skipped(run)}",

@@ -11,12 +11,11 @@ import torch
 
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.backend import DETERMINISTIC_KERNELS
 
 #: Read by cuBLAS's users when they first need its workspace, and the values that fix its size.
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 _FIXED_WORKSPACES = (":4096:8", ":16:8")
-#: Read by ``mamba_ssm`` when it is imported: its kernels are then not chosen by how fast they ran.
-_MAMBA = "MAMBA_DETERMINISTIC"
 
 
 def prepare_environment(hardware: Hardware) -> None:
@@ -30,8 +29,8 @@ def prepare_environment(hardware: Hardware) -> None:
     if os.environ.get(_CUBLAS) not in _FIXED_WORKSPACES:
         cuda_is_loaded: Callable[[], bool] = torch.cuda.is_initialized
         _set(_CUBLAS, _FIXED_WORKSPACES[0], "CUDA", cuda_is_loaded())
-    if os.environ.get(_MAMBA) != "1":
-        _set(_MAMBA, "1", "mamba_ssm", "mamba_ssm" in sys.modules)
+    if os.environ.get(DETERMINISTIC_KERNELS) != "1":
+        _set(DETERMINISTIC_KERNELS, "1", "mamba_ssm", "mamba_ssm" in sys.modules)
 
 
 def _set(name: str, value: str, reader: str, too_late: bool) -> None:

@@ -73,7 +73,7 @@ FULL = Extent(
     equal_batch=16,
     recordings=24,
     hours=8.0,
-    cpu_steps=60,
+    cpu_steps=40,
     gpu_steps=200,
     compiling=8,
 )

@@ -20,7 +20,7 @@ from brainbrr_core.configuration.model import RATE
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.model import PRESETS, build
-from brainbrr_core.model.backend import Backend, ssm_layer
+from brainbrr_core.model.backend import DETERMINISTIC_KERNELS, Backend, ssm_layer
 from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
@@ -59,7 +59,7 @@ def equality(task: Task) -> dict[str, Any]:
     The kernels are compiled anew for each length, in one of their variants, the one that is taken
     where the same bits are asked for: all of them would take minutes a length.
     """
-    os.environ["MAMBA_DETERMINISTIC"] = "1"
+    os.environ[DETERMINISTIC_KERNELS] = "1"
     sequences = [
         _Sequence(preset, length, precision, task.configuration.hardware.device, task.backends)
         for length in task.extent.lengths
@@ -67,7 +67,7 @@ def equality(task: Task) -> dict[str, Any]:
         for preset in (task.extent.presets[0], task.extent.presets[-1])
         for precision in TOLERANCES
     ]
-    with process_pool(min(len(sequences), task.extent.compiling, usable_cores())) as pool:
+    with process_pool(min(len(sequences), usable_cores())) as pool:
         compared = list(pool.map(_compared, dict.fromkeys(sequences)))
     rows = [row for rows in compared for row in rows]
     return {"rows": rows, "within": all(row["within"] for row in rows)}

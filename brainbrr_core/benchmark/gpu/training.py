@@ -37,6 +37,7 @@ from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by
 from brainbrr_core.detection.recordings import recording_frames
 from brainbrr_core.detection.scorer import WindowScorer
+from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.model import build
 from brainbrr_core.scoring import OperatingPoint, RecordingFrames, sweep_thresholds, tune_threshold
 from brainbrr_core.synthesis import write_corpus
@@ -106,6 +107,8 @@ def _recordings(configuration: Configuration) -> tuple[Store, Manifest]:
 
 def prepare(task: Task) -> dict[str, Any]:
     """Write the corpus, build its shards and train ``tiny`` on the CPU."""
+    # Others compile beside it.
+    torch.set_num_threads(min(4, usable_cores()))
     settings = _of_cpu(task)
     clock = time.perf_counter()
     write_corpus(
