@@ -49,7 +49,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 # Longer ones get a line for each argument.
-python_maximum_signature_line_length = 120
+python_maximum_signature_line_length = 170
 toc_object_entries_show_parents = "hide"
 numpydoc_show_class_members = False
 
@@ -73,6 +73,8 @@ html_theme = "pydata_sphinx_theme"
 html_title = "brainbrr"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+# Pages with nothing beside them.
+html_sidebars = {"index": [], "start": []}
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {

@@ -259,8 +259,8 @@ def test_an_example_runs_as_a_script(example: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(PRINTED[example.name], done.stdout, re.MULTILINE), done.stdout
-    # What it wrote is gone.
-    assert list(tmp_path.iterdir()) == []
+    # The folder that it wrote to is gone; what torch keeps for itself has another name.
+    assert list(tmp_path.glob("tmp*")) == []
 
 
 @pytest.fixture(scope="module")

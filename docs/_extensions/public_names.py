@@ -18,18 +18,25 @@ from sphinx.util.nodes import make_refnode
 
 from brainbrr_core.configuration import Configuration
 
+#: What stands in a module by itself, and is named without a class.
+_OF_MODULES = {"class", "exception", "function", "data"}
+
 
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: TextElement
 ) -> reference | TextElement | None:
     """Where a name of Python is documented; the name alone where only an annotation has it."""
-    if node.get("refdomain") != "py":
+    if node.get("refdomain") != "py" or node.get("reftype") == "mod":
         return None
     # A member is named with its class, and an object of the library maybe with its module.
     target: str = node["reftarget"]
     name = target.rpartition(".")[2] if target.startswith("brainbrr_core.") else target
     documented = env.domains.python_domain.objects
-    matches = [path for path in documented if path == target or path.endswith(f".{name}")]
+    matches = [
+        path
+        for path, entry in documented.items()
+        if path.endswith(f".{name}") and ("." in name or entry.objtype in _OF_MODULES)
+    ]
     if len(matches) == 1:
         entry = documented[matches[0]]
         page, anchor = entry.docname, entry.node_id
