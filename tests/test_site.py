@@ -122,17 +122,13 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: Any)
             assert result == eval(stated, names), page.name
 
 
-def leaves(command: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Every command that does something, with all its words."""
-    children = getattr(command, "commands", None)
-    if children is None:
+def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with all its words; a group where it has options."""
+    children = getattr(command, "commands", {})
+    if options(command) or not children:
         yield name, command
-        return
     for child in children:
-        yield from leaves(children[child], f"{name} {child}")
-
-
-COMMANDS = dict(leaves(typer.main.get_command(app), "brainbrr"))
+        yield from commands(children[child], f"{name} {child}")
 
 
 def options(command: Any) -> set[str]:
@@ -140,8 +136,11 @@ def options(command: Any) -> set[str]:
         name
         for each in command.params
         for name in (*each.opts, *each.secondary_opts)
-        if name.startswith("--")
+        if name.startswith("--") and name != "--help"
     }
+
+
+COMMANDS = dict(commands(typer.main.get_command(app), "brainbrr"))
 
 
 def test_the_page_of_commands_has_what_their_help_has(shell: Shell) -> None:
@@ -158,7 +157,7 @@ def test_the_page_of_commands_has_what_their_help_has(shell: Shell) -> None:
         listed = set(
             re.findall(r"--[a-z][\w-]*", " ".join(re.findall(r"^`.+`$", sections[name], re.M)))
         )
-        assert listed == options(COMMANDS[name]) - {"--help"}, name
+        assert listed == options(COMMANDS[name]), name
         assert all(option in shown for option in listed), name
 
 
@@ -176,21 +175,17 @@ def commands_of(text: str) -> Iterator[list[str]]:
     "page", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=lambda page: page.relative_to(ROOT).as_posix()
 )
 def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
+    groups = {name.rpartition(" ")[0] for name in COMMANDS}
     for words in commands_of(page.read_text("utf-8")):
-        name = next(
-            (name for n in (2, 1) if (name := " ".join(["brainbrr", *words[:n]])) in COMMANDS), None
-        )
-        groups = {name.split()[1] for name in COMMANDS if name.count(" ") == 2}
-        if name is None and words[0] in groups:
-            # Without a subcommand it is named as a group, or the group itself has options.
-            assert len(words) == 1 or words[1].startswith("-"), f"brainbrr {shlex.join(words)}"
-            continue
-        if name is None and words[0].startswith("--"):
-            assert words[0] in {"--help", "--version"}
-            continue
-        assert name is not None, f"no command brainbrr {shlex.join(words)}"
+        line = f"brainbrr {shlex.join(words)}"
+        named = [word for word in words[:2] if not word.startswith("-")]
+        names = [" ".join(["brainbrr", *named[:n]]) for n in (2, 1, 0)]
+        name = next((name for name in names if name in COMMANDS or name in groups), "")
+        # What follows a group is one of its commands or an option.
+        assert name not in groups or len(name.split()) == 1 + len(named), f"no command {line}"
         given = {word.partition("=")[0] for word in words if word.startswith("--")}
-        assert given <= options(COMMANDS[name]) | {"--help"}, f"brainbrr {shlex.join(words)}"
+        known = options(COMMANDS[name]) if name in COMMANDS else set()
+        assert given <= known | {"--help"}, f"no such option: {line}"
 
 
 def settings_of(

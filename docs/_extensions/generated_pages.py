@@ -48,22 +48,22 @@ def _of_command(command: Any, name: str, parent: Any) -> Iterator[str]:
     context = command.context_class(command, info_name=name.rpartition(" ")[2], parent=parent)
     if parent is not None:
         yield from (f"## {name}", "", _plain(cleandoc(command.help or "")), "")
-    children = getattr(command, "commands", None)
-    if children is not None:
-        for child in children:
-            yield from _of_command(children[child], f"{name} {child}", context)
-        return
     # Only what Typer and Click have had in all releases is asked for.
     listed = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
     records = [(each, each.get_help_record(context)) for each in listed if each.name != "help"]
     arguments = [each for each, _ in records if each.param_type_name == "argument"]
-    yield from ("```", " ".join([name, "[OPTIONS]", *map(_usage, arguments)]), "```", "")
+    children = getattr(command, "commands", {})
+    # A group is a command where it has options of its own.
+    if records or not children:
+        yield from ("```", " ".join([name, "[OPTIONS]", *map(_usage, arguments)]), "```", "")
     for each, (term, meaning) in records:
         if each in arguments:
             term = each.metavar or each.name.upper()
         # Of an option that may be repeated, each time takes one value.
         term = re.sub(r"<list\[(.+)\]>", r"<\1>", term)
         yield from (f"`{term}`", f": {_sentence(meaning)}", "")
+    for child in children:
+        yield from _of_command(children[child], f"{name} {child}", context)
 
 
 def _usage(argument: Any) -> str:
