@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo help setup lock test test-smoke test-slow test-deploy test-browser check cache-smoke cache-dev cache-full cache-status cache-upgrade
+.PHONY: demo help setup lock test test-smoke test-slow test-deploy test-browser check docs cache-smoke cache-dev cache-full cache-status cache-upgrade
 
 demo: setup ## set everything up, write a small TUSZ-like corpus, run the whole graph, show the scores
 	$(BIN)/brainbrr demo
@@ -17,13 +17,13 @@ setup: $(VENV)/installed ## the environment in .venv, from pyproject.toml and co
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --constraint constraints.txt torch
-	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,deploy]'
+	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,deploy,docs]'
 	touch $@
 
 # What pip chooses for an empty environment, without installing it. What a build adds to its
 # version (+cpu) is left out, so that each machine takes its own build of a release.
 lock: setup ## write the newest releases that pyproject.toml allows into constraints.txt
-	$(BIN)/pip install --dry-run --ignore-installed --quiet --report $(VENV)/lock.json '.[dev,deploy]'
+	$(BIN)/pip install --dry-run --ignore-installed --quiet --report $(VENV)/lock.json '.[dev,deploy,docs]'
 	$(BIN)/python -c "$$LOCKED" $(VENV)/lock.json > $(VENV)/lock.txt
 	LC_ALL=C sort --ignore-case --output constraints.txt $(VENV)/lock.txt
 
@@ -62,6 +62,10 @@ check: setup ## ruff, mypy and the contracts between packages
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A warning is an error. Examples that are as they were are not run again.
+docs: setup ## the documentation as a site, in docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
 
 cache-smoke: setup ## build the shards of the profile smoke
 	$(BIN)/brainbrr cache build --profile smoke

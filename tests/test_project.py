@@ -62,6 +62,12 @@ WITHOUT_IMPORT = {
         "scipy-stubs": "types for mypy",
         "types-pyyaml": "types for mypy",
     },
+    "docs": {
+        "myst-parser": "an extension in docs/conf.py",
+        "numpydoc": "an extension in docs/conf.py",
+        "pydata-sphinx-theme": "the theme in docs/conf.py",
+        "sphinx-gallery": "an extension in docs/conf.py",
+    },
 }
 
 
@@ -81,7 +87,7 @@ def imported(folder: str) -> dict[str, set[str]]:
     files: dict[str, set[str]] = defaultdict(set)
     paths = sorted((ROOT / folder).rglob("*.py"))
     # Tests import each other by their names.
-    own = {*PACKAGES, *(path.stem for path in paths if folder == "tests")}
+    own = {*PACKAGES, *(path.stem for path in paths if folder not in PACKAGES)}
     for path in paths:
         for module in _modules(ast.parse(path.read_text(encoding="utf-8"))):
             if module in sys.stdlib_module_names or module in own:
@@ -135,7 +141,16 @@ def test_what_tests_import_is_declared_and_the_rest_of_dev_has_a_reason() -> Non
     everywhere = set().union(*(declared(extra) for extra in ("", *OF_EXTRA, "dev")))
     assert not tests - everywhere
     assert set(declared("dev")) - tests == set(WITHOUT_IMPORT["dev"])
-    assert set(PROJECT["optional-dependencies"]) == {*OF_EXTRA, "dev"}
+    assert set(PROJECT["optional-dependencies"]) == {*OF_EXTRA, "dev", "docs"}
+
+
+def test_what_the_site_imports_is_declared_and_the_rest_of_docs_has_a_reason() -> None:
+    site = set(imported("docs"))
+    assert not site - set(declared()) - set(declared("docs"))
+    assert set(declared("docs")) - site == set(WITHOUT_IMPORT["docs"])
+    configuration = (ROOT / "docs" / "conf.py").read_text()
+    for name in ("myst_parser", "numpydoc", "pydata_sphinx_theme", "sphinx_gallery"):
+        assert f'"{name}' in configuration
 
 
 def locked() -> dict[str, Version]:
@@ -145,10 +160,10 @@ def locked() -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
 
-@pytest.mark.parametrize("extra", ["", "dev", "deploy"])
+@pytest.mark.parametrize("extra", ["", "dev", "deploy", "docs"])
 def test_the_lock_file_has_an_allowed_release_of_each_requirement(extra: str) -> None:
     """Of those that `make setup` installs."""
-    assert re.search(r"--editable '\.\[dev,deploy\]'", MAKEFILE)
+    assert re.search(r"--editable '\.\[dev,deploy,docs\]'", MAKEFILE)
     for name, requirement in declared(extra).items():
         assert locked()[name] in requirement.specifier, name
 
@@ -229,12 +244,15 @@ def test_the_hooks_run_what_make_check_runs() -> None:
 
 def test_a_change_is_checked_by_the_command_that_anyone_can_run() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "check.yml").read_text())
-    [job] = workflow["jobs"].values()
-    checkout, python, run = job["steps"]
-    assert checkout["uses"].startswith("actions/checkout@")
-    assert python["uses"].startswith("actions/setup-python@")
-    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(
-        python["with"]["python-version"]
-    )
-    assert run == {"run": ".ci/run"}
+    commands = {"check": ".ci/run", "docs": "make docs"}
+    assert set(workflow["jobs"]) == set(commands)
+    for name, job in workflow["jobs"].items():
+        checkout, python, run = job["steps"]
+        assert checkout["uses"].startswith("actions/checkout@")
+        assert python["uses"].startswith("actions/setup-python@")
+        assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(
+            python["with"]["python-version"]
+        )
+        assert run == {"run": commands[name]}
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert "docs" in {line.split()[0] for line in make("help")}

@@ -1,4 +1,4 @@
-"""The event: a labelled stretch of time in a recording."""
+"""The event: a labelled interval of a recording."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Event:
-    """A stretch of one recording.
+    """An interval of one recording with a label.
 
-    ``start`` and ``stop`` are seconds from the recording's first sample. ``channels`` is
-    empty when the event concerns the whole montage.
+    ``start`` and ``stop`` are seconds from the recording's first sample. ``confidence`` is a
+    probability between 0 and 1. ``channels`` is empty when the event concerns the whole montage.
     """
 
     start: float

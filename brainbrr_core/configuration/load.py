@@ -89,11 +89,26 @@ class Overrides:
 def load(
     overrides: Overrides | None = None, environment: Mapping[str, str] | None = None
 ) -> Configuration:
-    """The configuration of this run, its paths absolute.
+    """The configuration that files, variables and flags give together, its paths absolute.
 
-    A variable with an empty value counts as not set. Raises :class:`BrainbrrError` for an unknown
-    key or variable (naming the nearest valid one), a key of brain-go-brr v2, a value out of range,
-    or a file that cannot be read.
+    Parameters
+    ----------
+    overrides : Overrides, optional
+        What the flags of a command give; they win over everything else.
+    environment : mapping of str to str, optional
+        Variables, such as ``BRAINBRR_CONFIG``; by default those of the process. One with an empty
+        value counts as not set.
+
+    Returns
+    -------
+    Configuration
+        All settings, those that nothing names at their defaults.
+
+    Raises
+    ------
+    BrainbrrError
+        For an unknown key or variable (naming the nearest valid one), a key of brain-go-brr v2, a
+        value out of range, or a file that cannot be read.
     """
     overrides = overrides or Overrides()
     environment = os.environ if environment is None else environment

@@ -52,14 +52,24 @@ class Preprocessing(Section):
     (``signal.trailing``).
     """
 
+    #: Samples per second of the store.
     rate_hz: Literal[256] = RATE
+    #: The 19 electrodes of the 10-20 system, against a common reference.
     montage: Literal["10-20"] = "10-20"
+    #: Edges of the band-pass (Butterworth), in Hz.
     bandpass_hz: tuple[float, float] = (0.5, 120.0)
+    #: Order of the band-pass.
     bandpass_order: Annotated[int, Field(ge=1, le=8)] = 3
+    #: Frequency of the mains, in Hz, which is filtered out.
     notch_hz: Literal[50, 60] = 60
+    #: Quality of the notch: its frequency over its width.
     notch_q: Annotated[float, Field(gt=0)] = 30.0
+    #: Where z-scored samples are clipped, in the unit of ``scale``.
     clip_sd: Annotated[float, Field(gt=0, le=10)] = 10.0
+    #: What a z-score is counted in: the recording's standard deviation, or its interquartile range,
+    #: which neither a seizure nor an artifact decides.
     scale: Literal["recording_sd", "robust"] = "recording_sd"
+    #: Minutes that end with a block of 10 s and say its z-score; null: the whole recording does.
     zscore_minutes: Annotated[int, Field(ge=1, le=60)] | None = None
 
     @model_validator(mode="after")
@@ -95,6 +105,7 @@ class Labels(Section):
     loss, in the choice of windows or in a score.
     """
 
+    #: Labels of TUSZ that count as seizure; an event of any other label is unknown.
     seizure: tuple[SeizureLabel, ...] = SEIZURE_LABELS
 
 
@@ -104,8 +115,11 @@ LayoutName = Literal["tusz", "bids", "folder"]
 class Split(Section):
     """The split by patient that a corpus gets which has none of its own; the rest is train."""
 
+    #: Seed of the draw of patients.
     seed: int = 0
+    #: Share of the patients that is dev.
     dev: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    #: Share of the patients that is eval.
     eval: Annotated[float, Field(ge=0, lt=1)] = 0.15
 
     @model_validator(mode="after")
@@ -182,11 +196,14 @@ class ChannelRules(Section):
 class Corpus(ChannelRules):
     """How the corpus lies on disk, and what of it is used; a layout of None is the one found."""
 
+    #: How the folders and annotations lie; null: what they look like.
     layout: LayoutName | None = None
     #: A regular expression whose one group is the patient in a partition key (the path of an EDF
     #: below the corpus, without its ending); None leaves it to the layout.
     patient_pattern: str | None = None
+    #: The split by patient of a corpus that has none of its own.
     split: Split = Split()
+    #: Which free texts of annotations speak of seizures.
     annotation_texts: AnnotationTexts = AnnotationTexts()
 
     @field_validator("patient_pattern")
@@ -209,14 +226,18 @@ class Corpus(ChannelRules):
 class Windows(Section):
     """How windows are sliced from the store, at read time."""
 
+    #: Seconds of a window.
     length_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 60
+    #: Seconds from one window of a training to the next.
     stride_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 10
 
 
 class Selection(Section):
     """Which recordings of the corpus a profile uses; None is all of them."""
 
+    #: How many recordings are used, of every split and with seizures first; null: all.
     recordings: Annotated[int, Field(gt=0)] | None = None
+    #: Seed of the order in which recordings are taken.
     seed: int = 0
 
 
@@ -228,15 +249,20 @@ class Sampling(Section):
     windows of it.
     """
 
+    #: Share of seizure among a window's known samples from which on it is wholly seizure.
     full_threshold: Annotated[float, Field(gt=0, le=1)] = 0.99
+    #: Wholly ictal windows in an epoch, for each partly ictal one.
     full_ratio: Annotated[float, Field(ge=0)] = 0.3
+    #: Background windows in an epoch, for each partly ictal one.
     background_ratio: Annotated[float, Field(ge=0)] = 2.5
+    #: What is drawn equally often: the windows of a kind, or the patients who have some.
     balance: Literal["windows", "patients"] = "windows"
 
 
 class Model(Section):
     """The network: a preset of ``brainbrr_core.model``."""
 
+    #: The size of the network, from two CPU cores to a large GPU.
     preset: Literal["tiny", "small", "base"] = "base"
 
 
@@ -261,12 +287,19 @@ class Augmentation(Section):
 class Training(Section):
     """The optimizer's settings and the length of a run, in optimizer steps."""
 
+    #: Seed of the first weights, the order of the windows and the augmentation.
     seed: int = 0
+    #: Optimizer steps.
     steps: Annotated[int, Field(gt=0)] = 20_000
+    #: Highest learning rate, which is reached after the warm-up.
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    #: Steps in which the learning rate rises from 0.
     warmup_steps: Annotated[int, Field(ge=0)] = 200
+    #: Weight decay of AdamW.
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    #: Norm to which gradients are clipped.
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
+    #: Cross-entropy with both classes of equal weight, or the focal loss with that weight.
     loss: Literal["weighted_bce", "focal"] = "weighted_bce"
     #: Exponent of the focal loss (Lin et al. 2017); the other loss has none.
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
@@ -277,6 +310,7 @@ class Training(Section):
     #: Steps whose loss or gradient is not finite that are skipped in all; one more ends the
     #: training. None: 20 in bfloat16, and none in float32, where it is hardly chance.
     skipped_steps_limit: Annotated[int, Field(ge=0)] | None = None
+    #: Steps between two checkpoints.
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
     #: Periodic checkpoints that are kept beside the last and the best one.
     keep_checkpoints: Annotated[int, Field(ge=0)] = 2
@@ -284,6 +318,7 @@ class Training(Section):
     validate_every: Annotated[int, Field(gt=0)] = 1000
     #: Validations without a better score after which the training ends; 0 never ends it.
     patience: Annotated[int, Field(ge=0)] = 0
+    #: Changes made to windows before the network trains on them.
     augmentation: Augmentation = Augmentation()
     #: A project of Weights & Biases to log to, beside TensorBoard.
     wandb: str | None = None
@@ -302,16 +337,29 @@ class Detection(Section):
     longer than ``max_duration_s`` are cut into equal parts.
     """
 
+    #: Seconds from one window of a recording to the next.
     stride_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 30
+    #: How the logits of overlapping windows become one: their mean, their mean weighted by a
+    #: triangle that is highest in a window's middle, or the highest of them.
     stitching: Literal["average", "triangular", "max"] = "triangular"
+    #: Seconds of the moving median over the frames.
     smooth_s: Annotated[float, Field(ge=0)] = 2.0
+    #: Probability at which an event begins, until a threshold is tuned on dev.
     on_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.86
+    #: Where an event ends: below this times the threshold at which it begins, or at the score that
+    #: 1 / this times as many frames reach, where the threshold is tuned.
     off_ratio: Annotated[float, Field(gt=0, le=1)] = 0.78 / 0.86
+    #: Intervals shorter than this are dropped, before gaps are filled.
     opening_s: Annotated[float, Field(ge=0)] = 0.0
+    #: Gaps shorter than this are filled.
     closing_s: Annotated[float, Field(ge=0)] = 0.0
+    #: Gaps of at most this are joined.
     merge_gap_s: Annotated[float, Field(ge=0)] = 2.0
+    #: Events shorter than this are dropped.
     min_duration_s: Annotated[float, Field(ge=0)] = 3.0
+    #: Events longer than this are cut into equal parts; null: none is.
     max_duration_s: Annotated[float, Field(gt=0)] | None = None
+    #: What the confidence of an event is of its frames' probabilities.
     confidence: Literal["mean", "max"] = "mean"
 
     @model_validator(mode="after")
@@ -328,10 +376,13 @@ class Evaluation(Section):
     The eval split is scored only where ``allow_eval`` says so; every time is counted.
     """
 
+    #: The split that is scored.
     split: Literal["dev", "eval"] = "dev"
+    #: Whether the split eval may be scored.
     allow_eval: bool = False
-    #: Resamples of the patients behind every confidence interval, and their seed.
+    #: Resamples of the patients behind every confidence interval.
     bootstrap_samples: Annotated[int, Field(ge=100)] = 1000
+    #: Seed of those resamples.
     bootstrap_seed: int = 0
 
 
@@ -344,11 +395,15 @@ Compilation = Literal[False, True, "cuda_graphs"]
 class Hardware(Section):
     """The device a training is bound to, and what it can carry."""
 
+    #: What the device is called in what is printed.
     name: str = "cpu"
+    #: Where the network is trained and run.
     device: Literal["cpu", "cuda"] = "cpu"
     #: Any of these must occur in the card's name as CUDA reports it.
     card: tuple[str, ...] = ()
+    #: Memory that the GPU must have, in GB.
     memory_gb: Annotated[float, Field(ge=0)] = 0.0
+    #: Compute capability that the GPU must have at least; null: any.
     compute_capability: tuple[int, int] | None = None
     #: Windows of one optimizer step, over all processes.
     batch_size: Annotated[int, Field(gt=0)] = 16
@@ -361,7 +416,7 @@ class Hardware(Section):
     #: Whether a training keeps only what passes between the parts of the network and computes the
     #: rest once more for the gradient: the same training in less memory, and a third slower.
     recompute_activations: bool = False
-    #: Of the network's products, in training and in use.
+    #: Of the network's products, in training and in use; its weights are float32.
     precision: Precision = "float32"
     #: Whether the network is compiled by torch, for training and for use; with ``cuda_graphs``, on
     #: one GPU, a step is also started as a whole, which helps where a GPU waits for the next
@@ -372,6 +427,7 @@ class Hardware(Section):
     #: Optimizer steps between two looks at their figures, for which a GPU is waited; they are
     #: written down at every step all the same. None: 20 on a GPU, 1 on a CPU.
     report_every: Annotated[int, Field(gt=0)] | None = None
+    #: What computes the state-space layers: plain torch, or the fused kernels of mamba-ssm.
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
 
     @model_validator(mode="after")
@@ -407,10 +463,15 @@ class Origin:
 class Configuration(Section):
     """Everything that can be set for a run."""
 
+    #: Name of the profile: which recordings, and how long a training.
     profile: str = "full"
+    #: Folder or URL of the corpus; null: none is here.
     data_dir: str | None = None
+    #: Folder of the store.
     cache_root: Path
+    #: Folder of the training runs.
     runs_dir: Path
+    #: Folder of Dagster's own storage.
     dagster_home: Path
     #: An imported version of the store, by its name; otherwise the version is derived.
     version: str | None = None

@@ -226,15 +226,36 @@ def _damaged(key: str, how: str) -> WorkRemains:
 
 
 class WindowDataset(Dataset[Batch]):
-    """Windows ``rows`` of a manifest (all by default), read from the store alone.
+    """Windows of a manifest with a label for each sample, read from the store alone.
 
-    Raises :class:`WorkRemains` at once when a shard is missing or is not the manifest's. No more
-    than ``open_shards`` are open at a time; by default, half of what the system allows. With
-    ``seizure_weights``, batches have weights: those of each seizure, and 1 elsewhere. ``device`` is
-    where the batches are sent: the buffers are page-locked for a GPU. They are filled by as many
-    ``threads`` as there are processors, up to 8, if no number is given.
     For a ``DataLoader``: ``collate_fn`` is the identity, since a batch is fetched whole, and
     ``num_workers`` is 0, since worker processes make it slower.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        The windows, and the recordings that they are of.
+    store : Store
+        Where the shards of these recordings lie.
+    rows : array of int64, optional
+        Numbers of the windows in the manifest; by default all of them.
+    kind : {"float32", "int16"}
+        Signals in standard deviations, or as they are stored (``SCALE`` of these a unit).
+    ring : int
+        Batches whose tensors hold at a time: the next one is written over the oldest.
+    threads : int, optional
+        Threads that fill a batch; by default as many as there are processors, up to 8.
+    open_shards : int, optional
+        Shards that are open at a time at most; by default half of what the system allows.
+    seizure_weights : optional
+        Weights of each seizure's samples in the loss, for ``Batch.weights``; 1 elsewhere.
+    device : torch.device
+        Where the batches are sent: their memory is page-locked for a GPU.
+
+    Raises
+    ------
+    WorkRemains
+        At once, where a shard is missing or is not the manifest's.
     """
 
     def __init__(

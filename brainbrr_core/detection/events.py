@@ -33,14 +33,32 @@ Intervals = tuple[NDArray[np.int64], NDArray[np.int64]]
 def detect(
     scores: Scores, duration_s: float, settings: Detection, point: OperatingPoint
 ) -> list[Event]:
-    """Seizures of one recording, sorted and disjoint, with label ``seiz``.
+    """Find the seizures of one recording in the scores of its frames.
 
-    ``scores`` are its frames ``(ceil(duration_s * 8),)``. They are smoothed; an event begins
-    where they reach ``point.on`` and ends where they fall below ``point.off``; then the
-    settings' steps follow in their order. An event's confidence is the mean (or the highest)
-    probability of its frames before smoothing, the score being its logit.
+    Scores are smoothed; an event begins where they reach ``point.on`` and ends where they fall
+    below ``point.off``; then the settings' steps follow in their order.
 
-    Raises ``ValueError`` where the frames do not fit the duration or are not finite.
+    Parameters
+    ----------
+    scores : array of float32, shape (ceil(duration_s * 8),)
+        A logit for each frame of 1/8 s.
+    duration_s : float
+        Length of the recording in seconds.
+    settings : Detection
+        How events are shaped.
+    point : OperatingPoint
+        The logits at which an event begins and ends.
+
+    Returns
+    -------
+    list of Event
+        Sorted and disjoint, with the label ``seiz``. The confidence is the mean (or the highest)
+        probability of the event's frames before smoothing.
+
+    Raises
+    ------
+    ValueError
+        Where the frames do not fit the duration, or are not finite.
     """
     spans = finder(scores, duration_s, settings).at(point)
     certain = confidences(scores, spans, settings.confidence)

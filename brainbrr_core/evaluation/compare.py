@@ -114,14 +114,32 @@ class Comparison:
 
 
 def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Comparison:
-    """Compare the reports of two runs' folders on a split; ``primary`` is the figure to judge.
+    """Compare the reports of two runs on a split: every figure of B less that of A.
 
     Both figures of a resample are of the same patients (paired bootstrap), so what makes some
     patients hard for either run does not widen the interval. The seed is that of A.
 
-    Raises :class:`WorkRemains` where a run has no report on the split, and
-    :class:`BrainbrrError` where the two were not scored on the same recordings and references or
-    have no such primary figure.
+    Parameters
+    ----------
+    run_a, run_b : Path
+        Folders of the runs, with their reports.
+    split : str
+        The split that both were scored on: ``dev`` or ``eval``.
+    primary : str
+        Name of the one figure that is judged by its own interval, such as ``szcore_event.f1``.
+
+    Returns
+    -------
+    Comparison
+        The differences with their intervals, and where the runs disagree.
+
+    Raises
+    ------
+    WorkRemains
+        Where a run has no report on the split.
+    BrainbrrError
+        Where the two were not scored on the same recordings and references, or have no such
+        primary figure.
     """
     folder_a, folder_b = report_folder(run_a, split), report_folder(run_b, split)
     a, b = read_results(folder_a), read_results(folder_b)

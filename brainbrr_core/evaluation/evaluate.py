@@ -105,8 +105,28 @@ def evaluate(
     run, cache, settings and split is returned as it is. Eval is scored only where
     ``evaluation.allow_eval`` says so, and every time is put on record in the runs folder.
 
-    Raises :class:`WorkRemains` when there is no current run or the cache is not fresh, and
-    :class:`BrainbrrError` for eval without leave and for a split without recordings.
+    Parameters
+    ----------
+    configuration : Configuration
+        The cache, the runs and the settings of detection and evaluation.
+    split : {"dev", "eval"}, optional
+        What is scored; by default what the configuration says.
+    run : Run, optional
+        By default the configuration's own.
+    log : callable
+        Takes each remark, a line of text.
+
+    Returns
+    -------
+    Evaluation
+        The folder of the report and everything that it shows.
+
+    Raises
+    ------
+    WorkRemains
+        Where there is no current run, or the cache is not fresh.
+    BrainbrrError
+        For eval without leave, and for a split without recordings.
     """
     split = split or configuration.evaluation.split
     _check_leave(configuration, split)

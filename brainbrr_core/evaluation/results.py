@@ -66,7 +66,7 @@ class UnscoredRecording:
 class Estimate:
     """A figure and its confidence interval.
 
-    ``method`` says how the interval came about (:mod:`brainbrr_core.scoring.bootstrap`), and is
+    ``method`` says how the interval came about (see :func:`brainbrr_core.scoring.interval`), and is
     ``undefined`` where ``low`` and ``high`` are NaN. ``patients`` are those that have what the
     figure is about; ``few_patients`` where they are so few that the interval is too narrow.
     """

@@ -34,9 +34,21 @@ def build(
 ) -> SeizureNetwork:
     """The network of a preset, on the CPU, with fresh weights.
 
-    With a seed the weights depend on nothing else, and torch's random state is left as it was.
-    ``recompute_activations`` is for a training that is short of memory (:class:`SeizureNetwork`).
-    Raises :class:`BrainbrrError` for an unknown preset or a backend that cannot be imported.
+    Parameters
+    ----------
+    preset : str
+        A name of ``PRESETS``: ``tiny``, ``small`` or ``base``.
+    ssm_backend : {"torch", "mamba_ssm"}
+        What computes the state-space layers. The parameters are the same.
+    seed : int, optional
+        With a seed the weights depend on nothing else, and torch's random state is left as it was.
+    recompute_activations : bool
+        For a training that is short of memory: see :class:`SeizureNetwork`.
+
+    Raises
+    ------
+    BrainbrrError
+        For an unknown preset, or a backend that cannot be imported.
     """
     shape = PRESETS.get(preset)
     if shape is None:

@@ -50,9 +50,9 @@ class Predictor:
     def of(cls, run: Run, configuration: Configuration, batch: int | None = None) -> Predictor:
         """The network of a run on the configured device.
 
-        ``batch`` by default is :func:`windows_at_once`: on a CPU windows go one by one. The process
-        keeps freed memory from then on (:func:`keep_freed_memory`). Raises :class:`BrainbrrError`
-        when the run was trained on another preprocessing version.
+        ``batch`` windows are computed at once: by default what ``hardware.inference_batch_size``
+        says, on a CPU one by one. The process keeps the memory that it frees from then on. Raises
+        :class:`BrainbrrError` when the run was trained on another preprocessing version.
         """
         trained = run.values["identity"]["preprocessing_version"]
         wanted = Store.of(configuration).version

@@ -16,12 +16,25 @@ BACKGROUND: Final = "bckg"
 
 @dataclass(frozen=True, slots=True)
 class RecordingEvents:
-    """Reference and hypothesis of one recording, in any order, background rows allowed.
+    """What was annotated in one recording and what was detected, as the rules take it.
 
-    ``duration_s`` is the recording's length in seconds. ``hypothesis_duration_s`` is the length
-    that the hypothesis speaks of, where it has one of its own (a file written elsewhere).
-    ``unknown`` are (start, stop) in seconds that are neither seizure nor background: what
-    follows is in :mod:`brainbrr_core.scoring.unknown`.
+    Parameters
+    ----------
+    subject : str
+        Whose recording it is. Intervals are over subjects.
+    duration_s : float
+        Length of the recording in seconds.
+    reference, hypothesis : tuple of Event
+        Annotated and detected events, in any order; those with the label ``bckg`` are left out.
+    name : str
+        How the recording is called in messages.
+    hypothesis_duration_s : float, optional
+        Length that the hypothesis speaks of, where it has one of its own (a file written
+        elsewhere).
+    unknown : tuple of (float, float)
+        Intervals, start and stop in seconds, that are neither seizure nor background. They count
+        for nothing, and a detection that overlaps no seizure is left out where at least half of
+        it lies in them.
     """
 
     subject: str

@@ -60,10 +60,24 @@ class SzcoreCounts:
 
 
 def score_recording(recording: RecordingEvents) -> SzcoreCounts:
-    """Counts of one recording.
+    """Count the events and the seconds of one recording under SzCORE's rules.
 
-    Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
-    or run backwards, and where the hypothesis has another length than the recording.
+    Parameters
+    ----------
+    recording : RecordingEvents
+        What was annotated and what was detected, in seconds.
+
+    Returns
+    -------
+    SzcoreCounts
+        Events (on a grid of 10 Hz, merged below gaps of 90 s, split above 300 s, with a tolerance
+        of 30 s before and 60 s after a reference), and seconds (on a grid of 1 Hz).
+
+    Raises
+    ------
+    BrainbrrError
+        For a recording without length, for times that are not finite or run backwards, and where
+        the hypothesis has another length than the recording.
     """
     reference, hypothesis, unknown = _events(recording)
     events_samples = grid_samples(recording.duration_s, EVENT_HZ)

@@ -44,17 +44,38 @@ def write_corpus(
     further_every_s: float | None = FURTHER_EVERY_S,
     workers: int | None = None,
 ) -> CorpusSummary:
-    """Write a TUSZ-like corpus of ``recordings`` recordings and ``hours`` hours below ``out``.
+    """Write a TUSZ-like corpus with synthetic EEG and known seizures.
 
     The tree is ``out/edf/{train,dev,eval}/<patient>/<session>/<montage>/``, an EDF with its
-    ``csv`` and ``csv_bi`` for each recording. A recording with seizures has one, and another for
-    every ``further_every_s`` seconds on average (None: no other). The bytes depend on these
-    figures and ``seed`` (and on numpy's version), not on ``workers`` (processes; by default as
-    many as cores and memory allow). A folder that holds the corpus already is left as it is; an
-    interrupted one is completed.
+    ``csv`` and ``csv_bi`` for each recording. The bytes depend on the figures and the seed (and on
+    numpy's version) alone. A folder that holds the corpus already is left as it is; an interrupted
+    one is completed.
 
-    Raises :class:`BrainbrrError` for figures out of range and for a folder that holds
-    something else.
+    Parameters
+    ----------
+    out : Path
+        Folder to write to; it is made where it is missing.
+    recordings : int
+        Number of recordings.
+    hours : float
+        Hours of EEG of all recordings together.
+    seed : int
+        Seed of everything that is drawn.
+    further_every_s : float, optional
+        A recording with seizures has one, and another for every so many seconds on average; with
+        None no other.
+    workers : int, optional
+        Processes; by default as many as cores and memory allow.
+
+    Returns
+    -------
+    CorpusSummary
+        What the corpus holds.
+
+    Raises
+    ------
+    BrainbrrError
+        For figures out of range, and for a folder that holds something else.
     """
     plans = plan_corpus(recordings, hours, seed, further_every_s)
     parameters: dict[str, object] = {"recordings": recordings, "hours": float(hours), "seed": seed}

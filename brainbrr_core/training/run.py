@@ -226,7 +226,9 @@ def train(
     """Train the network of a configuration, or return the finished run of the same identity.
 
     In processes that ``torchrun`` started, all train together and the first one writes and logs.
-    Raises what the pre-flight and :func:`fit` raise.
+    Raises :class:`WorkRemains` where the cache or the manifest is not current, and
+    :class:`BrainbrrError` for a device that is not the one asked for, for splits that cannot be
+    trained on, and for a loss or gradient that is not finite.
     """
     preflight = check(configuration)
     directory = run_directory(configuration, preflight.manifest)

@@ -9,8 +9,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from brainbrr_core.atomic import replacing
@@ -168,7 +168,7 @@ class _Process:
 def _run(section: Section, task: Task, path: Path) -> None:
     found, failure = None, None
     try:
-        found = getattr(import_module(f"{_HERE}.{section.module}"), section.name)(task)
+        found = resolve_name(f"{_HERE}.{section.module}:{section.name}")(task)
     except BrainbrrError as error:
         failure = str(error)
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
