@@ -71,11 +71,20 @@ def draw(settings: Augmentation, seed: int, step: int, places: Sequence[int]) ->
 
 def move(values: NDArray[np.float32], changes: Changes) -> None:
     """Move what is said of each sample, (B, T), in time with its signal, in place."""
-    length = values.shape[1]
-    times = np.arange(length)
-    for row, shift in enumerate(changes.shifts.tolist()):
+    for row, shift in zip(values, changes.shifts.tolist(), strict=True):
         if shift:
-            values[row] = values[row][_source(times, shift, length)]
+            row[:] = _moved(row, shift)
+
+
+def _moved(row: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
+    """Values ``shift`` samples later, the edge filled by reflection: as :func:`_source` says."""
+    length, distance = len(row), abs(shift)
+    if distance >= length:
+        return row[_source(np.arange(length), shift, length)]
+    # Slices: an index for each sample takes ten times as long.
+    if shift > 0:
+        return np.concatenate([row[1 : distance + 1][::-1], row[: length - distance]])
+    return np.concatenate([row[distance:], row[length - 1 - distance : length - 1][::-1]])
 
 
 def augmented(stored: Tensor, changes: Changes | None) -> Tensor:
