@@ -165,9 +165,10 @@ def _source_changed(recording: Recording) -> bool | None:
         # The listing told, when the index was made.
         return False
     try:
-        return not recording.state.is_of_same_file(file_state(recording.path))
+        state = file_state(recording.path)
     except OSError:
         return None
+    return state != recording.state and not recording.state.is_of_same_file(state)
 
 
 @dataclass(frozen=True)
