@@ -38,6 +38,8 @@ _OTHER_FORMATS = (
     *(".nwb", ".mef", ".edf+"),
     *RECORDING_FOLDERS,
 )
+#: What follows the last point of these: of nearly every name, no ending need be tried.
+_LAST_PARTS = frozenset(ending.rpartition(".")[2] for ending in _OTHER_FORMATS)
 #: Names of files that are being written by a browser, rsync, rclone, the AWS CLI, gsutil, WinSCP
 #: and the like.
 _UNFINISHED = re.compile(
@@ -94,7 +96,11 @@ def beside(
         lower = name.lower()
         if _is_unfinished(lower):
             yield "unfinished_transfer", name
-        elif name[0] != "." and lower.endswith(_OTHER_FORMATS):
+        elif (
+            lower.rpartition(".")[2] in _LAST_PARTS
+            and name[0] != "."
+            and lower.endswith(_OTHER_FORMATS)
+        ):
             yield "other_format", name
             ending = next(ending for ending in _OTHER_FORMATS if lower.endswith(ending))
             recordings.add(name[: -len(ending)])
