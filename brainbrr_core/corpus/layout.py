@@ -233,7 +233,8 @@ class Layout(ABC):
         folder = self._folder(listing)
         is_named_in_text = not folder.below or is_partition_key("/".join(folder.below))
         names = [entry.name for entry in listing.files]
-        for name in filter(is_edf, names):
+        edfs = list(filter(is_edf, names))
+        for name in edfs:
             file = None
             if name.startswith("."):
                 self._skip("hidden_edf", folder.location(name))
@@ -245,7 +246,7 @@ class Layout(ABC):
                 yield file
         if names:
             name_of_folder = folder.below[-1] if folder.below else ""
-            for kind, name in beside(names, partial(self.annotates, name_of_folder)):
+            for kind, name in beside(names, edfs, partial(self.annotates, name_of_folder)):
                 self._skip(kind, folder.location(name))
 
     def _folder(self, listing: Listing) -> Folder:
