@@ -136,6 +136,7 @@ def of_run(run: Run) -> Metadata:
         "preset": identity["model"]["preset"],
         "parameters": values["parameters"],
         "steps": fit["steps"],
+        "skipped steps": len(fit.get("skipped_steps", ())),
         "last loss": fit["last_loss"],
         "windows per second": round(fit["windows_per_s"], 1),
         "share of time waiting for data": round(fit["data_wait_share"], 4),

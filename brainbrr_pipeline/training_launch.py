@@ -11,6 +11,7 @@ from dagster._core.errors import DagsterPipesExecutionError
 
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.threads import share_processors
 
 MODULE = "brainbrr_pipeline.training_process"
 
@@ -25,13 +26,15 @@ def launch(
     Raises :class:`BrainbrrError` with the last words of a process that failed, and the checkpoint
     that the next run goes on from.
     """
+    environment = dict(os.environ)
+    share_processors(environment)
     with tempfile.TemporaryDirectory(prefix="brainbrr-training-") as folder:
         last_words = Path(folder) / "last_words.txt"
         try:
             invocation = client.run(
                 context=context,
                 command=[sys.executable, "-m", MODULE],
-                env=dict(os.environ),
+                env=environment,
                 extras={
                     "settings": configuration.model_dump_json(),
                     "last_words": str(last_words),

@@ -38,7 +38,8 @@ from brainbrr_core.configuration import (
 )
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data import UNKNOWN_LABEL, BalancedSampling, Batch
-from brainbrr_core.data.augmentation import augment
+from brainbrr_core.data.augmentation import draw
+from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
@@ -55,8 +56,8 @@ WINDOW_S = 60
 LATER = ("seizure_weight", "label_smoothing")
 #: Of the settings of a training, before there was any of the settings below.
 IDENTITIES = {
-    "smoke:cpu": "7f55c2d9df46eb5ce0ca5f7ecd42f6c246e5efd3cad7a9e5c48e6edbe5290fd5",
-    "full:a100": "6728ed1688ac31b24ac536bedad5430d6df2ae4d03dfdf2b817229aa5c05de31",
+    "smoke:cpu": "78ba32d8cdc76d24ea53ddc0a48c611563325c68798a2c93b2f777ccc9933655",
+    "full:a100": "ce16b0558ab538debdc091a58d04803e8b61a769d9a13b3d1bb0666d0bcf8c4d",
 }
 
 
@@ -237,8 +238,8 @@ def test_a_batch_has_the_weights_of_its_seizures(windows: Windows) -> None:
 def test_weights_move_with_the_labels() -> None:
     batch = toy_batch(0)
     labels = batch.labels.clone()
-    moved = Batch(batch.signals, batch.labels, batch.names, labels * 3 + 1)
-    augment(moved, Augmentation(time_shift_s=1.0), 0, 0, range(len(labels)))
+    moved = replace(batch, weights=labels * 3 + 1)
+    move_labels(moved, draw(Augmentation(time_shift_s=1.0), 0, 0, range(len(labels))))
     assert not torch.equal(moved.labels, labels)
     assert moved.weights is not None
     assert torch.equal(moved.weights, moved.labels * 3 + 1)

@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from typer.testing import CliRunner
 
 from brainbrr_core.benchmark import cost as counted
 from brainbrr_core.benchmark import learn
-from brainbrr_core.benchmark.cost import convolution_backward_operations, cost
+from brainbrr_core.benchmark.cost import convolution_backward_operations, cost, peak_bytes
 from brainbrr_core.benchmark.learn import CorpusSize, Score, line_length
-from brainbrr_core.benchmark.model import Task, backends_of, check_presets, measure
+from brainbrr_core.benchmark.model import (
+    Task,
+    _in_a_process,
+    backends_of,
+    check_presets,
+    measure,
+)
 from brainbrr_core.benchmark.parts import REST, operations_of_projections, parts
 from brainbrr_core.benchmark.scan import naive
 from brainbrr_core.cli.app import app
@@ -243,3 +250,44 @@ def test_the_commands_are_there() -> None:
     for words in (["bench", "--help"], ["bench", "model", "--help"], ["bench", "learn", "--help"]):
         done = CliRunner().invoke(app, words)
         assert done.exit_code == 0, done.output
+
+
+def test_what_is_in_use_at_most_counted_by_hand() -> None:
+    with FakeTensorMode(), counted._Allocated() as allocated:
+        first = torch.empty(1000)
+        view = first[:10]
+        second = first * 2
+        assert allocated.peak == 8000
+        del first, view
+        third = second + 1
+        # The first one is gone.
+        assert allocated.peak == 8000
+        second.add_(third)
+        fourth = second.expand(5, 1000)
+        assert allocated.peak == 8000
+        assert fourth.contiguous().numel() == 5000
+        assert allocated.peak == 28000
+
+
+def test_recomputed_activations_need_less_memory_and_a_third_more_operations() -> None:
+    plain, sparing = (cost("tiny", 60, recompute_activations=again) for again in (False, True))
+    assert sparing.forward == plain.forward
+    assert 1.2 < sparing.training / plain.training < 4 / 3
+    assert sparing.kept_bytes < plain.kept_bytes / 5
+    most, less = (peak_bytes("tiny", 60, recompute_activations=again) for again in (False, True))
+    # Nothing is given up before the backward pass begins, and little is added in it.
+    assert 1 <= most / plain.kept_bytes < 1.05
+    # What is inside one part is there while its gradients are made.
+    assert sparing.kept_bytes < less < most / 2.5
+
+
+@pytest.mark.slow
+def test_more_windows_need_the_memory_that_was_counted() -> None:
+    def peak(batch: int) -> float:
+        hardware = Hardware(batch_size=batch)
+        task = Task("small", "torch", "training", batch, 60, hardware, 0.0, 1)
+        return _in_a_process(measure, task).memory_mb
+
+    measured = (peak(6) - peak(2)) / 4
+    # Libraries take memory of their own for convolutions.
+    assert 1 <= measured / (peak_bytes("small", 60) / 1e6) < 1.4

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.special
-import torch
 from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,9 +23,7 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import (
     detect,
-    frame_count,
     hysteresis,
-    recording_scores,
     smooth,
     stitch,
     window_starts,
@@ -145,63 +142,6 @@ def test_stitching_a_day_holds_little_memory(how: Stitching) -> None:
     assert frames.size == 24 * 3600 * 8 and np.allclose(frames, 0.25)
     # The day at 256 Hz in float64 would be 177 MB; its frames are 5.5 MB.
     assert peak < 40e6
-
-
-class Mean(torch.nn.Module):
-    """The logit of a sample is the mean of its channels; it notes what it was given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batches: list[tuple[tuple[int, ...], bool, bool]] = []
-
-    def forward(self, signal: torch.Tensor) -> torch.Tensor:
-        self.batches.append((tuple(signal.shape), self.training, torch.is_inference_mode_enabled()))
-        return signal.mean(dim=1)
-
-
-@pytest.mark.parametrize("samples", [2000, 1999, 1024, 300, 31])
-def test_a_recording_gets_its_own_scores(samples: int) -> None:
-    # A network without context: stitching must give the logit of every sample, averaged over
-    # frames, whatever the windows.
-    generator = np.random.default_rng(3)
-    signal = generator.normal(size=(19, samples)).astype(np.float32)
-    network = Mean()
-    network.train()
-    frames = recording_scores(
-        network, lambda start, stop: signal[:, start:stop], samples, 512, 256, 3, "cpu"
-    )
-    wanted = signal.mean(axis=0, dtype=np.float64)
-    means = [wanted[first : first + 32].mean() for first in range(0, samples, 32)]
-    np.testing.assert_allclose(frames, means, atol=1e-6)
-    assert frames.shape == (frame_count(samples),)
-    assert network.training
-    assert all(shape[1:] == (19, 512) and shape[0] <= 3 for shape, _, _ in network.batches)
-    assert all(inference and not training for _, training, inference in network.batches)
-
-
-def test_nothing_is_read_beyond_the_recording() -> None:
-    asked: list[tuple[int, int]] = []
-
-    def read(start: int, stop: int) -> NDArray[np.float32]:
-        asked.append((start, stop))
-        return np.zeros((19, stop - start), dtype=np.float32)
-
-    recording_scores(Mean(), read, 1300, 512, 256, 2, "cpu")
-    assert asked == [(0, 512), (256, 768), (512, 1024), (768, 1280), (788, 1300)]
-
-
-def test_wrong_shapes_are_refused() -> None:
-    class Short(torch.nn.Module):
-        def forward(self, signal: torch.Tensor) -> torch.Tensor:
-            return signal.mean(dim=1)[:, ::2]
-
-    def read(start: int, stop: int) -> NDArray[np.float32]:
-        return np.zeros((19, stop - start), dtype=np.float32)
-
-    with pytest.raises(ValueError, match="the network gave"):
-        recording_scores(Short(), read, 1024, 512, 256, 2, "cpu")
-    with pytest.raises(ValueError, match="the signal of samples 0 to 512"):
-        recording_scores(Mean(), lambda *_: np.zeros((19, 5), np.float32), 1024, 512, 256, 2, "cpu")
 
 
 def test_importing_detection_does_not_import_torch() -> None:

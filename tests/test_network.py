@@ -181,3 +181,48 @@ def test_mamba_ssm_is_built_with_the_same_sizes(monkeypatch: pytest.MonkeyPatch)
     assert all(
         torch.equal(ours.state_dict()[name], value) for name, value in theirs.state_dict().items()
     )
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_recomputed_activations_give_the_same_loss_and_gradients_to_the_bit(bfloat16: bool) -> None:
+    x = torch.randn(2, 19, 5120, generator=torch.Generator().manual_seed(1))
+
+    def trained(recompute: bool) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        network = build("tiny", seed=0, recompute_activations=recompute).train()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            loss = network(x).square().mean()
+        loss.backward()
+        return loss.detach(), {
+            n: p.grad for n, p in network.named_parameters() if p.grad is not None
+        }
+
+    (loss, gradients), (expected, others) = trained(True), trained(False)
+    assert torch.equal(loss, expected)
+    assert list(gradients) == list(others)
+    assert all(torch.equal(gradient, others[name]) for name, gradient in gradients.items())
+
+
+def test_only_a_training_computes_its_activations_again() -> None:
+    calls: list[str] = []
+    network = build("tiny", seed=0, recompute_activations=True)
+    for name, module in network.named_modules():
+        if name in ("down.0", "down.0.1", "blocks.1", "layers.2", "up.0"):
+            module.register_forward_pre_hook(lambda _module, _inputs, name=name: calls.append(name))
+    x = torch.randn(1, 19, 2560)
+    logits = network.train()(x)
+    forward = ["down.0", "down.0.1", "blocks.1", "layers.2", "up.0"]
+    assert calls == forward
+    logits.sum().backward()
+    # Each part once more, from the last to the first.
+    assert calls[len(forward) :] == ["up.0", "layers.2", "blocks.1", "down.0", "down.0.1"]
+    calls.clear()
+    network.eval()(x).sum().backward()
+    with torch.no_grad():
+        network.train()(x)
+    assert calls == 2 * forward
+
+
+def test_recomputed_activations_change_no_parameter() -> None:
+    plain, recomputing = build("tiny", seed=0), build("tiny", seed=0, recompute_activations=True)
+    assert list(plain.state_dict()) == list(recomputing.state_dict())
+    plain.load_state_dict(recomputing.state_dict())

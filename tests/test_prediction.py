@@ -20,6 +20,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 from prediction_runs import digital_eeg, random_predictor, random_run, write_digital
+from stored_signals import InMemory
 
 from brainbrr_core.annotation import Event, tuh
 from brainbrr_core.annotation.edf_plus import format_edf_plus
@@ -234,8 +235,8 @@ def test_batches_over_recordings_give_what_evaluation_gives(tmp_path: Path, batc
         assert isinstance(outcome, Prediction)
         chain = Chain(open_source(path), alone.configuration.preprocessing)
         stored = np.concatenate([blocks for blocks, _ in chain.quantized()])
-        signal = stored.transpose(1, 0, 2).reshape(19, -1).astype(np.float32) * np.float32(SCALE)
-        frames = alone.scores(lambda a, b, x=signal: x[:, a:b], chain.samples)
+        signal = InMemory(stored.transpose(1, 0, 2).reshape(19, -1)[:, : chain.samples])
+        [(_, frames)] = alone.frames([(None, signal)])
         events = detect(frames, chain.samples / 256, alone.configuration.detection, POINT)
         assert [(e.start, e.stop) for e in outcome.events] == [(e.start, e.stop) for e in events]
         if batch == 1:
@@ -320,7 +321,7 @@ def test_a_damaged_run_is_one_line(tmp_path: Path) -> None:
         open_run(tmp_path)
     (folder / "threshold.json").write_text('{"on_threshold": 0.')
     with pytest.raises(BrainbrrError, match="is damaged"):
-        threshold_of(open_run(folder), Detection())
+        threshold_of(open_run(folder), Detection(), "float32")
     values = json.loads((folder / RUN).read_text())
     values["identity"]["model"]["preset"] = "small"
     (folder / RUN).write_text(json.dumps(values))

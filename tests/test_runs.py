@@ -26,6 +26,7 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation import evaluate as module
 from brainbrr_core.evaluation.eval_ledger import read_ledger
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
+from brainbrr_core.evaluation.results import RESULTS
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.scoring import OperatingPoint
@@ -67,6 +68,11 @@ def test_a_run_is_named_by_all_that_shapes_its_model(ready: Ready) -> None:
         ),
     ]
     assert len({name, *(other.name for other in others)}) == 5
+    # The same network, trained alike.
+    sparing = {"recompute_activations": True, "accumulate": 2}
+    hardware = settings.hardware.model_copy(update=sparing)
+    again = settings.model_copy(update={"hardware": hardware})
+    assert run_directory(again, manifest).name == name
     # The manifest's source follows the annotations.
     victim = next(item for item in plan.items if item.recording.events)
     changed = replace(victim.recording, events=victim.recording.events[1:])
@@ -123,14 +129,14 @@ def test_the_threshold_comes_from_dev_alone_and_is_the_one_used(
 ) -> None:
     settings, _, _ = ready
     run = train(settings, log=quiet)
-    assert threshold_of(run, settings.detection)[0].probability == pytest.approx(0.5)
+    assert threshold_of(run, settings.detection, "float32")[0].probability == pytest.approx(0.5)
     # Outside of seizures, and everywhere in the configuration's eyes (a probability of 0.5 is a
     # logit of 0), are false alarms; on dev 0.6 finds every seizure alone.
     done, frames, _ = evaluated(ready, monkeypatch, {"train": 0.9, "dev": 0.6, "eval": 0.65})
     point = done.results.threshold.point
     assert point.on == np.float32(0.6)
     assert done.results.threshold.split == "dev"
-    assert threshold_of(run, settings.detection) == (point, "tuned on dev")
+    assert threshold_of(run, settings.detection, "float32") == (point, "tuned on dev")
     for row in done.results.recordings:
         expected = detect(frames[row.partition_key], row.duration_s, settings.detection, point)
         assert list(row.hypothesis) == expected
@@ -156,7 +162,43 @@ def test_a_threshold_is_tuned_once_and_then_frozen(
     _, _, ran_over = evaluated((other, plan, manifest), monkeypatch, inside)
     assert ran_over == ["score dev", "score eval"]
     assert read_threshold(run.directory) is not None
-    assert threshold_of(run, settings.detection)[1].startswith("the configuration's")
+    assert threshold_of(run, settings.detection, "float32")[1].startswith("the configuration's")
+
+
+def test_a_report_says_in_which_precision_its_scores_and_its_threshold_are(ready: Ready) -> None:
+    settings, _, _ = ready
+    run = train(settings, log=quiet)
+    first = evaluate(settings, "dev", run=run, log=quiet)
+    assert first.results.provenance["precision of this report"] == "float32"
+    assert first.results.provenance["network of this report"] == "not compiled"
+    assert first.results.provenance["windows scored at once"] == "1"
+    assert first.results.method[-1].startswith("Scores: computed in float32 on cpu")
+    kept = (run.directory / THRESHOLD).read_bytes()
+    # What older programs read: float32 is not written down.
+    assert b"precision" not in kept
+    rounded = settings.model_copy(
+        update={"hardware": settings.hardware.model_copy(update={"precision": "bfloat16"})}
+    )
+    lines: list[str] = []
+    second = evaluate(rounded, "dev", run=run, log=lines.append)
+    assert not second.reused
+    assert (run.directory / THRESHOLD).read_bytes() == kept
+    assert second.results.provenance["precision of this report"] == "bfloat16"
+    said = "The threshold was tuned on scores in float32 and these are in bfloat16"
+    assert said in second.results.method[-1]
+    assert said in second.report.read_text(encoding="utf-8")
+    assert any(line.startswith(said) for line in lines)
+    assert said not in first.results.method[-1]
+    assert threshold_of(run, settings.detection, "bfloat16")[1] == (
+        "tuned on dev in float32 (used in bfloat16 here)"
+    )
+    # Tuned in bfloat16, the threshold says so.
+    (run.directory / THRESHOLD).unlink()
+    (second.report.parent / RESULTS).unlink()
+    third = evaluate(rounded, "dev", run=run, log=quiet)
+    assert third.results.threshold.precision == "bfloat16"
+    threshold = read_threshold(run.directory)
+    assert threshold is not None and threshold.precision == "bfloat16"
 
 
 def test_eval_needs_leave_and_every_scoring_of_it_is_counted(
@@ -226,7 +268,7 @@ def test_the_report_knows_whether_validations_picked_the_weights(tmp_path: Path)
 def test_a_damaged_threshold_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / THRESHOLD).write_text(text)
     with pytest.raises(BrainbrrError, match=r"threshold\.json is damaged: remove it and run"):
-        threshold_of(Run(tmp_path, {}), Detection())
+        threshold_of(Run(tmp_path, {}), Detection(), "float32")
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"identity": {}}', "{"])
@@ -264,7 +306,7 @@ def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready) -> No
         assert np.array_equal(reader.read(start, stop), stored.read(start, stop))
     run = open_run(train(settings, log=quiet).directory)
     predictor = Predictor.of(run, settings)
-    frames = predictor.scores(stored.read, stored.samples)
+    [(_, frames)] = predictor.frames([(None, stored)])
     point = OperatingPoint(-0.1, -0.2)
     expected = detect(frames, stored.samples / 256, settings.detection, point)
     assert predictor.predict(Path(path), point).events == expected
@@ -280,9 +322,18 @@ def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
     (made.directory / RUN).write_text(json.dumps(values))
     earlier = made.directory.rename(settings.runs_dir / "small-000000000003")
     before = sorted((path.name, path.read_bytes()) for path in earlier.iterdir() if path.is_file())
-    said = r"run small-000000000003 has these settings but is of training version 3, .*"
+    said = (
+        r"run small-000000000003 has these settings but is of training version 3, not 5: since "
+        r"then validations choose weights in another way and augmentation draws other noise .*"
+    )
     with pytest.raises(WorkRemains, match=said + "run `brainbrr train`"):
         current_run(settings)
+    values["identity"]["training_version"] = 4
+    (earlier / RUN).write_text(json.dumps(values))
+    with pytest.raises(WorkRemains, match="version 4, not 5: since then augmentation draws other"):
+        current_run(settings)
+    values["identity"]["training_version"] = 3
+    (earlier / RUN).write_text(json.dumps(values))
     lines: list[str] = []
     again = train(settings, log=lines.append)
     assert again.name == made.name and not again.reused

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from toy_training import (
     FRACTION,
+    SMALLEST,
     ignore,
     same_weights,
     toy_batch,
@@ -26,7 +27,7 @@ from toy_training import (
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.model import build
+from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import loop
 from brainbrr_core.training.hardware import check_device, describe_device
@@ -272,6 +273,27 @@ def whole_and_parts(tmp_path: Path, **others: object) -> float:
     return max(float((v - other[n]).abs().max()) for n, v in whole.state_dict().items())
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_training_goes_on_with_recomputed_activations_to_the_same_bits(
+    tmp_path: Path, accumulate: int
+) -> None:
+    hardware = Hardware(batch_size=4, accumulate=accumulate)
+    whole, _ = train(tmp_path / "whole", toy_settings(4), hardware=hardware)
+
+    def ends(report: StepReport) -> None:
+        if report.step == 2:
+            raise KeyboardInterrupt
+
+    settings = toy_settings(4, checkpoint_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "b", settings, ends, hardware)
+    sparing = hardware.model_copy(update={"recompute_activations": True})
+    network = SeizureNetwork(SMALLEST, recompute_activations=True)
+    resumed, summary = train(tmp_path / "b", settings, hardware=sparing, network=network)
+    assert summary.resumed_from == 2
+    assert same_weights(whole, resumed)
+
+
 @pytest.mark.parametrize("loss", ["weighted_bce", "focal"])
 def test_a_batch_in_parts_is_the_same_batch(tmp_path: Path, loss: str) -> None:
     assert 0 < whole_and_parts(tmp_path, loss=loss) < 1e-5
@@ -318,7 +340,7 @@ class Silent(nn.Module):
 
 def test_a_network_that_answers_everything_alike_is_stopped(tmp_path: Path) -> None:
     steps: list[int] = []
-    with pytest.raises(BrainbrrError, match=r"collapsed: for 100 steps up to step 102"):
+    with pytest.raises(BrainbrrError, match=r"collapsed: for 100 steps up to step 103"):
         train(
             tmp_path,
             toy_settings(200),
@@ -350,11 +372,11 @@ def test_not_finite_loss_stops_names_and_saves(tmp_path: Path) -> None:
     with pytest.raises(BrainbrrError) as caught:
         train(tmp_path, toy_settings(5), remember, network=network, batches=spoiled)
     message = str(caught.value)
-    assert "loss of step 2" in message
+    assert "loss of step 3" in message
     assert "recording-2-1 at 0 s" in message
     assert "recording-2-0" not in message
     assert "\n" not in message
-    path = tmp_path / "nonfinite-step-2.safetensors"
+    path = tmp_path / "nonfinite-step-3.safetensors"
     assert str(path) in message
     tensors, header = files.load_tensors(path)
     expected = next(spoiled(2))
@@ -377,14 +399,14 @@ def test_a_saved_step_is_done_again(tmp_path: Path) -> None:
             batches=spoiled,
             provenance={"preset": "tiny"},
         )
-    anatomy, header = replay(tmp_path / "nonfinite-step-2.safetensors")
+    anatomy, header = replay(tmp_path / "nonfinite-step-3.safetensors")
     assert not anatomy.finite
     assert anatomy.windows == ("recording-2-1 at 0 s",)
     assert anatomy.module == "down.0.0"
     assert "down.0.0.weight" in anatomy.parameters
-    assert header["step"] == 2
+    assert header["step"] == 3
     # Without the spoiled sample the same step is a step like others.
-    tensors, header = files.load_tensors(tmp_path / "nonfinite-step-2.safetensors")
+    tensors, header = files.load_tensors(tmp_path / "nonfinite-step-3.safetensors")
     tensors["signals"].nan_to_num_(0.0)
     files.save_tensors(tmp_path / "mended.safetensors", tensors, header)
     mended, _ = replay(tmp_path / "mended.safetensors")
@@ -429,9 +451,9 @@ def test_not_finite_gradient_stops_and_names_the_batch(tmp_path: Path) -> None:
     with pytest.raises(BrainbrrError) as caught:
         train(tmp_path, toy_settings(5), network=InfiniteSlope(), batches=many)
     message = str(caught.value)
-    assert "gradient of step 0" in message
+    assert "gradient of step 1" in message
     assert "recording-0-3 at 0 s and 2 more" in message
-    assert (tmp_path / "nonfinite-step-0.safetensors").is_file()
+    assert (tmp_path / "nonfinite-step-1.safetensors").is_file()
     assert not (tmp_path / files.CHECKPOINT_NAME).exists()
 
 

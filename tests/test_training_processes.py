@@ -88,6 +88,15 @@ def test_two_processes_with_other_shares_of_unknown_samples_train_as_one(tmp_pat
     assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
 
 
+def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
+    """What is no number lies in the second one's share alone."""
+    alone = finished(start(tmp_path / "alone", 12, 5, 1, TOY_SPOILED="yes"))
+    together = two_processes(tmp_path / "together", 2, TOY_SPOILED="yes")
+    assert [row[0] for row in together if not np.isfinite(row).all()] == [4]
+    assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6, equal_nan=True)
+    assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
+
+
 def two_processes(folder: Path, accumulate: int, **variables: str) -> list[list[float]]:
     """What the first of two processes prints that train together; the second prints nothing."""
     port = str(free_port())

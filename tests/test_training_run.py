@@ -22,6 +22,7 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Augmentation, Configuration, Hardware
 from brainbrr_core.data import BalancedSampling, WindowDataset
+from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
@@ -195,14 +196,19 @@ def test_a_full_disk_and_another_device_stop_before_the_first_batch(
         train(training(bound, seed=6), log=quiet)
 
 
+AUGMENTED = Augmentation(
+    channel_dropout=0.2, amplitude=0.2, time_shift_s=5, noise_sd=0.1, left_right_flip=0.5
+)
+
+
 def test_processes_share_each_batch_and_what_is_drawn_for_it(ready: Configuration) -> None:
-    settings = training(ready, augmentation=Augmentation(noise_sd=0.1, left_right_flip=0.5))
+    settings = training(ready, augmentation=AUGMENTED)
     found = check(settings)
     manifest, store = found.manifest, found.plan.store
 
     def batches(world: World, first: int) -> Any:
-        source = _batches(settings, manifest, WindowDataset(manifest, store, ring=5), world)(first)
-        return next(source)
+        dataset = WindowDataset(manifest, store, kind="int16", ring=2)
+        return next(_batches(settings, manifest, dataset, DeviceFeed(CPU), world)(first))
 
     whole = batches(World(), 2)
     rows = next(BalancedSampling.of(manifest, settings.sampling).batches(4, 0, 2))
@@ -214,6 +220,7 @@ def test_processes_share_each_batch_and_what_is_drawn_for_it(ready: Configuratio
         assert part.names == whole.names[rank::2]
         assert torch.equal(part.signals, whole.signals[rank::2])
         assert torch.equal(part.labels, whole.labels[rank::2])
+        assert part.known == whole.known[rank::2]
 
 
 def test_a_full_profile_trains_with_its_augmentations(ready: Configuration) -> None:
@@ -273,7 +280,7 @@ def test_a_saved_step_is_looked_at_by_a_command(ready: Configuration) -> None:
             batches=spoiled,
             provenance={"preset": "tiny"},
         )
-    path = ready.runs_dir / "nonfinite-step-0.safetensors"
+    path = ready.runs_dir / "nonfinite-step-1.safetensors"
     assert f"brainbrr train --replay {path}" in str(caught.value)
     done = CliRunner().invoke(app, ["train", "--replay", str(path)])
     assert done.exit_code == 1

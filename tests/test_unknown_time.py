@@ -21,7 +21,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shell import Shell
 from torch.nn import functional
-from toy_training import FRACTION, masked_batch, same_weights, toy_batch, toy_network, toy_settings
+from toy_training import (
+    FRACTION,
+    counted,
+    masked_batch,
+    same_weights,
+    toy_batch,
+    toy_network,
+    toy_settings,
+)
 from toy_training import train as toy_train
 
 from brainbrr_core.annotation import UNKNOWN, Event
@@ -41,7 +49,8 @@ from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.summary import summarize
 from brainbrr_core.data import UNKNOWN_LABEL, BalancedSampling, Batch, WindowDataset
-from brainbrr_core.data.augmentation import augment
+from brainbrr_core.data.augmentation import augmented, draw
+from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.results import ScoredRecording, ThresholdChoice, read_results
 from brainbrr_core.evaluation.score import Scoring, evaluation_set, score
@@ -56,6 +65,7 @@ from brainbrr_core.scoring import (
     sweep_thresholds,
     szcore,
 )
+from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.training.loss import balanced_loss, loss_of
 from brainbrr_core.training.validation import RecordingFrames, judge
 
@@ -187,6 +197,7 @@ def test_every_label_is_that_of_its_sample(unsure: Unsure) -> None:
         key = manifest.recordings[manifest.recording[row]].partition_key
         expected = expected_labels(OFF_GRID.get(key, []), int(manifest.start[row]), 20 * 256)
         assert np.array_equal(labels, expected), batch.names[row]
+        assert batch.known[row] == (expected >= 0).sum()
         kinds.add(tuple(np.unique(expected)))
     assert {(-1.0, 0.0), (0.0, 1.0), (-1.0, 1.0), (0.0,)} <= kinds
 
@@ -301,12 +312,17 @@ def test_the_index_counts_what_is_unknown(one_built: Configuration) -> None:
 
 def test_augmentation_moves_what_is_unknown_with_the_signal() -> None:
     batch = masked_batch(0)
-    batch.signals[:, 0] = batch.labels * 50
+    stored = torch.zeros(batch.signals.shape, dtype=torch.int16)
+    stored[:, 0] = batch.labels.to(torch.int16) * 50
     before = batch.labels.clone()
-    augment(batch, Augmentation(time_shift_s=0.5), 1, 0, range(4))
-    assert torch.equal(batch.signals[:, 0], batch.labels * 50)
+    changes = draw(Augmentation(time_shift_s=0.5), 1, 0, range(4))
+    known = move_labels(batch, changes)
+    assert torch.equal(augmented(stored, changes)[:, 0], batch.labels * 50 * np.float32(SCALE))
     assert not torch.equal(batch.labels[1:], before[1:])
     assert [set(row) for row in batch.labels.tolist()] == [set(row) for row in before.tolist()]
+    # The edge is filled with what is beside it: there may be more of it than before, or less.
+    assert known != batch.known
+    assert known == tuple(sum(x != UNKNOWN_LABEL for x in row) for row in batch.labels.tolist())
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
@@ -345,7 +361,7 @@ def test_a_label_that_is_no_number_is_not_taken_for_unknown(tmp_path: Path) -> N
         batch.labels[3, 17] = math.nan
         return batch
 
-    with pytest.raises(BrainbrrError, match=r"loss of step 0 is not finite.* recording-0-3"):
+    with pytest.raises(BrainbrrError, match=r"loss of step 1 is not finite.* recording-0-3"):
         toy_train(tmp_path, toy_settings(2), batches=lambda first: iter([damaged(first)]))
 
 
@@ -387,7 +403,7 @@ def test_batches_that_are_wholly_unknown_move_no_weight_by_themselves(tmp_path: 
         batches = [toy_batch(step) for step in range(first, 3)]
         for batch in batches:
             batch.labels.fill_(UNKNOWN_LABEL)
-        return batches
+        return [counted(batch) for batch in batches]
 
     losses: list[float] = []
     network, _ = toy_train(

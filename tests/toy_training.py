@@ -1,8 +1,10 @@
 """A training small enough for a test; run as a program, a process that can be killed or joined.
 
 As a program: ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [LAST]``, alone or with the
-variables of ``torchrun``; with ``TOY_MASKED``, some samples are unknown. It prints a line a step,
-and leaves ``weights.safetensors``; after the step LAST it waits to be killed.
+variables of ``torchrun``; with ``TOY_MASKED``, some samples are unknown; with ``TOY_SPOILED``, the
+last window of step 4 has a sample that is no number, and one step may be skipped; with
+``TOY_GPU=BACKEND``, the preset ``tiny`` trains on a GPU to the same bits each time. It prints a
+line a step, and leaves ``weights.safetensors``; after the step LAST it waits to be killed.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,10 @@ import torch
 from torch import nn
 
 from brainbrr_core.configuration import Hardware, Training
-from brainbrr_core.data import UNKNOWN_LABEL, Batch
-from brainbrr_core.model import NetworkShape, SeizureNetwork
+from brainbrr_core.data import UNKNOWN_LABEL, Batch, known_samples
+from brainbrr_core.model import NetworkShape, SeizureNetwork, build
 from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.determinism import prepare_environment
 from brainbrr_core.training.distributed import joined
 from brainbrr_core.training.loop import FitSummary, StepReport, fit
 
@@ -44,7 +49,13 @@ def toy_batch(step: int, rows: int = 4) -> Batch:
     for row, start in enumerate(starts):
         labels[row, start : start + SAMPLES // 4] = 1
         signals[row] += rhythm * labels[row]
-    return Batch(signals, labels, tuple(f"recording-{step}-{row} at 0 s" for row in range(rows)))
+    names = tuple(f"recording-{step}-{row} at 0 s" for row in range(rows))
+    return Batch(signals, labels, names, known=(SAMPLES,) * rows)
+
+
+def counted(batch: Batch) -> Batch:
+    """The batch as its labels are now, which a test has changed."""
+    return replace(batch, known=known_samples(batch.labels))
 
 
 def masked_batch(step: int) -> Batch:
@@ -53,6 +64,14 @@ def masked_batch(step: int) -> Batch:
     batch.labels[0] = UNKNOWN_LABEL
     batch.labels[1, ::3] = UNKNOWN_LABEL
     batch.labels[2, :200] = UNKNOWN_LABEL
+    return counted(batch)
+
+
+def spoiled_batch(step: int) -> Batch:
+    """The toy's batch; that of step 4 has a sample that is no number in its last row."""
+    batch = toy_batch(step)
+    if step == 3:
+        batch.signals[3, 4, 100] = math.nan
     return batch
 
 
@@ -99,19 +118,38 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
     return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
 
 
+def say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def main() -> None:
     folder, steps, every, accumulate = Path(sys.argv[1]), *map(int, sys.argv[2:5])
     last = int(sys.argv[5]) if len(sys.argv) > 5 else None
     torch.set_num_threads(1)
     hardware = Hardware(batch_size=4, accumulate=accumulate)
-    make = masked_batch if "TOY_MASKED" in os.environ else toy_batch
+    make_network = toy_network
+    if "TOY_GPU" in os.environ:
+        values = {"device": "cuda", "deterministic": True, "ssm_backend": os.environ["TOY_GPU"]}
+        hardware = Hardware.model_validate(hardware.model_dump() | values)
+        prepare_environment(hardware)
+        make_network = partial(build, "tiny", hardware.ssm_backend)
+    make, limit = toy_batch, None
+    if "TOY_MASKED" in os.environ:
+        make = masked_batch
+    elif "TOY_SPOILED" in os.environ:
+        make, limit = spoiled_batch, 1
     with joined(hardware) as world:
 
         def share(first: int) -> Iterator[Batch]:
             for step in itertools.count(first):
                 batch = make(step)
                 own = slice(world.rank, None, world.size)
-                yield Batch(batch.signals[own], batch.labels[own], batch.names[own])
+                yield Batch(
+                    batch.signals[own].to(hardware.device),
+                    batch.labels[own].to(hardware.device),
+                    batch.names[own],
+                    known=batch.known[own],
+                )
 
         def show(report: StepReport) -> None:
             if world.first:
@@ -119,9 +157,9 @@ def main() -> None:
             if report.step == last:
                 signal.pause()
 
-        network = toy_network(seed=world.rank)
-        settings = toy_settings(steps, every)
-        fit(network, share, settings, hardware, folder, FRACTION, show, world=world)
+        network = make_network(seed=world.rank)
+        settings = toy_settings(steps, every, skipped_steps_limit=limit)
+        fit(network, share, settings, hardware, folder, FRACTION, show, world=world, log=say)
     if world.first:
         files.save_model(folder / "weights.safetensors", network, {})
 

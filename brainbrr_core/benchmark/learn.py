@@ -311,7 +311,8 @@ def line_length(reader: RecordingReader) -> Frames:
 
 def _by(predictor: Predictor) -> Detector:
     def frames(reader: RecordingReader) -> Frames:
-        return predictor.scores(reader.read, reader.samples)
+        [(_, scores)] = predictor.frames([(None, reader)])
+        return scores
 
     return frames
 

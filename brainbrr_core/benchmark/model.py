@@ -28,6 +28,7 @@ from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.model import PRESETS, build
 from brainbrr_core.model.backend import Backend
+from brainbrr_core.model.compilation import clear_gradients, compiled
 from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loss import loss_of
@@ -156,10 +157,10 @@ def gemm_peak(device: torch.device, precision: str) -> float:
     left = torch.randn(side, side, device=device).to(kind)
     best = float("inf")
     for _ in range(5):
-        _settle(device)
+        settle(device)
         start = time.perf_counter()
         left @ left
-        _settle(device)
+        settle(device)
         best = min(best, time.perf_counter() - start)
     return 2 * side**3 / best
 
@@ -174,17 +175,17 @@ def measure(task: Task) -> Rate:
     torch.set_num_threads(task.threads)
     device = check_device(task.hardware)
     keep_freed_memory()
-    step = _step(task, device)
+    step = make_step(task, device)
     for _ in range(2):
         step()
-    _settle(device)
+    settle(device)
     with _Busy(device) as busy:
         times: list[float] = []
         start = time.perf_counter()
         while len(times) < _LEAST_STEPS or time.perf_counter() - start < task.budget_s:
             begun = time.perf_counter()
             step()
-            _settle(device)
+            settle(device)
             times.append(time.perf_counter() - begun)
     memory = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else peak_mb()
     return Rate(round(task.batch / median(times), 2), round(memory, 1), busy.share())
@@ -194,7 +195,7 @@ def measure_parts(task: Task) -> Shares:
     """Profile one task in this process, on the CPU."""
     torch.set_num_threads(task.threads)
     keep_freed_memory()
-    step = _step(task, check_device(task.hardware))
+    step = make_step(task, check_device(task.hardware))
     seconds = parts(step)
     whole = sum(seconds.values())
     return Shares(
@@ -203,8 +204,9 @@ def measure_parts(task: Task) -> Shares:
     )
 
 
-def _step(task: Task, device: torch.device) -> Callable[[], None]:
-    network = build(task.preset, task.backend, seed=0).to(device)
+def make_step(task: Task, device: torch.device) -> Callable[[], None]:
+    recompute = task.hardware.recompute_activations
+    network = build(task.preset, task.backend, seed=0, recompute_activations=recompute).to(device)
     generator = torch.Generator().manual_seed(0)
     shape = (task.batch, INPUT_CHANNELS, task.window_s * RATE)
     signals = torch.randn(shape, generator=generator).to(device)
@@ -213,7 +215,7 @@ def _step(task: Task, device: torch.device) -> Callable[[], None]:
     bfloat16 = task.hardware.precision == "bfloat16"
     settings = Training(learning_rate=1e-5)
     loss, optimizer = loss_of(settings, _POSITIVE_FRACTION), make_optimizer(network, settings)
-    forward = torch.compile(network) if task.hardware.compile else network
+    forward = compiled(network, task.hardware.compile)
 
     def logits() -> Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bfloat16):
@@ -225,7 +227,7 @@ def _step(task: Task, device: torch.device) -> Callable[[], None]:
             logits()
 
     def train() -> None:
-        optimizer.zero_grad(set_to_none=True)
+        clear_gradients(network, keep=task.hardware.compile == "cuda_graphs")
         torch.autograd.backward(loss(logits(), labels, all_known=True))
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
@@ -233,7 +235,7 @@ def _step(task: Task, device: torch.device) -> Callable[[], None]:
     return infer if task.kind == "forward" else train
 
 
-def _settle(device: torch.device) -> None:
+def settle(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

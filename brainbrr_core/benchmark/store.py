@@ -23,17 +23,23 @@ from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.manifest import Manifest, make_manifest
 from brainbrr_core.cache.plan import Plan, plan_profile
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.index_file import update_index, write_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.data import WindowDataset
+from brainbrr_core.data.augmentation import augmented, draw
+from brainbrr_core.data.device_batches import move_labels
+from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
 
 _RANDOM_WINDOWS = 2000
 _PREDECESSOR_WINDOWS = 20
 _BATCH = 32
 _BUILDS = 7
+_COSTED_BATCHES = 40
+#: The profile whose augmentation is timed.
+_AUGMENTED_AS = "full"
 
 
 def run(
@@ -187,7 +193,7 @@ def _loader_rates(
 ) -> dict[str, float]:
     """Windows a second through a torch DataLoader at batch 32, in random order."""
     generator = torch.Generator().manual_seed(0)
-    dataset = WindowDataset(manifest, store)
+    dataset = WindowDataset(manifest, store, threads=1)
     sampler = RandomSampler(dataset, replacement=True, num_samples=100 * _BATCH)
     ours: DataLoader[Any] = DataLoader(
         dataset, _BATCH, sampler=sampler, collate_fn=lambda batch: batch, generator=generator
@@ -200,6 +206,36 @@ def _loader_rates(
         "predecessor_windows_per_s": round(rate, 2),
         "this_windows_per_s": round(this),
         "ratio": round(this / rate),
+        **_training_costs(manifest, store),
+    }
+
+
+def _training_costs(manifest: Manifest, store: Store) -> dict[str, float]:
+    """Milliseconds of a processor for one window of a training with the profile's augmentation.
+
+    ``host_ms`` is what a training on a GPU takes of this machine: reading the window as stored,
+    drawing its changes, and moving its labels. ``device_ms`` is what the device does then, here
+    this processor: widening and changing the window.
+    """
+    augmentation = load(Overrides(config=f"{_AUGMENTED_AS}:cpu"), {}).training.augmentation
+    dataset = WindowDataset(manifest, store, kind="int16", threads=1, ring=1)
+    feed = DeviceFeed(CPU)
+    rng = np.random.default_rng(0)
+    spent: dict[str, list[float]] = {"host_ms": [], "device_ms": []}
+    for step in range(_COSTED_BATCHES):
+        rows = rng.integers(0, len(manifest), _BATCH)
+        begun = time.process_time()
+        batch = dataset.fetch(rows)
+        changes = draw(augmentation, 0, step, range(_BATCH))
+        move_labels(batch, changes)
+        read = time.process_time()
+        feed.send(batch.signals, widen=partial(augmented, changes=changes)).receive()
+        spent["host_ms"].append(read - begun)
+        spent["device_ms"].append(time.process_time() - read)
+    # The first ones open and verify shards.
+    return {
+        name: round(float(np.median(seconds[_COSTED_BATCHES // 4 :])) / _BATCH * 1e3, 3)
+        for name, seconds in spent.items()
     }
 
 

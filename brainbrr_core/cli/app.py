@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import typer
@@ -21,6 +22,7 @@ from brainbrr_core.cli import (
 )
 from brainbrr_core.cli.interruption import end, interruption, listening
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.threads import share_processors
 
 
 def _exit(status: int, **_options: object) -> None:
@@ -66,6 +68,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path may hold what no text can: it is shown by its escapes, as on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
+    # No library that has threads is loaded yet.
+    share_processors(os.environ)
     with listening():
         try:
             _run()

@@ -87,6 +87,13 @@ def bench(
                 "",
                 f"{loader['ratio']:,}",
             ],
+            [
+                "window of a training, augmented: host, device on a CPU, ms",
+                "",
+                f"{loader['host_ms']:.3f}, {loader['device_ms']:.3f}",
+                "",
+                "",
+            ],
             ["opening, s", f"{opened['predecessor']:.2f}", f"{opened['this']:.4f}", "", ""],
             ["plan of 7,364 recordings, s", "", f"{values['plan_s']:.2f}", "", ""],
             ["peak memory of a build, MB", "", f"{values['peak_rss_mb']}", "", ""],
@@ -247,6 +254,58 @@ def _print_growth(grown: dict[str, list[dict[str, float]]]) -> None:
             list(columns),
             [[f"{row[key]:,}" for key in columns.values()] for row in rows],
         )
+
+
+@app.command()
+def gpu(
+    section: Annotated[
+        list[str] | None, typer.Option(help="Only this section; may be repeated.")
+    ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="A little of everything, on a CPU, too.")
+    ] = False,
+    minutes: Annotated[float, typer.Option(min=0, help="When to stop starting sections.")] = 9.0,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the synthetic corpus and the runs here.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write what is known, as JSON, after each section.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the tables, as Markdown, to this file.")
+    ] = None,
+    config: Config = None,
+    json: Json = False,
+) -> int:
+    """Prove a GPU: kernels against torch, rates, memory, waiting, resuming, scoring."""
+    from brainbrr_core.benchmark.gpu.run import run
+    from brainbrr_core.benchmark.gpu.tables import markdown, tables
+    from brainbrr_core.errors import BrainbrrError
+
+    settings = configuration(config, uses_cache=False)
+    if settings.hardware.device != "cuda" and not small:
+        raise BrainbrrError(
+            f"hardware {settings.hardware.name} is no GPU: choose one, such as --config full:h100, "
+            "or try the sections with --small"
+        )
+    with tempfile.TemporaryDirectory(prefix="brainbrr-gpu-") as temporary:
+        values = run(
+            settings,
+            folder if folder is not None else Path(temporary),
+            sections=section or (),
+            small=small,
+            limit_s=60 * minutes,
+            out=out,
+            log=log,
+        )
+    if page is not None:
+        page.write_text(markdown(values), encoding="utf-8")
+    if json:
+        print_json(values)
+    else:
+        for table in tables(values):
+            print_table(table.title, table.columns, table.rows)
+    return 1 if values["failed"] else 0
 
 
 @app.command()

@@ -73,7 +73,10 @@ def predict(
     ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Windows at once: 1 on a CPU and 32 on a GPU by default."),
+        typer.Option(
+            min=1,
+            help="Windows at once, hardware.inference_batch_size by default; 1 with --stream.",
+        ),
     ] = None,
     stream: Annotated[
         bool,
@@ -146,7 +149,7 @@ def predict(
     if stream and first_minutes is None and stats is None and not causal:
         first_minutes = _DEFAULT_FIRST_MINUTES
     chosen = open_run(run) if run is not None else latest_run(settings.runs_dir)
-    point, origin = threshold_of(chosen, settings.detection)
+    point, origin = threshold_of(chosen, settings.detection, settings.hardware.precision)
     if threshold is not None:
         point = OperatingPoint.of_probability(threshold, settings.detection.off_ratio)
         origin = "given"

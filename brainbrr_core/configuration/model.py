@@ -34,7 +34,10 @@ class Section(BaseModel):
     def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML's yes, no, on and off are truth values, which would count as 1 and 0."""
         field = cls.model_fields[info.field_name or ""]
-        if isinstance(value, bool) and field.annotation is not bool:
+        allowed = field.annotation is bool or any(
+            choice is value for choice in get_args(field.annotation)
+        )
+        if isinstance(value, bool) and not allowed:
             raise ValueError("yes, no, true and false are not a value of this setting")
         return value
 
@@ -271,6 +274,9 @@ class Training(Section):
     seizure_weight: Literal["seconds", "events"] = "seconds"
     #: Part of a label that is spread over both answers: 0.1 makes 1 and 0 into 0.95 and 0.05.
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    #: Steps whose loss or gradient is not finite that are skipped in all; one more ends the
+    #: training. None: 20 in bfloat16, and none in float32, where it is hardly chance.
+    skipped_steps_limit: Annotated[int, Field(ge=0)] | None = None
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
     #: Periodic checkpoints that are kept beside the last and the best one.
     keep_checkpoints: Annotated[int, Field(ge=0)] = 2
@@ -329,6 +335,12 @@ class Evaluation(Section):
     bootstrap_seed: int = 0
 
 
+Precision = Literal["float32", "bfloat16"]
+#: How the network is run: operation by operation, compiled, or compiled and recorded, to be
+#: started as a whole (a CUDA graph).
+Compilation = Literal[False, True, "cuda_graphs"]
+
+
 class Hardware(Section):
     """The device a training is bound to, and what it can carry."""
 
@@ -342,9 +354,30 @@ class Hardware(Section):
     batch_size: Annotated[int, Field(gt=0)] = 16
     #: Parts in which a process works through its share of a batch, to need less memory.
     accumulate: Annotated[int, Field(gt=0)] = 1
-    precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = False
+    #: Windows at once in validation, evaluation and prediction; by default 1 on a CPU, and on a
+    #: GPU as many as a process works through at once in training, but 32 at least.
+    inference_batch_size: Annotated[int, Field(gt=0)] | None = None
+    #: Whether a training keeps only what passes between the parts of the network and computes the
+    #: rest once more for the gradient: the same training in less memory, and a third slower.
+    recompute_activations: bool = False
+    #: Of the network's products, in training and in use.
+    precision: Precision = "float32"
+    #: Whether the network is compiled by torch, for training and for use; with ``cuda_graphs``, on
+    #: one GPU, a step is also started as a whole, which helps where a GPU waits for the next
+    #: operation (small networks).
+    compile: Compilation = False
+    #: The same bits each time on one GPU and its software, for some speed. A CPU always gives them.
+    deterministic: bool = False
+    #: Optimizer steps between two looks at their figures, for which a GPU is waited; they are
+    #: written down at every step all the same. None: 20 on a GPU, 1 on a CPU.
+    report_every: Annotated[int, Field(gt=0)] | None = None
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
+
+    @model_validator(mode="after")
+    def _graphs_of_cuda(self) -> Hardware:
+        if self.compile == "cuda_graphs" and self.device != "cuda":
+            raise ValueError("compile: cuda_graphs needs device: cuda; use compile: true")
+        return self
 
 
 class Orchestration(Section):

@@ -5,6 +5,6 @@ touched here, and nothing is ever built: a missing shard is an error with its re
 """
 
 from brainbrr_core.data.sampling import BalancedSampling
-from brainbrr_core.data.windows import UNKNOWN_LABEL, Batch, WindowDataset
+from brainbrr_core.data.windows import UNKNOWN_LABEL, Batch, WindowDataset, known_samples
 
-__all__ = ["UNKNOWN_LABEL", "BalancedSampling", "Batch", "WindowDataset"]
+__all__ = ["UNKNOWN_LABEL", "BalancedSampling", "Batch", "WindowDataset", "known_samples"]

@@ -1,19 +1,24 @@
 """Changes to windows that keep what they show: for training only, off by default.
 
 What is drawn for a row follows from seed, step and the row's place in the whole batch, so that
-a training can be resumed, accumulated or shared between processes.
+a training can be resumed, accumulated or shared between processes. It is drawn on the host, and
+the windows are changed on the device, all of a batch at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from brainbrr_core.configuration import Augmentation
 from brainbrr_core.configuration.model import RATE
-from brainbrr_core.data.windows import Batch
+from brainbrr_core.data.device_feed import on_device, widened
 from brainbrr_core.signal.montage import CHANNELS
 
 _LEFT_RIGHT = {"Fp1": "Fp2", "F3": "F4", "C3": "C4", "P3": "P4", "F7": "F8", "T3": "T4"}
@@ -21,56 +26,102 @@ _LEFT_RIGHT |= {"T5": "T6", "O1": "O2"}
 _OTHER = _LEFT_RIGHT | {right: left for left, right in _LEFT_RIGHT.items()}
 #: For each channel, the one on the other side of the head; midline channels are their own.
 MIRRORED = [CHANNELS.index(_OTHER.get(name, name)) for name in CHANNELS]
+#: Rows whose noise is drawn before it is added: memory for more of them would gain nothing.
+_NOISY_ROWS = 8
+Index = TypeVar("Index", Tensor, NDArray[np.int64])
 
 
-def augment(
-    batch: Batch, settings: Augmentation, seed: int, step: int, places: Sequence[int]
-) -> None:
-    """Change a batch of float32 windows in place.
+@dataclass(frozen=True)
+class Changes:
+    """What was drawn for the windows of a batch.
 
-    ``places`` gives each row's place in the whole batch of ``step``. Channels are silenced,
-    mirrored and made noisy; signals and labels are moved in time together.
+    For each row ``shifts`` (B,) in samples, whether it is ``mirrored`` (B,), the factor ``gains``
+    (B, 19) of each channel, 0 where it is silent, and the seed of its noise, which has the
+    standard deviation ``noise_sd``.
+    """
+
+    shifts: NDArray[np.int64]
+    mirrored: NDArray[np.bool_]
+    gains: NDArray[np.float32]
+    noise_seeds: tuple[int, ...]
+    noise_sd: float
+
+
+def draw(settings: Augmentation, seed: int, step: int, places: Sequence[int]) -> Changes | None:
+    """Draw the changes to windows; None where the settings ask for none.
+
+    ``places`` gives each row's place in the whole batch of ``step``.
     """
     if settings == Augmentation():
-        return
-    signals: NDArray[np.float32] = batch.signals.numpy()
-    labels: NDArray[np.float32] = batch.labels.numpy()
-    # What is said of each sample moves with it.
-    weights = None if batch.weights is None else batch.weights.numpy()
+        return None
+    rows = len(places)
+    shifts, mirrored = np.zeros(rows, np.int64), np.zeros(rows, np.bool_)
+    gains = np.empty((rows, len(CHANNELS)), np.float32)
+    noise_seeds = []
     for row, place in enumerate(places):
         rng = np.random.default_rng([seed, step, place])
-        of_samples = [labels[row]] if weights is None else [labels[row], weights[row]]
-        _augment_window(signals[row], of_samples, settings, rng)
+        # Every draw is made whatever is switched on, so that one setting does not change another's.
+        shifts[row] = round(rng.uniform(-1, 1) * settings.time_shift_s * RATE)
+        gains[row] = (1 + settings.amplitude) ** rng.uniform(-1, 1)
+        mirrored[row] = rng.random() < settings.left_right_flip
+        gains[row, rng.random(len(CHANNELS)) < settings.channel_dropout] = 0.0
+        noise_seeds.append(int(rng.integers(1 << 63)))
+    return Changes(shifts, mirrored, gains, tuple(noise_seeds), settings.noise_sd)
 
 
-def _augment_window(
-    signal: NDArray[np.float32],
-    of_samples: Sequence[NDArray[np.float32]],
-    settings: Augmentation,
-    rng: np.random.Generator,
-) -> None:
-    # Every draw is made whatever is switched on, so that one setting does not change another's.
-    shift = round(rng.uniform(-1, 1) * settings.time_shift_s * RATE)
-    factor = (1 + settings.amplitude) ** rng.uniform(-1, 1)
-    mirrored = rng.random() < settings.left_right_flip
-    silent = rng.random(len(signal)) < settings.channel_dropout
-    if mirrored:
-        signal[:] = signal[MIRRORED]
-    if shift:
-        signal[:] = _moved(signal, shift)
-        for values in of_samples:
-            values[:] = _moved(values, shift)
-    if settings.amplitude:
-        signal *= np.float32(factor)
-    if settings.noise_sd:
-        noise = rng.standard_normal(signal.shape, dtype=np.float32)
-        signal += noise * np.float32(settings.noise_sd)
-    signal[silent] = 0.0
+def move(values: NDArray[np.float32], changes: Changes) -> None:
+    """Move what is said of each sample, (B, T), in time with its signal, in place."""
+    length = values.shape[1]
+    times = np.arange(length)
+    for row, shift in enumerate(changes.shifts.tolist()):
+        if shift:
+            values[row] = values[row][_source(times, shift, length)]
 
 
-def _moved(values: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
-    """Values moved by ``shift`` samples along the last axis, the edge filled by reflection."""
-    length = values.shape[-1]
-    index = np.abs(np.arange(length) - shift)
-    index = np.where(index >= length, 2 * (length - 1) - index, index)
-    return values[..., index]
+def augmented(stored: Tensor, changes: Changes | None) -> Tensor:
+    """Stored windows (B, 19, T) int16 with changes, float32 in standard deviations.
+
+    They are mirrored and moved, then widened, multiplied, and made noisy where they are not silent.
+    A row's values follow from what was drawn for it, whatever rows are beside it; on a CPU, also
+    with another number of threads.
+    """
+    if changes is None:
+        return widened(stored)
+    device = stored.device
+    rows, channels, length = stored.shape
+    if changes.mirrored.any():
+        order = np.where(changes.mirrored[:, None], MIRRORED, np.arange(channels))
+        source = (np.arange(rows)[:, None] * channels + order).ravel()
+        flat = stored.reshape(rows * channels, length)
+        stored = flat.index_select(0, on_device(source, device)).view_as(stored)
+    if changes.shifts.any():
+        shifts = on_device(changes.shifts, device)[:, None]
+        index = _source(torch.arange(length, device=device), shifts, length)
+        stored = stored.gather(2, index[:, None].expand(-1, channels, -1))
+    signals = widened(stored)
+    if (changes.gains != 1).any():
+        signals.mul_(on_device(changes.gains[:, :, None], device))
+    if changes.noise_sd:
+        audible = (changes.gains != 0) * np.float32(changes.noise_sd)
+        _add_noise(signals, on_device(audible[:, :, None], device), changes.noise_seeds)
+    return signals
+
+
+def _source(times: Index, shift: Index | int, length: int) -> Index:
+    """Which sample each of ``times`` shows after a move, the edges filled by reflection."""
+    index: Index = abs(times - shift)
+    # A move by the whole window is reflected at both ends.
+    reflected: Index = abs(index - 2 * (index - (length - 1)).clip(min=0))
+    return reflected
+
+
+def _add_noise(signals: Tensor, strength: Tensor, seeds: Sequence[int]) -> None:
+    generator = torch.Generator(signals.device)
+    memory = torch.empty_like(signals[:_NOISY_ROWS])
+    for first in range(0, len(seeds), _NOISY_ROWS):
+        some = slice(first, first + _NOISY_ROWS)
+        noise = memory[: len(seeds[some])]
+        for row, seed in zip(noise, seeds[some], strict=True):
+            row.normal_(generator=generator.manual_seed(seed))
+        # Apart: fused, a processor may round in another way at the end of a thread's share.
+        signals[some].add_(noise.mul_(strength[some]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ DEPTH = 3
 T = TypeVar("T")
 
 
-def prefetched(source: Iterator[T], depth: int = DEPTH) -> Iterator[T]:
+def prefetched(source: Iterator[T], depth: int = DEPTH) -> Generator[T]:
     """The items of ``source``, taken ahead by a thread of its own, in the same order.
 
     What ``source`` raises is raised here, in its place. When this iterator is closed or dropped,

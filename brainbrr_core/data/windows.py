@@ -5,9 +5,9 @@ from __future__ import annotations
 import resource
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast
@@ -31,9 +31,11 @@ from brainbrr_core.cache.store import SUFFIX, Store
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.data.device_feed import CPU, host_memory
 from brainbrr_core.data.weighting import SeizureWeights
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.machine.filesystem import file_system
+from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE, span, widen
 
@@ -42,6 +44,8 @@ UNKNOWN_LABEL = -1.0
 _SCALE = np.float32(SCALE)
 #: Windows from which on a batch is worth two threads.
 _THREADED = 4
+#: Threads that read, where there are as many processors: more wait for the same memory.
+_READERS = 8
 #: Where Linux says how many maps a process may have (65,530 by default), and half of that.
 MAX_MAPS, _MAPS = Path("/proc/sys/vm/max_map_count"), 32_765
 #: Batches of 3.5 MB that are kept of shards that are read, not mapped.
@@ -59,14 +63,25 @@ class Batch:
     deviations a unit); ``labels`` (B, T) float32, 1 where a seizure is annotated, 0 where
     background is, ``UNKNOWN_LABEL`` (-1) where nobody says which; ``names`` say which recording
     and second each row is; ``weights`` (B, T) float32 say how much each sample counts in the loss,
-    None where all count the same. The tensors belong to a ring of buffers: they hold until ``ring``
-    further batches have been fetched.
+    None where all count the same; ``known`` says how many samples of each row have another label
+    than ``UNKNOWN_LABEL``. The tensors of a batch that a dataset fetched belong to a ring of
+    buffers: they hold until ``ring`` further batches have been fetched.
     """
 
     signals: Tensor
     labels: Tensor
     names: tuple[str, ...]
     weights: Tensor | None = None
+    known: tuple[int, ...] = field(kw_only=True)
+
+
+def known_samples(labels: Tensor) -> tuple[int, ...]:
+    """How many samples of each row are labelled seizure or background, in this machine's memory."""
+    return tuple(map(_known, labels.numpy()))
+
+
+def _known(labels: NDArray[np.float32]) -> int:
+    return int(np.count_nonzero(labels != UNKNOWN_LABEL))
 
 
 class _Newest(Generic[Key, Value]):
@@ -215,7 +230,9 @@ class WindowDataset(Dataset[Batch]):
 
     Raises :class:`WorkRemains` at once when a shard is missing or is not the manifest's. No more
     than ``open_shards`` are open at a time; by default, half of what the system allows. With
-    ``seizure_weights``, batches have weights: those of each seizure, and 1 elsewhere.
+    ``seizure_weights``, batches have weights: those of each seizure, and 1 elsewhere. ``device`` is
+    where the batches are sent: the buffers are page-locked for a GPU. They are filled by as many
+    ``threads`` as there are processors, up to 8, if no number is given.
     For a ``DataLoader``: ``collate_fn`` is the identity, since a batch is fetched whole, and
     ``num_workers`` is 0, since worker processes make it slower.
     """
@@ -228,18 +245,21 @@ class WindowDataset(Dataset[Batch]):
         *,
         kind: Kind = "float32",
         ring: int = 4,
-        threads: int = 2,
+        threads: int | None = None,
         open_shards: int | None = None,
         seizure_weights: SeizureWeights | None = None,
+        device: torch.device = CPU,
     ) -> None:
         self.manifest = manifest
         self._seizure_weights = seizure_weights
-        self._kind = np.float32 if kind == "float32" else np.int16
+        self._kind = torch.float32 if kind == "float32" else torch.int16
+        self._device = device
         self.rows = np.arange(len(manifest)) if rows is None else rows
         self._shards = _Shards(store, open_shards)
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads)
+        self.threads = threads or min(usable_cores(), _READERS)
+        self._pool = ThreadPoolExecutor(self.threads)
         self._ring = [self._made_buffers(0) for _ in range(ring)]
+        self._held: list[Callable[[], None] | None] = [None] * ring
         self._next = 0
         _check_shards(manifest, store)
 
@@ -257,16 +277,30 @@ class WindowDataset(Dataset[Batch]):
         """Windows ``rows`` of the manifest, as one batch."""
         count = len(rows)
         buffers = self._buffers(count)
-        if count < _THREADED or self._threads == 1:
-            names = [self._fill(buffers, n, row) for n, row in enumerate(rows.tolist())]
+        if count < _THREADED or self.threads == 1:
+            filled = [self._fill(buffers, n, row) for n, row in enumerate(rows.tolist())]
         else:
             # The kernels release Python's lock, so that two cores fill a batch.
-            names = list(self._pool.map(partial(self._fill, buffers), range(count), rows.tolist()))
-        weights = None if buffers.weights is None else buffers.weights[:count]
-        return Batch(buffers.signals[:count], buffers.labels[:count], tuple(names), weights)
+            filled = list(self._pool.map(partial(self._fill, buffers), range(count), rows.tolist()))
+        return Batch(
+            buffers.signals[:count],
+            buffers.labels[:count],
+            tuple(name for name, _ in filled),
+            None if buffers.weights is None else buffers.weights[:count],
+            known=tuple(known for _, known in filled),
+        )
 
-    def _fill(self, buffers: _Buffers, n: int, row: int) -> str:
-        """Write window ``row`` and its labels to place ``n``; the window's name."""
+    def hold(self, batch: Batch, until: Callable[[], None]) -> None:
+        """Overwrite the memory of a fetched batch only after ``until``, called then, returns."""
+        memory = batch.signals.data_ptr()
+        for slot, buffers in enumerate(self._ring):
+            if buffers.signals.data_ptr() == memory:
+                self._held[slot] = until
+                return
+        raise ValueError("the batch is not in the memory of this dataset")
+
+    def _fill(self, buffers: _Buffers, n: int, row: int) -> tuple[str, int]:
+        """Write window ``row`` and its labels to place ``n``; its name and its known samples."""
         manifest = self.manifest
         recording = manifest.recordings[manifest.recording[row]]
         start = int(manifest.start[row])
@@ -275,27 +309,31 @@ class WindowDataset(Dataset[Batch]):
         for part in self._shards.blocks(
             recording, start // BLOCK_SAMPLES, manifest.window_samples // BLOCK_SAMPLES
         ):
-            if self._kind is np.float32:
+            if self._kind is torch.float32:
                 widen(part, _SCALE, cast("NDArray[np.float32]", signal), place)
             else:
                 blocks = signal.reshape(len(CHANNELS), -1, BLOCK_SAMPLES)
                 blocks[:, place : place + len(part)] = part.transpose(1, 0, 2)
             place += len(part)
-        _label(buffers.label_arrays[n], recording, start)
+        labels = buffers.label_arrays[n]
+        _label(labels, recording, start)
         if self._seizure_weights is not None:
             weights = self._seizure_weights[manifest.recording[row]]
             _weigh(buffers.weight_arrays[n], recording, start, weights)
-        return f"{recording.partition_key} at {start / RATE:g} s"
+        return f"{recording.partition_key} at {start / RATE:g} s", _known(labels)
 
     def _buffers(self, count: int) -> _Buffers:
         slot, self._next = self._next, (self._next + 1) % len(self._ring)
+        until, self._held[slot] = self._held[slot], None
+        if until is not None:
+            until()
         if len(self._ring[slot].signal_arrays) < count:
             self._ring[slot] = self._made_buffers(count)
         return self._ring[slot]
 
     def _made_buffers(self, count: int) -> _Buffers:
         weighted = self._seizure_weights is not None
-        return _Buffers.of(count, self.manifest.window_samples, self._kind, weighted)
+        return _Buffers.of(count, self.manifest.window_samples, self._kind, weighted, self._device)
 
 
 @dataclass(frozen=True)
@@ -312,18 +350,18 @@ class _Buffers:
 
     @classmethod
     def of(
-        cls, count: int, samples: int, kind: type[np.float32] | type[np.int16], weighted: bool
+        cls, count: int, samples: int, kind: torch.dtype, weighted: bool, device: torch.device
     ) -> _Buffers:
-        signals = np.empty((count, len(CHANNELS), samples), kind)
-        labels = np.empty((count, samples), np.float32)
-        weights = np.empty((count if weighted else 0, samples), np.float32)
+        signals = host_memory((count, len(CHANNELS), samples), kind, device)
+        labels = host_memory((count, samples), torch.float32, device)
+        weights = host_memory((count if weighted else 0, samples), torch.float32, device)
         return cls(
-            torch.from_numpy(signals),
-            torch.from_numpy(labels),
-            [*signals],
-            [*labels],
-            torch.from_numpy(weights) if weighted else None,
-            [*weights],
+            signals,
+            labels,
+            [*signals.numpy()],
+            [*labels.numpy()],
+            weights if weighted else None,
+            [*weights.numpy()],
         )
 
 
@@ -386,3 +424,16 @@ class RecordingReader:
         parts = self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first)
         offset = first * BLOCK_SAMPLES
         return span(np.concatenate(list(parts)), start - offset, stop - offset)
+
+    def copy(self, start: int, stop: int, out: NDArray[np.int16]) -> None:
+        """Write samples ``start`` to ``stop`` as they are stored to ``out`` (19, stop - start).
+
+        Raises as :meth:`read` does.
+        """
+        first = start // BLOCK_SAMPLES
+        place = first * BLOCK_SAMPLES - start
+        for part in self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first):
+            for block in part:
+                begin, end = max(place, 0), min(place + BLOCK_SAMPLES, stop - start)
+                out[:, begin:end] = block[:, begin - place : end - place]
+                place += BLOCK_SAMPLES

@@ -17,14 +17,11 @@ from brainbrr_core.detection.events import (
     smooth,
     timed,
 )
-from brainbrr_core.detection.infer import (
-    network_scores,
-    padded_window,
-    recording_scores,
-)
+from brainbrr_core.detection.infer import padded_window
 from brainbrr_core.detection.stitching import (
     FRAME_HZ,
     FRAME_SAMPLES,
+    RecordingStitcher,
     Stitcher,
     frame_count,
     stitch,
@@ -35,6 +32,7 @@ __all__ = [
     "FRAME_HZ",
     "FRAME_SAMPLES",
     "Finder",
+    "RecordingStitcher",
     "Stitcher",
     "confidences",
     "configured_point",
@@ -43,9 +41,7 @@ __all__ = [
     "found_by",
     "frame_count",
     "hysteresis",
-    "network_scores",
     "padded_window",
-    "recording_scores",
     "shaped",
     "smooth",
     "stitch",

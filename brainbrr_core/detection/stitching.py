@@ -106,6 +106,42 @@ class Stitcher:
         return (sums[:whole] / FRAME_SAMPLES).astype(np.float32)
 
 
+class RecordingStitcher:
+    """The frames of one recording, from the scores of its windows in the order of ``starts``.
+
+    :class:`Stitcher` says what becomes of them.
+    """
+
+    def __init__(
+        self, samples: int, window: int, stride: int, stitching: Stitching = "triangular"
+    ) -> None:
+        self._samples = samples
+        #: First samples of the windows (:func:`window_starts`).
+        self.starts = window_starts(samples, window, stride)
+        self._stitcher = Stitcher(window, stitching)
+        self._frames: list[NDArray[np.float32]] = []
+
+    @property
+    def share(self) -> float:
+        """Which share of the windows was taken."""
+        return len(self._frames) / len(self.starts)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every window was taken."""
+        return len(self._frames) == len(self.starts)
+
+    def take(self, scores: NDArray[np.floating]) -> None:
+        """Take the scores (window,) of the next window; ``ValueError`` for another length."""
+        self._frames.append(self._stitcher.add(self.starts[len(self._frames)], scores))
+
+    def frames(self) -> NDArray[np.float32]:
+        """Scores of the frames, float32 ``(ceil(samples / 32),)``, once it is complete."""
+        if not self.complete:
+            raise ValueError(f"{len(self._frames)} of {len(self.starts)} windows were scored")
+        return np.concatenate([*self._frames, self._stitcher.finish(self._samples)])
+
+
 def stitch(
     network_scores: Iterable[NDArray[np.floating]],
     samples: int,
@@ -120,12 +156,10 @@ def stitch(
     ``(ceil(samples / 32),)``. Raises ``ValueError`` where the number of windows or the length of
     one is wrong.
     """
-    starts = window_starts(samples, window, stride)
-    stitcher = Stitcher(window, stitching)
-    frames = [
-        stitcher.add(start, scores) for start, scores in zip(starts, network_scores, strict=True)
-    ]
-    return np.concatenate([*frames, stitcher.finish(samples)])
+    recording = RecordingStitcher(samples, window, stride, stitching)
+    for _, scores in zip(recording.starts, network_scores, strict=True):
+        recording.take(scores)
+    return recording.frames()
 
 
 def _shifted(values: NDArray[np.float64], by: int, fill: float) -> NDArray[np.float64]:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Detection
+from brainbrr_core.configuration.model import Precision
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.scoring import OperatingPoint, SweepRow
 
@@ -33,6 +41,16 @@ class OperatingThreshold(BaseModel):
     tuned_on: str
     at_limits: dict[str, OperatingPoint | None] = {}
     rows: tuple[SweepRow, ...] = ()
+    #: Of the scores it was tuned on.
+    precision: Precision = "float32"
+
+    @model_serializer(mode="wrap")
+    def _without_float32(self, values_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Younger than the format, and float32 is what every threshold without it was tuned in.
+        values: dict[str, Any] = values_of(self)
+        if self.precision == "float32":
+            del values["precision"]
+        return values
 
 
 class _EarlierThreshold(BaseModel):

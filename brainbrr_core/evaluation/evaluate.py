@@ -37,7 +37,7 @@ from brainbrr_core.evaluation.highlights import (
     worst_misses,
 )
 from brainbrr_core.evaluation.identity import settings_identity
-from brainbrr_core.evaluation.method import method
+from brainbrr_core.evaluation.method import another_precision, computing_sentence, method
 from brainbrr_core.evaluation.provenance import provenance, training_facts
 from brainbrr_core.evaluation.report import Strip, write_report
 from brainbrr_core.evaluation.results import (
@@ -202,11 +202,14 @@ def write_scored(
         unscored=unscored,
         eval_looks=eval_looks,
         training=training_facts(run),
-        method=method(
-            configuration.preprocessing,
-            configuration.detection,
-            configuration.windows.length_s,
-            configuration.version,
+        method=(
+            *method(
+                configuration.preprocessing,
+                configuration.detection,
+                configuration.windows.length_s,
+                configuration.version,
+            ),
+            computing_sentence(configuration.hardware, choice.precision),
         ),
         bootstrap_samples=configuration.evaluation.bootstrap_samples,
         bootstrap_seed=configuration.evaluation.bootstrap_seed,
@@ -331,6 +334,9 @@ def threshold_of_run(
             log("the run's threshold is of other settings or recordings: tuned anew on dev")
         kept, worked_out = tuned_threshold(settings, predictor, store, dev)
         write_threshold(run.directory, kept)
+    used = predictor.configuration.hardware.precision
+    if kept.precision != used:
+        log(another_precision(kept.precision, used))
     return choice_of(kept, "dev"), worked_out
 
 
@@ -349,6 +355,7 @@ def tuned_threshold(
         tuned_on=set_of(dev),
         at_limits=points_at_limits(sweep),
         rows=_drawn(sweep.rows()),
+        precision=predictor.configuration.hardware.precision,
     )
     return threshold, (frames, sweep)
 
@@ -356,7 +363,12 @@ def tuned_threshold(
 def choice_of(threshold: OperatingThreshold, split: str) -> ThresholdChoice:
     """What a report says of a threshold; ``split`` names what it was tuned on."""
     return ThresholdChoice(
-        threshold.point, split, threshold.dev_f1, threshold.rows, threshold.at_limits
+        threshold.point,
+        split,
+        threshold.dev_f1,
+        threshold.rows,
+        threshold.at_limits,
+        threshold.precision,
     )
 
 
@@ -367,9 +379,9 @@ def _scores(
     frames = {}
     hours = sum(r.samples for r in recordings) / RATE / 3600
     with progress(title, hours, "hours") as bar:
-        for recording in recordings:
-            reader = RecordingReader(store, recording)
-            frames[recording.partition_key] = predictor.scores(reader.read, reader.samples)
+        signals = ((recording, RecordingReader(store, recording)) for recording in recordings)
+        for recording, scores in predictor.frames(signals):
+            frames[recording.partition_key] = scores
             bar.advance(recording.samples / RATE / 3600)
     return frames
 

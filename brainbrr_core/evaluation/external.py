@@ -42,6 +42,7 @@ from brainbrr_core.evaluation.evaluate import (
 )
 from brainbrr_core.evaluation.identity import settings_identity
 from brainbrr_core.evaluation.known_patients import KnownPatients
+from brainbrr_core.evaluation.method import another_precision
 from brainbrr_core.evaluation.own_corpus import (
     check_version,
     corpus_of_run,
@@ -203,6 +204,8 @@ def _evaluate_external(
     predictor = Predictor.of(run, used)
     if asked.adapt is None and kept is not None:
         choice = choice_of(kept, OWN_DEV)
+        if kept.precision != used.hardware.precision:
+            log(another_precision(kept.precision, used.hardware.precision))
     else:
         tuned, _ = tuned_threshold(used.detection, predictor, plan.store, chosen.adapted_on)
         choice = choice_of(tuned, f"{name}/dev")

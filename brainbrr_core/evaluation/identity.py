@@ -12,6 +12,7 @@ EVALUATION_VERSION = 5
 
 def settings_identity(configuration: Configuration, split: str) -> dict[str, Any]:
     """The settings that shape a report."""
+    precision = configuration.hardware.precision
     return {
         "evaluation_version": EVALUATION_VERSION,
         "detection": configuration.detection.model_dump(mode="json"),
@@ -20,4 +21,6 @@ def settings_identity(configuration: Configuration, split: str) -> dict[str, Any
             configuration.evaluation.bootstrap_seed,
         ],
         "split": split,
+        # Scores were always computed in float32 before they followed the setting.
+        **({} if precision == "float32" else {"precision": precision}),
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from brainbrr_core.configuration import Detection, Preprocessing
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration import Detection, Hardware, Preprocessing
+from brainbrr_core.configuration.model import BLOCK_S, Compilation
 from brainbrr_core.detection import FRAME_HZ
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.trailing import START_S
@@ -33,6 +33,32 @@ def method(
             "is not known here."
         )
     return signal, detection_sentence(detection, window_s)
+
+
+def computing_sentence(hardware: Hardware, tuned_in: str = "") -> str:
+    """In which precision scores are computed, and the threshold's, ``tuned_in``, if another."""
+    sentence = (
+        f"Scores: computed in {hardware.precision} on {hardware.device} (state-space layers of "
+        f"{hardware.ssm_backend}, {compilation_words(hardware.compile)})."
+    )
+    if tuned_in in ("", hardware.precision):
+        return sentence
+    return f"{sentence} {another_precision(tuned_in, hardware.precision)}"
+
+
+def compilation_words(how: Compilation) -> str:
+    """How the network's operations were started."""
+    if how == "cuda_graphs":
+        return "compiled, as CUDA graphs"
+    return "compiled" if how else "not compiled"
+
+
+def another_precision(tuned_in: str, used: str) -> str:
+    """What it means that a threshold was tuned in another precision than it is used in."""
+    return (
+        f"The threshold was tuned on scores in {tuned_in} and these are in {used}: they differ by "
+        "rounding, so what scores close to the threshold may lie on its other side."
+    )
 
 
 def signal_sentence(settings: Preprocessing) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hashing import content_hash
+from brainbrr_core.detection.scorer import windows_at_once
+from brainbrr_core.evaluation.method import compilation_words
 from brainbrr_core.evaluation.results import SplitFacts, TrainingFacts, ValidationPoint
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.run import MODEL, Run
@@ -28,7 +30,9 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
     """
     identity: dict[str, Any] = run.values["identity"]
     trained, facts = run.values["hardware"], training_facts(run)
-    scored = describe_device(check_device(configuration.hardware))
+    hardware = configuration.hardware
+    device = check_device(hardware)
+    scored = describe_device(device)
     return {
         "run": run.name,
         "trained at": run.values["finished_at"],
@@ -45,9 +49,13 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
         )[:12],
         "model": f"{identity['model']['preset']}, {run.values['parameters']:,} parameters",
         "ssm backend of the training": run.trained_with,
-        "ssm backend of this report": configuration.hardware.ssm_backend,
+        "ssm backend of this report": hardware.ssm_backend,
+        "precision of the training": str(identity.get("precision", "not recorded")),
+        "precision of this report": hardware.precision,
+        "network of this report": compilation_words(hardware.compile),
+        "windows scored at once": str(windows_at_once(hardware, device)),
         "seed of the training": str(identity["training"]["seed"]),
-        "optimizer steps": f"{facts.steps:,} of {facts.planned_steps:,}",
+        "optimizer steps": f"{facts.steps:,} of {facts.planned_steps:,}{_skipped(run)}",
         "step of the weights": f"{facts.kept_step:,}",
         "training took": f"{run.values['seconds']:.0f} s",
         "hardware of the training": json.dumps(trained, sort_keys=True),
@@ -55,6 +63,11 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
         "version of python": platform.python_version(),
         **{f"version of {name}": library_version(name) for name in _LIBRARIES},
     }
+
+
+def _skipped(run: Run) -> str:
+    skipped = run.values.get("fit", {}).get("skipped_steps", ())
+    return f", {len(skipped):,} of them skipped (loss or gradient not finite)" if skipped else ""
 
 
 def training_facts(run: Run) -> TrainingFacts:

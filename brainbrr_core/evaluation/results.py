@@ -242,7 +242,8 @@ class ThresholdChoice:
 
     ``split`` is the split it was tuned on, None where it was set by hand; ``f1`` is the pooled
     event F1 it reached there, ``rows`` the curve it was chosen by, and ``at_limits`` the points
-    that keep a limit of false alarms there, by name (None where none keeps it).
+    that keep a limit of false alarms there, by name (None where none keeps it). ``precision`` is
+    that of the scores it was tuned on, empty where it was set by hand or that is not recorded.
     """
 
     point: OperatingPoint
@@ -250,6 +251,7 @@ class ThresholdChoice:
     f1: Measure = math.nan
     rows: tuple[SweepRow, ...] = ()
     at_limits: dict[str, OperatingPoint | None] | None = None
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Literal
 
 from torch import nn
@@ -12,6 +13,9 @@ from brainbrr_core.model.mamba2 import Mamba2
 
 Backend = Literal["torch", "mamba_ssm"]
 
+#: Environment variable: 1 has ``mamba_ssm`` take one variant of each kernel, and add in an order
+#: of its own, so that results are the same each time.
+DETERMINISTIC_KERNELS = "MAMBA_DETERMINISTIC"
 #: What installs the kernels; mamba_ssm needs causal-conv1d first, and an nvcc matching torch's.
 INSTALL_LINE = (
     "pip install --no-build-isolation causal-conv1d==1.7.0 && pip install --no-build-isolation "
@@ -30,6 +34,10 @@ def ssm_layer(backend: Backend, d_model: int, d_state: int, headdim: int) -> nn.
         return Mamba2(d_model, d_state=d_state, headdim=headdim)
     if backend != "mamba_ssm":
         raise BrainbrrError(f"ssm_backend {backend!r} is not known: use torch or mamba_ssm")
+    if os.environ.get(DETERMINISTIC_KERNELS) != "1":
+        # The fastest of a hundred variants of each kernel is looked for at first use, which takes
+        # a minute or two: later processes take what was found, as Triton keeps it on disk.
+        os.environ.setdefault("TRITON_CACHE_AUTOTUNING", "1")
     try:
         module = importlib.import_module("mamba_ssm.modules.mamba2")
     # Without a GPU its imports fail in ways of their own, not only as ImportError.

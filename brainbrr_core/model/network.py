@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from brainbrr_core.model.backend import Backend, ssm_layer
 from brainbrr_core.model.mamba2 import GatedRMSNorm
@@ -123,11 +124,23 @@ class Upsample(nn.Module):
 
 
 class SeizureNetwork(nn.Module):
-    """Per-sample seizure logits of a window of the 19-channel montage at 256 Hz."""
+    """Per-sample seizure logits of a window of the 19-channel montage at 256 Hz.
 
-    def __init__(self, shape: NetworkShape, ssm_backend: Backend = "torch") -> None:
+    With ``recompute_activations`` a training keeps only what passes from one part of the network
+    to the next, and the backward pass computes what is inside a part once more: the same loss and
+    gradients, in less memory and more time. The parameters and their names are the same.
+    """
+
+    def __init__(
+        self,
+        shape: NetworkShape,
+        ssm_backend: Backend = "torch",
+        *,
+        recompute_activations: bool = False,
+    ) -> None:
         super().__init__()
         self.shape = shape
+        self.recompute_activations = recompute_activations
         channels, strides = shape.channels, shape.strides
         self.down = nn.ModuleList(
             nn.Sequential(
@@ -179,18 +192,29 @@ class SeizureNetwork(nn.Module):
             )
         skips: list[Tensor] = []
         for stage in self.down:
-            x = stage(x)
+            x = self._through(stage, x)
             skips.append(x)
-        x = self.blocks(x).transpose(1, 2)
+        for block in self.blocks:
+            x = self._through(block, x)
+        x = x.transpose(1, 2)
         # The residual stream stays in float32 under autocast: it sums every layer's output.
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in self.layers:
-            x = layer(x)
+            x = self._through(layer, x)
         x = self.norm(x).transpose(1, 2)
         for stage, skip in zip(self.up, reversed(skips[:-1]), strict=True):
-            x = stage(x, skip)
+            x = self._through(stage, x, skip)
         # In float32 too: bfloat16 has steps of 1/64 at a logit of 3.
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
             logits: Tensor = self.head(functional.silu(self.head_norm(x)))
         return logits.transpose(1, 2).flatten(1)
+
+    def _through(self, part: nn.Module, *inputs: Tensor) -> Tensor:
+        """The output of a part, of which the backward pass finds its inputs alone if so wished."""
+        if self.recompute_activations and self.training and torch.is_grad_enabled():
+            # Nothing in a part is random, so no random state has to be kept either.
+            out: Tensor = checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
+        else:
+            out = part(*inputs)
+        return out

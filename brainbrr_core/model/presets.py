@@ -25,10 +25,17 @@ PRESETS: dict[str, NetworkShape] = {
 }
 
 
-def build(preset: str, ssm_backend: Backend = "torch", seed: int | None = None) -> SeizureNetwork:
+def build(
+    preset: str,
+    ssm_backend: Backend = "torch",
+    seed: int | None = None,
+    *,
+    recompute_activations: bool = False,
+) -> SeizureNetwork:
     """The network of a preset, on the CPU, with fresh weights.
 
     With a seed the weights depend on nothing else, and torch's random state is left as it was.
+    ``recompute_activations`` is for a training that is short of memory (:class:`SeizureNetwork`).
     Raises :class:`BrainbrrError` for an unknown preset or a backend that cannot be imported.
     """
     shape = PRESETS.get(preset)
@@ -37,4 +44,4 @@ def build(preset: str, ssm_backend: Backend = "torch", seed: int | None = None) 
     with torch.random.fork_rng(devices=[]) if seed is not None else contextlib.nullcontext():
         if seed is not None:
             torch.manual_seed(seed)
-        return SeizureNetwork(shape, ssm_backend)
+        return SeizureNetwork(shape, ssm_backend, recompute_activations=recompute_activations)

@@ -63,11 +63,31 @@ def _chunked(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, chunk: int)
     B = B.view(batch, chunks, chunk, -1)
     C = C.view(batch, chunks, chunk, -1)
     # The logarithm of the decay from the chunk's start up to and including each sample: <= 0.
-    decay = (dt * A).view(batch, chunks, chunk, heads).transpose(2, 3).contiguous().cumsum(-1)
+    decay = _running_sum((dt * A).view(batch, chunks, chunk, heads).transpose(2, 3).contiguous())
     y = _within_chunks(x, decay, B, C)
     if chunks > 1:
         y = _from_earlier_chunks(y, x, decay, B, C)
     return y.transpose(2, 3).reshape(batch, chunks * chunk, heads, headdim)[:, :length]
+
+
+def _running_sum(x: Tensor) -> Tensor:
+    """The sum along the last axis up to and including each sample."""
+    # torch has no ``cumsum`` on a GPU that is known to give the same bits each time.
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return running_sum_by_doubling(x)
+    return x.cumsum(-1)
+
+
+def running_sum_by_doubling(x: Tensor) -> Tensor:
+    """The sum along the last axis up to and including each sample, by plain additions alone.
+
+    Each addition doubles how many samples a sum is of.
+    """
+    width = 1
+    while width < x.shape[-1]:
+        x = x + functional.pad(x[..., :-width], (width, 0))
+        width *= 2
+    return x
 
 
 class _WithinChunks(torch.autograd.Function):
@@ -124,10 +144,12 @@ def _from_earlier_chunks(y: Tensor, x: Tensor, decay: Tensor, B: Tensor, C: Tens
     added = (B.transpose(-1, -2)[:, :, None] * to_end[..., None, :]) @ x
     kept = decay[..., -1].exp()[..., None, None]
     # Carried on one chunk at a time: sums of decay over chunks would lose the small differences.
-    state = torch.zeros_like(added[:, 0])
+    # Taken apart at once: the gradient of each index would be a tensor as large as the whole.
+    *added_each, last = added.unbind(1)
+    state = torch.zeros_like(last)
     entering = [state]
-    for index in range(y.shape[1] - 1):
-        state = torch.addcmul(added[:, index], kept[:, index], state)
+    for added_here, kept_here in zip(added_each, kept.unbind(1), strict=False):
+        state = torch.addcmul(added_here, kept_here, state)
         entering.append(state)
     received = C[:, :, None] * decay.exp()[..., None]
     return torch.baddbmm(

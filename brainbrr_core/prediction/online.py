@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from brainbrr_core.detection import (
     FRAME_HZ,
     Stitcher,
-    network_scores,
     padded_window,
     window_starts,
 )
+from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.detection.stream import EventStream, News
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
@@ -58,6 +58,10 @@ class OnlineDetector:
     ) -> None:
         predictor.require_chain()
         self._predictor, self._rate = predictor, rate
+        # A window is scored as soon as it has arrived.
+        self._scorer = WindowScorer.of(
+            predictor.network, predictor.configuration.hardware, predictor.device, batch=1
+        )
         self._settings = predictor.configuration.preprocessing
         normalization.check(self._settings)
         self._trailing: TrailingStatistics | None = None
@@ -165,7 +169,7 @@ class OnlineDetector:
     def _run(self, start: int) -> list[Line]:
         predictor = self._predictor
         window = padded_window(self._read, start, self._samples, predictor.window)
-        [scores] = network_scores(predictor.network, [window], predictor.device)
+        [scores] = self._scorer.window_scores([window])
         self._windows += 1
         return self._lines(self._events.add(self._stitcher.add(start, scores)))
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.model import RATE
-from brainbrr_core.detection import configured_point, detect, network_scores, recording_scores
-from brainbrr_core.detection.infer import Read
+from brainbrr_core.configuration.model import RATE, Precision
+from brainbrr_core.detection import configured_point, detect
+from brainbrr_core.detection.recordings import StoredSignal, recording_frames
+from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.detection.threshold import read_threshold
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
@@ -25,6 +30,8 @@ from brainbrr_core.prediction.recording import OpenRecording, Prediction
 from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.training.hardware import check_device
 from brainbrr_core.training.run import Run
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -43,10 +50,9 @@ class Predictor:
     def of(cls, run: Run, configuration: Configuration, batch: int | None = None) -> Predictor:
         """The network of a run on the configured device.
 
-        On a CPU windows go one by one: that takes about as long, and makes the result of a window
-        independent of those beside it, to the last bit. The process keeps freed memory from then
-        on (:func:`keep_freed_memory`). Raises :class:`BrainbrrError` when the run was trained on
-        another preprocessing version.
+        ``batch`` by default is :func:`windows_at_once`: on a CPU windows go one by one. The process
+        keeps freed memory from then on (:func:`keep_freed_memory`). Raises :class:`BrainbrrError`
+        when the run was trained on another preprocessing version.
         """
         trained = run.values["identity"]["preprocessing_version"]
         wanted = Store.of(configuration).version
@@ -59,7 +65,7 @@ class Predictor:
         keep_freed_memory()
         network = run.load_network(configuration.hardware.ssm_backend).to(device)
         if batch is None:
-            batch = 1 if device.type == "cpu" else 32
+            batch = windows_at_once(configuration.hardware, device)
         return cls(
             network, configuration, device, run.values["identity"]["windows"]["length_s"], batch
         )
@@ -79,16 +85,23 @@ class Predictor:
         """Samples from one window to the next."""
         return min(self.configuration.detection.stride_s, self.window_s) * RATE
 
-    def scores(self, read: Read, samples: int) -> NDArray[np.float32]:
-        """Score (a logit) of each frame of 1/8 s of one recording."""
-        return recording_scores(
-            self.network,
-            read,
-            samples,
+    @cached_property
+    def scorer(self) -> WindowScorer:
+        """The network with the precision and the batches that it is used with."""
+        return WindowScorer.of(self.network, self.configuration.hardware, self.device, self.batch)
+
+    def frames(
+        self, recordings: Iterable[tuple[Key, StoredSignal]]
+    ) -> Iterator[tuple[Key, NDArray[np.float32]]]:
+        """Score (a logit) of each frame of 1/8 s of recordings of the store, in order.
+
+        Raises what reading one of them raises, after those before it.
+        """
+        return recording_frames(
+            self.scorer,
+            recordings,
             self.window,
             self.stride,
-            self.batch,
-            self.device,
             self.configuration.detection.stitching,
         )
 
@@ -123,45 +136,58 @@ class Predictor:
         self.require_chain()
         how = normalization or Normalization()
         share = on_share or (lambda _share: None)
-        waiting: list[tuple[OpenRecording, int, NDArray[np.float32]]] = []
-        for path in paths:
-            opened = None
-            try:
-                opened = OpenRecording(
-                    path, self.configuration, self.window, self.stride, normalization=how
-                )
-                for start, window in opened.windows():
-                    waiting.append((opened, start, window))
-                    if len(waiting) == self.batch:
-                        yield from self._run(waiting, point, share)
-                        waiting.clear()
-            except BrainbrrError as error:
-                waiting = [entry for entry in waiting if entry[0] is not opened]
-                share(1.0 - (opened.share if opened else 0.0))
-                yield path, error
-        if waiting:
-            yield from self._run(waiting, point, share)
+        failed: deque[tuple[Path, BrainbrrError]] = deque()
 
-    def _run(
-        self,
-        waiting: list[tuple[OpenRecording, int, NDArray[np.float32]]],
-        point: OperatingPoint,
-        share: Callable[[float], None],
-    ) -> Iterator[tuple[Path, Prediction]]:
-        """Run one batch; give the recordings that it completes."""
-        windows = [window for _, _, window in waiting]
-        scores = network_scores(self.network, windows, self.device)
-        for (opened, start, _), values in zip(waiting, scores, strict=True):
-            share(opened.take(start, values))
-            if opened.complete:
-                frames = opened.frames()
-                events = detect(frames, opened.duration_s, self.configuration.detection, point)
-                yield opened.path, opened.prediction(events)
+        def batches() -> Iterator[tuple[Tensor, list[OpenRecording]]]:
+            waiting: list[tuple[OpenRecording, NDArray[np.float32]]] = []
+            for path in paths:
+                opened = None
+                try:
+                    opened = OpenRecording(
+                        path, self.configuration, self.window, self.stride, normalization=how
+                    )
+                    for window in opened.windows():
+                        waiting.append((opened, window))
+                        if len(waiting) == self.batch:
+                            yield self._batch(waiting)
+                            waiting.clear()
+                except BrainbrrError as error:
+                    waiting = [entry for entry in waiting if entry[0] is not opened]
+                    share(1.0 - (opened.scores.share if opened else 0.0))
+                    if opened is not None:
+                        # The network may be at work on windows of it.
+                        opened.failed = True
+                    failed.append((path, error))
+            if waiting:
+                yield self._batch(waiting)
+
+        for scores, windows in self.scorer.scores(batches()):
+            while failed:
+                yield failed.popleft()
+            for values, opened in zip(scores, windows, strict=True):
+                if opened.failed:
+                    continue
+                opened.scores.take(values)
+                share(1 / len(opened.scores.starts))
+                if opened.scores.complete:
+                    frames = opened.scores.frames()
+                    events = detect(frames, opened.duration_s, self.configuration.detection, point)
+                    yield opened.path, opened.prediction(events)
+        yield from failed
+
+    def _batch(
+        self, windows: Sequence[tuple[OpenRecording, NDArray[np.float32]]]
+    ) -> tuple[Tensor, list[OpenRecording]]:
+        return self.scorer.stacked([window for _, window in windows]), [one for one, _ in windows]
 
 
-def threshold_of(run: Run, detection: Detection) -> tuple[OperatingPoint, str]:
-    """The operating point to use with a run, and where it comes from."""
+def threshold_of(
+    run: Run, detection: Detection, precision: Precision
+) -> tuple[OperatingPoint, str]:
+    """The operating point to use with a run's scores in a precision, and where it comes from."""
     kept = read_threshold(run.directory)
     if kept is not None and kept.detection == detection:
+        if kept.precision != precision:
+            return kept.point, f"tuned on dev in {kept.precision} (used in {precision} here)"
         return kept.point, "tuned on dev"
     return configured_point(detection), "the configuration's; `brainbrr evaluate` tunes it on dev"

@@ -21,7 +21,7 @@ from brainbrr_core.corpus.edf import EdfRecording, open_edf, recording_start
 from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.growing_edf import GrowingEdf
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
-from brainbrr_core.detection import Stitcher, padded_window, window_starts
+from brainbrr_core.detection import RecordingStitcher, padded_window
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.signal.chain import Chain
@@ -79,45 +79,29 @@ class OpenRecording:
     ) -> None:
         settings = configuration.preprocessing
         self.path, self._window = path, window
+        #: Whether the file turned out to be unusable after its first windows.
+        self.failed = False
         self._source = open_source(path, configuration.corpus)
         with _reading(path):
             self._start = recording_start(path)
             self._chain = Chain(self._source, settings, normalization.of(self._source, settings))
         self._signal = ForwardReader(self._chain)
-        self._starts = window_starts(self._chain.samples, window, stride)
-        self._stitcher = Stitcher(window, configuration.detection.stitching)
-        self._frames: list[NDArray[np.float32]] = []
+        #: What the network says of its windows.
+        self.scores = RecordingStitcher(
+            self._chain.samples, window, stride, configuration.detection.stitching
+        )
 
     @property
     def duration_s(self) -> float:
         """Seconds of the prepared signal."""
         return self._chain.samples / 256
 
-    @property
-    def share(self) -> float:
-        """Which share of its windows the network has seen."""
-        return len(self._frames) / len(self._starts)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the network has seen every window."""
-        return len(self._frames) == len(self._starts)
-
-    def windows(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """First sample and signal (19, window) of each window, in order."""
-        for start in self._starts:
+    def windows(self) -> Iterator[NDArray[np.float32]]:
+        """The signal (19, window) of each window, in order."""
+        for start in self.scores.starts:
             with _reading(self.path):
                 window = padded_window(self._signal.read, start, self._chain.samples, self._window)
-            yield start, window
-
-    def take(self, start: int, scores: NDArray[np.float32]) -> float:
-        """Take what the network says of the window at ``start``; the share of it in all."""
-        self._frames.append(self._stitcher.add(start, scores))
-        return 1 / len(self._starts)
-
-    def frames(self) -> NDArray[np.float32]:
-        """Probabilities of the recording's frames, once it is complete."""
-        return np.concatenate([*self._frames, self._stitcher.finish(self._chain.samples)])
+            yield window
 
     def prediction(self, events: list[Event]) -> Prediction:
         """The recording's events with what else is known of it."""

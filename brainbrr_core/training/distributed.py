@@ -32,19 +32,24 @@ class World:
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean of a tensor over all processes; what is not finite in one stays so in all."""
+        """Mean of a tensor over all processes; what is not finite in one stays so in all.
+
+        The result stays on the device, which is not waited for.
+        """
         if self.size > 1:
             dist.all_reduce(values)
             values = values / self.size
         return values
 
-    def total(self, count: int, device: torch.device) -> int:
-        """Sum of a whole number over all processes, which they send from their devices."""
-        if self.size == 1:
-            return count
-        values = torch.tensor(count, dtype=torch.int64, device=device)
-        dist.all_reduce(values)
-        return int(values)
+    def total(self, count: int, device: torch.device) -> Tensor:
+        """Sum of a whole number over all processes, as one float64 on the device.
+
+        The device is not waited for.
+        """
+        values = torch.full((), count, dtype=torch.float64, device=device)
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
 
     def gather(self, value: dict[str, Any]) -> dict[str, Any]:
         """The entries of every process together."""
@@ -98,6 +103,11 @@ def joined(hardware: Hardware) -> Iterator[World]:
     if world.size == 1:
         yield world
         return
+    if hardware.compile == "cuda_graphs":
+        raise BrainbrrError(
+            "hardware.compile cuda_graphs is for one process: set hardware.compile: true for "
+            f"{world.size} of them"
+        )
     if hardware.device == "cuda":
         torch.cuda.set_device(world.local_rank)
     dist.init_process_group("nccl" if hardware.device == "cuda" else "gloo")

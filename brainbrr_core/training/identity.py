@@ -7,9 +7,9 @@ from typing import Any
 from brainbrr_core.configuration import Configuration, Sampling, Training
 
 #: Bumped when the network or the training changes though its settings do not.
-TRAINING_VERSION = 4
+TRAINING_VERSION = 5
 #: Settings that change no weight of a run.
-WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "wandb"}
+WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "skipped_steps_limit", "wandb"}
 #: Settings of detection that no validation looks at: it tries every threshold.
 _UNVALIDATED = {"on_threshold", "confidence"}
 #: Settings that are younger than the training's version, with the value that says what the version

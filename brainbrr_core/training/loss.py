@@ -30,14 +30,6 @@ def is_known(labels: Tensor) -> Tensor:
     return labels != UNKNOWN_LABEL
 
 
-def known_samples(labels: Tensor) -> int:
-    """How many samples are labelled seizure or background."""
-    # The least label costs a tenth of a count, and nearly always tells.
-    if bool(labels.min() >= 0):
-        return labels.numel()
-    return int(is_known(labels).sum())
-
-
 def balanced_loss(
     logits: Tensor,
     labels: Tensor,
@@ -74,7 +66,8 @@ def balanced_loss(
     """
     ratio = (1.0 - positive_fraction) / positive_fraction
     wide = logits.float()
-    weight = torch.tensor(ratio, device=logits.device)
+    # Filled where it is needed: to copy a number to a GPU, the GPU is waited for.
+    weight = torch.full((), ratio, dtype=torch.float32, device=logits.device)
     known = is_known(labels)
     if all_known is None:
         all_known = bool(known.all())

@@ -90,13 +90,16 @@ class MetricsLog:
             self._hook(failure)
 
     def step(self, report: StepReport) -> None:
-        """Log one optimizer step."""
+        """Log one optimizer step; of one that was skipped also the windows of its batch."""
         if not self._active:
             return
         values = asdict(report)
+        # JSON has no number that is not finite, and a curve no place for one.
+        undefined = {name: None for name in _TRAINING if not math.isfinite(values[name])}
+        defined = {name: values[name] for name in _TRAINING if name not in undefined}
         with self._one_line():
-            self._lines.write(json.dumps(values) + "\n")
-            self._scalars("training", {name: values[name] for name in _TRAINING}, report.step)
+            self._lines.write(json.dumps(values | undefined) + "\n")
+            self._scalars("training", defined, report.step)
 
     def settle(self) -> None:
         """Wait until every line is on the disk: a checkpoint is about to cover their steps."""

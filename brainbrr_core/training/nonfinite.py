@@ -1,6 +1,7 @@
-"""A step whose loss or gradient is not finite: saved whole, named, and done again at will.
+"""A step whose loss or gradient is not finite: skipped, or saved whole and done again at will.
 
-Nothing is averaged away or clamped: such a step ends the training.
+Nothing is averaged away or clamped. A training skips a few such steps, each named in its log; the
+one that is too many ends it and is saved, with the weights that it began with.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from brainbrr_core.configuration import Training
+from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.training import checkpoint as files
@@ -21,6 +22,16 @@ from brainbrr_core.training.loss import Loss, loss_of
 
 #: Windows named in the message; the saved file names all of them.
 NAMED_WINDOWS = 4
+#: Steps that are skipped in all where the settings do not say: a product in bfloat16 may overflow
+#: by chance, one in float32 hardly does.
+SKIPPED_STEPS = {"bfloat16": 20, "float32": 0}
+
+
+def skipped_steps_limit(settings: Training, hardware: Hardware) -> int:
+    """How many steps of a training may be skipped; one more ends it."""
+    if settings.skipped_steps_limit is not None:
+        return settings.skipped_steps_limit
+    return SKIPPED_STEPS[hardware.precision]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +122,7 @@ def save_step(
 
 def error_of(anatomy: Anatomy, step: int, names: tuple[str, ...], path: Path) -> BrainbrrError:
     """The one line about a step that is not finite, in this process's share of its batch."""
-    named = anatomy.windows or names
-    listed = ", ".join(named[:NAMED_WINDOWS])
-    if len(named) > NAMED_WINDOWS:
-        listed += f" and {len(named) - NAMED_WINDOWS} more"
+    listed = some_of(anatomy.windows or names)
     loss_is_finite = bool(torch.isfinite(torch.tensor(anatomy.loss)))
     what = "gradient" if loss_is_finite else "loss"
     where = f" (first in {anatomy.module})" if anatomy.module else ""
@@ -123,6 +131,14 @@ def error_of(anatomy: Anatomy, step: int, names: tuple[str, ...], path: Path) ->
         f"are saved, look with `brainbrr train --replay {path}`; exclude the window, or lower "
         "training.learning_rate"
     )
+
+
+def some_of(names: tuple[str, ...]) -> str:
+    """The first windows by name, and how many more there are."""
+    listed = ", ".join(names[:NAMED_WINDOWS])
+    if len(names) > NAMED_WINDOWS:
+        listed += f" and {len(names) - NAMED_WINDOWS} more"
+    return listed
 
 
 def replay(path: Path) -> tuple[Anatomy, dict[str, Any]]:

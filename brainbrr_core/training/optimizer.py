@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from brainbrr_core.configuration import Training
 from brainbrr_core.model.mamba2 import NO_WEIGHT_DECAY
@@ -29,8 +29,23 @@ def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, 
     ]
 
 
-def make_optimizer(network: nn.Module, settings: Training) -> torch.optim.AdamW:
-    """AdamW with decay on weights only."""
-    return torch.optim.AdamW(
-        parameter_groups(network, settings.weight_decay), lr=settings.learning_rate, betas=BETAS
+class SkippingAdamW(torch.optim.AdamW):
+    """AdamW that can be told on the device to leave everything as it is.
+
+    The kernel itself looks at ``found_inf``, so no host has to wait for a GPU to decide:
+    :class:`torch.amp.GradScaler` uses the same attribute for the same purpose.
+    """
+
+    #: One float32 on the parameters' device. Where it is 1, a step changes no parameter, no
+    #: moment and no count of steps; None is 0.
+    found_inf: Tensor | None = None
+
+
+def make_optimizer(network: nn.Module, settings: Training) -> SkippingAdamW:
+    """AdamW with decay on weights only, one kernel for each group of parameters."""
+    return SkippingAdamW(
+        parameter_groups(network, settings.weight_decay),
+        lr=settings.learning_rate,
+        betas=BETAS,
+        fused=True,
     )

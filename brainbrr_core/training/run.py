@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,13 +28,16 @@ from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Training
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
-from brainbrr_core.data.augmentation import augment
-from brainbrr_core.data.prefetch import DEPTH, prefetched
+from brainbrr_core.data.augmentation import draw
+from brainbrr_core.data.device_batches import ArrivingBatch, send
+from brainbrr_core.data.device_feed import CPU, DeviceFeed
+from brainbrr_core.data.prefetch import prefetched
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.training.checkpoint import load_model, save_model
+from brainbrr_core.training.determinism import prepare_environment
 from brainbrr_core.training.distributed import ALONE, World, joined
 from brainbrr_core.training.hardware import describe_device
 from brainbrr_core.training.identity import TRAINING_VERSION, settings_identity
@@ -47,6 +51,18 @@ from brainbrr_core.training.used_versions import RUN, STARTED
 from brainbrr_core.training.validation import Validation, Validator
 
 MODEL = "model.safetensors"
+#: Batches in page-locked memory: one is filled while another is copied to the device.
+RING = 2
+
+
+#: What a run of before each training version was made without.
+_CHANGED_WITH = {
+    # Their thresholds were probabilities, and settings of detection not part of a run's name: the
+    # weights that were kept may be of another step.
+    4: "validations choose weights in another way",
+    # Noise is drawn where the network is, by another generator.
+    5: "augmentation draws other noise",
+}
 
 
 class _Model(BaseModel):
@@ -177,8 +193,7 @@ def current_run(configuration: Configuration) -> tuple[Run, Preflight]:
 def earlier_runs(configuration: Configuration, manifest: Manifest) -> list[str]:
     """What to say of finished runs that differ from the configured one in their version alone.
 
-    Before version 4 the thresholds of validations were probabilities, and settings of detection
-    were not part of what names a run: the weights that such a run kept may be of another step.
+    Each is said to lack what changed with the versions since, whether its settings use that or not.
     """
     wanted = identity(configuration, manifest)
     lines = []
@@ -191,10 +206,11 @@ def earlier_runs(configuration: Configuration, manifest: Manifest) -> list[str]:
         version = known.get("training_version", 0)
         rest = {key: value for key, value in known.items() if key != "training_version"}
         if version < TRAINING_VERSION and all(wanted.get(key) == rest[key] for key in rest):
+            since = [text for number, text in _CHANGED_WITH.items() if version < number]
             lines.append(
                 f"run {path.parent.name} has these settings but is of training version {version}, "
-                f"whose validations chose weights in another way than version {TRAINING_VERSION} "
-                f"(it stays, and `brainbrr evaluate {path.parent.name}` scores it)"
+                f"not {TRAINING_VERSION}: since then {' and '.join(since)} (it stays, and "
+                f"`brainbrr evaluate {path.parent.name}` scores it)"
             )
     return lines
 
@@ -219,6 +235,7 @@ def train(
         return Run(directory, finished.values, reused=True)
     for line in earlier_runs(configuration, preflight.manifest):
         log(f"{line}; a new run is trained")
+    prepare_environment(configuration.hardware)
     with joined(configuration.hardware) as world:
         if not world.first:
             on_step, log = None, _silent
@@ -254,7 +271,12 @@ def _train(
         f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
         f"{settings.steps} steps of {hardware.batch_size}"
     )
-    network = build(configuration.model.preset, hardware.ssm_backend, seed=settings.seed)
+    network = build(
+        configuration.model.preset,
+        hardware.ssm_backend,
+        seed=settings.seed,
+        recompute_activations=hardware.recompute_activations,
+    )
     known = provenance_of(configuration, manifest, description)
     directory.mkdir(parents=True, exist_ok=True)
     if world.first:
@@ -272,7 +294,8 @@ def _train(
             _batches(
                 configuration,
                 manifest,
-                training_windows(manifest, store, settings, sampling),
+                training_windows(manifest, store, settings, sampling, device),
+                DeviceFeed(device),
                 world,
             ),
             settings,
@@ -296,6 +319,8 @@ def _train(
         )
     if summary.stopped:
         log(f"ended after {summary.steps} of {settings.steps} steps: {summary.stopped}")
+    if summary.skipped_steps:
+        log(summary.skips())
     if not world.first:
         return
     of = identity(configuration, manifest)
@@ -319,31 +344,45 @@ def _train(
 
 
 def training_windows(
-    manifest: Manifest, store: Store, settings: Training, sampling: BalancedSampling
+    manifest: Manifest,
+    store: Store,
+    settings: Training,
+    sampling: BalancedSampling,
+    device: torch.device = CPU,
 ) -> WindowDataset:
-    """The windows of a training, with weights where the settings ask for some."""
+    """The windows of a training, as stored, with weights where the settings ask for some."""
     weights = None
     if settings.seizure_weight == "events":
         weights = equal_seizures(manifest, sampling.expected_draws(len(manifest)))
-    return WindowDataset(manifest, store, ring=DEPTH + 2, seizure_weights=weights)
+    return WindowDataset(
+        manifest, store, kind="int16", ring=RING, seizure_weights=weights, device=device
+    )
 
 
 def _batches(
-    configuration: Configuration, manifest: Manifest, dataset: WindowDataset, world: World = ALONE
+    configuration: Configuration,
+    manifest: Manifest,
+    dataset: WindowDataset,
+    feed: DeviceFeed,
+    world: World = ALONE,
 ) -> Callable[[int], Iterator[Batch]]:
-    """This process's share of the batches from a step on, read ahead by a thread."""
+    """This process's share of the batches from a step on, sent to the device ahead by a thread."""
     sampling = BalancedSampling.of(manifest, configuration.sampling)
     size, training = configuration.hardware.batch_size, configuration.training
     places = np.arange(size)[world.rank :: world.size]
 
-    def read(first_step: int) -> Iterator[Batch]:
+    def sent(first_step: int) -> Iterator[ArrivingBatch]:
         drawn = sampling.batches(size, training.seed, first_step)
         for step, rows in enumerate(drawn, start=first_step):
-            batch = dataset.fetch(rows[places])
-            augment(batch, training.augmentation, training.seed, step, places.tolist())
-            yield batch
+            changes = draw(training.augmentation, training.seed, step, places.tolist())
+            yield send(dataset, dataset.fetch(rows[places]), changes, feed)
 
-    return lambda first_step: prefetched(read(first_step))
+    def received(first_step: int) -> Iterator[Batch]:
+        with closing(prefetched(sent(first_step))) as arriving:
+            for batch in arriving:
+                yield batch.receive()
+
+    return received
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +18,18 @@ from torch.nn.parallel import DistributedDataParallel
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.compilation import clear_gradients, compiled
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.identity import LATER_TRAINING, training_values
-from brainbrr_core.training.loss import known_samples, loss_of
-from brainbrr_core.training.nonfinite import dissect, error_of, save_step
+from brainbrr_core.training.loss import loss_of
+from brainbrr_core.training.nonfinite import (
+    dissect,
+    error_of,
+    save_step,
+    skipped_steps_limit,
+    some_of,
+)
 from brainbrr_core.training.optimizer import make_optimizer
 from brainbrr_core.training.resumption import newest_whole, set_aside
 from brainbrr_core.training.schedule import ema_decay, learning_rate
@@ -30,12 +39,31 @@ from brainbrr_core.training.schedule import ema_decay, learning_rate
 class Step:
     """One optimizer step: figures over all processes."""
 
+    #: Counted from 1.
+    number: int
     loss: float
     #: Before clipping.
     gradient_norm: float
     #: Standard deviation of the probabilities of the batch.
     spread: float
     learning_rate: float
+    #: The windows of this process's share of the batch.
+    names: tuple[str, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether it changed the weights; otherwise it was skipped."""
+        return all(map(math.isfinite, (self.loss, self.gradient_norm, self.spread)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """A step whose figures are still on the device: loss, gradient norm and spread."""
+
+    number: int
+    figures: Tensor
+    learning_rate: float
+    names: tuple[str, ...]
 
 
 class TrainingState:
@@ -71,11 +99,16 @@ class TrainingState:
             else None
         )
         forward = network if self.replicas is None else self.replicas
-        self.forward: Callable[[Tensor], Tensor] = (
-            torch.compile(forward) if hardware.compile else forward
-        )
+        self.forward = compiled(forward, hardware.compile)
         self.optimizer = make_optimizer(network, settings)
         self.ema = {name: value.clone() for name, value in network.state_dict().items()}
+        # The same tensors in the same order, for one kernel over all of them.
+        self._weights = list(network.state_dict().values())
+        self._averages = list(self.ema.values())
+        #: Steps that are not finite: the most that are skipped, and the device's own count.
+        self.skipped_steps_limit = skipped_steps_limit(settings, hardware)
+        self._skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self._queued: list[_Queued] = []
         #: The averaged weights of the best validation, on the CPU; empty without one.
         self.best: files.Tensors = {}
         #: The step of the weights in the file of the best ones.
@@ -92,21 +125,22 @@ class TrainingState:
             "preprocessing version": provenance.get("preprocessing_version"),
         }
 
-    def step(self, step: int, batch: Batch) -> Step:
-        """One optimizer step on this process's share of a batch.
+    def step(self, step: int, batch: Batch) -> None:
+        """One optimizer step, counted from 0, on this process's share of a batch on the device.
 
         The loss is the mean over the known samples of the whole batch, however many of them are
         in each part and process. A batch without any has no loss and no gradient.
 
-        Raises :class:`BrainbrrError` when a loss or gradient is not finite, before any weight
-        changes.
+        The device is not waited for: :meth:`fetch` gives the figures. Where loss or gradient is
+        not finite in any process, the step changes no weight, moment or count of the optimizer
+        in all of them, and where that was one step too many, neither does any later one.
         """
         rate = learning_rate(
             step, self.settings.steps, self.settings.warmup_steps, self.settings.learning_rate
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        clear_gradients(self.network, keep=self.hardware.compile == "cuda_graphs")
         parts = self.hardware.accumulate
         rows = len(batch.names)
         loss = torch.zeros((), device=self.device)
@@ -116,38 +150,85 @@ class TrainingState:
             [None] * len(label_parts) if batch.weights is None else batch.weights.chunk(parts)
         )
         pieces = zip(batch.signals.chunk(parts), label_parts, weight_parts, strict=True)
-        # Counted where the labels are still in this machine's memory: a GPU is not waited for.
-        known = [known_samples(labels) for labels in label_parts]
-        # Gradients are averaged over processes, whose shares may differ in known samples.
-        known_in_batch = self.world.total(sum(known), self.device) / self.world.size
+        # Counted on the host, before the labels went to the device.
+        counts = iter(batch.known)
+        known = [sum(itertools.islice(counts, len(labels))) for labels in label_parts]
+        # Gradients are averaged over processes, whose shares may differ in known samples. Without
+        # any, each share is none of one.
+        known_in_batch = self.world.total(sum(known), self.device).clamp(min=1) / self.world.size
         for number, (signals, labels, weights) in enumerate(pieces, start=1):
             known_here, all_known = known[number - 1], known[number - 1] == labels.numel()
-            signals = signals.to(self.device, non_blocking=True)
-            labels = labels.to(self.device, non_blocking=True)
-            if weights is not None:
-                weights = weights.to(self.device, non_blocking=True)
             # Gradients travel between processes once a step, with its last part.
             waiting = self.replicas is not None and number < parts
             with self.replicas.no_sync() if waiting and self.replicas else contextlib.nullcontext():
                 with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
                     logits = self.forward(signals)
-                share = known_here / known_in_batch if known_in_batch else 0.0
-                piece = self.loss(logits, labels, weights, all_known=all_known) * share
+                share = torch.full_like(known_in_batch, known_here) / known_in_batch
+                piece = self.loss(logits, labels, weights, all_known=all_known) * share.float()
                 torch.autograd.backward(piece)
             loss += piece.detach()
             spread += torch.sigmoid(logits.detach().float()).std() * (len(signals) / rows)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
-        # One transfer for all: on a GPU each waits for the card.
-        values = self.world.mean(torch.stack([loss, norm, spread]))
-        loss_value, norm_value, spread_value = values.tolist()
-        if not bool(torch.isfinite(values).all()):
-            self._stop(step, batch, loss_value, norm_value)
+        figures = self.world.mean(torch.stack([loss, norm, spread]))
+        wrong = ~torch.isfinite(figures).all()
+        self._skipped += wrong
+        # After the one that ends the training the weights stay those that it began with, however
+        # late the host hears of it.
+        self.optimizer.found_inf = (wrong | (self._skipped > self.skipped_steps_limit)).float()
         self.optimizer.step()
-        keep = ema_decay(step)
         with torch.no_grad():
-            for name, value in self.network.state_dict().items():
-                self.ema[name].lerp_(value, 1.0 - keep)
-        return Step(loss_value, norm_value, spread_value, rate)
+            torch._foreach_lerp_(self._averages, self._weights, 1.0 - ema_decay(step))
+        self._queued.append(_Queued(step + 1, figures, rate, batch.names))
+
+    @property
+    def queued(self) -> int:
+        """Steps whose figures are still on the device."""
+        return len(self._queued)
+
+    def fetch(self) -> list[Step]:
+        """The steps since the last call, in order: here the device is waited for, once."""
+        queued, self._queued = self._queued, []
+        if not queued:
+            return []
+        figures: list[list[float]] = torch.stack([step.figures for step in queued]).tolist()
+        return [
+            Step(step.number, loss, norm, spread, step.learning_rate, step.names)
+            for step, (loss, norm, spread) in zip(queued, figures, strict=True)
+        ]
+
+    def count_skipped(self, step: Step) -> bool:
+        """Note and log a step that is not finite; whether that is as many as may be, or fewer.
+
+        Raises :class:`BrainbrrError` where it is the weights that are not finite.
+        """
+        self.check_weights(step.number)
+        skipped = [*self.skipped_steps, step.number]
+        if len(skipped) > self.skipped_steps_limit:
+            return False
+        self.progress["skipped_steps"] = skipped
+        self._log(
+            f"step {step.number} is skipped ({len(skipped)} so far, at most "
+            f"{self.skipped_steps_limit}): its loss is {step.loss:g} and its gradient norm "
+            f"{step.gradient_norm:g}, in {some_of(step.names)}"
+        )
+        return True
+
+    @property
+    def skipped_steps(self) -> tuple[int, ...]:
+        """The steps, counted from 1, that were not finite and changed no weight."""
+        return tuple(self.progress.get("skipped_steps", ()))
+
+    def check_weights(self, done: int) -> None:
+        """Raise :class:`BrainbrrError` where a weight is not finite: no later step mends that."""
+        largest = torch.stack(torch._foreach_norm(self._weights, math.inf)).tolist()
+        for name, value in zip(self.ema, largest, strict=True):
+            if not math.isfinite(value):
+                raise BrainbrrError(
+                    f"{name} is not finite after step {done} though every step that was not "
+                    "finite was skipped: run the same command again, which goes on from the last "
+                    "checkpoint; should it end here again, lower training.learning_rate and "
+                    "delete the run's checkpoints to train anew"
+                )
 
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
@@ -225,7 +306,15 @@ class TrainingState:
         for name, value in found.ema.items():
             self.ema[name].copy_(value)
         files.restore_optimizer(self.network, self.optimizer, found.optimizer)
+        skipped = len(found.progress.get("skipped_steps", ()))
+        if skipped > self.skipped_steps_limit:
+            raise BrainbrrError(
+                f"the checkpoint in {self.directory} has skipped {skipped} steps that were not "
+                f"finite and training.skipped_steps_limit is {self.skipped_steps_limit}: raise it, "
+                "or remove the run's checkpoints to train anew"
+            )
         self.progress = found.progress
+        self._skipped.fill_(skipped)
         self.best = found.best
         if self._best_step is not None:
             self._restore_best()
@@ -281,14 +370,17 @@ class TrainingState:
             self._log(f"{path} is written again from the checkpoint (step {self._best_step})")
             self._write_best()
 
-    def _stop(self, step: int, batch: Batch, loss: float, norm: float) -> None:
-        """Save what is needed to do this step again, and end the training."""
+    def stop(self, step: Step, batch: Batch) -> NoReturn:
+        """Save what is needed to do a step again that is not finite, and end the training.
+
+        ``batch`` is the step's, and the weights are still those that it began with.
+        """
         suffix = f"-process-{self.world.rank}" if self.world.size > 1 else ""
-        path = self.directory / f"nonfinite-step-{step}{suffix}.safetensors"
+        path = self.directory / f"nonfinite-step-{step.number}{suffix}.safetensors"
         header = {
-            "step": step,
-            "loss": str(loss),
-            "norm": str(norm),
+            "step": step.number,
+            "loss": str(step.loss),
+            "norm": str(step.gradient_norm),
             "preset": self.provenance.get("preset"),
             "training": self.settings.model_dump(mode="json"),
             "positive_fraction": self.positive_fraction,
@@ -297,12 +389,16 @@ class TrainingState:
         save_step(
             path, self.network, batch.signals, batch.labels, batch.names, header, batch.weights
         )
-        signals, labels = batch.signals.to(self.device), batch.labels.to(self.device)
-        weights = None if batch.weights is None else batch.weights.to(self.device)
         anatomy = dissect(
-            self.network, self.loss, signals, labels, batch.names, self.bfloat16, weights
+            self.network,
+            self.loss,
+            batch.signals,
+            batch.labels,
+            batch.names,
+            self.bfloat16,
+            batch.weights,
         )
-        raise error_of(anatomy, step, batch.names, path)
+        raise error_of(anatomy, step.number, batch.names, path)
 
 
 def _silent(_line: str) -> None:

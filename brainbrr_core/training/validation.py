@@ -22,7 +22,9 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import found_by, recording_scores
+from brainbrr_core.detection import found_by
+from brainbrr_core.detection.recordings import recording_frames
+from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.scoring import (
     RecordingFrames,
     auprc,
@@ -37,7 +39,6 @@ from brainbrr_core.training.distributed import World
 FALSE_ALARMS_PER_DAY = 10.0
 #: Ten false alarms a day must be at least this many in dev for the sensitivity to be compared.
 LEAST_ALARMS = 3.0
-_BATCH = 16
 
 BY_EVENTS = "sensitivity at 10 false alarms per 24 h"
 BY_SECONDS = "average precision by the second"
@@ -81,11 +82,13 @@ class Validator:
     configuration: Configuration
     device: torch.device
     world: World
+    #: The last network's, which is compiled once for all validations.
+    _scorers: list[WindowScorer] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, network: nn.Module, step: int) -> Validation:
         """Figures of the network as it is. The same in every process."""
-        own = self.recordings[self.world.rank :: self.world.size]
-        frames = self.world.gather({r.partition_key: self._frames(network, r) for r in own})
+        own = shares(self.recordings, self.world.size)[self.world.rank]
+        frames = self.world.gather(self._frames(network, own))
         found = self._judged(frames, step) if self.world.first else None
         return self.world.of_first(found)
 
@@ -102,20 +105,40 @@ class Validator:
         ]
         return judge(scored, self.configuration, step)
 
-    def _frames(self, network: nn.Module, recording: ManifestRecording) -> NDArray[np.float32]:
-        reader = RecordingReader(self.store, recording)
-        window = self.window_samples
-        stride = min(self.configuration.detection.stride_s * RATE, window)
-        return recording_scores(
-            network,
-            reader.read,
-            reader.samples,
-            window,
-            stride,
-            _BATCH,
-            self.device,
-            self.configuration.detection.stitching,
+    def _frames(
+        self, network: nn.Module, recordings: Sequence[ManifestRecording]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Scores of the frames of recordings, by partition key."""
+        detection, window = self.configuration.detection, self.window_samples
+        return dict(
+            recording_frames(
+                self._scorer(network),
+                ((r.partition_key, RecordingReader(self.store, r)) for r in recordings),
+                window,
+                min(detection.stride_s * RATE, window),
+                detection.stitching,
+            )
         )
+
+    def _scorer(self, network: nn.Module) -> WindowScorer:
+        if not (self._scorers and self._scorers[0].network is network):
+            self._scorers[:] = [WindowScorer.of(network, self.configuration.hardware, self.device)]
+        return self._scorers[0]
+
+
+def shares(recordings: Sequence[ManifestRecording], size: int) -> list[list[ManifestRecording]]:
+    """Recordings shared among ``size`` processes, so that all have about as much to score.
+
+    The longest first, each to the process with the fewest samples so far; the same in every
+    process, whatever the order of ``recordings``.
+    """
+    given: list[list[ManifestRecording]] = [[] for _ in range(size)]
+    samples = [0] * size
+    for recording in sorted(recordings, key=lambda r: (-r.samples, r.partition_key)):
+        least = samples.index(min(samples))
+        given[least].append(recording)
+        samples[least] += recording.samples
+    return given
 
 
 def judge(

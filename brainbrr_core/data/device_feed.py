@@ -1,0 +1,121 @@
+"""Stored windows travel to the device beside what it computes, and are widened there.
+
+A GPU copies from page-locked memory while it computes. All that a batch needs is put in order on
+one stream, and only what uses the batch waits for it, on the device: no thread of this machine
+does. On a CPU the same calls compute at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.signal.quantization import SCALE
+
+CPU = torch.device("cpu")
+#: As `widen` multiplies: torch would take a double for another factor.
+_SCALE = float(np.float32(SCALE))
+
+
+def widened(stored: Tensor) -> Tensor:
+    """Samples as stored (int16) in standard deviations, float32, to the bit as ``widen`` does."""
+    return stored.to(torch.float32).mul_(_SCALE)
+
+
+def host_memory(shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An uninitialized tensor in this machine's memory, page-locked where ``device`` is a GPU.
+
+    Made once and used again: page-locking takes longer than many copies, and takes up to twice the
+    tensor's size. Raises :class:`BrainbrrError` where no more memory can be page-locked.
+    """
+    if device.type != "cuda" or 0 in shape:
+        return torch.empty(*shape, dtype=dtype)
+    try:
+        # Of that GPU and not of the first one, on which a context would take memory.
+        with torch.cuda.device(device):
+            return torch.empty(*shape, dtype=dtype, pin_memory=True)
+    except RuntimeError as error:
+        megabytes = int(np.prod(shape)) * dtype.itemsize / 1e6
+        why = (str(error).splitlines() or ["no reason given"])[0]
+        raise BrainbrrError(
+            f"{megabytes:.0f} MB of memory cannot be page-locked for {device} ({why}): lower "
+            "hardware.batch_size, or allow more memory or locked memory (`ulimit -l`)"
+        ) from None
+
+
+def on_device(values: NDArray[Any], device: torch.device) -> Tensor:
+    """A small array on the device, in the order of the current stream and without waiting."""
+    tensor = torch.from_numpy(values)
+    if device.type != "cuda":
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Tensors on their way to the device."""
+
+    _tensors: tuple[Tensor, ...]
+    _copied: torch.cuda.Event | None = None
+    _ready: torch.cuda.Event | None = None
+
+    def await_copy(self) -> None:
+        """Wait until the memory that was sent may be overwritten."""
+        if self._copied is not None:
+            self._copied.synchronize()
+
+    def receive(self) -> tuple[Tensor, ...]:
+        """The tensors, for work on the current stream, which waits for them; this thread doesn't.
+
+        They are the receiver's own: nothing overwrites them.
+        """
+        if self._ready is not None:
+            stream = torch.cuda.current_stream(self._tensors[0].device)
+            stream.wait_event(self._ready)
+            for tensor in self._tensors:
+                # Their memory is not given to another batch before this stream has used it.
+                tensor.record_stream(stream)
+        return self._tensors
+
+
+class DeviceFeed:
+    """Sends windows to one device, beside what that computes.
+
+    Use it from one thread. Where the device is a GPU, what is sent comes from
+    :func:`host_memory`, and must not be changed before :meth:`Transfer.await_copy` has returned.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def send(
+        self,
+        stored: Tensor,
+        *others: Tensor,
+        widen: Callable[[Tensor], Tensor] = widened,
+    ) -> Transfer:
+        """Send stored windows (B, 19, T) int16, and other tensors with them.
+
+        What arrives is ``widen`` of the windows, computed on the device, and the others as they
+        are. ``widen`` must make a new tensor.
+        """
+        if self._stream is None:
+            return Transfer((widen(stored), *(other.clone() for other in others)))
+        with torch.cuda.stream(self._stream):
+            first, *rest = [
+                tensor.to(self.device, non_blocking=True) for tensor in (stored, *others)
+            ]
+            # A thread that waits for the copy sleeps.
+            copied, ready = torch.cuda.Event(blocking=True), torch.cuda.Event()
+            copied.record(self._stream)
+            tensors = (widen(first), *rest)
+            ready.record(self._stream)
+        return Transfer(tensors, copied, ready)

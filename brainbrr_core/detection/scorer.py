@@ -1,0 +1,195 @@
+"""A network as it is used: the scores (logits) of windows, in batches.
+
+Validation, evaluation and prediction all come here. Imports torch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from brainbrr_core.configuration import Hardware
+from brainbrr_core.configuration.model import Compilation, Precision
+from brainbrr_core.data.device_feed import host_memory
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.compilation import compiled
+
+#: Windows at once on a GPU, at least.
+LEAST_ON_GPU = 32
+
+Tag = TypeVar("Tag")
+
+
+def windows_at_once(hardware: Hardware, device: torch.device) -> int:
+    """Windows that a network is given at once where no gradient is wanted.
+
+    What ``hardware.inference_batch_size`` says. By default, on a GPU, what a training step holds
+    at once: it keeps several times as much memory a window, so that it fits, and it keeps the GPU
+    busy; 32 at least. On a CPU one: more take about as long.
+    """
+    if hardware.inference_batch_size is not None:
+        return hardware.inference_batch_size
+    if device.type == "cpu":
+        return 1
+    return max(hardware.batch_size // hardware.accumulate, LEAST_ON_GPU)
+
+
+class WindowScorer:
+    """A network on its device, with the precision and the batches that it is used with.
+
+    Every batch has the same size, a smaller one being filled up with zeros whose scores are
+    dropped. So the scores of a window do not depend on which windows, and how many, are scored
+    with it, and what is compiled is compiled once. The network is in evaluation mode
+    while it scores, and afterwards as it was before.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        device: torch.device,
+        batch: int,
+        precision: Precision = "float32",
+        compilation: Compilation = False,
+    ) -> None:
+        self.network, self.device, self.batch = network, device, batch
+        self.precision = precision
+        self._forward = compiled(network, compilation)
+        self._back = _WayBack(device) if device.type == "cuda" else None
+
+    @classmethod
+    def of(
+        cls, network: nn.Module, hardware: Hardware, device: torch.device, batch: int | None = None
+    ) -> WindowScorer:
+        """A network, which is on ``device``, with what ``hardware`` says.
+
+        ``batch`` by default is :func:`windows_at_once`.
+        """
+        size = windows_at_once(hardware, device) if batch is None else batch
+        return cls(network, device, size, hardware.precision, hardware.compile)
+
+    def scores(
+        self, batches: Iterable[tuple[Tensor, Tag]]
+    ) -> Generator[tuple[NDArray[np.float32], Tag], None, None]:
+        """The scores (windows, samples) of each batch, in order, with what came with it.
+
+        A batch is (windows, 19, samples), float32 in standard deviations, of no more than ``batch``
+        windows, on any device. On a GPU the scores are a view of memory that those of the next but
+        one batch are written to, and a batch is taken before the scores of the one before it are
+        given. Where ``batches`` raises a :class:`BrainbrrError`, the scores of what came before
+        are given first.
+
+        Raises ``ValueError`` where a batch is too large or the network's output has another shape.
+        """
+        source = iter(batches)
+        under_way: deque[tuple[_Scores, Tag]] = deque()
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            while True:
+                try:
+                    batch = next(source, None)
+                except BrainbrrError:
+                    yield from _arrived(under_way)
+                    raise
+                if batch is None:
+                    yield from _arrived(under_way)
+                    return
+                signals, tag = batch
+                under_way.append((self._launch(signals), tag))
+                # A GPU works on this batch while the scores of the last one are used.
+                yield from _arrived(under_way, keep=0 if self._back is None else 1)
+        finally:
+            self.network.train(was_training)
+
+    def window_scores(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Score of each sample of no more than ``batch`` windows, float32 ``(windows, samples)``.
+
+        ``windows`` are float32 ``(19, samples)`` each. Raises as :meth:`scores` does.
+        """
+        [(scores, _)] = self.scores([(self.stacked(windows), None)])
+        return scores
+
+    def stacked(self, windows: Sequence[NDArray[np.float32]]) -> Tensor:
+        """Windows, float32 ``(19, samples)`` each, as one batch in this machine's memory."""
+        # In torch's own memory, whose alignment is always the same: some kernels round by it.
+        shape = (len(windows), *windows[0].shape)
+        batch = torch.empty(shape, pin_memory=self.device.type == "cuda")
+        np.stack(windows, out=batch.numpy())
+        return batch
+
+    def _launch(self, signals: Tensor) -> _Scores:
+        """Have a batch scored; on a GPU without waiting for it."""
+        rows, samples = signals.shape[0], signals.shape[-1]
+        if not 0 < rows <= self.batch:
+            raise ValueError(f"a batch of {rows} windows where {self.batch} are scored at once")
+        signals = signals.to(self.device, non_blocking=True)
+        # Before inference mode: what it makes is of another kind, for which would be compiled anew.
+        if rows < self.batch:
+            signals = functional.pad(signals, (0, 0, 0, 0, 0, self.batch - rows))
+        with (
+            torch.inference_mode(),
+            torch.autocast(
+                self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"
+            ),
+        ):
+            logits = self._forward(signals).float()
+        if logits.shape != (self.batch, samples):
+            raise ValueError(
+                f"the network gave {tuple(logits.shape)} for {self.batch} windows of {samples}"
+            )
+        if self._back is None:
+            return _Scores(logits[:rows])
+        return self._back.send(logits, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Scores in this machine's memory, from the moment that ``ready`` says."""
+
+    values: Tensor
+    ready: torch.cuda.Event | None = None
+
+    def wait(self) -> NDArray[np.float32]:
+        if self.ready is not None:
+            self.ready.synchronize()
+        values: NDArray[np.float32] = self.values.numpy()
+        return values
+
+
+def _arrived(
+    under_way: deque[tuple[_Scores, Tag]], keep: int = 0
+) -> Iterator[tuple[NDArray[np.float32], Tag]]:
+    """The scores of the oldest batches, up to the last ``keep``."""
+    while len(under_way) > keep:
+        scores, tag = under_way.popleft()
+        yield scores.wait(), tag
+
+
+class _WayBack:
+    """Scores travel from a GPU while it computes the next ones."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        #: Memory for the scores under way and for those that are being used.
+        self._memory: deque[Tensor] = deque(maxlen=2)
+
+    def send(self, logits: Tensor, rows: int) -> _Scores:
+        """The first ``rows`` of some scores on their way; nothing is waited for."""
+        if len(self._memory) == 2 and self._memory[0].shape == logits.shape:
+            self._memory.rotate(-1)
+        else:
+            self._memory.append(host_memory(logits.shape, logits.dtype, self._device))
+        memory = self._memory[-1]
+        memory.copy_(logits, non_blocking=True)
+        # A thread that waits for it sleeps.
+        arrived = torch.cuda.Event(blocking=True)
+        arrived.record(torch.cuda.current_stream(self._device))
+        return _Scores(memory[:rows], arrived)

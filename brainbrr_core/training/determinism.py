@@ -1,0 +1,66 @@
+"""What torch and the kernels are told about their arithmetic: the same bits, and true float32."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from brainbrr_core.configuration import Hardware
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.backend import DETERMINISTIC_KERNELS
+
+#: Read by cuBLAS's users when they first need its workspace, and the values that fix its size.
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+_FIXED_WORKSPACES = (":4096:8", ":16:8")
+
+
+def prepare_environment(hardware: Hardware) -> None:
+    """Set the variables of the environment that ``hardware.deterministic`` needs on a GPU.
+
+    They are read once, so this comes before the first use of CUDA and the import of
+    ``mamba_ssm``. Raises :class:`BrainbrrError` where one is missing and it is too late to set it.
+    """
+    if hardware.device != "cuda" or not hardware.deterministic:
+        return
+    if os.environ.get(_CUBLAS) not in _FIXED_WORKSPACES:
+        cuda_is_loaded: Callable[[], bool] = torch.cuda.is_initialized
+        _set(_CUBLAS, _FIXED_WORKSPACES[0], "CUDA", cuda_is_loaded())
+    if os.environ.get(DETERMINISTIC_KERNELS) != "1":
+        _set(DETERMINISTIC_KERNELS, "1", "mamba_ssm", "mamba_ssm" in sys.modules)
+
+
+def _set(name: str, value: str, reader: str, too_late: bool) -> None:
+    if too_late:
+        raise BrainbrrError(
+            f"hardware.deterministic needs {name}={value} before {reader} is loaded, which has "
+            f"happened in this process: run `export {name}={value}` and start it again"
+        )
+    os.environ[name] = value
+
+
+@contextmanager
+def fixed_arithmetic(hardware: Hardware, device: torch.device) -> Iterator[None]:
+    """Until the block ends, refuse operations whose results could differ from run to run.
+
+    On a CPU always, since it costs nothing there; on a GPU where ``hardware.deterministic`` asks
+    for it. Everywhere, float32 is float32: cuDNN's convolutions would else be TF32 by default,
+    whose products have 10 bits.
+    """
+    algorithms = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn
+    deterministic, benchmark, tf32 = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
+    cudnn.allow_tf32 = False
+    if device.type == "cpu" or hardware.deterministic:
+        torch.use_deterministic_algorithms(True)
+        cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+        cudnn.allow_tf32 = tf32

@@ -1,0 +1,51 @@
+"""Recordings in memory, as the store has them, and what a network says of one taken by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from brainbrr_core.detection import window_starts
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.signal.quantization import SCALE
+
+
+class InMemory:
+    """A stored recording; reading beyond sample ``broken`` fails. It notes what was asked for."""
+
+    def __init__(self, stored: NDArray[np.int16], broken: int | None = None) -> None:
+        self.stored, self.broken = stored, broken
+        self.samples = stored.shape[1]
+        self.asked: list[tuple[int, int]] = []
+
+    def copy(self, start: int, stop: int, out: NDArray[np.int16]) -> None:
+        self.asked.append((start, stop))
+        if self.broken is not None and stop > self.broken:
+            raise BrainbrrError(f"sample {self.broken} is damaged")
+        out[...] = self.stored[:, start:stop]
+
+
+def noise(samples: int, seed: int = 0) -> NDArray[np.int16]:
+    """A recording of noise, of about a standard deviation."""
+    values = np.random.default_rng(seed).normal(scale=3000, size=(19, samples))
+    return values.clip(-32767, 32767).astype(np.int16)
+
+
+def naive_frames(
+    network: torch.nn.Module, stored: NDArray[np.int16], window: int, stride: int
+) -> NDArray[np.float64]:
+    """Frames of one recording: window by window, averaged sample by sample with the triangle."""
+    samples = stored.shape[1]
+    sums, weights = np.zeros(max(samples, window)), np.zeros(max(samples, window))
+    triangle = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1))
+    for start in window_starts(samples, window, stride):
+        signal = np.zeros((1, 19, window), np.float32)
+        part = stored[:, start : start + window]
+        signal[0, :, : part.shape[1]] = part * np.float32(SCALE)
+        with torch.no_grad():
+            scores = network(torch.from_numpy(signal)).numpy()[0]
+        sums[start : start + window] += triangle * scores.astype(np.float64)
+        weights[start : start + window] += triangle
+    values = (sums / weights)[:samples]
+    return np.array([values[first : first + 32].mean() for first in range(0, samples, 32)])
