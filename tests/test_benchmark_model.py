@@ -17,7 +17,12 @@ from typer.testing import CliRunner
 
 from brainbrr_core.benchmark import cost as counted
 from brainbrr_core.benchmark import learn
-from brainbrr_core.benchmark.cost import convolution_backward_operations, cost, peak_bytes
+from brainbrr_core.benchmark.cost import (
+    convolution_backward_operations,
+    cost,
+    peak_bytes,
+    scoring_operations,
+)
 from brainbrr_core.benchmark.learn import CorpusSize, Score, line_length
 from brainbrr_core.benchmark.model import (
     Task,
@@ -49,6 +54,16 @@ def test_the_cost_grows_linearly_with_length(monkeypatch: pytest.MonkeyPatch) ->
         for key in ("forward_gflop_per_minute", "kept_mb_per_minute"):
             assert math.isclose(row[key], rows[-1][key], rel_tol=0.02), row
     assert [row["minutes"] for row in rows] == [2, 4, 8]
+
+
+def test_the_work_of_a_validation_counted_by_hand() -> None:
+    # Windows of 60 s that begin every 30 s, the last one 60 s before the end.
+    for preset, hours in (("tiny", 435.0), ("base", 1 / 60), ("tiny", 0.1)):
+        windows = max(round(hours * 3600 / 30) - 1, 1)
+        counted_operations = scoring_operations(preset, hours, 60, 30)
+        assert counted_operations == windows * cost(preset, 60).forward
+    # TUSZ's dev with the largest network: 3.6 s of what an H100 does at best (790 TFLOP/s).
+    assert 52_199 * cost("base", 60).forward == pytest.approx(2.85e15, rel=0.01)
 
 
 def test_operations_of_a_layer_counted_by_hand() -> None:

@@ -43,15 +43,15 @@ def test_the_largest_is_found_to_an_eighth_in_few_tries(most: int, start: int) -
     assert number >= min(most, 1024) * 8 / 9 or number == most
 
 
-def a_gpu(name: str = "h100", **training: Any) -> Configuration:
-    return load(Overrides(config=f"full:{name}"), {})
+def a_gpu() -> Configuration:
+    return load(Overrides(config="full:h100"), {})
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, windows: Callable[[Trial], float]) -> list[Trial]:
     """A GPU on which as many windows fit as ``windows`` says; what was tried."""
     tried: list[Trial] = []
 
-    def in_a_process(function: Callable[[Any], Any], argument: Any) -> Any:
+    def in_a_process(_function: Callable[[Any], Any], argument: Any) -> Any:
         if not isinstance(argument, Trial):
             return {"device": "cuda", "name": "NVIDIA H100"}, 79.0
         tried.append(argument)
@@ -142,7 +142,7 @@ def test_real_steps_are_made_and_memory_that_is_too_small_is_no_error(
     monkeypatch.setattr(batch, "fit", fails(torch.OutOfMemoryError("CUDA out of memory.")))
     assert attempt(trial) is None
     monkeypatch.setattr(batch, "fit", fails(RuntimeError("an index is too large\nand more")))
-    with pytest.raises(BrainbrrError, match="2 windows of 10 s fails: an index is too large$"):
+    with pytest.raises(BrainbrrError, match=r"2 windows of 10 s fails: an index is too large$"):
         attempt(trial)
 
 

@@ -126,7 +126,7 @@ def test_a_recording_that_cannot_be_read_is_an_error_after_those_before_it(batch
             found.append(key)
     assert found == [0, 1]
     # Its first windows were scored: the error came at its place.
-    assert recordings[2].asked[:3] == [(0, 512), (256, 768), (512, 1024)]
+    assert {(0, 512), (256, 768), (512, 1024)} <= set(recordings[2].asked)
 
 
 @pytest.fixture
@@ -253,10 +253,11 @@ def test_a_network_is_compiled_once() -> None:
 def test_how_many_windows_are_scored_at_once() -> None:
     gpu = torch.device("cuda", 0)
     assert windows_at_once(Hardware(batch_size=64), CPU) == 1
+    assert windows_at_once(Hardware(batch_size=64), CPU, 8) == 8
     assert windows_at_once(Hardware(batch_size=256, accumulate=2), gpu) == 128
     assert windows_at_once(Hardware(batch_size=12), gpu) == 32
     given = Hardware(batch_size=64, inference_batch_size=7)
-    assert windows_at_once(given, CPU) == windows_at_once(given, gpu) == 7
+    assert windows_at_once(given, CPU, 8) == windows_at_once(given, gpu) == 7
 
 
 def of_length(samples: int, number: int) -> ManifestRecording:

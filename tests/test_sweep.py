@@ -234,6 +234,27 @@ def test_a_rising_change_of_the_scores_changes_no_figure(
     assert np.array_equal(rankings[0].true, rankings[1].true)
 
 
+@pytest.mark.parametrize("cores", [2, 3, 64])
+def test_recordings_counted_at_once_give_what_one_after_the_other_do(
+    cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = [replace(r, duration_s=59.97 - n / 999) for n, r in enumerate(noise(1, "abcab"))]
+    name = f"{sweep_thresholds.__module__}.usable_cores"
+    done: list[float] = []
+    monkeypatch.setattr(name, lambda: 1)
+    alone = sweep_thresholds(recordings, found_by(PLAIN), 0.9)
+    monkeypatch.setattr(name, lambda: cores)
+    together = sweep_thresholds(recordings, found_by(PLAIN), 0.9, done.append)
+    assert done == [recording.duration_s for recording in recordings]
+    assert together.rows() == alone.rows() and len(alone.rows()) > 5
+    for rule, other in ((together.szcore, alone.szcore), (together.ovlp, alone.ovlp)):
+        for values in ("reference", "seconds", "detected", "false"):
+            assert np.array_equal(getattr(rule, values), getattr(other, values))
+    broken = replace(recordings[2], scores_8hz=recordings[2].scores_8hz * np.float32("nan"))
+    with pytest.raises(ValueError, match="a score is not finite"):
+        sweep_thresholds([*recordings[:2], broken, *recordings[3:]], found_by(PLAIN), 0.9)
+
+
 def test_a_network_that_finds_nothing_has_a_point_all_the_same() -> None:
     tuned = tune_threshold(swept(blocks([-9, -9, -9, -9], [1])))
     # Everything is one event of 400 s, of which SzCORE makes two pieces, one of them a hit.

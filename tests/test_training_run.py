@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -21,18 +23,20 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Augmentation, Configuration, Hardware
-from brainbrr_core.data import BalancedSampling, WindowDataset
+from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.provenance import skipped_note
 from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
 from brainbrr_core.model.mamba2 import Mamba2
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import preflight
+from brainbrr_core.training import run as run_module
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.preflight import check, check_machine, checkpoint_bytes
 from brainbrr_core.training.provenance import code_version
-from brainbrr_core.training.run import _batches, open_run, run_directory, train
+from brainbrr_core.training.run import Run, _batches, open_run, run_directory, train
 
 
 def quiet(_line: str) -> None:
@@ -97,6 +101,42 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     loaded = run.load_network("torch").state_dict()
     assert all(torch.equal(best[name], value) for name, value in loaded.items())
     json.loads((run.directory / "run.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_run_says_which_steps_it_skipped(
+    ready: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = run_module._batches
+
+    def spoiled(*arguments: Any) -> Callable[[int], Iterator[Batch]]:
+        read = usual(*arguments)
+
+        def batches(first: int) -> Iterator[Batch]:
+            for step, batch in enumerate(read(first), start=first + 1):
+                if step == 2:
+                    batch.signals[0, 0, 0] = math.inf
+                yield batch
+
+        return batches
+
+    monkeypatch.setattr(run_module, "_batches", spoiled)
+    lines: list[str] = []
+    run = train(training(ready, skipped_steps_limit=1), log=lines.append)
+    assert run.values["fit"]["skipped_steps"] == [2]
+    (named,) = [
+        line for line in lines if line.startswith("step 2 is skipped (1 so far, at most 1)")
+    ]
+    (step,) = [row for row in logged_steps(run.directory) if row["skipped"]]
+    assert (step["step"], step["loss"]) == (2, None)
+    assert step["skipped"][0] in named
+    assert "1 of 3 steps were skipped since their loss or gradient was not finite: 2" in lines
+    assert skipped_note(run) == ", 1 of them skipped (loss or gradient not finite)"
+    board = EventAccumulator(str(run.directory / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("training/loss")] == [1, 3]
+    # A run of before says nothing of it.
+    assert skipped_note(Run(run.directory, {"fit": {}})) == ""
+    # How many may be skipped changes no weight: it is the same run.
+    assert train(ready, log=quiet).reused
 
 
 def test_tensorboard_has_the_curves(ready: Configuration) -> None:

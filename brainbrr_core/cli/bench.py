@@ -88,7 +88,7 @@ def bench(
                 f"{loader['ratio']:,}",
             ],
             [
-                "window of a training, augmented: host, device on a CPU, ms",
+                "augmented window, ms: host, device (CPU)",
                 "",
                 f"{loader['host_ms']:.3f}, {loader['device_ms']:.3f}",
                 "",

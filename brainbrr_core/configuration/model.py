@@ -354,8 +354,9 @@ class Hardware(Section):
     batch_size: Annotated[int, Field(gt=0)] = 16
     #: Parts in which a process works through its share of a batch, to need less memory.
     accumulate: Annotated[int, Field(gt=0)] = 1
-    #: Windows at once in validation, evaluation and prediction; by default 1 on a CPU, and on a
-    #: GPU as many as a process works through at once in training, but 32 at least.
+    #: Windows at once in validation, evaluation and prediction; by default 1 on a CPU (8 in
+    #: validation), and on a GPU as many as a process works through at once in training, but 32 at
+    #: least.
     inference_batch_size: Annotated[int, Field(gt=0)] | None = None
     #: Whether a training keeps only what passes between the parts of the network and computes the
     #: rest once more for the gradient: the same training in less memory, and a third slower.

@@ -293,17 +293,21 @@ def _steps(trial: Trial, network: SeizureNetwork, device: torch.device) -> Tried
 
     # No checkpoint, validation or end of a schedule comes in between.
     endless = {"steps": 1_000_000, "checkpoint_every": 1_000_000, "validate_every": 1_000_000}
-    with tempfile.TemporaryDirectory(prefix="brainbrr-batch-") as folder:
-        with contextlib.suppress(_Enough):
-            fit(
-                network,
-                lambda _first: _batches(trial, device),
-                trial.training.model_copy(update=endless),
-                trial.hardware.model_copy(update={"batch_size": trial.windows}),
-                Path(folder),
-                _POSITIVE_FRACTION,
-                note,
-            )
+    # One step at a time: the time of each is taken where the device has done it.
+    hardware = {"batch_size": trial.windows, "report_every": 1}
+    with (
+        tempfile.TemporaryDirectory(prefix="brainbrr-batch-") as folder,
+        contextlib.suppress(_Enough),
+    ):
+        fit(
+            network,
+            lambda _first: _batches(trial, device),
+            trial.training.model_copy(update=endless),
+            trial.hardware.model_copy(update=hardware),
+            Path(folder),
+            _POSITIVE_FRACTION,
+            note,
+        )
     seconds = statistics.median(
         b - a for a, b in zip(ends[_WARM - 1 :], ends[_WARM:], strict=False)
     )
@@ -321,5 +325,6 @@ def _batches(trial: Trial, device: torch.device) -> Iterator[Batch]:
     labels = torch.zeros(trial.windows, samples, device=device)
     labels[:, : round(_POSITIVE_FRACTION * samples)] = 1.0
     names = tuple(f"noise {row}" for row in range(trial.windows))
+    known = (samples,) * trial.windows
     while True:
-        yield Batch(signals, labels, names, known=(samples,) * trial.windows)
+        yield Batch(signals, labels, names, known=known)

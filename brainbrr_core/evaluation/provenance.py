@@ -55,7 +55,7 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
         "network of this report": compilation_words(hardware.compile),
         "windows scored at once": str(windows_at_once(hardware, device)),
         "seed of the training": str(identity["training"]["seed"]),
-        "optimizer steps": f"{facts.steps:,} of {facts.planned_steps:,}{_skipped(run)}",
+        "optimizer steps": f"{facts.steps:,} of {facts.planned_steps:,}{skipped_note(run)}",
         "step of the weights": f"{facts.kept_step:,}",
         "training took": f"{run.values['seconds']:.0f} s",
         "hardware of the training": json.dumps(trained, sort_keys=True),
@@ -65,7 +65,8 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
     }
 
 
-def _skipped(run: Run) -> str:
+def skipped_note(run: Run) -> str:
+    """How many of a training's steps were skipped, to follow their number; empty without any."""
     skipped = run.values.get("fit", {}).get("skipped_steps", ())
     return f", {len(skipped):,} of them skipped (loss or gradient not finite)" if skipped else ""
 

@@ -8,17 +8,19 @@ logit of 17 on) and scores of another scale give the same figures.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import WorkRemains
+from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.scoring.counts import SECONDS_PER_DAY, Counts, Measure
-from brainbrr_core.scoring.event_counter import EventCounter
+from brainbrr_core.scoring.event_counter import Counted, EventCounter
 from brainbrr_core.scoring.event_table import EventTable
 from brainbrr_core.scoring.operating_point import OperatingPoint
 
@@ -28,6 +30,9 @@ POINTS = 2900
 _SAME_F1 = 1e-12
 #: False alarms per 24 hours at which sensitivity is reported.
 FALSE_ALARM_LIMITS = (10.0, 5.0, 2.5, 1.0)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class FoundEvents(Protocol):
@@ -171,7 +176,7 @@ def sweep_thresholds(
     off-threshold that at most ``1 / off_ratio`` times as many frames reach. ``find`` smooths the
     scores of a recording; ``advance`` is told the seconds of each recording that is done.
     """
-    found = [find(recording.scores_8hz, recording.duration_s) for recording in recordings]
+    found = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
     on, off = _thresholds([one.scores for one in found], off_ratio, points)
     return _counted(recordings, found, on, off, advance)
 
@@ -180,7 +185,7 @@ def sweep_at(
     recordings: Sequence[RecordingScores], find: Find, points: Sequence[OperatingPoint]
 ) -> Sweep:
     """Counts of all recordings at given operating points, each row that of one point."""
-    found = [find(recording.scores_8hz, recording.duration_s) for recording in recordings]
+    found = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
     parts = [
         _counted(recordings, found, np.array([point.on]), np.array([point.off])) for point in points
     ]
@@ -285,12 +290,18 @@ def _counted(
     column_of = {patient: number for number, patient in enumerate(patients)}
     counts = np.zeros((len(on), len(patients), 4))
     fixed = np.zeros((4, len(patients)))
-    for recording, one in zip(recordings, found, strict=True):
-        column = column_of[recording.patient]
+
+    def count(number: int) -> tuple[EventCounter, Counted]:
+        recording = recordings[number]
         counter = EventCounter(
             recording.reference, recording.duration_s, recording.patient, recording.unknown
         )
-        counts[:, column] += counter.count_all(one.table(on, off))
+        return counter, counter.count_all(found[number].table(on, off))
+
+    counted = _at_once(count, range(len(found)))
+    for recording, (counter, at_points) in zip(recordings, counted, strict=True):
+        column = column_of[recording.patient]
+        counts[:, column] += at_points
         fixed[:, column] += (
             counter.szcore_reference,
             counter.szcore_seconds,
@@ -305,6 +316,19 @@ def _counted(
         RuleSweep(fixed[0], fixed[1], counts[:, :, 0], counts[:, :, 1]),
         RuleSweep(fixed[2], fixed[3], counts[:, :, 2], counts[:, :, 3]),
     )
+
+
+def _at_once(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """What comes of each item, in their order, several being worked on at a time.
+
+    What takes long in a recording's events runs without Python's lock.
+    """
+    threads = min(usable_cores(), len(items))
+    if threads < 2:
+        yield from map(work, items)
+        return
+    with ThreadPoolExecutor(threads, thread_name_prefix="count events") as pool:
+        yield from pool.map(work, items)
 
 
 def _f1(counts: Counts) -> float:

@@ -60,8 +60,9 @@ _CHANGED_WITH = {
     # Their thresholds were probabilities, and settings of detection not part of a run's name: the
     # weights that were kept may be of another step.
     4: "validations choose weights in another way",
-    # Noise is drawn where the network is, by another generator.
-    5: "augmentation draws other noise",
+    # Noise is drawn where the network is, by another generator, and the optimizer is one kernel,
+    # which rounds where several did before.
+    5: "augmentation draws other noise and steps are rounded in another way",
 }
 
 

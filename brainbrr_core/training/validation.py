@@ -24,7 +24,7 @@ from brainbrr_core.configuration.model import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import found_by
 from brainbrr_core.detection.recordings import recording_frames
-from brainbrr_core.detection.scorer import WindowScorer
+from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.scoring import (
     RecordingFrames,
     auprc,
@@ -39,6 +39,8 @@ from brainbrr_core.training.distributed import World
 FALSE_ALARMS_PER_DAY = 10.0
 #: Ten false alarms a day must be at least this many in dev for the sensitivity to be compared.
 LEAST_ALARMS = 3.0
+#: Windows at once on a CPU, where a validation is compared with others of its training alone.
+_ON_CPU = 8
 
 BY_EVENTS = "sensitivity at 10 false alarms per 24 h"
 BY_SECONDS = "average precision by the second"
@@ -122,7 +124,9 @@ class Validator:
 
     def _scorer(self, network: nn.Module) -> WindowScorer:
         if not (self._scorers and self._scorers[0].network is network):
-            self._scorers[:] = [WindowScorer.of(network, self.configuration.hardware, self.device)]
+            hardware = self.configuration.hardware
+            size = windows_at_once(hardware, self.device, _ON_CPU)
+            self._scorers[:] = [WindowScorer.of(network, hardware, self.device, size)]
         return self._scorers[0]
 
 
