@@ -31,7 +31,12 @@ def sealed_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     end = place + len(_NO_CHECKSUM)
     if place < 0 or content[place:end] != _NO_CHECKSUM:
         raise ValueError("the Parquet writer put its metadata elsewhere")
-    return content[:place] + blake3(content).hexdigest().encode() + content[end:]
+    checksum = blake3(content).hexdigest().encode()
+    # What holds the bytes is written to: without this name for them, none is copied.
+    del content
+    buffer.seek(place)
+    buffer.write(checksum)
+    return buffer.getvalue()
 
 
 def open_sealed(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFile:

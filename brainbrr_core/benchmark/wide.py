@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.layout import SPLITS
-from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.recording import Companion, Recording
 from brainbrr_core.synthesis import write_corpus
 
 #: Recordings of TUSZ 2.0.3.
@@ -47,8 +48,9 @@ def widen(
     """The configuration of a corpus below ``folder`` in which all is indexed and built.
 
     ``model`` is a usable recording whose shard is in the cache of ``configuration``. Every EDF,
-    annotation and shard is a link to its own; the index says that their contents differ, as an
-    index must.
+    annotation and shard is a hard link to its own or, where a file can have no more names, to a
+    copy of it: a symbolic link, which no corpus is made of, would take longer to look at. The
+    index says that their contents differ, as an index must.
     """
     root = folder / "tusz"
     wide = configuration.model_copy(
@@ -59,8 +61,8 @@ def widen(
         }
     )
     source, store = Store.of(configuration).shard_path(model.partition_key), Store.of(wide)
-    beside = list(Path(model.path).parent.glob(f"{Path(model.path).stem}.csv*"))
     rows = []
+    link = _Links().link
     # As many patients and sessions as TUSZ has, about; three splits even of a few recordings.
     of_one_patient = max(1, min(11, recordings // 10))
     for number in range(recordings):
@@ -69,12 +71,15 @@ def widen(
         key = f"{split}/p{patient:04}/s{number // 5 % 3:03}/01_tcp_ar/r{number:05}"
         edf = root / f"{key}.edf"
         edf.parent.mkdir(parents=True, exist_ok=True)
-        _link(Path(model.path), edf)
-        for path in beside:
-            _link(path, edf.with_suffix(path.suffix))
+        link(Path(model.path), edf)
+        companions = [
+            edf.with_suffix(Path(companion.name).suffix) for companion in model.companions
+        ]
+        for companion in companions:
+            link(Path(model.path).with_suffix(companion.suffix), companion)
         shard = store.shard_path(key)
         shard.parent.mkdir(parents=True, exist_ok=True)
-        _link(source, shard)
+        link(source, shard)
         rows.append(
             replace(
                 model,
@@ -88,33 +93,40 @@ def widen(
                 content_hash=f"{number:064x}",
                 data_hash="",
                 companions=tuple(
-                    companion._replace(name=f"{edf.stem}{Path(companion.name).suffix}")
-                    for companion in model.companions
+                    Companion(companion.name, file_state(companion)) for companion in companions
                 ),
             )
         )
     rows.sort(key=lambda row: row.partition_key)
-    write_index(Index(tuple(rows), "tusz"), wide.cache_root)
-    state = file_state(source)
+    index = Index(tuple(rows), "tusz", channel_rules=wide.corpus.channel_rules)
+    write_index(index, wide.cache_root)
     fingerprint = shard_fingerprints(configuration.preprocessing)
-    for row in rows:
-        store.append_record(
-            BuildRecord(
-                row.partition_key,
-                fingerprint(row.content_hash, row.missing),
-                row.content_hash,
-                state,
-                "",
-                0.0,
-                "",
-            )
+    store.append_records(
+        BuildRecord(
+            row.partition_key,
+            fingerprint(row.content_hash, row.missing),
+            row.content_hash,
+            file_state(store.shard_path(row.partition_key)),
+            "",
+            0.0,
+            "",
         )
+        for row in rows
+    )
     return wide
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        # On another file system, or a file with as many links as it may have.
-        target.symlink_to(source)
+class _Links:
+    """More names for files, each of which may have fewer than there are recordings."""
+
+    def __init__(self) -> None:
+        self._copies: dict[Path, Path] = {}
+
+    def link(self, source: Path, target: Path) -> None:
+        """Make ``target`` a name of ``source``, or of a copy of it that begins with ``target``."""
+        try:
+            os.link(self._copies.get(source, source), target)
+        except OSError:
+            # On another file system, or a file with as many names as it may have.
+            shutil.copy2(source, target)
+            self._copies[source] = target

@@ -136,15 +136,15 @@ def source_digest(plan: Plan, configuration: Configuration) -> str:
     # Some at a time, the digest of {"recordings": [...], "settings": ...}: as one text, all of
     # them would take hundreds of bytes each.
     hasher = hashlib.sha256(b'{"recordings":[')
-    for start in range(0, len(plan.items), _AT_ONCE):
-        values = [_source_values(item) for item in plan.items[start : start + _AT_ONCE]]
+    for start in range(0, len(plan.items), AT_ONCE):
+        values = [_source_values(item) for item in plan.items[start : start + AT_ONCE]]
         hasher.update(f"{',' if start else ''}{canonical_json(values)[1:-1]}".encode())
     hasher.update(f'],"settings":{canonical_json(settings_digest(configuration))}}}'.encode())
     return hasher.hexdigest()
 
 
 #: Recordings that are written to JSON at once.
-_AT_ONCE = 500
+AT_ONCE = 500
 
 
 def _source_values(item: Item) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import (
+    AT_ONCE,
     CATEGORIES,
     SCHEMA_VERSION,
     Manifest,
@@ -82,7 +83,31 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
             "window_samples": manifest.window_samples,
             "without_windows": manifest.without_windows,
             "unknown_windows": manifest.unknown_windows,
-            "recordings": [
+            "recordings": [],
+        }
+    )
+    begin, end = text.split(_ROWS)
+    text = "".join([begin, _ROWS, *_rows_as_text(recordings), end])
+    table = pa.Table.from_arrays(columns, schema=SCHEMA)
+    with replacing(path) as temporary:
+        temporary.write_bytes(sealed_parquet(table, {_CONTENT: text}))
+
+
+#: What comes before the recordings in a manifest's text; nothing else in it has these characters,
+#: since those of a text would be escaped.
+_ROWS = '"recordings":['
+
+
+def _rows_as_text(recordings: Sequence[ManifestRecording]) -> Iterator[str]:
+    """The recordings as canonical JSON without its outer brackets, in pieces.
+
+    Some at a time: for all of them at once, JSON keeps every number as a text until the end.
+    """
+    for start in range(0, len(recordings), AT_ONCE):
+        if start:
+            yield ","
+        yield canonical_json(
+            [
                 [
                     r.partition_key,
                     r.split,
@@ -93,13 +118,21 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
                     r.seizures,
                     r.unknown,
                 ]
-                for r in recordings
-            ],
-        }
-    )
-    table = pa.Table.from_arrays(columns, schema=SCHEMA)
-    with replacing(path) as temporary:
-        temporary.write_bytes(sealed_parquet(table, {_CONTENT: text}))
+                for r in recordings[start : start + AT_ONCE]
+            ]
+        )[1:-1]
+
+
+def _rows_of_text(text: str) -> tuple[tuple[ManifestRecording, ...], dict[str, Any]]:
+    """The recordings of a manifest's text, read one by one, and all else that it says."""
+    start = at = text.index(_ROWS) + len(_ROWS)
+    decode = json.JSONDecoder().raw_decode
+    recordings = []
+    while text[at] != "]":
+        row, at = decode(text, at)
+        recordings.append(_read_recording(*row))
+        at += text[at] == ","
+    return tuple(recordings), json.loads(text[:start] + text[at:])
 
 
 def _codes(
@@ -201,11 +234,8 @@ def read_manifest(path: Path) -> Manifest:
         raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
     # What was written by another version of the program has another name: its settings differ.
     with no_collection():
-        values = json.loads(text)
-        rows = values.pop("recordings")
-        rows.reverse()
-        # Each row goes as soon as it is read.
-        recordings = tuple(_read_recording(*rows.pop()) for _ in range(len(rows)))
+        recordings, values = _rows_of_text(text)
+    del text
     position = {r.partition_key: number for number, r in enumerate(recordings)}
     keys, category = columns["partition_key"], columns["category"]
     lookup = np.array([position[key] for key in keys.dictionary.to_pylist()], np.int32)

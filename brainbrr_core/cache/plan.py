@@ -30,7 +30,7 @@ from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
-from brainbrr_core.corpus.recording import FileState, Recording
+from brainbrr_core.corpus.recording import UNSEEN, FileState, Recording
 from brainbrr_core.machine.memory import no_collection
 
 
@@ -130,25 +130,37 @@ def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print
     if configuration.data_dir is None and index_path(root).is_file():
         log("no data directory is set: the index stands for the corpus")
     else:
-        index = update_index(configuration.data_dir, root, configuration.corpus, log=log)
-        plan = plan_profile(configuration)
-        return replace(plan, index=replace(plan.index, unsettled=index.unsettled))
+        looked = update_index(configuration.data_dir, root, configuration.corpus, log=log)
+        store = Store.of(configuration)
+        index = replace(read_index(root), unsettled=looked.unsettled)
+        selected = select(index, configuration.selection)
+        return make_plan(store, configuration.preprocessing, index, selected, just_indexed=True)
     return plan_profile(configuration)
 
 
 def make_plan(
-    store: Store, settings: Preprocessing, index: Index, selected: Iterable[Recording]
+    store: Store,
+    settings: Preprocessing,
+    index: Index,
+    selected: Iterable[Recording],
+    *,
+    just_indexed: bool = False,
 ) -> Plan:
     """The plan for ``selected`` recordings of ``index``; reads headers, no payload.
 
+    Where the index was ``just_indexed`` from the corpus, EDFs that it saw are not looked at again.
     Shards that are as recorded but for their file's time or inode, as those of a copied root are,
     are recorded anew where that is possible, so that the next plan need not open them.
     """
     items, unseen = [], 0
+    unsettled = frozenset(index.unsettled)
     with no_collection():
         known = None if is_imported(store.version) else _Known.of(store, settings)
         for recording in selected:
-            changed = _source_changed(recording)
+            if just_indexed and recording.path not in unsettled and _was_seen(recording):
+                changed: bool | None = False
+            else:
+                changed = _source_changed(recording)
             unseen += changed is None
             if known is None:
                 items.append(_imported_item(store, recording))
@@ -159,15 +171,23 @@ def make_plan(
     return Plan(store, index, tuple(items), unseen)
 
 
+def _was_seen(recording: Recording) -> bool:
+    """Whether the index has the state of the EDF from when it last looked at the corpus."""
+    if recording.findings and recording.is_unreadable_now:
+        return False
+    return recording.state != UNSEEN
+
+
 def _source_changed(recording: Recording) -> bool | None:
     """Whether the EDF differs from the indexed one; None where it cannot be seen."""
     if recording.is_remote:
         # The listing told, when the index was made.
         return False
     try:
-        return not recording.state.is_of_same_file(file_state(recording.path))
+        state = file_state(recording.path)
     except OSError:
         return None
+    return state != recording.state and not recording.state.is_of_same_file(state)
 
 
 @dataclass(frozen=True)

@@ -59,9 +59,8 @@ Chunk = tuple[NDArray[np.int16], NDArray[np.int32]]
 
 def stored_samples(recording: Recording) -> int:
     """Length of a recording's shard in samples, padding left out."""
-    if not recording.rate:
-        return 0
-    return recording.samples * RATE * recording.rate.denominator // recording.rate.numerator
+    numerator, denominator = recording.rate.as_integer_ratio()
+    return recording.samples * RATE * denominator // numerator if numerator else 0
 
 
 class DamagedShard(Exception):

@@ -123,13 +123,21 @@ class Store:
         keys = set()
         folders = [str(self.folder)]
         while folders:
-            # Not os.walk: that asks for the state of every folder, to know whether it is a link.
-            for entry in _listed(folders.pop()):
-                if _is_folder(entry):
-                    if not entry.is_symlink():
+            folder = folders.pop()
+            try:
+                # Not os.walk: that asks for the state of every folder, to know whether it is a
+                # link. No file is asked for its state where the folder says what it is.
+                for entry in _listed(folder):
+                    if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                elif entry.name.endswith(SUFFIX) and not entry.name.startswith("."):
-                    keys.add(entry.path[start : -len(SUFFIX)])
+                    elif (
+                        entry.name.endswith(SUFFIX)
+                        and not entry.name.startswith(".")
+                        and not (entry.is_symlink() and _is_folder(entry))
+                    ):
+                        keys.add(entry.path[start : -len(SUFFIX)])
+            except OSError as error:
+                raise UnreadableShard(Path(folder), error) from None
         return keys
 
     def create(self) -> None:
@@ -352,6 +360,8 @@ class Records:
     def of(self, partition_key: str, state: FileState) -> BuildRecord | None:
         """What is recorded of a shard whose file is in this state, or None."""
         record = self.newest.get(partition_key)
+        if record is not None and record.state == state:
+            return record
         # A record of the same file but for its inode stands for it: then the newest one counts.
         if record is not None and record.state[:2] != state[:2]:
             record = self.earlier.get((partition_key, state.size, state.mtime_ns))
@@ -378,8 +388,11 @@ def _read_records(path: Path) -> Records:
     with no_collection(), path.open(encoding="utf-8", errors="replace") as file:
         while lines := list(islice(file, _LINES_AT_ONCE)):
             for values in _parsed(lines):
-                with suppress(ValueError, TypeError, KeyError):
-                    records.add(_record(values))
+                try:
+                    record = _record(values)
+                except (ValueError, TypeError, KeyError):
+                    continue
+                records.add(record)
     return records
 
 

@@ -9,12 +9,12 @@ channels as bad; it and ``*_events.tsv`` may lie in a folder above (``inheritanc
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, szcore
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.inheritance import Tables
-from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile
+from brainbrr_core.corpus.layout import Folder, Labelling, Layout, RecordingFile, stem_of
 from brainbrr_core.corpus.participants import splits_of
 from brainbrr_core.errors import BrainbrrError
 
@@ -44,21 +44,22 @@ class BidsLayout(Layout):
         self._splits = splits_of(self.root / _PARTICIPANTS, f"{self.shown}/{_PARTICIPANTS}")
         return self.existing(sorted(self.root.glob(_SUBJECTS)))
 
-    def describe(self, path: Path) -> RecordingFile | None:
+    def described(self, folder: Folder, name: str) -> RecordingFile | None:
         """Patient and session are the entities of the path; other modalities are skipped."""
-        parts = path.relative_to(self.root).parts
-        if parts[-2] != "eeg" or not path.stem.endswith("_eeg"):
+        if folder.below[-1:] != ("eeg",) or not stem_of(name).endswith("_eeg"):
             return None
-        events = self._tables.find(path, "events")
+        subject, *others = folder.below
+        location = folder.location(name)
+        events = self._tables.find(Path(location), "events")
         return RecordingFile(
-            partition_key=self.key(path),
-            split=self._split(parts[0]),
-            patient=parts[0],
-            session=next((part for part in parts[1:-1] if part.startswith("ses-")), ""),
+            partition_key=self.key(folder, name),
+            split=self._split(subject),
+            patient=subject,
+            session=next((part for part in others if part.startswith("ses-")), ""),
             montage="",
-            path=path,
-            annotations=() if events is None else (events,),
-            channel_table=self._tables.find(path, "channels"),
+            location=location,
+            annotation_names=() if events is None else (events,),
+            table_name=self._tables.find(Path(location), "channels"),
         )
 
     def _split(self, subject: str) -> str | None:
@@ -72,9 +73,9 @@ class BidsLayout(Layout):
             )
         return self._splits[subject]
 
-    def annotates(self, folder: PurePath, name: str, recordings: Collection[str]) -> bool | None:
+    def annotates(self, folder: str, name: str, recordings: Collection[str]) -> bool | None:
         """A table of events is that of every recording whose name has all parts of its own."""
-        if folder.name != "eeg" or not name.endswith(EVENTS_TABLE):
+        if folder != "eeg" or not name.endswith(EVENTS_TABLE):
             return None
         parts = set(name.removesuffix(EVENTS_TABLE).split("_"))
         return any(parts <= set(recording.split("_")) for recording in recordings)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from brainbrr_core.corpus.inheritance import Tables, dataset_root
+from brainbrr_core.corpus.layout import companion_location
 from brainbrr_core.errors import BrainbrrError, is_exhausted
 
 #: ``bad``, ``BAD``, ``bad (flat)``, but not ``badly named``.
@@ -18,7 +19,8 @@ def bad_channels_of(edf: Path) -> tuple[str, ...]:
     Raises as :func:`bad_channels` does, and :class:`BrainbrrError` where nobody can tell which
     table it is.
     """
-    return bad_channels(Tables(dataset_root(edf)).find(edf, "channels"))
+    name = Tables(dataset_root(edf)).find(edf, "channels")
+    return bad_channels(None if name is None else Path(companion_location(str(edf), name)))
 
 
 def bad_channels(table: Path | None) -> tuple[str, ...]:

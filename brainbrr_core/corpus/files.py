@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from brainbrr_core.corpus.hash_memo import IndexMemo
 from brainbrr_core.corpus.hashing import Hashes, edf_hashes, file_state
 from brainbrr_core.corpus.recording import UNSEEN, FileState
+from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.machine.processors import usable_cores
 
 
@@ -71,24 +72,28 @@ class CorpusFiles(Protocol):
     def root(self) -> Path:
         """The folder that a layout walks."""
 
-    def state(self, path: Path) -> FileState:
+    def state(self, path: Path | str) -> FileState:
         """What tells cheaply whether a file changed. Raises ``OSError`` when it cannot be seen."""
 
     def hashes(self, path: Path) -> Hashes:
         """The hashes of an EDF; empty where it would have to be fetched to know them."""
 
-    def object_tag(self, path: Path) -> str:
+    def object_tag(self, path: Path | str) -> str:
         """What two objects of the same content have in common; empty where nothing is known."""
 
     def edf(self, path: Path) -> EdfBytes:
         """An EDF, to be read."""
 
-    def address(self, path: Path) -> str:
+    def address(self, path: Path | str) -> str:
         """Where a file is, for the index: a path or a URL."""
 
     @property
     def requests(self) -> int:
         """How many files are worth reading at once."""
+
+    @property
+    def looks(self) -> int:
+        """How many files are worth asking for their state at once."""
 
     @property
     def hashed(self) -> int:
@@ -112,7 +117,7 @@ class LocalFiles:
         """How many files were read to their end for their hash."""
         return self._hashed
 
-    def state(self, path: Path) -> FileState:
+    def state(self, path: Path | str) -> FileState:
         """Size, mtime and inode. Raises ``OSError`` for a file that may not be read, too."""
         state = file_state(path)
         if not os.access(path, os.R_OK):
@@ -131,7 +136,7 @@ class LocalFiles:
             self._memo.add(path, state, hashes)
         return hashes
 
-    def object_tag(self, _path: Path) -> str:
+    def object_tag(self, _path: Path | str) -> str:
         """Nothing: a file is hashed."""
         return ""
 
@@ -139,7 +144,7 @@ class LocalFiles:
         """The file itself."""
         return LocalEdf(path)
 
-    def address(self, path: Path) -> str:
+    def address(self, path: Path | str) -> str:
         """The path."""
         return str(path)
 
@@ -148,8 +153,14 @@ class LocalFiles:
         """One for each core."""
         return usable_cores()
 
+    @property
+    def looks(self) -> int:
+        """One, but where a server must answer each time: here, threads only stand in their way."""
+        system = file_system(self._root)
+        return self.requests if system is not None and system.is_shared else 1
 
-def state_of(source: CorpusFiles, path: Path) -> FileState:
+
+def state_of(source: CorpusFiles, path: Path | str) -> FileState:
     """The state of a file, :data:`UNSEEN` where nothing can be seen of it."""
     try:
         return source.state(path)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.bids import EVENTS_TABLE, events_labelling
 from brainbrr_core.corpus.inheritance import Tables
-from brainbrr_core.corpus.layout import Labelling, Layout, RecordingFile, patient_in
+from brainbrr_core.corpus.layout import (
+    Folder,
+    Labelling,
+    Layout,
+    RecordingFile,
+    patient_in,
+    stem_of,
+)
 from brainbrr_core.corpus.tusz import annotates_tuh, tuh_annotations, tuh_labelling
 
 
@@ -32,22 +39,26 @@ class FolderLayout(Layout):
         return data_dir
 
     def describe(self, path: Path) -> RecordingFile:
+        """Every EDF is a recording."""
+        return self.described(self.folder_of(path), path.name)
+
+    def described(self, folder: Folder, name: str) -> RecordingFile:
         """``csv_bi`` goes before ``*_events.tsv``."""
-        parts = path.relative_to(self.root).parts
-        annotations = tuh_annotations(path)
-        events = None if annotations else self._tables.find(path, "events")
+        location = folder.location(name)
+        annotations = tuh_annotations(folder, name)
+        events = None if annotations else self._tables.find(Path(location), "events")
         return RecordingFile(
-            partition_key=self.key(path),
+            partition_key=self.key(folder, name),
             split=None,
-            patient=parts[0] if len(parts) > 1 else patient_in(path.stem),
+            patient=folder.below[0] if folder.below else patient_in(stem_of(name)),
             session="",
             montage="",
-            path=path,
-            annotations=annotations if events is None else (events,),
-            channel_table=self._tables.find(path, "channels"),
+            location=location,
+            annotation_names=annotations if events is None else (events,),
+            table_name=self._tables.find(Path(location), "channels"),
         )
 
-    def annotates(self, _folder: PurePath, name: str, recordings: Collection[str]) -> bool | None:
+    def annotates(self, _folder: str, name: str, recordings: Collection[str]) -> bool | None:
         """As ``csv_bi`` and ``*_events.tsv`` are named."""
         if name.endswith(EVENTS_TABLE):
             stem = name.removesuffix(EVENTS_TABLE)

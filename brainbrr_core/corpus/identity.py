@@ -35,12 +35,12 @@ def identified(files: Iterable[RecordingFile], corpus: Corpus) -> list[Recording
         files = _by_pattern(files, corpus.patient_pattern)
     if len(files) == 1 and not files[0].patient:
         # One recording is one patient's, whoever that is.
-        files = [replace(files[0], patient=files[0].path.stem)]
+        files = [files[0]._replace(patient=files[0].path.stem)]
     _check_known(files)
     first = {form: min(names) for form, names in _spellings(file.patient for file in files).items()}
     # One patient of two spellings is in one split.
     files = [
-        replace(file, split=seeded_split(first[name_form(file.patient)], corpus.split))
+        file._replace(split=seeded_split(first[name_form(file.patient)], corpus.split))
         if file.split is None
         else file
         for file in files
@@ -93,7 +93,7 @@ def _by_pattern(files: Iterable[RecordingFile], pattern: str) -> list[RecordingF
         match = rule.search(file.partition_key)
         patient = match[1] if match is not None else None
         if patient:
-            named.append(replace(file, patient=patient))
+            named.append(file._replace(patient=patient))
         else:
             unnamed.append(file.partition_key)
     if unnamed:
@@ -118,10 +118,10 @@ def _check_known(files: Iterable[RecordingFile]) -> None:
 def _check_splits(files: Iterable[RecordingFile]) -> None:
     splits: dict[str, set[str]] = {}
     names: dict[str, set[str]] = {}
-    for file in files:
-        form = name_form(file.patient)
-        splits.setdefault(form, set()).add(file.split or "")
-        names.setdefault(form, set()).add(file.patient)
+    for patient, split in {(file.patient, file.split or "") for file in files}:
+        form = name_form(patient)
+        splits.setdefault(form, set()).add(split)
+        names.setdefault(form, set()).add(patient)
     shared = sorted(form for form, where in splits.items() if len(where) > 1)
     if not shared:
         return
@@ -138,7 +138,7 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
 def _spellings(patients: Iterable[str]) -> dict[str, set[str]]:
     """The names of each patient, by what they have in common."""
     spellings: dict[str, set[str]] = {}
-    for patient in patients:
+    for patient in set(patients):
         spellings.setdefault(name_form(patient), set()).add(patient)
     return spellings
 

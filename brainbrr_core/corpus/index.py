@@ -7,7 +7,7 @@ its size, mtime and inode, and used again while these are the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from brainbrr_core.corpus.recording import (
     UNREADABLE_NOW,
     Recording,
 )
-from brainbrr_core.corpus.row_reading import Rules, at_its_path, read_row
+from brainbrr_core.corpus.row_reading import Rules, at_its_path, is_unchanged, read_row
 from brainbrr_core.corpus.same_content import SAME_CONTENT, counted_once, uncompared
 from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -34,8 +34,8 @@ SCHEMA_VERSION = 3
 #: Fraction of the known recordings that may vanish, or become unreadable, between two scans.
 VANISHED_LIMIT = 0.05
 
-#: Known files that a thread looks at in a row.
-_TOGETHER = 16
+#: Known files that are looked at in a row.
+_TOGETHER = 500
 
 #: Findings that come from comparing recordings with each other, anew at each scan.
 _COMPARED = frozenset({SAME_CONTENT, SIMILAR_PATIENT})
@@ -101,19 +101,28 @@ def scan(
         raise BrainbrrError(f"no .edf file below {place}: is this the corpus?")
     files = identified(files, corpus)
     # Hidden files were once taken for recordings.
-    before = {key: r for key, r in known.by_key().items() if is_partition_key(key)} if known else {}
+    names = {file.partition_key for file in files}
+    before = {
+        key: r
+        for key, r in (known.by_key() if known else {}).items()
+        if key in names or is_partition_key(key)
+    }
     _check_keys(files)
-    gone = before.keys() - {file.partition_key for file in files}
+    gone = before.keys() - names
     if not force:
         _check_vanished(before, gone, [], place)
     # What a file says about its recording depends on the layout.
     is_same_layout = known is not None and known.layout == layout.name
-    trusted = {key: uncompared(r, _COMPARED) for key, r in before.items() if is_same_layout}
+    trusted = {
+        key: uncompared(r, _COMPARED) if r.findings else r
+        for key, r in before.items()
+        if is_same_layout
+    }
     same_rules = known is not None and known.channel_rules == corpus.channel_rules
     rules = Rules(corpus, changed=not same_rules)
     recordings, unsettled = _recordings(source, layout, files, trusted, rules, workers)
     if not force:
-        lost = [r for r in recordings if r.is_unreadable_now]
+        lost = [r for r in recordings if r.findings and r.is_unreadable_now]
         _check_vanished(before, gone, lost, place)
         _check_same_corpus(before, recordings, place)
     compared = _compared(recordings, files, source)
@@ -126,7 +135,7 @@ def _compared(
     recordings: list[Recording], files: Iterable[RecordingFile], source: CorpusFiles
 ) -> list[Recording]:
     """The rows with what follows from comparing them: see ``same_content`` and ``identity``."""
-    paths = {file.partition_key: file.path for file in files}
+    paths = {file.partition_key: file.location for file in files}
     once = counted_once(recordings, lambda r: source.object_tag(paths[r.partition_key]))
     return with_similar_patients(once)
 
@@ -143,7 +152,7 @@ def _recordings(
 
     ``trusted`` is what is known of them. What interrupts this carries a note of what is done.
     """
-    recordings: list[Recording] = []
+    rows: dict[str, Recording] = {}
     unsettled: list[str] = []
     done = 0
 
@@ -153,51 +162,44 @@ def _recordings(
             f"{source.hashed} that were hashed now need not be again: give the same command again"
         )
 
+    def unchanged(batch: Sequence[RecordingFile]) -> list[Recording]:
+        return [
+            known
+            for file in batch
+            if (known := trusted.get(file.partition_key)) is not None
+            and is_unchanged(source, layout, file, known, rules)
+        ]
+
+    def read(file: RecordingFile) -> Recording | None:
+        known = trusted.get(file.partition_key)
+        try:
+            return read_row(source, layout, file, known, rules)
+        except WorkRemains:
+            unsettled.append(source.address(file.location))
+            return None if known is None else at_its_path(source, known, file)
+
     with (
         no_collection(),
         progress("index", len(files), "recordings") as bar,
         told_when_stopped(summary),
-        thread_pool(workers or source.requests) as pool,
     ):
-
-        def read(file: RecordingFile) -> Recording | None:
-            known = trusted.get(file.partition_key)
-            try:
-                return read_row(source, layout, file, known, rules)
-            except WorkRemains:
-                unsettled.append(source.address(file.path))
-                return None if known is None else at_its_path(source, known, file)
-
-        def read_each(batch: list[RecordingFile]) -> list[Recording | None]:
-            return list(map(read, batch))
-
-        for batch in pool.map(read_each, _batches(files, trusted)):
-            for recording in batch:
+        # Most known files are unchanged, which is seen without opening one.
+        batches = [files[at : at + _TOGETHER] for at in range(0, len(files), _TOGETHER)]
+        with thread_pool(source.looks) as pool:
+            each = map if source.looks == 1 else pool.map
+            for kept in each(unchanged, batches):
+                rows.update((recording.partition_key, recording) for recording in kept)
+                done += len(kept)
+                bar.advance(len(kept))
+        others = [file for file in files if file.partition_key not in rows]
+        with thread_pool(workers or source.requests) as pool:
+            for file, recording in zip(others, pool.map(read, others), strict=True):
                 done += 1
                 bar.advance()
                 if recording is not None:
-                    recordings.append(recording)
-    return recordings, unsettled
-
-
-def _batches(
-    files: Iterable[RecordingFile], known: Container[str]
-) -> Iterator[list[RecordingFile]]:
-    """The files in their order: each new one alone, some known ones in a row together.
-
-    Most known ones are unchanged: to hand each to a thread would take longer than to see that.
-    """
-    batch: list[RecordingFile] = []
-    for file in files:
-        if batch and (len(batch) == _TOGETHER or file.partition_key not in known):
-            yield batch
-            batch = []
-        batch.append(file)
-        if file.partition_key not in known:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+                    rows[file.partition_key] = recording
+    in_order = (rows.get(file.partition_key) for file in files)
+    return [recording for recording in in_order if recording is not None], unsettled
 
 
 def _check_keys(files: list[RecordingFile]) -> None:
@@ -212,6 +214,9 @@ def _check_vanished(
     before: dict[str, Recording], gone: set[str], unreadable: Iterable[Recording], root: str
 ) -> None:
     """``unreadable`` are those that cannot be read now; some may have been so before."""
+    unreadable = list(unreadable)
+    if not gone and not unreadable:
+        return
     if before and len(gone) == len(before):
         raise _other_corpus(before, root)
     readable = {key for key, recording in before.items() if not recording.is_unreadable_now}
@@ -235,8 +240,8 @@ def _check_vanished(
 
 
 def _check_same_corpus(before: dict[str, Recording], after: Iterable[Recording], root: str) -> None:
-    common = [recording for recording in after if recording.partition_key in before]
-    changed = sum(not _same_bytes(before[r.partition_key], r) for r in common)
+    common = [(before[r.partition_key], r) for r in after if r.partition_key in before]
+    changed = sum(one is not other and not _same_bytes(one, other) for one, other in common)
     if len(common) > 1 and changed > len(common) / 2:
         raise _other_corpus(before, root)
 

@@ -36,19 +36,21 @@ class Tables:
     root: Path
     _names: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
-    def find(self, edf: Path, suffix: str) -> Path | None:
-        """The ``*_<suffix>.tsv`` that describes an EDF; None where there is none.
+    def find(self, edf: Path, suffix: str) -> str | None:
+        """The name, from the EDF's folder on, of the ``*_<suffix>.tsv`` that describes it.
+
+        None where there is none. ``..`` leads to a folder above.
 
         Raises :class:`BrainbrrError` for a folder that cannot be listed.
         """
         stem = edf.stem.removesuffix("_eeg")
         own = edf.with_name(f"{stem}_{suffix}.tsv")
         if present(own):
-            return own
+            return own.name
         entities = set(stem.split("_"))
         if not stem.startswith(_SUBJECT):
             return None
-        for folder in self._folders(edf):
+        for above, folder in enumerate(self._folders(edf)):
             fitting = [
                 (len(named), name)
                 for name in self._tables(folder)
@@ -57,7 +59,7 @@ class Tables:
             if fitting:
                 # The one that names most; of two that name as much, always the same one.
                 most = max(count for count, _ in fitting)
-                return folder / min(name for count, name in fitting if count == most)
+                return "../" * above + min(name for count, name in fitting if count == most)
         return None
 
     def _folders(self, edf: Path) -> Iterator[Path]:

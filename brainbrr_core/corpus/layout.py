@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePath
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 from brainbrr_core.annotation import (
     UNKNOWN,
@@ -28,13 +28,15 @@ SPLITS = ("train", "dev", "eval")
 _LEAST_KNOWN_S = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingFile:
+class RecordingFile(NamedTuple):
     """One EDF of a corpus and what its path says about it.
 
     ``split`` is None where the corpus has no splits of its own, and ``patient`` is empty where
-    the path does not tell it. ``channel_table`` marks channels as bad, and so shapes the signal;
-    ``annotations`` only shape the labels.
+    the path does not tell it. ``table_name`` is that of a table that marks channels as bad, and so
+    shapes the signal; what ``annotation_names`` names only shapes the labels. Such names count
+    from the EDF's folder on (``..`` leads to one above).
+
+    All is text: of the hundreds of thousands of files of a corpus, few are opened.
     """
 
     partition_key: str
@@ -42,21 +44,75 @@ class RecordingFile:
     patient: str
     session: str
     montage: str
-    path: Path
-    annotations: tuple[Path, ...] = ()
-    channel_table: Path | None = None
+    location: str
+    annotation_names: tuple[str, ...] = ()
+    table_name: str | None = None
 
-    def companion_name(self, companion: Path) -> str:
-        """What a file that says something about this EDF is called, from the EDF's folder on."""
-        if companion.parent == self.path.parent:
-            return companion.name
-        return Path(os.path.relpath(companion, self.path.parent)).as_posix()
+    @property
+    def path(self) -> Path:
+        """The EDF."""
+        return Path(self.location)
+
+    @property
+    def companion_names(self) -> tuple[str, ...]:
+        """Of every file that says something about this EDF."""
+        if self.table_name is None:
+            return self.annotation_names
+        return (*self.annotation_names, self.table_name)
+
+    def companion(self, name: str) -> str:
+        """Where a file of that name lies."""
+        return companion_location(self.location, name)
+
+    @property
+    def annotations(self) -> tuple[Path, ...]:
+        """The files that shape the labels."""
+        return tuple(Path(self.companion(name)) for name in self.annotation_names)
+
+    @property
+    def channel_table(self) -> Path | None:
+        """The table that marks channels as bad."""
+        return None if self.table_name is None else Path(self.companion(self.table_name))
 
     @property
     def companions(self) -> tuple[Path, ...]:
         """Every file that says something about this EDF."""
-        table = () if self.channel_table is None else (self.channel_table,)
-        return self.annotations + table
+        return tuple(Path(self.companion(name)) for name in self.companion_names)
+
+
+def companion_location(edf: str, name: str) -> str:
+    """Where a file lies whose ``name`` counts from the folder of an EDF on."""
+    folder, slash, _ = edf.rpartition("/")
+    location = f"{folder}{slash}{name}"
+    return os.path.normpath(location) if name.startswith("../") else location
+
+
+class Folder(NamedTuple):
+    """A folder of a corpus: its path, the names of the folders from the root to it, and what lies
+    in it by name, or None where that was not listed.
+    """
+
+    path: str
+    below: tuple[str, ...]
+    entries: Mapping[str, os.DirEntry[str]] | None = None
+
+    def location(self, name: str) -> str:
+        """Where a file of that name lies."""
+        return name if self.path == "." else f"{self.path.rstrip('/')}/{name}"
+
+    def present(self, *names: str) -> tuple[str, ...]:
+        """Those of the names under which there is a file, or something that cannot be seen."""
+        if self.entries is None:
+            return tuple(name for name in names if _is_present(Path(self.location(name))))
+        return tuple(
+            name
+            for name in names
+            if (entry := self.entries.get(name)) is not None and _is_file_or_link(entry)
+        )
+
+    def unlisted(self) -> Folder:
+        """The folder whose files the file system is asked for, one by one."""
+        return self._replace(entries=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +190,24 @@ class Layout(ABC):
                 self._skip("broken_link", folder)
         return there
 
-    @abstractmethod
     def describe(self, path: Path) -> RecordingFile | None:
-        """What the place of an EDF says about it; None where it is no recording."""
+        """What the path of an EDF below the root says about it; None where it is no recording."""
+        return self.described(self.folder_of(path), path.name)
+
+    def folder_of(self, path: Path) -> Folder:
+        """The folder of a file below the root, of which nothing else is looked at."""
+        return Folder(str(path.parent), path.relative_to(self.root).parts[:-1])
+
+    @abstractmethod
+    def described(self, folder: Folder, name: str) -> RecordingFile | None:
+        """What folder and name of an EDF say about it; None where it is no recording."""
 
     @abstractmethod
     def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
         """Read the annotations of a recording whose signal lasts ``signal_s`` (None: unknown)."""
 
-    def annotates(self, _folder: PurePath, _name: str, _recordings: Collection[str]) -> bool | None:
-        """Whether a file of ``folder`` is the annotation of one of its ``recordings``.
+    def annotates(self, _folder: str, _name: str, _recordings: Collection[str]) -> bool | None:
+        """Whether a file of a folder of that name is the annotation of one of its ``recordings``.
 
         These are the names of its EDFs without their ending. None where the file is no annotation.
         """
@@ -166,32 +230,48 @@ class Layout(ABC):
             raise unreadable_folder(error) from None
 
     def _recordings_in(self, listing: Listing) -> Iterator[RecordingFile]:
-        folder = Path(listing.folder)
-        below = folder.relative_to(self.root)
-        is_named_in_text = not below.parts or is_partition_key(below.as_posix())
+        folder = self._folder(listing)
+        is_named_in_text = not folder.below or is_partition_key("/".join(folder.below))
         names = [entry.name for entry in listing.files]
-        for name in filter(is_edf, names):
-            path = folder / name
+        edfs = list(filter(is_edf, names))
+        for name in edfs:
             file = None
             if name.startswith("."):
-                self._skip("hidden_edf", path)
+                self._skip("hidden_edf", folder.location(name))
             elif not is_named_in_text or not is_text(name):
-                self._skip("no_text", path)
-            elif (file := self.describe(path)) is None:
-                self._skip("not_of_layout", path)
+                self._skip("no_text", folder.location(name))
+            elif (file := self.described(folder, name)) is None:
+                self._skip("not_of_layout", folder.location(name))
             if file is not None:
                 yield file
-        for kind, name in beside(names, partial(self.annotates, below)):
-            self._skip(kind, folder / name)
+        if names:
+            name_of_folder = folder.below[-1] if folder.below else ""
+            for kind, name in beside(names, edfs, partial(self.annotates, name_of_folder)):
+                self._skip(kind, folder.location(name))
+
+    def _folder(self, listing: Listing) -> Folder:
+        # As text: an object for each of tens of thousands of paths takes longer than its listing.
+        root = str(self.root)
+        path = str(Path(listing.folder)) if root == "." else listing.folder
+        inside = path if root == "." else path[len(root.rstrip("/")) + 1 :]
+        below = tuple(inside.split("/")) if inside not in ("", ".") else ()
+        return Folder(path, below, {entry.name: entry for entry in listing.files})
 
     def _skip(self, kind: str, path: str | Path) -> None:
         # A string names a folder by the slash at its end, which a path does not keep.
         end = "/" if isinstance(path, str) and path.endswith("/") else ""
         self.skipped.append(Skipped.at(kind, Path(path).relative_to(self.root), end))
 
-    def key(self, path: Path) -> str:
+    @staticmethod
+    def key(folder: Folder, name: str) -> str:
         """The partition key of an EDF: its path below the root without the suffix."""
-        return path.relative_to(self.root).with_suffix("").as_posix()
+        return "/".join((*folder.below, stem_of(name)))
+
+
+def stem_of(name: str) -> str:
+    """The name of a file without its suffix, as ``Path.stem`` gives it."""
+    stem, _, suffix = name.rpartition(".")
+    return stem if stem and suffix else name
 
 
 #: Names that tell the patient by themselves: those of BIDS and of TUSZ.
@@ -222,6 +302,13 @@ def unreadable_folder(error: OSError) -> BrainbrrError:
 def present(*paths: Path) -> tuple[Path, ...]:
     """Those of the paths at which there is a file, or something that cannot be seen."""
     return tuple(path for path in paths if _is_present(path))
+
+
+def _is_file_or_link(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file(follow_symlinks=False) or entry.is_symlink()
+    except OSError:
+        return True
 
 
 def _is_present(path: Path) -> bool:

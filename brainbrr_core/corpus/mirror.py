@@ -113,7 +113,7 @@ class MirroredFiles:
         """The mirror."""
         return self._folder / "files"
 
-    def state(self, path: Path) -> FileState:
+    def state(self, path: Path | str) -> FileState:
         """Size and a number that stands for the object's tag."""
         state = self._objects.get(self._name(path))
         if state is None:
@@ -124,7 +124,7 @@ class MirroredFiles:
         """Known where the EDF was fetched in this state."""
         return self._hashes.get((self.address(path), self.state(path)), Hashes())
 
-    def object_tag(self, path: Path) -> str:
+    def object_tag(self, path: Path | str) -> str:
         """Size and tag, where the tag is that of the content or of one file."""
         state = self._objects.get(self._name(path))
         return f"{state.size}-{state.tag}" if state is not None and state.tells_content else ""
@@ -134,9 +134,9 @@ class MirroredFiles:
         name = self._name(path)
         return RemoteEdf(self._remote, name, self._objects[name].size)
 
-    def address(self, path: Path) -> str:
+    def address(self, path: Path | str) -> str:
         """The object's URL."""
-        return self.url if path == self.root else f"{self.url}/{self._name(path)}"
+        return self.url if str(path) == str(self.root) else f"{self.url}/{self._name(path)}"
 
     @property
     def requests(self) -> int:
@@ -144,12 +144,17 @@ class MirroredFiles:
         return REQUESTS
 
     @property
+    def looks(self) -> int:
+        """One: the listing has told all states."""
+        return 1
+
+    @property
     def hashed(self) -> int:
         """None: a remote EDF is hashed when it is built."""
         return 0
 
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+    def _name(self, path: Path | str) -> str:
+        return Path(path).relative_to(self.root).as_posix()
 
     def _update(self) -> None:
         """Bring the mirror up to date with the listing."""

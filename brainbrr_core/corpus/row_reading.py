@@ -59,10 +59,8 @@ def read_row(
             # The rules may have changed while it could not be read.
             rules = replace(rules, changed=True)
         known = unmarked(known)
-    companions = tuple(
-        Companion(file.companion_name(path), state_of(source, path)) for path in file.companions
-    )
-    state = state_of(source, file.path)
+    companions = companions_now(source, file)
+    state = state_of(source, file.location)
     try:
         recording = _row(source, layout, file, known, rules, state, companions)
     except OSError as error:
@@ -80,6 +78,45 @@ def read_row(
                 check_exhausted(source.address(path), error)
                 return _kept(source, known, file, path, error)
     return recording
+
+
+def is_unchanged(
+    source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording, rules: Rules
+) -> bool:
+    """Whether :func:`read_row` would give ``known`` itself, asked without opening a file."""
+    if rules.changed or _was_never_read(known):
+        return False
+    # Of most recordings, nothing was found.
+    if known.findings and (known.is_unreadable_now or _has_unopened(known)):
+        return False
+    companions, names = known.companions, file.companion_names
+    if len(companions) != len(names) or known.label_texts != asked_texts(layout, file):
+        return False
+    if not _is_at_its_path(source, known, file):
+        return False
+    if not _is_in_state(source, file.location, known.state):
+        return False
+    for companion, name in zip(companions, names, strict=True):
+        if companion.name != name or not _is_in_state(
+            source, file.companion(name), companion.state
+        ):
+            return False
+    return True
+
+
+def _is_in_state(source: CorpusFiles, location: str, before: FileState) -> bool:
+    try:
+        now = source.state(location)
+    except OSError:
+        now = UNSEEN
+    return now == before or before.is_of_same_file(now)
+
+
+def companions_now(source: CorpusFiles, file: RecordingFile) -> tuple[Companion, ...]:
+    """The files that say something about an EDF, and their states."""
+    return tuple(
+        Companion(name, state_of(source, file.companion(name))) for name in file.companion_names
+    )
 
 
 def _row(
@@ -142,7 +179,8 @@ def _are_same(before: tuple[Companion, ...], now: tuple[Companion, ...]) -> bool
 
 def asked_texts(layout: Layout, file: RecordingFile) -> str:
     """Which patterns understand a recording's annotations; empty where none of it is free text."""
-    fixed = file.annotations and all(path.suffix != ".tsv" for path in file.annotations)
+    names = file.annotation_names
+    fixed = names and not any(name.endswith(".tsv") for name in names)
     return "" if fixed else layout.texts.digest
 
 
@@ -163,15 +201,7 @@ def is_as_indexed(
 
 def at_its_path(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
     """The recording with what its place says, which may change without the file."""
-    before = (
-        recording.split,
-        recording.patient,
-        recording.session,
-        recording.montage,
-        recording.path,
-    )
-    address = source.address(file.path)
-    if before == (file.split or "", file.patient, file.session, file.montage, address):
+    if _is_at_its_path(source, recording, file):
         return recording
     return replace(
         recording,
@@ -179,14 +209,23 @@ def at_its_path(source: CorpusFiles, recording: Recording, file: RecordingFile) 
         patient=file.patient,
         session=file.session,
         montage=file.montage,
-        path=address,
+        path=source.address(file.location),
+    )
+
+
+def _is_at_its_path(source: CorpusFiles, recording: Recording, file: RecordingFile) -> bool:
+    return (
+        recording.path == source.address(file.location)
+        and recording.patient == file.patient
+        and recording.split == (file.split or "")
+        and recording.session == file.session
+        and recording.montage == file.montage
     )
 
 
 def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Companion]:
     """The channel table among the files beside an EDF: a change of it changes the signal."""
-    annotations = {file.companion_name(path) for path in file.annotations}
-    return [companion for companion in companions if companion.name not in annotations]
+    return [companion for companion in companions if companion.name not in file.annotation_names]
 
 
 def _signal_findings(recording: Recording) -> tuple[Finding, ...]:

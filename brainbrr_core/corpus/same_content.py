@@ -60,21 +60,16 @@ def _groups(
     recordings: Iterable[Recording], object_tag: Callable[[Recording], str]
 ) -> Iterator[list[Recording]]:
     """Recordings with the same content, two or more each; no recording is in two groups."""
+    recordings = [recording for recording in recordings if recording.signal_reason is None]
+    marked = [_marks(recording, object_tag) for recording in recordings]
+    marks_of_all = [mark for marks in marked for mark in marks]
+    if len(set(marks_of_all)) == len(marks_of_all):
+        # Mostly, no two recordings have anything in common.
+        return iter(())
     # One bytes' hash leads to the data's, so that equal files and equal samples are one group.
     first: dict[tuple[str, str], int] = {}
     groups: list[list[Recording]] = []
-    for recording in recordings:
-        if recording.signal_reason is not None:
-            continue
-        marks = [
-            (kind, mark)
-            for kind, mark in (
-                ("content", recording.content_hash),
-                ("data", recording.data_hash),
-                ("object", object_tag(recording)),
-            )
-            if mark
-        ]
+    for recording, marks in zip(recordings, marked, strict=True):
         numbers = sorted({first[mark] for mark in marks if mark in first})
         number = numbers[0] if numbers else len(groups)
         if not numbers:
@@ -89,6 +84,17 @@ def _groups(
         for mark in marks:
             first[mark] = number
     return (group for group in groups if len(group) > 1)
+
+
+def _marks(
+    recording: Recording, object_tag: Callable[[Recording], str]
+) -> tuple[tuple[str, str], ...]:
+    """By what a recording is known to have the content of another one."""
+    content, data, tag = recording.content_hash, recording.data_hash, object_tag(recording)
+    if content and not data and not tag:
+        return (("content", content),)
+    marks = (("content", content), ("data", data), ("object", tag))
+    return tuple(mark for mark in marks if mark[1])
 
 
 def _filed_twice(groups: Sequence[Sequence[Recording]]) -> str:

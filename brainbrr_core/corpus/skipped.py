@@ -7,7 +7,7 @@ recording is for a layout to say.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ _OTHER_FORMATS = (
     *(".nwb", ".mef", ".edf+"),
     *RECORDING_FOLDERS,
 )
+#: What follows the last point of these: of nearly every name, no ending need be tried.
+_LAST_PARTS = frozenset(ending.rpartition(".")[2] for ending in _OTHER_FORMATS)
 #: Names of files that are being written by a browser, rsync, rclone, the AWS CLI, gsutil, WinSCP
 #: and the like.
 _UNFINISHED = re.compile(
@@ -80,29 +82,37 @@ def is_worth_naming(name: str) -> bool:
 
 
 def beside(
-    names: Iterable[str], annotates: Callable[[str, Collection[str]], bool | None]
+    names: Sequence[str],
+    edfs: Iterable[str],
+    annotates: Callable[[str, Collection[str]], bool | None],
 ) -> Iterator[tuple[str, str]]:
     """Kind and name of each file of one folder that is reported and is not named as an EDF is.
 
+    ``edfs`` are those of the ``names`` that are.
     ``annotates`` says whether a file of this name is the annotation of one of the recordings, of
     which it is given the names without their endings; None where it is no annotation. One whose
     recording is there in another format is not reported: that recording is.
     """
-    names = list(names)
-    recordings = {name[: -len(".edf")] for name in names if is_edf(name) and name[0] != "."}
+    recordings = {name[: -len(".edf")] for name in edfs if name[0] != "."}
     for name in names:
         lower = name.lower()
         if _is_unfinished(lower):
             yield "unfinished_transfer", name
-        elif name[0] != "." and lower.endswith(_OTHER_FORMATS):
+        elif (
+            lower.rpartition(".")[2] in _LAST_PARTS
+            and name[0] != "."
+            and lower.endswith(_OTHER_FORMATS)
+        ):
             yield "other_format", name
             ending = next(ending for ending in _OTHER_FORMATS if lower.endswith(ending))
             recordings.add(name[: -len(ending)])
     # Of one missing EDF there may be several annotations.
     stems = set()
     for name in names:
+        if name[0] == "." or annotates(name, recordings) is not False:
+            continue
         stem = name.rpartition(".")[0]
-        if name[0] != "." and annotates(name, recordings) is False and stem not in stems:
+        if stem not in stems:
             stems.add(stem)
             yield "annotation_without_edf", name
 
@@ -120,4 +130,6 @@ def described(skipped: Iterable[Skipped]) -> Iterator[str]:
 
 def _is_unfinished(lower: str) -> bool:
     # Of nearly every name, the pattern need not be tried.
-    return ".edf" in lower[:-1] and not is_edf(lower) and _UNFINISHED.fullmatch(lower) is not None
+    return (
+        ".edf" in lower and not lower.endswith(".edf") and _UNFINISHED.fullmatch(lower) is not None
+    )

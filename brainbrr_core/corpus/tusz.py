@@ -9,16 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from brainbrr_core.annotation import Finding, on_signal, tse, tuh
 from brainbrr_core.corpus.layout import (
     SPLITS,
+    Folder,
     Labelling,
     Layout,
     RecordingFile,
     patient_in,
-    present,
+    stem_of,
 )
 from brainbrr_core.errors import check_exhausted
 
@@ -44,21 +45,22 @@ class TuszLayout(Layout):
         """The splits."""
         return self.existing(self.root / split for split in sorted(SPLITS))
 
-    def describe(self, path: Path) -> RecordingFile:
+    def described(self, folder: Folder, name: str) -> RecordingFile:
         """Split, patient, session and montage are the folders."""
-        parts = path.relative_to(self.root).parts
-        patient, session, montage = _of_folders(parts[1:-1])
+        # An EDF beside the splits is in none of them.
+        split, *between = folder.below or (name,)
+        patient, session, montage = _of_folders(tuple(between))
         return RecordingFile(
-            partition_key=self.key(path),
-            split=parts[0],
-            patient=patient or patient_in(path.stem),
+            partition_key=self.key(folder, name),
+            split=split,
+            patient=patient or patient_in(stem_of(name)),
             session=session,
             montage=montage,
-            path=path,
-            annotations=tuh_annotations(path),
+            location=folder.location(name),
+            annotation_names=tuh_annotations(folder, name),
         )
 
-    def annotates(self, _folder: PurePath, name: str, recordings: Collection[str]) -> bool | None:
+    def annotates(self, _folder: str, name: str, recordings: Collection[str]) -> bool | None:
         """``csv_bi`` and ``tse_bi`` have the name of their EDF."""
         return annotates_tuh(name, recordings)
 
@@ -75,12 +77,18 @@ def _of_folders(folders: tuple[str, ...]) -> tuple[str, str, str]:
     return patient, session, montage
 
 
-def tuh_annotations(edf: Path) -> tuple[Path, ...]:
+def tuh_annotations(folder: Folder, edf: str) -> tuple[str, ...]:
     """``csv_bi`` and ``csv`` beside an EDF; without the former, ``tse_bi`` and ``tse``, too."""
-    of_today = present(edf.with_suffix(".csv_bi"), edf.with_suffix(".csv"))
-    if any(path.suffix == ".csv_bi" for path in of_today):
+    stem = stem_of(edf)
+    binary = f"{stem}.csv_bi"
+    of_today = folder.present(binary, f"{stem}.csv")
+    if binary in of_today:
         return of_today
-    return of_today + present(edf.with_suffix(".tse_bi"), edf.with_suffix(".tse"))
+    names = of_today + folder.present(f"{stem}.tse_bi", f"{stem}.tse")
+    if names or folder.entries is None:
+        return names
+    # Where case makes no difference to the file system, a name may be listed in another one.
+    return tuh_annotations(folder.unlisted(), edf)
 
 
 def annotates_tuh(name: str, recordings: Collection[str]) -> bool | None:

@@ -11,8 +11,8 @@ from brainbrr_core.corpus.files import CorpusFiles, LocalFiles, state_of
 from brainbrr_core.corpus.identity import identified
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.layouts import open_layout
-from brainbrr_core.corpus.recording import Companion, FileState
-from brainbrr_core.corpus.row_reading import asked_texts, is_as_indexed
+from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.corpus.row_reading import asked_texts, companions_now, is_as_indexed
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,11 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
     added, changed, states = [], [], []
     for file in identified(layout.recordings(), corpus):
         recording = known.pop(file.partition_key, None)
-        state = state_of(source, file.path)
+        state = state_of(source, file.location)
         if recording is None:
             added.append(file.partition_key)
         else:
-            companions = tuple(
-                Companion(file.companion_name(path), state_of(source, path))
-                for path in file.companions
-            )
+            companions = companions_now(source, file)
             texts = asked_texts(layout, file)
             is_same_patient = (recording.patient, recording.split) == (file.patient, file.split)
             is_same = is_same_patient and same_rules

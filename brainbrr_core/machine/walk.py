@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 #: Folders that an operating system or a storage device makes and keeps for itself, in lower case.
@@ -111,6 +112,9 @@ def walk(
     yield from _Walk(passed_over, unreadable, frozenset(_identities(above))).through(tops)
 
 
+_BY_NAME = attrgetter("name")
+
+
 class _Walk:
     def __init__(
         self,
@@ -135,7 +139,7 @@ class _Walk:
                     self._passed_over(LINKED_AGAIN, f"{path}/")
                     continue
                 with os.scandir(path) as entries:
-                    ordered = sorted(entries, key=lambda entry: entry.name)
+                    ordered = sorted(entries, key=_BY_NAME)
                 files, folders = self._sorted_out(ordered)
             except OSError as error:
                 self._unreadable(error)
@@ -157,6 +161,10 @@ class _Walk:
         """What is no folder, and the folders to enter; links to folders wait for their turn."""
         files, folders = [], []
         for entry in entries:
+            # Of nearly every entry, the folder's own list says that it is a file.
+            if entry.is_file(follow_symlinks=False):
+                files.append(entry)
+                continue
             if not _is_folder(entry):
                 files.append(entry)
                 if entry.is_symlink() and "." not in entry.name and not _exists(entry.path):
