@@ -593,6 +593,19 @@ def test_what_torch_is_told(device: str, deterministic: bool, fixed: bool) -> No
     assert told() == before
 
 
+def test_new_memory_is_not_filled_for_the_sake_of_the_same_bits() -> None:
+    before = torch.utils.deterministic.fill_uninitialized_memory
+    with (
+        fixed_arithmetic(Hardware(), torch.device("cpu")),
+        torch.profiler.profile() as profile,
+    ):
+        torch.empty(8)
+    assert torch.utils.deterministic.fill_uninitialized_memory == before
+    operations = {event.key for event in profile.key_averages()}
+    assert "aten::empty" in operations
+    assert "aten::fill_" not in operations
+
+
 @pytest.mark.parametrize(
     ("hardware", "remedies"),
     [

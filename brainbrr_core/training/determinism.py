@@ -49,17 +49,23 @@ def fixed_arithmetic(hardware: Hardware, device: torch.device) -> Iterator[None]
 
     On a CPU always, since it costs nothing there; on a GPU where ``hardware.deterministic`` asks
     for it. Everywhere, float32 is float32 (:func:`float32_products`).
+
+    Torch would also fill the memory of each new tensor, to make an operation that reads it before
+    it is written give the same: none here does, and on a GPU that is a kernel more for each.
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    cudnn = torch.backends.cudnn
+    cudnn, memory = torch.backends.cudnn, torch.utils.deterministic
     deterministic, benchmark = cudnn.deterministic, cudnn.benchmark
+    filled = memory.fill_uninitialized_memory
     if device.type == "cpu" or hardware.deterministic:
         torch.use_deterministic_algorithms(True)
+        memory.fill_uninitialized_memory = False
         cudnn.deterministic, cudnn.benchmark = True, False
     try:
         with float32_products():
             yield
     finally:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        memory.fill_uninitialized_memory = filled
         cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
