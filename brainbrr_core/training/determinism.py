@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -55,7 +56,9 @@ def fixed_arithmetic(hardware: Hardware, device: torch.device) -> Iterator[None]
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    cudnn, memory = torch.backends.cudnn, torch.utils.deterministic
+    cudnn = torch.backends.cudnn
+    # Its setting is a property that torch's annotations do not know.
+    memory: Any = torch.utils.deterministic
     deterministic, benchmark = cudnn.deterministic, cudnn.benchmark
     filled = memory.fill_uninitialized_memory
     if device.type == "cpu" or hardware.deterministic:
