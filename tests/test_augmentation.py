@@ -51,10 +51,16 @@ def changed(settings: Augmentation) -> Tensor:
 
 
 def by_hand(
-    window: NDArray[np.int16], labels: NDArray[np.float32], settings: Augmentation, key: list[int]
+    window: NDArray[np.int16],
+    labels: NDArray[np.float32],
+    settings: Augmentation,
+    key: list[int],
+    place: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One window and its labels changed in everything but noise, sample by sample."""
     rng = np.random.default_rng(key)
+    # A shift, a factor, a side and 19 channels for each row before it.
+    rng.random(22 * place)
     shift = round(rng.uniform(-1, 1) * settings.time_shift_s * 256)
     factor = np.float32((1 + settings.amplitude) ** rng.uniform(-1, 1))
     mirrored = rng.random() < settings.left_right_flip
@@ -108,10 +114,35 @@ def test_all_but_noise_is_as_computed_sample_by_sample(
         move(moved.numpy(), changes)
     for row, place in enumerate(places):
         signal, of_samples = by_hand(
-            stored[row].numpy(), labels[row].numpy(), settings, [seed, 5, place]
+            stored[row].numpy(), labels[row].numpy(), settings, [seed, 5], place
         )
         assert np.array_equal(signals[row].numpy(), signal)
         assert np.array_equal(moved[row].numpy(), of_samples)
+
+
+def test_a_batch_is_drawn_at_once_and_a_row_gets_the_same_beside_any_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = draw(ALL, 1, 3, range(64))
+    assert whole is not None
+    made: list[object] = []
+    default_rng = np.random.default_rng
+    monkeypatch.setattr(
+        "brainbrr_core.data.augmentation.np.random.default_rng",
+        lambda key: made.append(key) or default_rng(key),
+    )
+    places = [40, 7, 63, 7]
+    some = draw(ALL, 1, 3, places)
+    assert some is not None
+    assert len(made) == 2
+    assert np.array_equal(some.shifts, whole.shifts[places])
+    assert np.array_equal(some.mirrored, whole.mirrored[places])
+    assert np.array_equal(some.gains, whole.gains[places])
+    assert some.noise_seeds == tuple(whole.noise_seeds[place] for place in places)
+    assert len({*whole.noise_seeds, *drawn(ALL, 4).noise_seeds}) == 64 + ROWS
+    nothing = draw(ALL, 1, 3, [])
+    assert nothing is not None
+    assert nothing.gains.shape == (0, 19)
 
 
 @pytest.mark.parametrize("shift", [-64, -63, -1, 1, 63, 64])

@@ -25,10 +25,13 @@ from brainbrr_core.benchmark.cost import (
 )
 from brainbrr_core.benchmark.learn import CorpusSize, Score, line_length
 from brainbrr_core.benchmark.model import (
+    PASSES,
+    Pass,
     Task,
     _in_a_process,
     backends_of,
     check_presets,
+    make_step,
     measure,
 )
 from brainbrr_core.benchmark.parts import REST, operations_of_projections, parts
@@ -36,6 +39,7 @@ from brainbrr_core.benchmark.scan import naive
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Hardware, Overrides, changed, load
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model.ssd import ssd
 from brainbrr_core.scoring import Counts, OperatingPoint
 from brainbrr_core.synthesis.plan import plan_corpus
@@ -231,6 +235,23 @@ def test_a_rate_is_measured() -> None:
     assert rate.windows_per_s > 0
     assert rate.memory_mb > 100
     assert rate.busy is None
+
+
+@pytest.mark.parametrize("kind", PASSES)
+def test_a_measured_step_has_the_arithmetic_of_real_work(
+    kind: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[bool, bool]] = []
+    forward = SeizureNetwork.forward
+
+    def noted(network: SeizureNetwork, x: torch.Tensor) -> torch.Tensor:
+        fixed = torch.are_deterministic_algorithms_enabled()
+        told.append((torch.backends.cudnn.allow_tf32, fixed))
+        return forward(network, x)
+
+    monkeypatch.setattr(SeizureNetwork, "forward", noted)
+    make_step(Task("tiny", "torch", kind, 1, 10, Hardware(), 0.0, 1), torch.device("cpu"))()
+    assert told == [(False, kind == "training")]
 
 
 def test_the_time_of_a_step_is_told_by_kind() -> None:

@@ -19,6 +19,7 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Augmentation, Configuration
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
+from brainbrr_core.data.augmentation import Changes
 from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.device_feed import CPU, DeviceFeed, Transfer, host_memory, widened
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -200,6 +201,20 @@ def test_labels_that_do_not_move_are_left_alone(ready: Ready) -> None:
     before = batch.labels.clone()
     assert move_labels(batch, None) == batch.known == (15360,) * 3
     assert torch.equal(batch.labels, before)
+
+
+def test_known_samples_are_those_after_a_move() -> None:
+    labels = torch.zeros(3, 640)
+    labels[0, 600:] = -1
+    labels[1] = -1
+    batch = Batch(torch.zeros(3, 19, 640), labels, ("a", "b", "c"), known=(600, 0, 640))
+    none = np.zeros(3, np.bool_), np.ones((3, 19), np.float32), (0, 0, 0), 0.0
+    # The first window's unknown end leaves it, and what comes in at its start is all known.
+    assert move_labels(batch, Changes(np.array([40, 7, -9]), *none)) == (640, 0, 640)
+    assert move_labels(batch, Changes(np.array([0, 7, -9]), *none)) == (640, 0, 640)
+    batch = replace(batch, labels=torch.cat([labels[1:2, :32], labels[:1, 32:]], 1), known=(608,))
+    none = np.zeros(1, np.bool_), np.ones((1, 19), np.float32), (0,), 0.0
+    assert move_labels(batch, Changes(np.array([8]), *none)) == (640 - 40,)
 
 
 def test_no_memory_to_lock_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

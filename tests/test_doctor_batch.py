@@ -18,6 +18,7 @@ from brainbrr_core.configuration import Configuration, Hardware, Overrides, Trai
 from brainbrr_core.doctor import batch
 from brainbrr_core.doctor.batch import Capacity, Fitting, Trial, Tried, attempt, capacity, largest
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.memory import OutOfMemory
 
 
 @given(most=st.integers(0, 5000), start=st.integers(1, 3000))
@@ -139,7 +140,7 @@ def test_real_steps_are_made_and_memory_that_is_too_small_is_no_error(
 
         return fit
 
-    monkeypatch.setattr(batch, "fit", fails(torch.OutOfMemoryError("CUDA out of memory.")))
+    monkeypatch.setattr(batch, "fit", fails(OutOfMemory("the memory is too small")))
     assert attempt(trial) is None
     monkeypatch.setattr(batch, "fit", fails(RuntimeError("an index is too large\nand more")))
     with pytest.raises(BrainbrrError, match=r"2 windows of 10 s fails: an index is too large$"):

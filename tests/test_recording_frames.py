@@ -110,6 +110,54 @@ def test_wrong_shapes_are_refused() -> None:
         WindowScorer(Mean(), CPU, 2).window_scores([np.zeros((19, 512), np.float32)] * 3)
 
 
+def test_float32_is_float32_while_windows_are_scored() -> None:
+    told: list[bool] = []
+
+    class Looks(Mean):
+        def forward(self, signal: torch.Tensor) -> torch.Tensor:
+            told.append(torch.backends.cudnn.allow_tf32)
+            return super().forward(signal)
+
+    before = torch.backends.cudnn.allow_tf32
+    frames_of(WindowScorer(Looks(), CPU, 2), [InMemory(noise(1300))])
+    # A training is told the same: its threshold is used with these scores.
+    assert set(told) == {False}
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "remedy"),
+    [
+        (4, torch.OutOfMemoryError("CUDA out of memory. Tried\nand more"), "inference_batch_size"),
+        (4, RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when"), "inference_batch_size"),
+        (1, torch.OutOfMemoryError("CUDA out of memory. Tried\nand more"), "windows.length_s"),
+    ],
+)
+def test_memory_that_is_too_small_for_scoring_is_one_line(
+    batch: int, error: RuntimeError, remedy: str
+) -> None:
+    class Large(Mean):
+        def forward(self, _signal: torch.Tensor) -> torch.Tensor:
+            raise error
+
+    with pytest.raises(BrainbrrError) as caught:
+        frames_of(WindowScorer(Large(), CPU, batch), [InMemory(noise(1300))])
+    message = str(caught.value)
+    assert f"{batch} windows at once" in message
+    assert str(error).splitlines()[0] in message
+    assert remedy in message
+    assert "\n" not in message
+
+
+def test_another_error_of_torch_stays_what_it_is() -> None:
+    class Wrong(Mean):
+        def forward(self, _signal: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("an index is too large")
+
+    with pytest.raises(RuntimeError, match="an index is too large"):
+        frames_of(WindowScorer(Wrong(), CPU, 2), [InMemory(noise(1300))])
+
+
 @pytest.mark.parametrize("batch", [1, 3, 5, 64])
 def test_a_recording_that_cannot_be_read_is_an_error_after_those_before_it(batch: int) -> None:
     recordings = [

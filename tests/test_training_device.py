@@ -593,6 +593,49 @@ def test_what_torch_is_told(device: str, deterministic: bool, fixed: bool) -> No
     assert told() == before
 
 
+def test_new_memory_is_not_filled_for_the_sake_of_the_same_bits() -> None:
+    before = torch.utils.deterministic.fill_uninitialized_memory
+    with (
+        fixed_arithmetic(Hardware(), torch.device("cpu")),
+        torch.profiler.profile() as profile,
+    ):
+        torch.empty(8)
+    assert torch.utils.deterministic.fill_uninitialized_memory == before
+    operations = {event.key for event in profile.key_averages()}
+    assert "aten::empty" in operations
+    assert "aten::fill_" not in operations
+
+
+@pytest.mark.parametrize(
+    ("hardware", "remedies"),
+    [
+        (Hardware(batch_size=4), ["raise hardware.accumulate (now 1)", "recompute_activations"]),
+        (Hardware(batch_size=4, accumulate=4, recompute_activations=True), []),
+    ],
+)
+def test_memory_that_is_too_small_for_a_step_is_one_line(
+    tmp_path: Path, hardware: Hardware, remedies: list[str]
+) -> None:
+    class Large(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, _signals: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nSee docs")
+
+    with pytest.raises(BrainbrrError) as caught:
+        train(tmp_path, toy_settings(2), hardware=hardware, network=Large())
+    message = str(caught.value)
+    assert f"a training step of 4 windows, {4 // hardware.accumulate} at once" in message
+    assert "Tried to allocate 9 GiB" in message
+    assert "lower hardware.batch_size (now 4)" in message
+    assert "`brainbrr doctor --batch`" in message
+    assert "\n" not in message
+    for remedy in ("raise hardware.accumulate (now 1)", "recompute_activations"):
+        assert (remedy in message) == (remedy in remedies)
+
+
 @pytest.mark.parametrize("length", [1, 2, 7, 64])
 def test_a_running_sum_by_additions_alone(length: int) -> None:
     generator = torch.Generator().manual_seed(0)

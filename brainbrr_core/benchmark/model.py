@@ -27,9 +27,11 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.model import PRESETS, build
+from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.compilation import clear_gradients, compiled
 from brainbrr_core.model.network import INPUT_CHANNELS
+from brainbrr_core.training.determinism import fixed_arithmetic
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
@@ -205,6 +207,9 @@ def measure_parts(task: Task) -> Shares:
 
 
 def make_step(task: Task, device: torch.device) -> Callable[[], None]:
+    """A step of a task, on the same batch at each call, with the arithmetic of a training or of
+    scoring.
+    """
     recompute = task.hardware.recompute_activations
     network = build(task.preset, task.backend, seed=0, recompute_activations=recompute).to(device)
     generator = torch.Generator().manual_seed(0)
@@ -223,14 +228,15 @@ def make_step(task: Task, device: torch.device) -> Callable[[], None]:
         return out
 
     def infer() -> None:
-        with torch.inference_mode():
+        with float32_products(), torch.inference_mode():
             logits()
 
     def train() -> None:
-        clear_gradients(network, keep=task.hardware.compile == "cuda_graphs")
-        torch.autograd.backward(loss(logits(), labels, all_known=True))
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        with fixed_arithmetic(task.hardware, device):
+            clear_gradients(network, keep=task.hardware.compile == "cuda_graphs")
+            torch.autograd.backward(loss(logits(), labels, all_known=True))
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
 
     return infer if task.kind == "forward" else train
 

@@ -31,7 +31,12 @@ def move_labels(batch: Batch, changes: Changes | None) -> tuple[int, ...]:
     move(batch.labels.numpy(), changes)
     if batch.weights is not None:
         move(batch.weights.numpy(), changes)
-    return known_samples(batch.labels)
+    # What a row shows at an edge is its own: one without any unknown sample has none afterwards.
+    known, samples = list(batch.known), batch.labels.shape[1]
+    mixed = [row for row, count in enumerate(known) if 0 < count < samples]
+    for row, count in zip(mixed, known_samples(batch.labels[mixed]), strict=True):
+        known[row] = count
+    return tuple(known)
 
 
 def send(

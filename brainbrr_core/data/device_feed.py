@@ -46,7 +46,8 @@ def host_memory(shape: Sequence[int], dtype: torch.dtype, device: torch.device) 
         why = (str(error).splitlines() or ["no reason given"])[0]
         raise BrainbrrError(
             f"{megabytes:.0f} MB of memory cannot be page-locked for {device} ({why}): lower "
-            "hardware.batch_size, or allow more memory or locked memory (`ulimit -l`)"
+            "hardware.batch_size (hardware.inference_batch_size where nothing is trained), or "
+            "allow more memory or locked memory (`ulimit -l`)"
         ) from None
 
 
@@ -109,7 +110,9 @@ class DeviceFeed:
         """
         if self._stream is None:
             return Transfer((widen(stored), *(other.clone() for other in others)))
-        with torch.cuda.stream(self._stream):
+        # Of that GPU first: a thread begins with the first one, on which the end of the stream's
+        # block would else make a context, which takes memory there.
+        with torch.cuda.device(self.device), torch.cuda.stream(self._stream):
             first, *rest = [
                 tensor.to(self.device, non_blocking=True) for tensor in (stored, *others)
             ]

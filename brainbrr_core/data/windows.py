@@ -341,7 +341,8 @@ class WindowDataset(Dataset[Batch]):
         if self._seizure_weights is not None:
             weights = self._seizure_weights[manifest.recording[row]]
             _weigh(buffers.weight_arrays[n], recording, start, weights)
-        return f"{recording.partition_key} at {start / RATE:g} s", _known(labels)
+        known = _known(labels) if recording.unknown else len(labels)
+        return f"{recording.partition_key} at {start / RATE:g} s", known
 
     def _buffers(self, count: int) -> _Buffers:
         slot, self._next = self._next, (self._next + 1) % len(self._ring)

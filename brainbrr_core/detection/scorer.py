@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,7 +21,9 @@ from brainbrr_core.configuration import Hardware
 from brainbrr_core.configuration.model import Compilation, Precision
 from brainbrr_core.data.device_feed import host_memory
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.compilation import compiled
+from brainbrr_core.model.memory import fits_memory
 
 #: Windows at once on a GPU, at least.
 LEAST_ON_GPU = 32
@@ -88,7 +91,8 @@ class WindowScorer:
         given. Where ``batches`` raises a :class:`BrainbrrError`, the scores of what came before
         are given first.
 
-        Raises ``ValueError`` where a batch is too large or the network's output has another shape.
+        Raises ``ValueError`` where a batch is too large or the network's output has another shape,
+        and :class:`~brainbrr_core.errors.BrainbrrError` where the device's memory is too small.
         """
         source = iter(batches)
         under_way: deque[tuple[_Scores, Tag]] = deque()
@@ -97,7 +101,8 @@ class WindowScorer:
         try:
             while True:
                 try:
-                    batch = next(source, None)
+                    with self._fits_memory():
+                        batch = next(source, None)
                 except BrainbrrError:
                     yield from _arrived(under_way)
                     raise
@@ -105,7 +110,8 @@ class WindowScorer:
                     yield from _arrived(under_way)
                     return
                 signals, tag = batch
-                under_way.append((self._launch(signals), tag))
+                with self._fits_memory():
+                    under_way.append((self._launch(signals), tag))
                 # A GPU works on this batch while the scores of the last one are used.
                 yield from _arrived(under_way, keep=0 if self._back is None else 1)
         finally:
@@ -117,7 +123,8 @@ class WindowScorer:
         ``windows`` are float32 ``(19, samples)`` each. Raises as :meth:`scores` does.
         """
         [(scores, _)] = self.scores([(self.stacked(windows), None)])
-        return scores
+        # The caller's own: nothing that is scored later is written to it.
+        return scores.copy()
 
     def stacked(self, windows: Sequence[NDArray[np.float32]]) -> Tensor:
         """Windows, float32 ``(19, samples)`` each, as one batch in this machine's memory."""
@@ -126,6 +133,14 @@ class WindowScorer:
         batch = torch.empty(shape, pin_memory=self.device.type == "cuda")
         np.stack(windows, out=batch.numpy())
         return batch
+
+    def _fits_memory(self) -> AbstractContextManager[None]:
+        return fits_memory(
+            f"{self.batch} windows at once where no gradient is wanted",
+            "set hardware.inference_batch_size, or --batch of `brainbrr predict`, to a lower number"
+            if self.batch > 1
+            else "shorten windows.length_s for a new run, or use a device with more memory",
+        )
 
     def _launch(self, signals: Tensor) -> _Scores:
         """Have a batch scored; on a GPU without waiting for it."""
@@ -137,6 +152,7 @@ class WindowScorer:
         if rows < self.batch:
             signals = functional.pad(signals, (0, 0, 0, 0, 0, self.batch - rows))
         with (
+            float32_products(),
             torch.inference_mode(),
             torch.autocast(
                 self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"

@@ -27,6 +27,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_memory
 from brainbrr_core.model import SeizureNetwork, build
+from brainbrr_core.model.memory import OutOfMemory
 from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loop import StepReport, fit
@@ -274,7 +275,7 @@ def attempt(trial: Trial) -> Tried | None:
     )
     try:
         return _steps(trial, network, device)
-    except torch.OutOfMemoryError:
+    except OutOfMemory:
         return None
     except RuntimeError as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]

@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.backend import DETERMINISTIC_KERNELS
 
 #: Read by cuBLAS's users when they first need its workspace, and the values that fix its size.
@@ -47,20 +49,26 @@ def fixed_arithmetic(hardware: Hardware, device: torch.device) -> Iterator[None]
     """Until the block ends, refuse operations whose results could differ from run to run.
 
     On a CPU always, since it costs nothing there; on a GPU where ``hardware.deterministic`` asks
-    for it. Everywhere, float32 is float32: cuDNN's convolutions would else be TF32 by default,
-    whose products have 10 bits.
+    for it. Everywhere, float32 is float32 (:func:`float32_products`).
+
+    Torch would also fill the memory of each new tensor, to make an operation that reads it before
+    it is written give the same: none here does, and on a GPU that is a kernel more for each.
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = torch.backends.cudnn
-    deterministic, benchmark, tf32 = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
-    cudnn.allow_tf32 = False
+    # Its setting is a property that torch's annotations do not know.
+    memory: Any = torch.utils.deterministic
+    deterministic, benchmark = cudnn.deterministic, cudnn.benchmark
+    filled = memory.fill_uninitialized_memory
     if device.type == "cpu" or hardware.deterministic:
         torch.use_deterministic_algorithms(True)
+        memory.fill_uninitialized_memory = False
         cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        yield
+        with float32_products():
+            yield
     finally:
         torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
+        memory.fill_uninitialized_memory = filled
         cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
-        cudnn.allow_tf32 = tf32

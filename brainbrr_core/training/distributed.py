@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """This process among ``size``; ``local_rank`` is the card it uses on its machine."""
+    """This process among ``size``; ``local_rank`` is the GPU it uses on its machine."""
 
     rank: int = 0
     size: int = 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
+from brainbrr_core.model.memory import fits_memory
 from brainbrr_core.training.determinism import fixed_arithmetic, prepare_environment
 from brainbrr_core.training.distributed import ALONE, World
 from brainbrr_core.training.hardware import check_device
@@ -200,11 +202,12 @@ def fit(
     ``directory``, and ``log`` is told.
 
     Raises :class:`WorkRemains` if the disk takes no checkpoint. Raises :class:`BrainbrrError` if
-    the device is not the one asked for, if it is too late for ``hardware.deterministic``, if the
-    checkpoint is of other settings or another network, if none is whole, if the training set has
-    one class only, if batches run out, if the network answers everything alike, if a weight is
-    not finite, or if more than ``settings.skipped_steps_limit`` steps are not: then the batch and
-    the weights are saved in ``directory`` and the message names the windows.
+    the device is not the one asked for, if its memory is too small for a step, if it is too late
+    for ``hardware.deterministic``, if the checkpoint is of other settings or another network, if
+    none is whole, if the training set has one class only, if batches run out, if the network
+    answers everything alike, if a weight is not finite, or if more than
+    ``settings.skipped_steps_limit`` steps are not: then the batch and the weights are saved in
+    ``directory`` and the message names the windows.
     """
     if not 0.0 < positive_fraction < 1.0:
         raise BrainbrrError(
@@ -215,7 +218,7 @@ def fit(
     device = check_device(hardware, world.local_rank)
     keep_freed_memory()
     every = hardware.report_every or REPORT_EVERY[device.type]
-    with fixed_arithmetic(hardware, device):
+    with fixed_arithmetic(hardware, device), _fits_memory(hardware, world):
         state = TrainingState(
             network,
             settings,
@@ -294,6 +297,21 @@ def fit(
         best_step=course.best_step,
         validations=tuple(course.seen),
         skipped_steps=state.skipped_steps,
+    )
+
+
+def _fits_memory(hardware: Hardware, world: World) -> AbstractContextManager[None]:
+    share = hardware.batch_size // world.size
+    at_once = max(1, share // hardware.accumulate)
+    remedies = []
+    if at_once > 1:
+        remedies.append(f"raise hardware.accumulate (now {hardware.accumulate})")
+    if not hardware.recompute_activations:
+        remedies.append("set hardware.recompute_activations: true")
+    remedies.append(f"lower hardware.batch_size (now {hardware.batch_size}), which is another run")
+    return fits_memory(
+        f"a training step of {share} windows, {at_once} at once",
+        f"{' or '.join(remedies)}; `brainbrr doctor --batch` says what fits",
     )
 
 

@@ -219,7 +219,7 @@ class TrainingState:
         return tuple(self.progress.get("skipped_steps", ()))
 
     def check_weights(self, done: int) -> None:
-        """Raise :class:`BrainbrrError` where a weight is not finite: no later step mends that."""
+        """Raise :class:`BrainbrrError` where a weight is not finite: no later step repairs that."""
         largest = torch.stack(torch._foreach_norm(self._weights, math.inf)).tolist()
         for name, value in zip(self.ema, largest, strict=True):
             if not math.isfinite(value):
