@@ -17,9 +17,9 @@ from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index
-from brainbrr_core.corpus.watching import changes
 from brainbrr_pipeline.partitions import out_of_step
 from brainbrr_pipeline.provenance import (
     CACHE_MANIFEST,

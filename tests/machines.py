@@ -21,7 +21,7 @@ from brainbrr_core.cache.shard import (
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, shard_fingerprint
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import Selection
+from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import FileState, Recording

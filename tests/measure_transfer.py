@@ -27,7 +27,7 @@ from brainbrr_core.atomic import flush
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Overrides, load
 from brainbrr_core.remote.s3 import S3Remote
-from brainbrr_core.transfer.flight import TRANSFERS
+from brainbrr_core.transfer.parallel import TRANSFERS
 
 
 def main() -> None:

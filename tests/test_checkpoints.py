@@ -406,7 +406,7 @@ def test_the_command_says_the_time_left_of_a_resumed_training(
         return SimpleNamespace(directory=tmp_path, reused=False)
 
     monkeypatch.setattr("brainbrr_core.training.run.train", resumed)
-    from brainbrr_core.cli.model import train as command
+    from brainbrr_core.cli.train import train as command
 
     settings = tmp_path / "settings.yaml"
     settings.write_text("training: {steps: 1000}\n")

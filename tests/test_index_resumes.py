@@ -15,8 +15,8 @@ from test_interrupted import Command, last_line
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus import files as files_module
 from brainbrr_core.corpus import hashing
+from brainbrr_core.corpus import sources as files_module
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.errors import BrainbrrError
 

@@ -27,8 +27,8 @@ from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.edf_header import EdfSignal, read_header
-from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.corpus.sources import LocalEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.envelope import EnvelopeBuilder, finest
 from brainbrr_core.inspection.inspection import Inspection, inspect_recording

@@ -82,7 +82,7 @@ def test_the_profiles_say_what_a_training_may_use() -> None:
 
 
 def test_two_trainings_never_share_the_card(tmp_path: Path) -> None:
-    from brainbrr_core.cli.workspace import prepare_dagster_home
+    from brainbrr_core.cli.dagster import prepare_dagster_home
     from brainbrr_pipeline.definitions import defs
 
     prepare_dagster_home(tmp_path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from brainbrr_core.cache import plan as plan_module
-from brainbrr_core.cache.imported import imported_fingerprint, imported_version
+from brainbrr_core.cache.npz_import import imported_fingerprint, imported_version
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan
 from brainbrr_core.cache.shard import (
     BLOCK_SAMPLES,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pages import well_formed
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.cli.model import print_scores
+from brainbrr_core.cli.train import print_scores
 from brainbrr_core.configuration import Detection, Preprocessing
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.eeg_strip import eeg_strip, strip_picture

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from brainbrr_core.cache import gc, imported
+from brainbrr_core.cache import gc, npz_import
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.manifest_file import update_manifest
@@ -150,9 +150,9 @@ def test_every_way_into_the_store_leaves_a_marker(
 def test_an_import_of_archives_leaves_a_marker(built: Configuration, tmp_path: Path) -> None:
     folder = tmp_path / "predecessor"
     folder.mkdir()
-    (folder / f"nobody{imported.SUFFIX}").write_bytes(b"no archive")
-    summary = imported.import_archives(folder, built.cache_root, read_index(built.cache_root), ())
-    assert list(summary.refused) == [str(folder / f"nobody{imported.SUFFIX}")]
+    (folder / f"nobody{npz_import.SUFFIX}").write_bytes(b"no archive")
+    summary = npz_import.import_archives(folder, built.cache_root, read_index(built.cache_root), ())
+    assert list(summary.refused) == [str(folder / f"nobody{npz_import.SUFFIX}")]
     store = Store(built.cache_root, summary.version)
     assert store.is_here()
     # It cannot be built again, so it stays unless it is named.

@@ -27,9 +27,9 @@ from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.sealed import sealed_parquet
 from brainbrr_core.transfer.archive import export_archive, import_archive
-from brainbrr_core.transfer.exposure import AGREEMENT
+from brainbrr_core.transfer.portable_index import parse_index
+from brainbrr_core.transfer.public_access import AGREEMENT
 from brainbrr_core.transfer.push import push
-from brainbrr_core.transfer.travelling_index import parse_index
 
 SECRET = "not-a-real-secret-0123456789"
 
@@ -419,7 +419,7 @@ def test_an_index_that_would_fill_the_memory_is_refused_unread(
     def unpack(*_: object) -> None:
         raise AssertionError("the index was read")
 
-    monkeypatch.setattr("brainbrr_core.transfer.travelling_index.read_index", unpack)
+    monkeypatch.setattr("brainbrr_core.transfer.portable_index.read_index", unpack)
     with pytest.raises(BrainbrrError, match=rf"^the index of there is refused: .*{says}") as error:
         parse_index(content, "there")
     assert "\n" not in str(error.value)

@@ -50,11 +50,11 @@ from brainbrr_core.remote.address import checked_address
 from brainbrr_core.remote.place import Document, FolderRemote, OtherRemote, Stopped, open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer import archive as archive_module
-from brainbrr_core.transfer import exposure as exposure_module
+from brainbrr_core.transfer import public_access as exposure_module
 from brainbrr_core.transfer import push_lock
 from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.catalogue import parse_catalogue
-from brainbrr_core.transfer.flight import in_flight
+from brainbrr_core.transfer.parallel import in_flight
 from brainbrr_core.transfer.push import push
 from brainbrr_core.transfer.push_lock import pushing_alone
 

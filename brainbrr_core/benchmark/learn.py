@@ -36,7 +36,7 @@ from brainbrr_core.configuration import (
     changed,
     load,
 )
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import FRAME_SAMPLES, detect, found_by, frame_count
 from brainbrr_core.errors import BrainbrrError

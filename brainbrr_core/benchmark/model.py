@@ -22,7 +22,7 @@ from brainbrr_core.benchmark.parts import operations_of_projections, parts
 from brainbrr_core.benchmark.peak import peak_mb
 from brainbrr_core.benchmark.scan import compare
 from brainbrr_core.configuration import Configuration, Hardware, Training
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool

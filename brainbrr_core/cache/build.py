@@ -46,7 +46,7 @@ from brainbrr_core.cache.version import (
     shard_fingerprint,
 )
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.hash_memo import with_known_hashes

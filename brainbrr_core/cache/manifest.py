@@ -20,7 +20,7 @@ from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import UnreadableShard, stored_samples
 from brainbrr_core.cache.version import canonical_json, digest
 from brainbrr_core.configuration import Configuration, Windows
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 

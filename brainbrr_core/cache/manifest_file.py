@@ -32,7 +32,7 @@ from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.errors import WorkRemains, not_writable
 from brainbrr_core.machine.memory import give_back_unpacked, no_collection
 from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet, sealed_texts

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from brainbrr_core.cache.imported import imported_fingerprint
+from brainbrr_core.cache.npz_import import imported_fingerprint
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import (
     DamagedShard,

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 
-from brainbrr_core.configuration.model import Selection
+from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.corpus.layout import SPLITS
 from brainbrr_core.corpus.recording import Recording
 

@@ -14,7 +14,7 @@ from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration.settings import BLOCK_S
 from brainbrr_core.signal import edges, statistics, trailing
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
 from brainbrr_core.signal.interpolation import interpolation_constants

@@ -278,7 +278,7 @@ def import_npz(
     json: Json = False,
 ) -> int:
     """Bring the predecessor's archives along, as shards of a version of their own."""
-    from brainbrr_core.cache.imported import import_archives
+    from brainbrr_core.cache.npz_import import import_archives
     from brainbrr_core.corpus.index_file import read_index
 
     settings = configuration(config, cache_root=cache_root)

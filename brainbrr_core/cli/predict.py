@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from brainbrr_core.configuration.model import ChannelRules
+    from brainbrr_core.configuration.settings import ChannelRules
     from brainbrr_core.prediction.files import Written
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.online import Line, OnlineDetector

@@ -7,5 +7,5 @@ annotation file says to ``annotation``, what is stored to ``cache``.
 A new kind of corpus, if it has EDFs with annotations beside them, is one class: a subclass of
 ``layout.Layout`` that says how its root is recognized (``find``), what the place of an EDF says
 about it (``describe``) and what its annotations say (``labelling``); ``folder.FolderLayout`` is
-the smallest. Its name is added to ``layouts.LAYOUTS`` and to ``configuration.model.LayoutName``.
+the smallest. Its name is added to ``layouts.LAYOUTS`` and to ``configuration.settings.LayoutName``.
 """

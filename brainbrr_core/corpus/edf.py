@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.configuration.model import BLOCK_S, ChannelRules
+from brainbrr_core.configuration.settings import BLOCK_S, ChannelRules
 from brainbrr_core.corpus.edf_header import (
     ANNOTATIONS,
     EdfFacts,
@@ -27,7 +27,7 @@ from brainbrr_core.corpus.edf_header import (
     read_header,
 )
 from brainbrr_core.corpus.edf_time import first_stamp, record_clock, spread
-from brainbrr_core.corpus.files import EdfBytes, LocalEdf
+from brainbrr_core.corpus.sources import EdfBytes, LocalEdf
 from brainbrr_core.corpus.units import oddity_of, written
 from brainbrr_core.machine.walk import as_text
 from brainbrr_core.signal.montage import CHANNELS, MontageMatch, match_channels

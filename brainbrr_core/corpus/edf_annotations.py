@@ -9,8 +9,8 @@ from brainbrr_core.annotation import on_signal, tal
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.corpus.edf import annotation_records
 from brainbrr_core.corpus.edf_header import UnusableEdf
-from brainbrr_core.corpus.files import EdfBytes
 from brainbrr_core.corpus.layout import Labelling
+from brainbrr_core.corpus.sources import EdfBytes
 
 SOURCE = "edf_annotations"
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.edf import wrong_channels
 from brainbrr_core.corpus.edf_header import EdfHeader, UnusableEdf, read_header
 from brainbrr_core.corpus.edf_time import RecordClock
-from brainbrr_core.corpus.files import LocalEdf
+from brainbrr_core.corpus.sources import LocalEdf
 from brainbrr_core.signal.montage import match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design

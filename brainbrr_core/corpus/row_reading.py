@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.channels_tsv import bad_channels
 from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.corpus.edf_annotations import edf_labelling
 from brainbrr_core.corpus.edf_header import EdfFacts, UnusableEdf
-from brainbrr_core.corpus.files import CorpusFiles, state_of
 from brainbrr_core.corpus.hashing import Hashes
 from brainbrr_core.corpus.layout import Layout, RecordingFile
 from brainbrr_core.corpus.recording import (
@@ -26,6 +25,7 @@ from brainbrr_core.corpus.recording import (
     FileState,
     Recording,
 )
+from brainbrr_core.corpus.sources import CorpusFiles, state_of
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.signal.montage import CHANNELS
 

@@ -28,7 +28,7 @@ from brainbrr_core.cache.shard import (
     UnreadableShard,
 )
 from brainbrr_core.cache.store import SUFFIX, Store
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.data.device_feed import CPU, host_memory

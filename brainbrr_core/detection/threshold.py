@@ -16,7 +16,7 @@ from pydantic import (
 
 from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Detection
-from brainbrr_core.configuration.model import Precision
+from brainbrr_core.configuration.settings import Precision
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.scoring import OperatingPoint, SweepRow
 

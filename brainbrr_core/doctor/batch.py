@@ -21,7 +21,7 @@ import torch
 
 from brainbrr_core.benchmark.cost import peak_bytes
 from brainbrr_core.configuration import Configuration, Hardware, Training
-from brainbrr_core.configuration.model import BLOCK_S, RATE
+from brainbrr_core.configuration.settings import BLOCK_S, RATE
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import process_pool

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.corpus.edf_header import EdfHeader, EdfSignal, UnusableEdf, read_header
-from brainbrr_core.corpus.files import LocalEdf
+from brainbrr_core.corpus.sources import LocalEdf
 from brainbrr_core.inspection.quality import SignalQuality
 
 #: Bytes of data records that are read at once.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.edf import EdfRecording, open_edf, recording_start
 from brainbrr_core.corpus.edf_header import UnusableEdf

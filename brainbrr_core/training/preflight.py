@@ -11,7 +11,7 @@ from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_ma
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.shard import BLOCK_BYTES, UnreadableShard
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import BLOCK_S, RATE
+from brainbrr_core.configuration.settings import BLOCK_S, RATE
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.disk import read_rate
 from brainbrr_core.machine.filesystem import Kind, file_system

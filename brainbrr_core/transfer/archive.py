@@ -34,12 +34,12 @@ from brainbrr_core.transfer.catalogue import (
     check_keys,
     parse_catalogue,
 )
-from brainbrr_core.transfer.flight import in_flight
+from brainbrr_core.transfer.parallel import in_flight
+from brainbrr_core.transfer.portable_index import adopt_index, travelling_index
 from brainbrr_core.transfer.pull import wanted
 from brainbrr_core.transfer.push import shard_blob
 from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
-from brainbrr_core.transfer.travelling_index import adopt_index, travelling_index
 
 INDEX = "index.parquet"
 _HOSTILE = "is refused and nothing of it stays that was not promised and verified"

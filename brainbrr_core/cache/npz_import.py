@@ -29,7 +29,7 @@ from brainbrr_core.cache.shard import (
 )
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import FORMAT_VERSION, IMPORTED_PREFIX, digest
-from brainbrr_core.configuration.model import BLOCK_S, RATE
+from brainbrr_core.configuration.settings import BLOCK_S, RATE
 from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import Recording

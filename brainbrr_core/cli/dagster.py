@@ -131,7 +131,7 @@ def ui(
 
 def demo() -> int:
     """Write a small corpus, materialize the whole graph through Dagster, show the scores."""
-    from brainbrr_core.cli.model import print_scores
+    from brainbrr_core.cli.train import print_scores
     from brainbrr_core.evaluation.evaluate import evaluate
     from brainbrr_core.synthesis import write_corpus
 
