@@ -25,10 +25,10 @@ from dagster._core.definitions.data_version import (
 
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Plan
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import SCHEMA_VERSION
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.files.canonical import digest
 from brainbrr_pipeline.events import Context, EventWriter
 
 RAW_EDF = dg.AssetKey("raw_edf")

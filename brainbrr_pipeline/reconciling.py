@@ -15,11 +15,11 @@ from brainbrr_core.cache.manifest import settings_digest
 from brainbrr_core.cache.plan import State, make_plan
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.store import Store
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.files.canonical import digest
 from brainbrr_pipeline.partitions import out_of_step
 from brainbrr_pipeline.provenance import (
     CACHE_MANIFEST,

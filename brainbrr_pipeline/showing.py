@@ -21,7 +21,7 @@ from brainbrr_core.cache.plan import Plan
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
-from brainbrr_core.corpus.layout import SPLITS
+from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.corpus.summary import explain, summarize
 
 if TYPE_CHECKING:

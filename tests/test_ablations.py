@@ -25,7 +25,6 @@ from toy_training import FRACTION, same_weights, toy_batch, toy_network, toy_set
 from brainbrr_core.cache.build import build as build_shards
 from brainbrr_core.cache.manifest import Manifest, ManifestRecording, make_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import (
     Augmentation,
     Configuration,
@@ -42,6 +41,7 @@ from brainbrr_core.data.augmentation import draw
 from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import build
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import state

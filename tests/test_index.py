@@ -99,7 +99,7 @@ def test_a_second_scan_reads_no_file(corpus: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("brainbrr_core.corpus.sources.edf_hashes", forbidden)
     monkeypatch.setattr(row_reading, "open_edf", forbidden)
-    monkeypatch.setattr("brainbrr_core.corpus.tusz.tuh.read", forbidden)
+    monkeypatch.setattr("brainbrr_core.corpus.layouts.tusz.tuh.read", forbidden)
     assert scan(corpus, first) == first
 
 

@@ -15,22 +15,22 @@ from test_interrupted import Command, last_line
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus import hashing
 from brainbrr_core.corpus import sources as files_module
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files import state as state_module
 
 
 def hashed(monkeypatch: pytest.MonkeyPatch, growing: Path | None = None) -> list[Path]:
     """Paths of the EDFs that are hashed from now on; ``growing`` grows while it is."""
     paths: list[Path] = []
 
-    def counted(path: Path) -> hashing.Hashes:
+    def counted(path: Path) -> state_module.Hashes:
         paths.append(path)
         if path == growing:
             with path.open("ab") as file:
                 file.write(b"x")
-        return hashing.edf_hashes(path)
+        return state_module.edf_hashes(path)
 
     monkeypatch.setattr(files_module, "edf_hashes", counted)
     return paths

@@ -18,10 +18,10 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.configuration import Configuration, Detection, Sampling, Training, Windows
-from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect
 from brainbrr_core.detection.threshold import THRESHOLD, read_threshold
+from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation import evaluate as module
 from brainbrr_core.evaluation.eval_ledger import read_ledger

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from brainbrr_core.atomic import append_line
 from brainbrr_core.cache import status as status_module
 from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
@@ -19,8 +18,9 @@ from brainbrr_core.cache.store import RECORDS, RUNS, Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hash_memo import INDEX_HASHES, IndexMemo
 from brainbrr_core.corpus.index_file import read_index, update_index
-from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.atomic import append_line
+from brainbrr_core.files.state import FileState
 from brainbrr_core.locking import Process, this_process
 from brainbrr_core.transfer.catalogue import Catalogue
 from brainbrr_core.transfer.pull import wanted

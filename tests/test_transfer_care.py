@@ -22,10 +22,10 @@ from brainbrr_core.cli import app as app_module
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.checked_parquet import sealed_parquet
 from brainbrr_core.remote.address import checked_address, redacted
 from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
-from brainbrr_core.sealed import sealed_parquet
 from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.portable_index import parse_index
 from brainbrr_core.transfer.public_access import AGREEMENT

@@ -28,12 +28,13 @@ from brainbrr_core.cache.shard import (
     write_shard,
 )
 from brainbrr_core.cache.store import Store
-from brainbrr_core.cache.version import FORMAT_VERSION, IMPORTED_PREFIX, digest
+from brainbrr_core.cache.version import FORMAT_VERSION, IMPORTED_PREFIX
 from brainbrr_core.configuration.settings import BLOCK_S, RATE
-from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.canonical import digest
+from brainbrr_core.files.state import content_hash
 from brainbrr_core.progress import progress
 from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE

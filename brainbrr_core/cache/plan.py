@@ -27,10 +27,10 @@ from brainbrr_core.cache.shard import (
 from brainbrr_core.cache.store import SUFFIX, BuildRecord, Records, Store
 from brainbrr_core.cache.version import FORMAT_VERSION, is_imported, shard_fingerprints
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
-from brainbrr_core.corpus.recording import UNSEEN, FileState, Recording
+from brainbrr_core.corpus.recording import UNSEEN, Recording
+from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.machine.memory import no_collection
 
 

@@ -19,10 +19,10 @@ from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard, exclusive_partial
 from brainbrr_core.cache.store import QUARANTINE, Store
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.hashing import content_hash
-from brainbrr_core.corpus.layout import SPLITS
+from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
+from brainbrr_core.files.state import content_hash
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.progress import progress

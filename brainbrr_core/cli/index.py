@@ -75,7 +75,7 @@ def index(
 ) -> int:
     """Scan the corpus and say what is in it, what is not usable and why."""
     from brainbrr_core.corpus.index_file import index_path, update_index
-    from brainbrr_core.corpus.layouts import LAYOUTS
+    from brainbrr_core.corpus.layouts.known import LAYOUTS
     from brainbrr_core.corpus.same_content import SharedContent
     from brainbrr_core.corpus.summary import summarize
 

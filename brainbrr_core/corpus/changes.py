@@ -9,10 +9,10 @@ from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.corpus.identity import identified
 from brainbrr_core.corpus.index import Index
-from brainbrr_core.corpus.layouts import open_layout
-from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.corpus.layouts.known import open_layout
 from brainbrr_core.corpus.row_reading import asked_texts, companions_now, is_as_indexed
 from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles, state_of
+from brainbrr_core.files.state import FileState
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where the files of a corpus are, and how a few bytes of one are read.
+"""Where the files of a corpus are, and what is asked of them.
 
 A layout walks a folder. For a corpus on this machine that is the corpus itself; for one behind a
 URL it is a mirror that has the annotations and, for each EDF, an empty file in its place
@@ -9,60 +9,15 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from brainbrr_core.corpus.hash_memo import IndexMemo
-from brainbrr_core.corpus.hashing import Hashes, edf_hashes, file_state
-from brainbrr_core.corpus.recording import UNSEEN, FileState
+from brainbrr_core.corpus.recording import UNSEEN
+from brainbrr_core.edf.source import EdfBytes, LocalEdf
+from brainbrr_core.files.state import FileState, Hashes, edf_hashes, file_state
 from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.machine.processors import usable_cores
-
-
-class EdfBytes(Protocol):
-    """One EDF, of which any part can be read. All may raise ``OSError``."""
-
-    @property
-    def name(self) -> str:
-        """The file's own name, for findings."""
-
-    def size(self) -> int:
-        """Bytes of the file."""
-
-    def head(self, count: int) -> bytes:
-        """The first ``count`` bytes, fewer where the file is shorter."""
-
-    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
-        """``count`` little-endian 16-bit numbers from byte ``offset``, (count,)."""
-
-
-@dataclass(frozen=True, slots=True)
-class LocalEdf:
-    """An EDF of this machine."""
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The file's own name."""
-        return self.path.name
-
-    def size(self) -> int:
-        """Bytes of the file."""
-        return self.path.stat().st_size
-
-    def head(self, count: int) -> bytes:
-        """The first bytes."""
-        with self.path.open("rb") as file:
-            return file.read(count)
-
-    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
-        """Numbers read into memory of their own, not mapped."""
-        return np.fromfile(self.path, np.dtype("<i2"), count, offset=offset)
 
 
 class CorpusFiles(Protocol):

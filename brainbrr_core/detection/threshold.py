@@ -14,10 +14,10 @@ from pydantic import (
     model_serializer,
 )
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Detection
 from brainbrr_core.configuration.settings import Precision
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.scoring import OperatingPoint, SweepRow
 
 THRESHOLD = "threshold.json"

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from brainbrr_core.atomic import flush
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.results import EvalLooks
+from brainbrr_core.files.atomic import flush
 
 LEDGER = "eval-scorings.jsonl"
 #: The scorings of corpora that no run of the folder was trained on.

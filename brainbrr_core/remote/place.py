@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.locking import locked
 from brainbrr_core.machine.walk import walk, why_not_entered
 from brainbrr_core.remote.address import checked_address, one_line, redacted

@@ -21,8 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.atomic import replacing
 
 #: The last state of a training, and the averaged weights with the best validation.
 CHECKPOINT_NAME = "checkpoint.safetensors"

@@ -19,14 +19,12 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import Manifest, counts
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Training
-from brainbrr_core.corpus.layout import SPLITS
+from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.augmentation import draw
 from brainbrr_core.data.device_batches import ArrivingBatch, send
@@ -34,6 +32,8 @@ from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.data.prefetch import prefetched
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.training.checkpoint import load_model, save_model

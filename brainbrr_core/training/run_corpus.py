@@ -12,12 +12,17 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.scorable import is_scorable
 from brainbrr_core.corpus.data_root import corpus_name
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet, sealed_texts
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.checked_parquet import (
+    BrokenSeal,
+    open_sealed,
+    sealed_parquet,
+    sealed_texts,
+)
 
 RUN_CORPUS = "corpus.parquet"
 #: Bumped when the columns change.

@@ -23,9 +23,10 @@ from brainbrr_core.corpus.index_file import (
     read_index,
     write_index,
 )
-from brainbrr_core.corpus.recording import Companion, FileState, Recording
+from brainbrr_core.corpus.recording import Companion, Recording
 from brainbrr_core.corpus.row_reading import unmarked
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.state import FileState
 from brainbrr_core.transfer.catalogue import Blob, check_keys
 
 #: What an index that arrives may have at most: recordings, bytes of all its columns when they are

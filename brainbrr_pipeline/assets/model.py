@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.evaluation.identity import settings_identity as report_settings
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.training.identity import settings_identity as training_settings
 from brainbrr_pipeline import showing
 from brainbrr_pipeline.assets.ownership import OWNERS

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration.settings import ChannelRules
-from brainbrr_core.corpus.edf import wrong_channels
-from brainbrr_core.corpus.edf_header import EdfHeader, UnusableEdf, read_header
-from brainbrr_core.corpus.edf_time import RecordClock
-from brainbrr_core.corpus.sources import LocalEdf
+from brainbrr_core.edf.header import EdfHeader, UnusableEdf, read_header
+from brainbrr_core.edf.reader import wrong_channels
+from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.edf.timestamps import RecordClock
 from brainbrr_core.signal.montage import match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
@@ -27,7 +27,7 @@ class GrowingEdf:
     """The wanted channels of an EDF whose data records are appended while it is read.
 
     The number of records that its header promises is not looked at: writers fill it in at the end.
-    Raises :class:`UnusableEdf` as :func:`~brainbrr_core.corpus.edf.open_edf` does; ``OSError``
+    Raises :class:`UnusableEdf` as :func:`~brainbrr_core.edf.reader.open_edf` does; ``OSError``
     where the file cannot be opened.
     """
 

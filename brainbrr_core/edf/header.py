@@ -16,8 +16,8 @@ from fractions import Fraction
 from itertools import accumulate
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.corpus import units
-from brainbrr_core.corpus.sources import EdfBytes
+from brainbrr_core.edf import units
+from brainbrr_core.edf.source import EdfBytes
 from brainbrr_core.signal.montage import MontageMatch
 
 #: Name and width of each field of a signal, in the order in which the columns follow.

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from brainbrr_core.corpus.inheritance import Tables, dataset_root
-from brainbrr_core.corpus.layout import companion_location
+from brainbrr_core.corpus.layouts.base import companion_location
 from brainbrr_core.errors import BrainbrrError, is_exhausted
 
 #: ``bad``, ``BAD``, ``bad (flat)``, but not ``badly named``.

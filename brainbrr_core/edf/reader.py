@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.settings import BLOCK_S, ChannelRules
-from brainbrr_core.corpus.edf_header import (
+from brainbrr_core.edf.header import (
     ANNOTATIONS,
     EdfFacts,
     EdfHeader,
@@ -26,9 +26,9 @@ from brainbrr_core.corpus.edf_header import (
     UnusableEdf,
     read_header,
 )
-from brainbrr_core.corpus.edf_time import first_stamp, record_clock, spread
-from brainbrr_core.corpus.sources import EdfBytes, LocalEdf
-from brainbrr_core.corpus.units import oddity_of, written
+from brainbrr_core.edf.source import EdfBytes, LocalEdf
+from brainbrr_core.edf.timestamps import first_stamp, record_clock, spread
+from brainbrr_core.edf.units import oddity_of, written
 from brainbrr_core.machine.walk import as_text
 from brainbrr_core.signal.montage import CHANNELS, MontageMatch, match_channels
 from brainbrr_core.signal.quantization import to_microvolts

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.bids import BidsLayout
-from brainbrr_core.corpus.folder import FolderLayout
-from brainbrr_core.corpus.layout import Layout
-from brainbrr_core.corpus.tusz import TuszLayout
+from brainbrr_core.corpus.layouts.base import Layout
+from brainbrr_core.corpus.layouts.bids import BidsLayout
+from brainbrr_core.corpus.layouts.folder import FolderLayout
+from brainbrr_core.corpus.layouts.tusz import TuszLayout
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import as_text, is_utf8
 

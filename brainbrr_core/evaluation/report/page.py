@@ -10,16 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from brainbrr_core.atomic import replacing
-from brainbrr_core.detection import FRAME_HZ
 from brainbrr_core.evaluation.external_words import external_sentences
-from brainbrr_core.evaluation.highlights import Highlight
-from brainbrr_core.evaluation.published import PUBLISHED, PUBLISHED_GROUPS, obstacle, ours
+from brainbrr_core.evaluation.report.pictures import Picture, Strip
+from brainbrr_core.evaluation.report.published import PUBLISHED, PUBLISHED_GROUPS, obstacle, ours
 from brainbrr_core.evaluation.results import (
     MARKS,
     SECONDS_PER_HOUR,
@@ -29,38 +25,12 @@ from brainbrr_core.evaluation.results import (
     TrainingFacts,
 )
 from brainbrr_core.evaluation.statistics import Unit, unit_of
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.scoring.bootstrap import LEVEL
-from brainbrr_core.signal.montage import CHANNELS
 
 #: A report stays below this; pictures of single events are left out before it is reached.
 MOST_BYTES = 3_000_000
 _TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An SVG with its title and caption; ``name`` is its own within a report."""
-
-    name: str
-    title: str
-    caption: str
-    svg: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Strip:
-    """A highlight with the EEG to draw it.
-
-    ``signal`` is float32 ``(channels, samples)``, z-scored, from the highlight's start to its
-    stop. ``scores`` are the frames of the whole recording.
-    """
-
-    highlight: Highlight
-    signal: NDArray[np.float32]
-    scores: NDArray[np.float32]
-    rate_hz: float = 256.0
-    channel_names: tuple[str, ...] = CHANNELS
-    frame_hz: float = float(FRAME_HZ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,8 +233,8 @@ def render_report(
 def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip] = ()) -> None:
     """Draw the figures and write the report; it appears whole or not at all."""
     # Drawing needs matplotlib, which takes a second to import: reading a report does not.
-    from brainbrr_core.evaluation.eeg_strip import strip_picture
-    from brainbrr_core.evaluation.figures import all_pictures
+    from brainbrr_core.evaluation.report.eeg_strip import strip_picture
+    from brainbrr_core.evaluation.report.figures import all_pictures
 
     events = [
         strip_picture(results, strip, f"strip-{number}") for number, strip in enumerate(strips)

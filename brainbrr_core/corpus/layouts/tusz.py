@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainbrr_core.annotation import Finding, on_signal, tse, tuh
-from brainbrr_core.corpus.layout import (
+from brainbrr_core.corpus.layouts.base import (
     SPLITS,
     Folder,
     Labelling,

@@ -14,8 +14,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.corpus.edf_header import ANNOTATIONS, EdfHeader, EdfSignal, UnusableEdf
-from brainbrr_core.corpus.sources import EdfBytes
+from brainbrr_core.edf.header import ANNOTATIONS, EdfHeader, EdfSignal, UnusableEdf
+from brainbrr_core.edf.source import EdfBytes
 
 #: A start in seconds; bounded, as anybody may have written it.
 _STAMP = re.compile(rb"([+-][0-9]{1,10}(?:\.[0-9]{0,12})?)\x14")

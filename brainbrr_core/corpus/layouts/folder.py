@@ -6,9 +6,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.bids import EVENTS_TABLE, events_labelling
 from brainbrr_core.corpus.inheritance import Tables
-from brainbrr_core.corpus.layout import (
+from brainbrr_core.corpus.layouts.base import (
     Folder,
     Labelling,
     Layout,
@@ -16,7 +15,8 @@ from brainbrr_core.corpus.layout import (
     patient_in,
     stem_of,
 )
-from brainbrr_core.corpus.tusz import annotates_tuh, tuh_annotations, tuh_labelling
+from brainbrr_core.corpus.layouts.bids import EVENTS_TABLE, events_labelling
+from brainbrr_core.corpus.layouts.tusz import annotates_tuh, tuh_annotations, tuh_labelling
 
 
 class FolderLayout(Layout):

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from blake3 import blake3
 
-from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.machine.filesystem import file_system
 
@@ -124,3 +123,19 @@ def _pieces(path: Path) -> Iterator[memoryview]:
             yield memoryview(piece)[:count]
     if file_state(path) != before:
         raise WorkRemains(f"{path} changed while it was read: run the same command again")
+
+
+class FileState(NamedTuple):
+    """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode.
+
+    The inode is 0 where it says nothing: see :func:`brainbrr_core.files.state.file_state`.
+    """
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+    def is_of_same_file(self, other: FileState) -> bool:
+        """Whether both can be states of one unchanged file: an inode of 0 says nothing."""
+        same = (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+        return same and (self.inode == other.inode or not self.inode or not other.inode)
