@@ -213,7 +213,7 @@ def completeness(plan: Plan, configuration: Configuration) -> dg.AssetCheckResul
 def manifest_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
     """What a training of a night would stop at in its first seconds, or would not notice."""
     # Heavy: whoever only looks at the graph does without.
-    from brainbrr_core.training.preflight import check
+    from brainbrr_core.cache.readiness import check
 
     configuration = workspace.load()
 
@@ -246,7 +246,7 @@ def manifest_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
 def model_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
     """Whether the model is the one that would be scored, and learnt something."""
     # Heavy: whoever only looks at the graph does without.
-    from brainbrr_core.training.run import current_run
+    from brainbrr_core.runs.run import current_run
 
     configuration = workspace.load()
     try:

@@ -26,7 +26,7 @@ from brainbrr_core.corpus.summary import explain, summarize
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.evaluate import Evaluation
-    from brainbrr_core.training.run import Run
+    from brainbrr_core.runs.run import Run
 
 Metadata = dict[str, Any]
 #: Bytes of one sample of one channel, and channels, in the predecessor's windows.

@@ -68,9 +68,9 @@ def _signal(message: str) -> str:
 def _to_resume_from(configuration: Configuration) -> str:
     """The checkpoint that the next run takes up, in words; nothing where there is none."""
     # Heavy, and only of use after a failure.
+    from brainbrr_core.cache.readiness import check
+    from brainbrr_core.runs.run import run_directory
     from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
-    from brainbrr_core.training.preflight import check
-    from brainbrr_core.training.run import run_directory
 
     try:
         directory = run_directory(configuration, check(configuration).manifest)

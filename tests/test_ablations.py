@@ -43,9 +43,10 @@ from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import build
+from brainbrr_core.runs import weights as weight_files
+from brainbrr_core.runs.identity import settings_identity
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import state
-from brainbrr_core.training.identity import settings_identity
 from brainbrr_core.training.loop import StepReport
 from brainbrr_core.training.loss import balanced_loss, loss_of
 from brainbrr_core.training.nonfinite import replay
@@ -419,9 +420,9 @@ def test_a_weighted_step_that_goes_wrong_is_done_again_with_its_weights(tmp_path
     with pytest.raises(BrainbrrError, match="the loss of step 1 is not finite"):
         train(tmp_path, toy_settings(3), network=build("tiny", seed=0), batches=spoiled)
     path = tmp_path / "nonfinite-step-0.safetensors"
-    tensors, header = files.load_tensors(path)
+    tensors, header = weight_files.load_tensors(path)
     header["preset"] = "tiny"
-    files.save_tensors(path, tensors, header)
+    weight_files.save_tensors(path, tensors, header)
     anatomy, _ = replay(path)
     assert not math.isfinite(anatomy.loss)
 

@@ -149,9 +149,9 @@ def test_a_line_of_the_memo_that_was_cut_short_costs_one_hash(
 GROWING = """\
 import sys
 from brainbrr_core.cli.app import main
-from brainbrr_core.corpus import files
+from brainbrr_core.corpus import sources
 
-real, name = files.edf_hashes, sys.argv[1]
+real, name = sources.edf_hashes, sys.argv[1]
 
 def growing(path):
     if path.name == name:
@@ -159,7 +159,7 @@ def growing(path):
             file.write(b"x")
     return real(path)
 
-files.edf_hashes = growing
+sources.edf_hashes = growing
 sys.argv = ["brainbrr", "index", "--json"]
 main()
 """

@@ -15,8 +15,8 @@ from services import HANGS_S, wait_until
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.runs.run import run_directory
 from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
-from brainbrr_core.training.run import run_directory
 from brainbrr_pipeline import training_launch
 from brainbrr_pipeline.resources import GpuResource
 

@@ -46,7 +46,6 @@ from brainbrr_core.evaluation.report.published import (
     ours,
 )
 from brainbrr_core.evaluation.results import (
-    EvalLooks,
     EvaluationResults,
     ScoredRecording,
     ThresholdChoice,
@@ -54,9 +53,10 @@ from brainbrr_core.evaluation.results import (
     UnscoredRecording,
 )
 from brainbrr_core.evaluation.score import score
+from brainbrr_core.runs.eval_ledger import EvalLooks
+from brainbrr_core.runs.run import Run
 from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
 from brainbrr_core.signal.montage import CHANNELS
-from brainbrr_core.training.run import Run
 from brainbrr_pipeline.showing import of_evaluation
 
 

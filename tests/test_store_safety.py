@@ -30,8 +30,8 @@ from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.locking import STALE_S, Process
 from brainbrr_core.remote.place import open_remote
+from brainbrr_core.runs.used_versions import STARTED, used_versions
 from brainbrr_core.training.run import train
-from brainbrr_core.training.used_versions import STARTED, used_versions
 from brainbrr_core.transfer import archive
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
@@ -380,7 +380,7 @@ def test_runs_are_asked_for_their_version_without_loading_torch(tmp_path: Path) 
     checkpoint.write_bytes(len(text).to_bytes(8, "little") + text)
     program = (
         "import sys; from pathlib import Path; "
-        "from brainbrr_core.training.used_versions import used_versions; "
+        "from brainbrr_core.runs.used_versions import used_versions; "
         "print(used_versions(Path(sys.argv[1]))); assert 'torch' not in sys.modules"
     )
     done = subprocess.run(

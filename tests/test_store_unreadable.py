@@ -23,6 +23,7 @@ from brainbrr_core.cache.build import build, build_one
 from brainbrr_core.cache.manifest import make_manifest
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
 from brainbrr_core.cache.status import QUARANTINE, verify
 from brainbrr_core.cache.store import RECORDS, Store
@@ -31,7 +32,6 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.data import WindowDataset
 from brainbrr_core.data import windows as windows_module
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.training.preflight import check
 from brainbrr_core.transfer.push import shard_blob
 from brainbrr_core.transfer.receive import holds
 

@@ -29,8 +29,8 @@ from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.model import PRESETS, build
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.compilation import clear_gradients, compiled
+from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.network import INPUT_CHANNELS
-from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
 

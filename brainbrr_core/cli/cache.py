@@ -228,7 +228,7 @@ def gc(
     from brainbrr_core.cache.plan import make_plan
     from brainbrr_core.cache.store import Store
     from brainbrr_core.corpus.index_file import read_index
-    from brainbrr_core.training.used_versions import used_versions
+    from brainbrr_core.runs.used_versions import used_versions
 
     settings = configuration(config, cache_root=cache_root, runs_dir=runs_dir)
     index = read_index(settings.cache_root)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from brainbrr_core.configuration import Configuration
     from brainbrr_core.evaluation.evaluate import Evaluation
     from brainbrr_core.evaluation.results import Estimate
-    from brainbrr_core.training.run import Run
+    from brainbrr_core.runs.run import Run
 
 
 _ELSEWHERE = "On other corpora"
@@ -227,7 +227,7 @@ def evaluate(
         evaluation = run_evaluation(settings, _own_split(split), log=log)
     else:
         from brainbrr_core.evaluation.external import evaluate_run
-        from brainbrr_core.training.run import open_run
+        from brainbrr_core.runs.run import open_run
 
         chosen = open_run(run_folder(run, settings.runs_dir))
         where = None if data_dir is None else settings.data_dir

@@ -27,8 +27,8 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_memory
 from brainbrr_core.model import SeizureNetwork, build
+from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.network import INPUT_CHANNELS
-from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loop import StepReport, fit
 
 #: The part of the free memory that is left free.

@@ -26,7 +26,7 @@ from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, re
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.training.run import Run
+from brainbrr_core.runs.run import Run
 
 #: The figure by which a loss is told in words.
 _F1 = "szcore_event.f1"

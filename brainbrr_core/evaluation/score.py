@@ -15,7 +15,6 @@ from brainbrr_core.evaluation.results import (
     FORMAT,
     SECONDS_PER_HOUR,
     Estimate,
-    EvalLooks,
     EvaluationResults,
     GroupRow,
     HourRow,
@@ -45,6 +44,7 @@ from brainbrr_core.evaluation.statistics import (
     unit_of,
 )
 from brainbrr_core.files.canonical import digest
+from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.scoring import (
     FALSE_ALARM_LIMITS,
     Counts,

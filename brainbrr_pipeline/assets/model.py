@@ -5,7 +5,7 @@ import dagster as dg
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.evaluation.identity import settings_identity as report_settings
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.training.identity import settings_identity as training_settings
+from brainbrr_core.runs.identity import settings_identity as training_settings
 from brainbrr_pipeline import showing
 from brainbrr_pipeline.assets.ownership import OWNERS
 from brainbrr_pipeline.loaded import check_loaded, op_tags
@@ -51,7 +51,7 @@ def trained_model(configuration: Configuration) -> dg.AssetsDefinition:
             context.log.info(f"device {gpu.verify(configuration)}")
             directory, reused = launch(context, pipes_subprocess_client, configuration)
             # Heavy: whoever only looks at the graph or builds shards does without.
-            from brainbrr_core.training.run import open_run
+            from brainbrr_core.runs.run import open_run
 
             run = open_run(directory)
         return dg.MaterializeResult(

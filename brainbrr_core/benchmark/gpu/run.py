@@ -19,7 +19,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.software import versions
 from brainbrr_core.model.backend import Backend
-from brainbrr_core.training.hardware import check_device, describe_device
+from brainbrr_core.model.device import check_device, describe_device
 
 
 @dataclass(frozen=True, slots=True)

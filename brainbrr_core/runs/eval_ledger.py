@@ -6,13 +6,13 @@ so they are counted, over all runs of the folder, and the report says how many t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.results import EvalLooks
 from brainbrr_core.files.atomic import flush
 
 LEDGER = "eval-scorings.jsonl"
@@ -75,3 +75,11 @@ def _put_on_record(path: Path, run: str, evaluation_set: str) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(scoring.model_dump_json() + "\n")
     flush(path)
+
+
+@dataclass(frozen=True, slots=True)
+class EvalLooks:
+    """How often the eval split was scored from one runs folder, this time included."""
+
+    scorings: int
+    runs: int
