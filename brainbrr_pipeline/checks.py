@@ -15,8 +15,8 @@ import dagster as dg
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
-from brainbrr_core.cache.status import check_shards
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.verify import check_shards
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError

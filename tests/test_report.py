@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pages import well_formed
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.cli.train import print_scores
+from brainbrr_core.cli.evaluate import print_scores
 from brainbrr_core.configuration import Detection, Preprocessing
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation

@@ -125,7 +125,7 @@ def test_commands_push_and_pull_and_no_secret_is_left_anywhere(
     assert status == 2
     said += out + err
     s3.rule = lambda _method, _path: "500"
-    monkeypatch.setattr("brainbrr_core.remote.place.PAUSE_S", 0.001)
+    monkeypatch.setattr("brainbrr_core.remote.retry.PAUSE_S", 0.001)
     status, out, err = run(
         monkeypatch, capsys, "cache", "pull", URL, "--cache-root", str(other.cache_root)
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from brainbrr_core.cli import app, dagster
+from brainbrr_core.cli import app, dagster, demo
 from brainbrr_core.configuration import load, location
 
 DEMO = "demo/demo.yaml"
@@ -142,7 +142,7 @@ def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(
 def test_the_demo_without_a_folder_to_write_to_is_one_line(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(dagster, "_say_what_is_here", lambda: None)
+    monkeypatch.setattr(demo, "_say_what_is_here", lambda: None)
     (home / "demo").write_text("a file")
     status, _, err = type_command("demo", monkeypatch=monkeypatch, capsys=capsys)
     assert status == 2

@@ -22,7 +22,6 @@ from pathlib import Path
 from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.shard import exclusive_partial
-from brainbrr_core.cache.status import folder_bytes
 from brainbrr_core.cache.store import (
     LATEST,
     LEASES,
@@ -32,6 +31,7 @@ from brainbrr_core.cache.store import (
     RECORDS,
     RUNS,
     Store,
+    folder_bytes,
     lock_of,
 )
 from brainbrr_core.cache.version import is_imported, is_version_name

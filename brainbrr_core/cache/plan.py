@@ -303,3 +303,16 @@ def _imported_item(store: Store, recording: Recording) -> Item:
         return replace(item, state=State.CORRUPT, reason="not of this version")
     size = path.stat().st_size
     return Item(recording, State.FRESH, "", header.fingerprint, header.samples, size)
+
+
+def limited(plan: Plan, limit: int | None) -> Plan:
+    """The plan with no more than ``limit`` recordings to build."""
+    if limit is None:
+        return plan
+    wanted = {item.recording.partition_key for item in plan.to_build[:limit]}
+    items = tuple(
+        item
+        for item in plan.items
+        if not item.needs_building or item.recording.partition_key in wanted
+    )
+    return replace(plan, items=items)

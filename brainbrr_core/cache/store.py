@@ -476,3 +476,14 @@ def lock_of(name: str) -> str | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the shards below a folder; no link is followed."""
+    total = 0
+    for subfolder, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".arrow"):
+                with suppress(FileNotFoundError):
+                    total += Path(subfolder, name).lstat().st_size
+    return total

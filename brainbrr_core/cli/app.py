@@ -13,10 +13,14 @@ from brainbrr_core.cli import (
     cache,
     compare,
     dagster,
+    demo,
     doctor,
+    evaluate,
     index,
     inspect,
+    manifest,
     predict,
+    synth,
     train,
     transfer,
 )
@@ -39,11 +43,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(dagster.demo)
+app.command()(demo.demo)
 app.command()(doctor.doctor)
 app.command()(dagster.ui)
 app.command()(dagster.env)
-app.command()(index.synth)
+app.command()(synth.synth)
 app.command()(index.index)
 app.command()(inspect.inspect)
 cache.app.command()(transfer.push)
@@ -51,9 +55,9 @@ cache.app.command()(transfer.pull)
 cache.app.command()(transfer.export)
 cache.app.command(name="import")(transfer.import_)
 app.add_typer(cache.app, name="cache")
-app.command()(cache.manifest)
+app.command()(manifest.manifest)
 app.command()(train.train)
-app.command()(train.evaluate)
+app.command()(evaluate.evaluate)
 app.command()(predict.predict)
 app.command()(compare.compare)
 app.add_typer(bench.app, name="bench")

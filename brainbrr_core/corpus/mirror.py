@@ -25,7 +25,8 @@ from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.state import FileState, Hashes
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress
-from brainbrr_core.remote.place import ObjectState, Remote, open_remote
+from brainbrr_core.remote.interface import ObjectState, Remote
+from brainbrr_core.remote.place import open_remote
 
 #: Files that say something about an EDF, by their suffix.
 _COMPANIONS = (".csv", ".csv_bi", ".tse", ".tse_bi", ".tsv")

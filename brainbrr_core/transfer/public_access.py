@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.remote.place import Remote, RemoteUnavailable, put_content
+from brainbrr_core.remote.interface import Remote, RemoteUnavailable
+from brainbrr_core.remote.place import put_content
 from brainbrr_core.remote.s3 import S3Remote
 
 AGREEMENT = (

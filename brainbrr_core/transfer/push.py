@@ -14,7 +14,8 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.remote.place import ObjectState, Remote, RemoteUnavailable, put_content
+from brainbrr_core.remote.interface import ObjectState, Remote, RemoteUnavailable
+from brainbrr_core.remote.place import put_content
 from brainbrr_core.transfer.catalogue import (
     NAME,
     Blob,
