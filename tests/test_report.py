@@ -57,7 +57,7 @@ from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.runs.run import Run
 from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
 from brainbrr_core.signal.montage import CHANNELS
-from brainbrr_pipeline.showing import of_evaluation
+from brainbrr_pipeline.records.metadata import of_evaluation
 
 
 def frames(duration_s: float, spans: list[tuple[float, float]]) -> NDArray[np.float32]:

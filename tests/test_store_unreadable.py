@@ -25,8 +25,7 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
-from brainbrr_core.cache.status import QUARANTINE
-from brainbrr_core.cache.store import RECORDS, Store
+from brainbrr_core.cache.store import QUARANTINE, RECORDS, Store
 from brainbrr_core.cache.verify import verify
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration

@@ -22,9 +22,14 @@ from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_pipeline.events import Context
-from brainbrr_pipeline.partitions import keep_in_step
-from brainbrr_pipeline.provenance import RAW_EDF_INDEX, ShardRecorder, observe, observe_selection
+from brainbrr_pipeline.records.data_versions import (
+    RAW_EDF_INDEX,
+    ShardRecorder,
+    observe,
+    observe_selection,
+)
+from brainbrr_pipeline.records.event_writer import Context
+from brainbrr_pipeline.records.partitions import keep_in_step
 
 
 def plan_of(configuration: Configuration, keys: Collection[str]) -> Plan:

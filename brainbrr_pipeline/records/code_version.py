@@ -12,7 +12,8 @@ from pathlib import Path
 import dagster as dg
 
 import brainbrr_core
-from brainbrr_pipeline.events import Context
+import brainbrr_pipeline
+from brainbrr_pipeline.records.event_writer import Context
 
 #: Tag of an op: the code version of its asset when the definitions were loaded.
 _TAG = "brainbrr/code_version"
@@ -31,7 +32,7 @@ class SourceFiles:
     @classmethod
     def now(cls) -> SourceFiles:
         """As they are on the disk."""
-        packages = [Path(brainbrr_core.__file__).parent, Path(__file__).parent]
+        packages = [Path(brainbrr_core.__file__).parent, Path(brainbrr_pipeline.__file__).parent]
         return cls(
             frozenset(
                 (str(path), path.stat().st_mtime_ns)

@@ -20,8 +20,7 @@ from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.files.canonical import digest
-from brainbrr_pipeline.partitions import out_of_step
-from brainbrr_pipeline.provenance import (
+from brainbrr_pipeline.records.data_versions import (
     CACHE_MANIFEST,
     SELECTED_RECORDINGS,
     WINDOWED_CACHE,
@@ -31,6 +30,7 @@ from brainbrr_pipeline.provenance import (
     selection_version,
     unobserved,
 )
+from brainbrr_pipeline.records.partitions import out_of_step
 
 
 @dataclass(frozen=True)

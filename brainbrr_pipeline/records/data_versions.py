@@ -29,7 +29,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import SCHEMA_VERSION
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.files.canonical import digest
-from brainbrr_pipeline.events import Context, EventWriter
+from brainbrr_pipeline.records.event_writer import Context, EventWriter
 
 RAW_EDF = dg.AssetKey("raw_edf")
 RAW_EDF_INDEX = dg.AssetKey("raw_edf_index")

@@ -13,7 +13,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.threads import share_processors
 
-MODULE = "brainbrr_pipeline.training_process"
+MODULE = "brainbrr_pipeline.training.process"
 
 
 def launch(

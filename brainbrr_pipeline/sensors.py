@@ -16,8 +16,7 @@ from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.assets.cache import BUILD_OP
-from brainbrr_pipeline.loaded import RELOAD, SourceFiles
-from brainbrr_pipeline.reconciling import (
+from brainbrr_pipeline.pending_work import (
     BuildRuns,
     IndexRun,
     ManifestRun,
@@ -25,6 +24,7 @@ from brainbrr_pipeline.reconciling import (
     in_parts,
     work_to_do,
 )
+from brainbrr_pipeline.records.code_version import RELOAD, SourceFiles
 from brainbrr_pipeline.resources import Workspace
 
 #: Tag of runs that the sensor asked for, so that it waits for them.

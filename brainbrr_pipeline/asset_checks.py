@@ -20,7 +20,7 @@ from brainbrr_core.cache.verify import check_shards
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_pipeline.provenance import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
+from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
 from brainbrr_pipeline.resources import Workspace
 
 #: Shards whose every byte is checked after a build.
