@@ -419,7 +419,7 @@ def test_a_weighted_step_that_goes_wrong_is_done_again_with_its_weights(tmp_path
 
     with pytest.raises(BrainbrrError, match="the loss of step 1 is not finite"):
         train(tmp_path, toy_settings(3), network=build("tiny", seed=0), batches=spoiled)
-    path = tmp_path / "nonfinite-step-0.safetensors"
+    path = tmp_path / "nonfinite-step-1.safetensors"
     tensors, header = weight_files.load_tensors(path)
     header["preset"] = "tiny"
     weight_files.save_tensors(path, tensors, header)

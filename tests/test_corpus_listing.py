@@ -44,15 +44,15 @@ def test_a_walk_and_a_look_at_each_file_agree_on_what_annotates(tmp_path: Path) 
     assert key in {file.partition_key for file in walked}
 
 
-def test_a_plan_after_an_index_is_the_one_that_looks_at_every_edf(built: Configuration) -> None:
-    after = plan_corpus(built, lambda _line: None)
-    looking = plan_profile(built)
+def test_a_plan_after_an_index_is_the_one_that_looks_at_every_edf(settings: Configuration) -> None:
+    after = plan_corpus(settings, lambda _line: None)
+    looking = plan_profile(settings)
     assert (after.items, after.sources_unseen) == (looking.items, 0)
     # One that was never seen is looked at: it counts as not seen in either.
     path = Path(after.items[0].recording.path)
     lost = path.with_name("lost.edf")
     lost.symlink_to("/nowhere.edf")
-    after, looking = plan_corpus(built, lambda _line: None), plan_profile(built)
+    after, looking = plan_corpus(settings, lambda _line: None), plan_profile(settings)
     assert after.items == looking.items
     assert after.sources_unseen == looking.sources_unseen == 1
 

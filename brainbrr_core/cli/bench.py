@@ -278,7 +278,7 @@ def gpu(
     json: Json = False,
 ) -> int:
     """Prove a GPU: kernels against torch, rates, memory, waiting, resuming, scoring."""
-    from brainbrr_core.benchmark.gpu.run import run
+    from brainbrr_core.benchmark.gpu.run import is_right, run
     from brainbrr_core.benchmark.gpu.tables import markdown, tables
     from brainbrr_core.errors import BrainbrrError
 
@@ -305,7 +305,7 @@ def gpu(
     else:
         for table in tables(values):
             print_table(table.title, table.columns, table.rows)
-    return 1 if values["failed"] else 0
+    return 0 if is_right(values) else 1
 
 
 @app.command()

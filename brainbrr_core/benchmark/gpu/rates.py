@@ -63,13 +63,15 @@ def _steps(task: Task) -> list[Step]:
 
 
 def warm_up(task: Task) -> dict[str, Any]:
-    """First steps of all that torch compiles, in several processes at once.
+    """First steps of all that is compiled, in several processes at once.
 
     What was compiled is kept on disk: afterwards each process only loads it.
     """
     # Or each process would start as many compilers as there are cores.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "2")
-    steps = [step for step in _steps(task) if step.hardware.compile]
+    # Which variant of a kernel is the fastest is not to be judged while others use the GPU.
+    os.environ["TRITON_CACHE_AUTOTUNING"] = "0"
+    steps = [step for step in _steps(task) if step.hardware.compile or step.backend != "torch"]
     start = time.perf_counter()
     with process_pool(min(max(len(steps), 1), task.extent.compiling, usable_cores())) as pool:
         seconds = list(pool.map(_first, steps))

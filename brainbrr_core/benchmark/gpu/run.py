@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,22 +33,24 @@ class Section:
 
 
 _HERE = "brainbrr_core.benchmark.gpu"
-#: Nothing is timed in these: they run at the same time, before the others.
-UNTIMED = (
-    Section("prepare", "training", "A synthetic corpus, and a training on the CPU", 240),
-    Section("warm_up", "rates", "Compiling", 240),
-    Section("equality", "kernels", "Are the fused kernels the layer in torch?", 240),
+#: Sections that run at the same time, group after group. Where something is timed, one runs alone.
+GROUPS = (
+    (
+        Section("prepare", "training", "A synthetic corpus, and a training on the CPU", 240),
+        Section("warm_up", "rates", "Compiling", 240),
+        Section("equality", "kernels", "Are the fused kernels the layer in torch?", 240),
+    ),
+    (Section("machine", "rates", "What can the GPU do at most?", 30),),
+    (Section("rates", "rates", "How fast is a step, and how much memory does it take?", 150),),
+    (Section("waiting", "training", "Does the GPU wait for data?", 120),),
+    (Section("scoring", "training", "How many hours of EEG are scored in a second?", 60),),
+    (Section("resuming", "training", "Is a killed training resumed to the same model?", 120),),
+    (
+        Section("crossing", "training", "Does a network score alike on GPU and CPU?", 90),
+        Section("losses", "kernels", "Do both backends train alike?", 90),
+    ),
 )
-TIMED = (
-    Section("machine", "rates", "What can the GPU do at most?", 30),
-    Section("rates", "rates", "How fast is a step, and how much memory does it take?", 150),
-    Section("waiting", "training", "Does the GPU wait for data?", 120),
-    Section("scoring", "training", "How many hours of EEG are scored in a second?", 60),
-    Section("crossing", "training", "Does a network score alike on GPU and CPU?", 60),
-    Section("resuming", "training", "Is a killed training gone on with as if nothing was?", 120),
-    Section("losses", "kernels", "Do both backends train alike?", 60),
-)
-NAMES = tuple(section.name for section in (*UNTIMED, *TIMED))
+NAMES = tuple(section.name for group in GROUPS for section in group)
 #: What the figures depend on, beside torch.
 _SOFTWARE = ("triton", "mamba-ssm", "causal-conv1d", "numpy")
 
@@ -112,16 +114,25 @@ def run(
                 temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
     folder.mkdir(parents=True, exist_ok=True)
-    asked = [s.name for s in (*UNTIMED, *TIMED) if not sections or s.name in sections]
-    run_all([section for section in UNTIMED if section.name in asked])
-    for section in TIMED:
-        if section.name not in asked:
-            continue
+    for group in GROUPS:
+        asked = [section for section in group if not sections or section.name in sections]
         if left() > 0:
-            run_all([section])
+            run_all(asked)
         else:
-            values["skipped"].append(section.name)
+            values["skipped"] += [section.name for section in asked]
     return values
+
+
+def is_right(values: Mapping[str, Any]) -> bool:
+    """Whether nothing failed and nothing is wrong, however slow it is."""
+    found = values["sections"]
+    resumed = found.get("resuming", {"same_twice": True, "same_after_a_kill": True})
+    return (
+        not values["failed"]
+        and found.get("equality", {"within": True})["within"]
+        and resumed["same_twice"]
+        and resumed["same_after_a_kill"]
+    )
 
 
 def _backends() -> tuple[tuple[Backend, ...], str | None]:

@@ -43,8 +43,16 @@ def _figure(value: float | None, form: str = ",.1f") -> str:
     return "" if value is None else format(value, form)
 
 
+_CEILINGS = {
+    "bfloat16_tflop_per_s": "matrix product in bfloat16, TFLOP/s",
+    "float32_tflop_per_s": "matrix product in float32, TFLOP/s",
+    "copy_tb_per_s": "copy on the device, read and written, TB/s",
+    "host_to_device_gb_per_s": "copy to the device, GB/s",
+}
+
+
 def _machine(found: Mapping[str, Any]) -> Table:
-    rows = [[name.replace("_", " "), f"{value:,}"] for name, value in found.items()]
+    rows = [[_CEILINGS[name], f"{value:,}"] for name, value in found.items()]
     return Table("Ceilings of the device", ["", "figure"], rows)
 
 
@@ -141,7 +149,7 @@ def _waiting(found: Mapping[str, Any]) -> Table:
         "batch",
         "one batch again, windows/s",
         "from the store, augmented, windows/s",
-        "lost",
+        "lost, first steps included",
         "host waited",
     ]
     return Table(f"Trainings of {found['steps']} steps", columns, rows)
