@@ -1,17 +1,14 @@
 """The Dagster graph: orchestration only. Each asset calls one thing in ``brainbrr_core``.
 
 - ``assets``            the assets, by stage, and the job that builds a list of partitions
-- ``checks``            asset checks: what must hold before the next step spends a night
-- ``showing``           what the UI shows of each materialization
-- ``automation``        a sensor and a schedule, off until turned on
-- ``reconciling``       what the sensor would ask for, worked out from the plan
-- ``building``          building and recording in one run
-- ``partitions``        one dynamic partition per recording, and keeping them in step
-- ``provenance``        the events that tell Dagster what a shard was made of
-- ``events``            many events at little cost
-- ``loaded``            whether what Dagster loaded is what the configuration says now
+- ``asset_checks``      what must hold before the next step spends a night
+- ``sensors``           a sensor and a schedule, off until turned on
+- ``pending_work``      what the sensor would ask for, worked out from the plan
+- ``cache_build``       building and recording in one run
+- ``records``           partitions, data versions, the code version that is loaded, events, and
+                        what the UI shows of each materialization
 - ``resources``         configuration and the device a training is bound to
-- ``training_launch``   starting a training in ``training_process``, and its last words
+- ``training``          starting a training in a process of its own, and its last words
 - ``graph``             ``build_defs``: everything put together, with overrides
 - ``definitions``       the graph with partitions, for the UI and the daemon
 - ``command_line``      the same graph without partitions, for ``dagster asset materialize``

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from brainbrr_core.configuration import Configuration, load
-from brainbrr_pipeline import automation, checks
+from brainbrr_pipeline import asset_checks, sensors
 from brainbrr_pipeline.assets import cache, corpus, model, populate
 from brainbrr_pipeline.resources import GpuResource, Workspace
 
@@ -49,15 +49,15 @@ def build_defs(
                 model.eval_report(configuration),
             ]
         ),
-        asset_checks=checks.all_checks(),
+        asset_checks=asset_checks.all_checks(),
         jobs=[update_index, build_cache, update_manifest, training]
         if remote is None
         else [populate.POPULATE_AND_TRAIN, training],
         # A machine that pulls its cache has no corpus to keep up with.
-        sensors=[automation.keep_up(configuration, update_index, build_cache, update_manifest)]
+        sensors=[sensors.keep_up(configuration, update_index, build_cache, update_manifest)]
         if remote is None
         else [],
-        schedules=[automation.train_and_evaluate(configuration, training)],
+        schedules=[sensors.train_and_evaluate(configuration, training)],
         resources={
             "workspace": workspace,
             "gpu": GpuResource.of(configuration.hardware),

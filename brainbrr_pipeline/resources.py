@@ -69,7 +69,7 @@ class GpuResource(dg.ConfigurableResource[Hardware]):
                 f"is bound to {self.profile}: set BRAINBRR_CONFIG to a profile and {self.profile}"
             )
         # Heavy, and only of use where a training is about to start.
-        from brainbrr_core.training.hardware import check_device, describe_device
+        from brainbrr_core.model.device import check_device, describe_device
 
         return ", ".join(describe_device(check_device(hardware)).values())
 

@@ -22,7 +22,7 @@ from shell import Shell
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration, Overrides, load
-from brainbrr_core.remote import place as remote_module
+from brainbrr_core.remote import retry
 from brainbrr_core.synthesis import write_corpus
 
 # A shell has what it starts in the background ignore Ctrl+C, and so would the commands under test.
@@ -126,7 +126,7 @@ def s3(server: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> FaultyProxy:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-a-real-secret-0123456789")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-    monkeypatch.setattr(remote_module, "PAUSE_S", 0.005)
+    monkeypatch.setattr(retry, "PAUSE_S", 0.005)
     server.calm()
     fresh_bucket()
     server.calm()

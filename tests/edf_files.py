@@ -9,7 +9,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 
-from brainbrr_core.corpus.layout import SPLITS
+from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.signal.montage import CHANNELS
 
 

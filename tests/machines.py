@@ -21,10 +21,11 @@ from brainbrr_core.cache.shard import (
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, shard_fingerprint
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import Selection
+from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
-from brainbrr_core.corpus.recording import FileState, Recording
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.files.state import FileState
 from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.signal.montage import CHANNELS

@@ -23,11 +23,11 @@ from pathlib import Path
 
 from machines import URL, fetched, fresh_bucket, machine, many_shards, sent
 
-from brainbrr_core.atomic import flush
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Overrides, load
+from brainbrr_core.files.atomic import flush
 from brainbrr_core.remote.s3 import S3Remote
-from brainbrr_core.transfer.flight import TRANSFERS
+from brainbrr_core.transfer.parallel import TRANSFERS
 
 
 def main() -> None:

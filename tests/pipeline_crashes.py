@@ -9,7 +9,7 @@ import sys
 from typing import NoReturn
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_pipeline import training_process
+from brainbrr_pipeline.training import process
 
 
 def _train(*_: object, **__: object) -> NoReturn:
@@ -27,5 +27,5 @@ def _train(*_: object, **__: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    training_process.train = _train
-    sys.exit(training_process.main())
+    process.train = _train
+    sys.exit(process.main())

@@ -16,7 +16,7 @@ from brainbrr_core.benchmark.wide import widen
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_pipeline.graph import build_defs
-from brainbrr_pipeline.partitions import NAME
+from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import Workspace
 
 CACHE = dg.AssetKey("windowed_cache")

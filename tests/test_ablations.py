@@ -25,7 +25,6 @@ from toy_training import FRACTION, same_weights, toy_batch, toy_network, toy_set
 from brainbrr_core.cache.build import build as build_shards
 from brainbrr_core.cache.manifest import Manifest, ManifestRecording, make_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import (
     Augmentation,
     Configuration,
@@ -36,16 +35,18 @@ from brainbrr_core.configuration import (
     changed,
     load,
 )
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.data import UNKNOWN_LABEL, BalancedSampling, Batch
 from brainbrr_core.data.augmentation import draw
 from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import build
+from brainbrr_core.runs import weights as weight_files
+from brainbrr_core.runs.identity import settings_identity
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import state
-from brainbrr_core.training.identity import settings_identity
 from brainbrr_core.training.loop import StepReport
 from brainbrr_core.training.loss import balanced_loss, loss_of
 from brainbrr_core.training.nonfinite import replay
@@ -419,9 +420,9 @@ def test_a_weighted_step_that_goes_wrong_is_done_again_with_its_weights(tmp_path
     with pytest.raises(BrainbrrError, match="the loss of step 1 is not finite"):
         train(tmp_path, toy_settings(3), network=build("tiny", seed=0), batches=spoiled)
     path = tmp_path / "nonfinite-step-1.safetensors"
-    tensors, header = files.load_tensors(path)
+    tensors, header = weight_files.load_tensors(path)
     header["preset"] = "tiny"
-    files.save_tensors(path, tensors, header)
+    weight_files.save_tensors(path, tensors, header)
     anatomy, _ = replay(path)
     assert not math.isfinite(anatomy.loss)
 

@@ -24,11 +24,12 @@ from brainbrr_core.cache.clipping import Clipping, clipping_lines
 from brainbrr_core.cache.plan import State, plan_corpus
 from brainbrr_core.cache.shard import DamagedShard, Shard, ShardHeader, write_shard
 from brainbrr_core.cache.status import status
-from brainbrr_core.cache.version import chain_parameters, digest
+from brainbrr_core.cache.version import chain_parameters
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.corpus.edf import EdfRecording, open_edf
-from brainbrr_core.corpus.edf_header import UnusableEdf
 from brainbrr_core.corpus.recording import SIGNAL_FINDINGS
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.reader import EdfRecording, open_edf
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.inspection.inspection import inspect_recording
 from brainbrr_core.signal import chain as chain_module
 from brainbrr_core.signal import edges, interpolation, montage, statistics

@@ -21,7 +21,7 @@ from brainbrr_core.annotation import (
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.annotation.szcore import format_tsv
 from brainbrr_core.annotation.texts import label_of
-from brainbrr_core.configuration.model import SEIZURE_LABELS
+from brainbrr_core.configuration.settings import SEIZURE_LABELS
 
 HEAD = """\
 # version = csv_v1.0.0

@@ -22,16 +22,16 @@ from brainbrr_core.annotation import UNKNOWN, Event, Finding, on_signal, szcore,
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
 from brainbrr_core.configuration import Corpus, Overrides, Preprocessing, load
-from brainbrr_core.configuration.model import SEIZURE_LABELS, AnnotationTexts
-from brainbrr_core.corpus.edf import annotation_records
-from brainbrr_core.corpus.files import LocalEdf
-from brainbrr_core.corpus.folder import FolderLayout
+from brainbrr_core.configuration.settings import SEIZURE_LABELS, AnnotationTexts
+from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
-from brainbrr_core.corpus.layout import Labelling
+from brainbrr_core.corpus.layouts.base import Labelling
+from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.recording import LABEL_REASONS, Recording
 from brainbrr_core.corpus.summary import summarize
-from brainbrr_core.corpus.watching import changes
+from brainbrr_core.edf.reader import annotation_records
+from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.colours import event_colours
 from brainbrr_core.inspection.inspection import inspect_recording
@@ -540,7 +540,7 @@ def test_changed_patterns_are_seen_and_hash_nothing(
     def refuse(*_: object) -> str:
         raise AssertionError("an EDF was hashed again")
 
-    monkeypatch.setattr("brainbrr_core.corpus.files.edf_hashes", refuse)
+    monkeypatch.setattr("brainbrr_core.corpus.sources.edf_hashes", refuse)
     second = update_index(str(data), cache, german)
     assert [r.reason for r in second] == [None, None]
     assert second.recordings[0].events == (Event(5, 20),)

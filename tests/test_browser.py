@@ -23,7 +23,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from services import ROOT, Services, free_port, needed, wait_until
 
-from brainbrr_core.cli.workspace import prepare_dagster_home
+from brainbrr_core.cli.dagster import prepare_dagster_home
 from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.synthesis import write_corpus

@@ -28,16 +28,17 @@ from brainbrr_core.cache.manifest_file import manifest_path, update_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_corpus
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import BLOCK_BYTES, Shard
-from brainbrr_core.cache.status import status, verify
+from brainbrr_core.cache.status import status
 from brainbrr_core.cache.store import RECORDS, BuildRecord, Store
+from brainbrr_core.cache.verify import verify
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing, Windows
-from brainbrr_core.configuration.model import ChannelRules, Selection
-from brainbrr_core.corpus.edf import open_edf
+from brainbrr_core.configuration.settings import ChannelRules, Selection
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, update_index, write_index
-from brainbrr_core.corpus.recording import FileState
+from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.state import FileState
 from brainbrr_core.signal.quantization import SCALE
 
 

@@ -22,7 +22,7 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.cache.version import chain_parameters, preprocessing_version
 from brainbrr_core.configuration import Configuration, Preprocessing, changed
-from brainbrr_core.corpus.edf import open_edf
+from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.method import signal_sentence
 from brainbrr_core.prediction.normalization import Normalization

@@ -19,17 +19,17 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import State, plan_corpus
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.configuration import Configuration, Corpus, Overrides, Preprocessing, load
-from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus import row_reading
-from brainbrr_core.corpus.channels_tsv import bad_channels_of
-from brainbrr_core.corpus.edf import open_edf
-from brainbrr_core.corpus.edf_header import UnusableEdf
-from brainbrr_core.corpus.files import LocalFiles
-from brainbrr_core.corpus.growing_edf import GrowingEdf
+from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import read_index, update_index, write_index
+from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.recording import SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
-from brainbrr_core.corpus.watching import changes
+from brainbrr_core.corpus.sources import LocalFiles
+from brainbrr_core.edf.growing import GrowingEdf
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.inspection import inspect_recording
 from brainbrr_core.inspection.page import page

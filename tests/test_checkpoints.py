@@ -19,6 +19,7 @@ from brainbrr_core import progress as progress_module
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.progress import PlainProgress, _RichProgress
+from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import ALONE
 from brainbrr_core.training.loop import StepReport
@@ -232,14 +233,15 @@ def test_best_weights_and_checkpoint_are_of_one_moment(
     """Ended between two files of step 4; on a GPU the same step need not get the same score."""
     settings = toy_settings(9, validate_every=2)
     straight, _ = train(tmp_path / "a", settings, validate=Judge(SCORES))
-    saved = files.save_tensors
+    saved = weight_files.save_tensors
 
-    def end(path: Path, tensors: files.Tensors, header: dict[str, object]) -> str:
+    def end(path: Path, tensors: weight_files.Tensors, header: dict[str, object]) -> str:
         if path.name == write and header["step"] == 4:
             raise Ended
         return saved(path, tensors, header)
 
-    monkeypatch.setattr(files, "save_tensors", end)
+    for module in (weight_files, files):
+        monkeypatch.setattr(module, "save_tensors", end)
     first = Judge(SCORES)
     with pytest.raises(Ended):
         train(tmp_path / "b", settings, validate=first)
@@ -248,7 +250,7 @@ def test_best_weights_and_checkpoint_are_of_one_moment(
     resumed, summary = train(tmp_path / "b", settings, validate=again, network=toy_network(7))
     assert summary.best_step is not None
     assert holds(resumed, {**first.shown, **again.shown}[summary.best_step])
-    weights, header = files.load_tensors(tmp_path / "b" / files.BEST_NAME)
+    weights, header = weight_files.load_tensors(tmp_path / "b" / files.BEST_NAME)
     assert header["step"] == summary.best_step
     assert holds(resumed, weights)
     if as_before:
@@ -257,9 +259,9 @@ def test_best_weights_and_checkpoint_are_of_one_moment(
 
 def without_best(folder: Path) -> None:
     """Make the checkpoint one of an earlier version, which kept the best in a file alone."""
-    tensors, header = files.load_tensors(folder / LAST)
+    tensors, header = weight_files.load_tensors(folder / LAST)
     rest = {name: value for name, value in tensors.items() if not name.startswith("best/")}
-    files.save_tensors(folder / LAST, rest, header)
+    weight_files.save_tensors(folder / LAST, rest, header)
 
 
 @pytest.mark.parametrize("what", ["whole", "damaged", "gone", "of another step"])
@@ -278,8 +280,8 @@ def test_a_checkpoint_of_an_earlier_version_is_gone_on_with(
     elif what == "gone":
         best.unlink()
     elif what == "of another step":
-        weights, header = files.load_tensors(best)
-        files.save_tensors(best, weights, {**header, "step": 2})
+        weights, header = weight_files.load_tensors(best)
+        weight_files.save_tensors(best, weights, {**header, "step": 2})
     capsys.readouterr()
     judge = Judge(SCORES)
     resumed, summary = train(folder, settings, validate=judge, network=toy_network(7))
@@ -406,7 +408,7 @@ def test_the_command_says_the_time_left_of_a_resumed_training(
         return SimpleNamespace(directory=tmp_path, reused=False)
 
     monkeypatch.setattr("brainbrr_core.training.run.train", resumed)
-    from brainbrr_core.cli.model import train as command
+    from brainbrr_core.cli.train import train as command
 
     settings = tmp_path / "settings.yaml"
     settings.write_text("training: {steps: 1000}\n")

@@ -12,7 +12,7 @@ from examples import examples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainbrr_core.cli.workspace import variables
+from brainbrr_core.cli.dagster import variables
 from brainbrr_core.configuration import Configuration, Overrides, checkout, load, location
 from brainbrr_core.configuration.environment import VARIABLES
 from brainbrr_core.errors import BrainbrrError

@@ -18,7 +18,7 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index, scan
-from brainbrr_core.corpus.layout import is_partition_key
+from brainbrr_core.corpus.layouts.base import is_partition_key
 from brainbrr_core.doctor.estimate import find_edfs
 from brainbrr_core.prediction.files import edf_files
 from brainbrr_core.synthesis import write_corpus_like

@@ -10,7 +10,7 @@ from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.manifest_file import read_manifest, update_manifest, write_manifest
 from brainbrr_core.cache.plan import plan_corpus, plan_profile
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.tusz import TuszLayout
+from brainbrr_core.corpus.layouts.tusz import TuszLayout
 
 
 def test_a_walk_and_a_look_at_each_file_agree_on_what_annotates(tmp_path: Path) -> None:

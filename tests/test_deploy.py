@@ -22,7 +22,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.graph import build_defs
-from brainbrr_pipeline.partitions import NAME
+from brainbrr_pipeline.records.partitions import NAME
 
 SCRIPT = Path(__file__).parents[1] / "configs" / "deploy" / "modal" / "brainbrr_modal.py"
 

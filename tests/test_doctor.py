@@ -12,9 +12,11 @@ from types import SimpleNamespace
 import pytest
 from conftest import small_config
 
+from brainbrr_core.cache import readiness
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus, plan_profile
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
 from brainbrr_core.doctor import examination
@@ -25,7 +27,7 @@ from brainbrr_core.machine import filesystem, software
 from brainbrr_core.machine.disk import read_rate, write_rate
 from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system
 from brainbrr_core.training import preflight as preflight_module
-from brainbrr_core.training.preflight import check, disk_remarks
+from brainbrr_core.training.preflight import disk_remarks
 
 MOUNTS = r"""
 overlay / overlay rw 0 0
@@ -242,7 +244,7 @@ def test_training_refuses_a_mounted_bucket_and_tells_of_a_slow_disk(
     assert remark.startswith("warning: a slow disk: 40 MB/s")
     assert "at most 69 windows/s" in remark
     bucket = FileSystem("/x", "fuse.s3fs", Kind.BUCKET)
-    monkeypatch.setattr(preflight_module, "file_system", lambda _path: bucket)
+    monkeypatch.setattr(readiness, "file_system", lambda _path: bucket)
     with pytest.raises(BrainbrrError, match="brainbrr cache pull"):
         check(settings)
 

@@ -16,10 +16,10 @@ from examples import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from brainbrr_core.corpus.channels_tsv import bad_channels_of
-from brainbrr_core.corpus.edf import open_edf, recording_start
-from brainbrr_core.corpus.edf_header import UnusableEdf
+from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.recording import SIGNAL_FINDINGS, SIGNAL_REASONS
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.reader import open_edf, recording_start
 from brainbrr_core.signal.montage import CHANNELS, electrode_of, match_channels
 
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from stored_signals import InMemory, naive_frames, noise
 
-from brainbrr_core.configuration.model import Compilation, Precision
+from brainbrr_core.configuration.settings import Compilation, Precision
 from brainbrr_core.detection.recordings import recording_frames
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.errors import BrainbrrError

@@ -16,14 +16,14 @@ from shell import Shell
 
 from brainbrr_core.annotation import Event, tse, tuh
 from brainbrr_core.configuration import Corpus, Split
-from brainbrr_core.corpus import files as files_module
-from brainbrr_core.corpus.hashing import EdfHasher, Hashes, content_hash, edf_hashes
+from brainbrr_core.corpus import sources as files_module
+from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.corpus.recording import SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
-from brainbrr_core.corpus.watching import changes
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.sealed import open_sealed, sealed_parquet, sealed_texts
+from brainbrr_core.files.checked_parquet import open_sealed, sealed_parquet, sealed_texts
+from brainbrr_core.files.state import EdfHasher, Hashes, content_hash, edf_hashes
 
 FOLDER = Corpus(layout="folder")
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from shell import Shell
 
 from brainbrr_core.cache import gc
-from brainbrr_core.cache.imported import imported_version
 from brainbrr_core.cache.manifest import make_manifest
+from brainbrr_core.cache.npz_import import imported_version
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.cache.store import Store

@@ -97,9 +97,9 @@ def test_a_second_scan_reads_no_file(corpus: Path, monkeypatch: pytest.MonkeyPat
     def forbidden(*_: object) -> None:
         raise AssertionError("a file was read")
 
-    monkeypatch.setattr("brainbrr_core.corpus.files.edf_hashes", forbidden)
+    monkeypatch.setattr("brainbrr_core.corpus.sources.edf_hashes", forbidden)
     monkeypatch.setattr(row_reading, "open_edf", forbidden)
-    monkeypatch.setattr("brainbrr_core.corpus.tusz.tuh.read", forbidden)
+    monkeypatch.setattr("brainbrr_core.corpus.layouts.tusz.tuh.read", forbidden)
     assert scan(corpus, first) == first
 
 
@@ -115,7 +115,7 @@ def test_a_changed_annotation_is_read_again_without_the_signal(
     def forbidden(*_: object) -> None:
         raise AssertionError("a signal was read")
 
-    monkeypatch.setattr("brainbrr_core.corpus.files.edf_hashes", forbidden)
+    monkeypatch.setattr("brainbrr_core.corpus.sources.edf_hashes", forbidden)
     second = scan(corpus, first).by_key()
     assert len(second[victim.partition_key].events) == 1
     others = [r for r in first if r.partition_key != victim.partition_key]

@@ -15,22 +15,22 @@ from test_interrupted import Command, last_line
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus import files as files_module
-from brainbrr_core.corpus import hashing
+from brainbrr_core.corpus import sources as files_module
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files import state as state_module
 
 
 def hashed(monkeypatch: pytest.MonkeyPatch, growing: Path | None = None) -> list[Path]:
     """Paths of the EDFs that are hashed from now on; ``growing`` grows while it is."""
     paths: list[Path] = []
 
-    def counted(path: Path) -> hashing.Hashes:
+    def counted(path: Path) -> state_module.Hashes:
         paths.append(path)
         if path == growing:
             with path.open("ab") as file:
                 file.write(b"x")
-        return hashing.edf_hashes(path)
+        return state_module.edf_hashes(path)
 
     monkeypatch.setattr(files_module, "edf_hashes", counted)
     return paths
@@ -149,9 +149,9 @@ def test_a_line_of_the_memo_that_was_cut_short_costs_one_hash(
 GROWING = """\
 import sys
 from brainbrr_core.cli.app import main
-from brainbrr_core.corpus import files
+from brainbrr_core.corpus import sources
 
-real, name = files.edf_hashes, sys.argv[1]
+real, name = sources.edf_hashes, sys.argv[1]
 
 def growing(path):
     if path.name == name:
@@ -159,7 +159,7 @@ def growing(path):
             file.write(b"x")
     return real(path)
 
-files.edf_hashes = growing
+sources.edf_hashes = growing
 sys.argv = ["brainbrr", "index", "--json"]
 main()
 """

@@ -26,15 +26,15 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.corpus.edf_header import EdfSignal, read_header
-from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.edf.header import EdfSignal, read_header
+from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.envelope import EnvelopeBuilder, finest
 from brainbrr_core.inspection.inspection import Inspection, inspect_recording
 from brainbrr_core.inspection.page import clock, page
 from brainbrr_core.inspection.picture import picture
-from brainbrr_core.inspection.raw import SampleStatistics
+from brainbrr_core.inspection.quality import SampleStatistics
 from brainbrr_core.signal.montage import CHANNELS
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -23,8 +23,8 @@ from services import HANGS_S
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
-from brainbrr_core.cache.status import verify
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.verify import verify
 from brainbrr_core.configuration import Configuration
 
 #: Recordings of a corpus that takes long to build: links to those of the small one.

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from prediction_runs import UNIT, WINDOW_S, digital_eeg, random_predictor, write_digital
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.corpus.edf_header import UnusableEdf
-from brainbrr_core.corpus.growing_edf import GrowingEdf
+from brainbrr_core.edf.growing import GrowingEdf
+from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.online import Line, OnlineDetector

@@ -16,7 +16,7 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_pipeline.partitions import NAME
+from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import GpuResource
 
 CHECK_STEPS = ("index_checks", "cache_checks", "manifest_checks", "model_checks", "report_checks")

@@ -12,10 +12,10 @@ from pipeline_graph import Graph, change, wide_graph, wide_settings
 
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.configuration.model import Orchestration
+from brainbrr_core.configuration.settings import Orchestration
 from brainbrr_core.corpus.index_file import index_path, read_index
-from brainbrr_pipeline.partitions import NAME
-from brainbrr_pipeline.reconciling import in_parts
+from brainbrr_pipeline.pending_work import in_parts
+from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_worker")

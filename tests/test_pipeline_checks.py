@@ -168,8 +168,8 @@ def test_every_asset_has_owner_group_kind_description_and_code() -> None:
 
 
 def test_curves_are_a_picture_in_markdown(tmp_path: Path) -> None:
-    from brainbrr_core.training.run import Run
-    from brainbrr_pipeline.showing import curves
+    from brainbrr_core.runs.run import Run
+    from brainbrr_pipeline.records.metadata import curves
 
     run = Run(tmp_path, {"fit": {}})
     assert "no `steps.jsonl`" in curves(run)

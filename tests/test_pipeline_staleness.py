@@ -26,7 +26,7 @@ from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_pipeline.partitions import NAME
+from brainbrr_pipeline.records.partitions import NAME
 
 FRESH, STALE, MISSING = StaleStatus.FRESH, StaleStatus.STALE, StaleStatus.MISSING
 

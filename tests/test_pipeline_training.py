@@ -15,10 +15,10 @@ from services import HANGS_S, wait_until
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.runs.run import run_directory
 from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
-from brainbrr_core.training.run import run_directory
-from brainbrr_pipeline import training_launch
 from brainbrr_pipeline.resources import GpuResource
+from brainbrr_pipeline.training import launch
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_last_words_and_the_checkpoint_to_go_on_from(
     checkpoint = run_directory(one_built, made.manifest) / CHECKPOINT_NAME
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.touch()
-    monkeypatch.setattr(training_launch, "MODULE", "pipeline_crashes")
+    monkeypatch.setattr(launch, "MODULE", "pipeline_crashes")
     here = str(Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([here, os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("CRASH", crash)
@@ -82,7 +82,7 @@ def test_the_profiles_say_what_a_training_may_use() -> None:
 
 
 def test_two_trainings_never_share_the_card(tmp_path: Path) -> None:
-    from brainbrr_core.cli.workspace import prepare_dagster_home
+    from brainbrr_core.cli.dagster import prepare_dagster_home
     from brainbrr_pipeline.definitions import defs
 
     prepare_dagster_home(tmp_path)

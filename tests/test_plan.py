@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from brainbrr_core.cache import plan as plan_module
-from brainbrr_core.cache.imported import imported_fingerprint, imported_version
+from brainbrr_core.cache.npz_import import imported_fingerprint, imported_version
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan
 from brainbrr_core.cache.shard import (
     BLOCK_SAMPLES,
@@ -24,11 +24,12 @@ from brainbrr_core.cache.shard import (
     write_shard,
 )
 from brainbrr_core.cache.store import RECORDS, Store
-from brainbrr_core.cache.version import chain_fingerprint, digest
+from brainbrr_core.cache.version import chain_fingerprint
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.signal.montage import CHANNELS
 
 OTHER_VERSION = "v1_256hz_10-20_0123456789ab"

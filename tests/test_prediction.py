@@ -37,10 +37,11 @@ from brainbrr_core.prediction.normalization import (
 )
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader, Prediction, open_source
+from brainbrr_core.runs.run import MODEL, open_run
 from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Chain, Statistics
 from brainbrr_core.signal.quantization import SCALE
-from brainbrr_core.training.run import MODEL, RUN, open_run
+from brainbrr_core.training.run import RUN
 
 POINT = OperatingPoint.of_probability(0.55, 0.99)
 ORIGIN = Origin("run", "v1", OperatingPoint(0.0, -0.25), "the whole recording's")

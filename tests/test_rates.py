@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from signal_reference import ArraySource, filtered_at_256, level, resample, scored
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.corpus.edf import open_edf
-from brainbrr_core.corpus.edf_header import UnusableEdf
-from brainbrr_core.corpus.growing_edf import GrowingEdf
+from brainbrr_core.edf.growing import GrowingEdf
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.signal.chain import STREAM_STEP, Chain, Filtering
 from brainbrr_core.signal.chain import filtered as filtered_in_pieces
 from brainbrr_core.signal.quantization import SCALE

@@ -16,34 +16,36 @@ from numpy.typing import NDArray
 from pages import well_formed
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.cli.model import print_scores
+from brainbrr_core.cli.evaluate import print_scores
 from brainbrr_core.configuration import Detection, Preprocessing
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.eeg_strip import eeg_strip, strip_picture
 from brainbrr_core.evaluation.evaluate import Evaluation
-from brainbrr_core.evaluation.figures import all_pictures
-from brainbrr_core.evaluation.highlights import typical_hits, worst_false_alarms, worst_misses
 from brainbrr_core.evaluation.method import method
 from brainbrr_core.evaluation.provenance import training_facts
-from brainbrr_core.evaluation.published import (
+from brainbrr_core.evaluation.report.eeg_strip import eeg_strip, strip_picture
+from brainbrr_core.evaluation.report.figures import all_pictures
+from brainbrr_core.evaluation.report.highlights import (
+    typical_hits,
+    worst_false_alarms,
+    worst_misses,
+)
+from brainbrr_core.evaluation.report.page import (
+    HEADLINE,
+    MOST_BYTES,
+    concentration_sentence,
+    method_sentences,
+    render_report,
+    write_report,
+)
+from brainbrr_core.evaluation.report.pictures import Picture, Strip
+from brainbrr_core.evaluation.report.published import (
     PUBLISHED,
     PUBLISHED_GROUPS,
     TUSZ_EVAL,
     obstacle,
     ours,
 )
-from brainbrr_core.evaluation.report import (
-    HEADLINE,
-    MOST_BYTES,
-    Picture,
-    Strip,
-    concentration_sentence,
-    method_sentences,
-    render_report,
-    write_report,
-)
 from brainbrr_core.evaluation.results import (
-    EvalLooks,
     EvaluationResults,
     ScoredRecording,
     ThresholdChoice,
@@ -51,10 +53,11 @@ from brainbrr_core.evaluation.results import (
     UnscoredRecording,
 )
 from brainbrr_core.evaluation.score import score
+from brainbrr_core.runs.eval_ledger import EvalLooks
+from brainbrr_core.runs.run import Run
 from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
 from brainbrr_core.signal.montage import CHANNELS
-from brainbrr_core.training.run import Run
-from brainbrr_pipeline.showing import of_evaluation
+from brainbrr_pipeline.records.metadata import of_evaluation
 
 
 def frames(duration_s: float, spans: list[tuple[float, float]]) -> NDArray[np.float32]:
@@ -635,7 +638,7 @@ def test_an_eeg_picture_is_small_and_keeps_spikes() -> None:
 
 def test_reading_results_does_not_import_matplotlib_or_torch() -> None:
     code = (
-        "import sys, brainbrr_core.evaluation.results, brainbrr_core.evaluation.report;"
+        "import sys, brainbrr_core.evaluation.results, brainbrr_core.evaluation.report.page;"
         "print({'torch', 'matplotlib'} & set(sys.modules))"
     )
     result = subprocess.run(

@@ -16,23 +16,24 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest import Manifest, ManifestRecording, make_manifest, window_count
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.configuration import Configuration, Detection, Sampling, Training, Windows
-from brainbrr_core.corpus.edf import open_edf
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect
-from brainbrr_core.detection.threshold import THRESHOLD, read_threshold
+from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation import evaluate as module
-from brainbrr_core.evaluation.eval_ledger import read_ledger
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
 from brainbrr_core.evaluation.results import RESULTS
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader
+from brainbrr_core.runs.eval_ledger import read_ledger
+from brainbrr_core.runs.run import Run, current_run, open_run, run_directory
+from brainbrr_core.runs.threshold import THRESHOLD, read_threshold
 from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.training.preflight import check
-from brainbrr_core.training.run import RUN, Run, current_run, open_run, run_directory, train
+from brainbrr_core.training.run import RUN, train
 
 
 def quiet(_line: str) -> None:

@@ -21,11 +21,12 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_core.evaluation.eval_ledger import EXTERNAL_LEDGER
 from brainbrr_core.evaluation.evaluate import report_folder
+from brainbrr_core.runs.eval_ledger import EXTERNAL_LEDGER
+from brainbrr_core.runs.run import Run
+from brainbrr_core.runs.run_corpus import RUN_CORPUS, read_run_corpus
 from brainbrr_core.synthesis import write_corpus
-from brainbrr_core.training.run import Run, train
-from brainbrr_core.training.run_corpus import RUN_CORPUS, read_run_corpus
+from brainbrr_core.training.run import train
 from brainbrr_core.training.seeds import train_seeds
 
 pytestmark = pytest.mark.usefixtures("one_worker")

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from signal_reference import ArraySource, chain, filtered, resample, settled
 from threadpoolctl import threadpool_limits
 
-from brainbrr_core.cache.version import chain_parameters, digest
+from brainbrr_core.cache.version import chain_parameters
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.corpus.edf import open_edf
+from brainbrr_core.edf.reader import open_edf
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.signal.chain import ALGORITHM_VERSION, Chain
 from brainbrr_core.signal.interpolation import POSITIONS, interpolation_weights
 from brainbrr_core.signal.montage import CHANNELS

@@ -26,7 +26,6 @@ from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import Finder, detect, finder
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.compare import compare
-from brainbrr_core.evaluation.eval_ledger import LEDGER, count_scoring, read_ledger
 from brainbrr_core.evaluation.results import (
     RESULTS,
     EvaluationResults,
@@ -42,6 +41,7 @@ from brainbrr_core.evaluation.statistics import (
     rank_counts,
 )
 from brainbrr_core.evaluation.tables import STATISTICS, read_statistics, write_tables
+from brainbrr_core.runs.eval_ledger import LEDGER, count_scoring, read_ledger
 from brainbrr_core.scoring import (
     OperatingPoint,
     all_or_none,

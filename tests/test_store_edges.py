@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from brainbrr_core.atomic import append_line
-from brainbrr_core.cache import status as status_module
+from brainbrr_core.cache import verify as verify_module
 from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
-from brainbrr_core.cache.status import verify
 from brainbrr_core.cache.store import RECORDS, RUNS, Store
+from brainbrr_core.cache.verify import verify
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hash_memo import INDEX_HASHES, IndexMemo
 from brainbrr_core.corpus.index_file import read_index, update_index
-from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.atomic import append_line
+from brainbrr_core.files.state import FileState
 from brainbrr_core.locking import Process, this_process
 from brainbrr_core.transfer.catalogue import Catalogue
 from brainbrr_core.transfer.pull import wanted
@@ -122,7 +122,7 @@ def test_an_edf_that_is_being_written_does_not_end_a_deep_verification(
     def written(path: Path) -> str:
         raise WorkRemains(f"{path} changed while it was read")
 
-    monkeypatch.setattr(status_module, "content_hash", written)
+    monkeypatch.setattr(verify_module, "content_hash", written)
     result = verify(Store.of(built), index)
     assert result.checked == 12
     assert set(result.unreadable.values()) == {"the EDF: it is being written"}

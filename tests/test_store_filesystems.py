@@ -20,8 +20,7 @@ import pytest
 import torch
 from services import HANGS_S
 
-from brainbrr_core import atomic, locking
-from brainbrr_core.atomic import LEFTOVER_S, append_line, is_leftover, replacing
+from brainbrr_core import locking
 from brainbrr_core.cache import gc
 from brainbrr_core.cache import plan as plan_module
 from brainbrr_core.cache.lease import hold, holders
@@ -32,12 +31,14 @@ from brainbrr_core.cache.shard import Shard, exclusive_partial, partial_path
 from brainbrr_core.cache.spool import Spool, sweep
 from brainbrr_core.cache.store import RECORDS, Store
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus import hashing
-from brainbrr_core.corpus.hashing import content_hash, file_state
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.data import WindowDataset
 from brainbrr_core.data import windows as windows_module
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files import atomic
+from brainbrr_core.files import state as state_module
+from brainbrr_core.files.atomic import LEFTOVER_S, append_line, is_leftover, replacing
+from brainbrr_core.files.state import content_hash, file_state
 from brainbrr_core.locking import STALE_S, Process, locked, this_process
 from brainbrr_core.machine.filesystem import FileSystem, Kind
 
@@ -346,9 +347,9 @@ def test_an_inode_that_says_nothing_is_left_out(
 ) -> None:
     path = tmp_path / "x.edf"
     path.write_bytes(b"the bytes")
-    monkeypatch.setattr(hashing, "_stable", {})
+    monkeypatch.setattr(state_module, "_stable", {})
     assert file_state(path).inode == path.stat().st_ino
-    monkeypatch.setattr(hashing, "_stable", {})
+    monkeypatch.setattr(state_module, "_stable", {})
     if name.startswith("changes"):
         real, looks = Path.stat, iter(range(1, 1000))
 
@@ -363,7 +364,7 @@ def test_an_inode_that_says_nothing_is_left_out(
         monkeypatch.setattr(Path, "stat", changing)
     else:
         system = FileSystem("/", name, Kind.NETWORK)
-        monkeypatch.setattr(hashing, "file_system", lambda _path: system)
+        monkeypatch.setattr(state_module, "file_system", lambda _path: system)
     first = file_state(path)
     assert first.inode == 0
     assert file_state(path) == first
@@ -453,11 +454,11 @@ def test_a_sweep_removes_spools_of_the_dead_alone(tmp_path: Path) -> None:
 AS_USER = """
 import os, sys
 from pathlib import Path
-from brainbrr_core.atomic import append_line, replacing
+from brainbrr_core.files.atomic import append_line, replacing
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.shard import Shard, UnreadableShard, commit_shard, exclusive_partial
 from brainbrr_core.cache.store import BuildRecord, Store
-from brainbrr_core.corpus.hashing import file_state
+from brainbrr_core.files.state import file_state
 from brainbrr_core.locking import this_process
 # The program itself need not be readable for them: all of it is loaded before.
 this_process()

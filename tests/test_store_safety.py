@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from brainbrr_core.cache import gc, imported
+from brainbrr_core.cache import gc, npz_import
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.manifest_file import update_manifest
@@ -30,8 +30,8 @@ from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.locking import STALE_S, Process
 from brainbrr_core.remote.place import open_remote
+from brainbrr_core.runs.used_versions import STARTED, used_versions
 from brainbrr_core.training.run import train
-from brainbrr_core.training.used_versions import STARTED, used_versions
 from brainbrr_core.transfer import archive
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
@@ -150,9 +150,9 @@ def test_every_way_into_the_store_leaves_a_marker(
 def test_an_import_of_archives_leaves_a_marker(built: Configuration, tmp_path: Path) -> None:
     folder = tmp_path / "predecessor"
     folder.mkdir()
-    (folder / f"nobody{imported.SUFFIX}").write_bytes(b"no archive")
-    summary = imported.import_archives(folder, built.cache_root, read_index(built.cache_root), ())
-    assert list(summary.refused) == [str(folder / f"nobody{imported.SUFFIX}")]
+    (folder / f"nobody{npz_import.SUFFIX}").write_bytes(b"no archive")
+    summary = npz_import.import_archives(folder, built.cache_root, read_index(built.cache_root), ())
+    assert list(summary.refused) == [str(folder / f"nobody{npz_import.SUFFIX}")]
     store = Store(built.cache_root, summary.version)
     assert store.is_here()
     # It cannot be built again, so it stays unless it is named.
@@ -380,7 +380,7 @@ def test_runs_are_asked_for_their_version_without_loading_torch(tmp_path: Path) 
     checkpoint.write_bytes(len(text).to_bytes(8, "little") + text)
     program = (
         "import sys; from pathlib import Path; "
-        "from brainbrr_core.training.used_versions import used_versions; "
+        "from brainbrr_core.runs.used_versions import used_versions; "
         "print(used_versions(Path(sys.argv[1]))); assert 'torch' not in sys.modules"
     )
     done = subprocess.run(

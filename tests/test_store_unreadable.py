@@ -18,20 +18,20 @@ from services import HANGS_S
 from typer.testing import CliRunner
 
 from brainbrr_core.cache import manifest_file
-from brainbrr_core.cache import status as status_module
+from brainbrr_core.cache import verify as verify_module
 from brainbrr_core.cache.build import build, build_one
 from brainbrr_core.cache.manifest import make_manifest
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
-from brainbrr_core.cache.status import QUARANTINE, verify
-from brainbrr_core.cache.store import RECORDS, Store
+from brainbrr_core.cache.store import QUARANTINE, RECORDS, Store
+from brainbrr_core.cache.verify import verify
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.data import WindowDataset
 from brainbrr_core.data import windows as windows_module
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.training.preflight import check
 from brainbrr_core.transfer.push import shard_blob
 from brainbrr_core.transfer.receive import holds
 
@@ -197,13 +197,13 @@ def test_a_shard_that_was_replaced_since_it_was_found_damaged_stays(
     key = sorted(store.shard_keys())[2]
     good = store.shard_path(key).read_bytes()
     flip(store.shard_path(key))
-    real = status_module.quarantine
+    real = verify_module.quarantine
 
     def replaced_meanwhile(of: Store, damaged: str) -> bool:
         store.shard_path(damaged).write_bytes(good)
         return real(of, damaged)
 
-    monkeypatch.setattr(status_module, "quarantine", replaced_meanwhile)
+    monkeypatch.setattr(verify_module, "quarantine", replaced_meanwhile)
     assert verify(store).damaged == {}
     assert store.shard_path(key).read_bytes() == good
     assert not (built.cache_root / QUARANTINE).exists()
@@ -215,13 +215,13 @@ def test_a_shard_that_another_verify_moved_is_no_error(
     store = Store.of(built)
     first, second = sorted(store.shard_keys())[:2]
     flip(store.shard_path(first))
-    real = status_module.quarantine
+    real = verify_module.quarantine
 
     def moved_meanwhile(of: Store, damaged: str) -> bool:
         assert real(of, damaged)
         return real(of, damaged)
 
-    monkeypatch.setattr(status_module, "quarantine", moved_meanwhile)
+    monkeypatch.setattr(verify_module, "quarantine", moved_meanwhile)
     keys = store.shard_keys() | {"train/gone"}
     monkeypatch.setattr(Store, "shard_keys", lambda _store: keys)
     result = verify(store)
@@ -269,7 +269,7 @@ def test_a_root_that_cannot_be_written_to_is_one_line(
     key = sorted(store.shard_keys())[0]
     flip(store.shard_path(key))
     with monkeypatch.context() as patch:
-        patch.setattr(status_module, "exclusive_partial", refuse)
+        patch.setattr(verify_module, "exclusive_partial", refuse)
         result = verify(store)
     assert (set(result.damaged), result.not_moved) == ({key}, {key: "Read-only file system"})
     assert store.shard_path(key).is_file()

@@ -23,12 +23,12 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import State, plan_corpus
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.corpus.edf import open_edf, recording_start
-from brainbrr_core.corpus.edf_header import EdfHeader, EdfSignal, UnusableEdf, read_header
-from brainbrr_core.corpus.edf_time import RecordClock
-from brainbrr_core.corpus.files import LocalEdf
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
+from brainbrr_core.edf.header import EdfHeader, EdfSignal, UnusableEdf, read_header
+from brainbrr_core.edf.reader import open_edf, recording_start
+from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.edf.timestamps import RecordClock
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.inspection import inspect_recording
 from brainbrr_core.prediction.formats import FORMATS, Origin

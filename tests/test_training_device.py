@@ -32,6 +32,7 @@ from brainbrr_core.configuration import Configuration, Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.ssd import running_sum_by_doubling
+from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import determinism
 from brainbrr_core.training.determinism import fixed_arithmetic, prepare_environment
@@ -483,7 +484,7 @@ def test_one_skipped_step_too_many_ends_the_training_and_is_saved_as_it_was(
         with pytest.raises(BrainbrrError, match=r"the loss of step 7 is not finite.*recording-6-0"):
             train(folder, settings, reports.append, hardware, batches=twice_spoiled)
         assert [report.step for report in reports] == list(range(resumed_from + 1, 7))
-    tensors, header = files.load_tensors(folder / "nonfinite-step-7.safetensors")
+    tensors, header = weight_files.load_tensors(folder / "nonfinite-step-7.safetensors")
     assert (header["step"], header["names"]) == (7, list(toy_batch(6).names))
     signals = toy_batch(6).signals
     signals[0, 0, 0] = math.inf

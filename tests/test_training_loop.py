@@ -28,9 +28,10 @@ from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.model import SeizureNetwork, build
+from brainbrr_core.model.device import check_device, describe_device
+from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import loop
-from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loop import StepReport, fit
 from brainbrr_core.training.loss import balanced_loss, loss_of
 from brainbrr_core.training.nonfinite import dissect, replay
@@ -378,7 +379,7 @@ def test_not_finite_loss_stops_names_and_saves(tmp_path: Path) -> None:
     assert "\n" not in message
     path = tmp_path / "nonfinite-step-3.safetensors"
     assert str(path) in message
-    tensors, header = files.load_tensors(path)
+    tensors, header = weight_files.load_tensors(path)
     expected = next(spoiled(2))
     assert torch.equal(tensors["signals"].nan_to_num(7), expected.signals.nan_to_num(7))
     assert torch.equal(tensors["labels"], expected.labels)
@@ -406,13 +407,13 @@ def test_a_saved_step_is_done_again(tmp_path: Path) -> None:
     assert "down.0.0.weight" in anatomy.parameters
     assert header["step"] == 3
     # Without the spoiled sample the same step is a step like others.
-    tensors, header = files.load_tensors(tmp_path / "nonfinite-step-3.safetensors")
+    tensors, header = weight_files.load_tensors(tmp_path / "nonfinite-step-3.safetensors")
     tensors["signals"].nan_to_num_(0.0)
-    files.save_tensors(tmp_path / "mended.safetensors", tensors, header)
+    weight_files.save_tensors(tmp_path / "mended.safetensors", tensors, header)
     mended, _ = replay(tmp_path / "mended.safetensors")
     assert mended.finite
     assert (mended.windows, mended.module, mended.parameters) == ((), None, ())
-    files.save_tensors(tmp_path / "other.safetensors", {}, {})
+    weight_files.save_tensors(tmp_path / "other.safetensors", {}, {})
     with pytest.raises(BrainbrrError, match="not a saved step"):
         replay(tmp_path / "other.safetensors")
 
@@ -464,10 +465,10 @@ def test_model_file_gives_back_weights_and_metadata(tmp_path: Path) -> None:
     network = toy_network()
     metadata = {"preset": "tiny", "version": "v1", "seed": "0"}
     first, second = tmp_path / "a" / "model.safetensors", tmp_path / "b.safetensors"
-    files.save_model(first, network, metadata)
-    files.save_model(second, network, dict(reversed(metadata.items())))
+    weight_files.save_model(first, network, metadata)
+    weight_files.save_model(second, network, dict(reversed(metadata.items())))
     assert first.read_bytes() == second.read_bytes()
-    state, found = files.load_model(first)
+    state, found = weight_files.load_model(first)
     assert found == metadata
     other = toy_network(seed=1)
     other.load_state_dict(state)
@@ -480,16 +481,16 @@ def test_interrupted_writing_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "model.safetensors"
-    files.save_model(path, toy_network(), {"state": "old"})
+    weight_files.save_model(path, toy_network(), {"state": "old"})
     before = path.read_bytes()
 
     def fail(_tensors: object, temporary: Path, _header: object) -> None:
         temporary.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(files, "save_file", fail)
+    monkeypatch.setattr(weight_files, "save_file", fail)
     with pytest.raises(WorkRemains, match="No space"):
-        files.save_model(path, toy_network(1), {"state": "new"})
+        weight_files.save_model(path, toy_network(1), {"state": "new"})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["model.safetensors"]
 
@@ -502,7 +503,7 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
         "checkpoint-step-00000007.safetensors",
         files.CHECKPOINT_NAME,
     ]
-    _, header = files.load_tensors(tmp_path / kept[0])
+    _, header = weight_files.load_tensors(tmp_path / kept[0])
     assert header["step"] == 6
     # Put in the place of the last one, an older one is gone on with.
     straight, _ = train(tmp_path / "other", toy_settings(7))
@@ -531,24 +532,24 @@ def test_another_preprocessing_version_is_refused_with_both_named(tmp_path: Path
 
 def test_a_single_changed_bit_of_the_weights_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    checksum = files.save_model(path, toy_network(), {})
-    assert files.load_model(path, checksum)
-    other = files.save_model(tmp_path / "other.safetensors", toy_network(1), {})
+    checksum = weight_files.save_model(path, toy_network(), {})
+    assert weight_files.load_model(path, checksum)
+    other = weight_files.save_model(tmp_path / "other.safetensors", toy_network(1), {})
     assert other != checksum
     with pytest.raises(BrainbrrError, match="weights that its run recorded") as caught:
-        files.load_model(tmp_path / "other.safetensors", checksum)
+        weight_files.load_model(tmp_path / "other.safetensors", checksum)
     assert "\n" not in str(caught.value)
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
     with pytest.raises(BrainbrrError, match="checksum"):
-        files.load_model(path)
+        weight_files.load_model(path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "foreign"])
 def test_damaged_files_are_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / files.CHECKPOINT_NAME
-    files.save_tensors(
+    weight_files.save_tensors(
         path,
         {"network/weight": torch.zeros(100)},
         {"step": 1, "settings": {}, "progress": {}, "provenance": {}},
@@ -559,8 +560,8 @@ def test_damaged_files_are_refused(tmp_path: Path, damage: str) -> None:
     elif damage == "text":
         path.write_text("not a checkpoint at all")
     else:
-        files.save_model(path, toy_network(), {})
-    with pytest.raises(files.DamagedFile, match=r"checkpoint\.safetensors") as caught:
+        weight_files.save_model(path, toy_network(), {})
+    with pytest.raises(weight_files.DamagedFile, match=r"checkpoint\.safetensors") as caught:
         files.read_checkpoint(path)
     assert "\n" not in str(caught.value)
 
@@ -570,7 +571,7 @@ def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(BrainbrrError, match="does not exist"):
         files.read_checkpoint(tmp_path / files.CHECKPOINT_NAME)
     with pytest.raises(BrainbrrError, match="does not exist"):
-        files.load_model(tmp_path / "model.safetensors")
+        weight_files.load_model(tmp_path / "model.safetensors")
 
 
 # --- devices

@@ -16,6 +16,7 @@ from services import HANGS_S, free_port
 
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World, joined, world_of
 
@@ -38,8 +39,8 @@ def finished(process: subprocess.Popen[str]) -> list[list[float]]:
 
 
 def largest_difference(first: Path, second: Path) -> float:
-    one, _ = files.load_model(first / "weights.safetensors")
-    other, _ = files.load_model(second / "weights.safetensors")
+    one, _ = weight_files.load_model(first / "weights.safetensors")
+    other, _ = weight_files.load_model(second / "weights.safetensors")
     return max(float((value - other[name]).abs().max()) for name, value in one.items())
 
 

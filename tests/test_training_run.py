@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Augmentation, Configuration, Hardware
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
@@ -30,13 +31,15 @@ from brainbrr_core.evaluation.provenance import skipped_note
 from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
 from brainbrr_core.model.mamba2 import Mamba2
+from brainbrr_core.runs import weights as weight_files
+from brainbrr_core.runs.run import Run, open_run, run_directory
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import preflight
 from brainbrr_core.training import run as run_module
 from brainbrr_core.training.distributed import World
-from brainbrr_core.training.preflight import check, check_machine, checkpoint_bytes
+from brainbrr_core.training.preflight import check_machine, checkpoint_bytes
 from brainbrr_core.training.provenance import code_version
-from brainbrr_core.training.run import Run, _batches, open_run, run_directory, train
+from brainbrr_core.training.run import _batches, train
 
 
 def quiet(_line: str) -> None:
@@ -97,7 +100,7 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
         assert values[key] == value, key
     # One validation, at the last step, and its weights are the run's.
     assert [row["step"] for row in values["fit"]["validations"]] == [3]
-    best, _ = files.load_tensors(run.directory / files.BEST_NAME)
+    best, _ = weight_files.load_tensors(run.directory / files.BEST_NAME)
     loaded = run.load_network("torch").state_dict()
     assert all(torch.equal(best[name], value) for name, value in loaded.items())
     json.loads((run.directory / "run.json").read_text(), parse_constant=pytest.fail)
@@ -211,7 +214,7 @@ def test_other_weights_than_the_recorded_ones_are_refused(ready: Configuration) 
     network = run.load_network("torch")
     with torch.no_grad():
         network.head.weight[0, 0, 0] += 1e-6
-    files.save_model(run.directory / "model.safetensors", network, {})
+    weight_files.save_model(run.directory / "model.safetensors", network, {})
     with pytest.raises(BrainbrrError, match="weights that its run recorded") as caught:
         open_run(run.directory).load_network("torch")
     assert "\n" not in str(caught.value)

@@ -19,12 +19,14 @@ from object_store import FaultyProxy
 
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
-from brainbrr_core.cache.status import verify
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.verify import verify
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import index_path, read_index, write_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.remote.place import Document, FolderRemote, Remote, open_remote
+from brainbrr_core.remote.folder import FolderRemote
+from brainbrr_core.remote.interface import Document, Remote
+from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push

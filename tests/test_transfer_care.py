@@ -22,14 +22,14 @@ from brainbrr_core.cli import app as app_module
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.checked_parquet import sealed_parquet
 from brainbrr_core.remote.address import checked_address, redacted
 from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
-from brainbrr_core.sealed import sealed_parquet
 from brainbrr_core.transfer.archive import export_archive, import_archive
-from brainbrr_core.transfer.exposure import AGREEMENT
+from brainbrr_core.transfer.portable_index import parse_index
+from brainbrr_core.transfer.public_access import AGREEMENT
 from brainbrr_core.transfer.push import push
-from brainbrr_core.transfer.travelling_index import parse_index
 
 SECRET = "not-a-real-secret-0123456789"
 
@@ -125,7 +125,7 @@ def test_commands_push_and_pull_and_no_secret_is_left_anywhere(
     assert status == 2
     said += out + err
     s3.rule = lambda _method, _path: "500"
-    monkeypatch.setattr("brainbrr_core.remote.place.PAUSE_S", 0.001)
+    monkeypatch.setattr("brainbrr_core.remote.retry.PAUSE_S", 0.001)
     status, out, err = run(
         monkeypatch, capsys, "cache", "pull", URL, "--cache-root", str(other.cache_root)
     )
@@ -419,7 +419,7 @@ def test_an_index_that_would_fill_the_memory_is_refused_unread(
     def unpack(*_: object) -> None:
         raise AssertionError("the index was read")
 
-    monkeypatch.setattr("brainbrr_core.transfer.travelling_index.read_index", unpack)
+    monkeypatch.setattr("brainbrr_core.transfer.portable_index.read_index", unpack)
     with pytest.raises(BrainbrrError, match=rf"^the index of there is refused: .*{says}") as error:
         parse_index(content, "there")
     assert "\n" not in str(error.value)

@@ -46,15 +46,19 @@ from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote import place as place_module
+from brainbrr_core.remote import retry
 from brainbrr_core.remote.address import checked_address
-from brainbrr_core.remote.place import Document, FolderRemote, OtherRemote, Stopped, open_remote
+from brainbrr_core.remote.any_fsspec import OtherRemote
+from brainbrr_core.remote.folder import FolderRemote
+from brainbrr_core.remote.interface import Document, Stopped
+from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer import archive as archive_module
-from brainbrr_core.transfer import exposure as exposure_module
+from brainbrr_core.transfer import public_access as exposure_module
 from brainbrr_core.transfer import push_lock
 from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.catalogue import parse_catalogue
-from brainbrr_core.transfer.flight import in_flight
+from brainbrr_core.transfer.parallel import in_flight
 from brainbrr_core.transfer.push import push
 from brainbrr_core.transfer.push_lock import pushing_alone
 
@@ -699,7 +703,7 @@ def test_no_work_goes_on_after_an_interruption_at_any_moment(
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        in_flight("work", range(9), work, lambda _job: 1, 3, lambda: place_module.thrown(stopped))
+        in_flight("work", range(9), work, lambda _job: 1, 3, lambda: retry.thrown(stopped))
     assert len(begun) <= number
     assert sorted(begun) == sorted(ended)
 

@@ -14,8 +14,8 @@ from blake3 import blake3
 from machines import URL, content, everything, fetched, machine, many_shards, of_profile, sent
 from object_store import FaultyProxy
 
-from brainbrr_core.cache.status import verify
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.verify import verify
 from brainbrr_core.configuration import Configuration
 
 #: Recordings of TUSZ 2.0.

@@ -44,7 +44,7 @@ from brainbrr_core.configuration import (
     Training,
     Windows,
 )
-from brainbrr_core.configuration.model import SEIZURE_LABELS
+from brainbrr_core.configuration.settings import SEIZURE_LABELS
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.summary import summarize

@@ -17,12 +17,12 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus import files as files_module
+from brainbrr_core.corpus import sources as files_module
+from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.summary import explain, summarize
-from brainbrr_core.corpus.watching import changes
 from brainbrr_core.errors import BrainbrrError
 
 Break = Callable[[Path], None]
@@ -216,7 +216,7 @@ def first_of(index: Index, path: Path) -> Recording:
 
 
 def _corpus() -> Any:
-    from brainbrr_core.configuration.model import Corpus
+    from brainbrr_core.configuration.settings import Corpus
 
     return Corpus()
 

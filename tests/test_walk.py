@@ -17,8 +17,8 @@ from brainbrr_core.annotation import tuh
 from brainbrr_core.configuration import Corpus
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.corpus.layouts.tusz import annotates_tuh
 from brainbrr_core.corpus.skipped import SKIPPED, Skipped, beside
-from brainbrr_core.corpus.tusz import annotates_tuh
 from brainbrr_core.doctor.estimate import find_edfs
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import walk

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from brainbrr_core.cli import app, workspace
+from brainbrr_core.cli import app, dagster, demo
 from brainbrr_core.configuration import load, location
 
 DEMO = "demo/demo.yaml"
@@ -113,12 +113,12 @@ def test_dagsters_commands_are_told_of_this_project_outside_of_a_checkout_only(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("DAGSTER_CLI_DEV_MODULE_NAME", "DAGSTER_CLI_DEFINITIONS_VALIDATE_MODULE_NAME")
-    installed = workspace.variables(load())
+    installed = dagster.variables(load())
     assert {installed[name] for name in names} == {"brainbrr_pipeline.definitions"}
     # Dagster would take this one for its web server and its daemon, too.
     assert "DAGSTER_MODULE_NAME" not in installed
     monkeypatch.setattr(location, "_PACKAGED_CONFIGS", home / "nothing")
-    assert not set(names) & workspace.variables(load()).keys()
+    assert not set(names) & dagster.variables(load()).keys()
 
 
 def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(
@@ -142,7 +142,7 @@ def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(
 def test_the_demo_without_a_folder_to_write_to_is_one_line(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(workspace, "_say_what_is_here", lambda: None)
+    monkeypatch.setattr(demo, "_say_what_is_here", lambda: None)
     (home / "demo").write_text("a file")
     status, _, err = type_command("demo", monkeypatch=monkeypatch, capsys=capsys)
     assert status == 2

@@ -27,7 +27,7 @@ from torch import nn
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import UNKNOWN_LABEL, Batch, known_samples
 from brainbrr_core.model import NetworkShape, SeizureNetwork, build
-from brainbrr_core.training import checkpoint as files
+from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training.determinism import prepare_environment
 from brainbrr_core.training.distributed import joined
 from brainbrr_core.training.loop import FitSummary, StepReport, fit
@@ -161,7 +161,7 @@ def main() -> None:
         settings = toy_settings(steps, every, skipped_steps_limit=limit)
         fit(network, share, settings, hardware, folder, FRACTION, show, world=world, log=say)
     if world.first:
-        files.save_model(folder / "weights.safetensors", network, {})
+        weight_files.save_model(folder / "weights.safetensors", network, {})
 
 
 if __name__ == "__main__":

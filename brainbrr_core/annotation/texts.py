@@ -12,7 +12,7 @@ from functools import cached_property
 from hashlib import sha256
 
 from brainbrr_core.annotation.events import UNKNOWN
-from brainbrr_core.configuration.model import SEIZURE_LABELS, AnnotationTexts
+from brainbrr_core.configuration.settings import SEIZURE_LABELS, AnnotationTexts
 
 BACKGROUND = "bckg"
 _HED_SEIZURE = re.compile(r"sz(_[a-z0-9]+)*")

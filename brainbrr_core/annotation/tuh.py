@@ -29,7 +29,7 @@ from brainbrr_core.annotation.parsed import (
 from brainbrr_core.annotation.policy import CONTRADICTION_S, ROUNDING_S, excludes
 from brainbrr_core.annotation.texts import BACKGROUND, Meaning
 from brainbrr_core.annotation.times import seconds_text
-from brainbrr_core.configuration.model import SEIZURE_LABELS
+from brainbrr_core.configuration.settings import SEIZURE_LABELS
 
 #: What a row's label says. Somebody marked what is ``unknown`` (or ``unkn``) so.
 _MEANINGS: dict[str, Meaning] = {

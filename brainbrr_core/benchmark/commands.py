@@ -49,7 +49,7 @@ _MEASURED = {
     "cache build": _command("cache", "build", "--json"),
     "a training's pre-flight": (
         "from brainbrr_core.data import WindowDataset\n"
-        "from brainbrr_core.training.preflight import check\n"
+        "from brainbrr_core.cache.readiness import check\n"
         "fit = check(load())\nWindowDataset(fit.manifest, fit.plan.store)"
     ),
 }

@@ -15,8 +15,8 @@ import edfio
 import numpy as np
 
 from brainbrr_core.annotation import Event, tuh
-from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.files.state import content_hash
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.signal.montage import CHANNELS
 

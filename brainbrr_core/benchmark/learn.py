@@ -36,11 +36,12 @@ from brainbrr_core.configuration import (
     changed,
     load,
 )
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import FRAME_SAMPLES, detect, found_by, frame_count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
+from brainbrr_core.model.device import describe_device
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.scoring import (
     Counts,
@@ -57,7 +58,6 @@ from brainbrr_core.scoring import (
 from brainbrr_core.scoring.bootstrap import interval, resamples
 from brainbrr_core.scoring.szcore import score_recording
 from brainbrr_core.synthesis import write_corpus
-from brainbrr_core.training.hardware import describe_device
 from brainbrr_core.training.loop import StepReport
 from brainbrr_core.training.run import train
 

@@ -22,7 +22,7 @@ from brainbrr_core.benchmark.parts import operations_of_projections, parts
 from brainbrr_core.benchmark.peak import peak_mb
 from brainbrr_core.benchmark.scan import compare
 from brainbrr_core.configuration import Configuration, Hardware, Training
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool
@@ -30,9 +30,9 @@ from brainbrr_core.model import PRESETS, build
 from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.compilation import clear_gradients, compiled
+from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.determinism import fixed_arithmetic
-from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
 

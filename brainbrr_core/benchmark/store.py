@@ -24,7 +24,6 @@ from brainbrr_core.cache.manifest import Manifest, make_manifest
 from brainbrr_core.cache.plan import Plan, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Overrides, load
-from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.corpus.index_file import update_index, write_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.data import WindowDataset
@@ -32,6 +31,7 @@ from brainbrr_core.data.augmentation import augmented, draw
 from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.state import content_hash
 
 _RANDOM_WINDOWS = 2000
 _PREDECESSOR_WINDOWS = 20

@@ -46,13 +46,13 @@ from brainbrr_core.cache.version import (
     shard_fingerprint,
 )
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.model import ChannelRules
-from brainbrr_core.corpus.edf import open_edf
-from brainbrr_core.corpus.edf_header import UnusableEdf
+from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.hash_memo import with_known_hashes
-from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.state import file_state
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool, thread_pool
 from brainbrr_core.machine.processors import worker_processes

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.shard import BLOCK_SAMPLES
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration.settings import BLOCK_S
 from brainbrr_core.signal.montage import CHANNELS
 
 #: Recordings that are named: those with the largest part of their seizures clipped, then the

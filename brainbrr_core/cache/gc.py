@@ -19,11 +19,9 @@ from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
 
-from brainbrr_core.atomic import is_leftover, is_still, replaced_name
 from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.shard import exclusive_partial
-from brainbrr_core.cache.status import folder_bytes
 from brainbrr_core.cache.store import (
     LATEST,
     LEASES,
@@ -33,12 +31,14 @@ from brainbrr_core.cache.store import (
     RECORDS,
     RUNS,
     Store,
+    folder_bytes,
     lock_of,
 )
 from brainbrr_core.cache.version import is_imported, is_version_name
 from brainbrr_core.corpus.index import VANISHED_LIMIT
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError, not_writable
+from brainbrr_core.files.atomic import is_leftover, is_still, replaced_name
 from brainbrr_core.locking import locked, open_to_lock
 
 _PARTIAL = re.compile(r"\..+\.arrow\.partial")

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import (
     AT_ONCE,
@@ -30,12 +29,18 @@ from brainbrr_core.cache.manifest import (
 )
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import MANIFESTS, Store
-from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.errors import WorkRemains, not_writable
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.canonical import canonical_json
+from brainbrr_core.files.checked_parquet import (
+    BrokenSeal,
+    open_sealed,
+    sealed_parquet,
+    sealed_texts,
+)
 from brainbrr_core.machine.memory import give_back_unpacked, no_collection
-from brainbrr_core.sealed import BrokenSeal, open_sealed, sealed_parquet, sealed_texts
 
 _CONTENT = "brainbrr.manifest"
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from brainbrr_core.cache.imported import imported_fingerprint
+from brainbrr_core.cache.npz_import import imported_fingerprint
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import (
     DamagedShard,
@@ -27,10 +27,10 @@ from brainbrr_core.cache.shard import (
 from brainbrr_core.cache.store import SUFFIX, BuildRecord, Records, Store
 from brainbrr_core.cache.version import FORMAT_VERSION, is_imported, shard_fingerprints
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
-from brainbrr_core.corpus.recording import UNSEEN, FileState, Recording
+from brainbrr_core.corpus.recording import UNSEEN, Recording
+from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.machine.memory import no_collection
 
 
@@ -303,3 +303,16 @@ def _imported_item(store: Store, recording: Recording) -> Item:
         return replace(item, state=State.CORRUPT, reason="not of this version")
     size = path.stat().st_size
     return Item(recording, State.FRESH, "", header.fingerprint, header.samples, size)
+
+
+def limited(plan: Plan, limit: int | None) -> Plan:
+    """The plan with no more than ``limit`` recordings to build."""
+    if limit is None:
+        return plan
+    wanted = {item.recording.partition_key for item in plan.to_build[:limit]}
+    items = tuple(
+        item
+        for item in plan.items
+        if not item.needs_building or item.recording.partition_key in wanted
+    )
+    return replace(plan, items=items)

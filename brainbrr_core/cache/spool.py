@@ -12,10 +12,10 @@ from pathlib import Path
 
 from brainbrr_core.cache.store import SPOOL_MARKER, SPOOL_PREFIX, is_spool
 from brainbrr_core.corpus.hash_memo import remember
-from brainbrr_core.corpus.hashing import EdfHasher, file_state
 from brainbrr_core.corpus.mirror import remote_state
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
+from brainbrr_core.files.state import EdfHasher, file_state
 from brainbrr_core.locking import locked
 from brainbrr_core.remote.place import open_remote
 

@@ -1,31 +1,18 @@
-"""What a cache root holds, for people and machines; verification of every byte."""
+"""What a cache root holds, for people and machines."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import compress
-from pathlib import Path
 from typing import Any
 
 from brainbrr_core.cache.clipping import clipping_summary
-from brainbrr_core.cache.lease import hold, holders
+from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.manifest import window_count
 from brainbrr_core.cache.plan import Plan, State
-from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard, exclusive_partial
-from brainbrr_core.cache.store import QUARANTINE, Store
+from brainbrr_core.cache.store import folder_bytes
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.hashing import content_hash
-from brainbrr_core.corpus.layout import SPLITS
-from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.errors import WorkRemains
-from brainbrr_core.machine.pools import thread_pool
-from brainbrr_core.machine.processors import usable_cores
-from brainbrr_core.progress import progress
+from brainbrr_core.corpus.layouts.base import SPLITS
 
 
 def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
@@ -69,180 +56,3 @@ def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
         },
         "foreign": [str(path) for path in plan.store.foreign()],
     }
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of the shards below a folder; no link is followed."""
-    total = 0
-    for subfolder, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(".arrow"):
-                with suppress(FileNotFoundError):
-                    total += Path(subfolder, name).lstat().st_size
-    return total
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Shards checked to the last byte, and what failed, each with what was wrong.
-
-    ``damaged`` were moved to quarantine, but those of ``not_moved``, each with the reason;
-    ``unreadable`` could not be read, each with the reason, and stay where they are.
-    ``changed_sources`` are EDFs whose bytes are not those of the index, ``sources`` how many were
-    read to know (none unless asked).
-    """
-
-    checked: int
-    damaged: dict[str, str]
-    sources: int
-    changed_sources: tuple[str, ...]
-    unreadable: dict[str, str] = field(default_factory=dict)
-    not_moved: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Finding:
-    """What a look at a shard gave: damage, or why it could not be read; nothing, if it is whole."""
-
-    damage: str = ""
-    unreadable: str = ""
-    gone: bool = False
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What was wrong with some shards, by partition key; ``not_moved`` are among the damaged."""
-
-    damaged: dict[str, str]
-    unreadable: dict[str, str]
-    not_moved: dict[str, str]
-    checked: int
-
-
-def verify(store: Store, sources: Iterable[Recording] = ()) -> Verification:
-    """Check every byte of every shard of a version; quarantine what fails.
-
-    A quarantined shard is moved below ``<root>/quarantine``, so the plan finds it missing and
-    the next build makes it anew. One that cannot be read (memory, open files, permission, the
-    disk) is not damaged: it stays, and is named. ``sources`` are recordings whose EDFs are hashed
-    again, which finds one that changed though its size and time did not.
-    """
-    keys = sorted(store.shard_keys())
-    recordings = list(sources)
-    with (
-        hold(store, "cache verify"),
-        progress("verify", len(keys) + len(recordings), "files") as bar,
-    ):
-        checked = check_shards(store, keys, bar.advance)
-        changed, unread = [], {}
-        # Hashing releases Python's lock, so threads use all cores.
-        with _threads_or_a_line(), thread_pool(usable_cores()) as pool:
-            for recording, state in zip(recordings, pool.map(_compared, recordings), strict=True):
-                if state == _CHANGED:
-                    changed.append(recording.partition_key)
-                elif state:
-                    unread[recording.partition_key] = f"the EDF: {state}"
-                bar.advance()
-    return Verification(
-        checked.checked,
-        checked.damaged,
-        len(recordings),
-        tuple(changed),
-        checked.unreadable | unread,
-        checked.not_moved,
-    )
-
-
-def check_shards(
-    store: Store,
-    keys: Sequence[str],
-    advance: Callable[[], None] = lambda: None,
-    *,
-    whose: bool = True,
-) -> Checked:
-    """Check every byte of some shards and move what is damaged to quarantine.
-
-    One that is gone is passed over: another process moved or removed it. With ``whose``, one that
-    is another recording's is damaged.
-    """
-    result = Checked({}, {}, {}, 0)
-    gone = 0
-    with _threads_or_a_line(), thread_pool(usable_cores()) as pool:
-        for key, finding in zip(
-            keys, pool.map(partial(_look, store, whose=whose), keys), strict=True
-        ):
-            gone += finding.gone
-            if finding.damage:
-                result.damaged[key] = finding.damage
-                try:
-                    if not quarantine(store, key):
-                        del result.damaged[key]
-                except OSError as error:
-                    result.not_moved[key] = error.strerror or str(error)
-                except UnreadableShard as error:
-                    result.not_moved[key] = error.reason
-            elif finding.unreadable:
-                result.unreadable[key] = finding.unreadable
-            advance()
-    return replace(result, checked=len(keys) - gone)
-
-
-@contextmanager
-def _threads_or_a_line() -> Iterator[None]:
-    """One line where the system gives no thread: under a limit of memory or of processes."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise WorkRemains(
-            f"the check did not come to its end ({error}): raise the limit of memory or of "
-            "processes (`ulimit -a`) and run the same command again"
-        ) from None
-
-
-def _look(store: Store, key: str, *, whose: bool = True) -> _Finding:
-    try:
-        shard = Shard(store.shard_path(key))
-        if whose and shard.header.partition_key != key:
-            raise DamagedShard(f"shard of {shard.header.partition_key}")
-        shard.verify()
-    except FileNotFoundError:
-        return _Finding(gone=True)
-    except DamagedShard as error:
-        return _Finding(damage=str(error))
-    except UnreadableShard as error:
-        return _Finding(unreadable=error.reason)
-    return _Finding()
-
-
-_CHANGED = "changed"
-
-
-def _compared(recording: Recording) -> str:
-    """Nothing for an EDF that has the bytes of the index or is not here; else what is wrong."""
-    path = Path(recording.path)
-    try:
-        same = not path.is_file() or content_hash(path) == recording.content_hash
-    except OSError as error:
-        return error.strerror or str(error)
-    except WorkRemains:
-        return "it is being written"
-    return "" if same else _CHANGED
-
-
-def quarantine(store: Store, key: str) -> bool:
-    """Move a damaged shard out of the way: the plan finds it missing then.
-
-    It is looked at again while nobody can build it: False when it is whole by now, since a builder
-    replaced it. True as well when another process moved it. Raises ``OSError`` where it cannot be
-    moved, and :class:`UnreadableShard`.
-    """
-    path = store.shard_path(key)
-    with exclusive_partial(path):
-        finding = _look(store, key)
-        if finding.unreadable:
-            raise UnreadableShard(path, finding.unreadable)
-        if finding.damage:
-            target = store.root / QUARANTINE / store.version / f"{key}.arrow"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.rename(target)
-        return bool(finding.damage) or finding.gone

@@ -25,15 +25,14 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from brainbrr_core.atomic import append_line, is_still, replaced_name
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
 from brainbrr_core.cache.version import is_imported, is_version_name, preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hash_memo import INDEX_HASHES
-from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.corpus.index_file import index_path
-from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.errors import BrainbrrError, not_writable
+from brainbrr_core.files.atomic import append_line, is_still, replaced_name
+from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.locking import locked
 from brainbrr_core.machine.memory import no_collection
 
@@ -477,3 +476,14 @@ def lock_of(name: str) -> str | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of the shards below a folder; no link is followed."""
+    total = 0
+    for subfolder, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".arrow"):
+                with suppress(FileNotFoundError):
+                    total += Path(subfolder, name).lstat().st_size
+    return total

@@ -6,7 +6,6 @@ Window length, stride, label map, split and paths shape no byte, so they are not
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -14,7 +13,8 @@ from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration.settings import BLOCK_S
+from brainbrr_core.files.canonical import canonical_json, digest
 from brainbrr_core.signal import edges, statistics, trailing
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
 from brainbrr_core.signal.interpolation import interpolation_constants
@@ -24,16 +24,6 @@ from brainbrr_core.signal.resampling import DESIGN
 
 #: Bumped when the shard's file format changes.
 FORMAT_VERSION = 2
-
-
-def canonical_json(value: Any) -> str:
-    """JSON that is the same text for the same value on every Python: sorted, compact, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def digest(value: Any) -> str:
-    """SHA-256, as hex, of a value's canonical JSON."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 #: Parameters of the chain that are younger than its version, with the value that says what the

@@ -12,13 +12,17 @@ from brainbrr_core.cli import (
     bench,
     cache,
     compare,
-    corpus,
+    dagster,
+    demo,
     doctor,
+    evaluate,
+    index,
     inspect,
-    model,
+    manifest,
     predict,
+    synth,
+    train,
     transfer,
-    workspace,
 )
 from brainbrr_core.cli.interruption import end, interruption, listening
 from brainbrr_core.errors import BrainbrrError
@@ -39,21 +43,21 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(workspace.demo)
+app.command()(demo.demo)
 app.command()(doctor.doctor)
-app.command()(workspace.ui)
-app.command()(workspace.env)
-app.command()(corpus.synth)
-app.command()(corpus.index)
+app.command()(dagster.ui)
+app.command()(dagster.env)
+app.command()(synth.synth)
+app.command()(index.index)
 app.command()(inspect.inspect)
 cache.app.command()(transfer.push)
 cache.app.command()(transfer.pull)
 cache.app.command()(transfer.export)
 cache.app.command(name="import")(transfer.import_)
 app.add_typer(cache.app, name="cache")
-app.command()(cache.manifest)
-app.command()(model.train)
-app.command()(model.evaluate)
+app.command()(manifest.manifest)
+app.command()(train.train)
+app.command()(evaluate.evaluate)
 app.command()(predict.predict)
 app.command()(compare.compare)
 app.add_typer(bench.app, name="bench")

@@ -1,4 +1,4 @@
-"""``brainbrr cache`` and ``brainbrr manifest``."""
+"""``brainbrr cache``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from brainbrr_core.cache.plan import limited
 from brainbrr_core.cli.options import (
     CacheRoot,
     Config,
@@ -22,24 +23,9 @@ from brainbrr_core.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from brainbrr_core.cache.plan import Plan
+    pass
 
 app = typer.Typer(help="Build, look at and verify the store.", no_args_is_help=True)
-
-
-def _limited(plan: Plan, limit: int | None) -> Plan:
-    """The plan with no more than ``limit`` recordings to build."""
-    from dataclasses import replace
-
-    if limit is None:
-        return plan
-    wanted = {item.recording.partition_key for item in plan.to_build[:limit]}
-    items = tuple(
-        item
-        for item in plan.items
-        if not item.needs_building or item.recording.partition_key in wanted
-    )
-    return replace(plan, items=items)
 
 
 @app.command()
@@ -60,7 +46,7 @@ def build(
     from brainbrr_core.cache.plan import State, plan_corpus
 
     settings = configuration(config, profile, data_dir, cache_root)
-    plan = _limited(plan_corpus(settings, log), limit)
+    plan = limited(plan_corpus(settings, log), limit)
     if dry_run:
         keys = {
             item.recording.partition_key: f"{item.state}: {item.reason}" for item in plan.to_build
@@ -170,8 +156,8 @@ def verify(
     """
     from dataclasses import asdict
 
-    from brainbrr_core.cache.status import verify as check
     from brainbrr_core.cache.store import Store
+    from brainbrr_core.cache.verify import verify as check
     from brainbrr_core.corpus.index_file import read_index
     from brainbrr_core.errors import BrainbrrError
 
@@ -228,7 +214,7 @@ def gc(
     from brainbrr_core.cache.plan import make_plan
     from brainbrr_core.cache.store import Store
     from brainbrr_core.corpus.index_file import read_index
-    from brainbrr_core.training.used_versions import used_versions
+    from brainbrr_core.runs.used_versions import used_versions
 
     settings = configuration(config, cache_root=cache_root, runs_dir=runs_dir)
     index = read_index(settings.cache_root)
@@ -278,7 +264,7 @@ def import_npz(
     json: Json = False,
 ) -> int:
     """Bring the predecessor's archives along, as shards of a version of their own."""
-    from brainbrr_core.cache.imported import import_archives
+    from brainbrr_core.cache.npz_import import import_archives
     from brainbrr_core.corpus.index_file import read_index
 
     settings = configuration(config, cache_root=cache_root)
@@ -314,56 +300,3 @@ def import_npz(
         )
         print(f"to use it: --version {summary.version}")
     return 1 if summary.refused else 0
-
-
-def manifest(
-    config: Config = None,
-    profile: Profile = None,
-    cache_root: CacheRoot = None,
-    version: Version = None,
-    json: Json = False,
-) -> int:
-    """Write the profile's manifest: one row per window, without touching a signal."""
-    from brainbrr_core.cache.clipping import clipping_lines, clipping_summary
-    from brainbrr_core.cache.manifest import counts
-    from brainbrr_core.cache.manifest_file import update_manifest
-    from brainbrr_core.cache.plan import plan_profile
-    from brainbrr_core.corpus.layout import SPLITS
-
-    settings = configuration(config, profile, cache_root=cache_root, version=version)
-    plan = plan_profile(settings)
-    made = update_manifest(plan, settings)
-    summary = counts(made.manifest, SPLITS)
-    clipping = clipping_summary(plan, settings.labels.seizure)
-    if json:
-        print_json(
-            {
-                "path": str(made.path),
-                "rewritten": made.rewritten,
-                "windows": len(made.manifest),
-                "splits": summary,
-                "without_windows": made.manifest.without_windows,
-                "clipping": clipping,
-            }
-        )
-        return 0
-    columns = ["recordings", "patients", "hours", "seizures", "none", "partial", "full"]
-    print_table(
-        f"{len(made.manifest):,} windows",
-        ["split", *columns],
-        [[split, *(f"{row[name]:,}" for name in columns)] for split, row in summary.items()],
-    )
-    for reason, count in made.manifest.without_windows.items():
-        print(f"without windows: {count} recordings: {reason}")
-    unknown = {split: row["unknown_seconds"] for split, row in summary.items()}
-    if any(unknown.values()):
-        seconds = ", ".join(f"{split} {value:,.2f}" for split, value in unknown.items())
-        left_out = sum(made.manifest.unknown_windows.values())
-        print(
-            f"unknown seconds, neither seizure nor background: {seconds}; {left_out:,} windows "
-            "would be wholly unknown and are left out"
-        )
-    for line in clipping_lines(clipping):
-        print(line)
-    print(f"{'written' if made.rewritten else 'current already'}: {made.path}")
-    return 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from brainbrr_core.configuration.model import ChannelRules
+    from brainbrr_core.configuration.settings import ChannelRules
     from brainbrr_core.prediction.files import Written
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.online import Line, OnlineDetector
@@ -126,8 +126,8 @@ def predict(
     )
     from brainbrr_core.prediction.online import OnlineDetector
     from brainbrr_core.prediction.predictor import Predictor, threshold_of
+    from brainbrr_core.runs.run import latest_run, open_run
     from brainbrr_core.scoring import OperatingPoint
-    from brainbrr_core.training.run import latest_run, open_run
 
     if stats is not None and first_minutes is not None:
         raise BrainbrrError("--stats and --first-minutes exclude each other: give one of them")

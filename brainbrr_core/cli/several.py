@@ -129,7 +129,7 @@ def evaluate_across(
 ) -> int:
     """Score one run on several other corpora and print a row for each."""
     from brainbrr_core.evaluation.across import evaluate_across as run_evaluation
-    from brainbrr_core.training.run import current_run, open_run
+    from brainbrr_core.runs.run import current_run, open_run
 
     corpora = [_corpus(word.strip(), settings, given) for word in across.split(",")]
     if run is None:

@@ -7,7 +7,7 @@ belong here: they follow from the preprocessing version (``cache``).
 from brainbrr_core.configuration.environment import CONFIG_VARIABLE
 from brainbrr_core.configuration.load import Overrides, changed, load
 from brainbrr_core.configuration.location import checkout
-from brainbrr_core.configuration.model import (
+from brainbrr_core.configuration.settings import (
     Augmentation,
     Configuration,
     Corpus,

@@ -31,7 +31,7 @@ from brainbrr_core.configuration.location import (
     default_home_is_of,
     demo_config_path,
 )
-from brainbrr_core.configuration.model import Configuration, Origin
+from brainbrr_core.configuration.settings import Configuration, Origin
 from brainbrr_core.configuration.yaml_file import read_value
 from brainbrr_core.errors import BrainbrrError
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from brainbrr_core.annotation import on_signal, tal
 from brainbrr_core.annotation.texts import Texts
-from brainbrr_core.corpus.edf import annotation_records
-from brainbrr_core.corpus.edf_header import UnusableEdf
-from brainbrr_core.corpus.files import EdfBytes
-from brainbrr_core.corpus.layout import Labelling
+from brainbrr_core.corpus.layouts.base import Labelling
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.reader import annotation_records
+from brainbrr_core.edf.source import EdfBytes
 
 SOURCE = "edf_annotations"
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brainbrr_core.atomic import append_line
-from brainbrr_core.corpus.hashing import Hashes
-from brainbrr_core.corpus.recording import FileState, Recording
+from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import append_line
+from brainbrr_core.files.state import FileState, Hashes
 
 if TYPE_CHECKING:
     from brainbrr_core.corpus.index import Index

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.configuration.model import Corpus, Split
-from brainbrr_core.corpus.layout import RecordingFile
+from brainbrr_core.configuration.settings import Corpus, Split
+from brainbrr_core.corpus.layouts.base import RecordingFile
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
 

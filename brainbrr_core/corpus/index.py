@@ -12,18 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import Texts
-from brainbrr_core.configuration.model import Corpus
-from brainbrr_core.corpus.files import CorpusFiles, LocalFiles
+from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identified, with_similar_patients
-from brainbrr_core.corpus.layout import Layout, RecordingFile, is_partition_key
-from brainbrr_core.corpus.layouts import open_layout
-from brainbrr_core.corpus.recording import (
-    UNREADABLE_NOW,
-    Recording,
-)
+from brainbrr_core.corpus.layouts.base import Layout, RecordingFile, is_partition_key
+from brainbrr_core.corpus.layouts.known import open_layout
+from brainbrr_core.corpus.recording import UNREADABLE_NOW, Recording
 from brainbrr_core.corpus.row_reading import Rules, at_its_path, is_unchanged, read_row
 from brainbrr_core.corpus.same_content import SAME_CONTENT, counted_once, uncompared
 from brainbrr_core.corpus.skipped import Skipped
+from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool

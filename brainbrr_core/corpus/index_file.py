@@ -11,23 +11,22 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from brainbrr_core.atomic import replacing
-from brainbrr_core.configuration.model import Corpus
-from brainbrr_core.corpus.files import LocalFiles
+from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.corpus.hash_memo import IndexMemo, with_known_hashes
-from brainbrr_core.corpus.hashing import Hashes, file_state
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
 from brainbrr_core.corpus.index_rows import REPETITIVE, SCHEMA, hashes_by_file, recordings, row
-from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.corpus.skipped import SKIPPED, Skipped
+from brainbrr_core.corpus.sources import LocalFiles
 from brainbrr_core.errors import BrainbrrError, not_writable
-from brainbrr_core.sealed import (
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.checked_parquet import (
     BrokenSeal,
     open_sealed,
     sealed_column,
     sealed_parquet,
     sealed_texts,
 )
+from brainbrr_core.files.state import FileState, Hashes, file_state
 
 #: Keys of the file's metadata.
 _SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"

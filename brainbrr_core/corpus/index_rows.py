@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from brainbrr_core.annotation import Event, Finding
-from brainbrr_core.corpus.hashing import Hashes
-from brainbrr_core.corpus.recording import Companion, FileState, Recording
+from brainbrr_core.corpus.recording import Companion, Recording
+from brainbrr_core.files.state import FileState, Hashes
 from brainbrr_core.machine.memory import give_back_unpacked, no_collection
 
 Value = TypeVar("Value")

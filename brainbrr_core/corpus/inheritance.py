@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainbrr_core.corpus.layout import present
+from brainbrr_core.corpus.layouts.base import present
 from brainbrr_core.errors import BrainbrrError, check_exhausted
 
 _ENTITY = re.compile(r"[A-Za-z0-9]+-[A-Za-z0-9]+")

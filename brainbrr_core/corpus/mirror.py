@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.atomic import replacing
-from brainbrr_core.corpus.files import EdfBytes
 from brainbrr_core.corpus.hash_memo import known_hashes
-from brainbrr_core.corpus.hashing import Hashes
-from brainbrr_core.corpus.recording import FileState
 from brainbrr_core.corpus.skipped import is_edf, is_worth_naming
+from brainbrr_core.edf.source import EdfBytes
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.state import FileState, Hashes
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress
-from brainbrr_core.remote.place import ObjectState, Remote, open_remote
+from brainbrr_core.remote.interface import ObjectState, Remote
+from brainbrr_core.remote.place import open_remote
 
 #: Files that say something about an EDF, by their suffix.
 _COMPANIONS = (".csv", ".csv_bi", ".tse", ".tse_bi", ".tsv")

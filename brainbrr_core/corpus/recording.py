@@ -10,6 +10,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brainbrr_core.annotation import UNKNOWN, Event, Finding, seizure_seconds, uncovered
+from brainbrr_core.files.state import FileState
 
 #: Why a recording has no shard. Closed: the index refuses any other.
 SIGNAL_REASONS = {
@@ -67,22 +68,6 @@ SIGNAL_FINDINGS = {
     "probably one person, counted as two",
     "flat_channel": "holds one value throughout: its z-score is 0",
 }
-
-
-class FileState(NamedTuple):
-    """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode.
-
-    The inode is 0 where it says nothing: see :func:`brainbrr_core.corpus.hashing.file_state`.
-    """
-
-    size: int
-    mtime_ns: int
-    inode: int
-
-    def is_of_same_file(self, other: FileState) -> bool:
-        """Whether both can be states of one unchanged file: an inode of 0 says nothing."""
-        same = (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
-        return same and (self.inode == other.inode or not self.inode or not other.inode)
 
 
 #: What a file is in the index that cannot be seen: a link that leads nowhere, for example.

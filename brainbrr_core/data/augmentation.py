@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainbrr_core.configuration import Augmentation
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.data.device_feed import on_device, widened
 from brainbrr_core.signal.montage import CHANNELS
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from brainbrr_core.configuration import Hardware
-from brainbrr_core.configuration.model import Compilation, Precision
+from brainbrr_core.configuration.settings import Compilation, Precision
 from brainbrr_core.data.device_feed import host_memory
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.arithmetic import float32_products

@@ -21,15 +21,15 @@ import torch
 
 from brainbrr_core.benchmark.cost import peak_bytes
 from brainbrr_core.configuration import Configuration, Hardware, Training
-from brainbrr_core.configuration.model import BLOCK_S, RATE
+from brainbrr_core.configuration.settings import BLOCK_S, RATE
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_memory
 from brainbrr_core.model import SeizureNetwork, build
+from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.memory import OutOfMemory
 from brainbrr_core.model.network import INPUT_CHANNELS
-from brainbrr_core.training.hardware import check_device, describe_device
 from brainbrr_core.training.loop import StepReport, fit
 
 #: The part of the free memory that is left free.

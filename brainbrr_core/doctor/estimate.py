@@ -11,12 +11,12 @@ from pathlib import Path
 
 from brainbrr_core.cache.shard import BLOCK_BYTES
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration.model import BLOCK_S, Preprocessing
-from brainbrr_core.corpus.edf import open_edf
-from brainbrr_core.corpus.edf_header import UnusableEdf, read_header
-from brainbrr_core.corpus.files import LocalEdf
+from brainbrr_core.configuration.settings import BLOCK_S, Preprocessing
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.skipped import is_edf
+from brainbrr_core.edf.header import UnusableEdf, read_header
+from brainbrr_core.edf.reader import open_edf
+from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.machine.walk import walk
 from brainbrr_core.signal.chain import Chain
 

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from brainbrr_core.atomic import replacing
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.data_root import corpus_name, safe_name
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -23,10 +21,12 @@ from brainbrr_core.evaluation.key_figures import (
     key_figures,
 )
 from brainbrr_core.evaluation.own_corpus import frozen_threshold, is_own, own_corpus
-from brainbrr_core.evaluation.report import template_environment
+from brainbrr_core.evaluation.report.page import template_environment
 from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, read_results
 from brainbrr_core.evaluation.tables import write_table
-from brainbrr_core.training.run import Run
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.canonical import digest
+from brainbrr_core.runs.run import Run
 
 #: The figure by which a loss is told in words.
 _F1 = "szcore_event.f1"

@@ -10,8 +10,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from brainbrr_core.evaluation.drawing import BLUE, STYLE, VERMILLION, svg
-from brainbrr_core.evaluation.report import Picture
+from brainbrr_core.evaluation.report.drawing import BLUE, STYLE, VERMILLION, svg
+from brainbrr_core.evaluation.report.pictures import Picture
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.across import CorpusRow

@@ -11,38 +11,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.scorable import is_scorable, scorable
 from brainbrr_core.cache.store import Store
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by
-from brainbrr_core.detection.threshold import (
-    OperatingThreshold,
-    read_threshold,
-    write_threshold,
-)
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.eval_ledger import count_scoring, read_ledger
-from brainbrr_core.evaluation.highlights import (
+from brainbrr_core.evaluation.identity import settings_identity
+from brainbrr_core.evaluation.method import another_precision, computing_sentence, method
+from brainbrr_core.evaluation.provenance import provenance, training_facts
+from brainbrr_core.evaluation.report.highlights import (
     Highlight,
     typical_hits,
     worst_false_alarms,
     worst_misses,
 )
-from brainbrr_core.evaluation.identity import settings_identity
-from brainbrr_core.evaluation.method import another_precision, computing_sentence, method
-from brainbrr_core.evaluation.provenance import provenance, training_facts
-from brainbrr_core.evaluation.report import Strip, write_report
+from brainbrr_core.evaluation.report.page import write_report
+from brainbrr_core.evaluation.report.pictures import Strip
 from brainbrr_core.evaluation.results import (
     RESULTS,
-    EvalLooks,
     EvaluationResults,
     ExternalCorpus,
     ScoredRecording,
@@ -53,8 +46,18 @@ from brainbrr_core.evaluation.results import (
 from brainbrr_core.evaluation.score import evaluation_set, score
 from brainbrr_core.evaluation.statistics import points_at_limits
 from brainbrr_core.evaluation.tables import STATISTICS, write_tables
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.progress import progress
+from brainbrr_core.runs.eval_ledger import EvalLooks, count_scoring, read_ledger
+from brainbrr_core.runs.run import Run, current_run
+from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
+from brainbrr_core.runs.threshold import (
+    OperatingThreshold,
+    read_threshold,
+    write_threshold,
+)
 from brainbrr_core.scoring import (
     OperatingPoint,
     Sweep,
@@ -63,9 +66,6 @@ from brainbrr_core.scoring import (
     sweep_thresholds,
     tune_threshold,
 )
-from brainbrr_core.training.preflight import check
-from brainbrr_core.training.run import Run, current_run
-from brainbrr_core.training.run_corpus import RunCorpus, read_run_corpus
 
 REPORT = "report.html"
 #: Where a report's provenance says what it was made of.

@@ -17,15 +17,13 @@ from typing import Literal
 from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import ManifestRecording, source_digest
 from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
 from brainbrr_core.corpus.index_file import index_path, read_index
-from brainbrr_core.corpus.layout import SPLITS
-from brainbrr_core.detection.threshold import read_threshold
+from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.eval_ledger import count_external_scoring
 from brainbrr_core.evaluation.evaluate import (
     IDENTITY,
     REPORT,
@@ -51,9 +49,11 @@ from brainbrr_core.evaluation.own_corpus import (
 )
 from brainbrr_core.evaluation.provenance import provenance
 from brainbrr_core.evaluation.results import ExternalCorpus, UnscoredRecording
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
-from brainbrr_core.training.preflight import fresh_plan
-from brainbrr_core.training.run import Run
+from brainbrr_core.runs.eval_ledger import count_external_scoring
+from brainbrr_core.runs.run import Run
+from brainbrr_core.runs.threshold import read_threshold
 
 #: What may be scored of another corpus; all of it where nothing else is asked for.
 ALL = "all"

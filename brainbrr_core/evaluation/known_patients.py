@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from brainbrr_core.corpus.identity import name_form
 from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.training.run_corpus import RunCorpus
+from brainbrr_core.runs.run_corpus import RunCorpus
 
 #: What a run did with a split of its own corpus, the gravest first.
 _USES = {

@@ -9,18 +9,18 @@ from pydantic import ValidationError
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.detection.threshold import OperatingThreshold, read_threshold
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.evaluate import threshold_of_run
 from brainbrr_core.prediction.predictor import Predictor
-from brainbrr_core.training.preflight import fresh_plan
-from brainbrr_core.training.run import Run
-from brainbrr_core.training.run_corpus import RunCorpus, read_run_corpus
-from brainbrr_core.training.used_versions import RUN
+from brainbrr_core.runs.run import Run
+from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
+from brainbrr_core.runs.threshold import OperatingThreshold, read_threshold
+from brainbrr_core.runs.used_versions import RUN
 
 #: Sections and keys of a configuration that say which corpus it is, and how it is used.
 _OF_THE_CORPUS = (

@@ -10,14 +10,14 @@ from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.hashing import content_hash
 from brainbrr_core.detection.scorer import windows_at_once
 from brainbrr_core.evaluation.method import compilation_words
 from brainbrr_core.evaluation.results import SplitFacts, TrainingFacts, ValidationPoint
-from brainbrr_core.training.hardware import check_device, describe_device
-from brainbrr_core.training.run import MODEL, Run
+from brainbrr_core.files.canonical import digest
+from brainbrr_core.files.state import content_hash
+from brainbrr_core.model.device import check_device, describe_device
+from brainbrr_core.runs.run import MODEL, Run
 
 _LIBRARIES = ("brainbrr", "timescoring", "torch", "numpy", "scipy")
 

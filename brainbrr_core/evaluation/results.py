@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.scoring import (
     FEW_PATIENTS,
     Counts,
@@ -295,14 +296,6 @@ class TrainingFacts:
     stopped: str
     data: tuple[SplitFacts, ...]
     validations: tuple[ValidationPoint, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EvalLooks:
-    """How often the eval split was scored from one runs folder, this time included."""
-
-    scorings: int
-    runs: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.cache.version import digest
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.results import (
     FORMAT,
     SECONDS_PER_HOUR,
     Estimate,
-    EvalLooks,
     EvaluationResults,
     GroupRow,
     HourRow,
@@ -45,6 +43,8 @@ from brainbrr_core.evaluation.statistics import (
     tuned_name,
     unit_of,
 )
+from brainbrr_core.files.canonical import digest
+from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.scoring import (
     FALSE_ALARM_LIMITS,
     Counts,

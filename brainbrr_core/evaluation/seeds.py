@@ -14,16 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from brainbrr_core.atomic import replacing
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import REPORT, Evaluation, evaluate
 from brainbrr_core.evaluation.key_figures import KEY_FIGURES, KeyFigure, by_unit, key_figures
-from brainbrr_core.evaluation.report import template_environment
+from brainbrr_core.evaluation.report.page import template_environment
 from brainbrr_core.evaluation.results import MARKS, Estimate
 from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import write_table
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.canonical import digest
 from brainbrr_core.training.seeds import runs_of_seeds, with_seed
 
 #: Fewer than this many seeds say little about a standard deviation.

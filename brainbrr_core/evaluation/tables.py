@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from brainbrr_core.atomic import replacing
-from brainbrr_core.cache.version import canonical_json
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.results import Estimate, EvaluationResults
 from brainbrr_core.evaluation.statistics import Latencies, PatientStatistics, Unit, unit_of
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.canonical import canonical_json
 from brainbrr_core.scoring import Counts, RuleSweep, Sweep, UnknownTime, nedc
 from brainbrr_core.scoring.recording import scored_events
 

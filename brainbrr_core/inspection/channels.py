@@ -10,10 +10,11 @@ import numpy as np
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.corpus.edf import EdfRecording
-from brainbrr_core.corpus.edf_header import EdfSignal
+from brainbrr_core.edf.header import EdfSignal
+from brainbrr_core.edf.raw import RawFile, calibration, is_annotation
+from brainbrr_core.edf.reader import EdfRecording
 from brainbrr_core.inspection.envelope import Envelope, EnvelopeBuilder, finest
-from brainbrr_core.inspection.raw import RawFile, SampleStatistics, calibration, is_annotation
+from brainbrr_core.inspection.quality import SampleStatistics
 from brainbrr_core.progress import Progress, progress
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.montage import CHANNELS, MontageMatch, electrode_of, is_bipolar

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.inspection.inspection import Inspection
 from brainbrr_core.inspection.page import page
 

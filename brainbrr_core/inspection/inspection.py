@@ -8,19 +8,19 @@ from pathlib import Path
 from brainbrr_core.annotation import Event, Finding, merge_overlapping
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.model import SEIZURE_LABELS, ChannelRules
-from brainbrr_core.corpus.channels_tsv import bad_channels_of
-from brainbrr_core.corpus.edf import EdfRecording, open_edf
+from brainbrr_core.configuration.settings import SEIZURE_LABELS, ChannelRules
 from brainbrr_core.corpus.edf_annotations import edf_labelling
-from brainbrr_core.corpus.edf_header import UnusableEdf
-from brainbrr_core.corpus.files import LocalEdf
-from brainbrr_core.corpus.folder import FolderLayout
 from brainbrr_core.corpus.inheritance import dataset_root
-from brainbrr_core.corpus.layout import Labelling
+from brainbrr_core.corpus.layouts.base import Labelling
+from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
+from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.raw import RawFile, open_raw
+from brainbrr_core.edf.reader import EdfRecording, open_edf
+from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.channels import Channel, choose_channels, read_channels
-from brainbrr_core.inspection.raw import RawFile, open_raw
 from brainbrr_core.signal.montage import match_channels
 
 

@@ -14,6 +14,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.edf.header import EdfSignal
+from brainbrr_core.edf.raw import calibration
+
 #: Digital units within which a signal counts as flat: one step, which its rounding may make.
 FLAT_STEPS = 1
 #: Mains frequencies in Hz, and the share of a second's power at one of them above which it hums.
@@ -162,3 +165,46 @@ class _Seconds:
         hum = 2 * (parts**2).sum(axis=1) / self._length**2
         share = np.divide(hum.max(axis=1), power, out=np.zeros(len(wide)), where=power > 0)
         return np.sqrt(power), share
+
+
+class SampleStatistics:
+    """Mean, deviation, samples at the end of the range and quality of a signal, in parts."""
+
+    def __init__(self, signal: EdfSignal, rate: Fraction) -> None:
+        self._count = self._sum = self._squares = 0
+        gain, _, unit = calibration(signal)
+        self.quality = SignalQuality(rate, gain if unit == "µV" else None, _digital_ends(signal))
+
+    def add(self, samples: NDArray[np.int16]) -> None:
+        """Take in the next ``samples`` (n,)."""
+        wide = samples.astype(np.int64)
+        self._count += len(wide)
+        self._sum += int(wide.sum())
+        self._squares += int(wide @ wide)
+        self.quality.add(samples)
+
+    @property
+    def mean(self) -> float:
+        """Mean of the digital samples."""
+        return self._sum / max(self._count, 1)
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the digital samples."""
+        # In integers: a large offset costs no accuracy.
+        spread = self._count * self._squares - self._sum**2
+        return float(spread**0.5) / max(self._count, 1)
+
+    @property
+    def at_range_end(self) -> float | None:
+        """Part of the samples at an end of the digital range; None where the header gives none."""
+        at_end = self.quality.saturated
+        return None if at_end is None else at_end / max(self._count, 1)
+
+
+def _digital_ends(signal: EdfSignal) -> tuple[int, int] | None:
+    try:
+        ends = sorted(int(float(text)) for text in signal.ranges[2:])
+    except (ValueError, OverflowError):
+        return None
+    return (ends[0], ends[1]) if ends[0] < ends[1] else None

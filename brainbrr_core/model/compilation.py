@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from brainbrr_core.configuration.model import Compilation
+from brainbrr_core.configuration.settings import Compilation
 
 
 def compiled(network: nn.Module, how: Compilation) -> Callable[[Tensor], Tensor]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainbrr_core.atomic import replacing
-from brainbrr_core.corpus.folder import FolderLayout
+from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.skipped import Skipped, is_edf
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.walk import as_text, is_utf8
 from brainbrr_core.prediction.formats import FORMATS, Origin
 from brainbrr_core.prediction.normalization import Normalization

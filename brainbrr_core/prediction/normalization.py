@@ -15,9 +15,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.signal.chain import STREAM_STEP, filtered
 from brainbrr_core.signal.edges import SignalSource
 from brainbrr_core.signal.montage import CHANNELS

@@ -17,19 +17,19 @@ from torch import Tensor
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.model import RATE, Precision
+from brainbrr_core.configuration.settings import RATE, Precision
 from brainbrr_core.detection import configured_point, detect
 from brainbrr_core.detection.recordings import StoredSignal, recording_frames
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
-from brainbrr_core.detection.threshold import read_threshold
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.model import SeizureNetwork
+from brainbrr_core.model.device import check_device
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.recording import OpenRecording, Prediction
+from brainbrr_core.runs.run import Run
+from brainbrr_core.runs.threshold import read_threshold
 from brainbrr_core.scoring import OperatingPoint
-from brainbrr_core.training.hardware import check_device
-from brainbrr_core.training.run import Run
 
 Key = TypeVar("Key")
 

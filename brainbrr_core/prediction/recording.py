@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import ChannelRules
-from brainbrr_core.corpus.channels_tsv import bad_channels_of
-from brainbrr_core.corpus.edf import EdfRecording, open_edf, recording_start
-from brainbrr_core.corpus.edf_header import UnusableEdf
-from brainbrr_core.corpus.growing_edf import GrowingEdf
+from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.detection import RecordingStitcher, padded_window
+from brainbrr_core.edf.growing import GrowingEdf
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.reader import EdfRecording, open_edf, recording_start
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.signal.chain import Chain

@@ -24,14 +24,8 @@ from botocore.exceptions import (
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.remote.address import one_line
-from brainbrr_core.remote.place import (
-    DOCUMENT_LIMIT,
-    Document,
-    ObjectState,
-    Stopped,
-    persist,
-    thrown,
-)
+from brainbrr_core.remote.interface import DOCUMENT_LIMIT, Document, ObjectState, Stopped
+from brainbrr_core.remote.retry import persist, thrown
 
 #: Connections at once; more transfers than that wait for one.
 CONNECTIONS = 64

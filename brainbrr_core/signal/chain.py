@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.model import BLOCK_S
+from brainbrr_core.configuration.settings import BLOCK_S
 from brainbrr_core.signal.edges import SignalSource, level, read_reflected
 from brainbrr_core.signal.filters import at_rest, filter_in_place, sections
 from brainbrr_core.signal.interpolation import interpolation_weights

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from brainbrr_core.configuration.model import ChannelRules
+from brainbrr_core.configuration.settings import ChannelRules
 
 #: Order of the channels in the store.
 CHANNELS = (

@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from brainbrr_core.annotation import UNKNOWN, Event, tuh
-from brainbrr_core.corpus.layout import unreadable_folder
+from brainbrr_core.corpus.layouts.base import unreadable_folder
 from brainbrr_core.corpus.skipped import is_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import is_text, walk

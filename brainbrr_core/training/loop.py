@@ -19,10 +19,10 @@ from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
+from brainbrr_core.model.device import check_device
 from brainbrr_core.model.memory import fits_memory
 from brainbrr_core.training.determinism import fixed_arithmetic, prepare_environment
 from brainbrr_core.training.distributed import ALONE, World
-from brainbrr_core.training.hardware import check_device
 from brainbrr_core.training.state import Step, TrainingState
 from brainbrr_core.training.validation import Course, Validation
 

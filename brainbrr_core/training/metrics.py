@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.loop import StepReport
 from brainbrr_core.training.validation import Validation

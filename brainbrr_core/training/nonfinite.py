@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
-from brainbrr_core.training import checkpoint as files
+from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training.loss import Loss, loss_of
 
 #: Windows named in the message; the saved file names all of them.
@@ -117,7 +117,7 @@ def save_step(
     if weights is not None:
         tensors["weights"] = weights
     tensors |= {f"network/{name}": value for name, value in network.state_dict().items()}
-    files.save_tensors(path, tensors, {**header, "names": names})
+    weight_files.save_tensors(path, tensors, {**header, "names": names})
 
 
 def error_of(anatomy: Anatomy, step: int, names: tuple[str, ...], path: Path) -> BrainbrrError:
@@ -146,7 +146,7 @@ def replay(path: Path) -> tuple[Anatomy, dict[str, Any]]:
 
     Raises :class:`BrainbrrError` when the file is damaged or is not a saved step.
     """
-    tensors, header = files.load_tensors(path)
+    tensors, header = weight_files.load_tensors(path)
     try:
         preset, fraction = header["preset"], float(header["positive_fraction"])
         settings = Training.model_validate(header["training"])

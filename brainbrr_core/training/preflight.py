@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from brainbrr_core.cache.manifest import Manifest
-from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
-from brainbrr_core.cache.plan import Plan, State, plan_profile
-from brainbrr_core.cache.shard import BLOCK_BYTES, UnreadableShard
+from brainbrr_core.cache.readiness import Preflight
+from brainbrr_core.cache.shard import BLOCK_BYTES
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import BLOCK_S, RATE
-from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import read_rate
-from brainbrr_core.machine.filesystem import Kind, file_system
 
 if TYPE_CHECKING:
     import torch
@@ -23,79 +19,6 @@ if TYPE_CHECKING:
 _SECOND_BYTES = BLOCK_BYTES / BLOCK_S
 #: Bytes per second below which a disk is called slow: 170 windows of 60 s a second.
 SLOW_READ = 100e6
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """A cache that is fit for training, and what was found about it."""
-
-    plan: Plan
-    manifest: Manifest
-
-    def lines(self) -> list[str]:
-        """Root, version, hits and misses, for the log."""
-        plan = self.plan
-        lines = [
-            f"cache root {plan.store.root}",
-            f"version {plan.store.version}",
-            f"profile {self.manifest.profile}: {plan.count(State.FRESH)} hits, "
-            f"{len(plan.to_build)} misses, {plan.count(State.EXCLUDED)} excluded, of "
-            f"{len(plan.items)} recordings",
-            f"manifest {len(self.manifest)} windows of {len(self.manifest.recordings)} recordings",
-        ]
-        if plan.sources_unseen:
-            lines.append(f"the EDFs of {plan.sources_unseen} recordings are not on this machine")
-        return lines
-
-
-def check(configuration: Configuration) -> Preflight:
-    """Check cache root, cache, manifest and splits.
-
-    Raises :class:`WorkRemains` naming the command that mends a cache or manifest that is not
-    fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
-    """
-    plan = fresh_plan(configuration, configuration.options)
-    manifest = read_manifest(manifest_path(plan.store, configuration))
-    if not is_current(manifest, plan, configuration):
-        raise WorkRemains(
-            f"the manifest of profile {configuration.profile} is stale: run `brainbrr manifest"
-            f"{configuration.options}`"
-        )
-    _check_splits(manifest)
-    return Preflight(plan, manifest)
-
-
-def fresh_plan(configuration: Configuration, options: str) -> Plan:
-    """The plan of a cache in which every selected recording that has a usable signal is fresh.
-
-    Raises :class:`WorkRemains` naming the command, with ``options``, that makes it so, and
-    :class:`BrainbrrError` when there is no index.
-    """
-    _check_place(configuration)
-    plan = plan_profile(configuration)
-    for item in plan.unreadable:
-        raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)
-    if plan.to_build:
-        # Without EDFs nothing can be built.
-        elsewhere = plan.sources_unseen == len(plan.items)
-        mend = "pull s3://BUCKET/PREFIX" if elsewhere else "build"
-        raise WorkRemains(
-            f"{len(plan.to_build)} of {len(plan.items)} recordings of profile "
-            f"{configuration.profile} are not fresh in {plan.store.root} ({_reasons(plan)}): run "
-            f"`brainbrr cache {mend}{options}`"
-        )
-    return plan
-
-
-def _check_place(configuration: Configuration) -> None:
-    """Refuse a bucket that is mounted as a folder: every window would be a request."""
-    place = file_system(configuration.cache_root)
-    if place is not None and place.kind is Kind.BUCKET:
-        raise BrainbrrError(
-            f"the cache root {configuration.cache_root} is a bucket shown as a folder "
-            f"({place.name}), and nothing is trained from a remote place: run `brainbrr cache pull "
-            "s3://BUCKET/PREFIX --cache-root LOCAL_FOLDER` and train with that --cache-root"
-        )
 
 
 def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
@@ -127,7 +50,7 @@ def check_machine(configuration: Configuration, card: int = 0) -> torch.device:
     Raises :class:`BrainbrrError` for another device, and where the checkpoints find no room.
     """
     # Heavy, and of no use where it is the cache that is not fit for training.
-    from brainbrr_core.training.hardware import check_device
+    from brainbrr_core.model.device import check_device
 
     device = check_device(configuration.hardware, card)
     place = configuration.runs_dir
@@ -156,27 +79,3 @@ def checkpoint_bytes(configuration: Configuration) -> int:
     # Weights, their average, two moments and the best weights; kept, last and the one being
     # written. Besides, the best weights and the final ones, each beside its temporary file.
     return weights * (5 * (configuration.training.keep_checkpoints + 2) + 4)
-
-
-def _reasons(plan: Plan) -> str:
-    return ", ".join(
-        f"{count} {reason}"
-        for reason, count in plan.reasons().items()
-        if not reason.startswith(State.EXCLUDED)
-    )
-
-
-def _check_splits(manifest: Manifest) -> None:
-    patients: dict[str, set[str]] = {}
-    for recording in manifest.recordings:
-        patients.setdefault(recording.patient, set()).add(recording.split)
-    shared = sorted(patient for patient, splits in patients.items() if len(splits) > 1)
-    if shared:
-        raise BrainbrrError(f"patients in more than one split: {', '.join(shared[:5])}")
-    for split in ("train", "dev"):
-        rows = manifest.rows_of(split)
-        if not (manifest.category[rows] > 0).any():
-            raise BrainbrrError(
-                f"split {split} has no window with a seizure in profile {manifest.profile}: "
-                "choose a larger --profile"
-            )

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.runs.weights import DamagedFile
 from brainbrr_core.training.checkpoint import (
     CHECKPOINT_NAME,
     Checkpoint,
-    DamagedFile,
     periodic_checkpoints,
     read_checkpoint,
 )

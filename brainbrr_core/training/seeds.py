@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.training.preflight import check
-from brainbrr_core.training.run import Run, open_run, run_directory, train
-from brainbrr_core.training.used_versions import RUN
+from brainbrr_core.runs.run import Run, open_run, run_directory
+from brainbrr_core.runs.used_versions import RUN
+from brainbrr_core.training.run import train
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

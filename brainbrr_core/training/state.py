@@ -19,9 +19,10 @@ from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.compilation import clear_gradients, compiled
+from brainbrr_core.runs import weights as weight_files
+from brainbrr_core.runs.identity import LATER_TRAINING, training_values
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import World
-from brainbrr_core.training.identity import LATER_TRAINING, training_values
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.nonfinite import (
     dissect,
@@ -110,7 +111,7 @@ class TrainingState:
         self._skipped = torch.zeros((), dtype=torch.int64, device=device)
         self._queued: list[_Queued] = []
         #: The averaged weights of the best validation, on the CPU; empty without one.
-        self.best: files.Tensors = {}
+        self.best: weight_files.Tensors = {}
         #: The step of the weights in the file of the best ones.
         self._best_on_disk: int | None = None
         self._log = log if world.first else _silent
@@ -274,7 +275,7 @@ class TrainingState:
 
     def _write_best(self) -> None:
         header = {"step": self._best_step, "provenance": self.provenance}
-        files.save_tensors(self.directory / files.BEST_NAME, self.best, header)
+        weight_files.save_tensors(self.directory / files.BEST_NAME, self.best, header)
         self._best_on_disk = self._best_step
 
     def load_best(self) -> None:
@@ -355,7 +356,8 @@ class TrainingState:
             self._log(f"{path} is damaged: it is kept as {set_aside(path).name}")
         usable = step == self._best_step
         if self.best:
-            same = usable and files.content_checksum(weights) == files.content_checksum(self.best)
+            checksum = weight_files.content_checksum
+            same = usable and checksum(weights) == checksum(self.best)
             self._best_on_disk = step if same else None
         elif usable:
             self.best, self._best_on_disk = weights, step
@@ -405,12 +407,12 @@ def _silent(_line: str) -> None:
     """What the processes after the first one say."""
 
 
-def _best_in(path: Path) -> tuple[files.Tensors, int | None, bool]:
+def _best_in(path: Path) -> tuple[weight_files.Tensors, int | None, bool]:
     """The weights in a file of best ones and their step, and whether it is damaged."""
     if not path.is_file():
         return {}, None, False
     try:
-        weights, header = files.load_tensors(path)
-    except files.DamagedFile:
+        weights, header = weight_files.load_tensors(path)
+    except weight_files.DamagedFile:
         return {}, None, True
     return weights, header.get("step"), False

@@ -15,7 +15,6 @@ from typing import IO
 
 import pyarrow as pa
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.lease import hold, holding
 from brainbrr_core.cache.plan import State, make_plan, plan_profile
@@ -24,6 +23,7 @@ from brainbrr_core.cache.shard import DamagedShard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.progress import progress
 from brainbrr_core.remote.address import one_line
 from brainbrr_core.transfer.catalogue import (
@@ -34,12 +34,12 @@ from brainbrr_core.transfer.catalogue import (
     check_keys,
     parse_catalogue,
 )
-from brainbrr_core.transfer.flight import in_flight
+from brainbrr_core.transfer.parallel import in_flight
+from brainbrr_core.transfer.portable_index import adopt_index, travelling_index
 from brainbrr_core.transfer.pull import wanted
 from brainbrr_core.transfer.push import shard_blob
 from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
-from brainbrr_core.transfer.travelling_index import adopt_index, travelling_index
 
 INDEX = "index.parquet"
 _HOSTILE = "is refused and nothing of it stays that was not promised and verified"

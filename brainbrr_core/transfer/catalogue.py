@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from brainbrr_core.cache.version import canonical_json
-from brainbrr_core.corpus.layout import is_partition_key
+from brainbrr_core.corpus.layouts.base import is_partition_key
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.remote.place import DOCUMENT_LIMIT
+from brainbrr_core.files.canonical import canonical_json
+from brainbrr_core.remote.interface import DOCUMENT_LIMIT
 
 #: Bumped when the catalogue's fields change.
 SCHEMA_VERSION = 1

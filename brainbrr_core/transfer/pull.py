@@ -15,11 +15,11 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.remote.place import Remote
+from brainbrr_core.remote.interface import Remote
 from brainbrr_core.transfer.catalogue import NAME, Catalogue, ShardBlob, parse_catalogue
-from brainbrr_core.transfer.flight import TRANSFERS, in_flight, pieces
+from brainbrr_core.transfer.parallel import TRANSFERS, in_flight, pieces
+from brainbrr_core.transfer.portable_index import adopt_index
 from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
-from brainbrr_core.transfer.travelling_index import adopt_index
 
 #: Bytes asked for at once: what a transfer holds in memory, and what a cut connection loses.
 PIECE_BYTES = 8 * 2**20

@@ -14,7 +14,8 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.remote.place import ObjectState, Remote, RemoteUnavailable, put_content
+from brainbrr_core.remote.interface import ObjectState, Remote, RemoteUnavailable
+from brainbrr_core.remote.place import put_content
 from brainbrr_core.transfer.catalogue import (
     NAME,
     Blob,
@@ -23,18 +24,18 @@ from brainbrr_core.transfer.catalogue import (
     check_keys,
     parse_catalogue,
 )
-from brainbrr_core.transfer.exposure import AGREEMENT, check_private, probe_object
-from brainbrr_core.transfer.flight import TRANSFERS, in_flight, pieces
-from brainbrr_core.transfer.pull import PIECE_BYTES, read_catalogue
-from brainbrr_core.transfer.push_lock import STALE_S, pushing_alone
-from brainbrr_core.transfer.receive import Transfer, file_blob
-from brainbrr_core.transfer.travelling_index import (
+from brainbrr_core.transfer.parallel import TRANSFERS, in_flight, pieces
+from brainbrr_core.transfer.portable_index import (
     TravellingIndex,
     check_same_corpus,
     completed,
     parse_index,
     travelling_index,
 )
+from brainbrr_core.transfer.public_access import AGREEMENT, check_private, probe_object
+from brainbrr_core.transfer.pull import PIECE_BYTES, read_catalogue
+from brainbrr_core.transfer.push_lock import STALE_S, pushing_alone
+from brainbrr_core.transfer.receive import Transfer, file_blob
 
 #: How often the catalogue is tried when other pushers are faster, and objects that vanish.
 ROUNDS = 20

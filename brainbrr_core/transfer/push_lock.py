@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.remote.place import Remote, put_content
+from brainbrr_core.remote.interface import Remote
+from brainbrr_core.remote.place import put_content
 
 FOLDER = "pushing"
 #: Seconds between two signs of life of the holder, and without one until it is taken for dead.

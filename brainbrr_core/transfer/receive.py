@@ -16,7 +16,6 @@ from typing import IO, Any
 import pyarrow as pa
 from blake3 import blake3
 
-from brainbrr_core.atomic import flush
 from brainbrr_core.cache.clipping import clipped_blocks
 from brainbrr_core.cache.shard import (
     DamagedShard,
@@ -25,8 +24,9 @@ from brainbrr_core.cache.shard import (
     partial_path,
 )
 from brainbrr_core.cache.store import BuildRecord, Store
-from brainbrr_core.corpus.hashing import file_state
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import flush
+from brainbrr_core.files.state import file_state
 from brainbrr_core.transfer.catalogue import ShardBlob
 
 

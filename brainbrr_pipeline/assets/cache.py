@@ -14,12 +14,11 @@ from brainbrr_core.cache.manifest_file import SCHEMA, update_manifest
 from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
-from brainbrr_pipeline import showing
-from brainbrr_pipeline.assets.ownership import OWNERS
-from brainbrr_pipeline.building import build_and_record, look_and_plan, plan_list
-from brainbrr_pipeline.loaded import check_loaded, op_tags
-from brainbrr_pipeline.partitions import recordings
-from brainbrr_pipeline.provenance import (
+from brainbrr_pipeline.assets.corpus import OWNERS
+from brainbrr_pipeline.cache_build import build_and_record, look_and_plan, plan_list
+from brainbrr_pipeline.records import metadata
+from brainbrr_pipeline.records.code_version import check_loaded, op_tags
+from brainbrr_pipeline.records.data_versions import (
     CACHE_MANIFEST,
     RAW_EDF,
     RAW_EDF_INDEX,
@@ -28,6 +27,7 @@ from brainbrr_pipeline.provenance import (
     observe_selection,
     selection_version,
 )
+from brainbrr_pipeline.records.partitions import recordings
 from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
 
 GROUP = "cache"
@@ -142,7 +142,7 @@ def cache_manifest(configuration: Configuration) -> dg.AssetsDefinition:
         code_version=loaded_version,
         op_tags=op_tags(loaded_version),
         kinds={"parquet"},
-        metadata={"dagster/column_schema": showing.column_schema(SCHEMA)},
+        metadata={"dagster/column_schema": metadata.column_schema(SCHEMA)},
         description=cache_manifest.__doc__,
     )
     def _cache_manifest(
@@ -160,7 +160,7 @@ def cache_manifest(configuration: Configuration) -> dg.AssetsDefinition:
         )
         return dg.MaterializeResult(
             data_version=dg.DataVersion(made.manifest.source),
-            metadata=showing.of_manifest(made, plan),
+            metadata=metadata.of_manifest(made, plan),
         )
 
     return _cache_manifest

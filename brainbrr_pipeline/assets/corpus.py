@@ -5,10 +5,8 @@ import dagster as dg
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.corpus.index_file import update_index
 from brainbrr_core.corpus.index_rows import SCHEMA
-from brainbrr_pipeline import showing
-from brainbrr_pipeline.assets.ownership import OWNERS
-from brainbrr_pipeline.partitions import keep_in_step, recordings
-from brainbrr_pipeline.provenance import (
+from brainbrr_pipeline.records import metadata
+from brainbrr_pipeline.records.data_versions import (
     INDEX_DATA_VERSION,
     RAW_EDF,
     SELECTED_RECORDINGS,
@@ -16,9 +14,12 @@ from brainbrr_pipeline.provenance import (
     observe_selection,
     selection_version,
 )
+from brainbrr_pipeline.records.partitions import keep_in_step, recordings
 from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
 
 GROUP = "corpus"
+#: Who to ask about an asset, as the UI shows it.
+OWNERS = ["team:eeg"]
 
 
 def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
@@ -60,7 +61,7 @@ def selected_recordings(workspace: Workspace) -> dg.DataVersion:
     deps=[RAW_EDF],
     code_version=INDEX_DATA_VERSION,
     kinds={"parquet"},
-    metadata={"dagster/column_schema": showing.column_schema(SCHEMA)},
+    metadata={"dagster/column_schema": metadata.column_schema(SCHEMA)},
 )
 def raw_edf_index(
     context: dg.AssetExecutionContext, workspace: Workspace
@@ -89,5 +90,5 @@ def raw_edf_index(
     )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(INDEX_DATA_VERSION),
-        metadata=showing.of_index(index, plan, configuration),
+        metadata=metadata.of_index(index, plan, configuration),
     )

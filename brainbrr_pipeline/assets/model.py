@@ -2,20 +2,20 @@
 
 import dagster as dg
 
-from brainbrr_core.cache.version import digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.evaluation.identity import settings_identity as report_settings
-from brainbrr_core.training.identity import settings_identity as training_settings
-from brainbrr_pipeline import showing
-from brainbrr_pipeline.assets.ownership import OWNERS
-from brainbrr_pipeline.loaded import check_loaded, op_tags
+from brainbrr_core.files.canonical import digest
+from brainbrr_core.runs.identity import settings_identity as training_settings
+from brainbrr_pipeline.assets.corpus import OWNERS
+from brainbrr_pipeline.records import metadata
+from brainbrr_pipeline.records.code_version import check_loaded, op_tags
 from brainbrr_pipeline.resources import (
     GPU_POOL,
     GpuResource,
     Workspace,
     users_mistakes_as_failures,
 )
-from brainbrr_pipeline.training_launch import launch
+from brainbrr_pipeline.training.launch import launch
 
 GROUP = "model"
 
@@ -51,12 +51,12 @@ def trained_model(configuration: Configuration) -> dg.AssetsDefinition:
             context.log.info(f"device {gpu.verify(configuration)}")
             directory, reused = launch(context, pipes_subprocess_client, configuration)
             # Heavy: whoever only looks at the graph or builds shards does without.
-            from brainbrr_core.training.run import open_run
+            from brainbrr_core.runs.run import open_run
 
             run = open_run(directory)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(run.name),
-            metadata=showing.of_run(run) | {"reused": reused},
+            metadata=metadata.of_run(run) | {"reused": reused},
         )
 
     return _trained_model
@@ -93,7 +93,7 @@ def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
             evaluation = evaluate(configuration, log=context.log.info)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(evaluation.identity),
-            metadata=showing.of_evaluation(evaluation),
+            metadata=metadata.of_evaluation(evaluation),
         )
 
     return _eval_report

@@ -11,10 +11,9 @@ from brainbrr_core.remote.place import open_remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.receive import Transfer
 from brainbrr_pipeline.assets.cache import GROUP
-from brainbrr_pipeline.assets.ownership import OWNERS
-from brainbrr_pipeline.building import facts
-from brainbrr_pipeline.partitions import keep_in_step
-from brainbrr_pipeline.provenance import (
+from brainbrr_pipeline.assets.corpus import OWNERS
+from brainbrr_pipeline.cache_build import facts
+from brainbrr_pipeline.records.data_versions import (
     RAW_EDF,
     RAW_EDF_INDEX,
     WINDOWED_CACHE,
@@ -22,6 +21,7 @@ from brainbrr_pipeline.provenance import (
     observe,
     observe_selection,
 )
+from brainbrr_pipeline.records.partitions import keep_in_step
 from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
 
 #: Pull, verify, manifest, train: in this order, each only where it is needed.

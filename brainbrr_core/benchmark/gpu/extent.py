@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.model import Compilation
+from brainbrr_core.configuration.settings import Compilation
 from brainbrr_core.model.backend import Backend
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from brainbrr_core.benchmark.gpu.extent import Task
 from brainbrr_core.configuration import Training
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.model import PRESETS, build

@@ -16,7 +16,7 @@ from brainbrr_core.benchmark.model import PASSES, gemm_peak, make_step, settle
 from brainbrr_core.benchmark.model import Task as Step
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_cores
-from brainbrr_core.training.hardware import check_device
+from brainbrr_core.model.device import check_device
 
 _BLOCK = 5
 _LEAST_BLOCKS = 3

@@ -13,13 +13,13 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
-from brainbrr_core.atomic import replacing
 from brainbrr_core.benchmark.gpu.extent import FULL, SMALL, Task
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.software import versions
 from brainbrr_core.model.backend import Backend
-from brainbrr_core.training.hardware import check_device, describe_device
+from brainbrr_core.model.device import check_device, describe_device
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,18 +32,19 @@ from brainbrr_core.configuration import (
     Training,
     load,
 )
-from brainbrr_core.configuration.model import RATE
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by
 from brainbrr_core.detection.recordings import recording_frames
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.model import build
+from brainbrr_core.model.device import check_device
+from brainbrr_core.runs.run import Run, latest_run
 from brainbrr_core.scoring import OperatingPoint, RecordingFrames, sweep_thresholds, tune_threshold
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
-from brainbrr_core.training.hardware import check_device
-from brainbrr_core.training.run import Run, latest_run, train
+from brainbrr_core.training.run import train
 
 #: TUSZ's dev: the hours that a validation scores.
 TUSZ_DEV_HOURS = 435.0

@@ -1,0 +1,221 @@
+"""The predecessor's archives brought along: ``<stem>_windows.npz`` to shards of their own version.
+
+Such a version is never built and never chosen by itself: it is used only where it is named
+(``--version``). Its samples are the archive's, whose chain is not known to be ours.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import merge_overlapping
+from brainbrr_core.cache.lease import hold
+from brainbrr_core.cache.shard import (
+    BLOCK_SAMPLES,
+    Chunk,
+    ShardHeader,
+    commit_shard,
+    exclusive_partial,
+    stored_samples,
+    write_shard,
+)
+from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.version import FORMAT_VERSION, IMPORTED_PREFIX
+from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.canonical import digest
+from brainbrr_core.files.state import content_hash
+from brainbrr_core.progress import progress
+from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.signal.quantization import SCALE
+
+SUFFIX = "_windows.npz"
+WINDOW, STRIDE = 60 * RATE, 10 * RATE
+#: Largest difference between two windows about the same sample, in standard deviations.
+_AGREEMENT = 1e-5
+_UNKNOWN = (float("nan"),) * len(CHANNELS)
+
+
+def parameters() -> dict[str, Any]:
+    """What an imported shard was made of, as far as it is known."""
+    return {
+        "algorithm": "0-npz",
+        "format": FORMAT_VERSION,
+        "block_s": BLOCK_S,
+        "channels": list(CHANNELS),
+        "scale": repr(SCALE),
+    }
+
+
+def imported_version() -> str:
+    """The name of the version that imported shards belong to."""
+    return f"{IMPORTED_PREFIX}{RATE}hz_10-20_{digest(parameters())[:12]}"
+
+
+def imported_fingerprint(source_hash: str) -> str:
+    """What an imported shard carries: these parameters and its archive's hash."""
+    return digest({"chain": digest(parameters()), "source": source_hash})
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One archive that became a shard: bytes before and after, and labels that differ."""
+
+    partition_key: str
+    archive_bytes: int
+    shard_bytes: int
+    label_samples: int
+    differing_samples: int
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What an import did; ``refused`` names archives with the reason."""
+
+    version: str
+    imported: tuple[Imported, ...]
+    refused: dict[str, str]
+
+
+class _Refused(Exception):
+    """The archive cannot be taken; the message says why."""
+
+
+def import_archives(
+    folder: Path,
+    root: Path,
+    index: Index,
+    seizure_labels: tuple[str, ...],
+    on_refused: Callable[[str], None] | None = None,
+) -> ImportSummary:
+    """Turn every archive below ``folder`` into a shard of the imported version.
+
+    Raises :class:`BrainbrrError` when there is no archive; one that cannot be taken is refused
+    alone, with its reason.
+    """
+    archives = sorted(folder.rglob(f"*{SUFFIX}"))
+    if not archives:
+        raise BrainbrrError(f"no *{SUFFIX} below {folder}: give the predecessor's cache folder")
+    store = Store(root, imported_version())
+    store.check_writable()
+    with hold(store, "import of archives", create=True):
+        return _import_all(archives, index, store, seizure_labels, on_refused)
+
+
+def _import_all(
+    archives: list[Path],
+    index: Index,
+    store: Store,
+    seizure_labels: tuple[str, ...],
+    on_refused: Callable[[str], None] | None,
+) -> ImportSummary:
+    by_stem: dict[str, list[Recording]] = {}
+    for recording in index:
+        by_stem.setdefault(Path(recording.partition_key).name, []).append(recording)
+    stems = [path.name.removesuffix(SUFFIX) for path in archives]
+    imported, refused = [], {}
+    with progress("import", len(archives), "archives") as bar:
+        for path, stem in zip(archives, stems, strict=True):
+            try:
+                if stems.count(stem) > 1:
+                    raise _Refused("two archives have this name")
+                recording = _match(stem, by_stem)
+                imported.append(_import_one(path, recording, store, seizure_labels))
+            except _Refused as error:
+                refused[str(path)] = str(error)
+                if on_refused is not None:
+                    on_refused(f"{path}: {error}")
+            bar.advance()
+    return ImportSummary(store.version, tuple(imported), refused)
+
+
+def _match(stem: str, by_stem: dict[str, list[Recording]]) -> Recording:
+    found = by_stem.get(stem, [])
+    if not found:
+        raise _Refused("no recording of the index has this name")
+    if len(found) > 1:
+        raise _Refused(f"{len(found)} recordings have this name, such as {found[0].partition_key}")
+    return found[0]
+
+
+def _import_one(
+    path: Path, recording: Recording, store: Store, seizure_labels: tuple[str, ...]
+) -> Imported:
+    windows, labels = _read(path)
+    signal = _joined(windows, "signals")
+    marks = _joined(labels[:, None, :], "labels")[0] > 0.5
+    expected = max(0, (stored_samples(recording) - WINDOW) // STRIDE + 1)
+    if len(windows) != expected:
+        raise _Refused(f"{len(windows)} windows where the recording has {expected}")
+    source_hash = content_hash(path)
+    header = ShardHeader(
+        format_version=FORMAT_VERSION,
+        partition_key=recording.partition_key,
+        fingerprint=imported_fingerprint(source_hash),
+        parameters=parameters(),
+        source_hash=source_hash,
+        source_size=path.stat().st_size,
+        channels=CHANNELS,
+        rate=RATE,
+        samples=signal.shape[1],
+        mean=_UNKNOWN,
+        deviation=_UNKNOWN,
+        interpolated=(),
+        libraries={},
+    )
+    target = store.shard_path(recording.partition_key)
+    with exclusive_partial(target) as file:
+        size, _ = write_shard(file, header, _blocks(signal))
+        commit_shard(target)
+    truth = np.zeros(len(marks), bool)
+    for event in merge_overlapping(recording.seizures(seizure_labels)):
+        truth[round(event.start * RATE) : round(event.stop * RATE)] = True
+    return Imported(
+        recording.partition_key,
+        path.stat().st_size,
+        size,
+        len(marks),
+        int(np.count_nonzero(truth != marks)),
+    )
+
+
+def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    try:
+        # Opened here: given a path, NumPy leaves the file of a damaged archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            windows, labels = archive["windows"], archive["labels"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _Refused(f"no readable windows and labels ({type(error).__name__})") from None
+    if windows.ndim != 3 or windows.shape[1:] != (len(CHANNELS), WINDOW) or not len(windows):
+        raise _Refused(f"windows of shape {windows.shape}, not (n, {len(CHANNELS)}, {WINDOW})")
+    if labels.shape != (len(windows), WINDOW):
+        raise _Refused(f"labels of shape {labels.shape}, not ({len(windows)}, {WINDOW})")
+    if not np.isfinite(windows).all():
+        raise _Refused("a sample is not finite")
+    return windows, labels
+
+
+def _joined(windows: NDArray[np.float32], what: str) -> NDArray[np.float32]:
+    """Overlapping windows (n, rows, 15360) as one signal (rows, samples), if they agree."""
+    for earlier, later in pairwise(windows):
+        if np.abs(earlier[:, STRIDE:] - later[:, :-STRIDE]).max() > _AGREEMENT:
+            raise _Refused(f"overlapping windows disagree about their {what}")
+    return np.concatenate([windows[0], *(window[:, -STRIDE:] for window in windows[1:])], axis=1)
+
+
+def _blocks(signal: NDArray[np.float32]) -> Iterator[Chunk]:
+    limit = round(10.0 / SCALE)
+    for start in range(0, signal.shape[1], BLOCK_SAMPLES):
+        scaled = np.rint(signal[:, start : start + BLOCK_SAMPLES] / SCALE)
+        clipped = np.count_nonzero(np.abs(scaled) > limit, axis=1).astype(np.int32)
+        yield np.clip(scaled, -limit, limit).astype(np.int16)[None], clipped[None]

@@ -1,0 +1,144 @@
+"""``brainbrr ui`` and ``brainbrr env``: this project's folders and Dagster's own commands.
+
+Dagster is started as a command here, never imported.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from brainbrr_core.cli.options import (
+    CacheRoot,
+    Config,
+    DataDir,
+    Profile,
+    RunsDir,
+    configuration,
+)
+from brainbrr_core.errors import BrainbrrError
+
+if TYPE_CHECKING:
+    from brainbrr_core.configuration import Configuration
+
+#: What ``dagster dev`` loads.
+DEFINITIONS_MODULE = "brainbrr_pipeline.definitions"
+#: Definitions without partitions, for ``dagster asset materialize`` alone.
+COMMAND_LINE_MODULE = "brainbrr_pipeline.command_line"
+#: ``dagster.yaml`` of a new DAGSTER_HOME.
+INSTANCE = """\
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+# What the assets say, without Dagster's own events: these are in its UI.
+python_logs:
+  python_log_level: INFO
+# One run at a time in each pool: two trainings never share a card.
+concurrency:
+  pools:
+    default_limit: 1
+    granularity: op
+"""
+
+
+def variables(settings: Configuration) -> dict[str, str]:
+    """Variables that give these settings back, and make Dagster's own commands find this project.
+
+    An empty one counts as not set: it undoes what the shell may have set before. Raises
+    :class:`BrainbrrError` where a configuration file's path cannot stand in a list of them.
+    """
+    from brainbrr_core.configuration import checkout
+
+    for layer in settings.origin.layers:
+        if os.pathsep in layer:
+            raise BrainbrrError(
+                f"the path {layer} holds a {os.pathsep!r}, which separates configurations: rename "
+                "its folder"
+            )
+    values = {
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "BRAINBRR_CONFIG": os.pathsep.join(settings.origin.layers),
+        "BRAINBRR_PROFILE": settings.origin.profile or "",
+        "BRAINBRR_DATA_DIR": settings.data_dir or "",
+        "BRAINBRR_CACHE_ROOT": str(settings.cache_root),
+        "BRAINBRR_RUNS_DIR": str(settings.runs_dir),
+        # Each for one command: the variable for all of them would redirect deployments too.
+        "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": COMMAND_LINE_MODULE,
+    }
+    if checkout() is None:
+        # A checkout says this in its pyproject.toml, and leaves `dagster dev -w` to its users.
+        values["DAGSTER_CLI_DEV_MODULE_NAME"] = DEFINITIONS_MODULE
+        values["DAGSTER_CLI_DEFINITIONS_VALIDATE_MODULE_NAME"] = DEFINITIONS_MODULE
+    scripts = str(Path(sys.executable).parent)
+    path = os.environ.get("PATH", "")
+    if scripts not in path.split(os.pathsep):
+        values["PATH"] = os.pathsep.join([scripts, path])
+    return values
+
+
+def prepare_dagster_home(home: Path) -> None:
+    """Make DAGSTER_HOME with a ``dagster.yaml``, unless there is one."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / "dagster.yaml").is_file():
+            (home / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+    except OSError as error:
+        raise BrainbrrError(
+            f"DAGSTER_HOME {home} is not writable ({error.strerror}): set it to a folder that is"
+        ) from None
+
+
+def env(
+    config: Config = None,
+    profile: Profile = None,
+    data_dir: DataDir = None,
+    cache_root: CacheRoot = None,
+    runs_dir: RunsDir = None,
+) -> int:
+    """Print shell lines for `eval "$(brainbrr env)"`; then `dagster` finds this project."""
+    settings = configuration(config, profile, data_dir, cache_root, runs_dir)
+    values = variables(settings)
+    prepare_dagster_home(settings.dagster_home)
+    for name, value in values.items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def ui(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
+    config: Config = None,
+    profile: Profile = None,
+) -> int:
+    """Open Dagster's UI on this project's graph."""
+    settings = configuration(config, profile)
+    environment = os.environ | variables(settings)
+    prepare_dagster_home(settings.dagster_home)
+    command = [dagster_program(), "dev", "--module-name", DEFINITIONS_MODULE, "--port", str(port)]
+    typer.echo(f"http://127.0.0.1:{port} (stop with Ctrl+C)", err=True)
+    os.chdir(own_folder(settings))
+    # In place of this process: a signal that ends it ends Dagster's services too.
+    os.execve(command[0], command, environment)
+
+
+def dagster_program() -> str:
+    """Dagster's command beside this Python."""
+    command = Path(sys.executable).with_name("dagster")
+    if not command.is_file():
+        raise BrainbrrError(
+            f"dagster is not installed beside {sys.executable}: run `make setup` in a checkout, or "
+            "install this package again"
+        )
+    return str(command)
+
+
+def own_folder(settings: Configuration) -> Path:
+    """Where Dagster's commands start: what lies in the user's current folder is not for them."""
+    from brainbrr_core.configuration import checkout
+
+    return checkout() or settings.dagster_home

@@ -1,0 +1,98 @@
+"""An EDF that another program is still writing, read record by record as it grows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.edf.header import EdfHeader, UnusableEdf, read_header
+from brainbrr_core.edf.reader import wrong_channels
+from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.edf.timestamps import RecordClock
+from brainbrr_core.signal.montage import match_channels
+from brainbrr_core.signal.quantization import to_microvolts
+from brainbrr_core.signal.resampling import UnsupportedRate, design
+
+#: Seconds between two looks at the file, and seconds of signal that are read at once.
+_LOOK_S, _READ_S = 0.5, 60
+
+
+class GrowingEdf:
+    """The wanted channels of an EDF whose data records are appended while it is read.
+
+    The number of records that its header promises is not looked at: writers fill it in at the end.
+    Raises :class:`UnusableEdf` as :func:`~brainbrr_core.edf.reader.open_edf` does; ``OSError``
+    where the file cannot be opened.
+    """
+
+    def __init__(
+        self, path: Path, bad: Iterable[str] = (), rules: ChannelRules | None = None
+    ) -> None:
+        self._file = LocalEdf(path)
+        self._header: EdfHeader = read_header(self._file)
+        labels = [signal.label for signal in self._header.signals]
+        match = match_channels(labels, bad, rules)
+        if match.reason is not None:
+            raise wrong_channels(match)
+        self._channels = [self._header.signals[index] for index, _ in match.signals.values()]
+        self._gains = [np.float32(channel.microvolts()) for channel in self._channels]
+        rates = {channel.samples / self._header.record_duration for channel in self._channels}
+        if len(rates) > 1:
+            raise UnusableEdf("uneven_rates", ", ".join(f"{float(r):g}" for r in sorted(rates)))
+        self.rate: Fraction = rates.pop()
+        self.missing = match.to_interpolate
+        try:
+            design(self.rate)
+        except UnsupportedRate as error:
+            raise UnusableEdf("unsupported_rate", str(error)) from None
+        RecordClock(self._header, self.rate).check()
+
+    def pieces(
+        self, idle_s: float, sleep: Callable[[float], None] = time.sleep
+    ) -> Iterator[NDArray[np.float32]]:
+        """Samples (channels, n) in µV from each channel's first one, as records are appended.
+
+        Ends when the file has not grown for ``idle_s`` seconds; at once, at its present end, with
+        0. ``sleep`` waits between two looks. Every time stamp is looked at: raises
+        :class:`UnusableEdf` at the first record that does not start where the samples put it.
+        """
+        clock = RecordClock(self._header, self.rate)
+        size = 2 * self._header.record_samples
+        at_once = max(1, int(_READ_S / self._header.record_duration))
+        done, waited = 0, 0.0
+        zero: NDArray[np.int16] | None = None
+        while True:
+            held = (self._file.size() - self._header.header_bytes) // size
+            if held > done:
+                count, waited = min(held - done, at_once), 0.0
+                offset = self._header.header_bytes + done * size
+                records = self._file.samples(offset, count * size // 2).reshape(count, -1)
+                if clock.signal is not None:
+                    stop = clock.signal.offset + clock.signal.samples
+                    clock.add(done, records[:, clock.signal.offset : stop])
+                    clock.check()
+                if zero is None:
+                    zero = records[0].copy()
+                yield self._microvolts(records, zero)
+                done += count
+            elif waited >= idle_s:
+                return
+            else:
+                sleep(_LOOK_S)
+                waited += _LOOK_S
+
+    def _microvolts(
+        self, records: NDArray[np.int16], zero: NDArray[np.int16]
+    ) -> NDArray[np.float32]:
+        length = self._channels[0].samples
+        out = np.empty((len(self._channels), len(records) * length), np.float32)
+        for row, channel, gain in zip(out, self._channels, self._gains, strict=True):
+            digital = records[:, channel.offset : channel.offset + length]
+            to_microvolts(digital, 0, np.float32(zero[channel.offset]), gain, row)
+        return out

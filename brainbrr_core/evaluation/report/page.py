@@ -1,0 +1,299 @@
+"""The report of an evaluation: one HTML file that needs nothing else.
+
+Here belong its sentences and the writing of the file. Its look is in ``templates/report.html.j2``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from brainbrr_core.evaluation.external_words import external_sentences
+from brainbrr_core.evaluation.report.pictures import Picture, Strip
+from brainbrr_core.evaluation.report.published import PUBLISHED, PUBLISHED_GROUPS, obstacle, ours
+from brainbrr_core.evaluation.results import (
+    MARKS,
+    SECONDS_PER_HOUR,
+    Estimate,
+    EvaluationResults,
+    GroupRow,
+    TrainingFacts,
+)
+from brainbrr_core.evaluation.statistics import Unit, unit_of
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.scoring.bootstrap import LEVEL
+
+#: A report stays below this; pictures of single events are left out before it is reached.
+MOST_BYTES = 3_000_000
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, slots=True)
+class HeadlineRow:
+    """How a rule is shown in the headline table."""
+
+    rule: str
+    name: str
+    averaging: str
+    counted: str
+
+    @property
+    def counts_time(self) -> bool:
+        """Whether its rate of false alarms is in seconds."""
+        return unit_of(f"{self.rule}.false_per_day") is Unit.FALSE_SECONDS
+
+
+HEADLINE = (
+    HeadlineRow("szcore_event", "SzCORE, event-based", "pooled", "events"),
+    HeadlineRow("szcore_event_subject_mean", "SzCORE, event-based", "mean over patients", "events"),
+    HeadlineRow("szcore_sample", "SzCORE, sample-based", "pooled", "seconds"),
+    HeadlineRow(
+        "szcore_sample_subject_mean", "SzCORE, sample-based", "mean over patients", "seconds"
+    ),
+    HeadlineRow("nedc_ovlp", "NEDC OVLP, SEIZ only", "pooled", "events"),
+    HeadlineRow("nedc_ovlp_total", "NEDC OVLP, total", "pooled", "events, all classes"),
+    HeadlineRow("nedc_taes", "NEDC TAES, SEIZ only", "pooled", "parts of events"),
+    HeadlineRow("nedc_taes_total", "NEDC TAES, total", "pooled", "parts of events, all classes"),
+    HeadlineRow("nedc_taes_exact", "TAES by exact times, SEIZ only", "pooled", "parts of events"),
+    HeadlineRow(
+        "nedc_taes_exact_total",
+        "TAES by exact times, total",
+        "pooled",
+        "parts of events, all classes",
+    ),
+    HeadlineRow("nedc_epoch", "NEDC EPOCH, SEIZ only", "pooled", "quarter seconds"),
+    HeadlineRow("nedc_epoch_total", "NEDC EPOCH, total", "pooled", "quarter seconds, all classes"),
+    HeadlineRow("nedc_alignment", "NEDC DP alignment, SEIZ only", "pooled", "events"),
+    HeadlineRow(
+        "nedc_alignment_total", "NEDC DP alignment, total", "pooled", "events, all classes"
+    ),
+)
+
+
+def method_sentences(results: EvaluationResults) -> list[str]:
+    """What the figures mean: what was scored, how the threshold came about, which F1."""
+    choice = results.threshold
+    thresholds = str(choice.point)
+    patients = _plural(len(results.patients), "patient")
+    recordings = _plural(len(results.recordings), "recording")
+    sentences = [
+        f"Scored is the split “{results.split}”: {recordings} of {patients}, "
+        f"{results.hours:.1f} hours with {_plural(results.seizures, 'seizure')}. "
+        + _unscored_sentence(results),
+    ]
+    if results.unknown_s:
+        sentences.append(
+            f"Of these hours, {results.unknown_s / SECONDS_PER_HOUR:.2f} are unknown: annotated "
+            "as what labels.seizure leaves out, or as what nobody can say. They are masked: in no "
+            "figure by the second and in no rate of false alarms, and a detection of which at "
+            "least half lies in them and that overlaps no seizure is neither hit nor false alarm."
+        )
+    if choice.split is None:
+        sentences.append(f"The operating point ({thresholds}) was set by hand, not tuned.")
+    else:
+        reached = "" if math.isnan(choice.f1) else f", {choice.f1:.3f} there"
+        sentences.append(
+            f"The operating point ({thresholds}) was chosen on “{choice.split}” as the one with "
+            f"the highest pooled event-based F1 of SzCORE{reached}, and is frozen since."
+        )
+    if results.training is not None:
+        sentences.append(_training_sentence(results.training, results.weights_chosen_on))
+    elif results.weights_chosen_on is not None:
+        sentences.append(f"The network's weights were picked on “{results.weights_chosen_on}”.")
+    sentences.append(_seen_sentence(results))
+    looks = results.eval_looks
+    if looks is not None:
+        sentences.append(
+            f"“eval” was scored {_plural(looks.scorings, 'time')} from this runs folder, by "
+            f"{_plural(looks.runs, 'run')}, this time included."
+        )
+    sentences.append(
+        f"In brackets are {LEVEL:.0%} confidence intervals by a bootstrap over patients "
+        f"({results.bootstrap_samples:,} resamples, seed {results.bootstrap_seed})."
+    )
+    sentences.append(
+        "F1 is 2 TP / (2 TP + FP + FN), as in timescoring 0.0.7: a patient with seizures but "
+        "without detections counts 0. Older figures left such patients out and do not compare. "
+        "In a mean over patients, a figure is left out for a patient for whom it is undefined "
+        "(sensitivity without seizures, precision without detections)."
+    )
+    return sentences
+
+
+def _training_sentence(training: TrainingFacts, chosen_on: str | None) -> str:
+    """Which weights they are, how they came about, and what they were trained on."""
+    done = (
+        f"The training (seed {training.seed}) did {training.steps:,} of "
+        f"{training.planned_steps:,} steps"
+        + (f" ({training.stopped})" if training.stopped else "")
+        + "; its weights are running averages over the steps. "
+    )
+    if chosen_on is None:
+        kept = f"Those of the last step, {training.kept_step:,}, are used. "
+    else:
+        kept = (
+            f"Those of step {training.kept_step:,} are used, picked on “{chosen_on}” by the "
+            f"highest {training.rule}. "
+        )
+    trained_on = next((part for part in training.data if part.split == "train"), None)
+    if trained_on is None:
+        return (done + kept).rstrip()
+    return (
+        f"{done}{kept}It was trained on {trained_on.hours:,.1f} hours of "
+        f"{_plural(trained_on.patients, 'patient')} with "
+        f"{_plural(trained_on.seizures, 'seizure')}; {trained_on.masked_s:,.0f} seconds of it have "
+        "an unknown label and were masked."
+    )
+
+
+def concentration_sentence(rows: Sequence[GroupRow]) -> str:
+    """How few patients have how many of the false alarms (OVLP); nothing where there is none."""
+    alarms = sorted((row.ovlp.false for row in rows if row.ovlp.false), reverse=True)
+    if not alarms:
+        return ""
+    half, reached = 0, 0.0
+    while reached < sum(alarms) / 2:
+        reached += alarms[half]
+        half += 1
+    return (
+        f"{_plural(half, 'patient')} of {len(rows)} had {reached / sum(alarms):.0%} of the "
+        f"{_plural(round(sum(alarms)), 'false alarm')} (OVLP), and {len(rows) - len(alarms)} had "
+        "none."
+    )
+
+
+def _unscored_sentence(results: EvaluationResults) -> str:
+    left_out = results.unscored
+    if not left_out:
+        return "No recording of the split is left out."
+    hours = sum(row.duration_s for row in left_out) / SECONDS_PER_HOUR
+    seizures = sum(row.seizures for row in left_out)
+    return (
+        f"Not scored: {_plural(len(left_out), 'recording')} of {hours:.1f} hours with "
+        f"{_plural(seizures, 'known seizure')}; the list below gives names and reasons."
+    )
+
+
+def _seen_sentence(results: EvaluationResults) -> str:
+    """Whether the scored split had a part in what was chosen."""
+    chosen = {"the threshold": results.threshold.split, "the weights": results.weights_chosen_on}
+    seen = [thing for thing, split in chosen.items() if split == results.split]
+    if seen:
+        return (
+            f"This split was seen when choosing {' and '.join(seen)}: its figures flatter the "
+            "detector."
+        )
+    if results.threshold.split is None:
+        return "Whether this split was seen when setting the threshold is not recorded."
+    return "Neither the threshold nor the weights were chosen on this split."
+
+
+def render_report(
+    results: EvaluationResults, pictures: Sequence[Picture], strips: Sequence[Picture] = ()
+) -> str:
+    """HTML of a report, below 3 MB, that loads nothing from anywhere.
+
+    ``pictures`` are the figures of the whole evaluation, ``strips`` those of single events. The
+    last strips are left out where the report would grow too large, and it says so.
+
+    Raises ``ValueError`` where two pictures have one name.
+    """
+    names = [picture.name for picture in (*pictures, *strips)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two pictures have one name: {sorted(names)}")
+    template = template_environment().get_template("report.html.j2")
+    for shown in range(len(strips), -1, -1):
+        text = template.render(
+            results=results,
+            external=external_sentences(results),
+            pictures=pictures,
+            strips=strips[:shown],
+            strips_left_out=len(strips) - shown,
+            sentences=method_sentences(results),
+            headline=HEADLINE,
+            marks=MARKS,
+            concentration=concentration_sentence(results.patients),
+            rule_names={row.rule: row.name for row in HEADLINE},
+            published=PUBLISHED,
+            published_groups=[
+                (name, group.description, obstacle(results, name), ours(results, name))
+                for name, group in PUBLISHED_GROUPS.items()
+            ],
+        )
+        if len(text.encode()) < MOST_BYTES:
+            break
+    return text
+
+
+def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip] = ()) -> None:
+    """Draw the figures and write the report; it appears whole or not at all."""
+    # Drawing needs matplotlib, which takes a second to import: reading a report does not.
+    from brainbrr_core.evaluation.report.eeg_strip import strip_picture
+    from brainbrr_core.evaluation.report.figures import all_pictures
+
+    events = [
+        strip_picture(results, strip, f"strip-{number}") for number, strip in enumerate(strips)
+    ]
+    text = render_report(results, all_pictures(results), events)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def template_environment() -> Environment:
+    """What renders this package's pages: undefined names are errors, figures have filters."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["nan"] = math.nan
+    environment.filters["measure"] = _measure
+    environment.filters["interval"] = _interval
+    environment.filters["published"] = _published
+    environment.filters["clock"] = _clock
+    environment.filters["inline_svg"] = _inline_svg
+    environment.filters["sortable"] = _sortable
+    return environment
+
+
+def _measure(value: float, digits: int = 3) -> str:
+    """A figure, or a dash where it is undefined."""
+    return "–" if math.isnan(value) else f"{value:,.{digits}f}"
+
+
+def _interval(estimate: Estimate, digits: int = 3) -> str:
+    """A confidence interval in brackets with its marks."""
+    return estimate.bracketed(digits)
+
+
+def _published(value: float) -> str:
+    """A published figure with the digits it was published with."""
+    return "–" if math.isnan(value) else f"{value:g}"
+
+
+def _sortable(value: float) -> str:
+    """What a column sorts by: the full figure, nothing where it is undefined."""
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds."""
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+def _inline_svg(svg: str) -> Markup:
+    """An SVG of ours, for a page: without the namespaces, which HTML does not need."""
+    bare = svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
+    return Markup(bare.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "", 1))
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

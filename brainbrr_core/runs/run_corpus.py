@@ -1,0 +1,95 @@
+"""What a run knows of its own corpus: the recordings it was trained on or chosen by.
+
+It is kept in the run's folder. A run that is scored on another corpus must not meet them there
+again, nor their patients.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.scorable import is_scorable
+from brainbrr_core.corpus.data_root import corpus_name
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.checked_parquet import (
+    BrokenSeal,
+    open_sealed,
+    sealed_parquet,
+    sealed_texts,
+)
+
+RUN_CORPUS = "corpus.parquet"
+#: Bumped when the columns change.
+_SCHEMA_VERSION = "1"
+_SCHEMA, _NAME = "brainbrr.run_corpus", "brainbrr.corpus_name"
+
+
+class RunRecording(NamedTuple):
+    """One usable recording of a run's corpus; a hash is empty where it is not known."""
+
+    partition_key: str
+    split: str
+    patient: str
+    content_hash: str
+    data_hash: str
+
+
+@dataclass(frozen=True)
+class RunCorpus:
+    """The corpus of a run: its name, and its usable recordings of every split."""
+
+    name: str
+    recordings: tuple[RunRecording, ...]
+
+    @classmethod
+    def of(cls, plan: Plan) -> RunCorpus:
+        """The corpus of a plan."""
+        usable = [item.recording for item in plan.items if is_scorable(item)]
+        return cls(
+            corpus_name(plan.index),
+            tuple(
+                RunRecording(r.partition_key, r.split, r.patient, r.content_hash, r.data_hash)
+                for r in usable
+            ),
+        )
+
+    def write(self, directory: Path) -> None:
+        """Keep it in a run's folder, whole or not at all."""
+        columns = zip(*self.recordings, strict=True) if self.recordings else [()] * 5
+        arrays = [pa.array(column, pa.string()) for column in columns]
+        table = pa.table(dict(zip(RunRecording._fields, arrays, strict=True)))
+        content = sealed_parquet(table, {_SCHEMA: _SCHEMA_VERSION, _NAME: self.name})
+        with replacing(directory / RUN_CORPUS) as temporary:
+            temporary.write_bytes(content)
+
+
+def read_run_corpus(directory: Path) -> RunCorpus | None:
+    """The corpus that is kept in a run's folder; None where none is.
+
+    Raises :class:`BrainbrrError` where the file is damaged or of another version.
+    """
+    path = directory / RUN_CORPUS
+    try:
+        file = open_sealed(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except BrokenSeal:
+        raise BrainbrrError(
+            f"{path} is damaged: remove it and run `brainbrr evaluate` with the configuration "
+            "that the run was trained with, which writes it anew"
+        ) from None
+    texts = sealed_texts(file)
+    if texts.get(_SCHEMA) != _SCHEMA_VERSION:
+        raise BrainbrrError(
+            f"{path} was written by another version of the program: evaluate with that version"
+        )
+    table = file.read()
+    columns = [table[name].to_pylist() for name in RunRecording._fields]
+    rows = tuple(RunRecording(*values) for values in zip(*columns, strict=True))
+    return RunCorpus(texts[_NAME], rows)

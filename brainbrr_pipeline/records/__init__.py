@@ -1,0 +1,1 @@
+"""What Dagster is told and remembers: partitions, versions, events and metadata."""

@@ -1,0 +1,223 @@
+"""What the UI shows of each materialization: tables, statistics, pictures in Markdown.
+
+Dagster's own keys are used where it has them (``dagster/row_count``, ``dagster/column_schema``).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+
+from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
+from brainbrr_core.cache.manifest_file import UpdatedManifest
+from brainbrr_core.cache.plan import Plan
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index_file import index_path
+from brainbrr_core.corpus.layouts.base import SPLITS
+from brainbrr_core.corpus.summary import explain, summarize
+
+if TYPE_CHECKING:
+    from brainbrr_core.evaluation.evaluate import Evaluation
+    from brainbrr_core.runs.run import Run
+
+Metadata = dict[str, Any]
+#: Bytes of one sample of one channel, and channels, in the predecessor's windows.
+_PREDECESSOR_SAMPLE, _CHANNELS = 4, 19
+_PER_STEP = ("loss", "gradient_norm", "learning_rate")
+
+
+def column_schema(schema: pa.Schema) -> dg.TableSchema:
+    """Columns of a Parquet file, as the UI lists them."""
+    return dg.TableSchema(columns=[dg.TableColumn(field.name, str(field.type)) for field in schema])
+
+
+def of_index(index: Index, plan: Plan, configuration: Configuration) -> Metadata:
+    """Counts per split and reasons of exclusion as tables; shards without a recording."""
+    summary = summarize(index, configuration.labels.seizure)
+    columns = ("found", "usable", "excluded", "patients", "hours", "seizures")
+    return {
+        "dagster/row_count": len(index),
+        "path": dg.MetadataValue.path(index_path(configuration.cache_root)),
+        "layout": index.layout,
+        "splits": _table(
+            [
+                {"split": name} | {c: row[c] for c in columns}
+                for name, row in summary["splits"].items()
+            ]
+        ),
+        "excluded because": _table(
+            [
+                {"reason": code, "recordings": count, "which means": explain(code)}
+                for code, count in summary["reasons"].items()
+            ]
+        ),
+        "findings": _table(
+            [
+                {"finding": code, "recordings": count, "which means": explain(code)}
+                for code, count in summary["findings"].items()
+            ]
+        ),
+        "EDFs skipped": len(summary["skipped"]),
+        "not read": _table(
+            [
+                {"what": kind, "files": about["count"], "which means": about["why"]}
+                for kind, about in summary["not_read"].items()
+            ]
+        ),
+        "orphaned shards": len(plan.orphans),
+        "orphans": dg.MetadataValue.json(list(plan.orphans[:100])),
+    }
+
+
+def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
+    """Seizure statistics per split and type, class balance, bytes against the predecessor's."""
+    manifest = made.manifest
+    splits = counts(manifest, SPLITS)
+    times = ("hours", "seizures", "ictal_hours", "unknown_seconds")
+    columns = ("recordings", "patients", *times, *CATEGORIES)
+    balance = Counter({name: sum(int(row[name]) for row in splits.values()) for name in CATEGORIES})
+    stored = sum(item.bytes for item in plan.items)
+    theirs = len(manifest) * manifest.window_samples * _CHANNELS * _PREDECESSOR_SAMPLE
+    return {
+        "dagster/row_count": len(manifest),
+        "path": dg.MetadataValue.path(made.path),
+        "splits": _table(
+            [{"split": split} | {c: row[c] for c in columns} for split, row in splits.items()]
+        ),
+        "seizures by type": _table(_types(manifest)),
+        "class balance": _table(
+            [
+                {
+                    "windows": name,
+                    "number": balance[name],
+                    "share": round(balance[name] / max(len(manifest), 1), 4),
+                }
+                for name in CATEGORIES
+            ]
+        ),
+        "without windows": dg.MetadataValue.json(manifest.without_windows),
+        "positions of which nothing is known": sum(manifest.unknown_windows.values()),
+        "bytes of the shards": stored,
+        "bytes of the same windows as overlapping float32": theirs,
+        "times smaller": round(theirs / stored, 1) if stored else None,
+        "version": manifest.version,
+    }
+
+
+def _types(manifest: Manifest) -> list[dict[str, Any]]:
+    numbers: Counter[tuple[str, str]] = Counter()
+    seconds: Counter[tuple[str, str]] = Counter()
+    for recording in manifest.recordings:
+        for start, stop, label in recording.seizures:
+            numbers[recording.split, label] += 1
+            seconds[recording.split, label] += round(stop - start)
+    return [
+        {"split": split, "type": label, "seizures": count, "seconds": seconds[split, label]}
+        for (split, label), count in sorted(numbers.items())
+    ]
+
+
+def of_run(run: Run) -> Metadata:
+    """Curves as pictures, hardware, seconds, and the version the model was trained on."""
+    values, identity = run.values, run.values["identity"]
+    fit = values["fit"]
+    return {
+        "run": dg.MetadataValue.path(run.directory),
+        "preprocessing version": identity["preprocessing_version"],
+        "manifest": identity["manifest"][:12],
+        "preset": identity["model"]["preset"],
+        "parameters": values["parameters"],
+        "steps": fit["steps"],
+        "skipped steps": len(fit.get("skipped_steps", ())),
+        "last loss": fit["last_loss"],
+        "windows per second": round(fit["windows_per_s"], 1),
+        "share of time waiting for data": round(fit["data_wait_share"], 4),
+        "seconds": values["seconds"],
+        "hardware": dg.MetadataValue.json(values["hardware"]),
+        "curves": dg.MetadataValue.md(curves(run)),
+    }
+
+
+def curves(run: Run) -> str:
+    """Loss, gradient norm, learning rate and validation of a run, as a picture in Markdown."""
+    from matplotlib.figure import Figure
+
+    from brainbrr_core.training.metrics import STEPS
+
+    path = run.directory / STEPS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if not lines:
+        return f"There is no `{STEPS}` in the run's folder."
+    # A run that was taken up again has the steps after its checkpoint twice: the last one counts.
+    by_step = {row["step"]: row for row in map(json.loads, lines)}
+    steps = sorted(by_step)
+    panels = {name: (steps, [by_step[step][name] for step in steps]) for name in _PER_STEP}
+    validations = run.values["fit"].get("validations", [])
+    if validations:
+        panels["score on dev"] = (
+            [row["step"] for row in validations],
+            [row["score"] for row in validations],
+        )
+    figure = Figure(figsize=(3 * len(panels), 2.6), layout="constrained")
+    for number, (name, (x, y)) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), number)
+        axes.plot(x, y, linewidth=1)
+        axes.set_title(name.replace("_", " "), fontsize=9)
+        axes.set_xlabel("step", fontsize=8)
+        axes.tick_params(labelsize=7)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100)
+    encoded = base64.b64encode(picture.getvalue()).decode()
+    return f"![{', '.join(panels)}](data:image/png;base64,{encoded})"
+
+
+def of_evaluation(evaluation: Evaluation) -> Metadata:
+    """The headline scores as a table, and the report."""
+    # Here, because it imports what scores.
+    from brainbrr_core.evaluation.statistics import Unit, unit_of
+
+    results = evaluation.results
+    return {
+        "report": dg.MetadataValue.path(evaluation.report),
+        "open": dg.MetadataValue.url(evaluation.report.as_uri()),
+        "run": evaluation.run.name,
+        "split": results.split,
+        "reused": evaluation.reused,
+        "hours": round(results.hours, 4),
+        "hours masked as unknown": round(results.unknown_s / 3600, 4),
+        "scores": _table(
+            [
+                {
+                    "rule": rule.replace("_", " "),
+                    "sensitivity": _figure(values.sensitivity),
+                    "precision": _figure(values.precision),
+                    "F1": _figure(values.f1),
+                    # One column for each unit.
+                    **{
+                        unit.value: _figure(values.false_per_day)
+                        if unit is unit_of(f"{rule}.false_per_day")
+                        else ""
+                        for unit in (Unit.ALARMS, Unit.FALSE_SECONDS)
+                    },
+                }
+                for rule, values in results.headline.items()
+            ]
+        ),
+    }
+
+
+def _figure(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.3f}"
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    """A table, or a word where there is none: Dagster cannot tell the columns of no rows."""
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows]) if rows else "none"
