@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from brainbrr_core.cache.plan import limited
 from brainbrr_core.cli.options import (
     CacheRoot,
     Config,
@@ -21,9 +20,6 @@ from brainbrr_core.cli.options import (
     print_json,
     print_table,
 )
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(help="Build, look at and verify the store.", no_args_is_help=True)
 
@@ -43,7 +39,7 @@ def build(
 ) -> int:
     """Build what the plan says: missing, stale and corrupt shards, and only those."""
     from brainbrr_core.cache.build import build as build_plan
-    from brainbrr_core.cache.plan import State, plan_corpus
+    from brainbrr_core.cache.plan import State, limited, plan_corpus
 
     settings = configuration(config, profile, data_dir, cache_root)
     plan = limited(plan_corpus(settings, log), limit)
