@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brainbrr_core.cache.plan import limited
 from brainbrr_core.cli.options import (
     CacheRoot,
     Config,
@@ -43,7 +42,7 @@ def build(
 ) -> int:
     """Build what the plan says: missing, stale and corrupt shards, and only those."""
     from brainbrr_core.cache.build import build as build_plan
-    from brainbrr_core.cache.plan import State, plan_corpus
+    from brainbrr_core.cache.plan import State, limited, plan_corpus
 
     settings = configuration(config, profile, data_dir, cache_root)
     plan = limited(plan_corpus(settings, log), limit)
