@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brainbrr_core.cli.dagster import dagster_program, own_folder, prepare_dagster_home, variables
 from brainbrr_core.cli.options import (
     configuration,
 )
@@ -15,7 +16,6 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 
 if TYPE_CHECKING:
     from brainbrr_core.configuration import Configuration
-from brainbrr_core.cli.dagster import dagster_program, own_folder, prepare_dagster_home, variables
 
 DEMO_RECORDINGS, DEMO_HOURS, DEMO_SEED = 48, 5.0, 1
 
