@@ -50,8 +50,8 @@ test-slow: setup ## what takes minutes, and properties on many random examples
 	$(BIN)/pytest -m "hypothesis and not slow" --hypothesis-profile=thorough
 
 # apt-get install postgresql redis-server
-test-deploy: setup ## a deployment with PostgreSQL, Redis and Celery workers
-	$(BIN)/pytest -m deploy
+test-deploy: setup ## a deployment with PostgreSQL, Redis and Celery workers, whose tests follow one another
+	$(BIN)/pytest -m deploy -p no:randomly
 
 # apt-get install chromium chromium-driver; pictures are left in browser-pictures/
 test-browser: setup ## Dagster's UI in a browser
