@@ -20,12 +20,13 @@ from services import answers, wait_until
 from brainbrr_core.annotation import tuh
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
+from brainbrr_core.cache.store import MARKER
 
 pytestmark = pytest.mark.deploy
 
 RECORDINGS, KEYS_PER_RUN = 500, 50
 #: Files of a version that say when something happened, and so differ between two builds.
-_DATED = {"records.jsonl"}
+_DATED = {"records.jsonl", MARKER}
 
 
 def write_recordings(data_dir: Path) -> None:
