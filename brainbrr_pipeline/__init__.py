@@ -8,7 +8,7 @@
 - ``records``           partitions, data versions, the code version that is loaded, events, and
                         what the UI shows of each materialization
 - ``resources``         configuration and the device a training is bound to
-- ``training``          starting a training in a process of its own, and its last words
+- ``training``          starting a training in a process of its own, and its last output
 - ``graph``             ``build_defs``: everything put together, with overrides
 - ``definitions``       the graph with partitions, for the UI and the daemon
 - ``command_line``      the same graph without partitions, for ``dagster asset materialize``

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
@@ -12,9 +11,6 @@ from brainbrr_core.cache.shard import UnreadableShard
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.filesystem import Kind, file_system
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -43,7 +39,7 @@ class Preflight:
 def check(configuration: Configuration) -> Preflight:
     """Check cache root, cache, manifest and splits.
 
-    Raises :class:`WorkRemains` naming the command that mends a cache or manifest that is not
+    Raises :class:`WorkRemains` naming the command that repairs a cache or manifest that is not
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
     plan = fresh_plan(configuration, configuration.options)
@@ -70,11 +66,11 @@ def fresh_plan(configuration: Configuration, options: str) -> Plan:
     if plan.to_build:
         # Without EDFs nothing can be built.
         elsewhere = plan.sources_unseen == len(plan.items)
-        mend = "pull s3://BUCKET/PREFIX" if elsewhere else "build"
+        remedy = "pull s3://BUCKET/PREFIX" if elsewhere else "build"
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings of profile "
             f"{configuration.profile} are not fresh in {plan.store.root} ({_reasons(plan)}): run "
-            f"`brainbrr cache {mend}{options}`"
+            f"`brainbrr cache {remedy}{options}`"
         )
     return plan
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from brainbrr_core.cli.options import (
     CacheRoot,
     Config,
@@ -14,9 +12,6 @@ from brainbrr_core.cli.options import (
     print_json,
     print_table,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def manifest(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from brainbrr_core.cli.options import (
     Json,
     print_json,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def synth(

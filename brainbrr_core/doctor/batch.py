@@ -121,7 +121,7 @@ def capacity(
     """What fits the configured device, for windows of so many minutes or the configured ones.
 
     Raises :class:`BrainbrrError` where the device or the backend is not there, or where a length
-    is none that windows can have.
+    is not possible for windows.
     """
     lengths = [_length(each) for each in minutes] or [configuration.windows.length_s]
     if configuration.hardware.device == "cpu":

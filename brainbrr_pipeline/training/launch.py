@@ -23,7 +23,7 @@ def launch(
 ) -> tuple[Path, bool]:
     """Train as a configuration says; the run's folder, and whether it was finished already.
 
-    Raises :class:`BrainbrrError` with the last words of a process that failed, and the checkpoint
+    Raises :class:`BrainbrrError` with the last output of a process that failed, and the checkpoint
     that the next run goes on from.
     """
     environment = dict(os.environ)

@@ -1,6 +1,6 @@
 """The process of its own in which a training runs; it tells Dagster how it goes, by Pipes.
 
-Its last words, when it ends before its time, are kept in a file that the asset reads: a process
+Its last output, when it ends before its time, are kept in a file that the asset reads: a process
 that crashed can say nothing any more.
 """
 
