@@ -13,17 +13,19 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
-from examples import REPEATABLE
 from hypothesis import settings as hypothesis_settings
-from machines import fresh_bucket, machine
-from object_store import FaultyProxy, s3_server
-from shell import Shell
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
-from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.configuration import Configuration
 from brainbrr_core.remote import retry
 from brainbrr_core.synthesis import write_corpus
+from tests.support.examples import REPEATABLE
+from tests.support.machines import fresh_bucket, machine
+from tests.support.object_store import FaultyProxy, s3_server
+from tests.support.project import REAL
+from tests.support.shell import Shell
+from tests.support.small_run import small_settings
 
 # A shell has what it starts in the background ignore Ctrl+C, and so would the commands under test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -31,16 +33,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Unless --hypothesis-profile names another one, whatever the environment's CI variable says.
 hypothesis_settings.load_profile(REPEATABLE)
-
-REAL = Path(__file__).resolve().parents[1].parent / "shared" / "real"
-
-SMALL = """\
-profile: small
-hardware: {batch_size: 4}
-training: {steps: 3, warmup_steps: 1}
-detection: {on_threshold: 0.5}
-evaluation: {split: eval, allow_eval: true}
-"""
 
 
 @pytest.fixture(scope="session")
@@ -82,24 +74,6 @@ def one_built(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     plan = plan_corpus(settings, lambda _line: None)
     build(plan, settings.preprocessing, workers=1)
     return settings
-
-
-def small_settings(place: Path, data_dir: Path) -> Configuration:
-    """A tiny network and three steps of training, all folders below ``place``."""
-    path = place / "small.yaml"
-    folders = {
-        "data_dir": data_dir,
-        "cache_root": place / "cache",
-        "runs_dir": place / "runs",
-        "dagster_home": place / "dagster",
-    }
-    path.write_text(SMALL + "".join(f"{key}: {value}\n" for key, value in folders.items()))
-    return load(Overrides(config=small_config(place)), environment={})
-
-
-def small_config(place: Path) -> str:
-    """What ``BRAINBRR_CONFIG`` holds for :func:`small_settings`."""
-    return f"smoke:cpu:{place / 'small.yaml'}"
 
 
 @pytest.fixture

@@ -37,7 +37,6 @@ from brainbrr_core.cache.shard import (
     stored_samples,
     write_shard,
 )
-from brainbrr_core.cache.spool import AHEAD, Spool, sweep
 from brainbrr_core.cache.store import LATEST, BuildRecord, Store
 from brainbrr_core.cache.version import (
     FORMAT_VERSION,
@@ -49,6 +48,7 @@ from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.spool import AHEAD, Spool, sweep
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains

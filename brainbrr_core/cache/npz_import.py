@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +27,16 @@ from brainbrr_core.cache.shard import (
     write_shard,
 )
 from brainbrr_core.cache.store import Store
-from brainbrr_core.cache.version import FORMAT_VERSION, IMPORTED_PREFIX
-from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.cache.version import (
+    FORMAT_VERSION,
+    imported_fingerprint,
+    imported_parameters,
+    imported_version,
+)
+from brainbrr_core.configuration.settings import RATE
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.progress import progress
 from brainbrr_core.signal.montage import CHANNELS
@@ -44,27 +47,6 @@ WINDOW, STRIDE = 60 * RATE, 10 * RATE
 #: Largest difference between two windows about the same sample, in standard deviations.
 _AGREEMENT = 1e-5
 _UNKNOWN = (float("nan"),) * len(CHANNELS)
-
-
-def parameters() -> dict[str, Any]:
-    """What an imported shard was made of, as far as it is known."""
-    return {
-        "algorithm": "0-npz",
-        "format": FORMAT_VERSION,
-        "block_s": BLOCK_S,
-        "channels": list(CHANNELS),
-        "scale": repr(SCALE),
-    }
-
-
-def imported_version() -> str:
-    """The name of the version that imported shards belong to."""
-    return f"{IMPORTED_PREFIX}{RATE}hz_10-20_{digest(parameters())[:12]}"
-
-
-def imported_fingerprint(source_hash: str) -> str:
-    """What an imported shard carries: these parameters and its archive's hash."""
-    return digest({"chain": digest(parameters()), "source": source_hash})
 
 
 @dataclass(frozen=True)
@@ -162,7 +144,7 @@ def _import_one(
         format_version=FORMAT_VERSION,
         partition_key=recording.partition_key,
         fingerprint=imported_fingerprint(source_hash),
-        parameters=parameters(),
+        parameters=imported_parameters(),
         source_hash=source_hash,
         source_size=path.stat().st_size,
         channels=CHANNELS,

@@ -15,7 +15,6 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from brainbrr_core.cache.npz_import import imported_fingerprint
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import (
     DamagedShard,
@@ -25,7 +24,12 @@ from brainbrr_core.cache.shard import (
     stored_samples,
 )
 from brainbrr_core.cache.store import SUFFIX, BuildRecord, Records, Store
-from brainbrr_core.cache.version import FORMAT_VERSION, is_imported, shard_fingerprints
+from brainbrr_core.cache.version import (
+    FORMAT_VERSION,
+    imported_fingerprint,
+    is_imported,
+    shard_fingerprints,
+)
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index

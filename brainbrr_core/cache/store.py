@@ -30,6 +30,7 @@ from brainbrr_core.cache.version import is_imported, is_version_name, preprocess
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hash_memo import INDEX_HASHES
 from brainbrr_core.corpus.index_file import index_path
+from brainbrr_core.corpus.spool import is_spool
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import append_line, is_still, replaced_name
 from brainbrr_core.files.state import FileState, file_state
@@ -51,9 +52,6 @@ SUFFIX = ".arrow"
 _LOOKS = 16
 #: What processes have in the root for a while, and killed ones leave there.
 _PASSING = re.compile(r"\.writable(-[0-9a-f]+)?|\.(clock|speed)-[0-9a-f]{16}")
-#: Folders of EDFs on their way to a builder, and the file in each that says so.
-SPOOL_PREFIX, SPOOL_MARKER = ".spool-", "brainbrr-spool"
-_SPOOL = re.compile(r"\.spool-[a-z0-9_]{8}")
 _LOCK = re.compile(r"\.(?P<name>.+)\.lock(\.claim)?")
 _REMOVED = re.compile(r"\.removed-(?P<version>.+)-[0-9a-f]{16}")
 
@@ -455,17 +453,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:
         return False
-
-
-def is_spool(path: Path) -> bool:
-    """Whether this is a folder of EDFs on their way to a builder, of a living process or not."""
-    if _SPOOL.fullmatch(path.name) is None or path.is_symlink():
-        return False
-    try:
-        return (path / SPOOL_MARKER).is_file()
-    except PermissionError:
-        # Another user's, who alone may look into it.
-        return True
 
 
 def lock_of(name: str) -> str | None:

@@ -13,7 +13,7 @@ from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.settings import BLOCK_S
+from brainbrr_core.configuration.settings import BLOCK_S, RATE
 from brainbrr_core.files.canonical import canonical_json, digest
 from brainbrr_core.signal import edges, statistics, trailing
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
@@ -100,6 +100,27 @@ IMPORTED_PREFIX = "v0-npz_"
 def is_imported(version: str) -> bool:
     """Whether a version was imported, and so can be neither built nor applied to an EDF."""
     return version.startswith(IMPORTED_PREFIX)
+
+
+def imported_parameters() -> dict[str, Any]:
+    """What an imported shard was made of, as far as it is known."""
+    return {
+        "algorithm": "0-npz",
+        "format": FORMAT_VERSION,
+        "block_s": BLOCK_S,
+        "channels": list(CHANNELS),
+        "scale": repr(SCALE),
+    }
+
+
+def imported_version() -> str:
+    """The name of the version that imported shards belong to."""
+    return f"{IMPORTED_PREFIX}{RATE}hz_10-20_{digest(imported_parameters())[:12]}"
+
+
+def imported_fingerprint(source_hash: str) -> str:
+    """What an imported shard carries: these parameters and its archive's hash."""
+    return digest({"chain": digest(imported_parameters()), "source": source_hash})
 
 
 #: ``v<algorithm>_<rate>hz_<montage>_<12 hex digits>``; an imported one has ``v0-npz`` in front.

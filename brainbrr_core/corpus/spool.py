@@ -1,0 +1,124 @@
+"""EDFs behind a URL on their way to a builder: fetched one by one, hashed, removed again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from brainbrr_core.corpus.hash_memo import remember
+from brainbrr_core.corpus.mirror import remote_state
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import WorkRemains
+from brainbrr_core.files.state import EdfHasher, file_state
+from brainbrr_core.locking import locked
+from brainbrr_core.remote.place import open_remote
+
+#: Bytes of one request; a failed one is repeated, what came before it stays.
+_PIECE = 8 << 20
+#: EDFs on their way beside those that are being built.
+AHEAD = 4
+
+
+#: Folders of EDFs that were fetched for a builder, and the file in each that says so.
+_PREFIX, _MARKER = ".spool-", "brainbrr-spool"
+_SPOOL = re.compile(r"\.spool-[a-z0-9_]{8}")
+
+
+class Spool:
+    """A folder below the cache root for EDFs that are being built; it goes with its process."""
+
+    def __init__(self, cache_root: Path) -> None:
+        self._cache_root = cache_root
+        self._closed = False
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cache_root))
+        self._lock = ExitStack()
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        self._lock.callback(os.close, descriptor)
+        self._lock.enter_context(locked(descriptor, self.folder))
+        # Locked before it is known as a spool, so that no other process sweeps it.
+        (self.folder / _MARKER).touch()
+
+    def close(self) -> None:
+        """Remove the folder; a fetch that is under way ends with its next piece."""
+        self._closed = True
+        # A file that is still being written may come back: the next build removes it.
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+    @contextmanager
+    def fetched(self, recording: Recording) -> Iterator[Recording]:
+        """The recording with its EDF on this machine and the EDF's hash.
+
+        Raises :class:`WorkRemains` when the object is not the one that was indexed, and
+        :class:`BrainbrrError` when the place fails.
+        """
+        address, _, name = recording.path.rpartition("/")
+        remote = open_remote(address)
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        try:
+            path = folder / name
+            hasher = EdfHasher()
+            size = recording.state.size
+            with path.open("wb") as file:
+                for start in range(0, size, _PIECE):
+                    if self._closed:
+                        raise WorkRemains("the build was stopped")
+                    piece = remote.read(name, start, min(start + _PIECE, size))
+                    hasher.update(piece)
+                    file.write(piece)
+            now = remote.held(name).get(name)
+            if now is None or remote_state(now) != recording.state or path.stat().st_size != size:
+                raise WorkRemains(
+                    "the object changed since it was indexed: run `brainbrr index` and build"
+                )
+            hashes = hasher.hashes()
+            remember(self._cache_root, recording, hashes)
+            yield replace(
+                recording,
+                path=str(path),
+                content_hash=hashes.content,
+                data_hash=hashes.data,
+                state=file_state(path),
+            )
+        except FileNotFoundError:
+            raise WorkRemains(
+                "the object is gone since it was indexed: run `brainbrr index` and build"
+            ) from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=self._closed)
+
+
+def is_spool(path: Path) -> bool:
+    """Whether this is a folder of EDFs on their way to a builder, of a living process or not."""
+    if _SPOOL.fullmatch(path.name) is None or path.is_symlink():
+        return False
+    try:
+        return (path / _MARKER).is_file()
+    except PermissionError:
+        # Another user's, who alone may look into it.
+        return True
+
+
+def sweep(cache_root: Path) -> None:
+    """Remove spools whose process is gone, but those of other users."""
+    for folder in sorted(cache_root.glob(f"{_PREFIX}*")):
+        try:
+            if is_spool(folder):
+                _remove_unheld(folder)
+        except (BlockingIOError, FileNotFoundError, PermissionError):
+            continue
+
+
+def _remove_unheld(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        with locked(descriptor, folder, wait=False):
+            shutil.rmtree(folder)
+    finally:
+        os.close(descriptor)

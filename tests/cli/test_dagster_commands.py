@@ -1,0 +1,151 @@
+"""``brainbrr env`` and ``ui``: which configuration they hand to Dagster, and from where."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core.cli import app, dagster, demo
+from brainbrr_core.configuration import load, location
+from tests.support.project import ROOT
+
+DEMO = "demo/demo.yaml"
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The data folder of a user of an installed package, who stands in another project's folder."""
+    monkeypatch.setattr(location, "_PACKAGED_CONFIGS", ROOT / "configs")
+    for name in os.environ:
+        if name.startswith(("BRAINBRR_", "DAGSTER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    home = tmp_path / "data" / "brainbrr"
+    home.mkdir(parents=True)
+    return home
+
+
+def type_command(
+    *words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    """Exit status, output and standard error of a command, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["brainbrr", *words])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def exported(text: str) -> dict[str, str]:
+    """What lines of a shell export."""
+    pairs = (shlex.split(line)[1].partition("=") for line in text.splitlines())
+    return {name: value for name, _, value in pairs}
+
+
+def write_demo(home: Path) -> None:
+    path = home / DEMO
+    path.parent.mkdir()
+    path.write_text(
+        f"cache_root: {path.parent}/cache\ndata_dir: {path.parent}/tusz\n"
+        f"runs_dir: {path.parent}/runs\nevaluation: {{split: eval, allow_eval: true}}\n"
+    )
+
+
+def test_env_with_a_folder_given_beside_a_demo_is_not_the_demo(
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_demo(home)
+    chosen = str(tmp_path / "chosen")
+    for words in (("--cache-root", chosen), ("--runs-dir", chosen)):
+        status, out, _ = type_command("env", *words, monkeypatch=monkeypatch, capsys=capsys)
+        given = load(environment=exported(out))
+        assert status == 0
+        assert (given.profile, given.evaluation.allow_eval, given.data_dir) == ("full", False, None)
+        assert chosen in (str(given.cache_root), str(given.runs_dir))
+    _, out, err = type_command("env", monkeypatch=monkeypatch, capsys=capsys)
+    given = load(environment=exported(out))
+    assert (given.profile, given.evaluation.allow_eval) == ("smoke", True)
+    assert f"cache root {home}/demo/cache (that of the demo, since no folder is set;" in err
+
+
+def test_env_says_on_standard_error_where_the_cache_root_is(
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    _, _, err = type_command("env", monkeypatch=monkeypatch, capsys=capsys)
+    assert err == (
+        f"cache root {home}/cache (default of this user; set BRAINBRR_CACHE_ROOT or --cache-root)\n"
+    )
+    monkeypatch.setenv("BRAINBRR_CACHE_ROOT", str(tmp_path))
+    _, _, err = type_command("env", monkeypatch=monkeypatch, capsys=capsys)
+    assert err == ""
+
+
+def test_a_cache_of_the_current_folder_is_not_passed_over_in_silence(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Path.cwd() / ".brainbrr" / "cache").mkdir(parents=True)
+    _, out, err = type_command("env", monkeypatch=monkeypatch, capsys=capsys)
+    assert exported(out)["BRAINBRR_CACHE_ROOT"] == str(home / "cache")
+    assert "the cache in .brainbrr/cache of this folder is not used: see --cache-root" in err
+
+
+def test_doctor_and_status_say_where_the_cache_root_is(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in (("doctor", "--json"), ("cache", "status"), ("index",), ("train",)):
+        _, _, err = type_command(*words, monkeypatch=monkeypatch, capsys=capsys)
+        assert err.startswith(f"cache root {home}/cache (default of this user;"), words
+
+
+def test_dagsters_commands_are_told_of_this_project_outside_of_a_checkout_only(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("DAGSTER_CLI_DEV_MODULE_NAME", "DAGSTER_CLI_DEFINITIONS_VALIDATE_MODULE_NAME")
+    installed = dagster.variables(load())
+    assert {installed[name] for name in names} == {"brainbrr_pipeline.definitions"}
+    # Dagster would take this one for its web server and its daemon, too.
+    assert "DAGSTER_MODULE_NAME" not in installed
+    monkeypatch.setattr(location, "_PACKAGED_CONFIGS", home / "nothing")
+    assert not set(names) & dagster.variables(load()).keys()
+
+
+def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[tuple[str, list[str], dict[str, str]]] = []
+
+    def become(path: str, words: list[str], environment: dict[str, str]) -> None:
+        started.append((path, words, environment))
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", become)
+    type_command("ui", "--port", "3456", "--profile", "dev", monkeypatch=monkeypatch, capsys=capsys)
+    [(path, words, environment)] = started
+    assert Path(path).name == "dagster"
+    assert words[1:] == ["dev", "--module-name", "brainbrr_pipeline.definitions", "--port", "3456"]
+    assert Path.cwd() == home / "dagster"
+    assert load(environment=environment).profile == "dev"
+
+
+def test_the_demo_without_a_folder_to_write_to_is_one_line(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demo, "_say_what_is_here", lambda: None)
+    (home / "demo").write_text("a file")
+    status, _, err = type_command("demo", monkeypatch=monkeypatch, capsys=capsys)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert f"the demo's folder {home / 'demo'} is not writable" in err

@@ -1,0 +1,199 @@
+"""A corpus on S3: indexed by listings and ranges, built through a spool, the same shards."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core.cache.build import build
+from brainbrr_core.cache.manifest_file import update_manifest
+from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.hash_memo import memo_path
+from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.remote.s3 import S3Remote
+from tests.support.object_store import BUCKET, FaultyProxy
+
+URL = f"s3://{BUCKET}/tusz/edf"
+
+
+@pytest.fixture
+def root(corpus: Path) -> Path:
+    """The folder that holds the splits."""
+    return corpus / "edf"
+
+
+@pytest.fixture
+def bucket(s3: FaultyProxy, root: Path) -> FaultyProxy:
+    """The small corpus in a bucket."""
+    remote = S3Remote(URL)
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            remote.put(path.relative_to(root).as_posix(), path)
+    s3.calm()
+    return s3
+
+
+@pytest.fixture
+def afar(settings: Configuration, tmp_path: Path) -> Configuration:
+    """The same configuration on a machine that has no EDF."""
+    return settings.model_copy(update={"data_dir": URL, "cache_root": tmp_path / "afar"})
+
+
+def shards(settings: Configuration) -> dict[str, bytes]:
+    store = Store.of(settings)
+    return {key: store.shard_path(key).read_bytes() for key in sorted(store.shard_keys())}
+
+
+def test_the_index_is_the_local_one_without_fetching_a_file(
+    bucket: FaultyProxy, settings: Configuration, afar: Configuration, root: Path
+) -> None:
+    here = update_index(str(root), settings.cache_root)
+    there = update_index(URL, afar.cache_root)
+    for one, other in zip(here, there, strict=True):
+        assert other.path == f"{URL}/{one.partition_key}.edf"
+        assert other.content_hash == ""
+        assert other.state.size == one.state.size
+        assert (
+            replace(
+                other,
+                path=one.path,
+                state=one.state,
+                content_hash=one.content_hash,
+                data_hash=one.data_hash,
+                companions=one.companions,
+            )
+            == one
+        )
+    total = sum(recording.state.size for recording in there)
+    assert bucket.sent < total / 2
+
+
+def test_shards_are_those_of_a_local_build_and_nothing_is_fetched_twice(
+    bucket: FaultyProxy, settings: Configuration, afar: Configuration
+) -> None:
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    first = plan_corpus(afar)
+    assert {item.state for item in first.to_build} == {State.MISSING}
+    summary = build(first, afar.preprocessing, workers=2)
+    assert summary.failed == []
+    assert shards(afar) == shards(settings)
+    assert len(shards(afar)) == 12
+    assert not list(afar.cache_root.glob(".spool-*"))
+    assert (afar.cache_root / "latest").is_symlink()
+    # The hashes are known from now on, also to a new index.
+    assert [r.content_hash for r in read_index(afar.cache_root)] == [
+        r.content_hash for r in read_index(settings.cache_root)
+    ]
+    before = bucket.sent
+    again = plan_corpus(afar)
+    assert again.count(State.FRESH) == 12
+    assert again.sources_unseen == 0
+    # A listing, and not a byte of an EDF or annotation.
+    assert bucket.sent - before < 40_000
+    assert len(update_manifest(again, afar).manifest) == len(
+        update_manifest(plan_profile(settings), settings).manifest
+    )
+
+
+@pytest.mark.usefixtures("bucket")
+def test_one_changed_object_makes_one_recording_stale(afar: Configuration, root: Path) -> None:
+    build(plan_corpus(afar), afar.preprocessing, workers=2)
+    victim = plan_profile(afar).items[4].recording
+    path = root / f"{victim.partition_key}.edf"
+    content = bytearray(path.read_bytes())
+    content[-5000] ^= 0x55
+    path.write_bytes(content)
+    S3Remote(URL).put(f"{victim.partition_key}.edf", path)
+    plan = plan_corpus(afar)
+    assert plan.reasons() == {"stale: source changed": 1}
+    summary = build(plan, afar.preprocessing, workers=2)
+    assert [result.partition_key for result in summary.built] == [victim.partition_key]
+    assert plan_corpus(afar).to_build == []
+
+
+@pytest.mark.usefixtures("bucket")
+def test_an_annotation_that_changed_is_fetched_and_one_that_went_is_gone(
+    afar: Configuration, root: Path
+) -> None:
+    index = update_index(URL, afar.cache_root)
+    ictal = [r for r in index if r.events]
+    changed, lost = ictal[0], ictal[1]
+    remote = S3Remote(URL)
+    path = root / f"{changed.partition_key}.csv_bi"
+    text = path.read_text()
+    path.write_text(text.replace("seiz", "bckg"))
+    remote.put(f"{changed.partition_key}.csv_bi", path)
+    for suffix in (".csv_bi", ".csv"):
+        remote.request("delete_object", Key=remote.key(f"{lost.partition_key}{suffix}"))
+    after = update_index(URL, afar.cache_root).by_key()
+    assert not [e for e in after[changed.partition_key].events if e.label == "seiz"]
+    assert after[lost.partition_key].reason == "no_annotation"
+    others = index.by_key().keys() - {changed.partition_key, lost.partition_key}
+    assert all(after[key] == index.by_key()[key] for key in others)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_an_object_that_changes_while_it_is_built_fails_alone(
+    afar: Configuration, root: Path
+) -> None:
+    plan = plan_corpus(afar)
+    victim = plan.items[2].recording
+    path = root / f"{victim.partition_key}.edf"
+    path.write_bytes(path.read_bytes()[:-2] + b"\x01\x01")
+    S3Remote(URL).put(f"{victim.partition_key}.edf", path)
+    summary = build(plan, afar.preprocessing, workers=2)
+    assert [result.partition_key for result in summary.failed] == [victim.partition_key]
+    assert "changed since it was indexed" in summary.failed[0].error
+    assert build(plan_corpus(afar), afar.preprocessing, workers=2).failed == []
+
+
+def test_faults_of_the_network_cost_time_and_nothing_else(
+    bucket: FaultyProxy, settings: Configuration, afar: Configuration
+) -> None:
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    rng = random.Random(3)
+    # Half of all requests fail, each in one of these ways, until an object has failed seven times:
+    # what fails eight times is given up.
+    faults = ["500", "slowdown", "cut", "lost"] + [""] * 4
+    failed: Counter[str] = Counter()
+
+    def rule(_method: str, path: str) -> str:
+        fault = rng.choice(faults) if failed[path] < 7 else ""
+        failed[path] += bool(fault)
+        return fault
+
+    bucket.rule = rule
+    summary = build(plan_corpus(afar), afar.preprocessing, workers=2)
+    bucket.calm()
+    assert summary.failed == []
+    assert shards(afar) == shards(settings)
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_bucket_that_is_empty_or_absent_is_one_line(afar: Configuration) -> None:
+    with pytest.raises(BrainbrrError, match=r"no \.edf object at s3://"):
+        plan_corpus(afar)
+    nowhere = afar.model_copy(update={"data_dir": "s3://no-such-bucket-here/edf"})
+    with pytest.raises(BrainbrrError) as error:
+        plan_corpus(nowhere)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_lost_memo_costs_a_build_and_no_wrong_hash(afar: Configuration) -> None:
+    build(plan_corpus(afar), afar.preprocessing, workers=2)
+    good = shards(afar)
+    path = memo_path(afar.cache_root)
+    path.write_bytes(path.read_bytes()[:-30])
+    plan = plan_profile(afar)
+    assert plan.count(State.FRESH) == 11
+    build(plan_corpus(afar), afar.preprocessing, workers=2)
+    assert shards(afar) == good
+    assert plan_profile(afar).count(State.FRESH) == 12

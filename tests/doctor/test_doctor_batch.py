@@ -1,0 +1,170 @@
+"""``brainbrr doctor --batch``: the largest batch that fits, tried on a GPU and counted on a CPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from brainbrr_core.benchmark.cost import peak_bytes
+from brainbrr_core.configuration import Configuration, Hardware, Overrides, Training, load
+from brainbrr_core.doctor import batch
+from brainbrr_core.doctor.batch import Capacity, Fitting, Trial, Tried, attempt, capacity, largest
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.memory import OutOfMemory
+from tests.support.shell import Shell
+
+
+@given(most=st.integers(0, 5000), start=st.integers(1, 3000))
+@hypothesis_settings(max_examples=200, deadline=None)
+def test_the_largest_is_found_to_an_eighth_in_few_tries(most: int, start: int) -> None:
+    tries: list[int] = []
+
+    def fits(windows: int) -> str | None:
+        tries.append(windows)
+        return f"{windows} windows" if windows <= most else None
+
+    found = largest(fits, start, 1024)
+    assert len(tries) == len(set(tries))
+    assert len(tries) <= 10 + 4
+    assert min(tries) >= 1 and max(tries) <= 1024
+    if most == 0:
+        assert found is None
+        return
+    assert found is not None
+    number, figures = found
+    assert figures == f"{number} windows"
+    assert number <= most
+    assert number >= min(most, 1024) * 8 / 9 or number == most
+
+
+def a_gpu() -> Configuration:
+    return load(Overrides(config="full:h100"), {})
+
+
+def with_memory(monkeypatch: pytest.MonkeyPatch, windows: Callable[[Trial], float]) -> list[Trial]:
+    """A GPU on which as many windows fit as ``windows`` says; what was tried."""
+    tried: list[Trial] = []
+
+    def in_a_process(_function: Callable[[Any], Any], argument: Any) -> Any:
+        if not isinstance(argument, Trial):
+            return {"device": "cuda", "name": "NVIDIA H100"}, 79.0
+        tried.append(argument)
+        if argument.windows > windows(argument):
+            return None
+        slow = 0.75 if argument.hardware.recompute_activations else 1.0
+        return Tried(argument.windows * 0.2, slow * 400)
+
+    monkeypatch.setattr(batch, "_in_a_process", in_a_process)
+    return tried
+
+
+def test_a_gpu_is_tried_with_both_ways_and_every_length(
+    monkeypatch: pytest.MonkeyPatch, shell: Shell
+) -> None:
+    tried = with_memory(
+        monkeypatch,
+        lambda t: 60 / t.window_s * (240 if t.hardware.recompute_activations else 40),
+    )
+    command = ["doctor", "--batch", "--config", "full:h100", "--minutes", "1", "--minutes", "4"]
+    values = json.loads(shell.type(*command, "--json").stdout)
+    rows = {(r["window_s"], r["recompute_activations"]): r["windows"] for r in values["rows"]}
+    assert rows[60, False] == 40
+    assert 240 * 8 / 9 <= rows[60, True] <= 240
+    assert 9 <= rows[240, False] <= 10
+    # Steps of 64 windows as configured, in as few parts as fit, by the faster way.
+    assert values["hardware"]["60"] == {
+        "batch_size": 64,
+        "accumulate": 2,
+        "recompute_activations": False,
+    }
+    assert values["hardware"]["240"]["accumulate"] == 8
+    assert {t.hardware.ssm_backend for t in tried} == {"mamba_ssm"}
+    assert {t.hardware.accumulate for t in tried} == {1}
+    assert {t.preset for t in tried} == {"base"}
+    text = shell.type(*command).stdout
+    assert "hardware: {batch_size: 64, accumulate: 2, recompute_activations: false}" in text
+    assert "another batch_size is another training" in text
+
+
+def test_what_fits_only_when_recomputed_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_memory(monkeypatch, lambda t: 16 if t.hardware.recompute_activations else 0)
+    found = capacity(a_gpu(), log=lambda _line: None)
+    assert [row.windows for row in found.rows] == [0, 16]
+    advised = found.advice(60, 64)
+    assert advised is not None
+    assert (advised.accumulate, advised.recompute_activations) == (4, True)
+    with_memory(monkeypatch, lambda _t: 0)
+    assert capacity(a_gpu(), log=lambda _line: None).advice(60, 64) is None
+
+
+def test_parts_divide_the_batch() -> None:
+    row = Fitting(60, False, 7, 1.0, 1.0)
+    found = Capacity({}, 1.0, (row,)).advice(60, 15)
+    assert found is not None
+    assert (found.batch_size, found.accumulate) == (15, 3)
+
+
+def test_a_cpu_is_counted_and_nothing_is_run(monkeypatch: pytest.MonkeyPatch, shell: Shell) -> None:
+    monkeypatch.setattr(batch, "usable_memory", lambda: 8_000_000_000)
+    monkeypatch.setattr(batch, "_in_a_process", lambda *_: pytest.fail("a process was started"))
+    values = json.loads(shell.type("doctor", "--batch", "--config", "smoke:cpu", "--json").stdout)
+    plain, sparing = values["rows"]
+    each = peak_bytes("tiny", 60)
+    parameters = 0.6e6
+    expected = (0.9 * 8e9 - 0.45e9 - 20 * parameters) / (1.25 * each)
+    assert abs(plain["windows"] - expected) < 2
+    assert plain["memory_gb"] < 7.2
+    assert sparing["windows"] > 2.5 * plain["windows"]
+    assert plain["windows_per_s"] is None
+    assert values["hardware"]["60"]["accumulate"] == 1
+
+
+def test_real_steps_are_made_and_memory_that_is_too_small_is_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial = Trial("tiny", Hardware(), Training(), 10, 2)
+    tried = attempt(trial)
+    assert tried is not None
+    assert tried.windows_per_s > 0
+
+    def fails(error: Exception) -> Callable[..., None]:
+        def fit(*_arguments: Any, **_others: Any) -> None:
+            raise error
+
+        return fit
+
+    monkeypatch.setattr(batch, "fit", fails(OutOfMemory("the memory is too small")))
+    assert attempt(trial) is None
+    monkeypatch.setattr(batch, "fit", fails(RuntimeError("an index is too large\nand more")))
+    with pytest.raises(BrainbrrError, match=r"2 windows of 10 s fails: an index is too large$"):
+        attempt(trial)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--batch", "--minutes", "0.1"], "multiple of 10"),
+        (["--batch", "--minutes", "0"], "multiple of 10"),
+        (["--minutes", "1"], "add --batch"),
+    ],
+)
+def test_lengths_that_cannot_be_are_refused(shell: Shell, words: list[str], said: str) -> None:
+    assert said in shell.refused("doctor", "--config", "smoke:cpu", *words)
+
+
+def test_a_machine_without_the_gpu_is_refused_in_one_line(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch, "_in_a_process", lambda function, argument: function(argument))
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    said = shell.refused("doctor", "--batch", "--config", "full:h100")
+    assert "finds none" in said
+    assert len(said.strip().splitlines()) == 1

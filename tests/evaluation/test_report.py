@@ -1,0 +1,648 @@
+"""Results through JSON, the sentences of a report, and what its file holds."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.cli.evaluate import print_scores
+from brainbrr_core.configuration import Detection, Preprocessing
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.evaluate import Evaluation
+from brainbrr_core.evaluation.method import method
+from brainbrr_core.evaluation.provenance import training_facts
+from brainbrr_core.evaluation.report.eeg_strip import eeg_strip, strip_picture
+from brainbrr_core.evaluation.report.figures import all_pictures
+from brainbrr_core.evaluation.report.highlights import (
+    typical_hits,
+    worst_false_alarms,
+    worst_misses,
+)
+from brainbrr_core.evaluation.report.page import (
+    HEADLINE,
+    MOST_BYTES,
+    concentration_sentence,
+    method_sentences,
+    render_report,
+    write_report,
+)
+from brainbrr_core.evaluation.report.pictures import Picture, Strip
+from brainbrr_core.evaluation.report.published import (
+    PUBLISHED,
+    PUBLISHED_GROUPS,
+    TUSZ_EVAL,
+    obstacle,
+    ours,
+)
+from brainbrr_core.evaluation.results import (
+    EvaluationResults,
+    ScoredRecording,
+    ThresholdChoice,
+    TrainingFacts,
+    UnscoredRecording,
+)
+from brainbrr_core.evaluation.score import score
+from brainbrr_core.runs.eval_ledger import EvalLooks
+from brainbrr_core.runs.run import Run
+from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
+from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_pipeline.records.metadata import of_evaluation
+from tests.support.fixed_events import FixedEvents
+from tests.support.pages import well_formed
+from tests.support.project import ROOT
+
+
+def frames(duration_s: float, spans: list[tuple[float, float]]) -> NDArray[np.float32]:
+    values = np.full(math.ceil(duration_s * 8), 0.1, dtype=np.float32)
+    for start, stop in spans:
+        values[round(start * 8) : round(stop * 8)] = 0.9
+    return values
+
+
+def recording(
+    key: str,
+    patient: str,
+    reference: list[tuple[float, float]],
+    hypothesis: list[tuple[float, float, float]],
+    duration_s: float = 600.0,
+) -> ScoredRecording:
+    return ScoredRecording(
+        key,
+        patient,
+        "01_tcp_ar",
+        duration_s,
+        tuple(Event(start, stop) for start, stop in reference),
+        tuple(Event(start, stop, "seiz", confidence) for start, stop, confidence in hypothesis),
+        frames(duration_s, [(start, stop) for start, stop, _ in hypothesis]),
+    )
+
+
+TUNED_ON_DEV = ThresholdChoice(OperatingPoint(0.7, 0.63), "dev", 0.5)
+
+
+def swept(*recordings: ScoredRecording) -> Sweep:
+    """The sweep of a detector that finds the whole recording where any frame is high enough."""
+    return sweep_thresholds(recordings, found_whole, 1.0)
+
+
+def found_whole(scores: NDArray[np.float32], duration_s: float) -> FixedEvents:
+    return FixedEvents(scores, lambda on: [(0.0, duration_s)] if scores.max() >= on else [])
+
+
+def sample(split: str = "eval", choice: ThresholdChoice = TUNED_ON_DEV) -> EvaluationResults:
+    """Two patients, 1800 s: three seizures, of which one is found, and two false alarms."""
+    return score(
+        [
+            recording("eval/b/t0", "b", [(100, 130), (400, 500)], []),
+            recording("eval/a/t1", "a", [], [(10, 20, 0.8), (300, 310, 0.95)]),
+            recording("eval/a/t0", "a", [(100, 130)], [(110, 140, 0.9)]),
+        ],
+        split=split,
+        threshold=choice,
+        provenance={"seed": "0", "weights": "<b>9d5e</b>"},
+        profile="smoke",
+        unscored=[UnscoredRecording("eval/b/t9", "there is no annotation", 1800.0, 0)],
+    ).results
+
+
+def test_headline_by_hand() -> None:
+    results = sample()
+    event = results.headline["szcore_event"]
+    # Three seizures (the gaps are 270 s and more), one found, two false alarms in 1800 s.
+    assert event.sensitivity == pytest.approx(1 / 3)
+    assert event.precision == pytest.approx(1 / 3)
+    assert event.f1 == pytest.approx(2 / (2 + 2 + 2))
+    assert event.false_per_day == pytest.approx(2 * 86400 / 1800)
+    # Patients: a finds 1 of 1 with 2 false, F1 2/(2+2); b finds none of 2, F1 0.
+    mean = results.headline["szcore_event_subject_mean"]
+    assert (mean.sensitivity, mean.f1) == (pytest.approx(0.5), pytest.approx(0.25))
+    # Seconds: 160 ictal, 20 of them found, 30 false (10 after the seizure, 20 elsewhere).
+    assert results.headline["szcore_sample"].sensitivity == pytest.approx(20 / 160)
+    assert results.headline["szcore_sample"].precision == pytest.approx(20 / 50)
+    assert results.counts["nedc_epoch"].detected == 80
+    # TAES: 20 of 30 s hit; 10 s of 30 outside, and two whole false alarms.
+    assert results.counts["nedc_taes"].detected == pytest.approx(2 / 3)
+    assert results.counts["nedc_taes"].false == pytest.approx(1 / 3 + 2)
+    # Pairs of seconds: 20 of 160 ictal at 0.9, 30 of 1640 others at 0.9, the rest tie at 0.1.
+    wins = 20 * 1610 + 0.5 * (20 * 30 + 140 * 1610)
+    assert results.seconds.auroc == pytest.approx(wins / (160 * 1640))
+    assert results.seconds.ictal_seconds == 160
+    assert (results.seizures, results.hours) == (3, 0.5)
+
+
+def test_order_of_the_recordings_does_not_matter() -> None:
+    assert [row.partition_key for row in sample().recordings] == [
+        "eval/a/t0",
+        "eval/a/t1",
+        "eval/b/t0",
+    ]
+    assert [(row.name, row.recordings, row.seizures) for row in sample().patients] == [
+        ("a", 2, 1),
+        ("b", 1, 2),
+    ]
+    assert sample().montages[0].ovlp.false == 2
+
+
+def test_results_survive_json() -> None:
+    results = replace(sample(), threshold=ThresholdChoice(OperatingPoint(0.5, 0.4), None))
+    text = results.to_json()
+    assert "NaN" not in text
+    again = EvaluationResults.from_json(text)
+    assert again.to_json() == text
+    assert math.isnan(again.threshold.f1)
+    assert again.recordings == results.recordings
+    with pytest.raises(BrainbrrError, match=r"old\.json does not hold evaluation results"):
+        EvaluationResults.from_json('{"split": 3}', "old.json")
+    with pytest.raises(BrainbrrError, match="does not hold"):
+        EvaluationResults.from_json("<html>", "old.json")
+
+
+def test_nothing_or_something_twice_cannot_be_scored() -> None:
+    one = recording("eval/a/t0", "a", [], [])
+    with pytest.raises(BrainbrrError, match="no recording of the split 'eval'"):
+        score([], split="eval", threshold=TUNED_ON_DEV, provenance={})
+    with pytest.raises(BrainbrrError, match="eval/a/t0 would be scored twice"):
+        score([one, one], split="eval", threshold=TUNED_ON_DEV, provenance={})
+
+
+def test_the_operating_curve_and_limits_are_of_the_scored_split() -> None:
+    # 600 s: the detector finds all of it up to 0.9 and nothing above. SzCORE: a hypothesis of
+    # 600 s is two, of which the second, 300 to 600 s, misses the seizure's 10 to 80 s.
+    one = recording("eval/a/t0", "a", [(10, 20)], [(12, 20, 0.9)])
+    tuned = replace(
+        TUNED_ON_DEV, at_limits={"szcore_event.sensitivity_at_10": OperatingPoint(0.95, 0.9)}
+    )
+    results = score(
+        [one],
+        split="eval",
+        threshold=tuned,
+        provenance={},
+        sweep=swept(one),
+        applied=sweep_at([one], found_whole, [OperatingPoint(0.95, 0.9)]),
+    ).results
+    assert {row.sensitivity for row in results.operating_curve if row.threshold <= 0.9} == {1.0}
+    assert max(row.threshold for row in results.operating_curve) == np.float32(0.9)
+    by_rule = {(row.rule, row.limit): row for row in results.limits}
+    assert len(by_rule) == 8
+    # 144 false positives a day exceed every limit of SzCORE's; OVLP counts none.
+    event, overlap = by_rule["szcore_event", 10.0], by_rule["nedc_ovlp", 1.0]
+    assert (event.sensitivity.value, overlap.sensitivity.value) == (0.0, 1.0)
+    assert overlap.point == OperatingPoint(*[float(np.float32(0.9))] * 2)
+    assert (event.false_per_day, overlap.false_per_day) == (0, 0)
+    # What the point tuned elsewhere gives here; where none was, nothing.
+    assert event.tuned_point == OperatingPoint(0.95, 0.9)
+    assert (event.tuned_sensitivity.value, event.tuned_false_per_day.value) == (0.0, 0.0)
+    assert overlap.tuned_point is None and math.isnan(overlap.tuned_sensitivity.value)
+
+
+def limited(rate_on_dev: float = 10.0) -> EvaluationResults:
+    """Seizures of two patients, found at 0.9, with a false alarm of the same height in one."""
+    one = recording("eval/a/t0", "a", [(100, 130)], [(110, 120, 0.9)], 3600)
+    two = recording("eval/b/t0", "b", [(100, 130)], [(110, 120, 0.9), (2000, 2010, 0.9)], 3600)
+
+    def find(frames: NDArray[np.float32], _duration_s: float) -> FixedEvents:
+        marks = np.flatnonzero(np.diff(np.concatenate([[0], (frames > 0.5).astype(int), [0]])))
+        spans = [(a / 8, b / 8) for a, b in zip(marks[::2], marks[1::2], strict=True)]
+        return FixedEvents(frames, lambda on: spans if on <= 0.9 else [])
+
+    on_dev: dict[str, OperatingPoint | None] = {
+        f"{rule}.sensitivity_at_{rate_on_dev:g}": OperatingPoint(0.5, 0.5)
+        for rule in ("szcore_event", "nedc_ovlp")
+    }
+    return score(
+        [one, two],
+        split="eval",
+        threshold=replace(TUNED_ON_DEV, at_limits=on_dev),
+        provenance={},
+        sweep=sweep_thresholds([one, two], find, 1.0),
+        applied=sweep_at([one, two], find, [OperatingPoint(0.5, 0.5)] * 2),
+    ).results
+
+
+def test_published_results_stand_beside_the_rates_we_really_have() -> None:
+    rows = ours(limited(), "nedc_ovlp_tusz_eval")
+    # One false alarm in two hours is 12 in 24, at the threshold in use and at the one that kept
+    # ten on dev. No limit of ours is as high, so that above 0.9 nothing is found and nothing false.
+    assert [(row.sensitivity, row.false_per_day) for row in rows[:2]] == [(1.0, 12.0)] * 2
+    assert rows[1].name == "This run, operating point chosen on “dev” for at most 10 per 24 h"
+    assert rows[1].f1 == pytest.approx(2 * 2 / (2 * 2 + 1))
+    own = rows[2:]
+    assert [row.false_per_day for row in own] == [0.0] * 4
+    assert all("its own curve on these recordings" in row.name for row in own)
+    seen = ours(replace(limited(), split="dev"), "nedc_ovlp_tusz_eval")
+    assert "chosen on “dev”, these very recordings, for at most 10" in seen[1].name
+
+
+def test_operating_points_of_dev_come_first_with_their_rates_and_intervals() -> None:
+    results = limited()
+    assert [(row.rule, row.limit) for row in results.limits][:4] == [
+        ("szcore_event", limit) for limit in (1.0, 2.5, 5.0, 10.0)
+    ]
+    point = results.limits[3]
+    assert (point.tuned_sensitivity.value, point.tuned_false_per_day.value) == (1.0, 12.0)
+    assert point.tuned_sensitivity.method == "clopper-pearson"
+    assert (point.tuned_false_per_day.low, point.tuned_false_per_day.high) == (0.0, 24.0)
+    text = render_report(results, [])
+    cards = text[text.index('<dl class="cards">') : text.index("</dl>")]
+    values = re.findall(r"<dd>([^<]+)</dd>", cards)
+    assert (values[0], values[1:5]) == ("0.800", ["–", "–", "–", "1.000"])
+    assert "set on “dev” for 10 per 24 h" in cards and "here: 12.00 [0.00, 24.00]†" in cards
+    assert text.index('id="operating-points"') < text.index('id="headline"')
+    # False alarms and false seconds have a column each, of which a rule fills one.
+    table = text[text.index('id="headline"') : text.index('id="limits"')]
+    rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", table)
+    assert len(rows) == len(HEADLINE)
+    for row in rows:
+        alarms, seconds = re.findall(r"<td class=\"number\">(.*?)</td>", row)[-2:]
+        of_time = "sample-based" in row or "EPOCH" in row
+        assert (alarms == "", seconds == "") == (of_time, not of_time)
+
+
+def test_tables_of_commands_and_of_dagster_have_one_unit_in_a_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    results = limited()
+    evaluation = Evaluation(Path("/report.html"), results, Run(Path("run"), {}), "", False)
+    print_scores(evaluation)
+    shown = capsys.readouterr().out
+    rows = {
+        cells[1]: cells[-3:-1]
+        for line in shown.splitlines()
+        if len(cells := [cell.strip() for cell in line.split("│")]) == 8
+    }
+    assert rows["szcore event"] == rows["nedc ovlp"] == ["12.0", ""]
+    # 10 false seconds in two hours.
+    assert rows["szcore sample"] == rows["nedc epoch"] == ["", "120.0"]
+    assert "applied to eval" in shown and "1.000 [0.158, 1.000]‡†" in shown
+    assert "F1, szcore event: 0.800 [0.667, 1.000]†" in shown
+    records = of_evaluation(evaluation)["scores"].records
+    by_rule = {record.data["rule"]: record.data for record in records}
+    alarms, seconds = "false alarms per 24 h", "false seconds per 24 h"
+    assert [by_rule["nedc ovlp"][unit] for unit in (alarms, seconds)] == ["12.000", ""]
+    assert [by_rule["nedc epoch"][unit] for unit in (alarms, seconds)] == ["", "120.000"]
+
+
+def test_false_alarms_by_hour_of_the_recording() -> None:
+    long = replace(
+        recording("eval/a/t0", "a", [], [(100, 110, 0.9), (3700, 3710, 0.9)], 5400),
+        unknown=((0.0, 1800.0),),
+    )
+    short = recording("eval/b/t0", "b", [(3000, 3030)], [(3599, 3605, 0.9)], 3600)
+    results = score([long, short], split="eval", threshold=TUNED_ON_DEV, provenance={}).results
+    # The alarm at 100 s lies in unknown time, that at 3599 s begins in the first hour. Known are
+    # 0.5 h and 1 h of the first hour, half an hour of the second.
+    assert [(h.name, h.hours, h.patients, h.false_alarms) for h in results.false_alarm_hours] == [
+        ("0 to 1 h", 1.5, 2, 1),
+        ("1 to 2 h", 0.5, 1, 1),
+    ]
+    first, second = (hour.false_per_day for hour in results.false_alarm_hours)
+    assert (first.value, second.value) == (pytest.approx(16.0), pytest.approx(48.0))
+    assert (first.patients, second.patients, second.method) == (2, 1, "undefined")
+    assert concentration_sentence(results.patients) == (
+        "1 patient of 2 had 50% of the 2 false alarms (OVLP), and 0 had none."
+    )
+    assert concentration_sentence(results.patients[:0]) == ""
+
+
+def trained(best_step: int | None) -> TrainingFacts:
+    """Facts of a run as its file has them, trained for 300 steps and validated thrice."""
+    validations = [
+        {"step": step, "rule": "average precision by the second", "score": value}
+        | {"f1": 0.5, "auroc": value, "auprc": value, "threshold": None}
+        for step, value in ((100, 0.4), (200, 0.8), (300, 0.7))
+    ]
+    of_split = {"recordings": 4, "patients": 3, "hours": 5.5, "seizures": 7, "ictal_hours": 0.25}
+    values = {
+        "identity": {"training": {"seed": 11, "steps": 300}},
+        "fit": {"steps": 300, "best_step": best_step, "stopped": ""}
+        | {"validations": validations if best_step else []},
+        "data": {
+            "train": of_split | {"unknown_seconds": 90.0, "full": 3},
+            "dev": of_split | {"unknown_seconds": 0.0, "full": 3},
+            "eval": of_split | {"unknown_seconds": 0.0, "full": 3},
+        },
+    }
+    return training_facts(Run(Path("run"), values))
+
+
+def test_the_report_says_which_weights_they_are_and_what_they_saw() -> None:
+    facts = trained(200)
+    assert (facts.kept_step, facts.steps, facts.seed) == (200, 300, 11)
+    assert [part.split for part in facts.data] == ["train", "dev"]
+    results = replace(
+        sample(),
+        training=facts,
+        weights_chosen_on="dev",
+        method=method(Preprocessing(), Detection(), 60),
+    )
+    said = " ".join(method_sentences(results))
+    assert "(seed 11) did 300 of 300 steps" in said
+    assert "Those of step 200 are used, picked on “dev” by the highest average precision" in said
+    assert "trained on 5.5 hours of 3 patients with 7 seizures; 90 seconds of it" in said
+    text = render_report(results, all_pictures(results))
+    curve = text[text.index('id="training"') : text.index('id="provenance"')]
+    assert "Figures of dev over the steps of the training" in curve
+    assert "Weights of step 200 (dashed) were kept" in curve
+    assert "The z-score is not causal" in curve and "band-pass 0.5 to 120 Hz" in curve
+    assert "shorter than 3 s is dropped" in curve and "windows of 60 s every 30 s" in curve
+    assert re.search(r">train</th>.*>5\.50<.*>7<.*>0\.25<.*>90\.0<", curve)
+    last = " ".join(method_sentences(replace(sample(), training=trained(None))))
+    assert "Those of the last step, 300, are used." in last
+    assert "validation" not in {p.name for p in all_pictures(replace(results, training=None))}
+    imported = method(Preprocessing(), Detection(), 60, "v0_imported")
+    assert "v0_imported was imported" in imported[0] and "z-score" not in imported[0]
+
+
+def test_a_typical_hit_is_shown_beside_misses_and_false_alarms() -> None:
+    results = score(
+        [
+            # Latencies of 1 s, 10 s and 28 s: the median is 10 s.
+            recording("k0", "a", [(100, 130)], [(101, 130, 0.9)]),
+            recording("k1", "b", [(200, 240)], [(210, 230, 0.9)]),
+            recording("k2", "b", [(300, 330)], [(328, 330, 0.9)]),
+        ],
+        split="dev",
+        threshold=TUNED_ON_DEV,
+        provenance={},
+    ).results
+    hits = typical_hits(results)
+    assert [(hit.kind, hit.partition_key) for hit in hits] == [
+        ("detected seizure", "k1"),
+        ("detected seizure", "k0"),
+    ]
+    signal = np.zeros((19, 256 * 60), dtype=np.float32)
+    picture = strip_picture(results, Strip(hits[0], signal, frames(600.0, [])), "strip-0")
+    assert picture.title == "Detected seizure: k1"
+    assert "detected +10.0 s after its start, 50% of it covered" in picture.caption
+
+
+def test_seizures_are_grouped_by_type_and_duration_with_their_latency() -> None:
+    typed = replace(
+        recording("k0", "a", [], [(105, 200, 0.9), (395, 430, 0.9)]),
+        reference=(
+            Event(100, 130, "fnsz"),
+            Event(400, 470, "fnsz"),
+            Event(500, 505, "gnsz"),
+        ),
+    )
+    results = score([typed], split="dev", threshold=TUNED_ON_DEV, provenance={}).results
+    assert [(one.label, one.detected, one.latency_s) for one in results.outcomes[:2]] == [
+        ("fnsz", True, 5.0),
+        ("fnsz", True, -5.0),
+    ]
+    assert math.isnan(results.outcomes[2].latency_s)
+    # 105 to 130 of 100 to 130; 400 to 430 of 400 to 470.
+    assert [one.covered for one in results.outcomes] == pytest.approx([25 / 30, 30 / 70, 0])
+    assert [(one.name, one.seizures, one.detected) for one in results.seizure_types] == [
+        ("fnsz", 2, 2),
+        ("gnsz", 1, 0),
+    ]
+    assert results.seizure_types[0].median_latency_s.value == 0.0
+    # Edges belong to the longer group: 30 s is 30 to 60.
+    assert [(one.name, one.detected) for one in results.seizure_durations] == [
+        ("under 10 s", 0),
+        ("30 to 60 s", 1),
+        ("60 to 120 s", 1),
+    ]
+    assert results.estimates["latency.median_s"].value == 0.0
+
+
+def test_worst_events_come_patient_by_patient() -> None:
+    results = score(
+        [
+            recording("k0", "a", [(100, 190), (300, 380)], [(5, 15, 0.7)]),
+            recording("k1", "b", [(590, 600)], [(3, 9, 0.9), (20, 30, 0.8)]),
+        ],
+        split="dev",
+        threshold=TUNED_ON_DEV,
+        provenance={},
+    ).results
+    misses = worst_misses(results)
+    # a's longest (90 s), then b's (10 s), then a's second (80 s).
+    assert [(miss.partition_key, miss.event.start) for miss in misses] == [
+        ("k0", 100),
+        ("k1", 590),
+        ("k0", 300),
+    ]
+    # Ten seconds before; 60 s at most; never beyond the recording.
+    assert [(miss.start_s, miss.stop_s) for miss in misses] == [(90, 150), (580, 600), (290, 350)]
+    alarms = worst_false_alarms(results, count=2)
+    assert [alarm.event.confidence for alarm in alarms] == [0.9, 0.7]
+    assert (alarms[0].start_s, alarms[0].stop_s) == (0, 19)
+
+
+def sentences(split: str, choice: ThresholdChoice, weights: str | None = None) -> str:
+    return " ".join(method_sentences(replace(sample(split, choice), weights_chosen_on=weights)))
+
+
+def test_the_report_says_what_was_seen() -> None:
+    unseen = sentences("eval", TUNED_ON_DEV, "dev")
+    assert "3 recordings of 2 patients, 0.5 hours with 3 seizures" in unseen
+    assert (
+        "(on at logit 0.7 (probability 0.6682), off at 0.63 (0.6525)) was chosen on" in unseen
+        and "0.500 there" in unseen
+    )
+    assert "Neither the threshold nor the weights were chosen on this split" in unseen
+    assert "weights were picked on “dev”" in unseen
+    assert "timescoring 0.0.7" in unseen and "counts 0" in unseen
+    seen = sentences("dev", TUNED_ON_DEV, "dev")
+    assert "seen when choosing the threshold and the weights" in seen
+    assert "flatter" in seen and "Neither" not in seen
+    assert "seen when choosing the threshold:" in sentences("dev", TUNED_ON_DEV)
+    assert "Not scored: 1 recording of 0.5 hours with 0 known seizures" in unseen
+    looked = method_sentences(replace(sample(), eval_looks=EvalLooks(3, 2)))
+    assert "“eval” was scored 3 times from this runs folder, by 2 runs" in " ".join(looked)
+    assert "was scored" not in unseen
+    by_hand = sentences("eval", ThresholdChoice(OperatingPoint(0.86, 0.78), None))
+    assert "set by hand" in by_hand and "not recorded" in by_hand
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    results = sample()
+    return render_report(results, all_pictures(results), [strip_of_noise()])
+
+
+def strip_of_noise() -> Picture:
+    noise = np.random.default_rng(0).normal(size=(19, 256 * 5)).astype(np.float32)
+    svg = eeg_strip(
+        noise, 256, CHANNELS, 100.0, [Event(101, 103)], [], np.ones(8000, np.float32), 8, "strip-0"
+    )
+    return Picture("strip-0", "Missed seizure", "A caption.", svg)
+
+
+def test_the_page_is_well_formed_and_accessible(page: str) -> None:
+    outline = well_formed(page)
+    assert outline.count("table") > 4
+    assert ("html", {"lang": "en"}) in outline.tags
+    assert 'class="skip" href="#content"' in page
+    assert "prefers-color-scheme: dark" in page and ":focus-visible" in page
+    # Every link within the page has its target.
+    for tag, values in outline.tags:
+        if tag == "a":
+            assert str(values["href"]).removeprefix("#") in outline.ids
+    # Every figure has a name for those who cannot see it.
+    figures = [values for tag, values in outline.tags if tag == "svg"]
+    assert len(figures) == 7
+    assert all(values.get("role") == "img" and values.get("aria-label") for values in figures)
+    # Every reference within a figure has its target.
+    for target in re.findall(r'url\(#([^)"]+)\)|href="#([^"]+)"', page):
+        assert (target[0] or target[1]) in outline.ids
+
+
+def test_the_page_loads_nothing(page: str) -> None:
+    assert "://" not in page
+    assert not re.search(r"\b(src|srcset|action|poster)=|@import|url\((?!#)", page)
+    assert "<link" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_recordings_table_can_be_sorted(page: str) -> None:
+    table = page[page.index('id="recordings"') : page.index('id="unscored"')]
+    assert table.count("<button") == 7
+    assert table.count("aria-sort") == 1
+    rows = re.findall(r'<th scope="row" class="path">([^<]+)</th>', table)
+    assert rows == ["eval/a/t0", "eval/a/t1", "eval/b/t0"]
+    # eval/b/t0: 10 minutes, two seizures, none detected, no false alarm.
+    last = table[table.index("eval/b/t0") :]
+    assert re.findall(r'data-sort="([^"]*)"', last) == ["600", "2", "0", "2", "0"]
+    assert "0:10:00" in last
+
+
+def test_text_is_escaped(page: str) -> None:
+    assert "&lt;b&gt;9d5e&lt;/b&gt;" in page and "<b>9d5e" not in page
+    names = sample()
+    strange = replace(names.patients[0], name="<i>$x_1$</i>")
+    text = render_report(names, all_pictures(replace(names, patients=(strange,))))
+    assert "<i>" not in text and "&lt;i&gt;$x_1$&lt;/i&gt;" in text
+
+
+def test_undefined_figures_are_dashes() -> None:
+    quiet = score(
+        [recording("eval/a/t0", "a", [], [])],
+        split="eval",
+        threshold=TUNED_ON_DEV,
+        provenance={},
+    ).results
+    text = render_report(quiet, all_pictures(quiet))
+    assert not re.search(r"\bnan\b", text, flags=re.IGNORECASE)
+    assert "undefined for these recordings" in text
+    assert "<dd>–</dd>" in text
+
+
+def test_published_results_are_marked(page: str) -> None:
+    assert page.count("not comparable: ") == len(PUBLISHED)
+    assert {row.group for row in PUBLISHED} == set(PUBLISHED_GROUPS)
+    # Ours stand beside those of the same rule, marked too.
+    assert page.count(">This run, at the threshold in use<") == 2
+    assert page.count('class="remark">not comparable<') == 2
+
+
+def test_ours_compare_only_on_the_whole_of_tusz_eval() -> None:
+    row = sample().recordings[0]
+    recordings, patients, seizures, hours = TUSZ_EVAL
+    whole = replace(
+        sample(),
+        unscored=(),
+        recordings=(replace(row, duration_s=hours * 3600 / recordings),) * recordings,
+        patients=(sample().patients[0],) * patients,
+        counts={"nedc_ovlp": replace(row.ovlp, reference=float(seizures))},
+    )
+    assert obstacle(whole, "nedc_ovlp_tusz_eval") == ""
+    left_out = UnscoredRecording("k", "r", 1.0, 0)
+    others = [
+        replace(whole, split="dev"),
+        replace(whole, recordings=whole.recordings[1:]),
+        replace(whole, unscored=(left_out,)),
+    ]
+    assert all(obstacle(other, "nedc_ovlp_tusz_eval") for other in others)
+    # What was measured elsewhere, or on recordings nobody named, never compares.
+    assert all(obstacle(whole, name) for name in PUBLISHED_GROUPS if name != "nedc_ovlp_tusz_eval")
+
+
+def test_intervals_stand_beside_figures(page: str) -> None:
+    f1 = sample().estimates["szcore_event.f1"]
+    assert f"[{f1.low:.3f}, {f1.high:.3f}]" in page
+    assert "95% confidence intervals by a bootstrap over patients" in page
+
+
+def test_what_is_not_scored_is_listed(page: str) -> None:
+    table = page[page.index('id="unscored"') : page.index('id="published"')]
+    assert "eval/b/t9" in table and "there is no annotation" in table and "0:30:00" in table
+
+
+def test_the_report_stays_small() -> None:
+    large = [Picture(f"p{number}", "t", "c", "<svg>" + "x" * 900_000) for number in range(5)]
+    text = render_report(sample(), [], large)
+    assert len(text.encode()) < MOST_BYTES
+    assert "2 more are left out" in text
+    with pytest.raises(ValueError, match="two pictures have one name"):
+        render_report(sample(), [], [large[0], large[0]])
+
+
+def test_writing_is_whole_and_repeatable(tmp_path: Path) -> None:
+    results = sample()
+    (highlight,) = worst_misses(results, count=1)
+    signal = np.zeros((19, 256 * 60), dtype=np.float32)
+    strip = Strip(highlight, signal, frames(600.0, []))
+    first, second = tmp_path / "new" / "report.html", tmp_path / "new" / "again.html"
+    write_report(first, results, [strip])
+    write_report(second, results, [strip])
+    assert first.read_bytes() == second.read_bytes()
+    assert "Missed seizure: eval/b/t0" in first.read_text(encoding="utf-8")
+    assert sorted(path.name for path in first.parent.iterdir()) == ["again.html", "report.html"]
+
+
+def test_figures_are_the_same_in_another_process(page: str) -> None:
+    code = "from tests.evaluation.test_report import strip_of_noise; print(strip_of_noise().svg)"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert result.stdout.strip() == strip_of_noise().svg.strip()
+    assert "strip-0-axes" in page
+
+
+def test_an_eeg_picture_is_small_and_keeps_spikes() -> None:
+    generator = np.random.default_rng(1)
+    signal = generator.normal(size=(19, 256 * 60)).astype(np.float32)
+    signal[4, 7000] = 9.0
+    svg = eeg_strip(
+        signal, 256, CHANNELS, 0.0, [Event(5, 10)], [Event(6, 9)], np.zeros(480, np.float32), 8
+    )
+    assert len(svg.encode()) < 150_000
+    assert all(f">{name}</text>" in svg for name in CHANNELS)
+    flat = signal.copy()
+    flat[4, 7000] = 0.0
+    without = eeg_strip(
+        flat, 256, CHANNELS, 0.0, [Event(5, 10)], [Event(6, 9)], np.zeros(480, np.float32), 8
+    )
+    assert svg != without
+    with pytest.raises(ValueError, match="does not fit 19 names"):
+        eeg_strip(signal[:3], 256, CHANNELS, 0.0, [], [], np.zeros(480, np.float32), 8)
+    with pytest.raises(ValueError, match="small letters"):
+        eeg_strip(signal, 256, CHANNELS, 0.0, [], [], np.zeros(480, np.float32), 8, "a b")
+
+
+def test_reading_results_does_not_import_matplotlib_or_torch() -> None:
+    code = (
+        "import sys, brainbrr_core.evaluation.results, brainbrr_core.evaluation.report.page;"
+        "print({'torch', 'matplotlib'} & set(sys.modules))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "set()"

@@ -1,0 +1,56 @@
+"""What the documentation says of recordings is what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
+from brainbrr_core.configuration import Overrides, load
+from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS
+from tests.support.project import ROOT
+
+PAGE = ROOT / "docs" / "recordings.md"
+TABLES = {
+    "Signals that cannot be used": {code: [text] for code, text in SIGNAL_REASONS.items()},
+    "What may be odd about a signal": {code: [text] for code, text in SIGNAL_FINDINGS.items()},
+    "Recordings without labels": {code: [text] for code, text in LABEL_REASONS.items()},
+    "What may be odd about annotations": {
+        code: [text, str(consequence)] for code, (consequence, text) in ANNOTATION_FINDINGS.items()
+    },
+}
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_the_page_has_every_reason_and_finding(heading: str) -> None:
+    _, _, after = PAGE.read_text(encoding="utf-8").partition(f"## {heading}\n")
+    section = after.partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
+    assert {code: cells.split(" | ") for code, cells in rows} == TABLES[heading]
+
+
+@pytest.mark.parametrize("page", sorted(PAGE.parent.glob("*.md")), ids=lambda page: page.name)
+def test_every_configuration_of_a_page_is_accepted(page: Path, tmp_path: Path) -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert blocks or page != PAGE
+    for number, block in enumerate(blocks):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block, encoding="utf-8")
+        # Unknown keys, and values that no setting has, are refused.
+        settings = load(Overrides(config=f"smoke:cpu:{path}"), {})
+        pattern = settings.corpus.patient_pattern
+        if pattern is not None:
+            match = re.search(pattern, "PN00-1")
+            assert match is not None and match[1] == "PN00"
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted([*PAGE.parents[1].glob("*.md"), *PAGE.parent.glob("*.md")]),
+    ids=lambda page: page.name,
+)
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,303 @@
+"""The documentation as a site: complete, of what the program is now, and its examples run."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import pkgutil
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from pydantic import BaseModel
+
+from brainbrr_core.cli.app import app
+from brainbrr_core.configuration import Configuration, Overrides, changed, load
+from tests.support.project import ROOT
+from tests.support.shell import BIN, Shell, clean_environment
+
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    page
+    for page in DOCS.rglob("*.md")
+    if page.relative_to(DOCS).parts[0] not in {"_build", "_static", "gallery"}
+)
+API = sorted(DOCS.glob("api/*.md"))
+EXAMPLES = sorted(DOCS.glob("examples/*.py"))
+#: A line that each example prints.
+PRINTED = {
+    "index_a_folder.py": r"aaaaaaac_s001_t000 +0 s +truncated_file",
+    "read_windows.py": r"^\(4, 19, 15360\) torch\.float32 \(4, 15360\)$",
+    "predict_one_edf.py": r"^1 of 1 detected, 0 false$",
+    "score_events.py": r"^SzCORE events +3 of 4 detected, 1 false$",
+    "use_the_network.py": r"^tiny +606,848 parameters, 3 layers$",
+}
+
+
+@functools.cache
+def extension(name: str) -> ModuleType:
+    """A module of docs/_extensions."""
+    path = DOCS / "_extensions" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    fences = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [block for name, block in fences if name == language]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    def below(page: str) -> Iterator[str]:
+        yield page
+        if page.startswith("gallery/"):
+            return
+        for tree in blocks((DOCS / f"{page}.md").read_text("utf-8"), "{toctree}"):
+            for entry in tree.splitlines():
+                if entry and not entry.startswith(":"):
+                    yield from below(entry)
+
+    reached = list(below("index"))
+    assert len(reached) == len(set(reached))
+    assert set(reached) == {
+        "gallery/index",
+        *(page.relative_to(DOCS).with_suffix("").as_posix() for page in PAGES),
+    }
+
+
+@pytest.mark.parametrize("page", API, ids=lambda page: page.stem)
+def test_every_name_of_the_reference_exists_and_says_what_it_is(page: Path) -> None:
+    names = re.findall(
+        r"^\.\. auto(class|exception|function|data):: ([\w.]+)", page.read_text("utf-8"), re.M
+    )
+    assert names
+    for kind, path in names:
+        module, _, name = path.rpartition(".")
+        thing = pkgutil.resolve_name(path)
+        if kind == "data":
+            # Its comment is in the source alone.
+            source = Path(str(sys.modules[module].__file__)).read_text("utf-8")
+            assert re.search(rf"^#: .+\n(#: .+\n)*{name}\b.* = ", source, re.MULTILINE), path
+            continue
+        assert thing.__doc__ and not thing.__doc__.startswith(f"{name}("), path
+        assert isinstance(thing, type) == (kind != "function"), path
+        assert kind != "exception" or issubclass(thing, Exception), path
+
+
+def test_no_name_is_in_the_reference_twice() -> None:
+    names = [
+        path
+        for page in API
+        for path in re.findall(r"^\.\. auto\w+:: ([\w.]+)", page.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() - clean_environment().keys():
+        monkeypatch.delenv(name)
+    for block in blocks(page.read_text("utf-8"), "python"):
+        names: dict[str, Any] = {}
+        *lines, last = block.splitlines()
+        exec("\n".join(lines), names)
+        value, _, stated = last.partition("#")
+        result = eval(value, names)
+        if stated:
+            assert result == eval(stated, names), page.name
+
+
+def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with all its words; a group where it has options."""
+    children = getattr(command, "commands", {})
+    if options(command) or not children:
+        yield name, command
+    for child in children:
+        yield from commands(children[child], f"{name} {child}")
+
+
+def options(command: Any) -> set[str]:
+    return {
+        name
+        for each in command.params
+        for name in (*each.opts, *each.secondary_opts)
+        if name.startswith("--") and name != "--help"
+    }
+
+
+COMMANDS = dict(commands(typer.main.get_command(app), "brainbrr"))
+
+
+def test_the_page_of_commands_has_what_their_help_has(shell: Shell) -> None:
+    sections = dict(
+        re.findall(
+            r"^## (brainbrr [^\n]+)\n(.*?)(?=^## |\Z)",
+            extension("generated_pages").command_reference(),
+            re.MULTILINE | re.DOTALL,
+        )
+    )
+    assert set(COMMANDS) <= set(sections)
+    for name in COMMANDS:
+        shown = shell.type(*name.split()[1:], "--help", environment={"COLUMNS": "300"}).stdout
+        listed = set(
+            re.findall(r"--[a-z][\w-]*", " ".join(re.findall(r"^`.+`$", sections[name], re.M)))
+        )
+        assert listed == options(COMMANDS[name]), name
+        assert all(option in shown for option in listed), name
+
+
+def commands_of(text: str) -> Iterator[list[str]]:
+    """The words of every command line of brainbrr that a page shows."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    spans = [re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", prose)]
+    for code in [*blocks(text, ""), *(span for span in spans if span.startswith("brainbrr "))]:
+        for line in code.splitlines():
+            for match in re.finditer(r"\bbrainbrr (?=[a-z-])([^#|;&()\"]*)", line):
+                yield shlex.split(match[1])
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
+    groups = {name.rpartition(" ")[0] for name in COMMANDS}
+    for words in commands_of(page.read_text("utf-8")):
+        line = f"brainbrr {shlex.join(words)}"
+        named = [word for word in words[:2] if not word.startswith("-")]
+        names = [" ".join(["brainbrr", *named[:n]]) for n in (2, 1, 0)]
+        name = next((name for name in names if name in COMMANDS or name in groups), "")
+        # What follows a group is one of its commands or an option.
+        assert name not in groups or len(name.split()) == 1 + len(named), f"no command {line}"
+        given = {word.partition("=")[0] for word in words if word.startswith("--")}
+        known = options(COMMANDS[name]) if name in COMMANDS else set()
+        assert given <= known | {"--help"}, f"no such option: {line}"
+
+
+def settings_of(
+    model: type[BaseModel], prefix: str = ""
+) -> Iterator[tuple[str, type[BaseModel], str]]:
+    """Every key that is not a section, with the model and the field that it is of."""
+    for field, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from settings_of(info.annotation, f"{prefix}{field}.")
+        else:
+            yield f"{prefix}{field}", model, field
+
+
+def test_every_setting_has_a_comment() -> None:
+    described = extension("generated_pages").described
+    assert [
+        key for key, model, field in settings_of(Configuration) if not described(model, field)
+    ] == []
+
+
+def test_the_page_of_settings_has_every_key_and_its_default() -> None:
+    page = extension("generated_pages").setting_reference()
+    stated = dict(
+        re.findall(r"^`([\w.]+)`\n:.*?Default: (?:`(.*?)`|see [^\n]+)\.$", page, re.M | re.DOTALL)
+    )
+    assert list(stated) != [] and set(stated) == {key for key, _, _ in settings_of(Configuration)}
+    settings = load(Overrides(config="full:cpu"), environment={})
+    # Of the program alone, without what the files of a profile say.
+    bare = Configuration(
+        cache_root=settings.cache_root,
+        runs_dir=settings.runs_dir,
+        dagster_home=settings.dagster_home,
+    )
+    again = changed(bare, [f"{key}={value}" for key, value in stated.items() if value])
+    assert again == bare
+    for key, value in stated.items():
+        if value:
+            default: Any = bare
+            for part in key.split("."):
+                default = getattr(default, part)
+            read = yaml.safe_load(value)
+            assert (tuple(read) if isinstance(read, list) else read) == default, key
+
+
+def test_the_gallery_has_every_example() -> None:
+    names = [path.name for path in EXAMPLES]
+    assert sorted(extension("gallery").EXAMPLES) == names == sorted(PRINTED)
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        pytest.param(path, marks=pytest.mark.slow if path.name.startswith("predict") else ())
+        for path in EXAMPLES
+    ],
+    ids=lambda path: path.stem,
+)
+def test_an_example_runs_as_a_script(example: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, example],
+        cwd=tmp_path,
+        env=clean_environment() | {"MPLBACKEND": "agg", "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(PRINTED[example.name], done.stdout, re.MULTILINE), done.stdout
+    # The folder that it wrote to is gone; what torch keeps for itself has another name.
+    assert list(tmp_path.glob("tmp*")) == []
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built from a copy of what `make docs` builds it from."""
+    checkout = tmp_path_factory.mktemp("site")
+    made = shutil.ignore_patterns("_build", "gallery", "__pycache__")
+    for folder in ("docs", "configs", "brainbrr_core"):
+        shutil.copytree(ROOT / folder, checkout / folder, ignore=made)
+    for path in [*ROOT.glob("*.md"), ROOT / "pyproject.toml", ROOT / "LICENSE"]:
+        shutil.copy(path, checkout)
+    recipe = re.search(r"^docs: .*\n\t(.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    assert recipe is not None
+    done = subprocess.run(
+        shlex.split(recipe[1].replace("$(BIN)", str(BIN))),
+        cwd=checkout,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return checkout / "docs" / "_build" / "html"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_has_every_page(site: Path) -> None:
+    built = {path.relative_to(site).as_posix() for path in site.rglob("*.html")}
+    for page in PAGES:
+        assert page.relative_to(DOCS).with_suffix(".html").as_posix() in built
+    for example in EXAMPLES:
+        assert f"gallery/{example.stem}.html" in built
+        assert list(site.glob(f"_images/sphx_glr_{example.stem}_001.png")), example
+
+
+@pytest.mark.slow
+def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
+    fetched = re.compile(
+        r"<(?:script|img|iframe|source)[^>]*\ssrc=\"(?:https?:)?//"
+        r"|<link[^>]*\shref=\"(?:https?:)?//(?![^>]*rel=\"canonical\")"
+        r"|(?:url\(|@import )[\"']?(?:https?:)?//"
+    )
+    for path in [*site.rglob("*.html"), *site.rglob("*.css")]:
+        match = fetched.search(path.read_text("utf-8"))
+        assert match is None, f"{path}: {match}"

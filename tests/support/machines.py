@@ -1,0 +1,146 @@
+"""Machines that share a cache through an object store, for the tests of transfers."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+
+from brainbrr_core.annotation import Event
+from brainbrr_core.cache.shard import (
+    BLOCK_SAMPLES,
+    ShardHeader,
+    commit_shard,
+    exclusive_partial,
+    write_shard,
+)
+from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, shard_fingerprint
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration.settings import Selection
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index_file import read_index, write_index
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.files.state import FileState
+from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.s3 import S3Remote
+from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.transfer.pull import pull
+from brainbrr_core.transfer.push import push
+from brainbrr_core.transfer.receive import Transfer
+from tests.support.object_store import BUCKET
+
+URL = f"s3://{BUCKET}/brainbrr"
+
+
+def fresh_bucket() -> None:
+    files = S3Remote(URL)._files
+    if files.exists(BUCKET):
+        files.rm(BUCKET, recursive=True)
+    files.mkdir(BUCKET)
+
+
+def machine(settings: Configuration, place: Path) -> Configuration:
+    return settings.model_copy(
+        update={"cache_root": place / "cache", "data_dir": None, "runs_dir": place / "runs"}
+    )
+
+
+def of_profile(settings: Configuration, recordings: int) -> Configuration:
+    return settings.model_copy(
+        update={"profile": f"first{recordings}", "selection": Selection(recordings=recordings)}
+    )
+
+
+def quiet(_line: str) -> None:
+    pass
+
+
+def sent(settings: Configuration, url: str = URL, **options: Any) -> Transfer:
+    return push(settings, open_remote(url), log=quiet, **options)
+
+
+def fetched(settings: Configuration, url: str = URL, **options: Any) -> Transfer:
+    return pull(settings, open_remote(url), log=quiet, **options)
+
+
+def content(settings: Configuration) -> dict[str, bytes]:
+    store = Store.of(settings)
+    return {key: store.shard_path(key).read_bytes() for key in sorted(store.shard_keys())}
+
+
+def without_places(settings: Configuration) -> list[tuple[object, ...]]:
+    """What an index says of its recordings, but for paths, times and inodes."""
+    return [
+        (r.partition_key, r.content_hash, r.events, r.samples, r.rate, r.reason, r.findings)
+        for r in read_index(settings.cache_root)
+    ]
+
+
+def everything(settings: Configuration) -> Configuration:
+    """The same settings for every recording."""
+    return settings.model_copy(update={"profile": "full", "selection": Selection()})
+
+
+def many_shards(settings: Configuration, recordings: int, blocks: int = 1) -> None:
+    """A store of shards of so many blocks, each with bytes of its own, and their index."""
+    store = Store.of(settings)
+    rows = []
+    for number in range(recordings):
+        patient = f"p{number // 8:07d}"
+        split = ("train", "dev", "eval")[(number // 8) % 3]
+        key = f"{split}/{patient}/s001_2010/01_tcp_ar/{patient}_s001_t{number % 8:03d}"
+        source = blake3(key.encode()).hexdigest()
+        fingerprint = shard_fingerprint(settings.preprocessing, source, ())
+        header = ShardHeader(
+            FORMAT_VERSION,
+            key,
+            fingerprint,
+            chain_parameters(settings.preprocessing),
+            source,
+            10**6,
+            CHANNELS,
+            256,
+            blocks * BLOCK_SAMPLES,
+            (0.0,) * 19,
+            (1.0,) * 19,
+            (),
+            {"brainbrr": "0.1.0"},
+        )
+        block = np.random.default_rng(number).integers(
+            -3000, 3000, (blocks, len(CHANNELS), BLOCK_SAMPLES), np.int16
+        )
+        target = store.shard_path(key)
+        with exclusive_partial(target) as file:
+            write_shard(file, header, [(block, np.zeros(block.shape[:2], np.int32))])
+            commit_shard(target)
+        rows.append(
+            Recording(
+                partition_key=key,
+                split=split,
+                patient=patient,
+                session="s001_2010",
+                montage="01_tcp_ar",
+                path=f"/nowhere/{key}.edf",
+                state=FileState(10**6, 1, 1),
+                content_hash=source,
+                rate=Fraction(256),
+                samples=blocks * BLOCK_SAMPLES,
+                signals=19,
+                discontinuous=False,
+                matched=(),
+                missing=(),
+                signal_reason=None,
+                label_reason=None,
+                label_source="csv_bi",
+                companions=(),
+                annotated_duration_s=10.0 * blocks,
+                events=(Event(2.0, 5.0, "seiz", 1.0, ()),) if number % 3 == 0 else (),
+                findings=(),
+            )
+        )
+    rows.sort(key=lambda row: row.partition_key)
+    write_index(Index(tuple(rows), "tusz"), settings.cache_root)

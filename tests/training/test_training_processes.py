@@ -1,0 +1,138 @@
+"""Trainings in processes of their own: killed and gone on with, or several that train together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from brainbrr_core.configuration import Hardware
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.runs import weights as weight_files
+from brainbrr_core.training import checkpoint as files
+from brainbrr_core.training.distributed import World, joined, world_of
+from tests.support import toy_training
+from tests.support.services import HANGS_S, free_port
+
+PROGRAM = str(toy_training.__file__)
+
+
+def start(*words: object, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, PROGRAM, *map(str, words)],
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> list[list[float]]:
+    out, _ = process.communicate(timeout=HANGS_S)
+    assert process.returncode == 0
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def largest_difference(first: Path, second: Path) -> float:
+    one, _ = weight_files.load_model(first / "weights.safetensors")
+    other, _ = weight_files.load_model(second / "weights.safetensors")
+    return max(float((value - other[name]).abs().max()) for name, value in one.items())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[float]]]:
+    """Twelve steps in one process without a break: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, finished(start(folder, 12, 5, 1))
+
+
+Whole = tuple[Path, list[list[float]]]
+
+
+def test_a_killed_training_goes_on_to_the_same_bits(whole: Whole, tmp_path: Path) -> None:
+    unbroken, straight = whole
+    broken = tmp_path / "broken"
+    # Killed in the middle of the epoch, two steps after a checkpoint.
+    with start(broken, 12, 5, 1, 7) as first:
+        assert first.stdout is not None
+        assert [json.loads(first.stdout.readline())[0] for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+        first.send_signal(signal.SIGKILL)
+        assert first.wait() == -signal.SIGKILL
+    assert not (broken / "weights.safetensors").exists()
+    rest = finished(start(broken, 12, 5, 1))
+    assert rest == straight[5:]
+    names = ("weights.safetensors", files.CHECKPOINT_NAME)
+    assert all((unbroken / name).read_bytes() == (broken / name).read_bytes() for name in names)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_train_as_one(whole: Whole, tmp_path: Path, accumulate: int) -> None:
+    folder, alone = whole
+    together = two_processes(tmp_path / "together", accumulate)
+    assert [row[0] for row in together] == [row[0] for row in alone]
+    # The same loss and gradient at every step, to rounding, though both began with other weights.
+    assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6)
+    assert largest_difference(folder, tmp_path / "together") < 1e-4
+
+
+def test_two_processes_with_other_shares_of_unknown_samples_train_as_one(tmp_path: Path) -> None:
+    """Of one process's two parts, the first has no known sample at all."""
+    alone = finished(start(tmp_path / "alone", 12, 5, 1, TOY_MASKED="yes"))
+    together = two_processes(tmp_path / "together", 2, TOY_MASKED="yes")
+    assert len(alone) == 12
+    assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6)
+    assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
+
+
+def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
+    """What is no number lies in the second one's share alone."""
+    alone = finished(start(tmp_path / "alone", 12, 5, 1, TOY_SPOILED="yes"))
+    together = two_processes(tmp_path / "together", 2, TOY_SPOILED="yes")
+    assert [row[0] for row in together if not np.isfinite(row).all()] == [4]
+    assert np.allclose(np.array(together), np.array(alone), rtol=1e-4, atol=1e-6, equal_nan=True)
+    assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
+
+
+def two_processes(folder: Path, accumulate: int, **variables: str) -> list[list[float]]:
+    """What the first of two processes prints that train together; the second prints nothing."""
+    port = str(free_port())
+    both = [
+        start(
+            folder,
+            12,
+            5,
+            accumulate,
+            RANK=str(rank),
+            WORLD_SIZE="2",
+            LOCAL_RANK=str(rank),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=port,
+            **variables,
+        )
+        for rank in range(2)
+    ]
+    together, silent = finished(both[0]), finished(both[1])
+    assert silent == []
+    return together
+
+
+def test_a_process_knows_who_it_is() -> None:
+    assert world_of({}) == World(0, 1, 0)
+    assert world_of({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == World(3, 4, 1)
+    assert world_of({}).gather({"a": 1}) == {"a": 1}
+    assert float(world_of({}).mean(torch.tensor(3.0))) == 3.0
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with (
+        pytest.raises(BrainbrrError, match="make it a multiple of 6"),
+        joined(Hardware(batch_size=16, accumulate=2)),
+    ):
+        raise AssertionError("joined")
