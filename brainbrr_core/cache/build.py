@@ -57,7 +57,7 @@ from brainbrr_core.files.state import file_state
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool, thread_pool
 from brainbrr_core.machine.processors import worker_processes
-from brainbrr_core.progress import progress, told_when_stopped
+from brainbrr_core.progress import progress, summarize_when_stopped
 from brainbrr_core.signal.chain import Chain
 
 _LIBRARIES = ("brainbrr", "edfio", "numpy", "pyarrow", "scipy")
@@ -152,7 +152,7 @@ def build(
     with (
         hold(plan.store, "cache build", create=True),
         progress("build", hours, "hours") as bar,
-        told_when_stopped(summary),
+        summarize_when_stopped(summary),
         closing(_results(plan.store, settings, items, workers)) as outcomes,
     ):
         for result in outcomes:

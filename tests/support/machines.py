@@ -26,7 +26,7 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.files.state import FileState
-from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
