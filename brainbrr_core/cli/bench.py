@@ -39,7 +39,7 @@ def bench(
         return 0
     if index:
         return _bench_index(recordings, json=json)
-    from brainbrr_core.benchmark.store import run
+    from brainbrr_core.benchmark.cache_speed import run
     from brainbrr_core.synthesis import write_corpus
 
     settings = configuration(config, uses_cache=False)
@@ -106,13 +106,13 @@ def _bench_index(recordings: int | None, *, json: bool) -> int:
     """An index of the size of TUSZ's, from cold and again, the speed of hashing, and what commands
     take with nothing to do in a cache of as many recordings, or of ``recordings``.
     """
-    from brainbrr_core.benchmark import commands
-    from brainbrr_core.benchmark.index import run
-    from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS
+    from brainbrr_core.benchmark import idle_commands
+    from brainbrr_core.benchmark.indexing import run
+    from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS
 
     wide = recordings or TUSZ_RECORDINGS
     values = run(TUSZ_RECORDINGS, log)
-    values["cache"] = {"recordings": wide, "commands": commands.run(wide, log)}
+    values["cache"] = {"recordings": wide, "commands": idle_commands.run(wide, log)}
     if json:
         print_json(values)
         return 0
@@ -157,7 +157,7 @@ def model(
     json: Json = False,
 ) -> int:
     """Measure the network: windows a second, memory, and the share of the device's peak."""
-    from brainbrr_core.benchmark.model import backends_of, check_presets, growth, run
+    from brainbrr_core.benchmark.network_rates import backends_of, check_presets, growth, run
 
     settings = configuration(config, uses_cache=False)
     presets = preset or ["tiny", "small"]
@@ -278,7 +278,7 @@ def gpu(
     json: Json = False,
 ) -> int:
     """Prove a GPU: kernels against torch, rates, memory, waiting, resuming, scoring."""
-    from brainbrr_core.benchmark.gpu.run import is_right, run
+    from brainbrr_core.benchmark.gpu.measurement import is_right, run
     from brainbrr_core.benchmark.gpu.tables import markdown, tables
     from brainbrr_core.errors import BrainbrrError
 
@@ -331,8 +331,8 @@ def learn(
     json: Json = False,
 ) -> int:
     """Train on a synthetic corpus of ten patients and score unseen ones, beside plain detectors."""
-    from brainbrr_core.benchmark.learn import run
-    from brainbrr_core.benchmark.model import check_presets
+    from brainbrr_core.benchmark.learning import run
+    from brainbrr_core.benchmark.network_rates import check_presets
     from brainbrr_core.progress import Progress, progress
     from brainbrr_core.training.loop import StepReport
 
@@ -411,7 +411,7 @@ def faults(
     json: Json = False,
 ) -> int:
     """Kill builds of a synthetic corpus and compare what they leave with a clean build's bytes."""
-    from brainbrr_core.benchmark.faults import run
+    from brainbrr_core.benchmark.killed_builds import run
 
     values = run(kills, log=log)
     whole = not values["bytes_lost"] and not values["wrong_bytes"] and values["whole_at_the_end"]
@@ -444,7 +444,7 @@ def scoring(
     json: Json = False,
 ) -> int:
     """Score made-up frames of TUSZ's dev at about 2,000 operating points, on one process."""
-    from brainbrr_core.benchmark.scoring import run
+    from brainbrr_core.benchmark.threshold_search import run
 
     values = run(recordings, log=log)
     if json:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from brainbrr_core.benchmark import faults
-from brainbrr_core.benchmark.faults import Comparison, differing_bytes
+from brainbrr_core.benchmark import killed_builds as faults
+from brainbrr_core.benchmark.killed_builds import Comparison, differing_bytes
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration

@@ -12,9 +12,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from brainbrr_core.benchmark.gpu import kernels, run
+from brainbrr_core.benchmark.gpu import kernels
+from brainbrr_core.benchmark.gpu import measurement as run
 from brainbrr_core.benchmark.gpu.extent import SMALL, Task
-from brainbrr_core.benchmark.gpu.run import NAMES, Section, is_right
+from brainbrr_core.benchmark.gpu.measurement import NAMES, Section, is_right
 from brainbrr_core.benchmark.gpu.tables import markdown, tables
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Overrides, load
@@ -84,7 +85,7 @@ def test_a_section_that_fails_or_hangs_costs_nothing_but_itself(
         "GROUPS",
         (
             # Neither can be called with a task.
-            (Section("NAMES", "run", "", 60), Section("GROUPS", "run", "", 60)),
+            (Section("NAMES", "measurement", "", 60), Section("GROUPS", "measurement", "", 60)),
             (Section("prepare", "training", "", 0.0),),
             (Section("equality", "kernels", "", 120),),
         ),

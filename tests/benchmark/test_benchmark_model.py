@@ -15,16 +15,16 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from typer.testing import CliRunner
 
-from brainbrr_core.benchmark import cost as counted
-from brainbrr_core.benchmark import learn
-from brainbrr_core.benchmark.cost import (
+from brainbrr_core.benchmark import learning as learn
+from brainbrr_core.benchmark import network_cost as counted
+from brainbrr_core.benchmark.learning import CorpusSize, Score, line_length
+from brainbrr_core.benchmark.network_cost import (
     convolution_backward_operations,
     cost,
     peak_bytes,
     scoring_operations,
 )
-from brainbrr_core.benchmark.learn import CorpusSize, Score, line_length
-from brainbrr_core.benchmark.model import (
+from brainbrr_core.benchmark.network_rates import (
     PASSES,
     Pass,
     Task,
@@ -34,8 +34,8 @@ from brainbrr_core.benchmark.model import (
     make_step,
     measure,
 )
-from brainbrr_core.benchmark.parts import REST, operations_of_projections, parts
-from brainbrr_core.benchmark.scan import naive
+from brainbrr_core.benchmark.operation_times import REST, operations_of_projections, parts
+from brainbrr_core.benchmark.recurrence import naive
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Hardware, Overrides, changed, load
 from brainbrr_core.errors import BrainbrrError
@@ -46,7 +46,7 @@ from brainbrr_core.synthesis.plan import plan_corpus
 
 
 def test_the_cost_grows_linearly_with_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brainbrr_core.benchmark.model.MINUTES", (2, 4, 8))
+    monkeypatch.setattr("brainbrr_core.benchmark.network_rates.MINUTES", (2, 4, 8))
     done = CliRunner().invoke(app, ["bench", "model", "--lengths", "--preset", "tiny", "--json"])
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)["tiny"]

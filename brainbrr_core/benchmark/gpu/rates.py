@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from brainbrr_core.benchmark.cost import cost
 from brainbrr_core.benchmark.gpu.extent import Task
-from brainbrr_core.benchmark.model import PASSES, gemm_peak, make_step, settle
-from brainbrr_core.benchmark.model import Task as Step
+from brainbrr_core.benchmark.network_cost import cost
+from brainbrr_core.benchmark.network_rates import PASSES, gemm_peak, make_step, settle
+from brainbrr_core.benchmark.network_rates import Task as Step
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.model.device import check_device

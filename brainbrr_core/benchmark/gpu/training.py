@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from brainbrr_core.benchmark.gpu.extent import Task
 from brainbrr_core.benchmark.gpu.rates import seconds_of
-from brainbrr_core.benchmark.model import Task as Step
-from brainbrr_core.benchmark.model import make_step
+from brainbrr_core.benchmark.network_rates import Task as Step
+from brainbrr_core.benchmark.network_rates import make_step
 from brainbrr_core.cache.build import build as build_shards
 from brainbrr_core.cache.manifest import Manifest, ManifestRecording
 from brainbrr_core.cache.manifest_file import update_manifest

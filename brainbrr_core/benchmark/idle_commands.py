@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from brainbrr_core.benchmark.wide import wide_cache
+from brainbrr_core.benchmark.many_recordings import wide_cache
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 
@@ -20,7 +20,7 @@ from brainbrr_core.configuration import load
 """
 _END = """
 seconds = time.process_time()
-from brainbrr_core.benchmark.peak import peak_mb
+from brainbrr_core.benchmark.peak_memory import peak_mb
 print(json.dumps([seconds, peak_mb()]))
 """
 _COMMAND = """\

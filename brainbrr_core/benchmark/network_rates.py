@@ -17,10 +17,10 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from brainbrr_core.benchmark.cost import MINUTES, cost
-from brainbrr_core.benchmark.parts import operations_of_projections, parts
-from brainbrr_core.benchmark.peak import peak_mb
-from brainbrr_core.benchmark.scan import compare
+from brainbrr_core.benchmark.network_cost import MINUTES, cost
+from brainbrr_core.benchmark.operation_times import operations_of_projections, parts
+from brainbrr_core.benchmark.peak_memory import peak_mb
+from brainbrr_core.benchmark.recurrence import compare
 from brainbrr_core.configuration import Configuration, Hardware, Training
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.errors import BrainbrrError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from brainbrr_core.benchmark.peak import peak_mb
+from brainbrr_core.benchmark.peak_memory import peak_mb
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.plan import Item
 from brainbrr_core.cache.store import Store

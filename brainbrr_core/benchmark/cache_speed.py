@@ -16,9 +16,9 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, RandomSampler
 
-from brainbrr_core.benchmark import predecessor
-from brainbrr_core.benchmark.memory import peak_of_build
-from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS, widen
+from brainbrr_core.benchmark import brain_go_brr_v2
+from brainbrr_core.benchmark.build_memory import peak_of_build
+from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, widen
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.manifest import Manifest, make_manifest
 from brainbrr_core.cache.plan import Plan, plan_profile
@@ -95,7 +95,8 @@ def _run(
     archives = [folder / f"{number}.npz" for number in range(len(chosen))]
     theirs = _timed(
         lambda: [
-            predecessor.build(Path(r.path), path) for r, path in zip(chosen, archives, strict=True)
+            brain_go_brr_v2.build(Path(r.path), path)
+            for r, path in zip(chosen, archives, strict=True)
         ]
     )
     fresh = plan_profile(settings.model_copy(update={"selection": type(settings.selection)()}))
@@ -103,7 +104,7 @@ def _run(
     shards = [plan.store.shard_path(r.partition_key) for r in chosen]
     log("reading")
     opened = time.perf_counter()
-    old = predecessor.NpzDataset(archives)
+    old = brain_go_brr_v2.NpzDataset(archives)
     opened = time.perf_counter() - opened
     window = _window_times(manifest, plan.store, old)
     loader = _loader_rates(manifest, plan.store, old)
@@ -159,7 +160,7 @@ def _build(plan: Plan, settings: Configuration) -> float:
 
 
 def _window_times(
-    manifest: Manifest, store: Store, old: predecessor.NpzDataset
+    manifest: Manifest, store: Store, old: brain_go_brr_v2.NpzDataset
 ) -> dict[str, float]:
     """Random windows: as a float32 tensor in a reused buffer, from an npz, and a plain memcpy.
 
@@ -190,7 +191,7 @@ def _window_times(
 
 
 def _loader_rates(
-    manifest: Manifest, store: Store, old: predecessor.NpzDataset
+    manifest: Manifest, store: Store, old: brain_go_brr_v2.NpzDataset
 ) -> dict[str, float]:
     """Windows a second through a torch DataLoader at batch 32, in random order."""
     generator = torch.Generator().manual_seed(0)

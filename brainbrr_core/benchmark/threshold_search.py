@@ -14,7 +14,7 @@ import numpy as np
 import scipy.ndimage
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.benchmark.peak import peak_mb
+from brainbrr_core.benchmark.peak_memory import peak_mb
 from brainbrr_core.configuration import Detection
 from brainbrr_core.constants import FRAME_HZ
 from brainbrr_core.detection import found_by
