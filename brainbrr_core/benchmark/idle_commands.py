@@ -1,4 +1,7 @@
-"""What commands take that find nothing to do in a wide cache: each in a process of its own."""
+"""CPU time and memory of commands that find nothing to do in a cache of many recordings.
+
+Each command runs in its own process.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from brainbrr_core.benchmark.many_recordings import wide_cache
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.benchmark.result import Figures, Table
 from brainbrr_core.errors import BrainbrrError
 
 _BEGIN = """\
@@ -38,7 +41,7 @@ def _command(*words: str) -> str:
     return _COMMAND.format(words=words)
 
 
-#: Python that is measured, by what a table calls it. The first manifest is written, not measured.
+#: The Python code that is measured, by its name in the table.
 _MEASURED = {
     "reading the index": (
         "from brainbrr_core.corpus.index_file import read_index\nread_index(load().cache_root)"
@@ -55,34 +58,57 @@ _MEASURED = {
 }
 
 
-def run(recordings: int, log: Callable[[str], None] = print) -> dict[str, dict[str, float]]:
-    """CPU seconds, and peak resident MB, of each; all below a temporary folder.
+class Consumption(Figures):
+    """Seconds of CPU and the peak resident memory of a process."""
 
-    Raises :class:`BrainbrrError` for one that fails.
+    cpu_s: float
+    peak_mb: int
+
+
+class IdleCommands(Figures):
+    """What each command consumes in a cache of so many recordings."""
+
+    recordings: int
+    commands: dict[str, Consumption]
+
+    def table(self) -> Table:
+        """One row for each command."""
+        rows = [
+            [name, f"{consumed.cpu_s:.2f}", f"{consumed.peak_mb:,}"]
+            for name, consumed in self.commands.items()
+        ]
+        title = f"nothing to do in a cache of {self.recordings:,} recordings"
+        return Table(title, ["", "CPU, s", "peak, MB"], rows)
+
+
+def run(recordings: int, log: Callable[[str], None] = print) -> IdleCommands:
+    """Measure each command in a cache below a temporary folder.
+
+    Raises :class:`BrainbrrError` for a command that fails.
     """
     with tempfile.TemporaryDirectory(prefix="brainbrr-bench-") as folder:
         log(f"a cache of {recordings:,} recordings")
-        settings = wide_cache(Path(folder), recordings)
-        _measured(_MEASURED["manifest"], settings)
-        figures = {}
+        configuration = wide_cache(Path(folder), recordings)
+        environment = {
+            "BRAINBRR_CONFIG": "full:cpu",
+            "BRAINBRR_DATA_DIR": str(configuration.data_dir),
+            "BRAINBRR_CACHE_ROOT": str(configuration.cache_root),
+            "BRAINBRR_RUNS_DIR": str(configuration.runs_dir),
+        }
+        # The first call writes the manifest.
+        _measure(_MEASURED["manifest"], environment)
+        commands = {}
         for name, program in _MEASURED.items():
             log(name)
-            seconds, peak = _measured(program, settings)
-            figures[name] = {"cpu_s": round(seconds, 2), "peak_mb": round(peak)}
-        return figures
+            commands[name] = _measure(program, environment)
+        return IdleCommands(recordings=recordings, commands=commands)
 
 
-def _measured(program: str, settings: Configuration) -> tuple[float, float]:
+def _measure(program: str, environment: Mapping[str, str]) -> Consumption:
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("BRAINBRR_", "DAGSTER_"))}
     done = subprocess.run(
         [sys.executable, "-c", _BEGIN + program + _END],
-        env=clean
-        | {
-            "BRAINBRR_CONFIG": "full:cpu",
-            "BRAINBRR_DATA_DIR": str(settings.data_dir),
-            "BRAINBRR_CACHE_ROOT": str(settings.cache_root),
-            "BRAINBRR_RUNS_DIR": str(settings.runs_dir),
-        },
+        env={**clean, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -90,4 +116,4 @@ def _measured(program: str, settings: Configuration) -> tuple[float, float]:
     if done.returncode != 0:
         raise BrainbrrError(f"a measured command failed: {done.stderr[-2000:]}")
     seconds, peak = json.loads(done.stdout.splitlines()[-1])
-    return seconds, peak
+    return Consumption(cpu_s=round(seconds, 2), peak_mb=round(peak))

@@ -1,6 +1,6 @@
-"""``brainbrr bench model``: windows a second, memory, and the share of what the device can do.
+"""``brainbrr bench model``: windows per second, memory, and the share of the device's peak speed.
 
-Each figure is taken in a process of its own, so that its peak memory is its own.
+Each figure is measured in its own process, so that the peak memory is that of one task.
 """
 
 from __future__ import annotations
@@ -10,18 +10,25 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor
 
 from brainbrr_core.benchmark.network_cost import MINUTES, cost
-from brainbrr_core.benchmark.operation_times import operations_of_projections, parts
+from brainbrr_core.benchmark.operation_times import (
+    KINDS,
+    REST,
+    operation_times,
+    operations_of_projections,
+)
 from brainbrr_core.benchmark.peak_memory import peak_mb
-from brainbrr_core.benchmark.recurrence import compare
-from brainbrr_core.configuration import Configuration, Hardware, Training
+from brainbrr_core.benchmark.recurrence import RecurrenceTimes, compare
+from brainbrr_core.benchmark.result import Figures, Report, Table
+from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
@@ -46,7 +53,7 @@ _POSITIVE_FRACTION = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What one process measures."""
+    """What one process measures: passes over one batch again and again."""
 
     preset: str
     backend: Backend
@@ -60,7 +67,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Windows a second, the peak memory in MB, and on a GPU its busy share (nvidia-smi's)."""
+    """Windows per second, the peak memory in MB, and a GPU's utilization (from nvidia-smi)."""
 
     windows_per_s: float
     memory_mb: float
@@ -69,26 +76,120 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """Shares of the time on a CPU by kind of operation; the projections' operations a second."""
+    """Shares of the time on a CPU by kind of operation; the projections' operations per second."""
 
     time: dict[str, float]
     projections_per_s: float
 
 
+class PassFigures(Figures):
+    """One kind of pass, with one batch size."""
+
+    windows_per_s: float
+    memory_mb: float
+    #: Utilization of the GPU; None on a CPU.
+    busy: float | None
+    gflop_per_window: float
+    share_of_peak: float
+    #: Shares of the time by kind of operation, and the speed of the projections relative to the
+    #: peak; on a CPU only.
+    time: dict[str, float] | None = None
+    projections_of_peak: float | None = None
+
+
+class NetworkRate(Figures):
+    """A preset's network with one backend and one batch size."""
+
+    preset: str
+    backend: Backend
+    batch: int
+    forward: PassFigures
+    training: PassFigures
+
+    def cells(self, kind: Pass) -> list[str]:
+        """The first cells of a row."""
+        return [f"{self.preset}, {self.backend}", str(self.batch), kind]
+
+    def figures(self, kind: Pass) -> PassFigures:
+        """Those of one kind of pass."""
+        return self.forward if kind == "forward" else self.training
+
+
+class NetworkRates(Report):
+    """Networks on one device; on a CPU also the recurrence alone."""
+
+    device: dict[str, str]
+    precision: str
+    window_s: int
+    peak_gflop_per_s: float
+    rows: tuple[NetworkRate, ...]
+    scan: RecurrenceTimes | None
+
+    def tables(self) -> list[Table]:
+        """Rates; on a CPU also the shares of the time, and the recurrence."""
+        device = ", ".join(f"{name} {value}" for name, value in self.device.items())
+        rates = Table(
+            f"windows of {self.window_s} s, {self.precision}, {device}; peak of a matrix "
+            f"product {self.peak_gflop_per_s:,.0f} GFLOP/s",
+            ["network", "batch", "pass", "windows/s", "MB", "GFLOP", "of peak", "busy"],
+            [
+                [
+                    *row.cells(kind),
+                    f"{figures.windows_per_s:.1f}",
+                    f"{figures.memory_mb:.0f}",
+                    f"{figures.gflop_per_window:.2f}",
+                    f"{figures.share_of_peak:.1%}",
+                    "" if figures.busy is None else f"{figures.busy:.0%}",
+                ]
+                for row in self.rows
+                for kind in PASSES
+                for figures in (row.figures(kind),)
+            ],
+        )
+        return [rates, *self._time_tables(), *self._recurrence_tables()]
+
+    def _time_tables(self) -> list[Table]:
+        rows = [
+            [
+                *row.cells(kind),
+                *(f"{figures.time[name]:.0%}" for name in (*KINDS, REST)),
+                f"{figures.projections_of_peak:.0%}",
+            ]
+            for row in self.rows
+            for kind in PASSES
+            for figures in (row.figures(kind),)
+            if figures.time is not None
+        ]
+        columns = ["network", "batch", "pass", *KINDS, REST, "projections of peak"]
+        title = "where the time goes, and how near the projections come to the peak"
+        return [Table(title, columns, rows)] if rows else []
+
+    def _recurrence_tables(self) -> list[Table]:
+        if self.scan is None:
+            return []
+        title = f"one layer of base, {self.scan.length} steps, forward and backward"
+        rows = [[name, f"{ms:.1f}"] for name, ms in self.scan.ms.items()]
+        return [Table(title, ["", "ms"], rows)]
+
+    def remarks(self) -> list[str]:
+        """The ratios of the recurrence's times."""
+        return [] if self.scan is None else self.scan.remarks()
+
+
 def run(
-    configuration: Configuration,
+    hardware: Hardware,
+    window_s: int,
     *,
     presets: Sequence[str],
     backends: Sequence[Backend],
     batches: Sequence[int],
     budget_s: float,
     log: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """Measure presets, backends and batch sizes on the configured device, and compare scans.
+) -> NetworkRates:
+    """Measure presets, backends and batch sizes on a device; on a CPU also the recurrence.
 
-    Raises :class:`BrainbrrError` when the device or a backend is not there.
+    Raises :class:`BrainbrrError` when the device or a backend is not available.
     """
-    hardware, window_s = configuration.hardware, configuration.windows.length_s
     device = check_device(hardware)
     for backend in backends:
         build("tiny", backend)
@@ -100,59 +201,127 @@ def run(
         operations = {"forward": counted.forward, "training": counted.training}
         for backend in backends:
             for batch in batches:
-                row: dict[str, Any] = {"preset": preset, "backend": backend, "batch": batch}
+                passes = {}
                 for kind in PASSES:
                     log(f"{preset}, {backend}, batch {batch}: {kind}")
                     task = Task(preset, backend, kind, batch, window_s, hardware, budget_s, threads)
-                    rate = _in_a_process(measure, task)
-                    row[kind] = asdict(rate) | {
-                        "gflop_per_window": round(operations[kind] / 1e9, 3),
-                        "share_of_peak": round(operations[kind] * rate.windows_per_s / peak, 4),
-                    }
-                    if device.type == "cpu":
-                        shares = _in_a_process(measure_parts, task)
-                        row[kind]["time"] = shares.time
-                        row[kind]["projections_of_peak"] = round(shares.projections_per_s / peak, 3)
-                rows.append(row)
-    log("comparing scans")
-    return {
-        "device": describe_device(device),
-        "precision": hardware.precision,
-        "window_s": window_s,
-        "peak_gflop_per_s": round(peak / 1e9, 1),
-        "rows": rows,
-        "scan": compare() if device.type == "cpu" else None,
-    }
+                    passes[kind] = _pass_figures(task, operations[kind], peak)
+                rows.append(NetworkRate(preset=preset, backend=backend, batch=batch, **passes))
+    if device.type == "cpu":
+        log("comparing scans")
+    return NetworkRates(
+        device=describe_device(device),
+        precision=hardware.precision,
+        window_s=window_s,
+        peak_gflop_per_s=round(peak / 1e9, 1),
+        rows=tuple(rows),
+        scan=compare() if device.type == "cpu" else None,
+    )
 
 
-def growth(
-    preset: str, hardware: Hardware, minutes: Sequence[int] | None = None
-) -> list[dict[str, float]]:
-    """Operations and memory kept for the gradient, counted, and the peak of training on a window.
+def _pass_figures(task: Task, operations: int, peak: float) -> PassFigures:
+    """Measure a task whose window takes so many operations, on a device with this peak speed."""
+    rate = in_own_process(measure, task)
+    figures = PassFigures(
+        windows_per_s=rate.windows_per_s,
+        memory_mb=rate.memory_mb,
+        busy=rate.busy,
+        gflop_per_window=round(operations / 1e9, 3),
+        share_of_peak=round(operations * rate.windows_per_s / peak, 4),
+    )
+    if task.hardware.device != "cpu":
+        return figures
+    shares = in_own_process(measure_shares, task)
+    of_peak = round(shares.projections_per_s / peak, 3)
+    return figures.model_copy(update={"time": shares.time, "projections_of_peak": of_peak})
 
-    The peak is what torch allocated on a GPU; on a CPU the process's, libraries included.
+
+class LengthCost(Figures):
+    """Cost of one window of so many minutes."""
+
+    minutes: int
+    forward_gflop: float
+    training_gflop: float
+    kept_mb: float
+    forward_gflop_per_minute: float
+    kept_mb_per_minute: float
+    peak_mb: float
+
+
+class Growth(Report):
+    """How the cost of presets grows with the length of the window."""
+
+    presets: dict[str, tuple[LengthCost, ...]]
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """The rows by preset."""
+        return {name: [row.as_json() for row in rows] for name, rows in self.presets.items()}
+
+    def tables(self) -> list[Table]:
+        """One table for each preset."""
+        columns = [
+            "minutes",
+            "forward GFLOP",
+            "training GFLOP",
+            "kept MB",
+            "peak MB",
+            "GFLOP per minute",
+            "MB per minute",
+        ]
+        return [
+            Table(
+                f"{name}, one window: operations and kept memory counted, the peak measured",
+                columns,
+                [
+                    [
+                        f"{figure:,}"
+                        for figure in (
+                            row.minutes,
+                            row.forward_gflop,
+                            row.training_gflop,
+                            row.kept_mb,
+                            row.peak_mb,
+                            row.forward_gflop_per_minute,
+                            row.kept_mb_per_minute,
+                        )
+                    ]
+                    for row in rows
+                ],
+            )
+            for name, rows in self.presets.items()
+        ]
+
+
+def growth(presets: Sequence[str], hardware: Hardware) -> Growth:
+    """Count operations and the memory kept for the gradient, and measure the peak of a training.
+
+    The peak is what torch allocated on a GPU; on a CPU that of the process, libraries included.
     """
     threads = torch.get_num_threads()
-    rows = []
-    for length in minutes or MINUTES:
-        counted = cost(preset, 60 * length)
-        task = Task(preset, "torch", "training", 1, 60 * length, hardware, 0.0, threads)
-        rows.append(
-            {
-                "minutes": length,
-                "forward_gflop": round(counted.forward / 1e9, 3),
-                "training_gflop": round(counted.training / 1e9, 3),
-                "kept_mb": round(counted.kept_bytes / 1e6, 1),
-                "forward_gflop_per_minute": round(counted.forward / 1e9 / length, 4),
-                "kept_mb_per_minute": round(counted.kept_bytes / 1e6 / length, 2),
-                "peak_mb": _in_a_process(measure, task).memory_mb,
-            }
-        )
-    return rows
+    return Growth(
+        presets={
+            preset: tuple(_length_cost(preset, length, hardware, threads) for length in MINUTES)
+            for preset in presets
+        }
+    )
+
+
+def _length_cost(preset: str, minutes: int, hardware: Hardware, threads: int) -> LengthCost:
+    counted = cost(preset, 60 * minutes)
+    task = Task(preset, "torch", "training", 1, 60 * minutes, hardware, 0.0, threads)
+    return LengthCost(
+        minutes=minutes,
+        forward_gflop=round(counted.forward / 1e9, 3),
+        training_gflop=round(counted.training / 1e9, 3),
+        kept_mb=round(counted.kept_bytes / 1e6, 1),
+        forward_gflop_per_minute=round(counted.forward / 1e9 / minutes, 4),
+        kept_mb_per_minute=round(counted.kept_bytes / 1e6 / minutes, 2),
+        peak_mb=in_own_process(measure, task).memory_mb,
+    )
 
 
 def gemm_peak(device: torch.device, precision: str) -> float:
-    """Operations per second of a large matrix product, the best of some."""
+    """Operations per second of a large matrix product: the best of some runs."""
     side = _GEMM[device.type]
     kind = torch.bfloat16 if precision == "bfloat16" else torch.float32
     left = torch.randn(side, side, device=device).to(kind)
@@ -166,7 +335,8 @@ def gemm_peak(device: torch.device, precision: str) -> float:
     return 2 * side**3 / best
 
 
-def _in_a_process(measurement: Callable[[Task], Result], task: Task) -> Result:
+def in_own_process(measurement: Callable[[Task], Result], task: Task) -> Result:
+    """What a measurement gives in a new process."""
     with process_pool(1) as pool:
         return pool.submit(measurement, task).result()
 
@@ -192,12 +362,12 @@ def measure(task: Task) -> Rate:
     return Rate(round(task.batch / median(times), 2), round(memory, 1), busy.share())
 
 
-def measure_parts(task: Task) -> Shares:
+def measure_shares(task: Task) -> Shares:
     """Profile one task in this process, on the CPU."""
     torch.set_num_threads(task.threads)
     keep_freed_memory()
     step = make_step(task, check_device(task.hardware))
-    seconds = parts(step)
+    seconds = operation_times(step)
     whole = sum(seconds.values())
     return Shares(
         {kind: round(spent / whole, 3) for kind, spent in seconds.items()},
@@ -206,8 +376,9 @@ def measure_parts(task: Task) -> Shares:
 
 
 def make_step(task: Task, device: torch.device) -> Callable[[], None]:
-    """A step of a task, on the same batch at each call, with the arithmetic of a training or of
-    scoring.
+    """The step of a task: each call does one pass over the same batch.
+
+    It has the arithmetic of a training, or of scoring for a forward pass.
     """
     recompute = task.hardware.recompute_activations
     network = build(task.preset, task.backend, seed=0, recompute_activations=recompute).to(device)
@@ -217,8 +388,8 @@ def make_step(task: Task, device: torch.device) -> Callable[[], None]:
     labels = (torch.rand(shape[0], shape[2], generator=generator) < _POSITIVE_FRACTION).float()
     labels = labels.to(device)
     bfloat16 = task.hardware.precision == "bfloat16"
-    settings = Training(learning_rate=1e-5)
-    loss, optimizer = loss_of(settings, _POSITIVE_FRACTION), make_optimizer(network, settings)
+    training = Training(learning_rate=1e-5)
+    loss, optimizer = loss_of(training, _POSITIVE_FRACTION), make_optimizer(network, training)
     forward = compiled(network, task.hardware.compile)
 
     def logits() -> Tensor:
@@ -241,6 +412,7 @@ def make_step(task: Task, device: torch.device) -> Callable[[], None]:
 
 
 def settle(device: torch.device) -> None:
+    """Wait until a GPU has done all its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
