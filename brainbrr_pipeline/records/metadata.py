@@ -19,9 +19,9 @@ from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
 from brainbrr_core.cache.manifest_file import UpdatedManifest
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.constants import CHANNELS, SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.corpus.summary import explain, summarize
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Metadata = dict[str, Any]
 #: Bytes of one sample of one channel, and channels, in the predecessor's windows.
-_PREDECESSOR_SAMPLE, _CHANNELS = 4, 19
+_PREDECESSOR_SAMPLE = 4
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
 
@@ -85,7 +85,7 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
     columns = ("recordings", "patients", *times, *CATEGORIES)
     balance = Counter({name: sum(int(row[name]) for row in splits.values()) for name in CATEGORIES})
     stored = sum(item.bytes for item in plan.items)
-    theirs = len(manifest) * manifest.window_samples * _CHANNELS * _PREDECESSOR_SAMPLE
+    theirs = len(manifest) * manifest.window_samples * len(CHANNELS) * _PREDECESSOR_SAMPLE
     return {
         "dagster/row_count": len(manifest),
         "path": dg.MetadataValue.path(made.path),
