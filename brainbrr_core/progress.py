@@ -135,7 +135,7 @@ class _ReportedProgress:
         if time.monotonic() - self._reported >= _REPORT_INTERVAL_S:
             self.report()
 
-    def already(self, units: float) -> None:
+    def resume_from(self, units: float) -> None:
         self._done += units
         self._before += units
 
@@ -183,7 +183,7 @@ def show_reports(path: Path, running: Callable[[], bool]) -> None:
                     stack.close()
                     title, shown = report["title"], report["before"]
                     bar = stack.enter_context(progress(title, report["total"], report["unit"]))
-                    bar.already(shown)
+                    bar.resume_from(shown)
                 bar.advance(report["done"] - shown, report["note"])
                 shown = report["done"]
 
@@ -194,7 +194,7 @@ def progress(title: str, total: float, unit: str) -> Iterator[Progress]:
     bar: PlainProgress | _RichProgress | _ReportedProgress
     if path := os.environ.get(REPORT_VARIABLE):
         bar = _ReportedProgress(Path(path), title, total, unit)
-        with told_when_stopped(bar.summary):
+        with summarize_when_stopped(bar.summary):
             yield bar
         bar.report()
         return

@@ -58,7 +58,7 @@ def _train(pipes: PipesContext) -> Run:
     def on_step(step: StepReport) -> None:
         nonlocal shown
         if step.step == step.resumed_from + 1:
-            bar.already(step.resumed_from)
+            bar.resume_from(step.resumed_from)
         bar.advance(note=step.note())
         if step.elapsed_s - shown >= _INTERVAL_S or step.step in (1, step.steps):
             shown = step.elapsed_s

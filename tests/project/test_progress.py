@@ -17,7 +17,7 @@ with progress("build", 4, "hours") as bar:
     for _ in range(4):
         bar.advance(1, "one more")
 with progress("train", 10, "steps") as bar:
-    bar.already(6)
+    bar.resume_from(6)
     bar.advance(2)
     bar.advance(2)
 """
