@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -45,6 +47,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.model.device import describe_device
 from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.progress import Progress, progress
 from brainbrr_core.scoring import (
     Counts,
     OperatingPoint,
@@ -167,7 +170,7 @@ class Learning(Report):
     assignments: tuple[str, ...] = Field(validation_alias="set", serialization_alias="set")
     preset: str
     steps: int
-    best_step: int
+    best_step: int | None
     patients: PatientCounts
     hours: Subjects
     seizures_scored: int
@@ -320,6 +323,25 @@ def run(
     return result.model_copy(update={"f1_above_line_length": above})
 
 
+@contextmanager
+def training_progress(steps: int) -> Iterator[Callable[[StepReport], None]]:
+    """Show the progress of a training of so many steps; give the function that it reports to."""
+    bar: Progress | None = None
+    with ExitStack() as shown:
+
+        def show(report: StepReport) -> None:
+            nonlocal bar
+            # The bar opens with the first step, so that its rate does not include the corpora.
+            if bar is None:
+                bar = shown.enter_context(progress("train", steps, "steps"))
+                bar.resume_from(report.resumed_from)
+            bar.advance(note=report.note())
+            if report.step == steps:
+                shown.close()
+
+        yield show
+
+
 def _prepare(
     configuration: Configuration, corpus: Path, size: CorpusSize, seed: int, prefix: str
 ) -> list[_Stored]:
@@ -400,7 +422,18 @@ def _is_fixed(key: str) -> bool:
     )
 
 
-def line_length(reader: RecordingReader) -> Frames:
+class SignalReader(Protocol):
+    """Reads a preprocessed signal."""
+
+    @property
+    def samples(self) -> int:
+        """Length of the signal in samples."""
+
+    def read(self, start: int, stop: int) -> Frames:
+        """Samples ``start`` to ``stop``, (19, stop - start), in standard deviations."""
+
+
+def line_length(reader: SignalReader) -> Frames:
     """Score of each frame: its line length, relative to the median of the recording's frames.
 
     Line length is the mean over channels and samples of the absolute difference from the sample
