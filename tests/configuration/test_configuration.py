@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainbrr_core.cli.dagster import variables
-from brainbrr_core.configuration import Configuration, Overrides, changed, checkout, load, location
+from brainbrr_core.configuration import (
+    Configuration,
+    Overrides,
+    apply_assignments,
+    checkout,
+    load,
+    location,
+)
 from brainbrr_core.configuration.environment import VARIABLES
 from brainbrr_core.errors import BrainbrrError
 from tests.support.examples import examples
@@ -143,7 +150,7 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(
     text: str, line: int, key: str, tmp_path: Path
 ) -> None:
     message = refusal(tmp_path, text)
-    assert f"mine.yaml, line {line}: the key {key} stands in line " in message
+    assert f"mine.yaml, line {line}: the key {key} is already in line " in message
 
 
 def test_a_merged_key_may_be_set_again(tmp_path: Path) -> None:
@@ -159,7 +166,7 @@ def test_a_merged_key_may_be_set_again(tmp_path: Path) -> None:
         ("training:\nseed: 3\n", "the section training is empty"),
         ("training:\n  augmentation:\n", "the section training.augmentation is empty"),
         ("corpus: {split: null}\n", "the section corpus.split is empty"),
-        ("just words\n", "must hold a mapping"),
+        ("just words\n", "must contain a mapping"),
         ("training: 5\n", "training is 5"),
         ("training: {steps: many}\n", "training.steps is 'many'"),
         ("training: {steps: yes}\n", "training.steps is True"),
@@ -173,13 +180,13 @@ def test_a_merged_key_may_be_set_again(tmp_path: Path) -> None:
         ("profile: no\n", "profile is False"),
         ("1: x\n", "line 1: the key 1 is not text"),
         ("? [a, b]\n: c\n", "line 1: the key is not text"),
-        ("training: &t {seed: *t}\n", "line 1: *t stands within what it repeats"),
+        ("training: &t {seed: *t}\n", "line 1: *t is inside the value that it repeats"),
         ("training: {seed: *t}\n", "line 1 is not readable YAML"),
         ("training: !!python/object:os.system {}\n", "line 1 is not readable YAML"),
         ("profile: 2024-02-31\n", "is not readable YAML"),
         ("profile: 2024-02-01\n", "profile is datetime.date(2024, 2, 1)"),
         ("a:\n\tb: 1\n", "line 2 is not readable YAML"),
-        ("cache_root: ~nobody-of-this-name/cache\n", "home folder that is not known"),
+        ("cache_root: ~nobody-of-this-name/cache\n", "home folder that does not exist"),
         ("[" * 1500, "is not readable YAML"),
     ],
 )
@@ -467,10 +474,10 @@ def test_without_a_home_the_folders_must_be_set(
     assert load(Overrides(config="smoke:cpu", cache_root="/cache"), folders).profile == "smoke"
 
 
-def test_settings_are_changed_one_after_the_other() -> None:
+def test_assignments_change_settings_one_after_the_other() -> None:
     words = ["training.augmentation.noise_sd=0.25", "hardware.card=[A, B]", "training.wandb=null"]
     before = load(Overrides(config="full:cpu"), {})
-    after = changed(before, [*words, "training.augmentation.noise_sd=0.5"])
+    after = apply_assignments(before, [*words, "training.augmentation.noise_sd=0.5"])
     assert after.training.augmentation.noise_sd == 0.5
     assert after.training.augmentation.channel_dropout == 0.05
     assert after.hardware.card == ("A", "B")
