@@ -18,7 +18,7 @@ class Progress(Protocol):
     def advance(self, units: float = 1.0, note: str = "") -> None:
         """Count ``units`` more as done; ``note`` is shown beside the rate."""
 
-    def already(self, units: float) -> None:
+    def resume_from(self, units: float) -> None:
         """Count ``units`` as done before: they are no part of the rate, nor of the time left."""
 
 
@@ -37,7 +37,7 @@ class PlainProgress:
         if time.monotonic() - self._printed >= self._interval_s:
             self.line()
 
-    def already(self, units: float) -> None:
+    def resume_from(self, units: float) -> None:
         self._done += units
         self._before += units
 
@@ -92,7 +92,7 @@ class _RichProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def already(self, units: float) -> None:
+    def resume_from(self, units: float) -> None:
         self._done += units
         # An advance would be a sample of the speed.
         self._bar.reset(self._task, completed=round(units))
@@ -113,17 +113,17 @@ def progress(title: str, total: float, unit: str) -> Iterator[Progress]:
     """Show progress of ``total`` units named ``unit`` until the block ends."""
     bar: PlainProgress | _RichProgress
     if sys.stderr.isatty():
-        with _RichProgress(title, total, unit) as bar, told_when_stopped(bar.summary):
+        with _RichProgress(title, total, unit) as bar, summarize_when_stopped(bar.summary):
             yield bar
         return
     bar = PlainProgress(title, total, unit)
-    with told_when_stopped(bar.summary):
+    with summarize_when_stopped(bar.summary):
         yield bar
     bar.line()
 
 
 @contextmanager
-def told_when_stopped(summary: Callable[[], str]) -> Iterator[None]:
+def summarize_when_stopped(summary: Callable[[], str]) -> Iterator[None]:
     """Add to what interrupts the block (Ctrl+C, the end of a run) a note of what is done.
 
     The innermost block knows best: a note that is there already stands.

@@ -36,9 +36,9 @@ from brainbrr_core.configuration import (
     changed,
     load,
 )
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import FRAME_SAMPLES, RATE, SPLITS
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import FRAME_SAMPLES, detect, found_by, frame_count
+from brainbrr_core.detection import detect, found_by, frame_count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.model.device import describe_device
@@ -145,10 +145,7 @@ def run(
     more = _settings(configuration, folder / "more", preset, steps, seed, assignments)
     others = _prepared(more, folder / "more", MORE_PATIENTS, seed + MORE_SEED, "more/")
     prepared = time.perf_counter() - clock
-    by_split = {
-        split: [one for one in known if one.recording.split == split]
-        for split in ("train", "dev", "eval")
-    }
+    by_split = {split: [one for one in known if one.recording.split == split] for split in SPLITS}
     dev, unseen = by_split["dev"], by_split["eval"] + others
     log(f"{len(known)} recordings of ten patients and {len(others)} more, in {prepared:.0f} s")
     clock = time.perf_counter()

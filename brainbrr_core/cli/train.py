@@ -86,7 +86,7 @@ def _train_with_progress(settings: Configuration) -> Run:
 
         def show(step: StepReport) -> None:
             if step.step == step.resumed_from + 1:
-                bar.already(step.resumed_from)
+                bar.resume_from(step.resumed_from)
             bar.advance(note=step.note())
 
         return run_training(settings, on_step=show, log=log)

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.configuration.settings import BLOCK_S, ChannelRules
+from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import BLOCK_S, CHANNELS
 from brainbrr_core.edf.header import (
     ANNOTATIONS,
     EdfFacts,
@@ -30,7 +31,7 @@ from brainbrr_core.edf.source import EdfBytes, LocalEdf
 from brainbrr_core.edf.timestamps import first_stamp, record_clock, spread
 from brainbrr_core.edf.units import oddity_of, written
 from brainbrr_core.machine.walk import as_text
-from brainbrr_core.signal.montage import CHANNELS, MontageMatch, match_channels
+from brainbrr_core.signal.montage import MontageMatch, match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 

@@ -18,7 +18,7 @@ from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.scorable import is_scorable, scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by

@@ -20,9 +20,9 @@ from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
 from brainbrr_core.corpus.index_file import index_path, read_index
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import (
     IDENTITY,

@@ -10,6 +10,7 @@ import numpy as np
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.edf.header import EdfSignal
 from brainbrr_core.edf.raw import RawFile, calibration, is_annotation
 from brainbrr_core.edf.reader import EdfRecording
@@ -17,7 +18,7 @@ from brainbrr_core.inspection.envelope import Envelope, EnvelopeBuilder, finest
 from brainbrr_core.inspection.quality import SampleStatistics
 from brainbrr_core.progress import Progress, progress
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.signal.montage import CHANNELS, MontageMatch, electrode_of, is_bipolar
+from brainbrr_core.signal.montage import MontageMatch, electrode_of, is_bipolar
 from brainbrr_core.signal.quantization import SCALE
 
 #: Signals that are drawn beside the electrodes of a file that does not have all of them.

@@ -17,7 +17,8 @@ from torch import Tensor
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.settings import RATE, Precision
+from brainbrr_core.configuration.settings import Precision
+from brainbrr_core.constants import RATE
 from brainbrr_core.detection import configured_point, detect
 from brainbrr_core.detection.recordings import StoredSignal, recording_frames
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once

@@ -22,7 +22,7 @@ from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Training
-from brainbrr_core.corpus.layouts.base import SPLITS
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.augmentation import draw
 from brainbrr_core.data.device_batches import ArrivingBatch, send

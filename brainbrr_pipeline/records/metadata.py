@@ -19,9 +19,9 @@ import pyarrow as pa
 from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
 from brainbrr_core.cache.manifest_file import UpdatedManifest
 from brainbrr_core.cache.plan import Plan
+from brainbrr_core.constants import CHANNELS, SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.corpus.summary import explain, summarize
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Metadata = dict[str, RawMetadataValue]
 #: A row of a table: the value of each column.
 Row = Mapping[str, str | int | float]
-#: Bytes of one sample of one channel, and channels, of windows stored as float32.
-_FLOAT32_BYTES, _CHANNELS = 4, 19
+#: Bytes of one sample of one channel stored as float32.
+_FLOAT32_BYTES = 4
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
 
@@ -88,7 +88,7 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
     columns = ("recordings", "patients", *times, *CATEGORIES)
     balance = Counter({name: sum(int(row[name]) for row in splits.values()) for name in CATEGORIES})
     stored = sum(item.bytes for item in plan.items)
-    float32 = len(manifest) * manifest.window_samples * _CHANNELS * _FLOAT32_BYTES
+    float32 = len(manifest) * manifest.window_samples * len(CHANNELS) * _FLOAT32_BYTES
     return {
         "dagster/row_count": len(manifest),
         "path": dg.MetadataValue.path(made.path),

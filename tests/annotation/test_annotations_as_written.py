@@ -21,6 +21,7 @@ from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
 from brainbrr_core.configuration import Corpus, Overrides, Preprocessing, load
 from brainbrr_core.configuration.settings import SEIZURE_LABELS, AnnotationTexts
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
@@ -33,7 +34,6 @@ from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.colours import event_colours
 from brainbrr_core.inspection.inspection import inspect_recording
-from brainbrr_core.signal.montage import CHANNELS
 from tests.support.examples import examples
 from tests.support.shell import Shell
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.cli.evaluate import print_scores
 from brainbrr_core.configuration import Detection, Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation
 from brainbrr_core.evaluation.method import method
@@ -54,7 +55,6 @@ from brainbrr_core.evaluation.score import score
 from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.runs.run import Run
 from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_pipeline.records.metadata import of_evaluation
 from tests.support.fixed_events import FixedEvents
 from tests.support.pages import well_formed

@@ -23,6 +23,7 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import read_index, update_index
 from brainbrr_core.edf.header import EdfSignal, read_header
 from brainbrr_core.edf.source import LocalEdf
@@ -32,7 +33,6 @@ from brainbrr_core.inspection.inspection import Inspection, inspect_recording
 from brainbrr_core.inspection.page import clock, page
 from brainbrr_core.inspection.picture import picture
 from brainbrr_core.inspection.quality import SampleStatistics
-from brainbrr_core.signal.montage import CHANNELS
 from tests.support.edf_files import cut, patch, patch_signal, write_edf
 from tests.support.examples import examples
 from tests.support.signal_reference import chain

@@ -33,7 +33,7 @@ from brainbrr_core.configuration import (
     changed,
     load,
 )
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.data import UNKNOWN_LABEL, BalancedSampling, Batch
 from brainbrr_core.data.augmentation import draw
 from brainbrr_core.data.device_batches import move_labels

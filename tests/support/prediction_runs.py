@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.run import MODEL
 from brainbrr_core.runs.weights import save_model
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.training.run import RUN
 
 WINDOW_S = 20

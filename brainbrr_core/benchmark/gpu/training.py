@@ -32,7 +32,7 @@ from brainbrr_core.configuration import (
     Training,
     load,
 )
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by
 from brainbrr_core.detection.recordings import recording_frames
