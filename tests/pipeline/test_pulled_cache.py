@@ -106,5 +106,5 @@ def test_the_definitions_of_a_training_machine_name_the_variable_they_need(
     module = importlib.import_module("brainbrr_pipeline.populate")
     assert module.defs.resolve_job_def("populate_and_train").name == "populate_and_train"
     monkeypatch.delenv("BRAINBRR_REMOTE")
-    with pytest.raises(BrainbrrError, match="set BRAINBRR_REMOTE"):
+    with pytest.raises(BrainbrrError, match="BRAINBRR_REMOTE is not set: set it"):
         module.remote_address()
