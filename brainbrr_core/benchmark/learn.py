@@ -182,8 +182,8 @@ def run(
         "seed": seed,
         "set": list(assignments),
         "preset": preset,
-        "steps": trained.values["fit"]["steps"],
-        "best_step": trained.values["fit"]["best_step"],
+        "steps": trained.record.fit.steps,
+        "best_step": trained.record.fit.best_step,
         "patients": {
             "train": _patients(by_split["train"]),
             "dev": _patients(dev),
@@ -198,8 +198,8 @@ def run(
         "corpus_s": round(prepared, 1),
         "training_s": round(seconds, 1),
         "scoring_s": round(time.perf_counter() - clock, 1),
-        "windows_per_s": round(trained.values["fit"]["windows_per_s"], 2),
-        "data_wait_share": round(trained.values["fit"]["data_wait_share"], 5),
+        "windows_per_s": round(trained.record.fit.windows_per_s, 2),
+        "data_wait_share": round(trained.record.fit.data_wait_share, 5),
         "hardware": describe_device(predictor.device),
         "detectors": {
             name: score.figures() | {"f1_interval": _rounded(f1[name], patients)}

@@ -16,9 +16,8 @@ import brainbrr_pipeline
 from brainbrr_core.cache.manifest import settings_digest
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.evaluation.identity import settings_identity as report_settings
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.runs.identity import settings_identity as training_settings
+from brainbrr_core.runs.identity import report_settings, training_settings
 from brainbrr_pipeline.records.event_writer import Context
 
 #: Tag of an op: the code version of its asset when the definitions were loaded.
@@ -41,12 +40,17 @@ class CodeVersions:
     @classmethod
     def of(cls, configuration: Configuration) -> CodeVersions:
         """The code versions under a configuration."""
-        split = configuration.evaluation.split
+        report = report_settings(
+            configuration.detection,
+            configuration.evaluation,
+            configuration.hardware.precision,
+            configuration.evaluation.split,
+        )
         return cls(
             windowed_cache=preprocessing_version(configuration.preprocessing),
             cache_manifest=settings_digest(configuration)[:12],
             trained_model=digest(training_settings(configuration))[:12],
-            eval_report=digest(report_settings(configuration, split))[:12],
+            eval_report=digest(report)[:12],
         )
 
 

@@ -130,21 +130,20 @@ def _types(manifest: Manifest) -> list[Row]:
 
 def of_run(run: Run) -> Metadata:
     """Curves, hardware, speed, and the versions that the model was trained on."""
-    values, identity = run.values, run.values["identity"]
-    fit = values["fit"]
+    record, identity, fit = run.record, run.record.identity, run.record.fit
     return {
         "run": dg.MetadataValue.path(run.directory),
-        "preprocessing version": identity["preprocessing_version"],
-        "manifest": identity["manifest"][:12],
-        "preset": identity["model"]["preset"],
-        "parameters": values["parameters"],
-        "steps": fit["steps"],
-        "skipped steps": len(fit.get("skipped_steps", ())),
-        "last loss": fit["last_loss"],
-        "windows per second": round(fit["windows_per_s"], 1),
-        "share of time waiting for data": round(fit["data_wait_share"], 4),
-        "seconds": values["seconds"],
-        "hardware": dg.MetadataValue.json(values["hardware"]),
+        "preprocessing version": identity.preprocessing_version,
+        "manifest": identity.manifest[:12],
+        "preset": identity.model.preset,
+        "parameters": record.parameters,
+        "steps": fit.steps,
+        "skipped steps": len(fit.skipped_steps),
+        "last loss": fit.last_loss,
+        "windows per second": round(fit.windows_per_s, 1),
+        "share of time waiting for data": round(fit.data_wait_share, 4),
+        "seconds": record.seconds,
+        "hardware": dg.MetadataValue.json(record.hardware),
         "curves": dg.MetadataValue.md(curves(run)),
     }
 
@@ -166,11 +165,11 @@ def curves(run: Run) -> str:
     by_step = {row["step"]: row for row in map(json.loads, lines)}
     steps = sorted(by_step)
     panels = {name: (steps, [by_step[step][name] for step in steps]) for name in _PER_STEP}
-    validations = run.values["fit"].get("validations", [])
+    validations = run.record.fit.validations
     if validations:
         panels["score on dev"] = (
-            [row["step"] for row in validations],
-            [row["score"] for row in validations],
+            [row.step for row in validations],
+            [row.score for row in validations],
         )
     figure = Figure(figsize=(3 * len(panels), 2.6), layout="constrained")
     for number, (name, (x, y)) in enumerate(panels.items(), start=1):

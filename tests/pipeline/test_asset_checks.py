@@ -156,10 +156,10 @@ def test_what_the_ui_shows_of_a_partition_and_of_the_tables(
 
 
 def test_curves_are_a_picture_in_markdown(tmp_path: Path) -> None:
-    from brainbrr_core.runs.run import Run
     from brainbrr_pipeline.records.metadata import curves
+    from tests.support.run_records import recorded_run
 
-    run = Run(tmp_path, {"fit": {}})
+    run = recorded_run(tmp_path)
     assert "no `steps.jsonl`" in curves(run)
     (tmp_path / "steps.jsonl").write_text(
         "".join(
