@@ -33,7 +33,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 #: The only modules that may import what an extra brings: without it, the rest must work.
 OF_EXTRA = {
     "gpu": "brainbrr_core/model/backend.py",
-    "bench": "brainbrr_core/benchmark/scan.py",
+    "bench": "brainbrr_core/benchmark/recurrence.py",
     "wandb": "brainbrr_core/training/metrics.py",
     "deploy": "brainbrr_pipeline/deployment/",
 }
