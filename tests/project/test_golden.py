@@ -1,7 +1,7 @@
 """A small run computes the same each time.
 
-Digests of earlier releases are not kept here: even the synthetic recordings may differ in a last bit
-between processors. ``tests/cache/test_equal_bytes.py`` has a digest that holds on all of them.
+Digests of earlier releases are not kept here: even the synthetic recordings may differ in a last
+bit between processors. ``tests/cache/test_equal_bytes.py`` has a digest that holds on all of them.
 """
 
 from __future__ import annotations
