@@ -53,7 +53,7 @@ class Preprocessing(Section):
     bandpass_hz: tuple[float, float] = (0.5, 120.0)
     #: Order of the Butterworth band-pass.
     bandpass_order: Annotated[int, Field(ge=1, le=8)] = 3
-    #: Power-line frequency that the notch filter removes, in Hz: 60 in the Americas, 50 in most
+    #: Power-line frequency that the notch filter removes, in Hz: 60 in North America, 50 in most
     #: other regions.
     notch_hz: Literal[50, 60] = 60
     #: Quality factor of the notch filter: its center frequency divided by its bandwidth.
@@ -65,7 +65,7 @@ class Preprocessing(Section):
     #: interquartile range, which depends little on seizures and artifacts.
     scale: Literal["recording_sd", "robust"] = "recording_sd"
     #: Minutes of signal from which the z-score of each 10 s block is computed; they end with that
-    #: block. With null, one z-score is computed from the whole recording. A number makes stored
+    #: block. With ``null``, one z-score is computed from the whole recording. A number makes stored
     #: recordings and a live signal alike.
     zscore_minutes: Annotated[int, Field(ge=1, le=60)] | None = None
 
@@ -190,10 +190,10 @@ class ChannelRules(Section):
 class Corpus(ChannelRules):
     """The layout of the corpus, and how its paths, annotations and channels are read."""
 
-    #: Layout of folders and annotations. With null it is recognized from the files.
+    #: Layout of folders and annotations. With ``null`` it is recognized from the files.
     layout: LayoutName | None = None
     #: Regular expression whose one group is the patient's name within a partition key (the path of
-    #: an EDF below the corpus, without its suffix). With null the layout decides.
+    #: an EDF below the corpus, without its suffix). With ``null`` the layout decides.
     patient_pattern: str | None = None
     #: How patients are assigned to splits in a corpus without splits.
     split: Split = Split()
@@ -229,7 +229,8 @@ class Windows(Section):
 class Selection(Section):
     """Which recordings of the corpus a profile uses."""
 
-    #: Number of recordings, taken from every split and with seizures first. With null all are used.
+    #: Number of recordings, taken from every split and with seizures first. With ``null`` all are
+    #: used.
     recordings: Annotated[int, Field(gt=0)] | None = None
     #: Seed of the random order in which recordings are taken.
     seed: int = 0
@@ -256,7 +257,7 @@ class Sampling(Section):
 class Model(Section):
     """The network."""
 
-    #: Size of the network. ``tiny`` trains on two CPU cores, ``base`` needs a GPU.
+    #: Size of the network. ``tiny`` trains on two CPU cores, ``base`` is meant for a GPU.
     preset: Literal["tiny", "small", "base"] = "base"
 
 
@@ -304,7 +305,8 @@ class Training(Section):
     #: Label smoothing: 0.1 turns the labels 1 and 0 into 0.95 and 0.05.
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     #: Steps with a loss or gradient that is not finite that a training skips; one more ends it.
-    #: With null it is 20 in bfloat16 and 0 in float32, where such a step is hardly due to chance.
+    #: With ``null`` it is 20 in bfloat16 and 0 in float32, where such a step is hardly due to
+    #: chance.
     skipped_steps_limit: Annotated[int, Field(ge=0)] | None = None
     #: Steps between two checkpoints, from which an interrupted training resumes.
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
@@ -316,7 +318,8 @@ class Training(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     #: Random changes of training windows.
     augmentation: Augmentation = Augmentation()
-    #: Project of Weights & Biases to log to, in addition to TensorBoard. With null none is used.
+    #: Project of Weights & Biases to log to, in addition to TensorBoard. With ``null`` none is
+    #: used.
     wandb: str | None = None
 
 
@@ -349,7 +352,8 @@ class Detection(Section):
     merge_gap_s: Annotated[float, Field(ge=0)] = 2.0
     #: Events that are shorter than this many seconds are dropped.
     min_duration_s: Annotated[float, Field(ge=0)] = 3.0
-    #: Events that are longer than this many seconds are cut into equal parts. With null none are.
+    #: Events that are longer than this many seconds are cut into equal parts. With ``null`` none
+    #: are.
     max_duration_s: Annotated[float, Field(gt=0)] | None = None
     #: Whether the confidence of an event is the mean or the maximum of its frames' probabilities.
     confidence: Literal["mean", "max"] = "mean"
@@ -392,14 +396,15 @@ class Hardware(Section):
     card: tuple[str, ...] = ()
     #: Least memory of the GPU, in GB.
     memory_gb: Annotated[float, Field(ge=0)] = 0.0
-    #: Least compute capability of the GPU. With null any is accepted.
+    #: Least compute capability of the GPU. With ``null`` any is accepted.
     compute_capability: tuple[int, int] | None = None
     #: Windows of one optimizer step, the total over all processes.
     batch_size: Annotated[int, Field(gt=0)] = 16
     #: Number of parts in which each process computes its share of a batch, to need less memory.
     accumulate: Annotated[int, Field(gt=0)] = 1
-    #: Windows of a batch in validation, evaluation and prediction. With null it is 1 on a CPU (8 in
-    #: validation), and on a GPU as many as a process computes at once in training, at least 32.
+    #: Windows of a batch in validation, evaluation and prediction. With ``null`` it is 1 on a CPU
+    #: (8 in validation), and on a GPU as many as a process computes at once in training, at least
+    #: 32.
     inference_batch_size: Annotated[int, Field(gt=0)] | None = None
     #: Whether a training stores only the activations between the blocks of the network and computes
     #: the others again for the gradient. The result is the same, with less memory and a third
@@ -415,7 +420,7 @@ class Hardware(Section):
     #: software. It is slower. A training on a CPU always gives the same bits.
     deterministic: bool = False
     #: Steps after which the loss is read from the GPU, which waits for it. The figures of every
-    #: step are recorded all the same. With null it is 20 on a GPU and 1 on a CPU.
+    #: step are recorded all the same. With ``null`` it is 20 on a GPU and 1 on a CPU.
     report_every: Annotated[int, Field(gt=0)] | None = None
     #: Implementation of the state-space layers: torch, or the fused kernels of mamba-ssm (GPU
     #: only).
@@ -431,7 +436,7 @@ class Hardware(Section):
 class Orchestration(Section):
     """What the sensor and the schedule of the Dagster graph start, where they are turned on."""
 
-    #: Most recordings that one run builds. With null one run builds all of them.
+    #: Most recordings that one run builds. With ``null`` one run builds all of them.
     recordings_per_run: Annotated[int, Field(gt=0)] | None = None
     #: When the schedule trains and evaluates, as a cron expression of five fields. The default is
     #: Friday at 20:00, so that a training can run over the weekend.
@@ -457,8 +462,8 @@ class Configuration(Section):
 
     #: Name of the profile, which says which recordings are used and how long a training is.
     profile: str = "full"
-    #: Folder or URL of the corpus. With null, on a machine without the EDFs, the index stands for
-    #: it.
+    #: Folder or URL of the corpus. With ``null``, on a machine without the EDFs, the index stands
+    #: for it.
     data_dir: str | None = None
     #: Folder of the cache, one for all profiles.
     cache_root: Path
@@ -466,8 +471,8 @@ class Configuration(Section):
     runs_dir: Path
     #: Folder of Dagster's storage.
     dagster_home: Path
-    #: Name of an imported version of the cache. With null the version follows from the settings of
-    #: the section preprocessing.
+    #: Name of an imported version of the cache. With ``null`` the version follows from the settings
+    #: of the section preprocessing.
     version: str | None = None
     corpus: Corpus = Corpus()
     preprocessing: Preprocessing = Preprocessing()
