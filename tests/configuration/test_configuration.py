@@ -40,7 +40,7 @@ def refusal(tmp_path: Path, text: str) -> str:
     return str(error.value)
 
 
-def test_flag_beats_variable_beats_file_beats_default(tmp_path: Path) -> None:
+def test_an_option_wins_over_a_variable_over_a_file_over_the_default(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"cache_root: {tmp_path}/file\n")
     config = f"smoke:cpu:{path}"
@@ -71,7 +71,7 @@ def test_an_unknown_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
     assert "cache_root" in refusal(tmp_path, "cache_rot: /x")
 
 
-def test_keys_of_the_predecessor_name_what_replaces_them(tmp_path: Path) -> None:
+def test_keys_of_brain_go_brr_v2_name_what_replaces_them(tmp_path: Path) -> None:
     message = refusal(tmp_path, "experiment: {cache_dir: /x}")
     assert "experiment.cache_dir" in message
     assert "cache_root" in message
@@ -146,7 +146,7 @@ def refused(overrides: Overrides, environment: dict[str, str] | None = None) -> 
         ("corpus:\n  split:\n    dev: 0.1\n    eval: 0.1\n    dev: 0.2\n", 5, "dev"),
     ],
 )
-def test_a_key_that_stands_twice_is_refused_with_its_line(
+def test_a_repeated_key_is_refused_with_its_line(
     text: str, line: int, key: str, tmp_path: Path
 ) -> None:
     message = refusal(tmp_path, text)
@@ -198,7 +198,7 @@ def test_what_is_wrong_with_a_file_is_one_line_that_names_it(
     assert expected in message
 
 
-def test_of_several_files_the_one_that_is_wrong_is_named(tmp_path: Path) -> None:
+def test_an_error_names_the_file_that_has_it(tmp_path: Path) -> None:
     wrong, right = tmp_path / "wrong.yaml", tmp_path / "right.yaml"
     wrong.write_text("training: {seed: many}\n")
     right.write_text("training: {steps: 5}\nwindows: {stride_s: 20}\n")
@@ -270,7 +270,7 @@ def test_a_run_names_one_profile_and_one_device(tmp_path: Path) -> None:
     assert load(Overrides(config=f"full:{own}"), {}).profile == "mine"
 
 
-def test_a_profile_is_a_profile(tmp_path: Path) -> None:
+def test_only_a_profile_is_accepted_as_a_profile(tmp_path: Path) -> None:
     assert "a100 is a device, not a profile: use --config full:a100" in refused(
         Overrides(profile="a100")
     )
@@ -335,7 +335,7 @@ def test_an_empty_variable_counts_as_not_set_and_an_empty_flag_is_refused() -> N
     assert "--profile is empty" in refused(Overrides(profile=""))
 
 
-def test_a_profile_variable_stands_between_its_flag_and_the_files() -> None:
+def test_a_profile_variable_wins_over_files_and_loses_to_the_option() -> None:
     environment = {"BRAINBRR_CONFIG": "full:a100", "BRAINBRR_PROFILE": "dev"}
     assert load(Overrides(), environment).profile == "dev"
     assert load(Overrides(), environment).hardware.name == "a100"
@@ -370,7 +370,7 @@ CONFIGS = ("dev:rtx4090", "full:cpu:FOLDERS", "PROFILE", "smoke:cpu:relative.yam
     demo=st.booleans(),
 )
 @examples(100)
-def test_the_printed_variables_give_the_very_configuration_back(
+def test_the_printed_variables_give_the_same_configuration(
     flags: dict[str, str | None],
     shell: dict[str, str],
     demo: bool,
@@ -435,7 +435,7 @@ def test_the_folders_of_an_installed_package_do_not_follow_the_current_one(
         assert loaded.origin.cache_root == "default of this user"
 
 
-def test_why_the_cache_root_is_where_it_is(tmp_path: Path) -> None:
+def test_a_reason_is_given_for_a_default_cache_root(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"cache_root: {tmp_path}/file\n")
     default = load(Overrides(config="smoke:cpu"), {})
