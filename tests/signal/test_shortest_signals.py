@@ -21,7 +21,7 @@ class OneSample:
 
     rate = Fraction(256)
     samples = 1
-    missing: tuple[int, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         values = np.arange(len(CHANNELS), dtype=np.float32)[:, None]
