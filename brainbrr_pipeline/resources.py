@@ -71,7 +71,7 @@ class GpuResource(dg.ConfigurableResource[Hardware]):
         # Heavy, and only of use where a training is about to start.
         from brainbrr_core.model.device import check_device, describe_device
 
-        return ", ".join(describe_device(check_device(hardware)).values())
+        return str(describe_device(check_device(hardware)))
 
 
 @contextmanager

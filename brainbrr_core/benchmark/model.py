@@ -117,7 +117,7 @@ def run(
                 rows.append(row)
     log("comparing scans")
     return {
-        "device": describe_device(device),
+        "device": describe_device(device).record(),
         "precision": hardware.precision,
         "window_s": window_s,
         "peak_gflop_per_s": round(peak / 1e9, 1),

@@ -334,7 +334,7 @@ def learn(
     from brainbrr_core.benchmark.learn import run
     from brainbrr_core.benchmark.model import check_presets
     from brainbrr_core.progress import Progress, progress
-    from brainbrr_core.training.loop import StepReport
+    from brainbrr_core.training.report import StepReport
 
     settings = configuration(config, uses_cache=False)
     check_presets([preset])

@@ -32,7 +32,7 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
     trained, facts = run.values["hardware"], training_facts(run)
     hardware = configuration.hardware
     device = check_device(hardware)
-    scored = describe_device(device)
+    scored = describe_device(device).record()
     return {
         "run": run.name,
         "trained at": run.values["finished_at"],

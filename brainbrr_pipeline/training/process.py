@@ -15,7 +15,7 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs.run import Run
-from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.run import train
 
 #: Seconds between two lines about the training in Dagster's log.

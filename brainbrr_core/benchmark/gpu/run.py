@@ -81,7 +81,7 @@ def run(
     begun = time.monotonic()
     values: dict[str, Any] = {
         "date": datetime.now(UTC).date().isoformat(),
-        "device": describe_device(device),
+        "device": describe_device(device).record(),
         "software": versions(_SOFTWARE),
         "profile": configuration.hardware.name,
         "backends": list(backends),
