@@ -20,10 +20,10 @@ from brainbrr_core.cache.plan import State, plan_corpus
 from brainbrr_core.cache.shard import DamagedShard, Shard, ShardHeader, write_shard
 from brainbrr_core.cache.status import status
 from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.inspection.inspection import inspect_recording
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.signal.montage import CHANNELS
 from tests.support.edf_files import write_edf
 from tests.support.shell import Shell
 from tests.support.signal_reference import ArraySource, chain, filtered, settled, synthetic_seizure
@@ -167,15 +167,19 @@ def test_status_says_what_was_clipped(settings: Configuration) -> None:
 
 def test_inspect_counts_clipping_within_seizures(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=60)
-    seen = inspect_recording(path, Preprocessing(clip_sd=2.0))
-    assert all(channel.clipped_in_seizures is None for channel in seen.channels)
+    inspection = inspect_recording(path, Preprocessing(clip_sd=2.0))
+    signals = [channel.preprocessed for channel in inspection.channels]
+    assert all(signal is not None and signal.clipped_in_seizures is None for signal in signals)
     text = format_csv_bi([Event(20.0, 30.0)], 60.0, "a")
     (tmp_path / "a.csv_bi").write_text(text)
-    seen = inspect_recording(path, Preprocessing(clip_sd=2.0))
+    inspection = inspect_recording(path, Preprocessing(clip_sd=2.0))
     data = open_edf(path).read(0, 60 * 256).astype(float)
     z = chain(data, Fraction(256))[:, 20 * 256 : 30 * 256]
-    for channel, row in zip(seen.channels, z, strict=True):
-        assert channel.clipped_in_seizures == pytest.approx((np.abs(row) > 2).mean(), abs=1e-3)
+    for channel, row in zip(inspection.channels, z, strict=True):
+        assert channel.preprocessed is not None
+        assert channel.preprocessed.clipped_in_seizures == pytest.approx(
+            (np.abs(row) > 2).mean(), abs=1e-3
+        )
 
 
 def test_status_and_manifest_print_it(settings: Configuration, shell: Shell) -> None:

@@ -228,7 +228,7 @@ def test_the_gradient_of_the_chunks_grows_with_their_number_not_with_its_square(
 
         class Counting(TorchDispatchMode):
             def __init__(self) -> None:
-                super().__init__()
+                TorchDispatchMode.__init__(self)
 
             def __torch_dispatch__(
                 self, func: Any, types: Any, args: Any = (), kwargs: Any = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -81,6 +83,14 @@ def test_a_step_that_the_device_skips_changes_nothing() -> None:
     assert not same_tensors(after, before)
 
 
+@pytest.fixture
+def threads_restored() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads_restored")
 def test_the_optimizer_gives_the_same_bits_on_any_number_of_threads() -> None:
     states = []
     for threads in (1, 2, 3):
