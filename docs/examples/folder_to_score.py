@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus
-from brainbrr_core.configuration import Overrides, changed, load
+from brainbrr_core.configuration import Overrides, apply_assignments, load
 from brainbrr_core.evaluation.evaluate import evaluate
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.run import train
@@ -41,7 +41,7 @@ settings = load(
 # %%
 # A training of seconds is enough for synthetic seizures. For a real corpus, leave this out.
 
-settings = changed(
+settings = apply_assignments(
     settings,
     [
         "training.steps=50",
@@ -74,7 +74,7 @@ run = train(settings, log=print)
 # then on. Scoring ``eval`` must be allowed explicitly, and every time is recorded.
 
 evaluate(settings, "dev", log=print)
-allowed = changed(settings, ["evaluation.allow_eval=true"])
+allowed = apply_assignments(settings, ["evaluation.allow_eval=true"])
 results = evaluate(allowed, "eval", log=print).results
 for rule in ("szcore_event", "szcore_sample", "nedc_ovlp", "nedc_taes"):
     figures = results.headline[rule]

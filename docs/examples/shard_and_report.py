@@ -22,7 +22,7 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.shard import DamagedShard, Shard
-from brainbrr_core.configuration import Overrides, changed, load
+from brainbrr_core.configuration import Overrides, apply_assignments, load
 from brainbrr_core.evaluation.evaluate import evaluate
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.run import train
@@ -39,7 +39,7 @@ settings = load(
     ),
     environment={},
 )
-settings = changed(
+settings = apply_assignments(
     settings,
     [
         "training.steps=50",
