@@ -8,8 +8,8 @@ before and after the signal chain. On the command line this is ``brainbrr index`
 """
 
 # %%
-# A synthetic corpus in the layout of TUSZ stands in for a real one. Set ``data`` to a folder of your
-# own instead: the layout is recognized, and nothing is written to it.
+# A synthetic corpus in the layout of TUSZ stands in for a real one. Set ``data`` to a folder of
+# your own instead: the layout is recognized, and nothing is written to it.
 
 from io import BytesIO
 from pathlib import Path

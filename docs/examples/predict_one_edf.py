@@ -2,8 +2,8 @@
 Find the seizures of one EDF with a trained network
 ===================================================
 
-Train a network on a corpus, and use the run to detect the seizures of an EDF. On the command line this is
-``brainbrr train`` and ``brainbrr predict``.
+Train a network on a corpus, and use the run to detect the seizures of an EDF. On the command line
+this is ``brainbrr train`` and ``brainbrr predict``.
 """
 
 # %%

@@ -2,12 +2,13 @@
 Read windows of the store as a torch Dataset
 ============================================
 
-The cache stores each second of EEG once, as 16-bit samples at 256 Hz. Windows are slices of it, with
-a label for each sample. You can train your own network on them, without the rest of brainbrr.
+The cache stores each second of EEG once, as 16-bit samples at 256 Hz. Windows are slices of it,
+with a label for each sample. You can train your own network on them, without the rest of brainbrr.
 """
 
 # %%
-# First a small synthetic corpus, and the settings of a small run. Only the folders have to be given.
+# First a small synthetic corpus, and the settings of a small run. Only the folders have to be
+# given.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

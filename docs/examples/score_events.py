@@ -7,8 +7,8 @@ from the beginning of each recording.
 """
 
 # %%
-# Two recordings of an hour, with annotated seizures (``reference``) and detections (``hypothesis``).
-# The last ten minutes of the first one are unknown, so they are not scored.
+# Two recordings of an hour, with annotated seizures (``reference``) and detections
+# (``hypothesis``). The last ten minutes of the first one are unknown, so they are not scored.
 
 import matplotlib.pyplot as plt
 
