@@ -8,6 +8,7 @@ from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.remote.connect import open_remote
+from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.receive import Transfer
 from brainbrr_pipeline.assets.cache import GROUP
@@ -54,7 +55,8 @@ def pulled_cache(configuration: Configuration, remote: str) -> dg.AssetsDefiniti
     ) -> Iterator[dg.MaterializeResult[None]]:
         with users_mistakes_as_failures():
             configuration = workspace.load()
-            outcome = pull(configuration, open_remote(remote), log=context.log.info)
+            cache = LocalCache.of(configuration)
+            outcome = pull(cache, open_remote(remote), log=context.log.info)
             plan = plan_profile(configuration)
         _record(context, plan, configuration, outcome.where)
         trouble = {**outcome.failed, **outcome.absent}
