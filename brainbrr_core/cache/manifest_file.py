@@ -30,7 +30,7 @@ from brainbrr_core.cache.manifest import (
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.errors import WorkRemains, not_writable
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import canonical_json

@@ -25,13 +25,12 @@ import pyarrow.ipc as ipc
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.files.atomic import LEFTOVER_S, flush, is_same_file
 from brainbrr_core.files.canonical import canonical_json
 from brainbrr_core.locking import locked, open_to_lock, server_time
-from brainbrr_core.signal.montage import CHANNELS
 
 BLOCK_SAMPLES = BLOCK_S * RATE
 BLOCK_VALUES = len(CHANNELS) * BLOCK_SAMPLES

@@ -107,7 +107,7 @@ def _outcome(run: Run) -> str:
 
 
 def _as_json(run: Run) -> dict[str, Any]:
-    return {"run": str(run.directory), "reused": run.reused, **run.values}
+    return {"run": str(run.directory), "reused": run.reused, **run.record.as_written()}
 
 
 def _replay(path: Path, json: bool) -> int:

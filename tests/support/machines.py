@@ -21,6 +21,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, shard_fingerprint
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.settings import Selection
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import Recording
@@ -28,7 +29,6 @@ from brainbrr_core.files.state import FileState
 from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.interface import Remote
 from brainbrr_core.remote.s3 import s3_files
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.parallel import TRANSFERS

@@ -25,8 +25,8 @@ from blake3 import blake3
 from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.store import MARKER, QUARANTINE, Store
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index_file import index_path, read_index
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.transfer.catalog import NAME, parse_catalog
 from tests.support.command_server import (
