@@ -88,7 +88,7 @@ class Store:
         if version != derived.version and not is_imported(version):
             raise BrainbrrError(
                 f"version {version} is neither imported nor that of the configuration, "
-                f"{derived.version}: leave --version out, or change the preprocessing section"
+                f"{derived.version}: leave --cache-version out, or change the preprocessing section"
             )
         return cls(configuration.cache_root, version)
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from brainbrr_core.cli.options import Config, Json, configuration, log, print_json, print_table
+from brainbrr_core.cli.options import Config, Json, configuration
+from brainbrr_core.cli.printing import log, print_json, print_table
 
 app = typer.Typer(help="Measure the store (by itself), the network, and what it learns.")
 

@@ -8,10 +8,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brainbrr_core.cli.dagster import dagster_program, own_folder, prepare_dagster_home, variables
-from brainbrr_core.cli.options import (
-    configuration,
+from brainbrr_core.cli.dagster import (
+    dagster_program,
+    prepare_dagster_home,
+    variables,
+    working_folder,
 )
+from brainbrr_core.cli.options import configuration
+from brainbrr_core.cli.printing import count, ignore
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 
 if TYPE_CHECKING:
@@ -21,7 +25,7 @@ DEMO_RECORDINGS, DEMO_HOURS, DEMO_SEED = 48, 5.0, 1
 
 
 def demo() -> int:
-    """Write a small corpus, materialize the whole graph through Dagster, show the scores."""
+    """Write a small synthetic corpus, run the whole graph through Dagster, and show the scores."""
     from brainbrr_core.cli.evaluate import print_scores
     from brainbrr_core.evaluation.evaluate import evaluate
     from brainbrr_core.synthesis import write_corpus
@@ -30,37 +34,40 @@ def demo() -> int:
     settings, environment = _demo_settings()
     home = settings.cache_root.parent
     corpus = home / "tusz"
-    print(f"1. a TUSZ-like corpus in {corpus}", flush=True)
+    print(f"1. Write a corpus like TUSZ to {corpus}", flush=True)
     summary = write_corpus(corpus, recordings=DEMO_RECORDINGS, hours=DEMO_HOURS, seed=DEMO_SEED)
     print(
-        f"   {summary.recordings} recordings, {summary.hours:.1f} h, {summary.seizures} seizures, "
-        f"{summary.patients} patients"
+        f"   {count(summary.recordings, 'recording')}, {summary.hours:.1f} h, "
+        f"{count(summary.seizures, 'seizure')}, {count(summary.patients, 'patient')}"
     )
-    print("2. the graph, by `dagster asset materialize --select '*'`", flush=True)
-    before = _made(home)
+    print("2. Run the graph: dagster asset materialize --select '*'", flush=True)
+    before = _outputs(home)
     finished = subprocess.run(
         [dagster_program(), "asset", "materialize", "--select", "*"],
-        cwd=own_folder(settings),
+        cwd=working_folder(settings.dagster_home),
         env=environment | variables(settings),
         check=False,
     )
     if finished.returncode != 0:
-        raise WorkRemains("a step of the graph failed; its reason stands above")
-    new = _made(home) - before
+        raise WorkRemains("a step of the graph failed: Dagster's output above has the reason")
+    new = _outputs(home) - before
     if new:
-        print(f"   made {len(new)} files: shards, manifest, model, report")
+        print(f"   wrote {count(len(new), 'file')}: shards, manifest, model, report")
     else:
         print("   nothing was rebuilt: every shard, manifest, model and report is current")
-    print("3. the scores", flush=True)
-    print_scores(evaluate(settings, log=lambda _line: None))
-    print(f"the graph: brainbrr ui    (all of this took {time.monotonic() - started:.0f} s)")
+    print("3. Show the scores", flush=True)
+    print_scores(evaluate(settings, log=ignore))
+    print(
+        f"All of this took {time.monotonic() - started:.0f} s. To see the graph, run: brainbrr ui"
+    )
     return 0
 
 
 def _demo_settings() -> tuple[Configuration, dict[str, str]]:
-    """The demo's settings, written where later commands find them, and an environment for it.
+    """The demo's settings, and the environment to start Dagster with.
 
-    The demo is the same whatever the shell has set.
+    The settings are written to a file that later commands read. What variables of the shell set
+    does not count.
     """
     from brainbrr_core.configuration import Overrides, load
     from brainbrr_core.configuration.load import DEMO_LAYERS
@@ -68,9 +75,9 @@ def _demo_settings() -> tuple[Configuration, dict[str, str]]:
 
     path = demo_config_path()
     if path is None:
-        raise BrainbrrError("this user has no home folder for the demo: set HOME to a folder")
+        raise BrainbrrError("there is no home folder for the demo: set HOME to a folder")
     if not (path.parent / "cache").is_dir():
-        _say_what_is_here()
+        _examine_machine()
     _write_demo_config(path)
     environment = {
         key: value
@@ -92,12 +99,12 @@ def _write_demo_config(path: Path) -> None:
         "runs_dir": str(home / "runs"),
         "dagster_home": str(home / "dagster"),
     }
-    scored = {"evaluation": {"split": "eval", "allow_eval": True}}
+    scoring = {"evaluation": {"split": "eval", "allow_eval": True}}
     try:
         home.mkdir(parents=True, exist_ok=True)
         path.write_text(
             "# Written by `brainbrr demo`: the folders of the demo.\n"
-            + yaml.safe_dump(folders | scored),
+            + yaml.safe_dump(folders | scoring),
             encoding="utf-8",
         )
     except OSError as error:
@@ -107,21 +114,21 @@ def _write_demo_config(path: Path) -> None:
         ) from None
 
 
-def _say_what_is_here() -> None:
-    """What this machine has, and what could be done instead of the demo."""
+def _examine_machine() -> None:
+    """Print what this machine has, and what could be done instead of the demo."""
     from brainbrr_core.cli.doctor import print_examination
     from brainbrr_core.doctor.examination import examine
 
     try:
         print_examination(examine(configuration(uses_cache=False), look_only=True))
     except BrainbrrError as error:
-        # The demo needs none of what the shell has set.
-        print(f"this machine was not looked at: {error}")
-    print("now the demo:", flush=True)
+        # A mistake in what the shell has set: the demo does not use it.
+        print(f"the machine was not examined: {error}")
+    print("The demo starts now.", flush=True)
 
 
-def _made(home: Path) -> set[tuple[str, int]]:
-    """Shards, manifests, models and reports, each with the time it was written."""
+def _outputs(home: Path) -> set[tuple[str, int]]:
+    """Shards, manifests, models and reports, each with the time it was written, in ns."""
     patterns = ("*.arrow", "manifests/*.parquet", "model.safetensors", "report.html")
     return {
         (str(path), path.stat().st_mtime_ns)

@@ -64,7 +64,7 @@ class Overrides:
     data_dir: str | None = None
     cache_root: str | None = None
     runs_dir: str | None = None
-    version: str | None = None
+    cache_version: str | None = None
 
     def options(self) -> str:
         """The flags given that every command of the store takes, each after a space."""
@@ -79,7 +79,7 @@ class Overrides:
 
     def refuse_empty(self) -> None:
         """Refuse a flag with nothing in it: a shell variable that is not set gives one."""
-        for name in ("config", "profile", "data_dir", "cache_root", "runs_dir", "version"):
+        for name in ("config", "profile", "data_dir", "cache_root", "runs_dir", "cache_version"):
             if getattr(self, name) == "":
                 raise BrainbrrError(
                     f"--{name.replace('_', '-')} is empty: give it a value, or leave it out"
@@ -216,10 +216,13 @@ def _set_paths(
     for variable, key in PATH_VARIABLES.items():
         if environment.get(variable):
             values[key] = environment[variable]
-    for key in ("data_dir", "cache_root", "runs_dir", "version"):
-        flag = getattr(overrides, key)
-        if flag is not None:
-            values[key] = flag
+    flags = {
+        "data_dir": overrides.data_dir,
+        "cache_root": overrides.cache_root,
+        "runs_dir": overrides.runs_dir,
+        "version": overrides.cache_version,
+    }
+    values.update({key: flag for key, flag in flags.items() if flag is not None})
 
 
 def _why_there(values: dict[str, Any], demo: str | None) -> str | None:

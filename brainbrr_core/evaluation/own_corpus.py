@@ -36,7 +36,7 @@ def check_version(run: Run, configuration: Configuration) -> None:
     if trained == wanted:
         return
     remedy = (
-        "its signal chain is not known, so only imported signals can be scored (--version)"
+        "its signal chain is not known, so only imported signals can be scored (--cache-version)"
         if is_imported(trained)
         else f"use its preprocessing section, which {run.directory / RUN} has, for this corpus too"
     )

@@ -128,7 +128,7 @@ def error_of(anatomy: Anatomy, step: int, names: tuple[str, ...], path: Path) ->
     where = f" (first in {anatomy.module})" if anatomy.module else ""
     return BrainbrrError(
         f"the {what} of step {step} is not finite{where}, in {listed}: the batch and the weights "
-        f"are saved, look with `brainbrr train --replay {path}`; exclude the window, or lower "
+        f"are saved, look with `brainbrr replay {path}`; exclude the window, or lower "
         "training.learning_rate"
     )
 

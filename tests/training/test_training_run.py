@@ -324,11 +324,11 @@ def test_a_saved_step_is_looked_at_by_a_command(ready: Configuration) -> None:
             provenance={"preset": "tiny"},
         )
     path = ready.runs_dir / "nonfinite-step-1.safetensors"
-    assert f"brainbrr train --replay {path}" in str(caught.value)
-    done = CliRunner().invoke(app, ["train", "--replay", str(path)])
+    assert f"brainbrr replay {path}" in str(caught.value)
+    done = CliRunner().invoke(app, ["replay", str(path)])
     assert done.exit_code == 1
     assert "not finite  recording-0-2 at 0 s" in done.output
     assert "the first output that is not finite: down.0.0" in done.output
-    values = json.loads(CliRunner().invoke(app, ["train", "--replay", str(path), "--json"]).output)
+    values = json.loads(CliRunner().invoke(app, ["replay", str(path), "--json"]).output)
     assert values["finite"] is False
     assert values["windows"] == ["recording-0-2 at 0 s"]
