@@ -20,10 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.detection import window_starts
 from brainbrr_core.model import SeizureNetwork, build
-from brainbrr_core.model.network import INPUT_CHANNELS
 
 MINUTES = (1, 2, 4, 8, 16, 32)
 
@@ -77,7 +76,7 @@ def peak_bytes(
 def _peak(network: SeizureNetwork, windows: int, seconds: float) -> int:
     allocated = _Allocated()
     with allocated:
-        signals = torch.empty(windows, INPUT_CHANNELS, round(seconds * RATE))
+        signals = torch.empty(windows, len(CHANNELS), round(seconds * RATE))
         torch.autograd.backward(network(signals).sum())
     network.zero_grad(set_to_none=True)
     return allocated.peak
@@ -119,7 +118,7 @@ def _storages(values: Any) -> list[torch.UntypedStorage]:
 
 
 def _counted(network: SeizureNetwork, seconds: float) -> Cost:
-    signals = torch.empty(1, INPUT_CHANNELS, round(seconds * RATE))
+    signals = torch.empty(1, len(CHANNELS), round(seconds * RATE))
     kept: dict[int, tuple[Tensor, int]] = {}
 
     def keep(tensor: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ import edfio
 import numpy as np
 
 from brainbrr_core.annotation import Event, tuh
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import update_index
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.machine.processors import usable_cores
-from brainbrr_core.signal.montage import CHANNELS
 
 #: Length of each recording; longer ones take longer to hash, and no longer to index.
 _SECONDS = 12

@@ -36,9 +36,9 @@ from brainbrr_core.configuration import (
     changed,
     load,
 )
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import FRAME_SAMPLES, RATE, SPLITS
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import FRAME_SAMPLES, detect, found_by, frame_count
+from brainbrr_core.detection import detect, found_by, frame_count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.model.device import describe_device
@@ -145,10 +145,7 @@ def run(
     more = _settings(configuration, folder / "more", preset, steps, seed, assignments)
     others = _prepared(more, folder / "more", MORE_PATIENTS, seed + MORE_SEED, "more/")
     prepared = time.perf_counter() - clock
-    by_split = {
-        split: [one for one in known if one.recording.split == split]
-        for split in ("train", "dev", "eval")
-    }
+    by_split = {split: [one for one in known if one.recording.split == split] for split in SPLITS}
     dev, unseen = by_split["dev"], by_split["eval"] + others
     log(f"{len(known)} recordings of ten patients and {len(others)} more, in {prepared:.0f} s")
     clock = time.perf_counter()
@@ -185,8 +182,8 @@ def run(
         "seed": seed,
         "set": list(assignments),
         "preset": preset,
-        "steps": trained.values["fit"]["steps"],
-        "best_step": trained.values["fit"]["best_step"],
+        "steps": trained.record.fit.steps,
+        "best_step": trained.record.fit.best_step,
         "patients": {
             "train": _patients(by_split["train"]),
             "dev": _patients(dev),
@@ -201,8 +198,8 @@ def run(
         "corpus_s": round(prepared, 1),
         "training_s": round(seconds, 1),
         "scoring_s": round(time.perf_counter() - clock, 1),
-        "windows_per_s": round(trained.values["fit"]["windows_per_s"], 2),
-        "data_wait_share": round(trained.values["fit"]["data_wait_share"], 5),
+        "windows_per_s": round(trained.record.fit.windows_per_s, 2),
+        "data_wait_share": round(trained.record.fit.data_wait_share, 5),
         "hardware": describe_device(predictor.device),
         "detectors": {
             name: score.figures() | {"f1_interval": _rounded(f1[name], patients)}

@@ -22,7 +22,7 @@ from brainbrr_core.benchmark.parts import operations_of_projections, parts
 from brainbrr_core.benchmark.peak import peak_mb
 from brainbrr_core.benchmark.scan import compare
 from brainbrr_core.configuration import Configuration, Hardware, Training
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool
@@ -31,7 +31,6 @@ from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.compilation import clear_gradients, compiled
 from brainbrr_core.model.device import check_device, describe_device
-from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.determinism import fixed_arithmetic
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
@@ -213,7 +212,7 @@ def make_step(task: Task, device: torch.device) -> Callable[[], None]:
     recompute = task.hardware.recompute_activations
     network = build(task.preset, task.backend, seed=0, recompute_activations=recompute).to(device)
     generator = torch.Generator().manual_seed(0)
-    shape = (task.batch, INPUT_CHANNELS, task.window_s * RATE)
+    shape = (task.batch, len(CHANNELS), task.window_s * RATE)
     signals = torch.randn(shape, generator=generator).to(device)
     labels = (torch.rand(shape[0], shape[2], generator=generator) < _POSITIVE_FRACTION).float()
     labels = labels.to(device)

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from brainbrr_core.signal.montage import CHANNELS, electrode_of
+from brainbrr_core.constants import CHANNELS, RATE
+from brainbrr_core.signal.montage import electrode_of
 
-WINDOW, STRIDE, RATE = 60 * 256, 10 * 256, 256
+WINDOW, STRIDE = 60 * RATE, 10 * RATE
 
 
 def build(edf: Path, out: Path) -> int:

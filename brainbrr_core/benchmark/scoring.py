@@ -16,7 +16,8 @@ import scipy.ndimage
 from brainbrr_core.annotation import Event
 from brainbrr_core.benchmark.peak import peak_mb
 from brainbrr_core.configuration import Detection
-from brainbrr_core.detection import FRAME_HZ, found_by
+from brainbrr_core.constants import FRAME_HZ
+from brainbrr_core.detection import found_by
 from brainbrr_core.scoring import RecordingFrames, sweep_thresholds, tune_threshold
 
 #: TUSZ 2.0.3's dev split: recordings, patients, hours and seizures.

@@ -24,6 +24,7 @@ from brainbrr_core.cache.manifest import Manifest, make_manifest
 from brainbrr_core.cache.plan import Plan, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import update_index, write_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.data import WindowDataset
@@ -174,8 +175,8 @@ def _window_times(
     this = [_timed(partial(dataset.fetch, np.array([row]))) for row in rows]
     places = rng.integers(0, len(old), _PREDECESSOR_WINDOWS)
     theirs = [_timed(partial(old.__getitem__, int(place))) for place in places]
-    big = torch.zeros((400, 19, manifest.window_samples))
-    target = torch.empty((19, manifest.window_samples))
+    big = torch.zeros((400, len(CHANNELS), manifest.window_samples))
+    target = torch.empty((len(CHANNELS), manifest.window_samples))
     places = rng.integers(0, len(big), _RANDOM_WINDOWS)
     copies = [_timed(partial(target.copy_, big[place])) for place in places]
     p50 = float(np.median(this))

@@ -12,9 +12,9 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.store import BuildRecord, Store
 from brainbrr_core.cache.version import shard_fingerprints
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.corpus.recording import Companion, Recording
 from brainbrr_core.files.state import file_state
 from brainbrr_core.synthesis import write_corpus

@@ -350,7 +350,7 @@ def learn(
             # Opened by the first step, or the time left would count the corpus's.
             if bar is None:
                 bar = training.enter_context(progress("train", steps, "steps"))
-                bar.already(step.resumed_from)
+                bar.resume_from(step.resumed_from)
             bar.advance(note=step.note())
             if step.step == steps:
                 training.close()

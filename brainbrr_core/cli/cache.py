@@ -283,7 +283,7 @@ def import_npz(
 ) -> int:
     """Import the *_windows.npz archives of brain-go-brr v2 as a separate cache version."""
     from brainbrr_core.cache.npz_import import import_archives
-    from brainbrr_core.configuration.settings import RATE
+    from brainbrr_core.constants import RATE
     from brainbrr_core.corpus.index_file import read_index
 
     settings = configuration(config, cache_root=cache_root)

@@ -92,6 +92,7 @@ def _print_outcomes(recordings: Iterable[Recording], labels: tuple[str, ...]) ->
 
 def _print_counts(title: str, summary: dict[str, Any], skipped: Iterable[Skipped]) -> None:
     """Print the counts of each split, why recordings are excluded, and the other findings."""
+    from brainbrr_core.constants import SPLITS
     from brainbrr_core.corpus.skipped import described
     from brainbrr_core.corpus.summary import explain
 
@@ -119,6 +120,6 @@ def _print_counts(title: str, summary: dict[str, Any], skipped: Iterable[Skipped
         print(f"{code} in {count(number, 'recording')}: {explain(code)}")
     for line in described(skipped):
         print(line)
-    empty = {"train", "dev", "eval"} - {name for name, _ in splits}
+    empty = set(SPLITS) - {name for name, _ in splits}
     if empty:
         print(f"no recording in {', '.join(sorted(empty))}")

@@ -80,15 +80,17 @@ def inspect(
 
 def _clipped(inspection: Inspection) -> list[str]:
     """A line for each channel with clipped samples, most of them within seizures first."""
-    channels = [channel for channel in inspection.channels if channel.clipped]
-    channels.sort(
-        key=lambda channel: (-(channel.clipped_in_seizures or 0), -(channel.clipped or 0))
-    )
+    channels = [
+        (channel.name, channel.preprocessed)
+        for channel in inspection.channels
+        if channel.preprocessed is not None and channel.preprocessed.clipped
+    ]
+    channels.sort(key=lambda row: (-(row[1].clipped_in_seizures or 0), -row[1].clipped))
     lines = []
-    for channel in channels:
-        ictal = channel.clipped_in_seizures
+    for name, signal in channels:
+        ictal = signal.clipped_in_seizures
         within = "" if ictal is None else f", {ictal:.4%} of those in seizures"
-        lines.append(f"clipped: {channel.name}: {channel.clipped:.4%} of its samples{within}")
+        lines.append(f"clipped: {name}: {signal.clipped:.4%} of its samples{within}")
     return lines
 
 
@@ -148,5 +150,23 @@ def _as_json(inspection: Inspection) -> dict[str, JsonValue]:
 
 def _channel_as_json(channel: Channel) -> dict[str, JsonValue]:
     """The figures of a channel, without its curves."""
-    names = [name for name in channel.__dataclass_fields__ if name not in ("raw", "preprocessed")]
-    return {name: getattr(channel, name) for name in names}
+    raw, preprocessed = channel.raw, channel.preprocessed
+    return {
+        "name": channel.name,
+        "match": channel.match,
+        "label": channel.label,
+        "rate": None if raw is None else raw.rate,
+        "unit": raw.unit if raw else "",
+        "mean": None if raw is None else raw.mean,
+        "deviation": None if raw is None else raw.deviation,
+        "at_range_end": None if raw is None else raw.at_range_end,
+        "flat_s": None if raw is None else raw.flat_s,
+        "saturated_s": None if raw is None else raw.saturated_s,
+        "mains_s": None if raw is None else raw.mains_s,
+        "disconnected_s": None if raw is None else raw.disconnected_s,
+        "interpolated": channel.interpolated,
+        "filtered_mean": None if preprocessed is None else preprocessed.mean,
+        "filtered_deviation": None if preprocessed is None else preprocessed.deviation,
+        "clipped": None if preprocessed is None else preprocessed.clipped,
+        "clipped_in_seizures": None if preprocessed is None else preprocessed.clipped_in_seizures,
+    }

@@ -86,7 +86,7 @@ def _train(settings: Configuration, *, shown: bool) -> Run:
 
         def show(step: StepReport) -> None:
             if step.step == step.resumed_from + 1:
-                bar.already(step.resumed_from)
+                bar.resume_from(step.resumed_from)
             bar.advance(note=step.note())
 
         return run_training(settings, on_step=show, log=log)
@@ -97,4 +97,4 @@ def _outcome(run: Run) -> str:
 
 
 def _as_json(run: Run) -> dict[str, JsonValue]:
-    return {"run": str(run.directory), "reused": run.reused, **run.values}
+    return {"run": str(run.directory), "reused": run.reused, **run.record.as_written()}

@@ -54,7 +54,7 @@ def push(
     json: Json = False,
 ) -> int:
     """Copy fresh shards and the index to a bucket or folder; only what differs is sent."""
-    from brainbrr_core.remote.place import open_remote
+    from brainbrr_core.remote.connect import open_remote
     from brainbrr_core.transfer.push import push as send
 
     remote = open_remote(url)
@@ -79,7 +79,7 @@ def pull(
     json: Json = False,
 ) -> int:
     """Copy the shards that the profile lacks, and the index, from a bucket or folder; verified."""
-    from brainbrr_core.remote.place import open_remote
+    from brainbrr_core.remote.connect import open_remote
     from brainbrr_core.transfer.pull import pull as fetch
 
     remote = open_remote(url)

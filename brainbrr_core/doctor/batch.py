@@ -22,7 +22,7 @@ import torch
 
 from brainbrr_core.benchmark.cost import peak_bytes
 from brainbrr_core.configuration import Hardware, Training
-from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import process_pool
@@ -30,7 +30,6 @@ from brainbrr_core.machine.processors import usable_memory
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.memory import OutOfMemory
-from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.loop import StepReport, fit
 
 #: Share of the free memory that is left free.
@@ -186,7 +185,7 @@ def _calculated_capacity(
 def _tried_capacity(
     step: TrainingStep, lengths_s: Sequence[int], log: Callable[[str], None]
 ) -> Capacity:
-    device, free_gb = _in_a_process(_free_memory, step.hardware)
+    device, free_gb = in_own_process(_free_memory, step.hardware)
     rows = []
     for window_s in lengths_s:
         start = step.hardware.batch_size
@@ -198,7 +197,7 @@ def _tried_capacity(
                 windows: int, hardware: Hardware = hardware, window_s: int = window_s
             ) -> Tried | None:
                 trial = Trial(step.preset, hardware, step.training, window_s, windows)
-                tried = _in_a_process(attempt, trial)
+                tried = in_own_process(attempt, trial)
                 log(
                     f"{_name(window_s, hardware.recompute_activations)}: {windows} at a time "
                     + (f"fit, {tried.memory_gb:.1f} GB" if tried else "do not fit")
@@ -252,7 +251,11 @@ def largest(
     return number, figures
 
 
-def _in_a_process(function: Callable[[Argument], Figures], argument: Argument) -> Figures:
+def in_own_process(function: Callable[[Argument], Figures], argument: Argument) -> Figures:
+    """Call a function in a new process, whose memory is free again afterwards.
+
+    Raises :class:`BrainbrrError` where the system ends that process.
+    """
     with process_pool(1) as pool:
         try:
             return pool.submit(function, argument).result()
@@ -336,9 +339,7 @@ def _batches(trial: Trial, device: torch.device) -> Iterator[Batch]:
     """The same batch of noise over and over, a part of it labeled as seizure."""
     samples = trial.window_s * RATE
     generator = torch.Generator(device).manual_seed(0)
-    signals = torch.randn(
-        trial.windows, INPUT_CHANNELS, samples, generator=generator, device=device
-    )
+    signals = torch.randn(trial.windows, len(CHANNELS), samples, generator=generator, device=device)
     labels = torch.zeros(trial.windows, samples, device=device)
     labels[:, : round(_POSITIVE_FRACTION * samples)] = 1.0
     names = tuple(f"noise {row}" for row in range(trial.windows))

@@ -29,7 +29,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import write_rate
 from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system, is_wsl
 from brainbrr_core.machine.processors import usable_cores, worker_processes
-from brainbrr_core.machine.software import Card, cards, torch_cuda, versions
+from brainbrr_core.machine.software import Gpu, gpus, torch_cuda, versions
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -69,10 +69,10 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Gpu:
+class Graphics:
     """The GPUs that the driver shows, and the CUDA version that torch was built for, if any."""
 
-    cards: tuple[Card, ...]
+    cards: tuple[Gpu, ...]
     torch_cuda: str | None
 
 
@@ -142,7 +142,7 @@ class Examination:
     machine: Machine
     #: Installed versions by package; None for a package that is not installed.
     software: dict[str, str | None]
-    gpu: Gpu
+    gpu: Graphics
     data: Data
     cache: Cache
     warnings: tuple[str, ...]
@@ -174,7 +174,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
         extent = needed = sampled_extent(edfs, complete=complete) if edfs else None
         speed = None if look_only else measured_speed(edfs, preprocessing)
     root_file_system = file_system(configuration.cache_root)
-    machine, software, gpu = _machine(), _software(), Gpu(tuple(cards()), torch_cuda())
+    machine, software, gpu = _machine(), _software(), Graphics(tuple(gpus()), torch_cuda())
     cache = _cache(
         configuration.cache_root,
         configuration.version or store.version,
@@ -363,7 +363,9 @@ def _machine_warnings(machine: Machine) -> Iterator[str]:
         )
 
 
-def _gpu_warnings(hardware: Hardware, gpu: Gpu, software: dict[str, str | None]) -> Iterator[str]:
+def _gpu_warnings(
+    hardware: Hardware, gpu: Graphics, software: dict[str, str | None]
+) -> Iterator[str]:
     """Problems that keep a GPU of this machine or of the configuration from being used."""
     if gpu.torch_cuda is None and (gpu.cards or hardware.device == "cuda"):
         yield (

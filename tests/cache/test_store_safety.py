@@ -29,7 +29,7 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.locking import STALE_S, Process
-from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.runs.used_versions import STARTED, used_versions
 from brainbrr_core.training.run import train
 from brainbrr_core.transfer import archive
@@ -109,7 +109,7 @@ def test_what_the_store_did_not_write_is_named_and_never_touched(two: Two, tmp_p
     values = status(plan_profile(settings), settings)
     assert {Path(path).name for path in values["foreign"]} == names
     assert values["other_versions"] == {}
-    assert "foreign, never touched: " in command(settings, "cache", "status").stdout
+    assert "not written by brainbrr, never touched: " in command(settings, "cache", "status").stdout
 
 
 def test_a_version_that_has_no_marker_yet_is_known_and_gets_one(two: Two) -> None:

@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_core.signal.montage import CHANNELS
 from tests.support.edf_files import write_edf
 from tests.support.shell import Done, Shell, run
 from tests.support.small_run import small_config, small_settings
@@ -226,4 +226,5 @@ def test_the_index_lists_what_became_of_each_recording(
         [row[0], row[3]] for row in rows
     ]
     assert (values["found"], values["usable"], values["excluded"]) == (12, 10, 2)
-    assert "no layout named 'bdis'" in shell.refused("index", "--layout", "bdis", *options)
+    refused = shell.refused("index", "--layout", "bdis", *options)
+    assert "'bdis' is not one of 'tusz', 'bids', 'folder'" in refused

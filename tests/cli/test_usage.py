@@ -15,7 +15,7 @@ import typer
 from brainbrr_core.cli import choices
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration.settings import LayoutName
-from brainbrr_core.corpus.layouts.base import SPLITS
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.evaluation.external import EXTERNAL_SPLITS, OnAnotherCorpus
 from brainbrr_core.prediction.formats import FORMATS
 from brainbrr_core.prediction.raw_samples import SampleType

@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from brainbrr_core.benchmark.gpu.extent import Task
 from brainbrr_core.configuration import Training
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.model import PRESETS, build
 from brainbrr_core.model.backend import DETERMINISTIC_KERNELS, Backend, ssm_layer
-from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
 
@@ -190,7 +189,7 @@ def _rhythmic(
 ) -> tuple[Tensor, Tensor]:
     """Noise in which a quarter of each window has a rhythm of 3 to 6 Hz, and labels that say so."""
     samples = _WINDOW_S * RATE
-    shape = (windows, INPUT_CHANNELS, samples)
+    shape = (windows, len(CHANNELS), samples)
     signals = torch.randn(shape, generator=generator, device=device)
     drawn = torch.rand(2, windows, 1, generator=generator, device=device)
     first = (drawn[0] * 0.75 * samples).long()

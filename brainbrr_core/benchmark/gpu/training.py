@@ -32,7 +32,7 @@ from brainbrr_core.configuration import (
     Training,
     load,
 )
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by
 from brainbrr_core.detection.recordings import recording_frames
@@ -154,16 +154,16 @@ def waiting(task: Task) -> dict[str, Any]:
         settings = _settings(
             task, f"waiting-{preset}", preset, hardware, task.extent.gpu_steps, augmentation
         )
-        fit = train(settings, log=_say).values["fit"]
+        fit = train(settings, log=_say).record.fit
         rows.append(
             {
                 "preset": preset,
                 "backend": hardware.ssm_backend,
                 "batch": hardware.batch_size,
                 "one_batch_windows_per_s": round(alone, 1),
-                "training_windows_per_s": round(fit["windows_per_s"], 1),
-                "lost_share": round(1 - fit["windows_per_s"] / alone, 4),
-                "host_waited_share": round(fit["data_wait_share"], 4),
+                "training_windows_per_s": round(fit.windows_per_s, 1),
+                "lost_share": round(1 - fit.windows_per_s / alone, 4),
+                "host_waited_share": round(fit.data_wait_share, 4),
             }
         )
     return {"steps": task.extent.gpu_steps, "rows": rows}
@@ -194,13 +194,13 @@ def resuming(task: Task) -> dict[str, Any]:
             ("plain", plain),
         )
     }
-    weights = {name: run.values["model_blake3"] for name, run in runs.items()}
-    rates = {name: run.values["fit"]["windows_per_s"] for name, run in runs.items()}
+    weights = {name: run.record.model_blake3 for name, run in runs.items()}
+    rates = {name: run.record.fit.windows_per_s for name, run in runs.items()}
     return {
         "steps": _REPEATED_STEPS,
         "batch": batch,
         "same_twice": weights["whole"] == weights["again"],
-        "resumed_from": runs["killed"].values["fit"]["resumed_from"],
+        "resumed_from": runs["killed"].record.fit.resumed_from,
         "same_after_a_kill": weights["whole"] == weights["killed"],
         "deterministic_windows_per_s": round(rates["whole"], 1),
         "plain_windows_per_s": round(rates["plain"], 1),
