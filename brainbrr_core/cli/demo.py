@@ -19,7 +19,6 @@ from brainbrr_core.cli.dagster import (
 from brainbrr_core.cli.options import configuration
 from brainbrr_core.cli.printing import count, ignore
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.progress import REPORT_VARIABLE, show_reports
 
 if TYPE_CHECKING:
     from brainbrr_core.configuration import Configuration
@@ -70,6 +69,8 @@ def _materialize(folder: Path, environment: dict[str, str], log: Path) -> None:
 
     Raises :class:`WorkRemains` with the log's last error when a step failed.
     """
+    from brainbrr_core.progress import REPORT_VARIABLE, show_reports
+
     with (
         log.open("w", encoding="utf-8") as output,
         tempfile.TemporaryDirectory(prefix="brainbrr-demo-") as temporary,

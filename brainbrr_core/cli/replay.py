@@ -28,20 +28,20 @@ def replay(
     """
     from brainbrr_core.training.nonfinite import replay as replay_step
 
-    anatomy, header = replay_step(file)
+    diagnosis, saved = replay_step(file)
     if json:
         # As text: JSON has no number that is not finite.
-        figures = {"loss": str(anatomy.loss), "gradient_norm": str(anatomy.gradient_norm)}
-        print_json({"step": header["step"], "finite": anatomy.finite, **asdict(anatomy), **figures})
-        return 0 if anatomy.finite else 1
+        figures = {"loss": str(diagnosis.loss), "gradient_norm": str(diagnosis.gradient_norm)}
+        print_json({"step": saved.step, "finite": diagnosis.finite, **asdict(diagnosis), **figures})
+        return 0 if diagnosis.finite else 1
     print(
-        f"step {header['step']}: loss {anatomy.loss:g} (in training {header['loss']}), gradient "
-        f"norm {anatomy.gradient_norm:g} (in training {header['norm']})"
+        f"step {saved.step}: loss {diagnosis.loss:g} (in training {saved.loss}), gradient "
+        f"norm {diagnosis.gradient_norm:g} (in training {saved.norm})"
     )
-    for name in header["names"]:
-        print(f"{'not finite' if name in anatomy.windows else 'finite    '}  {name}")
-    if anatomy.module is not None:
-        print(f"the first layer whose output is not finite: {anatomy.module}")
-    if anatomy.parameters:
-        print(f"parameters whose gradient is not finite: {', '.join(anatomy.parameters)}")
-    return 0 if anatomy.finite else 1
+    for name in saved.names:
+        print(f"{'not finite' if name in diagnosis.windows else 'finite    '}  {name}")
+    if diagnosis.module is not None:
+        print(f"the first layer whose output is not finite: {diagnosis.module}")
+    if diagnosis.parameters:
+        print(f"parameters whose gradient is not finite: {', '.join(diagnosis.parameters)}")
+    return 0 if diagnosis.finite else 1

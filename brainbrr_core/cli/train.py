@@ -47,7 +47,7 @@ def train(
     Started by `torchrun`, which takes the path of this program, all its processes train one network
     together.
     """
-    from brainbrr_core.training.distributed import world_of
+    from brainbrr_core.training.distributed import ProcessGroup
     from brainbrr_core.training.seeds import parse_seeds, train_seeds
 
     chosen = None if seeds is None else parse_seeds(seeds)
@@ -55,7 +55,7 @@ def train(
         config, profile, cache_root=cache_root, runs_dir=runs_dir, cache_version=cache_version
     )
     # Of several processes, the first one prints for all.
-    first = world_of(os.environ).first
+    first = ProcessGroup.from_environment(os.environ).is_main
     train_one = partial(_train, shown=first)
     if chosen is None:
         run = train_one(settings)
@@ -77,7 +77,7 @@ def train(
 def _train(settings: Configuration, *, shown: bool) -> Run:
     """Train, with a progress bar and remarks where they are ``shown``."""
     from brainbrr_core.progress import progress
-    from brainbrr_core.training.loop import StepReport
+    from brainbrr_core.training.report import StepReport
     from brainbrr_core.training.run import train as run_training
 
     if not shown:
