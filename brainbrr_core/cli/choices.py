@@ -61,3 +61,33 @@ class SampleTypeChoice(StrEnum):
 
     FLOAT32 = "float32"
     INT16 = "int16"
+
+
+class PresetName(StrEnum):
+    """The sizes of the network."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    BASE = "base"
+
+
+class BackendName(StrEnum):
+    """What computes the state-space layers."""
+
+    TORCH = "torch"
+    MAMBA_SSM = "mamba_ssm"
+
+
+class GpuSection(StrEnum):
+    """The sections of ``brainbrr bench gpu``."""
+
+    PREPARE = "prepare"
+    WARM_UP = "warm_up"
+    EQUALITY = "equality"
+    MACHINE = "machine"
+    RATES = "rates"
+    WAITING = "waiting"
+    SCORING = "scoring"
+    RESUMING = "resuming"
+    CROSSING = "crossing"
+    LOSSES = "losses"

@@ -12,11 +12,14 @@ from typing import Protocol, get_args, get_type_hints
 import pytest
 import typer
 
+from brainbrr_core.benchmark.gpu.measurement import NAMES
 from brainbrr_core.cli import choices
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration.settings import LayoutName
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.evaluation.external import EXTERNAL_SPLITS, OnAnotherCorpus
+from brainbrr_core.model.backend import Backend
+from brainbrr_core.model.presets import PRESETS
 from brainbrr_core.prediction.formats import FORMATS
 from brainbrr_core.prediction.raw_samples import SampleType
 from tests.support.project import ROOT
@@ -154,6 +157,9 @@ def test_the_choices_are_those_that_the_program_accepts() -> None:
     adapt = get_type_hints(OnAnotherCorpus)["adapt"]
     assert set(choices.AdaptChoice) == {each for part in get_args(adapt) for each in get_args(part)}
     assert list(choices.EventFormat) == list(FORMATS)
+    assert list(choices.PresetName) == list(PRESETS)
+    assert list(choices.BackendName) == list(get_args(Backend))
+    assert list(choices.GpuSection) == list(NAMES)
     assert list(choices.SampleTypeChoice) == list(get_args(SampleType))
 
 
