@@ -26,7 +26,7 @@ from brainbrr_core.cli import (
     train,
     transfer,
 )
-from brainbrr_core.cli.interruption import end, interruption, listening
+from brainbrr_core.cli.interruption import end, handle_signals, interruption
 from brainbrr_core.cli.program import Program
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.threads import share_processors
@@ -97,7 +97,7 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     # No library that starts threads is loaded yet.
     share_processors(os.environ)
-    with listening():
+    with handle_signals():
         try:
             _run()
         except BaseException as error:

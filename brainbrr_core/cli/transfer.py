@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,11 +56,14 @@ def push(
 ) -> int:
     """Copy fresh shards and the index to a bucket or folder; only what differs is sent."""
     from brainbrr_core.remote.connect import open_remote
+    from brainbrr_core.transfer.local_cache import LocalCache
     from brainbrr_core.transfer.push import push as send
 
     remote = open_remote(url)
-    settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
-    outcome = send(settings, remote, transfers=transfers, force=force, repair=repair, log=log)
+    cache = LocalCache.of(
+        configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
+    )
+    outcome = send(cache, remote, transfers=transfers, force=force, repair=repair, log=log)
     return _report(outcome, "pushed", json)
 
 
@@ -80,11 +84,14 @@ def pull(
 ) -> int:
     """Copy the shards that the profile lacks, and the index, from a bucket or folder; verified."""
     from brainbrr_core.remote.connect import open_remote
+    from brainbrr_core.transfer.local_cache import LocalCache
     from brainbrr_core.transfer.pull import pull as fetch
 
     remote = open_remote(url)
-    settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
-    outcome = fetch(settings, remote, transfers=transfers, force=force, log=log)
+    cache = LocalCache.of(
+        configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
+    )
+    outcome = fetch(cache, remote, transfers=transfers, force=force, log=log)
     return _report(outcome, "pulled", json)
 
 
@@ -98,9 +105,12 @@ def export(
 ) -> int:
     """Write the shards of the profile and the index to one archive (.tar.zst)."""
     from brainbrr_core.transfer.archive import export_archive
+    from brainbrr_core.transfer.local_cache import LocalCache
 
-    settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
-    return _report(export_archive(settings, file), "exported", json)
+    cache = LocalCache.of(
+        configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
+    )
+    return _report(export_archive(cache, file), "exported", json)
 
 
 def import_(
@@ -119,14 +129,17 @@ def import_(
 ) -> int:
     """Read the shards that the profile lacks, and the index, from an archive; verified."""
     from brainbrr_core.transfer.archive import import_archive
+    from brainbrr_core.transfer.local_cache import LocalCache
 
-    settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
-    return _report(import_archive(settings, file, force=force, log=log), "imported", json)
+    cache = LocalCache.of(
+        configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
+    )
+    return _report(import_archive(cache, file, force=force, log=log), "imported", json)
 
 
 def _report(outcome: Transfer, done: str, json: bool) -> int:
     if json:
-        print_json({"action": done, **outcome.values()})
+        print_json({"action": done, **asdict(outcome)})
     else:
         for problem, keys in (("failed", outcome.failed), ("missing", outcome.absent)):
             for key in sorted(keys)[:_SHOWN]:
