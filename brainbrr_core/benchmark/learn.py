@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from brainbrr_core.configuration import (
 from brainbrr_core.constants import FRAME_SAMPLES, RATE, SPLITS
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by, frame_count
+from brainbrr_core.detection.recordings import with_scores
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.model.device import describe_device
@@ -46,8 +47,7 @@ from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.scoring import (
     Counts,
     OperatingPoint,
-    RecordingEvents,
-    RecordingFrames,
+    ScoredRecording,
     auprc,
     per_second,
     rank,
@@ -335,13 +335,7 @@ class _Framing:
         by_patient: dict[str, list[Counts]] = {}
         for framed in self._unseen:
             found = detect(framed.scores_8hz, framed.duration_s, detection, point)
-            events = RecordingEvents(
-                framed.patient,
-                framed.duration_s,
-                framed.reference,
-                tuple(found),
-                unknown=framed.unknown,
-            )
+            events = replace(framed, hypothesis=tuple(found)).events
             by_patient.setdefault(framed.patient, []).append(score_recording(events).event)
         patients = tuple(total(by_patient[patient]) for patient in sorted(by_patient))
         return Score(point, patients, self._average_precision())
@@ -390,10 +384,8 @@ class Score:
         }
 
 
-def _framed(one: _Known, detector: Detector) -> RecordingFrames:
+def _framed(one: _Known, detector: Detector) -> ScoredRecording:
     recording = one.recording
     with torch.inference_mode():
         frames = detector(RecordingReader(one.store, recording))
-    return RecordingFrames(
-        one.patient, recording.duration_s, recording.reference, frames, recording.unknown
-    )
+    return replace(with_scores(recording, frames), patient=one.patient)

@@ -17,13 +17,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.store import Store
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory
 from brainbrr_core.data.prefetch import prefetched
+from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.detection.stitching import RecordingStitcher, Stitching
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.processors import usable_cores
+from brainbrr_core.scoring import ScoredRecording
 
 #: Threads that read windows, at most: each copies some GB/s.
 _THREADS = 8
@@ -48,6 +52,37 @@ class _Recording(Generic[Key]):
     key: Key
     signal: StoredSignal
     stitcher: RecordingStitcher
+
+
+def with_scores(recording: ManifestRecording, scores: NDArray[np.float32]) -> ScoredRecording:
+    """A recording of the store with its annotation and the scores of its frames."""
+    return ScoredRecording(
+        recording.patient,
+        recording.duration_s,
+        recording.reference,
+        scores,
+        recording.unknown,
+        partition_key=recording.partition_key,
+        montage=recording.montage,
+    )
+
+
+def score_stored(
+    scorer: WindowScorer,
+    store: Store,
+    recordings: Iterable[ManifestRecording],
+    window: int,
+    stride: int,
+    stitching: Stitching = "triangular",
+) -> Iterator[ScoredRecording]:
+    """Run a network over recordings of the store: each with its scores and its annotation.
+
+    Validations, evaluations and benchmarks all judge a network by what this gives. Parameters and
+    errors are those of :func:`recording_frames`.
+    """
+    signals = ((recording, RecordingReader(store, recording)) for recording in recordings)
+    for recording, scores in recording_frames(scorer, signals, window, stride, stitching):
+        yield with_scores(recording, scores)
 
 
 def recording_frames(

@@ -71,6 +71,11 @@ def skipped_note(fit: FitRecord) -> str:
     return f", {skipped:,} of them skipped (loss or gradient not finite)" if skipped else ""
 
 
+def weights_chosen_on(record: RunRecord) -> str | None:
+    """The split whose validations chose the network's weights, None where none did."""
+    return None if record.fit.best_step is None else "dev"
+
+
 def training_facts(record: RunRecord) -> TrainingFacts:
     """The facts about a training that a report shows."""
     fit, training = record.fit, record.identity.training

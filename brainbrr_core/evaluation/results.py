@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from brainbrr_core.annotation import Event
@@ -34,23 +32,6 @@ RESULTS = "results.json"
 #: Bumped when what is kept of an evaluation changes.
 FORMAT = 4
 Points = tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoredRecording:
-    """One recording as it comes from detection; ``scores_8hz`` are its frames, logits.
-
-    ``unknown`` is the time (seconds) of which the reference does not say whether it is seizure.
-    """
-
-    partition_key: str
-    patient: str
-    montage: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    hypothesis: tuple[Event, ...]
-    scores_8hz: NDArray[np.float32]
-    unknown: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

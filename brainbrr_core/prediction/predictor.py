@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
 from brainbrr_core.configuration.settings import Precision
 from brainbrr_core.constants import RATE
 from brainbrr_core.detection import configured_point, detect
-from brainbrr_core.detection.recordings import StoredSignal, recording_frames
+from brainbrr_core.detection.recordings import StoredSignal, recording_frames, score_stored
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
@@ -30,7 +31,7 @@ from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.recording import OpenRecording, Prediction
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.threshold import read_threshold
-from brainbrr_core.scoring import OperatingPoint
+from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 
 Key = TypeVar("Key")
 
@@ -99,6 +100,19 @@ class Predictor:
         """
         return recording_frames(
             self.scorer,
+            recordings,
+            self.window,
+            self.stride,
+            self.configuration.detection.stitching,
+        )
+
+    def score_stored(
+        self, store: Store, recordings: Iterable[ManifestRecording]
+    ) -> Iterator[ScoredRecording]:
+        """Recordings of the store with their scores and annotations. Raises as :meth:`frames`."""
+        return score_stored(
+            self.scorer,
+            store,
             recordings,
             self.window,
             self.stride,

@@ -35,12 +35,10 @@ from brainbrr_core.scoring.event_counter import EventCounter
 from brainbrr_core.scoring.event_table import EventTable
 from brainbrr_core.scoring.nedc import NedcCounts
 from brainbrr_core.scoring.operating_point import OperatingPoint, sigmoid
-from brainbrr_core.scoring.recording import RecordingEvents, seizures
+from brainbrr_core.scoring.recording import RecordingEvents, ScoredRecording, seizures
 from brainbrr_core.scoring.sweep import (
     FALSE_ALARM_LIMITS,
     Find,
-    RecordingFrames,
-    RecordingScores,
     RuleSweep,
     Sweep,
     SweepRow,
@@ -69,10 +67,9 @@ __all__ = [
     "OperatingPoint",
     "Ranking",
     "RecordingEvents",
-    "RecordingFrames",
-    "RecordingScores",
     "ReliabilityBin",
     "RuleSweep",
+    "ScoredRecording",
     "Sweep",
     "SweepRow",
     "SzcoreCounts",

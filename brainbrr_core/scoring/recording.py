@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.constants import BACKGROUND
 from brainbrr_core.errors import BrainbrrError
@@ -42,6 +45,51 @@ class RecordingEvents:
     name: str = ""
     hypothesis_duration_s: float | None = None
     unknown: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredRecording:
+    """What was annotated in one recording, and the scores that a detector gave it.
+
+    Parameters
+    ----------
+    patient : str
+        Whose recording it is.
+    duration_s : float
+        Length of the recording in seconds.
+    reference : tuple of Event
+        Annotated seizures, times in seconds.
+    scores_8hz : array of float32, shape (ceil(duration_s * 8),)
+        A score for each frame of 1/8 s; a network's are logits.
+    unknown : tuple of (float, float)
+        Intervals, start and stop in seconds, that are neither seizure nor background.
+    hypothesis : tuple of Event
+        Detected events; empty until an operating point is chosen.
+    partition_key, montage : str
+        What the recording is called in the store, and its electrode montage; empty where
+        nothing needs them.
+    """
+
+    patient: str
+    duration_s: float
+    reference: tuple[Event, ...]
+    scores_8hz: NDArray[np.float32]
+    unknown: tuple[tuple[float, float], ...] = ()
+    hypothesis: tuple[Event, ...] = ()
+    partition_key: str = ""
+    montage: str = ""
+
+    @property
+    def events(self) -> RecordingEvents:
+        """What the rules compare: reference and hypothesis without the scores."""
+        return RecordingEvents(
+            self.patient,
+            self.duration_s,
+            self.reference,
+            self.hypothesis,
+            self.partition_key,
+            unknown=self.unknown,
+        )
 
 
 def seizures(events: Iterable[Event], where: str) -> list[Event]:

@@ -14,19 +14,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import RATE
-from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import found_by
-from brainbrr_core.detection.recordings import recording_frames
+from brainbrr_core.detection.recordings import score_stored
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.scoring import (
-    RecordingFrames,
+    ScoredRecording,
     auprc,
     auroc,
     per_second,
@@ -90,37 +88,23 @@ class Validator:
     def __call__(self, network: nn.Module, step: int) -> Validation:
         """Figures of the network as it is. The same in every process."""
         own = shares(self.recordings, self.world.size)[self.world.rank]
-        frames = self.world.gather(self._frames(network, own))
-        found = self._judged(frames, step) if self.world.first else None
+        scored = self.world.gather(self._scored(network, own))
+        found = None
+        if self.world.first:
+            in_order = [scored[r.partition_key] for r in self.recordings]
+            found = judge(in_order, self.configuration, step)
         return self.world.of_first(found)
 
-    def _judged(self, frames: dict[str, NDArray[np.float32]], step: int) -> Validation:
-        scored = [
-            RecordingFrames(
-                r.patient,
-                r.duration_s,
-                r.reference,
-                frames[r.partition_key],
-                r.unknown,
-            )
-            for r in self.recordings
-        ]
-        return judge(scored, self.configuration, step)
-
-    def _frames(
+    def _scored(
         self, network: nn.Module, recordings: Sequence[ManifestRecording]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Scores of the frames of recordings, by partition key."""
+    ) -> dict[str, ScoredRecording]:
+        """Recordings with the scores of their frames, by partition key."""
         detection, window = self.configuration.detection, self.window_samples
-        return dict(
-            recording_frames(
-                self._scorer(network),
-                ((r.partition_key, RecordingReader(self.store, r)) for r in recordings),
-                window,
-                min(detection.stride_s * RATE, window),
-                detection.stitching,
-            )
+        stride = min(detection.stride_s * RATE, window)
+        scored = score_stored(
+            self._scorer(network), self.store, recordings, window, stride, detection.stitching
         )
+        return {recording.partition_key: recording for recording in scored}
 
     def _scorer(self, network: nn.Module) -> WindowScorer:
         if not (self._scorers and self._scorers[0].network is network):
@@ -146,7 +130,7 @@ def shares(recordings: Sequence[ManifestRecording], size: int) -> list[list[Mani
 
 
 def judge(
-    recordings: Sequence[RecordingFrames], configuration: Configuration, step: int
+    recordings: Sequence[ScoredRecording], configuration: Configuration, step: int
 ) -> Validation:
     """Figures of recordings whose frames are known; at least one must have a seizure."""
 

@@ -35,13 +35,13 @@ from brainbrr_core.configuration import (
 from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by
-from brainbrr_core.detection.recordings import recording_frames
+from brainbrr_core.detection.recordings import recording_frames, with_scores
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.model import build
 from brainbrr_core.model.device import check_device
 from brainbrr_core.runs.run import Run, latest_run
-from brainbrr_core.scoring import OperatingPoint, RecordingFrames, sweep_thresholds, tune_threshold
+from brainbrr_core.scoring import OperatingPoint, sweep_thresholds, tune_threshold
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
 from brainbrr_core.training.run import train
@@ -330,10 +330,7 @@ def _frames_of(
 def _tuned(
     frames: Frames, recordings: list[ManifestRecording], settings: Configuration
 ) -> tuple[OperatingPoint, dict[str, list[tuple[float, float]]]]:
-    scored = [
-        RecordingFrames(r.patient, r.duration_s, r.reference, frames[r.partition_key], r.unknown)
-        for r in recordings
-    ]
+    scored = [with_scores(r, frames[r.partition_key]) for r in recordings]
     sweep = sweep_thresholds(scored, found_by(settings.detection), settings.detection.off_ratio)
     point = tune_threshold(sweep).point
     return point, _events(frames, recordings, settings, point)
