@@ -1,0 +1,201 @@
+"""What ``brainbrr bench model`` counts and measures."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
+from typer.testing import CliRunner
+
+from brainbrr_core.benchmark import network_cost as counted
+from brainbrr_core.benchmark.network_cost import (
+    convolution_backward_operations,
+    cost,
+    peak_bytes,
+    scoring_operations,
+)
+from brainbrr_core.benchmark.network_rates import (
+    PASSES,
+    Pass,
+    Task,
+    backends_of,
+    check_presets,
+    in_own_process,
+    make_step,
+    measure,
+)
+from brainbrr_core.benchmark.operation_times import (
+    REST,
+    operation_times,
+    operations_of_projections,
+)
+from brainbrr_core.benchmark.recurrence import naive
+from brainbrr_core.cli.app import app
+from brainbrr_core.configuration import Hardware
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model import SeizureNetwork
+from brainbrr_core.model.ssd import ssd
+
+
+def test_the_cost_grows_linearly_with_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brainbrr_core.benchmark.network_rates.MINUTES", (2, 4, 8))
+    done = CliRunner().invoke(app, ["bench", "model", "--lengths", "--preset", "tiny", "--json"])
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["tiny"]
+    # Libraries and weights are the same at all lengths; four more minutes cost twice what two do.
+    two, four = (rows[i + 1]["peak_mb"] - rows[i]["peak_mb"] for i in (0, 1))
+    assert 1.4 < four / two < 2.8
+    for row in rows:
+        # Not exactly: the 240 steps of a minute fill four chunks of 64 but for 16.
+        for key in ("forward_gflop_per_minute", "kept_mb_per_minute"):
+            assert math.isclose(row[key], rows[-1][key], rel_tol=0.02), row
+    assert [row["minutes"] for row in rows] == [2, 4, 8]
+
+
+def test_the_work_of_a_validation_counted_by_hand() -> None:
+    # Windows of 60 s that begin every 30 s, the last one 60 s before the end.
+    for preset, hours in (("tiny", 435.0), ("base", 1 / 60), ("tiny", 0.1)):
+        windows = max(round(hours * 3600 / 30) - 1, 1)
+        counted_operations = scoring_operations(preset, hours, 60, 30)
+        assert counted_operations == windows * cost(preset, 60).forward
+    # TUSZ's dev with the largest network: 3.6 s of what an H100 does at best (790 TFLOP/s).
+    assert 52_199 * cost("base", 60).forward == pytest.approx(2.85e15, rel=0.01)
+
+
+def test_operations_of_a_layer_counted_by_hand() -> None:
+    with counted._counter() as counter:
+        x = torch.randn(1, 6, 40, requires_grad=True)
+        kernel = torch.randn(6, 1, 4, requires_grad=True)
+        out = functional.conv1d(x, kernel, groups=6)
+        weight = torch.randn(6, 5, requires_grad=True)
+        product = out.transpose(1, 2) @ weight
+        torch.autograd.backward(product.sum())
+    # 37 positions, 6 channels, 4 taps; 37 rows, 6 columns, 5 results; each forward and twice back.
+    assert counter.get_total_flops() == 3 * 2 * (37 * 6 * 4 + 37 * 6 * 5)
+    shapes = ((1, 6, 37), (1, 6, 40), (6, 1, 4))
+    assert convolution_backward_operations(*shapes, [True, False, True]) == 2 * 37 * 6 * 4
+
+
+def test_base_costs_what_its_projections_cost_and_little_more() -> None:
+    found = cost("base", 60)
+    inner, heads = 1024, 16
+    projections = 2 * 960 * 512 * (2 * inner + 32 + heads + inner) * 2 * 6
+    assert projections < found.forward < 2 * projections
+    # Backwards costs twice as much, less the gradient of the input.
+    assert 2.9 < found.training / found.forward < 3.1
+
+
+def test_the_naive_scan_is_the_recurrence() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, B, C = (
+        torch.randn(*s, generator=generator, dtype=torch.float64)
+        for s in ((2, 70, 3, 4), (2, 70, 5), (2, 70, 5))
+    )
+    dt = torch.rand(2, 70, 3, generator=generator, dtype=torch.float64)
+    A, D = -torch.arange(1.0, 4.0, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    difference = naive(x, dt, A, B, C, D) - ssd(x, dt, A, B, C, D)
+    assert float(difference.abs().max()) < 1e-12
+
+
+def test_a_rate_is_measured() -> None:
+    task = Task("tiny", "torch", "training", 1, 10, Hardware(), 0.0, 1)
+    rate = measure(task)
+    assert rate.windows_per_s > 0
+    assert rate.memory_mb > 100
+    assert rate.busy is None
+
+
+@pytest.mark.parametrize("kind", PASSES)
+def test_a_measured_step_has_the_arithmetic_of_real_work(
+    kind: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[bool, bool]] = []
+    forward = SeizureNetwork.forward
+
+    def noted(network: SeizureNetwork, x: torch.Tensor) -> torch.Tensor:
+        fixed = torch.are_deterministic_algorithms_enabled()
+        told.append((torch.backends.cudnn.allow_tf32, fixed))
+        return forward(network, x)
+
+    monkeypatch.setattr(SeizureNetwork, "forward", noted)
+    make_step(Task("tiny", "torch", kind, 1, 10, Hardware(), 0.0, 1), torch.device("cpu"))()
+    assert told == [(False, kind == "training")]
+
+
+def test_the_time_of_a_step_is_told_by_kind() -> None:
+    a, b = torch.randn(300, 300), torch.randn(64, 40, 40)
+    x, kernel = torch.randn(1, 4, 50), torch.randn(4, 4, 3)
+
+    def step() -> None:
+        functional.conv1d(x, kernel)
+        for _ in range(20):
+            a @ a
+        b @ b
+        a.exp()
+
+    seconds = operation_times(step)
+    assert seconds["convolutions"] > 0.0
+    assert seconds["projections"] > seconds["batched products"] > 0.0
+    assert seconds[REST] > 0.0
+    assert operations_of_projections(step) == 20 * 2 * 300**3
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(BrainbrrError, match="preset 'huge'"):
+        check_presets(["tiny", "huge"])
+    for words in (["model", "--preset", "huge"], ["learn", "--preset", "huge"]):
+        with pytest.raises(BrainbrrError, match="preset 'huge'"):
+            CliRunner().invoke(app, ["bench", *words], catch_exceptions=False)
+    with pytest.raises(BrainbrrError, match="backend 'jax'"):
+        backends_of(["torch", "jax"])
+
+
+def test_the_commands_are_there() -> None:
+    for words in (["bench", "--help"], ["bench", "model", "--help"], ["bench", "learn", "--help"]):
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+
+
+def test_what_is_in_use_at_most_counted_by_hand() -> None:
+    with FakeTensorMode(), counted._Allocated() as allocated:
+        first = torch.empty(1000)
+        view = first[:10]
+        second = first * 2
+        assert allocated.peak == 8000
+        del first, view
+        third = second + 1
+        # The first one is gone.
+        assert allocated.peak == 8000
+        second.add_(third)
+        fourth = second.expand(5, 1000)
+        assert allocated.peak == 8000
+        assert fourth.contiguous().numel() == 5000
+        assert allocated.peak == 28000
+
+
+def test_recomputed_activations_need_less_memory_and_a_third_more_operations() -> None:
+    plain, sparing = (cost("tiny", 60, recompute_activations=again) for again in (False, True))
+    assert sparing.forward == plain.forward
+    assert 1.2 < sparing.training / plain.training < 4 / 3
+    assert sparing.kept_bytes < plain.kept_bytes / 5
+    most, less = (peak_bytes("tiny", 60, recompute_activations=again) for again in (False, True))
+    # Nothing is given up before the backward pass begins, and little is added in it.
+    assert 1 <= most / plain.kept_bytes < 1.05
+    # What is inside one part is there while its gradients are made.
+    assert sparing.kept_bytes < less < most / 2.5
+
+
+@pytest.mark.slow
+def test_more_windows_need_the_memory_that_was_counted() -> None:
+    def peak(batch: int) -> float:
+        hardware = Hardware(batch_size=batch)
+        task = Task("small", "torch", "training", batch, 60, hardware, 0.0, 1)
+        return in_own_process(measure, task).memory_mb
+
+    measured = (peak(6) - peak(2)) / 4
+    # Libraries take memory of their own for convolutions.
+    assert 1 <= measured / (peak_bytes("small", 60) / 1e6) < 1.4

@@ -1,0 +1,173 @@
+"""Asset checks and what the UI is given to show."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.index_file import read_index
+from tests.support.pipeline_graph import CACHE, latest, wide_graph
+
+pytestmark = pytest.mark.usefixtures("one_worker")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+def failed(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """Checks that did not pass, with what they say."""
+    return {
+        e.check_name: f"{e.severity.value}: {e.description}"
+        for e in result.get_asset_check_evaluations()
+        if not e.passed
+    }
+
+
+def column(metadata: Mapping[str, object], table: str, name: str) -> list[object]:
+    """A column of a table in the metadata of a materialization."""
+    value = metadata[table]
+    assert isinstance(value, dg.TableMetadataValue)
+    return [record.data[name] for record in value.records]
+
+
+def steps_run(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {str(e.step_key) for e in result.all_events if e.event_type_value == "STEP_SUCCESS"}
+
+
+def test_an_incomplete_cache_blocks_what_follows(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 6)
+    key = read_index(graph.settings.cache_root).recordings[2].partition_key
+    Store.of(graph.settings).shard_path(key).unlink()
+    checks = graph.check("windowed_cache")
+    assert key in failed(checks)["complete_for_the_profile"]
+    assert "brainbrr cache build" in failed(checks)["complete_for_the_profile"]
+    # Training would refuse it too; the check says so before.
+    failures = failed(graph.check("cache_manifest"))
+    assert failures.keys() == {"matches_the_cache", "fit_for_training"}
+
+
+def test_a_damaged_shard_is_detected_quarantined_and_built_again(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 6)
+    key = read_index(graph.settings.cache_root).recordings[4].partition_key
+    shard = Store.of(graph.settings).shard_path(key)
+    shard.unlink()
+    assert graph.build([key]).success
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(bytes(content))
+    result = graph.materialize("windowed_cache", "cache_manifest")
+    assert key in failed(result)["checksums_on_a_sample"]
+    assert not result.success
+    assert "cache_manifest" not in steps_run(result)
+    assert [i.recording.partition_key for i in plan_profile(graph.settings).to_build] == [key]
+    again = graph.materialize("windowed_cache", "cache_manifest")
+    assert again.success
+    assert failed(again) == {}
+    assert graph.recorded(again) == [key]
+
+
+def test_a_stale_manifest_and_a_missing_model_are_reported(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 4)
+    annotation = Path(read_index(graph.settings.cache_root).recordings[1].path).with_suffix(
+        ".csv_bi"
+    )
+    text = annotation.read_text().replace("seiz", "bckg")
+    annotation.unlink()
+    annotation.write_text(text)
+    assert graph.materialize("raw_edf_index").success
+    failures = failed(graph.check("cache_manifest"))
+    assert failures.keys() == {"matches_the_cache", "fit_for_training"}
+    assert "materialize cache_manifest" in failures["matches_the_cache"]
+    failures = failed(graph.check("trained_model"))
+    assert "brainbrr manifest" in failures["trained_on_the_current_version"]
+
+
+def test_a_corpus_without_seizures_blocks(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 3)
+    for recording in read_index(graph.settings.cache_root):
+        annotation = Path(recording.path).with_suffix(".csv_bi")
+        text = annotation.read_text().replace("seiz", "bckg")
+        annotation.unlink()
+        annotation.write_text(text)
+    result = graph.materialize("raw_edf_index", "windowed_cache")
+    assert failed(result).keys() == {"seizures_present"}
+    assert "windowed_cache" not in steps_run(result)
+
+
+def test_an_orphan_is_shown(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 24)
+    gone = read_index(graph.settings.cache_root).recordings[5]
+    Path(gone.path).unlink()
+    assert graph.materialize("raw_edf_index").success
+    failures = failed(graph.check("windowed_cache"))
+    assert failures.keys() == {"no_orphans"}
+    assert gone.partition_key in failures["no_orphans"]
+    metadata = latest(instance, "raw_edf_index").metadata
+    assert metadata["orphans"].value == [gone.partition_key]
+
+
+def test_what_the_ui_shows_of_a_partition_and_of_the_tables(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 5)
+    item = plan_profile(graph.settings).items[0]
+    record = next(
+        r
+        for r in instance.fetch_materializations(CACHE, limit=100).records
+        if r.partition_key == item.recording.partition_key
+    )
+    assert record.asset_materialization is not None
+    shown = {name: v.value for name, v in record.asset_materialization.metadata.items()}
+    assert shown["bytes"] == item.bytes
+    assert shown["hours"] == round(item.recording.duration_s / 3600, 4)
+    assert shown["windows"] == int((item.recording.duration_s - 60) // 10) + 1
+    assert shown["seizures"] == len(item.recording.events)
+    assert {"seconds", "channels interpolated", "findings"} <= shown.keys()
+    assert latest(instance, "raw_edf_index").metadata["dagster/row_count"].value == 5
+    of_manifest = latest(instance, "cache_manifest").metadata
+    assert of_manifest["dagster/row_count"].value == 5 * shown["windows"]
+    by_type = np.array(column(of_manifest, "seizures by type", "seizures"))
+    assert by_type.sum() == 5 * shown["seizures"]
+    balance = np.array(column(of_manifest, "class balance", "number"))
+    assert balance.sum() == 5 * shown["windows"]
+    raw = 5 * shown["windows"] * 19 * 15360 * 4
+    assert of_manifest["bytes of the same windows as overlapping float32"].value == raw
+
+
+def test_curves_are_a_picture_in_markdown(tmp_path: Path) -> None:
+    from brainbrr_pipeline.records.metadata import curves
+    from tests.support.run_records import recorded_run
+
+    run = recorded_run(tmp_path)
+    assert "no `steps.jsonl`" in curves(run)
+    (tmp_path / "steps.jsonl").write_text(
+        "".join(
+            f'{{"step": {step}, "loss": 0.5, "gradient_norm": 1.0, "learning_rate": 0.1}}\n'
+            for step in (1, 2, 2, 3)
+        )
+    )
+    shown = curves(run)
+    assert shown.startswith("![")
+    encoded = shown.split("base64,")[1].rstrip(")")
+    assert base64.b64decode(encoded).startswith(b"\x89PNG")
