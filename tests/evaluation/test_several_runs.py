@@ -162,7 +162,7 @@ def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell,
 
 
 @pytest.mark.parametrize(
-    ("seeds", "said"), [("0,0", "0 twice"), ("1,x", "'x' is no seed"), ("", "'' is no seed")]
+    ("seeds", "said"), [("0,0", "0 twice"), ("1,x", "'x' is not a seed"), ("", "'' is not a seed")]
 )
 def test_seeds_that_are_none_are_one_line(shell: Shell, seeds: str, said: str) -> None:
     assert said in shell.refused("train", "--seeds", seeds)
@@ -412,7 +412,9 @@ def test_what_is_missing_is_one_line_with_its_command(
     values["configuration"]["cache_root"] = "/gone/cache"
     (run / "run.json").write_text(json.dumps(values))
     line = shell.refused(*words, status=1)
-    assert "is not here" in line and "run `brainbrr evaluate` once on the machine that has it" in line
+    assert (
+        "is not here" in line and "run `brainbrr evaluate` once on the machine that has it" in line
+    )
     assert "/gone/cache" in line
 
 
