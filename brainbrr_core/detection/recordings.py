@@ -92,17 +92,37 @@ def recording_frames(
     stride: int,
     stitching: Stitching = "triangular",
 ) -> Iterator[tuple[Key, NDArray[np.float32]]]:
-    """Score of each frame of recordings, logits, float32 ``(ceil(samples / 32),)``, in order.
+    """Scores of the frames of recordings, in their order.
 
-    Windows of ``window`` samples every ``stride`` fill the scorer's batches, one recording after
-    the other; ``stitching`` is that of :class:`~brainbrr_core.detection.Stitcher`. A recording
+    Windows fill the scorer's batches, one recording after the other. A recording
     shorter than a window is extended by zeros, the mean of a z-scored channel, and the extension
-    is not scored. Some batches of windows are held, however many recordings there are and however
-    long they are.
+    is not scored. Memory is bounded by a few batches of windows, however many and
+    long the recordings are.
 
-    What reading a recording raises (a :class:`BrainbrrError` with its remedy) is raised after the
-    frames of the recordings before it. Raises ``ValueError`` where the network's output has
-    another shape.
+    Parameters
+    ----------
+    scorer : WindowScorer
+        The network.
+    recordings : iterable of (key, StoredSignal)
+        Recordings, each with whatever names it.
+    window, stride : int
+        Length of a window, and distance from one to the next, in samples at 256 Hz.
+    stitching : {"average", "triangular", "max"}
+        How overlapping windows are combined (:class:`~brainbrr_core.detection.Stitcher`).
+
+    Yields
+    ------
+    key
+        What names the recording.
+    array of float32, shape (ceil(samples / 32),)
+        A logit for each frame of 1/8 s.
+
+    Raises
+    ------
+    BrainbrrError
+        What reading a recording raises, after the frames of the recordings before it.
+    ValueError
+        Where the network's output has another shape.
     """
     opened = (
         _Recording(key, signal, RecordingStitcher(signal.samples, window, stride, stitching))

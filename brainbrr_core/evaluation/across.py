@@ -1,4 +1,4 @@
-"""One run on several corpora: a row for each beside its own dev, so that a loss shows."""
+"""One run on several corpora: one row for each, compared with dev of its own corpus."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.run import Run
 
-#: The figure by which a loss is told in words.
+#: The figure that the sentences about a change use.
 _F1 = "szcore_event.f1"
-#: More of the names of corpora than this is not in the name of a folder.
+#: Longest part of a folder's name that the names of corpora make up.
 _LONGEST_NAME = 60
 
 
@@ -70,21 +70,21 @@ class AcrossReport:
     def sentences(self) -> list[str]:
         """How the run does on each other corpus, against its own dev."""
         own = self.rows[0].figures[_F1].value
-        said = []
+        sentences = []
         for row in self.rows:
             if row.own:
                 continue
             results, f1 = row.evaluation.results, row.figures[_F1]
             if math.isnan(f1.value) or math.isnan(own):
-                said.append(f"On “{results.split}” the event F1 is undefined: see its report.")
+                sentences.append(f"On “{results.split}” the event F1 is undefined: see its report.")
                 continue
             change = f1.value - own
             verb = "falls" if change < 0 else "rises" if change > 0 else "stays"
-            said.append(
+            sentences.append(
                 f"On “{results.split}” the event F1 {verb} from {own:.3f} on own dev to "
                 f"{f1.value:.3f} ({change:+.3f})."
             )
-        return said
+        return sentences
 
 
 def evaluate_across(
@@ -119,7 +119,7 @@ def evaluate_across(
 
 
 def _named(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
-    """The corpora, each with a name of its own; every one of them can be scored."""
+    """The corpora with distinct names. Raises where one cannot be scored."""
     named = []
     for corpus in corpora:
         plan = corpus_plan(corpus.configuration, run)

@@ -106,7 +106,7 @@ class Comparison:
     bootstrap_samples: int
     bootstrap_seed: int
     primary: str
-    #: Figures beside the primary one that were judged.
+    #: Number of judged figures in addition to the primary one.
     exploratory: int
     differences: tuple[Difference, ...]
     recordings: tuple[RecordingDisagreement, ...]

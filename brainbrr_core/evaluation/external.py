@@ -121,8 +121,8 @@ def evaluate_run(
 
     On its own this is :func:`evaluate`. On another corpus ``split`` is one of its splits or "all"
     (the default), the settings of detection are those that the run's threshold was tuned with,
-    and the report lies in a folder of its own in the run's. Every scoring of another corpus is put
-    on record beside the run's folder.
+    and the report has its own folder in the run's. Every scoring of another corpus is recorded in
+    the runs folder.
 
     Raises :class:`WorkRemains` and :class:`BrainbrrError` where the corpus is not indexed or built
     for the run's preprocessing version, the split has nothing to score, or the run has no
@@ -134,9 +134,9 @@ def evaluate_run(
         return _evaluate_external(configuration, plan, run, split or ALL, asked, log)
     if asked.adapt is not None or asked.other_people or split in ("train", ALL):
         raise BrainbrrError(
-            f"run {run.name} was trained on the corpus in {configuration.cache_root}: of its own "
-            "corpus it is scored on --split dev or eval, without --adapt and --other-people; give "
-            "another corpus's --cache-root"
+            f"run {run.name} was trained on the corpus in {configuration.cache_root}: its own "
+            "corpus is scored with --split dev or eval, without --adapt and --other-people; for "
+            "another corpus, give its --cache-root"
         )
     return evaluate(configuration, split, run=run, log=log)
 

@@ -1,4 +1,4 @@
-"""The tables beside a report, as Parquet and CSV, and what each patient contributes to figures."""
+"""The tables of a report as Parquet and CSV, and what each patient contributes to its figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from brainbrr_core.scoring.recording import scored_events
 
 STATISTICS = "patient_statistics.parquet"
 _METADATA = b"brainbrr.statistics"
-#: Arrays of a patient beside the counts, all of whose figures are sums.
+#: Arrays of the sweep for each patient, in the order of the fields of a rule.
 _SWEEP_PARTS = ("detected", "false")
 
 

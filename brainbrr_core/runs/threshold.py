@@ -60,7 +60,7 @@ class _EarlierThreshold(BaseModel):
 
 
 def read_threshold(directory: Path) -> OperatingThreshold | None:
-    """The threshold kept in a run's folder, None where it was not tuned yet.
+    """The threshold stored in a run's folder, None where it was not tuned yet.
 
     One of before format 2 counts as not tuned: it is a probability for scores that were averaged
     as probabilities, which are no longer formed. Raises :class:`BrainbrrError` where the file is
@@ -88,6 +88,6 @@ def read_threshold(directory: Path) -> OperatingThreshold | None:
 
 
 def write_threshold(directory: Path, threshold: OperatingThreshold) -> None:
-    """Keep a threshold in a run's folder, whole or not at all."""
+    """Write a threshold to a run's folder, whole or not at all."""
     with replacing(directory / THRESHOLD) as temporary:
         temporary.write_text(threshold.model_dump_json(indent=1) + "\n", encoding="utf-8")

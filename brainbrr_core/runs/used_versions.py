@@ -12,7 +12,7 @@ from typing import Any
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 
-#: What a finished run says of itself, and what one that has begun does.
+#: The record of a finished run, and that of a training that has begun.
 RUN, STARTED = "run.json", "started.json"
 _CHECKPOINTS = "checkpoint*.safetensors"
 #: More than the header of any checkpoint of this program has.
@@ -23,8 +23,7 @@ def used_versions(runs_dir: Path) -> dict[str, list[str]]:
     """Names of the runs below a folder, by the version that they are trained on.
 
     A folder is a run that is finished, has begun, or has a checkpoint. Raises
-    :class:`BrainbrrError` for one that does not say its version any more: nobody can know then
-    what it needs.
+    :class:`BrainbrrError` for one whose version cannot be read: what it needs is not known.
     """
     used: dict[str, list[str]] = {}
     for directory in sorted(runs_dir.iterdir()) if runs_dir.is_dir() else []:
@@ -54,7 +53,7 @@ def _version(directory: Path) -> str | None:
     if damaged is not None:
         raise BrainbrrError(
             f"{damaged} is damaged, so it is not known which version its run needs: remove the "
-            "run's folder, or copy it anew"
+            "run's folder, or copy it again"
         )
     return None
 

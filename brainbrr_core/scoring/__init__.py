@@ -5,7 +5,7 @@ and the choice of the threshold by a rule. How scores become events belongs to
 ``detection``; what a report shows of the figures belongs to ``evaluation``.
 """
 
-from brainbrr_core.scoring.alignment import aligned, kappa, label_kappa
+from brainbrr_core.scoring.alignment import align, kappa, label_kappa
 from brainbrr_core.scoring.bootstrap import (
     FEW_PATIENTS,
     UNDEFINED,
@@ -75,7 +75,7 @@ __all__ = [
     "SzcoreCounts",
     "TunedThreshold",
     "UnknownTime",
-    "aligned",
+    "align",
     "all_or_none",
     "auprc",
     "auroc",

@@ -28,13 +28,13 @@ class RecordingEvents:
     reference, hypothesis : tuple of Event
         Annotated and detected events, in any order; those with the label ``bckg`` are left out.
     name : str
-        How the recording is called in messages.
+        Name of the recording in messages.
     hypothesis_duration_s : float, optional
-        Length that the hypothesis speaks of, where it has one of its own (a file written
-        elsewhere).
+        Length of the recording according to the hypothesis, where it states one (a file written
+        by another program).
     unknown : tuple of (float, float)
-        Intervals, start and stop in seconds, that are neither seizure nor background. They count
-        for nothing, and a detection that overlaps no seizure is left out where at least half of
+        Intervals, start and stop in seconds, that are neither seizure nor background. They are
+        not counted, and a detection that overlaps no seizure is left out where at least half of
         it lies in them.
     """
 
@@ -99,19 +99,19 @@ def seizures(events: Iterable[Event], where: str) -> list[Event]:
     time that is not finite or an event that ends before it starts; ``where`` names the
     recording in the message.
     """
-    kept = sorted(event for event in events if event.label != BACKGROUND)
-    for event in kept:
+    ordered = sorted(event for event in events if event.label != BACKGROUND)
+    for event in ordered:
         if not (math.isfinite(event.start) and math.isfinite(event.stop)):
-            raise BrainbrrError(f"{where}: an event's time is not finite: mend its annotation")
+            raise BrainbrrError(f"{where}: an event's time is not finite: correct its annotation")
         if event.stop < event.start:
             raise BrainbrrError(
                 f"{where}: the event from {event.start:g} to {event.stop:g} s ends before it "
-                "starts: mend its annotation"
+                "starts: correct its annotation"
             )
-    return [event for event in kept if event.stop > event.start]
+    return [event for event in ordered if event.stop > event.start]
 
 
-def normalised(
+def normalize_events(
     events: Iterable[Event], duration_s: float, where: str, *, touching: bool = True
 ) -> list[Event]:
     """Seizures cut at the recording's ends, sorted, disjoint; empty ones are dropped.
@@ -131,16 +131,22 @@ def normalised(
 def scored_events(
     recording: RecordingEvents, *, touching: bool = True
 ) -> tuple[list[Event], list[Event], UnknownTime]:
-    """Reference and hypothesis of a recording as :func:`normalised` gives them, and its unknown
-    time; hypotheses that this leaves out are not among them. Raises as :func:`normalised`.
+    """Reference, hypothesis and unknown time of a recording as the rules take them.
+
+    Events are those of :func:`normalize_events`, without the detections that unknown time leaves
+    out. Raises as :func:`normalize_events`.
     """
     where, end = recording.name or recording.subject, recording.duration_s
-    reference = normalised(recording.reference, end, where, touching=touching)
+    reference = normalize_events(recording.reference, end, where, touching=touching)
     unknown = UnknownTime.of(recording.unknown, reference, end)
     if not unknown:
-        return reference, normalised(recording.hypothesis, end, where, touching=touching), unknown
+        return (
+            reference,
+            normalize_events(recording.hypothesis, end, where, touching=touching),
+            unknown,
+        )
     # Events that touch are judged one by one, whether or not they become one afterwards.
-    apart = normalised(recording.hypothesis, end, where, touching=False)
+    apart = normalize_events(recording.hypothesis, end, where, touching=False)
     scored = unknown.scored(apart, reference)
     return reference, merge_overlapping(scored, touching=touching), unknown
 
@@ -155,7 +161,7 @@ def check_duration(recording: RecordingEvents) -> None:
 
 
 def check_hypothesis_duration(recording: RecordingEvents, tolerance_s: float = 0.1) -> None:
-    """Raise :class:`BrainbrrError` where the hypothesis speaks of another length."""
+    """Raise :class:`BrainbrrError` where the hypothesis states another length."""
     given = recording.hypothesis_duration_s
     if given is not None and abs(given - recording.duration_s) >= tolerance_s:
         raise BrainbrrError(

@@ -144,7 +144,7 @@ def sweep_thresholds(
     The on-thresholds are those reached by 1 frame of all recordings, by all frames, and by
     numbers between them at equal ratios, ``points`` of them at most; with each goes the
     off-threshold that at most ``1 / off_ratio`` times as many frames reach. ``find`` smooths the
-    scores of a recording; ``advance`` is told the seconds of each recording that is done.
+    scores of a recording; ``advance`` is called with the seconds of each recording that is done.
     """
     found = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
     on, off = _thresholds([one.scores for one in found], off_ratio, points)
