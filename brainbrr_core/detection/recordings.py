@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -179,9 +179,7 @@ def _batches(
                 raise failure
 
 
-def _fill(
-    out: NDArray[np.int16], windows: Sequence[tuple[_Recording[Any], int]]
-) -> tuple[int, BrainbrrError | None]:
+def _fill(out: NDArray[np.int16], windows: _Windows[Key]) -> tuple[int, BrainbrrError | None]:
     """Read windows; how many were read, and why no more."""
     length = out.shape[-1]
     for n, (recording, start) in enumerate(windows):

@@ -25,7 +25,7 @@ from brainbrr_core.evaluation.own_corpus import OwnCorpus
 from brainbrr_core.evaluation.report.page import report_environment
 from brainbrr_core.evaluation.report_folder import REPORT, report_folder
 from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, read_results
-from brainbrr_core.evaluation.tables import write_table
+from brainbrr_core.evaluation.tables import Row, write_table
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.run import Run
@@ -207,7 +207,7 @@ def _write(report: AcrossReport) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _table_row(row: CorpusRow, names: Sequence[str]) -> tuple[object, ...]:
+def _table_row(row: CorpusRow, names: Sequence[str]) -> Row:
     results, figures = row.evaluation.results, row.figures
     external = results.external
     undefined = Estimate(math.nan)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from brainbrr_core.constants import FRAME_HZ
 from brainbrr_core.detection import Stitcher, padded_window, window_starts
@@ -31,7 +31,7 @@ from brainbrr_core.signal.stream import SignalStream
 from brainbrr_core.signal.trailing import START_S, TrailingStatistics
 
 #: One line of output: ``kind`` is ``onset`` or ``event``, times are seconds of the recording.
-Line = dict[str, Any]
+Line = dict[str, JsonValue]
 
 
 class OnlineDetector:

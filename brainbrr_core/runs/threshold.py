@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -45,9 +46,9 @@ class OperatingThreshold(BaseModel):
     precision: Precision = "float32"
 
     @model_serializer(mode="wrap")
-    def _without_float32(self, values_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_float32(self, values_of: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         # Younger than the format, and float32 is what every threshold without it was tuned in.
-        values: dict[str, Any] = values_of(self)
+        values: dict[str, JsonValue] = values_of(self)
         if self.precision == "float32":
             del values["precision"]
         return values

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
@@ -60,17 +61,31 @@ def _version(directory: Path) -> str | None:
 
 def _named(path: Path) -> str:
     if path.suffix == ".safetensors":
-        return str(_checkpoint_header(path)["provenance"]["preprocessing_version"])
+        return _checkpoint_version(path)
     values = json.loads(path.read_text(encoding="utf-8"))
     return str(values.get("identity", values)["preprocessing_version"])
 
 
-def _checkpoint_header(path: Path) -> dict[str, Any]:
-    """What the program wrote into the header of a safetensors file, which begins with its size."""
+class _Provenance(BaseModel):
+    preprocessing_version: str
+
+
+class _Header(BaseModel):
+    provenance: _Provenance
+
+
+class _CheckpointMetadata(BaseModel):
+    """The part of a checkpoint's metadata that names its version."""
+
+    header: _Header
+
+
+def _checkpoint_version(path: Path) -> str:
+    """The version in the header of a safetensors file, which begins with the header's size."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > _HEADER_LIMIT:
             raise ValueError("no header")
         metadata = json.loads(file.read(size))["__metadata__"]
-    header: dict[str, Any] = json.loads(metadata["brainbrr"])["header"]
-    return header
+    checkpoint = _CheckpointMetadata.model_validate_json(metadata["brainbrr"])
+    return checkpoint.header.provenance.preprocessing_version

@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from blake3 import blake3
+from pydantic import JsonValue
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -31,12 +31,12 @@ class DamagedFile(BrainbrrError):
     """The bytes of a file are not those that were written, or not of this program."""
 
 
-def save_model(path: Path, network: nn.Module, metadata: Mapping[str, Any]) -> str:
+def save_model(path: Path, network: nn.Module, metadata: Mapping[str, JsonValue]) -> str:
     """Write a network's weights, with ``metadata`` in the header; their checksum."""
     return save_tensors(path, network.state_dict(), metadata)
 
 
-def load_model(path: Path, checksum: str | None = None) -> tuple[Tensors, dict[str, Any]]:
+def load_model(path: Path, checksum: str | None = None) -> tuple[Tensors, dict[str, JsonValue]]:
     """The weights, as :meth:`torch.nn.Module.load_state_dict` takes them, and the metadata.
 
     Raises :class:`BrainbrrError` if the file is missing or damaged, or is not the one of
@@ -61,7 +61,7 @@ def content_checksum(tensors: Mapping[str, Tensor]) -> str:
     return hasher.hexdigest()
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, JsonValue]) -> str:
     """Write tensors and a header of JSON values, through a temporary file next to ``path``.
 
     The header also holds the tensors' checksum, which is returned. Raises :class:`WorkRemains`
@@ -89,7 +89,7 @@ def writing(path: Path) -> Iterator[Path]:
         ) from None
 
 
-def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
+def load_tensors(path: Path) -> tuple[Tensors, dict[str, JsonValue]]:
     """What :func:`save_tensors` wrote, on the CPU, after a look at its checksum.
 
     Raises :class:`DamagedFile` for other bytes, and :class:`BrainbrrError` for a file that is
