@@ -214,8 +214,14 @@ def parse(words: list[str]) -> None:
         name, command, rest = command.resolve_command(context, rest)
 
 
-#: What Click raises for a mistake in a command line: missing, unknown and unsuitable values.
-USAGE_ERROR = typer.BadParameter.__bases__[0]
+def usage_error() -> type[Exception]:
+    """What is raised for any mistake in a command line: missing, unknown and unsuitable values."""
+    [error] = typer.BadParameter.__bases__
+    assert issubclass(error, Exception)
+    return error
+
+
+USAGE_ERROR = usage_error()
 COMMAND_PAGES = [*PAGES, *sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("configs/deploy/**/*.md"))]
 
 
@@ -254,7 +260,7 @@ def test_the_commands_of_the_first_page_run_on_a_corpus(tmp_path: Path) -> None:
         lines = lines.replace(shown, shlex.quote(str(real)))
     environment = clean_environment()
     environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
-    # The page trains with the settings of the profile; the profile is named by a variable here.
+    # The page leaves the default, which is in the checkout.
     environment["BRAINBRR_RUNS_DIR"] = str(tmp_path / "runs")
     done = subprocess.run(
         ["bash", "-e", "-c", lines],
@@ -301,8 +307,8 @@ def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
         # What follows a group is one of its commands or an option.
         assert name not in groups or len(name.split()) == 1 + len(named), f"no command {line}"
         given = {word.partition("=")[0] for word in words if word.startswith("--")}
-        known = options(COMMANDS[name]) if name in COMMANDS else set()
-        assert given <= known | {"--help"}, f"no such option: {line}"
+        accepted = options(COMMANDS[name]) if name in COMMANDS else set()
+        assert given <= accepted | {"--help"}, f"no such option: {line}"
 
 
 def settings_of(
