@@ -24,6 +24,7 @@ import pyarrow as pa
 from brainbrr_core.cache.clipping import clipped_blocks
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan
+from brainbrr_core.cache.records import BuildRecord
 from brainbrr_core.cache.shard import (
     BLOCK_BYTES,
     BLOCK_SAMPLES,
@@ -37,7 +38,7 @@ from brainbrr_core.cache.shard import (
     stored_samples,
     write_shard,
 )
-from brainbrr_core.cache.store import LATEST, BuildRecord, Store
+from brainbrr_core.cache.store import LATEST, Store
 from brainbrr_core.cache.version import (
     FORMAT_VERSION,
     chain_parameters,
@@ -327,7 +328,7 @@ def build_one(
 
 def _record_unrecorded(plan: Plan) -> None:
     """Record fresh shards whose builder was killed before it could."""
-    store, recorded = plan.store, plan.store.records()
+    store, recorded = plan.store, plan.store.read_records()
     unrecorded = [
         item
         for item in plan.items
@@ -338,7 +339,7 @@ def _record_unrecorded(plan: Plan) -> None:
     for item in unrecorded:
         with exclusive_partial(store.shard_path(item.recording.partition_key)):
             pass  # A builder that has just made it holds the lock until it has recorded it.
-    recorded = store.records()
+    recorded = store.read_records()
     for item in unrecorded:
         key = item.recording.partition_key
         if key not in recorded:

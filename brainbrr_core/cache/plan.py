@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
+from brainbrr_core.cache.records import BuildRecord, Records
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import (
     DamagedShard,
@@ -23,7 +24,7 @@ from brainbrr_core.cache.shard import (
     UnreadableShard,
     stored_samples,
 )
-from brainbrr_core.cache.store import SUFFIX, BuildRecord, Records, Store
+from brainbrr_core.cache.store import SUFFIX, Store
 from brainbrr_core.cache.version import (
     FORMAT_VERSION,
     imported_fingerprint,
@@ -246,9 +247,9 @@ def _judged(
 ) -> tuple[State, str]:
     """State and reason of a recording whose shard is there, its ``file`` in this state."""
     key = recording.partition_key
-    record = known.records.of(key, file)
-    if record is not None:
-        fingerprint, source = record.fingerprint, record.source_hash
+    origin = known.records.origin(key, file)
+    if origin is not None:
+        fingerprint, source = origin
     else:
         try:
             header = Shard(known.store.shard_path(key)).header
@@ -273,7 +274,7 @@ def _judged(
 
 def _renewed(records: Records, header: ShardHeader, state: FileState) -> list[BuildRecord]:
     """The record of a shard, in the state in which its file is now; none if it has no record."""
-    record = records.newest.get(header.partition_key)
+    record = records.newest(header.partition_key)
     made_of = (header.fingerprint, header.source_hash)
     if record is None or (record.fingerprint, record.source_hash) != made_of:
         return []

@@ -414,8 +414,8 @@ def _check_shards(manifest: Manifest, store: Store) -> None:
         key = recording.partition_key
         path = f"{folder}/{key}{SUFFIX}"
         try:
-            record = records.of(key, file_state(path))
-            found = (record or Shard(Path(path)).header).fingerprint
+            origin = records.origin(key, file_state(path))
+            found = (origin or Shard(Path(path)).header).fingerprint
         except FileNotFoundError:
             raise WorkRemains(
                 f"no shard of {key}: run `brainbrr cache build` (profile {manifest.profile})"

@@ -17,13 +17,14 @@ import pyarrow as pa
 from blake3 import blake3
 
 from brainbrr_core.cache.clipping import clipped_blocks
+from brainbrr_core.cache.records import BuildRecord
 from brainbrr_core.cache.shard import (
     DamagedShard,
     Shard,
     exclusive_partial,
     partial_path,
 )
-from brainbrr_core.cache.store import BuildRecord, Store
+from brainbrr_core.cache.store import Store
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import flush
 from brainbrr_core.files.state import file_state

@@ -22,10 +22,11 @@ from brainbrr_core.cache.build import BuildSummary, build
 from brainbrr_core.cache.manifest import make_manifest
 from brainbrr_core.cache.manifest_file import manifest_path, update_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_corpus
+from brainbrr_core.cache.records import BuildRecord
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import BLOCK_BYTES, Shard
 from brainbrr_core.cache.status import status
-from brainbrr_core.cache.store import RECORDS, BuildRecord, Store
+from brainbrr_core.cache.store import RECORDS, Store
 from brainbrr_core.cache.verify import verify
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing, Windows
