@@ -234,13 +234,13 @@ def _removed_stale(path: Path) -> bool:
 def _is_stale(path: Path) -> bool:
     try:
         age = server_time(path.parent) - path.stat().st_mtime
-        holder = parsed_process(path.read_text(encoding="utf-8"))
+        holder = parse_process(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     return age > STALE_S or (holder is not None and holder.is_dead())
 
 
-def parsed_process(text: str) -> Process | None:
+def parse_process(text: str) -> Process | None:
     """The process that a file of JSON names; None for one that was cut short."""
     try:
         values = json.loads(text)

@@ -1,15 +1,27 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere.
 
+A process that started others can show the progress of all of them: where the variable
+:data:`REPORT_VARIABLE` names a file, progress is appended to it as lines of JSON, which
+:func:`show_reports` displays.
+
 Here belongs only how progress is shown; what is counted is the caller's.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Protocol
+
+#: Names the file that processes report their progress to, instead of showing it themselves.
+REPORT_VARIABLE = "BRAINBRR_PROGRESS_FILE"
+#: Seconds between two reports of the same work, at least.
+_REPORT_INTERVAL_S = 0.1
 
 
 class Progress(Protocol):
@@ -18,7 +30,7 @@ class Progress(Protocol):
     def advance(self, units: float = 1.0, note: str = "") -> None:
         """Count ``units`` more as done; ``note`` is shown beside the rate."""
 
-    def already(self, units: float) -> None:
+    def resume_from(self, units: float) -> None:
         """Count ``units`` as done before: they are no part of the rate, nor of the time left."""
 
 
@@ -37,7 +49,7 @@ class PlainProgress:
         if time.monotonic() - self._printed >= self._interval_s:
             self.line()
 
-    def already(self, units: float) -> None:
+    def resume_from(self, units: float) -> None:
         self._done += units
         self._before += units
 
@@ -92,7 +104,7 @@ class _RichProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def already(self, units: float) -> None:
+    def resume_from(self, units: float) -> None:
         self._done += units
         # An advance would be a sample of the speed.
         self._bar.reset(self._task, completed=round(units))
@@ -108,22 +120,96 @@ class _RichProgress:
         return _summary(self._title, self._done, self._total, self._unit)
 
 
+class _ReportedProgress:
+    """Appends what is done to a file, for another process to show."""
+
+    def __init__(self, path: Path, title: str, total: float, unit: str) -> None:
+        self._path, self._title, self._total, self._unit = path, title, total, unit
+        self._done = self._before = 0.0
+        self._note = ""
+        self._reported = 0.0
+
+    def advance(self, units: float = 1.0, note: str = "") -> None:
+        self._done += units
+        self._note = note or self._note
+        if time.monotonic() - self._reported >= _REPORT_INTERVAL_S:
+            self.report()
+
+    def resume_from(self, units: float) -> None:
+        self._done += units
+        self._before += units
+
+    def summary(self) -> str:
+        """What is done and what remains."""
+        return _summary(self._title, self._done, self._total, self._unit)
+
+    def report(self) -> None:
+        """Append where the work stands: one short line, which no other process's can split."""
+        self._reported = time.monotonic()
+        report = {
+            "title": self._title,
+            "total": self._total,
+            "unit": self._unit,
+            "before": self._before,
+            "done": self._done,
+            "note": self._note,
+        }
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(report) + "\n")
+
+
+def show_reports(path: Path, running: Callable[[], bool]) -> None:
+    """Show the progress that other processes append to a file, until they have ended.
+
+    Parameters
+    ----------
+    path : Path
+        The file that :data:`REPORT_VARIABLE` names in their environment. It need not exist yet.
+    running : callable
+        Whether they still run. It is called between two looks at the file, and may wait for them
+        for a fraction of a second.
+    """
+    path.touch()
+    title, shown = "", 0.0
+    with path.open(encoding="utf-8") as file, ExitStack() as stack:
+        bar: Progress | None = None
+        go_on = True
+        while go_on:
+            # After the last process has ended there is one more look at what it reported.
+            go_on = running()
+            for line in file:
+                report = json.loads(line)
+                if bar is None or report["title"] != title or report["done"] < shown:
+                    stack.close()
+                    title, shown = report["title"], report["before"]
+                    bar = stack.enter_context(progress(title, report["total"], report["unit"]))
+                    bar.resume_from(shown)
+                bar.advance(report["done"] - shown, report["note"])
+                shown = report["done"]
+
+
 @contextmanager
 def progress(title: str, total: float, unit: str) -> Iterator[Progress]:
     """Show progress of ``total`` units named ``unit`` until the block ends."""
-    bar: PlainProgress | _RichProgress
+    bar: PlainProgress | _RichProgress | _ReportedProgress
+    if path := os.environ.get(REPORT_VARIABLE):
+        bar = _ReportedProgress(Path(path), title, total, unit)
+        with summarize_when_stopped(bar.summary):
+            yield bar
+        bar.report()
+        return
     if sys.stderr.isatty():
-        with _RichProgress(title, total, unit) as bar, told_when_stopped(bar.summary):
+        with _RichProgress(title, total, unit) as bar, summarize_when_stopped(bar.summary):
             yield bar
         return
     bar = PlainProgress(title, total, unit)
-    with told_when_stopped(bar.summary):
+    with summarize_when_stopped(bar.summary):
         yield bar
     bar.line()
 
 
 @contextmanager
-def told_when_stopped(summary: Callable[[], str]) -> Iterator[None]:
+def summarize_when_stopped(summary: Callable[[], str]) -> Iterator[None]:
     """Add to what interrupts the block (Ctrl+C, the end of a run) a note of what is done.
 
     The innermost block knows best: a note that is there already stands.

@@ -259,10 +259,10 @@ def model_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         TRAINED_MODEL,
         "trained_on_the_current_version",
         "",
-        version=run.values["identity"]["preprocessing_version"],
+        version=run.record.identity.preprocessing_version,
         run=run.name,
     )
-    loss = run.values["fit"]["last_loss"]
+    loss = run.record.fit.last_loss
     finite = loss is None or math.isfinite(loss)
     yield _result(
         TRAINED_MODEL, "loss_is_finite", "" if finite else f"the last loss is {loss}", loss=loss

@@ -18,6 +18,7 @@ from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
 from brainbrr_core.annotation.times import duration_to, seconds_text
+from brainbrr_core.constants import BACKGROUND
 
 COLUMNS = (
     "onset",
@@ -145,8 +146,8 @@ def format_tsv(
     """
     begins = clock_time(start or UNKNOWN_START)
     rows = ["\t".join(COLUMNS)]
-    for event in sorted(events) or [Event(0.0, duration_s, "bckg")]:
-        kind = "bckg" if event.label == "bckg" else "sz"
+    for event in sorted(events) or [Event(0.0, duration_s, BACKGROUND)]:
+        kind = BACKGROUND if event.label == BACKGROUND else "sz"
         channels = ",".join(event.channels) or "n/a"
         rows.append(
             f"{seconds_text(event.start)}\t{seconds_text(duration_to(event.start, event.stop))}\t"

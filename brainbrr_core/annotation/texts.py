@@ -13,8 +13,8 @@ from hashlib import sha256
 
 from brainbrr_core.annotation.events import UNKNOWN
 from brainbrr_core.configuration.settings import SEIZURE_LABELS, AnnotationTexts
+from brainbrr_core.constants import BACKGROUND
 
-BACKGROUND = "bckg"
 _HED_SEIZURE = re.compile(r"sz(_[a-z0-9]+)*")
 #: HED-SCORE's types and the TUSZ labels of the same meaning; the first that a type begins with
 #: holds, a motor type wherever it stands last.

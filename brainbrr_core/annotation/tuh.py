@@ -27,9 +27,10 @@ from brainbrr_core.annotation.parsed import (
     on_signal,
 )
 from brainbrr_core.annotation.policy import CONTRADICTION_S, ROUNDING_S, excludes
-from brainbrr_core.annotation.texts import BACKGROUND, Meaning
+from brainbrr_core.annotation.texts import Meaning
 from brainbrr_core.annotation.times import seconds_text
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
+from brainbrr_core.constants import BACKGROUND
 
 #: What a row's label says. Somebody marked what is ``unknown`` (or ``unkn``) so.
 _MEANINGS: dict[str, Meaning] = {

@@ -47,6 +47,7 @@ from brainbrr_core.cache.version import (
 )
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.spool import AHEAD, Spool, sweep
@@ -57,9 +58,8 @@ from brainbrr_core.files.state import file_state
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool, thread_pool
 from brainbrr_core.machine.processors import worker_processes
-from brainbrr_core.progress import progress, told_when_stopped
+from brainbrr_core.progress import progress, summarize_when_stopped
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.signal.montage import CHANNELS
 
 _LIBRARIES = ("brainbrr", "edfio", "numpy", "pyarrow", "scipy")
 #: What one bad recording may raise; anything else is a defect of the program and is shown.
@@ -153,7 +153,7 @@ def build(
     with (
         hold(plan.store, "cache build", create=True),
         progress("build", hours, "hours") as bar,
-        told_when_stopped(summary),
+        summarize_when_stopped(summary),
         closing(_results(plan.store, settings, items, workers)) as outcomes,
     ):
         for result in outcomes:

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.shard import BLOCK_SAMPLES
-from brainbrr_core.configuration.settings import BLOCK_S
-from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.constants import BLOCK_S, CHANNELS
 
 #: Recordings that are named: those with the largest part of their seizures clipped, then the
 #: largest part of all samples.

@@ -38,7 +38,7 @@ from brainbrr_core.cache.version import is_imported, is_version_name
 from brainbrr_core.corpus.index import VANISHED_LIMIT
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError, not_writable
-from brainbrr_core.files.atomic import is_leftover, is_still, replaced_name
+from brainbrr_core.files.atomic import is_leftover, is_same_file, target_name
 from brainbrr_core.locking import locked, open_to_lock
 
 _PARTIAL = re.compile(r"\..+\.arrow\.partial")
@@ -188,7 +188,7 @@ def _leftovers(store: Store) -> Iterator[Garbage]:
 
 def _is_passing(path: Path) -> bool:
     """Whether this is a file that its process removes again."""
-    return replaced_name(path) is not None or _PROBE.fullmatch(path.name) is not None
+    return target_name(path) is not None or _PROBE.fullmatch(path.name) is not None
 
 
 def _quarantined(store: Store) -> Iterator[Garbage]:
@@ -298,7 +298,7 @@ def _remove_partial(item: Garbage) -> str:
             os.fdopen(open_to_lock(path), "rb") as file,
             locked(file.fileno(), path, wait=False),
         ):
-            if is_still(path, file):
+            if is_same_file(path, file):
                 path.unlink()
     except FileNotFoundError:
         return ""
@@ -340,7 +340,7 @@ def _is_own_file(relative: Path) -> bool:
     inner = lock_of(name)
     if inner is not None:
         return _is_own_file(relative.with_name(inner))
-    replaced = replaced_name(relative)
+    replaced = target_name(relative)
     if replaced is not None:
         return _is_own_file(relative.with_name(replaced))
     return (

@@ -29,7 +29,7 @@ from brainbrr_core.locking import (
     Process,
     heartbeat,
     open_to_lock,
-    parsed_process,
+    parse_process,
     server_time,
     this_process,
     try_flock,
@@ -182,7 +182,7 @@ def _living(path: Path) -> Holder | None:
         return Holder(Process("an unknown host", "", "", 0, ""), "a lease that is not readable", "")
     try:
         text = os.pread(descriptor, 1 << 16, 0).decode(errors="replace")
-        process = parsed_process(text)
+        process = parse_process(text)
         holder = _holder(process, text)
         try:
             lock_seen = try_flock(descriptor, wait=False)

@@ -18,7 +18,7 @@ from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import UnreadableShard, stored_samples
 from brainbrr_core.configuration import Configuration, Windows
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import canonical_json, digest, json_text

@@ -30,17 +30,17 @@ from brainbrr_core.cache.manifest import (
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import MANIFESTS, Store
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.errors import WorkRemains, not_writable
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import canonical_json
 from brainbrr_core.files.checked_parquet import (
-    BrokenSeal,
-    open_sealed,
-    sealed_parquet,
-    sealed_texts,
+    ChecksumMismatch,
+    encode_checked,
+    open_checked,
+    read_texts,
 )
-from brainbrr_core.machine.memory import give_back_unpacked, no_collection
+from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
 _CONTENT = "brainbrr.manifest"
 
@@ -95,7 +95,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     text = "".join([begin, _ROWS, *_rows_as_text(recordings), end])
     table = pa.Table.from_arrays(columns, schema=SCHEMA)
     with replacing(path) as temporary:
-        temporary.write_bytes(sealed_parquet(table, {_CONTENT: text}))
+        temporary.write_bytes(encode_checked(table, {_CONTENT: text}))
 
 
 #: What comes before the recordings in a manifest's text; nothing else in it has these characters,
@@ -209,12 +209,12 @@ _COLUMNS_READ = [
 
 def _unsealed(content: bytes) -> tuple[str, dict[str, pa.Array]]:
     """The text of a manifest's file and its columns, of which none holds on to the file."""
-    file = open_sealed(content)
+    file = open_checked(content)
     table = file.read(_COLUMNS_READ, use_threads=False)
     columns = {name: table[name].combine_chunks() for name in _COLUMNS_READ}
     del table
-    give_back_unpacked()
-    return sealed_texts(file)[_CONTENT], columns
+    release_arrow_memory()
+    return read_texts(file)[_CONTENT], columns
 
 
 def _read_recording(
@@ -249,7 +249,7 @@ def read_manifest(path: Path) -> Manifest:
         raise WorkRemains(
             f"{path} could not be read ({error.strerror}): run the same command again"
         ) from None
-    except BrokenSeal:
+    except ChecksumMismatch:
         raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
     # What was written by another version of the program has another name: its settings differ.
     with no_collection():

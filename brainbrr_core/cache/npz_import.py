@@ -33,13 +33,12 @@ from brainbrr_core.cache.version import (
     imported_parameters,
     imported_version,
 )
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.progress import progress
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE
 
 SUFFIX = "_windows.npz"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import chain, zip_longest
 
 from brainbrr_core.configuration.settings import Selection
-from brainbrr_core.corpus.layouts.base import SPLITS
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.recording import Recording
 
 #: Of every five recordings at the beginning, this many come from each split.

@@ -25,13 +25,12 @@ import pyarrow.ipc as ipc
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
-from brainbrr_core.files.atomic import LEFTOVER_S, flush, is_still
+from brainbrr_core.files.atomic import LEFTOVER_S, flush, is_same_file
 from brainbrr_core.files.canonical import canonical_json
 from brainbrr_core.locking import locked, open_to_lock, server_time
-from brainbrr_core.signal.montage import CHANNELS
 
 BLOCK_SAMPLES = BLOCK_S * RATE
 BLOCK_VALUES = len(CHANNELS) * BLOCK_SAMPLES
@@ -143,13 +142,13 @@ def exclusive_partial(target: Path, *, wait: bool = True) -> Iterator[IO[bytes]]
         with os.fdopen(descriptor, "r+b") as file, locked(descriptor, partial, wait=wait):
             # Between open and lock the previous holder may have renamed this very file to the
             # finished shard: then it must not be touched.
-            if not is_still(partial, file):
+            if not is_same_file(partial, file):
                 continue
             file.truncate(0)
             try:
                 yield file
             finally:
-                if is_still(partial, file):
+                if is_same_file(partial, file):
                     partial.unlink()
             return
 
@@ -170,7 +169,7 @@ def _remove_unheld(partial: Path, *, wait: bool) -> None:
         partial.unlink(missing_ok=True)
         return
     with os.fdopen(descriptor, "rb") as file, locked(descriptor, partial, wait=wait):
-        if is_still(partial, file):
+        if is_same_file(partial, file):
             partial.unlink()
 
 

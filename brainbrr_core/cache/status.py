@@ -12,7 +12,7 @@ from brainbrr_core.cache.manifest import window_count
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import folder_bytes
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.layouts.base import SPLITS
+from brainbrr_core.constants import SPLITS
 
 
 def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:

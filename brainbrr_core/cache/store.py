@@ -32,7 +32,7 @@ from brainbrr_core.corpus.hash_memo import INDEX_HASHES
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.corpus.spool import is_spool
 from brainbrr_core.errors import BrainbrrError, not_writable
-from brainbrr_core.files.atomic import append_line, is_still, replaced_name
+from brainbrr_core.files.atomic import append_line, is_same_file, target_name
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.locking import locked
 
@@ -148,7 +148,7 @@ class Store:
                 continue
             with file, locked(file.fileno(), self.marker):
                 # Another process may have removed the version meanwhile.
-                if not is_still(self.marker, file):
+                if not is_same_file(self.marker, file):
                     continue
                 if not self._is_marker(file.read()):
                     file.truncate(0)
@@ -244,7 +244,7 @@ class Store:
             name in (index_path(self.root).name, INDEX_HASHES)
             or _PASSING.fullmatch(name) is not None
             or self.removed_version(path) is not None
-            or replaced_name(path) in replaceable
+            or target_name(path) in replaceable
         )
 
     @staticmethod

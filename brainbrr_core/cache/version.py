@@ -12,12 +12,12 @@ from functools import lru_cache
 from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.files.canonical import canonical_json, digest, json_text
 from brainbrr_core.signal import edges, statistics, trailing
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
 from brainbrr_core.signal.interpolation import interpolation_constants
-from brainbrr_core.signal.montage import CHANNELS, label_rules
+from brainbrr_core.signal.montage import label_rules
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.signal.resampling import DESIGN
 

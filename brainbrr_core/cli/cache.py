@@ -261,6 +261,7 @@ def import_npz(
 ) -> int:
     """Bring the predecessor's archives along, as shards of a version of their own."""
     from brainbrr_core.cache.npz_import import import_archives
+    from brainbrr_core.constants import RATE
     from brainbrr_core.corpus.index_file import read_index
 
     settings = configuration(config, cache_root=cache_root)
@@ -269,7 +270,7 @@ def import_npz(
     before = sum(item.archive_bytes for item in summary.imported)
     after = sum(item.shard_bytes for item in summary.imported)
     differing = [item for item in summary.imported if item.differing_samples]
-    seconds = sum(item.differing_samples for item in differing) / 256
+    seconds = sum(item.differing_samples for item in differing) / RATE
     if json:
         print_json(
             {

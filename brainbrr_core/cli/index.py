@@ -96,6 +96,7 @@ def _print_outcomes(found: Iterable[Recording], labels: tuple[str, ...]) -> None
 
 def _print_counts(title: str, summary: dict[str, Any], skipped: Iterable[Skipped]) -> None:
     """The counts of each split, why recordings are excluded, and what else was found."""
+    from brainbrr_core.constants import SPLITS
     from brainbrr_core.corpus.skipped import described
     from brainbrr_core.corpus.summary import explain
 
@@ -123,6 +124,6 @@ def _print_counts(title: str, summary: dict[str, Any], skipped: Iterable[Skipped
         print(f"found in {count:,} recordings: {code}: {explain(code)}")
     for line in described(skipped):
         print(line)
-    empty = {"train", "dev", "eval"} - {name for name, _ in splits}
+    empty = set(SPLITS) - {name for name, _ in splits}
     if empty:
         print(f"no recording in {', '.join(sorted(empty))}")

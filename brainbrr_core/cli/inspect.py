@@ -69,15 +69,17 @@ def inspect(
 
 def _clipped(seen: Inspection) -> list[str]:
     """The channels with something clipped, those with most of it within seizures first."""
-    channels = [channel for channel in seen.channels if channel.clipped]
-    channels.sort(
-        key=lambda channel: (-(channel.clipped_in_seizures or 0), -(channel.clipped or 0))
-    )
+    channels = [
+        (channel.name, channel.preprocessed)
+        for channel in seen.channels
+        if channel.preprocessed is not None and channel.preprocessed.clipped
+    ]
+    channels.sort(key=lambda row: (-(row[1].clipped_in_seizures or 0), -row[1].clipped))
     lines = []
-    for channel in channels:
-        ictal = channel.clipped_in_seizures
+    for name, signal in channels:
+        ictal = signal.clipped_in_seizures
         within = "" if ictal is None else f", {ictal:.4%} of those in seizures"
-        lines.append(f"clipped: {channel.name}: {channel.clipped:.4%} of its samples{within}")
+        lines.append(f"clipped: {name}: {signal.clipped:.4%} of its samples{within}")
     return lines
 
 
@@ -135,5 +137,23 @@ def _values(seen: Inspection) -> dict[str, Any]:
 
 
 def _channel(channel: Channel) -> dict[str, Any]:
-    names = [name for name in channel.__dataclass_fields__ if name not in ("raw", "preprocessed")]
-    return {name: getattr(channel, name) for name in names}
+    raw, preprocessed = channel.raw, channel.preprocessed
+    return {
+        "name": channel.name,
+        "match": channel.match,
+        "label": channel.label,
+        "rate": raw and raw.rate,
+        "unit": raw.unit if raw else "",
+        "mean": raw and raw.mean,
+        "deviation": raw and raw.deviation,
+        "at_range_end": raw and raw.at_range_end,
+        "flat_s": raw and raw.flat_s,
+        "saturated_s": raw and raw.saturated_s,
+        "mains_s": raw and raw.mains_s,
+        "disconnected_s": raw and raw.disconnected_s,
+        "interpolated": channel.interpolated,
+        "filtered_mean": preprocessed and preprocessed.mean,
+        "filtered_deviation": preprocessed and preprocessed.deviation,
+        "clipped": preprocessed and preprocessed.clipped,
+        "clipped_in_seizures": preprocessed and preprocessed.clipped_in_seizures,
+    }

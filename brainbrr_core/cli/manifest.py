@@ -26,7 +26,7 @@ def manifest(
     from brainbrr_core.cache.manifest import counts
     from brainbrr_core.cache.manifest_file import update_manifest
     from brainbrr_core.cache.plan import plan_profile
-    from brainbrr_core.corpus.layouts.base import SPLITS
+    from brainbrr_core.constants import SPLITS
 
     settings = configuration(config, profile, cache_root=cache_root, version=version)
     plan = plan_profile(settings)

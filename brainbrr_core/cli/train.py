@@ -86,7 +86,7 @@ def _train_with_progress(settings: Configuration) -> Run:
 
         def show(step: StepReport) -> None:
             if step.step == step.resumed_from + 1:
-                bar.already(step.resumed_from)
+                bar.resume_from(step.resumed_from)
             bar.advance(note=step.note())
 
         return run_training(settings, on_step=show, log=log)
@@ -107,7 +107,7 @@ def _outcome(run: Run) -> str:
 
 
 def _as_json(run: Run) -> dict[str, Any]:
-    return {"run": str(run.directory), "reused": run.reused, **run.values}
+    return {"run": str(run.directory), "reused": run.reused, **run.record.as_written()}
 
 
 def _replay(path: Path, json: bool) -> int:

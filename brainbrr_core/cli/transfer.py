@@ -46,7 +46,7 @@ def push(
     json: Json = False,
 ) -> int:
     """Copy what is fresh here, and the index, to a remote place; only what differs."""
-    from brainbrr_core.remote.place import open_remote
+    from brainbrr_core.remote.connect import open_remote
     from brainbrr_core.transfer.push import push as send
 
     remote = open_remote(url)
@@ -68,7 +68,7 @@ def pull(
     json: Json = False,
 ) -> int:
     """Copy what the profile lacks here, and the index, from a remote place; verified."""
-    from brainbrr_core.remote.place import open_remote
+    from brainbrr_core.remote.connect import open_remote
     from brainbrr_core.transfer.pull import pull as fetch
 
     remote = open_remote(url)

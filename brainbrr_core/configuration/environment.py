@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.progress import REPORT_VARIABLE
 
 CONFIG_VARIABLE = "BRAINBRR_CONFIG"
 #: Wins over the profile of the configuration files, as ``--profile`` does.
@@ -32,6 +33,7 @@ VARIABLES = (
     PROFILE_VARIABLE,
     *(name for name in PATH_VARIABLES if name.startswith("BRAINBRR_")),
     *_DEPLOYMENT_VARIABLES,
+    REPORT_VARIABLE,
 )
 #: Variables of the program this one succeeds, and what replaces them.
 _REPLACED = {"BGB_LIMIT_FILES": "--profile smoke (or selection.recordings)"}

@@ -18,10 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-#: Seconds in one block of the store. Windows are multiples of it; it is part of the format.
-BLOCK_S = 10
-#: Samples per second of the store.
-RATE: Literal[256] = 256
+from brainbrr_core.constants import BLOCK_S, RATE
 
 
 class Section(BaseModel):

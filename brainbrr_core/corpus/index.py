@@ -24,7 +24,7 @@ from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool
-from brainbrr_core.progress import progress, told_when_stopped
+from brainbrr_core.progress import progress, summarize_when_stopped
 
 #: Bumped when the columns, or how they are derived from the files, change.
 SCHEMA_VERSION = 3
@@ -178,7 +178,7 @@ def _recordings(
     with (
         no_collection(),
         progress("index", len(files), "recordings") as bar,
-        told_when_stopped(summary),
+        summarize_when_stopped(summary),
     ):
         # Most known files are unchanged, which is seen without opening one.
         batches = [files[at : at + _TOGETHER] for at in range(0, len(files), _TOGETHER)]

@@ -20,11 +20,11 @@ from brainbrr_core.corpus.sources import LocalFiles
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.checked_parquet import (
-    BrokenSeal,
-    open_sealed,
-    sealed_column,
-    sealed_parquet,
-    sealed_texts,
+    ChecksumMismatch,
+    encode_checked,
+    open_checked,
+    read_column,
+    read_texts,
 )
 from brainbrr_core.files.state import FileState, Hashes, file_state
 
@@ -61,7 +61,7 @@ def write_index(index: Index, cache_root: Path) -> Path:
         _SKIPPED: json.dumps(index.skipped),
         _CHANNEL_RULES: index.channel_rules,
     }
-    return place_index(sealed_parquet(table, metadata), cache_root)
+    return place_index(encode_checked(table, metadata), cache_root)
 
 
 def place_index(content: bytes, cache_root: Path) -> Path:
@@ -99,12 +99,12 @@ _newest: dict[Path, tuple[FileState, Index]] = {}
 
 def _read(path: Path) -> Index:
     try:
-        file = open_sealed(path.read_bytes(), REPETITIVE)
-    except BrokenSeal:
+        file = open_checked(path.read_bytes(), REPETITIVE)
+    except ChecksumMismatch:
         raise UnusableIndex(
             f"{path} is damaged (its checksum differs): run `brainbrr index`"
         ) from None
-    metadata = sealed_texts(file)
+    metadata = read_texts(file)
     if metadata[_SCHEMA] != str(SCHEMA_VERSION):
         raise UnusableIndex(
             f"{path} was written by another version of the program: run `brainbrr index`",
@@ -112,7 +112,7 @@ def _read(path: Path) -> Index:
         )
     skipped = _skipped(path, metadata[_SKIPPED])
     groups = [
-        recordings(file.metadata.row_group(group).num_rows, partial(sealed_column, file, group))
+        recordings(file.metadata.row_group(group).num_rows, partial(read_column, file, group))
         for group in range(file.num_row_groups)
     ]
     return Index(
@@ -126,7 +126,7 @@ def _read(path: Path) -> Index:
 
 def _whole_column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
     groups = range(file.num_row_groups)
-    return pa.chunked_array([sealed_column(file, group, name) for group in groups])
+    return pa.chunked_array([read_column(file, group, name) for group in groups])
 
 
 def _skipped(path: Path, text: str) -> tuple[Skipped, ...]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.corpus.recording import Companion, Recording
 from brainbrr_core.files.state import FileState, Hashes
-from brainbrr_core.machine.memory import give_back_unpacked, no_collection
+from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
 Value = TypeVar("Value")
 Part = TypeVar("Part")
@@ -141,7 +141,7 @@ def recordings(count: int, column: Callable[[str], pa.Array]) -> tuple[Recording
                 pairs = _numbers(column("rate_numerator")), _numbers(column("rate_denominator"))
                 return _rates(*pairs)
             made = _VALUES[field](column(field))
-        give_back_unpacked()
+        release_arrow_memory()
         return made
 
     return Recording.read_when_asked(count, values)

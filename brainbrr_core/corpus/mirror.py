@@ -25,8 +25,8 @@ from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.state import FileState, Hashes
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.interface import ObjectState, Remote
-from brainbrr_core.remote.place import open_remote
 
 #: Files that say something about an EDF, by their suffix.
 _COMPANIONS = (".csv", ".csv_bi", ".tse", ".tse_bi", ".tsv")
@@ -90,7 +90,7 @@ class MirroredFiles:
         self._hashes = known_hashes(cache_root)
         self._objects = {
             name: state
-            for name, state in self._remote.held("").items()
+            for name, state in self._remote.states("").items()
             if is_edf(name) or name.endswith(_COMPANIONS) or is_worth_naming(_file_name(name))
         }
         if not any(map(is_edf, self._objects)):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.edf_annotations import edf_labelling
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels
@@ -21,7 +22,6 @@ from brainbrr_core.edf.header import EdfFacts, UnusableEdf
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.files.state import FileState, Hashes
-from brainbrr_core.signal.montage import CHANNELS
 
 #: Findings that may only mean that a file beside the EDF could not be opened.
 _UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_table"})

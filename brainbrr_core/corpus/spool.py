@@ -17,7 +17,7 @@ from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.files.state import EdfHasher, file_state
 from brainbrr_core.locking import locked
-from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.connect import open_remote
 
 #: Bytes of one request; a failed one is repeated, what came before it stays.
 _PIECE = 8 << 20
@@ -72,7 +72,7 @@ class Spool:
                     piece = remote.read(name, start, min(start + _PIECE, size))
                     hasher.update(piece)
                     file.write(piece)
-            now = remote.held(name).get(name)
+            now = remote.states(name).get(name)
             if now is None or remote_state(now) != recording.state or path.stat().st_size != size:
                 raise WorkRemains(
                     "the object changed since it was indexed: run `brainbrr index` and build"

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
 from brainbrr_core.corpus.skipped import OF_EDFS, SKIPPED
 

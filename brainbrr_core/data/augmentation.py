@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainbrr_core.configuration import Augmentation
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.data.device_feed import on_device, widened
-from brainbrr_core.signal.montage import CHANNELS
 
 _LEFT_RIGHT = {"Fp1": "Fp2", "F3": "F4", "C3": "C4", "P3": "P4", "F7": "F8", "T3": "T4"}
 _LEFT_RIGHT |= {"T5": "T6", "O1": "O2"}

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.cache.manifest import Manifest
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 
 #: For each recording of a manifest, the weight of a sample of each of its seizures.
 SeizureWeights = tuple[tuple[float, ...], ...]

@@ -28,14 +28,13 @@ from brainbrr_core.cache.shard import (
     UnreadableShard,
 )
 from brainbrr_core.cache.store import SUFFIX, Store
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.data.device_feed import CPU, host_memory
 from brainbrr_core.data.weighting import SeizureWeights
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.machine.processors import usable_cores
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE, span, widen
 
 #: The label of a sample that is neither seizure nor background: it has no part in the loss.

@@ -19,8 +19,6 @@ from brainbrr_core.detection.events import (
 )
 from brainbrr_core.detection.infer import padded_window
 from brainbrr_core.detection.stitching import (
-    FRAME_HZ,
-    FRAME_SAMPLES,
     RecordingStitcher,
     Stitcher,
     frame_count,
@@ -29,8 +27,6 @@ from brainbrr_core.detection.stitching import (
 )
 
 __all__ = [
-    "FRAME_HZ",
-    "FRAME_SAMPLES",
     "Finder",
     "RecordingStitcher",
     "Stitcher",

@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.constants import FRAME_HZ
 from brainbrr_core.machine.compiled import compiled
 
 Frames = NDArray[np.int64]
 Floats = NDArray[np.float64]
-FRAME_HZ = 8.0
 
 
 @compiled

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
+from brainbrr_core.constants import FRAME_HZ
 from brainbrr_core.detection import event_steps
-from brainbrr_core.detection.stitching import FRAME_HZ
 from brainbrr_core.scoring import EventTable, Find, OperatingPoint, sigmoid
 from brainbrr_core.scoring.event_table import Spans
 

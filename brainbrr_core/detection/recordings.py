@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory
 from brainbrr_core.data.prefetch import prefetched
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.detection.stitching import RecordingStitcher, Stitching
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.processors import usable_cores
-from brainbrr_core.signal.montage import CHANNELS
 
 #: Threads that read windows, at most: each copies some GB/s.
 _THREADS = 8

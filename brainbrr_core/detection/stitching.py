@@ -12,9 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-#: Frames per second of a recording's scores, and samples of 256 Hz in one frame.
-FRAME_HZ = 8
-FRAME_SAMPLES = 32
+from brainbrr_core.constants import FRAME_SAMPLES
+
 Stitching = Literal["average", "triangular", "max"]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
+from brainbrr_core.constants import FRAME_HZ
 from brainbrr_core.detection.events import (
     confidences,
     half_width,
@@ -22,7 +23,6 @@ from brainbrr_core.detection.events import (
     smooth,
     timed,
 )
-from brainbrr_core.detection.stitching import FRAME_HZ
 from brainbrr_core.scoring import OperatingPoint
 
 
@@ -71,7 +71,9 @@ class EventStream:
         events = self._events(first[:settled], stop[:settled], float("inf"))
         pending = shaped((first[settled:], stop[settled:]), self._settings)
         lasting = (pending[1] - pending[0]) / FRAME_HZ >= self._settings.min_duration_s
-        onsets = self._new([event.start for event in events] + (pending[0][lasting] / 8).tolist())
+        onsets = self._new(
+            [event.start for event in events] + (pending[0][lasting] / FRAME_HZ).tolist()
+        )
         self._forget(int(first[settled]) if settled < first.size else known)
         return News(onsets, tuple(events))
 

@@ -19,9 +19,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from brainbrr_core.benchmark.cost import peak_bytes
+from brainbrr_core.benchmark.network_cost import peak_bytes
 from brainbrr_core.configuration import Configuration, Hardware, Training
-from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import process_pool
@@ -29,7 +29,6 @@ from brainbrr_core.machine.processors import usable_memory
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.memory import OutOfMemory
-from brainbrr_core.model.network import INPUT_CHANNELS
 from brainbrr_core.training.loop import StepReport, fit
 
 #: The part of the free memory that is left free.
@@ -320,9 +319,7 @@ def _batches(trial: Trial, device: torch.device) -> Iterator[Batch]:
     """The same batch of noise again and again, some of it labeled as seizure."""
     samples = trial.window_s * RATE
     generator = torch.Generator(device).manual_seed(0)
-    signals = torch.randn(
-        trial.windows, INPUT_CHANNELS, samples, generator=generator, device=device
-    )
+    signals = torch.randn(trial.windows, len(CHANNELS), samples, generator=generator, device=device)
     labels = torch.zeros(trial.windows, samples, device=device)
     labels[:, : round(_POSITIVE_FRACTION * samples)] = 1.0
     names = tuple(f"noise {row}" for row in range(trial.windows))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from brainbrr_core.cache.shard import BLOCK_BYTES
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration.settings import BLOCK_S, Preprocessing
+from brainbrr_core.configuration.settings import Preprocessing
+from brainbrr_core.constants import BLOCK_S
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.skipped import is_edf
 from brainbrr_core.edf.header import UnusableEdf, read_header

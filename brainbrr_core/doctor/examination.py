@@ -28,7 +28,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import write_rate
 from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system, is_wsl
 from brainbrr_core.machine.processors import usable_cores, worker_processes
-from brainbrr_core.machine.software import cards, torch_cuda, versions
+from brainbrr_core.machine.software import gpus, torch_cuda, versions
 
 PACKAGES = (
     "brainbrr",
@@ -91,7 +91,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     facts = {
         "machine": _machine(),
         "software": versions(PACKAGES) | {"python": platform.python_version()},
-        "gpu": {"cards": [asdict(card) for card in cards()], "torch_cuda": torch_cuda()},
+        "gpu": {"cards": [asdict(gpu) for gpu in gpus()], "torch_cuda": torch_cuda()},
         "data": {
             "data_dir": configuration.data_dir,
             "recordings": None if extent is None else extent.recordings,

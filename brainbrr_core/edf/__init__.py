@@ -1,5 +1,5 @@
 """EDF and EDF+ files: header, time stamps and signals, checked and in µV.
 
-Here belongs everything that can be said of one EDF by itself. Whether a recording of it can be
-used, and what lies beside it, belongs to ``corpus``; what is done to its samples to ``signal``.
+Everything that can be said about one EDF by itself belongs here. The files next to it, and whether
+it can be used as a recording, belong to ``corpus``; processing its samples belongs to ``signal``.
 """

@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.edf.header import EdfHeader, UnusableEdf, read_header
 from brainbrr_core.edf.reader import wrong_channels
+from brainbrr_core.edf.records import read_records, whole_records
 from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.edf.timestamps import RecordClock
 from brainbrr_core.signal.montage import match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 
-#: Seconds between two looks at the file, and seconds of signal that are read at once.
-_LOOK_S, _READ_S = 0.5, 60
+#: Seconds between two checks of the file's size, and seconds of signal that are read at once.
+_POLL_S, _READ_S = 0.5, 60
 
 
 class GrowingEdf:
-    """The wanted channels of an EDF whose data records are appended while it is read.
+    """The electrodes of an EDF whose data records are appended while it is read.
 
-    The number of records that its header promises is not looked at: writers fill it in at the end.
-    Raises :class:`UnusableEdf` as :func:`~brainbrr_core.edf.reader.open_edf` does; ``OSError``
-    where the file cannot be opened.
+    The number of records in its header is ignored: writers fill it in at the end. ``bad`` names
+    channels that count as missing. Raises :class:`UnusableEdf` as
+    :func:`~brainbrr_core.edf.reader.open_edf` does, and ``OSError`` where the file cannot be
+    opened.
     """
 
     def __init__(
@@ -56,23 +58,21 @@ class GrowingEdf:
     def pieces(
         self, idle_s: float, sleep: Callable[[float], None] = time.sleep
     ) -> Iterator[NDArray[np.float32]]:
-        """Samples (channels, n) in µV from each channel's first one, as records are appended.
+        """Samples (channels, n) in µV, relative to each channel's first, as records are appended.
 
-        Ends when the file has not grown for ``idle_s`` seconds; at once, at its present end, with
-        0. ``sleep`` waits between two looks. Every time stamp is looked at: raises
-        :class:`UnusableEdf` at the first record that does not start where the samples put it.
+        Ends when the file has not grown for ``idle_s`` seconds; with 0, at its present end.
+        ``sleep`` waits between two checks. Raises :class:`UnusableEdf` at the first record whose
+        time stamp does not agree with the samples.
         """
         clock = RecordClock(self._header, self.rate)
-        size = 2 * self._header.record_samples
         at_once = max(1, int(_READ_S / self._header.record_duration))
         done, waited = 0, 0.0
         zero: NDArray[np.int16] | None = None
         while True:
-            held = (self._file.size() - self._header.header_bytes) // size
-            if held > done:
-                count, waited = min(held - done, at_once), 0.0
-                offset = self._header.header_bytes + done * size
-                records = self._file.samples(offset, count * size // 2).reshape(count, -1)
+            whole, _ = whole_records(self._file, self._header)
+            if whole > done:
+                count, waited = min(whole - done, at_once), 0.0
+                records = read_records(self._file, self._header, done, done + count)
                 if clock.signal is not None:
                     stop = clock.signal.offset + clock.signal.samples
                     clock.add(done, records[:, clock.signal.offset : stop])
@@ -84,8 +84,8 @@ class GrowingEdf:
             elif waited >= idle_s:
                 return
             else:
-                sleep(_LOOK_S)
-                waited += _LOOK_S
+                sleep(_POLL_S)
+                waited += _POLL_S
 
     def _microvolts(
         self, records: NDArray[np.int16], zero: NDArray[np.int16]

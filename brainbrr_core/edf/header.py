@@ -1,9 +1,9 @@
 """The fixed-width header of an EDF file, as far as a clinical recording needs it.
 
-Only what decides about the signal, and the time of its start, is kept: no identity or free text
-leaves this module. Every number is bounded before it is used: a header is 256 bytes a signal that
-anybody may have written.
-Source of the layout: Kemp et al. (1992), Electroenceph. clin. Neurophysiol. 82, 391-393, and the
+Only what describes the signals, and the start time, leaves this module: no identity, no free text.
+A header is untrusted input, so every number is bounded before it is used.
+
+The format: Kemp et al. (1992), Electroenceph. clin. Neurophysiol. 82, 391-393, and the
 EDF+ specification (2003).
 """
 
@@ -20,7 +20,7 @@ from brainbrr_core.edf import units
 from brainbrr_core.edf.source import EdfBytes
 from brainbrr_core.signal.montage import MontageMatch
 
-#: Name and width of each field of a signal, in the order in which the columns follow.
+#: Name and width in bytes of each field of a signal, in the order of the file.
 _COLUMNS = (
     ("label", 16),
     ("transducer", 80),
@@ -33,12 +33,12 @@ _COLUMNS = (
     ("samples", 8),
     ("reserved", 32),
 )
-#: A unit of 1 kV, in µV: what is more is no calibration, and would overflow in float32.
+#: µV per digital unit, 1 kV: a larger gain is not a calibration, and would overflow in float32.
 _LARGEST_GAIN = 1e9
 #: The label of a signal that holds EDF+ annotations.
 ANNOTATIONS = "EDF Annotations"
-#: Bytes of the largest data record that is read. The specification asks for 61,440 at most; some
-#: programs write a recording as one record.
+#: Bytes of the largest data record that is accepted. The specification allows 61,440, but some
+#: programs write the whole recording as one record.
 LARGEST_RECORD = 1 << 26
 _INTEGER = re.compile(rb"[0-9]{1,8}")
 _DECIMAL = re.compile(rb"[0-9]{1,8}(\.[0-9]{0,8})?")
@@ -47,10 +47,10 @@ _DATE = re.compile(rb"([0-9]{2})([.:])([0-9]{2})([.:])([0-9]{2})")
 
 @dataclass
 class EdfFacts:
-    """What is known of a file, as far as it could be read: filled in step by step.
+    """What was learned about a file before reading it succeeded or failed; filled in step by step.
 
-    ``signals`` counts those that are no annotations; ``rate`` is that of the wanted channels in
-    samples per second, ``samples`` their length; ``match`` says which channel is which electrode.
+    ``rate`` is that of the electrodes in Hz and ``samples`` their length; ``signals`` counts the
+    signals that are not annotations; ``match`` says which signal is which electrode.
     """
 
     rate: Fraction = Fraction(0)
@@ -62,9 +62,16 @@ class EdfFacts:
 
 
 class UnusableEdf(Exception):
-    """The file gives no signal; ``reason`` is one of ``SIGNAL_REASONS``.
+    """A file from which no 19-channel signal can be read.
 
-    ``facts`` is what could be read nevertheless.
+    Attributes
+    ----------
+    reason : str
+        A key of ``brainbrr_core.corpus.recording.SIGNAL_REASONS``.
+    detail : str
+        What exactly is wrong, for a finding; may be empty.
+    facts : EdfFacts
+        What could be read nevertheless.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -75,7 +82,12 @@ class UnusableEdf(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EdfSignal:
-    """One signal of a data record: its label, where it lies and how many samples it has."""
+    """One signal of an EDF.
+
+    ``offset`` and ``samples`` are the position and the number of its samples in a data record.
+    ``dimension`` is the unit, ``ranges`` physical minimum and maximum, digital minimum and maximum,
+    all as text of the header.
+    """
 
     label: str
     offset: int
@@ -84,16 +96,16 @@ class EdfSignal:
     ranges: tuple[str, str, str, str]
 
     def microvolts(self) -> float:
-        """What one digital unit is worth. Raises :class:`UnusableEdf` where nothing says."""
-        factor, unit = units.microvolts_in(self.dimension), units.written(self.dimension)
+        """µV per digital unit. Raises :class:`UnusableEdf` where the header does not say it."""
+        factor, unit = units.microvolts_in(self.dimension), units.quote_unit(self.dimension)
         if factor is None:
             raise UnusableEdf("unknown_unit", f"{self.label}: {unit}")
         try:
             low, high, bottom, top = (float(text) for text in self.ranges)
         except ValueError:
-            raise UnusableEdf("unreadable", f"a range of {self.label}") from None
+            raise UnusableEdf("unreadable", f"a range of {self.label} is not a number") from None
         gain = factor * (high - low) / (top - bottom) if top > bottom else 0.0
-        # Also false for what is not a number.
+        # A gain that is not a number fails this comparison, too.
         if not 0 < abs(gain) <= _LARGEST_GAIN:
             raise UnusableEdf("no_calibration", self.label)
         lost = units.oddity_of(self.dimension) == units.LOST_UNIT
@@ -104,10 +116,11 @@ class EdfSignal:
 
 @dataclass(frozen=True, slots=True)
 class EdfHeader:
-    """What the header promises; ``records`` is -1 where it does not say.
+    """The content of a header; ``records`` is -1 where it does not give their number.
 
-    ``kind`` is empty, ``EDF+C`` or ``EDF+D``. ``start`` is None where the header gives no
-    possible date and time; ``odd_date`` is then, and for colons in a date, a finding's code.
+    ``kind`` is ``EDF+C``, ``EDF+D``, or empty for a plain EDF. ``record_duration`` is in seconds.
+    ``start`` is None where the header gives no possible date and time. ``odd_date`` is the code of
+    a finding about the date, or empty.
     """
 
     signals: tuple[EdfSignal, ...]
@@ -127,8 +140,8 @@ class EdfHeader:
 def read_header(file: EdfBytes) -> EdfHeader:
     """Read an EDF header.
 
-    Raises :class:`UnusableEdf` when it is none or contradicts itself, ``OSError`` when the file
-    cannot be opened.
+    Raises :class:`UnusableEdf` when the file has no EDF header, or one that contradicts itself, and
+    ``OSError`` when it cannot be opened.
     """
     head = file.head(256)
     if head[:1] == b"\xff":
@@ -141,7 +154,7 @@ def read_header(file: EdfBytes) -> EdfHeader:
         raise UnusableEdf("unreadable", "the header contradicts itself")
     duration = head[244:252].strip(b" \0")
     if _DECIMAL.fullmatch(duration) is None:
-        raise UnusableEdf("unreadable", "the duration of a data record")
+        raise UnusableEdf("unreadable", "the header gives no possible duration of a data record")
     columns = file.head(header_bytes)[256:]
     if len(columns) < 256 * count:
         raise UnusableEdf("unreadable", "the header is cut short")
@@ -162,27 +175,31 @@ def read_header(file: EdfBytes) -> EdfHeader:
         *_start(head[168:176], head[176:184]),
     )
     if 2 * header.record_samples > LARGEST_RECORD:
-        raise UnusableEdf("unreadable", f"a data record of {2 * header.record_samples} bytes")
+        raise UnusableEdf(
+            "unreadable",
+            f"a data record of {2 * header.record_samples} bytes, above the limit of "
+            f"{LARGEST_RECORD}",
+        )
     return header
 
 
 def _integer(text: bytes) -> int:
     stripped = text.strip(b" \0")
     if _INTEGER.fullmatch(stripped) is None:
-        raise UnusableEdf("unreadable", "a number in the header")
+        raise UnusableEdf("unreadable", "a field of the header is not a number")
     return int(stripped)
 
 
 def _start(date: bytes, time: bytes) -> tuple[datetime | None, str]:
-    """When the recording starts, and what is odd about how the header says it."""
+    """When the recording starts, and the code of a finding about the date (or nothing)."""
     day, clock = _DATE.fullmatch(date), _DATE.fullmatch(time)
     if day is None or clock is None:
         return None, "impossible_date"
-    number, month, short = int(day[1]), int(day[3]), int(day[5])
-    # The specification's reading of two digits.
+    day_of_month, month, short = int(day[1]), int(day[3]), int(day[5])
+    # The specification: 85 to 99 are of the 20th century.
     year = 1900 + short if short >= 85 else 2000 + short
     try:
-        start = datetime(year, month, number, int(clock[1]), int(clock[3]), int(clock[5]))
+        start = datetime(year, month, day_of_month, int(clock[1]), int(clock[3]), int(clock[5]))
     except ValueError:
         return None, "impossible_date"
     return start, "colon_date" if b":" in (day[2], day[4]) else ""
@@ -190,11 +207,11 @@ def _start(date: bytes, time: bytes) -> tuple[datetime | None, str]:
 
 def _signals(columns: bytes, count: int) -> tuple[EdfSignal, ...]:
     fields: dict[str, list[bytes]] = {}
-    place = 0
+    start = 0
     for name, width in _COLUMNS:
-        end = place + width * count
-        fields[name] = [columns[at : at + width] for at in range(place, end, width)]
-        place = end
+        end = start + width * count
+        fields[name] = [columns[at : at + width] for at in range(start, end, width)]
+        start = end
     samples = [_integer(text) for text in fields["samples"]]
     texts = {
         name: [text.decode("latin-1").strip(" \0") for text in fields[name]]

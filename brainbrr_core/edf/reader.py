@@ -1,7 +1,8 @@
 """An EDF file as a clinical recording: its wanted channels in µV, and what is odd about it.
 
-What readers accept with a warning, or glue together in silence, is decided here. Data records are
-read in pieces, never mapped: a mapped file counts as memory of the process that reads it.
+Files that other readers accept with a warning, or whose gaps they silently close, are judged here.
+Data records are read in chunks and never memory-mapped: a mapped file would count as memory of the
+process that reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.configuration.settings import BLOCK_S, ChannelRules
+from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import BLOCK_S, CHANNELS
 from brainbrr_core.edf.header import (
     ANNOTATIONS,
     EdfFacts,
@@ -26,27 +28,38 @@ from brainbrr_core.edf.header import (
     UnusableEdf,
     read_header,
 )
+from brainbrr_core.edf.records import available_records, read_records, record_chunks, whole_records
 from brainbrr_core.edf.source import EdfBytes, LocalEdf
-from brainbrr_core.edf.timestamps import first_stamp, record_clock, spread
-from brainbrr_core.edf.units import oddity_of, written
+from brainbrr_core.edf.timestamps import first_stamp, record_clock, spaced_records
+from brainbrr_core.edf.units import oddity_of, quote_unit
 from brainbrr_core.machine.walk import as_text
-from brainbrr_core.signal.montage import CHANNELS, MontageMatch, match_channels
+from brainbrr_core.signal.montage import MontageMatch, match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 
-#: Content up to half of this is wanted; a recording sampled lower is accepted with a finding.
+#: In Hz: half of it is the highest frequency that the signal chain passes. A recording with a
+#: lower sampling rate is accepted with a finding.
 LOWEST_FULL_RATE = 240
-#: With fewer of the 19 electrodes a recording is one of another kind (behind the ear, a monitor).
+#: With fewer of the 19 electrodes, it is another kind of recording (behind the ear, a monitor).
 FEW_CHANNELS = 10
-#: Bytes of data records that are read at once.
-_PIECE_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
 class EdfRecording:
-    """The wanted channels of one EDF, as ``signal.edges.SignalSource`` has them.
+    """The electrodes of one EDF in µV, opened by :func:`open_edf`.
 
-    Opened by :func:`open_edf`. ``rate`` is samples per second, ``samples`` per channel.
+    Attributes
+    ----------
+    file : EdfBytes
+        The file that is read.
+    match : MontageMatch
+        Which signal of the file is which electrode.
+    rate : fractions.Fraction
+        Sampling rate in Hz.
+    samples : int
+        Samples of each channel.
+    facts : EdfFacts
+        What was learned about the file, including its findings.
     """
 
     file: EdfBytes
@@ -61,27 +74,41 @@ class EdfRecording:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is odd about the file."""
+        """Irregularities of the file that do not exclude it."""
         return tuple(self.facts.findings)
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Electrodes that must be interpolated."""
+        """Electrodes that must be interpolated, by name."""
         return self.match.to_interpolate
 
     @property
     def duration_s(self) -> float:
-        """Length in seconds."""
+        """Duration in seconds."""
         return float(self.samples / self.rate)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Samples ``start`` to ``stop`` of the present wanted channels, (channels, n) float32.
+        """Read samples ``start`` up to ``stop`` of the electrodes that the file has.
 
-        In µV from each channel's first sample, as ``signal.edges.SignalSource`` has it.
+        Parameters
+        ----------
+        start, stop : int
+            First sample, and the one after the last.
+
+        Returns
+        -------
+        numpy.ndarray
+            (channels, stop - start) float32 in µV, relative to the first sample of each channel.
+            The channels are in the order of the 19 electrodes, without the ``missing`` ones.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read.
         """
         per_record = self._channels[0].samples
-        first, last = start // per_record, -(-stop // per_record)
-        records = _records(self.file, self._header, first, last)
+        first, after_last = start // per_record, -(-stop // per_record)
+        records = read_records(self.file, self._header, first, after_last)
         skip = start - first * per_record
         out = np.empty((len(self._channels), stop - start), np.float32)
         channels = zip(out, self._channels, self._gains, self._first, strict=True)
@@ -94,11 +121,29 @@ class EdfRecording:
 def open_edf(
     file: Path | EdfBytes, bad: Iterable[str] = (), rules: ChannelRules | None = None
 ) -> EdfRecording:
-    """Open an EDF and match its channels; ``bad`` names channels that count as missing.
+    """Open an EDF and match its signals to the 19 electrodes.
 
-    ``rules`` say which channels will do; the default ones where none are given.
-    Raises :class:`UnusableEdf` with the reason when no 19-channel signal can be made of it, and
-    ``OSError`` when the file cannot be opened.
+    Parameters
+    ----------
+    file : pathlib.Path or EdfBytes
+        The EDF.
+    bad : iterable of str
+        Names of channels that count as missing.
+    rules : ChannelRules, optional
+        Which references are accepted, and how many electrodes may be interpolated; by default
+        those of the default configuration.
+
+    Returns
+    -------
+    EdfRecording
+        The electrodes of the file.
+
+    Raises
+    ------
+    UnusableEdf
+        The file gives no 19-channel signal; the error has the reason.
+    OSError
+        The file cannot be read.
     """
     facts = EdfFacts()
     try:
@@ -123,8 +168,8 @@ def _open(
     facts.signals = sum(label != ANNOTATIONS for label in labels)
     match = facts.match = match_channels(labels, bad, rules)
     channels = tuple(header.signals[index] for index, _ in match.signals.values())
-    records = _held_records(file, header, facts)
-    # The length of a recording without a wanted channel is worth knowing, too.
+    records = _usable_records(file, header, facts)
+    # A recording without any electrode has a length, too.
     timed = channels or tuple(s for s in header.signals if s.label != ANNOTATIONS)
     rates = sorted({signal.samples / header.record_duration for signal in timed})
     if len(rates) == 1:
@@ -145,7 +190,7 @@ def _open(
     gains = tuple(channel.microvolts() for channel in channels)
     for unit, count in Counter(channel.dimension for channel in channels).items():
         if code := oddity_of(unit):
-            note(Finding(code, name, f"{written(unit)} on {count} channels"))
+            note(Finding(code, name, f"{quote_unit(unit)} on {count} channels"))
     _check_time(file, header, records, facts)
     if samples / rate < BLOCK_S:
         raise UnusableEdf("too_short", f"{float(samples / rate):g} s")
@@ -165,13 +210,13 @@ def _open(
         raise UnusableEdf("flat_signal")
     for index in flat:
         note(Finding("flat_channel", name, list(match.signals)[index]))
-    start = _records(file, header, 0, 1)[0]
-    first = tuple(int(start[channel.offset]) for channel in channels)
+    record = read_records(file, header, 0, 1)[0]
+    first = tuple(int(record[channel.offset]) for channel in channels)
     return EdfRecording(file, match, rate, samples, facts, header, channels, gains, first)
 
 
 def wrong_channels(match: MontageMatch) -> UnusableEdf:
-    """Why these channels are not the 19, with the electrodes that decide it."""
+    """The error for channels that do not give the 19, naming the electrodes that decide it."""
     if match.reason == "duplicate_channel":
         return UnusableEdf("duplicate_channel", ", ".join(match.duplicated))
     if match.reason == "bipolar_montage":
@@ -187,39 +232,25 @@ def wrong_channels(match: MontageMatch) -> UnusableEdf:
     return UnusableEdf("missing_channels", f"{', '.join(match.missing)}{limit}{why}")
 
 
-def _records(file: EdfBytes, header: EdfHeader, first: int, last: int) -> NDArray[np.int16]:
-    """Data records ``first`` to ``last``, (records, samples of a record) int16."""
-    size = header.record_samples
-    count = (last - first) * size
-    return file.samples(header.header_bytes + 2 * first * size, count).reshape(-1, size)
-
-
-def _pieces(file: EdfBytes, header: EdfHeader, records: int) -> Iterator[NDArray[np.int16]]:
-    """All data records, some megabytes at a time."""
-    step = max(1, _PIECE_BYTES // (2 * header.record_samples))
-    for first in range(0, records, step):
-        yield _records(file, header, first, min(first + step, records))
-
-
-def _held_records(file: EdfBytes, header: EdfHeader, facts: EdfFacts) -> int:
-    """Data records that can be used; how that differs from what the header promises is noted."""
+def _usable_records(file: EdfBytes, header: EdfHeader, facts: EdfFacts) -> int:
+    """How many data records can be used; a difference from the header becomes a finding."""
     name, note = file.name, facts.findings.append
-    held, rest = divmod(file.size() - header.header_bytes, 2 * header.record_samples)
-    if held <= 0:
+    whole, rest = whole_records(file, header)
+    if whole <= 0:
         raise UnusableEdf("no_samples")
-    if held < header.records:
-        raise UnusableEdf("truncated_file", f"{held} of {header.records} data records")
+    if whole < header.records:
+        raise UnusableEdf("truncated_file", f"{whole} of {header.records} data records")
     if header.records < 0:
-        note(Finding("record_count_unknown", name, f"{held} found"))
-    elif held > header.records:
-        note(Finding("extra_records", name, f"{held} of {header.records} promised"))
+        note(Finding("record_count_unknown", name, f"{whole} found"))
+    elif whole > header.records:
+        note(Finding("extra_records", name, f"{whole} of {header.records} promised"))
     if rest:
         note(Finding("partial_last_record", name, f"{rest} bytes"))
-    return held if header.records < 0 else header.records
+    return whole if header.records < 0 else header.records
 
 
 def _check_time(file: EdfBytes, header: EdfHeader, records: int, facts: EdfFacts) -> None:
-    """Raise for a recording with gaps or a drift, which others glue together in silence."""
+    """Raise :class:`UnusableEdf` for a recording with gaps between records or a clock drift."""
     clock = record_clock(file, header, records, facts.rate)
     try:
         clock.check()
@@ -233,22 +264,22 @@ def _check_time(file: EdfBytes, header: EdfHeader, records: int, facts: EdfFacts
 def _flat(
     file: EdfBytes, header: EdfHeader, channels: tuple[EdfSignal, ...], records: int
 ) -> list[int]:
-    """Which channels hold one value throughout: suspected by a few records, proved by all."""
+    """Channels with one value throughout: a few records give the suspects, all records decide."""
     suspects = list(range(len(channels)))
-    start = _records(file, header, 0, 1)[0]
-    values = [int(start[channel.offset]) for channel in channels]
+    record = read_records(file, header, 0, 1)[0]
+    values = [int(record[channel.offset]) for channel in channels]
 
     def varies(block: NDArray[np.int16], index: int) -> bool:
         channel = channels[index]
-        part = block[:, channel.offset : channel.offset + channel.samples]
-        return bool((part != values[index]).any())
+        samples = block[:, channel.offset : channel.offset + channel.samples]
+        return bool((samples != values[index]).any())
 
-    for number in spread(records):
-        block = _records(file, header, number, number + 1)
+    for number in spaced_records(records):
+        block = read_records(file, header, number, number + 1)
         suspects = [index for index in suspects if not varies(block, index)]
         if not suspects:
             return []
-    for block in _pieces(file, header, records):
+    for _, block in record_chunks(file, header, records):
         suspects = [index for index in suspects if not varies(block, index)]
         if not suspects:
             break
@@ -256,29 +287,28 @@ def _flat(
 
 
 def annotation_records(file: EdfBytes) -> Iterator[list[bytes]]:
-    """The content of every annotation signal, data record by data record.
+    """The bytes of every annotation signal, data record by data record.
 
-    Raises :class:`UnusableEdf` for what is no EDF, ``OSError`` when the file cannot be read.
+    Raises :class:`UnusableEdf` for a file that is not an EDF, ``OSError`` when it cannot be read.
     """
     header = read_header(file)
-    parts = [
+    columns = [
         slice(signal.offset, signal.offset + signal.samples)
         for signal in header.signals
         if signal.label == ANNOTATIONS
     ]
-    if not parts:
+    if not columns:
         return
-    held = (file.size() - header.header_bytes) // (2 * header.record_samples)
-    for piece in _pieces(file, header, held if header.records < 0 else header.records):
-        for record in piece:
-            yield [record[part].tobytes() for part in parts]
+    for _, chunk in record_chunks(file, header, available_records(file, header)):
+        for record in chunk:
+            yield [record[column].tobytes() for column in columns]
 
 
 def recording_start(file: Path | EdfBytes) -> datetime.datetime | None:
-    """Date and time of a recording's first sample, to the microsecond; None where none is given.
+    """Date and time of a recording's first sample; None where the header does not give them.
 
-    The header gives the second and the first time stamp, where there is one, its part. Raises
-    ``OSError`` when the file cannot be read.
+    The header has whole seconds; the first time stamp of an EDF+ adds the fraction of a second, to
+    the microsecond. Raises ``OSError`` when the file cannot be read.
     """
     edf = _bytes(file)
     try:
@@ -287,5 +317,5 @@ def recording_start(file: Path | EdfBytes) -> datetime.datetime | None:
         return None
     if header.start is None:
         return None
-    micro = round(first_stamp(edf, header) * 1_000_000)
-    return header.start + datetime.timedelta(microseconds=micro)
+    microseconds = round(first_stamp(edf, header) * 1_000_000)
+    return header.start + datetime.timedelta(microseconds=microseconds)

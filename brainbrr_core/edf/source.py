@@ -1,4 +1,4 @@
-"""How the bytes of one EDF are read: of a file here, or in ranges of one that lies elsewhere."""
+"""How the bytes of one EDF are read: from a local file, or in ranges from a remote one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 
 class EdfBytes(Protocol):
-    """One EDF, of which any part can be read. All may raise ``OSError``."""
+    """One EDF, of which any range can be read. All methods may raise ``OSError``."""
 
     @property
     def name(self) -> str:
-        """The file's own name, for findings."""
+        """The file name without its folder, for findings."""
 
     def size(self) -> int:
         """Bytes of the file."""
@@ -29,13 +29,13 @@ class EdfBytes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LocalEdf:
-    """An EDF of this machine."""
+    """An EDF on this machine."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """The file's own name."""
+        """The file name without its folder."""
         return self.path.name
 
     def size(self) -> int:
@@ -43,10 +43,10 @@ class LocalEdf:
         return self.path.stat().st_size
 
     def head(self, count: int) -> bytes:
-        """The first bytes."""
+        """The first ``count`` bytes, fewer where the file is shorter."""
         with self.path.open("rb") as file:
             return file.read(count)
 
     def samples(self, offset: int, count: int) -> NDArray[np.int16]:
-        """Numbers read into memory of their own, not mapped."""
+        """``count`` numbers from byte ``offset``, read into memory, not mapped."""
         return np.fromfile(self.path, np.dtype("<i2"), count, offset=offset)

@@ -1,9 +1,9 @@
 """The time axis of an EDF: whether its data records follow each other as their samples say.
 
 In EDF+ each data record begins its first annotation signal with ``+567.25`` and two bytes 0x14:
-its start in seconds after the file's (EDF+ specification, 2003, section 2.2.4). Where a file has
-such time stamps they decide, whatever its reserved field says: a field is easily blanked or
-written in another way, and the gap remains. All who read an EDF ask :class:`RecordClock`.
+its start in seconds after that of the file (EDF+ specification, 2003, 2.2.4). Where a file has
+time stamps, these decide and not its reserved field, which is easily blanked or written in another
+way while the gap remains. Everything that reads an EDF asks :class:`RecordClock`.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.edf.header import ANNOTATIONS, EdfHeader, EdfSignal, UnusableEdf
+from brainbrr_core.edf.records import record_chunks
 from brainbrr_core.edf.source import EdfBytes
 
-#: A start in seconds; bounded, as anybody may have written it.
+#: A start in seconds; its length is bounded because the file is untrusted input.
 _STAMP = re.compile(rb"([+-][0-9]{1,10}(?:\.[0-9]{0,12})?)\x14")
-#: The same where nothing but the empty text after it tells it from an annotation.
+#: The same in a file that is not marked as EDF+: only the empty text after the start tells a time
+#: stamp from an annotation.
 _EMPTY_STAMP = re.compile(_STAMP.pattern + rb"\x14")
-#: Half a sample of the store, in seconds: what is nearer is the same sample.
+#: Half a sample of the cache (256 Hz) in seconds: a smaller shift leaves every sample the same.
 _HALF_STORED = Fraction(1, 512)
-#: Part of a record by which clocks may differ; records further apart have something between them.
+#: Fraction of a record by which two clocks may differ in each record; more than that is a gap.
 _LARGEST_DRIFT = Fraction(1, 100)
-#: Data records that are looked at where looking at all of them would take long.
+#: Data records that are read where reading all of them would take long.
 _PROBES = 8
-#: Bytes of data records that are read at once.
-_READ_BYTES = 1 << 22
 
 
 def stamped_signal(header: EdfHeader) -> EdfSignal | None:
@@ -39,10 +39,9 @@ def stamped_signal(header: EdfHeader) -> EdfSignal | None:
 
 
 def first_stamp(file: EdfBytes, header: EdfHeader) -> Fraction:
-    """Seconds after the header's start at which the samples begin; 0 where no stamp says.
+    """Seconds from the start in the header to the first sample; 0 without a time stamp.
 
-    A header gives whole seconds, the stamp of the first data record what is to be added. Raises
-    ``OSError`` when the file cannot be read.
+    Raises ``OSError`` when the file cannot be read.
     """
     signal = stamped_signal(header)
     if signal is None:
@@ -50,36 +49,32 @@ def first_stamp(file: EdfBytes, header: EdfHeader) -> Fraction:
     return _stamp(header, _annotations(file, header, signal, 0)) or Fraction(0)
 
 
-def spread(records: int) -> list[int]:
-    """Numbers of a few data records: the first, the last, and some evenly between them."""
+def spaced_records(records: int) -> list[int]:
+    """Numbers of a few data records: the first, the last, and some evenly spaced between them."""
     return sorted({int(number) for number in np.linspace(0, records - 1, _PROBES)})
 
 
 def record_clock(file: EdfBytes, header: EdfHeader, records: int, rate: Fraction) -> RecordClock:
-    """The clock of a whole file of ``records``, after as many time stamps as it takes.
+    """The clock of a file with ``records`` data records, having read as many stamps as it needs.
 
-    Every stamp of an EDF+D, and where the reserved field names neither kind. An EDF+C promises
-    that nothing is missing between its records: eight stamps spread over it, the first and the
-    last among them, are held against that, and the others are only read when one is not where it
-    should be. What cancels out again between two of the eight is taken on trust. Raises
-    ``OSError`` when the file cannot be read.
+    It reads every stamp of an EDF+D, and of a file whose reserved field names neither kind. An
+    EDF+C promises that nothing is missing between its records: eight evenly spaced stamps are
+    checked, including the first and the last, and the others are read only when one of the eight
+    is not where it should be. Gaps that cancel out between two of the eight are not noticed.
+    Raises ``OSError`` when the file cannot be read.
     """
     clock = RecordClock(header, rate)
     signal = clock.signal
     if signal is None:
         return clock
     if header.kind == "EDF+C":
-        for number in spread(records):
+        for number in spaced_records(records):
             clock.add(number, _annotations(file, header, signal, number)[None])
         if clock.agrees:
             return clock
         clock = RecordClock(header, rate)
-    size = header.record_samples
-    step = max(1, _READ_BYTES // (2 * size))
-    for first in range(0, records, step):
-        count = min(step, records - first)
-        content = file.samples(header.header_bytes + 2 * first * size, count * size)
-        clock.add(first, content.reshape(-1, size)[:, signal.offset :][:, : signal.samples])
+    for first, chunk in record_chunks(file, header, records):
+        clock.add(first, chunk[:, signal.offset : signal.offset + signal.samples])
     return clock
 
 
@@ -97,23 +92,24 @@ def _stamp(header: EdfHeader, annotations: NDArray[np.int16]) -> Fraction | None
 
 
 class RecordClock:
-    """Compares the time stamps of data records with the times at which their samples put them.
+    """Compares the time stamp of each data record with the time that its samples give.
 
-    No record may start more than half a sample (at 256 Hz, or of the recording where it is sampled
-    lower) from where the number of samples since the first one puts it: a gap, a step back, and
-    steps too small to be noticed that add up all exceed that. ``rate`` is that of the wanted
-    channels, in samples per second. Memory does not grow with the records.
+    A record's time follows from the number of samples since the first record. No stamp may differ
+    from it by more than half a sample (at 256 Hz, or at the recording's rate where that is lower).
+    A gap, a step back, and many steps too small to matter alone all exceed this limit. ``rate`` is
+    that of the electrodes, in Hz. Memory does not grow with the number of records.
     """
 
     def __init__(self, header: EdfHeader, rate: Fraction) -> None:
         self._header = header
-        #: Where the time stamps are; None where there are none.
+        #: The signal that holds the time stamps; None where there is none.
         self.signal = stamped_signal(header)
         self._tolerance = max(1 / (2 * rate), _HALF_STORED)
-        #: Records without a time stamp.
+        #: Number of records without a time stamp.
         self.unstamped = 0
         self._first: Fraction | None = None
-        #: Number and shift of the last stamped record, in seconds from where the samples put it.
+        #: Number of the last stamped record, and how many seconds its stamp is ahead of its
+        #: samples.
         self._last = (0, Fraction(0))
         self._gaps = 0
         self._lost = self._first_gap = Fraction(0)
@@ -121,9 +117,9 @@ class RecordClock:
         self._worst = (0, Fraction(0))
 
     def add(self, first: int, annotations: NDArray[np.int16]) -> None:
-        """Take data records from number ``first`` on, none before the last one that was taken.
+        """Add data records, starting with number ``first``, in ascending order.
 
-        ``annotations`` are their samples of the stamped signal, (records, samples).
+        ``annotations`` are the samples of the stamped signal in them, (records, samples).
         """
         record_s = self._header.record_duration
         for number, row in enumerate(annotations, first):
@@ -156,19 +152,22 @@ class RecordClock:
 
     @property
     def is_trusted(self) -> bool:
-        """Whether an EDF+, or a file with a signal for them, leaves records without a stamp."""
+        """Whether stamps are missing, so that the absence of gaps is taken on trust.
+
+        So it is in an EDF+, or a file with a signal for stamps, that has records without one.
+        """
         return self.unstamped > 0 or (self.signal is None and self._header.kind != "")
 
     @property
     def agrees(self) -> bool:
-        """Whether every stamped record so far starts where the samples put it."""
+        """Whether every stamp so far agrees with the samples."""
         return abs(self._worst[1]) <= self._tolerance
 
     def check(self) -> None:
-        """Raise :class:`UnusableEdf` with the seconds where stamps and samples disagree.
+        """Raise :class:`UnusableEdf`, with the seconds, where stamps and samples disagree.
 
-        ``discontinuous`` where something is missing between records, or a record of an EDF+D has
-        no stamp; ``clock_drift`` where the two clocks run at different speeds.
+        The reason is ``discontinuous`` where something is missing between records or a record of
+        an EDF+D has no stamp, and ``clock_drift`` where the two clocks run at different speeds.
         """
         if self._header.kind == "EDF+D" and self.signal is None:
             raise UnusableEdf("discontinuous", "no time stamps")
@@ -177,8 +176,8 @@ class RecordClock:
         if self.agrees:
             return
         low, high = self._steps or (Fraction(0), Fraction(0))
-        most = _LARGEST_DRIFT * self._header.record_duration
-        even = high - low <= self._tolerance and max(abs(low), abs(high)) <= most
+        limit = _LARGEST_DRIFT * self._header.record_duration
+        even = high - low <= self._tolerance and max(abs(low), abs(high)) <= limit
         if self._gaps and not even:
             raise UnusableEdf(
                 "discontinuous",

@@ -21,7 +21,7 @@ from brainbrr_core.evaluation.key_figures import (
     key_figures,
 )
 from brainbrr_core.evaluation.own_corpus import frozen_threshold, is_own, own_corpus
-from brainbrr_core.evaluation.report.page import template_environment
+from brainbrr_core.evaluation.report.page import report_environment
 from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, read_results
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.files.atomic import replacing
@@ -190,7 +190,7 @@ def _write(report: AcrossReport) -> None:
         os.path.relpath(row.evaluation.report, folder).replace(os.sep, "/") for row in report.rows
     ]
     text = (
-        template_environment()
+        report_environment()
         .get_template("across.html.j2")
         .render(
             report=report,

@@ -10,7 +10,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from brainbrr_core.evaluation.report.drawing import BLUE, STYLE, VERMILLION, svg
+from brainbrr_core.display.colors import BLUE, VERMILLION
+from brainbrr_core.evaluation.report.drawing import STYLE, svg
 from brainbrr_core.evaluation.report.pictures import Picture
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,11 @@ from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.scorable import is_scorable, scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.identity import settings_identity
 from brainbrr_core.evaluation.method import another_precision, computing_sentence, method
 from brainbrr_core.evaluation.provenance import provenance, training_facts
 from brainbrr_core.evaluation.report.highlights import (
@@ -51,6 +49,7 @@ from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.progress import progress
 from brainbrr_core.runs.eval_ledger import EvalLooks, count_scoring, read_ledger
+from brainbrr_core.runs.identity import report_settings
 from brainbrr_core.runs.run import Run, current_run
 from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
 from brainbrr_core.runs.threshold import (
@@ -221,7 +220,7 @@ def write_scored(
         else None,
         unscored=unscored,
         eval_looks=eval_looks,
-        training=training_facts(run),
+        training=training_facts(run.record),
         method=(
             *method(
                 configuration.preprocessing,
@@ -288,17 +287,21 @@ def set_of(recordings: Sequence[ManifestRecording]) -> str:
 
 def weights_chosen_on(run: Run) -> str | None:
     """The split whose validations picked the network's weights, None where none did."""
-    fit: dict[str, Any] = run.values.get("fit", {})
-    return "dev" if fit.get("best_step") is not None else None
+    return None if run.record.fit.best_step is None else "dev"
 
 
 def _identity(configuration: Configuration, run: Run, split: str) -> str:
     return digest(
         {
-            **settings_identity(configuration, split),
-            "run": run.values["identity"],
+            **report_settings(
+                configuration.detection,
+                configuration.evaluation,
+                configuration.hardware.precision,
+                split,
+            ),
+            "run": run.record.identity.as_written(),
             "ssm_backend": configuration.hardware.ssm_backend,
-            "finished_at": run.values["finished_at"],
+            "finished_at": run.record.finished_at,
         }
     )
 

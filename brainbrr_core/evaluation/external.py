@@ -20,9 +20,9 @@ from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
 from brainbrr_core.corpus.index_file import index_path, read_index
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import (
     IDENTITY,
@@ -38,7 +38,6 @@ from brainbrr_core.evaluation.evaluate import (
     weights_chosen_on,
     write_scored,
 )
-from brainbrr_core.evaluation.identity import settings_identity
 from brainbrr_core.evaluation.known_patients import KnownPatients
 from brainbrr_core.evaluation.method import another_precision
 from brainbrr_core.evaluation.own_corpus import (
@@ -52,6 +51,7 @@ from brainbrr_core.evaluation.results import ExternalCorpus, UnscoredRecording
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import count_external_scoring
+from brainbrr_core.runs.identity import report_settings
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.threshold import read_threshold
 
@@ -184,9 +184,9 @@ def _evaluate_external(
     folder = external_folder(run, name, split, scored, asked.adapt)
     identity = digest(
         {
-            **settings_identity(used, split),
-            "run": run.values["identity"],
-            "finished_at": run.values["finished_at"],
+            **report_settings(used.detection, used.evaluation, used.hardware.precision, split),
+            "run": run.record.identity.as_written(),
+            "finished_at": run.record.finished_at,
             "ssm_backend": used.hardware.ssm_backend,
             "name": name,
             "scored": scored,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from brainbrr_core.configuration import Detection, Hardware, Preprocessing
-from brainbrr_core.configuration.settings import BLOCK_S, Compilation
-from brainbrr_core.detection import FRAME_HZ
-from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.configuration.settings import Compilation
+from brainbrr_core.constants import BLOCK_S, CHANNELS, FRAME_HZ
 from brainbrr_core.signal.trailing import START_S
 
 _SCALES = {

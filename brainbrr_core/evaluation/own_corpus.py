@@ -31,7 +31,7 @@ _OF_THE_CORPUS = (
 
 def check_version(run: Run, configuration: Configuration) -> None:
     """Raise :class:`BrainbrrError` unless a run was trained on a configuration's version."""
-    trained = run.values["identity"]["preprocessing_version"]
+    trained = run.record.identity.preprocessing_version
     wanted = Store.of(configuration).version
     if trained == wanted:
         return
@@ -47,8 +47,7 @@ def check_version(run: Run, configuration: Configuration) -> None:
 
 def is_own(run: Run, plan: Plan, configuration: Configuration) -> bool:
     """Whether a run was trained on the recordings, annotations and windows of a plan."""
-    manifest: str = run.values["identity"]["manifest"]
-    return source_digest(plan, configuration) == manifest
+    return source_digest(plan, configuration) == run.record.identity.manifest
 
 
 def own_corpus(run: Run, configuration: Configuration) -> tuple[Configuration, Plan]:
@@ -68,7 +67,7 @@ def own_corpus(run: Run, configuration: Configuration) -> tuple[Configuration, P
             continue
         if is_own(run, plan, candidate):
             return candidate, plan
-    recorded = run.values.get("configuration", {}).get("cache_root", "unknown")
+    recorded = run.record.configuration.get("cache_root", "unknown")
     raise WorkRemains(
         f"the corpus that run {run.name} was trained on is not here (its cache root was "
         f"{recorded}): run `brainbrr evaluate` once where it is, with the configuration of the "
@@ -113,8 +112,8 @@ def corpus_of_run(run: Run, configuration: Configuration) -> RunCorpus:
 
 def _recorded(run: Run, configuration: Configuration) -> Configuration | None:
     """The configuration of a run's training, with this machine's device; None: not known."""
-    recorded = run.values.get("configuration")
-    if not isinstance(recorded, dict):
+    recorded = run.record.configuration
+    if not recorded:
         return None
     values = configuration.model_dump(mode="json")
     values |= {name: recorded[name] for name in _OF_THE_CORPUS if name in recorded}

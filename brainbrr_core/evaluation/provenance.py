@@ -8,7 +8,6 @@ import platform
 import subprocess
 from importlib.metadata import version as library_version
 from pathlib import Path
-from typing import Any
 
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.detection.scorer import windows_at_once
@@ -17,6 +16,7 @@ from brainbrr_core.evaluation.results import SplitFacts, TrainingFacts, Validati
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.model.device import check_device, describe_device
+from brainbrr_core.runs.record import FitRecord, RunRecord
 from brainbrr_core.runs.run import MODEL, Run
 
 _LIBRARIES = ("brainbrr", "timescoring", "torch", "numpy", "scipy")
@@ -28,14 +28,14 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
     ``version`` is the preprocessing version, ``source`` the hash of recordings, annotations and
     settings that a manifest of what is scored has.
     """
-    identity: dict[str, Any] = run.values["identity"]
-    trained, facts = run.values["hardware"], training_facts(run)
+    record, facts = run.record, training_facts(run.record)
+    identity = record.identity
     hardware = configuration.hardware
     device = check_device(hardware)
     scored = describe_device(device)
     return {
         "run": run.name,
-        "trained at": run.values["finished_at"],
+        "trained at": record.finished_at,
         "profile": configuration.profile,
         "git commit": git_commit(),
         "preprocessing version": version,
@@ -47,63 +47,59 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
                 "evaluation": configuration.evaluation.model_dump(mode="json"),
             }
         )[:12],
-        "model": f"{identity['model']['preset']}, {run.values['parameters']:,} parameters",
+        "model": f"{identity.model.preset}, {record.parameters:,} parameters",
         "ssm backend of the training": run.trained_with,
         "ssm backend of this report": hardware.ssm_backend,
-        "precision of the training": str(identity.get("precision", "not recorded")),
+        "precision of the training": identity.precision,
         "precision of this report": hardware.precision,
         "network of this report": compilation_words(hardware.compile),
         "windows scored at once": str(windows_at_once(hardware, device)),
-        "seed of the training": str(identity["training"]["seed"]),
-        "optimizer steps": f"{facts.steps:,} of {facts.planned_steps:,}{skipped_note(run)}",
+        "seed of the training": str(identity.training.seed),
+        "optimizer steps": f"{facts.steps:,} of {facts.planned_steps:,}{skipped_note(record.fit)}",
         "step of the weights": f"{facts.kept_step:,}",
-        "training took": f"{run.values['seconds']:.0f} s",
-        "hardware of the training": json.dumps(trained, sort_keys=True),
+        "training took": f"{record.seconds:.0f} s",
+        "hardware of the training": json.dumps(record.hardware, sort_keys=True),
         "hardware of the scoring": json.dumps(scored, sort_keys=True),
         "version of python": platform.python_version(),
         **{f"version of {name}": library_version(name) for name in _LIBRARIES},
     }
 
 
-def skipped_note(run: Run) -> str:
-    """How many of a training's steps were skipped, to follow their number; empty without any."""
-    skipped = run.values.get("fit", {}).get("skipped_steps", ())
-    return f", {len(skipped):,} of them skipped (loss or gradient not finite)" if skipped else ""
+def skipped_note(fit: FitRecord) -> str:
+    """How many steps of a training were skipped, to append to their number; empty without any."""
+    skipped = len(fit.skipped_steps)
+    return f", {skipped:,} of them skipped (loss or gradient not finite)" if skipped else ""
 
 
-def training_facts(run: Run) -> TrainingFacts:
-    """What a run's file says of its training."""
-    fit: dict[str, Any] = run.values.get("fit", {})
-    training = run.values["identity"]["training"]
-    seen: list[dict[str, Any]] = list(fit.get("validations") or ())
-    steps = int(fit.get("steps", training["steps"]))
-    best = fit.get("best_step")
+def training_facts(record: RunRecord) -> TrainingFacts:
+    """The facts about a training that a report shows."""
+    fit, training = record.fit, record.identity.training
     return TrainingFacts(
-        seed=training["seed"],
-        planned_steps=training["steps"],
-        steps=steps,
-        kept_step=steps if best is None else int(best),
-        rule=str(seen[-1]["rule"]) if seen else "",
-        stopped=str(fit.get("stopped", "")),
+        seed=training.seed,
+        planned_steps=training.steps,
+        steps=fit.steps,
+        kept_step=fit.steps if fit.best_step is None else fit.best_step,
+        rule=fit.validations[-1].rule if fit.validations else "",
+        stopped=fit.stopped,
         data=tuple(
             SplitFacts(
                 split,
-                int(values["recordings"]),
-                int(values["patients"]),
-                values["hours"],
-                int(values["seizures"]),
-                values["ictal_hours"],
-                values["unknown_seconds"],
+                of.recordings,
+                of.patients,
+                of.hours,
+                of.seizures,
+                of.ictal_hours,
+                of.unknown_seconds,
             )
-            for split, values in run.values.get("data", {}).items()
+            for split, of in record.data.items()
             if split in ("train", "dev")
         ),
         validations=tuple(
             ValidationPoint(
-                int(values["step"]),
-                *(_measure(values[name]) for name in ("score", "f1", "auroc", "auprc")),
+                point.step,
+                *(_measure(value) for value in (point.score, point.f1, point.auroc, point.auprc)),
             )
-            for values in seen
+            for point in fit.validations
         ),
     )
 

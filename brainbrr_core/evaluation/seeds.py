@@ -18,7 +18,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import REPORT, Evaluation, evaluate
 from brainbrr_core.evaluation.key_figures import KEY_FIGURES, KeyFigure, by_unit, key_figures
-from brainbrr_core.evaluation.report.page import template_environment
+from brainbrr_core.evaluation.report.page import report_environment
 from brainbrr_core.evaluation.results import MARKS, Estimate
 from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import write_table
@@ -147,7 +147,7 @@ def _write(report: SeedsReport) -> None:
     )
     results = [seed.evaluation.results for seed in report.seeds]
     text = (
-        template_environment()
+        report_environment()
         .get_template("seeds.html.j2")
         .render(
             report=report,

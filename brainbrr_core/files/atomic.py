@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def replaced_name(temporary: Path) -> str | None:
+def target_name(temporary: Path) -> str | None:
     """The name of the file that a temporary one of :func:`replacing` was to replace, or None."""
     match = _TEMPORARY.fullmatch(temporary.name)
     return match["name"] if match else None
@@ -108,7 +108,7 @@ def append_line(path: Path, line: str) -> None:
             _make_own(path)
             continue
         with file, locked(file.fileno(), path):
-            if not is_still(path, file):
+            if not is_same_file(path, file):
                 continue
             content = line.encode() + b"\n"
             if file.seek(0, os.SEEK_END):
@@ -123,13 +123,13 @@ def append_line(path: Path, line: str) -> None:
 def _make_own(path: Path) -> None:
     """Replace another user's file by a copy of this one's."""
     with path.open("rb") as file, locked(file.fileno(), path):
-        if not is_still(path, file):
+        if not is_same_file(path, file):
             return
         with replacing(path) as temporary, temporary.open("wb") as copy:
             shutil.copyfileobj(file, copy)
 
 
-def is_still(path: Path, file: IO[bytes]) -> bool:
+def is_same_file(path: Path, file: IO[bytes]) -> bool:
     """Whether an open file is the one that lies at ``path`` now."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))

@@ -16,11 +16,11 @@ _CHECKSUM = b"brainbrr.blake3"
 _NO_CHECKSUM = b"0" * 64
 
 
-class BrokenSeal(Exception):
+class ChecksumMismatch(Exception):
     """Some byte of the file is not as it was written."""
 
 
-def sealed_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
+def encode_checked(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     """A table and texts about it as the bytes of a sealed Parquet file."""
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
@@ -39,13 +39,13 @@ def sealed_parquet(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def open_sealed(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFile:
-    """The file of :func:`sealed_parquet`, of which nothing but the footer is unpacked.
+def open_checked(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFile:
+    """The file of :func:`encode_checked`, of which nothing but the footer is unpacked.
 
     Columns of texts that are ``repetitive`` (paths of the Parquet schema) are read as codes and
     the different texts.
 
-    Raises :class:`BrokenSeal` unless the file is whole.
+    Raises :class:`ChecksumMismatch` unless the file is whole.
     """
     place = _checksum_place(content)
     end = place + len(_NO_CHECKSUM)
@@ -54,16 +54,16 @@ def open_sealed(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFil
     hasher.update(_NO_CHECKSUM)
     hasher.update(view[end:])
     if place < 0 or hasher.hexdigest().encode() != content[place:end]:
-        raise BrokenSeal
+        raise ChecksumMismatch
     return pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(repetitive))
 
 
-def sealed_texts(file: pq.ParquetFile) -> dict[str, str]:
+def read_texts(file: pq.ParquetFile) -> dict[str, str]:
     """The texts about the table of a sealed file."""
     return {key.decode(): text.decode() for key, text in file.metadata.metadata.items()}
 
 
-def sealed_column(file: pq.ParquetFile, group: int, name: str) -> pa.Array:
+def read_column(file: pq.ParquetFile, group: int, name: str) -> pa.Array:
     """One column of a row group of a sealed file, in one piece."""
     return file.read_row_group(group, [name], use_threads=False)[name].combine_chunks()
 

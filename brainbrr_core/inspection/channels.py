@@ -1,15 +1,17 @@
-"""The channels of a recording as they are shown: how each was matched, its figures, its signal."""
+"""The channels of a recording: how each was matched, its figures and its signal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import repeat
 
 import numpy as np
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.edf.header import EdfSignal
 from brainbrr_core.edf.raw import RawFile, calibration, is_annotation
 from brainbrr_core.edf.reader import EdfRecording
@@ -17,186 +19,259 @@ from brainbrr_core.inspection.envelope import Envelope, EnvelopeBuilder, finest
 from brainbrr_core.inspection.quality import SampleStatistics
 from brainbrr_core.progress import Progress, progress
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.signal.montage import CHANNELS, MontageMatch, electrode_of, is_bipolar
+from brainbrr_core.signal.montage import MontageMatch, electrode_of, is_bipolar
 from brainbrr_core.signal.quantization import SCALE
 
-#: Signals that are drawn beside the electrodes of a file that does not have all of them.
+#: Other signals that are drawn below the electrodes when these do not give a 19-channel signal.
 MOST_OTHERS = 64
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
+class RawSignal:
+    """Figures of a signal as it is in the file, over the whole recording, and its envelope.
+
+    ``rate`` is in samples per second; ``mean`` and ``deviation`` (the standard deviation) are in
+    ``unit``. ``at_range_end`` is the fraction of samples at an end of the digital range, None
+    where the header does not give that range. :mod:`brainbrr_core.inspection.quality` defines the
+    seconds.
+    """
+
+    rate: float
+    unit: str
+    mean: float
+    deviation: float
+    at_range_end: float | None
+    flat_s: float
+    saturated_s: float | None
+    mains_s: float | None
+    disconnected_s: float | None
+    envelope: Envelope = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreprocessedSignal:
+    """Figures of a preprocessed channel over the whole recording, and its envelope.
+
+    ``mean`` and ``deviation`` (the standard deviation) are those of the filtered signal before
+    the z-score, in µV. ``clipped`` is the fraction of all samples that are clipped;
+    ``clipped_in_seizures`` the fraction of those within seizures, None where there are none.
+    """
+
+    mean: float
+    deviation: float
+    clipped: float
+    clipped_in_seizures: float | None
+    envelope: Envelope = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Channel:
     """One row of the drawing: an electrode, or another signal of the file.
 
-    ``match`` says how it was found. Figures of the raw signal are in ``unit``, those of the
-    filtered signal in µV; None where there is no such signal. ``at_range_end`` and ``clipped``
-    are parts of the samples, ``clipped_in_seizures`` of those within seizures; what the seconds
-    are, says :mod:`brainbrr_core.inspection.quality`.
+    ``match`` says in words how it was matched and ``label`` what the file calls it. ``raw`` is
+    None where the file has no sample of it, ``preprocessed`` where there is no such signal.
     """
 
     name: str
     match: str
     label: str = ""
-    rate: float | None = None
-    unit: str = ""
-    mean: float | None = None
-    deviation: float | None = None
-    at_range_end: float | None = None
-    flat_s: float | None = None
-    saturated_s: float | None = None
-    mains_s: float | None = None
-    disconnected_s: float | None = None
     interpolated: bool = False
-    filtered_mean: float | None = None
-    filtered_deviation: float | None = None
-    clipped: float | None = None
-    clipped_in_seizures: float | None = None
-    raw: Envelope | None = field(default=None, repr=False)
-    preprocessed: Envelope | None = field(default=None, repr=False)
+    raw: RawSignal | None = None
+    preprocessed: PreprocessedSignal | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """Rows to draw, each with its signal in the file, and labels of signals that are not drawn.
+class Row:
+    """A row of the drawing before its signal is read; ``signal`` is None where there is none."""
 
-    ``unused`` pairs a label with what the signal is.
-    """
+    name: str
+    match: str
+    label: str = ""
+    interpolated: bool = False
+    signal: EdfSignal | None = None
 
-    rows: tuple[tuple[Channel, EdfSignal | None], ...]
+
+@dataclass(frozen=True, slots=True)
+class ChannelSelection:
+    """The rows to draw, and the label and kind of each signal that is not drawn."""
+
+    rows: tuple[Row, ...]
     unused: tuple[tuple[str, str], ...]
 
 
-def choose_channels(raw: RawFile, match: MontageMatch, interpolated: Sequence[str]) -> Shown:
-    """The 19 electrodes; when no 19-channel signal can be made, the file's other signals too."""
+def choose_channels(
+    raw: RawFile, match: MontageMatch, interpolated: Sequence[str]
+) -> ChannelSelection:
+    """Select the 19 electrodes and, when they give no 19-channel signal, the other signals too."""
     signals = raw.header.signals
-    rows: list[tuple[Channel, EdfSignal | None]] = []
+    rows: list[Row] = []
     for name in CHANNELS:
         if name in match.signals:
             index, label = match.signals[name]
-            found = signals[index] if signals[index].samples else None
-            rows.append((Channel(name, "matched" if found else "without a sample", label), found))
+            if signals[index].samples:
+                rows.append(Row(name, "matched", label, signal=signals[index]))
+            else:
+                rows.append(Row(name, "without a sample", label))
         elif name in interpolated:
-            rows.append((Channel(name, "missing: interpolated", interpolated=True), None))
+            rows.append(Row(name, "missing: interpolated", interpolated=True))
         else:
-            rows.append((Channel(name, "missing"), None))
+            rows.append(Row(name, "missing"))
     used = {index for index, _ in match.signals.values()}
     unused = []
     for index, signal in enumerate(signals):
         if index in used:
             continue
-        what = _what(signal, match)
+        kind = _kind(signal, match)
         drawable = match.reason is not None and not is_annotation(signal) and signal.samples > 0
         if drawable and len(rows) < len(CHANNELS) + MOST_OTHERS:
-            rows.append((Channel(signal.label, what, signal.label), signal))
+            rows.append(Row(signal.label, kind, signal.label, signal=signal))
         else:
-            unused.append((signal.label, what))
-    return Shown(tuple(rows), tuple(unused))
+            unused.append((signal.label, kind))
+    return ChannelSelection(tuple(rows), tuple(unused))
 
 
-def _what(signal: EdfSignal, match: MontageMatch) -> str:
+def _kind(signal: EdfSignal, match: MontageMatch) -> str:
+    """In words, what a signal is that was not matched to an electrode."""
     electrode = electrode_of(signal.label)
     if is_annotation(signal):
-        return "text, no signal"
+        return "text, not a signal"
     if electrode in match.bad:
         return f"{electrode}, marked bad in channels.tsv"
     if electrode in match.duplicated:
-        return f"{electrode} again"
-    return "bipolar derivation" if is_bipolar(signal.label) else "none of the 19 electrodes"
+        return f"second signal for {electrode}"
+    return "bipolar derivation" if is_bipolar(signal.label) else "not one of the 19 electrodes"
 
 
 def read_channels(
-    shown: Shown,
+    rows: Sequence[Row],
     raw: RawFile,
     source: EdfRecording | None,
     settings: Preprocessing,
     start_s: float,
     stop_s: float,
     seizures: Sequence[Event] = (),
-) -> None:
-    """Fill in the figures of all rows and their envelopes from ``start_s`` to ``stop_s``.
+) -> tuple[Channel, ...]:
+    """Read the signals of all rows, with envelopes from ``start_s`` to ``stop_s``.
 
-    ``source`` is the same file where a 19-channel signal can be made of it. ``seizures`` do not
-    overlap.
+    ``source`` is the same file opened as a 19-channel recording, None where it cannot be. The
+    ``seizures`` must not overlap each other.
     """
-    present = [(channel, signal) for channel, signal in shown.rows if signal is not None]
-    rows = len(present) + (len(CHANNELS) if source is not None else 0)
-    bins = finest(rows, stop_s - start_s)
+    drawn = sum(row.signal is not None for row in rows)
+    drawn += len(CHANNELS) if source is not None else 0
+    bins = finest(drawn, stop_s - start_s)
     passes = 1 if source is None else 2
+    seconds = (start_s, stop_s)
+    preprocessed: Sequence[PreprocessedSignal] = ()
     with progress("inspect", passes * raw.duration_s / 3600, "hours") as bar:
-        _read_raw(present, raw, bins, (start_s, stop_s), bar)
+        signals = [row.signal for row in rows if row.signal is not None]
+        read = iter(_read_raw(signals, raw, bins, seconds, bar))
         if source is not None:
-            electrodes = [channel for channel, _ in shown.rows[: len(CHANNELS)]]
-            _preprocess(electrodes, source, settings, bins, (start_s, stop_s), seizures, bar)
+            preprocessed = _preprocess(source, settings, bins, seconds, seizures, bar)
+    return tuple(
+        Channel(
+            row.name,
+            row.match,
+            row.label,
+            row.interpolated,
+            None if row.signal is None else next(read),
+            # The 19 electrodes are the first rows.
+            preprocessed[number] if number < len(preprocessed) else None,
+        )
+        for number, row in enumerate(rows)
+    )
 
 
 def _read_raw(
-    present: Sequence[tuple[Channel, EdfSignal]],
+    signals: Sequence[EdfSignal],
     raw: RawFile,
     bins: int,
     seconds: tuple[float, float],
     bar: Progress,
-) -> None:
+) -> list[RawSignal]:
     statistics = []
     builders = []
-    for _, signal in present:
+    for signal in signals:
         rate = raw.rate(signal)
         first, stop = (round(limit * rate) for limit in seconds)
         statistics.append(SampleStatistics(signal, rate))
         builders.append(EnvelopeBuilder(rate, first, stop, bins))
-    for first, records in raw.stretches():
-        for (_, signal), figures, builder in zip(present, statistics, builders, strict=True):
+    for first, records in raw.chunks():
+        for signal, figures, builder in zip(signals, statistics, builders, strict=True):
             samples = records[:, signal.offset : signal.offset + signal.samples].reshape(-1)
             figures.add(samples)
             builder.add(samples, first * signal.samples)
         bar.advance(float(len(records) * raw.header.record_duration) / 3600)
-    for (channel, signal), figures, builder in zip(present, statistics, builders, strict=True):
-        gain, offset, unit = calibration(signal)
-        channel.rate, channel.unit = float(raw.rate(signal)), unit
-        channel.mean, channel.deviation = (
-            gain * figures.mean + offset,
-            abs(gain) * figures.deviation,
-        )
-        channel.at_range_end, quality = figures.at_range_end, figures.quality
-        channel.flat_s, channel.saturated_s = quality.flat_s, quality.saturated_s
-        channel.mains_s, channel.disconnected_s = quality.mains_s, quality.disconnected_s
-        channel.raw = builder.envelope(gain, offset, unit)
+    return [
+        _raw_signal(signal, raw.rate(signal), figures, builder)
+        for signal, figures, builder in zip(signals, statistics, builders, strict=True)
+    ]
+
+
+def _raw_signal(
+    signal: EdfSignal, rate: Fraction, figures: SampleStatistics, builder: EnvelopeBuilder
+) -> RawSignal:
+    gain, offset, unit = calibration(signal)
+    quality = figures.quality
+    return RawSignal(
+        rate=float(rate),
+        unit=unit,
+        mean=gain * figures.mean + offset,
+        deviation=abs(gain) * figures.deviation,
+        at_range_end=figures.at_range_end,
+        flat_s=quality.flat_s,
+        saturated_s=quality.saturated_s,
+        mains_s=quality.mains_s,
+        disconnected_s=quality.disconnected_s,
+        envelope=builder.envelope(gain, offset, unit),
+    )
 
 
 def _preprocess(
-    electrodes: Sequence[Channel],
     source: EdfRecording,
     settings: Preprocessing,
     bins: int,
     seconds: tuple[float, float],
     seizures: Sequence[Event],
     bar: Progress,
-) -> None:
+) -> list[PreprocessedSignal]:
     chain = Chain(source, settings)
     rate = Fraction(settings.rate_hz)
     first, stop = (min(round(limit * rate), chain.samples) for limit in seconds)
-    builders = [EnvelopeBuilder(rate, first, stop, bins) for _ in electrodes]
+    builders = [EnvelopeBuilder(rate, first, stop, bins) for _ in CHANNELS]
     limit = round(settings.clip_sd / SCALE)
-    clipped = np.zeros(len(electrodes), np.int64)
-    in_seizures = np.zeros(len(electrodes), np.int64)
+    clipped = np.zeros(len(CHANNELS), np.int64)
+    clipped_in_seizures = np.zeros(len(CHANNELS), np.int64)
     spans = [
         (round(event.start * rate), min(round(event.stop * rate), chain.samples))
         for event in seizures
     ]
     position = 0
     for blocks, counts in chain.quantized():
-        flat = blocks.swapaxes(0, 1).reshape(len(electrodes), -1)
+        signal = blocks.swapaxes(0, 1).reshape(len(CHANNELS), -1)
         clipped += counts.sum(axis=0)
         for begin, end in spans:
-            inside = flat[:, max(begin - position, 0) : max(end - position, 0)]
-            in_seizures += np.count_nonzero(np.abs(inside) >= limit, axis=1)
-        for builder, samples in zip(builders, flat, strict=True):
+            inside = signal[:, max(begin - position, 0) : max(end - position, 0)]
+            clipped_in_seizures += np.count_nonzero(np.abs(inside) >= limit, axis=1)
+        for builder, samples in zip(builders, signal, strict=True):
             builder.add(samples, position)
-        before, position = position, position + flat.shape[1]
+        before, position = position, position + signal.shape[1]
         bar.advance(float((min(position, chain.samples) - before) / rate) / 3600)
-    for number, (channel, builder) in enumerate(zip(electrodes, builders, strict=True)):
-        channel.filtered_mean = float(chain.statistics.mean[number])
-        channel.filtered_deviation = float(chain.statistics.deviation[number])
-        channel.clipped = float(clipped[number]) / max(chain.samples, 1)
-        ictal = sum(max(end - begin, 0) for begin, end in spans)
-        channel.clipped_in_seizures = float(in_seizures[number]) / ictal if ictal else None
-        channel.preprocessed = builder.envelope(SCALE, 0.0, "SD")
+    ictal = sum(max(end - begin, 0) for begin, end in spans)
+    fractions = clipped_in_seizures / ictal if ictal else repeat(None, len(CHANNELS))
+    return [
+        PreprocessedSignal(
+            mean=float(mean),
+            deviation=float(deviation),
+            clipped=float(count) / max(chain.samples, 1),
+            clipped_in_seizures=None if in_seizures is None else float(in_seizures),
+            envelope=builder.envelope(SCALE, 0.0, "SD"),
+        )
+        for mean, deviation, count, in_seizures, builder in zip(
+            chain.statistics.mean,
+            chain.statistics.deviation,
+            clipped,
+            fractions,
+            builders,
+            strict=True,
+        )
+    ]

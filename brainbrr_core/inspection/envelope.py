@@ -1,4 +1,4 @@
-"""Lowest and highest value in each small step of time: what a screen can show of a signal."""
+"""The lowest and highest value of a signal in each small step of time, as a screen shows it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-#: Steps of time a second, the finest first, each with the most values in a page that has it. A
-#: value is some 0.8 bytes of the page. An hour of 19 channels, raw and preprocessed, has 32 steps a
-#: second, twenty minutes 64.
+#: Steps per second, the finest first, and how many values a page with that resolution may have. A
+#: value takes some 0.8 bytes. An hour of 19 channels, raw and preprocessed, gets 32 steps per
+#: second, twenty minutes get 64.
 BINS_PER_S = {
     256: 6_000_000,
     128: 6_000_000,
@@ -24,45 +24,44 @@ BINS_PER_S = {
     2: 12_000_000,
     1: 12_000_000,
 }
-#: A channel's usual range within a second, in steps of its stored values. A row of a screen is
-#: some 30 pixels high.
+#: Resolution of a channel's usual range within a second. A row on a screen is some 30 pixels high.
 _STEPS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """``low`` and ``high`` (bins,) int16 of a signal, ``bins_per_s`` of them a second.
+    """``low`` and ``high`` (bins,) int16 of a signal, with ``bins_per_s`` bins per second.
 
-    A value is worth ``step`` in ``unit``, from ``centre``. ``usual`` is the median range of the
-    signal within a second, in ``unit``.
+    A value ``n`` stands for ``center + n * step`` in ``unit``. ``usual`` is the median over the
+    range of each second, in ``unit``.
     """
 
     low: NDArray[np.int16]
     high: NDArray[np.int16]
     bins_per_s: Fraction
     step: float
-    centre: float
+    center: float
     usual: float
     unit: str
 
     def packed(self) -> str:
-        """Base64 of gzip of four planes of bytes, (4, bins).
+        """Four planes of bytes, (4, bins), compressed with gzip and encoded in Base64.
 
-        The planes are the lower and the upper byte of the zigzag-coded difference of each ``low``
-        from the one before, and the lower and the upper byte of ``high - low``.
+        The planes are the low and high byte of the zigzag-coded difference between each ``low`` and
+        the one before, and the low and high byte of ``high - low``.
         """
         low = self.low.view(np.uint16)
         delta = np.diff(low, prepend=np.uint16(0)).view(np.int16)
         zigzag = ((delta << 1) ^ (delta >> 15)).view(np.uint16)
         height = self.high.view(np.uint16) - low
-        planes = [part.astype(np.uint8) for x in (zigzag, height) for part in (x & 255, x >> 8)]
+        planes = [byte.astype(np.uint8) for x in (zigzag, height) for byte in (x & 255, x >> 8)]
         compressor = zlib.compressobj(6, zlib.DEFLATED, 31)
         packed = compressor.compress(np.concatenate(planes).tobytes()) + compressor.flush()
         return base64.b64encode(packed).decode("ascii")
 
 
 def finest(rows: int, seconds: float) -> int:
-    """Steps of time a second, such that ``rows`` signals of ``seconds`` fit into one page."""
+    """The finest steps per second with which ``rows`` signals of ``seconds`` fit into a page."""
     for bins, most in BINS_PER_S.items():
         if 2 * rows * seconds * bins <= most:
             return bins
@@ -70,10 +69,10 @@ def finest(rows: int, seconds: float) -> int:
 
 
 class EnvelopeBuilder:
-    """Makes the envelope of a stretch of a signal that comes in parts.
+    """Builds the envelope of an interval of a signal, which is added in chunks.
 
-    ``rate`` is samples per second, ``first`` and ``stop`` the samples of the signal wanted;
-    ``bins_per_s`` is lowered to the rate.
+    ``rate`` is in samples per second. The interval has the samples from ``first`` up to ``stop``.
+    ``bins_per_s`` is lowered to the rate where it is higher.
     """
 
     def __init__(self, rate: Fraction, first: int, stop: int, bins_per_s: int) -> None:
@@ -86,7 +85,7 @@ class EnvelopeBuilder:
         self._high = np.full(bins, limits.min, np.int16)
 
     def add(self, samples: NDArray[np.int16], position: int) -> None:
-        """Take in ``samples`` (n,), the first of which is sample ``position`` of the signal."""
+        """Add ``samples`` (n,), the first of which is sample ``position`` of the signal."""
         begin, end = max(position, self.first), min(position + len(samples), self.stop)
         if end <= begin:
             return
@@ -94,7 +93,7 @@ class EnvelopeBuilder:
         begin, end = begin - self.first, end - self.first
         per_bin = self._per_bin
         bins = np.arange(int(begin / per_bin), int((end - 1) / per_bin) + 1)
-        # The first sample of a bin is the least integer at or after its start.
+        # The first sample of a bin is the first integer at or after its start.
         starts = -(-bins * per_bin.numerator // per_bin.denominator) - begin
         starts[0] = 0
         low, high = self._low[bins[0] : bins[-1] + 1], self._high[bins[0] : bins[-1] + 1]
@@ -110,15 +109,15 @@ class EnvelopeBuilder:
             low, high, gain = -high, -low, -gain
         second = np.arange(0, len(low), max(1, round(self.bins_per_s)))
         usual = np.median(np.maximum.reduceat(high, second) - np.minimum.reduceat(low, second))
-        centre = int(np.median(low + high)) // 2
-        widest = max(int(high.max()) - centre, centre - int(low.min()))
+        center = int(np.median(low + high)) // 2
+        widest = max(int(high.max()) - center, center - int(low.min()))
         step = max(1, round(usual / _STEPS), -(-widest // np.iinfo(np.int16).max))
         return Envelope(
-            np.rint((low - centre) / step).astype(np.int16),
-            np.rint((high - centre) / step).astype(np.int16),
+            np.rint((low - center) / step).astype(np.int16),
+            np.rint((high - center) / step).astype(np.int16),
             self.bins_per_s,
             gain * step,
-            gain * centre + offset,
+            gain * center + offset,
             gain * float(usual),
             unit,
         )

@@ -1,4 +1,4 @@
-"""Writing an inspection to its files."""
+"""Writing an inspection to an HTML file and a PNG."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from brainbrr_core.inspection.inspection import Inspection
 from brainbrr_core.inspection.page import page
 
 
-def write_inspection(seen: Inspection, out: Path, stem: str, clip_sd: float) -> list[Path]:
-    """Write ``inspect-<stem>.html`` and ``.png`` to the folder ``out``.
+def write_inspection(inspection: Inspection, out: Path, stem: str, clip_sd: float) -> list[Path]:
+    """Write ``inspect-<stem>.html`` and ``inspect-<stem>.png`` to the folder ``out``.
 
-    Where ``out`` is a name that ends in ``.html`` or ``.png``, only that file is written. Raises
-    :class:`BrainbrrError` where it cannot be.
+    If ``out`` ends in ``.html`` or ``.png``, only that file is written. ``clip_sd`` is where the
+    signal chain clips, in standard deviations. Returns the paths. Raises :class:`BrainbrrError`
+    where a file cannot be written.
     """
     suffix = out.suffix.lower()
     if suffix in (".html", ".png") and not out.is_dir():
@@ -23,12 +24,12 @@ def write_inspection(seen: Inspection, out: Path, stem: str, clip_sd: float) -> 
         files = [out / f"inspect-{stem}.html", out / f"inspect-{stem}.png"]
     for file in files:
         if file.suffix.lower() == ".png":
-            # Takes half a second to load, and the page does not need it.
+            # Loading matplotlib takes half a second, and the page does not need it.
             from brainbrr_core.inspection.picture import picture
 
-            content = picture(seen)
+            content = picture(inspection)
         else:
-            content = page(seen, clip_sd).encode("utf-8")
+            content = page(inspection, clip_sd).encode("utf-8")
         try:
             with replacing(file) as temporary:
                 temporary.write_bytes(content)

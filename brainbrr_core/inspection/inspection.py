@@ -1,4 +1,4 @@
-"""What there is to see of one recording, read from its files."""
+"""One recording read for inspection: its signals, events and findings."""
 
 from __future__ import annotations
 
@@ -26,11 +26,31 @@ from brainbrr_core.signal.montage import match_channels
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inspection:
-    """One recording as it is shown.
+    """Everything that a page or a picture shows of one recording.
 
-    ``reasons`` say why it is excluded, the signal's first, each with what it means; none: it is
-    not. ``start_s`` and ``stop_s`` bound what is drawn. ``unused`` are labels of signals that are
-    not drawn, with what they are.
+    Attributes
+    ----------
+    name : str
+        Partition key of a recording of the index, otherwise the file name without its suffix.
+    duration_s : float
+        Duration of the signal in seconds.
+    annotated_duration_s : float or None
+        Duration that the annotation file states, in seconds.
+    reasons : tuple of (str, str)
+        Why the recording is excluded: codes and their meanings, the signal's reason first. Empty
+        where it is not excluded.
+    events : tuple of Event
+        Its events in order.
+    label_source : str
+        Kind of the annotation files.
+    findings : tuple of Finding
+        Irregularities of the signal and of the annotations.
+    channels : tuple of Channel
+        The rows of the drawing.
+    unused : tuple of (str, str)
+        Label and kind of each signal that is not drawn.
+    start_s, stop_s : float
+        The interval that is drawn, in seconds.
     """
 
     name: str
@@ -47,7 +67,7 @@ class Inspection:
 
     @property
     def preprocessed(self) -> bool:
-        """Whether there is a preprocessed signal."""
+        """Whether the recording has a preprocessed signal."""
         return any(channel.preprocessed is not None for channel in self.channels)
 
 
@@ -62,15 +82,40 @@ def inspect_recording(
     seconds: float | None = None,
     seizure_labels: tuple[str, ...] = SEIZURE_LABELS,
 ) -> Inspection:
-    """Read all there is to see of an EDF, or of ``seconds`` from ``start_s``.
+    """Read the signals, events and findings of an EDF.
 
-    What is clipped within events of ``seizure_labels`` is counted apart.
+    Figures describe the whole recording, whatever interval is drawn.
 
-    ``recording`` is its row of the index, whose events are shown then; otherwise the files beside
-    the EDF are read, or its own annotations, as ``texts`` understands them. ``rules`` say which
-    channels will do; the default ones where none are given. Figures are of the whole recording.
-    Raises :class:`BrainbrrError` when no signal can be read, or none lies in the part that is
-    asked for.
+    Parameters
+    ----------
+    path : pathlib.Path
+        The EDF.
+    settings : Preprocessing
+        Parameters of the signal chain.
+    recording : Recording, optional
+        Its row of the index, whose events are shown. Without it, the annotation files next to the
+        EDF are read, or the EDF's own annotations.
+    rules : ChannelRules, optional
+        Which references are accepted, and how many electrodes may be interpolated; by default
+        those of the default configuration.
+    texts : Texts
+        Patterns for annotations of free text.
+    start_s : float
+        Start of the interval that is drawn, in seconds.
+    seconds : float, optional
+        Length of that interval in seconds; by default, up to the end of the recording.
+    seizure_labels : tuple of str
+        Labels of seizures: clipped samples within these are counted separately.
+
+    Returns
+    -------
+    Inspection
+        What :func:`~brainbrr_core.inspection.picture.picture` draws.
+
+    Raises
+    ------
+    BrainbrrError
+        The file has no signal that can be read, or none in the interval.
     """
     raw = _open(path)
     stop_s = raw.duration_s if seconds is None else min(start_s + seconds, raw.duration_s)
@@ -86,13 +131,17 @@ def inspect_recording(
     except UnusableEdf as error:
         reasons.append((error.reason, SIGNAL_REASONS[error.reason]))
         findings = (*error.facts.findings, Finding(error.reason, path.name, error.detail))
-    labels = _unindexed(path, raw.duration_s, texts) if recording is None else _indexed(recording)
+    labels = (
+        _read_labels(path, raw.duration_s, texts)
+        if recording is None
+        else _indexed_labels(recording)
+    )
     if labels.reason is not None:
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
     match = match_channels([signal.label for signal in raw.header.signals], bad, rules)
-    shown = choose_channels(raw, match, source.missing if source is not None else ())
+    selection = choose_channels(raw, match, source.missing if source is not None else ())
     seizures = merge_overlapping(event for event in labels.events if event.label in seizure_labels)
-    read_channels(shown, raw, source, settings, start_s, stop_s, seizures)
+    channels = read_channels(selection.rows, raw, source, settings, start_s, stop_s, seizures)
     return Inspection(
         name=path.stem if recording is None else recording.partition_key,
         duration_s=raw.duration_s,
@@ -101,8 +150,8 @@ def inspect_recording(
         events=tuple(sorted(labels.events)),
         label_source=labels.source,
         findings=findings + labels.findings,
-        channels=tuple(channel for channel, _ in shown.rows),
-        unused=shown.unused,
+        channels=channels,
+        unused=selection.unused,
         start_s=start_s,
         stop_s=stop_s,
     )
@@ -128,8 +177,8 @@ def _bad_channels(path: Path) -> tuple[str, ...]:
         raise UnusableEdf("bad_channel_table", str(error)) from None
 
 
-def _unindexed(path: Path, duration_s: float, texts: Texts) -> Labelling:
-    """What the files beside an EDF that stands in no index say, or its own annotations."""
+def _read_labels(path: Path, duration_s: float, texts: Texts) -> Labelling:
+    """The labels of an EDF that is in no index: its annotation files, or its own annotations."""
     layout = FolderLayout(dataset_root(path), texts=texts)
     file = layout.describe(path)
     if file.annotations:
@@ -137,9 +186,9 @@ def _unindexed(path: Path, duration_s: float, texts: Texts) -> Labelling:
     return edf_labelling(LocalEdf(path), duration_s, texts)
 
 
-def _indexed(recording: Recording) -> Labelling:
-    """What the index says of a recording's annotations, the findings about them included."""
-    name = Path(recording.path).name
+def _indexed_labels(recording: Recording) -> Labelling:
+    """The labels of a recording as the index has them, including the findings about them."""
+    name = recording.file_name
     return Labelling(
         recording.events,
         recording.annotated_duration_s,

@@ -1,85 +1,107 @@
-"""An inspection as one HTML file that needs nothing else, and in which one can scroll."""
+"""An inspection as a single, self-contained HTML file in which one can scroll."""
 
 from __future__ import annotations
 
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from brainbrr_core.inspection.colours import event_colours
-from brainbrr_core.inspection.envelope import Envelope
+from brainbrr_core.display.pages import template_environment
+from brainbrr_core.inspection.channels import PreprocessedSignal, RawSignal
+from brainbrr_core.inspection.colors import event_colors
 from brainbrr_core.inspection.inspection import Inspection
 from brainbrr_core.inspection.quality import SCALP_UV
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(seen: Inspection, clip_sd: float) -> str:
-    """The text of the page; ``clip_sd`` is where the chain clips, in standard deviations."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        clock=clock, figure=_figure, percent=_percent, capitalize_first=_capitalize_first
-    )
-    rates = sorted({channel.rate for channel in seen.channels if channel.rate is not None})
-    finest = max(
-        (e.bins_per_s for c in seen.channels for e in (c.raw, c.preprocessed) if e), default=1
-    )
+def page(inspection: Inspection, clip_sd: float) -> str:
+    """The HTML text; ``clip_sd`` is where the signal chain clips, in standard deviations."""
+    environment = template_environment(_TEMPLATES)
+    environment.filters.update(figure=_figure, percent=_percent, capitalize_first=_capitalize_first)
+    channels = inspection.channels
+    rates = sorted({channel.raw.rate for channel in channels if channel.raw is not None})
+    signals = [s for channel in channels for s in (channel.raw, channel.preprocessed) if s]
+    finest = max((signal.envelope.bins_per_s for signal in signals), default=1)
     return environment.get_template("inspect.html.j2").render(
-        seen=seen,
+        inspection=inspection,
         clip_sd=f"{clip_sd:g}",
         scalp_uv=[f"{limit:g}" for limit in SCALP_UV],
         rates=", ".join(f"{rate:g} Hz" for rate in rates),
-        partly=(seen.start_s, seen.stop_s) != (0.0, seen.duration_s),
+        partly=(inspection.start_s, inspection.stop_s) != (0.0, inspection.duration_s),
         step=f"1/{float(finest):g}" if finest > 1 else "1",
         version=version("brainbrr"),
-        data=_script_text(_data(seen)),
+        data=_script_text(_page_data(inspection)),
     )
 
 
-def clock(seconds: float, digits: int = 0) -> str:
-    """``h:mm:ss`` from the recording's start, with ``digits`` decimals."""
-    whole = round(seconds, digits)
-    width = digits + 3 if digits else 2
-    minutes, rest = divmod(whole, 60)
-    return f"{int(minutes // 60)}:{int(minutes % 60):02d}:{rest:0{width}.{digits}f}"
+class _SignalData(TypedDict):
+    """The envelope of a signal for the page's script."""
+
+    rate: float
+    step: float
+    usual: float
+    unit: str
+    data: str
 
 
-def _data(seen: Inspection) -> dict[str, Any]:
+class _ChannelData(TypedDict):
+    """A channel for the page's script."""
+
+    name: str
+    interpolated: bool
+    raw: _SignalData | None
+    preprocessed: _SignalData | None
+
+
+class _EventData(TypedDict):
+    """An event for the page's script."""
+
+    start: float
+    stop: float
+    label: str
+
+
+class _PageData(TypedDict):
+    """The JSON that the page's script reads."""
+
+    start: float
+    stop: float
+    preprocessed: bool
+    events: list[_EventData]
+    colors: dict[str, str]
+    channels: list[_ChannelData]
+
+
+def _page_data(inspection: Inspection) -> _PageData:
     return {
-        "start": seen.start_s,
-        "stop": seen.stop_s,
-        "preprocessed": seen.preprocessed,
+        "start": inspection.start_s,
+        "stop": inspection.stop_s,
+        "preprocessed": inspection.preprocessed,
         "events": [
             {"start": event.start, "stop": event.stop, "label": event.label}
-            for event in seen.events
+            for event in inspection.events
         ],
-        "colours": event_colours(seen.events),
+        "colors": event_colors(inspection.events),
         "channels": [
             {
                 "name": channel.name,
                 "interpolated": channel.interpolated,
-                "raw": _packed(channel.raw),
-                "preprocessed": _packed(channel.preprocessed),
+                "raw": _signal_data(channel.raw),
+                "preprocessed": _signal_data(channel.preprocessed),
             }
-            for channel in seen.channels
+            for channel in inspection.channels
         ],
     }
 
 
-def _packed(envelope: Envelope | None) -> dict[str, Any] | None:
-    if envelope is None:
+def _signal_data(signal: RawSignal | PreprocessedSignal | None) -> _SignalData | None:
+    if signal is None:
         return None
+    envelope = signal.envelope
     return {
         "rate": float(envelope.bins_per_s),
         "step": envelope.step,
@@ -89,8 +111,8 @@ def _packed(envelope: Envelope | None) -> dict[str, Any] | None:
     }
 
 
-def _script_text(value: dict[str, Any]) -> Markup:
-    """JSON that cannot end the script element it stands in."""
+def _script_text(value: _PageData) -> Markup:
+    """JSON in which nothing can end the script element around it."""
     return Markup(json.dumps(value, separators=(",", ":")).replace("<", "\\u003c"))
 
 

@@ -1,9 +1,9 @@
-"""An inspection as a picture: the whole recording, and ten seconds from its first event."""
+"""An inspection as a picture: all that is drawn, and ten seconds around the first event."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import rc_context
@@ -12,52 +12,62 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
-from brainbrr_core.inspection.channels import Channel
-from brainbrr_core.inspection.colours import event_colours
+from brainbrr_core.display.times import clock
+from brainbrr_core.inspection.channels import Channel, PreprocessedSignal, RawSignal
+from brainbrr_core.inspection.colors import event_colors
 from brainbrr_core.inspection.envelope import Envelope
 from brainbrr_core.inspection.inspection import Inspection
-from brainbrr_core.inspection.page import clock
 
 _DETAIL_S = 10.0
-#: Columns of a panel; a line has a lowest and a highest value in each.
+#: Steps of time across a panel; each is drawn as its lowest and highest value.
 _COLUMNS = 1000
 _RAW, _PREPROCESSED = "#8a5a00", "#14508c"
 
 
-def picture(seen: Inspection) -> bytes:
-    """A PNG: on the left the raw, on the right the preprocessed signal where there is one.
+def picture(inspection: Inspection) -> bytes:
+    """Draw an inspection: the raw signal on the left, the preprocessed one, if any, on the right.
 
-    The same inspection gives the same bytes.
+    Parameters
+    ----------
+    inspection : Inspection
+        What :func:`~brainbrr_core.inspection.inspection.inspect_recording` returns.
+
+    Returns
+    -------
+    bytes
+        A PNG. The same inspection gives the same bytes.
     """
-    kinds: list[tuple[str, str, Callable[[Channel], Envelope | None]]] = [
-        ("raw", _RAW, lambda channel: channel.raw)
-    ]
-    if seen.preprocessed:
-        kinds.append(("preprocessed", _PREPROCESSED, lambda channel: channel.preprocessed))
-    rows = [c for c in seen.channels if c.raw is not None or c.preprocessed is not None]
-    first = next((e.start for e in seen.events if seen.start_s <= e.start < seen.stop_s), None)
-    detail = seen.start_s if first is None else max(first - _DETAIL_S / 4, seen.start_s)
-    stretches = [(seen.start_s, seen.stop_s)]
-    if seen.stop_s - seen.start_s > 1.5 * _DETAIL_S:
-        detail = min(detail, seen.stop_s - _DETAIL_S)
-        stretches.append((detail, detail + _DETAIL_S))
+    rows = [c for c in inspection.channels if c.raw is not None or c.preprocessed is not None]
+    panels = [("raw", _RAW, [_envelope(row.raw) for row in rows])]
+    if inspection.preprocessed:
+        envelopes = [_envelope(row.preprocessed) for row in rows]
+        panels.append(("preprocessed", _PREPROCESSED, envelopes))
+    start_s, stop_s = inspection.start_s, inspection.stop_s
+    intervals = [(start_s, stop_s)]
+    if stop_s - start_s > 1.5 * _DETAIL_S:
+        first = next((e.start for e in inspection.events if start_s <= e.start < stop_s), start_s)
+        detail = min(max(first - _DETAIL_S / 4, start_s), stop_s - _DETAIL_S)
+        intervals.append((detail, detail + _DETAIL_S))
     with rc_context({"font.size": 8.0, "text.parse_math": False, "path.simplify": True}):
-        height = (0.24 * max(len(rows), 4) + 0.7) * len(stretches) + 0.6
-        figure = Figure(figsize=(8.0 * len(kinds), height), dpi=100, layout="constrained")
-        excluded = f"   excluded: {seen.reasons[0][0]}" if seen.reasons else ""
-        figure.suptitle(f"{seen.name}   {clock(seen.duration_s)}{excluded}")
-        grid = figure.subplots(len(stretches), len(kinds), squeeze=False)
-        for line, stretch in enumerate(stretches):
-            for column, (kind, colour, envelope_of) in enumerate(kinds):
-                envelopes = [envelope_of(channel) for channel in rows]
+        height = (0.24 * max(len(rows), 4) + 0.7) * len(intervals) + 0.6
+        figure = Figure(figsize=(8.0 * len(panels), height), dpi=100, layout="constrained")
+        excluded = f"   excluded: {inspection.reasons[0][0]}" if inspection.reasons else ""
+        figure.suptitle(f"{inspection.name}   {clock(inspection.duration_s)}{excluded}")
+        grid = figure.subplots(len(intervals), len(panels), squeeze=False)
+        for line, interval in enumerate(intervals):
+            for column, (kind, color, envelopes) in enumerate(panels):
                 axes = grid[line, column]
-                _draw(axes, rows, envelopes, (seen.start_s, *stretch), colour)
-                _shade(axes, seen, stretch)
-                axes.set_title(f"{kind}, {clock(stretch[0])} to {clock(stretch[1])}", fontsize=9)
+                _draw(axes, rows, envelopes, (start_s, *interval), color)
+                _shade(axes, inspection, interval)
+                axes.set_title(f"{kind}, {clock(interval[0])} to {clock(interval[1])}", fontsize=9)
         buffer = io.BytesIO()
         FigureCanvasAgg(figure)
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _envelope(signal: RawSignal | PreprocessedSignal | None) -> Envelope | None:
+    return None if signal is None else signal.envelope
 
 
 def _draw(
@@ -65,7 +75,7 @@ def _draw(
     rows: Sequence[Channel],
     envelopes: Sequence[Envelope | None],
     seconds: tuple[float, float, float],
-    colour: str,
+    color: str,
 ) -> None:
     origin, start, stop = seconds
     usual: dict[str, list[float]] = {}
@@ -87,7 +97,7 @@ def _draw(
         scale = envelope.step / span / (1 if stop - start <= _DETAIL_S * 2 else 2)
         times = np.repeat(start + (starts + 0.5) / rate, 2)
         values = np.stack([lowest, highest], axis=1).reshape(-1) * scale
-        axes.plot(times, -number + np.clip(values, -1.5, 1.5), color=colour, linewidth=0.5)
+        axes.plot(times, -number + np.clip(values, -1.5, 1.5), color=color, linewidth=0.5)
     axes.set_xlim(start, stop)
     axes.set_ylim(-len(rows), 1)
     axes.set_yticks(
@@ -100,21 +110,21 @@ def _draw(
 
 
 def _ticks(start: float, stop: float) -> list[float]:
-    """At most ten times, in whole parts or multiples of minutes and hours."""
+    """Up to ten round times from ``start`` to ``stop``, in seconds."""
     sizes = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200)
     step = next((size for size in sizes if (stop - start) / size <= 10), 86400)
     return [float(t) for t in range(-int(-start // step) * step, int(stop) + 1, step)]
 
 
-def _shade(axes: Axes, seen: Inspection, stretch: tuple[float, float]) -> None:
-    colours = event_colours(seen.events)
+def _shade(axes: Axes, inspection: Inspection, interval: tuple[float, float]) -> None:
+    colors = event_colors(inspection.events)
     named_to = -np.inf
-    for event in seen.events:
-        if event.stop <= stretch[0] or event.start >= stretch[1]:
+    for event in inspection.events:
+        if event.stop <= interval[0] or event.start >= interval[1]:
             continue
-        left, right = max(event.start, stretch[0]), min(event.stop, stretch[1])
-        axes.axvspan(left, right, color=colours[event.label], alpha=0.2, linewidth=0)
-        # Names would cover each other where events follow closely.
+        left, right = max(event.start, interval[0]), min(event.stop, interval[1])
+        axes.axvspan(left, right, color=colors[event.label], alpha=0.2, linewidth=0)
+        # Labels of events that follow closely would overlap.
         if left >= named_to:
-            axes.text(left, 0.95, event.label, color=colours[event.label], va="top", clip_on=True)
-            named_to = left + (stretch[1] - stretch[0]) / 20
+            axes.text(left, 0.95, event.label, color=colors[event.label], va="top", clip_on=True)
+            named_to = left + (interval[1] - interval[0]) / 20

@@ -1,8 +1,8 @@
-"""For how long a raw signal is of no use, and why: flat, at the rails, hum, not from a scalp.
+"""For how long a raw signal is unusable: flat, saturated, mains hum, or a disconnected electrode.
 
-The four are counted each on its own, so a second may count as several of them. Only ``flat_s``
-and ``saturated_s`` are exact to the sample; the others judge whole seconds from the beginning of
-the recording, and leave out what is left of the last one.
+The four are counted independently, so a second may count as several of them. ``flat_s`` and
+``saturated_s`` are exact to the sample. The other two judge whole seconds from the start of the
+recording and ignore an incomplete last one.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from numpy.typing import NDArray
 from brainbrr_core.edf.header import EdfSignal
 from brainbrr_core.edf.raw import calibration
 
-#: Digital units within which a signal counts as flat: one step, which its rounding may make.
+#: A signal that varies by at most this many digital units is flat: rounding alone may make one.
 FLAT_STEPS = 1
-#: Mains frequencies in Hz, and the share of a second's power at one of them above which it hums.
+#: Mains frequencies in Hz; a second with a larger share of its power at one of them is mains hum.
 MAINS_HZ, MAINS_SHARE = (50, 60), 0.5
-#: Standard deviation of a second, in µV and without its trend, of what a scalp may give: below
-#: is the noise of an amplifier alone, above an electrode that hangs loose.
+#: Standard deviation in µV that a second of EEG may have after removing its trend: below is the
+#: noise of an amplifier without a patient, above an electrode that is loose.
 SCALP_UV = (0.5, 500.0)
 
 
 class SignalQuality:
-    """Seconds of a signal that are of no use; its samples come in parts.
+    """Counts the unusable seconds of a signal, which is added in chunks.
 
-    ``rate`` is in samples per second, ``microvolts`` what a digital unit is worth (None: nobody
-    knows), ``ends`` the lowest and highest number that the file can hold (None: it gives none).
+    ``rate`` is in samples per second. ``microvolts`` is µV per digital unit, None where unknown.
+    ``ends`` are the lowest and highest digital value, None where the header does not give them.
     """
 
     def __init__(
@@ -38,27 +38,27 @@ class SignalQuality:
     ) -> None:
         self._rate = float(rate)
         self._microvolts, self._ends = microvolts, ends
-        #: Samples at an end of the range; None where the header gives none.
+        #: Samples at an end of the digital range; None where the header does not give it.
         self.saturated = None if ends is None else 0
         self._flat = _Flat(max(ceil(rate), 2))
         self._second = round(rate)
         self._rest = np.zeros(0, np.int16)
-        self._judged = _Seconds.of(self._second, self._rate)
+        self._seconds = _Seconds.of(self._second, self._rate)
         self._hum = self._disconnected = 0
 
     def add(self, samples: NDArray[np.int16]) -> None:
-        """Take in the next ``samples`` (n,)."""
+        """Add the next ``samples`` (n,)."""
         if self._ends is not None:
             low, high = self._ends
             at_end = int(np.count_nonzero((samples <= low) | (samples >= high)))
             self.saturated = (self.saturated or 0) + at_end
         self._flat.add(samples)
-        if self._judged is None:
+        if self._seconds is None:
             return
-        held = np.concatenate([self._rest, samples])
-        whole = len(held) // self._second * self._second
-        self._rest = held[whole:]
-        deviation, share = self._judged.of_samples(held[:whole].reshape(-1, self._second))
+        pending = np.concatenate([self._rest, samples])
+        whole = len(pending) // self._second * self._second
+        self._rest = pending[whole:]
+        deviation, share = self._seconds.judge(pending[:whole].reshape(-1, self._second))
         self._hum += int(np.count_nonzero(share > MAINS_SHARE))
         microvolts = deviation * abs(self._microvolts or 0.0)
         outside = (microvolts < SCALP_UV[0]) | (microvolts > SCALP_UV[1])
@@ -66,75 +66,75 @@ class SignalQuality:
 
     @property
     def flat_s(self) -> float:
-        """Seconds in which nothing changes by more than one digital step for 1 s or longer."""
+        """Seconds in intervals of 1 s or longer that vary by at most one digital step."""
         return self._flat.samples / self._rate
 
     @property
     def saturated_s(self) -> float | None:
-        """Seconds at the lowest or highest number that the file can hold; None: it gives none."""
+        """Seconds at the lowest or highest digital value; None where the header gives neither."""
         return None if self.saturated is None else self.saturated / self._rate
 
     @property
     def mains_s(self) -> float | None:
-        """Seconds of which more than half of the power is at 50 or at 60 Hz.
+        """Seconds with more than half of their power at 50 or at 60 Hz, mean and trend removed.
 
-        Without the second's mean and trend; None where the rate is too low to have these.
+        None where the sampling rate is too low for both frequencies.
         """
-        if self._judged is None or not self._judged.frequencies:
+        if self._seconds is None or not self._seconds.frequencies:
             return None
         return self._hum * self._second / self._rate
 
     @property
     def disconnected_s(self) -> float | None:
-        """Seconds with less (flat ones, too) or more in them than a scalp gives.
+        """Seconds with a standard deviation outside :data:`SCALP_UV`, the trend removed.
 
-        By their standard deviation, without the trend; None where nobody knows a unit.
+        Flat seconds are included. None where the unit is unknown.
         """
-        if self._judged is None or self._microvolts is None:
+        if self._seconds is None or self._microvolts is None:
             return None
         return self._disconnected * self._second / self._rate
 
 
 class _Flat:
-    """How many samples lie in a window of ``width`` samples that is flat."""
+    """Counts the samples that are in a flat window of ``width`` samples."""
 
     def __init__(self, width: int) -> None:
         self._width = width
         self.samples = 0
-        #: The last samples: no window that begins with one of them is complete.
+        #: The last samples: windows that start at one of them are not complete yet.
         self._tail = np.zeros(0, np.int16)
         self._first = 0
-        #: Where the last flat window begins.
+        #: Where the last flat window starts.
         self._last = -width
 
     def add(self, samples: NDArray[np.int16]) -> None:
-        held = np.concatenate([self._tail, samples])
-        if len(held) >= self._width:
-            high = _running(np.maximum, held, self._width).astype(np.int32)
-            flat = high - _running(np.minimum, held, self._width) <= FLAT_STEPS
+        pending = np.concatenate([self._tail, samples])
+        if len(pending) >= self._width:
+            high = _running(np.maximum, pending, self._width).astype(np.int32)
+            flat = high - _running(np.minimum, pending, self._width) <= FLAT_STEPS
             starts = self._first + np.flatnonzero(flat)
             if len(starts):
-                # What each window has beyond the one before it.
+                # The samples of each window that the one before it does not have.
                 apart = np.diff(starts, prepend=self._last)
                 self.samples += int(np.minimum(apart, self._width).sum())
                 self._last = int(starts[-1])
-        kept = min(self._width - 1, len(held))
-        self._first += len(held) - kept
-        self._tail = held[len(held) - kept :]
+        tail = min(self._width - 1, len(pending))
+        self._first += len(pending) - tail
+        self._tail = pending[len(pending) - tail :]
 
 
-def _running(of: np.ufunc, samples: NDArray[np.int16], width: int) -> NDArray[np.int16]:
-    """Lowest or highest of every ``width`` samples, (n - width + 1,), by doubling."""
+def _running(extreme: np.ufunc, samples: NDArray[np.int16], width: int) -> NDArray[np.int16]:
+    """Minimum or maximum of every ``width`` samples, (n - width + 1,), by doubling."""
     best, size = samples, 1
     while size < width:
         step = min(size, width - size)
-        best = of(best[:-step], best[step:])
+        best = extreme(best[:-step], best[step:])
         size += step
     return best
 
 
 class _Seconds:
-    """Deviation and hum of whole seconds of ``length`` samples."""
+    """Standard deviation and mains hum of whole seconds of ``length`` samples."""
 
     def __init__(self, length: int, frequencies: Sequence[int], waves: NDArray[np.float64]) -> None:
         self._length, self.frequencies, self._waves = length, tuple(frequencies), waves
@@ -144,31 +144,32 @@ class _Seconds:
 
     @classmethod
     def of(cls, length: int, rate: float) -> _Seconds | None:
-        """For a rate in samples per second; None where a second is too short to be judged."""
+        """``rate`` is in samples per second; None where a second has too few samples to judge."""
         if length < 3:
             return None
         frequencies = [hertz for hertz in MAINS_HZ if hertz < rate / 2 - 1]
         phases = 2 * np.pi * np.outer(frequencies, np.arange(length)) / rate
         return cls(length, frequencies, np.concatenate([np.cos(phases), np.sin(phases)]))
 
-    def of_samples(
-        self, seconds: NDArray[np.int16]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Deviation in digital units and the larger share of mains, each (n,) for n seconds."""
+    def judge(self, seconds: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Standard deviation in digital units, and the larger mains share, each (n,).
+
+        ``seconds`` is (n, length).
+        """
         wide = seconds.astype(np.float64)
         wide -= wide @ self._trend.T @ self._trend
         power = (wide**2).mean(axis=1)
         if not self.frequencies:
             return np.sqrt(power), np.zeros(len(wide))
-        parts = (wide @ self._waves.T).reshape(len(wide), 2, len(self.frequencies))
-        # Of a wave of amplitude A, a part is A / 2 times the length, and its power A² / 2.
-        hum = 2 * (parts**2).sum(axis=1) / self._length**2
+        components = (wide @ self._waves.T).reshape(len(wide), 2, len(self.frequencies))
+        # A wave of amplitude A has a component of A / 2 times the length, and a power of A² / 2.
+        hum = 2 * (components**2).sum(axis=1) / self._length**2
         share = np.divide(hum.max(axis=1), power, out=np.zeros(len(wide)), where=power > 0)
         return np.sqrt(power), share
 
 
 class SampleStatistics:
-    """Mean, deviation, samples at the end of the range and quality of a signal, in parts."""
+    """Mean, standard deviation and quality of a signal, which is added in chunks."""
 
     def __init__(self, signal: EdfSignal, rate: Fraction) -> None:
         self._count = self._sum = self._squares = 0
@@ -176,7 +177,7 @@ class SampleStatistics:
         self.quality = SignalQuality(rate, gain if unit == "µV" else None, _digital_ends(signal))
 
     def add(self, samples: NDArray[np.int16]) -> None:
-        """Take in the next ``samples`` (n,)."""
+        """Add the next ``samples`` (n,)."""
         wide = samples.astype(np.int64)
         self._count += len(wide)
         self._sum += int(wide.sum())
@@ -191,13 +192,13 @@ class SampleStatistics:
     @property
     def deviation(self) -> float:
         """Standard deviation of the digital samples."""
-        # In integers: a large offset costs no accuracy.
+        # Computed in integers, so that a large offset costs no accuracy.
         spread = self._count * self._squares - self._sum**2
         return float(spread**0.5) / max(self._count, 1)
 
     @property
     def at_range_end(self) -> float | None:
-        """Part of the samples at an end of the digital range; None where the header gives none."""
+        """Fraction of samples at an end of the digital range; None where the header lacks it."""
         at_end = self.quality.saturated
         return None if at_end is None else at_end / max(self._count, 1)
 

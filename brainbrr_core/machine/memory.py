@@ -30,7 +30,7 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def give_back_unpacked() -> None:
+def release_arrow_memory() -> None:
     """Give back to the system what Arrow has freed: columns of Parquet that became objects."""
     import pyarrow as pa
 

@@ -50,7 +50,7 @@ def torch_cuda() -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class Gpu:
     """One NVIDIA card, as its driver names it; memory in GB."""
 
     name: str
@@ -58,7 +58,7 @@ class Card:
     driver: str
 
 
-def cards(command: str = "nvidia-smi", timeout_s: float = 2.0) -> list[Card]:
+def gpus(command: str = "nvidia-smi", timeout_s: float = 2.0) -> list[Gpu]:
     """The NVIDIA cards that the driver sees; none where there is no driver."""
     if shutil.which(command) is None:
         return []
@@ -78,5 +78,5 @@ def cards(command: str = "nvidia-smi", timeout_s: float = 2.0) -> list[Card]:
         parts = [part.strip() for part in line.split(",")]
         if len(parts) == 3 and parts[1].isdigit():
             # The driver counts in MiB.
-            found.append(Card(parts[0], round(int(parts[1]) * 2**20 / 1e9, 1), parts[2]))
+            found.append(Gpu(parts[0], round(int(parts[1]) * 2**20 / 1e9, 1), parts[2]))
     return found

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.model.backend import Backend, ssm_layer
 from brainbrr_core.model.mamba2 import GatedRMSNorm
 
 #: Channels of the 10-20 montage.
-INPUT_CHANNELS = 19
 #: Probability the untrained network gives. The training loss weighs both classes equally, so
 #: that is what no evidence means to it; a start at 0.05 learned slower (sample AUROC of .75
 #: instead of .87 after 120 steps of a toy corpus).
@@ -149,7 +149,7 @@ class SeizureNetwork(nn.Module):
                 ResidualBlock(after),
             )
             for before, after, stride in zip(
-                (INPUT_CHANNELS, *channels[:-1]), channels, strides, strict=True
+                (len(CHANNELS), *channels[:-1]), channels, strides, strict=True
             )
         )
         d_model = channels[-1]
@@ -185,9 +185,9 @@ class SeizureNetwork(nn.Module):
 
         ``samples`` must be a multiple of the shape's total stride; ValueError otherwise.
         """
-        if x.dim() != 3 or x.shape[1] != INPUT_CHANNELS or x.shape[2] % self.shape.total_stride:
+        if x.dim() != 3 or x.shape[1] != len(CHANNELS) or x.shape[2] % self.shape.total_stride:
             raise ValueError(
-                f"expected (batch, {INPUT_CHANNELS}, a multiple of {self.shape.total_stride}), "
+                f"expected (batch, {len(CHANNELS)}, a multiple of {self.shape.total_stride}), "
                 f"got {tuple(x.shape)}"
             )
         skips: list[Tensor] = []

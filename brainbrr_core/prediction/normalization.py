@@ -16,11 +16,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.signal.chain import STREAM_STEP, filtered
 from brainbrr_core.signal.edges import SignalSource
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.statistics import Statistics
 
 #: The setting of a z-score that needs nothing of what is still to come.

@@ -16,12 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.detection import (
-    FRAME_HZ,
-    Stitcher,
-    padded_window,
-    window_starts,
-)
+from brainbrr_core.constants import FRAME_HZ
+from brainbrr_core.detection import Stitcher, padded_window, window_starts
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.detection.stream import EventStream, News
 from brainbrr_core.errors import BrainbrrError

@@ -17,7 +17,8 @@ from torch import Tensor
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.settings import RATE, Precision
+from brainbrr_core.configuration.settings import Precision
+from brainbrr_core.constants import RATE
 from brainbrr_core.detection import configured_point, detect
 from brainbrr_core.detection.recordings import StoredSignal, recording_frames
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
@@ -54,7 +55,7 @@ class Predictor:
         says, on a CPU one by one. The process keeps the memory that it frees from then on. Raises
         :class:`BrainbrrError` when the run was trained on another preprocessing version.
         """
-        trained = run.values["identity"]["preprocessing_version"]
+        trained = run.record.identity.preprocessing_version
         wanted = Store.of(configuration).version
         if trained != wanted:
             raise BrainbrrError(
@@ -66,9 +67,8 @@ class Predictor:
         network = run.load_network(configuration.hardware.ssm_backend).to(device)
         if batch is None:
             batch = windows_at_once(configuration.hardware, device)
-        return cls(
-            network, configuration, device, run.values["identity"]["windows"]["length_s"], batch
-        )
+        window_s = run.record.identity.windows.length_s
+        return cls(network, configuration, device, window_s, batch)
 
     @property
     def version(self) -> str:

@@ -12,8 +12,8 @@ from typing import BinaryIO, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.signal.montage import CHANNELS
 
 SampleType = Literal["float32", "int16"]
 #: Bytes that are asked for at once; a pipe gives what it has.

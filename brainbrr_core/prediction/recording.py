@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.detection import RecordingStitcher, padded_window
@@ -94,7 +95,7 @@ class OpenRecording:
     @property
     def duration_s(self) -> float:
         """Seconds of the prepared signal."""
-        return self._chain.samples / 256
+        return self._chain.samples / RATE
 
     def windows(self) -> Iterator[NDArray[np.float32]]:
         """The signal (19, window) of each window, in order."""

@@ -18,7 +18,7 @@ _SIGNED = re.compile(
 )
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """``text`` without user names and passwords of URLs, signatures, and the chain's secrets."""
     for name in _SECRET_VARIABLES:
         # A value of few characters is no secret, and would blot out half of a text.
@@ -30,16 +30,16 @@ def redacted(text: str) -> str:
 
 def one_line(error: BaseException) -> str:
     """What an error says, on one line and without secrets."""
-    return redacted(" ".join(str(error).split()) or type(error).__name__)
+    return redact(" ".join(str(error).split()) or type(error).__name__)
 
 
-def checked_address(url: str) -> str:
+def normalize_address(url: str) -> str:
     """``url`` without a trailing slash.
 
     Raises :class:`BrainbrrError` when it holds credentials or a signature (they come from the AWS
     chain: variables, ``~/.aws`` or the machine's role), or is none that can be used.
     """
-    shown = redacted(url)
+    shown = redact(url)
     if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in url):
         raise BrainbrrError(f"{shown!r} is no address: it holds a line break or the like")
     try:

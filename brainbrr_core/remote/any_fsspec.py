@@ -11,23 +11,23 @@ from typing import Any
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import why_not_entered
-from brainbrr_core.remote.address import one_line, redacted
+from brainbrr_core.remote.address import one_line, redact
 from brainbrr_core.remote.interface import (
     DOCUMENT_LIMIT,
     Document,
     ObjectState,
     document_of,
 )
-from brainbrr_core.remote.retry import persist, thrown
+from brainbrr_core.remote.retry import set_during, with_retries
 
 #: What the constructors of fsspec's file systems raise for an address that they cannot use.
 _UNUSABLE = (ImportError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, OSError)
 
 
-class OtherRemote:
+class FsspecRemote:
     """A place of another protocol. It offers no condition: :meth:`replace` is for one at a time."""
 
-    conditional = False
+    has_conditional_writes = False
 
     def __init__(self, address: str) -> None:
         import fsspec
@@ -35,12 +35,12 @@ class OtherRemote:
         try:
             self._files, self._root = fsspec.url_to_fs(address, use_listings_cache=False)
         except _UNUSABLE as error:
-            raise BrainbrrError(f"{redacted(address)} cannot be used: {one_line(error)}") from None
+            raise BrainbrrError(f"{redact(address)} cannot be used: {one_line(error)}") from None
         self._stop = threading.Event()
-        self.address = redacted(address)
+        self.address = redact(address)
 
     def _call(self, attempt: Callable[[], Any]) -> Any:
-        return persist(attempt, (OSError, TimeoutError), self.address, self._stop)
+        return with_retries(attempt, (OSError, TimeoutError), self.address, self._stop)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
@@ -49,7 +49,7 @@ class OtherRemote:
         path = self._path(name)
         return bytes(self._call(lambda: self._files.cat_file(path, start=start, end=stop)))
 
-    def held(self, prefix: str) -> dict[str, ObjectState]:
+    def states(self, prefix: str) -> dict[str, ObjectState]:
         top = self._path(prefix)
         files = self._all_below(top) if self._has_own_find() else self._walked(top)
         start = len(self._files._strip_protocol(self._root)) + 1
@@ -132,11 +132,11 @@ class OtherRemote:
         self._call(lambda: self._files.pipe_file(self._path(name), content))
         return True
 
-    def check_conditions(self, name: str) -> None:
+    def try_conditional_writes(self, name: str) -> None:
         """There is nothing to try out."""
 
     def stopping(self) -> AbstractContextManager[None]:
-        return thrown(self._stop)
+        return set_during(self._stop)
 
 
 #: Under which name a file system of fsspec says that an object is another one now.

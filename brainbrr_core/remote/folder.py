@@ -19,7 +19,7 @@ from brainbrr_core.remote.interface import (
     Stopped,
     document_of,
 )
-from brainbrr_core.remote.retry import thrown
+from brainbrr_core.remote.retry import set_during
 
 #: Bytes that are copied between two looks whether to stop.
 _COPIED_BYTES = 4 * 2**20
@@ -37,7 +37,7 @@ class FolderRemote:
         self._root = Path(path)
         self._stop = threading.Event()
         self.address = address
-        self.conditional = True
+        self.has_conditional_writes = True
         try:
             self._root = self._root.expanduser()
         except RuntimeError:
@@ -48,7 +48,7 @@ class FolderRemote:
             file.seek(start)
             return file.read(stop - start)
 
-    def held(self, prefix: str) -> dict[str, ObjectState]:
+    def states(self, prefix: str) -> dict[str, ObjectState]:
         top = self._root / prefix
         if top.is_file():
             only = _file_state(top)
@@ -100,11 +100,11 @@ class FolderRemote:
                 temporary.write_bytes(content)
         return True
 
-    def check_conditions(self, name: str) -> None:
+    def try_conditional_writes(self, name: str) -> None:
         """Nothing to try: where there is no ``flock``, a lock file stands for it."""
 
     def stopping(self) -> AbstractContextManager[None]:
-        return thrown(self._stop)
+        return set_during(self._stop)
 
 
 def _file_state(path: Path | os.DirEntry[str]) -> ObjectState | None:

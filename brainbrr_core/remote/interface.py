@@ -10,7 +10,7 @@ from typing import Protocol
 
 from brainbrr_core.errors import WorkRemains
 
-#: Bytes of the largest document that is read; TUSZ's catalogue has 2 MB, its index 3 MB.
+#: Bytes of the largest document that is read; TUSZ's catalog has 2 MB, its index 3 MB.
 DOCUMENT_LIMIT = 256 * 2**20
 
 
@@ -56,13 +56,13 @@ class Remote(Protocol):
     """
 
     address: str
-    #: Whether :meth:`replace` is safe when two do it at once; see :meth:`check_conditions`.
-    conditional: bool
+    #: Whether :meth:`replace` is safe when two do it at once; see :meth:`try_conditional_writes`.
+    has_conditional_writes: bool
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop`` of an object. Raises ``FileNotFoundError``."""
 
-    def held(self, prefix: str) -> dict[str, ObjectState]:
+    def states(self, prefix: str) -> dict[str, ObjectState]:
         """The objects below a prefix, or the one of that name, by name."""
 
     def put(self, name: str, path: Path) -> None:
@@ -77,8 +77,8 @@ class Remote(Protocol):
     def replace(self, name: str, content: bytes, known: Document | None) -> bool:
         """Replace a document that is still ``known``; False when another was faster."""
 
-    def check_conditions(self, name: str) -> None:
-        """Try out, on an object without worth that is there, whether ``conditional`` is true."""
+    def try_conditional_writes(self, name: str) -> None:
+        """Set ``has_conditional_writes`` by trying to overwrite the existing object ``name``."""
 
     def stopping(self) -> AbstractContextManager[None]:
         """Until the block ends, requests of other threads end soon and raise :class:`Stopped`."""

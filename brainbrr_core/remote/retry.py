@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def thrown(switch: threading.Event) -> Iterator[None]:
+def set_during(switch: threading.Event) -> Iterator[None]:
     """Set ``switch`` until the block ends."""
     switch.set()
     try:
@@ -32,13 +32,13 @@ def thrown(switch: threading.Event) -> Iterator[None]:
         switch.clear()
 
 
-def persist(
+def with_retries(
     attempt: Callable[[], Result],
     transient: tuple[type[Exception], ...],
     where: str,
     stop: threading.Event,
     *,
-    lasts: Callable[[Exception], bool] = lambda _error: False,
+    is_final: Callable[[Exception], bool] = lambda _error: False,
 ) -> Result:
     """Call ``attempt`` until it succeeds; errors of ``transient`` are tried again.
 
@@ -58,7 +58,7 @@ def persist(
                 "AWS_PROFILE, the AWS_* variables or the machine's role give"
             ) from None
         except transient as error:
-            if lasts(error):
+            if is_final(error):
                 raise BrainbrrError(f"{where} refused a request: {one_line(error)}") from None
             if number == ATTEMPTS - 1:
                 raise RemoteUnavailable(

@@ -25,7 +25,7 @@ from botocore.exceptions import (
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.remote.address import one_line
 from brainbrr_core.remote.interface import DOCUMENT_LIMIT, Document, ObjectState, Stopped
-from brainbrr_core.remote.retry import persist, thrown
+from brainbrr_core.remote.retry import set_during, with_retries
 
 #: Connections at once; more transfers than that wait for one.
 CONNECTIONS = 64
@@ -66,7 +66,7 @@ class S3Remote:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", self.bucket):
             raise BrainbrrError(f"{address}: {self.bucket} is no name of a bucket")
         self.address = address
-        self.conditional = True
+        self.has_conditional_writes = True
         self._stop = threading.Event()
         self._under_way: set[Future[Any]] = set()
         self._files = s3_files(anonymous=anonymous)
@@ -87,7 +87,9 @@ class S3Remote:
                     "or give the machine a role"
                 ) from None
 
-        return persist(with_credentials, _TRANSIENT, self.address, self._stop, lasts=_is_final)
+        return with_retries(
+            with_credentials, _TRANSIENT, self.address, self._stop, is_final=_is_final
+        )
 
     def request(self, operation: str, **arguments: Any) -> Any:
         """One request of the S3 interface on this bucket."""
@@ -102,7 +104,7 @@ class S3Remote:
         content = self.call(lambda: self._once(self._files._cat_file(path, start=start, end=stop)))
         return bytes(content)
 
-    def held(self, prefix: str) -> dict[str, ObjectState]:
+    def states(self, prefix: str) -> dict[str, ObjectState]:
         path = f"{self.bucket}/{self.key(prefix)}"
         try:
             found = self.call(lambda: self._once(self._files._find(path, detail=True)))
@@ -149,7 +151,7 @@ class S3Remote:
         self.request("delete_object", Key=self.key(name))
 
     def replace(self, name: str, content: bytes, known: Document | None) -> bool:
-        if not self.conditional:
+        if not self.has_conditional_writes:
             if self.document(name) != known:
                 return False
             self.request("put_object", Key=self.key(name), Body=content)
@@ -177,18 +179,20 @@ class S3Remote:
             # What was to be replaced is gone: another state than the known one.
             return False
 
-    def check_conditions(self, name: str) -> None:
+    def try_conditional_writes(self, name: str) -> None:
         """Not every server heeds them: one that ignores a false condition replaces the object."""
         other = Document(b"", '"00000000000000000000000000000000"')
-        self.conditional = True
+        self.has_conditional_writes = True
         try:
-            self.conditional = not any(self.replace(name, b"", state) for state in (other, None))
+            self.has_conditional_writes = not any(
+                self.replace(name, b"", state) for state in (other, None)
+            )
         except _ConditionsRefused:
-            self.conditional = False
+            self.has_conditional_writes = False
 
     @contextmanager
     def stopping(self) -> Iterator[None]:
-        with thrown(self._stop):
+        with set_during(self._stop):
             for request in list(self._under_way):
                 request.cancel()
             yield

@@ -1,79 +1,52 @@
-"""A finished run: a folder whose name follows from all that shapes the model."""
+"""A finished run: a folder whose name is a hash of everything that shapes the model."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel
+from pydantic import JsonValue
 
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
-from brainbrr_core.runs.identity import TRAINING_VERSION, settings_identity
+from brainbrr_core.runs.identity import TRAINING_VERSION, training_settings
+from brainbrr_core.runs.record import RunRecord
 from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.runs.weights import load_model
 
 MODEL = "model.safetensors"
-
-
-#: What a run of before each training version was made without.
+#: What changed with each training version, for messages about runs of an earlier one.
 _CHANGED_WITH = {
-    # Their thresholds were probabilities, and settings of detection not part of a run's name: the
-    # weights that were kept may be of another step.
+    # Before, thresholds were probabilities and the settings of detection were not part of a run's
+    # name, so the chosen weights may be of another step.
     4: "validations choose weights in another way",
-    # Noise is drawn where the network is, by another generator, and the optimizer is one kernel,
-    # which rounds where several did before.
+    # Noise is drawn on the network's device by another generator, and the optimizer's step is one
+    # fused kernel, which rounds differently from the several kernels before.
     5: "augmentation draws other noise and steps are rounded in another way",
 }
 
 
-class _Model(BaseModel):
-    preset: str
-
-
-class _Windows(BaseModel):
-    length_s: int
-
-
-class _Training(BaseModel):
-    seed: int
-    steps: int
-
-
-class _Identity(BaseModel):
-    model: _Model
-    windows: _Windows
-    training: _Training
-    preprocessing_version: str
-    manifest: str
-
-
-class _RunFile(BaseModel):
-    """What every reader of a ``run.json`` relies on; a file without it is damaged."""
-
-    identity: _Identity
-    finished_at: str
-    seconds: float
-    parameters: int
-    hardware: dict[str, str]
-    ssm_backend: str
-    model_blake3: str
-
-
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder and what ``run.json`` says of it."""
+    """A finished run: its folder and the content of its ``run.json``.
+
+    Parameters
+    ----------
+    directory : Path
+        The run's folder.
+    record : RunRecord
+        The identity of the model, and how it was trained.
+    reused : bool
+        Whether a training was asked for and this run was already there.
+    """
 
     directory: Path
-    values: dict[str, Any]
+    record: RunRecord
     reused: bool = False
 
     @property
@@ -84,60 +57,112 @@ class Run:
     @property
     def trained_with(self) -> str:
         """The backend of the state-space layers that the training used."""
-        return str(self.values["ssm_backend"])
+        return self.record.ssm_backend
 
     def load_network(self, ssm_backend: Backend) -> SeizureNetwork:
-        """The trained network on a backend of choice, in evaluation mode, on the CPU.
+        """Load the trained network in evaluation mode on the CPU.
 
-        The weights fit both backends. Raises :class:`BrainbrrError` when the backend cannot be
-        had, or when the weights are damaged or not the ones that the run recorded.
+        Parameters
+        ----------
+        ssm_backend : {"torch", "mamba_ssm"}
+            Backend of the state-space layers. The weights fit either.
+
+        Returns
+        -------
+        SeizureNetwork
+            The network with the weights of the run.
+
+        Raises
+        ------
+        BrainbrrError
+            Where the backend is not installed, and where the weights are damaged or are not those
+            that the run recorded.
         """
-        network = build(self.values["identity"]["model"]["preset"], ssm_backend)
+        network = build(self.record.identity.model.preset, ssm_backend)
         path = self.directory / MODEL
-        state, _ = load_model(path, self.values["model_blake3"])
+        state, _ = load_model(path, self.record.model_blake3)
         try:
             network.load_state_dict(state)
         except RuntimeError:
             raise BrainbrrError(
-                f"{path} does not hold the network that {self.directory / RUN} names: remove the "
-                "folder and train again"
+                f"the weights in {path} are not those of the network that {self.directory / RUN} "
+                "names: remove the folder and train again"
             ) from None
         return network.eval()
 
 
-def identity(configuration: Configuration, manifest: Manifest) -> dict[str, Any]:
-    """All that shapes the model; two runs with the same identity give the same model."""
+def run_identity(settings: dict[str, JsonValue], manifest: Manifest) -> dict[str, JsonValue]:
+    """Everything that shapes a model; two runs with the same identity have the same weights.
+
+    ``settings`` are those of :func:`~brainbrr_core.runs.identity.training_settings`.
+    """
     return {
-        **settings_identity(configuration),
+        **settings,
         "preprocessing_version": manifest.version,
         "manifest": manifest.source,
     }
 
 
 def run_directory(configuration: Configuration, manifest: Manifest) -> Path:
-    """The folder of the run that a configuration and a manifest name."""
-    name = digest(identity(configuration, manifest))[:12]
+    """The folder of the run that a configuration and a manifest lead to."""
+    name = digest(run_identity(training_settings(configuration), manifest))[:12]
     return configuration.runs_dir / f"{configuration.profile}-{name}"
 
 
 def open_run(directory: Path) -> Run:
-    """A finished run. Raises :class:`WorkRemains` when there is none in ``directory``."""
+    """Open a finished run.
+
+    Parameters
+    ----------
+    directory : Path
+        The run's folder.
+
+    Returns
+    -------
+    Run
+        The run as its ``run.json`` describes it; the weights are not read.
+
+    Raises
+    ------
+    WorkRemains
+        Where the folder has no finished run.
+    BrainbrrError
+        Where ``directory`` is a file, or ``run.json`` is damaged.
+    """
     try:
         text = (directory / RUN).read_text(encoding="utf-8")
-        _RunFile.model_validate_json(text)
+        record = RunRecord.model_validate_json(text)
     except FileNotFoundError:
         raise WorkRemains(f"no finished run in {directory}: run `brainbrr train`") from None
     except NotADirectoryError:
         raise BrainbrrError(
-            f"{directory} is a file: name the run's folder, which holds {RUN} and {MODEL}"
+            f"{directory} is a file: name the run's folder, which contains {RUN} and {MODEL}"
         ) from None
     except ValueError:
         raise BrainbrrError(f"{directory / RUN} is damaged: remove it and train again") from None
-    return Run(directory, json.loads(text))
+    return Run(directory, record)
 
 
 def latest_run(runs_dir: Path) -> Run:
-    """The run that finished last. Raises :class:`WorkRemains` when there is none."""
+    """Open the run that finished last.
+
+    Parameters
+    ----------
+    runs_dir : Path
+        The folder of the runs.
+
+    Returns
+    -------
+    Run
+        The run whose ``run.json`` is the newest.
+
+    Raises
+    ------
+    WorkRemains
+        Where the folder has no finished run.
+    BrainbrrError
+        Where its ``run.json`` is damaged.
+    """
     finished = sorted(
         runs_dir.glob(f"*/{RUN}"), key=lambda path: (path.stat().st_mtime_ns, str(path))
     )
@@ -147,35 +172,38 @@ def latest_run(runs_dir: Path) -> Run:
 
 
 def current_run(configuration: Configuration) -> tuple[Run, Preflight]:
-    """The finished run of the configuration as it is now, and the cache it was trained on.
+    """The finished run that a configuration leads to now, and the cache it was trained on.
 
-    Raises :class:`WorkRemains` where there is none, which names a run of an earlier version.
+    Raises :class:`WorkRemains` where there is none; the message names a run that differs only in
+    its training version, if there is one.
     """
     preflight = check(configuration)
     directory = run_directory(configuration, preflight.manifest)
     if not (directory / RUN).exists():
-        earlier = earlier_runs(configuration, preflight.manifest)
+        identity = run_identity(training_settings(configuration), preflight.manifest)
+        earlier = earlier_runs(configuration.runs_dir, identity)
         if earlier:
             raise WorkRemains(f"{'; '.join(earlier)}: run `brainbrr train`")
     return open_run(directory), preflight
 
 
-def earlier_runs(configuration: Configuration, manifest: Manifest) -> list[str]:
-    """What to say of finished runs that differ from the configured one in their version alone.
+def earlier_runs(runs_dir: Path, wanted: dict[str, JsonValue]) -> list[str]:
+    """Sentences about finished runs that differ from ``wanted`` only in the training version.
 
-    Each is said to lack what changed with the versions since, whether its settings use that or not.
+    ``wanted`` is an identity (:func:`run_identity`). Each sentence says what changed with the
+    versions since, whether or not the run's settings use it.
     """
-    wanted = identity(configuration, manifest)
     lines = []
-    for path in sorted(configuration.runs_dir.glob(f"*/{RUN}")):
+    for path in sorted(runs_dir.glob(f"*/{RUN}")):
         try:
-            known = open_run(path.parent).values["identity"]
+            identity = open_run(path.parent).record.identity
         except BrainbrrError:
-            # Named where it is used.
+            # Reported by the command that uses that run.
             continue
-        version = known.get("training_version", 0)
-        rest = {key: value for key, value in known.items() if key != "training_version"}
-        if version < TRAINING_VERSION and all(wanted.get(key) == rest[key] for key in rest):
+        version = identity.training_version
+        values = identity.as_written()
+        values.pop("training_version", None)
+        if version < TRAINING_VERSION and all(wanted.get(key) == values[key] for key in values):
             since = [text for number, text in _CHANGED_WITH.items() if version < number]
             lines.append(
                 f"run {path.parent.name} has these settings but is of training version {version}, "
@@ -183,10 +211,3 @@ def earlier_runs(configuration: Configuration, manifest: Manifest) -> list[str]:
                 f"`brainbrr evaluate {path.parent.name}` scores it)"
             )
     return lines
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write JSON, whole or not at all."""
-    with replacing(path) as temporary:
-        text = json.dumps(values, indent=1, sort_keys=True) + "\n"
-        temporary.write_text(text, encoding="utf-8")

@@ -18,10 +18,10 @@ from brainbrr_core.corpus.data_root import corpus_name
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.checked_parquet import (
-    BrokenSeal,
-    open_sealed,
-    sealed_parquet,
-    sealed_texts,
+    ChecksumMismatch,
+    encode_checked,
+    open_checked,
+    read_texts,
 )
 
 RUN_CORPUS = "corpus.parquet"
@@ -64,7 +64,7 @@ class RunCorpus:
         columns = zip(*self.recordings, strict=True) if self.recordings else [()] * 5
         arrays = [pa.array(column, pa.string()) for column in columns]
         table = pa.table(dict(zip(RunRecording._fields, arrays, strict=True)))
-        content = sealed_parquet(table, {_SCHEMA: _SCHEMA_VERSION, _NAME: self.name})
+        content = encode_checked(table, {_SCHEMA: _SCHEMA_VERSION, _NAME: self.name})
         with replacing(directory / RUN_CORPUS) as temporary:
             temporary.write_bytes(content)
 
@@ -76,15 +76,15 @@ def read_run_corpus(directory: Path) -> RunCorpus | None:
     """
     path = directory / RUN_CORPUS
     try:
-        file = open_sealed(path.read_bytes())
+        file = open_checked(path.read_bytes())
     except FileNotFoundError:
         return None
-    except BrokenSeal:
+    except ChecksumMismatch:
         raise BrainbrrError(
             f"{path} is damaged: remove it and run `brainbrr evaluate` with the configuration "
             "that the run was trained with, which writes it anew"
         ) from None
-    texts = sealed_texts(file)
+    texts = read_texts(file)
     if texts.get(_SCHEMA) != _SCHEMA_VERSION:
         raise BrainbrrError(
             f"{path} was written by another version of the program: evaluate with that version"

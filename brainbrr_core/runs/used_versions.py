@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.atomic import replacing
 
 #: What a finished run says of itself, and what one that has begun does.
 RUN, STARTED = "run.json", "started.json"
@@ -31,6 +32,13 @@ def used_versions(runs_dir: Path) -> dict[str, list[str]]:
         if version is not None:
             used.setdefault(version, []).append(directory.name)
     return used
+
+
+def write_started(directory: Path, version: str) -> None:
+    """Note in a run's folder that a training on a version has begun."""
+    text = json.dumps({"preprocessing_version": version}, indent=1) + "\n"
+    with replacing(directory / STARTED) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _version(directory: Path) -> str | None:

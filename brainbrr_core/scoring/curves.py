@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
+from brainbrr_core.constants import BACKGROUND, FRAME_HZ
 from brainbrr_core.scoring.counts import Measure
 from brainbrr_core.scoring.operating_point import sigmoid
-from brainbrr_core.scoring.recording import BACKGROUND
 from brainbrr_core.scoring.unknown import UnknownTime
 
 Floats = NDArray[np.float64]
-FRAMES_PER_SECOND = 8
 DRAWN_POINTS = 200
 
 
@@ -75,15 +74,15 @@ def per_second(
     is ictal when its middle lies in a seizure of ``reference``, and unknown when it lies in
     ``unknown`` and in no seizure; a rest shorter than a second is left out.
     """
-    seconds = len(scores) // FRAMES_PER_SECOND
-    whole = np.asarray(scores[: seconds * FRAMES_PER_SECOND], dtype=np.float64)
+    seconds = len(scores) // FRAME_HZ
+    whole = np.asarray(scores[: seconds * FRAME_HZ], dtype=np.float64)
     labels = np.zeros(seconds, dtype=np.bool_)
     for event in reference:
         if event.label != BACKGROUND:
             first, last = math.ceil(event.start - 0.5), math.ceil(event.stop - 0.5)
             labels[max(first, 0) : max(last, 0)] = True
-    middle = (FRAMES_PER_SECOND - 1) // 2
-    frames = whole.reshape(seconds, FRAMES_PER_SECOND)
+    middle = (FRAME_HZ - 1) // 2
+    frames = whole.reshape(seconds, FRAME_HZ)
     values = np.partition(frames, middle, axis=1)[:, middle]
     if not unknown:
         return values, labels

@@ -28,10 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
+from brainbrr_core.constants import BACKGROUND
 from brainbrr_core.scoring.alignment import NULL, aligned
 from brainbrr_core.scoring.counts import Counts, total
 from brainbrr_core.scoring.recording import (
-    BACKGROUND,
     RecordingEvents,
     check_duration,
     check_hypothesis_duration,

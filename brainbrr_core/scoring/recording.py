@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
 
 from brainbrr_core.annotation import Event, merge_overlapping
+from brainbrr_core.constants import BACKGROUND
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.scoring.unknown import UnknownTime
-
-BACKGROUND: Final = "bckg"
 
 
 @dataclass(frozen=True, slots=True)

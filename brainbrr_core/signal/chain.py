@@ -17,11 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.settings import BLOCK_S
+from brainbrr_core.constants import BLOCK_S, CHANNELS
 from brainbrr_core.signal.edges import SignalSource, level, read_reflected
 from brainbrr_core.signal.filters import at_rest, filter_in_place, sections
 from brainbrr_core.signal.interpolation import interpolation_weights
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE, quantize
 from brainbrr_core.signal.resampling import BlockResampler, InterpolatingResampler, design
 from brainbrr_core.signal.statistics import Statistics

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
 
-from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.constants import CHANNELS
 
 #: Unit vectors (right, anterior, superior) of the 10-20 electrodes: the standard positions on
 #: the Colin-27 head, seen from the centre of the sphere fitted to these 19.

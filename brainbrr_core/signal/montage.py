@@ -10,29 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import CHANNELS
 
-#: Order of the channels in the store.
-CHANNELS = (
-    "Fp1",
-    "F3",
-    "C3",
-    "P3",
-    "F7",
-    "T3",
-    "T5",
-    "O1",
-    "Fz",
-    "Cz",
-    "Pz",
-    "Fp2",
-    "F4",
-    "C4",
-    "P4",
-    "F8",
-    "T4",
-    "T6",
-    "O2",
-)
 #: The electrodes at the edge of the cap, each with the two beside it along the edge and the one
 #: next to it further in. Beyond the edge there is nothing to interpolate from, so one of these is
 #: made from its neighbors only where all three are there.

@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.constants import RATE
 from brainbrr_core.machine.compiled import compiled
 
 PASSBAND_HZ = 120.0
@@ -87,11 +88,11 @@ class Resampler:
 
 def passband_hz(rate: float) -> float:
     """Highest frequency of a source at ``rate`` Hz that reaches the output unchanged."""
-    return min(PASSBAND_HZ, PASSBAND_OF_NYQUIST * min(rate, 256.0) / 2)
+    return min(PASSBAND_HZ, PASSBAND_OF_NYQUIST * min(rate, RATE) / 2)
 
 
 @lru_cache(maxsize=32)
-def design(rate: Fraction, target: int = 256) -> Resampler:
+def design(rate: Fraction, target: int = RATE) -> Resampler:
     """The resampler from ``rate`` to ``target`` Hz.
 
     Raises :class:`UnsupportedRate` for a rate below 100 Hz, whose EEG would lack what seizures are

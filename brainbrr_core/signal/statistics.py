@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.machine.compiled import compiled
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import add_moments
 
 #: Seconds at the beginning that count for nothing. The response of the band-pass and the notch to

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.configuration.settings import BLOCK_S
-from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.constants import BLOCK_S, CHANNELS
 from brainbrr_core.signal.quantization import add_moments
 from brainbrr_core.signal.statistics import SETTLING_S, Statistics, of_moments, robust
 

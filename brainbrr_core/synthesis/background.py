@@ -1,6 +1,6 @@
 """Activity that never stops: 1/f background, alpha, drowsy theta, mains hum.
 
-Here belongs what fills the whole recording; what comes and goes belongs to ``artefact`` and
+Here belongs what fills the whole recording; what comes and goes belongs to ``artifact`` and
 ``rhythm``, seizures to ``seizure``.
 """
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from brainbrr_core.annotation import Event, seizure_seconds, tuh
-from brainbrr_core.annotation.texts import BACKGROUND
+from brainbrr_core.constants import BACKGROUND, SPLITS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.synthesis.channels import MONTAGES, Channel, made_channels
 from brainbrr_core.synthesis.scalp import (
@@ -25,7 +25,6 @@ from brainbrr_core.synthesis.scalp import (
     within,
 )
 
-SPLITS = ("train", "dev", "eval")
 #: Rates of the recordings, in turn: mostly 250 and 256 Hz, and all of TUSZ's among any ten.
 RATES_HZ = (256, 250, 256, 400, 250, 512, 256, 1000, 250, 256)
 MIN_RECORDING_S = 70

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.synthesis.artefact import artefacts
+from brainbrr_core.synthesis.artifacts import artifacts
 from brainbrr_core.synthesis.background import (
     drowsiness,
     mains,
@@ -90,7 +90,7 @@ def _activities(
     focus = patient_focus(plan.seed, plan.patient) if plan.seizures else None
     found = [
         *shared_background(rng, stretch, slope, alpha_hz),
-        *artefacts(rng, stretch),
+        *artifacts(rng, stretch),
         *rhythms(rng, stretch, focus),
     ]
     for seizure in plan.seizures:

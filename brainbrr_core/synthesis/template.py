@@ -14,20 +14,14 @@ from fractions import Fraction
 from pathlib import Path
 
 from brainbrr_core.annotation import UNKNOWN, Event, tuh
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.layouts.base import unreadable_folder
 from brainbrr_core.corpus.skipped import is_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import is_text, walk
 from brainbrr_core.progress import progress
 from brainbrr_core.synthesis.channels import Channel
-from brainbrr_core.synthesis.plan import (
-    FOCAL,
-    FOCI,
-    SPLITS,
-    RecordingPlan,
-    Seizure,
-    patient_focus,
-)
+from brainbrr_core.synthesis.plan import FOCAL, FOCI, RecordingPlan, Seizure, patient_focus
 from brainbrr_core.synthesis.scalp import RENAMED
 
 _SUFFIXES = (".csv_bi", ".csv")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from brainbrr_core.cache.readiness import Preflight
 from brainbrr_core.cache.shard import BLOCK_BYTES
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.settings import BLOCK_S, RATE
+from brainbrr_core.constants import BLOCK_S, RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import read_rate
 

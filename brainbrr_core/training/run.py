@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Training
-from brainbrr_core.corpus.layouts.base import SPLITS
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.augmentation import draw
 from brainbrr_core.data.device_batches import ArrivingBatch, send
@@ -31,17 +31,18 @@ from brainbrr_core.data.prefetch import prefetched
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.model import build
 from brainbrr_core.model.device import describe_device
+from brainbrr_core.runs.identity import training_settings
+from brainbrr_core.runs.record import RunRecord, write_record
 from brainbrr_core.runs.run import (
     MODEL,
     Run,
     earlier_runs,
-    identity,
     open_run,
     run_directory,
-    write_json,
+    run_identity,
 )
 from brainbrr_core.runs.run_corpus import RunCorpus
-from brainbrr_core.runs.used_versions import RUN, STARTED
+from brainbrr_core.runs.used_versions import RUN, write_started
 from brainbrr_core.runs.weights import save_model
 from brainbrr_core.training.determinism import prepare_environment
 from brainbrr_core.training.distributed import ALONE, World, joined
@@ -74,9 +75,9 @@ def train(
     directory = run_directory(configuration, preflight.manifest)
     if (directory / RUN).is_file() and (directory / MODEL).is_file():
         log(f"run {directory.name} is finished already: nothing to train")
-        finished = open_run(directory)
-        return Run(directory, finished.values, reused=True)
-    for line in earlier_runs(configuration, preflight.manifest):
+        return replace(open_run(directory), reused=True)
+    identity = run_identity(training_settings(configuration), preflight.manifest)
+    for line in earlier_runs(configuration.runs_dir, identity):
         log(f"{line}; a new run is trained")
     prepare_environment(configuration.hardware)
     with joined(configuration.hardware) as world:
@@ -123,7 +124,7 @@ def _train(
     known = provenance_of(configuration, manifest, description)
     directory.mkdir(parents=True, exist_ok=True)
     if world.first:
-        write_json(directory / STARTED, {"preprocessing_version": manifest.version})
+        write_started(directory, manifest.version)
         store.note_run(directory)
     started = time.monotonic()
     with MetricsLog(directory, configuration, world, steps_done(directory) + 1) as metrics:
@@ -166,11 +167,11 @@ def _train(
         log(summary.skips())
     if not world.first:
         return
-    of = identity(configuration, manifest)
-    checksum = save_model(directory / MODEL, network.to("cpu"), {"identity": of})
+    identity = run_identity(training_settings(configuration), manifest)
+    checksum = save_model(directory / MODEL, network.to("cpu"), {"identity": identity})
     values = {
         **known,
-        "identity": of,
+        "identity": identity,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -183,7 +184,7 @@ def _train(
     }
     # Before what makes the run a finished one.
     RunCorpus.of(preflight.plan).write(directory)
-    write_json(directory / RUN, values)
+    write_record(directory, RunRecord.model_validate(values))
 
 
 def training_windows(

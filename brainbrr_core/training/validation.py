@@ -20,7 +20,7 @@ from torch import nn
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import found_by
 from brainbrr_core.detection.recordings import recording_frames

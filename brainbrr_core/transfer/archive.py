@@ -1,6 +1,6 @@
 """One profile's shards and the index in one file, ``.tar.zst``: written and read as a stream.
 
-Its first member is a catalogue. Nothing that the catalogue does not promise is read, written or
+Its first member is a catalog. Nothing that the catalog does not promise is read, written or
 held in memory, so a hostile archive ends where it departs from what it said.
 """
 
@@ -26,19 +26,19 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.progress import progress
 from brainbrr_core.remote.address import one_line
-from brainbrr_core.transfer.catalogue import (
-    CATALOGUE_LIMIT,
+from brainbrr_core.transfer.catalog import (
+    CATALOG_LIMIT,
     NAME,
     Blob,
-    Catalogue,
+    Catalog,
     check_keys,
-    parse_catalogue,
+    parse_catalog,
 )
-from brainbrr_core.transfer.parallel import in_flight
-from brainbrr_core.transfer.portable_index import adopt_index, travelling_index
-from brainbrr_core.transfer.pull import wanted
+from brainbrr_core.transfer.parallel import run_parallel
+from brainbrr_core.transfer.portable_index import adopt_index, make_portable
+from brainbrr_core.transfer.pull import shards_to_fetch
 from brainbrr_core.transfer.push import shard_blob
-from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
+from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
 
 INDEX = "index.parquet"
@@ -60,22 +60,22 @@ def export_archive(configuration: Configuration, path: Path) -> Transfer:
             f"run `brainbrr cache build{configuration.options}` first"
         )
     check_keys((recording.partition_key for recording in plan.index), f"the index of {store.root}")
-    index = travelling_index(plan.index)
+    index = make_portable(plan.index)
     fresh = [item for item in plan.items if item.state is State.FRESH]
-    hashed = in_flight("hash", fresh, lambda item: shard_blob(store, item), lambda i: i.bytes, 4)
+    hashed = run_parallel("hash", fresh, lambda item: shard_blob(store, item), lambda i: i.bytes, 4)
     blobs = {item.recording.partition_key: blob for item, blob in hashed}
-    catalogue = Catalogue(store.version, index.blob, dict(sorted(blobs.items())))
+    catalog = Catalog(store.version, index.blob, dict(sorted(blobs.items())))
     outcome = Transfer(str(path), store.version, index="written")
     try:
         with (
             replacing(path) as temporary,
             pa.CompressedOutputStream(str(temporary), "zstd") as stream,
             tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-            progress("export", catalogue.shard_bytes / 1e6, "MB") as bar,
+            progress("export", catalog.shard_bytes / 1e6, "MB") as bar,
         ):
-            _add(archive, NAME, catalogue.content())
+            _add(archive, NAME, catalog.content())
             _add(archive, INDEX, index.content)
-            for key, blob in catalogue.shards.items():
+            for key, blob in catalog.shards.items():
                 with store.shard_path(key).open("rb") as file:
                     archive.addfile(_member(_shard_name(store.version, key), blob.size), file)
                 outcome.moved += 1
@@ -113,7 +113,7 @@ def import_archive(
     """Take in what an archive holds of a profile and this cache lacks, and its index.
 
     Raises :class:`BrainbrrError` for an archive of another version or corpus, a damaged one, and
-    one that holds anything but what its catalogue promises (a member outside its folder, a link,
+    one that holds anything but what its catalog promises (a member outside its folder, a link,
     a device, more bytes than said): such a member is named.
     """
     started = time.monotonic()
@@ -141,15 +141,15 @@ def _import(
     force: bool,
     log: Callable[[str], None],
 ) -> Transfer:
-    catalogue = parse_catalogue(_content(members, path, NAME, None), None, f"{path}: {NAME}")
-    if catalogue.version != store.version:
+    catalog = parse_catalog(_content(members, path, NAME, None), None, f"{path}: {NAME}")
+    if catalog.version != store.version:
         raise BrainbrrError(
-            f"{path} holds version {catalogue.version} and the configuration is for "
+            f"{path} holds version {catalog.version} and the configuration is for "
             f"{store.version}: use the preprocessing settings it was built with"
         )
     store.check_writable()
-    held = _content(members, path, INDEX, catalogue.index)
-    adopted = adopt_index(store.root, catalogue.index, lambda: held, str(path), force=force)
+    held = _content(members, path, INDEX, catalog.index)
+    adopted = adopt_index(store.root, catalog.index, lambda: held, str(path), force=force)
     log(f"index: {adopted.what}")
     plan = make_plan(
         store,
@@ -157,7 +157,7 @@ def _import(
         adopted.index,
         select(adopted.index, configuration.selection),
     )
-    needed = wanted(plan, catalogue)
+    needed = shards_to_fetch(plan, catalog)
     check_space(store.root, sum(blob.size for blob in needed.shards.values()))
     outcome = Transfer(
         str(path),
@@ -168,7 +168,7 @@ def _import(
     )
     total = sum(blob.size for blob in needed.shards.values()) / 1e6
     with hold(store, "cache import", create=True), progress("import", total, "MB") as bar:
-        for key, blob in catalogue.shards.items():
+        for key, blob in catalog.shards.items():
             _next(members, path, _shard_name(store.version, key), blob)
             if key not in needed.shards:
                 continue
@@ -184,9 +184,9 @@ def _import(
             bar.advance(blob.size / 1e6, f"{outcome.moved} of {len(needed.shards)} shards")
     extra = members.next()
     if extra is not None:
-        raise BrainbrrError(f"{path}: {extra.name!r} {_HOSTILE}: its catalogue does not name it")
+        raise BrainbrrError(f"{path}: {extra.name!r} {_HOSTILE}: its catalog does not name it")
     if outcome.moved:
-        settle(store, needed.shards.keys() - outcome.failed.keys())
+        flush_folders(store, needed.shards.keys() - outcome.failed.keys())
         link_latest(plan, configuration.preprocessing)
     return outcome
 
@@ -198,7 +198,7 @@ def _next(members: Members, path: Path, name: str, blob: Blob | None) -> None:
         raise BrainbrrError(f"{path} ends before {name}: copy it again")
     if member.name != name:
         raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: {name} must stand there")
-    if member.size > CATALOGUE_LIMIT if blob is None else member.size != blob.size:
+    if member.size > CATALOG_LIMIT if blob is None else member.size != blob.size:
         raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: it has {member.size} bytes")
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
-from brainbrr_core.progress import progress, told_when_stopped
+from brainbrr_core.progress import progress, summarize_when_stopped
 
 #: Transfers in flight unless told otherwise.
 TRANSFERS = 16
@@ -43,7 +43,7 @@ class _Counted(Generic[Job, Result]):
             self._changed.wait_for(lambda: not self._running)
 
 
-def in_flight(
+def run_parallel(
     title: str,
     jobs: Sequence[Job],
     work: Callable[[Job], Result],
@@ -72,7 +72,7 @@ def in_flight(
         )
 
     try:
-        with progress(title, total, "MB") as bar, told_when_stopped(summary):
+        with progress(title, total, "MB") as bar, summarize_when_stopped(summary):
             futures = {pool.submit(counted, job): job for job in ordered}
             for number, future in enumerate(as_completed(futures), start=1):
                 job = futures[future]

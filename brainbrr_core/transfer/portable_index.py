@@ -27,7 +27,7 @@ from brainbrr_core.corpus.recording import Companion, Recording
 from brainbrr_core.corpus.row_reading import unmarked
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import FileState
-from brainbrr_core.transfer.catalogue import Blob, check_keys
+from brainbrr_core.transfer.catalog import Blob, check_keys
 
 #: What an index that arrives may have at most: recordings, bytes of all its columns when they are
 #: unpacked, and for each recording bytes and values, on average. A corpus of 100,000 has 200 bytes
@@ -37,19 +37,19 @@ _ROW_BYTES, _ROW_VALUES, _AT_LEAST = 2048, 1000, 10_000
 
 
 @dataclass(frozen=True)
-class TravellingIndex:
+class PortableIndex:
     """The index as one object."""
 
     blob: Blob
     content: bytes
 
 
-def travelling_index(index: Index) -> TravellingIndex:
+def make_portable(index: Index) -> PortableIndex:
     """``index`` as it is sent."""
     sent = replace(index, recordings=tuple(_placeless(recording) for recording in index))
     with tempfile.TemporaryDirectory() as folder:
         content = write_index(sent, Path(folder)).read_bytes()
-    return TravellingIndex(Blob(blake3(content).hexdigest(), len(content)), content)
+    return PortableIndex(Blob(blake3(content).hexdigest(), len(content)), content)
 
 
 def _placeless(recording: Recording) -> Recording:
@@ -66,7 +66,7 @@ def _placeless(recording: Recording) -> Recording:
 
 
 @dataclass(frozen=True)
-class Adopted:
+class AdoptedIndex:
     """The index that stands now, and what became of the one that arrived."""
 
     index: Index
@@ -80,7 +80,7 @@ def adopt_index(
     where: str,
     *,
     force: bool = False,
-) -> Adopted:
+) -> AdoptedIndex:
     """Take an arriving index in, unless this machine knows as much or sees the EDFs itself.
 
     ``fetch`` gives its bytes and is called only when they are needed. Raises
@@ -90,7 +90,7 @@ def adopt_index(
     path = index_path(cache_root)
     own = _own_index(cache_root)
     if own is not None and blake3(path.read_bytes()).hexdigest() == blob.hash:
-        return Adopted(own, "unchanged")
+        return AdoptedIndex(own, "unchanged")
     content = fetch()
     if blake3(content).hexdigest() != blob.hash:
         raise BrainbrrError(
@@ -100,15 +100,15 @@ def adopt_index(
     check_keys((recording.partition_key for recording in arrived), f"the index of {where}")
     if own is not None:
         if [_placeless(r) for r in own] == [_placeless(r) for r in arrived]:
-            return Adopted(own, "unchanged")
+            return AdoptedIndex(own, "unchanged")
         if any(recording.is_remote or Path(recording.path).exists() for recording in own):
             return _completed_own(own, arrived, cache_root)
         check_same_corpus(own, arrived, where, cache_root, force=force)
     place_index(content, cache_root)
-    return Adopted(arrived, f"received, {len(arrived)} recordings")
+    return AdoptedIndex(arrived, f"received, {len(arrived)} recordings")
 
 
-def completed(index: Index, known: Index) -> Index:
+def fill_in_hashes(index: Index, known: Index) -> Index:
     """``index`` with the content hashes of EDFs that were never fetched, where ``known`` has them.
 
     The same recording with the same size is taken for the same file, as a listing would.
@@ -126,15 +126,15 @@ def completed(index: Index, known: Index) -> Index:
     return replace(index, recordings=recordings)
 
 
-def _completed_own(own: Index, arrived: Index, cache_root: Path) -> Adopted:
+def _completed_own(own: Index, arrived: Index, cache_root: Path) -> AdoptedIndex:
     """The index of a machine that sees the EDFs: it stands, but for hashes it lacks."""
     what = "this machine sees the EDFs: its own index stands"
-    whole = completed(own, arrived)
+    whole = fill_in_hashes(own, arrived)
     learnt = sum(a.content_hash != b.content_hash for a, b in zip(own, whole, strict=True))
     if not learnt:
-        return Adopted(own, what)
+        return AdoptedIndex(own, what)
     write_index(whole, cache_root)
-    return Adopted(whole, f"{what}; {learnt} content hashes received")
+    return AdoptedIndex(whole, f"{what}; {learnt} content hashes received")
 
 
 def parse_index(content: bytes, where: str) -> Index:

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.remote.connect import put_bytes
 from brainbrr_core.remote.interface import Remote, RemoteUnavailable
-from brainbrr_core.remote.place import put_content
 from brainbrr_core.remote.s3 import S3Remote
 
 AGREEMENT = (
@@ -29,7 +29,7 @@ _READING = ("s3:*", "*", "s3:get", "s3:list")
 
 
 @dataclass(frozen=True)
-class Exposure:
+class PublicAccess:
     """Why a place is open to everybody, and what else is worth knowing about who reads it."""
 
     reasons: tuple[str, ...]
@@ -45,7 +45,7 @@ def probe_object(remote: Remote, folder: str, log: Callable[[str], None]) -> Ite
     """
     name = f"{folder}/probe-{secrets.token_hex(16)}"
     try:
-        put_content(remote, name, _PROBE)
+        put_bytes(remote, name, _PROBE)
         yield name
     finally:
         try:
@@ -54,7 +54,7 @@ def probe_object(remote: Remote, folder: str, log: Callable[[str], None]) -> Ite
             log(f"{remote.address}/{name} tried out who can read there; remove it: {error}")
 
 
-def look_at(remote: Remote, names: Sequence[str]) -> Exposure:
+def examine_access(remote: Remote, names: Sequence[str]) -> PublicAccess:
     """Who can read a remote place; ``names`` are objects there, of which some may be missing.
 
     Of a bucket: its access control list, its policy and its block of public access, and whether
@@ -63,7 +63,7 @@ def look_at(remote: Remote, names: Sequence[str]) -> Exposure:
     at. Raises :class:`RemoteUnavailable` where no answer comes.
     """
     if not isinstance(remote, S3Remote):
-        return Exposure((), ("who can read it is seen of S3 buckets only",))
+        return PublicAccess((), ("who can read it is seen of S3 buckets only",))
     reasons: list[str] = []
     unseen: list[str] = []
     block = _ask(remote, "get_public_access_block", unseen)
@@ -83,15 +83,15 @@ def look_at(remote: Remote, names: Sequence[str]) -> Exposure:
     if _is_served(lambda: stranger.request("list_objects_v2", MaxKeys=1)):
         lists = "a request without credentials lists it"
         (reasons if settings else unseen).append(lists)
-    return Exposure(tuple(reasons), (*unseen, *settings))
+    return PublicAccess(tuple(reasons), (*unseen, *settings))
 
 
 def check_private(remote: Remote, names: Sequence[str], *, force: bool) -> list[str]:
     """Raise :class:`BrainbrrError`, unless ``force``, for a place that everybody can read.
 
-    Returns remarks for the log; ``names`` are those of :func:`look_at`.
+    Returns remarks for the log; ``names`` are those of :func:`examine_access`.
     """
-    found = look_at(remote, names)
+    found = examine_access(remote, names)
     if found.reasons and not force:
         raise BrainbrrError(
             f"{remote.address} can be read by anyone ({'; '.join(found.reasons)}) and the "

@@ -16,10 +16,10 @@ from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.interface import Remote
-from brainbrr_core.transfer.catalogue import NAME, Catalogue, ShardBlob, parse_catalogue
-from brainbrr_core.transfer.parallel import TRANSFERS, in_flight, pieces
+from brainbrr_core.transfer.catalog import NAME, Catalog, ShardBlob, parse_catalog
+from brainbrr_core.transfer.parallel import TRANSFERS, pieces, run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index
-from brainbrr_core.transfer.receive import Transfer, check_space, receive, settle
+from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive
 
 #: Bytes asked for at once: what a transfer holds in memory, and what a cut connection loses.
 PIECE_BYTES = 8 * 2**20
@@ -28,15 +28,15 @@ FETCHES = 3
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ShardsToFetch:
     """What of a plan another place can give, and what it cannot, each with the reason."""
 
     shards: dict[str, ShardBlob]
     absent: dict[str, str]
 
 
-def wanted(plan: Plan, catalogue: Catalogue) -> Wanted:
-    """What the plan lacks, looked up in a catalogue."""
+def shards_to_fetch(plan: Plan, catalog: Catalog) -> ShardsToFetch:
+    """What the plan lacks, looked up in a catalog."""
     shards: dict[str, ShardBlob] = {}
     absent: dict[str, str] = {}
     imported = is_imported(plan.store.version)
@@ -46,7 +46,7 @@ def wanted(plan: Plan, catalogue: Catalogue) -> Wanted:
             absent[key] = f"the shard here could not be read: {item.reason}"
         if not _lacks(item, imported=imported):
             continue
-        blob = catalogue.shards.get(key)
+        blob = catalog.shards.get(key)
         if blob is None:
             # An imported version need not have every recording.
             if not imported:
@@ -55,7 +55,7 @@ def wanted(plan: Plan, catalogue: Catalogue) -> Wanted:
             absent[key] = "pushed from another EDF than the index has"
         else:
             shards[key] = blob
-    return Wanted(shards, absent)
+    return ShardsToFetch(shards, absent)
 
 
 def _lacks(item: Item, *, imported: bool) -> bool:
@@ -64,12 +64,12 @@ def _lacks(item: Item, *, imported: bool) -> bool:
     return item.needs_building
 
 
-def read_catalogue(remote: Remote, version: str) -> Catalogue | None:
-    """The catalogue of a version, or None. Raises :class:`BrainbrrError` where it is damaged."""
+def read_catalog(remote: Remote, version: str) -> Catalog | None:
+    """The catalog of a version, or None. Raises :class:`BrainbrrError` where it is damaged."""
     document = remote.document(f"{version}/{NAME}")
     if document is None:
         return None
-    return parse_catalogue(document.content, version, f"{remote.address}/{version}/{NAME}")
+    return parse_catalog(document.content, version, f"{remote.address}/{version}/{NAME}")
 
 
 def pull(
@@ -88,8 +88,8 @@ def pull(
     """
     started = time.monotonic()
     store = Store.of(configuration)
-    catalogue = read_catalogue(remote, store.version)
-    if catalogue is None:
+    catalog = read_catalog(remote, store.version)
+    if catalog is None:
         raise WorkRemains(
             f"{remote.address} holds nothing of version {store.version}: run `brainbrr cache push "
             f"{remote.address} --profile {configuration.profile}` where it is built, or build it "
@@ -97,7 +97,7 @@ def pull(
         )
     store.check_writable()
     outcome = Transfer(remote.address, store.version)
-    blob, base = catalogue.index, store.version
+    blob, base = catalog.index, store.version
     adopted = adopt_index(
         store.root,
         blob,
@@ -115,7 +115,7 @@ def pull(
         adopted.index,
         select(adopted.index, configuration.selection),
     )
-    needed = wanted(plan, catalogue)
+    needed = shards_to_fetch(plan, catalog)
     outcome.absent = needed.absent
     outcome.skipped = plan.count(State.FRESH)
     check_space(store.root, sum(blob.size for blob in needed.shards.values()))
@@ -125,7 +125,7 @@ def pull(
 
     jobs = list(needed.shards.items())
     with hold(store, "cache pull", create=True):
-        for (key, blob_), (moved, error) in in_flight(
+        for (key, blob_), (moved, error) in run_parallel(
             "pull", jobs, fetch, lambda job: job[1].size, transfers, remote.stopping
         ):
             if error:
@@ -137,7 +137,7 @@ def pull(
             else:
                 outcome.skipped += 1
     if outcome.moved:
-        settle(store, needed.shards.keys() - outcome.failed.keys())
+        flush_folders(store, needed.shards.keys() - outcome.failed.keys())
         link_latest(plan, configuration.preprocessing)
     outcome.seconds = time.monotonic() - started
     return outcome

@@ -1,4 +1,4 @@
-"""Pushing: the fresh shards of a profile and the index; objects first, the catalogue last."""
+"""Pushing: the fresh shards of a profile and the index; objects first, the catalog last."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.remote.connect import put_bytes
 from brainbrr_core.remote.interface import ObjectState, Remote, RemoteUnavailable
-from brainbrr_core.remote.place import put_content
-from brainbrr_core.transfer.catalogue import (
+from brainbrr_core.transfer.catalog import (
     NAME,
     Blob,
-    Catalogue,
+    Catalog,
     ShardBlob,
     check_keys,
-    parse_catalogue,
+    parse_catalog,
 )
-from brainbrr_core.transfer.parallel import TRANSFERS, in_flight, pieces
+from brainbrr_core.transfer.parallel import TRANSFERS, pieces, run_parallel
 from brainbrr_core.transfer.portable_index import (
-    TravellingIndex,
+    PortableIndex,
     check_same_corpus,
-    completed,
+    fill_in_hashes,
+    make_portable,
     parse_index,
-    travelling_index,
 )
 from brainbrr_core.transfer.public_access import AGREEMENT, check_private, probe_object
-from brainbrr_core.transfer.pull import PIECE_BYTES, read_catalogue
+from brainbrr_core.transfer.pull import PIECE_BYTES, read_catalog
 from brainbrr_core.transfer.push_lock import STALE_S, pushing_alone
-from brainbrr_core.transfer.receive import Transfer, file_blob
+from brainbrr_core.transfer.receive import Transfer, hash_file
 
-#: How often the catalogue is tried when other pushers are faster, and objects that vanish.
+#: How often the catalog is tried when other pushers are faster, and objects that vanish.
 ROUNDS = 20
 
 
@@ -66,19 +66,19 @@ def push(
     with probe_object(remote, store.version, log) as probe:
         for remark in check_private(remote, (probe, f"{store.version}/{NAME}"), force=force):
             log(remark)
-        remote.check_conditions(probe)
-    if not remote.conditional:
+        remote.try_conditional_writes(probe)
+    if not remote.has_conditional_writes:
         log(
-            f"{remote.address} heeds no condition of a write: pushes write its catalogue one "
+            f"{remote.address} heeds no condition of a write: pushes write its catalog one "
             f"after the other, and one that died meanwhile is waited for {STALE_S:.0f} s"
         )
     outcome = Transfer(remote.address, store.version)
-    held = read_catalogue(remote, store.version)
-    index = travelling_index(plan.index)
+    held = read_catalog(remote, store.version)
+    index = make_portable(plan.index)
     if held is not None and held.index != index.blob:
         there = _remote_index(remote, held)
         check_same_corpus(there, plan.index, remote.address, store.root, force=force)
-        index = travelling_index(completed(plan.index, there))
+        index = make_portable(fill_in_hashes(plan.index, there))
     fresh = []
     for item in plan.items:
         key = item.recording.partition_key
@@ -96,9 +96,9 @@ def push(
     outcome.skipped = len(fresh) - len(todo)
     blobs = _send(remote, store, todo, transfers, outcome)
     if repair and held is not None:
-        put_content(remote, f"{store.version}/{index.blob.name}", index.content)
+        put_bytes(remote, f"{store.version}/{index.blob.name}", index.content)
         blobs |= _repair(remote, store, held, fresh, transfers, outcome, log)
-    if remote.conditional:
+    if remote.has_conditional_writes:
         outcome.index = _publish(remote, store.version, index, blobs, _always)
     else:
         with pushing_alone(remote, store.version, log) as still_alone:
@@ -118,9 +118,9 @@ def _is_held(item: Item, shards: Mapping[str, ShardBlob]) -> bool:
     return blob is not None and blob.fingerprint == item.fingerprint
 
 
-def _remote_index(remote: Remote, catalogue: Catalogue) -> Index:
+def _remote_index(remote: Remote, catalog: Catalog) -> Index:
     """The index that the remote holds. Raises :class:`BrainbrrError` when it is damaged."""
-    blob, name = catalogue.index, f"{catalogue.version}/{catalogue.index.name}"
+    blob, name = catalog.index, f"{catalog.version}/{catalog.index.name}"
     try:
         content = b"".join(
             pieces(lambda start, stop: remote.read(name, start, stop), blob.size, PIECE_BYTES)
@@ -130,7 +130,7 @@ def _remote_index(remote: Remote, catalogue: Catalogue) -> Index:
     if blake3(content).hexdigest() != blob.hash:
         raise BrainbrrError(
             f"{remote.address}/{name}, the index, is damaged or gone: if this machine's corpus is "
-            f"that of the remote, remove {remote.address}/{catalogue.version}/{NAME} and push again"
+            f"that of the remote, remove {remote.address}/{catalog.version}/{NAME} and push again"
         )
     return parse_index(content, remote.address)
 
@@ -152,7 +152,7 @@ def shard_blob(store: Store, item: Item) -> ShardBlob:
             f"the shard of {key} is damaged ({error}): run `brainbrr cache verify`, then "
             "`brainbrr cache build`, and try again"
         ) from None
-    return ShardBlob(*file_blob(path), item.fingerprint)
+    return ShardBlob(*hash_file(path), item.fingerprint)
 
 
 def _send(
@@ -162,7 +162,7 @@ def _send(
     blobs: dict[str, ShardBlob] = {}
     if not items:
         return blobs
-    there = remote.held(f"{store.version}/objects")
+    there = remote.states(f"{store.version}/objects")
 
     def send(item: Item) -> tuple[ShardBlob, bool]:
         blob = shard_blob(store, item)
@@ -174,7 +174,7 @@ def _send(
 
     remaining = items
     for _ in range(ROUNDS):
-        for item, (blob, moved) in in_flight(
+        for item, (blob, moved) in run_parallel(
             "push", remaining, send, lambda item: item.bytes, transfers, remote.stopping
         ):
             blobs[item.recording.partition_key] = blob
@@ -184,8 +184,8 @@ def _send(
                 outcome.bytes += blob.size
             else:
                 outcome.skipped += 1
-        # The catalogue must promise nothing that went away meanwhile.
-        there = remote.held(f"{store.version}/objects")
+        # The catalog must promise nothing that went away meanwhile.
+        there = remote.states(f"{store.version}/objects")
         remaining = [
             item
             for item in items
@@ -206,22 +206,22 @@ def _name(store: Store, blob: Blob) -> str:
 def _publish(
     remote: Remote,
     version: str,
-    index: TravellingIndex,
+    index: PortableIndex,
     blobs: Mapping[str, ShardBlob],
     may_write: Callable[[], bool],
 ) -> str:
-    """Add ``blobs`` and ``index`` to the catalogue, whoever else does so at the same time."""
+    """Add ``blobs`` and ``index`` to the catalog, whoever else does so at the same time."""
     name = f"{version}/{NAME}"
     for _ in range(ROUNDS):
         known = remote.document(name)
         shards: dict[str, ShardBlob] = {}
         held_index: Blob | None = None
         if known is not None:
-            held = parse_catalogue(known.content, version, f"{remote.address}/{name}")
+            held = parse_catalog(known.content, version, f"{remote.address}/{name}")
             shards, held_index = dict(held.shards), held.index
         if held_index != index.blob:
-            put_content(remote, f"{version}/{index.blob.name}", index.content)
-        content = Catalogue(version, index.blob, {**shards, **blobs}).content()
+            put_bytes(remote, f"{version}/{index.blob.name}", index.content)
+        content = Catalog(version, index.blob, {**shards, **blobs}).content()
         if known is not None and content == known.content:
             return "unchanged"
         if not may_write():
@@ -232,7 +232,7 @@ def _publish(
         if remote.replace(name, content, known):
             return "unchanged" if held_index == index.blob else "sent"
     raise RemoteUnavailable(
-        f"{remote.address}: other machines replaced the catalogue {ROUNDS} times while this one "
+        f"{remote.address}: other machines replaced the catalog {ROUNDS} times while this one "
         "tried: every object is there; run the same command again"
     )
 
@@ -240,7 +240,7 @@ def _publish(
 def _repair(
     remote: Remote,
     store: Store,
-    held: Catalogue,
+    held: Catalog,
     fresh: list[Item],
     transfers: int,
     outcome: Transfer,
@@ -248,7 +248,7 @@ def _repair(
 ) -> dict[str, ShardBlob]:
     """Read every held object of the profile back, and send anew what is damaged or gone.
 
-    The shard here need not be the same bytes (other libraries): the catalogue then follows it.
+    The shard here need not be the same bytes (other libraries): the catalog then follows it.
     """
 
     def replaced(item: Item) -> ShardBlob | None:
@@ -273,7 +273,7 @@ def _repair(
 
     there = [item for item in fresh if _is_held(item, held.shards)]
     blobs: dict[str, ShardBlob] = {}
-    for item, blob in in_flight(
+    for item, blob in run_parallel(
         "verify", there, replaced, lambda item: item.bytes, transfers, remote.stopping
     ):
         outcome.verified += 1

@@ -4,7 +4,7 @@ A push puts a lock object of its own and lists what locks there are. Where it se
 takes its own away and tries again after a pause; alone, it holds the lock. Of two, the one that
 put its object later sees the other, so both are never alone. The holder writes its object anew
 every few seconds; one that stands still for a minute by the clock of whoever waits is of a push
-that died, and is removed. Only the catalogue is written under the lock: it is held for seconds.
+that died, and is removed. Only the catalog is written under the lock: it is held for seconds.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.remote.connect import put_bytes
 from brainbrr_core.remote.interface import Remote
-from brainbrr_core.remote.place import put_content
 
 FOLDER = "pushing"
 #: Seconds between two signs of life of the holder, and without one until it is taken for dead.
@@ -64,7 +64,7 @@ def _wait_until_alone(remote: Remote, name: str, log: Callable[[str], None]) -> 
         # Never the same twice, so that nobody takes who waits for dead.
         _write(remote, name, f"try {number}")
         others = {}
-        for other in sorted(remote.held(folder).keys() - {name}):
+        for other in sorted(remote.states(folder).keys() - {name}):
             document = remote.document(other)
             if document is not None:
                 others[other] = document.content
@@ -105,7 +105,7 @@ def _beat(remote: Remote, name: str, ended: threading.Event) -> None:
 
 def _write(remote: Remote, name: str, sign: str) -> None:
     holder = {"host": socket.gethostname(), "process": os.getpid(), "sign of life": sign}
-    put_content(remote, name, json.dumps(holder).encode())
+    put_bytes(remote, name, json.dumps(holder).encode())
 
 
 def _holder(content: bytes) -> str:

@@ -28,7 +28,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import flush
 from brainbrr_core.files.state import file_state
-from brainbrr_core.transfer.catalogue import ShardBlob
+from brainbrr_core.transfer.catalog import ShardBlob
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Transfer:
         return self.bytes / self.seconds if self.seconds > 0 else 0.0
 
 
-def file_blob(path: Path, piece: int = 1 << 20) -> tuple[str, int]:
+def hash_file(path: Path, piece: int = 1 << 20) -> tuple[str, int]:
     """BLAKE3 hash, as hex, and size of a file. Raises ``OSError``."""
     hasher, size = blake3(), 0
     with path.open("rb", buffering=0) as file:
@@ -116,9 +116,9 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
         if header.fingerprint != blob.fingerprint:
             raise DamagedShard("not the fingerprint promised")
         os.fsync(file.fileno())
-        # Its folder is flushed once, by settle(): a commit of the journal for every shard would
-        # wait for the bytes of all that are on their way. A name lost to a power cut is a shard
-        # that is missing, and fetched again.
+        # flush_folders() flushes the folder once, at the end: a journal commit for every shard
+        # would wait for the bytes of all shards being received. A shard whose name a power cut
+        # loses counts as missing and is fetched again.
         partial_path(target).rename(target)
         store.append_record(
             BuildRecord(
@@ -135,7 +135,7 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
     return True
 
 
-def settle(store: Store, keys: Iterable[str]) -> None:
+def flush_folders(store: Store, keys: Iterable[str]) -> None:
     """Wait until the names of received shards are on the disk, too."""
     for folder in sorted({store.shard_path(key).parent for key in keys}):
         flush(folder)

@@ -3,9 +3,8 @@
 import dagster as dg
 
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.evaluation.identity import settings_identity as report_settings
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.runs.identity import settings_identity as training_settings
+from brainbrr_core.runs.identity import report_settings, training_settings
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.records import metadata
 from brainbrr_pipeline.records.code_version import check_loaded, op_tags
@@ -67,8 +66,7 @@ def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
 
     The threshold is tuned on dev.
     """
-    split = configuration.evaluation.split
-    loaded_version = digest(report_settings(configuration, split))[:12]
+    loaded_version = _report_code_version(configuration)
 
     @dg.asset(
         name="eval_report",
@@ -88,8 +86,7 @@ def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
 
         with users_mistakes_as_failures():
             configuration = workspace.load()
-            split = configuration.evaluation.split
-            check_loaded(context, digest(report_settings(configuration, split))[:12])
+            check_loaded(context, _report_code_version(configuration))
             evaluation = evaluate(configuration, log=context.log.info)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(evaluation.identity),
@@ -97,3 +94,13 @@ def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
         )
 
     return _eval_report
+
+
+def _report_code_version(configuration: Configuration) -> str:
+    settings = report_settings(
+        configuration.detection,
+        configuration.evaluation,
+        configuration.hardware.precision,
+        configuration.evaluation.split,
+    )
+    return digest(settings)[:12]

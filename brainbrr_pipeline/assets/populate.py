@@ -7,7 +7,7 @@ import dagster as dg
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.receive import Transfer
 from brainbrr_pipeline.assets.cache import GROUP

@@ -19,9 +19,9 @@ from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
 from brainbrr_core.cache.manifest_file import UpdatedManifest
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.constants import CHANNELS, SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.corpus.summary import explain, summarize
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Metadata = dict[str, Any]
 #: Bytes of one sample of one channel, and channels, in the predecessor's windows.
-_PREDECESSOR_SAMPLE, _CHANNELS = 4, 19
+_PREDECESSOR_SAMPLE = 4
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
 
@@ -85,7 +85,7 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
     columns = ("recordings", "patients", *times, *CATEGORIES)
     balance = Counter({name: sum(int(row[name]) for row in splits.values()) for name in CATEGORIES})
     stored = sum(item.bytes for item in plan.items)
-    theirs = len(manifest) * manifest.window_samples * _CHANNELS * _PREDECESSOR_SAMPLE
+    theirs = len(manifest) * manifest.window_samples * len(CHANNELS) * _PREDECESSOR_SAMPLE
     return {
         "dagster/row_count": len(manifest),
         "path": dg.MetadataValue.path(made.path),
@@ -127,21 +127,20 @@ def _types(manifest: Manifest) -> list[dict[str, Any]]:
 
 def of_run(run: Run) -> Metadata:
     """Curves as pictures, hardware, seconds, and the version the model was trained on."""
-    values, identity = run.values, run.values["identity"]
-    fit = values["fit"]
+    record, identity, fit = run.record, run.record.identity, run.record.fit
     return {
         "run": dg.MetadataValue.path(run.directory),
-        "preprocessing version": identity["preprocessing_version"],
-        "manifest": identity["manifest"][:12],
-        "preset": identity["model"]["preset"],
-        "parameters": values["parameters"],
-        "steps": fit["steps"],
-        "skipped steps": len(fit.get("skipped_steps", ())),
-        "last loss": fit["last_loss"],
-        "windows per second": round(fit["windows_per_s"], 1),
-        "share of time waiting for data": round(fit["data_wait_share"], 4),
-        "seconds": values["seconds"],
-        "hardware": dg.MetadataValue.json(values["hardware"]),
+        "preprocessing version": identity.preprocessing_version,
+        "manifest": identity.manifest[:12],
+        "preset": identity.model.preset,
+        "parameters": record.parameters,
+        "steps": fit.steps,
+        "skipped steps": len(fit.skipped_steps),
+        "last loss": fit.last_loss,
+        "windows per second": round(fit.windows_per_s, 1),
+        "share of time waiting for data": round(fit.data_wait_share, 4),
+        "seconds": record.seconds,
+        "hardware": dg.MetadataValue.json(record.hardware),
         "curves": dg.MetadataValue.md(curves(run)),
     }
 
@@ -160,11 +159,11 @@ def curves(run: Run) -> str:
     by_step = {row["step"]: row for row in map(json.loads, lines)}
     steps = sorted(by_step)
     panels = {name: (steps, [by_step[step][name] for step in steps]) for name in _PER_STEP}
-    validations = run.values["fit"].get("validations", [])
+    validations = run.record.fit.validations
     if validations:
         panels["score on dev"] = (
-            [row["step"] for row in validations],
-            [row["score"] for row in validations],
+            [row.step for row in validations],
+            [row.score for row in validations],
         )
     figure = Figure(figsize=(3 * len(panels), 2.6), layout="constrained")
     for number, (name, (x, y)) in enumerate(panels.items(), start=1):

@@ -14,6 +14,7 @@ from dagster_pipes import PipesContext, open_dagster_pipes
 
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.progress import progress
 from brainbrr_core.runs.run import Run
 from brainbrr_core.training.loop import StepReport
 from brainbrr_core.training.run import train
@@ -56,6 +57,9 @@ def _train(pipes: PipesContext) -> Run:
 
     def on_step(step: StepReport) -> None:
         nonlocal shown
+        if step.step == step.resumed_from + 1:
+            bar.resume_from(step.resumed_from)
+        bar.advance(note=step.note())
         if step.elapsed_s - shown >= _INTERVAL_S or step.step in (1, step.steps):
             shown = step.elapsed_s
             pipes.log.info(
@@ -64,7 +68,8 @@ def _train(pipes: PipesContext) -> Run:
                 f"data, {step.left_s():.0f} s left"
             )
 
-    return train(settings, on_step=on_step, log=pipes.log.info)
+    with progress("train", settings.training.steps, "steps") as bar:
+        return train(settings, on_step=on_step, log=pipes.log.info)
 
 
 if __name__ == "__main__":

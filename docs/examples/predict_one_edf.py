@@ -21,12 +21,11 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Overrides, changed, load
+from brainbrr_core.constants import CHANNELS, FRAME_HZ
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import FRAME_HZ
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.scoring import OperatingPoint, RecordingEvents, sigmoid, szcore
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.run import train
 

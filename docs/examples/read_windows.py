@@ -22,8 +22,8 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Overrides, load
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data import BalancedSampling, WindowDataset
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.synthesis import write_corpus
 
 folder = TemporaryDirectory()

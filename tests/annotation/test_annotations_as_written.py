@@ -21,6 +21,7 @@ from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Meaning, Texts
 from brainbrr_core.configuration import Corpus, Overrides, Preprocessing, load
 from brainbrr_core.configuration.settings import SEIZURE_LABELS, AnnotationTexts
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
@@ -31,9 +32,8 @@ from brainbrr_core.corpus.summary import summarize
 from brainbrr_core.edf.reader import annotation_records
 from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.inspection.colours import event_colours
+from brainbrr_core.inspection.colors import event_colors
 from brainbrr_core.inspection.inspection import inspect_recording
-from brainbrr_core.signal.montage import CHANNELS
 from tests.support.examples import examples
 from tests.support.shell import Shell
 
@@ -480,10 +480,10 @@ def test_seizure_hours_are_those_of_the_labels_that_count(tmp_path: Path) -> Non
 
 def test_what_is_unknown_is_drawn_in_no_color_of_a_seizure() -> None:
     events = [Event(1, 2, "fnsz"), Event(3, 4, "zzsz")]
-    before = event_colours(events)
-    colours = event_colours([Event(0, 1, UNKNOWN), *events])
-    assert colours.pop(UNKNOWN) not in before.values()
-    assert colours == before
+    before = event_colors(events)
+    colors = event_colors([Event(0, 1, UNKNOWN), *events])
+    assert colors.pop(UNKNOWN) not in before.values()
+    assert colors == before
 
 
 def test_an_end_without_an_onset_is_no_background(tmp_path: Path) -> None:

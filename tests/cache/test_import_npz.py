@@ -132,7 +132,7 @@ def test_a_model_trained_on_it_says_so(
     config = ("--config", small_config(tmp_path), "--version", imported_version())
     assert shell.type("manifest", *config).returncode == 0
     made = train(named, log=lambda _line: None)
-    assert made.values["identity"]["preprocessing_version"] == imported_version()
+    assert made.record.identity.preprocessing_version == imported_version()
     plan = plan_profile(settings)
     kept = [item.path for item in gc.find(plan)]
     assert Store(settings.cache_root, imported_version()).folder not in kept

@@ -25,11 +25,11 @@ from brainbrr_core.cache.shard import (
 from brainbrr_core.cache.store import RECORDS, Store
 from brainbrr_core.cache.version import chain_fingerprint, imported_fingerprint, imported_version
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.signal.montage import CHANNELS
 
 OTHER_VERSION = "v1_256hz_10-20_0123456789ab"
 

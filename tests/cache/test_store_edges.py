@@ -22,8 +22,8 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import append_line
 from brainbrr_core.files.state import FileState
 from brainbrr_core.locking import Process, this_process
-from brainbrr_core.transfer.catalogue import Catalogue
-from brainbrr_core.transfer.pull import wanted
+from brainbrr_core.transfer.catalog import Catalog
+from brainbrr_core.transfer.pull import shards_to_fetch
 
 
 def refuse_to_append(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,9 +132,9 @@ def test_a_pull_names_shards_that_could_not_be_read(built: Configuration) -> Non
     plan = plan_profile(built)
     first = replace(plan.items[0], state=State.UNREADABLE, reason="Permission denied")
     plan = Plan(plan.store, plan.index, (first, *plan.items[1:]), plan.sources_unseen)
-    nothing = Catalogue.__new__(Catalogue)
+    nothing = Catalog.__new__(Catalog)
     object.__setattr__(nothing, "shards", {})
-    found = wanted(plan, nothing)
+    found = shards_to_fetch(plan, nothing)
     assert found.absent == {
         first.recording.partition_key: "the shard here could not be read: Permission denied"
     }

@@ -29,7 +29,7 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.locking import STALE_S, Process
-from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.runs.used_versions import STARTED, used_versions
 from brainbrr_core.training.run import train
 from brainbrr_core.transfer import archive

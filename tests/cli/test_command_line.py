@@ -13,8 +13,8 @@ import dagster as dg
 import pytest
 
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_core.signal.montage import CHANNELS
 from tests.support.edf_files import write_edf
 from tests.support.shell import Done, Shell, run
 from tests.support.small_run import small_config, small_settings

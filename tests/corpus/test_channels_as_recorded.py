@@ -19,6 +19,7 @@ from brainbrr_core.cache.plan import State, plan_corpus
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.configuration import Configuration, Corpus, Overrides, Preprocessing, load
 from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus import row_reading
 from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index, scan
@@ -39,13 +40,7 @@ from brainbrr_core.signal.interpolation import (
     interpolation_constants,
     interpolation_weights,
 )
-from brainbrr_core.signal.montage import (
-    CHANNELS,
-    EDGE_NEIGHBORS,
-    electrode_of,
-    label_rules,
-    match_channels,
-)
+from brainbrr_core.signal.montage import EDGE_NEIGHBORS, electrode_of, label_rules, match_channels
 from tests.support.edf_files import write_edf
 
 EVENTS = "onset\tduration\teventType\tconfidence\tchannels\tdateTime\trecordingDuration\n"

@@ -20,7 +20,7 @@ from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.corpus.recording import SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.files.checked_parquet import open_sealed, sealed_parquet, sealed_texts
+from brainbrr_core.files.checked_parquet import encode_checked, open_checked, read_texts
 from brainbrr_core.files.state import EdfHasher, Hashes, content_hash, edf_hashes
 from tests.support.edf_files import another_copy, write_edf
 from tests.support.shell import Shell
@@ -414,12 +414,12 @@ def test_a_table_that_says_no_split_or_two_is_refused(tmp_path: Path, rows: str,
 
 def as_schema_2(path: Path) -> None:
     """Make an index what the program before wrote: no hash of the data, and its own number."""
-    file = open_sealed(path.read_bytes())
-    texts = {key: text for key, text in sealed_texts(file).items() if "brainbrr" in key}
+    file = open_checked(path.read_bytes())
+    texts = {key: text for key, text in read_texts(file).items() if "brainbrr" in key}
     table = pq.read_table(path).drop_columns(["data_hash"])
     texts |= {"brainbrr.index": "2", "brainbrr.skipped": '["train/x.edf"]'}
     del texts["brainbrr.blake3"]
-    path.write_bytes(sealed_parquet(pa.table(table), texts))
+    path.write_bytes(encode_checked(pa.table(table), texts))
 
 
 def test_an_older_index_is_read_anew_and_no_file_is_hashed_again(

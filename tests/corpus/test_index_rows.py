@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.cache.version import chain_fingerprint, shard_fingerprint
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import index_path, read_index, write_index
 from brainbrr_core.corpus.recording import Companion, Recording
 from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import FileState
-from brainbrr_core.signal.montage import CHANNELS
 from tests.support.examples import examples
 
 WHOLE = 2**63 - 1
@@ -170,7 +170,7 @@ def test_an_index_of_100_000_recordings_takes_less_than_500_mb(
     write_index(Index(rows, "tusz"), tmp_path)
     program = (
         "import sys; from pathlib import Path\n"
-        "from brainbrr_core.benchmark.peak import peak_mb\n"
+        "from brainbrr_core.benchmark.peak_memory import peak_mb\n"
         "from brainbrr_core.corpus.index_file import read_index\n"
         "print(len(read_index(Path(sys.argv[1]))), peak_mb())"
     )

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainbrr_core.configuration import Augmentation, Overrides, load
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data.augmentation import MIRRORED, Changes, augmented, draw, move
 from brainbrr_core.data.prefetch import prefetched
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE
 from tests.support.examples import examples
 from tests.support.project import ROOT

@@ -105,11 +105,11 @@ def test_cards_are_what_the_driver_says(tmp_path: Path) -> None:
     command = tmp_path / "smi"
     command.write_text("#!/bin/sh\necho 'NVIDIA A100-SXM4-40GB, 40960, 550.54.15'\n")
     command.chmod(0o755)
-    (card,) = software.cards(str(command))
+    (card,) = software.gpus(str(command))
     assert (card.name, card.memory_gb, card.driver) == ("NVIDIA A100-SXM4-40GB", 42.9, "550.54.15")
     command.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'; exit 9\n")
-    assert software.cards(str(command)) == []
-    assert software.cards(str(tmp_path / "nothing")) == []
+    assert software.gpus(str(command)) == []
+    assert software.gpus(str(tmp_path / "nothing")) == []
 
 
 def test_hours_are_estimated_from_a_sample_of_headers(corpus: Path) -> None:

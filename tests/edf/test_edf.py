@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.recording import SIGNAL_FINDINGS, SIGNAL_REASONS
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import open_edf, recording_start
-from brainbrr_core.signal.montage import CHANNELS, electrode_of, match_channels
+from brainbrr_core.signal.montage import electrode_of, match_channels
 from tests.support.edf_files import cut, patch, patch_signal, restamp, write_edf
 from tests.support.examples import examples
 

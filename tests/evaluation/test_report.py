@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.cli.evaluate import print_scores
 from brainbrr_core.configuration import Detection, Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation
 from brainbrr_core.evaluation.method import method
@@ -52,13 +53,13 @@ from brainbrr_core.evaluation.results import (
 )
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.runs.eval_ledger import EvalLooks
-from brainbrr_core.runs.run import Run
+from brainbrr_core.runs.record import RunRecord
 from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_pipeline.records.metadata import of_evaluation
 from tests.support.fixed_events import FixedEvents
 from tests.support.pages import well_formed
 from tests.support.project import ROOT
+from tests.support.run_records import fit_values, recorded_run, run_values
 
 
 def frames(duration_s: float, spans: list[tuple[float, float]]) -> NDArray[np.float32]:
@@ -272,7 +273,7 @@ def test_tables_of_commands_and_of_dagster_have_one_unit_in_a_column(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "140")
     results = limited()
-    evaluation = Evaluation(Path("/report.html"), results, Run(Path("run"), {}), "", False)
+    evaluation = Evaluation(Path("/report.html"), results, recorded_run(Path("run")), "", False)
     print_scores(evaluation)
     shown = capsys.readouterr().out
     rows = {
@@ -322,17 +323,18 @@ def trained(best_step: int | None) -> TrainingFacts:
         for step, value in ((100, 0.4), (200, 0.8), (300, 0.7))
     ]
     of_split = {"recordings": 4, "patients": 3, "hours": 5.5, "seizures": 7, "ictal_hours": 0.25}
-    values = {
-        "identity": {"training": {"seed": 11, "steps": 300}},
-        "fit": {"steps": 300, "best_step": best_step, "stopped": ""}
-        | {"validations": validations if best_step else []},
-        "data": {
+    values = run_values(
+        fit=fit_values(
+            steps=300, best_step=best_step, validations=validations if best_step else []
+        ),
+        data={
             "train": of_split | {"unknown_seconds": 90.0, "full": 3},
             "dev": of_split | {"unknown_seconds": 0.0, "full": 3},
             "eval": of_split | {"unknown_seconds": 0.0, "full": 3},
         },
-    }
-    return training_facts(Run(Path("run"), values))
+    )
+    values["identity"]["training"] = {"seed": 11, "steps": 300}
+    return training_facts(RunRecord.model_validate(values))
 
 
 def test_the_report_says_which_weights_they_are_and_what_they_saw() -> None:

@@ -26,6 +26,7 @@ from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.run import train
 from brainbrr_core.training.seeds import train_seeds
 from tests.support.pages import well_formed
+from tests.support.run_records import recorded_run
 from tests.support.shell import Shell
 from tests.support.small_run import small_config, small_settings
 
@@ -175,7 +176,7 @@ def test_what_interrupts_a_training_of_several_seeds_knows_which_are_done(own: O
         begun.append(settings.training.seed)
         if len(begun) == 2:
             raise KeyboardInterrupt
-        return Run(own.run, {})
+        return recorded_run(own.run)
 
     with pytest.raises(KeyboardInterrupt) as stopped:
         list(train_seeds(own.settings, (4, 5, 6), train_one, log=lambda _line: None))

@@ -1,4 +1,4 @@
-"""What an inspection shows is what is in the file, for recordings that are excluded too."""
+"""What an inspection shows is what the file has, even if the recording is excluded."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.display.times import clock
 from brainbrr_core.edf.header import EdfSignal, read_header
 from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.inspection.channels import PreprocessedSignal, RawSignal
 from brainbrr_core.inspection.envelope import EnvelopeBuilder, finest
 from brainbrr_core.inspection.inspection import Inspection, inspect_recording
-from brainbrr_core.inspection.page import clock, page
+from brainbrr_core.inspection.page import page
 from brainbrr_core.inspection.picture import picture
 from brainbrr_core.inspection.quality import SampleStatistics
-from brainbrr_core.signal.montage import CHANNELS
 from tests.support.edf_files import cut, patch, patch_signal, write_edf
 from tests.support.examples import examples
 from tests.support.signal_reference import chain
@@ -44,11 +46,23 @@ def look(path: Path, **options: Any) -> Inspection:
     return inspect_recording(path, Preprocessing(), **options)
 
 
+def raw_of(inspection: Inspection, row: int) -> RawSignal:
+    signal = inspection.channels[row].raw
+    assert signal is not None
+    return signal
+
+
+def preprocessed_of(inspection: Inspection, row: int) -> PreprocessedSignal:
+    signal = inspection.channels[row].preprocessed
+    assert signal is not None
+    return signal
+
+
 def data_of(html: str) -> dict[str, Any]:
     """What the page's script reads."""
-    found = re.search(r'<script type="application/json" id="recording">(.*?)</script>', html)
-    assert found is not None
-    parsed: dict[str, Any] = json.loads(found[1])
+    match = re.search(r'<script type="application/json" id="recording">(.*?)</script>', html)
+    assert match is not None
+    parsed: dict[str, Any] = json.loads(match[1])
     return parsed
 
 
@@ -92,10 +106,10 @@ def test_an_envelope_has_the_lowest_and_highest_value_of_each_step(
     step = [int(n / rate * got.bins_per_s) for n in range(len(wanted))]
     for number in range(len(got.low)):
         inside = [value for value, n in zip(wanted, step, strict=True) if n == number]
-        assert got.low[number] * got.step + got.centre == pytest.approx(
+        assert got.low[number] * got.step + got.center == pytest.approx(
             min(inside), abs=got.step / 2 + 1e-9
         )
-        assert got.high[number] * got.step + got.centre == pytest.approx(
+        assert got.high[number] * got.step + got.center == pytest.approx(
             max(inside), abs=got.step / 2 + 1e-9
         )
     assert len(got.low) == step[-1] + 1
@@ -147,7 +161,7 @@ def test_the_page_holds_the_signal_of_the_file(tmp_path: Path) -> None:
             assert packed["rate"] == rate
             wanted = samples[[0, 0, -1, -1]] - np.median(samples)
             assert np.allclose(drawn - centre, wanted, atol=2 * packed["step"])
-            # Fine enough to be seen: a row of 30 pixels is as high as the range of a second.
+            # Fine enough to be inspection: a row of 30 pixels is as high as the range of a second.
             assert packed["step"] < np.ptp(samples[:rate]) / 40
 
 
@@ -159,21 +173,22 @@ def test_figures_are_those_of_the_signal(tmp_path: Path) -> None:
     records[3:8, header.signals[4].offset : header.signals[4].offset + 256] = 7
     records[9, header.signals[5].offset] = 32767
     content.tofile(path)
-    seen = look(path)
+    inspection = look(path)
     samples = edfio.read_edf(path).get_signal("EEG F3-REF").data
-    channel = seen.channels[1]
-    assert (channel.match, channel.label, channel.rate) == ("matched", "EEG F3-REF", 256.0)
-    assert channel.mean == pytest.approx(samples.mean(), abs=1e-6)
-    assert channel.deviation == pytest.approx(samples.std(), rel=1e-9)
-    assert seen.channels[4].flat_s == pytest.approx(5, abs=0.01)
-    assert seen.channels[1].flat_s == 0
-    assert seen.channels[5].at_range_end == pytest.approx(1 / 5120)
-    assert 0 < seen.channels[5].deviation != seen.channels[5].filtered_deviation
-    # 32767 stands for 200 µV: beyond ten deviations it is not.
-    assert seen.channels[5].clipped == 0
+    channel = inspection.channels[1]
+    raw = raw_of(inspection, 1)
+    assert (channel.match, channel.label, raw.rate) == ("matched", "EEG F3-REF", 256.0)
+    assert raw.mean == pytest.approx(samples.mean(), abs=1e-6)
+    assert raw.deviation == pytest.approx(samples.std(), rel=1e-9)
+    assert raw_of(inspection, 4).flat_s == pytest.approx(5, abs=0.01)
+    assert raw.flat_s == 0
+    assert raw_of(inspection, 5).at_range_end == pytest.approx(1 / 5120)
+    assert 0 < raw_of(inspection, 5).deviation != preprocessed_of(inspection, 5).deviation
+    # 32767 stands for 200 µV, which is within ten standard deviations.
+    assert preprocessed_of(inspection, 5).clipped == 0
 
 
-def test_an_artefact_is_counted_as_clipped(tmp_path: Path) -> None:
+def test_an_artifact_is_counted_as_clipped(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=60)
     header = read_header(LocalEdf(path))
     content = np.fromfile(path, np.uint8)
@@ -182,20 +197,21 @@ def test_an_artefact_is_counted_as_clipped(tmp_path: Path) -> None:
     records[:, own] //= 100
     records[30, header.signals[2].offset + 5] = 32000
     content.tofile(path)
-    clipped = [channel.clipped for channel in look(path).channels]
-    assert clipped[2] is not None and 0 < clipped[2] < 0.001
-    assert sum(bool(part) for part in clipped) == 1
+    inspection = look(path)
+    clipped = [preprocessed_of(inspection, row).clipped for row in range(len(CHANNELS))]
+    assert 0 < clipped[2] < 0.001
+    assert sum(fraction > 0 for fraction in clipped) == 1
 
 
 def test_missing_midline_is_shown_as_interpolated(tmp_path: Path) -> None:
     names = [name for name in CHANNELS if name != "Cz"]
     path = write_edf(tmp_path / "a.edf", labels=[f"EEG {name.upper()}-REF" for name in names])
-    seen = look(path)
-    cz = seen.channels[CHANNELS.index("Cz")]
+    inspection = look(path)
+    cz = inspection.channels[CHANNELS.index("Cz")]
     assert cz.interpolated and cz.raw is None and cz.preprocessed is not None
-    assert cz.filtered_deviation is not None and cz.filtered_deviation > 1
-    assert any(finding.code == "interpolated_channel" for finding in seen.findings)
-    html = page(seen, 10.0)
+    assert cz.preprocessed.deviation > 1
+    assert any(finding.code == "interpolated_channel" for finding in inspection.findings)
+    html = page(inspection, 10.0)
     assert "missing: interpolated" in html and "interpolated_channel" in html
 
 
@@ -212,6 +228,12 @@ EXCLUDED: dict[str, tuple[dict[str, Any], Callable[[Path], object], str, int]] =
     "few": ({"labels": ["EEG FP1-REF", "EKG"]}, lambda _: None, "few_channels", 2),
     "short": ({"seconds": 4}, lambda _: None, "too_short", 19),
     "truncated": ({}, lambda p: cut(p, lambda size: size // 2), "truncated_file", 19),
+    "truncated with time stamps": (
+        {"stamped": True},
+        lambda p: cut(p, lambda size: size // 2),
+        "truncated_file",
+        19,
+    ),
     "uneven": ({"rates": {"EEG F3-REF": 128}}, lambda _: None, "uneven_rates", 19),
     "unit": ({}, lambda p: patch_signal(p, 96, 8, 3, b"mmHg"), "unknown_unit", 19),
     "no range": ({}, lambda p: patch_signal(p, 112, 8, 3, b"-200"), "no_calibration", 19),
@@ -226,15 +248,15 @@ def test_excluded_recordings_are_drawn_with_their_reason(tmp_path: Path, name: s
     options, damage, reason, drawn = EXCLUDED[name]
     path = write_edf(tmp_path / "a.edf", **options)
     damage(path)
-    seen = look(path)
-    assert [code for code, _ in seen.reasons] == [reason, "no_annotation"]
-    assert not seen.preprocessed
-    html = page(seen, 10.0)
+    inspection = look(path)
+    assert [code for code, _ in inspection.reasons] == [reason, "no_annotation"]
+    assert not inspection.preprocessed
+    html = page(inspection, 10.0)
     assert f"Excluded: {reason}." in html
     with_signal = [row for row in data_of(html)["channels"] if row["raw"] is not None]
     assert len(with_signal) == drawn
     assert all(len(unpacked(row["raw"])[0]) > 0 for row in with_signal)
-    assert picture(seen).startswith(PNG)
+    assert picture(inspection).startswith(PNG)
 
 
 @pytest.mark.parametrize("content", [b"", b"no EDF at all" * 100, b"0" + b" " * 255])
@@ -289,36 +311,38 @@ def test_nothing_of_the_header_but_labels_is_shown(tmp_path: Path) -> None:
     patch(path, 88, b"Startdate 02-MAR-1999 X Dr_Miller X", 80)
     patch_signal(path, 16, 80, 0, b"electrode of Jane")
     patch_signal(path, 136, 80, 0, b"filtered by Jane")
-    seen = look(path)
-    html = page(seen, 10.0)
+    inspection = look(path)
+    html = page(inspection, 10.0)
     for text in ("Jane", "Roe", "Miller", "1999", "MRN0042"):
         assert text not in html
-        assert text.encode() not in picture(seen)
+        assert text.encode() not in picture(inspection)
     # A label is text, whatever it holds.
     assert "</script><b>" not in html
     assert [row["name"] for row in data_of(html)["channels"]][-1] == "</script><b>x"
 
 
 def test_the_page_needs_nothing_from_anywhere(tmp_path: Path) -> None:
-    seen = look(write_edf(tmp_path / "a.edf"))
-    html = page(seen, 10.0)
+    inspection = look(write_edf(tmp_path / "a.edf"))
+    html = page(inspection, 10.0)
     assert "default-src 'none'" in html
     links = re.findall(r'<[a-z][^>]*\s(?:src|href|action)="([^"]*)"', html)
     assert links == ["#tables"]
     assert not re.search(r"https?:|@import|url\(|fetch\(|XMLHttp", html)
-    assert html == page(seen, 10.0)
-    assert picture(seen) == picture(seen)
+    assert html == page(inspection, 10.0)
+    assert picture(inspection) == picture(inspection)
 
 
-def test_a_stretch_is_drawn_finer_and_figures_stay_those_of_all(tmp_path: Path) -> None:
+def test_an_interval_is_drawn_finer_and_its_figures_are_of_the_whole_recording(
+    tmp_path: Path,
+) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=30)
-    all_of_it, part = look(path), look(path, start_s=20.0, seconds=5.0)
-    assert (part.start_s, part.stop_s) == (20.0, 25.0)
-    assert part.channels[3].mean == all_of_it.channels[3].mean
-    whole, own = all_of_it.channels[3].raw, part.channels[3].raw
-    assert whole is not None and own is not None and len(own.low) == 5 * 256
-    taken = whole.low[20 * 256 : 25 * 256] * whole.step + whole.centre
-    assert np.allclose(own.low * own.step + own.centre, taken, atol=whole.step + own.step)
+    everything, interval = look(path), look(path, start_s=20.0, seconds=5.0)
+    assert (interval.start_s, interval.stop_s) == (20.0, 25.0)
+    assert raw_of(interval, 3).mean == raw_of(everything, 3).mean
+    whole, own = raw_of(everything, 3).envelope, raw_of(interval, 3).envelope
+    assert len(own.low) == 5 * 256
+    taken = whole.low[20 * 256 : 25 * 256] * whole.step + whole.center
+    assert np.allclose(own.low * own.step + own.center, taken, atol=whole.step + own.step)
     with pytest.raises(BrainbrrError, match="--start before its end"):
         look(path, start_s=30.0)
 
@@ -372,7 +396,7 @@ def test_a_recording_of_the_index_is_found_by_its_key(
     update_index(settings.data_dir, settings.cache_root)
     row = next(row for row in read_index(settings.cache_root) if row.events)
     root = ("--cache-root", str(settings.cache_root))
-    out = tmp_path / "seen.html"
+    out = tmp_path / "recording.html"
     assert command(row.partition_key, "--out", str(out), *root)[0] == 0
     html = out.read_text()
     assert row.partition_key in html

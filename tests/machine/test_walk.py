@@ -21,7 +21,7 @@ from brainbrr_core.doctor.estimate import find_edfs
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import walk
 from brainbrr_core.prediction.files import edf_files
-from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.connect import open_remote
 from tests.support.edf_files import write_edf
 from tests.support.shell import Shell
 
@@ -331,6 +331,6 @@ def test_what_is_no_file_is_an_unreadable_recording_behind_an_address_too(tmp_pa
 
 
 def test_an_address_that_is_no_folder_holds_nothing(tmp_path: Path) -> None:
-    assert open_remote(f"file://{tmp_path}/none").held("") == {}
+    assert open_remote(f"file://{tmp_path}/none").states("") == {}
     (tmp_path / "one").write_text("x")
-    assert list(open_remote(str(tmp_path)).held("one")) == ["one"]
+    assert list(open_remote(str(tmp_path)).states("one")) == ["one"]

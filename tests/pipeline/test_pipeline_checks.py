@@ -168,10 +168,10 @@ def test_every_asset_has_owner_group_kind_description_and_code() -> None:
 
 
 def test_curves_are_a_picture_in_markdown(tmp_path: Path) -> None:
-    from brainbrr_core.runs.run import Run
     from brainbrr_pipeline.records.metadata import curves
+    from tests.support.run_records import recorded_run
 
-    run = Run(tmp_path, {"fit": {}})
+    run = recorded_run(tmp_path)
     assert "no `steps.jsonl`" in curves(run)
     (tmp_path / "steps.jsonl").write_text(
         "".join(

@@ -326,7 +326,7 @@ def test_a_damaged_run_is_one_line(tmp_path: Path) -> None:
     values = json.loads((folder / RUN).read_text())
     values["identity"]["model"]["preset"] = "small"
     (folder / RUN).write_text(json.dumps(values))
-    with pytest.raises(BrainbrrError, match="does not hold the network"):
+    with pytest.raises(BrainbrrError, match="are not those of the network"):
         open_run(folder).load_network("torch")
     (folder / MODEL).unlink()
     with pytest.raises(BrainbrrError, match="does not exist"):

@@ -33,7 +33,7 @@ from brainbrr_core.configuration import (
     changed,
     load,
 )
-from brainbrr_core.configuration.settings import RATE
+from brainbrr_core.constants import RATE
 from brainbrr_core.data import UNKNOWN_LABEL, BalancedSampling, Batch
 from brainbrr_core.data.augmentation import draw
 from brainbrr_core.data.device_batches import move_labels
@@ -42,7 +42,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import build
 from brainbrr_core.runs import weights as weight_files
-from brainbrr_core.runs.identity import settings_identity
+from brainbrr_core.runs.identity import training_settings
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import state
 from brainbrr_core.training.loop import StepReport
@@ -369,7 +369,7 @@ def test_off_the_training_set_is_drawn_as_before(windows: Windows) -> None:
 def test_finished_runs_are_found_under_todays_settings() -> None:
     """A change of these means that every finished run is trained again: bump on purpose."""
     configurations = {name: load(Overrides(config=name), {}) for name in IDENTITIES}
-    found = {name: digest(settings_identity(c)) for name, c in configurations.items()}
+    found = {name: digest(training_settings(c)) for name, c in configurations.items()}
     assert found == IDENTITIES
 
 
@@ -380,7 +380,7 @@ def test_each_ablation_is_another_run() -> None:
         "training.label_smoothing=0.1",
         "sampling.balance=patients",
     )
-    names = {digest(settings_identity(changed(settings, [one]))) for one in changes}
+    names = {digest(training_settings(changed(settings, [one]))) for one in changes}
     assert len(names | {IDENTITIES["smoke:cpu"]}) == 4
 
 

@@ -29,11 +29,12 @@ from brainbrr_core.evaluation.results import RESULTS
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.runs.eval_ledger import read_ledger
-from brainbrr_core.runs.run import Run, current_run, open_run, run_directory
+from brainbrr_core.runs.run import current_run, open_run, run_directory
 from brainbrr_core.runs.threshold import THRESHOLD, read_threshold
 from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.training.run import RUN, train
+from tests.support.run_records import fit_values, recorded_run
 
 
 def quiet(_line: str) -> None:
@@ -259,8 +260,10 @@ def test_a_recording_without_annotation_is_named_not_scored(ready: Ready) -> Non
 
 
 def test_the_report_knows_whether_validations_picked_the_weights(tmp_path: Path) -> None:
-    assert module.weights_chosen_on(Run(tmp_path, {"fit": {"best_step": 40}})) == "dev"
-    assert module.weights_chosen_on(Run(tmp_path, {"fit": {"best_step": None}})) is None
+    chosen = recorded_run(tmp_path, fit=fit_values(best_step=40))
+    last = recorded_run(tmp_path, fit=fit_values(best_step=None))
+    assert module.weights_chosen_on(chosen) == "dev"
+    assert module.weights_chosen_on(last) is None
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_the_report_knows_whether_validations_picked_the_weights(tmp_path: Path)
 def test_a_damaged_threshold_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / THRESHOLD).write_text(text)
     with pytest.raises(BrainbrrError, match=r"threshold\.json is damaged: remove it and run"):
-        threshold_of(Run(tmp_path, {}), Detection(), "float32")
+        threshold_of(recorded_run(tmp_path), Detection(), "float32")
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", '{"identity": {}}', "{"])

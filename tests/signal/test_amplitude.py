@@ -22,6 +22,7 @@ from brainbrr_core.cache.shard import DamagedShard, Shard, ShardHeader, write_sh
 from brainbrr_core.cache.status import status
 from brainbrr_core.cache.version import chain_parameters
 from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.recording import SIGNAL_FINDINGS
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import EdfRecording, open_edf
@@ -32,7 +33,6 @@ from brainbrr_core.signal import edges, interpolation, montage, statistics
 from brainbrr_core.signal.chain import STREAM_STEP, Chain
 from brainbrr_core.signal.chain import filtered as production_filtered
 from brainbrr_core.signal.filters import at_rest, filter_in_place, sections
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.signal.statistics import Statistics
 from brainbrr_core.signal.stream import SignalStream

@@ -14,11 +14,11 @@ from threadpoolctl import threadpool_limits
 
 from brainbrr_core.cache.version import chain_parameters
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.signal.chain import ALGORITHM_VERSION, Chain
 from brainbrr_core.signal.interpolation import POSITIONS, interpolation_weights
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.signal.resampling import DESIGN, design
 from tests.support.edf_files import write_edf

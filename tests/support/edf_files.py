@@ -9,8 +9,7 @@ from pathlib import Path
 import edfio
 import numpy as np
 
-from brainbrr_core.corpus.layouts.base import SPLITS
-from brainbrr_core.signal.montage import CHANNELS
+from brainbrr_core.constants import CHANNELS, SPLITS
 
 
 def write_edf(

@@ -21,13 +21,13 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, shard_fingerprint
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.settings import Selection
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.files.state import FileState
-from brainbrr_core.remote.place import open_remote
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.s3 import S3Remote
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
 from brainbrr_core.transfer.receive import Transfer

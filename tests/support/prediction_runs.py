@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.run import MODEL
 from brainbrr_core.runs.weights import save_model
-from brainbrr_core.signal.montage import CHANNELS
 from brainbrr_core.training.run import RUN
+from tests.support.run_records import run_values
 
 WINDOW_S = 20
 #: Physical range of the recordings below, in µV, and what one digital unit is worth.
@@ -56,20 +57,10 @@ def random_run(place: Path) -> tuple[Path, str]:
     folder = place / "runs_dir" / "random"
     folder.mkdir(parents=True)
     checksum = save_model(folder / MODEL, predictor.network, {})
-    values = {
-        "identity": {
-            "model": {"preset": "tiny"},
-            "windows": {"length_s": WINDOW_S},
-            "training": {"seed": 0, "steps": 1},
-            "preprocessing_version": preprocessing_version(predictor.configuration.preprocessing),
-            "manifest": "0" * 64,
-        },
-        "finished_at": "2026-01-01T00:00:00+00:00",
-        "seconds": 1.0,
-        "parameters": 1,
-        "hardware": {"device": "cpu"},
-        "ssm_backend": "torch",
-        "model_blake3": checksum,
+    values = run_values(model_blake3=checksum)
+    values["identity"] |= {
+        "windows": {"length_s": WINDOW_S},
+        "preprocessing_version": preprocessing_version(predictor.configuration.preprocessing),
     }
     (folder / RUN).write_text(json.dumps(values))
     return folder, f"smoke:cpu:{place / 'random.yaml'}"

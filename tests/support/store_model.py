@@ -2,7 +2,7 @@
 
 The store is judged from outside: by bytes of shards that a clean build made beforehand, by names
 and bytes of files that are not its own, and by what commands print. Only what the store itself
-believes (its plan, its index, a catalogue) is asked of the program.
+believes (its plan, its index, a catalog) is asked of the program.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from blake3 import blake3
 from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.store import MARKER, QUARANTINE, Store
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index_file import index_path, read_index
-from brainbrr_core.corpus.layouts.base import SPLITS
 from brainbrr_core.synthesis import write_corpus
-from brainbrr_core.transfer.catalogue import NAME, parse_catalogue
+from brainbrr_core.transfer.catalog import NAME, parse_catalog
 from tests.support.command_server import (
     FULL,
     KILL,
@@ -275,11 +275,11 @@ class World:
         path = self.remote / version / NAME
         if not path.is_file() or not index_path(self.root).is_file():
             return {}
-        catalogue = parse_catalogue(path.read_bytes(), version, str(path))
+        catalog = parse_catalog(path.read_bytes(), version, str(path))
         hashes = {r.partition_key: r.content_hash for r in read_index(self.root)}
         return {
             key: path.parent / blob.name
-            for key, blob in catalogue.shards.items()
+            for key, blob in catalog.shards.items()
             if digest(path.parent / blob.name) == blob.hash
             and self.reference.source[key, self.reference.meaning[blob.hash][2]] == hashes.get(key)
         }
@@ -620,8 +620,8 @@ class World:
             version = self.reference.version(name)
             path = self.remote / version / NAME
             if path.is_file():
-                catalogue = parse_catalogue(path.read_bytes(), version, str(path))
-                for key, blob in catalogue.shards.items():
+                catalog = parse_catalog(path.read_bytes(), version, str(path))
+                for key, blob in catalog.shards.items():
                     assert (path.parent / blob.name).is_file()
                     assert self.reference.meaning[blob.hash][:2] == (name, key)
 

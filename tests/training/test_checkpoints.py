@@ -371,7 +371,7 @@ def test_the_time_left_counts_no_step_of_before(
     clock = Clock()
     monkeypatch.setattr(progress_module, "time", clock)
     bar = PlainProgress("train", 1000, "steps")
-    bar.already(500)
+    bar.resume_from(500)
     for _ in range(5):
         clock.now += 2.0
         bar.advance()
@@ -382,7 +382,7 @@ def test_the_time_left_counts_no_step_of_before(
 
 def test_the_bar_of_a_terminal_takes_steps_of_before_for_no_speed() -> None:
     with _RichProgress("train", 1000, "steps") as bar:
-        bar.already(500)
+        bar.resume_from(500)
         task = bar._bar.tasks[0]
         assert (task.completed, task.total, task.speed) == (500, 1000, None)
 

@@ -30,7 +30,8 @@ from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
 from brainbrr_core.model.mamba2 import Mamba2
 from brainbrr_core.runs import weights as weight_files
-from brainbrr_core.runs.run import Run, open_run, run_directory
+from brainbrr_core.runs.record import FitRecord
+from brainbrr_core.runs.run import open_run, run_directory
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import preflight
 from brainbrr_core.training import run as run_module
@@ -81,7 +82,7 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     lines: list[str] = []
     run = train(ready, log=lines.append)
     manifest = check(ready).manifest
-    values = run.values
+    values = run.record.as_written()
     assert values["preprocessing_version"] == manifest.version
     assert values["manifest"] == manifest.source
     assert values["seed"] == ready.training.seed
@@ -125,7 +126,7 @@ def test_a_run_says_which_steps_it_skipped(
     monkeypatch.setattr(run_module, "_batches", spoiled)
     lines: list[str] = []
     run = train(training(ready, skipped_steps_limit=1), log=lines.append)
-    assert run.values["fit"]["skipped_steps"] == [2]
+    assert run.record.fit.skipped_steps == (2,)
     (named,) = [
         line for line in lines if line.startswith("step 2 is skipped (1 so far, at most 1)")
     ]
@@ -133,11 +134,13 @@ def test_a_run_says_which_steps_it_skipped(
     assert (step["step"], step["loss"]) == (2, None)
     assert step["skipped"][0] in named
     assert "1 of 3 steps were skipped since their loss or gradient was not finite: 2" in lines
-    assert skipped_note(run) == ", 1 of them skipped (loss or gradient not finite)"
+    assert skipped_note(run.record.fit) == ", 1 of them skipped (loss or gradient not finite)"
     board = EventAccumulator(str(run.directory / "tensorboard")).Reload()
     assert [event.step for event in board.Scalars("training/loss")] == [1, 3]
     # A run of before says nothing of it.
-    assert skipped_note(Run(run.directory, {"fit": {}})) == ""
+    earlier = run.record.fit.as_written()
+    del earlier["skipped_steps"]
+    assert skipped_note(FitRecord.model_validate(earlier)) == ""
     # How many may be skipped changes no weight: it is the same run.
     assert train(ready, log=quiet).reused
 
@@ -150,9 +153,9 @@ def test_tensorboard_has_the_curves(ready: Configuration) -> None:
         events = board.Scalars(f"training/{name}")
         assert [event.step for event in events] == [1, 2, 3]
         assert [event.value for event in events] == pytest.approx([step[name] for step in steps])
-    validated = run.values["fit"]["validations"][0]
-    assert board.Scalars("validation/auroc")[0].value == pytest.approx(validated["auroc"])
-    assert 0 <= run.values["fit"]["data_wait_share"] < 1
+    validated = run.record.fit.validations[0]
+    assert board.Scalars("validation/auroc")[0].value == pytest.approx(validated.auroc)
+    assert 0 <= run.record.fit.data_wait_share < 1
 
 
 def test_wandb_only_when_asked(ready: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +275,7 @@ def test_a_full_profile_trains_with_its_augmentations(ready: Configuration) -> N
         training(ready, augmentation=Augmentation(time_shift_s=5, channel_dropout=0.5)), log=quiet
     )
     assert plain.name != changed.name
-    assert plain.values["fit"]["last_loss"] != changed.values["fit"]["last_loss"]
+    assert plain.record.fit.last_loss != changed.record.fit.last_loss
 
 
 def test_what_a_killed_process_logged_too_far_is_logged_once(ready: Configuration) -> None:
@@ -285,13 +288,13 @@ def test_what_a_killed_process_logged_too_far_is_logged_once(ready: Configuratio
     second.replace(straight.directory / files.CHECKPOINT_NAME)
     (straight.directory / "steps.jsonl").write_text("\n".join([*lines, lines[0][:20]]))
     again = train(settings, log=quiet)
-    assert again.values["fit"]["resumed_from"] == 2
+    assert again.record.fit.resumed_from == 2
     found = logged_steps(again.directory)
     assert [row["step"] for row in found] == [1, 2, 3]
     assert [row["loss"] for row in found] == [json.loads(line)["loss"] for line in lines]
     board = EventAccumulator(str(again.directory / "tensorboard")).Reload()
     assert [event.step for event in board.Scalars("training/loss")] == [1, 2, 3]
-    assert again.values["model_blake3"] == straight.values["model_blake3"]
+    assert again.record.model_blake3 == straight.record.model_blake3
 
 
 def test_the_log_has_every_step_of_a_checkpoint_before_it_is_there(ready: Configuration) -> None:

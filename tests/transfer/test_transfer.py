@@ -22,9 +22,9 @@ from brainbrr_core.cache.verify import verify
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import index_path, read_index, write_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.folder import FolderRemote
 from brainbrr_core.remote.interface import Document, Remote
-from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
@@ -83,9 +83,9 @@ def test_objects_are_named_by_their_bytes_and_the_catalogue_is_written_last(
     assert names <= set(s3.objects("PUT"))
     assert written[-1].endswith("catalogue.json")
     assert len(written) == len(names) + 2
-    catalogue = open_remote(URL).document(f"{Store.of(built).version}/catalogue.json")
-    assert catalogue is not None
-    listed = json.loads(catalogue.content)["shards"]
+    catalog = open_remote(URL).document(f"{Store.of(built).version}/catalogue.json")
+    assert catalog is not None
+    listed = json.loads(catalog.content)["shards"]
     assert {key: row[:2] for key, row in listed.items()} == {
         key: [blake3(data).hexdigest(), len(data)] for key, data in content(built).items()
     }
@@ -321,7 +321,7 @@ def test_a_catalogue_that_is_none_is_refused(
 def test_two_that_push_at_once_lose_nothing(
     built: Configuration, other: Configuration, tmp_path: Path
 ) -> None:
-    """Each has half of the shards; both read the catalogue before either writes it."""
+    """Each has half of the shards; both read the catalog before either writes it."""
     keys = sorted(content(built))
     halves = []
     for number in range(2):
@@ -353,7 +353,7 @@ def test_a_write_whose_answer_is_lost_is_not_taken_for_another_machine(
     lost: list[str] = []
 
     def rule(method: str, path: str) -> str:
-        if method == "PUT" and "catalogue" in path and not lost:
+        if method == "PUT" and "catalog" in path and not lost:
             lost.append(path)
             return "lost"
         return ""
@@ -372,13 +372,13 @@ def test_objects_that_go_away_while_they_are_pushed_are_sent_again(
     sent(of_profile(built, 6))
     remote = S3Remote(URL)
     version = Store.of(built).version
-    victim = sorted(remote.held(f"{version}/objects"))[0]
-    # As after a push that was killed: objects, but no catalogue.
+    victim = sorted(remote.states(f"{version}/objects"))[0]
+    # As after a push that was killed: objects, but no catalog.
     remote.request("delete_object", Key=remote.key(f"{version}/catalogue.json"))
 
     class Changing(S3Remote):
-        def held(self, prefix: str) -> dict[str, int]:
-            found = super().held(prefix)
+        def states(self, prefix: str) -> dict[str, int]:
+            found = super().states(prefix)
             if victim in found and not gone:
                 gone.append(victim)
                 remote.request("delete_object", Key=remote.key(victim))

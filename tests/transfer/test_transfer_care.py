@@ -20,9 +20,9 @@ from brainbrr_core.cli import app as app_module
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.files.checked_parquet import sealed_parquet
-from brainbrr_core.remote.address import checked_address, redacted
-from brainbrr_core.remote.place import open_remote
+from brainbrr_core.files.checked_parquet import encode_checked
+from brainbrr_core.remote.address import normalize_address, redact
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.portable_index import parse_index
@@ -47,7 +47,7 @@ SECRET = "not-a-real-secret-0123456789"
 )
 def test_an_address_with_credentials_is_refused_and_not_shown(url: str) -> None:
     with pytest.raises(BrainbrrError) as raised:
-        checked_address(url)
+        normalize_address(url)
     assert SECRET not in str(raised.value)
     assert "AWS_PROFILE" in str(raised.value)
 
@@ -55,7 +55,7 @@ def test_an_address_with_credentials_is_refused_and_not_shown(url: str) -> None:
 @pytest.mark.parametrize("url", ["", "s3://", "s3:bucket/x", "simplecache::s3://bucket/x"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(BrainbrrError, match="s3://bucket/brainbrr"):
-        checked_address(url)
+        normalize_address(url)
 
 
 def test_an_unknown_protocol_and_a_bad_bucket_are_one_line(s3: FaultyProxy) -> None:
@@ -75,7 +75,7 @@ def test_secrets_are_taken_out_of_any_text(monkeypatch: pytest.MonkeyPatch) -> N
         f"GET https://someone:pass@host/x?X-Amz-Credential=AKIA%2F1&X-Amz-Signature=abc&b=1 "
         f"with {SECRET} and a-session-token-of-some-length"
     )
-    assert redacted(said) == (
+    assert redact(said) == (
         "GET https://***@host/x?X-Amz-Credential=***&X-Amz-Signature=***&b=1 with *** and ***"
     )
 
@@ -135,9 +135,9 @@ def test_commands_push_and_pull_and_no_secret_is_left_anywhere(
     assert os.environ["AWS_SECRET_ACCESS_KEY"] == SECRET
     s3.calm()
     remote = S3Remote(URL)
-    stored = [remote.read(name, 0, state.size) for name, state in remote.held("").items()]
+    stored = [remote.read(name, 0, state.size) for name, state in remote.states("").items()]
     stored += [path.read_bytes() for path in other.cache_root.rglob("*") if path.is_file()]
-    # Shards, index and catalogue; shards, index, records and the marker of the version.
+    # Shards, index and catalog; shards, index, records and the marker of the version.
     assert len(stored) == 12 + 2 + 12 + 3
     for secret in (SECRET, os.environ["AWS_ACCESS_KEY_ID"]):
         assert not any(secret.encode() in data for data in stored)
@@ -328,8 +328,8 @@ HOSTILE = {
     "more": lambda m: [*m, file("v1/more.arrow")],
     "longer": lambda m: [*m[:2], file(m[2][0].name, m[2][1] + b"x"), *m[3:]],
     "twice": lambda m: [*m[:3], m[2], *m[3:]],
-    "without catalogue": lambda m: m[1:],
-    "link as catalogue": lambda m: [special(m[0][0].name, tarfile.SYMTYPE, "/etc/passwd")],
+    "without catalog": lambda m: m[1:],
+    "link as catalog": lambda m: [special(m[0][0].name, tarfile.SYMTYPE, "/etc/passwd")],
 }
 
 
@@ -413,7 +413,7 @@ def test_an_archive_that_ends_early_or_is_none_is_one_line(
 def test_an_index_that_would_fill_the_memory_is_refused_unread(
     columns: dict[str, pa.Array], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = sealed_parquet(pa.table(columns), {"brainbrr.index": "2"})
+    content = encode_checked(pa.table(columns), {"brainbrr.index": "2"})
     assert len(content) < 100_000
 
     def unpack(*_: object) -> None:
@@ -435,12 +435,12 @@ def test_a_bomb_is_refused_before_it_unpacks(
     header.type, header.size = tarfile.XHDTYPE, 2 * 2**30
     large = tarfile.TarInfo("catalogue.json")
     large.size = 2 * 2**30
-    catalogue = unpacked(_exported(built, tmp_path))[0]
+    catalog = unpacked(_exported(built, tmp_path))[0]
     starts = {
-        "member": [(catalogue[0].tobuf(), catalogue[1]), (zeros.tobuf(), b"")],
+        "member": [(catalog[0].tobuf(), catalog[1]), (zeros.tobuf(), b"")],
         "header": [(header.tobuf(), b"")],
-        "after the catalogue": [(catalogue[0].tobuf(), catalogue[1]), (header.tobuf(), b"")],
-        "catalogue": [(large.tobuf(), b"")],
+        "after the catalog": [(catalog[0].tobuf(), catalog[1]), (header.tobuf(), b"")],
+        "catalog": [(large.tobuf(), b"")],
     }
     for how, blocks in starts.items():
         path = tmp_path / "bomb.tar.zst"

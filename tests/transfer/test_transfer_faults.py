@@ -31,20 +31,20 @@ from brainbrr_core.cli import app as app_module
 from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.remote import place as place_module
+from brainbrr_core.remote import connect as connect_module
 from brainbrr_core.remote import retry
-from brainbrr_core.remote.address import checked_address
-from brainbrr_core.remote.any_fsspec import OtherRemote
+from brainbrr_core.remote.address import normalize_address
+from brainbrr_core.remote.any_fsspec import FsspecRemote
+from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.folder import FolderRemote
 from brainbrr_core.remote.interface import Document, Stopped
-from brainbrr_core.remote.place import open_remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer import archive as archive_module
 from brainbrr_core.transfer import public_access as exposure_module
 from brainbrr_core.transfer import push_lock
 from brainbrr_core.transfer.archive import export_archive, import_archive
-from brainbrr_core.transfer.catalogue import parse_catalogue
-from brainbrr_core.transfer.parallel import in_flight
+from brainbrr_core.transfer.catalog import parse_catalog
+from brainbrr_core.transfer.parallel import run_parallel
 from brainbrr_core.transfer.push import push
 from brainbrr_core.transfer.push_lock import pushing_alone
 from tests.support.examples import examples
@@ -126,7 +126,7 @@ def test_the_first_push_to_a_bucket_that_strangers_can_read_is_refused(
     written = [path for method, path in s3.requests if method == "PUT" and "?policy" not in path]
     assert len(written) == 1
     assert "/probe-" in written[0]
-    assert S3Remote(URL).held("") == {}
+    assert S3Remote(URL).states("") == {}
 
 
 def test_what_tries_out_a_bucket_holds_nothing_and_goes_before_a_shard_comes(
@@ -139,7 +139,7 @@ def test_what_tries_out_a_bucket_holds_nothing_and_goes_before_a_shard_comes(
     first_object = next(n for n, (_, path) in enumerate(s3.requests) if "/objects/" in path)
     assert last < first_object
     assert b"probe-" not in exposure_module._PROBE
-    assert len(S3Remote(URL).held("")) == 4 + 2
+    assert len(S3Remote(URL).states("")) == 4 + 2
     # Another one has another name.
     s3.calm()
     sent(small)
@@ -154,17 +154,17 @@ def test_what_tries_out_a_bucket_is_removed_however_the_check_ends(
     def end(*_: object) -> None:
         raise ending
 
-    monkeypatch.setattr(exposure_module, "look_at", end)
+    monkeypatch.setattr(exposure_module, "examine_access", end)
     with pytest.raises((KeyboardInterrupt, WorkRemains, SystemExit)):
         sent(small)
-    assert S3Remote(URL).held("") == {}
+    assert S3Remote(URL).states("") == {}
 
 
 def test_who_may_not_remove_objects_may_push(small: Configuration, s3: FaultyProxy) -> None:
     s3.rule = lambda method, _path: "denied" if method == "DELETE" else ""
     said: list[str] = []
     assert push(small, open_remote(URL), log=said.append).moved == 4
-    (left,) = [name for name in S3Remote(URL).held("") if "/probe-" in name]
+    (left,) = [name for name in S3Remote(URL).states("") if "/probe-" in name]
     assert any(f"{URL}/{left} tried out who can read there; remove it" in line for line in said)
 
 
@@ -183,7 +183,7 @@ def test_no_answer_to_a_stranger_is_not_taken_for_a_refusal(
     with pytest.raises(WorkRemains, match="no route"):
         sent(small)
     assert s3.objects("PUT") == []
-    assert S3Remote(URL).held("") == {}
+    assert S3Remote(URL).states("") == {}
 
 
 # --- servers that ignore conditions
@@ -224,7 +224,7 @@ class Meeting:
 def pushed_at_once(
     machines: list[Configuration], remotes: list[Any], waiting: list[str]
 ) -> list[str]:
-    """Push from all, each of which is held at its catalogue until the other is there, too."""
+    """Push from all, each of which is held at its catalog until the other is there, too."""
     meeting = Meeting(lambda: bool(waiting))
     said: list[str] = []
 
@@ -270,7 +270,7 @@ def test_two_that_push_to_a_server_without_conditions_lose_nothing(
     assert fetched(other).moved == 4
     assert content(other) == content(small)
     # The locks are gone.
-    assert len(S3Remote(URL).held("")) == 4 + 2
+    assert len(S3Remote(URL).states("")) == 4 + 2
 
 
 def test_a_server_that_heeds_conditions_needs_no_lock(
@@ -295,10 +295,10 @@ def test_two_that_push_to_a_folder_or_by_fsspec_lose_nothing(
 
     fsspec.filesystem("memory").store.clear()
     lockless = SimpleNamespace(flock=refuse, LOCK_EX=fcntl.LOCK_EX, LOCK_NB=fcntl.LOCK_NB)
-    cases: list[tuple[str, type[FolderRemote | OtherRemote], Any]] = [
+    cases: list[tuple[str, type[FolderRemote | FsspecRemote], Any]] = [
         (str(tmp_path / "share"), FolderRemote, fcntl),
         (str(tmp_path / "lockless"), FolderRemote, lockless),
-        ("memory://place/brainbrr", OtherRemote, fcntl),
+        ("memory://place/brainbrr", FsspecRemote, fcntl),
     ]
     for number, (url, kind, locks) in enumerate(cases):
         monkeypatch.setattr(locking, "fcntl", locks)
@@ -317,14 +317,14 @@ def test_the_lock_of_a_push_that_died_is_taken_over_and_said(
     s3.unconditional = "ignored"
     remote = S3Remote(URL)
     dead = f"{Store.of(small).version}/{push_lock.FOLDER}/0123"
-    place_module.put_content(remote, dead, b'{"host": "node7", "process": 4321}')
+    connect_module.put_bytes(remote, dead, b'{"host": "node7", "process": 4321}')
     said: list[str] = []
     assert push(small, remote, log=said.append).moved == 4
     (line,) = [line for line in said if "is taken for dead" in line]
     assert "process 4321 on 'node7'" in line
-    assert dead not in remote.held("")
+    assert dead not in remote.states("")
     # What is no lock of this program does not stand in the way for good, either.
-    place_module.put_content(remote, dead, b"\xff\x00")
+    connect_module.put_bytes(remote, dead, b"\xff\x00")
     push(small, remote, log=said.append)
     assert any("by another program gave no sign of life" in line for line in said)
 
@@ -366,10 +366,10 @@ def test_who_lives_keeps_the_lock_and_who_lost_it_writes_nothing(
         waiting.result()
     assert order == ["first", "second"]
     with pushing_alone(remote, "v1", quiet) as still_alone:
-        for name in remote.held("v1"):
+        for name in remote.states("v1"):
             remote.remove(name)
         assert not still_alone()
-    assert remote.held("") == {}
+    assert remote.states("") == {}
 
 
 # --- keys that could not be pulled
@@ -434,7 +434,7 @@ GREEDY = [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GN
 def test_a_large_header_is_refused_before_it_is_read(
     small: Configuration, tmp_path: Path, exported: Path, kind: bytes, where: str
 ) -> None:
-    """Of 200 MB of zeros, which are some kB of zstd; the catalogue promises shards of as much."""
+    """Of 200 MB of zeros, which are some kB of zstd; the catalog promises shards of as much."""
     large = 200 * 2**20
     good = unpacked(exported)
     catalogue_size = 512 + int(good[124:136].rstrip(b"\0 "), 8)
@@ -472,8 +472,8 @@ def test_a_catalogue_that_would_fill_the_memory_is_none(piece: bytes) -> None:
     content = b"[" + piece * (10 * 2**20 // len(piece)) + b"0]"
     tracemalloc.start()
     try:
-        with pytest.raises(BrainbrrError, match="is no catalogue"):
-            parse_catalogue(content, None, "it")
+        with pytest.raises(BrainbrrError, match="is no catalog"):
+            parse_catalog(content, None, "it")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -591,7 +591,7 @@ PARTS = st.lists(
 @example(address="~\ud800")
 def test_any_text_is_an_address_or_one_line(address: str) -> None:
     try:
-        checked = checked_address(address)
+        checked = normalize_address(address)
         remote = open_remote(address)
     except BrainbrrError as error:
         assert len(str(error).splitlines()) == 1
@@ -672,7 +672,7 @@ def test_a_place_that_is_stopped_begins_nothing_until_it_goes_on(tmp_path: Path,
     path.write_bytes(b"content")
     with remote.stopping(), pytest.raises(Stopped):
         remote.put("a", path)
-    assert remote.held("") == {}
+    assert remote.states("") == {}
     assert not list((tmp_path / "share").rglob("*.part"))
     remote.put("a", path)
     assert remote.read("a", 0, 7) == b"content"
@@ -703,7 +703,7 @@ def test_no_work_goes_on_after_an_interruption_at_any_moment(
 
     monkeypatch.setattr(threading.Thread, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        in_flight("work", range(9), work, lambda _job: 1, 3, lambda: retry.thrown(stopped))
+        run_parallel("work", range(9), work, lambda _job: 1, 3, lambda: retry.set_during(stopped))
     assert len(begun) <= number
     assert sorted(begun) == sorted(ended)
 

@@ -23,7 +23,6 @@ from brainbrr_core.corpus.skipped import Skipped, beside, is_edf
 from brainbrr_core.errors import BrainbrrError, check_exhausted
 from brainbrr_core.machine.walk import Listing, is_text, walk
 
-SPLITS = ("train", "dev", "eval")
 #: Seconds of seizure or background that a recording has at least, or nothing is known of it.
 _LEAST_KNOWN_S = 0.01
 

@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainbrr_core.annotation import Finding, on_signal, tse, tuh
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.layouts.base import (
-    SPLITS,
     Folder,
     Labelling,
     Layout,

@@ -1,8 +1,8 @@
 """How every figure of a report looks, and how it becomes SVG text.
 
 Axes and letters take the colour of the page around them (``currentColor``), so a figure is
-legible on a light and on a dark page; data have the colours of Okabe and Ito (2008), which stay
-apart for the colour-blind. The same figure gives the same text.
+legible on a light and on a dark page; data have the colors of ``display.colors``. The same figure
+gives the same text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Any
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 #: Stands for the colour of the page's text until the SVG is written.
 TEXT = "#7e7f80"
 STYLE: dict[Any, object] = {

@@ -13,15 +13,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.evaluation.report.drawing import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    STYLE,
-    TEXT,
-    VERMILLION,
-    svg,
-)
+from brainbrr_core.display.colors import BLUE, GREEN, ORANGE, VERMILLION
+from brainbrr_core.evaluation.report.drawing import STYLE, TEXT, svg
 from brainbrr_core.evaluation.report.pictures import Picture, Strip
 from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.scoring import OperatingPoint

@@ -11,15 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from brainbrr_core.evaluation.report.drawing import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    STYLE,
-    TEXT,
-    VERMILLION,
-    svg,
-)
+from brainbrr_core.display.colors import BLUE, GREEN, ORANGE, VERMILLION
+from brainbrr_core.evaluation.report.drawing import STYLE, TEXT, svg
 from brainbrr_core.evaluation.report.pictures import Picture
 from brainbrr_core.evaluation.results import EvaluationResults, GroupRow, TrainingFacts
 from brainbrr_core.scoring import SweepRow

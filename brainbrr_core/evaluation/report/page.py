@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from brainbrr_core.display.pages import template_environment
 from brainbrr_core.evaluation.external_words import external_sentences
 from brainbrr_core.evaluation.report.pictures import Picture, Strip
 from brainbrr_core.evaluation.report.published import PUBLISHED, PUBLISHED_GROUPS, obstacle, ours
@@ -206,7 +207,7 @@ def render_report(
     names = [picture.name for picture in (*pictures, *strips)]
     if len(set(names)) < len(names):
         raise ValueError(f"two pictures have one name: {sorted(names)}")
-    template = template_environment().get_template("report.html.j2")
+    template = report_environment().get_template("report.html.j2")
     for shown in range(len(strips), -1, -1):
         text = template.render(
             results=results,
@@ -244,20 +245,13 @@ def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip]
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def template_environment() -> Environment:
-    """What renders this package's pages: undefined names are errors, figures have filters."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+def report_environment() -> Environment:
+    """The environment for the templates of this package, with filters for its figures."""
+    environment = template_environment(_TEMPLATES)
     environment.globals["nan"] = math.nan
     environment.filters["measure"] = _measure
     environment.filters["interval"] = _interval
     environment.filters["published"] = _published
-    environment.filters["clock"] = _clock
     environment.filters["inline_svg"] = _inline_svg
     environment.filters["sortable"] = _sortable
     return environment
@@ -281,12 +275,6 @@ def _published(value: float) -> str:
 def _sortable(value: float) -> str:
     """What a column sorts by: the full figure, nothing where it is undefined."""
     return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _clock(seconds: float) -> str:
-    """Seconds as hours, minutes and seconds."""
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
 
 
 def _inline_svg(svg: str) -> Markup:

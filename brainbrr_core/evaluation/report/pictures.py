@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.detection import FRAME_HZ
+from brainbrr_core.constants import CHANNELS, FRAME_HZ
 from brainbrr_core.evaluation.report.highlights import Highlight
-from brainbrr_core.signal.montage import CHANNELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 "use strict";
-// Draws the signals that stand packed in this page. Nothing is loaded from anywhere.
+// Draws the signals that are packed into this page. Nothing is loaded from elsewhere.
 const recording = JSON.parse(document.getElementById("recording").textContent);
 const overview = document.getElementById("overview"), signals = document.getElementById("signals");
 const FACTOR = 4, TOP = 18, BOTTOM = 20;
@@ -15,7 +15,7 @@ const view = {
 };
 if (!recording.preprocessed) view.mode = "raw";
 const rows = recording.channels.filter((row) => row.raw || row.preprocessed);
-// Names of signals that are no electrodes may be long.
+// Names of signals other than electrodes may be long.
 const shortened = (row) => row.name.slice(0, 12) + (row.interpolated ? "*" : "");
 const GUTTER = 14 + 6.5 * Math.max(4, ...rows.map((row) => shortened(row).length));
 
@@ -55,8 +55,8 @@ function coarser(level) {
 
 // ---- drawing ----------------------------------------------------------------------------------
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const hue = (label) => recording.colours[label] || "#0072b2";
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const hue = (label) => recording.colors[label] || "#0072b2";
 
 function canvas(element, height) {
   const ratio = devicePixelRatio || 1, width = element.clientWidth;
@@ -111,7 +111,7 @@ function trace(context, packed, x, right, middle, scale, stroke, reach) {
   let before = 0;
   for (let i = first; i < last; i++) {
     const at = x(recording.start + (i + 0.5) / level.rate), low = level.low[i], high = level.high[i];
-    // From the end that lies nearer: a line, not a comb.
+    // Starting at the nearer end draws a line instead of a comb.
     const up = Math.abs(low - before) <= Math.abs(high - before);
     context.lineTo(at, y(up ? low : high));
     if (low !== high) context.lineTo(at, y(up ? high : low));
@@ -132,9 +132,9 @@ function draw() {
   context.lineWidth = 1;
   const step = PAGES.concat(172800).find((size) => (size / view.seconds) * (right - GUTTER) >= 58) || 172800;
   for (let t = Math.ceil(view.start / step) * step; t <= view.start + view.seconds; t += step) {
-    context.fillStyle = colour("--line");
+    context.fillStyle = color("--line");
     context.fillRect(x(t), TOP, 1, bottom - TOP);
-    context.fillStyle = colour("--soft");
+    context.fillStyle = color("--soft");
     context.textAlign = "center";
     if (x(t) < right - 22) context.fillText(clock(t), Math.max(x(t), 24), height - 6);
   }
@@ -142,7 +142,7 @@ function draw() {
   shade(context, x, TOP - 16, bottom, right, true);
   rows.forEach((channel, n) => {
     const middle = TOP + row * (n + 0.5);
-    context.fillStyle = colour(channel.interpolated ? "--warn-line" : "--text");
+    context.fillStyle = color(channel.interpolated ? "--warn-line" : "--text");
     context.fillText(shortened(channel), 4, middle + 4);
   });
   context.save();
@@ -155,7 +155,7 @@ function draw() {
       if (!packed || !packed.levels) return;
       const high = row / shown.length, middle = TOP + row * n + high * (k + 0.5);
       const span = spanOf(channel, kind);
-      trace(context, packed, x, right, middle, (high * packed.step) / span, colour("--" + kind), 1.6 * row);
+      trace(context, packed, x, right, middle, (high * packed.step) / span, color("--" + kind), 1.6 * row);
     });
   });
   context.restore();
@@ -163,7 +163,7 @@ function draw() {
   drawOverview();
 }
 
-// What a row is high: the usual range within a second of the middle channel of the same unit.
+// The height of a row is the usual range within a second, the median over channels of one unit.
 const usual = new Map();
 for (const kind of ["raw", "preprocessed"]) {
   const ranges = new Map();
@@ -176,7 +176,7 @@ for (const kind of ["raw", "preprocessed"]) {
 
 function spanOf(channel, kind) {
   const packed = channel[kind];
-  // Channels without a common unit have each its own size.
+  // Channels without a physical unit are scaled one by one.
   const size = packed.unit === "digital units" ? packed.usual : usual.get(kind + packed.unit);
   return (size || 1) / view.zoom;
 }
@@ -192,7 +192,7 @@ function say(shown) {
   const digits = view.seconds < 5 ? 1 : 0;
   document.getElementById("status").textContent =
     `${clock(view.start, digits)} to ${clock(stop, digits)}` + (names.length ? ": " + names.join(", ") : "") +
-    (rows.some((row) => row.interpolated) ? " · * interpolated" : "") + (rows.length ? "" : "There is no signal to draw.");
+    (rows.some((row) => row.interpolated) ? " · * interpolated" : "") + (rows.length ? "" : "There are no signals to draw.");
   document.getElementById("page").textContent = view.seconds >= 120 ? `${view.seconds / 60} min` : `${view.seconds} s`;
   document.getElementById("gain").textContent = sizes.filter(Boolean).join(" · ") || `×${view.zoom.toPrecision(2)}`;
   document.querySelectorAll("[data-mode]").forEach((button) => button.setAttribute("aria-pressed", button.dataset.mode === view.mode));
@@ -206,7 +206,7 @@ function drawOverview() {
   const kind = recording.preprocessed ? "preprocessed" : "raw";
   const ready = rows.filter((row) => row[kind] && row[kind].levels && row[kind].levels[0].low.length);
   const columns = Math.floor(right - GUTTER);
-  context.fillStyle = colour("--" + kind);
+  context.fillStyle = color("--" + kind);
   context.globalAlpha = 0.55;
   for (let column = 0; column < columns && ready.length; column++) {
     let sum = 0;
@@ -222,7 +222,7 @@ function drawOverview() {
   }
   context.globalAlpha = 1;
   shade(context, x, 4, 52, right, false);
-  context.strokeStyle = colour("--text");
+  context.strokeStyle = color("--text");
   context.lineWidth = 2;
   context.strokeRect(x(view.start), 3, Math.max(x(Math.min(view.start + view.seconds, recording.stop)) - x(view.start), 3), 50);
 }
@@ -243,17 +243,17 @@ function go(start) {
 
 function page(step) {
   const sizes = PAGES.filter((size) => size < length).concat(Math.ceil(length));
-  const centre = view.start + view.seconds / 2;
+  const center = view.start + view.seconds / 2;
   const next = step > 0 ? sizes.find((size) => size > view.seconds) : sizes.filter((size) => size < view.seconds).at(-1);
   if (next) view.seconds = next;
-  go(centre - view.seconds / 2);
+  go(center - view.seconds / 2);
 }
 
 function toEvent(direction) {
-  const places = recording.events.map((event) => event.start).filter((start) => start < recording.stop);
+  const starts = recording.events.map((event) => event.start).filter((start) => start < recording.stop);
   // An event is shown with a quarter of a page before it.
   const here = view.start + view.seconds / 4;
-  const next = direction > 0 ? places.find((start) => start > here + 0.01) : places.filter((start) => start < here - 0.01).at(-1);
+  const next = direction > 0 ? starts.find((start) => start > here + 0.01) : starts.filter((start) => start < here - 0.01).at(-1);
   if (next !== undefined) go(next - view.seconds / 4);
 }
 

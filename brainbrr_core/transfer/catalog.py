@@ -1,4 +1,4 @@
-"""The catalogue: what the remote copy of one version holds, by the hash of every object.
+"""The catalog: what the remote copy of one version holds, by the hash of every object.
 
 It is written after the objects it names, and replaced whole, so whoever reads it finds what it
 promises. An object is named by the BLAKE3 hash of its bytes.
@@ -17,12 +17,12 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import canonical_json
 from brainbrr_core.remote.interface import DOCUMENT_LIMIT
 
-#: Bumped when the catalogue's fields change.
+#: Bumped when the catalog's fields change.
 SCHEMA_VERSION = 1
 NAME = "catalogue.json"
-#: Bytes of the largest catalogue that is written or read; 100,000 shards have 30 MB.
-CATALOGUE_LIMIT = 64 * 2**20
-#: Bytes for each value of a catalogue, at least: a shard's row has several times as many. What
+#: Bytes of the largest catalog that is written or read; 100,000 shards have 30 MB.
+CATALOG_LIMIT = 64 * 2**20
+#: Bytes for each value of a catalog, at least: a shard's row has several times as many. What
 #: has more values is made to fill the memory when it is parsed.
 _VALUE_BYTES, _FEW_VALUES = 16, 1000
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -49,7 +49,7 @@ class ShardBlob(Blob):
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class Catalog:
     """The index and the shards of one version, by partition key."""
 
     version: str
@@ -62,7 +62,7 @@ class Catalogue:
         return sum(blob.size for blob in self.shards.values())
 
     def content(self) -> bytes:
-        """The catalogue as a file: the same bytes for the same content.
+        """The catalog as a file: the same bytes for the same content.
 
         Raises :class:`BrainbrrError` where it is larger than what is read.
         """
@@ -75,23 +75,23 @@ class Catalogue:
             },
         }
         content = canonical_json(values).encode()
-        if len(content) > CATALOGUE_LIMIT:
+        if len(content) > CATALOG_LIMIT:
             raise BrainbrrError(
-                f"the catalogue of {len(self.shards)} shards has {len(content) / 1e6:.0f} MB, and "
-                f"{CATALOGUE_LIMIT / 1e6:.0f} MB can be read: use a smaller --profile"
+                f"the catalog of {len(self.shards)} shards has {len(content) / 1e6:.0f} MB, and "
+                f"{CATALOG_LIMIT / 1e6:.0f} MB can be read: use a smaller --profile"
             )
         return content
 
 
-def parse_catalogue(content: bytes, version: str | None, where: str) -> Catalogue:
-    """Read a catalogue of ``version`` (any, where None); ``where`` names it in errors.
+def parse_catalog(content: bytes, version: str | None, where: str) -> Catalog:
+    """Read a catalog of ``version`` (any, where None); ``where`` names it in errors.
 
     Raises :class:`BrainbrrError` for anything that is not exactly one.
     """
-    if len(content) > CATALOGUE_LIMIT:
-        raise BrainbrrError(f"{where} is refused: a catalogue of {len(content)} bytes")
+    if len(content) > CATALOG_LIMIT:
+        raise BrainbrrError(f"{where} is refused: a catalog of {len(content)} bytes")
     if sum(map(content.count, (b",", b"[", b"{"))) > len(content) / _VALUE_BYTES + _FEW_VALUES:
-        raise BrainbrrError(f"{where} is no catalogue (it holds too many values)")
+        raise BrainbrrError(f"{where} is no catalog (it holds too many values)")
     try:
         values = json.loads(content)
         schema, found = values["schema"], values["version"]
@@ -101,16 +101,16 @@ def parse_catalogue(content: bytes, version: str | None, where: str) -> Catalogu
             for key, fields in sorted(values["shards"].items())
         }
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise BrainbrrError(f"{where} is no catalogue ({type(error).__name__}: {error})") from None
+        raise BrainbrrError(f"{where} is no catalog ({type(error).__name__}: {error})") from None
     if index.size > DOCUMENT_LIMIT:
         raise BrainbrrError(f"{where} is refused: an index of {index.size} bytes")
     if schema != SCHEMA_VERSION:
         raise BrainbrrError(f"{where} is of another version of the program: push it anew")
     if not isinstance(found, str) or not is_partition_key(found) or "/" in found:
-        raise BrainbrrError(f"{where} is no catalogue (it names no version)")
+        raise BrainbrrError(f"{where} is no catalog (it names no version)")
     if version is not None and found != version:
-        raise BrainbrrError(f"{where} is the catalogue of {found}, not of {version}")
-    return Catalogue(found, index, shards)
+        raise BrainbrrError(f"{where} is the catalog of {found}, not of {version}")
+    return Catalog(found, index, shards)
 
 
 def check_keys(keys: Iterable[str], where: str) -> None:

@@ -1,4 +1,4 @@
-"""Artefacts: eyes, muscles, chewing, electrodes.
+"""Artifacts: eyes, muscles, chewing, electrodes.
 
 Here belongs what is not of the brain and not meant to look like a seizure. Their rates are
 those of an uneasy patient, so that neither amplitude nor line length tells seizures apart.
@@ -39,8 +39,8 @@ _JAW = {"T3": 1.0, "T4": 1.0, "F7": 0.8, "F8": 0.8, "FP1": 0.5, "FP2": 0.5, "T5"
 _JAW |= {"A1": 0.7, "A2": 0.7, "C3": 0.2, "C4": 0.2}
 
 
-def artefacts(rng: np.random.Generator, stretch: Stretch) -> list[Activity]:
-    """All artefacts of a recording."""
+def artifacts(rng: np.random.Generator, stretch: Stretch) -> list[Activity]:
+    """All artifacts of a recording."""
     unease = float(np.exp(rng.uniform(np.log(0.6), np.log(1.6))))
     return [
         _eye(rng, stretch, _BLINK, _blink, 700.0),

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from brainbrr_core.remote.address import checked_address
-from brainbrr_core.remote.any_fsspec import OtherRemote
+from brainbrr_core.remote.address import normalize_address
+from brainbrr_core.remote.any_fsspec import FsspecRemote
 from brainbrr_core.remote.folder import FolderRemote
 from brainbrr_core.remote.interface import (
     Remote,
@@ -19,7 +19,7 @@ def open_remote(url: str) -> Remote:
 
     Raises :class:`BrainbrrError` for an address that cannot be used.
     """
-    address = checked_address(url)
+    address = normalize_address(url)
     scheme = urlsplit(address).scheme if "://" in address else "file"
     if scheme == "file":
         return FolderRemote(address)
@@ -27,10 +27,10 @@ def open_remote(url: str) -> Remote:
         from brainbrr_core.remote.s3 import S3Remote
 
         return S3Remote(address)
-    return OtherRemote(address)
+    return FsspecRemote(address)
 
 
-def put_content(remote: Remote, name: str, content: bytes) -> None:
+def put_bytes(remote: Remote, name: str, content: bytes) -> None:
     """Make bytes an object, replacing one of the same name."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)

@@ -1,0 +1,130 @@
+"""What ``run.json`` says of a finished run: the identity of its model and how it was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.runs.used_versions import RUN
+
+#: A sum over no recording is written as a whole number, and stays one.
+Number = int | float
+
+
+class _Section(BaseModel):
+    """A part of the record. What another version of the program wrote in addition is kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    def as_written(self) -> dict[str, JsonValue]:
+        """The values as they are in the file, those without a field here included."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class ModelIdentity(_Section):
+    """The network of a run."""
+
+    preset: str
+
+
+class WindowsIdentity(_Section):
+    """The windows that a run was trained on."""
+
+    length_s: int
+
+
+class TrainingIdentity(_Section):
+    """The settings of a training; ``steps`` is how many were planned."""
+
+    seed: int
+    steps: int
+
+
+class RunIdentity(_Section):
+    """Everything that shapes a model; two runs with the same identity have the same weights.
+
+    ``manifest`` is the hash of recordings, annotations and settings of the training's manifest.
+    """
+
+    model: ModelIdentity
+    windows: WindowsIdentity
+    training: TrainingIdentity
+    preprocessing_version: str
+    manifest: str
+    training_version: int = 0
+    precision: str = "not recorded"
+
+
+class ValidationRecord(_Section):
+    """Figures of dev at one step of a training; one that is undefined is None.
+
+    ``score`` is the figure that ``rule`` names, by which the weights are chosen.
+    """
+
+    step: int
+    rule: str
+    score: float | None
+    f1: float | None
+    auroc: float | None
+    auprc: float | None
+
+
+class FitRecord(_Section):
+    """How a training went.
+
+    ``windows_per_s`` and ``data_wait_share`` (the part of the time in which it waited for data)
+    are of the process that finished it. ``stopped`` says why it ended before the planned steps, and
+    is empty where it did not. ``best_step`` is the step of the weights that validations chose, None
+    without validations.
+    """
+
+    steps: int
+    last_loss: float | None
+    windows_per_s: float
+    data_wait_share: float
+    resumed_from: int = 0
+    stopped: str = ""
+    best_step: int | None = None
+    validations: tuple[ValidationRecord, ...] = ()
+    skipped_steps: tuple[int, ...] = ()
+
+
+class SplitRecord(_Section):
+    """The recordings of one split that a training used."""
+
+    recordings: int
+    patients: int
+    hours: Number
+    seizures: int
+    ictal_hours: Number
+    unknown_seconds: Number
+
+
+class RunRecord(_Section):
+    """The content of ``run.json``; a file without these values is damaged.
+
+    ``seconds`` is how long the training took, ``parameters`` the number of weights,
+    ``model_blake3`` the checksum of the weights, ``configuration`` the whole configuration of the
+    training, and ``data`` the splits that it used, by name.
+    """
+
+    identity: RunIdentity
+    finished_at: str
+    seconds: float
+    parameters: int
+    hardware: dict[str, str]
+    ssm_backend: str
+    model_blake3: str
+    fit: FitRecord
+    configuration: dict[str, JsonValue] = {}
+    data: dict[str, SplitRecord] = {}
+
+
+def write_record(directory: Path, record: RunRecord) -> None:
+    """Write ``run.json`` into a run's folder, whole or not at all."""
+    text = json.dumps(record.as_written(), indent=1, sort_keys=True) + "\n"
+    with replacing(directory / RUN) as temporary:
+        temporary.write_text(text, encoding="utf-8")
