@@ -20,7 +20,7 @@ from pyarrow.json import ParseOptions, ReadOptions, read_json
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainbrr_core.files.state import FileState
-from brainbrr_core.machine.memory import give_back_unpacked, no_collection
+from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
 #: Clipped samples as (block, count) of the blocks that have some; None where it is not recorded.
 ClippedBlocks = tuple[tuple[int, int], ...] | None
@@ -87,7 +87,7 @@ class Records:
                     records._add(_parse(piece))
                 except ValueError:
                     records._add(_as_columns(list(_parse_lines(piece))))
-        give_back_unpacked()
+        release_arrow_memory()
         return records
 
     def __len__(self) -> int:
