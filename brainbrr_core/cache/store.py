@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO
 
 from brainbrr_core.cache.records import BuildRecord, Records
-from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
+from brainbrr_core.cache.shard import SUFFIX, DamagedShard, Shard, UnreadableShard, verify_shard
 from brainbrr_core.cache.version import is_imported, is_version_name, preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hash_memo import INDEX_HASHES
@@ -45,8 +45,6 @@ LEASES = ".leases"
 #: What the store has in the root, beside its versions: the link to the newest complete version,
 #: shards that failed verification, and the mirror of a corpus behind a URL.
 LATEST, QUARANTINE, REMOTE = "latest", "quarantine", "remote"
-#: How the names of shards end.
-SUFFIX = ".arrow"
 #: How many shards of a version without a marker are looked at to know that it is one.
 _LOOKS = 16
 #: What processes have in the root for a while, and killed ones leave there.
@@ -95,6 +93,17 @@ class Store:
     def shard_path(self, partition_key: str) -> Path:
         """Where the shard of a recording lies."""
         return self.folder / f"{partition_key}{SUFFIX}"
+
+    def has_whole_shard(self, partition_key: str, fingerprint: str) -> bool:
+        """Whether a recording's shard is stored with this fingerprint, every byte as written.
+
+        Raises :class:`UnreadableShard` when that cannot be known.
+        """
+        try:
+            verify_shard(self.shard_path(partition_key), partition_key, fingerprint)
+        except (FileNotFoundError, DamagedShard):
+            return False
+        return True
 
     def shard_keys(self) -> set[str]:
         """Partition keys of every shard that lies in this version's folder.
@@ -367,7 +376,7 @@ def folder_bytes(folder: Path) -> int:
     total = 0
     for subfolder, _, names in os.walk(folder):
         for name in names:
-            if name.endswith(".arrow"):
+            if name.endswith(SUFFIX):
                 with suppress(FileNotFoundError):
                     total += Path(subfolder, name).lstat().st_size
     return total

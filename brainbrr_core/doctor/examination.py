@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import shlex
-import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +25,14 @@ from brainbrr_core.doctor.estimate import (
 )
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import write_rate
-from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system, is_wsl
+from brainbrr_core.machine.filesystem import (
+    FileSystem,
+    Kind,
+    existing_parent,
+    file_system,
+    free_bytes,
+    is_wsl,
+)
 from brainbrr_core.machine.processors import usable_cores, worker_processes
 from brainbrr_core.machine.software import gpus, torch_cuda, versions
 
@@ -169,14 +175,14 @@ def _cache(
     look_only: bool,
 ) -> dict[str, Any]:
     root = configuration.cache_root
-    folder = _nearest(root)
+    folder = existing_parent(root)
     values: dict[str, Any] = {
         "root": str(root),
         "version": configuration.version or Store.derived(configuration).version,
         "profile": configuration.profile,
         "file_system": None if place is None else place.name,
         "kind": None if place is None else place.kind.value,
-        "free_gb": round(shutil.disk_usage(folder).free / 1e9, 1),
+        "free_gb": round(free_bytes(folder) / 1e9, 1),
         "writable": os.access(folder, os.W_OK),
         "write_mb_s": None,
         "trouble": trouble,
@@ -190,13 +196,6 @@ def _cache(
             "to_build": len(plan.to_build),
         }
     return values
-
-
-def _nearest(path: Path) -> Path:
-    """The folder itself, or the nearest above it that is there."""
-    while not path.is_dir():
-        path = path.parent
-    return path
 
 
 def _needed(plan: Plan | None, extent: Extent | None) -> Extent | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from brainbrr_core.cache.readiness import Preflight
 from brainbrr_core.cache.shard import BLOCK_BYTES
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import BLOCK_S, RATE
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.room import check_room
 from brainbrr_core.machine.disk import read_rate
 
 if TYPE_CHECKING:
@@ -53,17 +52,12 @@ def check_machine(configuration: Configuration, card: int = 0) -> torch.device:
     from brainbrr_core.model.device import check_device
 
     device = check_device(configuration.hardware, card)
-    place = configuration.runs_dir
-    while not place.exists():
-        place = place.parent
-    needed = checkpoint_bytes(configuration)
-    free = shutil.disk_usage(place).free
-    if free < needed:
-        raise BrainbrrError(
-            f"{place} has {free / 1e9:.2f} GB free and the checkpoints of a run need "
-            f"{needed / 1e9:.2f} GB: free some, set BRAINBRR_RUNS_DIR to another disk, or lower "
-            "training.keep_checkpoints"
-        )
+    check_room(
+        configuration.runs_dir,
+        checkpoint_bytes(configuration),
+        "the checkpoints of a run need",
+        "free some, set BRAINBRR_RUNS_DIR to another disk, or lower training.keep_checkpoints",
+    )
     return device
 
 

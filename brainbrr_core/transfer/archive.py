@@ -17,13 +17,13 @@ import pyarrow as pa
 
 from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.lease import hold, holding
-from brainbrr_core.cache.plan import State, make_plan, plan_profile
-from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.plan import State, plan_profile, plan_selection
 from brainbrr_core.cache.shard import DamagedShard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.room import check_room
 from brainbrr_core.progress import progress
 from brainbrr_core.remote.address import one_line
 from brainbrr_core.transfer.catalog import (
@@ -38,7 +38,7 @@ from brainbrr_core.transfer.parallel import run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index, make_portable
 from brainbrr_core.transfer.pull import shards_to_fetch
 from brainbrr_core.transfer.push import shard_blob
-from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive
+from brainbrr_core.transfer.receive import Transfer, flush_folders, receive
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
 
 INDEX = "index.parquet"
@@ -151,14 +151,16 @@ def _import(
     held = _content(members, path, INDEX, catalog.index)
     adopted = adopt_index(store.root, catalog.index, lambda: held, str(path), force=force)
     log(f"index: {adopted.what}")
-    plan = make_plan(
-        store,
-        configuration.preprocessing,
-        adopted.index,
-        select(adopted.index, configuration.selection),
+    plan = plan_selection(
+        store, configuration.preprocessing, configuration.selection, adopted.index
     )
     needed = shards_to_fetch(plan, catalog)
-    check_space(store.root, sum(blob.size for blob in needed.shards.values()))
+    check_room(
+        store.root,
+        sum(blob.size for blob in needed.shards.values()),
+        "the transfer needs",
+        "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile",
+    )
     outcome = Transfer(
         str(path),
         store.version,

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 
 from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.lease import hold
-from brainbrr_core.cache.plan import Item, Plan, State, make_plan
-from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.plan import Item, Plan, State, plan_selection
 from brainbrr_core.cache.shard import DamagedShard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.room import check_room
 from brainbrr_core.remote.interface import Remote
 from brainbrr_core.transfer.catalog import NAME, Catalog, ShardBlob, parse_catalog
 from brainbrr_core.transfer.parallel import TRANSFERS, pieces, run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index
-from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive
+from brainbrr_core.transfer.receive import Transfer, flush_folders, receive
 
 #: Bytes asked for at once: what a transfer holds in memory, and what a cut connection loses.
 PIECE_BYTES = 8 * 2**20
@@ -109,16 +109,18 @@ def pull(
     )
     outcome.index = adopted.what
     log(f"index: {adopted.what}")
-    plan = make_plan(
-        store,
-        configuration.preprocessing,
-        adopted.index,
-        select(adopted.index, configuration.selection),
+    plan = plan_selection(
+        store, configuration.preprocessing, configuration.selection, adopted.index
     )
     needed = shards_to_fetch(plan, catalog)
     outcome.absent = needed.absent
     outcome.skipped = plan.count(State.FRESH)
-    check_space(store.root, sum(blob.size for blob in needed.shards.values()))
+    check_room(
+        store.root,
+        sum(blob.size for blob in needed.shards.values()),
+        "the transfer needs",
+        "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile",
+    )
 
     def fetch(job: tuple[str, ShardBlob]) -> tuple[bool, str]:
         return _fetch(remote, store, *job, log=log)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.provenance import skipped_note
+from brainbrr_core.files import room
 from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
 from brainbrr_core.model.mamba2 import Mamba2
@@ -33,7 +33,6 @@ from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.runs.record import FitRecord
 from brainbrr_core.runs.run import open_run, run_directory
 from brainbrr_core.training import checkpoint as files
-from brainbrr_core.training import preflight
 from brainbrr_core.training import run as run_module
 from brainbrr_core.training.distributed import World
 from brainbrr_core.training.preflight import check_machine, checkpoint_bytes
@@ -229,8 +228,8 @@ def test_a_full_disk_and_another_device_stop_before_the_first_batch(
     assert check_machine(ready) == torch.device("cpu")
     weights = 4 * sum(p.numel() for p in train(ready, log=quiet).load_network("torch").parameters())
     assert checkpoint_bytes(ready) == weights * (5 * (2 + 2) + 4)
-    usage = shutil.disk_usage("/")._replace(free=checkpoint_bytes(ready) - 1)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _path: usage)
+    too_few = checkpoint_bytes(ready) - 1
+    monkeypatch.setattr(room, "free_bytes", lambda _path: too_few)
     other = training(ready, seed=5)
     with pytest.raises(BrainbrrError, match="GB free and the checkpoints"):
         train(other, log=quiet)
