@@ -23,11 +23,12 @@ from brainbrr_core.cache.manifest import Manifest, ManifestRecording
 from brainbrr_core.cache.shard import (
     BATCH_BLOCKS,
     BLOCK_SAMPLES,
+    SUFFIX,
     DamagedShard,
     Shard,
     UnreadableShard,
 )
-from brainbrr_core.cache.store import SUFFIX, Store
+from brainbrr_core.cache.store import Store
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.data.device_feed import CPU, host_memory
 from brainbrr_core.data.weighting import SeizureWeights
