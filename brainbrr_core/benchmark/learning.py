@@ -36,7 +36,7 @@ from brainbrr_core.configuration import (
     Model,
     Overrides,
     Training,
-    changed,
+    apply_assignments,
     load,
 )
 from brainbrr_core.configuration.settings import Selection
@@ -63,7 +63,7 @@ from brainbrr_core.scoring import (
 from brainbrr_core.scoring.bootstrap import interval, resamples
 from brainbrr_core.scoring.szcore import score_recording
 from brainbrr_core.synthesis import write_corpus
-from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.run import train
 
 
@@ -244,8 +244,8 @@ def run(
     """Write the corpora below ``folder``, train on the first and score the detectors.
 
     The corpora, the initial weights and the order of the windows follow from ``seed``. What an
-    earlier call left in the folder is reused. ``assignments`` change settings, as
-    :func:`brainbrr_core.configuration.changed` does. Without ``baselines`` only the trained
+    earlier call left in the folder is reused. ``assignments`` change settings (see
+    :func:`brainbrr_core.configuration.apply_assignments`). Without ``baselines`` only the trained
     network is scored.
 
     Raises :class:`BrainbrrError` where an assignment changes what the measurement itself sets:
@@ -308,7 +308,7 @@ def run(
         scoring_s=round(time.perf_counter() - clock, 1),
         windows_per_s=round(trained.record.fit.windows_per_s, 2),
         data_wait_share=round(trained.record.fit.data_wait_share, 5),
-        hardware=describe_device(predictor.device),
+        hardware=describe_device(predictor.device).record(),
         detectors={
             name: score.figures(_rounded(f1[name], patients)) for name, score in scores.items()
         },
@@ -403,7 +403,7 @@ def _training_configuration(
             "hardware": configuration.hardware.model_copy(update={"batch_size": BATCH}),
         }
     )
-    return changed(measured, assignments)
+    return apply_assignments(measured, assignments)
 
 
 def _folders(folder: Path) -> dict[str, str | Path]:

@@ -33,7 +33,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 #: The only modules that may import what an extra brings: without it, the rest must work.
 OF_EXTRA = {
     "gpu": "brainbrr_core/model/backend.py",
-    "bench": "brainbrr_core/benchmark/scan.py",
+    "bench": "brainbrr_core/benchmark/recurrence.py",
     "wandb": "brainbrr_core/training/metrics.py",
     "deploy": "brainbrr_pipeline/deployment/",
 }
@@ -76,9 +76,20 @@ def declared(extra: str = "") -> dict[str, Requirement]:
     """The requirements of the project ("") or of an extra, by normalized name."""
     lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     requirements = [Requirement(line) for line in lines]
-    named = {canonicalize_name(one.name): one for one in requirements}
+    named: dict[str, Requirement] = {canonicalize_name(one.name): one for one in requirements}
     assert len(named) == len(requirements)
-    return dict(named)
+    return named
+
+
+def test_one_module_alone_imports_what_dagster_keeps_for_itself() -> None:
+    internal = re.compile(r"^\s*(?:from|import) dagster\._", re.MULTILINE)
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if internal.search(path.read_text("utf-8"))
+    }
+    assert files == {"brainbrr_pipeline/dagster_internals.py"}
 
 
 @cache
@@ -139,7 +150,7 @@ def test_what_is_declared_is_imported_or_has_a_reason(extra: str) -> None:
 
 def test_what_tests_import_is_declared_and_the_rest_of_dev_has_a_reason() -> None:
     tests = set(imported("tests"))
-    everywhere = set().union(*(declared(extra) for extra in ("", *OF_EXTRA, "dev")))
+    everywhere = set().union(*(declared(extra) for extra in ("", *OF_EXTRA, "dev", "docs")))
     assert not tests - everywhere
     assert set(declared("dev")) - tests == set(WITHOUT_IMPORT["dev"])
     assert set(PROJECT["optional-dependencies"]) == {*OF_EXTRA, "dev", "docs"}

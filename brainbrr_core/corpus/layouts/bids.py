@@ -13,8 +13,8 @@ from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, szcore
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.inheritance import Tables
 from brainbrr_core.corpus.layouts.base import Folder, Labelling, Layout, RecordingFile, stem_of
+from brainbrr_core.corpus.layouts.inheritance import Tables
 from brainbrr_core.corpus.participants import splits_of
 from brainbrr_core.errors import BrainbrrError
 
