@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import shlex
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,7 +26,14 @@ from brainbrr_core.doctor.estimate import (
 )
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import write_rate
-from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system, is_wsl
+from brainbrr_core.machine.filesystem import (
+    FileSystem,
+    Kind,
+    existing_parent,
+    file_system,
+    free_bytes,
+    is_wsl,
+)
 from brainbrr_core.machine.processors import usable_cores, worker_processes
 from brainbrr_core.machine.software import Gpu, gpus, torch_cuda, versions
 
@@ -270,8 +276,8 @@ def _cache(
     *,
     look_only: bool,
 ) -> Cache:
-    folder = _nearest(root)
-    free = shutil.disk_usage(folder).free
+    folder = existing_parent(root)
+    free = free_bytes(folder)
     writable = os.access(folder, os.W_OK)
     measure = writable and not look_only and free > 1e9
     return Cache(
@@ -290,13 +296,6 @@ def _cache(
             len(plan.items), {state: plan.count(state) for state in State}, len(plan.to_build)
         ),
     )
-
-
-def _nearest(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
-    while not path.is_dir():
-        path = path.parent
-    return path
 
 
 def _cache_warnings(cache: Cache, needed: Extent | None) -> Iterator[str]:

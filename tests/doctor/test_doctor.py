@@ -185,7 +185,7 @@ def test_a_machine_that_lacks_much_is_warned_of_all_of_it(
     monkeypatch.setattr(examination, "write_rate", lambda _folder: 12e6)
     monkeypatch.setattr(examination, "torch_cuda", lambda: None)
     monkeypatch.setattr(examination.resource, "getrlimit", lambda _what: (256, 4096))
-    monkeypatch.setattr(examination.shutil, "disk_usage", lambda _path: SimpleNamespace(free=2.5e9))
+    monkeypatch.setattr(examination, "free_bytes", lambda _path: 2.5e9)
     warnings = examine(gpu).warnings
     for said in (
         "12 MB/s written",
