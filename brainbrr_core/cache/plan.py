@@ -42,7 +42,7 @@ from brainbrr_core.machine.memory import no_collection
 
 
 class State(StrEnum):
-    """Of one recording in the store."""
+    """What the store has of one recording, compared with what it should have."""
 
     FRESH = "fresh"
     MISSING = "missing"
