@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
 import inspect
 import os
@@ -129,7 +128,7 @@ def test_a_docstring_of_the_reference_names_every_parameter_and_what_is_returned
     kind: str, path: str, has_signature: bool
 ) -> None:
     module, _, name = path.rpartition(".")
-    thing = getattr(importlib.import_module(module), name)
+    thing = pkgutil.resolve_name(f"{module}:{name}")
     # Sections that numpydoc does not understand are warnings, and so errors.
     docstring = NumpyDocString(inspect.cleandoc(thing.__doc__))
     parameters = described_in(docstring, "Parameters", "Other Parameters")
