@@ -71,6 +71,23 @@ def found(parsed: ParsedAnnotation) -> list[tuple[str, str]]:
     return [(finding.code, finding.where) for finding in parsed.findings]
 
 
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        (300.04, []),
+        (300.06, [("event_past_end", "a.csv_bi:7")]),
+        (300.2, [("event_past_end", "a.csv_bi:7")]),
+        (300.45, [("event_past_end", "a.csv_bi:7")]),
+    ],
+)
+def test_only_a_rounded_end_is_cut_without_a_finding(
+    stop: float, expected: list[tuple[str, str]]
+) -> None:
+    annotation = placed(f"TERM,20,{stop},seiz,1\n")
+    assert found(annotation) == expected
+    assert annotation.events == (Event(20, 300),)
+
+
 def test_an_event_that_ends_a_little_late_is_cut_and_one_far_outside_excludes() -> None:
     late = placed("TERM,20,310,seiz,1\n")
     assert found(late) == [("event_past_end", "a.csv_bi:7")]

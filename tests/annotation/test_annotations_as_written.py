@@ -812,7 +812,7 @@ def test_a_garbled_annotation_beside_a_seizure_excludes() -> None:
     assert parsed is not None
     assert parsed.events == (Event(5, 9),)
     assert parsed.findings == (
-        Finding("malformed_row", "x.edf:annotations:1", "no list of texts with a time"),
+        Finding("malformed_row", "x.edf:annotations:1", "not an annotation list"),
     )
     assert not parsed.usable
     mine = Texts(AnnotationTexts(onset=("anfall",)))

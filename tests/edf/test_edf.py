@@ -133,6 +133,14 @@ def test_odd_but_usable_files_are_accepted_with_a_finding(tmp_path: Path) -> Non
     assert found["extra"].samples == 11 * 256
 
 
+@pytest.mark.parametrize(("rate", "expected"), [(239, ["low_rate"]), (240, []), (241, [])])
+def test_a_rate_has_a_finding_only_below_240_hz(
+    tmp_path: Path, rate: float, expected: list[str]
+) -> None:
+    path = write_edf(tmp_path / "a.edf", rate=rate)
+    assert [finding.code for finding in open_edf(path).findings] == expected
+
+
 def test_the_colon_date_of_the_corpus_is_no_obstacle(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf")
     patch(path, 168, b"01:01:85", 8)
