@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS, wide_cache
+from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, wide_cache
 from brainbrr_core.cli.dagster import prepare_dagster_home
 from brainbrr_core.cli.options import print_json, print_table
 from brainbrr_core.configuration import Configuration

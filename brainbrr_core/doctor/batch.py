@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from brainbrr_core.benchmark.cost import peak_bytes
+from brainbrr_core.benchmark.network_cost import peak_bytes
 from brainbrr_core.configuration import Configuration, Hardware, Training
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.data import Batch

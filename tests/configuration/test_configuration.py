@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainbrr_core.cli.dagster import variables
-from brainbrr_core.configuration import Configuration, Overrides, checkout, load, location
+from brainbrr_core.configuration import Configuration, Overrides, changed, checkout, load, location
 from brainbrr_core.configuration.environment import VARIABLES
 from brainbrr_core.errors import BrainbrrError
 from tests.support.examples import examples
@@ -465,3 +465,17 @@ def test_without_a_home_the_folders_must_be_set(
     assert "BRAINBRR_RUNS_DIR and DAGSTER_HOME" in message
     folders = {"BRAINBRR_RUNS_DIR": "/runs", "DAGSTER_HOME": "/dagster"}
     assert load(Overrides(config="smoke:cpu", cache_root="/cache"), folders).profile == "smoke"
+
+
+def test_settings_are_changed_one_after_the_other() -> None:
+    words = ["training.augmentation.noise_sd=0.25", "hardware.card=[A, B]", "training.wandb=null"]
+    before = load(Overrides(config="full:cpu"), {})
+    after = changed(before, [*words, "training.augmentation.noise_sd=0.5"])
+    assert after.training.augmentation.noise_sd == 0.5
+    assert after.training.augmentation.channel_dropout == 0.05
+    assert after.hardware.card == ("A", "B")
+    values, others = before.model_dump(), after.model_dump()
+    values["training"]["augmentation"]["noise_sd"] = 0.5
+    values["hardware"]["card"] = ("A", "B")
+    assert others == values
+    assert after.options == before.options

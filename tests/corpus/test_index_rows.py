@@ -170,7 +170,7 @@ def test_an_index_of_100_000_recordings_takes_less_than_500_mb(
     write_index(Index(rows, "tusz"), tmp_path)
     program = (
         "import sys; from pathlib import Path\n"
-        "from brainbrr_core.benchmark.peak import peak_mb\n"
+        "from brainbrr_core.benchmark.peak_memory import peak_mb\n"
         "from brainbrr_core.corpus.index_file import read_index\n"
         "print(len(read_index(Path(sys.argv[1]))), peak_mb())"
     )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from brainbrr_core.benchmark.cost import peak_bytes
+from brainbrr_core.benchmark.network_cost import peak_bytes
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, Training, load
 from brainbrr_core.doctor import batch
 from brainbrr_core.doctor.batch import Capacity, Fitting, Trial, Tried, attempt, capacity, largest

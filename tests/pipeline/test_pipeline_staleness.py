@@ -19,7 +19,7 @@ from dagster._core.definitions.data_version import (
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.partitions.context import partition_loading_context
 
-from brainbrr_core.benchmark.wide import TUSZ_RECORDINGS
+from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing

@@ -16,7 +16,7 @@ from tests.support.project import ROOT
 BUILD = """
 import json, sys
 from pathlib import Path
-from brainbrr_core.benchmark.peak import peak_mb
+from brainbrr_core.benchmark.peak_memory import peak_mb
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.plan import make_plan
 from brainbrr_core.cache.store import Store
@@ -36,7 +36,7 @@ print(json.dumps({"error": done.error, "hours": done.duration_s / 3600, "peak_mb
 PREDICT = """
 import dataclasses, json, sys
 from pathlib import Path
-from brainbrr_core.benchmark.peak import peak_mb
+from brainbrr_core.benchmark.peak_memory import peak_mb
 from tests.support.prediction_runs import random_predictor
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.scoring import OperatingPoint

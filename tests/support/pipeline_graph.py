@@ -12,7 +12,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.loader import LoadingContextForTest
 
-from brainbrr_core.benchmark.wide import widen
+from brainbrr_core.benchmark.many_recordings import widen
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_pipeline.graph import build_defs

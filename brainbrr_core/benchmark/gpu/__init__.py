@@ -1,6 +1,6 @@
-"""``brainbrr bench gpu``: what a GPU does with the network, and whether it does it right.
+"""``brainbrr bench gpu``: how fast the network is on a GPU, and whether its results are right.
 
-Each section runs in a process of its own and within a time of its own, so that one that fails or
-hangs costs nothing but itself. All of it is meant to take less than nine minutes on a GPU of the
-data center.
+Each section runs in its own process with its own time limit, so that a section that fails or hangs
+does not affect the others. All sections together take less than nine minutes on a GPU for data
+centers.
 """

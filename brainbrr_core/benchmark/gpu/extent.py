@@ -1,4 +1,4 @@
-"""How much of the measurement is done: all of it on a GPU, a little of everything elsewhere."""
+"""How much is measured: everything on a GPU, or a little of everything on any machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from brainbrr_core.model.backend import Backend
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """A network, how it is run, and windows at a time."""
+    """A network, its backend and compilation, and the windows of a batch."""
 
     preset: str
     batch: int
@@ -26,23 +26,23 @@ class Extent:
     """What is measured, and for how long."""
 
     presets: tuple[str, ...]
-    #: Those of them that are trained from the store.
+    #: The presets that are trained from the store.
     trained: tuple[str, ...]
     #: Steps of the sequences on which the layers are compared.
     lengths: tuple[int, ...]
-    #: What is timed, in this order.
+    #: The combinations to time, in this order.
     combinations: tuple[Combination, ...]
     #: Windows of a step of trainings and of scoring, by preset.
     batches: dict[str, int]
     #: Seconds for each rate.
     seconds: float
-    #: Equal batches on which the losses of both backends are compared, and windows in each.
+    #: How many equal batches the losses of both backends are compared on, and their windows.
     equal_batches: int
     equal_batch: int
     #: Recordings and hours of the synthetic corpus.
     recordings: int
     hours: float
-    #: Steps of the training on the CPU, and of those that are timed on the GPU.
+    #: Steps of the training on the CPU, and of the trainings that are timed on the GPU.
     cpu_steps: int
     gpu_steps: int
     #: Processes that compile at the same time.
@@ -78,7 +78,7 @@ FULL = Extent(
     compiling=8,
 )
 
-#: For a look at the script itself, on whatever machine.
+#: A little of everything, to try the measurement on any machine.
 SMALL = Extent(
     presets=("tiny",),
     trained=("tiny",),
@@ -98,11 +98,11 @@ SMALL = Extent(
 
 @dataclass(frozen=True)
 class Task:
-    """What a section is given: settings with the hardware, a folder, extent and backends."""
+    """The input of a section: configuration with the hardware, folder, extent and backends."""
 
     configuration: Configuration
     folder: Path
     extent: Extent
     backends: tuple[Backend, ...]
-    #: Seconds after which the section is ended.
+    #: Seconds after which the section is killed.
     limit_s: float = math.inf

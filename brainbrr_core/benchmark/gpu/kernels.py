@@ -1,7 +1,7 @@
-"""Are the fused kernels the layer that they replace? Values, gradients, and losses in training.
+"""Do the fused kernels compute the layer that they replace? Values, gradients, and losses.
 
-Both are compared with the layer in float64, on the same device: the kernels must be as far from
-it as their number format makes them, not as far as this run happens to be.
+The kernels and the layer in torch are both compared with the layer in float64, on the same device.
+The allowed distance follows from the number format, not from what one run happened to give.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
+from pydantic import NonNegativeInt
 from torch import Tensor, nn
 
 from brainbrr_core.benchmark.gpu.extent import Task
+from brainbrr_core.benchmark.result import Figures, Table
 from brainbrr_core.configuration import Training
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.machine.pools import process_pool
@@ -41,9 +42,88 @@ _LEARNING_RATE = 1e-3
 _POSITIVE_FRACTION = 0.25
 
 
+class Distance(Figures):
+    """How far a layer's output and gradients are from float64, relative to their norm.
+
+    ``gradient`` and ``cancelling`` are the largest distances of a gradient, and ``gradient_of``
+    and ``cancelling_of`` name their parameters.
+    """
+
+    value: float
+    gradient: float
+    gradient_of: str
+    cancelling: float
+    cancelling_of: str
+    #: Parameters that should have a gradient and have none.
+    without_gradient: tuple[str, ...]
+
+    def is_within(self, value: float, gradient: float, cancelling: float) -> bool:
+        """Whether no gradient is missing and no distance exceeds its bound; NaN always does."""
+        return (
+            not self.without_gradient
+            and self.value <= value
+            and self.gradient <= gradient
+            and self.cancelling <= cancelling
+        )
+
+
+class LayerDistance(Distance):
+    """The distance of one layer on one sequence."""
+
+    preset: str
+    backend: Backend
+    precision: str
+    length: NonNegativeInt
+    within: bool
+
+
+class Equality(Figures):
+    """The distances of all layers."""
+
+    rows: tuple[LayerDistance, ...]
+    within: bool
+
+    def table(self) -> Table:
+        """One row for each layer and sequence."""
+        rows = [
+            [
+                f"{row.preset}, {row.backend}",
+                row.precision,
+                f"{row.length:,}",
+                f"{row.value:.1e}",
+                f"{row.gradient:.1e} ({row.gradient_of})",
+                f"{row.cancelling:.1e} ({row.cancelling_of})",
+                "yes" if row.within else "NO",
+            ]
+            for row in self.rows
+        ]
+        columns = ["layer of", "precision", "steps", "values", "gradients", "of sums", "within"]
+        return Table("Distance of one layer from float64, relative", columns, rows)
+
+
+class Losses(Figures):
+    """The loss after each step, by preset and by backend with its precision."""
+
+    curves: dict[str, dict[str, tuple[float, ...]]]
+
+    def table(self) -> Table:
+        """One row for each curve, with its largest distance from torch in float32."""
+        rows = []
+        for preset, curves in self.curves.items():
+            reference = curves["torch, float32"]
+            for name, curve in curves.items():
+                apart = max(
+                    abs(ours - theirs) for ours, theirs in zip(curve, reference, strict=True)
+                )
+                figures = (curve[0], curve[len(curve) // 2], curve[-1], apart)
+                rows.append([f"{preset}, {name}", *(f"{figure:.4f}" for figure in figures)])
+        columns = ["network", "first", "middle", "last", "largest difference from torch, float32"]
+        return Table("Loss on equal batches", columns, rows)
+
+
 @dataclass(frozen=True, slots=True)
-class _Sequence:
-    """A layer of a preset on a sequence of some length, in some precision."""
+class LayerTask:
+    """The layer of a preset, to compare on a sequence of some length in some precision."""
 
     preset: str
     length: int
@@ -52,50 +132,51 @@ class _Sequence:
     backends: tuple[Backend, ...]
 
 
-def equality(task: Task) -> dict[str, Any]:
-    """Errors of both backends against float64, by precision, width and length.
+def equality(task: Task) -> Equality:
+    """Distances of both backends from float64, by precision, width and length.
 
-    The kernels are compiled anew for each length, in one of their variants, the one that is taken
-    where the same bits are asked for: all of them would take minutes a length.
+    The kernels are compiled for each length, in their deterministic variant only: to compile all
+    variants would take minutes for each length.
     """
     os.environ[DETERMINISTIC_KERNELS] = "1"
-    sequences = [
-        _Sequence(preset, length, precision, task.configuration.hardware.device, task.backends)
+    layers = [
+        LayerTask(preset, length, precision, task.configuration.hardware.device, task.backends)
         for length in task.extent.lengths
         # The layers of ``small`` differ from those of ``tiny`` in their width alone.
         for preset in (task.extent.presets[0], task.extent.presets[-1])
         for precision in TOLERANCES
     ]
-    with process_pool(min(len(sequences), usable_cores())) as pool:
-        compared = list(pool.map(_compared, dict.fromkeys(sequences)))
-    rows = [row for rows in compared for row in rows]
-    return {"rows": rows, "within": all(row["within"] for row in rows)}
+    with process_pool(min(len(layers), usable_cores())) as pool:
+        compared = list(pool.map(compare, dict.fromkeys(layers)))
+    rows = tuple(row for rows in compared for row in rows)
+    return Equality(rows=rows, within=all(row.within for row in rows))
 
 
-def _compared(sequence: _Sequence) -> list[dict[str, Any]]:
-    device, shape = torch.device(sequence.device), PRESETS[sequence.preset]
+def compare(task: LayerTask) -> list[LayerDistance]:
+    """The distance of each backend's layer from the layer in float64."""
+    device, shape = torch.device(task.device), PRESETS[task.preset]
     torch.manual_seed(0)
     d_model = shape.channels[-1]
     exact = ssm_layer("torch", d_model, shape.d_state, shape.headdim)
     weights = {name: value.clone() for name, value in exact.state_dict().items()}
-    u = torch.randn(_BATCH, sequence.length, d_model).to(device)
-    cotangent = torch.randn(_BATCH, sequence.length, d_model).to(device)
+    u = torch.randn(_BATCH, task.length, d_model).to(device)
+    cotangent = torch.randn(_BATCH, task.length, d_model).to(device)
     reference = _pass(exact.double().to(device), u.double(), cotangent.double(), None)
     rows = []
-    for backend in sequence.backends:
+    for backend in task.backends:
         layer = ssm_layer(backend, d_model, shape.d_state, shape.headdim).to(device)
         layer.load_state_dict(weights)
-        kind = torch.bfloat16 if sequence.precision == "bfloat16" else None
-        errors = _errors(_pass(layer, u, cotangent, kind), reference)
+        kind = torch.bfloat16 if task.precision == "bfloat16" else None
+        distance = _distance(_pass(layer, u, cotangent, kind), reference)
         rows.append(
-            {
-                "preset": sequence.preset,
-                "backend": backend,
-                "precision": sequence.precision,
-                "length": sequence.length,
-                **errors,
-                "within": _within(errors, TOLERANCES[sequence.precision]),
-            }
+            LayerDistance(
+                preset=task.preset,
+                backend=backend,
+                precision=task.precision,
+                length=task.length,
+                within=distance.is_within(*TOLERANCES[task.precision]),
+                **dict(distance),
+            )
         )
     return rows
 
@@ -110,49 +191,40 @@ def _pass(
         out = layer(leaf)
     torch.autograd.backward(out, cotangent.to(out.dtype))
     gradients = {name: p.grad for name, p in layer.named_parameters()}
-    made = {"value": out.detach(), "input": leaf.grad, **gradients}
-    return {name: tensor.double() for name, tensor in made.items() if tensor is not None}
+    tensors = {"value": out.detach(), "input": leaf.grad, **gradients}
+    return {name: tensor.double() for name, tensor in tensors.items() if tensor is not None}
 
 
-def _errors(found: dict[str, Tensor], reference: dict[str, Tensor]) -> dict[str, Any]:
-    missing = sorted(reference.keys() - found.keys())
+def _distance(tensors: dict[str, Tensor], reference: dict[str, Tensor]) -> Distance:
     relative = {
-        name: float((found[name] - exact).norm() / exact.norm().clamp_min(1e-12))
+        name: float((tensors[name] - exact).norm() / exact.norm().clamp_min(1e-12))
         for name, exact in reference.items()
-        if name in found
+        if name in tensors
     }
     value = relative.pop("value")
-    # A sequence of one sample has no decay: its gradient is zero, and no error is relative to it.
+    # A sequence of one sample has no decay. Its gradient is zero, so the distance is absolute.
     if float(reference["A_log"].norm()) == 0.0:
-        relative["A_log"] = float(found["A_log"].norm())
+        relative["A_log"] = float(tensors["A_log"].norm())
     cancelling = {name: error for name, error in relative.items() if name in CANCELLING}
     plain = {name: error for name, error in relative.items() if name not in CANCELLING}
-    return {
-        "value": value,
-        "gradient": max(plain.values()),
-        "gradient_of": max(plain, key=plain.__getitem__),
-        "cancelling": max(cancelling.values()),
-        "cancelling_of": max(cancelling, key=cancelling.__getitem__),
-        "without_gradient": missing,
-    }
-
-
-def _within(errors: Mapping[str, Any], bounds: tuple[float, float, float]) -> bool:
-    figures = (errors["value"], errors["gradient"], errors["cancelling"])
-    # Not a number is never within.
-    return not errors["without_gradient"] and all(
-        figure <= bound for figure, bound in zip(figures, bounds, strict=True)
+    return Distance(
+        value=value,
+        gradient=max(plain.values()),
+        gradient_of=max(plain, key=plain.__getitem__),
+        cancelling=max(cancelling.values()),
+        cancelling_of=max(cancelling, key=cancelling.__getitem__),
+        without_gradient=tuple(sorted(reference.keys() - tensors.keys())),
     )
 
 
-def losses(task: Task) -> dict[str, Any]:
+def losses(task: Task) -> Losses:
     """The loss of each backend on the same batches from the same weights.
 
-    In both precisions of torch, and in the configured one of the kernels: how far float32 and
-    bfloat16 lie apart in torch says how much a rounding matters.
+    Torch is run in both precisions, the kernels in the configured one. The distance between
+    float32 and bfloat16 in torch shows how much rounding matters.
     """
     device = torch.device(task.configuration.hardware.device)
-    curves: dict[str, dict[str, list[float]]] = {}
+    curves: dict[str, dict[str, tuple[float, ...]]] = {}
     for preset in task.extent.presets:
         curves[preset] = {
             f"{backend}, {precision}": _curve(task, preset, backend, precision, device)
@@ -160,15 +232,15 @@ def losses(task: Task) -> dict[str, Any]:
             for precision in TOLERANCES
             if backend == "torch" or precision == task.configuration.hardware.precision
         }
-    return {"curves": curves}
+    return Losses(curves=curves)
 
 
 def _curve(
     task: Task, preset: str, backend: Backend, precision: str, device: torch.device
-) -> list[float]:
+) -> tuple[float, ...]:
     network = build(preset, backend, seed=0).to(device).train()
-    settings = Training(learning_rate=_LEARNING_RATE)
-    loss, optimizer = loss_of(settings, _POSITIVE_FRACTION), make_optimizer(network, settings)
+    training = Training(learning_rate=_LEARNING_RATE)
+    loss, optimizer = loss_of(training, _POSITIVE_FRACTION), make_optimizer(network, training)
     generator = torch.Generator(device).manual_seed(0)
     values = []
     for _ in range(task.extent.equal_batches):
@@ -181,7 +253,7 @@ def _curve(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         values.append(value.detach())
-    return [round(float(value), 6) for value in torch.stack(values).tolist()]
+    return tuple(round(float(value), 6) for value in torch.stack(values).tolist())
 
 
 def _rhythmic(

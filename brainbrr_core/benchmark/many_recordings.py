@@ -1,4 +1,4 @@
-"""A corpus and a cache as wide as TUSZ, made of one recording: many entries, one file's bytes."""
+"""A corpus and a cache with as many recordings as TUSZ: all are hard links to the same files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.store import BuildRecord, Store
 from brainbrr_core.cache.version import shard_fingerprints
 from brainbrr_core.configuration import Configuration, Overrides, load
+from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
@@ -21,12 +22,12 @@ from brainbrr_core.synthesis import write_corpus
 
 #: Recordings of TUSZ 2.0.3.
 TUSZ_RECORDINGS = 7364
-#: Of ten patients in a row, these belong to dev and eval.
-_HELD_OUT = {1: SPLITS[1], 2: SPLITS[2]}
+#: Of ten consecutive patients, these belong to dev and eval.
+_UNTRAINED = {1: SPLITS[1], 2: SPLITS[2]}
 
 
 def wide_cache(folder: Path, recordings: int) -> Configuration:
-    """The configuration of a synthetic corpus and its cache below ``folder``, all of it built."""
+    """Write a synthetic corpus and its whole cache below ``folder``; return its configuration."""
     write_corpus(folder / "tusz", recordings=12, hours=0.4, seed=5, workers=1)
     narrow = load(
         Overrides(
@@ -43,46 +44,49 @@ def wide_cache(folder: Path, recordings: int) -> Configuration:
 
 
 def widen(
-    configuration: Configuration, model: Recording, folder: Path, recordings: int = TUSZ_RECORDINGS
+    configuration: Configuration,
+    template: Recording,
+    folder: Path,
+    recordings: int = TUSZ_RECORDINGS,
 ) -> Configuration:
-    """The configuration of a corpus below ``folder`` in which all is indexed and built.
+    """Write an indexed corpus and its complete cache below ``folder``; return its configuration.
 
-    ``model`` is a usable recording whose shard is in the cache of ``configuration``. Every EDF,
-    annotation and shard is a hard link to its own or, where a file can have no more names, to a
-    copy of it: a symbolic link, which no corpus is made of, would take longer to look at. The
-    index says that their contents differ, as an index must.
+    ``template`` is a usable recording whose shard is in the cache of ``configuration``. Every EDF,
+    annotation and shard is a hard link to a file of the template or, where a file cannot have more
+    links, to a copy of it. Symbolic links would take longer to look at than the files of a corpus.
+    The index says that the contents differ, as an index must.
     """
     root = folder / "tusz"
     wide = configuration.model_copy(
         update={
             "data_dir": str(root),
             "cache_root": folder / "cache",
-            "selection": type(configuration.selection)(),
+            "selection": Selection(),
         }
     )
-    source, store = Store.of(configuration).shard_path(model.partition_key), Store.of(wide)
+    source, store = Store.of(configuration).shard_path(template.partition_key), Store.of(wide)
     rows = []
     link = _Links().link
-    # As many patients and sessions as TUSZ has, about; three splits even of a few recordings.
+    # About as many patients and sessions as in TUSZ; three splits even for few recordings.
     of_one_patient = max(1, min(11, recordings // 10))
     for number in range(recordings):
         patient = number // of_one_patient
-        split = _HELD_OUT.get(patient % 10, SPLITS[0])
+        split = _UNTRAINED.get(patient % 10, SPLITS[0])
         key = f"{split}/p{patient:04}/s{number // 5 % 3:03}/01_tcp_ar/r{number:05}"
         edf = root / f"{key}.edf"
         edf.parent.mkdir(parents=True, exist_ok=True)
-        link(Path(model.path), edf)
+        link(Path(template.path), edf)
         companions = [
-            edf.with_suffix(Path(companion.name).suffix) for companion in model.companions
+            edf.with_suffix(Path(companion.name).suffix) for companion in template.companions
         ]
         for companion in companions:
-            link(Path(model.path).with_suffix(companion.suffix), companion)
+            link(Path(template.path).with_suffix(companion.suffix), companion)
         shard = store.shard_path(key)
         shard.parent.mkdir(parents=True, exist_ok=True)
         link(source, shard)
         rows.append(
             replace(
-                model,
+                template,
                 partition_key=key,
                 split=split,
                 patient=f"p{patient:04}",
@@ -117,16 +121,16 @@ def widen(
 
 
 class _Links:
-    """More names for files, each of which may have fewer than there are recordings."""
+    """Hard links to files; a file system may allow fewer links to a file than are needed."""
 
     def __init__(self) -> None:
         self._copies: dict[Path, Path] = {}
 
     def link(self, source: Path, target: Path) -> None:
-        """Make ``target`` a name of ``source``, or of a copy of it that begins with ``target``."""
+        """Link ``target`` to ``source`` or to a copy; ``target`` is a new copy where needed."""
         try:
             os.link(self._copies.get(source, source), target)
         except OSError:
-            # On another file system, or a file with as many names as it may have.
+            # Another file system, or a file that has as many links as it may have.
             shutil.copy2(source, target)
             self._copies[source] = target

@@ -1,7 +1,7 @@
-"""What a network costs, counted and not timed: operations, and memory kept for the gradient.
+"""What a network costs, counted rather than timed: operations, and memory kept for the gradient.
 
-Counted with torch's fake tensors, which compute shapes alone: half an hour of EEG in seconds, and
-the same figures on every machine.
+Counting uses torch's fake tensors, which compute shapes only: it takes seconds for half an hour of
+EEG and gives the same figures on every machine.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ MINUTES = (1, 2, 4, 8, 16, 32)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One window of ``seconds``: floating-point operations and bytes.
+    """Cost of one window of ``seconds``.
 
-    Operations are those of matrix products and convolutions, a multiplication and an addition
-    being two. ``kept_bytes`` is what the forward pass keeps for the backward one, each tensor
-    once.
+    ``forward`` and ``training`` are the floating-point operations of matrix products and
+    convolutions, where a multiplication and an addition count as two. ``kept_bytes`` is what the
+    forward pass keeps for the backward pass, each tensor counted once.
     """
 
     seconds: float
@@ -61,14 +61,14 @@ def peak_bytes(
     bfloat16: bool = False,
     recompute_activations: bool = False,
 ) -> int:
-    """Bytes that one more window adds to the most that a training step has at one time.
+    """Bytes that one more window adds to the peak memory of a training step.
 
-    That is more than what is kept: tensors that exist for a moment, and the parts of the network
-    that are computed again, are among it. What a library takes for itself is not.
+    That is more than what is kept for the gradient: it includes short-lived tensors and parts of
+    the network that are computed again. Workspaces of libraries are not included.
     """
     with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         network = build(preset, recompute_activations=recompute_activations).train()
-        # Weights and their gradients are the same for both; with few windows they are most of it.
+        # The difference cancels weights and their gradients, most of the memory of few windows.
         fewer, more = (_peak(network, windows, seconds) for windows in (8, 16))
     return (more - fewer) // 8
 
@@ -83,7 +83,7 @@ def _peak(network: SeizureNetwork, windows: int, seconds: float) -> int:
 
 
 class _Allocated(TorchDispatchMode):
-    """Bytes of the tensors that operations make: how many are in use, and were at most."""
+    """Counts the bytes of the tensors that operations create, and their peak."""
 
     def __init__(self) -> None:
         TorchDispatchMode.__init__(self)
@@ -92,18 +92,18 @@ class _Allocated(TorchDispatchMode):
 
     def __torch_dispatch__(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., object],
         types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Do the operation and count the storages that are new."""
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        """Do the operation and count the storages that it creates."""
         out = func(*args, **(kwargs or {}))
-        # A view has the storage of what it looks at.
-        given = {id(storage) for storage in _storages((args, kwargs))}
+        # A view shares the storage of its base.
+        inputs = {id(storage) for storage in _storages((args, kwargs))}
         for storage in _storages(out):
-            if id(storage) not in given:
-                given.add(id(storage))
+            if id(storage) not in inputs:
+                inputs.add(id(storage))
                 self._now += storage.nbytes()
                 weakref.finalize(storage, self._free, storage.nbytes())
         self.peak = max(self.peak, self._now)
@@ -113,7 +113,7 @@ class _Allocated(TorchDispatchMode):
         self._now -= size
 
 
-def _storages(values: Any) -> list[torch.UntypedStorage]:
+def _storages(values: object) -> list[torch.UntypedStorage]:
     return [value.untyped_storage() for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
@@ -122,7 +122,7 @@ def _counted(network: SeizureNetwork, seconds: float) -> Cost:
     kept: dict[int, tuple[Tensor, int]] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        # A view keeps the whole of what it looks at alive, and several keep it once.
+        # A view keeps the whole storage of its base alive; several views keep it once.
         storage = tensor.untyped_storage()
         kept[storage._cdata] = (tensor, storage.nbytes())
         return tensor
@@ -143,10 +143,10 @@ def _counted(network: SeizureNetwork, seconds: float) -> Cost:
 
 
 def scoring_operations(preset: str, hours: float, window_s: int, stride_s: int) -> int:
-    """Floating-point operations of a network's scores for one recording of so many hours.
+    """Floating-point operations to score one recording of so many hours.
 
-    Those of a validation, an evaluation or a prediction. Many short recordings have a few windows
-    more: each one's last window ends with it.
+    A validation, an evaluation and a prediction take as many. Many short recordings of the same
+    total length have a few more windows, since the last window of each ends with the recording.
     """
     samples, window = round(hours * 3600 * RATE), window_s * RATE
     windows = len(window_starts(samples, window, min(stride_s, window_s) * RATE))
@@ -167,7 +167,7 @@ def convolution_backward_operations(
 ) -> int:
     """Operations of the gradients of a plain convolution, from shapes.
 
-    Torch's own count (2.13) takes the gradient of a depthwise kernel for that of a full one.
+    Torch 2.13 counts the gradient of a depthwise kernel as that of a full one.
     """
     del out_shape
     wanted = sum(bool(flag) for flag in rest[-1][:2])

@@ -1,16 +1,16 @@
-"""The chunked recurrence against a loop over samples and against another library's, in one run."""
+"""Speed of the chunked recurrence, compared with a loop over samples and with another library."""
 
 from __future__ import annotations
 
 import importlib
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from brainbrr_core.benchmark.result import Figures
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.mamba2 import Mamba2
 from brainbrr_core.model.ssd import ssd
@@ -33,8 +33,30 @@ def naive(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> 
     return torch.stack(outputs, dim=1)
 
 
-def compare(batch: int = 1) -> dict[str, Any]:
-    """Milliseconds of forward and backward: recurrence alone, and whole layers.
+class RecurrenceTimes(Figures):
+    """Milliseconds of forward and backward passes, and their ratios."""
+
+    length: int
+    batch: int
+    ms: dict[str, float]
+    naive_over_chunked: float
+    #: Only where transformers is installed.
+    transformers_over_ours: float | None = None
+    transformers_largest_difference: float | None = None
+
+    def remarks(self) -> list[str]:
+        """The ratios."""
+        lines = [f"naive scan / chunked ssd: {self.naive_over_chunked:.1f}"]
+        if self.transformers_over_ours is not None:
+            lines.append(
+                f"transformers' layer / ours: {self.transformers_over_ours:.2f} (outputs "
+                f"differ by {self.transformers_largest_difference:.1e} at most)"
+            )
+        return lines
+
+
+def compare(batch: int = 1) -> RecurrenceTimes:
+    """Time forward and backward passes of the recurrence alone, and of whole layers.
 
     The other library is transformers' Mamba-2 in torch, where it is installed, at the better of
     two chunk lengths and with the same weights; its output is compared, too.
@@ -59,19 +81,23 @@ def compare(batch: int = 1) -> dict[str, Any]:
     for chunk, layer in others.items():
         tasks[f"transformers layer, chunk {chunk}"] = _call(layer, u)
     times = _times(tasks)
-    values: dict[str, Any] = {
-        "length": LENGTH,
-        "batch": batch,
-        "ms": {name: round(seconds * 1e3, 1) for name, seconds in times.items()},
-        "naive_over_chunked": round(times["naive scan"] / times["chunked ssd"], 2),
-    }
-    if others:
-        theirs = min(seconds for name, seconds in times.items() if "transformers" in name)
-        values["transformers_over_ours"] = round(theirs / times["layer"], 2)
-        with torch.no_grad():
-            off = max(float((layer(u) - ours(u)).abs().max()) for layer in others.values())
-        values["transformers_largest_difference"] = off
-    return values
+    figures = RecurrenceTimes(
+        length=LENGTH,
+        batch=batch,
+        ms={name: round(seconds * 1e3, 1) for name, seconds in times.items()},
+        naive_over_chunked=round(times["naive scan"] / times["chunked ssd"], 2),
+    )
+    if not others:
+        return figures
+    theirs = min(seconds for name, seconds in times.items() if "transformers" in name)
+    with torch.no_grad():
+        difference = max(float((layer(u) - ours(u)).abs().max()) for layer in others.values())
+    return figures.model_copy(
+        update={
+            "transformers_over_ours": round(theirs / times["layer"], 2),
+            "transformers_largest_difference": difference,
+        }
+    )
 
 
 def _call(layer: nn.Module, u: Tensor) -> Callable[[], Tensor]:
@@ -83,7 +109,7 @@ def _call(layer: nn.Module, u: Tensor) -> Callable[[], Tensor]:
 
 
 def _times(tasks: dict[str, Callable[[], Tensor]]) -> dict[str, float]:
-    """The best of some rounds, in which the tasks take turns, so that all meet the same load."""
+    """The shortest time of each task in some rounds, in which the tasks take turns."""
     best = dict.fromkeys(tasks, float("inf"))
     for _ in range(REPEATS + 1):
         for name, task in tasks.items():
@@ -94,7 +120,7 @@ def _times(tasks: dict[str, Callable[[], Tensor]]) -> dict[str, float]:
 
 
 def _transformers_layers(ours: Mamba2) -> dict[int, nn.Module]:
-    """Transformers' layer with our weights for some chunk lengths; none if not installed."""
+    """Transformers' layer with our weights, by chunk length; empty where it is not installed."""
     try:
         module = importlib.import_module("transformers.models.mamba2.modeling_mamba2")
         transformers = importlib.import_module("transformers")

@@ -1,7 +1,8 @@
-"""The predecessor's way, as a yardstick: windows of every recording in a compressed npz.
+"""The cache of brain-go-brr v2, to compare with: the windows of each recording in a compressed npz.
 
-Read with MNE, resampled by FFT, filtered by scipy, z-scored, cut into overlapping float32 windows
-of 60 s every 10 s, compressed. Opening it reads every file; a window decompresses one whole.
+Recordings are read with MNE, resampled by FFT, filtered by scipy, z-scored, cut into overlapping
+float32 windows of 60 s every 10 s, and compressed. Opening such a cache reads every file, and
+reading one window decompresses a whole file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ WINDOW, STRIDE = 60 * RATE, 10 * RATE
 
 
 def build(edf: Path, out: Path) -> int:
-    """Write the windows of one EDF; how many there are."""
+    """Write the windows of one EDF; return their number."""
     import mne
     from scipy import signal
 
@@ -36,7 +37,7 @@ def build(edf: Path, out: Path) -> int:
     data /= data.std(axis=1, keepdims=True) + 1e-9
     clipped = data.clip(-10, 10).astype(np.float32)
     starts = range(0, max(samples - WINDOW + 1, 0), STRIDE)
-    # Channels that a recording lacks are rows of zeros: the cheapest there could be.
+    # Channels that a recording lacks are rows of zeros, which cost the least.
     windows = np.zeros((len(starts), len(CHANNELS), WINDOW), np.float32)
     for window, start in zip(windows, starts, strict=True):
         window[: len(clipped)] = clipped[:, start : start + WINDOW]
@@ -45,19 +46,19 @@ def build(edf: Path, out: Path) -> int:
 
 
 class NpzDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """The predecessor's dataset: windows and labels; opens every file to count its windows."""
+    """Windows and labels; opens every file to count its windows."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self.places: list[tuple[Path, int]] = []
+        self.windows: list[tuple[Path, int]] = []
         for path in paths:
-            with np.load(path, allow_pickle=False) as held:
-                self.places += [(path, number) for number in range(len(held["windows"]))]
+            with np.load(path, allow_pickle=False) as archive:
+                self.windows += [(path, number) for number in range(len(archive["windows"]))]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.windows)
 
     def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        path, number = self.places[position]
-        with np.load(path, allow_pickle=False) as held:
-            window, labels = held["windows"][number], held["labels"][number]
+        path, number = self.windows[position]
+        with np.load(path, allow_pickle=False) as archive:
+            window, labels = archive["windows"][number], archive["labels"][number]
         return torch.from_numpy(window), torch.from_numpy(labels)

@@ -1,8 +1,9 @@
-"""Where the time of a network on the CPU goes, as torch's own profiler says, by kind of operation.
+"""Where a network spends its time on the CPU, by kind of operation, from torch's profiler.
 
 The projections of the Mamba-2 layers are the network's only plain matrix products, so their time
-is that of ``mm``, and their floor is a large matrix product of the same precision. The products in
-batches are the recurrence's; its exponentials and sums are elementwise and among the others.
+is that of ``mm``, and the speed of one large matrix product of the same precision is their upper
+limit. Batched products belong to the recurrence; its exponentials and sums are elementwise and
+count among the others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-#: Kinds of operations, by torch's names of them; what has no kind is "other".
+#: Kinds of operations, with torch's names of the operations; all others are "other".
 KINDS: dict[str, tuple[str, ...]] = {
     "projections": ("aten::mm",),
     "convolutions": (
@@ -28,8 +29,8 @@ REST = "other"
 _STEPS = 5
 
 
-def parts(step: Callable[[], None]) -> dict[str, float]:
-    """Seconds of one call of ``step`` by kind of operation, the mean of some calls."""
+def operation_times(step: Callable[[], None]) -> dict[str, float]:
+    """Seconds of one call of ``step`` by kind of operation: the mean of some calls."""
     step()
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(_STEPS):

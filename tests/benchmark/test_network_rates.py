@@ -1,52 +1,48 @@
-"""What ``bench model`` and ``bench learn`` count and compare."""
+"""What ``brainbrr bench model`` counts and measures."""
 
 from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from typer.testing import CliRunner
 
-from brainbrr_core.benchmark import cost as counted
-from brainbrr_core.benchmark import learn
-from brainbrr_core.benchmark.cost import (
+from brainbrr_core.benchmark import network_cost as counted
+from brainbrr_core.benchmark.network_cost import (
     convolution_backward_operations,
     cost,
     peak_bytes,
     scoring_operations,
 )
-from brainbrr_core.benchmark.learn import CorpusSize, Score, line_length
-from brainbrr_core.benchmark.model import (
+from brainbrr_core.benchmark.network_rates import (
     PASSES,
     Pass,
     Task,
-    _in_a_process,
     backends_of,
     check_presets,
+    in_own_process,
     make_step,
     measure,
 )
-from brainbrr_core.benchmark.parts import REST, operations_of_projections, parts
-from brainbrr_core.benchmark.scan import naive
+from brainbrr_core.benchmark.operation_times import (
+    REST,
+    operation_times,
+    operations_of_projections,
+)
+from brainbrr_core.benchmark.recurrence import naive
 from brainbrr_core.cli.app import app
-from brainbrr_core.configuration import Hardware, Overrides, changed, load
+from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model.ssd import ssd
-from brainbrr_core.scoring import Counts, OperatingPoint
-from brainbrr_core.synthesis.plan import plan_corpus
 
 
 def test_the_cost_grows_linearly_with_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brainbrr_core.benchmark.model.MINUTES", (2, 4, 8))
+    monkeypatch.setattr("brainbrr_core.benchmark.network_rates.MINUTES", (2, 4, 8))
     done = CliRunner().invoke(app, ["bench", "model", "--lengths", "--preset", "tiny", "--json"])
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)["tiny"]
@@ -105,130 +101,6 @@ def test_the_naive_scan_is_the_recurrence() -> None:
     assert float(difference.abs().max()) < 1e-12
 
 
-def test_line_length_by_hand() -> None:
-    signal = np.zeros((19, 96), np.float32)
-    # The second of three frames rises by one in every sample, on all channels.
-    signal[:, 32:64] = np.arange(1, 33)
-    signal[:, 64:] = 32
-    signal[0, 64:] += np.arange(32) % 2
-    reader = SimpleNamespace(samples=96, read=lambda start, stop: signal[:, start:stop])
-    frames = line_length(reader)
-    lengths = np.array([0.0, 1.0, 31 / 32 / 19])
-    assert np.allclose(frames, lengths / np.median(lengths))
-
-
-def test_resamples_draw_patients_not_events() -> None:
-    # Two patients: one whose two seizures are found, one whose single one is missed, with an alarm.
-    score = Score(
-        OperatingPoint(0.5, 0.5),
-        (Counts(2.0, 2.0, 0.0, 3600.0), Counts(1.0, 0.0, 1.0, 3600.0)),
-        0.7,
-    )
-    drawn = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]])
-    assert np.allclose(score.resampled_f1(drawn), [2 * 2 / (2 * 2 + 1 + 1), 1.0, 0.0])
-    assert math.isclose(score.pooled.f1, 2 / 3)
-
-
-def test_learning_is_told_by_scores_of_unseen_patients(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(learn, "TEN_PATIENTS", CorpusSize(12, 0.6, 300.0))
-    monkeypatch.setattr(learn, "MORE_PATIENTS", CorpusSize(5, 0.3, None))
-    steps: list[int] = []
-
-    def run(**others: Any) -> dict[str, Any]:
-        return learn.run(
-            load(),
-            tmp_path,
-            preset="tiny",
-            steps=4,
-            seed=3,
-            on_step=lambda report: steps.append(report.step),
-            log=lambda _: None,
-            **others,
-        )
-
-    values = run()
-    assert steps == [1, 2, 3, 4]
-    scored = [plan for plan in plan_corpus(12, 0.6, 3, 300.0) if plan.split == "eval"]
-    scored += plan_corpus(5, 0.3, 3 + learn.MORE_SEED, None)
-    assert values["seizures_scored"] == sum(len(plan.seizures) for plan in scored)
-    assert values["patients"]["unseen"] == len({(p.seed, p.patient) for p in scored})
-    assert math.isclose(
-        values["hours"]["unseen"], sum(p.duration_s for p in scored) / 3600, abs_tol=0.01
-    )
-    rows = values["detectors"]
-    # SzCORE merges seizures less than 90 s apart, so no more than were written.
-    assert 0 < rows["trained"]["reference"] <= values["seizures_scored"]
-    assert len({row["reference"] for row in rows.values()}) == 1
-    for row in rows.values():
-        low, high = row["f1_interval"]
-        assert low <= row["f1"] <= high
-    above = values["f1_above_line_length"]
-    assert math.isclose(
-        above["difference"], rows["trained"]["f1"] - rows["line length"]["f1"], abs_tol=0.0015
-    )
-    assert rows["untrained"]["threshold"] == rows["trained"]["threshold"]
-    # What is there already is gone on with: nothing is trained again.
-    again = run()
-    assert steps == [1, 2, 3, 4]
-    assert again["detectors"] == rows
-    # Another setting is another training; without the baselines the network alone is scored.
-    words = ["training.label_smoothing=0.2", "preprocessing.zscore_minutes=1"]
-    other = run(assignments=words, baselines=False)
-    assert steps == [1, 2, 3, 4] * 2
-    assert other["set"] == words
-    assert list(other["detectors"]) == ["trained"]
-    assert "f1_above_line_length" not in other
-    assert all(0 <= row["average_precision"] <= 1 for row in rows.values())
-    runs = [json.loads(path.read_text()) for path in tmp_path.glob("ten/runs/*/run.json")]
-    assert sorted(r["identity"]["training"].get("label_smoothing", 0.0) for r in runs) == [0, 0.2]
-    assert len({r["preprocessing_version"] for r in runs}) == 2
-
-
-@pytest.mark.parametrize(
-    ("words", "reason"),
-    [
-        ("training.label_smothing=0.1", "nearest valid key is training.label_smoothing"),
-        ("training.label_smoothing=2", "training.label_smoothing is 2"),
-        ("training.label_smoothing", "write SECTION.KEY=VALUE"),
-        ("training.=1", "write SECTION.KEY=VALUE"),
-        ("training.label_smoothing=", "label_smoothing"),
-        ("training.augmentation=", "the section training.augmentation is empty"),
-        ("training.augmentation={a: 1, a: 2}", "is not readable YAML"),
-        ("training.seed=1", "preset, steps and seed have options of their own"),
-        ("model={preset: base}", "the measurement sets that itself"),
-        ("selection.recordings=3", "the measurement sets that itself"),
-        ("training={}", "the measurement sets that itself"),
-    ],
-)
-def test_an_assignment_that_cannot_be_is_one_line(tmp_path: Path, words: str, reason: str) -> None:
-    with pytest.raises(BrainbrrError) as raised:
-        CliRunner().invoke(
-            app,
-            ["bench", "learn", "--folder", str(tmp_path), "--set", words],
-            catch_exceptions=False,
-        )
-    assert reason in str(raised.value)
-    assert "--set" in str(raised.value)
-    assert "\n" not in str(raised.value)
-    assert not any(tmp_path.iterdir())
-
-
-def test_settings_are_changed_one_after_the_other() -> None:
-    words = ["training.augmentation.noise_sd=0.25", "hardware.card=[A, B]", "training.wandb=null"]
-    before = load(Overrides(config="full:cpu"), {})
-    after = changed(before, [*words, "training.augmentation.noise_sd=0.5"])
-    assert after.training.augmentation.noise_sd == 0.5
-    assert after.training.augmentation.channel_dropout == 0.05
-    assert after.hardware.card == ("A", "B")
-    values, others = before.model_dump(), after.model_dump()
-    values["training"]["augmentation"]["noise_sd"] = 0.5
-    values["hardware"]["card"] = ("A", "B")
-    assert others == values
-    assert after.options == before.options
-
-
 def test_a_rate_is_measured() -> None:
     task = Task("tiny", "torch", "training", 1, 10, Hardware(), 0.0, 1)
     rate = measure(task)
@@ -265,10 +137,10 @@ def test_the_time_of_a_step_is_told_by_kind() -> None:
         b @ b
         a.exp()
 
-    found = parts(step)
-    assert found["convolutions"] > 0.0
-    assert found["projections"] > found["batched products"] > 0.0
-    assert found[REST] > 0.0
+    seconds = operation_times(step)
+    assert seconds["convolutions"] > 0.0
+    assert seconds["projections"] > seconds["batched products"] > 0.0
+    assert seconds[REST] > 0.0
     assert operations_of_projections(step) == 20 * 2 * 300**3
 
 
@@ -322,7 +194,7 @@ def test_more_windows_need_the_memory_that_was_counted() -> None:
     def peak(batch: int) -> float:
         hardware = Hardware(batch_size=batch)
         task = Task("small", "torch", "training", batch, 60, hardware, 0.0, 1)
-        return _in_a_process(measure, task).memory_mb
+        return in_own_process(measure, task).memory_mb
 
     measured = (peak(6) - peak(2)) / 4
     # Libraries take memory of their own for convolutions.

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from brainbrr_core.benchmark import commands
-from brainbrr_core.benchmark.wide import wide_cache
+from brainbrr_core.benchmark import idle_commands
+from brainbrr_core.benchmark.many_recordings import wide_cache
 from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cli.app import app
 from brainbrr_core.errors import BrainbrrError
@@ -19,21 +19,23 @@ from brainbrr_core.errors import BrainbrrError
 def test_each_command_is_measured_where_nothing_is_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = wide_cache(tmp_path, 30)
-    plan = plan_profile(settings)
+    configuration = wide_cache(tmp_path, 30)
+    plan = plan_profile(configuration)
     assert (plan.count(State.FRESH), len(plan.items), plan.orphans) == (30, 30, ())
     splits = {item.recording.split for item in plan.items}
     assert splits == {"train", "dev", "eval"}
-    monkeypatch.setattr(commands, "wide_cache", lambda _folder, _recordings: settings)
+    monkeypatch.setattr(idle_commands, "wide_cache", lambda _folder, _recordings: configuration)
     said: list[str] = []
-    figures = commands.run(30, said.append)
-    assert said[1:] == list(figures)
-    assert {"reading the index", "a plan", "cache status", "manifest"} <= figures.keys()
+    measured = idle_commands.run(30, said.append)
+    assert measured.recordings == 30
+    assert said[1:] == list(measured.commands)
+    assert {"reading the index", "a plan", "cache status", "manifest"} <= measured.commands.keys()
     # Python alone takes this much.
-    assert all(row["cpu_s"] > 0.01 and row["peak_mb"] > 5 for row in figures.values())
+    assert all(row.cpu_s > 0.01 and row.peak_mb > 5 for row in measured.commands.values())
+    assert [row[0] for row in measured.table().rows] == said[1:]
     plan.store.shard_path(plan.items[0].recording.partition_key).unlink()
     with pytest.raises(BrainbrrError, match="a measured command failed"):
-        commands.run(30, said.append)
+        idle_commands.run(30, said.append)
 
 
 def test_scoring_is_measured_on_made_up_frames() -> None:

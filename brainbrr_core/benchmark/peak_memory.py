@@ -1,4 +1,4 @@
-"""The peak of a process's memory; imports nothing that would raise it."""
+"""The peak memory of a process. This module imports nothing that would increase it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from brainbrr_core.errors import BrainbrrError
 
 
 def peak_mb() -> float:
-    """Peak resident MB of this process so far. Raises :class:`BrainbrrError` outside of Linux."""
-    # Not getrusage: what that gives to a new process begins with its parent's peak.
+    """Peak resident memory of this process so far, in MB.
+
+    Raises :class:`BrainbrrError` outside of Linux.
+    """
+    # Not getrusage: its figure for a new process starts at the peak of the parent.
     status = Path("/proc/self/status")
     for line in status.read_text(encoding="ascii").splitlines() if status.is_file() else ():
         if line.startswith("VmHWM:"):

@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from brainbrr_core.benchmark import faults
-from brainbrr_core.benchmark.faults import Comparison, differing_bytes
+from brainbrr_core.benchmark import killed_builds
+from brainbrr_core.benchmark.killed_builds import (
+    Comparison,
+    KilledBuilds,
+    differing_bytes,
+    processes_of,
+    start_build,
+    stop,
+)
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration
@@ -94,10 +101,10 @@ def test_a_build_has_stopped_when_its_last_process_has() -> None:
     assert process.stdout is not None
     with process.stdout:
         process.stdout.readline()
-        assert len(faults._session(process.pid)) == 2
-        seconds = faults._stopped(process, signal.SIGKILL)
+        assert len(processes_of(process.pid)) == 2
+        seconds = stop(process, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert faults._session(process.pid) == []
+    assert processes_of(process.pid) == []
     # The child went on for the rest of its second.
     assert seconds > 0.1
 
@@ -105,7 +112,7 @@ def test_a_build_has_stopped_when_its_last_process_has() -> None:
 def test_a_build_that_ended_before_its_signal_was_not_killed() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""], start_new_session=True)
     process.wait()
-    faults._stopped(process, signal.SIGKILL)
+    stop(process, signal.SIGKILL)
     assert process.returncode == 0
 
 
@@ -113,25 +120,25 @@ def test_a_build_heeds_ctrl_c_where_the_benchmark_ignores_it(tmp_path: Path) -> 
     # A shell has the commands that run behind it ignore Ctrl+C.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        process = faults._started(tmp_path, 1)
+        process = start_build(tmp_path, 1)
         status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
     finally:
         signal.signal(signal.SIGINT, before)
-    faults._stopped(process, signal.SIGKILL)
+    stop(process, signal.SIGKILL)
     ignored = next(line.split()[1] for line in status.splitlines() if line.startswith("SigIgn"))
     assert not int(ignored, 16) & 1 << (signal.SIGINT - 1)
 
 
 @pytest.mark.slow
 def test_builds_are_killed_and_what_they_leave_is_whole() -> None:
-    values = faults.run(3, recordings=6, hours=0.5, workers=2, log=lambda _line: None)
-    assert values["kills"] == values["kills_survived"] == 3
-    assert values["kills_by_signal"] == {"SIGKILL": 2, "SIGTERM": 1}
-    assert (values["bytes_lost"], values["wrong_bytes"]) == (0, 0)
-    assert values["whole_at_the_end"]
-    assert 0 < values["stop_s"]["median"] <= values["stop_s"]["longest"]
+    killed = killed_builds.run(3, recordings=6, hours=0.5, workers=2, log=lambda _line: None)
+    assert killed.kills == killed.kills_survived == 3
+    assert killed.kills_by_signal == {"SIGKILL": 2, "SIGTERM": 1}
+    assert (killed.bytes_lost, killed.wrong_bytes) == (0, 0)
+    assert killed.whole_at_the_end
+    assert 0 < killed.stop_s.median <= killed.stop_s.longest
     # At least the six that the last build left.
-    assert values["shards_compared"] >= 6
+    assert killed.shards_compared >= 6
 
 
 @pytest.mark.parametrize(("wrong", "status"), [(0, 0), (1, 1)])
@@ -150,7 +157,9 @@ def test_the_command_prints_the_figures_and_fails_on_any_loss(
         "whole_at_the_end": True,
         "stop_s": {"median": 0.25, "longest": 1.5},
     }
-    monkeypatch.setattr(faults, "run", lambda kills, **_options: values | {"kills": kills})
+    monkeypatch.setattr(
+        killed_builds, "run", lambda _kills, **_options: KilledBuilds.model_validate(values)
+    )
     done = CliRunner().invoke(app, ["bench", "faults", "--kills", "7"])
     assert done.exit_code == status, done.output
     for text in (
