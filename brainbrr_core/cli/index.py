@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,6 +23,7 @@ from brainbrr_core.errors import BrainbrrError
 if TYPE_CHECKING:
     from brainbrr_core.corpus.recording import Recording
     from brainbrr_core.corpus.skipped import Skipped
+    from brainbrr_core.corpus.summary import IndexSummary
 
 
 def index(
@@ -62,11 +64,11 @@ def index(
     status = 1 if found.unsettled else 0
     if json:
         outcomes = [_outcome(recording, labels) for recording in found] if list_ else None
-        print_json(summary | ({"recordings": outcomes} if outcomes is not None else {}))
+        print_json(asdict(summary) | ({"recordings": outcomes} if outcomes is not None else {}))
         return status
     if list_:
         _print_outcomes(found, labels)
-    _print_counts(f"{settings.data_dir} ({summary['layout']})", summary, found.skipped)
+    _print_counts(f"{settings.data_dir} ({summary.layout})", summary, found.skipped)
     print(f"index: {index_path(settings.cache_root)}")
     return status
 
@@ -94,35 +96,37 @@ def _print_outcomes(found: Iterable[Recording], labels: tuple[str, ...]) -> None
         print("\t".join([*map(str, columns), "; ".join(findings), "; ".join(times)]))
 
 
-def _print_counts(title: str, summary: dict[str, Any], skipped: Iterable[Skipped]) -> None:
+def _print_counts(title: str, summary: IndexSummary, skipped: Iterable[Skipped]) -> None:
     """The counts of each split, why recordings are excluded, and what else was found."""
     from brainbrr_core.constants import SPLITS
-    from brainbrr_core.corpus.skipped import described
+    from brainbrr_core.corpus.skipped import describe_skipped
     from brainbrr_core.corpus.summary import explain
 
     columns = ["found", "usable", "excluded", "patients", "hours", "seizures", "usable_seizures"]
-    splits = [*summary["splits"].items(), ("all", summary)]
-    rows = [[name, *(f"{counts[column]:,}" for column in columns)] for name, counts in splits]
+    splits = [*summary.splits.items(), ("all", summary)]
+    rows = [
+        [name, *(f"{getattr(counts, column):,}" for column in columns)] for name, counts in splits
+    ]
     print_table(title, ["split", *(name.replace("_", " ") for name in columns)], rows)
-    if summary["usable_unknown_hours"]:
+    if summary.usable_unknown_hours:
         print(
-            f"unknown, and so neither seizure nor background: {summary['usable_unknown_hours']:g} "
+            f"unknown, and so neither seizure nor background: {summary.usable_unknown_hours:g} "
             "h of the usable recordings"
         )
-    if summary["reasons"]:
+    if summary.reasons:
         print_table(
             "excluded, by reason",
             ["reason", *(name for name, _ in splits)],
             [
-                [reason, *(f"{counts['reasons'].get(reason, 0):,}" for _, counts in splits)]
-                for reason in summary["reasons"]
+                [reason, *(f"{counts.reasons.get(reason, 0):,}" for _, counts in splits)]
+                for reason in summary.reasons
             ],
         )
-    for reason in summary["reasons"]:
+    for reason in summary.reasons:
         print(f"{reason}: {explain(reason)}")
-    for code, count in summary["findings"].items():
+    for code, count in summary.findings.items():
         print(f"found in {count:,} recordings: {code}: {explain(code)}")
-    for line in described(skipped):
+    for line in describe_skipped(skipped):
         print(line)
     empty = set(SPLITS) - {name for name, _ in splits}
     if empty:

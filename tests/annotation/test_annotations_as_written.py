@@ -25,7 +25,7 @@ from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
-from brainbrr_core.corpus.layouts.base import Labelling
+from brainbrr_core.corpus.layouts.base import RecordingLabels
 from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.recording import LABEL_REASONS, Recording
 from brainbrr_core.corpus.summary import summarize
@@ -60,7 +60,7 @@ def whole(*seizures: tuple[float, float]) -> str:
     return table([*rows, ("TERM", reached, SIGNAL_S, "bckg")])
 
 
-def labelled(folder: Path, **files: str) -> Labelling:
+def labelled(folder: Path, **files: str) -> RecordingLabels:
     """What annotation files beside ``x.edf`` of 300 s say; ``_`` in a name is a dot or stays."""
     folder.mkdir(exist_ok=True)
     names = {"csv": "x.csv", "csv_bi": "x.csv_bi", "tsv": "x_events.tsv"}
@@ -69,11 +69,11 @@ def labelled(folder: Path, **files: str) -> Labelling:
     for kind, text in files.items():
         (folder / names[kind]).write_text(text, encoding="utf-8")
     layout = FolderLayout(folder)
-    return layout.labelling(layout.describe(folder / "x.edf"), SIGNAL_S)
+    return layout.read_labels(layout.describe_path(folder / "x.edf"), SIGNAL_S)
 
 
-def codes(labelling: Labelling) -> list[str]:
-    return [finding.code for finding in labelling.findings]
+def codes(labels: RecordingLabels) -> list[str]:
+    return [finding.code for finding in labels.findings]
 
 
 # --- csv beside csv_bi ---------------------------------------------------------------------------
@@ -462,7 +462,7 @@ def test_a_seizure_before_the_first_sample_is_of_another_recording() -> None:
         records = [[tal_bytes(0, 0, "") + tal_bytes(onset, 20, "seizure")]]
         parsed = tal.parse(records, "x.edf:annotations", DEFAULT_TEXTS)
         assert parsed is not None
-        outcome = Labelling.of(on_signal(parsed, SIGNAL_S), "edf_annotations", SIGNAL_S)
+        outcome = RecordingLabels.of(on_signal(parsed, SIGNAL_S), "edf_annotations", SIGNAL_S)
         assert outcome.reason == expected
         (event,) = outcome.events
         assert (event.start, event.label) == (0, "seiz")
@@ -473,9 +473,9 @@ def test_a_seizure_before_the_first_sample_is_of_another_recording() -> None:
 def test_seizure_hours_are_those_of_the_labels_that_count(tmp_path: Path) -> None:
     annotated_edf(tmp_path / "x.edf", (5, 10, "fnsz"), (20, 8, "nesz"), (40, 9, "unknown"))
     counts = summarize(scan(tmp_path, corpus=FOLDER), ("fnsz",))
-    assert (counts["seizures"], counts["usable_seizure_hours"]) == (1, round(10 / 3600, 4))
+    assert (counts.seizures, counts.usable_seizure_hours) == (1, round(10 / 3600, 4))
     counts = summarize(scan(tmp_path, corpus=FOLDER), ("fnsz", "nesz"))
-    assert (counts["seizures"], counts["usable_seizure_hours"]) == (2, round(18 / 3600, 4))
+    assert (counts.seizures, counts.usable_seizure_hours) == (2, round(18 / 3600, 4))
 
 
 def test_what_is_unknown_is_drawn_in_no_color_of_a_seizure() -> None:
@@ -609,7 +609,7 @@ def seizure_rows(draw: st.DrawFn, labels: st.SearchStrategy[str]) -> list[tuple[
     ]
 
 
-def check_outcome(outcome: Labelling) -> None:
+def check_outcome(outcome: RecordingLabels) -> None:
     """It is used or excluded with a reason, and no event lies outside of the signal."""
     assert outcome.reason is None or outcome.reason in LABEL_REASONS
     assert all(finding.code in ANNOTATION_FINDINGS for finding in outcome.findings)
@@ -618,7 +618,7 @@ def check_outcome(outcome: Labelling) -> None:
         assert {event.label for event in outcome.events} <= {*SEIZURE_LABELS, UNKNOWN}
 
 
-def is_covered(outcome: Labelling, start: float, stop: float) -> bool:
+def is_covered(outcome: RecordingLabels, start: float, stop: float) -> bool:
     """Whether every tenth of a second of what was written is no background."""
     stop = min(stop, SIGNAL_S)
     instants = [start, *np.arange(start, stop, 0.1)]
@@ -686,7 +686,7 @@ def test_no_row_of_a_seizure_in_an_events_tsv_becomes_background(
             check_row(outcome, start, stop, label)
 
 
-def check_row(outcome: Labelling, start: float, stop: float, label: str) -> None:
+def check_row(outcome: RecordingLabels, start: float, stop: float, label: str) -> None:
     meaning = DEFAULT_TEXTS.meaning(label)[0]
     if meaning in (Meaning.SEIZURE, Meaning.UNKNOWN):
         assert is_covered(outcome, start, round(stop, 4) - 1e-3), (start, stop, label)
@@ -718,7 +718,7 @@ def test_no_annotation_of_a_seizure_in_an_edf_becomes_background(
     if parsed is None:
         assert all(DEFAULT_TEXTS.meaning(row[2])[0] not in SPEAKS for row in rows)
         return
-    outcome = Labelling.of(on_signal(parsed, SIGNAL_S), "edf_annotations", SIGNAL_S)
+    outcome = RecordingLabels.of(on_signal(parsed, SIGNAL_S), "edf_annotations", SIGNAL_S)
     check_outcome(outcome)
     if outcome.reason is None:
         for start, stop, label in rows:
@@ -760,7 +760,7 @@ def test_any_bytes_of_an_annotation_file_have_an_outcome(
             spoilt = content[:at] + noise + content[at:]
             (folder / name).write_bytes(spoilt[: max(0, len(spoilt) - cut)] if cut < 40 else spoilt)
         layout = FolderLayout(folder)
-        outcome = layout.labelling(layout.describe(folder / "x.edf"), SIGNAL_S)
+        outcome = layout.read_labels(layout.describe_path(folder / "x.edf"), SIGNAL_S)
         check_outcome(outcome)
         if "x.csv_bi" not in chosen and chosen == ("x.csv",):
             assert outcome.reason == "no_annotation"
@@ -783,7 +783,7 @@ def test_any_bytes_of_an_annotation_file_have_an_outcome(
 def test_any_bytes_of_annotation_signals_have_an_outcome(records: list[list[bytes]]) -> None:
     parsed = tal.parse(records, "x.edf:annotations", DEFAULT_TEXTS)
     if parsed is not None:
-        check_outcome(Labelling.of(on_signal(parsed, SIGNAL_S), "edf_annotations", SIGNAL_S))
+        check_outcome(RecordingLabels.of(on_signal(parsed, SIGNAL_S), "edf_annotations", SIGNAL_S))
 
 
 @pytest.mark.parametrize("seconds", [12, 13])

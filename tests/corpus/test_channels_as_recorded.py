@@ -700,12 +700,13 @@ def test_an_inspection_shows_them_for_each_channel(tmp_path: Path) -> None:
             )
         )
     edfio.Edf(signals).write(tmp_path / "a.edf")
-    seen = inspect_recording(tmp_path / "a.edf", Preprocessing())
-    rows = {channel.name: channel for channel in seen.channels}
+    inspection = inspect_recording(tmp_path / "a.edf", Preprocessing())
+    rows = {channel.name: channel.raw for channel in inspection.channels if channel.raw}
+    assert list(rows) == list(CHANNELS)
     assert rows["P3"].flat_s == pytest.approx(4, abs=0.02) and rows["P3"].saturated_s == 0
     assert rows["O2"].saturated_s == pytest.approx(3) and rows["O2"].disconnected_s == 3
     assert all(rows[name].disconnected_s == 0 for name in CHANNELS if name not in ("P3", "O2"))
-    html = page(seen, 10.0)
+    html = page(inspection, 10.0)
     for column in ("Flat, s", "Saturated, s", "Mains, s", "Disconnected, s"):
         assert column in html
 

@@ -29,7 +29,7 @@ def test_a_walk_and_a_look_at_each_file_agree_on_what_annotates(tmp_path: Path) 
     (folder / "two.points.csv_bi").touch()
     layout = TuszLayout(tmp_path)
     walked = list(layout.recordings())
-    assert walked == [layout.describe(file.path) for file in walked]
+    assert walked == [layout.describe_path(file.path) for file in walked]
     assert {file.path.stem: file.annotation_names for file in walked} == {
         "plain": ("plain.csv_bi", "plain.csv"),
         "pipe": (),

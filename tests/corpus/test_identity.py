@@ -81,7 +81,7 @@ def test_one_content_of_two_patients_or_splits_is_refused(
     if not same_header:
         retitled(second)
     line = refusal(data, tmp_path / "cache")
-    assert "the same samples are filed under two patients or in two splits" in line
+    assert "the same samples are under two patients or in two splits" in line
     for path in (first, second):
         assert path.relative_to(data).with_suffix("").as_posix() in line
     # With one of them gone, the other is used.
@@ -154,7 +154,7 @@ def test_one_file_under_two_patients_behind_an_address_is_refused(tmp_path: Path
     second = labelled(tusz(data, "eval", "p2"))
     second.unlink()
     os.link(first, second)
-    with pytest.raises(BrainbrrError, match="the same samples are filed under two patients"):
+    with pytest.raises(BrainbrrError, match="the same samples are under two patients"):
         update_index(f"file://{data}", tmp_path / "cache")
 
 
@@ -201,7 +201,7 @@ def test_a_patient_of_two_spellings_is_in_one_split(tmp_path: Path, one: str, ot
     assert "1 patients are in more than one split" in line
     assert one in line
     assert other in line
-    assert "differ in case or Unicode form only" in line
+    assert "differ only in case or Unicode form" in line
     (data / "train" / other).parent.mkdir(exist_ok=True)
     elsewhere.parents[2].rename(data / "train" / other)
     index = scan(data)
@@ -399,9 +399,9 @@ def test_without_a_column_of_splits_they_are_drawn(tmp_path: Path, table: str | 
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ("sub-01\ttrain\nsub-02\ttrain\nsub-03\tholdout\n", "'holdout' is no split"),
-        ("sub-01\ttrain\nsub-02\ttrain\n", "gives none for sub-03"),
-        ("sub-01\ttrain\nsub-02\ttrain\nsub-03\tn/a\n", "gives none for sub-03"),
+        ("sub-01\ttrain\nsub-02\ttrain\nsub-03\tholdout\n", "'holdout' is not a split"),
+        ("sub-01\ttrain\nsub-02\ttrain\n", "without a value for sub-03"),
+        ("sub-01\ttrain\nsub-02\ttrain\nsub-03\tn/a\n", "without a value for sub-03"),
         ("sub-01\ttrain\n01\ttest\nsub-02\tdev\nsub-03\tdev\n", "sub-01 into train and into eval"),
     ],
 )

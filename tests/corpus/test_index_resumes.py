@@ -86,7 +86,7 @@ def test_an_index_that_is_refused_keeps_its_hashes(
         edf.symlink_to("nowhere")
     paths = hashed(monkeypatch)
     for _ in range(2):
-        with pytest.raises(BrainbrrError, match="2 of 12 known recordings cannot be read"):
+        with pytest.raises(BrainbrrError, match="2 of 12 indexed recordings cannot be read"):
             update_index(str(corpus), cache)
     assert sorted(paths) == edfs[:4]
 
@@ -107,8 +107,8 @@ def test_an_interrupted_index_goes_on_where_it_was(
     status, said = command.ended()
     assert status == 130
     assert re.fullmatch(
-        r"brainbrr: stopped: \d+ of 52 recordings are indexed, \d+ remain; the 12 that were hashed "
-        r"now need not be again: give the same command again",
+        r"brainbrr: stopped: \d+ of 52 recordings are indexed, \d+ remain; run the same command "
+        r"again: the 12 EDFs hashed so far are not hashed again",
         last_line(said),
     )
     assert not index_path(settings.cache_root).exists()

@@ -72,7 +72,7 @@ def test_a_drive_behind_links_that_is_not_mounted_changes_nothing(
     dev = sorted((corpus / "edf" / "dev").rglob(f"*{suffix}"))
     for path in dev:
         breaks(path)
-    with pytest.raises(BrainbrrError, match=f"{len(dev)} of 12 known .* mounted") as error:
+    with pytest.raises(BrainbrrError, match=f"{len(dev)} of 12 indexed .* mounted") as error:
         plan_corpus(settings)
     assert "\n" not in str(error.value)
     assert index_path(settings.cache_root).read_bytes() == before
@@ -107,7 +107,7 @@ def test_what_is_known_of_a_few_unreadable_files_is_kept(
             before.matched,
         )
     summary = summarize(second, ("seiz",))
-    assert summary["findings"]["unreadable_now"] == 2
+    assert summary.findings["unreadable_now"] == 2
     assert explain("unreadable_now")
     # It is known now: there is nothing new to see, and a third one is looked at by itself.
     assert not changes(str(corpus), cache, _corpus(), second)

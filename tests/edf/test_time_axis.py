@@ -32,7 +32,7 @@ from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.prediction.recording import Prediction, growing_pieces, growing_source
 from brainbrr_core.scoring import OperatingPoint
-from brainbrr_core.signal.chain import Statistics
+from brainbrr_core.signal.statistics import Statistics
 from tests.support.edf_files import restamp, write_edf
 from tests.support.examples import examples
 from tests.support.prediction_runs import digital_eeg, random_predictor, random_run, write_digital
