@@ -1,29 +1,31 @@
-"""The Dagster graph: orchestration only. Each asset calls one thing in ``brainbrr_core``.
+"""The Dagster project: orchestration only. Each asset calls one function of ``brainbrr_core``.
 
-- ``assets``            the assets, by stage, and the job that builds a list of partitions
-- ``asset_checks``      what must hold before the next step spends a night
-- ``sensors``           a sensor and a schedule, off until turned on
-- ``pending_work``      what the sensor would ask for, worked out from the plan
-- ``cache_build``       building and recording in one run
-- ``records``           partitions, data versions, the code version that is loaded, events, and
-                        what the UI shows of each materialization
-- ``resources``         configuration and the device a training is bound to
-- ``training``          starting a training in a process of its own, and its last output
-- ``graph``             ``build_defs``: everything put together, with overrides
-- ``definitions``       the graph with partitions, for the UI and the daemon
-- ``command_line``      the same graph without partitions, for ``dagster asset materialize``
-- ``populate``          the graph of a machine that pulls its cache
+- ``definitions``       what ``dagster dev`` and the daemon load
+- ``graph``             ``build_defs``: the definitions for a configuration, with overrides
+- ``assets``            the assets, by stage
+- ``asset_checks``      what must hold before the next step starts
+- ``jobs``              the jobs that the sensor, the schedule or a user launches
+- ``sensors``           the sensor that follows the corpus, stopped until it is turned on
+- ``schedules``         the schedule that trains, stopped until it is turned on
+- ``resources``         the configuration, and the device that a training is bound to
+- ``pending_work``      what the sensor requests, derived from the plan
+- ``cache_build``       building shards and recording them, in one run
+- ``records``           partitions, data versions, code versions, events and metadata
+- ``training``          the process that trains
+- ``command_line``      the definitions without partitions, for ``dagster asset materialize``
+- ``populate``          the definitions of a machine that pulls its cache
+- ``deployment``        run launcher and run coordinator for workers on several machines
 - ``benchmark``         what orchestration costs at the size of TUSZ
-- ``deployment``        what Dagster's own parts lack where workers are on several machines
+- ``dagster_internals`` private names of Dagster, and why each is needed
 
-What is to be rebuilt is worked out by ``brainbrr_core.cache.plan`` alone.
+``brainbrr_core.cache.plan`` alone decides what has to be rebuilt.
 """
 
 import warnings
 
 import dagster as dg
 
-# Observable source assets and Pipes are used as Dagster documents them: that they may change is
-# met by the pinned release, not by a warning in every run.
+# Observable source assets and Pipes are marked as beta or preview. They are used as documented,
+# and Dagster is pinned to one release, so a warning in every run would tell nobody anything.
 for _category in (dg.BetaWarning, dg.PreviewWarning):
     warnings.filterwarnings("ignore", category=_category)

@@ -1,14 +1,13 @@
-"""Asset checks: what a person would want to know before the next step spends a night.
+"""Asset checks: what must hold before the next, expensive step starts.
 
-A blocking check stops what is downstream of it in the same run. Dagster runs no check in a run of
-partitions: after a backfill, the sensor's ``update_manifest`` runs those of the cache, or a person
-does in the UI.
+If a blocking check fails, the assets downstream are skipped in the same run. Dagster runs no checks
+in a run of partitions. After a backfill, those of ``windowed_cache`` are run by the sensor's job
+``update_manifest``, or by a user in the UI.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
-from typing import Any
 
 import dagster as dg
 
@@ -17,20 +16,20 @@ from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_ma
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.verify import check_shards
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_pipeline.dagster_internals import RawMetadataValue
 from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
 from brainbrr_pipeline.resources import Workspace
 
-#: Shards whose every byte is checked after a build.
+#: How many shards are read and compared with their checksums.
 SAMPLE = 16
 TRAINED_MODEL, EVAL_REPORT = dg.AssetKey("trained_model"), dg.AssetKey("eval_report")
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 
 def all_checks() -> list[dg.AssetChecksDefinition]:
-    """Every check of the graph."""
+    """All checks of the graph."""
     return [index_checks, cache_checks, manifest_checks, model_checks, report_checks]
 
 
@@ -44,9 +43,9 @@ def _result(
     wrong: str,
     *,
     severity: dg.AssetCheckSeverity = _ERROR,
-    **metadata: Any,
+    **metadata: RawMetadataValue,
 ) -> dg.AssetCheckResult:
-    """A result that passed where nothing is ``wrong``."""
+    """The result of a check, which passed if ``wrong``, the reason why not, is empty."""
     return dg.AssetCheckResult(
         passed=not wrong,
         asset_key=asset,
@@ -57,14 +56,14 @@ def _result(
     )
 
 
-def _listed(keys: Iterable[str], limit: int = 5) -> str:
+def _abbreviate(keys: Iterable[str], limit: int = 5) -> str:
     keys = list(keys)
     more = f" and {len(keys) - limit} more" if len(keys) > limit else ""
     return ", ".join(keys[:limit]) + more
 
 
-def _mistake(action: Callable[[], str]) -> str:
-    """What ``action`` says is wrong, or the line with which it refuses."""
+def _reason(action: Callable[[], str]) -> str:
+    """What ``action`` returns, or the message of the error that it raises."""
     try:
         return action()
     except BrainbrrError as error:
@@ -74,17 +73,22 @@ def _mistake(action: Callable[[], str]) -> str:
 @dg.multi_asset_check(
     name="index_checks",
     specs=[
-        _spec(RAW_EDF_INDEX, "patients_disjoint", "No patient is in two splits.", blocking=True),
+        _spec(
+            RAW_EDF_INDEX,
+            "patients_disjoint",
+            "No patient is in more than one split.",
+            blocking=True,
+        ),
         _spec(
             RAW_EDF_INDEX,
             "seizures_present",
-            "Usable recordings have seizures under the label map.",
+            "The usable recordings have at least one seizure by the configured labels.",
             blocking=True,
         ),
     ],
 )
 def index_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
-    """What must hold of the corpus before hours are spent on it."""
+    """Checks of the corpus, before shards are built."""
     configuration = workspace.load()
     index = read_index(configuration.cache_root)
     splits: dict[str, set[str]] = {}
@@ -93,17 +97,19 @@ def index_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         splits.setdefault(recording.patient, set()).add(recording.split)
         if recording.reason is None:
             seizures += len(recording.seizures(configuration.labels.seizure))
-    shared = sorted(patient for patient, found in splits.items() if len(found) > 1)
+    shared = sorted(patient for patient, in_splits in splits.items() if len(in_splits) > 1)
     yield _result(
         RAW_EDF_INDEX,
         "patients_disjoint",
-        f"in more than one split: {_listed(shared)}; mend the folders" if shared else "",
+        f"in more than one split: {_abbreviate(shared)}; move each patient's folders into one split"
+        if shared
+        else "",
         patients=len(splits),
     )
     yield _result(
         RAW_EDF_INDEX,
         "seizures_present",
-        "" if seizures else "not one seizure: check the annotations and labels.seizure",
+        "" if seizures else "no seizure: check the annotations and the setting labels.seizure",
         seizures=seizures,
     )
 
@@ -114,20 +120,21 @@ def index_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         _spec(
             WINDOWED_CACHE,
             "complete_for_the_profile",
-            "Every recording of the profile that can have a shard has a fresh one.",
+            "Every recording of the profile that is not excluded has a fresh shard.",
             blocking=True,
         ),
         _spec(
             WINDOWED_CACHE,
             "checksums_on_a_sample",
-            f"Every byte of {SAMPLE} shards, others each time; a damaged one goes to quarantine "
-            "and is built anew.",
+            f"{SAMPLE} shards, chosen at random for each run, match their checksums. A damaged "
+            "shard is moved to quarantine, and the next run builds it again.",
             blocking=True,
         ),
         _spec(
             WINDOWED_CACHE,
             "no_orphans",
-            "No shard is left of a recording that is gone; `brainbrr cache gc` removes them.",
+            "Every shard belongs to a recording of the index. Orphaned shards are removed by "
+            "`brainbrr cache gc`.",
             blocking=False,
         ),
     ],
@@ -135,58 +142,61 @@ def index_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
 def cache_checks(
     context: dg.AssetCheckExecutionContext, workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
-    """What the store holds against what the profile needs."""
+    """Checks of the stored shards."""
     configuration = workspace.load()
     plan = plan_profile(configuration)
-    yield completeness(plan, configuration)
+    options = configuration.options
+    yield completeness(plan, configuration.profile, options)
     fresh = [item.recording.partition_key for item in plan.items if item.state is State.FRESH]
     sample = Random(context.run.run_id).sample(fresh, min(SAMPLE, len(fresh)))
-    yield checksums(plan.store, sample, configuration)
+    yield checksums(plan.store, sample, options)
     yield _result(
         WINDOWED_CACHE,
         "no_orphans",
-        f"{len(plan.orphans)} shards of recordings that are gone: {_listed(plan.orphans)}; run "
-        f"`brainbrr cache gc{configuration.options}`"
+        f"{len(plan.orphans)} shards of recordings that are not in the index: "
+        f"{_abbreviate(plan.orphans)}; run `brainbrr cache gc{options}`"
         if plan.orphans
         else "",
         severity=_WARN,
     )
 
 
-def checksums(store: Store, sample: list[str], configuration: Configuration) -> dg.AssetCheckResult:
-    """Whether every byte of some shards is right; what is damaged goes to quarantine."""
+def checksums(store: Store, sample: list[str], options: str) -> dg.AssetCheckResult:
+    """Compare some shards with their checksums, and move damaged ones to quarantine."""
     with hold(store, "check of checksums"):
-        # Whose they are, the plan has seen.
+        # The plan has already compared each shard's identity with its recording.
         checked = check_shards(store, sample, whose=False)
     wrong = []
     if checked.damaged:
         wrong.append(
-            f"damaged: {_listed(checked.damaged)}; run `brainbrr cache verify"
-            f"{configuration.options}`, then materialize windowed_cache"
+            f"damaged: {_abbreviate(checked.damaged)}; run `brainbrr cache verify"
+            f"{options}`, then materialize windowed_cache"
         )
     reasons = sorted({*checked.unreadable.values(), *checked.not_moved.values()})
     if reasons:
         keys = [*checked.unreadable, *checked.not_moved]
-        wrong.append(f"not readable or not moved ({', '.join(reasons)}): {_listed(keys)}")
+        wrong.append(
+            f"not readable, or not moved to quarantine ({', '.join(reasons)}): {_abbreviate(keys)}"
+        )
     return _result(
         WINDOWED_CACHE, "checksums_on_a_sample", "; ".join(wrong), checked=checked.checked
     )
 
 
-def completeness(plan: Plan, configuration: Configuration) -> dg.AssetCheckResult:
-    """Whether the plan of a profile has nothing to build."""
+def completeness(plan: Plan, profile: str, options: str) -> dg.AssetCheckResult:
+    """Whether every recording of a profile that is not excluded has a fresh shard."""
     wrong = ""
     if plan.unfit:
-        missing = _listed(item.recording.partition_key for item in plan.unfit)
+        missing = _abbreviate(item.recording.partition_key for item in plan.unfit)
         wrong = (
             f"{len(plan.unfit)} of {len(plan.items)} are not fresh: {missing}; materialize "
-            f"windowed_cache or run `brainbrr cache build{configuration.options}`"
+            f"windowed_cache or run `brainbrr cache build{options}`"
         )
     return _result(
         WINDOWED_CACHE,
         "complete_for_the_profile",
         wrong,
-        profile=configuration.profile,
+        profile=profile,
         version=plan.store.version,
         states=dg.MetadataValue.json({state.value: plan.count(state) for state in State}),
         reasons=dg.MetadataValue.json(plan.reasons()),
@@ -199,20 +209,21 @@ def completeness(plan: Plan, configuration: Configuration) -> dg.AssetCheckResul
         _spec(
             CACHE_MANIFEST,
             "matches_the_cache",
-            "The manifest is made of exactly the shards, annotations and settings of now.",
+            "The manifest was written from the current shards, annotations and settings.",
             blocking=True,
         ),
         _spec(
             CACHE_MANIFEST,
             "fit_for_training",
-            "What a training would check before its first batch, splits and seizures included.",
+            "Training would start: cache and manifest are fresh, and each split that it needs has "
+            "recordings and seizures.",
             blocking=True,
         ),
     ],
 )
 def manifest_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
-    """What a training of a night would stop at in its first seconds, or would not notice."""
-    # Heavy: whoever only looks at the graph does without.
+    """Checks of the manifest, before a model is trained."""
+    # Imported here because loading the definitions does not need it.
     from brainbrr_core.cache.readiness import check
 
     configuration = workspace.load()
@@ -221,14 +232,14 @@ def manifest_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         plan = plan_profile(configuration)
         manifest = read_manifest(manifest_path(plan.store, configuration))
         current = is_current(manifest, plan, configuration)
-        return "" if current else "not of the cache as it is: materialize cache_manifest"
+        return "" if current else "it does not match the cache: materialize cache_manifest"
 
     def fit() -> str:
         check(configuration)
         return ""
 
-    yield _result(CACHE_MANIFEST, "matches_the_cache", _mistake(match))
-    yield _result(CACHE_MANIFEST, "fit_for_training", _mistake(fit))
+    yield _result(CACHE_MANIFEST, "matches_the_cache", _reason(match))
+    yield _result(CACHE_MANIFEST, "fit_for_training", _reason(fit))
 
 
 @dg.multi_asset_check(
@@ -237,15 +248,20 @@ def manifest_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         _spec(
             TRAINED_MODEL,
             "trained_on_the_current_version",
-            "There is a finished run of the cache, manifest and settings of now.",
+            "There is a finished run for the current cache, manifest and settings.",
             blocking=True,
         ),
-        _spec(TRAINED_MODEL, "loss_is_finite", "The last loss is a number.", blocking=True),
+        _spec(
+            TRAINED_MODEL,
+            "loss_is_finite",
+            "The last loss of the training is a finite number.",
+            blocking=True,
+        ),
     ],
 )
 def model_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
-    """Whether the model is the one that would be scored, and learnt something."""
-    # Heavy: whoever only looks at the graph does without.
+    """Checks of the model, before it is scored."""
+    # Imported here because it imports torch, which loading the definitions does not need.
     from brainbrr_core.runs.run import current_run
 
     configuration = workspace.load()
@@ -275,14 +291,14 @@ def model_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         _spec(
             EVAL_REPORT,
             "scores_are_finite",
-            "Sensitivity, precision and F1 by SzCORE's events are defined.",
+            "Sensitivity, precision and F1 by SzCORE's event rule are defined.",
             blocking=False,
         )
     ],
 )
 def report_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
-    """Whether the report says anything."""
-    # Heavy: whoever only looks at the graph does without.
+    """Checks of the scores."""
+    # Imported here because it imports torch, which loading the definitions does not need.
     from brainbrr_core.evaluation.evaluate import evaluate
 
     configuration = workspace.load()
@@ -299,7 +315,7 @@ def report_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
     yield _result(
         EVAL_REPORT,
         "scores_are_finite",
-        f"undefined: {', '.join(undefined)} (no event in the split, or none detected)"
+        f"undefined: {', '.join(undefined)} (the split has no seizure, or none was detected)"
         if undefined
         else "",
     )

@@ -1,6 +1,7 @@
 """``python -m brainbrr_pipeline.benchmark``: what orchestration costs at the size of TUSZ.
 
-A corpus of hard links to one recording, SQLite, Dagster's own commands as a user types them.
+The corpus consists of hard links to one recording. Dagster stores its events in SQLite, and its
+commands are run as a user runs them.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
 from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, wide_cache
 from brainbrr_core.cli.dagster import prepare_dagster_home
 from brainbrr_core.cli.options import print_json, print_table
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 
-#: What a page of the UI asks of a partitioned asset.
+#: The query of the UI's page of a partitioned asset.
 _ASSET_PAGE = """
 query Page {
   assetNodeOrError(assetKey: {path: ["windowed_cache"]}) {
@@ -43,10 +44,12 @@ query Page {
 
 
 def main(
-    recordings: Annotated[int, typer.Option(min=10, help="How many partitions.")] = TUSZ_RECORDINGS,
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    recordings: Annotated[
+        int, typer.Option(min=10, help="Number of partitions.")
+    ] = TUSZ_RECORDINGS,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure materializations recorded, a run without work, a sensor's tick, an asset's page."""
+    """Measure what Dagster adds: to each recording, a run, a sensor's tick and a page of the UI."""
     with tempfile.TemporaryDirectory(prefix="brainbrr-orchestration-") as folder:
         values = measure(Path(folder), recordings)
     if as_json:
@@ -56,40 +59,39 @@ def main(
         f"{recordings} partitions, SQLite",
         ["", "measured", "limit"],
         [
-            ["ms for each materialization recorded", f"{values['materialization_ms']:.2f}", "10"],
-            ["a run without work, with Dagster's start, s", f"{values['no_op_s']:.2f}", "5"],
-            ["a sensor's tick, s", f"{values['tick_s']:.2f}", "2"],
-            ["an asset's page by GraphQL, s", f"{values['page_s']:.2f}", "3"],
+            ["recording a materialization, ms", f"{values['materialization_ms']:.2f}", "10"],
+            ["a run with nothing to build, including start-up, s", f"{values['no_op_s']:.2f}", "5"],
+            ["a tick of the sensor, s", f"{values['tick_s']:.2f}", "2"],
+            ["the GraphQL query of an asset's page, s", f"{values['page_s']:.2f}", "3"],
         ],
     )
 
 
 def measure(folder: Path, recordings: int) -> dict[str, float]:
-    """The figures, everything written below ``folder``."""
-    settings = wide_cache(folder, recordings)
-    environment = _environment(settings)
+    """Measure the figures with a corpus, a cache and a DAGSTER_HOME below ``folder``."""
+    configuration = wide_cache(folder, recordings)
+    prepare_dagster_home(configuration.dagster_home)
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("BRAINBRR_", "DAGSTER_"))
+    } | {
+        "DAGSTER_HOME": str(configuration.dagster_home),
+        "BRAINBRR_CONFIG": "full:cpu",
+        "BRAINBRR_DATA_DIR": str(configuration.data_dir),
+        "BRAINBRR_CACHE_ROOT": str(configuration.cache_root),
+        "BRAINBRR_RUNS_DIR": str(configuration.runs_dir),
+        "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": "brainbrr_pipeline.command_line",
+    }
     first = _materialize(environment)
     no_op = min(_materialize(environment) for _ in range(2))
     return {
         "recordings": recordings,
-        # Observed, too: each EDF's content version is new to this Dagster.
+        # Includes an observation of each EDF, which the first run records as well.
         "materialization_ms": round((first - no_op) / recordings * 1000, 3),
         "no_op_s": round(no_op, 3),
         "tick_s": round(_tick(environment), 3),
         "page_s": round(_page(environment), 3),
-    }
-
-
-def _environment(settings: Configuration) -> dict[str, str]:
-    prepare_dagster_home(settings.dagster_home)
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BRAINBRR_", "DAGSTER_"))}
-    return clean | {
-        "DAGSTER_HOME": str(settings.dagster_home),
-        "BRAINBRR_CONFIG": "full:cpu",
-        "BRAINBRR_DATA_DIR": str(settings.data_dir),
-        "BRAINBRR_CACHE_ROOT": str(settings.cache_root),
-        "BRAINBRR_RUNS_DIR": str(settings.runs_dir),
-        "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": "brainbrr_pipeline.command_line",
     }
 
 
@@ -99,13 +101,8 @@ def _command(name: str) -> str:
 
 def _materialize(environment: dict[str, str]) -> float:
     """Seconds of ``dagster asset materialize`` for index and cache, with nothing to build."""
-    return _timed(
-        [_command("dagster"), "asset", "materialize", "--select", "raw_edf_index,windowed_cache"],
-        environment,
-    )
-
-
-def _timed(command: list[str], environment: dict[str, str]) -> float:
+    assets = "raw_edf_index,windowed_cache"
+    command = [_command("dagster"), "asset", "materialize", "--select", assets]
     start = time.perf_counter()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
@@ -115,7 +112,7 @@ def _timed(command: list[str], environment: dict[str, str]) -> float:
 
 
 def _tick(environment: dict[str, str]) -> float:
-    """Seconds of a tick as the code server evaluates it, the best of three."""
+    """Seconds of a tick as the code server evaluates it: the fastest of three."""
     os.environ.update(environment)
     import dagster as dg
 
@@ -137,7 +134,7 @@ def _tick(environment: dict[str, str]) -> float:
 
 
 def _page(environment: dict[str, str]) -> float:
-    """Seconds of the asset page's query over HTTP, the best of three."""
+    """Seconds of the query of an asset's page over HTTP: the fastest of three."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -155,8 +152,8 @@ def _page(environment: dict[str, str]) -> float:
                 start = time.perf_counter()
                 answer = _ask(port, _ASSET_PAGE)
                 times.append(time.perf_counter() - start)
-                if answer.get("errors"):
-                    raise BrainbrrError(f"the query failed: {answer['errors'][0]['message']}")
+                if answer.errors:
+                    raise BrainbrrError(f"the query failed: {answer.errors[0].message}")
             return min(times)
         finally:
             server.terminate()
@@ -175,15 +172,24 @@ def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
     raise BrainbrrError("dagster-webserver did not answer in a minute")
 
 
-def _ask(port: int, query: str) -> dict[str, Any]:
+class _Error(BaseModel):
+    message: str
+
+
+class _Answer(BaseModel):
+    """An answer of GraphQL, without its data."""
+
+    errors: list[_Error] = []
+
+
+def _ask(port: int, query: str) -> _Answer:
     request = urllib.request.Request(
         f"http://127.0.0.1:{port}/graphql",
         json.dumps({"query": query}).encode(),
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
-        content: dict[str, Any] = json.load(answer)
-    return content
+        return _Answer.model_validate_json(answer.read())
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""Building and recording shards in one run: what its partitions, its list or the profile need.
+"""Building shards and recording them in Dagster, in one run.
 
-Dagster gives a run a range of partitions, never a scattered list; with its ranges, thousands of
-scattered partitions would be thousands of runs. A list in the configuration of a run has no such
-limit.
+What to build is given by the run's partitions, by a list in its configuration, or by the profile.
+Dagster passes a run a range of partitions, never a list, so thousands of scattered partitions would
+become thousands of runs. A list in the run configuration avoids that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import dagster as dg
 
@@ -18,26 +17,27 @@ from brainbrr_core.cache.manifest import window_count
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan, plan_corpus, plan_profile
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.store import Store
-from brainbrr_core.cache.version import preprocessing_version
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Preprocessing, Windows
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.data_versions import (
     RAW_EDF_INDEX,
     ShardRecorder,
     observe,
     observe_selection,
+    selection_version,
 )
 from brainbrr_pipeline.records.event_writer import Context
-from brainbrr_pipeline.records.partitions import keep_in_step
+from brainbrr_pipeline.records.metadata import Metadata
+from brainbrr_pipeline.records.partitions import synchronize_partitions
 
 
-def plan_of(configuration: Configuration, keys: Collection[str]) -> Plan:
-    """The plan for some partitions of the index, whether or not the profile selects them.
+def plan_keys(store: Store, preprocessing: Preprocessing, keys: Collection[str]) -> Plan:
+    """The plan for some recordings of the index, whether or not the profile selects them.
 
-    Raises :class:`BrainbrrError` for a key that is not in the index.
+    Raises :class:`BrainbrrError` for a partition key that is not in the index.
     """
-    store = Store.of(configuration)
     index = read_index(store.root)
     wanted = set(keys)
     unknown = sorted(wanted - {recording.partition_key for recording in index})
@@ -47,50 +47,56 @@ def plan_of(configuration: Configuration, keys: Collection[str]) -> Plan:
             "raw_edf_index, which drops the partitions of removed recordings"
         )
     selected = [recording for recording in index if recording.partition_key in wanted]
-    return make_plan(store, configuration.preprocessing, index, selected)
+    return make_plan(store, preprocessing, index, selected)
 
 
-def look_and_plan(
-    context: Context, configuration: Configuration, partitions: Collection[str] | None = None
+def plan_partitions(
+    context: Context, configuration: Configuration, keys: Collection[str] | None = None
 ) -> Plan:
-    """Look at the corpus, unless this run just did, then plan for partitions, or the profile."""
+    """The plan for some partitions, by default for the profile, with an up-to-date index.
+
+    The index is updated first, unless this run also materializes ``raw_edf_index``.
+    """
     if RAW_EDF_INDEX in (context.run.asset_selection or ()):
         plan = plan_profile(configuration)
     else:
         plan = plan_corpus(configuration, context.log.info)
-    return plan if partitions is None else plan_of(configuration, partitions)
+    if keys is None:
+        return plan
+    return plan_keys(Store.of(configuration), configuration.preprocessing, keys)
 
 
 def plan_list(configuration: Configuration, keys: Collection[str]) -> Plan:
-    """The plan for a given list, by the index as it is.
+    """The plan for a list of partition keys, without a scan of the corpus where possible.
 
-    The corpus is looked at only if there is no index or if one of the EDFs is not as indexed:
-    many runs may each have a list.
+    The corpus is scanned only if there is no index or if one of these EDFs has changed since:
+    there may be many such runs, each with its own list.
     """
+    store = Store.of(configuration)
     if index_path(configuration.cache_root).is_file():
-        plan = plan_of(configuration, keys)
+        plan = plan_keys(store, configuration.preprocessing, keys)
         if not any(item.reason == "source changed" for item in plan.to_build):
             return plan
     update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
-    return plan_of(configuration, keys)
+    return plan_keys(store, configuration.preprocessing, keys)
 
 
 def build_and_record(
     context: Context, plan: Plan, configuration: Configuration, *, record_all: bool = False
 ) -> Plan:
-    """Build what a plan says, record it in Dagster, and give the profile's plan as it is then.
+    """Build what a plan lists, record it in Dagster, and return the profile's plan afterwards.
 
-    Fresh shards that Dagster has no current record of are recorded, all of them with
-    ``record_all``. A recording that fails fails its own partition, and the step when the others
-    are done.
+    Fresh shards that Dagster has no current record of are recorded too; with ``record_all``, all
+    fresh shards are. A recording that fails leaves its own partition without a record. Raises
+    :class:`dagster.Failure` when all others are built.
     """
-    keep_in_step(context.instance, plan.index)
+    synchronize_partitions(context.instance, plan.index)
     observe(context, [item.recording for item in plan.items])
     failed = _build(context, plan, configuration, record_all=record_all)
     selected = {r.partition_key for r in select(plan.index, configuration.selection)}
-    of_profile = selected == {item.recording.partition_key for item in plan.items}
-    after = plan if of_profile and not plan.to_build else plan_profile(configuration)
-    observe_selection(context, after, configuration)
+    is_profile = selected == {item.recording.partition_key for item in plan.items}
+    after = plan if is_profile and not plan.to_build else plan_profile(configuration)
+    observe_selection(context, after, selection_version(after, configuration))
     if failed:
         raise dg.Failure(
             f"{len(failed)} of {len(plan.items)} recordings failed: "
@@ -103,18 +109,23 @@ def build_and_record(
 def _build(
     context: Context, plan: Plan, configuration: Configuration, *, record_all: bool
 ) -> dict[str, str]:
-    """Build and record; what failed, with the reason, by partition key."""
+    """Build and record; returns why each failed recording failed, by partition key."""
     items = {item.recording.partition_key: item for item in plan.items}
-    with ShardRecorder(context, preprocessing_version(configuration.preprocessing)) as recorder:
+
+    def describe(item: Item) -> Metadata:
+        return shard_metadata(item, configuration.windows, configuration.labels.seizure)
+
+    with ShardRecorder(context, CodeVersions.of(configuration).windowed_cache) as recorder:
 
         def on_result(result: Built) -> None:
             if result.error:
                 context.log.error(f"{result.partition_key}: {result.error}")
                 return
+            item = items[result.partition_key]
             recorder.record(
-                items[result.partition_key].recording,
+                item.recording,
                 result.fingerprint,
-                facts(items[result.partition_key], configuration)
+                describe(item)
                 | {
                     "bytes": result.bytes,
                     "seconds": round(result.seconds, 3),
@@ -131,20 +142,16 @@ def _build(
             if record_all
             or not recorder.is_recorded(item.recording.partition_key, item.fingerprint)
         ]
-        records = plan.store.records() if unrecorded else {}
+        build_records = plan.store.records() if unrecorded else {}
         for item in unrecorded:
-            key = item.recording.partition_key
-            built: dict[str, Any] = {}
-            if key in records:
-                built = {"seconds": records[key].seconds, "built": records[key].built_at}
-            recorder.record(
-                item.recording,
-                item.fingerprint,
-                facts(item, configuration) | {"bytes": item.bytes} | built,
-            )
+            metadata = describe(item) | {"bytes": item.bytes}
+            built = build_records.get(item.recording.partition_key)
+            if built is not None:
+                metadata |= {"seconds": built.seconds, "built": built.built_at}
+            recorder.record(item.recording, item.fingerprint, metadata)
     context.log.info(
         f"version {plan.store.version}: built {len(summary.built)}, failed "
-        f"{len(summary.failed)}, fresh already {len(fresh)} ({len(unrecorded)} of them "
+        f"{len(summary.failed)}, already fresh {len(fresh)} ({len(unrecorded)} of them "
         f"recorded), excluded {plan.count(State.EXCLUDED)}"
     )
     return {result.partition_key: result.error for result in summary.failed} | {
@@ -154,7 +161,7 @@ def _build(
 
 @contextmanager
 def _interruption_logged(context: Context) -> Iterator[None]:
-    """Log what was done when the run is terminated within the block."""
+    """Log the notes of an interruption, which say what is already built."""
     try:
         yield
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interruption:
@@ -163,13 +170,13 @@ def _interruption_logged(context: Context) -> Iterator[None]:
         raise
 
 
-def facts(item: Item, configuration: Configuration) -> dict[str, Any]:
-    """What a partition shows of its recording."""
+def shard_metadata(item: Item, windows: Windows, seizure_labels: tuple[str, ...]) -> Metadata:
+    """Metadata of a partition of ``windowed_cache`` that follow from the index."""
     recording = item.recording
     return {
         "hours": round(recording.duration_s / 3600, 4),
-        "windows": window_count(recording, configuration.windows, configuration.labels.seizure),
-        "seizures": len(recording.seizures(configuration.labels.seizure)),
+        "windows": window_count(recording, windows, seizure_labels),
+        "seizures": len(recording.seizures(seizure_labels)),
         "channels interpolated": ", ".join(recording.missing) or "none",
         "findings": ", ".join(sorted({f.code for f in recording.findings})) or "none",
     }

@@ -1,8 +1,8 @@
-"""The graph without partitions, for ``dagster asset materialize --select windowed_cache``.
+"""Definitions without partitions, for ``dagster asset materialize --select windowed_cache``.
 
-Dagster refuses a partitioned asset there without ``--partition``. This one has the same keys and
-records the same partitions, so the UI shows what it built. The variable that ``brainbrr env`` sets
-gives this module to that command and to no other.
+That command refuses a partitioned asset without ``--partition``. These definitions have the same
+asset keys and record the same partitions, so the UI shows what they built. ``brainbrr env`` sets
+the variable by which that command, and no other, loads this module.
 """
 
 import gc
@@ -11,6 +11,6 @@ from brainbrr_pipeline.graph import build_defs
 
 defs = build_defs(partitioned=False)
 
-# The command ends soon and keeps most of what it makes: looking for garbage as often as a server
-# does takes a fifth of the time of a run without work.
+# The command ends soon and keeps most of its objects. With the default thresholds, garbage
+# collection takes a fifth of the time of a run that has nothing to build.
 gc.set_threshold(200_000, 50, 50)

@@ -1,4 +1,4 @@
-"""The graph with one partition per recording: what ``dagster dev`` and the daemon load."""
+"""Definitions with one partition per recording: what ``dagster dev`` and the daemon load."""
 
 from brainbrr_pipeline.graph import build_defs
 

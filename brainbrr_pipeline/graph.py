@@ -1,13 +1,15 @@
-"""``build_defs``: assets and resources put together; nothing is wired at import."""
+"""``build_defs``: the definitions for a configuration. Nothing is defined at import."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import dagster as dg
 
 from brainbrr_core.configuration import Configuration, load
-from brainbrr_pipeline import asset_checks, sensors
-from brainbrr_pipeline.assets import cache, corpus, model, populate
+from brainbrr_pipeline import asset_checks, jobs, schedules, sensors
+from brainbrr_pipeline.assets import cache, corpus, model
+from brainbrr_pipeline.assets.pulled_cache import pulled_cache
+from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
+from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.resources import GpuResource, Workspace
 
 
@@ -16,54 +18,73 @@ def build_defs(
     *,
     partitioned: bool = True,
     remote: str | None = None,
-    resources: Mapping[str, Any] | None = None,
+    resources: Mapping[str, object] | None = None,
 ) -> dg.Definitions:
-    """The graph for a configuration, in its runs too (by default the environment's, each time).
+    """Build the Dagster definitions of the whole graph.
 
-    ``partitioned`` off gives ``windowed_cache`` without partitions: one run builds all that is
-    needed. With ``remote`` it has none either, and is pulled from there. ``resources`` replace
-    those of the same name.
+    Parameters
+    ----------
+    configuration : Configuration, optional
+        Used to define the graph and by each run. By default the configuration is loaded from the
+        environment: once for the definitions, and again in each run.
+    partitioned : bool
+        Whether ``windowed_cache`` has one partition per recording. Without partitions, one run
+        builds everything that the profile needs.
+    remote : str, optional
+        Address of a remote copy of the cache, such as ``s3://bucket/brainbrr``. If given,
+        ``windowed_cache`` is pulled from there instead of built, and has no partitions.
+    resources : mapping, optional
+        Resources that replace those of the same name.
+
+    Raises
+    ------
+    BrainbrrError
+        If the configuration cannot be loaded.
     """
     workspace = Workspace.of(configuration) if configuration else Workspace()
     configuration = configuration or load()
-    partitioned = partitioned and remote is None
-    build_cache = cache.build_cache(configuration)
-    update_index = dg.define_asset_job("update_index", ["raw_edf_index"])
-    update_manifest = dg.define_asset_job(
-        "update_manifest",
-        dg.AssetSelection.assets("cache_manifest")
-        | dg.AssetSelection.checks_for_assets("windowed_cache"),
-    )
-    training = dg.define_asset_job("train_and_evaluate_job", ["trained_model", "eval_report"])
+    versions = CodeVersions.of(configuration)
+    training = jobs.train_and_evaluate_job()
+    schedule = schedules.train_and_evaluate(training, configuration.orchestration.training_cron)
+    job_defs: list[dg.JobDefinition | UnresolvedAssetJobDefinition]
+    sensor_defs: list[dg.SensorDefinition] = []
+    if remote is None:
+        shards = cache.windowed_cache(versions.windowed_cache, partitioned=partitioned)
+        cache_jobs = jobs.CacheJobs.of(versions)
+        job_defs = [
+            cache_jobs.update_index,
+            cache_jobs.build_cache,
+            cache_jobs.update_manifest,
+            training,
+        ]
+        sensor_defs = [sensors.keep_up(cache_jobs, versions.windowed_cache)]
+    else:
+        # Such a machine has no corpus to follow, so it needs no sensor.
+        partitioned = False
+        shards = pulled_cache(versions.windowed_cache, remote)
+        job_defs = [jobs.populate_and_train_job(), training]
     return dg.Definitions(
         assets=dg.with_source_code_references(
             [
                 corpus.raw_edf(partitioned=partitioned),
                 corpus.raw_edf_index,
                 corpus.selected_recordings,
-                cache.windowed_cache(configuration, partitioned=partitioned)
-                if remote is None
-                else populate.pulled_cache(configuration, remote),
-                cache.cache_manifest(configuration),
-                model.trained_model(configuration),
-                model.eval_report(configuration),
+                shards,
+                cache.cache_manifest(versions.cache_manifest),
+                model.trained_model(versions.trained_model),
+                model.eval_report(versions.eval_report),
             ]
         ),
         asset_checks=asset_checks.all_checks(),
-        jobs=[update_index, build_cache, update_manifest, training]
-        if remote is None
-        else [populate.POPULATE_AND_TRAIN, training],
-        # A machine that pulls its cache has no corpus to keep up with.
-        sensors=[sensors.keep_up(configuration, update_index, build_cache, update_manifest)]
-        if remote is None
-        else [],
-        schedules=[sensors.train_and_evaluate(configuration, training)],
+        jobs=job_defs,
+        sensors=sensor_defs,
+        schedules=[schedule],
         resources={
             "workspace": workspace,
             "gpu": GpuResource.of(configuration.hardware),
             "pipes_subprocess_client": dg.PipesSubprocessClient(),
             **(resources or {}),
         },
-        # Training has a process of its own and the build has workers: more processes gain nothing.
+        # Training and building start processes of their own; one more per step gains nothing.
         executor=dg.in_process_executor,
     )

@@ -1,6 +1,7 @@
-"""What is to be done so that Dagster, the store and the corpus agree: worked out, never done.
+"""The work that is needed for corpus, cache and Dagster to agree. It is derived, not done, here.
 
-The plan is the source of truth; Dagster's own conditions compare with a previous look only.
+The plan is the source of truth. Dagster's own automation conditions would miss work: they compare
+with the previous tick only.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterEventType
 
-from brainbrr_core.cache.manifest import settings_digest
 from brainbrr_core.cache.plan import State, make_plan
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.store import Store
@@ -20,6 +20,7 @@ from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.files.canonical import digest
+from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.data_versions import (
     CACHE_MANIFEST,
     SELECTED_RECORDINGS,
@@ -30,21 +31,21 @@ from brainbrr_pipeline.records.data_versions import (
     selection_version,
     unobserved,
 )
-from brainbrr_pipeline.records.partitions import out_of_step
+from brainbrr_pipeline.records.partitions import partition_changes
 
 
 @dataclass(frozen=True)
 class IndexRun:
-    """The index, or what Dagster knows of it, is to be brought up to date."""
+    """The index, or Dagster's record of it, is out of date."""
 
     why: str
-    #: The same for the same state of the corpus: a run that failed on it is not asked for again.
+    #: The same for the same state of the corpus: a run that failed is not requested again for it.
     identity: str
 
 
 @dataclass(frozen=True)
 class BuildRuns:
-    """Partitions to build or to record; the same identity for the same work."""
+    """Partitions have to be built or recorded. The same work has the same identity."""
 
     keys: tuple[str, ...]
     why: str
@@ -53,27 +54,27 @@ class BuildRuns:
 
 @dataclass(frozen=True)
 class ManifestRun:
-    """The manifest is not that of the cache as it is."""
+    """The manifest does not match the cache."""
 
     why: str
     identity: str
 
 
 @dataclass(frozen=True)
-class Nothing:
-    """All agrees."""
+class UpToDate:
+    """Corpus, cache and Dagster agree: there is nothing to do."""
 
     why: str
 
 
-Work = IndexRun | BuildRuns | ManifestRun | Nothing
+Work = IndexRun | BuildRuns | ManifestRun | UpToDate
 
 
 def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Work:
-    """The next thing to do; each only when those before it are done.
+    """The next step: the index, then the cache, then the manifest.
 
-    Reads no EDF and no payload, and asks the instance in bulk. Raises as :func:`read_index` and
-    :func:`changes` do.
+    Reads no EDF and no samples of a shard, and queries the instance in bulk. Raises
+    :class:`BrainbrrError` if the index cannot be read or the corpus cannot be listed.
     """
     root = configuration.cache_root
     path = index_path(root)
@@ -81,20 +82,17 @@ def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Wo
     if configuration.data_dir is not None:
         different = changes(configuration.data_dir, root, configuration.corpus, index)
         if different:
-            of_index = path.stat().st_mtime_ns if index is not None else 0
+            index_mtime = path.stat().st_mtime_ns if index is not None else 0
             names = [different.added, different.changed, different.removed]
             states = [[state.size, state.mtime_ns, state.inode] for state in different.states]
-            return IndexRun(f"corpus: {different}", digest([of_index, *names, states]))
+            return IndexRun(f"corpus: {different}", digest([index_mtime, *names, states]))
     if index is None:
         index = read_index(root)
-    found = _unknown_to_dagster(instance, index)
-    if found is not None:
-        return found
-    return _cache_work(instance, configuration, index)
+    return _index_work(instance, index) or _cache_work(instance, configuration, index)
 
 
-def _unknown_to_dagster(instance: dg.DagsterInstance, index: Index) -> IndexRun | None:
-    new, gone = out_of_step(instance, index)
+def _index_work(instance: dg.DagsterInstance, index: Index) -> IndexRun | None:
+    new, gone = partition_changes(instance, index)
     if new or gone:
         return IndexRun(
             f"partitions: {len(new)} to add, {len(gone)} to drop", digest(["partitions", new, gone])
@@ -102,7 +100,7 @@ def _unknown_to_dagster(instance: dg.DagsterInstance, index: Index) -> IndexRun 
     changed = unobserved(instance, index)
     if changed:
         return IndexRun(
-            f"{len(changed)} EDFs whose content Dagster does not know",
+            f"{len(changed)} EDFs whose current content is not recorded in Dagster",
             digest([[r.partition_key, r.source_version] for r in changed]),
         )
     return None
@@ -128,21 +126,23 @@ def _cache_work(instance: dg.DagsterInstance, configuration: Configuration, inde
         newest = instance.event_log_storage.get_latest_storage_id_by_partition(
             WINDOWED_CACHE, DagsterEventType.ASSET_MATERIALIZATION
         )
-        # With the newest records, so that a shard lost a second time is built a second time.
+        # The newest records are part of it, so that a shard lost again is built again.
         identity = digest([[i.fingerprint, newest.get(i.recording.partition_key)] for i in wanted])
         return BuildRuns(keys, f"{to_build} to build, {len(keys) - to_build} to record", identity)
     version = selection_version(plan, configuration)
-    made = (version, settings_digest(configuration)[:12])
+    made = (version, CodeVersions.of(configuration).cache_manifest)
     if materialized_versions(instance, CACHE_MANIFEST) != made:
-        return ManifestRun("the manifest is not that of the cache", digest(["manifest", *made]))
+        return ManifestRun("the manifest does not match the cache", digest(["manifest", *made]))
     if observed_version(instance, SELECTED_RECORDINGS) != version:
-        return ManifestRun("what is selected was last seen otherwise", digest(["seen", *made]))
-    return Nothing(f"{plan.count(State.FRESH)} fresh, {plan.count(State.EXCLUDED)} excluded")
+        return ManifestRun(
+            "the selection has changed since it was last observed", digest(["seen", *made])
+        )
+    return UpToDate(f"{plan.count(State.FRESH)} fresh, {plan.count(State.EXCLUDED)} excluded")
 
 
-def in_parts(keys: Sequence[str], size: int | None) -> list[list[str]]:
-    """A list in as many parts of at most ``size`` as it takes, of nearly equal length."""
+def split_evenly(keys: Sequence[str], size: int | None) -> list[list[str]]:
+    """Split a list into as few lists of at most ``size`` as possible, of nearly equal length."""
     if size is None or len(keys) <= size:
         return [list(keys)]
-    parts = -(-len(keys) // size)
-    return [list(keys[number::parts]) for number in range(parts)]
+    lists = -(-len(keys) // size)
+    return [list(keys[number::lists]) for number in range(lists)]

@@ -1,6 +1,6 @@
-"""The graph of a machine that pulls its cache, for ``dagster job execute -j populate_and_train``.
+"""Definitions for a machine that pulls its cache: ``dagster job execute -j populate_and_train``.
 
-``BRAINBRR_REMOTE`` says from where, as ``brainbrr cache pull`` takes it.
+``BRAINBRR_REMOTE`` holds the address of the remote copy, as ``brainbrr cache pull`` takes it.
 """
 
 import os
@@ -12,11 +12,12 @@ REMOTE_VARIABLE = "BRAINBRR_REMOTE"
 
 
 def remote_address() -> str:
-    """What the variable says. Raises :class:`BrainbrrError` where it is not set."""
+    """The address of the remote copy. Raises :class:`BrainbrrError` if it is not set."""
     address = os.environ.get(REMOTE_VARIABLE)
     if not address:
         raise BrainbrrError(
-            f"no remote copy is named: set {REMOTE_VARIABLE}, for example to s3://bucket/brainbrr"
+            f"{REMOTE_VARIABLE} is not set: set it to the address of a remote copy, for example "
+            "s3://bucket/brainbrr"
         )
     return address
 

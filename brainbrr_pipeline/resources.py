@@ -1,42 +1,54 @@
-"""Resources: the configuration of a run, and the device a training is bound to."""
+"""Resources: the configuration of a run, and the device that a training is bound to."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import dagster as dg
 
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
 from brainbrr_core.errors import BrainbrrError
 
-#: Pool of runs that use the card: with a limit of one, two trainings never share it.
+#: Pool of steps that use the GPU. With a limit of one, two trainings never share a GPU.
 GPU_POOL = "gpu"
 
 
-class Workspace(dg.ConfigurableResource[Configuration]):
-    """Where the configuration comes from; empty, the variables of the environment say.
+Resource = TypeVar("Resource", bound=type)
 
-    ``settings`` is a whole configuration as JSON, as ``build_defs(configuration)`` gives it.
+
+def _dedent_docstring(resource: Resource) -> Resource:
+    """Dedent a resource's docstring, which the UI shows as Markdown: an indented one is code."""
+    resource.__doc__ = inspect.getdoc(resource)
+    return resource
+
+
+@_dedent_docstring
+class Workspace(dg.ConfigurableResource[Configuration]):
+    """The configuration of a run.
+
+    It is given as JSON in settings, or, if that is empty, loaded from the environment as the
+    brainbrr command does.
     """
 
     settings: str = ""
 
     @classmethod
     def of(cls, configuration: Configuration) -> "Workspace":
-        """The resource that gives this very configuration."""
+        """The resource that returns exactly this configuration."""
         return cls(settings=configuration.model_dump_json())
 
     def load(self) -> Configuration:
-        """The configuration, as the ``brainbrr`` command would load it.
-
-        Raises :class:`BrainbrrError` as that does.
-        """
+        """The configuration. Raises :class:`BrainbrrError` if it cannot be loaded."""
         return Configuration.model_validate_json(self.settings) if self.settings else load()
 
 
+@_dedent_docstring
 class GpuResource(dg.ConfigurableResource[Hardware]):
-    """The device a training is bound to: a profile, with all that it says of the card.
+    """The device that a training is bound to, given by a hardware profile.
 
-    Profiles are configuration files: ``rtx4090``, ``a100``, ``cpu``, and any of your own.
+    A profile is a configuration file, such as rtx4090, a100, cpu or one of your own. The settings
+    are its content as JSON.
     """
 
     profile: str
@@ -49,34 +61,34 @@ class GpuResource(dg.ConfigurableResource[Hardware]):
 
     @classmethod
     def of_profile(cls, name: str) -> "GpuResource":
-        """The resource for a profile by its name. Raises :class:`BrainbrrError` for none such."""
+        """The resource for the profile of a name. Raises :class:`BrainbrrError` if none has it."""
         return cls.of(load(Overrides(config=f"full:{name}")).hardware)
 
     def hardware(self) -> Hardware:
-        """Card, memory and capability wanted; batch size, precision, workers and compilation."""
+        """The device that is required, and batch size, precision, workers and compilation."""
         return Hardware.model_validate_json(self.settings)
 
-    def verify(self, configuration: Configuration) -> str:
-        """Check that a run may use the device it would get; what the device is, in words.
+    def verify(self, requested: Hardware) -> str:
+        """Check that a run which requests some hardware may use this machine's device.
 
-        Raises :class:`BrainbrrError` naming what was found, for another card than the one it is
-        bound to, or for a configuration that asks for another profile.
+        Returns a description of the device. Raises :class:`BrainbrrError` if the request is for
+        another profile than the resource's, or if the device is not the one that the profile names.
         """
         hardware = self.hardware()
-        if configuration.hardware != hardware:
+        if requested != hardware:
             raise BrainbrrError(
-                f"the configuration is for {configuration.hardware.name} and the gpu resource "
+                f"the configuration is for {requested.name} and the gpu resource "
                 f"is bound to {self.profile}: set BRAINBRR_CONFIG to a profile and {self.profile}"
             )
-        # Heavy, and only of use where a training is about to start.
+        # Imported here because it imports torch, which loading the definitions does not need.
         from brainbrr_core.model.device import check_device, describe_device
 
         return ", ".join(describe_device(check_device(hardware)).values())
 
 
 @contextmanager
-def users_mistakes_as_failures() -> Iterator[None]:
-    """A mistake a user can mend fails the step with its one line, without a traceback."""
+def user_errors_as_failures() -> Iterator[None]:
+    """Turn an error that a user can fix into a failure of the step: one line, no traceback."""
     try:
         yield
     except BrainbrrError as error:

@@ -1,71 +1,59 @@
-"""Keeping the graph up to date by itself: a sensor and a schedule, both off until turned on.
+"""The sensor that keeps index, cache and manifest up to date, stopped until it is turned on.
 
-The sensor looks after index, cache and manifest. A training is expensive: it runs when a person
-or the schedule asks for it, never because something upstream changed.
+It never trains. Training is expensive, so it runs only when a user or the schedule asks for it.
 """
 
 from collections.abc import Iterator
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,
-)
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from brainbrr_core.cache.version import preprocessing_version
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_pipeline.assets.cache import BUILD_OP
+from brainbrr_pipeline.dagster_internals import NOT_FINISHED_STATUSES
+from brainbrr_pipeline.jobs import BUILD_OP, CacheJobs
 from brainbrr_pipeline.pending_work import (
     BuildRuns,
     IndexRun,
     ManifestRun,
-    Nothing,
-    in_parts,
+    UpToDate,
+    split_evenly,
     work_to_do,
 )
-from brainbrr_pipeline.records.code_version import RELOAD, SourceFiles
+from brainbrr_pipeline.records.code_version import RELOAD, CodeVersions, SourceFiles
 from brainbrr_pipeline.resources import Workspace
 
-#: Tag of runs that the sensor asked for, so that it waits for them.
+#: Tag of the runs that the sensor requested. While one of them is unfinished it requests no other.
 ASKED_BY = "brainbrr/asked_by"
-SENSOR, SCHEDULE = "keep_up", "train_and_evaluate"
+SENSOR = "keep_up"
 
 
-def keep_up(
-    configuration: Configuration,
-    update_index: UnresolvedAssetJobDefinition,
-    build_cache: dg.JobDefinition,
-    update_manifest: UnresolvedAssetJobDefinition,
-) -> dg.SensorDefinition:
-    """The sensor that keeps index, partitions, cache and manifest in step with the corpus."""
-    loaded_version = preprocessing_version(configuration.preprocessing)
+def keep_up(jobs: CacheJobs, code_version: str) -> dg.SensorDefinition:
+    """The sensor that keeps index, partitions, cache and manifest up to date with the corpus."""
     source_files = SourceFiles.now()
 
     @dg.sensor(
         name=SENSOR,
-        jobs=[update_index, build_cache, update_manifest],
+        jobs=[jobs.update_index, jobs.build_cache, jobs.update_manifest],
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Watches the corpus. Asks for a new index when an EDF or annotation came, "
-        "changed or went, then for the partitions that the plan says, each run with its own list, "
-        "then for the manifest. Trains nothing.",
+        description="Watches the corpus. When an EDF or annotation file is added, changed or "
+        "removed, it requests a new index, then the partitions that have to be built (each run "
+        "gets its own list), then the manifest. It never trains.",
     )
     def _keep_up(
         context: dg.SensorEvaluationContext, workspace: Workspace
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         try:
-            settings = workspace.load()
+            configuration = workspace.load()
             if (
-                preprocessing_version(settings.preprocessing) != loaded_version
+                CodeVersions.of(configuration).windowed_cache != code_version
                 or SourceFiles.now() != source_files
             ):
-                yield dg.SkipReason(f"the program or its settings changed since: {RELOAD}")
+                yield dg.SkipReason(f"the code or its configuration has changed: {RELOAD}")
                 return
-            if _under_way(context.instance):
-                yield dg.SkipReason("what was asked for before is under way")
+            if _has_unfinished_run(context.instance):
+                yield dg.SkipReason("a run that was requested before is not finished")
                 return
-            work = work_to_do(context.instance, settings)
+            work = work_to_do(context.instance, configuration)
         except BrainbrrError as error:
             yield dg.SkipReason(str(error))
             return
@@ -73,38 +61,24 @@ def keep_up(
         tags = {ASKED_BY: SENSOR}
         match work:
             case IndexRun():
-                yield dg.RunRequest(work.identity, job_name=update_index.name, tags=tags)
+                yield dg.RunRequest(work.identity, job_name=jobs.update_index.name, tags=tags)
             case BuildRuns():
-                parts = in_parts(work.keys, settings.orchestration.recordings_per_run)
-                for number, keys in enumerate(parts):
+                lists = split_evenly(work.keys, configuration.orchestration.recordings_per_run)
+                for number, keys in enumerate(lists):
                     yield dg.RunRequest(
                         f"{work.identity}-{number}",
-                        job_name=build_cache.name,
+                        job_name=jobs.build_cache.name,
                         run_config={"ops": {BUILD_OP: {"config": {"keys": keys}}}},
                         tags=tags,
                     )
             case ManifestRun():
-                yield dg.RunRequest(work.identity, job_name=update_manifest.name, tags=tags)
-            case Nothing():
-                yield dg.SkipReason(f"all is up to date: {work.why}")
+                yield dg.RunRequest(work.identity, job_name=jobs.update_manifest.name, tags=tags)
+            case UpToDate():
+                yield dg.SkipReason(f"everything is up to date: {work.why}")
 
     return _keep_up
 
 
-def _under_way(instance: dg.DagsterInstance) -> bool:
-    asked = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES), tags={ASKED_BY: SENSOR})
-    return instance.get_runs_count(asked) > 0
-
-
-def train_and_evaluate(
-    configuration: Configuration, job: UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition:
-    """The schedule of trainings."""
-    return dg.ScheduleDefinition(
-        name=SCHEDULE,
-        job=job,
-        cron_schedule=configuration.orchestration.training_cron,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Trains on the current manifest and scores the model; a run that is finished "
-        "already is used again.",
-    )
+def _has_unfinished_run(instance: dg.DagsterInstance) -> bool:
+    requested = dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES), tags={ASKED_BY: SENSOR})
+    return instance.get_runs_count(requested) > 0

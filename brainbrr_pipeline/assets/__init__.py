@@ -1,4 +1,7 @@
-"""The assets: ``corpus`` (raw_edf, raw_edf_index, selected_recordings), ``cache`` (windowed_cache,
-cache_manifest, the job build_cache), ``model`` (trained_model, eval_report), and ``populate``, a
-windowed_cache that is pulled. Each calls one thing in core.
+"""The assets, by stage.
+
+- ``corpus``        raw_edf, raw_edf_index, selected_recordings
+- ``cache``         windowed_cache, cache_manifest
+- ``pulled_cache``  windowed_cache on a machine that downloads it
+- ``model``         trained_model, eval_report
 """

@@ -1,4 +1,4 @@
-"""``raw_edf`` and ``raw_edf_index``: what the corpus is, as Dagster sees it."""
+"""``raw_edf``, ``raw_edf_index`` and ``selected_recordings``."""
 
 import dagster as dg
 
@@ -14,26 +14,27 @@ from brainbrr_pipeline.records.data_versions import (
     observe_selection,
     selection_version,
 )
-from brainbrr_pipeline.records.partitions import keep_in_step, recordings
-from brainbrr_pipeline.resources import Workspace, users_mistakes_as_failures
+from brainbrr_pipeline.records.partitions import recordings, synchronize_partitions
+from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
 GROUP = "corpus"
-#: Who to ask about an asset, as the UI shows it.
+#: Owner of every asset, as the UI shows it.
 OWNERS = ["team:eeg"]
 
 
 def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
-    """The observable source: one partition for each recording."""
+    """The observable source asset of the EDF files."""
 
     @dg.observable_source_asset(
         name="raw_edf",
         group_name=GROUP,
         partitions_def=recordings if partitioned else None,
-        description="The EDFs, one partition per recording; the version is the file's content.",
+        description="The EDF files, one partition per recording. The data version is a hash of the "
+        "file's content.",
         tags={"dagster/kind/edf": ""},
     )
     def _raw_edf(workspace: Workspace) -> dg.DataVersionsByPartition:
-        with users_mistakes_as_failures():
+        with user_errors_as_failures():
             configuration = workspace.load()
             index = update_index(
                 configuration.data_dir, configuration.cache_root, configuration.corpus
@@ -46,11 +47,12 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
 @dg.observable_source_asset(
     name=SELECTED_RECORDINGS.to_user_string(),
     group_name=GROUP,
-    description="The profile's recordings: a digest of their shards' fingerprints, of their "
-    "annotations and of why some are excluded. It tells cache_manifest what changed.",
+    description="The profile's recordings. The data version is a hash of their shards' "
+    "fingerprints, their annotations and the reasons of exclusion; when it changes, cache_manifest "
+    "is stale.",
 )
 def selected_recordings(workspace: Workspace) -> dg.DataVersion:
-    with users_mistakes_as_failures():
+    with user_errors_as_failures():
         configuration = workspace.load()
         return dg.DataVersion(selection_version(plan_profile(configuration), configuration))
 
@@ -66,11 +68,12 @@ def selected_recordings(workspace: Workspace) -> dg.DataVersion:
 def raw_edf_index(
     context: dg.AssetExecutionContext, workspace: Workspace
 ) -> dg.MaterializeResult[None]:
-    """Every recording: split, patient, channels, events, and whether it can be used or why not.
+    """A table of every recording: split, patient, channels, events, and any reason of exclusion.
 
-    The data version is that of the columns, so a new index makes nothing stale.
+    The data version is that of the table's columns. A new index therefore makes no partition of
+    windowed_cache stale; only a changed EDF does.
     """
-    with users_mistakes_as_failures():
+    with user_errors_as_failures():
         configuration = workspace.load()
         index = update_index(
             configuration.data_dir,
@@ -80,9 +83,9 @@ def raw_edf_index(
         )
         plan = plan_profile(configuration)
     to_build = (item.recording.partition_key for item in plan.to_build)
-    added, removed = keep_in_step(context.instance, index, to_build)
+    added, removed = synchronize_partitions(context.instance, index, to_build)
     changed = observe(context, index)
-    observe_selection(context, plan, configuration)
+    observe_selection(context, plan, selection_version(plan, configuration))
     usable = sum(recording.reason is None for recording in index)
     context.log.info(
         f"{len(index)} recordings: {usable} usable, {len(index) - usable} excluded; {added} "
@@ -90,5 +93,5 @@ def raw_edf_index(
     )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(INDEX_DATA_VERSION),
-        metadata=metadata.of_index(index, plan, configuration),
+        metadata=metadata.of_index(index, plan, configuration.labels.seizure),
     )

@@ -1,42 +1,33 @@
-"""``trained_model`` and ``eval_report``: a run and its scores, as Dagster sees them."""
+"""``trained_model`` and ``eval_report``."""
 
 import dagster as dg
 
-from brainbrr_core.configuration import Configuration
-from brainbrr_core.files.canonical import digest
-from brainbrr_core.runs.identity import report_settings, training_settings
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.records import metadata
-from brainbrr_pipeline.records.code_version import check_loaded, op_tags
+from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
 from brainbrr_pipeline.resources import (
     GPU_POOL,
     GpuResource,
     Workspace,
-    users_mistakes_as_failures,
+    user_errors_as_failures,
 )
 from brainbrr_pipeline.training.launch import launch
 
 GROUP = "model"
 
 
-def trained_model(configuration: Configuration) -> dg.AssetsDefinition:
-    """A Bi-Mamba-2 network trained on the profile's windows, in a process of its own.
-
-    A finished run of the same cache, configuration and seed is used again; one that broke off
-    goes on from its checkpoint.
-    """
-    loaded_version = digest(training_settings(configuration))[:12]
+def trained_model(code_version: str) -> dg.AssetsDefinition:
+    """The asset of a training run."""
 
     @dg.asset(
         name="trained_model",
         group_name=GROUP,
         owners=OWNERS,
         deps=["cache_manifest"],
-        code_version=loaded_version,
-        op_tags=op_tags(loaded_version) | {"dagster-celery/queue": "gpu"},
+        code_version=code_version,
+        op_tags=op_tags(code_version) | {"dagster-celery/queue": "gpu"},
         kinds={"pytorch"},
         pool=GPU_POOL,
-        description=trained_model.__doc__,
     )
     def _trained_model(
         context: dg.AssetExecutionContext,
@@ -44,12 +35,18 @@ def trained_model(configuration: Configuration) -> dg.AssetsDefinition:
         gpu: GpuResource,
         pipes_subprocess_client: dg.PipesSubprocessClient,
     ) -> dg.MaterializeResult[None]:
-        with users_mistakes_as_failures():
+        """A Bi-Mamba-2 network trained on the profile's windows.
+
+        Training runs in a separate process on the device that the gpu resource names. A finished
+        run of the same cache, configuration and seed is reused, and an interrupted one resumes
+        from its last checkpoint.
+        """
+        with user_errors_as_failures():
             configuration = workspace.load()
-            check_loaded(context, digest(training_settings(configuration))[:12])
-            context.log.info(f"device {gpu.verify(configuration)}")
+            check_loaded(context, CodeVersions.of(configuration).trained_model)
+            context.log.info(f"device {gpu.verify(configuration.hardware)}")
             directory, reused = launch(context, pipes_subprocess_client, configuration)
-            # Heavy: whoever only looks at the graph or builds shards does without.
+            # Imported here because it imports torch, which loading the definitions does not need.
             from brainbrr_core.runs.run import open_run
 
             run = open_run(directory)
@@ -61,32 +58,31 @@ def trained_model(configuration: Configuration) -> dg.AssetsDefinition:
     return _trained_model
 
 
-def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
-    """Event scores on whole recordings (SzCORE and NEDC rules) and the report.
-
-    The threshold is tuned on dev.
-    """
-    loaded_version = _report_code_version(configuration)
+def eval_report(code_version: str) -> dg.AssetsDefinition:
+    """The asset of scores."""
 
     @dg.asset(
         name="eval_report",
         group_name=GROUP,
         owners=OWNERS,
         deps=["trained_model"],
-        code_version=loaded_version,
-        op_tags=op_tags(loaded_version),
+        code_version=code_version,
+        op_tags=op_tags(code_version),
         kinds={"html"},
-        description=eval_report.__doc__,
     )
     def _eval_report(
         context: dg.AssetExecutionContext, workspace: Workspace
     ) -> dg.MaterializeResult[None]:
-        # Heavy: whoever only looks at the graph or builds shards does without.
+        """Scores of the model on whole recordings of one split, and the HTML report.
+
+        Events are scored by the rules of SzCORE and NEDC. The detection threshold is tuned on dev.
+        """
+        # Imported here because it imports torch, which loading the definitions does not need.
         from brainbrr_core.evaluation.evaluate import evaluate
 
-        with users_mistakes_as_failures():
+        with user_errors_as_failures():
             configuration = workspace.load()
-            check_loaded(context, _report_code_version(configuration))
+            check_loaded(context, CodeVersions.of(configuration).eval_report)
             evaluation = evaluate(configuration, log=context.log.info)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(evaluation.identity),
@@ -94,13 +90,3 @@ def eval_report(configuration: Configuration) -> dg.AssetsDefinition:
         )
 
     return _eval_report
-
-
-def _report_code_version(configuration: Configuration) -> str:
-    settings = report_settings(
-        configuration.detection,
-        configuration.evaluation,
-        configuration.hardware.precision,
-        configuration.evaluation.split,
-    )
-    return digest(settings)[:12]

@@ -1,9 +1,7 @@
-"""Past one machine: what Dagster's and dagster-celery's own parts lack for this graph.
+"""Classes for workers on several machines, to be named in ``dagster.yaml``.
 
-``dagster.yaml`` names these classes; nothing else imports them.
+- ``queues``    a run coordinator that sends each run to the queue for CPUs or GPUs
+- ``launcher``  a run launcher that notices when the worker of a run was killed
 
-- ``queues``    which queue a run belongs to
-- ``launcher``  whether the worker of a run is alive
-
-Here belongs no step of the graph. Files to deploy with are in ``configs/deploy``.
+The files of a deployment are in ``configs/deploy``.
 """

@@ -1,32 +1,33 @@
-"""Whether the worker of a run is alive.
+"""A run launcher that notices when the worker of a run was killed.
 
-dagster-celery takes a task that Celery calls started for healthy. Celery goes on calling it so
-when its worker is killed, since nobody is left to say otherwise, and the run stays started for
-ever. Here the worker itself is asked, and Dagster's run monitoring does the rest.
+dagster-celery considers a run healthy while Celery reports its task as started. Celery still does
+so after the worker was killed, and the run would stay started forever. This launcher pings the
+worker itself. Dagster's run monitoring then fails the run and retries it.
 """
 
 from __future__ import annotations
 
 from dagster import DagsterRun
-from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster_celery.launcher import CeleryRunLauncher
 from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
-#: Times a worker is asked, and seconds it has for each answer. Its answer does not wait for its
-#: runs: these have processes of their own.
-_TIMES, _SECONDS = 3, 5.0
+from brainbrr_pipeline.dagster_internals import CheckRunHealthResult, WorkerStatus
+
+#: Pings to a worker, and seconds it has to answer each. A busy worker answers too, since its runs
+#: have processes of their own.
+PINGS, PING_TIMEOUT_S = 3, 5.0
 
 
 class AttentiveCeleryRunLauncher(CeleryRunLauncher):
-    """dagster-celery's launcher, for which a started run needs a worker that answers."""
+    """The launcher of dagster-celery, which also pings the worker of a started run."""
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
-        """The health of a run's worker, by Celery's state of its task and by asking it."""
+        """The health of a run's worker, from the state of its Celery task and from pings."""
         health = super().check_run_worker_health(run)
         if health.status is not WorkerStatus.RUNNING:
             return health
         started = self.celery.AsyncResult(run.tags[DAGSTER_CELERY_TASK_ID_TAG]).info
-        # The task may have ended since it was looked at.
+        # Without a host name the task has ended in the meantime.
         worker = started.get("hostname") if isinstance(started, dict) else None
         if worker is None or self._answers(worker):
             return health
@@ -36,5 +37,6 @@ class AttentiveCeleryRunLauncher(CeleryRunLauncher):
 
     def _answers(self, worker: str) -> bool:
         return any(
-            self.celery.control.ping(destination=[worker], timeout=_SECONDS) for _ in range(_TIMES)
+            self.celery.control.ping(destination=[worker], timeout=PING_TIMEOUT_S)
+            for _ in range(PINGS)
         )

@@ -1,1 +1,1 @@
-"""What Dagster is told and remembers: partitions, versions, events and metadata."""
+"""What is recorded in Dagster: partitions, data versions, code versions, events and metadata."""

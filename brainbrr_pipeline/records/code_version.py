@@ -1,7 +1,7 @@
-"""Whether what Dagster loaded is what the configuration says now.
+"""The code versions that Dagster loaded, compared with those of the current configuration.
 
-A running code server keeps the versions it loaded. What it shows and asks for is then of another
-version than what a run would build, so such a run stops and says what to do.
+A running code server keeps the code versions that it loaded. If the configuration has changed
+since, a run would build another version than the UI shows, so the run fails and says what to do.
 """
 
 from __future__ import annotations
@@ -13,25 +13,56 @@ import dagster as dg
 
 import brainbrr_core
 import brainbrr_pipeline
+from brainbrr_core.cache.manifest import settings_digest
+from brainbrr_core.cache.version import preprocessing_version
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.files.canonical import digest
+from brainbrr_core.runs.identity import report_settings, training_settings
 from brainbrr_pipeline.records.event_writer import Context
 
 #: Tag of an op: the code version of its asset when the definitions were loaded.
 _TAG = "brainbrr/code_version"
 RELOAD = (
-    "reload the definitions (in the UI: Deployment, Reload definitions; or start `dagster dev` "
-    "anew), then run again"
+    "reload the definitions (in the UI: Deployment, Reload definitions; or restart `dagster dev`), "
+    "then run again"
 )
 
 
 @dataclass(frozen=True)
+class CodeVersions:
+    """The code version of each asset: what shapes its data, as short as a user can compare it."""
+
+    windowed_cache: str
+    cache_manifest: str
+    trained_model: str
+    eval_report: str
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> CodeVersions:
+        """The code versions under a configuration."""
+        report = report_settings(
+            configuration.detection,
+            configuration.evaluation,
+            configuration.hardware.precision,
+            configuration.evaluation.split,
+        )
+        return cls(
+            windowed_cache=preprocessing_version(configuration.preprocessing),
+            cache_manifest=settings_digest(configuration)[:12],
+            trained_model=digest(training_settings(configuration))[:12],
+            eval_report=digest(report)[:12],
+        )
+
+
+@dataclass(frozen=True)
 class SourceFiles:
-    """Time of each source file of the program: a process goes on with those it imported."""
+    """Modification time of each source file: a process keeps running the code it imported."""
 
     times: frozenset[tuple[str, int]]
 
     @classmethod
     def now(cls) -> SourceFiles:
-        """As they are on the disk."""
+        """The source files as they are on disk now."""
         packages = [Path(brainbrr_core.__file__).parent, Path(brainbrr_pipeline.__file__).parent]
         return cls(
             frozenset(
@@ -43,21 +74,21 @@ class SourceFiles:
 
 
 def op_tags(code_version: str) -> dict[str, str]:
-    """Tags that let :func:`check_loaded` know what a run was asked for with."""
+    """Tags of an op that tell :func:`check_loaded` which code version was loaded."""
     return {_TAG: code_version}
 
 
 def check_loaded(context: Context, code_version: str) -> None:
-    """Fail the run when its definitions were loaded with another code version.
+    """Fail the run if its definitions were loaded with another code version.
 
-    The run's own process loads them anew, so the versions are taken from the snapshot that came
-    with the request.
+    The run's own process has loaded them again since. The version that the UI shows is in the
+    snapshot of the job that came with the request.
     """
     loaded = _requested_version(context)
     if loaded is not None and loaded != code_version:
         raise dg.Failure(
             f"Dagster has loaded {context.op_def.name} with code version {loaded}, "
-            f"and the configuration says {code_version} now: {RELOAD}",
+            f"and the configuration now gives {code_version}: {RELOAD}",
             allow_retries=False,
         )
 

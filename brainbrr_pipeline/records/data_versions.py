@@ -1,19 +1,25 @@
-"""What Dagster must be told to know, by itself, what is stale.
+"""Data versions, from which Dagster works out by itself which partitions are stale.
 
-A shard's materialization names the content version of its EDF and the observation it was taken
-from; a code version; and a data version of its own. With these, Dagster's staleness of each
-partition is exact. ``selected_recordings`` tells it the same of ``cache_manifest``, which has too
-many partitions upstream for Dagster to look at each.
+The materialization of a shard records its data version, its code version, and the version of the
+EDF it was built from with the observation of that version. With these, the status that Dagster
+shows for each partition is exact. For ``cache_manifest``, which depends on more partitions than
+Dagster compares, the observable asset ``selected_recordings`` stands for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import dagster as dg
 from dagster import DagsterEventType
-from dagster._core.definitions.data_version import (
+
+from brainbrr_core.cache.manifest import source_digest
+from brainbrr_core.cache.plan import Plan
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.index import SCHEMA_VERSION
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.files.canonical import digest
+from brainbrr_pipeline.dagster_internals import (
     CODE_VERSION_TAG,
     DATA_VERSION_IS_USER_PROVIDED_TAG,
     DATA_VERSION_TAG,
@@ -22,32 +28,26 @@ from dagster._core.definitions.data_version import (
     NULL_EVENT_POINTER,
     extract_data_version_from_entry,
 )
-
-from brainbrr_core.cache.manifest import source_digest
-from brainbrr_core.cache.plan import Plan
-from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.index import SCHEMA_VERSION
-from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.files.canonical import digest
 from brainbrr_pipeline.records.event_writer import Context, EventWriter
+from brainbrr_pipeline.records.metadata import Metadata
 
 RAW_EDF = dg.AssetKey("raw_edf")
 RAW_EDF_INDEX = dg.AssetKey("raw_edf_index")
 WINDOWED_CACHE = dg.AssetKey("windowed_cache")
 SELECTED_RECORDINGS = dg.AssetKey("selected_recordings")
 CACHE_MANIFEST = dg.AssetKey("cache_manifest")
-#: The index's data version: a new index makes nothing stale; changed recordings do.
+#: The data version of the index: a new index makes nothing stale, a changed recording does.
 INDEX_DATA_VERSION = str(SCHEMA_VERSION)
 
 
 def selection_version(plan: Plan, configuration: Configuration) -> str:
-    """The data version of ``selected_recordings``: that of a manifest made now.
+    """The data version of ``selected_recordings``: that of a manifest written now.
 
-    Where the store does not hold what the plan says, it is one that no manifest can have.
+    While shards are missing, stale or corrupt, it is a version that no manifest can have.
     """
-    made_of = source_digest(plan, configuration)
+    source = source_digest(plan, configuration)
     unfinished = [[item.recording.partition_key, item.state.value] for item in plan.to_build]
-    return digest([made_of, unfinished]) if unfinished else made_of
+    return digest([source, unfinished]) if unfinished else source
 
 
 def observed_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
@@ -77,13 +77,16 @@ def recorded_versions(
 
 
 def unobserved(instance: dg.DagsterInstance, recordings: Iterable[Recording]) -> list[Recording]:
-    """Recordings whose content Dagster does not know, or knows otherwise."""
-    known = recorded_versions(instance, RAW_EDF, DagsterEventType.ASSET_OBSERVATION)
-    return [r for r in recordings if known.get(r.partition_key) != r.source_version]
+    """Recordings whose current content version is not recorded in Dagster."""
+    observed = recorded_versions(instance, RAW_EDF, DagsterEventType.ASSET_OBSERVATION)
+    return [r for r in recordings if observed.get(r.partition_key) != r.source_version]
 
 
 def observe(context: Context, recordings: Iterable[Recording]) -> int:
-    """Record the content version of each EDF whose recorded one differs; how many did."""
+    """Record the content version of each EDF that differs from the recorded one.
+
+    Returns how many did.
+    """
     changed = unobserved(context.instance, recordings)
     with EventWriter(context) as writer:
         for recording in changed:
@@ -95,13 +98,12 @@ def observe(context: Context, recordings: Iterable[Recording]) -> int:
                 )
             )
     if changed:
-        _take_up(context, RAW_EDF)
+        _use_newest_observation(context, RAW_EDF)
     return len(changed)
 
 
-def observe_selection(context: Context, plan: Plan, configuration: Configuration) -> None:
-    """Record what the profile's recordings are now, if it differs from what was recorded."""
-    version = selection_version(plan, configuration)
+def observe_selection(context: Context, plan: Plan, version: str) -> None:
+    """Record the version of the profile's recordings if it differs from the recorded one."""
     if observed_version(context.instance, SELECTED_RECORDINGS) == version:
         return
     with EventWriter(context) as writer:
@@ -116,19 +118,19 @@ def observe_selection(context: Context, plan: Plan, configuration: Configuration
                 tags={DATA_VERSION_TAG: version},
             )
         )
-    _take_up(context, SELECTED_RECORDINGS)
+    _use_newest_observation(context, SELECTED_RECORDINGS)
 
 
-def _take_up(context: Context, key: dg.AssetKey) -> None:
-    """Have this step's own materialization name the observation it has just recorded.
+def _use_newest_observation(context: Context, key: dg.AssetKey) -> None:
+    """Have this step's own materialization refer to the observation that was just recorded.
 
-    Dagster takes note of a step's inputs before it starts.
+    Dagster reads the versions of a step's inputs before the step starts, and caches them.
     """
     context.get_step_execution_context().wipe_input_asset_version_info(key)
 
 
 class ShardRecorder:
-    """Records shards as materializations of ``windowed_cache``; a context manager."""
+    """Context manager that records shards as materializations of ``windowed_cache``."""
 
     def __init__(self, context: Context, code_version: str) -> None:
         self._writer, self._code_version = EventWriter(context), code_version
@@ -136,7 +138,7 @@ class ShardRecorder:
         self._observed = storage.get_latest_storage_id_by_partition(
             RAW_EDF, DagsterEventType.ASSET_OBSERVATION
         )
-        self._known = recorded_versions(
+        self._recorded = recorded_versions(
             context.instance, WINDOWED_CACHE, DagsterEventType.ASSET_MATERIALIZATION
         )
 
@@ -147,21 +149,21 @@ class ShardRecorder:
         self._writer.flush()
 
     def is_recorded(self, key: str, fingerprint: str) -> bool:
-        """Whether Dagster's newest record of a partition is this very shard.
+        """Whether Dagster's newest record of a partition has this fingerprint.
 
-        A fingerprint covers the code version, so it alone tells.
+        The fingerprint covers the code version, which need not be compared as well.
         """
-        return self._known.get(key) == fingerprint
+        return self._recorded.get(key) == fingerprint
 
-    def record(self, recording: Recording, fingerprint: str, metadata: Mapping[str, Any]) -> None:
-        """Record one shard with all that it was made of."""
+    def record(self, recording: Recording, fingerprint: str, metadata: Metadata) -> None:
+        """Record one shard with the versions of its inputs."""
         key, source_version = recording.partition_key, recording.source_version
         pointer = self._observed.get(key)
         self._writer.add(
             dg.AssetMaterialization(
                 WINDOWED_CACHE,
                 partition=key,
-                metadata=dict(metadata),
+                metadata=metadata,
                 tags={
                     DATA_VERSION_TAG: fingerprint,
                     CODE_VERSION_TAG: self._code_version,

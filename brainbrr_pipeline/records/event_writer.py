@@ -1,7 +1,7 @@
-"""Writing many asset events of one run at little cost.
+"""Writing many asset events of one run in batches.
 
-Dagster's SQLite storage opens three connections for every event, each with an engine of its own:
-9 ms for each. One connection for a few hundred events makes that about one.
+Dagster's SQLite storage opens three connections for every event, which takes 9 ms. With one
+connection for a few hundred events, each takes about 1 ms.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from types import TracebackType
 
 import dagster as dg
 from dagster import DagsterEventType
-from dagster._core.events import AssetObservationData, DagsterEvent, StepMaterializationData
-from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 
-#: What an asset or an op is run with.
+from brainbrr_pipeline.dagster_internals import (
+    AssetObservationData,
+    SqliteEventLogStorage,
+    StepMaterializationData,
+)
+
+#: The context of an asset or of an op.
 Context = dg.AssetExecutionContext | dg.OpExecutionContext
-#: Events that are kept back at most, and for how many seconds at most.
-_EVENTS, _SECONDS = 200, 2.0
+#: A batch is stored when it has this many events, or when it is this many seconds old.
+_BATCH_EVENTS, _BATCH_S = 200, 2.0
 
 
 class EventWriter:
-    """Materializations and observations of one step, stored in batches; a context manager.
+    """Context manager that stores materializations and observations of one step in batches.
 
-    What a killed process had not yet stored is found again by the plan: the shard is there, its
-    record is not.
+    Events that a killed process had not stored are not lost for good: the next run sees a shard
+    without a record, and records it.
     """
 
     def __init__(self, context: Context) -> None:
@@ -34,7 +38,7 @@ class EventWriter:
         self._run_id, self._job_name = context.run.run_id, context.run.job_name
         step = context.get_step_execution_context().step
         self._step, self._kind = step.handle, step.kind.value
-        self._waiting: list[dg.EventLogEntry] = []
+        self._batch: list[dg.EventLogEntry] = []
         self._stored_at = time.monotonic()
 
     def __enter__(self) -> EventWriter:
@@ -49,10 +53,10 @@ class EventWriter:
         self.flush()
 
     def add(self, event: dg.AssetMaterialization | dg.AssetObservation) -> None:
-        """Store an event, soon."""
+        """Add an event to the batch, and store the batch if it is full or old."""
         timestamp = time.time()
         materialization = isinstance(event, dg.AssetMaterialization)
-        dagster_event = DagsterEvent(
+        dagster_event = dg.DagsterEvent(
             event_type_value=(
                 DagsterEventType.ASSET_MATERIALIZATION
                 if materialization
@@ -69,8 +73,8 @@ class EventWriter:
             ),
             message="Materialized value." if materialization else None,
         )
-        # In the order of its fields; its constructor has no types.
-        self._waiting.append(
+        # By position, in the order of its fields: the constructor has no type annotations.
+        self._batch.append(
             dg.EventLogEntry._make(
                 (
                     None,
@@ -84,24 +88,24 @@ class EventWriter:
                 )
             )
         )
-        if len(self._waiting) >= _EVENTS or time.monotonic() - self._stored_at > _SECONDS:
+        if len(self._batch) >= _BATCH_EVENTS or time.monotonic() - self._stored_at > _BATCH_S:
             self.flush()
 
     def flush(self) -> None:
-        """Store what is waiting."""
-        waiting, self._waiting = self._waiting, []
+        """Store the events that are still in the batch."""
+        batch, self._batch = self._batch, []
         self._stored_at = time.monotonic()
-        if not waiting:
+        if not batch:
             return
         storage = self._instance.event_log_storage
         if isinstance(storage, SqliteEventLogStorage):
-            _store_on_sqlite(storage, waiting)
+            _store_on_sqlite(storage, batch)
         else:
-            storage.store_event_batch(waiting)
+            storage.store_event_batch(batch)
 
 
 def _store_on_sqlite(storage: SqliteEventLogStorage, entries: Sequence[dg.EventLogEntry]) -> None:
-    """What ``SqliteEventLogStorage.store_event`` does, for many events of one run at once."""
+    """Do what ``SqliteEventLogStorage.store_event`` does, for many events of one run at once."""
     statements = [storage.prepare_insert_event(entry) for entry in entries]
     with storage.run_connection(entries[0].run_id) as connection:
         for statement in statements:
@@ -109,7 +113,7 @@ def _store_on_sqlite(storage: SqliteEventLogStorage, entries: Sequence[dg.EventL
     with storage.index_transaction() as connection:
         ids = [int(connection.execute(statement).lastrowid) for statement in statements]
     storage.store_asset_event_tags(entries, ids)
-    # An asset's own row points at its newest event only.
+    # The row of an asset refers to its newest event only.
     newest = {
         entry.get_dagster_event().asset_key: (entry, number)
         for entry, number in zip(entries, ids, strict=True)

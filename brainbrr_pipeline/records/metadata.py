@@ -1,6 +1,6 @@
-"""What the UI shows of each materialization: tables, statistics, pictures in Markdown.
+"""Metadata of materializations, as the UI shows them: tables, statistics, pictures in Markdown.
 
-Dagster's own keys are used where it has them (``dagster/row_count``, ``dagster/column_schema``).
+Dagster's own keys are used where they exist (``dagster/row_count``, ``dagster/column_schema``).
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import io
 import json
 import math
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 import pyarrow as pa
@@ -18,34 +19,36 @@ import pyarrow as pa
 from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
 from brainbrr_core.cache.manifest_file import UpdatedManifest
 from brainbrr_core.cache.plan import Plan
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import CHANNELS, SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.corpus.summary import explain, summarize
+from brainbrr_pipeline.dagster_internals import RawMetadataValue
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.evaluate import Evaluation
     from brainbrr_core.runs.run import Run
 
-Metadata = dict[str, Any]
-#: Bytes of one sample of one channel, and channels, in the predecessor's windows.
-_PREDECESSOR_SAMPLE = 4
+Metadata = dict[str, RawMetadataValue]
+#: A row of a table: the value of each column.
+Row = Mapping[str, str | int | float]
+#: Bytes of one sample of one channel stored as float32.
+_FLOAT32_BYTES = 4
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
 
 def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """Columns of a Parquet file, as the UI lists them."""
+    """The columns of a Parquet file, in Dagster's form."""
     return dg.TableSchema(columns=[dg.TableColumn(field.name, str(field.type)) for field in schema])
 
 
-def of_index(index: Index, plan: Plan, configuration: Configuration) -> Metadata:
-    """Counts per split and reasons of exclusion as tables; shards without a recording."""
-    summary = summarize(index, configuration.labels.seizure)
+def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...]) -> Metadata:
+    """Counts per split, reasons of exclusion, findings, and shards without a recording."""
+    summary = summarize(index, seizure_labels)
     columns = ("found", "usable", "excluded", "patients", "hours", "seizures")
     return {
         "dagster/row_count": len(index),
-        "path": dg.MetadataValue.path(index_path(configuration.cache_root)),
+        "path": dg.MetadataValue.path(index_path(plan.store.root)),
         "layout": index.layout,
         "splits": _table(
             [
@@ -78,14 +81,14 @@ def of_index(index: Index, plan: Plan, configuration: Configuration) -> Metadata
 
 
 def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
-    """Seizure statistics per split and type, class balance, bytes against the predecessor's."""
+    """Windows and seizures per split and type, class balance, and the size of the shards."""
     manifest = made.manifest
     splits = counts(manifest, SPLITS)
     times = ("hours", "seizures", "ictal_hours", "unknown_seconds")
     columns = ("recordings", "patients", *times, *CATEGORIES)
     balance = Counter({name: sum(int(row[name]) for row in splits.values()) for name in CATEGORIES})
     stored = sum(item.bytes for item in plan.items)
-    theirs = len(manifest) * manifest.window_samples * len(CHANNELS) * _PREDECESSOR_SAMPLE
+    float32 = len(manifest) * manifest.window_samples * len(CHANNELS) * _FLOAT32_BYTES
     return {
         "dagster/row_count": len(manifest),
         "path": dg.MetadataValue.path(made.path),
@@ -104,15 +107,15 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
             ]
         ),
         "without windows": dg.MetadataValue.json(manifest.without_windows),
-        "positions of which nothing is known": sum(manifest.unknown_windows.values()),
+        "windows entirely without annotation": sum(manifest.unknown_windows.values()),
         "bytes of the shards": stored,
-        "bytes of the same windows as overlapping float32": theirs,
-        "times smaller": round(theirs / stored, 1) if stored else None,
+        "bytes of the same windows as overlapping float32": float32,
+        "times smaller": round(float32 / stored, 1) if stored else None,
         "version": manifest.version,
     }
 
 
-def _types(manifest: Manifest) -> list[dict[str, Any]]:
+def _types(manifest: Manifest) -> list[Row]:
     numbers: Counter[tuple[str, str]] = Counter()
     seconds: Counter[tuple[str, str]] = Counter()
     for recording in manifest.recordings:
@@ -126,7 +129,7 @@ def _types(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def of_run(run: Run) -> Metadata:
-    """Curves as pictures, hardware, seconds, and the version the model was trained on."""
+    """Curves, hardware, speed, and the versions that the model was trained on."""
     record, identity, fit = run.record, run.record.identity, run.record.fit
     return {
         "run": dg.MetadataValue.path(run.directory),
@@ -146,7 +149,10 @@ def of_run(run: Run) -> Metadata:
 
 
 def curves(run: Run) -> str:
-    """Loss, gradient norm, learning rate and validation of a run, as a picture in Markdown."""
+    """Loss, gradient norm, learning rate and validation score of a run, as Markdown with a picture.
+
+    The picture is a PNG within the text: Dagster has no metadata type for pictures.
+    """
     from matplotlib.figure import Figure
 
     from brainbrr_core.training.metrics import STEPS
@@ -155,7 +161,7 @@ def curves(run: Run) -> str:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if not lines:
         return f"There is no `{STEPS}` in the run's folder."
-    # A run that was taken up again has the steps after its checkpoint twice: the last one counts.
+    # A resumed run has the steps after its checkpoint twice: the last ones count.
     by_step = {row["step"]: row for row in map(json.loads, lines)}
     steps = sorted(by_step)
     panels = {name: (steps, [by_step[step][name] for step in steps]) for name in _PER_STEP}
@@ -179,8 +185,8 @@ def curves(run: Run) -> str:
 
 
 def of_evaluation(evaluation: Evaluation) -> Metadata:
-    """The headline scores as a table, and the report."""
-    # Here, because it imports what scores.
+    """The scores as a table, and where the report is."""
+    # Imported here because it imports scipy, which loading the definitions does not need.
     from brainbrr_core.evaluation.statistics import Unit, unit_of
 
     results = evaluation.results
@@ -199,7 +205,7 @@ def of_evaluation(evaluation: Evaluation) -> Metadata:
                     "sensitivity": _figure(values.sensitivity),
                     "precision": _figure(values.precision),
                     "F1": _figure(values.f1),
-                    # One column for each unit.
+                    # False alarms and false seconds are different units, each with its column.
                     **{
                         unit.value: _figure(values.false_per_day)
                         if unit is unit_of(f"{rule}.false_per_day")
@@ -217,6 +223,6 @@ def _figure(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.3f}"
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
-    """A table, or a word where there is none: Dagster cannot tell the columns of no rows."""
+def _table(rows: Sequence[Row]) -> dg.TableMetadataValue | str:
+    """A table, or "none" without rows, since Dagster derives the columns from the first row."""
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows]) if rows else "none"

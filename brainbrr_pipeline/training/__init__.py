@@ -1,1 +1,1 @@
-"""A training in a process of its own: how it is started, and the program that runs there."""
+"""Training in a separate process: how it is started, and the program that runs there."""

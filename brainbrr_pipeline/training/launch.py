@@ -1,4 +1,4 @@
-"""Starting a training in a process of its own, and what is said when it ends before its time."""
+"""Starting a training in a separate process, and explaining why one failed."""
 
 import os
 import signal
@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.errors import DagsterPipesExecutionError
 
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.threads import share_processors
+from brainbrr_pipeline.dagster_internals import DagsterPipesExecutionError
 
 MODULE = "brainbrr_pipeline.training.process"
 
@@ -21,15 +21,15 @@ def launch(
     client: dg.PipesSubprocessClient,
     configuration: Configuration,
 ) -> tuple[Path, bool]:
-    """Train as a configuration says; the run's folder, and whether it was finished already.
+    """Train in a separate process.
 
-    Raises :class:`BrainbrrError` with the last output of a process that failed, and the checkpoint
-    that the next run goes on from.
+    Returns the run's folder, and whether a finished run was reused. Raises :class:`BrainbrrError`
+    if the process fails, with its last output and the checkpoint that the next run resumes from.
     """
     environment = dict(os.environ)
     share_processors(environment)
     with tempfile.TemporaryDirectory(prefix="brainbrr-training-") as folder:
-        last_words = Path(folder) / "last_words.txt"
+        error_file = Path(folder) / "error.txt"
         try:
             invocation = client.run(
                 context=context,
@@ -37,14 +37,14 @@ def launch(
                 env=environment,
                 extras={
                     "settings": configuration.model_dump_json(),
-                    "last_words": str(last_words),
+                    "error_file": str(error_file),
                 },
             )
         except DagsterPipesExecutionError as error:
-            said = last_words.read_text(encoding="utf-8") if last_words.is_file() else ""
+            output = error_file.read_text(encoding="utf-8") if error_file.is_file() else ""
             raise BrainbrrError(
-                f"the training ended early: {_first_line(said) or _signal(str(error))}"
-                f"{_to_resume_from(configuration)}"
+                f"the training failed: {_first_line(output) or _exit_reason(str(error))}"
+                f"{_resume_hint(configuration)}"
             ) from None
     message = invocation.get_custom_messages()[-1]
     return Path(message["run"]), bool(message["reused"])
@@ -54,20 +54,20 @@ def _first_line(text: str) -> str:
     return next(iter(text.strip().splitlines()), "")
 
 
-def _signal(message: str) -> str:
-    """What an exit status below zero means."""
+def _exit_reason(message: str) -> str:
+    """The signal that ended the process, by the exit status in Dagster's message."""
     code = message.rsplit("code ", 1)[-1].strip(" .")
     try:
         name = signal.Signals(-int(code)).name
     except ValueError:
         return message
-    hint = " (the machine's memory was full?)" if name == "SIGKILL" else ""
+    hint = " (is the machine out of memory?)" if name == "SIGKILL" else ""
     return f"its process was ended by {name}{hint}"
 
 
-def _to_resume_from(configuration: Configuration) -> str:
-    """The checkpoint that the next run takes up, in words; nothing where there is none."""
-    # Heavy, and only of use after a failure.
+def _resume_hint(configuration: Configuration) -> str:
+    """How to resume, or an empty text if there is no checkpoint."""
+    # Imported here because it imports torch, which is needed after a failure only.
     from brainbrr_core.cache.readiness import check
     from brainbrr_core.runs.run import run_directory
     from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
@@ -79,4 +79,4 @@ def _to_resume_from(configuration: Configuration) -> str:
     path = directory / CHECKPOINT_NAME
     if not path.is_file():
         return ""
-    return f"; materialize trained_model again: it goes on from {path}"
+    return f"; materialize trained_model again to resume from {path}"

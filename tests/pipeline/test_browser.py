@@ -26,7 +26,8 @@ from brainbrr_core.cli.dagster import prepare_dagster_home
 from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.synthesis import write_corpus
-from tests.support.services import ROOT, Services, free_port, needed, wait_until
+from tests.support.project import ROOT
+from tests.support.services import Services, free_port, needed, wait_until
 
 pytestmark = pytest.mark.browser
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from brainbrr_core.training.provenance import code_version
-from tests.support.installed import ROOT, Installation, build_wheel, foreign_folder
+from tests.support.installed import Installation, build_wheel, foreign_folder
+from tests.support.project import ROOT
 from tests.support.services import Services, free_port, wait_until
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

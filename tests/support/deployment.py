@@ -1,4 +1,4 @@
-"""``configs/deploy/celery`` on loopback: its servers and workers, and what a test asks of them."""
+"""``configs/deploy/celery`` on loopback: its servers and workers, and queries of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import yaml
 
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.configuration import Configuration, Overrides, load
-from tests.support.services import ROOT, Services, free_port, needed, wait_until
+from tests.support.project import ROOT
+from tests.support.services import Services, free_port, needed, wait_until
 
 DEPLOYMENT = ROOT / "configs" / "deploy" / "celery"
 
@@ -61,22 +62,22 @@ PARTITIONS = """
 
 
 class Cluster:
-    """The deployment on loopback, with an own folder for each thing."""
+    """The deployment on loopback. All its files are below one folder."""
 
-    def __init__(self, place: Path, logs: Path, *, recordings_per_run: int) -> None:
-        self.place = place
+    def __init__(self, root: Path, logs: Path, *, recordings_per_run: int) -> None:
+        self.root = root
         self.ports = {name: free_port() for name in ("postgres", "redis", "code", "web")}
-        settings = place / "deploy.yaml"
+        settings = root / "deploy.yaml"
         settings.write_text(
-            f"data_dir: {place / 'tusz'}\ncache_root: {place / 'cache'}\n"
+            f"data_dir: {root / 'tusz'}\ncache_root: {root / 'cache'}\n"
             f"orchestration: {{recordings_per_run: {recordings_per_run}}}\n"
         )
         config = f"full:cpu:{settings}"
         self.settings: Configuration = load(Overrides(config=config), environment={})
-        home = place / "dagster"
+        home = root / "dagster"
         home.mkdir()
         instance = yaml.safe_load((DEPLOYMENT / "dagster.yaml").read_text())
-        # As it stands, but for the waiting.
+        # As it is shipped, but with shorter waits.
         instance["run_monitoring"]["poll_interval_seconds"] = 2
         (home / "dagster.yaml").write_text(yaml.safe_dump(instance))
         for name in ("workspace.yaml", "dagster_celery_config.py"):
@@ -104,7 +105,7 @@ class Cluster:
         start, ports = self.services.start, self.ports
         start(
             "redis", needed("redis-server", "redis-server"), "--bind", "127.0.0.1", "--port",
-            str(ports["redis"]), "--save", "", "--dir", self.place,
+            str(ports["redis"]), "--save", "", "--dir", self.root,
         )  # fmt: skip
         self.services.wait_for_port("redis", ports["redis"])
         start(
@@ -122,7 +123,7 @@ class Cluster:
 
     def _start_postgres(self) -> None:
         # A folder that the user postgres may enter, which those of pytest are not.
-        data = self.place / "postgres"
+        data = self.root / "postgres"
         data.mkdir()
         if os.geteuid() == 0:
             shutil.chown(data, "postgres", "postgres")
@@ -233,16 +234,18 @@ class Cluster:
 
     def queue(self, run: dict[str, Any]) -> str:
         """The Celery queue that a run was sent to."""
-        return next(tag["value"] for tag in run["tags"] if tag["key"] == "dagster-celery/queue")
+        return next(
+            str(tag["value"]) for tag in run["tags"] if tag["key"] == "dagster-celery/queue"
+        )
 
     @property
-    def folder(self) -> Path:
+    def version_folder(self) -> Path:
         """The version's folder in the shared cache root."""
         return plan_profile(self.settings).store.folder
 
     def built(self) -> Counter[str]:
-        """How often records.jsonl says that each recording was built."""
-        path = self.folder / "records.jsonl"
+        """How often each recording was built, by records.jsonl."""
+        path = self.version_folder / "records.jsonl"
         lines = path.read_text().splitlines() if path.is_file() else []
         return Counter(json.loads(line)["partition_key"] for line in lines)
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from typing import NoReturn
+from unittest.mock import patch
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.training import process
@@ -27,5 +28,5 @@ def _train(*_: object, **__: object) -> NoReturn:
 
 
 if __name__ == "__main__":
-    process.train = _train
-    sys.exit(process.main())
+    with patch("brainbrr_pipeline.training.process.train", _train):
+        sys.exit(process.main())

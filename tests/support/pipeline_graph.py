@@ -1,4 +1,4 @@
-"""The graph on one corpus, run in part or whole, and Dagster's own view of what is stale."""
+"""The graph on one corpus, run in part or whole, and Dagster's own view of staleness."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Graph:
         )
 
     def build(self, keys: Sequence[str]) -> dg.ExecuteInProcessResult:
-        """Run the job that is handed its own list."""
+        """Run the job build_cache with a list of partition keys."""
         job = self.defs(partitioned=True).resolve_job_def("build_cache")
         return job.execute_in_process(
             instance=self.instance,
@@ -65,7 +65,7 @@ class Graph:
         )
 
     def tick(self) -> SensorExecutionData:
-        """What the sensor says and asks for now."""
+        """What a tick of the sensor returns now."""
         repository = self.defs(partitioned=True).get_repository_def()
         resources = {"workspace": Workspace.of(self.settings)} | self.resources
         with dg.build_sensor_context(
@@ -73,8 +73,8 @@ class Graph:
         ) as context:
             return repository.get_sensor_def("keep_up").evaluate_tick(context)
 
-    def follow(self, asked: SensorExecutionData) -> list[dg.ExecuteInProcessResult]:
-        """Run what the sensor asked for."""
+    def follow(self, tick: SensorExecutionData) -> list[dg.ExecuteInProcessResult]:
+        """Run what the sensor requested."""
         defs = self.defs(partitioned=True)
         return [
             defs.resolve_job_def(str(request.job_name)).execute_in_process(
@@ -83,15 +83,15 @@ class Graph:
                 tags=dict(request.tags),
                 raise_on_error=False,
             )
-            for request in asked.run_requests or []
+            for request in tick.run_requests or []
         ]
 
     def recorded(self, result: dg.ExecuteInProcessResult) -> list[str]:
         """Partitions of windowed_cache that a run recorded."""
-        found = self.instance.fetch_materializations(CACHE, limit=10_000).records
+        records = self.instance.fetch_materializations(CACHE, limit=10_000).records
         return sorted(
             record.partition_key
-            for record in found
+            for record in records
             if record.partition_key and record.run_id == result.run_id
         )
 
@@ -100,6 +100,7 @@ class Graph:
         return dict(Counter(self.statuses(settings).values()))
 
     def statuses(self, settings: Configuration | None = None) -> dict[str, StaleStatus]:
+        """The status of each partition of windowed_cache, by its key."""
         resolver = self._resolver(settings)
         return {
             key: resolver.get_status(CACHE, key)
@@ -107,7 +108,7 @@ class Graph:
         }
 
     def status(self, name: str, settings: Configuration | None = None) -> StaleStatus:
-        """What Dagster's own resolver says of an unpartitioned asset."""
+        """The status that Dagster's own resolver gives an unpartitioned asset."""
         return self._resolver(settings).get_status(dg.AssetKey(name))
 
     def _resolver(self, settings: Configuration | None) -> CachingStaleStatusResolver:
@@ -120,31 +121,44 @@ class Graph:
 
 
 def wide_graph(
-    one_built: Configuration, place: Path, instance: dg.DagsterInstance, recordings: int
+    one_built: Configuration, folder: Path, instance: dg.DagsterInstance, recordings: int
 ) -> Graph:
-    """A corpus of one recording many times, built and recorded, its manifest made."""
-    graph = Graph(wide_settings(one_built, place, recordings), instance)
+    """A corpus of one recording many times, built and recorded, with its manifest."""
+    graph = Graph(wide_settings(one_built, folder, recordings), instance)
     result = graph.materialize(*CHAIN)
     assert result.success
     assert len(graph.recorded(result)) == recordings
     return graph
 
 
-def wide_settings(one_built: Configuration, place: Path, recordings: int) -> Configuration:
-    """A corpus of one recording many times, indexed and built, of which Dagster knows nothing."""
+def wide_settings(one_built: Configuration, folder: Path, recordings: int) -> Configuration:
+    """A corpus of one recording many times, indexed and built, without records in Dagster."""
     usable = [r for r in read_index(one_built.cache_root) if r.reason is None and r.events]
     model = min(usable, key=lambda r: r.duration_s if r.duration_s >= 60 else 1e9)
-    return widen(one_built, model, place / "wide", recordings)
+    return widen(one_built, model, folder / "wide", recordings)
+
+
+def latest(instance: dg.DagsterInstance, name: str) -> dg.AssetMaterialization:
+    """The newest materialization of an asset."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(name))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return event.asset_materialization
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    """The line with which the first step failed."""
+    """The description of the first step's failure."""
     failure = next(e for e in result.all_events if e.event_type_value == "STEP_FAILURE")
-    return str(failure.step_failure_data.user_failure_data.description)
+    user_failure = failure.step_failure_data.user_failure_data
+    assert user_failure is not None
+    return str(user_failure.description)
 
 
 def change(path: Path) -> None:
-    """Other bytes in an EDF, in a file of its own; in each file of another name other ones."""
+    """Change some samples of an EDF. The file is replaced, since others may be hard links to it.
+
+    Files with different names get different bytes.
+    """
     content = bytearray(path.read_bytes())
     content[-3000] ^= 0x2A
     # The low bytes of four samples.

@@ -24,9 +24,10 @@ from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.signal.chain import ALGORITHM_VERSION
 from brainbrr_pipeline.records.partitions import NAME
 from tests.support.edf_files import another_copy
-from tests.support.pipeline_graph import CACHE, CHAIN, Graph, change, failure_of, wide_graph
+from tests.support.pipeline_graph import CACHE, CHAIN, Graph, change, failure_of, latest, wide_graph
 
 FRESH, STALE, MISSING = StaleStatus.FRESH, StaleStatus.STALE, StaleStatus.MISSING
 
@@ -93,7 +94,7 @@ def test_dagster_sees_what_changed_and_nothing_else(
     assert graph.recorded(result) == []
     assert graph.status("cache_manifest") is FRESH
 
-    # An annotation is mended: the manifest, no partition.
+    # An annotation is corrected: the manifest, no partition.
     annotation = victim.with_suffix(".csv_bi")
     text = annotation.read_text().replace("seiz", "bckg")
     annotation.unlink()
@@ -104,7 +105,7 @@ def test_dagster_sees_what_changed_and_nothing_else(
     assert graph.materialize("cache_manifest").success
     assert graph.status("cache_manifest") is FRESH
 
-    # A recording becomes excluded: as much.
+    # A recording becomes excluded: the manifest, no partition.
     annotation.unlink()
     assert graph.materialize("raw_edf_index").success
     assert graph.staleness() == everything
@@ -129,16 +130,17 @@ def test_a_bump_of_the_algorithm_makes_every_partition_stale(
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from brainbrr_core.cache import version
+    from brainbrr_core.cache.version import chain_fingerprint
 
     graph = wide_graph(one_built, tmp_path, instance, 5)
-    monkeypatch.setattr(version, "ALGORITHM_VERSION", version.ALGORITHM_VERSION + 1)
-    version.chain_fingerprint.cache_clear()
+    bumped = ALGORITHM_VERSION + 1
+    monkeypatch.setattr("brainbrr_core.cache.version.ALGORITHM_VERSION", bumped)
+    chain_fingerprint.cache_clear()
     try:
         assert graph.staleness() == {STALE: 5}
         assert graph.status("raw_edf_index") is FRESH
     finally:
-        version.chain_fingerprint.cache_clear()
+        chain_fingerprint.cache_clear()
 
 
 def test_every_materialization_carries_its_code_version_and_data_version(
@@ -150,6 +152,7 @@ def test_every_materialization_carries_its_code_version_and_data_version(
     by_partition = {r.partition_key: r for r in records if r.partition_key}
     assert by_partition.keys() == items.keys()
     for key, record in by_partition.items():
+        assert record.asset_materialization is not None
         tags = record.asset_materialization.tags or {}
         assert tags[DATA_VERSION_TAG] == items[key].fingerprint
         assert tags[CODE_VERSION_TAG] == Store.of(graph.settings).version
@@ -157,8 +160,7 @@ def test_every_materialization_carries_its_code_version_and_data_version(
             items[key].recording.content_hash
         )
     for name in ("raw_edf_index", "cache_manifest", "windowed_cache"):
-        latest = instance.get_latest_materialization_event(dg.AssetKey(name))
-        tags = latest.asset_materialization.tags or {}
+        tags = latest(instance, name).tags or {}
         assert tags[DATA_VERSION_TAG]
         assert tags[CODE_VERSION_TAG]
 

@@ -12,7 +12,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.configuration.settings import Orchestration
 from brainbrr_core.corpus.index_file import index_path, read_index
-from brainbrr_pipeline.pending_work import in_parts
+from brainbrr_pipeline.pending_work import split_evenly
 from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import Workspace
 from tests.support.edf_files import another_copy
@@ -90,7 +90,7 @@ def test_a_changed_an_added_and_a_removed_edf(
     assert instance.get_dynamic_partitions(NAME) == [r.partition_key for r in recordings]
 
 
-def test_a_mended_annotation_asks_for_index_and_manifest_only(
+def test_a_corrected_annotation_asks_for_index_and_manifest_only(
     one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     graph = wide_graph(one_built, tmp_path, instance, 4)
@@ -118,11 +118,11 @@ def test_scattered_partitions_come_in_few_runs_each_with_its_list(
     assert sorted(key for _, run in runs for key in run) == keys[::2]
 
 
-def test_in_parts_keeps_every_key_once() -> None:
+def test_an_even_split_keeps_every_key_once() -> None:
     keys = [str(number) for number in range(10)]
-    assert [len(part) for part in in_parts(keys, 4)] == [4, 3, 3]
-    assert sorted(key for part in in_parts(keys, 4) for key in part) == keys
-    assert in_parts(keys, None) == [keys]
+    assert [len(part) for part in split_evenly(keys, 4)] == [4, 3, 3]
+    assert sorted(key for part in split_evenly(keys, 4) for key in part) == keys
+    assert split_evenly(keys, None) == [keys]
 
 
 def test_the_same_failing_work_is_not_asked_for_again_but_new_damage_is(
@@ -157,7 +157,7 @@ def test_it_waits_for_what_it_asked_for(
     )
     tick = graph.tick()
     assert tick.run_requests == []
-    assert "under way" in str(tick.skip_message)
+    assert "not finished" in str(tick.skip_message)
 
 
 def test_another_version_than_the_loaded_one_says_reload(
@@ -192,5 +192,5 @@ def test_all_automation_is_off_until_turned_on(
     ]
     assert statuses == ["STOPPED", "STOPPED"]
     # And nothing else would materialize anything.
-    nodes = repository.asset_graph.asset_nodes
+    nodes = list(repository.asset_graph.asset_nodes)
     assert [node.automation_condition for node in nodes] == [None] * len(nodes)

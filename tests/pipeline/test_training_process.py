@@ -1,4 +1,4 @@
-"""A training that ends before its time, and the card it is bound to."""
+"""A training that fails, and the device that it is bound to."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def instance() -> Iterator[dg.DagsterInstance]:
         ("memory", "CUDA out of memory. Tried to allocate 20 GiB: lower hardware.batch_size"),
         ("defect", "ZeroDivisionError: division by zero"),
         ("segfault", "Segmentation fault"),
-        ("kill", "SIGKILL (the machine's memory was full?)"),
+        ("kill", "SIGKILL (is the machine out of memory?)"),
     ],
 )
-def test_last_words_and_the_checkpoint_to_go_on_from(
+def test_a_failed_training_names_its_reason_and_the_checkpoint_to_resume_from(
     one_built: Configuration,
     instance: dg.DagsterInstance,
     monkeypatch: pytest.MonkeyPatch,
@@ -54,23 +54,23 @@ def test_last_words_and_the_checkpoint_to_go_on_from(
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("CRASH", crash)
     try:
-        said = failure_of(Graph(one_built, instance).materialize("trained_model"))
+        message = failure_of(Graph(one_built, instance).materialize("trained_model"))
     finally:
         checkpoint.unlink()
-    assert words in said
-    assert f"it goes on from {checkpoint}" in said
-    assert "\n" not in said
+    assert words in message
+    assert f"materialize trained_model again to resume from {checkpoint}" in message
+    assert "\n" not in message
 
 
-def test_a_card_that_is_not_the_one_bound_to_is_refused_before_anything_starts(
+def test_another_gpu_than_that_of_the_profile_is_refused_before_training_starts(
     one_built: Configuration, instance: dg.DagsterInstance
 ) -> None:
     bound = GpuResource.of_profile("a100")
     graph = Graph(one_built.model_copy(update={"hardware": bound.hardware()}), instance)
-    # This machine has no such card, so what is said names what torch finds.
-    said = failure_of(graph.materialize("trained_model"))
-    assert "hardware a100" in said
-    assert "bound to" in said or "finds none" in said
+    # This machine has no such GPU, so the message names the devices that torch finds.
+    message = failure_of(graph.materialize("trained_model"))
+    assert "hardware a100" in message
+    assert "bound to" in message or "finds none" in message
 
 
 def test_the_profiles_say_what_a_training_may_use() -> None:
@@ -82,7 +82,7 @@ def test_the_profiles_say_what_a_training_may_use() -> None:
     assert GpuResource.of_profile("a100").hardware().compute_capability == (8, 0)
 
 
-def test_two_trainings_never_share_the_card(tmp_path: Path) -> None:
+def test_two_trainings_never_share_the_gpu(tmp_path: Path) -> None:
     from brainbrr_core.cli.dagster import prepare_dagster_home
     from brainbrr_pipeline.definitions import defs
 

@@ -1,8 +1,8 @@
-"""The graph in Dagster: what is built, what is recorded, and Dagster's own view of staleness."""
+"""Materializing the assets: what is built, what is recorded, and what is stale afterwards."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -12,7 +12,9 @@ from dagster._core.definitions.data_version import StaleStatus
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.edf.reader import EdfRecording, open_edf
 from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import GpuResource
 from tests.support.edf_files import another_copy
@@ -34,6 +36,19 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def graph(corpus: Path, tmp_path: Path, instance: dg.DagsterInstance) -> Graph:
     return Graph(small_settings(tmp_path, corpus), instance)
+
+
+def make_unreadable(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the build fail to read one recording."""
+
+    def open_or_fail(
+        path: Path, missing: Iterable[str], rules: ChannelRules | None
+    ) -> EdfRecording:
+        if key in path.as_posix():
+            raise OSError("the disk is on fire")
+        return open_edf(path, missing, rules)
+
+    monkeypatch.setattr("brainbrr_core.cache.build.open_edf", open_or_fail)
 
 
 def test_the_whole_graph_runs_and_a_second_run_rebuilds_nothing(graph: Graph) -> None:
@@ -117,16 +132,7 @@ def test_a_failing_recording_fails_its_own_partition_and_the_run(
 ) -> None:
     graph.materialize("raw_edf_index")
     keys = graph.instance.get_dynamic_partitions(NAME)
-    from brainbrr_core.cache import build as module
-
-    real = module.open_edf
-
-    def broken(path: Path, *rest: object) -> object:
-        if keys[4] in path.as_posix():
-            raise OSError("the disk is on fire")
-        return real(path, *rest)
-
-    monkeypatch.setattr(module, "open_edf", broken)
+    make_unreadable(keys[4], monkeypatch)
     result = graph.materialize("windowed_cache", "cache_manifest")
     assert not result.success
     others = set(keys) - {keys[4]}
@@ -135,41 +141,17 @@ def test_a_failing_recording_fails_its_own_partition_and_the_run(
     assert "the disk is on fire" in failure_of(result)
 
 
-def test_a_training_bound_to_another_card_is_refused(graph: Graph) -> None:
+def test_a_training_bound_to_another_gpu_is_refused(graph: Graph) -> None:
     graph.resources["gpu"] = GpuResource.of_profile("a100")
     result = graph.materialize("trained_model")
     assert "bound to a100" in failure_of(result)
 
 
-def test_a_users_mistake_is_one_line(graph: Graph) -> None:
+def test_an_error_that_a_user_can_fix_is_one_line(graph: Graph) -> None:
     result = graph.materialize("cache_manifest")
     description = failure_of(result)
     assert "brainbrr index" in description
     assert "\n" not in description
-
-
-def test_both_modules_define_the_same_assets() -> None:
-    import brainbrr_pipeline.command_line as command_line
-    import brainbrr_pipeline.definitions as definitions
-
-    public = {
-        "raw_edf",
-        "raw_edf_index",
-        "selected_recordings",
-        "windowed_cache",
-        "cache_manifest",
-        "trained_model",
-        "eval_report",
-    }
-    for module in (command_line, definitions):
-        keys = module.defs.resolve_asset_graph().get_all_asset_keys()
-        assert {key.to_user_string() for key in keys} == public
-    graph = definitions.defs.resolve_asset_graph()
-    assert graph.get(CACHE).partitions_def is not None
-    assert {key.to_user_string() for key in graph.get(CACHE).parent_keys} == {
-        "raw_edf",
-        "raw_edf_index",
-    }
 
 
 def test_a_range_with_one_bad_file_builds_the_others_in_one_run(
@@ -177,16 +159,7 @@ def test_a_range_with_one_bad_file_builds_the_others_in_one_run(
 ) -> None:
     graph.materialize("raw_edf_index")
     keys = graph.instance.get_dynamic_partitions(NAME)
-    from brainbrr_core.cache import build as module
-
-    real = module.open_edf
-
-    def broken(edf: object, *rest: object) -> object:
-        if Path(keys[4]).name in str(edf):
-            raise OSError("the disk is on fire")
-        return real(edf, *rest)
-
-    monkeypatch.setattr(module, "open_edf", broken)
+    make_unreadable(keys[4], monkeypatch)
     graph.materialize("windowed_cache", partition=keys[3])
     tags = {
         "dagster/asset_partition_range_start": keys[2],
@@ -216,7 +189,7 @@ def test_a_backfill_of_a_range_is_one_run_and_scattered_ones_are_one_run_with_a_
     keys = graph.instance.get_dynamic_partitions(NAME)
     assets = graph.defs(partitioned=True).resolve_asset_graph()
 
-    def runs(chosen: list[str]) -> int:
+    def runs(chosen: Sequence[str]) -> int:
         with partition_loading_context(dynamic_partitions_store=graph.instance):
             return len(
                 build_run_requests_with_backfill_policies(

@@ -1,4 +1,4 @@
-"""``configs/deploy/celery``, run as it stands: PostgreSQL, Redis, Celery workers, one cache root.
+"""``configs/deploy/celery`` as it is shipped: PostgreSQL, Redis, Celery workers, one cache root.
 
 Needs Debian's packages postgresql and redis-server; run with `make test-deploy`.
 """
@@ -53,24 +53,24 @@ def shards(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     # /tmp itself: sockets have short paths, and the user postgres enters.
-    place = Path(tempfile.mkdtemp(prefix="brainbrr-"))
-    place.chmod(0o755)
+    root = Path(tempfile.mkdtemp(prefix="brainbrr-"))
+    root.chmod(0o755)
     try:
-        write_recordings(place / "tusz")
-        cluster = Cluster(place, tmp_path_factory.mktemp("logs"), recordings_per_run=KEYS_PER_RUN)
+        write_recordings(root / "tusz")
+        cluster = Cluster(root, tmp_path_factory.mktemp("logs"), recordings_per_run=KEYS_PER_RUN)
         with cluster.services:
             cluster.start()
             yield cluster
         assert not cluster.services.running()
         assert not any(answers(port) for port in cluster.ports.values())
     finally:
-        shutil.rmtree(place)
+        shutil.rmtree(root)
 
 
 @pytest.fixture(scope="module")
 def local(cluster: Cluster) -> dict[str, bytes]:
     """The shards of a build on this machine alone, in a root of its own."""
-    settings = cluster.settings.model_copy(update={"cache_root": cluster.place / "local"})
+    settings = cluster.settings.model_copy(update={"cache_root": cluster.root / "local"})
     plan = plan_corpus(settings)
     assert not build(plan, settings.preprocessing).failed
     return shards(plan.store.folder)
@@ -93,7 +93,7 @@ def test_two_workers_build_what_one_machine_builds(
 
     assert sorted(len(keys) for keys in lists.values()) == [KEYS_PER_RUN] * 10
     assert set(ended.values()) == {"SUCCESS"}
-    assert shards(cluster.folder) == local
+    assert shards(cluster.version_folder) == local
     assert set(cluster.built().values()) == {1}
     assert len(cluster.built()) == RECORDINGS
     assert all(" received" in cluster.services.log(name) for name in ("first", "second"))
@@ -104,7 +104,7 @@ def test_two_workers_build_what_one_machine_builds(
 def test_what_a_killed_worker_had_is_finished_by_another(
     cluster: Cluster, local: dict[str, bytes]
 ) -> None:
-    shutil.rmtree(cluster.folder)
+    shutil.rmtree(cluster.version_folder)
     before = set(cluster.runs())
     lists = cluster.build_by_sensor(RECORDINGS)
 
@@ -124,7 +124,7 @@ def test_what_a_killed_worker_had_is_finished_by_another(
     assert [run["jobName"] for run in again] == ["build_cache"]
     lost = lists[again[0]["rootRunId"]]
     assert 5 <= len(lost & done) < KEYS_PER_RUN
-    assert shards(cluster.folder) == local
+    assert shards(cluster.version_folder) == local
     assert cluster.built() == Counter({key.removesuffix(".arrow"): 1 for key in local})
     assert plan_profile(cluster.settings).count(State.FRESH) == RECORDINGS
     stats = cluster.ask(PARTITIONS)["assetNodeOrError"]["partitionStats"]
@@ -132,12 +132,12 @@ def test_what_a_killed_worker_had_is_finished_by_another(
 
 
 def test_what_needs_a_gpu_goes_to_its_worker_and_nothing_else_does(cluster: Cluster) -> None:
-    cluster.start_worker("card", "gpu")
-    cluster.wait_for_workers("card")
+    cluster.start_worker("gpu-worker", "gpu")
+    cluster.wait_for_workers("gpu-worker")
     ids = cluster.launch(run_of("eval_report"), run_of("raw_edf_index"))
     cluster.wait_for_end(*ids, seconds=120)
     runs = cluster.runs()
     # There is no model to evaluate here: what counts is where that was found out.
     assert [runs[number]["status"] for number in ids] == ["FAILURE", "SUCCESS"]
     assert [cluster.queue(runs[number]) for number in ids] == ["gpu", "cpu"]
-    assert cluster.services.log("card").count(" received") == 1
+    assert cluster.services.log("gpu-worker").count(" received") == 1

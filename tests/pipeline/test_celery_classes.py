@@ -1,14 +1,12 @@
-"""What a deployment on several machines rests on; test_deployment runs the whole of it."""
+"""The run coordinator and the run launcher for Celery; no server is started."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import uuid
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import dagster as dg
 import pytest
@@ -21,11 +19,9 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.run_coordinator import SubmitRunContext
 from dagster._core.test_utils import create_run_for_test
+from dagster._core.workspace.context import BaseWorkspaceRequestContext
 from dagster_celery.tags import DAGSTER_CELERY_QUEUE_TAG, DAGSTER_CELERY_TASK_ID_TAG
 
-from brainbrr_core.cache.build import build
-from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
-from brainbrr_core.configuration import Configuration
 from brainbrr_pipeline.deployment import launcher
 from brainbrr_pipeline.deployment.launcher import AttentiveCeleryRunLauncher
 from brainbrr_pipeline.deployment.queues import QueueByAsset, queue_of
@@ -67,14 +63,16 @@ def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
         yield made
 
 
-def submitted(instance: dg.DagsterInstance, **of: Any) -> dg.DagsterRun:
+def submitted(instance: dg.DagsterInstance, **values: Any) -> dg.DagsterRun:
     """A run as the coordinator has enqueued it."""
+    # The coordinator adds the run to the queue without looking at the workspace.
+    workspace = create_autospec(BaseWorkspaceRequestContext, instance=True)
     server = GrpcServerCodeLocationOrigin("127.0.0.1", port=1)
     job = RemoteJobOrigin(RemoteRepositoryOrigin(server, "__repository__"), "__ASSET_JOB")
     run = create_run_for_test(
-        instance, status=dg.DagsterRunStatus.NOT_STARTED, remote_job_origin=job, **of
+        instance, status=dg.DagsterRunStatus.NOT_STARTED, remote_job_origin=job, **values
     )
-    return instance.run_coordinator.submit_run(SubmitRunContext(run, workspace=None))
+    return instance.run_coordinator.submit_run(SubmitRunContext(run, workspace))
 
 
 def test_a_run_is_enqueued_with_its_queue(instance: dg.DagsterInstance) -> None:
@@ -90,7 +88,7 @@ def test_a_run_is_enqueued_with_its_queue(instance: dg.DagsterInstance) -> None:
 
 
 class Run:
-    """A run that Celery calls started on a worker, or whatever else it says."""
+    """A run, and the state of its task in Celery."""
 
     def __init__(self) -> None:
         self.launcher = AttentiveCeleryRunLauncher(
@@ -109,16 +107,16 @@ class Run:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setattr(launcher, "_SECONDS", 0.05)
+    monkeypatch.setattr(launcher, "PING_TIMEOUT_S", 0.05)
     return Run()
 
 
-def test_a_started_run_whose_worker_is_gone_is_found(run: Run) -> None:
+def test_a_started_run_whose_worker_was_killed_is_noticed(run: Run) -> None:
     run.celery_says("STARTED", {"pid": 1, "hostname": WORKER})
     assert run.health is WorkerStatus.NOT_FOUND
 
 
-def test_a_worker_may_miss_a_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_may_miss_a_ping(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = iter([[], [], [{WORKER: {"ok": "pong"}}]])
     asked = []
 
@@ -140,44 +138,8 @@ def test_a_worker_may_miss_a_question(run: Run, monkeypatch: pytest.MonkeyPatch)
         ("PENDING", None, WorkerStatus.UNKNOWN),
     ],
 )
-def test_what_celery_knows_itself_is_believed(
+def test_other_states_are_those_of_celery(
     run: Run, state: str, result: object, status: WorkerStatus
 ) -> None:
     run.celery_says(state, result)
     assert run.health is status
-
-
-def _build(settings: Configuration) -> None:
-    build(plan_corpus(settings), settings.preprocessing, workers=2)
-
-
-def test_a_slot_that_may_have_no_children_builds_by_itself(settings: Configuration) -> None:
-    slot = multiprocessing.get_context("spawn").Process(target=_build, args=[settings], daemon=True)
-    slot.start()
-    slot.join()
-    assert slot.exitcode == 0
-    assert plan_profile(settings).count(State.FRESH) == 12
-
-
-def test_a_shard_whose_builder_was_killed_too_early_is_recorded_and_not_built_again(
-    settings: Configuration,
-) -> None:
-    plan = plan_corpus(settings)
-    build(plan, settings.preprocessing)
-    records = plan.store.folder / "records.jsonl"
-    lines = records.read_text().splitlines()
-    lost = json.loads(lines[5])
-    records.write_text("".join(f"{line}\n" for line in lines if line != lines[5]))
-    shard = plan.store.shard_path(lost["partition_key"])
-    before = shard.stat()
-
-    assert build(plan_profile(settings), settings.preprocessing).results == ()
-    assert build(plan_profile(settings), settings.preprocessing).results == ()
-
-    assert shard.stat().st_mtime_ns == before.st_mtime_ns
-    again = [json.loads(line) for line in records.read_text().splitlines()]
-    assert len(again) == len(lines) == len({record["partition_key"] for record in again})
-    found = next(r for r in again if r["partition_key"] == lost["partition_key"])
-    assert found | {"seconds": 0, "built_at": ""} == lost | {"seconds": 0, "built_at": ""}
-    made = datetime.fromisoformat(found["built_at"]).timestamp()
-    assert made == pytest.approx(before.st_mtime, abs=1)

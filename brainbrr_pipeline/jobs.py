@@ -1,0 +1,108 @@
+"""The jobs: what the sensor and the schedule launch, and what a user can launch by hand."""
+
+from dataclasses import dataclass
+
+import dagster as dg
+from pydantic import Field
+
+from brainbrr_pipeline.cache_build import build_and_record, plan_list, plan_partitions
+from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
+from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
+from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
+from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
+
+#: The one op of ``build_cache``, as a run configuration names it.
+BUILD_OP = "build_recordings"
+
+
+class BuildConfig(dg.Config):
+    """Run configuration of ``build_cache``."""
+
+    keys: list[str] = Field(
+        default=[],
+        description="Partition keys to build, in any order. If empty, everything that the profile "
+        "needs is built.",
+    )
+
+
+def build_cache(code_version: str) -> dg.JobDefinition:
+    """The job that builds and records any list of partitions in one run."""
+
+    @dg.op(
+        name=BUILD_OP,
+        tags=op_tags(code_version),
+        out=dg.Out(dg.Nothing),
+        description="Builds the shards of a list of recordings and records each as a "
+        "materialization of windowed_cache. Shards that are fresh are not built again.",
+    )
+    def _build_recordings(
+        context: dg.OpExecutionContext, config: BuildConfig, workspace: Workspace
+    ) -> None:
+        with user_errors_as_failures():
+            configuration = workspace.load()
+            check_loaded(context, CodeVersions.of(configuration).windowed_cache)
+            if config.keys:
+                plan = plan_list(configuration, config.keys)
+            else:
+                plan = plan_partitions(context, configuration)
+            build_and_record(context, plan, configuration)
+
+    @dg.job(
+        name="build_cache",
+        description="Builds any partitions of windowed_cache in one run, whether or not they are "
+        f"adjacent: those listed in ops.{BUILD_OP}.config.keys, or everything that the profile "
+        "needs.",
+    )
+    def _build_cache() -> None:
+        _build_recordings()
+
+    return _build_cache
+
+
+@dataclass(frozen=True)
+class CacheJobs:
+    """The jobs of a machine that has the EDFs, in the order in which the sensor requests them."""
+
+    update_index: UnresolvedAssetJobDefinition
+    build_cache: dg.JobDefinition
+    update_manifest: UnresolvedAssetJobDefinition
+
+    @classmethod
+    def of(cls, versions: CodeVersions) -> "CacheJobs":
+        """The jobs for the code versions that are loaded."""
+        return cls(
+            dg.define_asset_job(
+                "update_index",
+                [RAW_EDF_INDEX],
+                description="Indexes the corpus, adds and drops partitions, and records which EDFs "
+                "changed.",
+            ),
+            build_cache(versions.windowed_cache),
+            dg.define_asset_job(
+                "update_manifest",
+                dg.AssetSelection.assets(CACHE_MANIFEST)
+                | dg.AssetSelection.checks_for_assets(WINDOWED_CACHE),
+                description="Writes the manifest if it is not current, and runs the checks of "
+                "windowed_cache and cache_manifest.",
+            ),
+        )
+
+
+def train_and_evaluate_job() -> UnresolvedAssetJobDefinition:
+    """The job that trains and scores."""
+    return dg.define_asset_job(
+        "train_and_evaluate_job",
+        ["trained_model", "eval_report"],
+        description="Trains on the current manifest, then scores the model. A finished run of the "
+        "same cache, configuration and seed is reused.",
+    )
+
+
+def populate_and_train_job() -> UnresolvedAssetJobDefinition:
+    """The job of a machine that pulls its cache."""
+    return dg.define_asset_job(
+        "populate_and_train",
+        selection=dg.AssetSelection.assets(WINDOWED_CACHE, CACHE_MANIFEST, "trained_model"),
+        description="Pulls the cache from its remote copy, verifies it, writes the manifest and "
+        "trains. Shards that are already stored are not downloaded again.",
+    )
