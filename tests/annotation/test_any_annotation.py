@@ -43,7 +43,7 @@ free = hed | st.sampled_from(
 
 
 def seizure_rows(draw: st.DrawFn, labels: st.SearchStrategy[str]) -> list[tuple[float, float, str]]:
-    """Start, stop and label of some rows, some without a length."""
+    """Start, stop and label of some rows, some with zero length."""
     rows = draw(st.lists(st.tuples(times, times | st.none(), labels), max_size=8))
     return [
         (start, start if other is None else max(start, other), label)
@@ -52,7 +52,7 @@ def seizure_rows(draw: st.DrawFn, labels: st.SearchStrategy[str]) -> list[tuple[
 
 
 def check_outcome(outcome: RecordingLabels) -> None:
-    """It is used or excluded with a reason, and no event lies outside of the signal."""
+    """The labels are usable or have a reason, and no event is outside of the signal."""
     assert outcome.reason is None or outcome.reason in LABEL_REASONS
     assert all(finding.code in ANNOTATION_FINDINGS for finding in outcome.findings)
     if outcome.reason in (None, "all_unknown"):
@@ -61,7 +61,7 @@ def check_outcome(outcome: RecordingLabels) -> None:
 
 
 def is_covered(outcome: RecordingLabels, start: float, stop: float) -> bool:
-    """Whether every tenth of a second of what was written is no background."""
+    """Whether no tenth of a second of an interval is background."""
     stop = min(stop, SIGNAL_S)
     instants = [start, *np.arange(start, stop, 0.1)]
     return all(any(e.start <= t < e.stop for e in outcome.events) for t in instants)
@@ -95,7 +95,7 @@ def test_no_row_of_a_seizure_in_tusz_files_becomes_background(
             assert is_covered(outcome, start, stop), (start, stop, label)
     if with_csv and "unusable_types" not in codes(outcome):
         for start, stop, label in typed:
-            # Edges may differ: some of it, or what is beside it, is no background.
+            # Edges may differ: some of it, or of its surroundings, is not background.
             assert label == "bckg" or any(
                 event.start - 1 <= stop and start <= event.stop + 1 for event in outcome.events
             ), (start, stop, label)
@@ -137,7 +137,7 @@ def check_row(outcome: RecordingLabels, start: float, stop: float, label: str) -
     elif meaning is Meaning.UNCLEAR and start < SIGNAL_S:
         assert any(e.start <= start <= e.stop for e in outcome.events), (start, label)
     elif meaning is Meaning.END:
-        # An end may be noted once more within a second.
+        # An end may be repeated within a second.
         end = min(start, SIGNAL_S)
         assert any(e.start < end <= e.stop + 1 for e in outcome.events) or start == 0, start
 
@@ -224,8 +224,8 @@ def test_any_bytes_of_annotation_signals_have_an_outcome(records: list[list[byte
 
 
 @pytest.mark.parametrize("seconds", [12, 13])
-def test_the_annotation_signals_are_read_whole(tmp_path: Path, seconds: int) -> None:
-    """As another reader reads them."""
+def test_annotation_signals_are_read_completely(tmp_path: Path, seconds: int) -> None:
+    """The texts are those that another reader gives."""
     path = annotated_edf(
         tmp_path / "x.edf",
         *((n * 0.75, None if n % 2 else 1.5, f"note {n}") for n in range(12)),

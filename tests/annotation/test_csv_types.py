@@ -24,10 +24,10 @@ def test_a_seizure_that_only_the_csv_has_excludes_the_recording(tmp_path: Path) 
     assert str(only.findings[0]) == (
         "x.csv:3: types_contradict (100.0000 to 140.0000 s is background in x.csv_bi)"
     )
-    # One that both have does not make up for another.
+    # A seizure in both files does not compensate for another.
     more = table([("FP1-F7", 20, 40, "fnsz"), ("FP1-F7", 100, 104, "gnsz")])
     assert labels_from(tmp_path, csv_bi=whole((20, 40)), csv=more).reason == "bad_annotation"
-    # It begins where one that both have ends, and so would be joined to it.
+    # It starts where a seizure of both files ends, so merging would hide it.
     touching = table([("FP1-F7", 20, 40, "fnsz"), ("F7-T3", 40, 46, "fnsz")])
     assert labels_from(tmp_path, csv_bi=whole((20, 40)), csv=touching).reason == "bad_annotation"
 
@@ -39,7 +39,7 @@ def test_a_seizure_that_the_csv_calls_background_excludes_the_recording(tmp_path
         "bad_annotation",
         ["types_contradict", "untyped_event"],
     )
-    # Of what no row speaks, the csv says nothing.
+    # The csv says nothing about intervals without rows.
     silent = labels_from(
         tmp_path,
         csv_bi=whole((20, 40), (100, 140)),
@@ -58,12 +58,12 @@ def test_a_seizure_that_the_csv_calls_background_excludes_the_recording(tmp_path
         (100.0, 150.0, ["types_differ"]),
         (100.0, 150.5, ["types_contradict"]),
         (89.0, 140.0, ["types_contradict"]),
-        # The csv's other channel is background throughout.
+        # The other channel of the csv is background throughout.
         (103.0, 140.0, ["types_differ"]),
         (111.0, 140.0, ["types_contradict"]),
     ],
 )
-def test_edges_of_csv_and_csv_bi_may_differ_a_little(
+def test_edges_of_csv_and_csv_bi_may_differ_slightly(
     tmp_path: Path, start: float, stop: float, expected: list[str]
 ) -> None:
     rows: list[Row] = [("FP1-F7", start, stop, "fnsz"), ("F7-T3", 0, SIGNAL_S, "bckg")]
@@ -74,7 +74,7 @@ def test_edges_of_csv_and_csv_bi_may_differ_a_little(
         assert outcome.events == (Event(100, 140, "fnsz", 1, ("FP1-F7",)),)
 
 
-def test_a_csv_of_another_recording_is_seen(tmp_path: Path) -> None:
+def test_a_csv_of_another_recording_is_a_contradiction(tmp_path: Path) -> None:
     rows: list[Row] = [("FP1-F7", 100, 140, "fnsz")]
     for duration, expected in ((305.0, "duration_mismatch"), (600.0, "duration_contradicts")):
         outcome = labels_from(tmp_path, csv_bi=whole((100, 140)), csv=table(rows, duration))

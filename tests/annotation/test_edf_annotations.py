@@ -33,7 +33,7 @@ from tests.support.annotation_files import (
 from tests.support.shell import Shell
 
 
-def test_an_edf_without_a_file_beside_it_is_labelled_by_its_own_annotations(
+def test_an_edf_without_an_annotation_file_is_labeled_by_its_own_annotations(
     tmp_path: Path,
 ) -> None:
     annotated_edf(
@@ -52,13 +52,13 @@ def test_an_edf_without_a_file_beside_it_is_labelled_by_its_own_annotations(
     assert [str(f) for f in recording.findings if f.code in ANNOTATION_FINDINGS] == [
         "x.edf:annotations:51: event_without_end (at 50.0000 s)"
     ]
-    # A file beside it holds alone.
+    # With an annotation file, those inside the EDF are ignored.
     (tmp_path / "x.csv_bi").write_text(table([("TERM", 0, 60, "bckg")], 60))
     beside = one(tmp_path)
     assert (beside.label_source, beside.events) == ("csv_bi", ())
 
 
-def test_annotations_that_say_nothing_of_seizures_are_no_labels(tmp_path: Path) -> None:
+def test_annotations_that_do_not_mention_seizures_are_not_labels(tmp_path: Path) -> None:
     annotated_edf(tmp_path / "x.edf", (3, None, "eyes open"), (5, 10, "unknown"), (6, 0, "bckg"))
     annotated_edf(tmp_path / "y.edf", (3, None, "maybe a seizure"))
     annotated_edf(tmp_path / "z.edf")
@@ -66,17 +66,17 @@ def test_annotations_that_say_nothing_of_seizures_are_no_labels(tmp_path: Path) 
         assert (recording.reason, recording.events) == ("no_annotation", ()), recording
 
 
-def test_annotations_count_from_the_first_sample(tmp_path: Path) -> None:
+def test_times_of_annotations_are_relative_to_the_first_sample(tmp_path: Path) -> None:
     path = annotated_edf(
         tmp_path / "x.edf", (5, None, "onset"), (20, None, "offset"), subsecond=753_000
     )
-    # The file's own times are on the axis of its stamps, of which the first is 0.753 s.
+    # The times in the file are relative to the stamps, of which the first is 0.753 s.
     assert b"+5.753\x14onset" in path.read_bytes()
     assert one(tmp_path).events == (Event(5, 20),)
 
 
-def test_a_seizure_before_the_first_sample_is_of_another_recording() -> None:
-    """A little before is rounding."""
+def test_a_seizure_before_the_first_sample_excludes() -> None:
+    """An onset slightly before the first sample is rounding."""
     for onset, expected in ((-0.04, None), (-1, "bad_annotation")):
         records = [[tal_bytes(0, 0, "") + tal_bytes(onset, 20, "seizure")]]
         parsed = tal.parse(records, "x.edf:annotations", DEFAULT_TEXTS)
@@ -97,7 +97,7 @@ def test_seizure_hours_are_those_of_the_labels_that_count(tmp_path: Path) -> Non
     assert (counts.seizures, counts.usable_seizure_hours) == (2, round(18 / 3600, 4))
 
 
-def test_what_is_unknown_is_drawn_in_no_color_of_a_seizure() -> None:
+def test_unknown_intervals_do_not_have_the_color_of_a_seizure() -> None:
     events = [Event(1, 2, "fnsz"), Event(3, 4, "zzsz")]
     before = event_colors(events)
     colors = event_colors([Event(0, 1, UNKNOWN), *events])
@@ -105,7 +105,7 @@ def test_what_is_unknown_is_drawn_in_no_color_of_a_seizure() -> None:
     assert colors == before
 
 
-def test_an_end_without_an_onset_is_no_background(tmp_path: Path) -> None:
+def test_an_end_without_an_onset_is_not_background(tmp_path: Path) -> None:
     annotated_edf(
         tmp_path / "x.edf",
         (10, None, "seizure ends"),
@@ -140,7 +140,7 @@ def test_no_text_of_an_annotation_leaves_the_file(
     assert "Quillfeather" not in "".join([*said, output.out, output.err])
 
 
-def test_changed_patterns_are_seen_and_hash_nothing(
+def test_changed_patterns_are_applied_without_hashing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
@@ -153,7 +153,7 @@ def test_changed_patterns_are_seen_and_hash_nothing(
         update={"annotation_texts": AnnotationTexts(onset=("anfall",), end=("ende",))}
     )
     assert not changes(str(data), cache, FOLDER, first)
-    # What has a file of fixed words beside it is not looked at again.
+    # A recording whose annotation file has a fixed vocabulary is not read again.
     assert changes(str(data), cache, german, first).changed == ("x",)
 
     def refuse(*_: object) -> str:
@@ -170,10 +170,10 @@ def test_changed_patterns_are_seen_and_hash_nothing(
     assert update_index(str(data), cache, FOLDER) == first
 
 
-def test_what_the_index_says_is_listed_and_inspected(tmp_path: Path, shell: Shell) -> None:
+def test_index_list_and_inspect_show_the_same_events(tmp_path: Path, shell: Shell) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     path = annotated_edf(data / "x" / "x.edf", (5.5, None, "onset"), (20, None, "offset"))
-    # Before there is an index, the file itself is asked.
+    # Without an index, the file itself is read.
     assert inspect_recording(path, Preprocessing()).events == (Event(5.5, 20),)
     annotated_edf(data / "y" / "y.edf", (5, None, "onset"), seed=1)
     arguments = ("index", "--data-dir", data, "--layout", "folder", "--cache-root", cache)
@@ -183,7 +183,7 @@ def test_what_the_index_says_is_listed_and_inspected(tmp_path: Path, shell: Shel
         *("split", "status", "reason", "seconds", "seizures", "findings", "events")
     ]
     assert rows["x/x"][-1] == "5.5 to 20 s seiz"
-    # What is unknown is no seizure that is counted.
+    # Unknown intervals are not counted as seizures.
     assert (rows["y/y"][-3], rows["y/y"][-1]) == ("0", "5 to 60 s unknown")
     counts = json.loads(shell.type(*arguments, "--list", "--json").stdout)
     assert [row["events"] for row in counts["recordings"]] == [
@@ -191,13 +191,13 @@ def test_what_the_index_says_is_listed_and_inspected(tmp_path: Path, shell: Shel
         [[5.0, 60.0, "unknown"]],
     ]
     assert counts["usable_seizures"] == 1
-    # In hours, to four places.
+    # In hours, to four decimals.
     assert counts["usable_seizure_hours"] == round(14.5 / 3600, 4)
     seen = read_index(cache).by_key()
     assert (seen["x/x"].seizure_s, seen["y/y"].seizure_s) == (14.5, 0)
 
 
-def test_a_pattern_that_is_no_expression_is_refused(tmp_path: Path) -> None:
+def test_an_invalid_regular_expression_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("corpus:\n  annotation_texts:\n    onset: ['(start']\n")
     with pytest.raises(BrainbrrError, match="is no regular expression") as error:

@@ -35,19 +35,19 @@ def test_a_seizure_without_an_end_is_unknown_until_the_next_row(
     assert codes(outcome).count("event_without_end") == 2
     last = labels_from(tmp_path, tsv=events_tsv((20, "30", "sz"), (100, length, "sz")))
     assert last.events == (Event(20, 50), Event(100, 300, UNKNOWN))
-    # It may end after an event that it lies in.
+    # Its interval may end after an event that contains its start.
     inside = labels_from(tmp_path, tsv=events_tsv((20, "30", "sz_foc"), (40, length, "sz_gen")))
     assert inside.events == (Event(20, 50, "fnsz"), Event(50, 300, UNKNOWN))
-    # Background that begins later is known.
+    # Background that starts later is certain.
     over = labels_from(tmp_path, tsv=events_tsv((20, length, "sz"), (90, "210", "bckg")))
     assert over.events == (Event(20, 90, UNKNOWN),)
 
 
-def test_a_seizure_row_of_no_length_in_a_csv_bi_is_no_background(tmp_path: Path) -> None:
+def test_a_seizure_row_of_zero_length_in_a_csv_bi_is_not_background(tmp_path: Path) -> None:
     outcome = labels_from(tmp_path, csv_bi=whole((100, 100), (200, 230)))
     assert (outcome.reason, codes(outcome)) == (None, ["event_without_end"])
     assert outcome.events == (Event(100, 200, UNKNOWN), Event(200, 230))
-    # In the csv alone: nobody denies it, since an event of no length overlaps nothing.
+    # Only in the csv: no contradiction, since an event of zero length overlaps nothing.
     typed = table([("FP1-F7", 50, 50, "fnsz"), ("FP1-F7", 200, 230, "fnsz")])
     outcome = labels_from(tmp_path, csv_bi=whole((200, 230)), csv=typed)
     assert outcome.reason is None
@@ -55,14 +55,14 @@ def test_a_seizure_row_of_no_length_in_a_csv_bi_is_no_background(tmp_path: Path)
     assert outcome.events[0] == Event(50, 200, UNKNOWN)
 
 
-def test_a_recording_of_which_nothing_is_known_is_excluded(tmp_path: Path) -> None:
+def test_a_recording_without_any_known_second_is_excluded(tmp_path: Path) -> None:
     nothing = labels_from(tmp_path, tsv=events_tsv((0, "n/a", "sz")))
     assert (nothing.reason, nothing.events) == ("all_unknown", (Event(0, 300, UNKNOWN),))
     little = labels_from(tmp_path, tsv=events_tsv((0, "1", "sz"), (1, "n/a", "sz")))
     assert little.reason is None
 
 
-def test_what_a_person_marks_as_unknown_is_unknown(tmp_path: Path) -> None:
+def test_intervals_marked_unknown_are_unknown(tmp_path: Path) -> None:
     rows: list[Row] = [("TERM", 20, 40, "seiz"), ("TERM", 100, 150, "unknown")]
     binary = labels_from(tmp_path, csv_bi=table(rows))
     assert binary.events == (Event(20, 40), Event(100, 150, UNKNOWN))
@@ -72,21 +72,21 @@ def test_what_a_person_marks_as_unknown_is_unknown(tmp_path: Path) -> None:
     for column in ("eventType", "trial_type"):
         named = events_tsv((20, "20", "sz"), (100, "50", "unknown"), column=column)
         assert labels_from(tmp_path, tsv=named).events == (Event(20, 40), Event(100, 150, UNKNOWN))
-    # What is known goes before what is not.
+    # Known events take precedence over unknown intervals.
     named = events_tsv((20, "20", "sz"), (10, "50", "unknown"))
     assert labels_from(tmp_path, tsv=named).events == (
         Event(10, 20, UNKNOWN),
         Event(20, 40),
         Event(40, 60, UNKNOWN),
     )
-    # Nobody said that the rest is background.
+    # Nothing says that the rest is background.
     for text in (table([("TERM", 100, 150, "unknown")]), events_tsv((100, "50", "unknown"))):
         kind = "csv_bi" if "TERM" in text else "tsv"
         alone = labels_from(tmp_path, **{kind: text})
         assert (alone.reason, codes(alone)[-1]) == ("bad_annotation", "no_known_row")
 
 
-def test_events_of_different_labels_that_overlap_all_stay(tmp_path: Path) -> None:
+def test_overlapping_events_of_different_labels_are_kept(tmp_path: Path) -> None:
     text = events_tsv((10, "30", "sz_gen_nm"), (20, "60", "sz_foc"), (70, "20", "sz_foc"))
     outcome = labels_from(tmp_path, tsv=text)
     assert outcome.events == (Event(10, 40, "absz"), Event(20, 90, "fnsz"))
@@ -122,7 +122,7 @@ def test_columns_of_free_text_are_read(tmp_path: Path, column: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        # The first onset has no end of its own.
+        # The first onset has no end.
         (
             [(10, "0", "onset"), (50, "0", "onset"), (80, "0", "offset")],
             [Event(10, 50, UNKNOWN), Event(50, 80)],
@@ -131,16 +131,16 @@ def test_columns_of_free_text_are_read(tmp_path: Path, column: str) -> None:
             [(10, "0", "onset"), (50, "5", "sz_gen"), (80, "0", "offset")],
             [Event(10, 50, UNKNOWN), Event(50, 55, "gnsz"), Event(55, 80, UNKNOWN)],
         ),
-        # A program that writes a second for a point in time says nothing of the seizure's length.
+        # One second, written for an instant, is not the length of the seizure.
         ([(10, "1", "onset"), (80, "1", "offset")], [Event(10, 80)]),
         ([(10, "1", "onset")], [Event(10, 300, UNKNOWN)]),
-        # Rows at one time speak of one seizure.
+        # Rows with one start describe one seizure.
         (
             [(10, "0", "onset"), (10, "0", "sz_gen"), (80, "0", "offset")],
             [Event(10, 80, "gnsz")],
         ),
         ([(10, "0", "onset"), (10, "70", "seizure"), (80.5, "0", "offset")], [Event(10, 80)]),
-        # One seizure ends when the next begins.
+        # One seizure ends when the next starts.
         (
             [(10, "0", "onset"), (40, "0", "onset"), (40, "0", "offset"), (80, "0", "offset")],
             [Event(10, 40), Event(40, 80)],
@@ -151,7 +151,7 @@ def test_columns_of_free_text_are_read(tmp_path: Path, column: str) -> None:
         ),
     ],
 )
-def test_an_onset_lasts_to_the_end_that_comes_next(
+def test_an_onset_lasts_until_the_next_end(
     tmp_path: Path, rows: list[tuple[float, str, str]], expected: list[Event]
 ) -> None:
     for ordered in (rows, rows[::-1]):
@@ -160,7 +160,7 @@ def test_an_onset_lasts_to_the_end_that_comes_next(
         assert list(outcome.events) == expected
 
 
-def test_the_column_that_speaks_of_seizures_holds(tmp_path: Path) -> None:
+def test_the_column_that_mentions_seizures_counts(tmp_path: Path) -> None:
     text = "onset\tduration\ttrial_type\tvalue\teventType\n"
     text += "10\t5\tnote\tsz\tn/a\n20\t5\tsz_foc\t3\tn/a\n30\t5\tnote\t4\tsz_gen\n"
     assert labels_from(tmp_path, tsv=text).events == (
@@ -170,7 +170,7 @@ def test_the_column_that_speaks_of_seizures_holds(tmp_path: Path) -> None:
     )
 
 
-def test_a_table_that_says_nothing_of_seizures_is_not_background(tmp_path: Path) -> None:
+def test_a_table_that_does_not_mention_seizures_is_not_background(tmp_path: Path) -> None:
     text = events_tsv((5, "0", "Eyes open"), (7, "0", "Mrs Doe coughs"), column="trial_type")
     outcome = labels_from(tmp_path, tsv=text)
     assert (outcome.reason, outcome.events) == ("bad_annotation", ())
@@ -181,7 +181,7 @@ def test_a_table_that_says_nothing_of_seizures_is_not_background(tmp_path: Path)
     assert (labels_from(tmp_path, tsv=background).reason, background) == (None, background)
 
 
-def test_a_text_about_a_seizure_that_is_not_understood_is_no_background(tmp_path: Path) -> None:
+def test_an_unclear_text_about_a_seizure_is_not_background(tmp_path: Path) -> None:
     text = events_tsv(
         (10, "0", "seizure starts"),
         (20, "0", "seizure spreads"),
@@ -229,5 +229,5 @@ def test_a_text_about_a_seizure_that_is_not_understood_is_no_background(tmp_path
         ("", Meaning.NOTHING),
     ],
 )
-def test_texts_mean_what_people_write(text: str, meaning: Meaning) -> None:
+def test_texts_are_interpreted(text: str, meaning: Meaning) -> None:
     assert DEFAULT_TEXTS.meaning(text)[0] is meaning

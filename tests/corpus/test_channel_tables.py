@@ -43,7 +43,7 @@ def channels_tsv(rows: Sequence[tuple[str, str]]) -> str:
 
 
 def described(root: Path, labels: Sequence[str], table: str) -> Recording:
-    """The row of one BIDS recording with a channel table beside it."""
+    """The row of one BIDS recording with a channel table next to it."""
     path = root / "sub-01" / "eeg" / "sub-01_task-a_eeg.edf"
     write_edf(path, labels=labels)
     path.with_name("sub-01_task-a_channels.tsv").write_text(table, newline="")
@@ -81,12 +81,12 @@ def test_a_table_is_read_however_it_was_saved(tmp_path: Path, form: Callable[[st
     assert recording.missing == ("Cz",)
 
 
-def test_a_bad_row_of_no_channel_is_a_finding(tmp_path: Path) -> None:
+def test_a_bad_row_without_a_channel_is_a_finding(tmp_path: Path) -> None:
     labels = [*(name for name in REF if "Cz" not in name), "POL ECG1", "EEG C3P-Ref"]
     rows = ["ecg1", "C3P", "EEG C3P-LE", "Cz-Ref", "Fz2", "x\x1b[31my", "Fz2"]
     recording = described(tmp_path, labels, channels_tsv([(name, "bad") for name in rows]))
     details = [f.detail for f in recording.findings if f.code == "unmatched_bad_channel"]
-    # Cz is marked bad and is not there; the escape sequence is shown, not sent to a terminal.
+    # Cz is marked bad but missing; an escape sequence is escaped, so that no terminal runs it.
     assert details == ["Cz-Ref", "Fz2", "x\\x1b[31my"]
     assert not [f for f in recording.findings if f.code == "bad_channel"]
     assert recording.missing == ("Cz",)
@@ -121,7 +121,7 @@ def test_a_table_above_describes_every_recording_below_it(tmp_path: Path, where:
     rows = {Path(r.path): r for r in scan(tmp_path)}
     assert [rows[path].missing for path in runs] == [("Cz",), ("Cz",)]
     assert rows[other].missing == (("Cz",) if where == "root" else ())
-    # Without an index it is the same table.
+    # Without an index, the same table is used.
     assert [bad_channels_of(path) for path in runs] == [("Cz",), ("Cz",)]
     assert open_source(runs[0]).missing == ("Cz",)
     seen = inspect_recording(runs[0], Preprocessing())
@@ -141,7 +141,7 @@ def test_the_nearest_table_and_then_the_most_specific_wins(tmp_path: Path) -> No
     index: Index | None = None
     for name, electrode in tables:
         (tmp_path / name).write_text(bad(electrode))
-        # A table that is new is noticed, wherever it is.
+        # A new table is noticed in any folder.
         assert index is None or changes(str(tmp_path), tmp_path / "cache", Corpus(), index)
         index = scan(tmp_path, index)
         assert index.recordings[0].missing == (electrode,)
@@ -161,7 +161,7 @@ def test_a_table_of_something_else_describes_nothing(tmp_path: Path) -> None:
         (tmp_path / name).write_text(bad("Cz"))
     (recording,) = scan(tmp_path)
     assert recording.missing == ()
-    # Above the corpus is another one's.
+    # A table above the corpus belongs to another one.
     (tmp_path / "task-rest_channels.tsv").write_text(bad("Cz"))
     corpus = Corpus(layout="folder")
     assert scan(tmp_path / "sub-01", corpus=corpus).recordings[0].missing == ()

@@ -78,7 +78,7 @@ def test_labels_are_electrodes_as_corpora_write_them() -> None:
     assert [electrode_of(label) for label in nothing] == [None] * len(nothing)
 
 
-def test_what_decides_about_labels_and_splines_is_plain_and_complete() -> None:
+def test_label_rules_and_interpolation_constants_are_complete() -> None:
     rules, constants = label_rules(), interpolation_constants()
     assert json.loads(json.dumps(rules)) == rules
     assert json.loads(json.dumps(constants)) == constants
@@ -129,7 +129,7 @@ def test_mixed_references_are_a_finding_that_names_them(tmp_path: Path) -> None:
     assert all(r.signal_reason is None for r in scan(tmp_path))
 
 
-def test_only_the_electrodes_that_are_used_are_asked_for_their_reference() -> None:
+def test_only_used_electrodes_count_for_mixed_references() -> None:
     labels = [*labels_without(), "EEG OZ-LE", "ECG-A1", "T9-AVG"]
     assert match_channels(labels).mixed_references == ""
 
@@ -141,7 +141,7 @@ def no_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalFiles, "hashes", forbidden)
 
 
-def test_a_change_of_the_rules_is_seen_without_hashing_again(
+def test_changed_rules_are_applied_without_hashing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
@@ -181,7 +181,7 @@ def test_an_unchanged_corpus_under_the_same_rules_is_not_opened(
     assert scan(tmp_path, first, corpus) == first
 
 
-def test_an_index_that_does_not_say_its_rules_is_judged_anew(tmp_path: Path) -> None:
+def test_an_index_without_rules_is_judged_again(tmp_path: Path) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     write_referenced(data)
     strict = Corpus(references="common")
@@ -227,7 +227,7 @@ def accepted(missing: Sequence[str], most: int = 3) -> bool:
 
 
 def test_the_neighbors_at_the_edge_are_the_nearest() -> None:
-    """The two nearest along the edge and the nearest further in, by the electrodes' positions."""
+    """The two nearest electrodes along the edge and the nearest inner one, by their positions."""
     at = {name: np.array(p) / np.linalg.norm(p) for name, p in POSITIONS.items()}
     inner = [name for name in CHANNELS if name not in EDGE_NEIGHBORS]
     for name, neighbors in EDGE_NEIGHBORS.items():
@@ -236,11 +236,11 @@ def test_the_neighbors_at_the_edge_are_the_nearest() -> None:
             return sorted(set(names) - {to}, key=lambda other: -float(at[to] @ at[other]))
 
         assert set(neighbors) == {*nearest(list(EDGE_NEIGHBORS))[:2], nearest(inner)[0]}
-    # All that is lower than the others: the edge.
+    # The edge: electrodes lower than the others.
     assert min(at[name][2] for name in inner) > max(at[name][2] for name in EDGE_NEIGHBORS)
 
 
-def test_up_to_the_limit_is_interpolated_and_no_more() -> None:
+def test_electrodes_are_interpolated_up_to_the_limit() -> None:
     assert all(accepted([name]) for name in CHANNELS)
     assert accepted(["Fz", "Cz", "Pz"]) and accepted(["F3", "T4", "Pz"])
     assert not accepted(["Fz", "Cz", "Pz", "C3"])
@@ -255,7 +255,7 @@ def test_an_edge_electrode_needs_its_neighbors() -> None:
             assert accepted([edge, other]) == alone, (edge, other)
 
 
-def test_what_is_not_interpolated_is_said(tmp_path: Path) -> None:
+def test_a_refusal_names_the_electrodes_that_are_not_interpolated(tmp_path: Path) -> None:
     cases = {
         "edge": (("T3", "F7"), "F7, T3; at the edge without all of their neighbors: F7, T3"),
         "many": (("F3", "C4", "Fz", "Cz"), "F3, Fz, Cz, C4; 3 at most are interpolated"),
@@ -308,7 +308,7 @@ def test_index_build_predict_stream_and_inspect_agree(tmp_path: Path) -> None:
     }
     assert details["interpolated_channel"] == list(missing)
     assert details["bad_channel"] == ["T3", "P4"]
-    # Of the shard's version nothing changes with the setting.
+    # The setting does not change the version of the shards.
     assert plan_corpus(three).store.version == plan.store.version
 
 
@@ -323,7 +323,7 @@ def test_a_stream_and_a_prediction_refuse_what_the_index_refuses(tmp_path: Path)
 
 
 def dipole_fields(count: int) -> NDArray[np.float64]:
-    """Potentials (19, count) of current dipoles within the head, each with a deviation of 1."""
+    """Potentials (19, count) of current dipoles in the head, with a standard deviation of 1."""
     rng = np.random.default_rng(0)
     at = np.array([POSITIONS[name] for name in CHANNELS])
     at /= np.linalg.norm(at, axis=1, keepdims=True)
@@ -336,7 +336,7 @@ def dipole_fields(count: int) -> NDArray[np.float64]:
 
 
 def spline_error(missing: Sequence[str], fields: NDArray[np.float64]) -> float:
-    """The largest error of an electrode, as a part of its own signal's root mean square."""
+    """The largest error of an electrode relative to the root mean square of its signal."""
     ordered = [name for name in CHANNELS if name in missing]
     present = [n for n, name in enumerate(CHANNELS) if name not in missing]
     wanted = fields[[CHANNELS.index(name) for name in ordered]]
@@ -345,14 +345,14 @@ def spline_error(missing: Sequence[str], fields: NDArray[np.float64]) -> float:
 
 
 def test_edge_electrodes_with_neighbors_are_no_worse_than_the_midline() -> None:
-    """Of fields of dipoles in the head, whose values at each electrode are known."""
+    """For fields of dipoles in the head, whose values at each electrode are known."""
     fields = dipole_fields(4000)
     midline = max(spline_error([name], fields) for name in ("Fz", "Cz", "Pz"))
     assert midline < 0.7
     for edge, neighbors in EDGE_NEIGHBORS.items():
         alone = spline_error([edge], fields)
         assert alone < min(0.55, midline)
-        # Why the neighbors must be there.
+        # Without its neighbors, the error is much larger.
         assert all(spline_error([edge, other], fields) > alone for other in neighbors)
 
 

@@ -1,4 +1,4 @@
-"""The index explains every recording, and a second look at an unchanged corpus reads nothing."""
+"""The index explains every recording, and a second scan of an unchanged corpus reads nothing."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def test_counts_add_up_and_every_exclusion_has_its_reason(tmp_path: Path) -> Non
         "unreadable": 1,
     }
     assert summary.patients == 4
-    # Two and one of usable recordings, one that lies outside its signal.
+    # Three seizures of usable recordings, and one outside of its signal.
     assert (summary.seizures, summary.usable_seizures) == (4, 3)
-    # Two stretches that touch, and one that is cut at the end of the signal.
+    # Two touching seizures, and one that is cut at the end of the signal.
     assert [r.seizure_s for r in index if r.reason is None] == [10.0, 5.0]
     assert [r.seizure_s for r in index if r.reason is not None] == [0.0] * 5
     assert summary.hours == pytest.approx((12 * 5 + 8) / 3600, abs=1e-4)
@@ -142,7 +142,7 @@ def test_a_flipped_bit_is_never_read_as_other_content(corpus: Path, tmp_path: Pa
     path = index_path(cache)
     sound = path.read_bytes()
     rng = np.random.default_rng(0)
-    # Some hundred places in the data, and every byte of the end of the footer.
+    # Some hundred bytes of the data, and every byte at the end of the footer.
     places = {*rng.integers(0, len(sound), 300).tolist(), *range(len(sound) - 300, len(sound))}
     for place in sorted(places):
         damaged = bytearray(sound)
@@ -172,14 +172,14 @@ def test_the_index_is_a_parquet_file_that_others_read(corpus: Path, tmp_path: Pa
     assert {"electrode": "Fp1", "label": dict(index.recordings[0].matched)["Fp1"]} in first
 
 
-def test_nothing_new_writes_nothing(corpus: Path, tmp_path: Path) -> None:
+def test_an_unchanged_index_is_not_written(corpus: Path, tmp_path: Path) -> None:
     update_index(str(corpus), tmp_path)
     before = index_path(tmp_path).stat().st_mtime_ns
     update_index(str(corpus), tmp_path)
     assert index_path(tmp_path).stat().st_mtime_ns == before
 
 
-def test_a_touched_file_is_hashed_again_and_is_the_same(corpus: Path) -> None:
+def test_a_touched_file_is_hashed_again_and_gives_the_same_row(corpus: Path) -> None:
     first = scan(corpus)
     touch(Path(first.recordings[0].path))
     second = scan(corpus, first)
@@ -205,7 +205,7 @@ def test_a_drive_that_is_not_mounted_changes_nothing(corpus: Path, tmp_path: Pat
     assert len(update_index(str(corpus), cache, force=True)) < 12
 
 
-def test_one_of_twenty_may_vanish_and_two_may_not(tmp_path: Path) -> None:
+def test_one_of_twenty_recordings_may_vanish_but_not_two(tmp_path: Path) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     paths = [make(data, f"train/p{n:02}/s1/01_tcp_ar/p{n:02}_s1_t0") for n in range(20)]
     update_index(str(data), cache)
@@ -230,7 +230,7 @@ def test_a_root_refuses_another_corpus(corpus: Path, tmp_path: Path) -> None:
         update_index(str(same_names), cache)
 
 
-def test_wrong_folders_are_one_line_with_the_remedy(tmp_path: Path) -> None:
+def test_wrong_folders_give_one_line_with_the_fix(tmp_path: Path) -> None:
     empty, flat = tmp_path / "empty", tmp_path / "flat"
     empty.mkdir()
     (flat / "train").mkdir(parents=True)
@@ -266,7 +266,7 @@ def test_the_real_headers_and_annotations(real: Path) -> None:
     summary = summarize(index, SEIZURE)
     assert (summary.found, summary.patients, summary.seizures) == (217, 6, 253)
     assert summary.reasons == {"too_short": 217}
-    # Each is reported for its annotation, too, which is that of a whole recording.
+    # Each also has a finding about its annotation, which is that of the uncut recording.
     mismatches = ("duration_contradicts", "duration_mismatch")
     assert sum(summary.findings[code] for code in mismatches) == 217
     assert {s: c.found for s, c in summary.splits.items()} == {
@@ -277,7 +277,7 @@ def test_the_real_headers_and_annotations(real: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twins_of_the_real_recordings_are_usable_but_the_shortest(
+def test_copies_of_the_real_recordings_are_usable_except_the_shortest(
     real: Path, tmp_path: Path
 ) -> None:
     write_corpus_like(tmp_path / "like", real / "tuh-layout", seed=0)

@@ -20,7 +20,7 @@ GAIN = 0.1  # µV per digital unit
 
 
 def scalp(seed: int = 0) -> NDArray[np.float64]:
-    """A minute of something like EEG: slow, some 30 µV, with a drift."""
+    """A minute of signal similar to EEG: slow, some 30 µV, with a drift."""
     rng = np.random.default_rng(seed)
     walk = np.cumsum(rng.standard_normal(RATE * SECONDS))
     trend = np.linspace(walk[0], walk[-1], len(walk))
@@ -31,7 +31,7 @@ def quality(microvolts: NDArray[np.float64], rate: Fraction = Fraction(RATE)) ->
     digital = np.clip(np.rint(microvolts / GAIN), -20000, 20000).astype(np.int16)
     figures = SignalQuality(rate, GAIN, (-20000, 20000))
     position = 0
-    # In parts of every size, as data records come.
+    # In chunks of various sizes.
     for size in (1, 7, 249, 250, 251, 1000, 3333, 10**6):
         figures.add(digital[position : position + size])
         position += size
@@ -47,24 +47,24 @@ def span(start: float, stop: float) -> slice:
     return slice(round(start * RATE), round(stop * RATE))
 
 
-def test_a_sound_signal_has_no_second_of_no_use() -> None:
+def test_a_good_signal_has_no_unusable_seconds() -> None:
     assert seconds(quality(scalp())) == [0, 0, 0, 0]
 
 
-def test_flat_seconds_are_those_in_which_at_most_one_step_is_made() -> None:
+def test_flat_seconds_vary_by_at_most_one_digital_step() -> None:
     signal = scalp()
     signal[span(10, 14)] = 12.0
-    # One step up and down is the rounding of a constant.
+    # A constant may vary by one step through rounding.
     signal[span(20, 22.5)] = 33.0 + GAIN * (np.arange(625) % 2)
-    # Too short; and a slope, which changes all the time.
+    # Not flat: too short an interval, and a slope.
     signal[span(30, 30.9)] = 5.0
     signal[span(40, 45)] = GAIN * np.arange(1250) / 4
-    # Nothing of the first and the last sample of a flat part need be like it.
+    # The samples at the ends of a flat interval may count as well.
     assert quality(signal).flat_s == pytest.approx(6.5, abs=0.02)
     assert quality(np.full(RATE * SECONDS, 3.0)).flat_s == SECONDS
 
 
-def test_saturated_seconds_are_those_at_the_ends_of_the_range() -> None:
+def test_saturated_seconds_are_at_the_ends_of_the_digital_range() -> None:
     signal = scalp()
     signal[span(10, 13)] = 2000.0
     signal[span(20, 21.5)] = -2500.0
@@ -73,30 +73,30 @@ def test_saturated_seconds_are_those_at_the_ends_of_the_range() -> None:
 
 
 @pytest.mark.parametrize("hertz", [50, 60])
-def test_humming_seconds_are_those_whose_power_is_mostly_mains(hertz: int) -> None:
+def test_mains_seconds_have_most_of_their_power_at_the_mains_frequency(hertz: int) -> None:
     signal = scalp()
     time = np.arange(len(signal)) / RATE
     hum = np.sin(2 * np.pi * hertz * time)
     signal[span(10, 17)] += 200 * hum[span(10, 17)]
-    # Some hum is usual.
+    # A little mains hum is normal.
     signal[span(20, 40)] += 3 * hum[span(20, 40)]
-    # A rhythm of another frequency is none.
+    # A rhythm of another frequency is not mains hum.
     signal[span(50, 55)] += 200 * np.sin(2 * np.pi * (hertz + 5) * time)[span(50, 55)]
     assert quality(signal).mains_s == pytest.approx(7)
 
 
-def test_disconnected_seconds_have_less_or_more_in_them_than_a_scalp_gives() -> None:
+def test_disconnected_seconds_are_smaller_or_larger_than_eeg() -> None:
     rng = np.random.default_rng(1)
     signal = scalp()
     signal[span(10, 14)] = 0.2 * rng.standard_normal(1000)
     signal[span(20, 25)] = 900 * rng.standard_normal(1250)
-    # A drift alone is a matter of the electrode's skin.
+    # A drift alone is not a disconnected electrode.
     signal[span(30, 40)] += np.linspace(0, 3000, 2500) - 1500
     signal[span(50, 52)] = 12.0
     assert quality(signal).disconnected_s == pytest.approx(11)
 
 
-def test_what_nobody_can_know_is_not_counted_as_none() -> None:
+def test_unknown_figures_are_none_instead_of_zero() -> None:
     figures = SignalQuality(Fraction(90), None, None)
     figures.add(np.zeros(900, np.int16))
     assert (figures.flat_s, figures.saturated_s) == (10, None)
@@ -109,7 +109,7 @@ def test_what_nobody_can_know_is_not_counted_as_none() -> None:
     assert quality(hum, fractional).mains_s == pytest.approx(9 * 200 / 199.9)
 
 
-def test_an_inspection_shows_them_for_each_channel(tmp_path: Path) -> None:
+def test_an_inspection_has_the_quality_of_each_channel(tmp_path: Path) -> None:
     import edfio
 
     signals = []

@@ -24,13 +24,13 @@ Row = tuple[str, float, float, str]
 
 
 def table(rows: Sequence[Row], duration: float = SIGNAL_S) -> str:
-    """A csv or csv_bi."""
+    """Text of a csv or csv_bi."""
     lines = (f"{channel},{start},{stop},{label},1\n" for channel, start, stop, label in rows)
     return HEAD.format(duration=duration) + "".join(lines)
 
 
 def whole(*seizures: tuple[float, float]) -> str:
-    """A csv_bi of some seizures, with background between them."""
+    """Text of a csv_bi with some seizures and background between them."""
     rows: list[Row] = []
     reached = 0.0
     for start, stop in seizures:
@@ -40,7 +40,7 @@ def whole(*seizures: tuple[float, float]) -> str:
 
 
 def labels_from(folder: Path, **files: str) -> RecordingLabels:
-    """What annotation files beside ``x.edf`` of 300 s say; ``_`` in a name is a dot or stays."""
+    """The labels of ``x.edf``, of 300 s, from files ``csv``, ``csv_bi`` or ``tsv``."""
     folder.mkdir(exist_ok=True)
     names = {"csv": "x.csv", "csv_bi": "x.csv_bi", "tsv": "x_events.tsv"}
     for name in names.values():
