@@ -298,7 +298,7 @@ def test_a_name_that_is_no_text_is_escaped_and_the_others_are_read(
         Skipped("no_text", r"pat/new\nline.edf"),
         Skipped("no_text", r"pat/tab\tx.edf"),
     }
-    with pytest.raises(BrainbrrError, match="is not UTF-8"):
+    with pytest.raises(BrainbrrError, match="not named in UTF-8"):
         edf_files(data / "pat" / os.fsdecode(NAMES[0]))
 
 
