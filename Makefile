@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo help setup lock test test-smoke test-slow test-deploy test-browser check docs cache-smoke cache-dev cache-full cache-status cache-upgrade
+.PHONY: demo help setup lock test test-smoke test-slow test-deploy test-browser check docs golden cache-smoke cache-dev cache-full cache-status cache-upgrade
 
 demo: setup ## set everything up, write a small TUSZ-like corpus, run the whole graph, show the scores
 	$(BIN)/brainbrr demo
@@ -56,6 +56,9 @@ test-deploy: setup ## a deployment with PostgreSQL, Redis and Celery workers, wh
 # apt-get install chromium chromium-driver; pictures are left in browser-pictures/
 test-browser: setup ## Dagster's UI in a browser
 	$(BIN)/pytest -m browser
+
+golden: setup ## digests of a small run, to compare two checkouts on one machine
+	$(BIN)/python -m tests.support.golden
 
 check: setup ## ruff, mypy and the contracts between packages
 	$(BIN)/ruff check .

@@ -36,7 +36,7 @@ from brainbrr_core.configuration import (
     Model,
     Overrides,
     Training,
-    changed,
+    apply_assignments,
     load,
 )
 from brainbrr_core.configuration.settings import Selection
@@ -244,8 +244,8 @@ def run(
     """Write the corpora below ``folder``, train on the first and score the detectors.
 
     The corpora, the initial weights and the order of the windows follow from ``seed``. What an
-    earlier call left in the folder is reused. ``assignments`` change settings, as
-    :func:`brainbrr_core.configuration.changed` does. Without ``baselines`` only the trained
+    earlier call left in the folder is reused. ``assignments`` change settings (see
+    :func:`brainbrr_core.configuration.apply_assignments`). Without ``baselines`` only the trained
     network is scored.
 
     Raises :class:`BrainbrrError` where an assignment changes what the measurement itself sets:
@@ -403,7 +403,7 @@ def _training_configuration(
             "hardware": configuration.hardware.model_copy(update={"batch_size": BATCH}),
         }
     )
-    return changed(measured, assignments)
+    return apply_assignments(measured, assignments)
 
 
 def _folders(folder: Path) -> dict[str, str | Path]:

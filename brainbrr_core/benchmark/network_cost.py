@@ -74,7 +74,7 @@ def peak_bytes(
 
 
 def _peak(network: SeizureNetwork, windows: int, seconds: float) -> int:
-    allocated = _Allocated()
+    allocated = AllocatedBytes()
     with allocated:
         signals = torch.empty(windows, len(CHANNELS), round(seconds * RATE))
         torch.autograd.backward(network(signals).sum())
@@ -82,7 +82,7 @@ def _peak(network: SeizureNetwork, windows: int, seconds: float) -> int:
     return allocated.peak
 
 
-class _Allocated(TorchDispatchMode):
+class AllocatedBytes(TorchDispatchMode):
     """Counts the bytes of the tensors that operations create, and their peak."""
 
     def __init__(self) -> None:
@@ -127,10 +127,10 @@ def _counted(network: SeizureNetwork, seconds: float) -> Cost:
         kept[storage._cdata] = (tensor, storage.nbytes())
         return tensor
 
-    with _counter() as forward, torch.no_grad():
+    with operation_counter() as forward, torch.no_grad():
         network(signals)
     own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
-    with _counter() as both:
+    with operation_counter() as both:
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             logits = network(signals)
         torch.autograd.backward(logits.sum())
@@ -153,7 +153,8 @@ def scoring_operations(preset: str, hours: float, window_s: int, stride_s: int) 
     return windows * cost(preset, window_s).forward
 
 
-def _counter() -> FlopCounterMode:
+def operation_counter() -> FlopCounterMode:
+    """Counts floating-point operations, those of depthwise convolutions right."""
     mapping = {torch.ops.aten.convolution_backward: convolution_backward_operations}
     return FlopCounterMode(display=False, custom_mapping=mapping)
 

@@ -1,11 +1,11 @@
-"""The one configuration model: what can be set, and where its value comes from.
+"""The configuration: all settings, and where their values come from.
 
-Here belong settings and their validation. Names of directories below the cache root do not
-belong here: they follow from the preprocessing version (``cache``).
+Settings and their validation belong here. Names of folders below the cache root do not: they follow
+from the preprocessing version (``cache``).
 """
 
 from brainbrr_core.configuration.environment import CONFIG_VARIABLE
-from brainbrr_core.configuration.load import Overrides, changed, load
+from brainbrr_core.configuration.load import Overrides, apply_assignments, load
 from brainbrr_core.configuration.location import checkout
 from brainbrr_core.configuration.settings import (
     Augmentation,
@@ -39,7 +39,7 @@ __all__ = [
     "Split",
     "Training",
     "Windows",
-    "changed",
+    "apply_assignments",
     "checkout",
     "load",
 ]

@@ -1,4 +1,4 @@
-"""The variables of the environment that this project reads."""
+"""The environment variables that this project reads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from brainbrr_core.progress import REPORT_VARIABLE
 CONFIG_VARIABLE = "BRAINBRR_CONFIG"
 #: Wins over the profile of the configuration files, as ``--profile`` does.
 PROFILE_VARIABLE = "BRAINBRR_PROFILE"
-#: Variables and the keys they set.
+#: Variables of folders, and the settings that they set.
 PATH_VARIABLES = {
     "BRAINBRR_DATA_DIR": "data_dir",
     "BRAINBRR_CACHE_ROOT": "cache_root",
     "BRAINBRR_RUNS_DIR": "runs_dir",
     "DAGSTER_HOME": "dagster_home",
 }
-#: Read by the pipeline and by what ``configs/deploy`` describes, not by the configuration.
+#: Variables that the pipeline and the deployments in ``configs/deploy`` read.
 _DEPLOYMENT_VARIABLES = (
     "BRAINBRR_REMOTE",
     "BRAINBRR_POSTGRES_URL",
@@ -35,11 +35,11 @@ VARIABLES = (
     *_DEPLOYMENT_VARIABLES,
     REPORT_VARIABLE,
 )
-#: Variables of the program this one succeeds, and what replaces them.
+#: Variables of brain-go-brr v2, and what replaces them.
 _REPLACED = {"BGB_LIMIT_FILES": "--profile smoke (or selection.recordings)"}
-#: Names that are meant for this project, also with the prefix mistyped.
+#: Names that are meant for this project, including mistyped prefixes.
 _OURS = re.compile(r"brainbr+_", re.IGNORECASE)
-#: What Kubernetes sets in every pod for a service whose name starts with "brainbrr".
+#: Variables that Kubernetes sets in every pod for a service whose name begins with "brainbrr".
 _OF_A_SERVICE = re.compile(
     r"BRAINBRR(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT"
     r"|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
@@ -47,9 +47,9 @@ _OF_A_SERVICE = re.compile(
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
-    """Refuse a variable that is meant for this project and that nothing reads.
+    """Refuse a variable that is meant for this project but does not exist.
 
-    Raises :class:`BrainbrrError` naming the nearest one there is, or what replaces it.
+    Raises :class:`BrainbrrError`, naming the nearest existing variable, or what replaces it.
     """
     for name, replacement in _REPLACED.items():
         if name in environment:

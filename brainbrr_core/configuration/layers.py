@@ -1,4 +1,4 @@
-"""The configuration files of a run: a profile, a device, and files of the user's own."""
+"""The configuration files of a run: a profile, a device, and the user's files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from brainbrr_core.configuration.location import config_dir
 from brainbrr_core.configuration.yaml_file import read_mapping
@@ -16,28 +15,28 @@ from brainbrr_core.errors import BrainbrrError
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One file of a configuration, as it is named from any folder, and what it sets."""
+    """One file of a configuration: a name that holds in any folder, the path, and its settings."""
 
     name: str
     path: Path
-    content: dict[str, Any]
-    #: Whether it is one of the files that come with this project.
+    content: dict[str, object]
+    #: Whether it comes with this project.
     bundled: bool
 
     @property
     def sets_profile(self) -> bool:
-        """Whether it says which recordings a run uses."""
+        """Whether it is a profile: it says which recordings a run uses."""
         return "profile" in self.content
 
     @property
     def sets_device(self) -> bool:
-        """Whether it says on what a run trains."""
+        """Whether it is a device: it says where a run trains."""
         hardware = self.content.get("hardware")
         return isinstance(hardware, dict) and not hardware.keys().isdisjoint(("name", "device"))
 
 
 def split_names(given: str) -> list[str]:
-    """The names in what ``--config`` takes. Raises :class:`BrainbrrError` where there is none."""
+    """Split the value of ``--config``. Raises :class:`BrainbrrError` where it has no name."""
     names = [name for name in given.split(os.pathsep) if name]
     if not names:
         raise BrainbrrError(f"{given!r} names no configuration: use full:cpu, for example")
@@ -45,34 +44,34 @@ def split_names(given: str) -> list[str]:
 
 
 def read_layer(name: str) -> Layer:
-    """The file that a name or a path means.
+    """Read the file of a name or a path.
 
-    A path has a separator or ends in .yaml; every other name is one of this project's own, never a
-    file of the current folder. Raises :class:`BrainbrrError` where there is none.
+    A path has a separator or ends in .yaml. Any other name is that of a bundled configuration,
+    never a file in the current folder. Raises :class:`BrainbrrError` where there is no such file.
     """
     if _is_path(name):
-        path = expanded(name, "the configuration file")
+        path = expand_path(name, "the configuration file")
         if not path.is_file():
             raise BrainbrrError(f"there is no configuration file {path}")
         return Layer(str(path), path, read_mapping(path), bundled=False)
     path = config_dir() / f"{name}.yaml"
     if not path.is_file():
-        raise BrainbrrError(f"no configuration named {name!r}: {_what_may_be_meant(name)}")
+        raise BrainbrrError(f"no configuration named {name!r}: {_suggestion(name)}")
     return Layer(name, path, read_mapping(path), bundled=True)
 
 
-def expanded(path: str, what: str) -> Path:
-    """An absolute path, of which a leading ~ is replaced by the user's home."""
+def expand_path(path: str, what: str) -> Path:
+    """An absolute path, with a leading ~ replaced by the user's home."""
     try:
         given = Path(path).expanduser()
     except RuntimeError:
-        raise BrainbrrError(f"{what} {path} names a home folder that is not known") from None
+        raise BrainbrrError(f"{what} {path} names a home folder that does not exist") from None
     # Not resolved: a path through a link is shown as it was given.
     return given if given.is_absolute() else Path.cwd() / given
 
 
 def read_profile(name: str) -> Layer:
-    """The file of what ``--profile`` takes. Raises :class:`BrainbrrError` for anything else."""
+    """Read the profile that ``--profile`` names. Raises :class:`BrainbrrError` if it is none."""
     profiles = _bundled("profile")
     if not _is_path(name) and not (config_dir() / f"{name}.yaml").is_file():
         [near] = difflib.get_close_matches(name, profiles, n=1, cutoff=0.0)
@@ -93,9 +92,9 @@ def read_profile(name: str) -> Layer:
 
 
 def check_layers(layers: Sequence[Layer]) -> None:
-    """Refuse what does not name one profile and one device.
+    """Refuse files that do not give one profile and one device.
 
-    A file of the user's own may name either, or change it. Raises :class:`BrainbrrError`.
+    A user's file may give either, or change it. Raises :class:`BrainbrrError`.
     """
     setters = {
         "profile": [layer for layer in layers if layer.sets_profile],
@@ -114,12 +113,12 @@ def check_layers(layers: Sequence[Layer]) -> None:
         kinds = " and ".join(f"no {kind} ({', '.join(_bundled(kind))})" for kind in missing)
         raise BrainbrrError(
             f"the configuration {given} names {kinds}: use, for example, "
-            f"{os.pathsep.join(_completed(layers, missing))}"
+            f"{os.pathsep.join(_complete(layers, missing))}"
         )
 
 
-def _completed(layers: Sequence[Layer], missing: Sequence[str]) -> list[str]:
-    """The names with what is missing, before the user's own files, which win."""
+def _complete(layers: Sequence[Layer], missing: Sequence[str]) -> list[str]:
+    """The names of a complete configuration; the user's files come last and win."""
     bundled = [layer.name for layer in layers if layer.bundled]
     own = [layer.name for layer in layers if not layer.bundled]
     profile = ["full"] if "profile" in missing else []
@@ -132,7 +131,7 @@ def _is_path(name: str) -> bool:
 
 
 def _bundled(kind: str | None = None) -> list[str]:
-    """Names of this project's own configurations, of a kind or all of them."""
+    """Names of the bundled configurations: profiles, devices, or all."""
     names = []
     for path in sorted(config_dir().glob("*.yaml")):
         layer = Layer(path.stem, path, read_mapping(path), bundled=True)
@@ -141,11 +140,11 @@ def _bundled(kind: str | None = None) -> list[str]:
     return names
 
 
-def _what_may_be_meant(name: str) -> str:
-    """What to write instead of a name that there is not."""
+def _suggestion(name: str) -> str:
+    """What to write instead of a name that does not exist."""
     for file in (name, f"{name}.yaml", f"{name}.yml"):
         if Path(file).is_file():
             return f"for the file in the current folder write ./{file}"
     names = _bundled()
     [near] = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
-    return f"the nearest is {near}, of {', '.join(names)}; a file of yours is named by its path"
+    return f"the nearest is {near}, of {', '.join(names)}; name a file of yours by its path"

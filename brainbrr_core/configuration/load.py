@@ -1,4 +1,4 @@
-"""Where a setting's value comes from: flag, variable, configuration file, default."""
+"""Where the value of a setting comes from: option, variable, configuration file, or default."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,14 +21,14 @@ from brainbrr_core.configuration.environment import (
 from brainbrr_core.configuration.layers import (
     Layer,
     check_layers,
-    expanded,
+    expand_path,
     read_layer,
     read_profile,
     split_names,
 )
 from brainbrr_core.configuration.location import (
     default_home,
-    default_home_is_of,
+    default_home_owner,
     demo_config_path,
 )
 from brainbrr_core.configuration.settings import Configuration, Origin
@@ -37,9 +37,9 @@ from brainbrr_core.errors import BrainbrrError
 
 DEFAULT_LAYERS = ("full", "cpu")
 DEMO_LAYERS = ("smoke", "cpu")
-#: Folders that every configuration has, and their names below the default home.
+#: Settings of folders, and the names of these folders below the default home.
 _FOLDERS = {"cache_root": "cache", "runs_dir": "runs", "dagster_home": "dagster"}
-#: Keys of the program this one succeeds, and what replaces them.
+#: Keys of brain-go-brr v2, and what replaces them.
 REPLACED_KEYS = {
     "experiment.cache_dir": "cache_root (one root for every profile)",
     "data.cache_dir": "cache_root (one root for every profile)",
@@ -57,7 +57,21 @@ REPLACED_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """Values given as flags; None where the flag is absent."""
+    """What the options of a command give; None where an option is absent.
+
+    Parameters
+    ----------
+    config : str, optional
+        Names of bundled configurations and paths of files, separated by colons; later ones win.
+    profile : str, optional
+        Name or path of a profile. It wins over the profile of ``config``.
+    data_dir : str, optional
+        Folder or URL of the corpus.
+    cache_root, runs_dir : str, optional
+        Folders of the cache and of the runs.
+    version : str, optional
+        Name of an imported version of the cache.
+    """
 
     config: str | None = None
     profile: str | None = None
@@ -67,7 +81,13 @@ class Overrides:
     version: str | None = None
 
     def options(self) -> str:
-        """The flags given that every command of the store takes, each after a space."""
+        """The options given that every command of the cache takes, each after a space.
+
+        Returns
+        -------
+        str
+            Such as `` --config smoke:cpu``; empty where none is given.
+        """
         given = {
             "config": self.config,
             "profile": self.profile,
@@ -78,7 +98,13 @@ class Overrides:
         )
 
     def refuse_empty(self) -> None:
-        """Refuse a flag with nothing in it: a shell variable that is not set gives one."""
+        """Refuse an option with an empty value, which an unset variable of a shell gives.
+
+        Raises
+        ------
+        BrainbrrError
+            Naming the option.
+        """
         for name in ("config", "profile", "data_dir", "cache_root", "runs_dir", "version"):
             if getattr(self, name) == "":
                 raise BrainbrrError(
@@ -94,7 +120,7 @@ def load(
     Parameters
     ----------
     overrides : Overrides, optional
-        What the flags of a command give; they win over everything else.
+        What the options of a command give; they win over everything else.
     environment : mapping of str to str, optional
         Variables, such as ``BRAINBRR_CONFIG``; by default those of the process. One with an empty
         value counts as not set.
@@ -102,7 +128,7 @@ def load(
     Returns
     -------
     Configuration
-        All settings, those that nothing names at their defaults.
+        All settings; those that nothing sets have their defaults.
 
     Raises
     ------
@@ -117,13 +143,13 @@ def load(
     demo = _demo(overrides, environment)
     profile = _chosen_profile(overrides, environment)
     layers = _layers(overrides.config or environment.get(CONFIG_VARIABLE), demo, profile)
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for layer in layers:
         _refuse_replaced(layer)
         _refuse_empty_sections(layer.content, Configuration, layer)
         _merge(values, layer.content)
     if profile is not None:
-        # It wins over a file's profile; whatever else the file sets stands.
+        # It wins over the profile of a file; other settings of the file remain.
         values["profile"] = profile.content["profile"]
         values["selection"] = profile.content.get("selection", {})
     _set_paths(values, overrides, environment)
@@ -131,22 +157,38 @@ def load(
         options=overrides.options(),
         layers=tuple(layer.name for layer in layers),
         profile=None if profile is None else profile.name,
-        cache_root=_why_there(values, demo),
+        cache_root=_reason_of_root(values, demo),
     )
     _set_default_paths(values)
-    return _validated(values, layers).chosen_by(origin)
+    return _validate(values, layers).with_origin(origin)
 
 
-def changed(
+def apply_assignments(
     configuration: Configuration, assignments: Sequence[str], option: str = "--set"
 ) -> Configuration:
-    """The configuration with settings changed, each as in ``training.label_smoothing=0.1``.
+    """A configuration in which some settings have another value.
 
-    A value is read as YAML reads it; later assignments win. Raises :class:`BrainbrrError`, naming
-    ``option``, for one that assigns nothing, an unknown key (naming the nearest valid one), or a
-    value out of range.
+    Parameters
+    ----------
+    configuration : Configuration
+        The configuration to start from, which is not changed.
+    assignments : sequence of str
+        Each as in ``training.label_smoothing=0.1``, with a value in YAML; later ones win.
+    option : str, optional
+        How messages name the source of the assignments.
+
+    Returns
+    -------
+    Configuration
+        A copy with the values assigned.
+
+    Raises
+    ------
+    BrainbrrError
+        For a text that assigns nothing, an unknown key (naming the nearest valid one), or a value
+        out of range.
     """
-    content: dict[str, Any] = {}
+    content: dict[str, object] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         parts = key.strip().split(".")
@@ -154,8 +196,8 @@ def changed(
             raise BrainbrrError(
                 f"{option} {assignment}: write SECTION.KEY=VALUE, such as training.seed=1"
             )
-        nested: Any = read_value(value, f"{option} {assignment}")
-        for part in reversed(parts):
+        nested: dict[str, object] = {parts[-1]: read_value(value, f"{option} {assignment}")}
+        for part in reversed(parts[:-1]):
             nested = {part: nested}
         _merge(content, nested)
     values = configuration.model_dump()
@@ -166,11 +208,11 @@ def changed(
         valid = Configuration.model_validate(values)
     except ValidationError as error:
         raise BrainbrrError(_explain(error, [layer])) from None
-    return valid.chosen_by(configuration.origin)
+    return valid.with_origin(configuration.origin)
 
 
 def _demo(overrides: Overrides, environment: Mapping[str, str]) -> str | None:
-    """The demo's configuration file, where it counts: nothing is set and there is a demo."""
+    """The configuration file of the demo, where no folder is set and there is a demo."""
     folders = [name for name in PATH_VARIABLES if name != "DAGSTER_HOME"]
     if (
         any((overrides.config, overrides.data_dir, overrides.cache_root, overrides.runs_dir))
@@ -183,7 +225,7 @@ def _demo(overrides: Overrides, environment: Mapping[str, str]) -> str | None:
 
 
 def _chosen_profile(overrides: Overrides, environment: Mapping[str, str]) -> Layer | None:
-    """The profile that wins over the files': the flag's, or the variable's beside no --config."""
+    """The profile of the option, or of the variable where there is no ``--config``."""
     name = overrides.profile
     if name is None and overrides.config is None:
         name = environment.get(PROFILE_VARIABLE) or None
@@ -191,9 +233,9 @@ def _chosen_profile(overrides: Overrides, environment: Mapping[str, str]) -> Lay
 
 
 def _layers(given: str | None, demo: str | None, profile: Layer | None) -> list[Layer]:
-    """The files that make up the configuration, later ones winning.
+    """The files of the configuration; later ones win.
 
-    A chosen profile takes the place of the one that is named, and comes before a user's own files.
+    A chosen profile replaces the bundled one that is named, and comes before a user's own files.
     """
     if given:
         names = split_names(given)
@@ -210,26 +252,27 @@ def _layers(given: str | None, demo: str | None, profile: Layer | None) -> list[
 
 
 def _set_paths(
-    values: dict[str, Any], overrides: Overrides, environment: Mapping[str, str]
+    values: dict[str, object], overrides: Overrides, environment: Mapping[str, str]
 ) -> None:
-    """What variables and flags set, over what the files set."""
+    """Set what variables and options give, which win over the files."""
     for variable, key in PATH_VARIABLES.items():
         if environment.get(variable):
             values[key] = environment[variable]
     for key in ("data_dir", "cache_root", "runs_dir", "version"):
-        flag = getattr(overrides, key)
-        if flag is not None:
-            values[key] = flag
+        value = getattr(overrides, key)
+        if value is not None:
+            values[key] = value
 
 
-def _why_there(values: dict[str, Any], demo: str | None) -> str | None:
-    """Why the cache root is where it is, where no user set it."""
+def _reason_of_root(values: dict[str, object], demo: str | None) -> str | None:
+    """Why the cache root is this folder, where the user set none."""
     if demo is not None:
         return "that of the demo, since no folder is set"
-    return None if "cache_root" in values else f"default of this {default_home_is_of()}"
+    return None if "cache_root" in values else f"default of this {default_home_owner()}"
 
 
-def _set_default_paths(values: dict[str, Any]) -> None:
+def _set_default_paths(values: dict[str, object]) -> None:
+    """Set the folders that nothing sets to folders below the default home."""
     missing = {key: name for key, name in _FOLDERS.items() if key not in values}
     if not missing:
         return
@@ -243,7 +286,7 @@ def _set_default_paths(values: dict[str, Any]) -> None:
     values.update({key: str(home / name) for key, name in missing.items()})
 
 
-def _validated(values: dict[str, Any], layers: Sequence[Layer]) -> Configuration:
+def _validate(values: dict[str, object], layers: Sequence[Layer]) -> Configuration:
     for key in _FOLDERS:
         if "://" in (value := str(values[key])):
             raise BrainbrrError(_remote_folder(key, value))
@@ -254,40 +297,41 @@ def _validated(values: dict[str, Any], layers: Sequence[Layer]) -> Configuration
         configuration = Configuration.model_validate(values)
     except ValidationError as error:
         raise BrainbrrError(_explain(error, layers)) from None
-    absolute: dict[str, Any] = {
-        key: expanded(str(getattr(configuration, key)), key) for key in _FOLDERS
+    absolute: dict[str, object] = {
+        key: expand_path(str(getattr(configuration, key)), key) for key in _FOLDERS
     }
     data_dir = configuration.data_dir
     if data_dir is not None and "://" not in data_dir:
-        absolute["data_dir"] = str(expanded(data_dir, "data_dir"))
+        absolute["data_dir"] = str(expand_path(data_dir, "data_dir"))
     return configuration.model_copy(update=absolute)
 
 
 def _remote_folder(key: str, address: str) -> str:
-    """What is wrong with a remote path where a folder must be, without what may be secret in it."""
+    """The error of an address where a folder is needed; secrets of the address are left out."""
     scheme, _, rest = address.partition("://")
-    place = " ".join(f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}".split())
-    wrong = f"{key} is {place}: it must be a local folder, since nothing is trained from a remote"
+    shown = " ".join(f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}".split())
+    wrong = f"{key} is {shown}: it must be a local folder, since nothing is trained from a remote"
     if key == "cache_root":
         return (
-            f"{wrong} path: run `brainbrr cache pull {place} --cache-root FOLDER` and set "
+            f"{wrong} path: run `brainbrr cache pull {shown} --cache-root FOLDER` and set "
             "BRAINBRR_CACHE_ROOT to that folder"
         )
     return f"{wrong} path: set it to a folder"
 
 
 def _refuse_replaced(layer: Layer) -> None:
+    """Refuse a key of brain-go-brr v2."""
     for key, replacement in REPLACED_KEYS.items():
         section, _, name = key.rpartition(".")
-        holder = layer.content.get(section) if section else layer.content
-        if isinstance(holder, dict) and name in holder:
+        mapping = layer.content.get(section) if section else layer.content
+        if isinstance(mapping, dict) and name in mapping:
             raise BrainbrrError(f"{layer.path}: the key {key} is replaced by {replacement}")
 
 
 def _refuse_empty_sections(
-    content: dict[str, Any], model: type[BaseModel], layer: Layer, above: str = ""
+    content: Mapping[str, object], model: type[BaseModel], layer: Layer, above: str = ""
 ) -> None:
-    """Refuse a section with nothing in it, whose settings may stand below it wrongly indented."""
+    """Refuse an empty section, whose settings may follow it with the wrong indentation."""
     for key, value in content.items():
         section = _section(model, key)
         if section is None:
@@ -301,18 +345,21 @@ def _refuse_empty_sections(
             _refuse_empty_sections(value, section, layer, f"{above}{key}.")
 
 
-def _merge(target: dict[str, Any], layer: dict[str, Any]) -> None:
+def _merge(target: dict[str, object], layer: Mapping[str, object]) -> None:
+    """Set in ``target`` what the layer sets, section by section."""
     for key, value in layer.items():
         if isinstance(value, dict):
             below = target.get(key)
-            # A section of its own: what comes later must not change what the layer says.
-            target[key] = dict(below) if isinstance(below, dict) else {}
-            _merge(target[key], value)
+            # A copy: a later layer must not change the content of this one.
+            merged = dict(below) if isinstance(below, dict) else {}
+            _merge(merged, value)
+            target[key] = merged
         else:
             target[key] = value
 
 
 def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
+    """The first error as one line: the file, the key, its value and what is wrong with it."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     where = _set_in(first["loc"], layers)
@@ -325,21 +372,22 @@ def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
 
 
 def _set_in(location: tuple[int | str, ...], layers: Sequence[Layer]) -> str:
-    """The last file that sets what stands at a location, or all of the files."""
+    """The last file that sets the key at a location; the names of all files where none does."""
     for layer in reversed(layers):
         if location and _sets(layer.content, location):
             return str(layer.path)
     return f"configuration ({', '.join(layer.name for layer in layers)})"
 
 
-def _sets(content: Any, location: tuple[int | str, ...]) -> bool:
-    """Whether there is something at a location; what lies within a list counts as the list."""
+def _sets(content: object, location: tuple[int | str, ...]) -> bool:
+    """Whether content has the key at a location; an item of a list counts as the list."""
     if not location or not isinstance(content, dict):
         return True
     return location[0] in content and _sets(content[location[0]], location[1:])
 
 
 def _nearest_key(key: str) -> str:
+    """The valid key of the same section that is most like an unknown one."""
     section, _, name = key.rpartition(".")
     model: type[BaseModel] = Configuration
     for part in filter(None, section.split(".")):
@@ -349,7 +397,7 @@ def _nearest_key(key: str) -> str:
 
 
 def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The section that a key names; None where it names a setting, or nothing."""
+    """The section that a key names; None where it names a setting or does not exist."""
     if key not in model.model_fields:
         return None
     annotation = model.model_fields[key].annotation

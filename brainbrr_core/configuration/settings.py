@@ -1,4 +1,4 @@
-"""The settings, as pydantic models. Units stand in the names."""
+"""The settings, as pydantic models. The name of a setting ends with its unit."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -22,14 +22,14 @@ from brainbrr_core.constants import BLOCK_S, RATE
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys are refused and values do not change."""
+    """Base class of all sections: unknown keys are refused, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML's yes, no, on and off are truth values, which would count as 1 and 0."""
+    def _refuse_booleans_as_numbers(cls, value: object, info: ValidationInfo) -> object:
+        """YAML reads yes, no, on and off as booleans, which would otherwise count as 1 and 0."""
         field = cls.model_fields[info.field_name or ""]
         allowed = field.annotation is bool or any(
             choice is value for choice in get_args(field.annotation)
@@ -40,33 +40,33 @@ class Section(BaseModel):
 
 
 class Preprocessing(Section):
-    """The signal chain's parameters. Every one of them is part of the preprocessing version.
-
-    ``scale`` says what a z-score is counted in: the recording's standard deviation, or its
-    interquartile range, which a seizure or an artifact does not set (``signal.statistics``).
-    ``zscore_minutes`` says over what: by default over the whole recording; with a number, for
-    each 10 s over the minutes that end with them, as far as there are so many
-    (``signal.trailing``).
+    """Parameters of the signal chain. Each of them is part of the preprocessing version, so that a
+    change of one builds the whole cache again, as another version.
     """
 
-    #: Samples per second of the store.
+    #: Sampling rate of the stored signal, in Hz. Every recording is resampled to it.
     rate_hz: Literal[256] = RATE
-    #: The 19 electrodes of the 10-20 system, against a common reference.
+    #: Stored channels: the 19 electrodes of the 10-20 system.
     montage: Literal["10-20"] = "10-20"
-    #: Edges of the band-pass (Butterworth), in Hz.
+    #: Lower and upper cutoff frequency of the Butterworth band-pass, in Hz. The default is that of
+    #: brain-go-brr v2, so that models and results can be compared.
     bandpass_hz: tuple[float, float] = (0.5, 120.0)
-    #: Order of the band-pass.
+    #: Order of the Butterworth band-pass.
     bandpass_order: Annotated[int, Field(ge=1, le=8)] = 3
-    #: Frequency of the mains, in Hz, which is filtered out.
+    #: Power-line frequency that the notch filter removes, in Hz: 60 in North America, 50 in most
+    #: other regions.
     notch_hz: Literal[50, 60] = 60
-    #: Quality of the notch: its frequency over its width.
+    #: Quality factor of the notch filter: its center frequency divided by its bandwidth.
     notch_q: Annotated[float, Field(gt=0)] = 30.0
-    #: Where z-scored samples are clipped, in the unit of ``scale``.
+    #: Absolute value at which z-scored samples are clipped, in units of ``scale``. At most 10, the
+    #: range of the stored 16-bit samples.
     clip_sd: Annotated[float, Field(gt=0, le=10)] = 10.0
-    #: What a z-score is counted in: the recording's standard deviation, or its interquartile range,
-    #: which neither a seizure nor an artifact decides.
+    #: Unit of the z-score of each channel: the standard deviation, or (``robust``) the
+    #: interquartile range, which depends little on seizures and artifacts.
     scale: Literal["recording_sd", "robust"] = "recording_sd"
-    #: Minutes that end with a block of 10 s and say its z-score; null: the whole recording does.
+    #: Minutes of signal from which the z-score of each 10 s block is computed; they end with that
+    #: block. With ``null``, one z-score is computed from the whole recording. A number makes stored
+    #: recordings and a live signal alike.
     zscore_minutes: Annotated[int, Field(ge=1, le=60)] | None = None
 
     @model_validator(mode="after")
@@ -96,13 +96,10 @@ SEIZURE_LABELS: tuple[SeizureLabel, ...] = get_args(SeizureLabel)
 
 
 class Labels(Section):
-    """Which TUSZ labels count as seizure, for the types of a per-channel ``csv``.
+    """Which seizure types of TUSZ count as seizure."""
 
-    An event of any other label is unknown, never background: its seconds have no part in the
-    loss, in the choice of windows or in a score.
-    """
-
-    #: Labels of TUSZ that count as seizure; an event of any other label is unknown.
+    #: Labels of TUSZ's per-channel annotations that count as seizure. An event with another seizure
+    #: label is unknown, never background: its seconds count neither in the loss nor in a score.
     seizure: tuple[SeizureLabel, ...] = SEIZURE_LABELS
 
 
@@ -110,13 +107,13 @@ LayoutName = Literal["tusz", "bids", "folder"]
 
 
 class Split(Section):
-    """The split by patient that a corpus gets which has none of its own; the rest is train."""
+    """How patients are assigned to splits in a corpus without splits. The others are train."""
 
-    #: Seed of the draw of patients.
+    #: Seed of the random assignment of patients to splits.
     seed: int = 0
-    #: Share of the patients that is dev.
+    #: Fraction of the patients in the split dev.
     dev: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    #: Share of the patients that is eval.
+    #: Fraction of the patients in the split eval.
     eval: Annotated[float, Field(ge=0, lt=1)] = 0.15
 
     @model_validator(mode="after")
@@ -126,36 +123,36 @@ class Split(Section):
         return self
 
 
-#: How a text names a seizure, with its number if it has one: ``Seizure #8``, ``sz_2``.
+#: A word for a seizure, with its number if it has one: ``Seizure #8``, ``sz_2``.
 _SEIZURE = r"(?:sz|seiz|seizure)s?[\s_#.:\d-]*"
-#: What may follow, such as the initials of who wrote it.
+#: An optional remark after it, such as the initials of the annotator.
 _REMARK = r"(?:\s*[-#(].*)?"
 
 
 class AnnotationTexts(Section):
-    """Which free texts of annotations speak of seizures, as regular expressions.
+    """What free texts of annotations mean, as lists of regular expressions.
 
-    One must match a whole text, in upper or lower case; the lists are tried in this order. They
-    are for ``events.tsv`` and EDF+ annotations: TUSZ's files have a fixed vocabulary.
+    An expression must match the whole text, in upper or lower case. The lists are tried in this
+    order. They apply to ``events.tsv`` and EDF+ annotations; TUSZ's files have a fixed vocabulary.
     """
 
-    #: Say nothing, though they speak of seizures: what programs detected, and that there was none.
+    #: Texts that mention seizures and mean none: detections by programs, and "no seizure".
     ignored: tuple[str, ...] = (r"@?(?:\w+ )?seizuredetect.*", r"no (?:\w+ )?(?:sz|seizure)s?")
-    #: A seizure ends here.
+    #: Texts that mark the end of a seizure.
     end: tuple[str, ...] = (
         "offset",
         rf"{_SEIZURE}(?:offset|ends?|ended|stops?|stopped){_REMARK}",
         rf"(?:offset|end) of (?:the )?{_SEIZURE}{_REMARK}",
     )
-    #: A seizure starts here; where it ends, another annotation says.
+    #: Texts that mark the start of a seizure whose end is marked by another annotation.
     onset: tuple[str, ...] = (
         "onset",
         rf"{_SEIZURE}(?:onset|starts?|started|begins?|began){_REMARK}",
         rf"(?:onset|start|beginning) of (?:the )?{_SEIZURE}{_REMARK}",
     )
-    #: Nobody can say what this interval is.
+    #: Texts of intervals that are neither known to be seizure nor known to be background.
     unknown: tuple[str, ...] = ("unknown", "unkn")
-    #: A seizure for as long as the annotation lasts.
+    #: Texts of annotations whose whole duration is a seizure.
     seizure: tuple[str, ...] = (_SEIZURE,)
 
     @field_validator("*")
@@ -170,17 +167,17 @@ class AnnotationTexts(Section):
 
 
 class ChannelRules(Section):
-    """Which recordings a signal of the 19 electrodes is made of, as far as channels decide it.
+    """Which recordings are used, as far as that depends on their channels.
 
-    A change of these shows in the next index: no version of the store depends on them, and each
-    shard carries which of its electrodes are interpolated.
+    A change takes effect with the next index. It does not change the preprocessing version: each
+    shard records which of its electrodes are interpolated.
     """
 
-    #: Whether the electrodes must be against one reference, as far as their labels say. With
-    #: ``any``, a recording in which they are not is used, with a finding.
+    #: Whether the labels of the electrodes must name one common reference. With ``any``, a
+    #: recording with several references is used, and the index notes it as a finding.
     references: Literal["common", "any"] = "any"
-    #: Missing or bad electrodes that are made from the others at most; with more the recording is
-    #: excluded.
+    #: Most missing or bad electrodes that are interpolated from the others. A recording with more
+    #: of them is excluded.
     interpolate_at_most: Annotated[int, Field(ge=0, le=9)] = 3
 
     @property
@@ -191,16 +188,16 @@ class ChannelRules(Section):
 
 
 class Corpus(ChannelRules):
-    """How the corpus lies on disk, and what of it is used; a layout of None is the one found."""
+    """The layout of the corpus, and how its paths, annotations and channels are read."""
 
-    #: How the folders and annotations lie; null: what they look like.
+    #: Layout of folders and annotations. With ``null`` it is recognized from the files.
     layout: LayoutName | None = None
-    #: A regular expression whose one group is the patient in a partition key (the path of an EDF
-    #: below the corpus, without its ending); None leaves it to the layout.
+    #: Regular expression whose one group is the patient's name within a partition key (the path of
+    #: an EDF below the corpus, without its suffix). With ``null`` the layout decides.
     patient_pattern: str | None = None
-    #: The split by patient of a corpus that has none of its own.
+    #: How patients are assigned to splits in a corpus without splits.
     split: Split = Split()
-    #: Which free texts of annotations speak of seizures.
+    #: What free texts of annotations mean.
     annotation_texts: AnnotationTexts = AnnotationTexts()
 
     @field_validator("patient_pattern")
@@ -221,142 +218,144 @@ class Corpus(ChannelRules):
 
 
 class Windows(Section):
-    """How windows are sliced from the store, at read time."""
+    """How windows are cut from stored recordings when they are read."""
 
-    #: Seconds of a window.
+    #: Length of a window in seconds, a multiple of the 10 s of a stored block.
     length_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 60
-    #: Seconds from one window of a training to the next.
+    #: Seconds from the start of one training window to the next, a multiple of 10.
     stride_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 10
 
 
 class Selection(Section):
-    """Which recordings of the corpus a profile uses; None is all of them."""
+    """Which recordings of the corpus a profile uses."""
 
-    #: How many recordings are used, of every split and with seizures first; null: all.
+    #: Number of recordings, taken from every split and with seizures first. With ``null`` all are
+    #: used.
     recordings: Annotated[int, Field(gt=0)] | None = None
-    #: Seed of the order in which recordings are taken.
+    #: Seed of the random order in which recordings are taken.
     seed: int = 0
 
 
 class Sampling(Section):
-    """The balanced training set, as multiples of the number of partly-seizure windows.
+    """How the training windows of an epoch are drawn.
 
-    Where those are fewer than half the windows that are wholly seizure, half of these count.
-    ``balance`` says what is drawn equally often: each window of a kind, or each patient who has
-    windows of it.
+    All partly ictal windows are in an epoch; the numbers of the others are multiples of theirs.
+    Where there are fewer of them than half of the fully ictal windows, that half counts instead.
     """
 
-    #: Share of seizure among a window's known samples from which on it is wholly seizure.
+    #: Fraction of seizure among the labeled samples of a window from which on the window counts as
+    #: fully ictal.
     full_threshold: Annotated[float, Field(gt=0, le=1)] = 0.99
-    #: Wholly ictal windows in an epoch, for each partly ictal one.
+    #: Fully ictal windows in an epoch for each partly ictal one.
     full_ratio: Annotated[float, Field(ge=0)] = 0.3
-    #: Background windows in an epoch, for each partly ictal one.
+    #: Background windows in an epoch for each partly ictal one.
     background_ratio: Annotated[float, Field(ge=0)] = 2.5
-    #: What is drawn equally often: the windows of a kind, or the patients who have some.
+    #: Whether each window of a kind is drawn equally often, or each patient who has such windows.
     balance: Literal["windows", "patients"] = "windows"
 
 
 class Model(Section):
-    """The network: a preset of ``brainbrr_core.model``."""
+    """The network."""
 
-    #: The size of the network, from two CPU cores to a large GPU.
+    #: Size of the network. ``tiny`` trains on two CPU cores, ``base`` is meant for a GPU.
     preset: Literal["tiny", "small", "base"] = "base"
 
 
 class Augmentation(Section):
-    """Changes made to windows before the network trains on them; all off by default.
+    """Random changes of training windows. All are off by default.
 
-    Every probability is for one window, and what is drawn follows from seed, step and row.
+    Random numbers follow from the seed, the step and the window's position in the batch, so that a
+    resumed training draws the same ones.
     """
 
-    #: Probability of each channel to be silent.
+    #: Probability that a channel is replaced by zeros, for each channel of each window.
     channel_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    #: The whole window is multiplied by a factor up to ``1 + amplitude``, or divided by it.
+    #: Each window is multiplied or divided by a random factor between 1 and ``1 + amplitude``.
     amplitude: Annotated[float, Field(ge=0, le=1)] = 0.0
-    #: Signals and labels are moved by up to this many seconds; the edge is filled by reflection.
+    #: Most seconds by which signal and labels of a window are shifted together. The edge is filled
+    #: by reflection.
     time_shift_s: Annotated[float, Field(ge=0, le=BLOCK_S)] = 0.0
-    #: Standard deviation of white noise, of a channel's own.
+    #: Standard deviation of the white noise that is added to each channel, in units of ``scale``.
     noise_sd: Annotated[float, Field(ge=0, le=1)] = 0.0
-    #: Probability that left and right electrodes change places.
+    #: Probability that the electrodes of a window are mirrored from left to right.
     left_right_flip: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class Training(Section):
-    """The optimizer's settings and the length of a run, in optimizer steps."""
+    """The optimizer and the length of a training, counted in optimizer steps."""
 
-    #: Seed of the first weights, the order of the windows and the augmentation.
+    #: Seed of the initial weights, the order of the windows and the augmentation.
     seed: int = 0
-    #: Optimizer steps.
+    #: Length of the training in optimizer steps.
     steps: Annotated[int, Field(gt=0)] = 20_000
-    #: Highest learning rate, which is reached after the warm-up.
+    #: Highest learning rate, reached at the end of the warm-up.
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    #: Steps in which the learning rate rises from 0.
+    #: Steps of the warm-up, in which the learning rate rises from 0.
     warmup_steps: Annotated[int, Field(ge=0)] = 200
     #: Weight decay of AdamW.
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    #: Norm to which gradients are clipped.
+    #: Largest norm of the gradient; a larger one is scaled down to it.
     gradient_clip: Annotated[float, Field(gt=0)] = 1.0
-    #: Cross-entropy with both classes of equal weight, or the focal loss with that weight.
+    #: Loss: binary cross-entropy, or the focal loss. Both weigh seizure and background equally.
     loss: Literal["weighted_bce", "focal"] = "weighted_bce"
-    #: Exponent of the focal loss (Lin et al. 2017); the other loss has none.
+    #: Exponent gamma of the focal loss (Lin et al. 2017). The other loss ignores it.
     focal_gamma: Annotated[float, Field(ge=0)] = 2.0
-    #: What weighs the same in the loss: each second of seizure, or each seizure as a whole.
+    #: Whether each second of seizure has the same weight in the loss, or each seizure as a whole.
     seizure_weight: Literal["seconds", "events"] = "seconds"
-    #: Part of a label that is spread over both answers: 0.1 makes 1 and 0 into 0.95 and 0.05.
+    #: Label smoothing: 0.1 turns the labels 1 and 0 into 0.95 and 0.05.
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    #: Steps whose loss or gradient is not finite that are skipped in all; one more ends the
-    #: training. None: 20 in bfloat16, and none in float32, where it is hardly chance.
+    #: Steps with a loss or gradient that is not finite that a training skips; one more ends it.
+    #: With ``null`` it is 20 in bfloat16 and 0 in float32, where such a step is hardly due to
+    #: chance.
     skipped_steps_limit: Annotated[int, Field(ge=0)] | None = None
-    #: Steps between two checkpoints.
+    #: Steps between two checkpoints, from which an interrupted training resumes.
     checkpoint_every: Annotated[int, Field(gt=0)] = 500
-    #: Periodic checkpoints that are kept beside the last and the best one.
+    #: Number of earlier checkpoints that are kept in addition to the last and the best one.
     keep_checkpoints: Annotated[int, Field(ge=0)] = 2
-    #: Steps between two validations on dev; the last step is always validated.
+    #: Steps between two validations on dev. The last step is always validated.
     validate_every: Annotated[int, Field(gt=0)] = 1000
-    #: Validations without a better score after which the training ends; 0 never ends it.
+    #: Validations without a better score after which the training ends early; 0 turns that off.
     patience: Annotated[int, Field(ge=0)] = 0
-    #: Changes made to windows before the network trains on them.
+    #: Random changes of training windows.
     augmentation: Augmentation = Augmentation()
-    #: A project of Weights & Biases to log to, beside TensorBoard.
+    #: Project of Weights & Biases to log to, in addition to TensorBoard. With ``null`` none is
+    #: used.
     wandb: str | None = None
 
 
 class Detection(Section):
-    """From scores (logits) to events, in the order of the steps.
+    """How the network's scores (logits) of 1/8 s frames become events.
 
-    Overlapping windows are stitched; frames are smoothed by a moving median; an event begins at
-    one threshold and ends at a lower one. The tuned thresholds are those of two numbers of frames
-    of the tuning split: ``off_ratio`` is how many frames reach the first for one that reaches the
-    second. ``on_threshold`` counts until they are tuned, and is a probability, as is ``predict
-    --threshold``; events then end below ``off_ratio`` times that probability. Opening drops
-    intervals shorter than ``opening_s`` and closing fills gaps shorter than ``closing_s``; gaps of
-    at most ``merge_gap_s`` are joined; events shorter than ``min_duration_s`` are dropped and those
-    longer than ``max_duration_s`` are cut into equal parts.
+    The settings are listed in the order of the steps: windows are stitched, frames are smoothed,
+    an event begins at one threshold and ends at a lower one, and short intervals and gaps are
+    removed. Both thresholds are tuned on dev after a training.
     """
 
-    #: Seconds from one window of a recording to the next.
+    #: Seconds from the start of one scored window of a recording to the next, a multiple of 10.
     stride_s: Annotated[int, Field(gt=0, multiple_of=BLOCK_S)] = 30
-    #: How the logits of overlapping windows become one: their mean, their mean weighted by a
-    #: triangle that is highest in a window's middle, or the highest of them.
+    #: How the logits of overlapping windows are combined: by their mean, by their mean weighted
+    #: with a triangle that peaks in the middle of the window, or by their maximum.
     stitching: Literal["average", "triangular", "max"] = "triangular"
-    #: Seconds of the moving median over the frames.
+    #: Length in seconds of the moving median that smooths the frames; 0 turns it off.
     smooth_s: Annotated[float, Field(ge=0)] = 2.0
-    #: Probability at which an event begins, until a threshold is tuned on dev.
+    #: Probability at which an event begins, used until a threshold is tuned on dev.
     on_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.86
-    #: Where an event ends: below this times the threshold at which it begins, or at the score that
-    #: 1 / this times as many frames reach, where the threshold is tuned.
+    #: Ratio of the threshold at which an event ends to the one at which it begins. With a tuned
+    #: threshold it is a ratio of frames instead: of the frames of dev that reach the threshold at
+    #: which an event ends, this fraction reaches the one at which an event begins.
     off_ratio: Annotated[float, Field(gt=0, le=1)] = 0.78 / 0.86
-    #: Intervals shorter than this are dropped, before gaps are filled.
+    #: Intervals above the threshold that are shorter than this many seconds are dropped first.
     opening_s: Annotated[float, Field(ge=0)] = 0.0
-    #: Gaps shorter than this are filled.
+    #: Gaps that are shorter than this many seconds are filled next.
     closing_s: Annotated[float, Field(ge=0)] = 0.0
-    #: Gaps of at most this are joined.
+    #: Events with a gap of at most this many seconds are merged.
     merge_gap_s: Annotated[float, Field(ge=0)] = 2.0
-    #: Events shorter than this are dropped.
+    #: Events that are shorter than this many seconds are dropped.
     min_duration_s: Annotated[float, Field(ge=0)] = 3.0
-    #: Events longer than this are cut into equal parts; null: none is.
+    #: Events that are longer than this many seconds are cut into equal parts. With ``null`` none
+    #: are.
     max_duration_s: Annotated[float, Field(gt=0)] | None = None
-    #: What the confidence of an event is of its frames' probabilities.
+    #: Whether the confidence of an event is the mean or the maximum of its frames' probabilities.
     confidence: Literal["mean", "max"] = "mean"
 
     @model_validator(mode="after")
@@ -368,63 +367,63 @@ class Detection(Section):
 
 
 class Evaluation(Section):
-    """What is scored. The threshold is always tuned on dev.
+    """What is scored. The threshold is always tuned on dev."""
 
-    The eval split is scored only where ``allow_eval`` says so; every time is counted.
-    """
-
-    #: The split that is scored.
+    #: Split that is scored.
     split: Literal["dev", "eval"] = "dev"
-    #: Whether the split eval may be scored.
+    #: Whether the split eval may be scored. Each time that it is scored is counted and reported.
     allow_eval: bool = False
-    #: Resamples of the patients behind every confidence interval.
+    #: Number of bootstrap resamples of the patients for confidence intervals.
     bootstrap_samples: Annotated[int, Field(ge=100)] = 1000
-    #: Seed of those resamples.
+    #: Seed of the bootstrap resamples.
     bootstrap_seed: int = 0
 
 
 Precision = Literal["float32", "bfloat16"]
-#: How the network is run: operation by operation, compiled, or compiled and recorded, to be
-#: started as a whole (a CUDA graph).
+#: How the network is run: operation by operation, compiled, or compiled and recorded as a CUDA
+#: graph, which starts all operations of a step at once.
 Compilation = Literal[False, True, "cuda_graphs"]
 
 
 class Hardware(Section):
-    """The device a training is bound to, and what it can carry."""
+    """The device that a training runs on, and the batch that fits it."""
 
-    #: What the device is called in what is printed.
+    #: Name of the device in what is printed.
     name: str = "cpu"
-    #: Where the network is trained and run.
+    #: Type of the device that trains and runs the network.
     device: Literal["cpu", "cuda"] = "cpu"
-    #: Any of these must occur in the card's name as CUDA reports it.
+    #: Accepted GPUs: one of these must occur in the name that CUDA reports. Empty accepts any.
     card: tuple[str, ...] = ()
-    #: Memory that the GPU must have, in GB.
+    #: Least memory of the GPU, in GB.
     memory_gb: Annotated[float, Field(ge=0)] = 0.0
-    #: Compute capability that the GPU must have at least; null: any.
+    #: Least compute capability of the GPU. With ``null`` any is accepted.
     compute_capability: tuple[int, int] | None = None
-    #: Windows of one optimizer step, over all processes.
+    #: Windows of one optimizer step, the total over all processes.
     batch_size: Annotated[int, Field(gt=0)] = 16
-    #: Parts in which a process works through its share of a batch, to need less memory.
+    #: Number of parts in which each process computes its share of a batch, to need less memory.
     accumulate: Annotated[int, Field(gt=0)] = 1
-    #: Windows at once in validation, evaluation and prediction; by default 1 on a CPU (8 in
-    #: validation), and on a GPU as many as a process works through at once in training, but 32 at
-    #: least.
+    #: Windows of a batch in validation, evaluation and prediction. With ``null`` it is 1 on a CPU
+    #: (8 in validation), and on a GPU as many as a process computes at once in training, at least
+    #: 32.
     inference_batch_size: Annotated[int, Field(gt=0)] | None = None
-    #: Whether a training keeps only what passes between the parts of the network and computes the
-    #: rest once more for the gradient: the same training in less memory, and a third slower.
+    #: Whether a training stores only the activations between the blocks of the network and computes
+    #: the others again for the gradient. The result is the same, with less memory and a third
+    #: slower.
     recompute_activations: bool = False
-    #: Of the network's products, in training and in use; its weights are float32.
+    #: Precision of the network's computation; its weights are always float32.
     precision: Precision = "float32"
-    #: Whether the network is compiled by torch, for training and for use; with ``cuda_graphs``, on
-    #: one GPU, a step is also started as a whole, which helps where a GPU waits for the next
-    #: operation (small networks).
+    #: Whether torch compiles the network. With ``cuda_graphs``, on one GPU, all operations of a
+    #: step are also started at once, which helps small networks, whose GPU waits for the next
+    #: operation.
     compile: Compilation = False
-    #: The same bits each time on one GPU and its software, for some speed. A CPU always gives them.
+    #: Whether a training on a GPU gives the same bits each time, on the same GPU with the same
+    #: software. It is slower. A training on a CPU always gives the same bits.
     deterministic: bool = False
-    #: Optimizer steps between two looks at their figures, for which a GPU is waited; they are
-    #: written down at every step all the same. None: 20 on a GPU, 1 on a CPU.
+    #: Steps after which the loss is read from the GPU, which waits for it. The figures of every
+    #: step are recorded all the same. With ``null`` it is 20 on a GPU and 1 on a CPU.
     report_every: Annotated[int, Field(gt=0)] | None = None
-    #: What computes the state-space layers: plain torch, or the fused kernels of mamba-ssm.
+    #: Implementation of the state-space layers: torch, or the fused kernels of mamba-ssm (GPU
+    #: only).
     ssm_backend: Literal["torch", "mamba_ssm"] = "torch"
 
     @model_validator(mode="after")
@@ -435,42 +434,45 @@ class Hardware(Section):
 
 
 class Orchestration(Section):
-    """How the graph is kept up to date where its sensor and its schedule are turned on."""
+    """What the sensor and the schedule of the Dagster graph start, where they are turned on."""
 
-    #: Recordings that one run is asked to build at most; None: one run for all of them.
+    #: Most recordings that one run builds. With ``null`` one run builds all of them.
     recordings_per_run: Annotated[int, Field(gt=0)] | None = None
-    #: When the schedule trains and evaluates, in cron's five fields.
+    #: When the schedule trains and evaluates, as a cron expression of five fields. The default is
+    #: Friday at 20:00, so that a training can run over the weekend.
     training_cron: str = "0 20 * * 5"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How a configuration was chosen: what commands repeat and say of it."""
+    """How a configuration was chosen, for messages and for commands that they suggest."""
 
     #: The command-line options that chose it, each after a space.
     options: str = ""
-    #: Names and absolute paths of its files, later ones winning.
+    #: Names or absolute paths of its files; later ones win.
     layers: tuple[str, ...] = ()
-    #: The profile that wins over that of the files; None where the files say.
+    #: The profile that was chosen by option or variable; None where the files decide.
     profile: str | None = None
-    #: Why the cache root is where it is, where nobody set it; None where it was set.
+    #: Why the cache root is this folder, where the user set none; None where the user set it.
     cache_root: str | None = None
 
 
 class Configuration(Section):
-    """Everything that can be set for a run."""
+    """All settings of a run."""
 
-    #: Name of the profile: which recordings, and how long a training.
+    #: Name of the profile, which says which recordings are used and how long a training is.
     profile: str = "full"
-    #: Folder or URL of the corpus; null: none is here.
+    #: Folder or URL of the corpus. With ``null``, on a machine without the EDFs, the index stands
+    #: for it.
     data_dir: str | None = None
-    #: Folder of the store.
+    #: Folder of the cache, one for all profiles.
     cache_root: Path
-    #: Folder of the training runs.
+    #: Folder of the runs that trainings leave behind.
     runs_dir: Path
-    #: Folder of Dagster's own storage.
+    #: Folder of Dagster's storage.
     dagster_home: Path
-    #: An imported version of the store, by its name; otherwise the version is derived.
+    #: Name of an imported version of the cache. With ``null`` the version follows from the settings
+    #: of the section preprocessing.
     version: str | None = None
     corpus: Corpus = Corpus()
     preprocessing: Preprocessing = Preprocessing()
@@ -489,16 +491,27 @@ class Configuration(Section):
 
     @property
     def origin(self) -> Origin:
-        """How these settings were chosen."""
+        """How this configuration was chosen."""
         return self._origin
 
     @property
     def options(self) -> str:
-        """The command-line options that chose these settings, for a command that mends."""
+        """The command-line options that chose this configuration, each after a space."""
         return self._origin.options
 
-    def chosen_by(self, origin: Origin) -> Configuration:
-        """The same settings, which remember how they were chosen."""
-        chosen = self.model_copy()
-        chosen._origin = origin
-        return chosen
+    def with_origin(self, origin: Origin) -> Configuration:
+        """A copy that remembers how it was chosen.
+
+        Parameters
+        ----------
+        origin : Origin
+            Options, files, profile and the reason of the cache root.
+
+        Returns
+        -------
+        Configuration
+            The same settings with another origin.
+        """
+        copy = self.model_copy()
+        copy._origin = origin
+        return copy

@@ -1,9 +1,8 @@
-"""Reading one configuration file: YAML without the ways in which it loses settings in silence."""
+"""Reading one configuration file: YAML that never drops a setting silently."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -14,7 +13,7 @@ _TEXT = "tag:yaml.org,2002:str"
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses repeated keys, of which YAML would keep the last, and keys that are not text."""
+    """Refuses keys that are not text, and repeated keys, of which YAML would keep the last one."""
 
     def __init__(self, stream: bytes | str) -> None:
         super().__init__(stream)
@@ -26,7 +25,7 @@ class _Loader(yaml.SafeLoader):
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
             if anchor in self._open_anchors:
-                raise _Refused(line, f"*{anchor} stands within what it repeats")
+                raise _Refused(line, f"*{anchor} is inside the value that it repeats")
             return super().compose_node(parent, index)
         self._open_anchors.append(anchor)
         node = super().compose_node(parent, index)
@@ -46,26 +45,29 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if key.value in lines:
             raise _Refused(
                 line,
-                f"the key {key.value} stands in line {lines[key.value]} already: keep one of "
+                f"the key {key.value} is already in line {lines[key.value]}: keep one of "
                 "them, with the settings of both",
             )
         lines[key.value] = line
 
 
 class _Refused(Exception):
+    """A line that is valid YAML and not accepted."""
+
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(reason)
         self.line = line
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; empty for an empty file.
+def read_mapping(path: Path) -> dict[str, object]:
+    """Read the mapping of a YAML file; an empty file gives an empty one.
 
-    Raises :class:`BrainbrrError` with the file, the line and what is wrong there: no UTF-8, no
-    YAML, several documents, no mapping, a repeated key, a key that is not text.
+    Raises :class:`BrainbrrError`, naming file and line, for text that is not UTF-8 or not YAML, for
+    several documents, for anything but a mapping, for a repeated key, and for a key that is not
+    text.
     """
     try:
-        # Bytes, so that a file which says that it is UTF-16 is read as that.
+        # Bytes, so that the mark of a UTF-16 file is recognized.
         content = yaml.load(_readable(path), Loader=_Loader)
     except OSError as error:
         raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
@@ -74,21 +76,21 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         raise BrainbrrError(_explain(path, error)) from None
     except (yaml.YAMLError, ValueError) as error:
-        # A date that no calendar has is a ValueError of the constructor.
+        # An impossible date raises a ValueError.
         raise BrainbrrError(f"{path} is not readable YAML: {_one_line(error)}") from None
     except RecursionError:
         raise BrainbrrError(f"{path} is not readable YAML: it is nested too deeply") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise BrainbrrError(f"{path} must hold a mapping of settings, such as `profile: mine`")
+        raise BrainbrrError(f"{path} must contain a mapping of settings, such as `profile: mine`")
     return content
 
 
-def read_value(text: str, where: str) -> Any:
-    """The value that a text is in YAML; ``where`` it stands is named in what is raised.
+def read_value(text: str, where: str) -> object:
+    """Read a value in YAML; ``where`` is its source in messages.
 
-    Raises :class:`BrainbrrError` where it is no YAML or has a key twice.
+    Raises :class:`BrainbrrError` where it is not YAML or has a repeated key.
     """
     try:
         return yaml.load(text, Loader=_Loader)
@@ -97,7 +99,7 @@ def read_value(text: str, where: str) -> Any:
 
 
 def _readable(path: Path) -> bytes:
-    """The bytes of a file, which are UTF-8 or say that they are UTF-16."""
+    """The bytes of a file that is UTF-8, or UTF-16 with a byte order mark."""
     raw = path.read_bytes()
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         return raw

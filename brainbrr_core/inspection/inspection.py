@@ -10,10 +10,10 @@ from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import SEIZURE_LABELS, ChannelRules
 from brainbrr_core.corpus.edf_annotations import read_edf_labels
-from brainbrr_core.corpus.inheritance import dataset_root
 from brainbrr_core.corpus.layouts.base import RecordingLabels
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.layouts.folder import FolderLayout
+from brainbrr_core.corpus.layouts.inheritance import dataset_root
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.raw import RawFile, open_raw

@@ -85,4 +85,5 @@ class Remote(Protocol):
 
 
 def document_of(content: bytes) -> Document:
+    """A document whose token is the SHA-256 of its content."""
     return Document(content, sha256(content).hexdigest())

@@ -149,7 +149,6 @@ def judge(
     recordings: Sequence[RecordingFrames], configuration: Configuration, step: int
 ) -> Validation:
     """Figures of recordings whose frames are known; at least one must have a seizure."""
-
     sweep = sweep_thresholds(
         recordings,
         found_by(configuration.detection),

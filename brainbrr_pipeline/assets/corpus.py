@@ -52,6 +52,7 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
     "is stale.",
 )
 def selected_recordings(workspace: Workspace) -> dg.DataVersion:
+    """Observe which recordings the profile selects, and what their shards and labels are."""
     with user_errors_as_failures():
         configuration = workspace.load()
         return dg.DataVersion(selection_version(plan_profile(configuration), configuration))

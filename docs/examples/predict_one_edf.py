@@ -20,7 +20,7 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Overrides, changed, load
+from brainbrr_core.configuration import Overrides, apply_assignments, load
 from brainbrr_core.constants import CHANNELS, FRAME_HZ
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.data.windows import RecordingReader
@@ -41,7 +41,7 @@ settings = load(
     ),
     environment={},
 )
-settings = changed(
+settings = apply_assignments(
     settings,
     [
         "training.steps=50",

@@ -1,6 +1,6 @@
 """A pull against a plain parallel copy of the same objects from the same server on loopback.
 
-    python tests/measure_transfer.py [SHARDS] [BLOCKS OF A SHARD] [ROUNDS]
+    python -m tests.benchmark.measure_transfer [SHARDS] [BLOCKS OF A SHARD] [ROUNDS]
 
 Prints one JSON line: MB/s of both, their ratio, and the seconds of a pull with nothing to do. The
 plain copy is s3fs's own ``get`` of every object to files, with as many requests in flight; it
@@ -21,12 +21,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import s3fs
+
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Overrides, load
 from brainbrr_core.files.atomic import flush
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.parallel import TRANSFERS
 from tests.support.machines import URL, fetched, fresh_bucket, machine, many_shards, sent
+from tests.support.services import HANGS_S, answers, wait_until
 
 
 def main() -> None:
@@ -45,36 +48,36 @@ def main() -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        with tempfile.TemporaryDirectory() as place:
-            print(json.dumps(measure(Path(place), shards, blocks, rounds)))
+        wait_until("the S3 server answers", lambda: answers(5599), seconds=HANGS_S)
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(measure(Path(folder), shards, blocks, rounds)))
     finally:
         server.terminate()
         server.wait()
 
 
-def measure(place: Path, shards: int, blocks: int, rounds: int) -> dict[str, object]:
+def measure(folder: Path, shards: int, blocks: int, rounds: int) -> dict[str, object]:
     """The figures, from alternating rounds."""
-    time.sleep(3)
-    settings = load(Overrides(config="full:cpu", cache_root=str(place / "x")), {})
-    source = machine(settings, place / "source")
+    settings = load(Overrides(config="full:cpu", cache_root=str(folder / "x")), {})
+    source = machine(settings, folder / "source")
     many_shards(source, shards, blocks)
     fresh_bucket()
     pushed = sent(source, force=True)
-    remote = S3Remote(URL)
+    remote, files = S3Remote(URL), s3fs.S3FileSystem()
     prefix = f"{remote.bucket}/{remote.key(Store.of(source).version)}/objects"
-    objects = remote._files.find(prefix)
+    objects = files.find(prefix)
     plain, synced, pulled, idle = [], [], [], []
     for number in range(rounds):
-        target = place / f"plain{number}"
+        target = folder / f"plain{number}"
         began = time.perf_counter()
         names = [str(target / name[len(prefix) + 1 :]) for name in objects]
-        remote._files.get(objects, names, batch_size=TRANSFERS)
+        files.get(objects, names, batch_size=TRANSFERS)
         plain.append(pushed.bytes / (time.perf_counter() - began) / 1e6)
         with ThreadPoolExecutor(TRANSFERS) as pool:
             list(pool.map(flush, map(Path, names)))
         synced.append(pushed.bytes / (time.perf_counter() - began) / 1e6)
         shutil.rmtree(target)
-        other = machine(settings, place / f"other{number}")
+        other = machine(settings, folder / f"other{number}")
         began = time.perf_counter()
         outcome = fetched(other)
         pulled.append(outcome.bytes / (time.perf_counter() - began) / 1e6)

@@ -11,10 +11,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from typer.testing import CliRunner
 
-from brainbrr_core.benchmark import network_cost as counted
 from brainbrr_core.benchmark.network_cost import (
+    AllocatedBytes,
     convolution_backward_operations,
     cost,
+    operation_counter,
     peak_bytes,
     scoring_operations,
 )
@@ -50,13 +51,13 @@ def test_the_cost_grows_linearly_with_length(monkeypatch: pytest.MonkeyPatch) ->
     two, four = (rows[i + 1]["peak_mb"] - rows[i]["peak_mb"] for i in (0, 1))
     assert 1.4 < four / two < 2.8
     for row in rows:
-        # Not exactly: the 240 steps of a minute fill four chunks of 64 but for 16.
+        # Not exactly: a minute has 240 steps, 16 fewer than four chunks of 64.
         for key in ("forward_gflop_per_minute", "kept_mb_per_minute"):
             assert math.isclose(row[key], rows[-1][key], rel_tol=0.02), row
     assert [row["minutes"] for row in rows] == [2, 4, 8]
 
 
-def test_the_work_of_a_validation_counted_by_hand() -> None:
+def test_the_operations_of_a_validation_agree_with_a_count_by_hand() -> None:
     # Windows of 60 s that begin every 30 s, the last one 60 s before the end.
     for preset, hours in (("tiny", 435.0), ("base", 1 / 60), ("tiny", 0.1)):
         windows = max(round(hours * 3600 / 30) - 1, 1)
@@ -66,8 +67,8 @@ def test_the_work_of_a_validation_counted_by_hand() -> None:
     assert 52_199 * cost("base", 60).forward == pytest.approx(2.85e15, rel=0.01)
 
 
-def test_operations_of_a_layer_counted_by_hand() -> None:
-    with counted._counter() as counter:
+def test_the_operations_of_a_layer_agree_with_a_count_by_hand() -> None:
+    with operation_counter() as counter:
         x = torch.randn(1, 6, 40, requires_grad=True)
         kernel = torch.randn(6, 1, 4, requires_grad=True)
         out = functional.conv1d(x, kernel, groups=6)
@@ -81,12 +82,12 @@ def test_operations_of_a_layer_counted_by_hand() -> None:
 
 
 def test_base_costs_what_its_projections_cost_and_little_more() -> None:
-    found = cost("base", 60)
+    base = cost("base", 60)
     inner, heads = 1024, 16
     projections = 2 * 960 * 512 * (2 * inner + 32 + heads + inner) * 2 * 6
-    assert projections < found.forward < 2 * projections
-    # Backwards costs twice as much, less the gradient of the input.
-    assert 2.9 < found.training / found.forward < 3.1
+    assert projections < base.forward < 2 * projections
+    # A backward pass costs twice as much, without the gradient of the input.
+    assert 2.9 < base.training / base.forward < 3.1
 
 
 def test_the_naive_scan_is_the_recurrence() -> None:
@@ -113,20 +114,20 @@ def test_a_rate_is_measured() -> None:
 def test_a_measured_step_has_the_arithmetic_of_real_work(
     kind: Pass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[bool, bool]] = []
+    modes: list[tuple[bool, bool]] = []
     forward = SeizureNetwork.forward
 
     def noted(network: SeizureNetwork, x: torch.Tensor) -> torch.Tensor:
         fixed = torch.are_deterministic_algorithms_enabled()
-        told.append((torch.backends.cudnn.allow_tf32, fixed))
+        modes.append((torch.backends.cudnn.allow_tf32, fixed))
         return forward(network, x)
 
     monkeypatch.setattr(SeizureNetwork, "forward", noted)
     make_step(Task("tiny", "torch", kind, 1, 10, Hardware(), 0.0, 1), torch.device("cpu"))()
-    assert told == [(False, kind == "training")]
+    assert modes == [(False, kind == "training")]
 
 
-def test_the_time_of_a_step_is_told_by_kind() -> None:
+def test_the_time_of_a_step_is_split_by_kind_of_operation() -> None:
     a, b = torch.randn(300, 300), torch.randn(64, 40, 40)
     x, kernel = torch.randn(1, 4, 50), torch.randn(4, 4, 3)
 
@@ -160,15 +161,15 @@ def test_the_commands_are_there() -> None:
         assert done.exit_code == 0, done.output
 
 
-def test_what_is_in_use_at_most_counted_by_hand() -> None:
-    with FakeTensorMode(), counted._Allocated() as allocated:
+def test_peak_bytes_agree_with_a_count_by_hand() -> None:
+    with FakeTensorMode(), AllocatedBytes() as allocated:
         first = torch.empty(1000)
         view = first[:10]
         second = first * 2
         assert allocated.peak == 8000
         del first, view
         third = second + 1
-        # The first one is gone.
+        # The first tensor has been freed.
         assert allocated.peak == 8000
         second.add_(third)
         fourth = second.expand(5, 1000)
@@ -183,9 +184,9 @@ def test_recomputed_activations_need_less_memory_and_a_third_more_operations() -
     assert 1.2 < sparing.training / plain.training < 4 / 3
     assert sparing.kept_bytes < plain.kept_bytes / 5
     most, less = (peak_bytes("tiny", 60, recompute_activations=again) for again in (False, True))
-    # Nothing is given up before the backward pass begins, and little is added in it.
+    # All that is kept is in use when the backward pass begins, which adds little.
     assert 1 <= most / plain.kept_bytes < 1.05
-    # What is inside one part is there while its gradients are made.
+    # While the gradients of one block are computed, its activations are in use.
     assert sparing.kept_bytes < less < most / 2.5
 
 
@@ -197,5 +198,5 @@ def test_more_windows_need_the_memory_that_was_counted() -> None:
         return in_own_process(measure, task).memory_mb
 
     measured = (peak(6) - peak(2)) / 4
-    # Libraries take memory of their own for convolutions.
+    # Libraries take additional memory for convolutions.
     assert 1 <= measured / (peak_bytes("small", 60) / 1e6) < 1.4

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainbrr_core.cli.dagster import variables
-from brainbrr_core.configuration import Configuration, Overrides, changed, checkout, load, location
+from brainbrr_core.configuration import (
+    Configuration,
+    Overrides,
+    apply_assignments,
+    checkout,
+    load,
+    location,
+)
 from brainbrr_core.configuration.environment import VARIABLES
 from brainbrr_core.errors import BrainbrrError
 from tests.support.examples import examples
@@ -33,7 +40,7 @@ def refusal(tmp_path: Path, text: str) -> str:
     return str(error.value)
 
 
-def test_flag_beats_variable_beats_file_beats_default(tmp_path: Path) -> None:
+def test_an_option_wins_over_a_variable_over_a_file_over_the_default(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"cache_root: {tmp_path}/file\n")
     config = f"smoke:cpu:{path}"
@@ -64,7 +71,7 @@ def test_an_unknown_key_names_the_nearest_valid_one(tmp_path: Path) -> None:
     assert "cache_root" in refusal(tmp_path, "cache_rot: /x")
 
 
-def test_keys_of_the_predecessor_name_what_replaces_them(tmp_path: Path) -> None:
+def test_keys_of_brain_go_brr_v2_name_what_replaces_them(tmp_path: Path) -> None:
     message = refusal(tmp_path, "experiment: {cache_dir: /x}")
     assert "experiment.cache_dir" in message
     assert "cache_root" in message
@@ -139,11 +146,11 @@ def refused(overrides: Overrides, environment: dict[str, str] | None = None) -> 
         ("corpus:\n  split:\n    dev: 0.1\n    eval: 0.1\n    dev: 0.2\n", 5, "dev"),
     ],
 )
-def test_a_key_that_stands_twice_is_refused_with_its_line(
+def test_a_repeated_key_is_refused_with_its_line(
     text: str, line: int, key: str, tmp_path: Path
 ) -> None:
     message = refusal(tmp_path, text)
-    assert f"mine.yaml, line {line}: the key {key} stands in line " in message
+    assert f"mine.yaml, line {line}: the key {key} is already in line " in message
 
 
 def test_a_merged_key_may_be_set_again(tmp_path: Path) -> None:
@@ -159,7 +166,7 @@ def test_a_merged_key_may_be_set_again(tmp_path: Path) -> None:
         ("training:\nseed: 3\n", "the section training is empty"),
         ("training:\n  augmentation:\n", "the section training.augmentation is empty"),
         ("corpus: {split: null}\n", "the section corpus.split is empty"),
-        ("just words\n", "must hold a mapping"),
+        ("just words\n", "must contain a mapping"),
         ("training: 5\n", "training is 5"),
         ("training: {steps: many}\n", "training.steps is 'many'"),
         ("training: {steps: yes}\n", "training.steps is True"),
@@ -173,13 +180,13 @@ def test_a_merged_key_may_be_set_again(tmp_path: Path) -> None:
         ("profile: no\n", "profile is False"),
         ("1: x\n", "line 1: the key 1 is not text"),
         ("? [a, b]\n: c\n", "line 1: the key is not text"),
-        ("training: &t {seed: *t}\n", "line 1: *t stands within what it repeats"),
+        ("training: &t {seed: *t}\n", "line 1: *t is inside the value that it repeats"),
         ("training: {seed: *t}\n", "line 1 is not readable YAML"),
         ("training: !!python/object:os.system {}\n", "line 1 is not readable YAML"),
         ("profile: 2024-02-31\n", "is not readable YAML"),
         ("profile: 2024-02-01\n", "profile is datetime.date(2024, 2, 1)"),
         ("a:\n\tb: 1\n", "line 2 is not readable YAML"),
-        ("cache_root: ~nobody-of-this-name/cache\n", "home folder that is not known"),
+        ("cache_root: ~nobody-of-this-name/cache\n", "home folder that does not exist"),
         ("[" * 1500, "is not readable YAML"),
     ],
 )
@@ -191,7 +198,7 @@ def test_what_is_wrong_with_a_file_is_one_line_that_names_it(
     assert expected in message
 
 
-def test_of_several_files_the_one_that_is_wrong_is_named(tmp_path: Path) -> None:
+def test_an_error_names_the_file_that_has_it(tmp_path: Path) -> None:
     wrong, right = tmp_path / "wrong.yaml", tmp_path / "right.yaml"
     wrong.write_text("training: {seed: many}\n")
     right.write_text("training: {steps: 5}\nwindows: {stride_s: 20}\n")
@@ -263,7 +270,7 @@ def test_a_run_names_one_profile_and_one_device(tmp_path: Path) -> None:
     assert load(Overrides(config=f"full:{own}"), {}).profile == "mine"
 
 
-def test_a_profile_is_a_profile(tmp_path: Path) -> None:
+def test_only_a_profile_is_accepted_as_a_profile(tmp_path: Path) -> None:
     assert "a100 is a device, not a profile: use --config full:a100" in refused(
         Overrides(profile="a100")
     )
@@ -328,7 +335,7 @@ def test_an_empty_variable_counts_as_not_set_and_an_empty_flag_is_refused() -> N
     assert "--profile is empty" in refused(Overrides(profile=""))
 
 
-def test_a_profile_variable_stands_between_its_flag_and_the_files() -> None:
+def test_a_profile_variable_wins_over_files_and_loses_to_the_option() -> None:
     environment = {"BRAINBRR_CONFIG": "full:a100", "BRAINBRR_PROFILE": "dev"}
     assert load(Overrides(), environment).profile == "dev"
     assert load(Overrides(), environment).hardware.name == "a100"
@@ -363,7 +370,7 @@ CONFIGS = ("dev:rtx4090", "full:cpu:FOLDERS", "PROFILE", "smoke:cpu:relative.yam
     demo=st.booleans(),
 )
 @examples(100)
-def test_the_printed_variables_give_the_very_configuration_back(
+def test_the_printed_variables_give_the_same_configuration(
     flags: dict[str, str | None],
     shell: dict[str, str],
     demo: bool,
@@ -428,7 +435,7 @@ def test_the_folders_of_an_installed_package_do_not_follow_the_current_one(
         assert loaded.origin.cache_root == "default of this user"
 
 
-def test_why_the_cache_root_is_where_it_is(tmp_path: Path) -> None:
+def test_a_reason_is_given_for_a_default_cache_root(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"cache_root: {tmp_path}/file\n")
     default = load(Overrides(config="smoke:cpu"), {})
@@ -467,10 +474,10 @@ def test_without_a_home_the_folders_must_be_set(
     assert load(Overrides(config="smoke:cpu", cache_root="/cache"), folders).profile == "smoke"
 
 
-def test_settings_are_changed_one_after_the_other() -> None:
+def test_assignments_change_settings_one_after_the_other() -> None:
     words = ["training.augmentation.noise_sd=0.25", "hardware.card=[A, B]", "training.wandb=null"]
     before = load(Overrides(config="full:cpu"), {})
-    after = changed(before, [*words, "training.augmentation.noise_sd=0.5"])
+    after = apply_assignments(before, [*words, "training.augmentation.noise_sd=0.5"])
     assert after.training.augmentation.noise_sd == 0.5
     assert after.training.augmentation.channel_dropout == 0.05
     assert after.hardware.card == ("A", "B")

@@ -30,7 +30,7 @@ from brainbrr_core.configuration import (
     Overrides,
     Sampling,
     Training,
-    changed,
+    apply_assignments,
     load,
 )
 from brainbrr_core.constants import RATE
@@ -380,7 +380,7 @@ def test_each_ablation_is_another_run() -> None:
         "training.label_smoothing=0.1",
         "sampling.balance=patients",
     )
-    names = {digest(training_settings(changed(settings, [one]))) for one in changes}
+    names = {digest(training_settings(apply_assignments(settings, [one]))) for one in changes}
     assert len(names | {IDENTITIES["smoke:cpu"]}) == 4
 
 

@@ -33,7 +33,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 #: The only modules that may import what an extra brings: without it, the rest must work.
 OF_EXTRA = {
     "gpu": "brainbrr_core/model/backend.py",
-    "bench": "brainbrr_core/benchmark/scan.py",
+    "bench": "brainbrr_core/benchmark/recurrence.py",
     "wandb": "brainbrr_core/training/metrics.py",
     "deploy": "brainbrr_pipeline/deployment/",
 }
@@ -76,9 +76,9 @@ def declared(extra: str = "") -> dict[str, Requirement]:
     """The requirements of the project ("") or of an extra, by normalized name."""
     lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
     requirements = [Requirement(line) for line in lines]
-    named = {canonicalize_name(one.name): one for one in requirements}
+    named: dict[str, Requirement] = {canonicalize_name(one.name): one for one in requirements}
     assert len(named) == len(requirements)
-    return dict(named)
+    return named
 
 
 @cache

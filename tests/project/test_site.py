@@ -22,7 +22,7 @@ import yaml
 from pydantic import BaseModel
 
 from brainbrr_core.cli.app import app
-from brainbrr_core.configuration import Configuration, Overrides, changed, load
+from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
 from tests.support.project import ROOT
 from tests.support.shell import BIN, Shell, clean_environment
 
@@ -219,7 +219,7 @@ def test_the_page_of_settings_has_every_key_and_its_default() -> None:
         runs_dir=settings.runs_dir,
         dagster_home=settings.dagster_home,
     )
-    again = changed(bare, [f"{key}={value}" for key, value in stated.items() if value])
+    again = apply_assignments(bare, [f"{key}={value}" for key, value in stated.items() if value])
     assert again == bare
     for key, value in stated.items():
         if value:

@@ -17,7 +17,7 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.cache.version import chain_parameters, preprocessing_version
-from brainbrr_core.configuration import Configuration, Preprocessing, changed
+from brainbrr_core.configuration import Configuration, Preprocessing, apply_assignments
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.method import signal_sentence
@@ -210,11 +210,11 @@ def test_the_version_says_it_where_it_is_on_and_nowhere_else(
 @pytest.mark.parametrize("minutes", [0, 61, 1.5, True])
 def test_minutes_that_cannot_be(settings: Configuration, minutes: object) -> None:
     with pytest.raises(BrainbrrError, match=r"preprocessing\.zscore_minutes"):
-        changed(settings, [f"preprocessing.zscore_minutes={minutes}"])
+        apply_assignments(settings, [f"preprocessing.zscore_minutes={minutes}"])
 
 
 def test_the_store_holds_them(settings: Configuration) -> None:
-    settings = changed(settings, ["preprocessing.zscore_minutes=1"])
+    settings = apply_assignments(settings, ["preprocessing.zscore_minutes=1"])
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     plan = plan_corpus(settings)
     assert plan.store.version == preprocessing_version(causal(1))
@@ -233,7 +233,8 @@ def test_the_store_holds_them(settings: Configuration) -> None:
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     made = random_predictor(tmp_path_factory.mktemp("run"))
     return replace(
-        made, configuration=changed(made.configuration, ["preprocessing.zscore_minutes=1"])
+        made,
+        configuration=apply_assignments(made.configuration, ["preprocessing.zscore_minutes=1"]),
     )
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, szcore
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.inheritance import Tables
 from brainbrr_core.corpus.layouts.base import (
     Folder,
     Layout,
@@ -21,6 +20,7 @@ from brainbrr_core.corpus.layouts.base import (
     RecordingLabels,
     stem_of,
 )
+from brainbrr_core.corpus.layouts.inheritance import Tables
 from brainbrr_core.corpus.participants import read_splits
 from brainbrr_core.errors import BrainbrrError
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from brainbrr_core.corpus.inheritance import Tables, dataset_root
 from brainbrr_core.corpus.layouts.base import companion_location
+from brainbrr_core.corpus.layouts.inheritance import Tables, dataset_root
 from brainbrr_core.errors import BrainbrrError, is_exhausted
 
 #: ``bad``, ``BAD``, ``bad (flat)``, but not ``badly named``.

@@ -6,7 +6,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.inheritance import Tables
 from brainbrr_core.corpus.layouts.base import (
     Folder,
     Layout,
@@ -16,6 +15,7 @@ from brainbrr_core.corpus.layouts.base import (
     stem_of,
 )
 from brainbrr_core.corpus.layouts.bids import EVENTS_TABLE, read_events_labels
+from brainbrr_core.corpus.layouts.inheritance import Tables
 from brainbrr_core.corpus.layouts.tusz import annotates_tuh, read_tuh_labels, tuh_annotations
 
 
