@@ -183,8 +183,7 @@ def _recordings(
     def summary() -> str:
         return (
             f"{done} of {len(files)} recordings are indexed, {len(files) - done} remain; run the "
-            f"same "
-            f"command again: the {source.hashed} EDFs hashed so far are not hashed again"
+            f"same command again: the {source.hashed} EDFs hashed so far are not hashed again"
         )
 
     def unchanged(batch: Sequence[RecordingFile]) -> list[Recording]:
@@ -210,14 +209,14 @@ def _recordings(
     ):
         # Most files are unchanged, which needs no file to be opened.
         batches = [files[at : at + _BATCH] for at in range(0, len(files), _BATCH)]
-        with thread_pool(source.looks) as pool:
-            each = map if source.looks == 1 else pool.map
+        with thread_pool(source.concurrent_states) as pool:
+            each = map if source.concurrent_states == 1 else pool.map
             for batch in each(unchanged, batches):
                 rows.update((recording.partition_key, recording) for recording in batch)
                 done += len(batch)
                 bar.advance(len(batch))
         others = [file for file in files if file.partition_key not in rows]
-        with thread_pool(workers or source.requests) as pool:
+        with thread_pool(workers or source.concurrent_reads) as pool:
             for file, recording in zip(others, pool.map(read, others), strict=True):
                 done += 1
                 bar.advance()

@@ -103,8 +103,7 @@ class MirroredFiles:
         if untagged is not None:
             raise BrainbrrError(
                 f"{self.url} gives no ETag or time of {untagged}, so a change would not be "
-                f"noticed: "
-                "copy the corpus to a store that does"
+                "noticed: copy the corpus to a store that does"
             )
         self._update()
 
@@ -139,12 +138,12 @@ class MirroredFiles:
         return self.url if str(path) == str(self.root) else f"{self.url}/{self._name(path)}"
 
     @property
-    def requests(self) -> int:
+    def concurrent_reads(self) -> int:
         """How many files to read concurrently."""
         return REQUESTS
 
     @property
-    def looks(self) -> int:
+    def concurrent_states(self) -> int:
         """One: all states are in the listing."""
         return 1
 

@@ -102,10 +102,8 @@ def _message(groups: Sequence[Sequence[Recording]]) -> str:
     more = f"; and {len(groups) - _NAMED} more such groups" if len(groups) > _NAMED else ""
     return (
         f"the same samples are under two patients or in two splits ({shown}{more}): a model would "
-        f"be "
-        "scored on its training data; remove all but one of each, or, if it is one patient under "
-        "two "
-        "names, move the recordings into one folder"
+        "be scored on its training data; remove all but one of each, or, if it is one patient "
+        "under two names, move the recordings into one folder"
     )
 
 

@@ -42,11 +42,11 @@ class CorpusFiles(Protocol):
         """Path or URL of a file, for the index."""
 
     @property
-    def requests(self) -> int:
+    def concurrent_reads(self) -> int:
         """How many files to read concurrently."""
 
     @property
-    def looks(self) -> int:
+    def concurrent_states(self) -> int:
         """How many files to ask for their state concurrently."""
 
     @property
@@ -103,15 +103,15 @@ class LocalFiles:
         return str(path)
 
     @property
-    def requests(self) -> int:
+    def concurrent_reads(self) -> int:
         """As many as cores."""
         return usable_cores()
 
     @property
-    def looks(self) -> int:
+    def concurrent_states(self) -> int:
         """One, unless a server answers each request: on a local disk, threads only slow it down."""
         system = file_system(self._root)
-        return self.requests if system is not None and system.is_shared else 1
+        return self.concurrent_reads if system is not None and system.is_shared else 1
 
 
 def state_of(source: CorpusFiles, path: Path | str) -> FileState:

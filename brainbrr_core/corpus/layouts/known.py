@@ -34,8 +34,7 @@ def open_layout(
     if not is_utf8(shown):
         raise BrainbrrError(
             f"the path {as_text(shown)} is not UTF-8, so it cannot be stored in an index: rename "
-            f"the "
-            "folder, or link to it under another name"
+            "the folder, or link to it under another name"
         )
     if not data_dir.is_dir():
         raise BrainbrrError(
