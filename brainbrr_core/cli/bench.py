@@ -131,6 +131,7 @@ def gpu(
     json: Json = False,
 ) -> int:
     """Check a GPU: kernels against torch, rates, memory, waiting, resuming, scoring."""
+    from brainbrr_core.benchmark.gpu.extent import FULL, SMALL, Task
     from brainbrr_core.benchmark.gpu.measurement import run
     from brainbrr_core.errors import BrainbrrError
 
@@ -141,15 +142,8 @@ def gpu(
             "or try the sections with --small"
         )
     with _folder(folder, "brainbrr-gpu-") as work:
-        measurement = run(
-            whole,
-            work,
-            sections=section or (),
-            small=small,
-            limit_s=60 * minutes,
-            out=out,
-            log=log,
-        )
+        task = Task(whole, work, SMALL if small else FULL)
+        measurement = run(task, sections=section or (), limit_s=60 * minutes, out=out, log=log)
     if page is not None:
         page.write_text(measurement.markdown(), encoding="utf-8")
     return _print(measurement, json=json)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 #: The configurations of an installed package; a checkout has them in its root.
-_PACKAGED_CONFIGS = Path(__file__).parent / "configs"
+PACKAGED_CONFIGS = Path(__file__).parent / "configs"
 
 
 def checkout() -> Path | None:
     """The root of the checkout that this package runs from; None for an installed package."""
-    return None if _PACKAGED_CONFIGS.is_dir() else Path(__file__).resolve().parents[2]
+    return None if PACKAGED_CONFIGS.is_dir() else Path(__file__).resolve().parents[2]
 
 
 def config_dir() -> Path:
     """The folder of the bundled configurations."""
     root = checkout()
-    return _PACKAGED_CONFIGS if root is None else root / "configs"
+    return PACKAGED_CONFIGS if root is None else root / "configs"
 
 
 def default_home() -> Path | None:

@@ -40,8 +40,10 @@ class Section(BaseModel):
 
 
 class Preprocessing(Section):
-    """Parameters of the signal chain. Each of them is part of the preprocessing version, so that a
-    change of one builds the whole cache again, as another version.
+    """Parameters of the signal chain.
+
+    Each of them is part of the preprocessing version: a change of one builds the whole cache again,
+    as another version.
     """
 
     #: Sampling rate of the stored signal, in Hz. Every recording is resampled to it.

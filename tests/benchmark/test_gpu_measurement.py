@@ -107,7 +107,7 @@ def test_a_section_that_fails_or_hangs_costs_nothing_but_itself(
     monkeypatch.setattr(measurement, "NAMES", ("fails", "leaves", "prepare", "equality"))
     out = tmp_path / "out.json"
     messages: list[str] = []
-    measured = measurement.run(cpu, tmp_path / "work", small=True, out=out, log=messages.append)
+    measured = measurement.run(Task(cpu, tmp_path / "work", SMALL), out=out, log=messages.append)
     assert set(measured.failed) == {"fails", "leaves", "prepare"}
     assert measured.failed["prepare"] == "not done within 0 s"
     assert "unlike any GPU" in measured.failed["fails"]
@@ -120,7 +120,7 @@ def test_a_section_that_fails_or_hangs_costs_nothing_but_itself(
 
 
 def test_without_time_sections_are_named_and_not_run(cpu: Configuration, tmp_path: Path) -> None:
-    measured = measurement.run(cpu, tmp_path, small=True, limit_s=0.0, log=lambda _line: None)
+    measured = measurement.run(Task(cpu, tmp_path, SMALL), limit_s=0.0, log=lambda _line: None)
     assert measured.skipped == NAMES
     assert measured.as_json()["sections"] == {}
 
@@ -161,7 +161,7 @@ def test_what_is_wrong_ends_the_command_with_1() -> None:
 
 def test_a_section_that_does_not_exist_and_a_cpu_are_refused(cpu: Configuration) -> None:
     with pytest.raises(BrainbrrError, match="--section speed: use some of prepare, "):
-        measurement.run(cpu, Path("nowhere"), sections=["speed"], small=True)
+        measurement.run(Task(cpu, Path("nowhere"), SMALL), sections=["speed"])
     reason = "hardware cpu is no GPU: choose one, such as --config full:h100, or .* with --small"
     with pytest.raises(BrainbrrError, match=reason):
         CliRunner().invoke(app, ["bench", "gpu", "--config", "full:cpu"], catch_exceptions=False)

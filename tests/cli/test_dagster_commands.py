@@ -19,7 +19,7 @@ DEMO = "demo/demo.yaml"
 @pytest.fixture
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The data folder of a user of an installed package, who stands in another project's folder."""
-    monkeypatch.setattr(location, "_PACKAGED_CONFIGS", ROOT / "configs")
+    monkeypatch.setattr(location, "PACKAGED_CONFIGS", ROOT / "configs")
     for name in os.environ:
         if name.startswith(("BRAINBRR_", "DAGSTER_")):
             monkeypatch.delenv(name)
@@ -118,7 +118,7 @@ def test_dagsters_commands_are_told_of_this_project_outside_of_a_checkout_only(
     assert {installed[name] for name in names} == {"brainbrr_pipeline.definitions"}
     # Dagster would take this one for its web server and its daemon, too.
     assert "DAGSTER_MODULE_NAME" not in installed
-    monkeypatch.setattr(location, "_PACKAGED_CONFIGS", home / "nothing")
+    monkeypatch.setattr(location, "PACKAGED_CONFIGS", home / "nothing")
     assert not set(names) & dagster.variables(load()).keys()
 
 

@@ -119,7 +119,7 @@ def test_a_remedy_repeats_the_options_that_were_given(tmp_path: Path) -> None:
 
 def installed_in(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """This package as if it were installed, by a user whose data folder is given."""
-    monkeypatch.setattr(location, "_PACKAGED_CONFIGS", ROOT / "configs")
+    monkeypatch.setattr(location, "PACKAGED_CONFIGS", ROOT / "configs")
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
     assert checkout() is None
 
@@ -376,24 +376,24 @@ def test_the_printed_variables_give_the_same_configuration(
     demo: bool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    place = tmp_path_factory.getbasetemp() / "printed"
-    (place / "brainbrr" / "demo").mkdir(parents=True, exist_ok=True)
-    (place / "folders.yaml").write_text("cache_root: by-file\ndata_dir: by-file\n")
-    (place / "profile.yaml").write_text(
+    folder = tmp_path_factory.getbasetemp() / "printed"
+    (folder / "brainbrr" / "demo").mkdir(parents=True, exist_ok=True)
+    (folder / "folders.yaml").write_text("cache_root: by-file\ndata_dir: by-file\n")
+    (folder / "profile.yaml").write_text(
         "profile: own\nselection: {recordings: 4}\nhardware: {name: own, batch_size: 3}\n"
     )
-    (place / "relative.yaml").write_text("runs_dir: by-file\nprofile: relative\n")
-    here = {"FOLDERS": str(place / "folders.yaml"), "PROFILE": str(place / "profile.yaml")}
+    (folder / "relative.yaml").write_text("runs_dir: by-file\nprofile: relative\n")
+    paths = {"FOLDERS": str(folder / "folders.yaml"), "PROFILE": str(folder / "profile.yaml")}
     with pytest.MonkeyPatch.context() as patch:
-        installed_in(place, patch)
-        patch.chdir(place)
-        demo_file = place / "brainbrr" / "demo" / "demo.yaml"
+        installed_in(folder, patch)
+        patch.chdir(folder)
+        demo_file = folder / "brainbrr" / "demo" / "demo.yaml"
         demo_file.unlink(missing_ok=True)
         if demo:
-            demo_file.write_text(f"cache_root: {place}/demo-cache\ndata_dir: {place}/demo-tusz\n")
+            demo_file.write_text(f"cache_root: {folder}/demo-cache\ndata_dir: {folder}/demo-tusz\n")
 
         def filled(value: str | None) -> str | None:
-            return value and re.sub("FOLDERS|PROFILE", lambda m: here[m[0]], value)
+            return value and re.sub("FOLDERS|PROFILE", lambda m: paths[m[0]], value)
 
         overrides = Overrides(**{name: filled(value) for name, value in flags.items()})
         environment = {name: filled(value) or "" for name, value in shell.items()}
@@ -404,7 +404,7 @@ def test_the_printed_variables_give_the_same_configuration(
         assert load(environment=printed).model_dump() == used.model_dump()
         for name, flag in flags.items():
             if flag is not None and name in FOLDER_KEYS:
-                assert str(getattr(used, name)) == str(place / flag)
+                assert str(getattr(used, name)) == str(folder / flag)
 
 
 def test_a_path_that_no_variable_can_hold_is_refused(tmp_path: Path) -> None:

@@ -103,6 +103,6 @@ class Task:
     configuration: Configuration
     folder: Path
     extent: Extent
-    backends: tuple[Backend, ...]
+    backends: tuple[Backend, ...] = ("torch",)
     #: Seconds after which the section is killed.
     limit_s: float = math.inf

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from brainbrr_core.benchmark.gpu.extent import FULL, SMALL, Task
+from brainbrr_core.benchmark.gpu.extent import Task
 from brainbrr_core.benchmark.gpu.kernels import Equality, Losses, equality, losses
 from brainbrr_core.benchmark.gpu.rates import Ceilings, Rates, WarmUp, machine, rates, warm_up
 from brainbrr_core.benchmark.gpu.training import (
@@ -29,7 +29,6 @@ from brainbrr_core.benchmark.gpu.training import (
     waiting,
 )
 from brainbrr_core.benchmark.result import Figures, Report, Table
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.software import versions
@@ -154,11 +153,9 @@ class GpuMeasurement(Report):
 
 
 def run(
-    configuration: Configuration,
-    folder: Path,
+    task: Task,
     *,
     sections: Sequence[str] = (),
-    small: bool = False,
     limit_s: float = 540.0,
     out: Path | None = None,
     log: Callable[[str], None] = print,
@@ -166,8 +163,8 @@ def run(
     """Run sections, all by default; write the results so far to ``out`` (JSON) after each group.
 
     A section that fails, or exceeds its time, leaves the reason under ``failed``; sections for
-    which ``limit_s`` leaves no time are named under ``skipped``. The synthetic corpus and the runs
-    are written below ``folder``.
+    which ``limit_s`` leaves no time are named under ``skipped``. All available backends are
+    measured.
 
     Raises :class:`BrainbrrError` for a section that does not exist, and where the configured GPU
     is not available.
@@ -175,9 +172,10 @@ def run(
     unknown = [name for name in sections if name not in NAMES]
     if unknown:
         raise BrainbrrError(f"--section {unknown[0]}: use some of {', '.join(NAMES)}")
-    device = check_device(configuration.hardware)
+    hardware = task.configuration.hardware
+    device = check_device(hardware)
     backends, missing = _backends()
-    task = Task(configuration, folder, SMALL if small else FULL, backends)
+    task = replace(task, backends=backends)
     begin = time.monotonic()
     results: dict[str, JsonValue] = {}
     seconds: dict[str, float] = {}
@@ -206,7 +204,7 @@ def run(
             date=datetime.now(UTC).date().isoformat(),
             device=describe_device(device),
             software=versions(_SOFTWARE),
-            profile=configuration.hardware.name,
+            profile=hardware.name,
             backends=backends,
             no_kernels_because=missing,
             sections=Sections.model_validate(results),
@@ -215,7 +213,7 @@ def run(
             skipped=tuple(skipped),
         )
 
-    folder.mkdir(parents=True, exist_ok=True)
+    task.folder.mkdir(parents=True, exist_ok=True)
     for group in GROUPS:
         chosen = [section for section in group if not sections or section.name in sections]
         if left() > 0:
