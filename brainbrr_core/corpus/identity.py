@@ -122,7 +122,7 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
         form = name_form(patient)
         splits.setdefault(form, set()).add(split)
         names.setdefault(form, set()).add(patient)
-    shared = sorted(form for form, names_of in splits.items() if len(names_of) > 1)
+    shared = sorted(form for form, own in splits.items() if len(own) > 1)
     if not shared:
         return
     one_name = all(len(names[form]) == 1 for form in shared)
