@@ -83,7 +83,7 @@ class GpuResource(dg.ConfigurableResource[Hardware]):
         # Imported here because it imports torch, which loading the definitions does not need.
         from brainbrr_core.model.device import check_device, describe_device
 
-        return ", ".join(describe_device(check_device(hardware)).values())
+        return str(describe_device(check_device(hardware)))
 
 
 @contextmanager

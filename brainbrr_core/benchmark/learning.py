@@ -63,7 +63,7 @@ from brainbrr_core.scoring import (
 from brainbrr_core.scoring.bootstrap import interval, resamples
 from brainbrr_core.scoring.szcore import score_recording
 from brainbrr_core.synthesis import write_corpus
-from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.run import train
 
 
@@ -308,7 +308,7 @@ def run(
         scoring_s=round(time.perf_counter() - clock, 1),
         windows_per_s=round(trained.record.fit.windows_per_s, 2),
         data_wait_share=round(trained.record.fit.data_wait_share, 5),
-        hardware=describe_device(predictor.device),
+        hardware=describe_device(predictor.device).record(),
         detectors={
             name: score.figures(_rounded(f1[name], patients)) for name, score in scores.items()
         },

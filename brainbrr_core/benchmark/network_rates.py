@@ -210,7 +210,7 @@ def run(
     if device.type == "cpu":
         log("comparing scans")
     return NetworkRates(
-        device=describe_device(device),
+        device=describe_device(device).record(),
         precision=hardware.precision,
         window_s=window_s,
         peak_gflop_per_s=round(peak / 1e9, 1),

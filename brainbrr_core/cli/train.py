@@ -52,12 +52,12 @@ def train(
         if seeds is not None:
             raise typer.BadParameter("--replay does one saved step again: leave --seeds out")
         return _replay(replay, json)
-    from brainbrr_core.training.distributed import world_of
+    from brainbrr_core.training.distributed import ProcessGroup
     from brainbrr_core.training.seeds import parse_seeds, train_seeds
 
     chosen = None if seeds is None else parse_seeds(seeds)
     settings = configuration(config, profile, None, cache_root, runs_dir, version)
-    first = world_of(os.environ).first
+    first = ProcessGroup.from_environment(os.environ).is_main
     train_one = _train_with_progress if first else _train_silently
     if chosen is None:
         run = train_one(settings)
@@ -79,7 +79,7 @@ def train(
 
 def _train_with_progress(settings: Configuration) -> Run:
     from brainbrr_core.progress import progress
-    from brainbrr_core.training.loop import StepReport
+    from brainbrr_core.training.report import StepReport
     from brainbrr_core.training.run import train as run_training
 
     with progress("train", settings.training.steps, "steps") as bar:
@@ -114,21 +114,21 @@ def _replay(path: Path, json: bool) -> int:
     """Do a saved step again and say where it goes wrong; exit status 1 where it does."""
     from brainbrr_core.training.nonfinite import replay
 
-    anatomy, header = replay(path)
+    diagnosis, saved = replay(path)
     if json:
         # As text: JSON has no number that is not finite.
-        figures = {"loss": str(anatomy.loss), "gradient_norm": str(anatomy.gradient_norm)}
-        values = {"step": header["step"], "finite": anatomy.finite, **asdict(anatomy), **figures}
+        figures = {"loss": str(diagnosis.loss), "gradient_norm": str(diagnosis.gradient_norm)}
+        values = {"step": saved.step, "finite": diagnosis.finite, **asdict(diagnosis), **figures}
         print_json(values)
-        return 0 if anatomy.finite else 1
+        return 0 if diagnosis.finite else 1
     print(
-        f"step {header['step']}: loss {anatomy.loss:g} (then {header['loss']}), gradient norm "
-        f"{anatomy.gradient_norm:g} (then {header['norm']})"
+        f"step {saved.step}: loss {diagnosis.loss:g} (then {saved.loss}), gradient norm "
+        f"{diagnosis.gradient_norm:g} (then {saved.norm})"
     )
-    for name in header["names"]:
-        print(f"{'not finite' if name in anatomy.windows else 'finite    '}  {name}")
-    if anatomy.module is not None:
-        print(f"the first output that is not finite: {anatomy.module}")
-    if anatomy.parameters:
-        print(f"gradients that are not finite: {', '.join(anatomy.parameters)}")
-    return 0 if anatomy.finite else 1
+    for name in saved.names:
+        print(f"{'not finite' if name in diagnosis.windows else 'finite    '}  {name}")
+    if diagnosis.module is not None:
+        print(f"the first output that is not finite: {diagnosis.module}")
+    if diagnosis.parameters:
+        print(f"gradients that are not finite: {', '.join(diagnosis.parameters)}")
+    return 0 if diagnosis.finite else 1

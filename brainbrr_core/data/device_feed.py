@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +50,7 @@ def host_memory(shape: Sequence[int], dtype: torch.dtype, device: torch.device) 
         ) from None
 
 
-def on_device(values: NDArray[Any], device: torch.device) -> Tensor:
+def on_device(values: NDArray[np.generic], device: torch.device) -> Tensor:
     """A small array on the device, in the order of the current stream and without waiting."""
     tensor = torch.from_numpy(values)
     if device.type != "cuda":

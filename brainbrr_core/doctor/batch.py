@@ -29,7 +29,8 @@ from brainbrr_core.machine.processors import usable_memory
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.memory import OutOfMemory
-from brainbrr_core.training.loop import StepReport, fit
+from brainbrr_core.training.loop import fit
+from brainbrr_core.training.report import StepReport
 
 #: The part of the free memory that is left free.
 MARGIN = 0.1
@@ -161,7 +162,7 @@ def _counted(
             windows = max(0, int(((1 - MARGIN) * free - fixed) // each))
             memory = (fixed + windows * each) / 1e9 if windows else None
             rows.append(Fitting(window_s, recompute, windows, memory, None))
-    return Capacity(describe_device(torch.device("cpu")), free / 1e9, tuple(rows))
+    return Capacity(describe_device(torch.device("cpu")).record(), free / 1e9, tuple(rows))
 
 
 def _tried(
@@ -250,7 +251,7 @@ def _look(hardware: Hardware) -> tuple[dict[str, str], float]:
     """The device and its free memory in GB."""
     device = check_device(hardware)
     free, _ = torch.cuda.mem_get_info(device)
-    return describe_device(device), free / 1e9
+    return describe_device(device).record(), free / 1e9
 
 
 class _Enough(Exception):

@@ -32,7 +32,7 @@ def provenance(configuration: Configuration, run: Run, version: str, source: str
     identity = record.identity
     hardware = configuration.hardware
     device = check_device(hardware)
-    scored = describe_device(device)
+    scored = describe_device(device).record()
     return {
         "run": run.name,
         "trained at": record.finished_at,

@@ -1,8 +1,9 @@
-"""The device a training is bound to: is it there, and is it the right one?"""
+"""The device that the network runs on: whether it is there, and whether it is the right one."""
 
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -13,59 +14,96 @@ from brainbrr_core.errors import BrainbrrError
 GB = 1e9
 
 
-def check_device(hardware: Hardware, card: int = 0) -> torch.device:
-    """The device that ``hardware`` asks for, after looking at what is there.
+def check_device(hardware: Hardware, gpu: int = 0) -> torch.device:
+    """The device that ``hardware`` asks for, after checking that it is there.
 
-    Raises :class:`BrainbrrError` if CUDA is missing, or if the name, memory or compute capability
-    of the given card is not what ``hardware`` says. Nothing falls back to another device.
+    ``gpu`` is the number of the GPU as CUDA counts them. Raises :class:`BrainbrrError` if CUDA is
+    missing, or if the GPU's name, memory or compute capability is not what ``hardware`` says.
+    Nothing falls back to another device.
     """
     if hardware.device == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         built = torch.version.cuda or "none"
         raise BrainbrrError(
-            f"hardware {hardware.name} needs a CUDA card and torch {torch.__version__} "
-            f"(CUDA {built}) finds none: run on the card's machine, or use the cpu profile"
+            f"hardware {hardware.name} needs an NVIDIA GPU and torch {torch.__version__} "
+            f"(CUDA {built}) finds none: run on the GPU's machine, or use the cpu profile"
         )
-    device = torch.device("cuda", card)
+    device = torch.device("cuda", gpu)
     properties = torch.cuda.get_device_properties(device)
     capability = (properties.major, properties.minor)
-    found = (
+    present = (
         f"{properties.name} ({properties.total_memory / GB:.1f} GB, compute capability "
         f"{capability[0]}.{capability[1]})"
     )
-    wanted: list[str] = []
+    required: list[str] = []
     if hardware.card and not any(name in properties.name for name in hardware.card):
-        wanted.append(f"a card named {' or '.join(hardware.card)}")
+        required.append(f"a GPU named {' or '.join(hardware.card)}")
     if properties.total_memory < hardware.memory_gb * GB:
-        wanted.append(f"{hardware.memory_gb:g} GB")
-    asked = hardware.compute_capability
-    if asked is not None and asked != capability:
-        wanted.append(f"compute capability {asked[0]}.{asked[1]}")
-    if wanted:
+        required.append(f"{hardware.memory_gb:g} GB")
+    wanted = hardware.compute_capability
+    if wanted is not None and wanted != capability:
+        required.append(f"compute capability {wanted[0]}.{wanted[1]}")
+    if required:
         raise BrainbrrError(
-            f"hardware {hardware.name} is bound to {', '.join(wanted)} but found {found}: "
-            "choose the profile of this card, or select the card with CUDA_VISIBLE_DEVICES"
+            f"hardware {hardware.name} is bound to {', '.join(required)} but this is {present}: "
+            "choose the profile of this GPU, or select the GPU with CUDA_VISIBLE_DEVICES"
         )
     if hardware.precision == "bfloat16" and capability < (8, 0):
         raise BrainbrrError(
-            f"hardware {hardware.name} asks for bfloat16, which {found} lacks: "
+            f"hardware {hardware.name} asks for bfloat16, which {present} lacks: "
             "set hardware.precision: float32"
         )
     return device
 
 
-def describe_device(device: torch.device) -> dict[str, str]:
-    """What a run's record says about the device and the software that drove it."""
-    described = {"device": device.type, "torch": torch.__version__}
+@dataclass(frozen=True, slots=True)
+class DeviceDescription:
+    """A device, and the versions of the software that drives it. Fields that do not apply are None.
+
+    Every value is text: this is for people to read, and for reports to compare.
+    """
+
+    #: ``cpu`` or ``cuda``.
+    device: str
+    torch: str
+    #: Of the processor or GPU.
+    name: str
+    #: The instruction set that torch uses on a CPU.
+    instructions: str | None = None
+    #: Threads that torch uses on a CPU.
+    threads: str | None = None
+    #: Memory of a GPU in GB.
+    memory_gb: str | None = None
+    compute_capability: str | None = None
+    #: Version of CUDA.
+    cuda: str | None = None
+
+    def record(self) -> dict[str, str]:
+        """The fields that apply, by name, as ``run.json`` has them."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def __str__(self) -> str:
+        """The values in one line."""
+        return ", ".join(self.record().values())
+
+
+def describe_device(device: torch.device) -> DeviceDescription:
+    """Describe a device and the software that drives it."""
     if device.type != "cuda":
-        described["name"] = platform.processor() or platform.machine()
-        described["instructions"] = torch.backends.cpu.get_cpu_capability()
-        described["threads"] = str(torch.get_num_threads())
-        return described
+        return DeviceDescription(
+            device.type,
+            torch.__version__,
+            platform.processor() or platform.machine(),
+            instructions=torch.backends.cpu.get_cpu_capability(),
+            threads=str(torch.get_num_threads()),
+        )
     properties = torch.cuda.get_device_properties(device)
-    described["name"] = properties.name
-    described["memory_gb"] = f"{properties.total_memory / GB:.1f}"
-    described["compute_capability"] = f"{properties.major}.{properties.minor}"
-    described["cuda"] = torch.version.cuda or ""
-    return described
+    return DeviceDescription(
+        device.type,
+        torch.__version__,
+        properties.name,
+        memory_gb=f"{properties.total_memory / GB:.1f}",
+        compute_capability=f"{properties.major}.{properties.minor}",
+        cuda=torch.version.cuda or "",
+    )

@@ -13,7 +13,7 @@ chunk's end is carried on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -90,15 +90,24 @@ def running_sum_by_doubling(x: Tensor) -> Tensor:
     return x
 
 
-class _WithinChunks(torch.autograd.Function):
-    """What the samples of a chunk receive from samples of the same chunk.
+class _Context(Protocol):
+    """What is used of the context of an autograd function."""
 
-    With its own backward pass, which computes the (chunk, chunk) weights of every head again:
-    they are by far the largest tensors here, and kept for autograd they dominate time and memory.
+    saved_tensors: tuple[Tensor, ...]
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
+
+class _WithinChunks(torch.autograd.Function):
+    """The part of each sample's output that comes from samples of the same chunk.
+
+    It has its own backward pass, which computes the (chunk, chunk) weights of every head again:
+    they are by far the largest tensors here, and storing them for autograd would dominate time
+    and memory.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, decay: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    def forward(ctx: _Context, x: Tensor, decay: Tensor, B: Tensor, C: Tensor) -> Tensor:
         """Shapes: ``x`` (batch, chunks, heads, chunk, headdim), ``decay`` the same less the last
         axis, ``B`` and ``C`` (batch, chunks, chunk, state). Returns y in the shape of ``x``."""
         ctx.save_for_backward(x, decay, B, C)
@@ -107,7 +116,7 @@ class _WithinChunks(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(ctx: _Context, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x, decay, B, C = ctx.saved_tensors
         similarity = _similarity(B, C)
         between = _decay_between(decay)

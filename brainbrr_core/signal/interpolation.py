@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.polynomial import legendre
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from brainbrr_core.constants import CHANNELS
 
@@ -38,9 +38,8 @@ POSITIONS = {
 STIFFNESS, TERMS, REGULARIZATION = 4, 50, 1e-5
 
 
-def interpolation_constants() -> dict[str, Any]:
-    """What shapes an interpolated channel beside the channels it is made from, as it stands in the
-    preprocessing version."""
+def interpolation_constants() -> dict[str, JsonValue]:
+    """The constants of the interpolation, as the preprocessing version has them."""
     return {
         "method": "spherical spline",
         "positions": {name: list(position) for name, position in POSITIONS.items()},

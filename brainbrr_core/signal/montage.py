@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+
+from pydantic import JsonValue
 
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import CHANNELS
@@ -108,11 +109,11 @@ class MontageMatch:
         return None
 
 
-def label_rules() -> dict[str, Any]:
-    """What decides which label is which electrode, as plain values: it shapes what is stored."""
+def label_rules() -> dict[str, JsonValue]:
+    """The rules that match labels to electrodes, as JSON: they shape what is stored."""
     return {
         "electrodes": dict(sorted(_BY_NAME.items())),
-        "references": sorted(_REFERENCES),
+        "references": [*sorted(_REFERENCES)],
         "linked": _LINKED.pattern,
         "label": _LABEL.pattern,
     }

@@ -8,12 +8,14 @@ once are several outputs, never several terms of one sum: so its width changes n
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.base import BaseContext
+from numba.core.typing import Signature
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -24,17 +26,31 @@ from brainbrr_core.signal.resampling import COLUMNS
 _ROWS = 6
 
 
+#: Writes the LLVM instructions of one call, given the values of its arguments.
+_Generator = Callable[[BaseContext, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
+
+
 @intrinsic
 def _rows_of_products(
-    _context: Any, signal: Any, starts: Any, matrix: Any, out: Any, targets: Any
-) -> Any:
+    _context: BaseContext,
+    signal: types.Array,
+    starts: types.Array,
+    matrix: types.Array,
+    out: types.Array,
+    targets: types.Array,
+) -> tuple[Signature, _Generator]:
     """Write ``_ROWS`` times ``signal[start:start + len(matrix)] @ matrix``, (16,), to ``out``.
 
     ``signal`` and ``out`` are contiguous float32, ``starts`` and ``targets`` (``_ROWS``,) positions
     in them, ``matrix`` (taps, 16) float32.
     """
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def generate(
+        context: BaseContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        arguments: Sequence[ir.Value],
+    ) -> ir.Value:
         arrays = [
             context.make_array(kind)(context, builder, value)
             for kind, value in zip(signature.args, arguments, strict=True)
@@ -43,10 +59,10 @@ def _rows_of_products(
         [taps, _] = cgutils.unpack_tuple(builder, arrays[2].shape)
         wide = ir.VectorType(ir.FloatType(), COLUMNS)
 
-        def vector_at(pointer: Any) -> Any:
+        def vector_at(pointer: ir.Value) -> ir.Value:
             return builder.bitcast(pointer, wide.as_pointer())
 
-        def position(table: Any, row: int) -> Any:
+        def position(table: ir.Value, row: int) -> ir.Value:
             return builder.load(cgutils.gep_inbounds(builder, table, row))
 
         sources = [builder.gep(signal, [position(starts, row)]) for row in range(_ROWS)]

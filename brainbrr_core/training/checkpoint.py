@@ -1,4 +1,8 @@
-"""The state of a training on disk, as ``runs.weights`` writes tensors."""
+"""Checkpoint files: the state of a training as tensors, with the rest in the file's JSON header.
+
+What a training resumes from is chosen in ``resumption``, and when it saves in
+``checkpoint_manager``.
+"""
 
 from __future__ import annotations
 
@@ -8,117 +12,150 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from torch import Tensor, nn
 
 from brainbrr_core.runs.weights import DamagedFile, Tensors, load_tensors, save_tensors, writing
+from brainbrr_core.training.early_stopping import EarlyStopping
 
-#: The last state of a training, and the averaged weights with the best validation.
+#: The newest checkpoint of a training, and the averaged weights of its best validation.
 CHECKPOINT_NAME = "checkpoint.safetensors"
 BEST_NAME = "best.safetensors"
 _PERIODIC = "checkpoint-step-{step:08d}.safetensors"
 _PERIODIC_NAME = re.compile(r"checkpoint-step-(\d{8,})\.safetensors")
 
 
+class TrainingProgress(BaseModel):
+    """What a training must remember besides its tensors to resume exactly."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    early_stopping: EarlyStopping = Field(
+        default_factory=EarlyStopping, validation_alias="course", serialization_alias="course"
+    )
+    #: Steps in a row, up to the last one, in which the network gave one answer to everything.
+    flat_steps: int = 0
+    #: Steps, counted from 1, that were skipped since their loss or gradient was not finite.
+    skipped_steps: list[int] = []
+
+    def record(self) -> dict[str, JsonValue]:
+        """The values as a checkpoint's header has them."""
+        unused = set()
+        if not self.early_stopping.validations:
+            unused.add("early_stopping")
+        if not self.skipped_steps:
+            unused.add("skipped_steps")
+        record: dict[str, JsonValue] = self.model_dump(mode="json", by_alias=True, exclude=unused)
+        return record
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """A training after ``step`` optimizer steps.
 
-    ``settings`` shaped it; ``progress`` is what the loop must remember beside tensors;
-    ``provenance`` says where it comes from, for people. ``best`` are the averaged weights of the
-    best validation: empty without one, and in files that an earlier version of the program wrote.
+    ``settings`` are those that a training must share to resume from it. ``provenance`` says where
+    it comes from, for people: no program reads it. ``best`` are the averaged weights of the best
+    validation: empty without one, and in files that an earlier version of the program wrote.
     """
 
     step: int
-    settings: dict[str, Any]
-    progress: dict[str, Any]
-    provenance: dict[str, Any]
+    settings: dict[str, JsonValue]
+    progress: TrainingProgress
+    provenance: dict[str, JsonValue]
     network: Tensors
     ema: Tensors
     optimizer: Tensors
     best: Tensors
 
 
-def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
-    """Replace the last checkpoint of ``directory`` by this one; the path of the file.
+class _Header(BaseModel):
+    step: int
+    settings: dict[str, JsonValue]
+    progress: TrainingProgress
+    provenance: dict[str, JsonValue]
 
-    The newest ``keep`` checkpoints stay under names of their own; those of later steps, which an
-    older one was put before by hand, are left alone. Raises :class:`WorkRemains` when the disk
-    does not take it; then the checkpoint before it is whole.
+
+def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Replace the newest checkpoint of ``directory`` with this one; return the file's path.
+
+    The newest ``keep`` checkpoints also keep a file named after their step. Those of later steps,
+    which are there when a user has resumed from an older one, are left alone. Raises
+    :class:`WorkRemains` when the disk refuses it; the previous checkpoint is then intact.
     """
     path = directory / CHECKPOINT_NAME
-    parts = {
+    groups = {
         "network": checkpoint.network,
         "ema": checkpoint.ema,
         "optimizer": checkpoint.optimizer,
         "best": checkpoint.best,
     }
     tensors = {
-        f"{part}/{key}": value for part, held in parts.items() for key, value in held.items()
+        f"{group}/{key}": value for group, state in groups.items() for key, value in state.items()
     }
     header = {
         "step": checkpoint.step,
         "settings": checkpoint.settings,
-        "progress": checkpoint.progress,
+        "progress": checkpoint.progress.record(),
         "provenance": checkpoint.provenance,
     }
     save_tensors(path, tensors, header)
     if keep:
-        _give_second_name(path, directory / _PERIODIC.format(step=checkpoint.step))
-    so_far = [older for step, older in periodic_checkpoints(directory) if step <= checkpoint.step]
-    # Newest first.
-    for old in so_far[keep:]:
+        _link_or_copy(path, directory / _PERIODIC.format(step=checkpoint.step))
+    newest_first = [
+        file for step, file in periodic_checkpoints(directory) if step <= checkpoint.step
+    ]
+    for old in newest_first[keep:]:
         old.unlink()
     return path
 
 
 def periodic_checkpoints(directory: Path) -> list[tuple[int, Path]]:
-    """Step and path of the checkpoints that have names of their own, newest first."""
+    """Step and path of the checkpoints that are named after their step, newest first."""
     names = ((_PERIODIC_NAME.fullmatch(path.name), path) for path in directory.glob("checkpoint-*"))
     return sorted(((int(match[1]), path) for match, path in names if match), reverse=True)
 
 
-def _give_second_name(path: Path, second: Path) -> None:
-    """The same bytes under another name, too: the next checkpoint replaces the first name alone."""
+def _link_or_copy(path: Path, second: Path) -> None:
+    """Give the same content a second name: the next checkpoint replaces only the first one."""
     with writing(second) as temporary:
         temporary.unlink(missing_ok=True)
         try:
             os.link(path, temporary)
         except OSError:
-            # FAT, exFAT, some CIFS and FUSE file systems have no hard links. Whatever else is
-            # wrong there, the copy fails of, too.
+            # FAT, exFAT, some CIFS and FUSE file systems have no hard links. If something else is
+            # wrong there, the copy fails, too.
             shutil.copyfile(path, temporary)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint in a file, on the CPU.
+    """Read a checkpoint file; its tensors are on the CPU.
 
-    Raises :class:`DamagedFile` if it is damaged or is no checkpoint, and :class:`BrainbrrError`
+    Raises :class:`DamagedFile` if it is damaged or not a checkpoint, and :class:`BrainbrrError`
     if it is missing or cannot be read.
     """
-    tensors, header = load_tensors(path)
-    parts: dict[str, Tensors] = {"network": {}, "ema": {}, "optimizer": {}, "best": {}}
+    tensors, values = load_tensors(path)
+    groups: dict[str, Tensors] = {"network": {}, "ema": {}, "optimizer": {}, "best": {}}
     try:
         for name, tensor in tensors.items():
-            part, _, key = name.partition("/")
-            parts[part][key] = tensor
-        return Checkpoint(
-            int(header["step"]),
-            dict(header["settings"]),
-            dict(header["progress"]),
-            dict(header["provenance"]),
-            **parts,
-        )
+            group, _, key = name.partition("/")
+            groups[group][key] = tensor
+        header = _Header.model_validate(values)
     except KeyError as error:
-        raise DamagedFile(
-            f"{path} is no checkpoint of a training ({error} is unexpected): remove it"
-        ) from None
+        raise _not_a_checkpoint(path, f"the tensors of {error} are unexpected") from None
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise _not_a_checkpoint(path, f"its header lacks or has unexpected {names}") from None
+    return Checkpoint(header.step, header.settings, header.progress, header.provenance, **groups)
+
+
+def _not_a_checkpoint(path: Path, reason: str) -> DamagedFile:
+    return DamagedFile(f"{path} is not a checkpoint of a training ({reason}): remove it")
 
 
 def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> Tensors:
-    """The optimizer's state as flat tensors, named ``<parameter>/<what>``."""
+    """The optimizer's state as one flat dictionary, with names ``<parameter>/<entry>``."""
     return {
         f"{name}/{key}": value
         for name, parameter in network.named_parameters()
@@ -129,7 +166,7 @@ def optimizer_tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> T
 def restore_optimizer(
     network: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Give an optimizer of ``network``'s parameters the state :func:`optimizer_tensors` gave."""
+    """Load the state that :func:`optimizer_tensors` returned into ``network``'s optimizer."""
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     states: dict[str, Tensors] = {}
     for flat, tensor in tensors.items():

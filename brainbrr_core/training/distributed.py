@@ -1,4 +1,8 @@
-"""Several processes, one training: who this process is among those that ``torchrun`` started."""
+"""One training in several processes: the group that ``torchrun`` starts, and its reductions.
+
+Every operation is also defined for a single process, which then does nothing, so that callers do
+not distinguish the two.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,99 +23,103 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """This process among ``size``; ``local_rank`` is the GPU it uses on its machine."""
+class ProcessGroup:
+    """The processes that train one network together, seen from the process of rank ``rank``.
+
+    ``local_rank`` is the number of the GPU that this process uses on its machine.
+    """
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     local_rank: int = 0
 
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> ProcessGroup:
+        """The group that ``torchrun`` describes in its variables; without them, one process."""
+        return cls(
+            int(environment.get("RANK", "0")),
+            int(environment.get("WORLD_SIZE", "1")),
+            int(environment.get("LOCAL_RANK", "0")),
+        )
+
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes files and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """Mean of a tensor over all processes; what is not finite in one stays so in all.
+        """Mean of a tensor over all processes. A NaN or infinity in one is one in all of them.
 
-        The result stays on the device, which is not waited for.
+        The result stays on the device, and the host does not wait for it.
         """
-        if self.size > 1:
+        if self.world_size > 1:
             dist.all_reduce(values)
-            values = values / self.size
+            values = values / self.world_size
         return values
 
     def total(self, count: int, device: torch.device) -> Tensor:
-        """Sum of a whole number over all processes, as one float64 on the device.
+        """Sum of an integer over all processes, as a float64 scalar on the device.
 
-        The device is not waited for.
+        The host does not wait for it.
         """
         values = torch.full((), count, dtype=torch.float64, device=device)
-        if self.size > 1:
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
-    def gather(self, value: dict[str, Any]) -> dict[str, Any]:
-        """The entries of every process together."""
-        if self.size == 1:
-            return value
-        parts: list[dict[str, Any]] = [{} for _ in range(self.size)]
-        dist.all_gather_object(parts, value)
-        return {key: item for part in parts for key, item in part.items()}
+    def gather(self, entries: dict[str, Value]) -> dict[str, Value]:
+        """The entries of all processes in one dictionary, the same in each of them."""
+        if self.world_size == 1:
+            return entries
+        gathered: list[dict[str, Value]] = [{} for _ in range(self.world_size)]
+        dist.all_gather_object(gathered, entries)
+        return {key: value for entries in gathered for key, value in entries.items()}
 
-    def of_first(self, value: Value | None) -> Value:
-        """What the first process gives; the others give None."""
+    def broadcast(self, value: Value | None) -> Value:
+        """Send the main process's value to all processes; the others pass None."""
         values = [value]
-        if self.size > 1:
+        if self.world_size > 1:
             dist.broadcast_object_list(values, src=0)
-        [found] = values
-        if found is None:
-            raise ValueError("the first process gave nothing")
-        return found
+        [received] = values
+        if received is None:
+            raise ValueError("the main process has no value to broadcast")
+        return received
 
-    def wait(self) -> None:
-        """Until every process is here."""
-        if self.size > 1:
+    def barrier(self) -> None:
+        """Wait until every process has come to this call."""
+        if self.world_size > 1:
             dist.barrier()
 
 
-ALONE = World()
-
-
-def world_of(environment: Mapping[str, str]) -> World:
-    """Who this process is, from the variables that ``torchrun`` sets; alone without them."""
-    return World(
-        int(environment.get("RANK", "0")),
-        int(environment.get("WORLD_SIZE", "1")),
-        int(environment.get("LOCAL_RANK", "0")),
-    )
+#: A training in this process alone.
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def joined(hardware: Hardware) -> Iterator[World]:
-    """Join the other processes, by NCCL on GPUs and by gloo on CPUs, until the block ends.
+def join_process_group(hardware: Hardware) -> Iterator[ProcessGroup]:
+    """Join the other processes until the block ends, with NCCL on GPUs and gloo on CPUs.
 
-    Raises :class:`BrainbrrError` when the batch cannot be shared evenly.
+    Raises :class:`BrainbrrError` when the batch cannot be divided evenly among the processes.
     """
-    world = world_of(os.environ)
-    parts = world.size * hardware.accumulate
+    group = ProcessGroup.from_environment(os.environ)
+    parts = group.world_size * hardware.accumulate
     if hardware.batch_size % parts:
         raise BrainbrrError(
-            f"hardware.batch_size {hardware.batch_size} cannot be shared by {world.size} "
+            f"hardware.batch_size {hardware.batch_size} cannot be shared by {group.world_size} "
             f"processes of hardware.accumulate {hardware.accumulate}: make it a multiple of {parts}"
         )
-    if world.size == 1:
-        yield world
+    if group.world_size == 1:
+        yield group
         return
     if hardware.compile == "cuda_graphs":
         raise BrainbrrError(
             "hardware.compile cuda_graphs is for one process: set hardware.compile: true for "
-            f"{world.size} of them"
+            f"{group.world_size} of them"
         )
     if hardware.device == "cuda":
-        torch.cuda.set_device(world.local_rank)
+        torch.cuda.set_device(group.local_rank)
     dist.init_process_group("nccl" if hardware.device == "cuda" else "gloo")
     try:
-        yield world
+        yield group
     finally:
         dist.destroy_process_group()

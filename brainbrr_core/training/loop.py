@@ -1,17 +1,21 @@
-"""The training loop: batches in, an averaged network out.
+"""The training loop: batches in, a network with averaged weights out.
 
 It knows tensors and optimizer steps. Where batches come from, and whether the cache is fit for
-training, is not known here.
+training, is not known here. In order:
+
+1. resume from the newest checkpoint (``checkpoint_manager``);
+2. for each step, take a batch and update the weights (``trainer``);
+3. every few steps, and before everything below, fetch the figures from the device and log them;
+4. where it is due, validate the averaged weights (``early_stopping``), then save a checkpoint;
+5. at the end, load the averaged weights of the best validation into the network.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import nn
 
@@ -21,150 +25,42 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.model.device import check_device
 from brainbrr_core.model.memory import fits_memory
+from brainbrr_core.training.checkpoint import TrainingProgress
+from brainbrr_core.training.checkpoint_manager import CheckpointManager
 from brainbrr_core.training.determinism import fixed_arithmetic, prepare_environment
-from brainbrr_core.training.distributed import ALONE, World
-from brainbrr_core.training.state import Step, TrainingState
-from brainbrr_core.training.validation import Course, Validation
+from brainbrr_core.training.distributed import SINGLE_PROCESS, ProcessGroup
+from brainbrr_core.training.nonfinite import end_training, list_windows
+from brainbrr_core.training.provenance import Provenance
+from brainbrr_core.training.report import FitSummary, StepReport
+from brainbrr_core.training.step_timer import StepTimer, Times
+from brainbrr_core.training.trainer import StepMetrics, Trainer
+from brainbrr_core.training.validation import Validation
 
-#: A batch whose probabilities differ by less than this is answered by one number.
+#: The network has collapsed where the probabilities of a batch differ by less than this.
 COLLAPSED_SPREAD = 0.003
 #: Consecutive steps of such batches after the warm-up that end the training.
 COLLAPSED_STEPS = 100
-#: Steps between two looks at a device where the settings do not say. A look at a CPU costs nothing.
+#: Steps between two fetches of figures from the device where the settings do not say. On a CPU a
+#: fetch costs nothing.
 REPORT_EVERY = {"cuda": 20, "cpu": 1}
 
 
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One optimizer step. Rates are means over this process's steps so far.
+class StepLog(Protocol):
+    """Where the figures of every step are logged."""
 
-    The time of steps whose figures were fetched together is shared out evenly among them.
-    """
+    def log_step(self, report: StepReport) -> None:
+        """Log one step."""
 
-    #: Steps done, this one included.
-    step: int
-    steps: int
-    loss: float
-    learning_rate: float
-    #: Before clipping.
-    gradient_norm: float
-    #: Standard deviation of the probabilities in the batch.
-    spread: float
-    #: Of all processes together.
-    windows_per_s: float
-    #: Of the training time so far, the part in which this process waited for batches; a GPU may
-    #: have been at work on earlier steps meanwhile.
-    data_wait_share: float
-    elapsed_s: float
-    #: Steps that a checkpoint had done when this process began.
-    resumed_from: int = 0
-    #: The windows of a step that was skipped since its loss or gradient is not finite, in this
-    #: process's share of the batch; empty for any other.
-    skipped: tuple[str, ...] = ()
-
-    def left_s(self) -> float:
-        """Seconds until the last step, at the rate of this process."""
-        return self.elapsed_s / (self.step - self.resumed_from) * (self.steps - self.step)
-
-    def note(self) -> str:
-        """What stands beside a progress bar."""
-        loss = "skipped" if self.skipped else f"loss {self.loss:.3f}"
-        return (
-            f"{loss}, {self.windows_per_s:.1f} windows/s, "
-            f"{self.data_wait_share:.1%} waiting for data"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class FitSummary:
-    """A whole training. Rates and times are of this process, not of a run before a resume."""
-
-    #: Steps done in all.
-    steps: int
-    #: Steps that a checkpoint had already done.
-    resumed_from: int
-    #: Of the last step that was not skipped; None if this process did none.
-    last_loss: float | None
-    windows: int
-    #: Over the time of the steps; validations are not among them.
-    windows_per_s: float
-    data_wait_share: float
-    elapsed_s: float
-    #: Why it ended before ``training.steps``, or empty.
-    stopped: str = ""
-    #: Step of the weights that were kept; None without validation.
-    best_step: int | None = None
-    validations: tuple[dict[str, Any], ...] = ()
-    #: The steps in all, counted from 1, whose loss or gradient was not finite.
-    skipped_steps: tuple[int, ...] = ()
-
-    def skips(self) -> str:
-        """How many steps were skipped and which, in a line."""
-        return (
-            f"{len(self.skipped_steps)} of {self.steps} steps were skipped since their loss or "
-            f"gradient was not finite: {', '.join(map(str, self.skipped_steps))}"
-        )
-
-
-class Journal(Protocol):
-    """Where the figures of every step are written down."""
-
-    def step(self, report: StepReport) -> None:
-        """Write one step down."""
-
-    def settle(self) -> None:
-        """Wait until all that was written is on the disk."""
+    def flush(self) -> None:
+        """Wait until everything that was logged is on the disk."""
 
 
 def ignore_step(_report: StepReport) -> None:
-    """What is done after a step where nobody asks."""
+    """Do nothing after a step."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Times:
-    """Seconds of training, those of them that were waited for batches, and windows, so far."""
-
-    trained: float = 0.0
-    waited: float = 0.0
-    windows: float = 0.0
-
-    def toward(self, later: _Times, share: float) -> _Times:
-        """What lies between, at that share of the way."""
-        return _Times(
-            self.trained + (later.trained - self.trained) * share,
-            self.waited + (later.waited - self.waited) * share,
-            self.windows + (later.windows - self.windows) * share,
-        )
-
-
-@dataclass(slots=True)
-class _Clock:
-    start: float
-    waited: float = 0.0
-    validated: float = 0.0
-    windows: int = 0
-    #: As of the last figures that were fetched.
-    counted: _Times = _Times()
-
-    def elapsed(self) -> float:
-        return time.perf_counter() - self.start
-
-    def trained(self) -> float:
-        """Seconds without those of validations."""
-        return self.elapsed() - self.validated
-
-    def rate(self) -> float:
-        return self.windows / max(self.trained(), 1e-9)
-
-    def wait_share(self) -> float:
-        return self.waited / max(self.trained(), 1e-9)
-
-    def share_out(self, steps: int) -> Iterator[_Times]:
-        """The times at each of the steps since the last call, spread evenly over them."""
-        before, now = self.counted, _Times(self.trained(), self.waited, self.windows)
-        self.counted = now
-        for number in range(1, steps + 1):
-            yield before.toward(now, number / steps)
+def ignore_line(_line: str) -> None:
+    """Log nothing: of several processes, only the main one logs."""
 
 
 def fit(
@@ -178,130 +74,217 @@ def fit(
     *,
     validate: Callable[[nn.Module, int], Validation] | None = None,
     on_validation: Callable[[Validation], None] | None = None,
-    journal: Journal | None = None,
-    world: World = ALONE,
-    provenance: dict[str, Any] | None = None,
+    step_log: StepLog | None = None,
+    group: ProcessGroup = SINGLE_PROCESS,
+    provenance: Provenance | None = None,
     log: Callable[[str], None] = print,
 ) -> FitSummary:
-    """Train ``network`` and leave in it the averaged weights: the best validated, or the last.
+    """Train ``network`` and leave its averaged weights in it: the best validated, or the last.
 
-    ``batches(first)`` yields this process's share of the batches of optimizer steps ``first``,
-    ``first + 1``, ..., counted from 0, on the device; the same call must yield the same batches.
-    A checkpoint in ``directory`` is continued; on the CPU, with the same number of threads, the
-    result is then the one of an uninterrupted training bit for bit, as it is on a GPU with
-    ``hardware.deterministic``. ``on_step`` is called after each step, and after the step's
-    checkpoint if it has one; what it raises ends the training. ``journal`` has a step on the disk
-    before a checkpoint that covers it. ``validate`` gets the averaged network.
+    Parameters
+    ----------
+    network : nn.Module
+        Maps signals (B, 19, T) to a logit for each sample, (B, T).
+    batches : callable
+        ``batches(first)`` yields this process's share of the batches of optimizer steps ``first``,
+        ``first + 1``, ..., counted from 0, on the device; the same call must yield the same
+        batches.
+    settings : Training
+        Loss, optimizer, schedule, and when to validate and save.
+    hardware : Hardware
+        Device, precision and batch size.
+    directory : Path
+        Where checkpoints are. The newest one is resumed from; on a CPU with the same number of
+        threads, and on a GPU with ``hardware.deterministic``, the result is then bit for bit that
+        of an uninterrupted training.
+    positive_fraction : float
+        Share of seizure samples in the training set.
+    on_step : callable
+        Called after each step, and after the step's checkpoint if it has one; what it raises ends
+        the training.
+    validate : callable, optional
+        ``validate(network, step)`` gets the network with its averaged weights.
+    on_validation : callable, optional
+        Called with each validation.
+    step_log : StepLog, optional
+        Has each step on the disk before a checkpoint that covers it.
+    group : ProcessGroup
+        The processes that train together.
+    provenance : Provenance, optional
+        Recorded in every checkpoint.
+    log : callable
+        Called with a line, in the main process alone, where a step is skipped or a damaged file is
+        renamed.
 
-    The device is waited for every ``hardware.report_every`` steps and before validations and
-    checkpoints, never within a step. Journal and ``on_step`` get each step all the same, so many
-    at a time; so late is seen what ends a training.
+    Returns
+    -------
+    FitSummary
+        Steps, times and validations.
 
-    A step whose loss or gradient is not finite changes no weight, is named to ``log`` and counted,
-    over interruptions too. A damaged checkpoint is put aside for the newest whole one of
-    ``directory``, and ``log`` is told.
+    Raises
+    ------
+    WorkRemains
+        If the disk refuses a checkpoint.
+    BrainbrrError
+        If the device is not the one asked for or its memory is too small for a step, if it is too
+        late for ``hardware.deterministic``, if the checkpoint is of other settings or of another
+        network or all are damaged, if the training set has one class only, if batches run out, if
+        the network gives one answer to everything, if a weight is not finite, or if more than
+        ``settings.skipped_steps_limit`` steps are not: then the batch and the weights are saved in
+        ``directory`` and the message names the windows.
 
-    Raises :class:`WorkRemains` if the disk takes no checkpoint. Raises :class:`BrainbrrError` if
-    the device is not the one asked for, if its memory is too small for a step, if it is too late
-    for ``hardware.deterministic``, if the checkpoint is of other settings or another network, if
-    none is whole, if the training set has one class only, if batches run out, if the network
-    answers everything alike, if a weight is not finite, or if more than
-    ``settings.skipped_steps_limit`` steps are not: then the batch and the weights are saved in
-    ``directory`` and the message names the windows.
+    Notes
+    -----
+    The host waits for the device every ``hardware.report_every`` steps and before validations and
+    checkpoints, never within a step. ``step_log`` and ``on_step`` still get each step, several at
+    a time; problems that end a training are noticed as late.
+
+    A step whose loss or gradient is not finite changes no weight. It is logged and counted, and
+    the count survives interruptions.
     """
     if not 0.0 < positive_fraction < 1.0:
         raise BrainbrrError(
             f"{positive_fraction:.0%} of the training samples are seizure, so there is nothing "
             "to tell apart: select more recordings (selection.recordings)"
         )
+    if not group.is_main:
+        log = ignore_line
     prepare_environment(hardware)
-    device = check_device(hardware, world.local_rank)
+    device = check_device(hardware, group.local_rank)
     keep_freed_memory()
-    every = hardware.report_every or REPORT_EVERY[device.type]
-    with fixed_arithmetic(hardware, device), _fits_memory(hardware, world):
-        state = TrainingState(
-            network,
-            settings,
-            hardware,
-            device,
-            directory,
-            positive_fraction,
-            world,
-            provenance or {},
-            log,
-        )
-        first = state.resume()
-        course = Course.of(state.progress.get("course", {}), settings.patience)
-        clock = _Clock(time.perf_counter())
-        loss: float | None = None
-        done = first
-        source = batches(first) if first < settings.steps and not course.over else iter(())
-        while done < settings.steps and not course.over:
-            asked = time.perf_counter()
-            batch = next(source, None)
-            clock.waited += time.perf_counter() - asked
+    report_every = hardware.report_every or REPORT_EVERY[device.type]
+    with fixed_arithmetic(hardware, device), _fits_memory(hardware, group):
+        trainer = Trainer(network, settings, hardware, device, positive_fraction, group)
+        checkpoints = CheckpointManager(directory, trainer, provenance, log)
+        resumed_from = step = checkpoints.resume()
+        progress = checkpoints.progress
+        early_stopping = progress.early_stopping
+        timer = StepTimer()
+        last_loss: float | None = None
+        source: Iterator[Batch] | None = None
+
+        while step < settings.steps and not early_stopping.should_stop:
+            if source is None:
+                source = batches(step)
+            with timer.waiting():
+                batch = next(source, None)
             if batch is None:
                 raise BrainbrrError(
-                    f"the training data ended at step {done} of {settings.steps}: "
+                    f"the training data ended at step {step} of {settings.steps}: "
                     "lower training.steps or select more recordings"
                 )
-            state.step(done, batch)
-            clock.windows += len(batch.names) * world.size
-            done += 1
-            last = done == settings.steps
-            due = validate is not None and (last or done % settings.validate_every == 0)
-            saved = due or last or done % settings.checkpoint_every == 0
-            if not saved and state.queued < every:
+            trainer.train_step(step, batch)
+            timer.add_windows(len(batch.names) * group.world_size)
+            step += 1
+
+            is_last = step == settings.steps
+            validates = validate is not None and (is_last or step % settings.validate_every == 0)
+            saves = validates or is_last or step % settings.checkpoint_every == 0
+            if not saves and trainer.pending_steps < report_every:
                 continue
-            steps = state.fetch()
-            for step, times in zip(steps, clock.share_out(len(steps)), strict=True):
-                if step.finite:
-                    loss = step.loss
-                    _watch_for_collapse(state, step)
-                elif not state.count_skipped(step):
-                    # Two may not read at once: the one before lets go of its buffers first.
-                    source = iter(())
-                    state.stop(step, next(batches(step.number - 1)))
-                report = _report(step, times, settings, clock, first)
-                if journal is not None:
-                    journal.step(report)
-                if saved and step.number == done:
-                    state.check_weights(done)
-                    if due and validate is not None:
-                        asked = time.perf_counter()
-                        with state.averaged() as averaged:
-                            found = validate(averaged, done)
-                        if course.take(found):
-                            state.keep_best()
-                        state.progress["course"] = asdict(course)
-                        clock.validated += time.perf_counter() - asked
+
+            fetched = trainer.fetch_metrics()
+            for metrics, times in zip(fetched, timer.divide(len(fetched)), strict=True):
+                if metrics.finite:
+                    last_loss = metrics.loss
+                    _check_for_collapse(metrics, settings, progress)
+                elif not _skip(metrics, trainer, progress, log):
+                    # Two iterators may not read at once: the first one must release its buffers.
+                    source = None
+                    batch = next(batches(metrics.step - 1))
+                    preset = None if provenance is None else provenance.preset
+                    end_training(trainer, metrics, batch, directory, preset)
+                report = _report(metrics, times, settings, timer.validated_s, resumed_from)
+                if step_log is not None:
+                    step_log.log_step(report)
+                if saves and metrics.step == step:
+                    trainer.check_weights(step)
+                    if validates and validate is not None:
+                        with timer.validating():
+                            with trainer.averaged_weights() as averaged:
+                                validation = validate(averaged, step)
+                            if early_stopping.update(validation):
+                                checkpoints.keep_best()
                         if on_validation is not None:
-                            on_validation(found)
-                    if journal is not None:
-                        journal.settle()
-                    state.save(done)
+                            on_validation(validation)
+                    if step_log is not None:
+                        step_log.flush()
+                    checkpoints.save(step)
                 on_step(report)
-        if course.best_step is not None:
-            state.load_best()
-        else:
-            network.load_state_dict(state.ema)
+        checkpoints.load_final_weights()
+    totals = timer.totals()
     return FitSummary(
-        steps=done,
-        resumed_from=first,
-        last_loss=loss,
-        windows=clock.windows,
-        windows_per_s=clock.rate(),
-        data_wait_share=clock.wait_share(),
-        elapsed_s=clock.elapsed(),
-        stopped=course.reason() if done < settings.steps else "",
-        best_step=course.best_step,
-        validations=tuple(course.seen),
-        skipped_steps=state.skipped_steps,
+        steps=step,
+        resumed_from=resumed_from,
+        last_loss=last_loss,
+        windows=timer.windows,
+        windows_per_s=totals.windows_per_s,
+        data_wait_share=totals.wait_share,
+        elapsed_s=timer.elapsed_s(),
+        stopped=early_stopping.reason() if step < settings.steps else "",
+        best_step=early_stopping.best_step,
+        validations=tuple(early_stopping.validations),
+        skipped_steps=tuple(progress.skipped_steps),
     )
 
 
-def _fits_memory(hardware: Hardware, world: World) -> AbstractContextManager[None]:
-    share = hardware.batch_size // world.size
+def _skip(
+    metrics: StepMetrics,
+    trainer: Trainer,
+    progress: TrainingProgress,
+    log: Callable[[str], None],
+) -> bool:
+    """Count and log a step that is not finite; return False where it is one too many.
+
+    Raises :class:`BrainbrrError` where it is the weights that are not finite.
+    """
+    trainer.check_weights(metrics.step)
+    if len(progress.skipped_steps) >= trainer.skipped_steps_limit:
+        return False
+    progress.skipped_steps.append(metrics.step)
+    log(
+        f"step {metrics.step} is skipped ({len(progress.skipped_steps)} so far, at most "
+        f"{trainer.skipped_steps_limit}): its loss is {metrics.loss:g} and its gradient norm "
+        f"{metrics.gradient_norm:g}, in {list_windows(metrics.names)}"
+    )
+    return True
+
+
+def _check_for_collapse(
+    metrics: StepMetrics, settings: Training, progress: TrainingProgress
+) -> None:
+    """End a training whose network has given one answer to everything for many steps."""
+    flat = metrics.step > settings.warmup_steps and metrics.spread < COLLAPSED_SPREAD
+    progress.flat_steps = progress.flat_steps + 1 if flat else 0
+    if progress.flat_steps >= COLLAPSED_STEPS:
+        raise BrainbrrError(
+            f"the network has collapsed: for {COLLAPSED_STEPS} steps up to step {metrics.step} its "
+            f"probabilities differ by {metrics.spread:.1e} within a batch; lower "
+            "training.learning_rate, and delete the run's checkpoints to train from the first step"
+        )
+
+
+def _report(
+    metrics: StepMetrics, times: Times, settings: Training, validated_s: float, resumed_from: int
+) -> StepReport:
+    return StepReport(
+        step=metrics.step,
+        steps=settings.steps,
+        loss=metrics.loss,
+        learning_rate=metrics.learning_rate,
+        gradient_norm=metrics.gradient_norm,
+        spread=metrics.spread,
+        windows_per_s=times.windows_per_s,
+        data_wait_share=times.wait_share,
+        elapsed_s=times.trained_s + validated_s,
+        resumed_from=resumed_from,
+        skipped=() if metrics.finite else metrics.names,
+    )
+
+
+def _fits_memory(hardware: Hardware, group: ProcessGroup) -> AbstractContextManager[None]:
+    """Turn an error of too little memory into one line with the settings that need less."""
+    share = hardware.batch_size // group.world_size
     at_once = max(1, share // hardware.accumulate)
     remedies = []
     if at_once > 1:
@@ -313,32 +296,3 @@ def _fits_memory(hardware: Hardware, world: World) -> AbstractContextManager[Non
         f"a training step of {share} windows, {at_once} at once",
         f"{' or '.join(remedies)}; `brainbrr doctor --batch` says what fits",
     )
-
-
-def _report(step: Step, times: _Times, settings: Training, clock: _Clock, first: int) -> StepReport:
-    trained = max(times.trained, 1e-9)
-    return StepReport(
-        step=step.number,
-        steps=settings.steps,
-        loss=step.loss,
-        learning_rate=step.learning_rate,
-        gradient_norm=step.gradient_norm,
-        spread=step.spread,
-        windows_per_s=times.windows / trained,
-        data_wait_share=times.waited / trained,
-        elapsed_s=times.trained + clock.validated,
-        resumed_from=first,
-        skipped=() if step.finite else step.names,
-    )
-
-
-def _watch_for_collapse(state: TrainingState, step: Step) -> None:
-    """End a training whose network has given one answer to everything for a while."""
-    flat = step.number > state.settings.warmup_steps and step.spread < COLLAPSED_SPREAD
-    state.progress["flat_steps"] = state.progress.get("flat_steps", 0) + 1 if flat else 0
-    if state.progress["flat_steps"] >= COLLAPSED_STEPS:
-        raise BrainbrrError(
-            f"the network has collapsed: for {COLLAPSED_STEPS} steps up to step {step.number} its "
-            f"probabilities differ by {step.spread:.1e} within a batch; lower "
-            "training.learning_rate, and delete the run's checkpoints to train anew"
-        )

@@ -1,4 +1,4 @@
-"""The curves of a training: lines of JSON and TensorBoard always, Weights & Biases when asked."""
+"""The curves of a training: JSON lines and TensorBoard, and Weights & Biases on request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Protocol
 
-from brainbrr_core.configuration import Configuration
+from pydantic import JsonValue
+
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
-from brainbrr_core.training.distributed import World
-from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training.distributed import ProcessGroup
+from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.validation import Validation
 
 STEPS = "steps.jsonl"
@@ -34,21 +35,56 @@ _TRAINING = (
 _VALIDATION = ("score", "sensitivity", "false_per_day", "f1", "auroc", "auprc")
 
 
-class MetricsLog:
-    """Writes below a run's folder, in the first process alone.
+class WandbRun(Protocol):
+    """What is used of a run of Weights & Biases."""
 
-    ``first_step`` is the first one to be logged, counted from 1; what there is of it and later
-    ones is dropped. Raises :class:`BrainbrrError` when Weights & Biases is asked for and is not
-    installed.
+    def log(self, data: dict[str, float], step: int) -> None:
+        """Log figures of a step."""
+
+    def finish(self, exit_code: int) -> None:
+        """End the run."""
+
+
+class MetricsLog:
+    """Writes curves in a run's folder, in the main process alone.
+
+    Parameters
+    ----------
+    directory : Path
+        The run's folder.
+    group : ProcessGroup
+        The processes that train together.
+    first_step : int
+        The first step to be logged, counted from 1; what an earlier process logged from it on is
+        removed.
+    wandb_project : str, optional
+        Project of Weights & Biases to log to as well.
+    configuration : dict, optional
+        The configuration as JSON, for Weights & Biases.
+
+    Raises
+    ------
+    BrainbrrError
+        When Weights & Biases is asked for and is not installed.
     """
 
     def __init__(
-        self, directory: Path, configuration: Configuration, world: World, first_step: int
+        self,
+        directory: Path,
+        group: ProcessGroup,
+        first_step: int,
+        *,
+        wandb_project: str | None = None,
+        configuration: dict[str, JsonValue] | None = None,
     ) -> None:
-        self._active = world.first
+        self._active = group.is_main
         if not self._active:
             return
-        self._wandb = _wandb_run(directory, configuration)
+        self._wandb = (
+            None
+            if wandb_project is None
+            else _start_wandb_run(directory, wandb_project, configuration)
+        )
         # Here, because its import takes a second.
         from torch.utils.tensorboard import SummaryWriter
 
@@ -59,8 +95,8 @@ class MetricsLog:
 
     def __enter__(self) -> MetricsLog:
         if self._active:
-            # A full disk ends the thread in which TensorBoard writes. It says so again to whoever
-            # uses it next, which is one line then; the thread's own words are a traceback.
+            # A full disk ends the thread in which TensorBoard writes. The next use raises the same
+            # error, which becomes one line; the thread itself would print a traceback.
             self._hook, threading.excepthook = threading.excepthook, self._thread_failed
         return self
 
@@ -78,7 +114,7 @@ class MetricsLog:
             self._lines.close()
             self._board.close()
         except OSError as refusal:
-            # What ended the training says more than that its last lines are lost with it.
+            # What ended the training matters more than that its last lines are lost.
             if error is None:
                 raise self._refused(refusal) from None
         finally:
@@ -89,29 +125,29 @@ class MetricsLog:
         if not (of_board and isinstance(failure.exc_value, OSError)):
             self._hook(failure)
 
-    def step(self, report: StepReport) -> None:
-        """Log one optimizer step; of one that was skipped also the windows of its batch."""
+    def log_step(self, report: StepReport) -> None:
+        """Log one optimizer step, with the windows of its batch if it was skipped."""
         if not self._active:
             return
         values = asdict(report)
-        # JSON has no number that is not finite, and a curve no place for one.
+        # JSON has no NaN or infinity, and a curve cannot show one.
         undefined = {name: None for name in _TRAINING if not math.isfinite(values[name])}
         defined = {name: values[name] for name in _TRAINING if name not in undefined}
-        with self._one_line():
+        with self._errors_in_one_line():
             self._lines.write(json.dumps(values | undefined) + "\n")
             self._scalars("training", defined, report.step)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Wait until every line is on the disk: a checkpoint is about to cover their steps."""
         if not self._active:
             return
-        with self._one_line():
+        with self._errors_in_one_line():
             self._lines.flush()
             os.fsync(self._lines.fileno())
             self._board.flush()
 
     @contextmanager
-    def _one_line(self) -> Iterator[None]:
+    def _errors_in_one_line(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -120,17 +156,17 @@ class MetricsLog:
     def _refused(self, error: OSError) -> WorkRemains:
         return WorkRemains(
             f"{self._lines.name} could not be written ({error.strerror or error}): free some space "
-            "or repair the disk, and run the same command: it goes on from the last checkpoint"
+            "or repair the disk, and run the same command: it resumes from the last checkpoint"
         )
 
-    def validation(self, found: Validation) -> None:
+    def log_validation(self, validation: Validation) -> None:
         """Log one validation; figures that are undefined are left out."""
         if not self._active:
             return
-        values = {name: getattr(found, name) for name in _VALIDATION}
+        values = {name: getattr(validation, name) for name in _VALIDATION}
         defined = {name: value for name, value in values.items() if not math.isnan(value)}
-        with self._one_line():
-            self._scalars("validation", defined, found.step)
+        with self._errors_in_one_line():
+            self._scalars("validation", defined, validation.step)
 
     def _scalars(self, group: str, values: dict[str, float], step: int) -> None:
         named = {f"{group}/{name}": value for name, value in values.items()}
@@ -141,10 +177,10 @@ class MetricsLog:
 
 
 def _cut(path: Path, first_step: int) -> None:
-    """Drop the lines from a step on, and one that a killed process left half written."""
+    """Remove the lines from a step on, and one that a killed process left half written."""
     if not path.is_file():
         return
-    kept = []
+    earlier = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             step = json.loads(line)["step"]
@@ -152,26 +188,26 @@ def _cut(path: Path, first_step: int) -> None:
             continue
         if step >= first_step:
             break
-        kept.append(line + "\n")
+        earlier.append(line + "\n")
     with replacing(path) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.write_text("".join(earlier), encoding="utf-8")
 
 
-def _wandb_run(directory: Path, configuration: Configuration) -> Any:
-    project = configuration.training.wandb
-    if project is None:
-        return None
+def _start_wandb_run(
+    directory: Path, project: str, configuration: dict[str, JsonValue] | None
+) -> WandbRun:
     try:
         wandb = importlib.import_module("wandb")
     except ImportError:
         raise BrainbrrError(
             "training.wandb is set and wandb is not installed: `pip install wandb`, or remove it"
         ) from None
-    return wandb.init(
+    run: WandbRun = wandb.init(
         project=project,
         name=directory.name,
         id=directory.name,
         resume="allow",
         dir=str(directory),
-        config=configuration.model_dump(mode="json"),
+        config=configuration,
     )
+    return run

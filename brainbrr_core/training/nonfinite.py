@@ -1,4 +1,4 @@
-"""A step whose loss or gradient is not finite: skipped, or saved whole and done again at will.
+"""A step whose loss or gradient is not finite: saved as it was, diagnosed, and replayed.
 
 Nothing is averaged away or clamped. A training skips a few such steps, each named in its log; the
 one that is too many ends it and is saved, with the weights that it began with.
@@ -6,37 +6,32 @@ one that is too many ends it and is saved, with the weights that it began with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.configuration import Training
+from brainbrr_core.configuration.settings import Precision
+from brainbrr_core.data import Batch, known_samples
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training.loss import Loss, loss_of
+from brainbrr_core.training.trainer import StepMetrics, Trainer
 
 #: Windows named in the message; the saved file names all of them.
 NAMED_WINDOWS = 4
-#: Steps that are skipped in all where the settings do not say: a product in bfloat16 may overflow
-#: by chance, one in float32 hardly does.
-SKIPPED_STEPS = {"bfloat16": 20, "float32": 0}
-
-
-def skipped_steps_limit(settings: Training, hardware: Hardware) -> int:
-    """How many steps of a training may be skipped; one more ends it."""
-    if settings.skipped_steps_limit is not None:
-        return settings.skipped_steps_limit
-    return SKIPPED_STEPS[hardware.precision]
 
 
 @dataclass(frozen=True, slots=True)
-class Anatomy:
-    """What became of a step: where the first value that is not finite appears.
+class StepDiagnosis:
+    """Where the first value that is not finite appears in a step.
 
     ``windows`` are those with a logit or label that is not finite; ``module`` is the first module
     with such an output and ``parameters`` those with such a gradient.
@@ -50,90 +45,108 @@ class Anatomy:
 
     @property
     def finite(self) -> bool:
-        """Whether the step went well this time."""
-        return bool(torch.isfinite(torch.tensor([self.loss, self.gradient_norm])).all())
+        """Whether loss and gradient are finite."""
+        return math.isfinite(self.loss) and math.isfinite(self.gradient_norm)
 
 
-def dissect(
-    network: nn.Module,
-    loss: Loss,
-    signals: Tensor,
-    labels: Tensor,
-    names: tuple[str, ...],
-    bfloat16: bool = False,
-    weights: Tensor | None = None,
-) -> Anatomy:
-    """Do the forward and backward pass of a batch again and look at every module on the way.
+class SavedStep(BaseModel):
+    """What the file of a saved step says next to its tensors."""
 
-    The network's gradients are those of the batch afterwards; its weights do not change.
+    step: int
+    #: Loss and gradient norm at the time, as text: JSON has no NaN or infinity.
+    loss: str
+    norm: str
+    #: Name of the network's size; None where the training was not given one.
+    preset: str | None
+    training: Training
+    positive_fraction: float
+    precision: Precision
+    #: Recording and second of each window.
+    names: tuple[str, ...]
+
+
+def diagnose_step(
+    network: nn.Module, loss: Loss, batch: Batch, bfloat16: bool = False
+) -> StepDiagnosis:
+    """Do the forward and backward pass of a batch again, and look at the output of every module.
+
+    Afterwards the network's gradients are those of the batch; its weights do not change.
     """
-    culprits: list[str] = []
+    nonfinite_modules: list[str] = []
 
-    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
+    def hook_of(name: str) -> Callable[[nn.Module, object, Tensor | tuple[Tensor, ...]], None]:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
             outputs = output if isinstance(output, tuple) else (output,)
-            if not all(bool(part.isfinite().all()) for part in outputs):
-                culprits.append(name)
+            if not all(bool(tensor.isfinite().all()) for tensor in outputs):
+                nonfinite_modules.append(name)
 
-        return look
+        return hook
 
-    hooks = [
-        module.register_forward_hook(watch(name))
+    handles = [
+        module.register_forward_hook(hook_of(name))
         for name, module in network.named_modules()
         if name
     ]
     try:
         network.zero_grad(set_to_none=True)
-        with torch.autocast(signals.device.type, dtype=torch.bfloat16, enabled=bfloat16):
-            logits = network(signals)
-        value = loss(logits, labels, weights)
+        with torch.autocast(batch.signals.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            logits = network(batch.signals)
+        value = loss(logits, batch.labels, batch.weights)
         torch.autograd.backward(value)
     finally:
-        for hook in hooks:
-            hook.remove()
-    sound = logits.detach().isfinite().all(dim=1) & labels.isfinite().all(dim=1)
+        for handle in handles:
+            handle.remove()
+    finite = logits.detach().isfinite().all(dim=1) & batch.labels.isfinite().all(dim=1)
     gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
     norms = torch.stack([gradient.float().norm() for gradient in gradients.values()])
-    return Anatomy(
+    return StepDiagnosis(
         loss=float(value.detach()),
         gradient_norm=float(norms.norm()),
-        windows=tuple(n for n, good in zip(names, sound.tolist(), strict=True) if not good),
-        module=culprits[0] if culprits else None,
+        windows=tuple(
+            name for name, good in zip(batch.names, finite.tolist(), strict=True) if not good
+        ),
+        module=nonfinite_modules[0] if nonfinite_modules else None,
         parameters=tuple(n for n, g in gradients.items() if not bool(g.isfinite().all())),
     )
 
 
-def save_step(
-    path: Path,
-    network: nn.Module,
-    signals: Tensor,
-    labels: Tensor,
-    names: tuple[str, ...],
-    header: dict[str, Any],
-    weights: Tensor | None = None,
-) -> None:
-    """Write what is needed to do a step again: weights, windows, and what ``header`` says."""
-    tensors = {"signals": signals, "labels": labels}
-    if weights is not None:
-        tensors["weights"] = weights
-    tensors |= {f"network/{name}": value for name, value in network.state_dict().items()}
-    weight_files.save_tensors(path, tensors, {**header, "names": names})
+def end_training(
+    trainer: Trainer, metrics: StepMetrics, batch: Batch, directory: Path, preset: str | None
+) -> NoReturn:
+    """Save what is needed to replay a step that is not finite, and raise :class:`BrainbrrError`.
 
-
-def error_of(anatomy: Anatomy, step: int, names: tuple[str, ...], path: Path) -> BrainbrrError:
-    """The one line about a step that is not finite, in this process's share of its batch."""
-    listed = some_of(anatomy.windows or names)
-    loss_is_finite = bool(torch.isfinite(torch.tensor(anatomy.loss)))
-    what = "gradient" if loss_is_finite else "loss"
-    where = f" (first in {anatomy.module})" if anatomy.module else ""
-    return BrainbrrError(
-        f"the {what} of step {step} is not finite{where}, in {listed}: the batch and the weights "
-        f"are saved, look with `brainbrr train --replay {path}`; exclude the window, or lower "
+    ``batch`` is the step's, and the trainer's weights are those that it began with.
+    """
+    group = trainer.group
+    suffix = f"-process-{group.rank}" if group.world_size > 1 else ""
+    path = directory / f"nonfinite-step-{metrics.step}{suffix}.safetensors"
+    header = SavedStep(
+        step=metrics.step,
+        loss=str(metrics.loss),
+        norm=str(metrics.gradient_norm),
+        preset=preset,
+        training=trainer.settings,
+        positive_fraction=trainer.positive_fraction,
+        precision=trainer.hardware.precision,
+        names=batch.names,
+    )
+    tensors = {"signals": batch.signals, "labels": batch.labels}
+    if batch.weights is not None:
+        tensors["weights"] = batch.weights
+    tensors |= {f"network/{name}": value for name, value in trainer.network.state_dict().items()}
+    weight_files.save_tensors(path, tensors, header.model_dump(mode="json"))
+    diagnosis = diagnose_step(trainer.network, trainer.loss, batch, trainer.bfloat16)
+    quantity = "gradient" if math.isfinite(diagnosis.loss) else "loss"
+    module = f" (first in {diagnosis.module})" if diagnosis.module else ""
+    raise BrainbrrError(
+        f"the {quantity} of step {metrics.step} is not finite{module}, in "
+        f"{list_windows(diagnosis.windows or batch.names)}: the batch and the weights are saved, "
+        f"look with `brainbrr train --replay {path}`; exclude the window, or lower "
         "training.learning_rate"
     )
 
 
-def some_of(names: tuple[str, ...]) -> str:
+def list_windows(names: tuple[str, ...]) -> str:
     """The first windows by name, and how many more there are."""
     listed = ", ".join(names[:NAMED_WINDOWS])
     if len(names) > NAMED_WINDOWS:
@@ -141,24 +154,38 @@ def some_of(names: tuple[str, ...]) -> str:
     return listed
 
 
-def replay(path: Path) -> tuple[Anatomy, dict[str, Any]]:
-    """Do a saved step again, in torch on the CPU: what became of it, and the file's header.
+def replay(path: Path) -> tuple[StepDiagnosis, SavedStep]:
+    """Do a saved step again, in torch on the CPU; return the diagnosis and what was saved.
 
     Raises :class:`BrainbrrError` when the file is damaged or is not a saved step.
     """
-    tensors, header = weight_files.load_tensors(path)
+    tensors, values = weight_files.load_tensors(path)
     try:
-        preset, fraction = header["preset"], float(header["positive_fraction"])
-        settings = Training.model_validate(header["training"])
-        signals, labels = tensors["signals"], tensors["labels"]
-        names = tuple(header["names"])
-        bfloat16 = header["precision"] == "bfloat16"
-    except (KeyError, ValueError) as error:
-        raise BrainbrrError(f"{path} is not a saved step ({error}): give one of those") from None
-    network = build(preset)
+        saved = SavedStep.model_validate(values)
+        batch = Batch(
+            tensors["signals"],
+            tensors["labels"],
+            saved.names,
+            tensors.get("weights"),
+            known=known_samples(tensors["labels"]),
+        )
+    except KeyError as error:
+        raise _not_a_saved_step(path, str(error)) from None
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
+        raise _not_a_saved_step(path, names) from None
+    if saved.preset is None:
+        raise _not_a_saved_step(path, "preset")
+    network = build(saved.preset)
     network.load_state_dict(
         {n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")}
     )
-    loss = loss_of(settings, fraction)
-    weights = tensors.get("weights")
-    return dissect(network.train(), loss, signals, labels, names, bfloat16, weights), header
+    loss = loss_of(saved.training, saved.positive_fraction)
+    return diagnose_step(network.train(), loss, batch, saved.precision == "bfloat16"), saved
+
+
+def _not_a_saved_step(path: Path, missing: str) -> BrainbrrError:
+    return BrainbrrError(
+        f"{path} is not a saved step that can be replayed ({missing} is missing or invalid): give "
+        "a file nonfinite-step-*.safetensors of a run's folder"
+    )

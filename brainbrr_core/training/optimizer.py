@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,38 +13,49 @@ from brainbrr_core.model.mamba2 import NO_WEIGHT_DECAY
 BETAS = (0.9, 0.98)
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for the optimizer: matrices and kernels decay; vectors and scalars do not.
+@dataclass(frozen=True)
+class ParameterGroups:
+    """The parameters of a network, by whether weight decay applies to them."""
 
-    Biases, norms and the parameters marked by Mamba-2 are among those that do not.
+    decaying: list[nn.Parameter]
+    without_decay: list[nn.Parameter]
+
+    def with_decay(self, weight_decay: float) -> list[dict[str, list[nn.Parameter] | float]]:
+        """The groups as an optimizer takes them."""
+        return [
+            {"params": self.decaying, "weight_decay": weight_decay},
+            {"params": self.without_decay, "weight_decay": 0.0},
+        ]
+
+
+def parameter_groups(network: nn.Module) -> ParameterGroups:
+    """Divide parameters by weight decay: matrices and kernels decay, vectors and scalars do not.
+
+    Biases, norms and the parameters that Mamba-2 marks are among those that do not.
     """
-    decaying: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
+    groups = ParameterGroups([], [])
     for parameter in network.parameters():
         decays = parameter.ndim >= 2 and not getattr(parameter, NO_WEIGHT_DECAY, False)
-        (decaying if decays else kept).append(parameter)
-    return [
-        {"params": decaying, "weight_decay": weight_decay},
-        {"params": kept, "weight_decay": 0.0},
-    ]
+        (groups.decaying if decays else groups.without_decay).append(parameter)
+    return groups
 
 
 class SkippingAdamW(torch.optim.AdamW):
-    """AdamW that can be told on the device to leave everything as it is.
+    """AdamW whose step the device itself can skip.
 
-    The kernel itself looks at ``found_inf``, so no host has to wait for a GPU to decide:
+    The kernel reads ``found_inf``, so that the host need not wait for a GPU to decide:
     :class:`torch.amp.GradScaler` uses the same attribute for the same purpose.
     """
 
-    #: One float32 on the parameters' device. Where it is 1, a step changes no parameter, no
-    #: moment and no count of steps; None is 0.
+    #: A float32 scalar on the parameters' device. Where it is 1, a step changes no parameter, no
+    #: moment and no count of steps; None means 0.
     found_inf: Tensor | None = None
 
 
 def make_optimizer(network: nn.Module, settings: Training) -> SkippingAdamW:
-    """AdamW with decay on weights only, one kernel for each group of parameters."""
+    """AdamW with weight decay on matrices and kernels only, and one kernel per group."""
     return SkippingAdamW(
-        parameter_groups(network, settings.weight_decay),
+        parameter_groups(network).with_decay(settings.weight_decay),
         lr=settings.learning_rate,
         betas=BETAS,
         fused=True,

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from brainbrr_core.cache.readiness import Preflight
 from brainbrr_core.cache.shard import BLOCK_BYTES
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import BLOCK_S, RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import read_rate
 
-if TYPE_CHECKING:
-    import torch
-
-#: Bytes of one second of EEG in the store: 19 channels of 16 bits at 256 Hz.
+#: Bytes of one second of EEG in the store: 16 bits per sample.
 _SECOND_BYTES = BLOCK_BYTES / BLOCK_S
 #: Bytes per second below which a disk is called slow: 170 windows of 60 s a second.
 SLOW_READ = 100e6
 
 
 def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
-    """How fast shards are read here, measured for about a second; a warning where it is slow.
+    """How fast shards are read from this disk, as lines for the log; a warning where it is slow.
 
-    Nothing where the shards are too few to measure.
+    Measures for about ``seconds``. No line where the shards are too small to measure.
     """
     store = preflight.plan.store
     paths = [store.shard_path(r.partition_key) for r in preflight.manifest.recordings]
@@ -44,38 +40,32 @@ def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
     ]
 
 
-def check_machine(configuration: Configuration, card: int = 0) -> torch.device:
-    """The device that the configuration is bound to, on a machine that can train on it.
-
-    Raises :class:`BrainbrrError` for another device, and where the checkpoints find no room.
-    """
-    # Heavy, and of no use where it is the cache that is not fit for training.
-    from brainbrr_core.model.device import check_device
-
-    device = check_device(configuration.hardware, card)
-    place = configuration.runs_dir
-    while not place.exists():
-        place = place.parent
-    needed = checkpoint_bytes(configuration)
-    free = shutil.disk_usage(place).free
+def check_space(runs_dir: Path, preset: str, keep_checkpoints: int) -> None:
+    """Raise :class:`BrainbrrError` where the disk of ``runs_dir`` has no space for a run."""
+    folder = runs_dir
+    while not folder.exists():
+        folder = folder.parent
+    needed = checkpoint_bytes(preset, keep_checkpoints)
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise BrainbrrError(
-            f"{place} has {free / 1e9:.2f} GB free and the checkpoints of a run need "
+            f"{folder} has {free / 1e9:.2f} GB free and the checkpoints of a run need "
             f"{needed / 1e9:.2f} GB: free some, set BRAINBRR_RUNS_DIR to another disk, or lower "
             "training.keep_checkpoints"
         )
-    return device
 
 
-def checkpoint_bytes(configuration: Configuration) -> int:
-    """The most that the files of a run hold at a time."""
+def checkpoint_bytes(preset: str, keep_checkpoints: int) -> int:
+    """The most bytes that the files of a run take up at any time."""
+    # Heavy, and of no use where it is the cache that is not ready for training.
     import torch
 
     from brainbrr_core.model import build
 
     with torch.device("meta"):
-        network = build(configuration.model.preset)
+        network = build(preset)
     weights = sum(parameter.numel() for parameter in network.parameters()) * 4
-    # Weights, their average, two moments and the best weights; kept, last and the one being
-    # written. Besides, the best weights and the final ones, each beside its temporary file.
-    return weights * (5 * (configuration.training.keep_checkpoints + 2) + 4)
+    # A checkpoint has the weights, their average, two moments and the best weights. There are the
+    # kept ones, the last one, and the one being written; and the best and the final weights, each
+    # next to its temporary file.
+    return weights * (5 * (keep_checkpoints + 2) + 4)

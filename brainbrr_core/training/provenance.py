@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import version as library_version
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 import brainbrr_core
-from brainbrr_core.cache.manifest import Manifest
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.model.backend import Backend
 
 LIBRARIES = ("brainbrr", "torch", "numpy", "safetensors")
 
@@ -27,19 +26,32 @@ def code_version() -> str:
     return f"{library_version('brainbrr')}+{hasher.hexdigest()[:12]}"
 
 
-def provenance_of(
-    configuration: Configuration, manifest: Manifest, device: dict[str, str]
-) -> dict[str, Any]:
-    """Configuration, seed, versions, manifest, backend and hardware of a training."""
-    return {
-        "profile": configuration.profile,
-        "preset": configuration.model.preset,
-        "configuration": configuration.model_dump(mode="json"),
-        "seed": configuration.training.seed,
-        "preprocessing_version": manifest.version,
-        "manifest": manifest.source,
-        "code_version": code_version(),
-        "ssm_backend": configuration.hardware.ssm_backend,
-        "hardware": device,
-        "libraries": {name: library_version(name) for name in LIBRARIES},
-    }
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that determine a training, by name."""
+    return {name: library_version(name) for name in LIBRARIES}
+
+
+class Provenance(BaseModel):
+    """Data, code, settings and hardware of a training."""
+
+    model_config = ConfigDict(frozen=True)
+
+    profile: str
+    #: Name of the network's size.
+    preset: str
+    #: The whole configuration, as JSON.
+    configuration: dict[str, JsonValue]
+    seed: int
+    preprocessing_version: str
+    #: Hash of the recordings, annotations and settings that the windows follow from.
+    manifest: str
+    ssm_backend: Backend
+    #: What :meth:`DeviceDescription.record` gives.
+    hardware: dict[str, str]
+    code_version: str = Field(default_factory=code_version)
+    libraries: dict[str, str] = Field(default_factory=library_versions)
+
+    def record(self) -> dict[str, JsonValue]:
+        """The values as checkpoints and ``run.json`` have them."""
+        record: dict[str, JsonValue] = self.model_dump(mode="json")
+        return record

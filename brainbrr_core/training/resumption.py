@@ -1,7 +1,7 @@
-"""Which checkpoint of a folder a training goes on from, and what becomes of a damaged one.
+"""Which checkpoint of a folder a training resumes from, and what happens to a damaged one.
 
-The last checkpoint is taken; where it is damaged or gone, the newest whole one of those that were
-kept under names of their own. A damaged file is never deleted: it gets another name.
+The last checkpoint is taken; where it is damaged or missing, the newest undamaged one of those
+that are named after their step. A damaged file is never deleted: it is renamed.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from brainbrr_core.training.checkpoint import (
 
 @dataclass(frozen=True)
 class Resumption:
-    """The checkpoint to go on from, its file, and those before it in order that are damaged."""
+    """The checkpoint to resume from, its file, and the newer files that are damaged."""
 
     checkpoint: Checkpoint
     path: Path
     damaged: tuple[Path, ...]
 
 
-def newest_whole(directory: Path) -> Resumption | None:
-    """What a training in ``directory`` goes on from, None where there is no checkpoint.
+def find_resumption(directory: Path) -> Resumption | None:
+    """What a training in ``directory`` resumes from, None where there is no checkpoint.
 
-    Only read, so that several processes may ask at once. Raises :class:`DamagedFile` when every
-    checkpoint is damaged, and :class:`BrainbrrError` when one cannot be read.
+    Files are only read, so that several processes may call it at once. Raises
+    :class:`DamagedFile` when every checkpoint is damaged, and :class:`BrainbrrError` when one
+    cannot be read.
     """
     candidates = [directory / CHECKPOINT_NAME, *(p for _, p in periodic_checkpoints(directory))]
     damaged: list[Path] = []
@@ -47,22 +48,22 @@ def newest_whole(directory: Path) -> Resumption | None:
         return None
     names = ", ".join(path.name for path in damaged)
     raise DamagedFile(
-        f"no checkpoint in {directory} is whole ({names}): copy one of them anew, or remove them "
-        "to train from the first step"
+        f"every checkpoint in {directory} is damaged ({names}): copy one of them again, or remove "
+        "them to train from the first step"
     )
 
 
 def steps_done(directory: Path) -> int:
-    """Steps that a training in ``directory`` had done, 0 without a checkpoint.
+    """Steps that a training in ``directory`` has done, 0 without a checkpoint.
 
-    Raises as :func:`newest_whole`.
+    Raises as :func:`find_resumption` does.
     """
-    resumption = newest_whole(directory)
+    resumption = find_resumption(directory)
     return 0 if resumption is None else resumption.checkpoint.step
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file so that nothing takes it for a whole one; the new path."""
+    """Rename a damaged file so that nothing takes it for an intact one; return the new path."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1

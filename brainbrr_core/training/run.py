@@ -1,15 +1,15 @@
 """A training, from the pre-flight to the record of a finished run.
 
-The same cache, configuration and seed name the same folder, so a finished run is used again and
-a broken one goes on.
+The same cache, configuration and seed name the same folder, so a finished run is reused and an
+interrupted one resumes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from brainbrr_core.cache.manifest import Manifest, counts
 from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration, Training
+from brainbrr_core.configuration import Configuration, Hardware, Training
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.augmentation import draw
@@ -30,7 +30,7 @@ from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.data.prefetch import prefetched
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.model import build
-from brainbrr_core.model.device import describe_device
+from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.runs.identity import training_settings
 from brainbrr_core.runs.record import RunRecord, write_record
 from brainbrr_core.runs.run import (
@@ -45,15 +45,16 @@ from brainbrr_core.runs.run_corpus import RunCorpus
 from brainbrr_core.runs.used_versions import RUN, write_started
 from brainbrr_core.runs.weights import save_model
 from brainbrr_core.training.determinism import prepare_environment
-from brainbrr_core.training.distributed import ALONE, World, joined
-from brainbrr_core.training.loop import StepReport, fit, ignore_step
+from brainbrr_core.training.distributed import SINGLE_PROCESS, ProcessGroup, join_process_group
+from brainbrr_core.training.loop import fit, ignore_line, ignore_step
 from brainbrr_core.training.metrics import MetricsLog
-from brainbrr_core.training.preflight import check_machine, disk_remarks
-from brainbrr_core.training.provenance import provenance_of
+from brainbrr_core.training.preflight import check_space, disk_remarks
+from brainbrr_core.training.provenance import Provenance
+from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.resumption import steps_done
 from brainbrr_core.training.validation import Validation, Validator
 
-#: Batches in page-locked memory: one is filled while another is copied to the device.
+#: Batches in page-locked memory: one is filled while the other is copied to the device.
 RING = 2
 
 
@@ -66,10 +67,30 @@ def train(
 ) -> Run:
     """Train the network of a configuration, or return the finished run of the same identity.
 
-    In processes that ``torchrun`` started, all train together and the first one writes and logs.
-    Raises :class:`WorkRemains` where the cache or the manifest is not current, and
-    :class:`BrainbrrError` for a device that is not the one asked for, for splits that cannot be
-    trained on, and for a loss or gradient that is not finite.
+    In processes that ``torchrun`` has started, all of them train together, and the main one writes
+    files and logs.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        The cache to train on, and how.
+    on_step : callable, optional
+        Called with a :class:`StepReport` after each optimizer step.
+    log : callable
+        Called with each line that tells how the training proceeds.
+
+    Returns
+    -------
+    Run
+        The finished run; its ``reused`` says whether it was there before.
+
+    Raises
+    ------
+    WorkRemains
+        Where the cache or the manifest is not current, or the disk refuses a file.
+    BrainbrrError
+        For a device that is not the one asked for, for splits that cannot be trained on, for a
+        loss or gradient that is not finite, and for what else ends :func:`fit`.
     """
     preflight = check(configuration)
     directory = run_directory(configuration, preflight.manifest)
@@ -80,109 +101,123 @@ def train(
     for line in earlier_runs(configuration.runs_dir, identity):
         log(f"{line}; a new run is trained")
     prepare_environment(configuration.hardware)
-    with joined(configuration.hardware) as world:
-        if not world.first:
-            on_step, log = None, _silent
-        _train(configuration, preflight, directory, world, on_step, log)
-        world.wait()
+    with join_process_group(configuration.hardware) as group:
+        if not group.is_main:
+            on_step, log = None, ignore_line
+        _train(configuration, preflight, directory, group, on_step, log)
+        group.barrier()
     return open_run(directory)
-
-
-def _silent(_line: str) -> None:
-    """What the processes after the first one say."""
 
 
 def _train(
     configuration: Configuration,
     preflight: Preflight,
     directory: Path,
-    world: World,
+    group: ProcessGroup,
     on_step: Callable[[StepReport], None] | None,
     log: Callable[[str], None],
 ) -> None:
     manifest, store = preflight.manifest, preflight.plan.store
     hardware, settings = configuration.hardware, configuration.training
-    device = check_machine(configuration, world.local_rank)
+    preset = configuration.model.preset
+
+    device = check_device(hardware, group.local_rank)
+    check_space(configuration.runs_dir, preset, settings.keep_checkpoints)
+    description = describe_device(device)
     for line in [*preflight.lines(), *disk_remarks(preflight)]:
         log(line)
-    description = describe_device(device)
     log(
-        f"device {description}, ssm backend {hardware.ssm_backend}, {world.size} "
-        f"process{'es' if world.size > 1 else ''}"
+        f"device {description}, ssm backend {hardware.ssm_backend}, {group.world_size} "
+        f"process{'es' if group.world_size > 1 else ''}"
     )
+
     sampling = BalancedSampling.of(manifest, configuration.sampling)
     log(
         f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
         f"{settings.steps} steps of {hardware.batch_size}"
     )
+    dataset = training_windows(manifest, store, settings, sampling, device)
     network = build(
-        configuration.model.preset,
+        preset,
         hardware.ssm_backend,
         seed=settings.seed,
         recompute_activations=hardware.recompute_activations,
     )
-    known = provenance_of(configuration, manifest, description)
+    provenance = Provenance(
+        profile=configuration.profile,
+        preset=preset,
+        configuration=configuration.model_dump(mode="json"),
+        seed=settings.seed,
+        preprocessing_version=manifest.version,
+        manifest=manifest.source,
+        ssm_backend=hardware.ssm_backend,
+        hardware=description.record(),
+    )
+    validate = Validator(
+        scorable(preflight.plan, configuration.labels.seizure, "dev"),
+        manifest.window_samples,
+        store,
+        configuration.detection,
+        hardware,
+        device,
+        group,
+    )
+
     directory.mkdir(parents=True, exist_ok=True)
-    if world.first:
+    if group.is_main:
         write_started(directory, manifest.version)
         store.note_run(directory)
     started = time.monotonic()
-    with MetricsLog(directory, configuration, world, steps_done(directory) + 1) as metrics:
+    with MetricsLog(
+        directory,
+        group,
+        steps_done(directory) + 1,
+        wandb_project=settings.wandb,
+        configuration=provenance.configuration,
+    ) as metrics:
 
-        def validated(found: Validation) -> None:
-            metrics.validation(found)
-            log(found.line())
+        def on_validation(validation: Validation) -> None:
+            metrics.log_validation(validation)
+            log(validation.line())
 
         summary = fit(
             network,
-            _batches(
-                configuration,
-                manifest,
-                training_windows(manifest, store, settings, sampling, device),
-                DeviceFeed(device),
-                world,
-            ),
+            training_batches(dataset, sampling, settings, hardware, DeviceFeed(device), group),
             settings,
             hardware,
             directory,
             sampling.positive_fraction,
             on_step or ignore_step,
-            validate=Validator(
-                scorable(preflight.plan, configuration.labels.seizure, "dev"),
-                manifest.window_samples,
-                store,
-                configuration,
-                device,
-                world,
-            ),
-            on_validation=validated,
-            journal=metrics,
-            world=world,
-            provenance=known,
+            validate=validate,
+            on_validation=on_validation,
+            step_log=metrics,
+            group=group,
+            provenance=provenance,
             log=log,
         )
     if summary.stopped:
         log(f"ended after {summary.steps} of {settings.steps} steps: {summary.stopped}")
     if summary.skipped_steps:
         log(summary.skips())
-    if not world.first:
+
+    if not group.is_main:
         return
     identity = run_identity(training_settings(configuration), manifest)
     checksum = save_model(directory / MODEL, network.to("cpu"), {"identity": identity})
-    values = {
-        **known,
+    values: dict[str, object] = {
+        **provenance.record(),
         "identity": identity,
         "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - started, 1),
         "parameters": sum(p.numel() for p in network.parameters()),
         "positive_fraction": sampling.positive_fraction,
-        "fit": asdict(summary),
-        "processes": world.size,
+        "fit": summary.model_dump(mode="json"),
+        "processes": group.world_size,
         "threads": torch.get_num_threads(),
         "data": counts(manifest, SPLITS),
         "model_blake3": checksum,
     }
-    # Before what makes the run a finished one.
+    # The file that makes the run a finished one is written last.
     RunCorpus.of(preflight.plan).write(directory)
     write_record(directory, RunRecord.model_validate(values))
 
@@ -194,7 +229,7 @@ def training_windows(
     sampling: BalancedSampling,
     device: torch.device = CPU,
 ) -> WindowDataset:
-    """The windows of a training, as stored, with weights where the settings ask for some."""
+    """The windows of a training, as int16, with weights where the settings ask for them."""
     weights = None
     if settings.seizure_weight == "events":
         weights = equal_seizures(manifest, sampling.expected_draws(len(manifest)))
@@ -203,27 +238,29 @@ def training_windows(
     )
 
 
-def _batches(
-    configuration: Configuration,
-    manifest: Manifest,
+def training_batches(
     dataset: WindowDataset,
+    sampling: BalancedSampling,
+    settings: Training,
+    hardware: Hardware,
     feed: DeviceFeed,
-    world: World = ALONE,
-) -> Callable[[int], Iterator[Batch]]:
-    """This process's share of the batches from a step on, sent to the device ahead by a thread."""
-    sampling = BalancedSampling.of(manifest, configuration.sampling)
-    size, training = configuration.hardware.batch_size, configuration.training
-    places = np.arange(size)[world.rank :: world.size]
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> Callable[[int], Generator[Batch]]:
+    """A function that yields this process's share of the batches from a step on.
 
-    def sent(first_step: int) -> Iterator[ArrivingBatch]:
-        drawn = sampling.batches(size, training.seed, first_step)
+    A thread reads and augments them and sends them to the device ahead of their use.
+    """
+    rows_of_process = np.arange(hardware.batch_size)[group.rank :: group.world_size]
+
+    def send_from(first_step: int) -> Iterator[ArrivingBatch]:
+        drawn = sampling.batches(hardware.batch_size, settings.seed, first_step)
         for step, rows in enumerate(drawn, start=first_step):
-            changes = draw(training.augmentation, training.seed, step, places.tolist())
-            yield send(dataset, dataset.fetch(rows[places]), changes, feed)
+            changes = draw(settings.augmentation, settings.seed, step, rows_of_process.tolist())
+            yield send(dataset, dataset.fetch(rows[rows_of_process]), changes, feed)
 
-    def received(first_step: int) -> Iterator[Batch]:
-        with closing(prefetched(sent(first_step))) as arriving:
+    def receive_from(first_step: int) -> Generator[Batch]:
+        with closing(prefetched(send_from(first_step))) as arriving:
             for batch in arriving:
                 yield batch.receive()
 
-    return received
+    return receive_from

@@ -1,4 +1,4 @@
-"""One configuration under several seeds: a run of its own for each."""
+"""One configuration trained with several seeds, each of them a separate run."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from brainbrr_core.training.run import train
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from a text such as ``0,1,2``.
 
-    Raises :class:`BrainbrrError` for what is no whole number of at least 0, and for a seed that
-    is given twice.
+    Raises :class:`BrainbrrError` for anything that is not an integer of at least 0, and for a seed
+    that is given twice.
     """
     seeds = []
     for word in text.split(","):
         word = word.strip()
-        # No other sign of a number is taken: ``int`` would accept 1_0 and Arabic digits.
+        # ``int`` alone would also accept 1_0 and Arabic digits.
         if not (word.isascii() and word.isdigit()):
             raise BrainbrrError(
-                f"--seeds {text}: {word!r} is no seed; give whole numbers, such as --seeds 0,1,2"
+                f"--seeds {text}: {word!r} is not a seed; give whole numbers, such as --seeds 0,1,2"
             )
         seeds.append(int(word))
     twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
@@ -34,7 +34,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 
 def with_seed(configuration: Configuration, seed: int) -> Configuration:
-    """The same configuration under another seed of the training."""
+    """The same configuration with another seed of the training."""
     training = configuration.training.model_copy(update={"seed": seed})
     return configuration.model_copy(update={"training": training})
 
@@ -46,27 +46,27 @@ def train_seeds(
     *,
     log: Callable[[str], None] = print,
 ) -> Iterator[tuple[int, Run]]:
-    """Train the runs of some seeds, one after the other, and give seed and run when it is finished.
+    """Train one run per seed, one after the other; yield seed and run as each is finished.
 
-    ``train_one`` is :func:`train`, or what calls it: a finished run is not trained again and one
-    that broke off goes on, so the same call completes what was interrupted. What interrupts it
-    carries a note of which seeds are done. Raises as :func:`train` does; then later seeds are not
-    begun.
+    ``train_one`` is :func:`train` or a function that calls it. A finished run is not trained again
+    and an interrupted one resumes, so the same call completes what was interrupted. A
+    ``KeyboardInterrupt`` gets a note of which seeds are done. Raises as :func:`train` does; later
+    seeds are then not started.
     """
-    done: list[int] = []
+    finished: list[int] = []
     for seed in seeds:
-        log(f"seed {seed} ({len(done) + 1} of {len(seeds)})")
+        log(f"seed {seed} ({len(finished) + 1} of {len(seeds)})")
         try:
             run = train_one(with_seed(configuration, seed))
         except KeyboardInterrupt as interruption:
-            interruption.add_note(_summary(done, seed, seeds))
+            interruption.add_note(_summary(finished, seed, seeds))
             raise
-        done.append(seed)
+        finished.append(seed)
         yield seed, run
 
 
 def runs_of_seeds(configuration: Configuration, seeds: Sequence[int]) -> dict[int, Run]:
-    """The finished runs of some seeds, in their order.
+    """The finished run of each seed, in the order of ``seeds``.
 
     Raises :class:`WorkRemains` naming the seeds that are not finished and the command that trains
     them, and what :func:`check` raises.
@@ -76,19 +76,19 @@ def runs_of_seeds(configuration: Configuration, seeds: Sequence[int]) -> dict[in
     missing = [seed for seed, folder in folders.items() if not (folder / RUN).is_file()]
     if missing:
         raise WorkRemains(
-            f"no finished run of seed {_listed(missing)} in {configuration.runs_dir}: run "
-            f"`brainbrr train --seeds {_listed(seeds)}{configuration.options}`"
+            f"no finished run of seed {_list(missing)} in {configuration.runs_dir}: run "
+            f"`brainbrr train --seeds {_list(seeds)}{configuration.options}`"
         )
     return {seed: open_run(folder) for seed, folder in folders.items()}
 
 
-def _summary(done: Sequence[int], current: int, seeds: Sequence[int]) -> str:
-    left = [seed for seed in seeds if seed not in done]
+def _summary(finished: Sequence[int], current: int, seeds: Sequence[int]) -> str:
+    remaining = [seed for seed in seeds if seed not in finished]
     return (
-        f"finished seeds: {_listed(done) or 'none'}; remaining: {_listed(left)}; the same command "
-        f"goes on with seed {current} from its last checkpoint"
+        f"finished seeds: {_list(finished) or 'none'}; remaining: {_list(remaining)}; the same "
+        f"command resumes with seed {current} from its last checkpoint"
     )
 
 
-def _listed(seeds: Sequence[int]) -> str:
+def _list(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds))

@@ -16,7 +16,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.progress import progress
 from brainbrr_core.runs.run import Run
-from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.run import train
 
 #: Seconds between two lines of progress in Dagster's log.

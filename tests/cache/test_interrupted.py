@@ -214,7 +214,7 @@ def test_ctrl_c_ends_all_seeds_and_the_same_command_goes_on(
     status, said = command.ended()
     assert status == 130
     [line] = [line for line in said.splitlines() if line.startswith("brainbrr: stopped: ")]
-    assert "finished seeds: 0; remaining: 1; the same command goes on with seed 1" in line
+    assert "finished seeds: 0; remaining: 1; the same command resumes with seed 1" in line
     assert len(list(runs.glob("*/run.json"))) == 1
     words = ("train", "--seeds", "0,1", "--json", "--config", small_config(tmp_path))
     done = subprocess.run([*BRAINBRR, *words], capture_output=True, text=True, check=True)

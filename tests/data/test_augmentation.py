@@ -37,7 +37,7 @@ def stored_windows(samples: int = SAMPLES) -> Tensor:
 
 
 def wide(stored: Tensor) -> Tensor:
-    return torch.from_numpy(stored.numpy().astype(np.float32) * np.float32(SCALE))
+    return torch.from_numpy(stored.numpy().astype(np.float32) * float(np.float32(SCALE)))
 
 
 def drawn(settings: Augmentation, step: int = 3) -> Changes:
@@ -127,10 +127,12 @@ def test_a_batch_is_drawn_at_once_and_a_row_gets_the_same_beside_any_others(
     assert whole is not None
     made: list[object] = []
     default_rng = np.random.default_rng
-    monkeypatch.setattr(
-        "brainbrr_core.data.augmentation.np.random.default_rng",
-        lambda key: made.append(key) or default_rng(key),
-    )
+
+    def counted_rng(key: list[int]) -> np.random.Generator:
+        made.append(key)
+        return default_rng(key)
+
+    monkeypatch.setattr(np.random, "default_rng", counted_rng)
     places = [40, 7, 63, 7]
     some = draw(ALL, 1, 3, places)
     assert some is not None
@@ -156,7 +158,7 @@ def test_a_move_by_the_whole_window_is_reflected_at_both_ends(shift: int) -> Non
     expected = [float(there_and_back[(t - shift) % 126]) for t in range(64)]
     assert values[0].tolist() == expected
     signals = augmented(stored, changes)
-    assert torch.equal(signals, torch.tensor(expected).expand(1, 19, 64) * np.float32(SCALE))
+    assert torch.equal(signals, torch.tensor(expected).expand(1, 19, 64) * float(np.float32(SCALE)))
 
 
 def test_left_and_right_change_places() -> None:
@@ -183,7 +185,7 @@ def test_signal_and_label_move_together() -> None:
     stored[:, 0] = labels.to(torch.int16) * 50
     moved = augmented(stored, changes)
     move(labels.numpy(), changes)
-    assert torch.equal(moved[:, 0], labels * 50 * np.float32(SCALE))
+    assert torch.equal(moved[:, 0], labels * 50 * float(np.float32(SCALE)))
     starts = [int(np.flatnonzero(row)[0]) for row in labels.numpy()]
     assert len(set(starts)) == ROWS
     assert all(abs(start - 1000) <= 3 * 256 for start in starts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.device_feed import CPU, DeviceFeed, Transfer, host_memory, widened
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.signal.quantization import SCALE, widen
-from brainbrr_core.training.run import _batches, training_windows
+from brainbrr_core.training.run import training_batches, training_windows
 
 AUGMENTED = Augmentation(
     channel_dropout=0.1, amplitude=0.2, time_shift_s=5, noise_sd=0.05, left_right_flip=0.5
@@ -40,11 +40,13 @@ class Ready:
     manifest: Manifest
     store: Store
 
-    def batches(self, feed: DeviceFeed | None = None, first: int = 0) -> Iterator[Batch]:
+    def batches(self, feed: DeviceFeed | None = None, first: int = 0) -> Generator[Batch]:
         training = self.settings.training
         sampling = BalancedSampling.of(self.manifest, self.settings.sampling)
         dataset = training_windows(self.manifest, self.store, training, sampling)
-        return _batches(self.settings, self.manifest, dataset, feed or DeviceFeed(CPU))(first)
+        feed = feed or DeviceFeed(CPU)
+        batches = training_batches(dataset, sampling, training, self.settings.hardware, feed)
+        return batches(first)
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def test_a_buffer_is_not_overwritten_before_its_copy_has_ended(ready: Ready) -> 
             assert same(batch, wanted)
 
 
-def test_a_received_batch_is_the_receiver_s(ready: Ready) -> None:
+def test_nothing_overwrites_a_received_batch(ready: Ready) -> None:
     with contextlib.closing(ready.batches()) as batches:
         received = [(batch, copied(batch)) for batch in itertools.islice(batches, BATCHES)]
     assert all(same(batch, before) for batch, before in received)
@@ -213,18 +215,19 @@ def test_known_samples_are_those_after_a_move() -> None:
     assert move_labels(batch, Changes(np.array([40, 7, -9]), *none)) == (640, 0, 640)
     assert move_labels(batch, Changes(np.array([0, 7, -9]), *none)) == (640, 0, 640)
     batch = replace(batch, labels=torch.cat([labels[1:2, :32], labels[:1, 32:]], 1), known=(608,))
-    none = np.zeros(1, np.bool_), np.ones((1, 19), np.float32), (0,), 0.0
-    assert move_labels(batch, Changes(np.array([8]), *none)) == (640 - 40,)
+    one = np.zeros(1, np.bool_), np.ones((1, 19), np.float32), (0,), 0.0
+    assert move_labels(batch, Changes(np.array([8]), *one)) == (640 - 40,)
 
 
 def test_no_memory_to_lock_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def empty(*_shape: int, **_options: Any) -> Tensor:
         raise RuntimeError("CUDA error: out of memory\nCompile with TORCH_USE_CUDA_DSA")
 
-    monkeypatch.setattr("brainbrr_core.data.device_feed.torch.empty", empty)
-    monkeypatch.setattr(torch.cuda, "device", lambda _device: contextlib.nullcontext())
-    with pytest.raises(BrainbrrError) as caught:
-        host_memory((32, 19, 15360), torch.int16, torch.device("cuda", 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "empty", empty)
+        patch.setattr(torch.cuda, "device", lambda _device: contextlib.nullcontext())
+        with pytest.raises(BrainbrrError) as caught:
+            host_memory((32, 19, 15360), torch.int16, torch.device("cuda", 1))
     message = str(caught.value)
     assert "19 MB of memory cannot be page-locked for cuda:1 (CUDA error: out of memory)" in message
     assert "hardware.batch_size" in message

@@ -24,8 +24,8 @@ from brainbrr_core.detection.recordings import recording_frames
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.scoring import RecordingFrames
-from brainbrr_core.training.distributed import ALONE, Value, World
-from brainbrr_core.training.validation import Validator, judge, shares
+from brainbrr_core.training.distributed import SINGLE_PROCESS, ProcessGroup, Value
+from brainbrr_core.training.validation import Validator, score_recordings, shares
 from tests.support.examples import examples
 from tests.support.stored_signals import InMemory, naive_frames, noise
 from tests.support.toy_training import toy_network
@@ -345,7 +345,15 @@ def test_a_validation_is_that_of_its_recordings_scored_alone(
     settings, recordings = stored
     store, network = plan_corpus(settings).store, toy_network(1)
     kept = {name: value.clone() for name, value in network.state_dict().items()}
-    validator = Validator(recordings, 60 * 256, store, settings, CPU, ALONE)
+    validator = Validator(
+        recordings,
+        60 * 256,
+        store,
+        settings.detection,
+        settings.hardware,
+        CPU,
+        SINGLE_PROCESS,
+    )
     found = validator(network, 3)
     assert network.training
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
@@ -365,28 +373,28 @@ def test_a_validation_is_that_of_its_recordings_scored_alone(
                 recording.unknown,
             )
         )
-    wanted = judge(scored, settings, 3)
+    wanted = score_recordings(scored, settings.detection, 3)
     assert (found.step, found.rule, found.hours) == (3, wanted.rule, wanted.hours)
     assert found.auroc == pytest.approx(wanted.auroc, abs=1e-4)
     assert found.auprc == pytest.approx(wanted.auprc, abs=1e-3)
     # Three processes with their shares come to what one does, the first one last here.
     parts: dict[str, Any] = {}
     for rank in (2, 1, 0):
-        validator = replace(validator, world=OneOfThree(rank, 3, parts=parts))
+        validator = replace(validator, group=OneOfThree(rank, 3, parts=parts))
         together = validator(network, 3)
     assert together == found
 
 
 @dataclass(frozen=True, slots=True)
-class OneOfThree(World):
+class OneOfThree(ProcessGroup):
     """A process that leaves its part for the first one; without it nothing is judged."""
 
     parts: dict[str, Any] = field(default_factory=dict)
 
-    def gather(self, value: dict[str, Any]) -> dict[str, Any]:
-        assert value and not self.parts.keys() & value.keys()
-        self.parts.update(value)
+    def gather(self, entries: dict[str, Any]) -> dict[str, Any]:
+        assert entries and not self.parts.keys() & entries.keys()
+        self.parts.update(entries)
         return self.parts
 
-    def of_first(self, value: Value | None) -> Value:
+    def broadcast(self, value: Value | None) -> Value:
         return cast("Value", value)

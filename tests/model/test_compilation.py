@@ -14,8 +14,8 @@ from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model.compilation import clear_gradients
-from brainbrr_core.training import state
-from brainbrr_core.training.distributed import joined
+from brainbrr_core.training import trainer
+from brainbrr_core.training.distributed import join_process_group
 from tests.support.toy_training import SMALLEST, same_weights, toy_settings, train
 
 
@@ -53,11 +53,17 @@ def test_gradients_are_added_to_memory_that_stays(
 
         return run
 
-    monkeypatch.setattr(state, "compiled", stand_in)
+    monkeypatch.setattr(trainer, "compiled", stand_in)
     network, _ = train(tmp_path / "graphs", toy_settings(3), hardware=graphs)
     assert len(places) == 3
     assert len(set(places)) == 1
     assert same_weights(plain, network)
+
+
+def gradient_of(layer: nn.Linear) -> Tensor:
+    gradient = layer.weight.grad
+    assert gradient is not None
+    return gradient
 
 
 def test_gradients_are_dropped_or_kept() -> None:
@@ -65,10 +71,9 @@ def test_gradients_are_dropped_or_kept() -> None:
     clear_gradients(layer, keep=False)
     assert layer.weight.grad is None
     clear_gradients(layer, keep=True)
-    kept = layer.weight.grad
-    assert kept is not None
+    kept = gradient_of(layer)
     layer(torch.ones(1, 2)).sum().backward()
-    assert layer.weight.grad is kept
+    assert gradient_of(layer) is kept
     assert kept.tolist() == [[1.0, 1.0]]
     clear_gradients(layer, keep=True)
     assert kept.tolist() == [[0.0, 0.0]]
@@ -80,9 +85,9 @@ def test_cuda_graphs_are_for_one_process(monkeypatch: pytest.MonkeyPatch) -> Non
     hardware = Hardware(device="cuda", compile="cuda_graphs")
     with (
         pytest.raises(BrainbrrError, match=r"one process: set hardware.compile: true"),
-        joined(hardware),
+        join_process_group(hardware),
     ):
-        pass
+        pytest.fail("it joined the group")
 
 
 @pytest.mark.parametrize("recompute", [False, True])

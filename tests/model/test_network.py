@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import cast
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import PRESETS, NetworkShape, SeizureNetwork, build
-from brainbrr_core.model.backend import ssm_layer
+from brainbrr_core.model.backend import Backend, ssm_layer
 from brainbrr_core.model.mamba2 import Mamba2
 from brainbrr_core.model.network import BidirectionalMamba
 
@@ -91,7 +92,7 @@ def test_each_direction_sees_its_own_side_only(direction: str) -> None:
     with torch.no_grad():
         both = (layer(x) != layer(changed)).any(dim=-1)[0]
         assert bool(both.all())
-        other.out_proj.weight.zero_()
+        other.get_parameter("out_proj.weight").zero_()
         differs = (layer(x) != layer(changed)).any(dim=-1)[0]
     assert bool(differs[40])
     seen = differs[41:] if direction == "forwards" else differs[:40]
@@ -149,7 +150,7 @@ def test_unknown_names_are_refused() -> None:
     with pytest.raises(BrainbrrError, match=r"model.preset 'huge'.*tiny.*base"):
         build("huge")
     with pytest.raises(BrainbrrError, match="ssm_backend 'jax'"):
-        build("tiny", ssm_backend="jax")
+        build("tiny", ssm_backend=cast("Backend", "jax"))
 
 
 def test_missing_mamba_ssm_is_said_and_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

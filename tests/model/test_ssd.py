@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from brainbrr_core.model.mamba2 import NO_WEIGHT_DECAY, Mamba2
-from brainbrr_core.model.ssd import ssd
+from brainbrr_core.model.ssd import CHUNK, running_sum_by_doubling, ssd
 from tests.support.examples import examples
 
 NAMES = ("x", "dt", "A", "B", "C", "D")
@@ -47,12 +48,21 @@ def example(length: int, scale: float = 1.0, seed: int = 0) -> dict[str, Tensor]
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def value_and_gradients(function, inputs: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+def chunked(inputs: dict[str, Tensor], chunk: int = CHUNK) -> Tensor:
+    x, dt, A, B, C, D = (inputs[name] for name in NAMES)
+    return ssd(x, dt, A, B, C, D, chunk)
+
+
+def value_and_gradients(
+    function: Callable[..., Tensor], inputs: dict[str, Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in inputs.items()}
     y = function(*(leaves[name] for name in NAMES))
     weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
-    (y * weight).sum().backward()
-    return y.detach(), {name: leaf.grad for name, leaf in leaves.items()}
+    torch.autograd.backward((y * weight).sum())
+    gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
+    assert gradients.keys() == inputs.keys()
+    return y.detach(), gradients
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -93,21 +103,25 @@ def test_large_steps_stay_finite(scale: float, tolerance: float) -> None:
 @given(length=st.integers(1, 40), chunk=st.integers(1, 17), seed=st.integers(0, 5))
 def test_chunk_size_changes_nothing(length: int, chunk: int, seed: int) -> None:
     inputs = example(length, seed=seed)
-    expected = step_by_step(*inputs.values())
-    assert relative(ssd(*inputs.values(), chunk=chunk), expected) < 1e-10
+    expected = step_by_step(**inputs)
+    assert relative(chunked(inputs, chunk), expected) < 1e-10
 
 
 def test_gradients_equal_finite_differences() -> None:
     inputs = [tensor.requires_grad_() for tensor in example(7).values()]
-    assert torch.autograd.gradcheck(lambda *tensors: ssd(*tensors, chunk=3), inputs)
+
+    def in_chunks_of_three(*tensors: Tensor) -> Tensor:
+        return chunked(dict(zip(NAMES, tensors, strict=True)), 3)
+
+    assert torch.autograd.gradcheck(in_chunks_of_three, inputs)
 
 
 def test_autocast_does_not_reach_the_recurrence() -> None:
-    inputs = [tensor.float() for tensor in example(200).values()]
-    plain = ssd(*inputs)
+    inputs = {name: tensor.float() for name, tensor in example(200).items()}
+    plain = chunked(inputs)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(ssd(*inputs), plain)
-        half = ssd(inputs[0].bfloat16(), *inputs[1:])
+        assert torch.equal(chunked(inputs), plain)
+        half = chunked(inputs | {"x": inputs["x"].bfloat16()})
     assert half.dtype is torch.bfloat16
     assert relative(half, plain.double()) < 1e-2
 
@@ -163,15 +177,16 @@ def test_layer_equals_its_definition_sample_by_sample() -> None:
     with torch.no_grad():
         layer.norm.weight.uniform_(0.5, 1.5)
         layer.D.uniform_(-1, 1)
-        z, xBC, dt = (u @ layer.in_proj.weight.T).split([12, 18, 3], dim=-1)
+        z, xBC, dt = torch.split(u @ layer.in_proj.weight.T, [12, 18, 3], dim=-1)
         kernel = layer.conv1d.weight[:, 0]
         convolved = torch.zeros_like(xBC)
         for t in range(70):
             for lag in range(min(4, t + 1)):
                 convolved[:, t] += kernel[:, 3 - lag] * xBC[:, t - lag]
+        assert layer.conv1d.bias is not None
         convolved += layer.conv1d.bias
         convolved = convolved * torch.sigmoid(convolved)
-        x, B, C = convolved.split([12, 3, 3], dim=-1)
+        x, B, C = torch.split(convolved, [12, 3, 3], dim=-1)
         y = step_by_step(
             x.reshape(2, 70, 3, 4),
             torch.log1p(torch.exp(dt + layer.dt_bias)),
@@ -212,6 +227,9 @@ def test_the_gradient_of_the_chunks_grows_with_their_number_not_with_its_square(
         made = 0
 
         class Counting(TorchDispatchMode):
+            def __init__(self) -> None:
+                TorchDispatchMode.__init__(self)
+
             def __torch_dispatch__(
                 self, func: Any, types: Any, args: Any = (), kwargs: Any = None
             ) -> Any:
@@ -230,3 +248,15 @@ def test_the_gradient_of_the_chunks_grows_with_their_number_not_with_its_square(
 
     few, many = elements_made(80), elements_made(320)
     assert few < many < 4.5 * few
+
+
+@pytest.mark.parametrize("length", [1, 2, 7, 64])
+def test_a_running_sum_by_additions_alone(length: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = -torch.rand(3, 5, length, generator=generator)
+    exact = x.double().cumsum(-1)
+    # Six additions at most, each right to half a unit of the last of 24 bits.
+    wrong = (running_sum_by_doubling(x).double() - exact).abs()
+    assert bool((wrong <= 6 * 2.0**-24 * exact.abs()).all())
+    leaf = x.double().requires_grad_()
+    assert torch.autograd.gradcheck(running_sum_by_doubling, leaf)

@@ -44,10 +44,10 @@ from brainbrr_core.model import build
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.runs.identity import training_settings
 from brainbrr_core.training import checkpoint as files
-from brainbrr_core.training import state
-from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training import trainer
 from brainbrr_core.training.loss import balanced_loss, loss_of
 from brainbrr_core.training.nonfinite import replay
+from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.run import training_windows
 from tests.support.examples import examples
 from tests.support.toy_training import (
@@ -346,7 +346,7 @@ def test_off_a_training_is_the_one_before_bit_for_bit(
 
         return loss
 
-    monkeypatch.setattr(state, "loss_of", before)
+    monkeypatch.setattr(trainer, "loss_of", before)
     again, _ = train(tmp_path / "before", toy_settings(6))
     assert same_weights(trained, again)
     assert not same_weights(trained, toy_network())
@@ -430,8 +430,8 @@ def test_a_weighted_step_that_goes_wrong_is_done_again_with_its_weights(tmp_path
     tensors, header = weight_files.load_tensors(path)
     header["preset"] = "tiny"
     weight_files.save_tensors(path, tensors, header)
-    anatomy, _ = replay(path)
-    assert not math.isfinite(anatomy.loss)
+    diagnosis, _ = replay(path)
+    assert not math.isfinite(diagnosis.loss)
 
 
 def end_at(step: int) -> Callable[[StepReport], None]:

@@ -45,6 +45,7 @@ from brainbrr_core.scoring import (
     EventCounter,
     OperatingPoint,
     RecordingEvents,
+    RecordingFrames,
     UnknownTime,
     nedc,
     per_second,
@@ -53,7 +54,7 @@ from brainbrr_core.scoring import (
 )
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.training.loss import balanced_loss, loss_of
-from brainbrr_core.training.validation import RecordingFrames, judge
+from brainbrr_core.training.validation import score_recordings
 from tests.support.examples import examples
 from tests.support.fixed_events import FixedEvents
 from tests.support.shell import Shell
@@ -708,7 +709,7 @@ def test_a_validation_masks_what_is_unknown(one_built: Configuration) -> None:
     frames[5000 * 8 : 5040 * 8] = 0.95
     plain = RecordingFrames("p", 6 * 3600.0, (Event(600.0, 640.0),), frames)
     masked = replace(plain, unknown=((4000.0, 7600.0), (9000.0, 12600.0)))
-    first, second = (judge([one], one_built, 1) for one in (plain, masked))
+    first, second = (score_recordings([one], one_built.detection, 1) for one in (plain, masked))
     assert (first.hours, second.hours) == (6.0, 4.0)
     # The louder event lies in unknown time: no alarm, and no rank before the seizure's seconds.
     assert (first.f1, second.f1) == (pytest.approx(2 / 3), 1.0)

@@ -52,7 +52,7 @@ def eeg(rate: Fraction, seconds: float, channels: int = 19) -> NDArray[np.float6
     walk = np.cumsum(rng.standard_normal((channels, count)), axis=1) / np.sqrt(float(rate))
     noise = walk - walk.mean(axis=1, keepdims=True) + rng.standard_normal((channels, count))
     hum = np.sin(2 * np.pi * 60 * np.arange(count) / float(rate))
-    return 20 * noise / noise.std(axis=1, keepdims=True) + 5 * hum + 40.0
+    return np.asarray(20 * noise / noise.std(axis=1, keepdims=True) + 5 * hum + 40.0)
 
 
 def at_exact_times(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:
@@ -168,8 +168,8 @@ def test_a_day_later_the_time_is_right(rate: Fraction) -> None:
     first = DAY // applied.period * applied.period
     start, stop = applied.input_range(first, 40)
     # Seconds after the moment a day after the start at which the first output belongs.
-    line = np.array([float(n / rate - Fraction(first, 256)) for n in (start, stop - 1)])
-    inputs = np.linspace(*line, stop - start, dtype=np.float32)[None]
+    begin, end = (float(n / rate - Fraction(first, 256)) for n in (start, stop - 1))
+    inputs = np.linspace(begin, end, stop - start, dtype=np.float32)[None]
     if isinstance(applied, InterpolatingResampler):
         [got] = applied.apply(inputs, first, 40)
     else:

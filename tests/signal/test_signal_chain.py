@@ -48,7 +48,7 @@ def eeg(
     walk = np.cumsum(rng.standard_normal((channels, count)), axis=1) / np.sqrt(rate)
     noise = walk - walk.mean(axis=1, keepdims=True) + rng.standard_normal((channels, count))
     hum = np.sin(2 * np.pi * 60 * np.arange(count) / rate)
-    return 20 * noise / noise.std(axis=1, keepdims=True) + 5 * hum + 40.0
+    return np.asarray(20 * noise / noise.std(axis=1, keepdims=True) + 5 * hum + 40.0)
 
 
 def stored(source: ArraySource, settings: Preprocessing | None = None) -> NDArray[np.float64]:

@@ -16,10 +16,10 @@ from brainbrr_core.signal.chain import (
     STREAM_STEP,
     Chain,
     Quantizer,
-    Statistics,
     filtered,
     joined,
 )
+from brainbrr_core.signal.statistics import Statistics
 from brainbrr_core.signal.stream import SignalStream
 from tests.support.examples import examples
 from tests.support.signal_reference import ArraySource

@@ -18,7 +18,7 @@ class ArraySource:
     """A recording in memory, as the chain reads it."""
 
     def __init__(
-        self, data: NDArray[np.float64], rate: Fraction, missing: tuple[str, ...] = ()
+        self, data: NDArray[np.floating], rate: Fraction, missing: tuple[str, ...] = ()
     ) -> None:
         self.data, self.rate, self.missing = data, rate, missing
         self.samples = data.shape[1]
@@ -51,8 +51,8 @@ def resample(data: NDArray[np.float64], rate: Fraction) -> NDArray[np.float64]:
     # The first output falls on the filter's middle when that is a whole number of steps away.
     taps = np.concatenate([np.zeros(-half % filters.down), filters.taps])
     filtered = signal.upfirdn(taps, extended, filters.up, filters.down, axis=1)
-    first = (-(-half // filters.down) * filters.down + reach * filters.up) // filters.down
-    return np.asarray(filtered[:, first : first + count])
+    begin = (-(-half // filters.down) * filters.down + reach * filters.up) // filters.down
+    return np.asarray(filtered[:, begin : begin + count])
 
 
 def _mirror(outermost: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -105,6 +105,30 @@ def scored(y: NDArray[np.float64], *, robust: bool = False) -> NDArray[np.float6
     if robust:
         lower, middle, upper = np.quantile(used, [0.25, 0.5, 0.75], axis=1)[:, :, None]
         # A Gaussian's quartiles are 0.6745 standard deviations from its middle.
-        return np.clip((y - middle) / ((upper - lower) / 2 / stats.norm.ppf(0.75)), -10, 10)
+        return np.asarray(
+            np.clip((y - middle) / ((upper - lower) / 2 / stats.norm.ppf(0.75)), -10, 10)
+        )
     deviation = used.std(axis=1, keepdims=True)
-    return np.clip((y - used.mean(axis=1, keepdims=True)) / deviation, -10, 10)
+    return np.asarray(np.clip((y - used.mean(axis=1, keepdims=True)) / deviation, -10, 10))
+
+
+def synthetic_eeg(rate: float, seconds: float, channels: int = 19) -> NDArray[np.float64]:
+    """Brown noise with a standard deviation of 30 µV on offsets of some hundred µV."""
+    rng = np.random.default_rng(11)
+    count = int(rate * seconds)
+    walk = rng.standard_normal((channels, count)).cumsum(axis=1)
+    # Without the drift that no EEG has.
+    smooth = np.apply_along_axis(np.convolve, 1, walk, np.ones(int(rate)) / rate, "same")
+    noise = walk - smooth
+    noise *= 30 / noise.std(axis=1, keepdims=True)
+    return np.asarray(noise + 300 * rng.standard_normal((channels, 1)))
+
+
+def synthetic_seizure(
+    rate: int, seconds: int, at: int, microvolts: float = 500.0
+) -> NDArray[np.float64]:
+    """A minute of 3 Hz in a background of 15 µV."""
+    data = synthetic_eeg(rate, seconds) / 2
+    time_s = np.arange(60 * rate) / rate
+    data[:, at * rate : (at + 60) * rate] += microvolts * np.sin(2 * np.pi * 3 * time_s)
+    return data

@@ -1,18 +1,23 @@
-"""Recordings in memory, as the store has them, and what a network says of one taken by itself."""
+"""Recordings in memory as they are stored, and the scores that a network gives one of them."""
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.detection import window_starts
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.quantization import SCALE
+from tests.support.signal_reference import ArraySource
 
 
 class InMemory:
-    """A stored recording; reading beyond sample ``broken`` fails. It notes what was asked for."""
+    """A stored recording that records what is read; reading beyond sample ``broken`` fails."""
 
     def __init__(self, stored: NDArray[np.int16], broken: int | None = None) -> None:
         self.stored, self.broken = stored, broken
@@ -27,7 +32,7 @@ class InMemory:
 
 
 def noise(samples: int, seed: int = 0) -> NDArray[np.int16]:
-    """A recording of noise, of about a standard deviation."""
+    """A recording of noise with a standard deviation of about one."""
     values = np.random.default_rng(seed).normal(scale=3000, size=(19, samples))
     return values.clip(-32767, 32767).astype(np.int16)
 
@@ -35,7 +40,7 @@ def noise(samples: int, seed: int = 0) -> NDArray[np.int16]:
 def naive_frames(
     network: torch.nn.Module, stored: NDArray[np.int16], window: int, stride: int
 ) -> NDArray[np.float64]:
-    """Frames of one recording: window by window, averaged sample by sample with the triangle."""
+    """Frames of one recording, window by window, averaged with triangular weights per sample."""
     samples = stored.shape[1]
     sums, weights = np.zeros(max(samples, window)), np.zeros(max(samples, window))
     triangle = np.minimum(np.arange(1, window + 1), np.arange(window, 0, -1))
@@ -49,3 +54,12 @@ def naive_frames(
         weights[start : start + window] += triangle
     values = (sums / weights)[:samples]
     return np.array([values[first : first + 32].mean() for first in range(0, samples, 32)])
+
+
+def z_scores(
+    data: NDArray[np.float64], rate: float, settings: Preprocessing | None = None
+) -> NDArray[np.float64]:
+    """The stored signal (19, n) in standard deviations."""
+    made = Chain(ArraySource(data, Fraction(rate)), settings or Preprocessing())
+    blocks = np.concatenate([chunk for chunk, _ in made.quantized()])
+    return np.asarray(blocks.swapaxes(0, 1).reshape(19, -1)[:, : made.samples] * SCALE)

@@ -1,10 +1,10 @@
-"""A training small enough for a test; run as a program, a process that can be killed or joined.
+"""A training small enough for a test, in the test's process or as a program of its own.
 
-As a program: ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [LAST]``, alone or with the
-variables of ``torchrun``; with ``TOY_MASKED``, some samples are unknown; with ``TOY_SPOILED``, the
-last window of step 4 has a sample that is no number, and one step may be skipped; with
-``TOY_GPU=BACKEND``, the preset ``tiny`` trains on a GPU to the same bits each time. It prints a
-line a step, and leaves ``weights.safetensors``; after the step LAST it waits to be killed.
+The program is ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [LAST]``, alone or with
+the variables of ``torchrun``. With ``TOY_MASKED`` some samples are unknown; with ``TOY_SPOILED``
+the last window of step 4 has a NaN and one step may be skipped; with ``TOY_GPU=BACKEND`` the preset
+``tiny`` trains on a GPU, deterministically. The program prints a line per step and writes
+``weights.safetensors``; after the step LAST it waits to be killed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import UNKNOWN_LABEL, Batch, known_samples
 from brainbrr_core.model import NetworkShape, SeizureNetwork, build
 from brainbrr_core.runs import weights as weight_files
+from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.determinism import prepare_environment
-from brainbrr_core.training.distributed import joined
-from brainbrr_core.training.loop import FitSummary, StepReport, fit
+from brainbrr_core.training.distributed import (
+    SINGLE_PROCESS,
+    ProcessGroup,
+    join_process_group,
+)
+from brainbrr_core.training.loop import fit
+from brainbrr_core.training.provenance import Provenance
+from brainbrr_core.training.report import FitSummary, StepReport
+from brainbrr_core.training.trainer import Trainer
+from brainbrr_core.training.validation import BY_EVENTS, Validation
 
 SMALLEST = NetworkShape(
     channels=(8, 8), strides=(4, 4), layers=1, headdim=4, d_state=4, blocks=1, kernels=(3, 5)
@@ -68,7 +77,7 @@ def masked_batch(step: int) -> Batch:
 
 
 def spoiled_batch(step: int) -> Batch:
-    """The toy's batch; that of step 4 has a sample that is no number in its last row."""
+    """The toy's batch; that of step 4 has a NaN in its last row."""
     batch = toy_batch(step)
     if step == 3:
         batch.signals[3, 4, 100] = math.nan
@@ -76,10 +85,11 @@ def spoiled_batch(step: int) -> Batch:
 
 
 def toy_batches(first: int) -> Iterator[Batch]:
-    step = first
-    while True:
-        yield toy_batch(step)
-        step += 1
+    return map(toy_batch, itertools.count(first))
+
+
+def spoiled_batches(first: int) -> Iterator[Batch]:
+    return map(spoiled_batch, itertools.count(first))
 
 
 def toy_network(seed: int = 0) -> SeizureNetwork:
@@ -91,6 +101,109 @@ def toy_network(seed: int = 0) -> SeizureNetwork:
 def toy_settings(steps: int, checkpoint_every: int = 100, **others: Any) -> Training:
     return Training(
         steps=steps, warmup_steps=3, learning_rate=5e-3, checkpoint_every=checkpoint_every, **others
+    )
+
+
+def toy_trainer(
+    settings: Training | None = None,
+    hardware: Hardware | None = None,
+    group: ProcessGroup = SINGLE_PROCESS,
+    network: nn.Module | None = None,
+) -> Trainer:
+    """A trainer on the CPU."""
+    return Trainer(
+        network or toy_network(),
+        settings or toy_settings(50),
+        hardware or Hardware(batch_size=4),
+        torch.device("cpu"),
+        FRACTION,
+        group,
+    )
+
+
+def toy_provenance(preset: str = "tiny", preprocessing_version: str = "v0") -> Provenance:
+    return Provenance(
+        profile="toy",
+        preset=preset,
+        configuration={},
+        seed=0,
+        preprocessing_version=preprocessing_version,
+        manifest="m",
+        ssm_backend="torch",
+        hardware={"device": "cpu"},
+    )
+
+
+class Interrupted(Exception):
+    """A training ends here."""
+
+
+def interrupt_at(step: int) -> Callable[[StepReport], None]:
+    """An ``on_step`` that ends the training after a step."""
+
+    def interrupt(report: StepReport) -> None:
+        if report.step == step:
+            raise Interrupted
+
+    return interrupt
+
+
+def toy_validation(step: int, score: float, auprc: float = 0.5) -> Validation:
+    return Validation(
+        step=step,
+        rule=BY_EVENTS,
+        score=score,
+        sensitivity=score,
+        false_per_day=5.0,
+        threshold=0.5,
+        f1=0.5,
+        auroc=0.5,
+        auprc=auprc,
+        hours=10.0,
+    )
+
+
+class ScriptedValidation:
+    """A ``validate`` that returns given scores by step and keeps copies of the weights it gets."""
+
+    def __init__(self, scores: dict[int, float]) -> None:
+        self.scores = scores
+        self.weights: dict[int, dict[str, Tensor]] = {}
+
+    def __call__(self, network: nn.Module, step: int) -> Validation:
+        self.weights[step] = copy_weights(network)
+        return toy_validation(step, self.scores[step])
+
+
+def copy_weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def has_weights(network: nn.Module, weights: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+
+
+class LinearNetwork(nn.Module):
+    """One logit per sample from the channels: small enough to follow by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-0.1, 0.1, 19)[None])
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("bct,c->bt", x, self.weight[0]) + self.bias
+
+
+def training_state(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Copies of all weights and of the optimizer's whole state."""
+    tensors = {**network.state_dict(), **files.optimizer_tensors(network, optimizer)}
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def same_tensors(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(value, second[name]) for name, value in first.items()
     )
 
 
@@ -114,8 +227,7 @@ def train(
 
 
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
-    other = second.state_dict()
-    return all(torch.equal(value, other[name]) for name, value in first.state_dict().items())
+    return has_weights(first, dict(second.state_dict()))
 
 
 def say(line: str) -> None:
@@ -127,23 +239,24 @@ def main() -> None:
     last = int(sys.argv[5]) if len(sys.argv) > 5 else None
     torch.set_num_threads(1)
     hardware = Hardware(batch_size=4, accumulate=accumulate)
-    make_network = toy_network
+    make_network: Callable[..., nn.Module] = toy_network
     if "TOY_GPU" in os.environ:
         values = {"device": "cuda", "deterministic": True, "ssm_backend": os.environ["TOY_GPU"]}
         hardware = Hardware.model_validate(hardware.model_dump() | values)
         prepare_environment(hardware)
         make_network = partial(build, "tiny", hardware.ssm_backend)
-    make, limit = toy_batch, None
+    make: Callable[[int], Batch] = toy_batch
+    limit: int | None = None
     if "TOY_MASKED" in os.environ:
         make = masked_batch
     elif "TOY_SPOILED" in os.environ:
         make, limit = spoiled_batch, 1
-    with joined(hardware) as world:
+    with join_process_group(hardware) as group:
 
         def share(first: int) -> Iterator[Batch]:
             for step in itertools.count(first):
                 batch = make(step)
-                own = slice(world.rank, None, world.size)
+                own = slice(group.rank, None, group.world_size)
                 yield Batch(
                     batch.signals[own].to(hardware.device),
                     batch.labels[own].to(hardware.device),
@@ -152,15 +265,15 @@ def main() -> None:
                 )
 
         def show(report: StepReport) -> None:
-            if world.first:
+            if group.is_main:
                 print(json.dumps([report.step, report.loss, report.gradient_norm]), flush=True)
             if report.step == last:
                 signal.pause()
 
-        network = make_network(seed=world.rank)
+        network = make_network(seed=group.rank)
         settings = toy_settings(steps, every, skipped_steps_limit=limit)
-        fit(network, share, settings, hardware, folder, FRACTION, show, world=world, log=say)
-    if world.first:
+        fit(network, share, settings, hardware, folder, FRACTION, show, group=group, log=say)
+    if group.is_main:
         weight_files.save_model(folder / "weights.safetensors", network, {})
 
 

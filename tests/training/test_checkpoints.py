@@ -1,4 +1,4 @@
-"""Checkpoints of a training: which one is gone on from, whatever became of the others."""
+"""Which checkpoint a training resumes from, and what happens to damaged ones."""
 
 from __future__ import annotations
 
@@ -11,38 +11,33 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
-from torch import nn
+from safetensors import safe_open
 
 from brainbrr_core import progress as progress_module
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.progress import PlainProgress, _RichProgress
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
-from brainbrr_core.training.distributed import ALONE
-from brainbrr_core.training.loop import StepReport
+from brainbrr_core.training.checkpoint import TrainingProgress
+from brainbrr_core.training.distributed import SINGLE_PROCESS
 from brainbrr_core.training.metrics import MetricsLog
-from brainbrr_core.training.validation import BY_EVENTS, Validation
-from tests.support.toy_training import same_weights, toy_network, toy_settings, train
+from brainbrr_core.training.report import StepReport
+from tests.support.toy_training import (
+    Interrupted,
+    ScriptedValidation,
+    has_weights,
+    interrupt_at,
+    same_weights,
+    toy_network,
+    toy_settings,
+    train,
+)
 
 LAST = files.CHECKPOINT_NAME
 
 
-class Ended(Exception):
-    """The process ends here."""
-
-
-def end_at(step: int) -> Callable[[StepReport], None]:
-    def end(report: StepReport) -> None:
-        if report.step == step:
-            raise Ended
-
-    return end
-
-
 def damage(path: Path) -> bytes:
-    """Flip a bit in the last tensor; the bytes now."""
+    """Flip a bit in the last tensor; return the file's new content."""
     content = bytearray(path.read_bytes())
     content[-5] ^= 8
     path.write_bytes(content)
@@ -53,80 +48,63 @@ def periodic(step: int) -> str:
     return f"checkpoint-step-{step:08d}.safetensors"
 
 
-class Judge:
-    """Gives the scores it was made with, and remembers the weights it was shown."""
-
-    def __init__(self, scores: dict[int, float]) -> None:
-        self.scores = scores
-        self.shown: dict[int, dict[str, torch.Tensor]] = {}
-
-    def __call__(self, network: nn.Module, step: int) -> Validation:
-        self.shown[step] = {name: v.clone() for name, v in network.state_dict().items()}
-        score = self.scores[step]
-        return Validation(step, BY_EVENTS, score, score, 5.0, 0.5, 0.5, 0.5, 0.5, 10.0)
-
-
-def holds(network: nn.Module, weights: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
-
-
 # --- which checkpoint
 
 
 @pytest.mark.parametrize(
-    ("damaged", "gone", "resumed_from"),
+    ("damaged", "missing", "resumed_from"),
     [([LAST], [], 6), ([LAST, periodic(6)], [], 4), ([], [LAST], 6), ([periodic(6)], [], 6)],
 )
-def test_the_newest_whole_checkpoint_is_gone_on_from(
+def test_a_training_resumes_from_the_newest_undamaged_checkpoint(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     damaged: list[str],
-    gone: list[str],
+    missing: list[str],
     resumed_from: int,
 ) -> None:
     settings = toy_settings(9, checkpoint_every=2)
     straight, _ = train(tmp_path / "straight", settings)
     folder = tmp_path / "broken"
-    with pytest.raises(Ended):
-        train(folder, settings, end_at(7))
+    with pytest.raises(Interrupted):
+        train(folder, settings, interrupt_at(7))
     content = {}
     for name in damaged:
         # Another file, as a copy between disks makes: two names must not share the damage.
         path = folder / name
-        whole = path.read_bytes()
+        intact = path.read_bytes()
         path.unlink()
-        path.write_bytes(whole)
+        path.write_bytes(intact)
         content[name] = damage(path)
-    for name in gone:
+    for name in missing:
         (folder / name).unlink()
     resumed, summary = train(folder, settings, network=toy_network(5))
     said = capsys.readouterr().out.splitlines()
     assert summary.resumed_from == resumed_from
     assert same_weights(straight, resumed)
-    if LAST not in damaged + gone:
-        # The last one is whole: the others are not looked at.
+    if LAST not in damaged + missing:
+        # The last one is intact: the others are not read.
         assert said == []
         return
     (line,) = said
-    assert f"{folder} is {'damaged' if damaged else 'gone'}" in line
-    assert f"goes on from step {resumed_from}, in {periodic(resumed_from)}" in line
+    assert f"{folder} is {'damaged' if damaged else 'missing'}" in line
+    assert f"resumes from step {resumed_from}, in {periodic(resumed_from)}" in line
     for name in damaged:
         aside = folder / f"{name}.damaged-1"
         assert aside.read_bytes() == content[name]
         assert f"{name} is kept as {aside.name}" in line
 
 
-def test_where_none_is_whole_one_line_says_so_and_nothing_changes(tmp_path: Path) -> None:
+def test_where_all_are_damaged_one_line_says_so_and_nothing_changes(tmp_path: Path) -> None:
     settings = toy_settings(6, checkpoint_every=2)
     train(tmp_path, settings)
     for path in tmp_path.glob("checkpoint*"):
         # Names of one file must not be damaged twice, which would undo it.
-        whole = path.read_bytes()
+        intact = path.read_bytes()
         path.unlink()
-        path.write_bytes(whole)
+        path.write_bytes(intact)
         damage(path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(BrainbrrError, match=r"no checkpoint in .* is whole") as caught:
+    with pytest.raises(BrainbrrError, match=r"every checkpoint in .* is damaged") as caught:
         train(tmp_path, settings)
     for name in (LAST, periodic(4), periodic(6)):
         assert name in str(caught.value)
@@ -134,54 +112,55 @@ def test_where_none_is_whole_one_line_says_so_and_nothing_changes(tmp_path: Path
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_checkpoint_that_cannot_be_read_now_is_not_taken_for_damaged(
+def test_a_checkpoint_that_cannot_be_read_does_not_count_as_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = toy_settings(6, checkpoint_every=2)
     train(tmp_path, settings)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    opened = Path.open
 
-    def refuse(path: Path, *arguments: str) -> object:
+    def refuse(path: Path, framework: str, device: str) -> object:
         if path.name == LAST:
             raise OSError(errno.EIO, "Input/output error")
-        return opened(path, *arguments)
+        return safe_open(path, framework, device)
 
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(BrainbrrError, match="could not be read") as caught:
-        train(tmp_path, settings)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(weight_files, "safe_open", refuse)
+        with pytest.raises(BrainbrrError, match="could not be read") as caught:
+            train(tmp_path, settings)
     assert "Input/output error" in str(caught.value)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize("keep", range(6))
-def test_as_many_checkpoints_are_kept_as_were_asked_for(tmp_path: Path, keep: int) -> None:
+def test_as_many_checkpoints_are_kept_as_the_settings_ask_for(tmp_path: Path, keep: int) -> None:
     network = toy_network().state_dict()
+
+    def checkpoint_at(step: int) -> files.Checkpoint:
+        return files.Checkpoint(step, {}, TrainingProgress(), {}, network, {}, {}, {})
+
     for step in range(1, 9):
-        files.save_checkpoint(
-            tmp_path, files.Checkpoint(step, {}, {}, {}, network, {}, {}, {}), keep
-        )
+        files.save_checkpoint(tmp_path, checkpoint_at(step), keep)
         steps = range(max(1, step - keep + 1), step + 1) if keep else ()
         expected = {LAST, *(periodic(kept) for kept in steps)}
         assert {path.name for path in tmp_path.iterdir()} == expected
         assert files.read_checkpoint(tmp_path / LAST).step == step
-    # Gone on from an older one by hand, what came later stays and does not crowd it out.
-    files.save_checkpoint(tmp_path, files.Checkpoint(2, {}, {}, {}, network, {}, {}, {}), keep)
+    # When a user resumes from an older one, later ones stay and do not crowd it out.
+    files.save_checkpoint(tmp_path, checkpoint_at(2), keep)
     later = {periodic(step) for step in range(9 - keep, 9)}
     assert {path.name for path in tmp_path.iterdir()} == {LAST, *later, *[periodic(2)][:keep]}
     for step in range(9 - keep, 9):
         assert files.read_checkpoint(tmp_path / periodic(step)).step == step
 
 
-def test_going_on_from_an_older_one_keeps_what_came_later(tmp_path: Path) -> None:
+def test_resuming_from_an_older_one_keeps_the_later_ones(tmp_path: Path) -> None:
     settings = toy_settings(9, checkpoint_every=2, keep_checkpoints=3)
     train(tmp_path, settings)
     (tmp_path / periodic(6)).replace(tmp_path / LAST)
-    with pytest.raises(Ended):
-        train(tmp_path, settings, end_at(8))
+    with pytest.raises(Interrupted):
+        train(tmp_path, settings, interrupt_at(8))
     names = {path.name for path in tmp_path.glob("checkpoint-*")}
-    # Step 9 of before is not pruned as the newest, nor does it crowd out step 8.
+    # The earlier step 9 is not deleted, and does not crowd out step 8.
     assert names == {periodic(8), periodic(9)}
 
 
@@ -191,13 +170,13 @@ def test_going_on_from_an_older_one_keeps_what_came_later(tmp_path: Path) -> Non
 SCORES = {2: 0.5, 4: 0.9, 6: 0.3, 8: 0.2, 9: 0.1}
 
 
-def test_damaged_best_weights_are_seen_at_once_and_nothing_is_lost(
+def test_damaged_best_weights_are_noticed_at_once_and_restored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = toy_settings(9, validate_every=2)
-    straight, _ = train(tmp_path / "a", settings, validate=Judge(SCORES))
-    with pytest.raises(Ended):
-        train(tmp_path / "b", settings, end_at(5), validate=Judge(SCORES))
+    straight, _ = train(tmp_path / "a", settings, validate=ScriptedValidation(SCORES))
+    with pytest.raises(Interrupted):
+        train(tmp_path / "b", settings, interrupt_at(5), validate=ScriptedValidation(SCORES))
     best = tmp_path / "b" / files.BEST_NAME
     whole = best.read_bytes()
     damaged = damage(best)
@@ -208,7 +187,11 @@ def test_damaged_best_weights_are_seen_at_once_and_nothing_is_lost(
         said_before_a_step.append(capsys.readouterr().out)
 
     resumed, summary = train(
-        tmp_path / "b", settings, listen, validate=Judge(SCORES), network=toy_network(7)
+        tmp_path / "b",
+        settings,
+        listen,
+        validate=ScriptedValidation(SCORES),
+        network=toy_network(7),
     )
     assert f"{best} is damaged: it is kept as best.safetensors.damaged-1" in said_before_a_step[0]
     assert (summary.resumed_from, summary.best_step) == (4, 4)
@@ -218,73 +201,73 @@ def test_damaged_best_weights_are_seen_at_once_and_nothing_is_lost(
 
 
 @pytest.mark.parametrize("write", [files.BEST_NAME, LAST])
-@pytest.mark.parametrize("as_before", [True, False])
-def test_best_weights_and_checkpoint_are_of_one_moment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str, as_before: bool
+@pytest.mark.parametrize("same_score", [True, False])
+def test_best_weights_and_checkpoint_are_of_the_same_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: str, same_score: bool
 ) -> None:
-    """Ended between two files of step 4; on a GPU the same step need not get the same score."""
+    """Interrupted between two files of step 4; on a GPU the same step may get another score."""
     settings = toy_settings(9, validate_every=2)
-    straight, _ = train(tmp_path / "a", settings, validate=Judge(SCORES))
+    straight, _ = train(tmp_path / "a", settings, validate=ScriptedValidation(SCORES))
     saved = weight_files.save_tensors
 
     def end(path: Path, tensors: weight_files.Tensors, header: dict[str, object]) -> str:
         if path.name == write and header["step"] == 4:
-            raise Ended
+            raise Interrupted
         return saved(path, tensors, header)
 
     for module in (weight_files, files):
         monkeypatch.setattr(module, "save_tensors", end)
-    first = Judge(SCORES)
-    with pytest.raises(Ended):
+    first = ScriptedValidation(SCORES)
+    with pytest.raises(Interrupted):
         train(tmp_path / "b", settings, validate=first)
     monkeypatch.undo()
-    again = Judge(SCORES if as_before else {**SCORES, 4: 0.4})
+    again = ScriptedValidation(SCORES if same_score else {**SCORES, 4: 0.4})
     resumed, summary = train(tmp_path / "b", settings, validate=again, network=toy_network(7))
     assert summary.best_step is not None
-    assert holds(resumed, {**first.shown, **again.shown}[summary.best_step])
+    assert has_weights(resumed, {**first.weights, **again.weights}[summary.best_step])
     weights, header = weight_files.load_tensors(tmp_path / "b" / files.BEST_NAME)
     assert header["step"] == summary.best_step
-    assert holds(resumed, weights)
-    if as_before:
+    assert has_weights(resumed, weights)
+    if same_score:
         assert same_weights(straight, resumed)
 
 
 def without_best(folder: Path) -> None:
-    """Make the checkpoint one of an earlier version, which kept the best in a file alone."""
+    """Make the checkpoint one of an earlier version, without the best weights in it."""
     tensors, header = weight_files.load_tensors(folder / LAST)
     rest = {name: value for name, value in tensors.items() if not name.startswith("best/")}
     weight_files.save_tensors(folder / LAST, rest, header)
 
 
-@pytest.mark.parametrize("what", ["whole", "damaged", "gone", "of another step"])
-def test_a_checkpoint_of_an_earlier_version_is_gone_on_with(
+@pytest.mark.parametrize("what", ["intact", "damaged", "missing", "of another step"])
+def test_a_training_resumes_from_a_checkpoint_of_an_earlier_version(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
     settings = toy_settings(9, validate_every=2)
-    straight, _ = train(tmp_path / "a", settings, validate=Judge(SCORES))
+    straight, _ = train(tmp_path / "a", settings, validate=ScriptedValidation(SCORES))
     folder = tmp_path / "b"
-    with pytest.raises(Ended):
-        train(folder, settings, end_at(5), validate=Judge(SCORES))
+    with pytest.raises(Interrupted):
+        train(folder, settings, interrupt_at(5), validate=ScriptedValidation(SCORES))
     without_best(folder)
     best = folder / files.BEST_NAME
     if what == "damaged":
         damage(best)
-    elif what == "gone":
+    elif what == "missing":
         best.unlink()
     elif what == "of another step":
         weights, header = weight_files.load_tensors(best)
         weight_files.save_tensors(best, weights, {**header, "step": 2})
     capsys.readouterr()
-    judge = Judge(SCORES)
-    resumed, summary = train(folder, settings, validate=judge, network=toy_network(7))
-    if what == "whole":
+    validate = ScriptedValidation(SCORES)
+    resumed, summary = train(folder, settings, validate=validate, network=toy_network(7))
+    if what == "intact":
         assert same_weights(straight, resumed)
         assert capsys.readouterr().out == ""
         return
     assert "the best weights, of step 4, are lost" in capsys.readouterr().out
     assert summary.best_step == 6
-    assert holds(resumed, judge.shown[6])
-    assert [row["step"] for row in summary.validations] == [2, 4, 6, 8, 9]
+    assert has_weights(resumed, validate.weights[6])
+    assert [row.step for row in summary.validations] == [2, 4, 6, 8, 9]
 
 
 # --- what a disk may refuse
@@ -315,12 +298,12 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_previous_checkpoint_intact(tmp_path: Path) -> None:
     settings = toy_settings(9, checkpoint_every=2)
     straight, _ = train(tmp_path / "a", settings)
     folder = tmp_path / "b"
-    with pytest.raises(Ended):
-        train(folder, settings, end_at(4))
+    with pytest.raises(Interrupted):
+        train(folder, settings, interrupt_at(4))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with (
         largest_file(len(before[LAST]) // 2),
@@ -338,19 +321,18 @@ def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path) -> Non
 def test_a_log_that_the_disk_refuses_ends_the_training_with_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configuration = Configuration(cache_root=tmp_path, runs_dir=tmp_path, dagster_home=tmp_path)
     settings = toy_settings(6, checkpoint_every=2)
     with (
         pytest.raises(WorkRemains, match=r"steps\.jsonl could not be written") as caught,
-        MetricsLog(tmp_path, configuration, ALONE, 1) as log,
+        MetricsLog(tmp_path, SINGLE_PROCESS, 1) as log,
         largest_file(100),
     ):
-        train(tmp_path, settings, journal=log)
-    # Neither did the thread of TensorBoard's file say a word of its own.
+        train(tmp_path, settings, step_log=log)
+    # TensorBoard's thread prints no traceback either.
     assert capsys.readouterr().err == ""
     assert "File too large" in str(caught.value)
     assert "\n" not in str(caught.value)
-    # No checkpoint covers steps that are in no log.
+    # No checkpoint covers steps that are not in the log.
     assert not (tmp_path / LAST).exists()
 
 
@@ -404,15 +386,15 @@ def test_the_command_says_the_time_left_of_a_resumed_training(
 
     settings = tmp_path / "settings.yaml"
     settings.write_text("training: {steps: 1000}\n")
-    assert command(config=f"smoke:cpu:{settings}", runs_dir=tmp_path) == 0
+    assert command(config=f"smoke:cpu:{settings}", runs_dir=str(tmp_path)) == 0
     said = capsys.readouterr().err.splitlines()
     assert "503 of 1000 steps, 0.25 steps/s, 1988 s left" in said[-1]
 
 
 def test_a_report_says_the_time_left_at_the_rate_of_this_process(tmp_path: Path) -> None:
     settings = toy_settings(8, checkpoint_every=4)
-    with pytest.raises(Ended):
-        train(tmp_path, settings, end_at(4))
+    with pytest.raises(Interrupted):
+        train(tmp_path, settings, interrupt_at(4))
     reports: list[StepReport] = []
     train(tmp_path, settings, reports.append)
     assert [report.step for report in reports] == [5, 6, 7, 8]

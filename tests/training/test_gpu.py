@@ -24,9 +24,9 @@ from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory, wi
 from brainbrr_core.model import build
 from brainbrr_core.model.backend import Backend, ssm_layer
 from brainbrr_core.training import checkpoint as files
-from brainbrr_core.training.distributed import ALONE
-from brainbrr_core.training.loop import StepReport
-from brainbrr_core.training.state import TrainingState
+from brainbrr_core.training.distributed import SINGLE_PROCESS
+from brainbrr_core.training.report import StepReport
+from brainbrr_core.training.trainer import Trainer
 from tests.support import toy_training
 from tests.support.services import HANGS_S
 from tests.support.toy_training import (
@@ -36,6 +36,7 @@ from tests.support.toy_training import (
     toy_network,
     toy_settings,
     train,
+    training_state,
 )
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -52,17 +53,14 @@ def on_gpu(batch: Batch) -> Batch:
     return replace(batch, signals=batch.signals.cuda(), labels=batch.labels.cuda())
 
 
-def gpu_state(directory: Path, hardware: Hardware) -> TrainingState:
-    return TrainingState(
+def gpu_trainer(hardware: Hardware) -> Trainer:
+    return Trainer(
         build("tiny", hardware.ssm_backend, seed=0),
         toy_settings(50, skipped_steps_limit=3),
         hardware,
         torch.device("cuda", 0),
-        directory,
         FRACTION,
-        ALONE,
-        {},
-        print,
+        SINGLE_PROCESS,
     )
 
 
@@ -79,44 +77,40 @@ def gpu_state(directory: Path, hardware: Hardware) -> TrainingState:
         pytest.param("mamba_ssm", False, marks=needs_kernels),
     ],
 )
-def test_no_step_waits_for_the_gpu(
-    tmp_path: Path, backend: Backend, compiled: bool, precision: str
-) -> None:
+def test_no_step_waits_for_the_gpu(backend: Backend, compiled: bool, precision: str) -> None:
     values = {"device": "cuda", "batch_size": 4, "compile": compiled}
     hardware = Hardware.model_validate({**values, "precision": precision, "ssm_backend": backend})
-    state = gpu_state(tmp_path, hardware)
+    trainer = gpu_trainer(hardware)
     batches = [on_gpu(spoiled_batch(step)) for step in range(8)]
     # What happens once: kernels are compiled and chosen, and the optimizer makes its tensors.
     for step in range(3):
-        state.step(step, batches[step])
-    assert len(state.fetch()) == 3
+        trainer.train_step(step, batches[step])
+    assert len(trainer.fetch_metrics()) == 3
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step in range(3, 8):
-            state.step(step, batches[step])
+            trainer.train_step(step, batches[step])
         with pytest.raises(RuntimeError, match="synchronizing"):
-            state.fetch()
+            trainer.fetch_metrics()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_a_skipped_step_changes_nothing_on_a_gpu(tmp_path: Path) -> None:
-    state = gpu_state(tmp_path, Hardware(device="cuda", batch_size=4))
+def test_a_skipped_step_changes_nothing_on_a_gpu() -> None:
+    trainer = gpu_trainer(Hardware(device="cuda", batch_size=4))
 
     def everything() -> dict[str, Tensor]:
-        remembered = files.optimizer_tensors(state.network, state.optimizer)
-        tensors = {**state.network.state_dict(), **remembered}
-        return {name: value.clone() for name, value in tensors.items()}
+        return training_state(trainer.network, trainer.optimizer)
 
     for step in range(3):
-        state.step(step, on_gpu(spoiled_batch(step)))
+        trainer.train_step(step, on_gpu(spoiled_batch(step)))
     before = everything()
-    state.step(3, on_gpu(spoiled_batch(3)))
+    trainer.train_step(3, on_gpu(spoiled_batch(3)))
     after = everything()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert {float(value) for name, value in after.items() if name.endswith("/step")} == {3.0}
-    state.step(4, on_gpu(spoiled_batch(4)))
-    assert [step.finite for step in state.fetch()] == [True, True, True, False, True]
+    trainer.train_step(4, on_gpu(spoiled_batch(4)))
+    assert [step.finite for step in trainer.fetch_metrics()] == [True, True, True, False, True]
     assert {float(v) for name, v in everything().items() if name.endswith("/step")} == {4.0}
 
 

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: killed and gone on with, or several that train together."""
+"""Trainings in separate processes: killed and resumed, or several that train together."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
-from brainbrr_core.training.distributed import World, joined, world_of
+from brainbrr_core.training.distributed import ProcessGroup, join_process_group
 from tests.support import toy_training
 from tests.support.services import HANGS_S, free_port
 
@@ -55,7 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[list[flo
 Whole = tuple[Path, list[list[float]]]
 
 
-def test_a_killed_training_goes_on_to_the_same_bits(whole: Whole, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_bits(whole: Whole, tmp_path: Path) -> None:
     unbroken, straight = whole
     broken = tmp_path / "broken"
     # Killed in the middle of the epoch, two steps after a checkpoint.
@@ -82,7 +82,7 @@ def test_two_processes_train_as_one(whole: Whole, tmp_path: Path, accumulate: in
 
 
 def test_two_processes_with_other_shares_of_unknown_samples_train_as_one(tmp_path: Path) -> None:
-    """Of one process's two parts, the first has no known sample at all."""
+    """The first of one process's two parts has no known sample at all."""
     alone = finished(start(tmp_path / "alone", 12, 5, 1, TOY_MASKED="yes"))
     together = two_processes(tmp_path / "together", 2, TOY_MASKED="yes")
     assert len(alone) == 12
@@ -91,7 +91,7 @@ def test_two_processes_with_other_shares_of_unknown_samples_train_as_one(tmp_pat
 
 
 def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
-    """What is no number lies in the second one's share alone."""
+    """The NaN is in the second process's share."""
     alone = finished(start(tmp_path / "alone", 12, 5, 1, TOY_SPOILED="yes"))
     together = two_processes(tmp_path / "together", 2, TOY_SPOILED="yes")
     assert [row[0] for row in together if not np.isfinite(row).all()] == [4]
@@ -100,7 +100,7 @@ def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
 
 
 def two_processes(folder: Path, accumulate: int, **variables: str) -> list[list[float]]:
-    """What the first of two processes prints that train together; the second prints nothing."""
+    """What the main one of two processes prints that train together; the other prints nothing."""
     port = str(free_port())
     both = [
         start(
@@ -117,22 +117,25 @@ def two_processes(folder: Path, accumulate: int, **variables: str) -> list[list[
         )
         for rank in range(2)
     ]
-    together, silent = finished(both[0]), finished(both[1])
-    assert silent == []
-    return together
+    main, other = finished(both[0]), finished(both[1])
+    assert other == []
+    return main
 
 
-def test_a_process_knows_who_it_is() -> None:
-    assert world_of({}) == World(0, 1, 0)
-    assert world_of({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == World(3, 4, 1)
-    assert world_of({}).gather({"a": 1}) == {"a": 1}
-    assert float(world_of({}).mean(torch.tensor(3.0))) == 3.0
+def test_a_process_reads_its_rank_from_the_environment() -> None:
+    single = ProcessGroup.from_environment({})
+    assert single == ProcessGroup(0, 1, 0)
+    assert ProcessGroup.from_environment(
+        {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}
+    ) == ProcessGroup(3, 4, 1)
+    assert single.gather({"a": 1}) == {"a": 1}
+    assert float(single.mean(torch.tensor(3.0))) == 3.0
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with (
         pytest.raises(BrainbrrError, match="make it a multiple of 6"),
-        joined(Hardware(batch_size=16, accumulate=2)),
+        join_process_group(Hardware(batch_size=16, accumulate=2)),
     ):
-        raise AssertionError("joined")
+        pytest.fail("it joined the group")

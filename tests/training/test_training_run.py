@@ -1,10 +1,9 @@
-"""A run from pre-flight to record: what it checks, logs, remembers and can be loaded with."""
+"""A run from pre-flight to record: what it checks, logs and records, and how it is loaded."""
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing import event_accumulator
 from typer.testing import CliRunner
 
 from brainbrr_core.cache.build import build
@@ -35,11 +34,12 @@ from brainbrr_core.runs.run import open_run, run_directory
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import preflight
 from brainbrr_core.training import run as run_module
-from brainbrr_core.training.distributed import World
-from brainbrr_core.training.preflight import check_machine, checkpoint_bytes
+from brainbrr_core.training.distributed import ProcessGroup
+from brainbrr_core.training.preflight import check_space, checkpoint_bytes
 from brainbrr_core.training.provenance import code_version
-from brainbrr_core.training.run import _batches, train
-from tests.support.toy_training import toy_batch, toy_settings
+from brainbrr_core.training.run import train, training_batches
+from tests.support.small_run import small_settings
+from tests.support.toy_training import toy_batch, toy_provenance, toy_settings
 from tests.support.toy_training import train as toy_train
 
 
@@ -50,8 +50,6 @@ def quiet(_line: str) -> None:
 @pytest.fixture(scope="module")
 def prepared(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
     """A built cache with a current manifest, which the tests only read."""
-    from tests.support.small_run import small_settings
-
     settings = small_settings(tmp_path_factory.mktemp("prepared"), master_corpus)
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     update_manifest(plan_corpus(settings), settings)
@@ -60,7 +58,7 @@ def prepared(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> C
 
 @pytest.fixture
 def ready(prepared: Configuration, tmp_path: Path) -> Configuration:
-    """The same with a folder for runs of the test's own."""
+    """The same with the test's own folder for runs."""
     return prepared.model_copy(update={"runs_dir": tmp_path / "runs"})
 
 
@@ -82,7 +80,7 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     lines: list[str] = []
     run = train(ready, log=lines.append)
     manifest = check(ready).manifest
-    values = run.record.as_written()
+    values: dict[str, Any] = json.loads((run.directory / "run.json").read_text())
     assert values["preprocessing_version"] == manifest.version
     assert values["manifest"] == manifest.source
     assert values["seed"] == ready.training.seed
@@ -96,8 +94,8 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     assert manifest.version in said
     assert "12 hits, 0 misses" in said
     # The checkpoint says the same.
-    found = files.read_checkpoint(run.directory / files.CHECKPOINT_NAME)
-    for key, value in found.provenance.items():
+    checkpoint = files.read_checkpoint(run.directory / files.CHECKPOINT_NAME)
+    for key, value in checkpoint.provenance.items():
         assert values[key] == value, key
     # One validation, at the last step, and its weights are the run's.
     assert [row["step"] for row in values["fit"]["validations"]] == [3]
@@ -110,7 +108,7 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
 def test_a_run_says_which_steps_it_skipped(
     ready: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = run_module._batches
+    usual = run_module.training_batches
 
     def spoiled(*arguments: Any) -> Callable[[int], Iterator[Batch]]:
         read = usual(*arguments)
@@ -123,7 +121,7 @@ def test_a_run_says_which_steps_it_skipped(
 
         return batches
 
-    monkeypatch.setattr(run_module, "_batches", spoiled)
+    monkeypatch.setattr(run_module, "training_batches", spoiled)
     lines: list[str] = []
     run = train(training(ready, skipped_steps_limit=1), log=lines.append)
     assert run.record.fit.skipped_steps == (2,)
@@ -135,9 +133,9 @@ def test_a_run_says_which_steps_it_skipped(
     assert step["skipped"][0] in named
     assert "1 of 3 steps were skipped since their loss or gradient was not finite: 2" in lines
     assert skipped_note(run.record.fit) == ", 1 of them skipped (loss or gradient not finite)"
-    board = EventAccumulator(str(run.directory / "tensorboard")).Reload()
+    board = event_accumulator.EventAccumulator(str(run.directory / "tensorboard")).Reload()
     assert [event.step for event in board.Scalars("training/loss")] == [1, 3]
-    # A run of before says nothing of it.
+    # A run of an earlier version does not record it.
     earlier = run.record.fit.as_written()
     del earlier["skipped_steps"]
     assert skipped_note(FitRecord.model_validate(earlier)) == ""
@@ -147,7 +145,7 @@ def test_a_run_says_which_steps_it_skipped(
 
 def test_tensorboard_has_the_curves(ready: Configuration) -> None:
     run = train(ready, log=quiet)
-    board = EventAccumulator(str(run.directory / "tensorboard")).Reload()
+    board = event_accumulator.EventAccumulator(str(run.directory / "tensorboard")).Reload()
     steps = logged_steps(run.directory)
     for name in ("loss", "gradient_norm", "windows_per_s", "data_wait_share", "spread"):
         events = board.Scalars(f"training/{name}")
@@ -197,7 +195,6 @@ def test_the_backend_is_chosen_where_a_run_is_used(
     monkeypatch.setattr("brainbrr_core.model.network.ssm_layer", layer)
     elsewhere = hardware(ready, ssm_backend="mamba_ssm")
     run = train(elsewhere, log=quiet)
-    # The pre-flight counts its parameters in torch.
     assert asked[-1] == "mamba_ssm"
     assert asked.count("mamba_ssm") == 2 * 3
     assert run.trained_with == "mamba_ssm"
@@ -226,19 +223,23 @@ def test_other_weights_than_the_recorded_ones_are_refused(ready: Configuration) 
 def test_a_full_disk_and_another_device_stop_before_the_first_batch(
     ready: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert check_machine(ready) == torch.device("cpu")
     weights = 4 * sum(p.numel() for p in train(ready, log=quiet).load_network("torch").parameters())
-    assert checkpoint_bytes(ready) == weights * (5 * (2 + 2) + 4)
-    usage = shutil.disk_usage("/")._replace(free=checkpoint_bytes(ready) - 1)
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _path: usage)
+    needed = checkpoint_bytes("tiny", 2)
+    assert needed == weights * (5 * (2 + 2) + 4)
     other = training(ready, seed=5)
-    with pytest.raises(BrainbrrError, match="GB free and the checkpoints"):
-        train(other, log=quiet)
+    for free in (needed - 1, needed):
+        usage = SimpleNamespace(disk_usage=lambda _path, free=free: SimpleNamespace(free=free))
+        with monkeypatch.context() as patch:
+            patch.setattr(preflight, "shutil", usage)
+            if free == needed:
+                check_space(other.runs_dir, "tiny", 2)
+                continue
+            with pytest.raises(BrainbrrError, match="GB free and the checkpoints"):
+                train(other, log=quiet)
     assert not run_directory(other, check(other).manifest).exists()
-    monkeypatch.undo()
     bound = ready.model_copy(update={"hardware": Hardware(name="a100", device="cuda")})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(BrainbrrError, match="a100 needs a CUDA card"):
+    with pytest.raises(BrainbrrError, match="a100 needs an NVIDIA GPU"):
         train(training(bound, seed=6), log=quiet)
 
 
@@ -249,20 +250,25 @@ AUGMENTED = Augmentation(
 
 def test_processes_share_each_batch_and_what_is_drawn_for_it(ready: Configuration) -> None:
     settings = training(ready, augmentation=AUGMENTED)
-    found = check(settings)
-    manifest, store = found.manifest, found.plan.store
+    preflight = check(settings)
+    manifest, store = preflight.manifest, preflight.plan.store
+    sampling = BalancedSampling.of(manifest, settings.sampling)
 
-    def batches(world: World, first: int) -> Any:
+    def first_batch(group: ProcessGroup, first: int) -> Batch:
         dataset = WindowDataset(manifest, store, kind="int16", ring=2)
-        return next(_batches(settings, manifest, dataset, DeviceFeed(CPU), world)(first))
+        feed = DeviceFeed(CPU)
+        batches = training_batches(
+            dataset, sampling, settings.training, settings.hardware, feed, group
+        )
+        return next(batches(first))
 
-    whole = batches(World(), 2)
-    rows = next(BalancedSampling.of(manifest, settings.sampling).batches(4, 0, 2))
+    whole = first_batch(ProcessGroup(), 2)
+    rows = next(sampling.batches(4, 0, 2))
     plain = WindowDataset(manifest, store).fetch(rows)
     assert whole.names == plain.names
     assert not torch.equal(whole.signals, plain.signals)
     for rank in range(2):
-        part = batches(World(rank, 2, rank), 2)
+        part = first_batch(ProcessGroup(rank, 2, rank), 2)
         assert part.names == whole.names[rank::2]
         assert torch.equal(part.signals, whole.signals[rank::2])
         assert torch.equal(part.labels, whole.labels[rank::2])
@@ -278,7 +284,9 @@ def test_a_full_profile_trains_with_its_augmentations(ready: Configuration) -> N
     assert plain.record.fit.last_loss != changed.record.fit.last_loss
 
 
-def test_what_a_killed_process_logged_too_far_is_logged_once(ready: Configuration) -> None:
+def test_steps_logged_after_the_last_checkpoint_are_logged_once(
+    ready: Configuration,
+) -> None:
     settings = training(ready, checkpoint_every=2)
     straight = train(settings, log=quiet)
     lines = (straight.directory / "steps.jsonl").read_text().splitlines()
@@ -289,16 +297,16 @@ def test_what_a_killed_process_logged_too_far_is_logged_once(ready: Configuratio
     (straight.directory / "steps.jsonl").write_text("\n".join([*lines, lines[0][:20]]))
     again = train(settings, log=quiet)
     assert again.record.fit.resumed_from == 2
-    found = logged_steps(again.directory)
-    assert [row["step"] for row in found] == [1, 2, 3]
-    assert [row["loss"] for row in found] == [json.loads(line)["loss"] for line in lines]
-    board = EventAccumulator(str(again.directory / "tensorboard")).Reload()
+    logged = logged_steps(again.directory)
+    assert [row["step"] for row in logged] == [1, 2, 3]
+    assert [row["loss"] for row in logged] == [json.loads(line)["loss"] for line in lines]
+    board = event_accumulator.EventAccumulator(str(again.directory / "tensorboard")).Reload()
     assert [event.step for event in board.Scalars("training/loss")] == [1, 2, 3]
     assert again.record.model_blake3 == straight.record.model_blake3
 
 
 def test_the_log_has_every_step_of_a_checkpoint_before_it_is_there(ready: Configuration) -> None:
-    """What lies in the file is what a process that is killed now leaves of it."""
+    """The file's content at a step is what a process that is killed then leaves."""
     settings = training(ready, checkpoint_every=1)
     directory = run_directory(settings, check(settings).manifest)
     logged: list[list[int]] = []
@@ -311,7 +319,7 @@ def test_the_log_has_every_step_of_a_checkpoint_before_it_is_there(ready: Config
     assert logged == [[1], [1, 2], [1, 2, 3]]
 
 
-def test_a_saved_step_is_looked_at_by_a_command(ready: Configuration) -> None:
+def test_a_command_replays_a_saved_step(ready: Configuration) -> None:
     def spoiled(first: int) -> Any:
         batch = toy_batch(first)
         batch.signals[2, 4, 100] = float("nan")
@@ -324,7 +332,7 @@ def test_a_saved_step_is_looked_at_by_a_command(ready: Configuration) -> None:
             toy_settings(3),
             network=network,
             batches=spoiled,
-            provenance={"preset": "tiny"},
+            provenance=toy_provenance("tiny"),
         )
     path = ready.runs_dir / "nonfinite-step-1.safetensors"
     assert f"brainbrr train --replay {path}" in str(caught.value)

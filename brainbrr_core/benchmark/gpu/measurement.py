@@ -202,7 +202,7 @@ def run(
     def measurement() -> GpuMeasurement:
         return GpuMeasurement(
             date=datetime.now(UTC).date().isoformat(),
-            device=describe_device(device),
+            device=describe_device(device).record(),
             software=versions(_SOFTWARE),
             profile=hardware.name,
             backends=backends,

@@ -1,0 +1,246 @@
+"""One optimizer step: forward and backward pass, update of the weights, and of their average.
+
+The trainer knows tensors only. Where batches come from, when it is validated and what is saved is
+decided in ``loop``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.data import Batch
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model.compilation import clear_gradients, compiled
+from brainbrr_core.training.distributed import ProcessGroup
+from brainbrr_core.training.loss import loss_of
+from brainbrr_core.training.optimizer import make_optimizer
+from brainbrr_core.training.schedule import ema_decay, learning_rate
+
+#: Steps that a training skips at most where the settings do not say: a product in bfloat16 may
+#: overflow by chance, one in float32 hardly ever does.
+SKIPPED_STEPS = {"bfloat16": 20, "float32": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class StepMetrics:
+    """Figures of one optimizer step, over all processes."""
+
+    #: Counted from 1.
+    step: int
+    loss: float
+    #: Before clipping.
+    gradient_norm: float
+    #: Standard deviation of the probabilities in the batch.
+    spread: float
+    learning_rate: float
+    #: The windows of this process's share of the batch.
+    names: tuple[str, ...]
+
+    @property
+    def finite(self) -> bool:
+        """Whether the step changed the weights; otherwise it was skipped."""
+        return all(map(math.isfinite, (self.loss, self.gradient_norm, self.spread)))
+
+
+@dataclass(frozen=True, slots=True)
+class _PendingStep:
+    """A step whose figures are still on the device: loss, gradient norm and spread."""
+
+    step: int
+    figures: Tensor
+    learning_rate: float
+    names: tuple[str, ...]
+
+
+class Trainer:
+    """A network in training: its optimizer, its averaged weights, and the step that changes them.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Moved to ``device`` and set to training mode.
+    settings : Training
+        Loss, optimizer and schedule.
+    hardware : Hardware
+        Precision, parts of a batch, compilation.
+    device : torch.device
+        Where the network is and batches arrive.
+    positive_fraction : float
+        Share of seizure samples in the training set, for the weights of the loss.
+    group : ProcessGroup
+        The processes that train together. Of several, all begin with the weights of the main one.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        settings: Training,
+        hardware: Hardware,
+        device: torch.device,
+        positive_fraction: float,
+        group: ProcessGroup,
+    ) -> None:
+        self.network = network.to(device).train()
+        self.settings = settings
+        self.hardware = hardware
+        self.device = device
+        self.positive_fraction = positive_fraction
+        self.group = group
+        self.loss = loss_of(settings, positive_fraction)
+        self.bfloat16 = hardware.precision == "bfloat16"
+        self._replicas = (
+            DistributedDataParallel(
+                network, device_ids=[device.index] if device.type == "cuda" else None
+            )
+            if group.world_size > 1
+            else None
+        )
+        forward = network if self._replicas is None else self._replicas
+        self._forward = compiled(forward, hardware.compile)
+        self.optimizer = make_optimizer(network, settings)
+        #: The exponential moving average of the weights, by name.
+        self.ema = {name: value.clone() for name, value in network.state_dict().items()}
+        # The same tensors in the same order, for one kernel over all of them.
+        self._weights = list(network.state_dict().values())
+        self._averages = list(self.ema.values())
+        #: The most steps that are skipped because they are not finite; one more ends the training.
+        self.skipped_steps_limit = skipped_steps_limit(settings, hardware)
+        # The device counts them itself, so that no host has to wait for it.
+        self._skipped = torch.zeros((), dtype=torch.int64, device=device)
+        self._pending: list[_PendingStep] = []
+
+    def train_step(self, step: int, batch: Batch) -> None:
+        """Do optimizer step ``step``, counted from 0, on this process's share of a batch.
+
+        The batch is on the device. The loss is the mean over the known samples of the whole batch,
+        however many of them are in each part and process. A batch without any has no loss and no
+        gradient.
+
+        The host does not wait for the device: :meth:`fetch_metrics` returns the figures. Where the
+        loss or gradient is not finite in any process, the step changes no weight, moment or count
+        of the optimizer in all of them; and where that was one step too many, neither does any
+        later step.
+        """
+        rate = learning_rate(
+            step, self.settings.steps, self.settings.warmup_steps, self.settings.learning_rate
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        clear_gradients(self.network, keep=self.hardware.compile == "cuda_graphs")
+        loss, spread = self._forward_backward(batch)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        figures = self.group.mean(torch.stack([loss, norm, spread]))
+        self._update_weights(figures)
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averages, self._weights, 1.0 - ema_decay(step))
+        self._pending.append(_PendingStep(step + 1, figures, rate, batch.names))
+
+    def _forward_backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Add up the gradients of a batch in ``hardware.accumulate`` parts; its loss and spread."""
+        parts = self.hardware.accumulate
+        rows = len(batch.names)
+        loss = torch.zeros((), device=self.device)
+        spread = torch.zeros((), device=self.device)
+        label_parts = batch.labels.chunk(parts)
+        weight_parts = (
+            [None] * len(label_parts) if batch.weights is None else batch.weights.chunk(parts)
+        )
+        # Counted on the host, before the labels went to the device.
+        counts = iter(batch.known)
+        known = [sum(itertools.islice(counts, len(labels))) for labels in label_parts]
+        # Gradients are averaged over processes, whose shares may differ in known samples. In a
+        # batch without any, each share is none of one.
+        known_in_batch = (
+            self.group.total(sum(known), self.device).clamp(min=1) / self.group.world_size
+        )
+        pieces = zip(batch.signals.chunk(parts), label_parts, weight_parts, known, strict=True)
+        for number, (signals, labels, weights, known_here) in enumerate(pieces, start=1):
+            all_known = known_here == labels.numel()
+            with self._gradients_stay_here() if number < parts else contextlib.nullcontext():
+                with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
+                    logits = self._forward(signals)
+                share = torch.full_like(known_in_batch, known_here) / known_in_batch
+                piece = self.loss(logits, labels, weights, all_known=all_known) * share.float()
+                torch.autograd.backward(piece)
+            loss += piece.detach()
+            spread += torch.sigmoid(logits.detach().float()).std() * (len(signals) / rows)
+        return loss, spread
+
+    def _gradients_stay_here(self) -> AbstractContextManager[None]:
+        """Gradients travel between processes once a step, with its last part: not in this block."""
+        if self._replicas is None:
+            return contextlib.nullcontext()
+        no_sync: AbstractContextManager[None] = self._replicas.no_sync()
+        return no_sync
+
+    def _update_weights(self, figures: Tensor) -> None:
+        """Take the optimizer's step, which the device itself skips where a figure is not finite."""
+        nonfinite = ~torch.isfinite(figures).all()
+        self._skipped += nonfinite
+        # After the step that ends the training the weights stay those that it began with, however
+        # late the host learns of it.
+        over_limit = self._skipped > self.skipped_steps_limit
+        self.optimizer.found_inf = (nonfinite | over_limit).float()
+        self.optimizer.step()
+
+    @property
+    def pending_steps(self) -> int:
+        """Steps whose figures are still on the device."""
+        return len(self._pending)
+
+    def fetch_metrics(self) -> list[StepMetrics]:
+        """Figures of the steps since the last call, in order. Waits for the device, once."""
+        pending, self._pending = self._pending, []
+        if not pending:
+            return []
+        figures: list[list[float]] = torch.stack([step.figures for step in pending]).tolist()
+        return [
+            StepMetrics(step.step, loss, norm, spread, step.learning_rate, step.names)
+            for step, (loss, norm, spread) in zip(pending, figures, strict=True)
+        ]
+
+    def set_skipped_steps(self, count: int) -> None:
+        """Set how many steps were skipped before, in a training that resumes."""
+        self._skipped.fill_(count)
+
+    def check_weights(self, step: int) -> None:
+        """Raise :class:`BrainbrrError` where a weight is not finite after ``step`` steps.
+
+        No later step could repair it.
+        """
+        largest = torch.stack(torch._foreach_norm(self._weights, math.inf)).tolist()
+        for name, value in zip(self.ema, largest, strict=True):
+            if not math.isfinite(value):
+                raise BrainbrrError(
+                    f"{name} is not finite after step {step} though every step that was not "
+                    "finite was skipped: run the same command again, which resumes from the last "
+                    "checkpoint; should it end here again, lower training.learning_rate and "
+                    "delete the run's checkpoints to train from the first step"
+                )
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[nn.Module]:
+        """The network with its averaged weights, until the block ends."""
+        weights = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.ema)
+        try:
+            yield self.network
+        finally:
+            self.network.load_state_dict(weights)
+
+
+def skipped_steps_limit(settings: Training, hardware: Hardware) -> int:
+    """How many steps of a training may be skipped since they are not finite; one more ends it."""
+    if settings.skipped_steps_limit is not None:
+        return settings.skipped_steps_limit
+    return SKIPPED_STEPS[hardware.precision]
