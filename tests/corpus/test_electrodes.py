@@ -79,9 +79,10 @@ def test_labels_are_electrodes_as_corpora_write_them() -> None:
 
 
 def test_label_rules_and_interpolation_constants_are_complete() -> None:
-    rules, constants = label_rules(), interpolation_constants()
-    assert json.loads(json.dumps(rules)) == rules
-    assert json.loads(json.dumps(constants)) == constants
+    rules = json.loads(json.dumps(label_rules()))
+    constants = json.loads(json.dumps(interpolation_constants()))
+    assert rules == label_rules()
+    assert constants == interpolation_constants()
     assert set(rules["electrodes"].values()) == set(CHANNELS)
     assert all(electrode_of(f"Fz-{name}") == "Fz" for name in rules["references"])
     assert {name: tuple(at) for name, at in constants["positions"].items()} == POSITIONS
