@@ -1,6 +1,6 @@
 """The consequence of each finding about an annotation file.
 
-Every irregularity excludes the recording, is corrected, or is counted. ``docs/recordings.md`` shows
+Every irregularity excludes the recording, is corrected, or is counted. ``docs/findings.md`` shows
 this list.
 """
 

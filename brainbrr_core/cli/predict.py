@@ -159,7 +159,7 @@ def predict(
         first_minutes * 60 if first_minutes is not None else None,
     )
     normalization.check(settings.preprocessing)
-    whose = normalization.described(settings.preprocessing)
+    whose = normalization.describe(settings.preprocessing)
     log(f"run {chosen.name}, operating point {origin}: {point}")
     if stream:
         source_of = _raw if str(source) == "-" else _growing

@@ -27,7 +27,6 @@ from brainbrr_core.evaluation.compare import compare
 from brainbrr_core.evaluation.results import (
     RESULTS,
     EvaluationResults,
-    ScoredRecording,
     ThresholdChoice,
 )
 from brainbrr_core.evaluation.score import Scoring, score
@@ -42,6 +41,7 @@ from brainbrr_core.evaluation.tables import STATISTICS, read_statistics, write_t
 from brainbrr_core.runs.eval_ledger import LEDGER, count_scoring, read_ledger
 from brainbrr_core.scoring import (
     OperatingPoint,
+    ScoredRecording,
     all_or_none,
     auprc,
     auroc,
@@ -265,13 +265,13 @@ def recording(
     for start, stop in hypothesis:
         frames[round(start * 8) : round(stop * 8)] = 0.9
     return ScoredRecording(
-        key,
         key.split("/")[1],
-        "01_tcp_ar",
         600.0,
         tuple(Event(start, stop) for start, stop in reference),
-        tuple(Event(start, stop) for start, stop in hypothesis),
         frames,
+        hypothesis=tuple(Event(start, stop) for start, stop in hypothesis),
+        partition_key=key,
+        montage="01_tcp_ar",
     )
 
 
