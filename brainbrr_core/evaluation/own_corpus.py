@@ -36,7 +36,7 @@ def check_version(run: Run, version: str) -> None:
     if trained == version:
         return
     remedy = (
-        "its signal chain is not known, so only imported signals can be scored (--version)"
+        "its signal chain is not known, so only imported signals can be scored (--cache-version)"
         if is_imported(trained)
         else f"use the preprocessing section in {run.directory / RUN} for this corpus too"
     )

@@ -591,11 +591,13 @@ def test_the_command_compares_and_refuses(
     with pytest.raises(SystemExit):
         app(words)
     shown = capsys.readouterr().out
-    assert "1 recordings with other misses" in shown and "2 events on which" in shown
+    assert "1 recording has other misses" in shown and "disagree on 2 events" in shown
     assert "primary figure, szcore event f1: B - A = +" in shown
     assert "not judged, 2 patients are too few" in shown
     # Of four patients nothing is judged.
-    assert "exploratory: none is judged, for want of patients;" in " ".join(shown.split())
+    assert "exploratory: none is judged, because there are too few patients;" in " ".join(
+        shown.split()
+    )
     # One table for each unit.
     assert "shares (0 to 1)" in shown and "false alarms per 24 h" in shown
     with pytest.raises(SystemExit):
