@@ -65,7 +65,7 @@ def build(
     summary = build_plan(plan, settings.preprocessing, workers=workers)
     fresh = plan.count(State.FRESH)
     failed = {
-        item.recording.partition_key: f"its shard is not readable and was left: {item.reason}"
+        item.recording.partition_key: f"its shard could not be read and was left: {item.reason}"
         for item in plan.unreadable
     }
     failed |= {result.partition_key: result.error for result in summary.failed}

@@ -88,7 +88,7 @@ def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
     assert "'int8' is not one of 'float32', 'int16'" in predicting.refused(
         "-", "--stream", "--rate", "256", "--sample-type", "int8"
     )
-    assert "no EDF that can be read" in predicting.refused(__file__, "--stream")
+    assert "not a readable EDF" in predicting.refused(__file__, "--stream")
     assert "cannot be read" in predicting.refused(tmp_path / "none.edf", "--stream")
     assert "cannot be written" in predicting.refused(edf, edf / "o.tsv")
     (predicting.folder / "threshold.json").write_text('{"on_thr')

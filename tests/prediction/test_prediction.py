@@ -207,7 +207,7 @@ def test_a_folder_is_mirrored_in_every_format(tmp_path: Path) -> None:
         for suffix in (".tsv", ".annotations.edf", ".json", ".csv_bi")
     )
     assert list(written.failed) == [folder / "broken.edf"]
-    assert "no EDF that can be read" in written.failed[folder / "broken.edf"]
+    assert "not a readable EDF" in written.failed[folder / "broken.edf"]
     assert (written.recordings, written.eeg_s) == (3, pytest.approx(95 + 31 + 12))
     assert lines == ["two.EDF: low_rate (content ends at 100 Hz)", *lines[1:]]
     assert "short.edf: interpolated_channel (Fz)" in lines
