@@ -400,7 +400,7 @@ def test_what_is_missing_is_one_line_with_its_command(
     line = shell.refused("evaluate", run, "--config", fifty, "--cache-root", other.cache_root)
     assert "was trained on v" in line and "preprocessing section" in line
     # A split that does not exist.
-    assert "there is no split 'test'" in shell.refused(*words, "--split", "test")
+    assert "'test' is not one of" in shell.refused(*words, "--split", "test")
     # A run that is not finished, or none.
     (tmp_path / "begun").mkdir()
     begun = ("evaluate", tmp_path / "begun", *own.words)
