@@ -455,8 +455,8 @@ def _check_shards(manifest: Manifest, store: Store) -> None:
             raise UnreadableShard(Path(path), error) from None
         if fingerprint != recording.fingerprint:
             raise WorkRemains(
-                f"the shard of {key} is not that of the manifest: run `brainbrr cache build` (profile "
-                f"{manifest.profile}) and `brainbrr manifest`"
+                f"the shard of {key} is not that of the manifest: run `brainbrr cache build` "
+                f"(profile {manifest.profile}) and `brainbrr manifest`"
             )
 
 
