@@ -21,7 +21,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.remote import retry
 from brainbrr_core.synthesis import write_corpus
 from tests.support.examples import REPEATABLE
-from tests.support.machines import fresh_bucket, machine
+from tests.support.machines import empty_bucket, machine
 from tests.support.object_store import FaultyProxy, s3_server
 from tests.support.project import REAL
 from tests.support.shell import Shell
@@ -102,7 +102,7 @@ def s3(server: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> FaultyProxy:
     monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
     monkeypatch.setattr(retry, "PAUSE_S", 0.005)
     server.calm()
-    fresh_bucket()
+    empty_bucket()
     server.calm()
     return server
 

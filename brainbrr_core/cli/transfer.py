@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,11 +48,12 @@ def push(
 ) -> int:
     """Copy what is fresh here, and the index, to a remote place; only what differs."""
     from brainbrr_core.remote.connect import open_remote
+    from brainbrr_core.transfer.local_cache import LocalCache
     from brainbrr_core.transfer.push import push as send
 
     remote = open_remote(url)
-    settings = configuration(config, profile, cache_root=cache_root, version=version)
-    outcome = send(settings, remote, transfers=transfers, force=force, repair=repair, log=log)
+    cache = LocalCache.of(configuration(config, profile, cache_root=cache_root, version=version))
+    outcome = send(cache, remote, transfers=transfers, force=force, repair=repair, log=log)
     return _report(outcome, "pushed", json)
 
 
@@ -69,11 +71,12 @@ def pull(
 ) -> int:
     """Copy what the profile lacks here, and the index, from a remote place; verified."""
     from brainbrr_core.remote.connect import open_remote
+    from brainbrr_core.transfer.local_cache import LocalCache
     from brainbrr_core.transfer.pull import pull as fetch
 
     remote = open_remote(url)
-    settings = configuration(config, profile, cache_root=cache_root, version=version)
-    outcome = fetch(settings, remote, transfers=transfers, force=force, log=log)
+    cache = LocalCache.of(configuration(config, profile, cache_root=cache_root, version=version))
+    outcome = fetch(cache, remote, transfers=transfers, force=force, log=log)
     return _report(outcome, "pulled", json)
 
 
@@ -87,9 +90,10 @@ def export(
 ) -> int:
     """Write the profile's shards and the index to one archive, .tar.zst."""
     from brainbrr_core.transfer.archive import export_archive
+    from brainbrr_core.transfer.local_cache import LocalCache
 
-    settings = configuration(config, profile, cache_root=cache_root, version=version)
-    return _report(export_archive(settings, file), "exported", json)
+    cache = LocalCache.of(configuration(config, profile, cache_root=cache_root, version=version))
+    return _report(export_archive(cache, file), "exported", json)
 
 
 def import_(
@@ -105,14 +109,15 @@ def import_(
 ) -> int:
     """Take in what an archive holds of the profile and this cache lacks; verified."""
     from brainbrr_core.transfer.archive import import_archive
+    from brainbrr_core.transfer.local_cache import LocalCache
 
-    settings = configuration(config, profile, cache_root=cache_root, version=version)
-    return _report(import_archive(settings, file, force=force, log=log), "imported", json)
+    cache = LocalCache.of(configuration(config, profile, cache_root=cache_root, version=version))
+    return _report(import_archive(cache, file, force=force, log=log), "imported", json)
 
 
 def _report(outcome: Transfer, done: str, json: bool) -> int:
     if json:
-        print_json({"action": done, **outcome.values()})
+        print_json({"action": done, **asdict(outcome)})
     else:
         for what, keys in (("failed", outcome.failed), ("not moved", outcome.absent)):
             for key in sorted(keys)[:_SHOWN]:

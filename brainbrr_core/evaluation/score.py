@@ -207,10 +207,14 @@ def evaluation_set(recordings: Iterable[ScoredRecording]) -> str:
     ordered = sorted(recordings, key=lambda recording: recording.partition_key)
     return digest(
         [
-            [r.partition_key, r.patient, r.duration_s]
-            + [[event.start, event.stop, event.label] for event in r.reference]
-            # Nothing where there is none: then the hash is that of what is scored alone.
-            + ([["unknown", *r.unknown]] if r.unknown else [])
+            [
+                r.partition_key,
+                r.patient,
+                r.duration_s,
+                *([event.start, event.stop, event.label] for event in r.reference),
+                # Nothing where there is none: then the hash is that of what is scored alone.
+                *([["unknown", *r.unknown]] if r.unknown else []),
+            ]
             for r in ordered
         ]
     )

@@ -1,17 +1,24 @@
-"""One text for one value: canonical JSON, and its digest."""
+"""Canonical JSON, and the digest of a value by it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+#: A value that JSON can express.
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
-def canonical_json(value: Any) -> str:
-    """JSON that is the same text for the same value on every Python: sorted, compact, ASCII."""
+def canonical_json(value: Json) -> str:
+    """JSON that is the same text for the same value on every Python: sorted, compact, ASCII.
+
+    Raises ``ValueError`` for NaN and infinities.
+    """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def digest(value: Any) -> str:
-    """SHA-256, as hex, of a value's canonical JSON."""
+def digest(value: Json) -> str:
+    """The SHA-256 of the canonical JSON of a value, in hexadecimal."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, wraps
 from types import FunctionType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 #: What numba makes of a function when first asked, by the function that stands before it.
-_DISPATCHERS: dict[Callable[..., Any], Callable[[], Callable[..., Any]]] = {}
+_DISPATCHERS: dict[Callable[..., object], Callable[[], Callable[..., object]]] = {}
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:

@@ -1,6 +1,6 @@
-"""Places reached over a network: their addresses, what each can do, repetition after a failure.
+"""Remote locations: their addresses, what can be done with each kind, and retries.
 
-Here belongs whatever talks to a bucket or a share, whoever asks for it. What is kept there belongs
-elsewhere: EDFs to ``corpus``, copies of a store to ``transfer``. Credentials come from the
-ordinary AWS chain and never stand in an address or in what is printed.
+Code that talks to a bucket or a network share belongs here, whichever package uses it. What is
+stored there belongs elsewhere: EDFs to ``corpus``, copies of a cache to ``transfer``. Credentials
+come from the usual AWS chain and never appear in an address or in output.
 """

@@ -1,4 +1,4 @@
-"""The remote location of an address. Nothing above this module knows which kind it talks to."""
+"""Opening the remote location of an address; callers need not know which kind it is."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from urllib.parse import urlsplit
 from brainbrr_core.remote.address import normalize_address
 from brainbrr_core.remote.any_fsspec import FsspecRemote
 from brainbrr_core.remote.folder import FolderRemote
-from brainbrr_core.remote.interface import (
-    Remote,
-)
+from brainbrr_core.remote.interface import Remote
 
 
 def open_remote(url: str) -> Remote:
-    """The remote place at ``url``: ``s3://``, a folder (a path or ``file://``), or any of fsspec's.
+    """Open the location at ``url``: ``s3://``, a folder (a path or ``file://``), or any fsspec URL.
 
     Raises :class:`BrainbrrError` for an address that cannot be used.
     """
@@ -31,7 +29,7 @@ def open_remote(url: str) -> Remote:
 
 
 def put_bytes(remote: Remote, name: str, content: bytes) -> None:
-    """Make bytes an object, replacing one of the same name."""
+    """Store bytes as an object, replacing an object of the same name."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(content)
         file.flush()

@@ -13,23 +13,20 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.locking import locked
 from brainbrr_core.machine.walk import walk
-from brainbrr_core.remote.interface import (
-    Document,
-    ObjectState,
-    Stopped,
-    document_of,
-)
+from brainbrr_core.remote.interface import Document, ObjectState, Stopped, document_of
 from brainbrr_core.remote.retry import set_during
 
-#: Bytes that are copied between two looks whether to stop.
+#: Bytes copied between two checks whether to stop.
 _COPIED_BYTES = 4 * 2**20
+#: The state of a pipe, or of a link that leads nowhere.
+_NOT_A_FILE = ObjectState(0, "no file", tells_content=False)
 
 
 class FolderRemote:
-    """A folder of this machine or of a share: every file appears whole, replaced under a lock.
+    """A folder of this machine or of a network share.
 
-    A share on which a lock binds one host only (sshfs) is not told apart from others: let one
-    host at a time push there.
+    Every file is written whole, and documents are replaced under a lock. On a share whose locks
+    are not seen by other hosts (sshfs), only one host at a time may push.
     """
 
     def __init__(self, address: str) -> None:
@@ -41,7 +38,9 @@ class FolderRemote:
         try:
             self._root = self._root.expanduser()
         except RuntimeError:
-            raise BrainbrrError(f"{address}: there is no such user's home folder") from None
+            raise BrainbrrError(
+                f"{address}: this user has no home folder here; give the path without ~"
+            ) from None
 
     def read(self, name: str, start: int, stop: int) -> bytes:
         with (self._root / name).open("rb") as file:
@@ -51,8 +50,8 @@ class FolderRemote:
     def states(self, prefix: str) -> dict[str, ObjectState]:
         top = self._root / prefix
         if top.is_file():
-            only = _file_state(top)
-            return {} if only is None else {prefix: only}
+            state = _file_state(top)
+            return {} if state is None else {prefix: state}
         if not top.is_dir():
             return {}
         states = {}
@@ -64,8 +63,8 @@ class FolderRemote:
                         states[(folder / entry.name).as_posix()] = state
         except OSError as error:
             raise BrainbrrError(
-                f"{error.filename} cannot be read ({error.strerror}), so nobody knows what is "
-                f"below {self.address}: fix its permissions"
+                f"{error.filename} cannot be read ({error.strerror}), so the contents of "
+                f"{self.address} are not fully known: fix its permissions"
             ) from None
         return states
 
@@ -89,36 +88,30 @@ class FolderRemote:
     def remove(self, name: str) -> None:
         (self._root / name).unlink(missing_ok=True)
 
-    def replace(self, name: str, content: bytes, known: Document | None) -> bool:
+    def replace(self, name: str, content: bytes, expected: Document | None) -> bool:
         path = self._root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        guard = path.with_name(f".{path.name}.lock")
-        with guard.open("a") as lock, locked(lock.fileno(), guard):
-            if self.document(name) != known:
+        lock_path = path.with_name(f".{path.name}.lock")
+        with lock_path.open("a") as lock, locked(lock.fileno(), lock_path):
+            if self.document(name) != expected:
                 return False
             with replacing(path) as temporary:
                 temporary.write_bytes(content)
         return True
 
     def try_conditional_writes(self, name: str) -> None:
-        """Nothing to try: where there is no ``flock``, a lock file stands for it."""
+        """Do nothing: where the file system has no ``flock``, a lock file replaces it."""
 
     def stopping(self) -> AbstractContextManager[None]:
         return set_during(self._stop)
 
 
 def _file_state(path: Path | os.DirEntry[str]) -> ObjectState | None:
-    """The state of a file; of no bytes and no content where it is a pipe, or a link to nowhere.
-
-    None for what is gone since it was listed.
-    """
+    """The state of a file; None if it disappeared after it was listed."""
     try:
         status = path.stat()
     except OSError:
-        return _NO_FILE if path.is_symlink() else None
+        return _NOT_A_FILE if path.is_symlink() else None
     if not stat.S_ISREG(status.st_mode):
-        return _NO_FILE
+        return _NOT_A_FILE
     return ObjectState(status.st_size, f"{status.st_mtime_ns}-{status.st_ino}")
-
-
-_NO_FILE = ObjectState(0, "no file", tells_content=False)

@@ -1,4 +1,4 @@
-"""What every remote location can do."""
+"""What every remote location can do, and how it fails."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ DOCUMENT_LIMIT = 256 * 2**20
 
 
 class RemoteUnavailable(WorkRemains):
-    """The remote place failed again and again."""
+    """A remote location still failed after every retry."""
 
 
 class Stopped(WorkRemains):
-    """A request was ended from another thread."""
+    """A request was canceled by another thread of this process."""
 
     def __init__(self, where: str) -> None:
         super().__init__(
-            f"a request to {where} was ended: what was moved stays; run the same command again"
+            f"a request to {where} was canceled; everything transferred so far is kept: run the "
+            "same command again"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectState:
-    """What tells cheaply whether an object changed: bytes, and the ETag or what stands for it.
+    """Cheap evidence of whether an object changed: its bytes, and its ETag or a substitute for it.
 
-    ``tells_content`` is false where objects of other content may have the same tag, such as a
-    time.
+    ``tells_content`` is false if objects with different content may have the same tag, for
+    example where the tag is a time.
     """
 
     size: int
@@ -42,46 +43,48 @@ class ObjectState:
 
 @dataclass(frozen=True)
 class Document:
-    """A small file that is replaced whole; ``token`` names this state of it."""
+    """A small file that is always replaced as a whole; ``token`` identifies this state of it."""
 
     content: bytes
     token: str
 
 
 class Remote(Protocol):
-    """A remote place. Names are relative to its address; every method may be called at once.
+    """A remote location, whose object names are relative to its address.
 
-    All raise :class:`RemoteUnavailable` when the place fails in spite of repetition, and
-    :class:`BrainbrrError` when it refuses.
+    Every method may be called from several threads at once. Every method raises
+    :class:`RemoteUnavailable` if the location still fails after all retries, and
+    :class:`BrainbrrError` if it refuses a request.
     """
 
     address: str
-    #: Whether :meth:`replace` is safe when two do it at once; see :meth:`try_conditional_writes`.
+    #: Whether :meth:`replace` is safe when two machines do it at once; see
+    #: :meth:`try_conditional_writes`.
     has_conditional_writes: bool
 
     def read(self, name: str, start: int, stop: int) -> bytes:
-        """Bytes ``start`` to ``stop`` of an object. Raises ``FileNotFoundError``."""
+        """Read bytes ``start`` to ``stop`` of an object. Raises ``FileNotFoundError``."""
 
     def states(self, prefix: str) -> dict[str, ObjectState]:
-        """The objects below a prefix, or the one of that name, by name."""
+        """The state of every object below a prefix, or of the object of that name, by name."""
 
     def put(self, name: str, path: Path) -> None:
-        """Make a file an object, replacing one of the same name."""
+        """Store a file as an object, replacing an object of the same name."""
 
     def document(self, name: str) -> Document | None:
-        """A small file, or None."""
+        """Read a small file; None if it does not exist."""
 
     def remove(self, name: str) -> None:
-        """Remove an object, which may be gone already."""
+        """Remove an object; it need not exist."""
 
-    def replace(self, name: str, content: bytes, known: Document | None) -> bool:
-        """Replace a document that is still ``known``; False when another was faster."""
+    def replace(self, name: str, content: bytes, expected: Document | None) -> bool:
+        """Replace a document if it is still ``expected``; False if another writer was faster."""
 
     def try_conditional_writes(self, name: str) -> None:
         """Set ``has_conditional_writes`` by trying to overwrite the existing object ``name``."""
 
     def stopping(self) -> AbstractContextManager[None]:
-        """Until the block ends, requests of other threads end soon and raise :class:`Stopped`."""
+        """Cancel the requests of other threads, with :class:`Stopped`, until the block ends."""
 
 
 def document_of(content: bytes) -> Document:

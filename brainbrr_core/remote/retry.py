@@ -1,4 +1,4 @@
-"""A transient failure is tried again, with growing pauses; what lasts is one line."""
+"""Retries after transient failures, with growing pauses; a lasting failure is a one-line error."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from typing import TypeVar
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.remote.address import one_line
-from brainbrr_core.remote.interface import (
-    RemoteUnavailable,
-    Stopped,
-)
+from brainbrr_core.remote.interface import RemoteUnavailable, Stopped
 
-#: Attempts, and the pause before the second in seconds; it doubles each time, up to a limit.
+#: Number of attempts, and seconds before the second one; the pause doubles each time up to a limit.
 ATTEMPTS, PAUSE_S, PAUSE_LIMIT_S = 8, 0.25, 8.0
-
-
 Result = TypeVar("Result")
 
 
 @contextmanager
 def set_during(switch: threading.Event) -> Iterator[None]:
-    """Set ``switch`` until the block ends."""
+    """Keep an event set until the block ends."""
     switch.set()
     try:
         yield
@@ -40,10 +35,11 @@ def with_retries(
     *,
     is_final: Callable[[Exception], bool] = lambda _error: False,
 ) -> Result:
-    """Call ``attempt`` until it succeeds; errors of ``transient`` are tried again.
+    """Call ``attempt`` until it succeeds, repeating it after errors of the ``transient`` types.
 
-    Raises :class:`Stopped` soon after ``stop`` is set. Never tried again is what says that a file
-    is missing or that access is refused, or what ``lasts`` says will not change.
+    Errors that no retry can change are not retried: a missing file, a refused access, and those
+    for which ``is_final`` is true. Raises :class:`Stopped` soon after ``stop`` is set,
+    :class:`RemoteUnavailable` after the last attempt, and :class:`BrainbrrError` for a refusal.
     """
     for number in range(ATTEMPTS):
         if stop.is_set():
@@ -54,17 +50,17 @@ def with_retries(
             raise
         except PermissionError as error:
             raise BrainbrrError(
-                f"{where} refused the access ({one_line(error)}): check the credentials that "
-                "AWS_PROFILE, the AWS_* variables or the machine's role give"
+                f"{where} denied access ({one_line(error)}): check the credentials given by "
+                "AWS_PROFILE, the AWS_* variables or the machine's role"
             ) from None
         except transient as error:
             if is_final(error):
-                raise BrainbrrError(f"{where} refused a request: {one_line(error)}") from None
+                raise BrainbrrError(f"{where} rejected a request: {one_line(error)}") from None
             if number == ATTEMPTS - 1:
                 raise RemoteUnavailable(
-                    f"{where} failed {ATTEMPTS} times ({one_line(error)}): what was moved stays; "
-                    "run the same command again"
+                    f"{where} failed {ATTEMPTS} times ({one_line(error)}); everything transferred "
+                    "so far is kept: run the same command again"
                 ) from None
-            # Half of it random, so that many transfers do not come back at once.
+            # Partly random, so that many transfers do not retry at the same moment.
             stop.wait(min(PAUSE_S * 2**number, PAUSE_LIMIT_S) * random.uniform(0.5, 1.0))
     raise AssertionError("unreachable")

@@ -1,5 +1,5 @@
-"""One cache on several machines: shards pushed, pulled, and carried in archives, all verified.
+"""One cache on several machines: shards pushed, pulled, exported and imported, all verified.
 
-Here belong the remote copy of a store (its catalog and objects), who may read it, and archives.
-What a shard is and where it lies belongs to ``cache``; what a version means, too.
+The remote copy of a cache (its catalog and its objects), the check of who can read it, and archives
+belong here. What a shard or a version is, and where it is stored, belongs to ``cache``.
 """

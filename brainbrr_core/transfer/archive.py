@@ -1,7 +1,7 @@
-"""One profile's shards and the index in one file, ``.tar.zst``: written and read as a stream.
+"""One profile's shards and the index in a single ``.tar.zst`` file, written and read as a stream.
 
-Its first member is a catalog. Nothing that the catalog does not promise is read, written or
-held in memory, so a hostile archive ends where it departs from what it said.
+Its first member is a catalog. Nothing that the catalog does not promise is read, written or loaded
+into memory, so reading a hostile archive ends where it departs from its catalog.
 """
 
 from __future__ import annotations
@@ -15,13 +15,8 @@ from typing import IO
 
 import pyarrow as pa
 
-from brainbrr_core.cache.build import link_latest
-from brainbrr_core.cache.lease import hold, holding
-from brainbrr_core.cache.plan import State, make_plan, plan_profile
-from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.shard import DamagedShard
-from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.progress import progress
@@ -31,65 +26,77 @@ from brainbrr_core.transfer.catalog import (
     NAME,
     Blob,
     Catalog,
+    ShardBlob,
     check_keys,
     parse_catalog,
 )
+from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.parallel import run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index, make_portable
 from brainbrr_core.transfer.pull import shards_to_fetch
 from brainbrr_core.transfer.push import shard_blob
-from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive
+from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive_shard
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
 
 INDEX = "index.parquet"
-_HOSTILE = "is refused and nothing of it stays that was not promised and verified"
 
 
-@holding("cache export")
-def export_archive(configuration: Configuration, path: Path) -> Transfer:
-    """Write the shards of a profile and the index to one archive, whole or not at all.
+def export_archive(cache: LocalCache, path: Path) -> Transfer:
+    """Write the index and the shards of a profile to one archive, whole or not at all.
 
-    The same store gives the same bytes. Raises :class:`WorkRemains` when a shard is not fresh.
+    The same store gives the same bytes. Raises :class:`WorkRemains` if a shard is not fresh, and
+    :class:`BrainbrrError` if the archive cannot be written.
     """
     started = time.monotonic()
-    plan = plan_profile(configuration)
-    store = plan.store
-    if plan.unfit:
-        raise WorkRemains(
-            f"{len(plan.unfit)} of {len(plan.items)} recordings are not fresh in {store.root}: "
-            f"run `brainbrr cache build{configuration.options}` first"
-        )
-    check_keys((recording.partition_key for recording in plan.index), f"the index of {store.root}")
-    index = make_portable(plan.index)
-    fresh = [item for item in plan.items if item.state is State.FRESH]
-    hashed = run_parallel("hash", fresh, lambda item: shard_blob(store, item), lambda i: i.bytes, 4)
-    blobs = {item.recording.partition_key: blob for item, blob in hashed}
-    catalog = Catalog(store.version, index.blob, dict(sorted(blobs.items())))
-    outcome = Transfer(str(path), store.version, index="written")
-    try:
-        with (
-            replacing(path) as temporary,
-            pa.CompressedOutputStream(str(temporary), "zstd") as stream,
-            tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
-            progress("export", catalog.shard_bytes / 1e6, "MB") as bar,
-        ):
-            _add(archive, NAME, catalog.content())
-            _add(archive, INDEX, index.content)
-            for key, blob in catalog.shards.items():
-                with store.shard_path(key).open("rb") as file:
-                    archive.addfile(_member(_shard_name(store.version, key), blob.size), file)
-                outcome.moved += 1
-                outcome.verified += 1
-                outcome.bytes += blob.size
-                bar.advance(blob.size / 1e6, f"{outcome.moved} of {len(blobs)} shards")
-    except OSError as error:
-        raise BrainbrrError(f"{path} cannot be written: {error.strerror or error}") from None
+    with cache.hold("cache export"):
+        store = cache.store
+        plan = cache.plan()
+        if plan.unfit:
+            raise WorkRemains(
+                f"{len(plan.unfit)} of {len(plan.items)} recordings have no fresh shard in "
+                f"{store.root}: run `{cache.build_command}` first"
+            )
+        keys = (recording.partition_key for recording in plan.index)
+        check_keys(keys, f"the index of {store.root}")
+        index = make_portable(plan.index)
+        catalog = Catalog(store.version, index.blob, _shard_blobs(plan))
+        outcome = Transfer(str(path), store.version, index="written")
+        try:
+            with (
+                replacing(path) as temporary,
+                pa.CompressedOutputStream(str(temporary), "zstd") as stream,
+                tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive,
+                progress("export", catalog.shard_bytes / 1e6, "MB") as bar,
+            ):
+                _add(archive, NAME, catalog.content())
+                _add(archive, INDEX, index.content)
+                for key, blob in catalog.shards.items():
+                    with store.shard_path(key).open("rb") as file:
+                        archive.addfile(_member(_shard_name(store.version, key), blob.size), file)
+                    outcome.count(blob.size, moved=True)
+                    note = f"{outcome.moved} of {len(catalog.shards)} shards"
+                    bar.advance(blob.size / 1e6, note)
+        except OSError as error:
+            raise BrainbrrError(
+                f"{path} cannot be written ({error.strerror or error}): name a file in a folder "
+                "that is writable and has enough room"
+            ) from None
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
+def _shard_blobs(plan: Plan) -> dict[str, ShardBlob]:
+    """Hash and check every fresh shard; the objects in the order of their partition keys."""
+    fresh = [item for item in plan.items if item.state is State.FRESH]
+    hashed = run_parallel(
+        "hash", fresh, lambda item: shard_blob(plan.store, item), lambda item: item.bytes, 4
+    )
+    blobs = {item.recording.partition_key: blob for item, blob in hashed}
+    return dict(sorted(blobs.items()))
+
+
 def _member(name: str, size: int) -> tarfile.TarInfo:
-    # Owner, time and mode stay at tarfile's constants: the same store, the same bytes.
+    # Owner, time and mode stay at tarfile's defaults, so the same store gives the same bytes.
     member = tarfile.TarInfo(name)
     member.size = size
     return member
@@ -104,116 +111,124 @@ def _shard_name(version: str, key: str) -> str:
 
 
 def import_archive(
-    configuration: Configuration,
+    cache: LocalCache,
     path: Path,
     *,
     force: bool = False,
     log: Callable[[str], None] = print,
 ) -> Transfer:
-    """Take in what an archive holds of a profile and this cache lacks, and its index.
+    """Take the index from an archive, and the shards that a cache lacks of its profile.
 
-    Raises :class:`BrainbrrError` for an archive of another version or corpus, a damaged one, and
-    one that holds anything but what its catalog promises (a member outside its folder, a link,
-    a device, more bytes than said): such a member is named.
+    ``force`` replaces the index of another corpus. Raises :class:`BrainbrrError` for an archive of
+    another version or corpus, for a damaged one, and for one with a member that its catalog does
+    not promise (a path outside the cache, a link, a device, too many bytes), which is named.
     """
     started = time.monotonic()
-    store = Store.of(configuration)
     try:
         with _Unpacked(path) as stream:
-            members = Members(stream.read)
-            outcome = _import(members, configuration, store, path, force=force, log=log)
+            outcome = _import(_Archive(path, Members(stream.read)), cache, force=force, log=log)
     except RefusedMember as error:
-        raise BrainbrrError(f"{path}: {error.name!r} {_HOSTILE}: {error.why}") from None
+        raise _refused(path, error.name, error.why) from None
     except (tarfile.TarError, EOFError, pa.ArrowException) as error:
         raise _damaged(path, error) from None
     except FileNotFoundError:
-        raise BrainbrrError(f"{path}: there is no such file") from None
+        raise BrainbrrError(f"{path} does not exist: check the path of the archive") from None
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
 def _import(
-    members: Members,
-    configuration: Configuration,
-    store: Store,
-    path: Path,
-    *,
-    force: bool,
-    log: Callable[[str], None],
+    archive: _Archive, cache: LocalCache, *, force: bool, log: Callable[[str], None]
 ) -> Transfer:
-    catalog = parse_catalog(_content(members, path, NAME, None), None, f"{path}: {NAME}")
+    store, path = cache.store, archive.path
+    catalog = parse_catalog(archive.content(NAME, None), None, f"{path}: {NAME}")
     if catalog.version != store.version:
         raise BrainbrrError(
-            f"{path} holds version {catalog.version} and the configuration is for "
-            f"{store.version}: use the preprocessing settings it was built with"
+            f"{path} contains version {catalog.version} and the configuration is for "
+            f"{store.version}: use the preprocessing settings with which it was built"
         )
     store.check_writable()
-    held = _content(members, path, INDEX, catalog.index)
-    adopted = adopt_index(store.root, catalog.index, lambda: held, str(path), force=force)
-    log(f"index: {adopted.what}")
-    plan = make_plan(
-        store,
-        configuration.preprocessing,
-        adopted.index,
-        select(adopted.index, configuration.selection),
-    )
+    index = archive.content(INDEX, catalog.index)
+    adopted = adopt_index(store.root, catalog.index, lambda: index, str(path), force=force)
+    log(f"index: {adopted.outcome}")
+    plan = cache.plan(adopted.index)
     needed = shards_to_fetch(plan, catalog)
-    check_space(store.root, sum(blob.size for blob in needed.shards.values()))
+    check_space(store.root, needed.total_bytes)
     outcome = Transfer(
         str(path),
         store.version,
         skipped=plan.count(State.FRESH),
         absent=needed.absent,
-        index=adopted.what,
+        index=adopted.outcome,
     )
-    total = sum(blob.size for blob in needed.shards.values()) / 1e6
-    with hold(store, "cache import", create=True), progress("import", total, "MB") as bar:
+    with (
+        cache.hold("cache import", create=True),
+        progress("import", needed.total_bytes / 1e6, "MB") as bar,
+    ):
         for key, blob in catalog.shards.items():
-            _next(members, path, _shard_name(store.version, key), blob)
+            archive.next_member(_shard_name(store.version, key), blob)
             if key not in needed.shards:
                 continue
             try:
-                moved = receive(store, key, blob, members.pieces())
+                moved = receive_shard(store, key, blob, archive.members.pieces())
             except DamagedShard as error:
-                outcome.failed[key] = f"refused: damaged or foreign ({error})"
+                outcome.failed[key] = f"refused: damaged or another file ({error})"
                 continue
-            outcome.moved += moved
-            outcome.verified += moved
-            outcome.bytes += blob.size * moved
-            outcome.skipped += not moved
+            outcome.count(blob.size, moved=moved)
             bar.advance(blob.size / 1e6, f"{outcome.moved} of {len(needed.shards)} shards")
-    extra = members.next()
-    if extra is not None:
-        raise BrainbrrError(f"{path}: {extra.name!r} {_HOSTILE}: its catalog does not name it")
+    archive.check_end()
     if outcome.moved:
         flush_folders(store, needed.shards.keys() - outcome.failed.keys())
-        link_latest(plan, configuration.preprocessing)
+        cache.link_latest(plan)
     return outcome
 
 
-def _next(members: Members, path: Path, name: str, blob: Blob | None) -> None:
-    """Go on to the next member, which must be this file and of this size."""
-    member = members.next()
-    if member is None:
-        raise BrainbrrError(f"{path} ends before {name}: copy it again")
-    if member.name != name:
-        raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: {name} must stand there")
-    if member.size > CATALOG_LIMIT if blob is None else member.size != blob.size:
-        raise BrainbrrError(f"{path}: {member.name!r} {_HOSTILE}: it has {member.size} bytes")
+class _Archive:
+    """The members of an archive, each of which must be the next one that its catalog promises."""
+
+    def __init__(self, path: Path, members: Members) -> None:
+        self.path, self.members = path, members
+
+    def next_member(self, name: str, blob: Blob | None) -> None:
+        """Go to the next member, which must have this name, and the size of ``blob``.
+
+        For the catalog itself, whose size is not known before, ``blob`` is None.
+        """
+        member = self.members.next()
+        if member is None:
+            raise BrainbrrError(f"{self.path} ends before {name}: copy the archive again")
+        if member.name != name:
+            raise _refused(self.path, member.name, f"{name} is expected in its place")
+        if member.size > CATALOG_LIMIT if blob is None else member.size != blob.size:
+            raise _refused(self.path, member.name, f"it has {member.size:,} bytes")
+
+    def content(self, name: str, blob: Blob | None) -> bytes:
+        """Read the next member, as for :meth:`next_member`; its size is bounded."""
+        self.next_member(name, blob)
+        return b"".join(self.members.pieces())
+
+    def check_end(self) -> None:
+        """Raise :class:`BrainbrrError` if there is another member."""
+        member = self.members.next()
+        if member is not None:
+            raise _refused(self.path, member.name, "it is not in the catalog of the archive")
 
 
-def _content(members: Members, path: Path, name: str, blob: Blob | None) -> bytes:
-    """The bytes of the next member, which must be this file; its size is bounded by then."""
-    _next(members, path, name, blob)
-    return b"".join(members.pieces())
+def _refused(path: Path, name: str, why: str) -> BrainbrrError:
+    return BrainbrrError(
+        f"{path} is refused because of its member {name!r} ({why}): only shards that were verified "
+        "before it are in the cache; get an archive that `brainbrr cache export` wrote"
+    )
 
 
 def _damaged(path: Path, error: Exception) -> BrainbrrError:
-    return BrainbrrError(f"{path} is damaged or no .tar.zst ({one_line(error)}): copy it again")
+    return BrainbrrError(
+        f"{path} is damaged or not a .tar.zst archive ({one_line(error)}): copy it again"
+    )
 
 
 class _Unpacked:
-    """The decompressed stream: as much of it as is asked for."""
+    """The decompressed bytes of an archive, as far as they are asked for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -221,7 +236,7 @@ class _Unpacked:
         self._stream = pa.CompressedInputStream(pa.PythonFile(self._file, mode="r"), "zstd")
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes; none at the end."""
+        """Read at most ``size`` bytes; none at the end."""
         try:
             return bytes(self._stream.read(size))
         except OSError as error:

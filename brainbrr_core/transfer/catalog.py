@@ -1,56 +1,62 @@
-"""The catalog: what the remote copy of one version holds, by the hash of every object.
+"""The catalog: the objects in the remote copy of one version, each with the hash of its bytes.
 
-It is written after the objects it names, and replaced whole, so whoever reads it finds what it
-promises. An object is named by the BLAKE3 hash of its bytes.
+The catalog is written after the objects that it names, and always replaced as a whole, so a reader
+finds everything that it promises. An object is named by the BLAKE3 hash of its bytes.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 
 from brainbrr_core.corpus.layouts.base import is_partition_key
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.files.canonical import canonical_json
+from brainbrr_core.files.canonical import Json, canonical_json
 from brainbrr_core.remote.interface import DOCUMENT_LIMIT
 
-#: Bumped when the catalog's fields change.
+#: Increased when the fields of the catalog change.
 SCHEMA_VERSION = 1
 NAME = "catalogue.json"
-#: Bytes of the largest catalog that is written or read; 100,000 shards have 30 MB.
+#: Bytes of the largest catalog that is written or read; that of 100,000 shards has 30 MB.
 CATALOG_LIMIT = 64 * 2**20
-#: Bytes for each value of a catalog, at least: a shard's row has several times as many. What
-#: has more values is made to fill the memory when it is parsed.
+#: A catalog has at least this many bytes for each of its values; a shard's row has several times
+#: as many. A document with more values was made to fill the memory of whoever parses it.
 _VALUE_BYTES, _FEW_VALUES = 16, 1000
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One object: the BLAKE3 hash of its bytes, as hex, and their number."""
+    """One object: the BLAKE3 hash of its bytes, in hexadecimal, and their number."""
 
     hash: str
     size: int
 
     @property
     def name(self) -> str:
-        """Where it lies below its version."""
+        """The name of the object below its version."""
         return f"objects/{self.hash[:2]}/{self.hash}"
 
 
 @dataclass(frozen=True, slots=True)
 class ShardBlob(Blob):
-    """A shard's object, and the fingerprint that the shard carries."""
+    """The object of a shard, and the fingerprint that the shard carries."""
 
     fingerprint: str
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The index and the shards of one version, by partition key."""
+    """The index and the shards of one version; the shards by partition key."""
 
     version: str
     index: Blob
@@ -58,15 +64,15 @@ class Catalog:
 
     @property
     def shard_bytes(self) -> int:
-        """Bytes of every shard."""
+        """Total bytes of all shards."""
         return sum(blob.size for blob in self.shards.values())
 
     def content(self) -> bytes:
-        """The catalog as a file: the same bytes for the same content.
+        """The catalog as the bytes of a file: the same bytes for the same content.
 
-        Raises :class:`BrainbrrError` where it is larger than what is read.
+        Raises :class:`BrainbrrError` if there are more bytes than a reader accepts.
         """
-        values = {
+        values: dict[str, Json] = {
             "schema": SCHEMA_VERSION,
             "version": self.version,
             "index": [self.index.hash, self.index.size],
@@ -77,67 +83,93 @@ class Catalog:
         content = canonical_json(values).encode()
         if len(content) > CATALOG_LIMIT:
             raise BrainbrrError(
-                f"the catalog of {len(self.shards)} shards has {len(content) / 1e6:.0f} MB, and "
-                f"{CATALOG_LIMIT / 1e6:.0f} MB can be read: use a smaller --profile"
+                f"the catalog of {len(self.shards)} shards has {len(content) / 1e6:.0f} MB, and at "
+                f"most {CATALOG_LIMIT / 1e6:.0f} MB are read: use a smaller --profile"
             )
         return content
 
 
-def parse_catalog(content: bytes, version: str | None, where: str) -> Catalog:
-    """Read a catalog of ``version`` (any, where None); ``where`` names it in errors.
+_Hash = Annotated[str, Field(pattern=r"\A[0-9a-f]{64}\z")]
+_Size = Annotated[int, Field(strict=True, ge=0)]
+_ROW = TypeAdapter(tuple[_Hash, _Size, _Hash])
 
-    Raises :class:`BrainbrrError` for anything that is not exactly one.
+
+def _check_version(version: str) -> str:
+    if not is_partition_key(version) or "/" in version:
+        raise ValueError(f"{version!r} is not the name of a version")
+    return version
+
+
+def _parse_shards(rows: object) -> dict[str, ShardBlob]:
+    """Check the rows one by one: of a million wrong ones, only the first becomes an error."""
+    if not isinstance(rows, dict):
+        raise ValueError("not a JSON object")
+    shards = {}
+    for key in sorted(rows):
+        if not is_partition_key(key):
+            raise ValueError(f"{key!r} is not a partition key")
+        try:
+            shards[key] = ShardBlob(*_ROW.validate_python(rows[key]))
+        except ValidationError as error:
+            raise ValueError(f"the row of {key!r}: {_explain(error)}") from None
+    return shards
+
+
+class _CatalogFile(BaseModel):
+    """The JSON of a catalog."""
+
+    schema_version: Annotated[int, Field(alias="schema", strict=True)]
+    version: Annotated[str, AfterValidator(_check_version)]
+    index: tuple[_Hash, _Size]
+    shards: Annotated[dict[str, ShardBlob], PlainValidator(_parse_shards)]
+
+
+def parse_catalog(content: bytes, version: str | None, where: str) -> Catalog:
+    """Parse the catalog of ``version``, or of any version if that is None.
+
+    ``where`` names the catalog in messages. Raises :class:`BrainbrrError` if ``content`` is not a
+    catalog of that version, or would take too much memory.
     """
     if len(content) > CATALOG_LIMIT:
-        raise BrainbrrError(f"{where} is refused: a catalog of {len(content)} bytes")
+        raise BrainbrrError(
+            f"{where} is refused: it has {len(content):,} bytes, and a catalog has at most "
+            f"{CATALOG_LIMIT:,}"
+        )
     if sum(map(content.count, (b",", b"[", b"{"))) > len(content) / _VALUE_BYTES + _FEW_VALUES:
-        raise BrainbrrError(f"{where} is no catalog (it holds too many values)")
+        raise BrainbrrError(f"{where} is not a catalog: it has too many values for its size")
     try:
-        values = json.loads(content)
-        schema, found = values["schema"], values["version"]
-        index = Blob(*_blob(values["index"]))
-        shards = {
-            _checked_key(key): ShardBlob(*_blob(fields[:2]), _checked_hash(fields[2]))
-            for key, fields in sorted(values["shards"].items())
-        }
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
-        raise BrainbrrError(f"{where} is no catalog ({type(error).__name__}: {error})") from None
+        file = _CatalogFile.model_validate_json(content)
+    except ValidationError as error:
+        raise BrainbrrError(f"{where} is not a catalog: {_explain(error)}") from None
+    index = Blob(*file.index)
     if index.size > DOCUMENT_LIMIT:
-        raise BrainbrrError(f"{where} is refused: an index of {index.size} bytes")
-    if schema != SCHEMA_VERSION:
-        raise BrainbrrError(f"{where} is of another version of the program: push it anew")
-    if not isinstance(found, str) or not is_partition_key(found) or "/" in found:
-        raise BrainbrrError(f"{where} is no catalog (it names no version)")
-    if version is not None and found != version:
-        raise BrainbrrError(f"{where} is the catalog of {found}, not of {version}")
-    return Catalog(found, index, shards)
+        raise BrainbrrError(
+            f"{where} is refused: it names an index of {index.size:,} bytes, and an index has at "
+            f"most {DOCUMENT_LIMIT:,}"
+        )
+    if file.schema_version != SCHEMA_VERSION:
+        raise BrainbrrError(
+            f"{where} is from another version of brainbrr (schema {file.schema_version}, not "
+            f"{SCHEMA_VERSION}): push again with the version installed here"
+        )
+    if version is not None and file.version != version:
+        raise BrainbrrError(f"{where} is the catalog of {file.version}, not of {version}")
+    return Catalog(file.version, index, file.shards)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first thing that is wrong, on one line of bounded length."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    location = " ".join(str(step) for step in first["loc"])
+    return " ".join(f"{location}: {first['msg']}".removeprefix(": ").split())[:300]
 
 
 def check_keys(keys: Iterable[str], where: str) -> None:
-    """Raise :class:`BrainbrrError` naming the first key that would leave the cache root."""
+    """Raise :class:`BrainbrrError` naming the first key whose shard would lie outside the cache."""
     for key in keys:
         if not is_partition_key(key):
             raise BrainbrrError(
-                f"{where} is refused: {key!r} is no partition key that travels (no part of it may "
-                "begin with a dot, and every character must be printable): remove or rename that "
-                "recording where the index was made, and run `brainbrr index` there"
+                f"{where} is refused: {key!r} is not a partition key that can be transferred (no "
+                "component may begin with a dot, and every character must be printable): remove or "
+                "rename that recording where the index was made, and run `brainbrr index` there"
             )
-
-
-def _checked_key(key: str) -> str:
-    if not is_partition_key(key):
-        raise ValueError(f"{key!r} is no partition key")
-    return key
-
-
-def _checked_hash(value: Any) -> str:
-    if not isinstance(value, str) or not _HASH.fullmatch(value):
-        raise ValueError("no hash")
-    return value
-
-
-def _blob(fields: Any) -> tuple[str, int]:
-    name, size = fields
-    if type(size) is not int or size < 0:
-        raise ValueError("no size")
-    return _checked_hash(name), size

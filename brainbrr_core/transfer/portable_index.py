@@ -1,7 +1,7 @@
-"""The index on its way: without what is true of one machine only, and taken in with care.
+"""The index in a transfer: sent without what is true of one machine only, and checked on arrival.
 
-Paths, times and inodes stay behind: an index from two machines with the same corpus is the same
-bytes, and no folder of the sender is known to the receiver.
+Paths, times and inodes are removed: two machines with the same corpus send the same bytes, and the
+receiver learns nothing of the sender's folders.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import FileState
 from brainbrr_core.transfer.catalog import Blob, check_keys
 
-#: What an index that arrives may have at most: recordings, bytes of all its columns when they are
-#: unpacked, and for each recording bytes and values, on average. A corpus of 100,000 has 200 bytes
-#: and 90 values for each; a small one has more bytes, so it may have as many as ``_AT_LEAST``.
+#: Limits for a received index: recordings, and bytes of all columns when unpacked.
 _ROWS, _BYTES = 1_000_000, 10**9
+#: Limits for each recording on average: bytes and values. A corpus of 100,000 recordings has 200
+#: bytes and 90 values for each. A small corpus has more; it may have what ``_AT_LEAST`` may have.
 _ROW_BYTES, _ROW_VALUES, _AT_LEAST = 2048, 1000, 10_000
 
 
 @dataclass(frozen=True)
 class PortableIndex:
-    """The index as one object."""
+    """An index that can be sent: its object, and the bytes of that."""
 
     blob: Blob
     content: bytes
 
 
 def make_portable(index: Index) -> PortableIndex:
-    """``index`` as it is sent."""
-    sent = replace(index, recordings=tuple(_placeless(recording) for recording in index))
+    """The bytes of an index without what is true of this machine only."""
+    portable = replace(index, recordings=tuple(map(_without_location, index)))
     with tempfile.TemporaryDirectory() as folder:
-        content = write_index(sent, Path(folder)).read_bytes()
+        content = write_index(portable, Path(folder)).read_bytes()
     return PortableIndex(Blob(blake3(content).hexdigest(), len(content)), content)
 
 
-def _placeless(recording: Recording) -> Recording:
-    # A path that is nowhere, whatever folder a command is started in.
+def _without_location(recording: Recording) -> Recording:
+    # A path that exists nowhere, whichever folder a command is started in.
     nowhere = PurePosixPath("elsewhere:", recording.partition_key)
     return replace(
         unmarked(recording),
@@ -67,10 +67,10 @@ def _placeless(recording: Recording) -> Recording:
 
 @dataclass(frozen=True)
 class AdoptedIndex:
-    """The index that stands now, and what became of the one that arrived."""
+    """The index of this machine after one was received, and in words what became of that."""
 
     index: Index
-    what: str
+    outcome: str
 
 
 def adopt_index(
@@ -81,11 +81,11 @@ def adopt_index(
     *,
     force: bool = False,
 ) -> AdoptedIndex:
-    """Take an arriving index in, unless this machine knows as much or sees the EDFs itself.
+    """Make a received index that of a cache root, unless its machine has the EDFs themselves.
 
-    ``fetch`` gives its bytes and is called only when they are needed. Raises
-    :class:`BrainbrrError` when they are not ``blob``'s, are no index, or, unless ``force``, are
-    of another corpus than the cache root's.
+    ``fetch`` gives the bytes of the index and is called only if they are needed. ``where`` names
+    their origin in messages. Raises :class:`BrainbrrError` if the bytes are not those of ``blob``,
+    are not an index or, unless ``force``, are the index of another corpus.
     """
     path = index_path(cache_root)
     own = _own_index(cache_root)
@@ -94,71 +94,76 @@ def adopt_index(
     content = fetch()
     if blake3(content).hexdigest() != blob.hash:
         raise BrainbrrError(
-            f"the index of {where} does not match its checksum: push it again with --repair"
+            f"the index at {where} does not match its checksum: run `brainbrr cache push --repair` "
+            "on a machine with the complete cache"
         )
-    arrived = parse_index(content, where)
-    check_keys((recording.partition_key for recording in arrived), f"the index of {where}")
+    received = parse_index(content, where)
+    check_keys((recording.partition_key for recording in received), f"the index at {where}")
     if own is not None:
-        if [_placeless(r) for r in own] == [_placeless(r) for r in arrived]:
+        if [*map(_without_location, own)] == [*map(_without_location, received)]:
             return AdoptedIndex(own, "unchanged")
         if any(recording.is_remote or Path(recording.path).exists() for recording in own):
-            return _completed_own(own, arrived, cache_root)
-        check_same_corpus(own, arrived, where, cache_root, force=force)
+            return _complete_own(own, received, cache_root)
+        check_same_corpus(own, received, where, cache_root, force=force)
     place_index(content, cache_root)
-    return AdoptedIndex(arrived, f"received, {len(arrived)} recordings")
+    return AdoptedIndex(received, f"received, {len(received)} recordings")
 
 
-def fill_in_hashes(index: Index, known: Index) -> Index:
-    """``index`` with the content hashes of EDFs that were never fetched, where ``known`` has them.
+def fill_in_hashes(index: Index, other: Index) -> Index:
+    """``index`` with content hashes from ``other`` for EDFs that were never fetched here.
 
-    The same recording with the same size is taken for the same file, as a listing would.
+    A recording of the same key and the same size is taken to be the same file, as in a listing.
     """
-    others = known.by_key()
+    others = other.by_key()
     recordings = tuple(
-        replace(recording, content_hash=other.content_hash, data_hash=other.data_hash)
+        replace(recording, content_hash=same.content_hash, data_hash=same.data_hash)
         if recording.is_remote
         and not recording.content_hash
-        and (other := others.get(recording.partition_key)) is not None
-        and other.state.size == recording.state.size
+        and (same := others.get(recording.partition_key)) is not None
+        and same.state.size == recording.state.size
         else recording
         for recording in index
     )
     return replace(index, recordings=recordings)
 
 
-def _completed_own(own: Index, arrived: Index, cache_root: Path) -> AdoptedIndex:
-    """The index of a machine that sees the EDFs: it stands, but for hashes it lacks."""
-    what = "this machine sees the EDFs: its own index stands"
-    whole = fill_in_hashes(own, arrived)
-    learnt = sum(a.content_hash != b.content_hash for a, b in zip(own, whole, strict=True))
-    if not learnt:
-        return AdoptedIndex(own, what)
-    write_index(whole, cache_root)
-    return AdoptedIndex(whole, f"{what}; {learnt} content hashes received")
+def _complete_own(own: Index, received: Index, cache_root: Path) -> AdoptedIndex:
+    """Keep the index of a machine that has the EDFs, but take over content hashes it lacks."""
+    outcome = "kept the index of this machine, which has the EDFs"
+    completed = fill_in_hashes(own, received)
+    added = sum(a.content_hash != b.content_hash for a, b in zip(own, completed, strict=True))
+    if not added:
+        return AdoptedIndex(own, outcome)
+    write_index(completed, cache_root)
+    return AdoptedIndex(completed, f"{outcome}; {added} content hashes received")
 
 
 def parse_index(content: bytes, where: str) -> Index:
-    """An index from its bytes, which may be anything.
+    """Parse the bytes of an index from elsewhere, which may be anything.
 
-    Raises :class:`BrainbrrError` for what is none, or would fill the memory.
+    Raises :class:`BrainbrrError` if they are not an index, or would fill the memory.
     """
     try:
-        about = pq.read_metadata(pa.BufferReader(content))
-        groups = [about.row_group(number) for number in range(about.num_row_groups)]
+        metadata = pq.read_metadata(pa.BufferReader(content))
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         values = sum(
             group.column(number).num_values
             for group in groups
-            for number in range(about.num_columns)
+            for number in range(metadata.num_columns)
         )
         unpacked = sum(group.total_byte_size for group in groups)
     except (OSError, ValueError, pa.ArrowException):
-        raise BrainbrrError(f"the index of {where} is none: push it again with --repair") from None
-    allowed = max(about.num_rows, _AT_LEAST)
-    too_large = unpacked > min(_BYTES, allowed * _ROW_BYTES) or values > allowed * _ROW_VALUES
-    if about.num_rows > _ROWS or too_large:
         raise BrainbrrError(
-            f"the index of {where} is refused: {about.num_rows:,} recordings that unpack to "
-            f"{unpacked / 1e6:,.0f} MB and {values:,} values are not what a corpus has"
+            f"the index at {where} is not readable: run `brainbrr cache push --repair` on a "
+            "machine with the complete cache"
+        ) from None
+    rows = metadata.num_rows
+    allowed = max(rows, _AT_LEAST)
+    too_large = unpacked > min(_BYTES, allowed * _ROW_BYTES) or values > allowed * _ROW_VALUES
+    if rows > _ROWS or too_large:
+        raise BrainbrrError(
+            f"the index at {where} is refused: {rows:,} recordings that unpack to "
+            f"{unpacked / 1e6:,.0f} MB and {values:,} values are more than a corpus has"
         )
     with tempfile.TemporaryDirectory() as folder:
         index_path(Path(folder)).write_bytes(content)
@@ -166,39 +171,45 @@ def parse_index(content: bytes, where: str) -> Index:
             return read_index(Path(folder))
         except BrainbrrError:
             raise BrainbrrError(
-                f"the index of {where} cannot be read by this version of the program: push it anew"
+                f"the index at {where} is damaged or from another version of brainbrr: push again "
+                "with the version installed here"
             ) from None
 
 
 def _own_index(cache_root: Path) -> Index | None:
-    """The index of the cache root; None where there is none that can be used."""
+    """The index of the cache root; None if there is no usable one."""
     if not index_path(cache_root).is_file():
         return None
     try:
         return read_index(cache_root)
     except UnusableIndex:
-        # The one that arrives takes its place.
+        # The received index replaces it.
         return None
 
 
 def check_same_corpus(
-    before: Index, after: Index, where: str, place: Path | str, *, force: bool
+    before: Index, after: Index, where: str, target: Path | str, *, force: bool
 ) -> None:
-    """Raise :class:`BrainbrrError`, unless ``force``, when ``after`` is not ``before`` grown.
+    """Raise :class:`BrainbrrError`, unless ``force``, if two indexes are of different corpora.
 
-    The measure is that of :func:`brainbrr_core.corpus.index.scan`: more than 5 % of the
-    recordings gone, or most of them with another content.
+    Corpora are different by the limits of :func:`brainbrr_core.corpus.index.scan`: if more than
+    5 % of the recordings of ``before`` are missing from ``after``, or most have different content.
+    In the message, ``where`` names the remote index and ``target`` the one of this machine.
     """
     hashes = {recording.partition_key: recording.content_hash for recording in after}
-    known = {recording.partition_key: recording.content_hash for recording in before}
-    gone = len(known.keys() - hashes.keys())
+    hashes_before = {recording.partition_key: recording.content_hash for recording in before}
+    missing = len(hashes_before.keys() - hashes.keys())
     # The hash of an EDF that was never fetched is not known.
-    common = {key for key in known.keys() & hashes.keys() if known[key] and hashes[key]}
-    changed = sum(hashes[key] != known[key] for key in common)
-    other = gone > VANISHED_LIMIT * len(known) or (len(common) > 1 and changed > len(common) / 2)
-    if other and not force:
+    common = {
+        key for key in hashes_before.keys() & hashes.keys() if hashes_before[key] and hashes[key]
+    }
+    changed = sum(hashes[key] != hashes_before[key] for key in common)
+    is_other = missing > VANISHED_LIMIT * len(hashes_before) or (
+        len(common) > 1 and changed > len(common) / 2
+    )
+    if is_other and not force:
         raise BrainbrrError(
-            f"the index of {where} is of another corpus than that of {place} ({gone} of "
-            f"{len(known)} recordings are not in it, {changed} have another content): use another "
-            "place, or, if it is meant, add --force"
+            f"the index of {where} is of another corpus than that of {target}: of "
+            f"{len(hashes_before)} recordings, {missing} are missing and {changed} have different "
+            "content: use another location, or add --force to replace it"
         )

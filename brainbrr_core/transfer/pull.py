@@ -1,4 +1,4 @@
-"""Pulling: from a remote copy, what the plan finds missing here, verified before it is there."""
+"""Pulling: from a remote copy, fetch the shards that the plan finds missing here."""
 
 from __future__ import annotations
 
@@ -6,37 +6,42 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from brainbrr_core.cache.build import link_latest
-from brainbrr_core.cache.lease import hold
-from brainbrr_core.cache.plan import Item, Plan, State, make_plan
-from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import DamagedShard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.interface import Remote
-from brainbrr_core.transfer.catalog import NAME, Catalog, ShardBlob, parse_catalog
-from brainbrr_core.transfer.parallel import TRANSFERS, pieces, run_parallel
+from brainbrr_core.transfer.catalog import Catalog, ShardBlob
+from brainbrr_core.transfer.local_cache import LocalCache
+from brainbrr_core.transfer.parallel import TRANSFERS, run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index
-from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive
+from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive_shard
+from brainbrr_core.transfer.remote_copy import RemoteCopy
 
-#: Bytes asked for at once: what a transfer holds in memory, and what a cut connection loses.
-PIECE_BYTES = 8 * 2**20
-#: How often an object whose bytes are wrong is fetched before it is given up.
+#: How often an object with wrong bytes is fetched before it is refused.
 FETCHES = 3
 
 
 @dataclass(frozen=True)
 class ShardsToFetch:
-    """What of a plan another place can give, and what it cannot, each with the reason."""
+    """The shards that a cache lacks, by partition key.
+
+    ``shards`` are in the catalog. ``absent`` are not, or cannot be replaced here; each with the
+    reason.
+    """
 
     shards: dict[str, ShardBlob]
     absent: dict[str, str]
 
+    @property
+    def total_bytes(self) -> int:
+        """Total bytes of the shards that can be fetched."""
+        return sum(blob.size for blob in self.shards.values())
+
 
 def shards_to_fetch(plan: Plan, catalog: Catalog) -> ShardsToFetch:
-    """What the plan lacks, looked up in a catalog."""
+    """Look up the shards that the plan lacks in a catalog."""
     shards: dict[str, ShardBlob] = {}
     absent: dict[str, str] = {}
     imported = is_imported(plan.store.version)
@@ -44,7 +49,7 @@ def shards_to_fetch(plan: Plan, catalog: Catalog) -> ShardsToFetch:
         key = item.recording.partition_key
         if item.state is State.UNREADABLE:
             absent[key] = f"the shard here could not be read: {item.reason}"
-        if not _lacks(item, imported=imported):
+        if not _is_lacking(item, imported=imported):
             continue
         blob = catalog.shards.get(key)
         if blob is None:
@@ -52,125 +57,107 @@ def shards_to_fetch(plan: Plan, catalog: Catalog) -> ShardsToFetch:
             if not imported:
                 absent[key] = "not pushed yet"
         elif not imported and blob.fingerprint != item.fingerprint:
-            absent[key] = "pushed from another EDF than the index has"
+            absent[key] = "pushed from a different EDF than the one in the index"
         else:
             shards[key] = blob
     return ShardsToFetch(shards, absent)
 
 
-def _lacks(item: Item, *, imported: bool) -> bool:
+def _is_lacking(item: Item, *, imported: bool) -> bool:
     if imported:
         return item.state is State.CORRUPT or item.reason == "not imported"
     return item.needs_building
 
 
-def read_catalog(remote: Remote, version: str) -> Catalog | None:
-    """The catalog of a version, or None. Raises :class:`BrainbrrError` where it is damaged."""
-    document = remote.document(f"{version}/{NAME}")
-    if document is None:
-        return None
-    return parse_catalog(document.content, version, f"{remote.address}/{version}/{NAME}")
-
-
 def pull(
-    configuration: Configuration,
+    cache: LocalCache,
     remote: Remote,
     *,
     transfers: int = TRANSFERS,
     force: bool = False,
     log: Callable[[str], None] = print,
 ) -> Transfer:
-    """Fetch what the profile of a configuration lacks, and the index.
+    """Fetch the index, and the shards that a cache lacks of its profile.
 
-    A shard appears when its every byte is verified; one that is damaged is fetched again, then
-    refused and named. Raises :class:`WorkRemains` when the remote holds nothing of this version,
-    or fails in spite of repetition; then what was fetched stays.
+    A shard enters the store once every byte is verified. A damaged one is fetched again, then
+    refused and named in the outcome. ``force`` replaces the index of another corpus. Raises
+    :class:`WorkRemains` if nothing of this version was pushed, or if the remote location still
+    fails after all retries; what was fetched until then is kept.
     """
     started = time.monotonic()
-    store = Store.of(configuration)
-    catalog = read_catalog(remote, store.version)
+    store = cache.store
+    copy = RemoteCopy(remote, store.version)
+    catalog = copy.catalog()
     if catalog is None:
         raise WorkRemains(
-            f"{remote.address} holds nothing of version {store.version}: run `brainbrr cache push "
-            f"{remote.address} --profile {configuration.profile}` where it is built, or build it "
-            f"here with `brainbrr cache build{configuration.options}`"
+            f"{remote.address} has nothing of version {store.version}: run `brainbrr cache push "
+            f"{remote.address} --profile {cache.profile}` on the machine that built it, or build "
+            f"it here with `{cache.build_command}`"
         )
     store.check_writable()
     outcome = Transfer(remote.address, store.version)
-    blob, base = catalog.index, store.version
     adopted = adopt_index(
-        store.root,
-        blob,
-        lambda: b"".join(
-            pieces(lambda a, b: _read(remote, f"{base}/{blob.name}", a, b), blob.size, PIECE_BYTES)
-        ),
-        remote.address,
-        force=force,
+        store.root, catalog.index, lambda: _read_index(copy, catalog), remote.address, force=force
     )
-    outcome.index = adopted.what
-    log(f"index: {adopted.what}")
-    plan = make_plan(
-        store,
-        configuration.preprocessing,
-        adopted.index,
-        select(adopted.index, configuration.selection),
-    )
+    outcome.index = adopted.outcome
+    log(f"index: {adopted.outcome}")
+    plan = cache.plan(adopted.index)
     needed = shards_to_fetch(plan, catalog)
     outcome.absent = needed.absent
     outcome.skipped = plan.count(State.FRESH)
-    check_space(store.root, sum(blob.size for blob in needed.shards.values()))
+    check_space(store.root, needed.total_bytes)
 
     def fetch(job: tuple[str, ShardBlob]) -> tuple[bool, str]:
-        return _fetch(remote, store, *job, log=log)
+        return _fetch(copy, store, *job, log=log)
 
     jobs = list(needed.shards.items())
-    with hold(store, "cache pull", create=True):
-        for (key, blob_), (moved, error) in run_parallel(
+    with cache.hold("cache pull", create=True):
+        for (key, blob), (moved, error) in run_parallel(
             "pull", jobs, fetch, lambda job: job[1].size, transfers, remote.stopping
         ):
             if error:
                 outcome.failed[key] = error
-            elif moved:
-                outcome.moved += 1
-                outcome.verified += 1
-                outcome.bytes += blob_.size
             else:
-                outcome.skipped += 1
+                outcome.count(blob.size, moved=moved)
     if outcome.moved:
         flush_folders(store, needed.shards.keys() - outcome.failed.keys())
-        link_latest(plan, configuration.preprocessing)
+        cache.link_latest(plan)
     outcome.seconds = time.monotonic() - started
     return outcome
 
 
 def _fetch(
-    remote: Remote, store: Store, key: str, blob: ShardBlob, log: Callable[[str], None]
+    copy: RemoteCopy, store: Store, key: str, blob: ShardBlob, log: Callable[[str], None]
 ) -> tuple[bool, str]:
-    """Whether the shard was fetched (or made by another meanwhile), and what was wrong with it."""
-    name = f"{store.version}/{blob.name}"
+    """Fetch one shard.
+
+    Returns whether it was written (another process may have done so in the meantime), and why it
+    was refused, or an empty text.
+    """
     for number in range(1, FETCHES + 1):
         try:
-            read = pieces(
-                lambda start, stop: remote.read(name, start, stop), blob.size, PIECE_BYTES
-            )
-            return receive(store, key, blob, read), ""
+            return receive_shard(store, key, blob, copy.pieces(blob)), ""
         except FileNotFoundError:
-            return False, f"{remote.address}/{name} is gone: push it again with --repair"
+            return False, (
+                f"{copy.address(blob)} does not exist: run `brainbrr cache push --repair` on a "
+                "machine with the complete cache"
+            )
         except DamagedShard as error:
             if number == FETCHES:
                 return False, (
-                    f"refused, {remote.address}/{name} is damaged or foreign ({error}): run "
-                    "`brainbrr cache push --repair` where the cache is whole"
+                    f"refused: {copy.address(blob)} is damaged or another file ({error}): run "
+                    "`brainbrr cache push --repair` on a machine with the complete cache"
                 )
-            log(f"{key}: {error}: fetched again")
+            log(f"{key}: damaged during the transfer ({error}), fetching it again")
     raise AssertionError("unreachable")
 
 
-def _read(remote: Remote, name: str, start: int, stop: int) -> bytes:
+def _read_index(copy: RemoteCopy, catalog: Catalog) -> bytes:
+    """Fetch the index. Raises :class:`BrainbrrError` if it does not exist."""
     try:
-        return remote.read(name, start, stop)
+        return b"".join(copy.pieces(catalog.index))
     except FileNotFoundError:
         raise BrainbrrError(
-            f"{remote.address}/{name}, the index, is gone: run `brainbrr cache push "
-            "--repair` where the cache is whole"
+            f"{copy.address(catalog.index)}, the index, does not exist: run `brainbrr cache push "
+            "--repair` on a machine with the complete cache"
         ) from None

@@ -1,30 +1,22 @@
-"""Pushing: the fresh shards of a profile and the index; objects first, the catalog last."""
+"""Pushing: send the index and a profile's fresh shards; objects first, the catalog last."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 from blake3 import blake3
 
-from brainbrr_core.cache.lease import holding
-from brainbrr_core.cache.plan import Item, State, plan_profile
+from brainbrr_core.cache.plan import Item, State
 from brainbrr_core.cache.shard import DamagedShard, Shard
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.remote.connect import put_bytes
-from brainbrr_core.remote.interface import ObjectState, Remote, RemoteUnavailable
-from brainbrr_core.transfer.catalog import (
-    NAME,
-    Blob,
-    Catalog,
-    ShardBlob,
-    check_keys,
-    parse_catalog,
-)
-from brainbrr_core.transfer.parallel import TRANSFERS, pieces, run_parallel
+from brainbrr_core.remote.interface import Remote, RemoteUnavailable
+from brainbrr_core.transfer.catalog import Catalog, ShardBlob, check_keys
+from brainbrr_core.transfer.local_cache import LocalCache
+from brainbrr_core.transfer.parallel import TRANSFERS, run_parallel
 from brainbrr_core.transfer.portable_index import (
     PortableIndex,
     check_same_corpus,
@@ -33,17 +25,16 @@ from brainbrr_core.transfer.portable_index import (
     parse_index,
 )
 from brainbrr_core.transfer.public_access import AGREEMENT, check_private, probe_object
-from brainbrr_core.transfer.pull import PIECE_BYTES, read_catalog
-from brainbrr_core.transfer.push_lock import STALE_S, pushing_alone
+from brainbrr_core.transfer.push_lock import STALE_S, exclusive_push
 from brainbrr_core.transfer.receive import Transfer, hash_file
+from brainbrr_core.transfer.remote_copy import RemoteCopy
 
-#: How often the catalog is tried when other pushers are faster, and objects that vanish.
+#: How often to write the catalog while other machines are faster, and to send objects that vanish.
 ROUNDS = 20
 
 
-@holding("cache push")
 def push(
-    configuration: Configuration,
+    cache: LocalCache,
     remote: Remote,
     *,
     transfers: int = TRANSFERS,
@@ -51,88 +42,111 @@ def push(
     repair: bool = False,
     log: Callable[[str], None] = print,
 ) -> Transfer:
-    """Send what the remote lacks of a profile's fresh shards, and the index.
+    """Send the index, and the fresh shards of a profile that the remote copy lacks.
 
-    What is not fresh here is not sent, and named. ``repair`` reads every object of the profile
-    back and replaces those that are damaged. Raises :class:`BrainbrrError`, unless ``force``, for
-    a bucket that anyone can read or one that holds another corpus, and for an index that could
-    not be pulled.
+    Shards that are not fresh are named in the outcome. ``repair`` reads every object of the
+    profile back and replaces damaged ones. Raises :class:`BrainbrrError` for an index that could
+    not be pulled, and, unless ``force``, for a bucket that anyone can read and for a remote copy
+    of another corpus.
     """
     started = time.monotonic()
-    log(AGREEMENT)
-    plan = plan_profile(configuration)
-    store = plan.store
-    check_keys((recording.partition_key for recording in plan.index), f"the index of {store.root}")
-    with probe_object(remote, store.version, log) as probe:
-        for remark in check_private(remote, (probe, f"{store.version}/{NAME}"), force=force):
+    with cache.hold("cache push"):
+        log(AGREEMENT)
+        plan = cache.plan()
+        store = cache.store
+        check_keys(
+            (recording.partition_key for recording in plan.index), f"the index of {store.root}"
+        )
+        copy = RemoteCopy(remote, store.version)
+        _check_location(copy, force=force, log=log)
+        catalog = copy.catalog()
+        index = _index_to_send(copy, catalog, plan.index, store, force=force)
+        outcome = Transfer(remote.address, store.version)
+        fresh = []
+        for item in plan.items:
+            if item.state is State.FRESH:
+                fresh.append(item)
+            elif item.state is not State.EXCLUDED:
+                outcome.absent[item.recording.partition_key] = f"{item.state} here: {item.reason}"
+        if not fresh:
+            raise WorkRemains(
+                f"profile {cache.profile} has no fresh shard in {store.root}: run "
+                f"`{cache.build_command}`"
+            )
+        pushed = {} if catalog is None else _find_pushed(fresh, catalog)
+        outcome.skipped = len(pushed)
+        new = [item for item in fresh if item.recording.partition_key not in pushed]
+        blobs = _send(copy, store, new, transfers, outcome)
+        if repair and catalog is not None:
+            copy.put_bytes(index.blob, index.content)
+            old = [item for item in fresh if item.recording.partition_key in pushed]
+            blobs |= _repair(copy, store, old, pushed, transfers, outcome, log)
+        lock = (
+            nullcontext(lambda: True)
+            if remote.has_conditional_writes
+            else exclusive_push(remote, store.version, log)
+        )
+        with lock as is_still_held:
+            outcome.index = _publish(copy, index, blobs, is_still_held)
+        log(f"index: {outcome.index}")
+        outcome.seconds = time.monotonic() - started
+        return outcome
+
+
+def _check_location(copy: RemoteCopy, *, force: bool, log: Callable[[str], None]) -> None:
+    """Find out who can read the remote location, and whether it has conditional writes."""
+    remote = copy.remote
+    with probe_object(remote, copy.version, log) as probe:
+        for remark in check_private(remote, (probe, copy.catalog_name), force=force):
             log(remark)
         remote.try_conditional_writes(probe)
     if not remote.has_conditional_writes:
         log(
-            f"{remote.address} heeds no condition of a write: pushes write its catalog one "
-            f"after the other, and one that died meanwhile is waited for {STALE_S:.0f} s"
+            f"{remote.address} has no conditional writes: pushes write its catalog one after the "
+            f"other, and the lock of a push that died expires after {STALE_S:.0f} s"
         )
-    outcome = Transfer(remote.address, store.version)
-    held = read_catalog(remote, store.version)
-    index = make_portable(plan.index)
-    if held is not None and held.index != index.blob:
-        there = _remote_index(remote, held)
-        check_same_corpus(there, plan.index, remote.address, store.root, force=force)
-        index = make_portable(fill_in_hashes(plan.index, there))
-    fresh = []
-    for item in plan.items:
-        key = item.recording.partition_key
-        if item.state is State.FRESH:
-            fresh.append(item)
-        elif item.state is not State.EXCLUDED:
-            outcome.absent[key] = f"{item.state} here: {item.reason}"
-    if not fresh:
-        raise WorkRemains(
-            f"nothing of profile {configuration.profile} is fresh in {store.root}: run `brainbrr "
-            f"cache build{configuration.options}`"
-        )
-    known = {} if held is None else held.shards
-    todo = [item for item in fresh if not _is_held(item, known)]
-    outcome.skipped = len(fresh) - len(todo)
-    blobs = _send(remote, store, todo, transfers, outcome)
-    if repair and held is not None:
-        put_bytes(remote, f"{store.version}/{index.blob.name}", index.content)
-        blobs |= _repair(remote, store, held, fresh, transfers, outcome, log)
-    if remote.has_conditional_writes:
-        outcome.index = _publish(remote, store.version, index, blobs, _always)
-    else:
-        with pushing_alone(remote, store.version, log) as still_alone:
-            outcome.index = _publish(remote, store.version, index, blobs, still_alone)
-    log(f"index: {outcome.index}")
-    outcome.seconds = time.monotonic() - started
-    return outcome
 
 
-def _always() -> bool:
-    """A place that heeds conditions needs no lock."""
-    return True
+def _index_to_send(
+    copy: RemoteCopy, catalog: Catalog | None, index: Index, store: Store, *, force: bool
+) -> PortableIndex:
+    """The index of this machine, with the content hashes that only the remote one has.
+
+    Raises :class:`BrainbrrError` if the remote index is damaged or, unless ``force``, of another
+    corpus.
+    """
+    portable = make_portable(index)
+    if catalog is None or catalog.index == portable.blob:
+        return portable
+    remote_index = _remote_index(copy, catalog)
+    check_same_corpus(remote_index, index, copy.remote.address, store.root, force=force)
+    return make_portable(fill_in_hashes(index, remote_index))
 
 
-def _is_held(item: Item, shards: Mapping[str, ShardBlob]) -> bool:
-    blob = shards.get(item.recording.partition_key)
-    return blob is not None and blob.fingerprint == item.fingerprint
-
-
-def _remote_index(remote: Remote, catalog: Catalog) -> Index:
-    """The index that the remote holds. Raises :class:`BrainbrrError` when it is damaged."""
-    blob, name = catalog.index, f"{catalog.version}/{catalog.index.name}"
+def _remote_index(copy: RemoteCopy, catalog: Catalog) -> Index:
+    """The index of the remote copy. Raises :class:`BrainbrrError` if it is damaged."""
     try:
-        content = b"".join(
-            pieces(lambda start, stop: remote.read(name, start, stop), blob.size, PIECE_BYTES)
-        )
+        content = b"".join(copy.pieces(catalog.index))
     except FileNotFoundError:
         content = b""
-    if blake3(content).hexdigest() != blob.hash:
+    if blake3(content).hexdigest() != catalog.index.hash:
+        address = copy.remote.address
         raise BrainbrrError(
-            f"{remote.address}/{name}, the index, is damaged or gone: if this machine's corpus is "
-            f"that of the remote, remove {remote.address}/{catalog.version}/{NAME} and push again"
+            f"{copy.address(catalog.index)}, the index, is damaged or missing: if the corpus of "
+            f"this machine is that of {address}, remove {address}/{copy.catalog_name} and run the "
+            "same command again"
         )
-    return parse_index(content, remote.address)
+    return parse_index(content, copy.remote.address)
+
+
+def _find_pushed(items: list[Item], catalog: Catalog) -> dict[str, ShardBlob]:
+    """Those of the items whose shards are in a catalog, by partition key."""
+    pushed = {}
+    for item in items:
+        blob = catalog.shards.get(item.recording.partition_key)
+        if blob is not None and blob.fingerprint == item.fingerprint:
+            pushed[item.recording.partition_key] = blob
+    return pushed
 
 
 def shard_blob(store: Store, item: Item) -> ShardBlob:
@@ -156,125 +170,69 @@ def shard_blob(store: Store, item: Item) -> ShardBlob:
 
 
 def _send(
-    remote: Remote, store: Store, items: list[Item], transfers: int, outcome: Transfer
+    copy: RemoteCopy, store: Store, items: list[Item], transfers: int, outcome: Transfer
 ) -> dict[str, ShardBlob]:
-    """Send shards as objects; those that a killed push left there are not sent again."""
+    """Send shards as objects, except those that an interrupted push has sent already."""
     blobs: dict[str, ShardBlob] = {}
     if not items:
         return blobs
-    there = remote.states(f"{store.version}/objects")
+    sizes = copy.sizes()
+
+    def exists(blob: ShardBlob) -> bool:
+        return sizes.get(copy.name(blob)) == blob.size
 
     def send(item: Item) -> tuple[ShardBlob, bool]:
         blob = shard_blob(store, item)
-        name = f"{store.version}/{blob.name}"
-        if _is_there(there, store, blob):
+        if exists(blob):
             return blob, False
-        remote.put(name, store.shard_path(item.recording.partition_key))
+        copy.put(blob, store.shard_path(item.recording.partition_key))
         return blob, True
 
     remaining = items
     for _ in range(ROUNDS):
         for item, (blob, moved) in run_parallel(
-            "push", remaining, send, lambda item: item.bytes, transfers, remote.stopping
+            "push", remaining, send, lambda item: item.bytes, transfers, copy.remote.stopping
         ):
             blobs[item.recording.partition_key] = blob
-            if moved:
-                outcome.moved += 1
-                outcome.verified += 1
-                outcome.bytes += blob.size
-            else:
-                outcome.skipped += 1
-        # The catalog must promise nothing that went away meanwhile.
-        there = remote.states(f"{store.version}/objects")
-        remaining = [
-            item
-            for item in items
-            if not _is_there(there, store, blobs[item.recording.partition_key])
-        ]
+            outcome.count(blob.size, moved=moved)
+        # The catalog must not promise an object that was removed in the meantime.
+        sizes = copy.sizes()
+        remaining = [item for item in items if not exists(blobs[item.recording.partition_key])]
         if not remaining:
             return blobs
     raise RemoteUnavailable(
-        f"{remote.address} loses objects while they are pushed: look who else writes there, and "
-        "run the same command again"
-    )
-
-
-def _name(store: Store, blob: Blob) -> str:
-    return f"{store.version}/{blob.name}"
-
-
-def _publish(
-    remote: Remote,
-    version: str,
-    index: PortableIndex,
-    blobs: Mapping[str, ShardBlob],
-    may_write: Callable[[], bool],
-) -> str:
-    """Add ``blobs`` and ``index`` to the catalog, whoever else does so at the same time."""
-    name = f"{version}/{NAME}"
-    for _ in range(ROUNDS):
-        known = remote.document(name)
-        shards: dict[str, ShardBlob] = {}
-        held_index: Blob | None = None
-        if known is not None:
-            held = parse_catalog(known.content, version, f"{remote.address}/{name}")
-            shards, held_index = dict(held.shards), held.index
-        if held_index != index.blob:
-            put_bytes(remote, f"{version}/{index.blob.name}", index.content)
-        content = Catalog(version, index.blob, {**shards, **blobs}).content()
-        if known is not None and content == known.content:
-            return "unchanged"
-        if not may_write():
-            raise RemoteUnavailable(
-                f"{remote.address}: another push took this one for dead, which had not been heard "
-                f"of for {STALE_S:.0f} s: every object is there; run the same command again"
-            )
-        if remote.replace(name, content, known):
-            return "unchanged" if held_index == index.blob else "sent"
-    raise RemoteUnavailable(
-        f"{remote.address}: other machines replaced the catalog {ROUNDS} times while this one "
-        "tried: every object is there; run the same command again"
+        f"objects at {copy.remote.address} disappear while they are pushed: find out what else "
+        "removes files there, then run the same command again"
     )
 
 
 def _repair(
-    remote: Remote,
+    copy: RemoteCopy,
     store: Store,
-    held: Catalog,
-    fresh: list[Item],
+    items: list[Item],
+    pushed: Mapping[str, ShardBlob],
     transfers: int,
     outcome: Transfer,
     log: Callable[[str], None],
 ) -> dict[str, ShardBlob]:
-    """Read every held object of the profile back, and send anew what is damaged or gone.
+    """Read objects back, and send those again that are damaged or missing.
 
-    The shard here need not be the same bytes (other libraries): the catalog then follows it.
+    The shard of this machine may differ in its bytes from the one that was pushed (it may be built
+    with other library versions); the catalog then names this one.
     """
 
-    def replaced(item: Item) -> ShardBlob | None:
+    def replace(item: Item) -> ShardBlob | None:
         key = item.recording.partition_key
-        if is_whole(held.shards[key]):
+        if copy.is_whole(pushed[key]):
             return None
-        log(f"damaged in {remote.address}, sent again: {key}")
+        log(f"{key}: damaged or missing at {copy.remote.address}, sending it again")
         blob = shard_blob(store, item)
-        remote.put(_name(store, blob), store.shard_path(key))
+        copy.put(blob, store.shard_path(key))
         return blob
 
-    def is_whole(blob: ShardBlob) -> bool:
-        name, hasher = _name(store, blob), blake3()
-        try:
-            for piece in pieces(
-                lambda start, stop: remote.read(name, start, stop), blob.size, PIECE_BYTES
-            ):
-                hasher.update(piece)
-        except FileNotFoundError:
-            return False
-        return hasher.hexdigest() == blob.hash
-
-    there = [item for item in fresh if _is_held(item, held.shards)]
     blobs: dict[str, ShardBlob] = {}
     for item, blob in run_parallel(
-        "verify", there, replaced, lambda item: item.bytes, transfers, remote.stopping
+        "verify", items, replace, lambda item: item.bytes, transfers, copy.remote.stopping
     ):
         outcome.verified += 1
         if blob is None:
@@ -286,6 +244,36 @@ def _repair(
     return blobs
 
 
-def _is_there(there: Mapping[str, ObjectState], store: Store, blob: ShardBlob) -> bool:
-    state = there.get(_name(store, blob))
-    return state is not None and state.size == blob.size
+def _publish(
+    copy: RemoteCopy,
+    index: PortableIndex,
+    blobs: Mapping[str, ShardBlob],
+    may_write: Callable[[], bool],
+) -> str:
+    """Add the index and ``blobs`` to the catalog, even if others do so at the same time.
+
+    Returns whether the index was ``sent`` or is ``unchanged``.
+    """
+    remote = copy.remote
+    for _ in range(ROUNDS):
+        document = remote.document(copy.catalog_name)
+        current = None if document is None else copy.parse_catalog(document.content)
+        is_same_index = current is not None and current.index == index.blob
+        if not is_same_index:
+            copy.put_bytes(index.blob, index.content)
+        shards = {**(current.shards if current is not None else {}), **blobs}
+        content = Catalog(copy.version, index.blob, shards).content()
+        if document is not None and content == document.content:
+            return "unchanged"
+        if not may_write():
+            raise RemoteUnavailable(
+                f"another push to {remote.address} removed the lock of this one, which had not "
+                f"renewed it for {STALE_S:.0f} s; every object is stored: run the same command "
+                "again"
+            )
+        if remote.replace(copy.catalog_name, content, document):
+            return "unchanged" if is_same_index else "sent"
+    raise RemoteUnavailable(
+        f"other machines replaced the catalog at {remote.address} {ROUNDS} times before this one "
+        "could; every object is stored: run the same command again"
+    )

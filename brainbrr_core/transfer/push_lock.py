@@ -1,16 +1,16 @@
-"""One push at a time, where a remote place heeds no condition of a write.
+"""One push at a time, for remote locations without conditional writes.
 
-A push puts a lock object of its own and lists what locks there are. Where it sees another, it
-takes its own away and tries again after a pause; alone, it holds the lock. Of two, the one that
-put its object later sees the other, so both are never alone. The holder writes its object anew
-every few seconds; one that stands still for a minute by the clock of whoever waits is of a push
-that died, and is removed. Only the catalog is written under the lock: it is held for seconds.
+A push writes a lock object of its own and lists all lock objects. If it sees another one, it
+removes its own and tries again after a pause; if it sees none, it has the lock. Of two pushes, the
+one that wrote its object later sees the other's, so never do both believe that they are alone. The
+holder rewrites its object every few seconds. An object that does not change for a minute, by the
+clock of whoever waits, belongs to a push that died, and is removed. Only the catalog is written
+under the lock, which takes seconds.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import random
 import secrets
@@ -20,48 +20,60 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.remote.connect import put_bytes
 from brainbrr_core.remote.interface import Remote
 
 FOLDER = "pushing"
-#: Seconds between two signs of life of the holder, and without one until it is taken for dead.
-BEAT_S, STALE_S = 10.0, 60.0
-#: Seconds before the second try; they double each time, up to a limit.
+#: Seconds between two renewals of a lock, and without a renewal until it expires.
+RENEWAL_S, STALE_S = 10.0, 60.0
+#: Seconds before the second attempt; the pause doubles each time up to a limit.
 PAUSE_S, PAUSE_LIMIT_S = 0.2, 5.0
 
 
+class _Lock(BaseModel):
+    """The content of a lock object: who holds it, and a text that each renewal changes."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    host: str
+    process: int
+    renewal: str = Field("", validation_alias="sign of life", serialization_alias="sign of life")
+
+
 @contextmanager
-def pushing_alone(
+def exclusive_push(
     remote: Remote, version: str, log: Callable[[str], None]
 ) -> Iterator[Callable[[], bool]]:
-    """Wait until no other push holds the lock of a version, and hold it until the block ends.
+    """Wait for the lock of a version, and hold it until the block ends.
 
-    Gives a function that says whether it is held still: a process that was asleep for longer than
-    ``STALE_S`` has lost it.
+    Yields a function that tells whether the lock is still held: it is lost if this process could
+    not renew it for ``STALE_S`` seconds.
     """
     name = f"{version}/{FOLDER}/{secrets.token_hex(16)}"
     ended = threading.Event()
-    beating = threading.Thread(target=_beat, args=(remote, name, ended), daemon=True)
+    renewing = threading.Thread(target=_renew, args=(remote, name, ended), daemon=True)
     try:
-        _wait_until_alone(remote, name, log)
-        beating.start()
+        _acquire(remote, name, log)
+        renewing.start()
         yield lambda: remote.document(name) is not None
     finally:
         ended.set()
-        if beating.ident is not None:
-            # A late sign of life would make the lock again.
-            beating.join()
+        if renewing.ident is not None:
+            # A late renewal would create the lock again.
+            renewing.join()
         remote.remove(name)
 
 
-def _wait_until_alone(remote: Remote, name: str, log: Callable[[str], None]) -> None:
+def _acquire(remote: Remote, name: str, log: Callable[[str], None]) -> None:
     folder = name.rpartition("/")[0]
-    #: What each other lock held when it was first seen so, and when that was.
-    seen: dict[str, tuple[bytes, float]] = {}
+    #: For each other lock, its latest content, and when this process first saw that content.
+    observed: dict[str, tuple[bytes, float]] = {}
     pause = PAUSE_S
     for number in itertools.count():
-        # Never the same twice, so that nobody takes who waits for dead.
+        # Different each time, so that the lock of a waiting push does not expire.
         _write(remote, name, f"try {number}")
         others = {}
         for other in sorted(remote.states(folder).keys() - {name}):
@@ -73,14 +85,14 @@ def _wait_until_alone(remote: Remote, name: str, log: Callable[[str], None]) -> 
         remote.remove(name)
         now = time.monotonic()
         for other, content in others.items():
-            if other not in seen:
+            if other not in observed:
                 log(f"waiting for another push to {remote.address}, by {_holder(content)}")
-            if other not in seen or seen[other][0] != content:
-                seen[other] = (content, now)
-            elif now - seen[other][1] >= STALE_S:
+            if other not in observed or observed[other][0] != content:
+                observed[other] = (content, now)
+            elif now - observed[other][1] >= STALE_S:
                 log(
-                    f"the push to {remote.address} by {_holder(content)} gave no sign of life for "
-                    f"{STALE_S:.0f} s: it is taken for dead, and its lock removed"
+                    f"the push to {remote.address} by {_holder(content)} has not renewed its lock "
+                    f"for {STALE_S:.0f} s: it is presumed dead, and its lock is removed"
                 )
                 remote.remove(other)
         # Partly random, so that two that met do not meet again.
@@ -88,30 +100,30 @@ def _wait_until_alone(remote: Remote, name: str, log: Callable[[str], None]) -> 
         pause = min(2 * pause, PAUSE_LIMIT_S)
 
 
-def _beat(remote: Remote, name: str, ended: threading.Event) -> None:
-    for beat in itertools.count():
-        if ended.wait(BEAT_S):
+def _renew(remote: Remote, name: str, ended: threading.Event) -> None:
+    for number in itertools.count():
+        if ended.wait(RENEWAL_S):
             return
         try:
-            # Never made again where another push removed it.
+            # A lock that another push removed is not created again.
             if remote.document(name) is None:
                 return
-            _write(remote, name, f"beat {beat}")
+            _write(remote, name, f"beat {number}")
         except BrainbrrError:
-            # The holder meets the same failure, and tells of it; without a sign of life it
-            # loses the lock.
+            # The push itself meets the same failure and reports it. Without renewals it loses
+            # the lock.
             continue
 
 
-def _write(remote: Remote, name: str, sign: str) -> None:
-    holder = {"host": socket.gethostname(), "process": os.getpid(), "sign of life": sign}
-    put_bytes(remote, name, json.dumps(holder).encode())
+def _write(remote: Remote, name: str, renewal: str) -> None:
+    lock = _Lock(host=socket.gethostname(), process=os.getpid(), renewal=renewal)
+    put_bytes(remote, name, lock.model_dump_json(by_alias=True).encode())
 
 
 def _holder(content: bytes) -> str:
-    """Who a lock says it is of."""
+    """The process that a lock object names, for messages."""
     try:
-        holder = json.loads(content)
-        return f"process {int(holder['process'])} on {str(holder['host'])[:100]!r}"
-    except (ValueError, TypeError, KeyError):
+        lock = _Lock.model_validate_json(content)
+    except ValidationError:
         return "another program"
+    return f"process {lock.process} on {lock.host[:100]!r}"

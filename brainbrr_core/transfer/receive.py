@@ -1,4 +1,4 @@
-"""A shard that arrives: it is in the store when every byte is what was promised, or not at all."""
+"""Receiving a shard: it enters the store once every byte is verified, or not at all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
 from blake3 import blake3
@@ -32,11 +32,11 @@ from brainbrr_core.transfer.catalog import ShardBlob
 
 @dataclass
 class Transfer:
-    """What was done: objects and bytes moved, those not moved, and why.
+    """What a transfer did: objects and bytes that were moved, and those that were not, and why.
 
-    ``verified`` counts objects whose every byte was hashed on the way; ``skipped`` those that
-    the other side has already; ``absent`` what one side lacks and the other cannot give, and
-    ``failed`` what was refused, each with its reason, by partition key.
+    ``verified`` counts the objects of which every byte was hashed on the way, and ``skipped`` those
+    that the receiving side had already. ``absent`` are the shards that one side lacks and the
+    other cannot give, and ``failed`` those that were refused, by partition key with the reason.
     """
 
     where: str
@@ -50,18 +50,23 @@ class Transfer:
     index: str = "unchanged"
     seconds: float = 0.0
 
-    def values(self) -> dict[str, Any]:
-        """The figures as ``--json`` gives them."""
-        return dict(vars(self))
-
     @property
     def rate(self) -> float:
         """Bytes moved per second."""
         return self.bytes / self.seconds if self.seconds > 0 else 0.0
 
+    def count(self, size: int, *, moved: bool) -> None:
+        """Count an object of ``size`` bytes as moved and verified, or as skipped."""
+        if moved:
+            self.moved += 1
+            self.verified += 1
+            self.bytes += size
+        else:
+            self.skipped += 1
+
 
 def hash_file(path: Path, piece: int = 1 << 20) -> tuple[str, int]:
-    """BLAKE3 hash, as hex, and size of a file. Raises ``OSError``."""
+    """The BLAKE3 hash of a file, in hexadecimal, and its size in bytes. Raises ``OSError``."""
     hasher, size = blake3(), 0
     with path.open("rb", buffering=0) as file:
         while content := file.read(piece):
@@ -71,9 +76,9 @@ def hash_file(path: Path, piece: int = 1 << 20) -> tuple[str, int]:
 
 
 def holds(store: Store, key: str, fingerprint: str) -> bool:
-    """Whether the store has this very shard, to the last byte.
+    """Whether the store has the shard with this fingerprint, whole to the last byte.
 
-    Raises :class:`UnreadableShard` when that cannot be known.
+    Raises :class:`UnreadableShard` if the shard cannot be read.
     """
     try:
         shard = Shard(store.shard_path(key))
@@ -85,12 +90,12 @@ def holds(store: Store, key: str, fingerprint: str) -> bool:
     return True
 
 
-def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) -> bool:
-    """Write an arriving shard; False when another process had made it meanwhile.
+def receive_shard(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) -> bool:
+    """Write a shard to the store; False if another process has written it in the meantime.
 
-    ``pieces`` are read only when it is needed. Raises :class:`DamagedShard` when they are not
-    the bytes that ``blob`` promises, or these are no shard of ``key``; then nothing changed.
-    Raises ``OSError`` where the store cannot be written to.
+    ``pieces`` are read only if they are needed. Raises :class:`DamagedShard` if they are not the
+    bytes that ``blob`` promises, or are not a shard of ``key``; the store is then unchanged.
+    Raises ``OSError`` if the store cannot be written to.
     """
     target = store.shard_path(key)
     with exclusive_partial(target) as file:
@@ -100,20 +105,20 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
         for piece in pieces:
             size += len(piece)
             if size > blob.size:
-                raise DamagedShard(f"more than the {blob.size} bytes promised")
+                raise DamagedShard(f"more than the {blob.size} bytes in the catalog")
             hasher.update(piece)
             file.write(piece)
         if size != blob.size:
-            raise DamagedShard(f"{size} of {blob.size} bytes")
+            raise DamagedShard(f"only {size} of {blob.size} bytes")
         if hasher.hexdigest() != blob.hash:
-            raise DamagedShard("does not match its checksum")
+            raise DamagedShard("it does not match its checksum")
         file.flush()
-        shard = _opened(file, target)
+        shard = _map(file, target)
         header, clipped = shard.header, clipped_blocks(shard.clipped())
         if header.partition_key != key:
-            raise DamagedShard(f"a shard of {header.partition_key}")
+            raise DamagedShard(f"it is the shard of {header.partition_key}")
         if header.fingerprint != blob.fingerprint:
-            raise DamagedShard("not the fingerprint promised")
+            raise DamagedShard("its fingerprint is not the one in the catalog")
         os.fsync(file.fileno())
         # flush_folders() flushes the folder once, at the end: a journal commit for every shard
         # would wait for the bytes of all shards being received. A shard whose name a power cut
@@ -135,14 +140,14 @@ def receive(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) ->
 
 
 def flush_folders(store: Store, keys: Iterable[str]) -> None:
-    """Wait until the names of received shards are on the disk, too."""
+    """Wait until the names of received shards, and not only their bytes, are on the disk."""
     for folder in sorted({store.shard_path(key).parent for key in keys}):
         flush(folder)
 
 
-def _opened(file: IO[bytes], target: Path) -> Shard:
+def _map(file: IO[bytes], target: Path) -> Shard:
     if not os.fstat(file.fileno()).st_size:
-        raise DamagedShard("empty")
+        raise DamagedShard("it is empty")
     content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return Shard(target, mapped=pa.py_buffer(content))
 

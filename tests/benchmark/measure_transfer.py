@@ -28,7 +28,7 @@ from brainbrr_core.configuration import Overrides, load
 from brainbrr_core.files.atomic import flush
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer.parallel import TRANSFERS
-from tests.support.machines import URL, fetched, fresh_bucket, machine, many_shards, sent
+from tests.support.machines import URL, empty_bucket, machine, pull_from, push_to, write_shards
 from tests.support.services import HANGS_S, answers, wait_until
 
 
@@ -60,9 +60,9 @@ def measure(folder: Path, shards: int, blocks: int, rounds: int) -> dict[str, ob
     """The figures, from alternating rounds."""
     settings = load(Overrides(config="full:cpu", cache_root=str(folder / "x")), {})
     source = machine(settings, folder / "source")
-    many_shards(source, shards, blocks)
-    fresh_bucket()
-    pushed = sent(source, force=True)
+    write_shards(source, shards, blocks)
+    empty_bucket()
+    pushed = push_to(source, force=True)
     remote, files = S3Remote(URL), s3fs.S3FileSystem()
     prefix = f"{remote.bucket}/{remote.key(Store.of(source).version)}/objects"
     objects = files.find(prefix)
@@ -79,11 +79,11 @@ def measure(folder: Path, shards: int, blocks: int, rounds: int) -> dict[str, ob
         shutil.rmtree(target)
         other = machine(settings, folder / f"other{number}")
         began = time.perf_counter()
-        outcome = fetched(other)
+        outcome = pull_from(other)
         pulled.append(outcome.bytes / (time.perf_counter() - began) / 1e6)
         assert outcome.moved == shards
         began = time.perf_counter()
-        assert fetched(other).skipped == shards
+        assert pull_from(other).skipped == shards
         idle.append(time.perf_counter() - began)
         shutil.rmtree(other.cache_root)
     return {

@@ -23,11 +23,11 @@ from brainbrr_core.benchmark.killed_builds import (
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration
-from tests.support.machines import content
+from tests.support.machines import stored_shards
 
 
 def test_a_store_as_built_is_whole(built: Configuration) -> None:
-    clean = content(built)
+    clean = stored_shards(built)
     comparison = Comparison(clean)
     assert comparison.look(Store.of(built))
     assert comparison.whole == clean.keys()
@@ -38,7 +38,7 @@ def test_a_store_as_built_is_whole(built: Configuration) -> None:
 
 def test_every_byte_that_is_not_the_clean_builds_is_wrong(built: Configuration) -> None:
     store = Store.of(built)
-    comparison = Comparison(content(built))
+    comparison = Comparison(stored_shards(built))
     assert comparison.look(store)
     tampered, cut, invented = *sorted(comparison.clean)[:2], "train/x/s/m/x"
     path = store.shard_path(tampered)
@@ -55,7 +55,7 @@ def test_every_byte_that_is_not_the_clean_builds_is_wrong(built: Configuration) 
 
 def test_a_shard_that_was_whole_and_is_gone_is_lost(built: Configuration) -> None:
     store = Store.of(built)
-    comparison = Comparison(content(built))
+    comparison = Comparison(stored_shards(built))
     first, second = sorted(comparison.clean)[:2]
     store.shard_path(first).unlink()
     # It was never there: it is yet to be built.

@@ -20,7 +20,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.verify import verify
 from brainbrr_core.configuration import Configuration
 from tests.support.edf_files import another_copy
-from tests.support.machines import everything
+from tests.support.machines import with_all_recordings
 from tests.support.process_group import BRAINBRR, Command, last_line
 from tests.support.small_run import small_config, small_settings
 
@@ -52,7 +52,7 @@ def large(master_corpus: Path, tmp_path: Path) -> Configuration:
         for number in range(LINKS):
             for path in edf.parent.glob(f"{edf.stem}.*"):
                 another_copy(path, folder / f"{edf.stem}{number:02}{path.suffix}", number)
-    return everything(small_settings(tmp_path, tmp_path / "tusz"))
+    return with_all_recordings(small_settings(tmp_path, tmp_path / "tusz"))
 
 
 @pytest.fixture

@@ -29,12 +29,10 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.locking import STALE_S, Process
-from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.runs.used_versions import STARTED, used_versions
 from brainbrr_core.training.run import train
 from brainbrr_core.transfer import archive
-from brainbrr_core.transfer.pull import pull
-from brainbrr_core.transfer.push import push
+from tests.support.machines import export_to, import_from, pull_from, push_to
 
 OLD = "v1_256hz_10-20_0123456789ab"
 
@@ -133,12 +131,12 @@ def test_every_way_into_the_store_leaves_a_marker(
     version = Store.of(built).version
     (Store.of(built).folder / MARKER).unlink()
     copy = f"file://{tmp_path / 'copy'}"
-    push(built, open_remote(copy), log=lambda _line: None)
+    push_to(built, copy)
     archive_file = tmp_path / "small.tar.zst"
-    archive.export_archive(built, archive_file)
-    pull(other, open_remote(copy), log=lambda _line: None)
+    export_to(built, archive_file)
+    pull_from(other, copy)
     third = other.model_copy(update={"cache_root": tmp_path / "third"})
-    archive.import_archive(third, archive_file, log=lambda _line: None)
+    import_from(third, archive_file)
     # A push opens the version here, and so adopts it.
     for settings in (built, other, third):
         store = Store.of(settings)
@@ -333,7 +331,7 @@ def test_builders_and_exports_hold_their_version(
     assert seen == ["cache build"] * 12
     real = archive.shard_blob
     monkeypatch.setattr(archive, "shard_blob", lambda *args: look(None) or real(*args))
-    archive.export_archive(settings, tmp_path / "small.tar.zst")
+    export_to(settings, tmp_path / "small.tar.zst")
     assert seen[12:] == ["cache export, profile small"] * 12
     # Nothing of a lease is left.
     assert holders(plan.store.folder) == []

@@ -18,9 +18,8 @@ from brainbrr_core.corpus.layouts.base import is_partition_key
 from brainbrr_core.doctor.estimate import find_edfs
 from brainbrr_core.prediction.files import edf_files
 from brainbrr_core.synthesis import write_corpus_like
-from brainbrr_core.transfer.archive import export_archive, import_archive
 from tests.support.edf_files import another_copy, write_edf
-from tests.support.machines import fetched, sent
+from tests.support.machines import export_to, import_from, pull_from, push_to
 from tests.support.object_store import FaultyProxy
 from tests.support.small_run import small_config
 
@@ -136,15 +135,15 @@ def test_whatever_an_index_has_can_be_sent_and_exported(
     plan = plan_corpus(settings)
     assert build(plan, settings.preprocessing, workers=1).failed == []
     assert s3.url
-    sent(settings)
+    push_to(settings)
     empty = {"cache_root": tmp_path / "pulled", "data_dir": None}
     pulled = settings.model_copy(update=empty)
-    fetched(pulled)
+    pull_from(pulled)
     assert plan_profile(pulled).count(State.FRESH) == 16
     archive = tmp_path / "cache.tar"
-    export_archive(settings, archive)
+    export_to(settings, archive)
     imported = settings.model_copy(update=empty | {"cache_root": tmp_path / "imported"})
-    import_archive(imported, archive)
+    import_from(imported, archive)
     assert plan_profile(imported).count(State.FRESH) == 16
 
 

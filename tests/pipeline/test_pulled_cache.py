@@ -15,7 +15,7 @@ from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.graph import build_defs
 from brainbrr_pipeline.records.partitions import NAME
-from tests.support.machines import content, sent
+from tests.support.machines import push_to, stored_shards
 from tests.support.small_run import small_settings
 
 
@@ -38,14 +38,14 @@ def test_a_training_machine_pulls_and_a_full_cache_costs_nothing(
 ) -> None:
     share, place = tmp_path / "share", tmp_path / "gpu"
     place.mkdir()
-    sent(built, str(share))
+    push_to(built, str(share))
     names = ("windowed_cache", "cache_manifest")
     with dg.DagsterInstance.ephemeral() as instance:
         first = populate(place, share, instance, *names)
         assert first.success
         assert _steps(first) == list(names)
         settings = small_settings(place, place / "no-edfs-here")
-        assert content(settings) == content(built)
+        assert stored_shards(settings) == stored_shards(built)
         keys = [r.partition_key for r in read_index(settings.cache_root)]
         assert instance.get_dynamic_partitions(NAME) == keys
         moved = _metadata(first)
@@ -58,7 +58,7 @@ def test_a_training_machine_pulls_and_a_full_cache_costs_nothing(
 def test_the_job_pulls_and_then_trains(built: Configuration, tmp_path: Path) -> None:
     share, place = tmp_path / "share", tmp_path / "gpu"
     place.mkdir()
-    sent(built, str(share))
+    push_to(built, str(share))
     with dg.DagsterInstance.ephemeral() as instance:
         result = populate(place, share, instance)
     assert _steps(result) == ["windowed_cache", "cache_manifest", "trained_model"]
@@ -89,7 +89,7 @@ def test_a_copy_that_lacks_shards_stops_before_training(
     store = Store.of(built)
     victim = sorted(store.shard_keys())[4]
     store.shard_path(victim).unlink()
-    sent(built, str(share))
+    push_to(built, str(share))
     with dg.DagsterInstance.ephemeral() as instance:
         result = populate(place, share, instance)
     assert not result.success

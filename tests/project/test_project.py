@@ -81,6 +81,17 @@ def declared(extra: str = "") -> dict[str, Requirement]:
     return named
 
 
+def test_one_module_alone_imports_what_dagster_keeps_for_itself() -> None:
+    internal = re.compile(r"^\s*(?:from|import) dagster\._", re.MULTILINE)
+    files = {
+        path.relative_to(ROOT).as_posix()
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+        if internal.search(path.read_text("utf-8"))
+    }
+    assert files == {"brainbrr_pipeline/dagster_internals.py"}
+
+
 @cache
 def imported(folder: str) -> dict[str, set[str]]:
     """The distributions that the modules below a folder import, with the files that do so."""
@@ -139,7 +150,7 @@ def test_what_is_declared_is_imported_or_has_a_reason(extra: str) -> None:
 
 def test_what_tests_import_is_declared_and_the_rest_of_dev_has_a_reason() -> None:
     tests = set(imported("tests"))
-    everywhere = set().union(*(declared(extra) for extra in ("", *OF_EXTRA, "dev")))
+    everywhere = set().union(*(declared(extra) for extra in ("", *OF_EXTRA, "dev", "docs")))
     assert not tests - everywhere
     assert set(declared("dev")) - tests == set(WITHOUT_IMPORT["dev"])
     assert set(PROJECT["optional-dependencies"]) == {*OF_EXTRA, "dev", "docs"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from blake3 import blake3
@@ -27,7 +27,11 @@ from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.files.state import FileState
 from brainbrr_core.remote.connect import open_remote
-from brainbrr_core.remote.s3 import S3Remote
+from brainbrr_core.remote.interface import Remote
+from brainbrr_core.remote.s3 import s3_files
+from brainbrr_core.transfer.archive import export_archive, import_archive
+from brainbrr_core.transfer.local_cache import LocalCache
+from brainbrr_core.transfer.parallel import TRANSFERS
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
 from brainbrr_core.transfer.receive import Transfer
@@ -36,57 +40,91 @@ from tests.support.object_store import BUCKET
 URL = f"s3://{BUCKET}/brainbrr"
 
 
-def fresh_bucket() -> None:
-    files = S3Remote(URL)._files
+def empty_bucket() -> None:
+    """Create the bucket, or empty it."""
+    files = s3_files()
     if files.exists(BUCKET):
         files.rm(BUCKET, recursive=True)
     files.mkdir(BUCKET)
 
 
-def machine(settings: Configuration, place: Path) -> Configuration:
+def machine(settings: Configuration, folder: Path) -> Configuration:
+    """The same settings for a machine without EDFs, with its cache and runs in a folder."""
     return settings.model_copy(
-        update={"cache_root": place / "cache", "data_dir": None, "runs_dir": place / "runs"}
+        update={"cache_root": folder / "cache", "data_dir": None, "runs_dir": folder / "runs"}
     )
 
 
-def of_profile(settings: Configuration, recordings: int) -> Configuration:
+def with_recordings(settings: Configuration, recordings: int) -> Configuration:
+    """The same settings for a profile of so many recordings."""
     return settings.model_copy(
         update={"profile": f"first{recordings}", "selection": Selection(recordings=recordings)}
     )
 
 
 def quiet(_line: str) -> None:
-    pass
+    """A log that shows nothing."""
 
 
-def sent(settings: Configuration, url: str = URL, **options: Any) -> Transfer:
-    return push(settings, open_remote(url), log=quiet, **options)
+def push_to(
+    settings: Configuration,
+    remote: str | Remote = URL,
+    *,
+    transfers: int = TRANSFERS,
+    force: bool = False,
+    repair: bool = False,
+    log: Callable[[str], None] = quiet,
+) -> Transfer:
+    """Push the profile of a machine to a remote location."""
+    opened = open_remote(remote) if isinstance(remote, str) else remote
+    cache = LocalCache.of(settings)
+    return push(cache, opened, transfers=transfers, force=force, repair=repair, log=log)
 
 
-def fetched(settings: Configuration, url: str = URL, **options: Any) -> Transfer:
-    return pull(settings, open_remote(url), log=quiet, **options)
+def pull_from(
+    settings: Configuration,
+    remote: str | Remote = URL,
+    *,
+    transfers: int = TRANSFERS,
+    force: bool = False,
+    log: Callable[[str], None] = quiet,
+) -> Transfer:
+    """Pull the profile of a machine from a remote location."""
+    opened = open_remote(remote) if isinstance(remote, str) else remote
+    return pull(LocalCache.of(settings), opened, transfers=transfers, force=force, log=log)
 
 
-def content(settings: Configuration) -> dict[str, bytes]:
+def export_to(settings: Configuration, path: Path) -> Transfer:
+    """Export the profile of a machine to an archive."""
+    return export_archive(LocalCache.of(settings), path)
+
+
+def import_from(settings: Configuration, path: Path) -> Transfer:
+    """Import the profile of a machine from an archive."""
+    return import_archive(LocalCache.of(settings), path, log=quiet)
+
+
+def stored_shards(settings: Configuration) -> dict[str, bytes]:
+    """The bytes of every shard of a machine, by partition key."""
     store = Store.of(settings)
     return {key: store.shard_path(key).read_bytes() for key in sorted(store.shard_keys())}
 
 
-def without_places(settings: Configuration) -> list[tuple[object, ...]]:
-    """What an index says of its recordings, but for paths, times and inodes."""
+def portable_rows(settings: Configuration) -> list[tuple[object, ...]]:
+    """The rows of a machine's index without paths, times and inodes."""
     return [
         (r.partition_key, r.content_hash, r.events, r.samples, r.rate, r.reason, r.findings)
         for r in read_index(settings.cache_root)
     ]
 
 
-def everything(settings: Configuration) -> Configuration:
-    """The same settings for every recording."""
+def with_all_recordings(settings: Configuration) -> Configuration:
+    """The same settings for a profile of every recording."""
     return settings.model_copy(update={"profile": "full", "selection": Selection()})
 
 
-def many_shards(settings: Configuration, recordings: int, blocks: int = 1) -> None:
-    """A store of shards of so many blocks, each with bytes of its own, and their index."""
+def write_shards(settings: Configuration, recordings: int, blocks: int = 1) -> None:
+    """Fill a store with shards of so many blocks, each with different bytes, and their index."""
     store = Store.of(settings)
     rows = []
     for number in range(recordings):

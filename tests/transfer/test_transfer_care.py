@@ -24,11 +24,18 @@ from brainbrr_core.files.checked_parquet import encode_checked
 from brainbrr_core.remote.address import normalize_address, redact
 from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.s3 import S3Remote
-from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.portable_index import parse_index
 from brainbrr_core.transfer.public_access import AGREEMENT
-from brainbrr_core.transfer.push import push
-from tests.support.machines import URL, content, machine, of_profile, quiet, sent, without_places
+from tests.support.machines import (
+    URL,
+    export_to,
+    import_from,
+    machine,
+    portable_rows,
+    push_to,
+    stored_shards,
+    with_recordings,
+)
 from tests.support.object_store import BUCKET, FaultyProxy
 
 SECRET = "not-a-real-secret-0123456789"
@@ -154,7 +161,7 @@ def test_refused_credentials_are_one_line(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     s3fs.S3FileSystem.clear_instance_cache()
     with pytest.raises(BrainbrrError, match="AWS_PROFILE") as raised:
-        sent(built)
+        push_to(built)
     assert "\n" not in str(raised.value)
     s3fs.S3FileSystem.clear_instance_cache()
     assert s3.objects("PUT") == []
@@ -181,8 +188,8 @@ def settings_unseen(_method: str, path: str) -> str:
 OPEN = {
     "acl": "its access control list grants READ to everybody",
     "policy": "its policy lets everybody read",
-    "listing": "a request without credentials lists it",
-    "object": "a request without credentials reads it",
+    "listing": "a request without credentials can list it",
+    "object": "a request without credentials can read it",
 }
 
 
@@ -196,7 +203,7 @@ def test_a_bucket_that_anyone_can_read_is_refused_unless_forced(
     elif how == "policy":
         remote.request("put_bucket_policy", Policy=json.dumps(PUBLIC_POLICY))
     elif how == "object":
-        sent(of_profile(built, 2))
+        push_to(with_recordings(built, 2))
         key = remote.key(f"{Store.of(built).version}/catalogue.json")
         remote.request("put_object_acl", Key=key, ACL="public-read")
         s3.calm()
@@ -205,11 +212,11 @@ def test_a_bucket_that_anyone_can_read_is_refused_unless_forced(
         s3.rule = settings_unseen
     try:
         with pytest.raises(BrainbrrError, match="can be read by anyone") as raised:
-            sent(built)
+            push_to(built)
         assert OPEN[how] in str(raised.value)
         assert s3.objects("PUT") == []
         said: list[str] = []
-        assert push(built, remote, force=True, log=said.append).moved >= 10
+        assert push_to(built, remote, force=True, log=said.append).moved >= 10
         assert said[0] == AGREEMENT
         assert any("--force" in line for line in said)
     finally:
@@ -224,8 +231,8 @@ def test_a_private_bucket_that_can_be_listed_is_remarked_on(
     """The names of objects are hashes: they tell nothing of a patient."""
     s3.listable = True
     said: list[str] = []
-    assert push(of_profile(built, 2), S3Remote(URL), log=said.append).moved == 2
-    assert f"{URL}: a request without credentials lists it" in said
+    assert push_to(with_recordings(built, 2), S3Remote(URL), log=said.append).moved == 2
+    assert f"{URL}: a request without credentials can list it" in said
 
 
 def test_a_policy_for_one_account_or_network_is_private(
@@ -245,7 +252,7 @@ def test_a_policy_for_one_account_or_network_is_private(
             "put_bucket_policy",
             Policy=json.dumps({"Version": "2012-10-17", "Statement": policies}),
         )
-        assert sent(of_profile(built, 2)).moved == 2
+        assert push_to(with_recordings(built, 2)).moved == 2
     finally:
         remote.request("delete_bucket_policy")
     assert s3.objects("PUT")
@@ -255,17 +262,17 @@ def test_an_archive_brings_a_cache_along(
     built: Configuration, other: Configuration, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "a.tar.zst", tmp_path / "b.tar.zst"
-    outcome = export_archive(built, first)
-    export_archive(built, second)
+    outcome = export_to(built, first)
+    export_to(built, second)
     assert first.read_bytes() == second.read_bytes()
-    assert (outcome.moved, outcome.bytes) == (12, sum(map(len, content(built).values())))
-    assert import_archive(of_profile(other, 4), first, log=quiet).moved == 4
-    imported = import_archive(other, first, log=quiet)
+    assert (outcome.moved, outcome.bytes) == (12, sum(map(len, stored_shards(built).values())))
+    assert import_from(with_recordings(other, 4), first).moved == 4
+    imported = import_from(other, first)
     assert (imported.moved, imported.skipped, imported.verified) == (8, 4, 8)
-    assert content(other) == content(built)
-    assert without_places(other) == without_places(built)
+    assert stored_shards(other) == stored_shards(built)
+    assert portable_rows(other) == portable_rows(built)
     assert plan_profile(other).count(State.FRESH) == 12
-    assert import_archive(other, first, log=quiet).moved == 0
+    assert import_from(other, first).moved == 0
 
 
 def test_an_archive_of_a_cache_that_is_not_whole_is_not_written(
@@ -274,7 +281,7 @@ def test_an_archive_of_a_cache_that_is_not_whole_is_not_written(
     store = Store.of(built)
     store.shard_path(sorted(store.shard_keys())[0]).unlink()
     with pytest.raises(WorkRemains, match="brainbrr cache build"):
-        export_archive(built, tmp_path / "a.tar.zst")
+        export_to(built, tmp_path / "a.tar.zst")
     assert list(tmp_path.glob("*.zst*")) + list(tmp_path.glob(".*")) == []
 
 
@@ -342,12 +349,12 @@ def test_a_hostile_archive_is_refused_by_the_name_of_its_member(
     place = tmp_path / "import"
     place.mkdir()
     target = machine(other, place)
-    with pytest.raises(BrainbrrError, match="is refused and nothing of it stays") as raised:
-        import_archive(target, packed(tmp_path / "bad.tar.zst", bad), log=quiet)
+    with pytest.raises(BrainbrrError, match="is refused because of its member") as raised:
+        import_from(target, packed(tmp_path / "bad.tar.zst", bad))
     odd = next(b[0].name for a, b in zip([*good, None], bad, strict=False) if b != a and _odd(a, b))
     assert repr(odd) in str(raised.value)
     # Only whole shards that stood before the hostile member, all below the root.
-    assert set(content(target).values()) <= set(content(built).values())
+    assert set(stored_shards(target).values()) <= set(stored_shards(built).values())
     outside = [p for p in place.rglob("*") if not p.is_relative_to(target.cache_root)]
     assert outside == []
     assert not Path("/tmp/escaped.arrow").exists()
@@ -363,7 +370,7 @@ def _odd(good: Any, bad: Any) -> bool:
 
 def _exported(built: Configuration, tmp_path: Path) -> Path:
     path = tmp_path / "good.tar.zst"
-    export_archive(of_profile(built, 2), path)
+    export_to(with_recordings(built, 2), path)
     return path
 
 
@@ -374,12 +381,10 @@ def test_an_archive_whose_shard_is_damaged_names_it(
     data = bytearray(members[2][1])
     data[len(data) // 2] ^= 1
     members[2] = file(members[2][0].name, bytes(data))
-    outcome = import_archive(
-        of_profile(other, 2), packed(tmp_path / "bad.tar.zst", members), log=quiet
-    )
+    outcome = import_from(with_recordings(other, 2), packed(tmp_path / "bad.tar.zst", members))
     (key,) = outcome.failed
     assert members[2][0].name == f"{Store.of(built).version}/{key}.arrow"
-    assert set(content(other)) == set(content(built)) & {
+    assert set(stored_shards(other)) == set(stored_shards(built)) & {
         member[0].name.partition("/")[2].removesuffix(".arrow") for member in members[3:]
     }
 
@@ -393,7 +398,7 @@ def test_an_archive_that_ends_early_or_is_none_is_one_line(
     other_file.write_bytes(b"no archive at all")
     for path in (cut, other_file, tmp_path / "missing.tar.zst"):
         with pytest.raises(BrainbrrError) as raised:
-            import_archive(other, path, log=quiet)
+            import_from(other, path)
         assert str(path) in str(raised.value)
         assert "\n" not in str(raised.value)
 
@@ -420,7 +425,7 @@ def test_an_index_that_would_fill_the_memory_is_refused_unread(
         raise AssertionError("the index was read")
 
     monkeypatch.setattr("brainbrr_core.transfer.portable_index.read_index", unpack)
-    with pytest.raises(BrainbrrError, match=rf"^the index of there is refused: .*{says}") as error:
+    with pytest.raises(BrainbrrError, match=rf"^the index at there is refused: .*{says}") as error:
         parse_index(content, "there")
     assert "\n" not in str(error.value)
 
@@ -450,6 +455,6 @@ def test_a_bomb_is_refused_before_it_unpacks(
             for _ in range(2 * 1024):
                 stream.write(bytes(2**20))
         assert path.stat().st_size < 10**6, how
-        with pytest.raises(BrainbrrError, match=r"(is refused:)|(is refused and)"):
-            import_archive(other, path, log=quiet)
+        with pytest.raises(BrainbrrError, match="is refused"):
+            import_from(other, path)
     assert not index_path(other.cache_root).exists()

@@ -42,22 +42,22 @@ from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer import archive as archive_module
 from brainbrr_core.transfer import public_access as exposure_module
 from brainbrr_core.transfer import push_lock
-from brainbrr_core.transfer.archive import export_archive, import_archive
 from brainbrr_core.transfer.catalog import parse_catalog
 from brainbrr_core.transfer.parallel import run_parallel
-from brainbrr_core.transfer.push import push
-from brainbrr_core.transfer.push_lock import pushing_alone
+from brainbrr_core.transfer.push_lock import exclusive_push
 from tests.support.examples import examples
 from tests.support.machines import (
     URL,
-    content,
-    everything,
-    fetched,
+    export_to,
+    import_from,
     machine,
-    many_shards,
-    of_profile,
+    pull_from,
+    push_to,
     quiet,
-    sent,
+    stored_shards,
+    with_all_recordings,
+    with_recordings,
+    write_shards,
 )
 from tests.support.object_store import BUCKET, FaultyProxy
 from tests.support.services import HANGS_S, wait_until
@@ -68,8 +68,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Configuration:
     """A machine with four shards of 100 kB, which the tests only read."""
     place = tmp_path_factory.mktemp("small")
     settings = load(Overrides(config="full:cpu", cache_root=str(place / "x")), {})
-    made = machine(everything(settings), place)
-    many_shards(made, 4)
+    made = machine(with_all_recordings(settings), place)
+    write_shards(made, 4)
     return made
 
 
@@ -117,11 +117,11 @@ def test_the_first_push_to_a_bucket_that_strangers_can_read_is_refused(
 ) -> None:
     opened(action, seen=seen)
     with pytest.raises(BrainbrrError, match="can be read by anyone") as raised:
-        sent(small)
+        push_to(small)
     assert "\n" not in str(raised.value)
-    assert "close it, or, for data of your own, add --force" in str(raised.value)
+    assert "make the bucket private, or, for your own data, add --force" in str(raised.value)
     if action == "s3:GetObject":
-        assert "a request without credentials reads it" in str(raised.value)
+        assert "a request without credentials can read it" in str(raised.value)
     # Nothing of the corpus was sent, and what was sent is gone.
     written = [path for method, path in s3.requests if method == "PUT" and "?policy" not in path]
     assert len(written) == 1
@@ -132,17 +132,17 @@ def test_the_first_push_to_a_bucket_that_strangers_can_read_is_refused(
 def test_what_tries_out_a_bucket_holds_nothing_and_goes_before_a_shard_comes(
     small: Configuration, s3: FaultyProxy
 ) -> None:
-    sent(small)
+    push_to(small)
     (probe,) = {path for _, path in s3.requests if "/probe-" in path}
     last = max(n for n, (_, path) in enumerate(s3.requests) if path == probe)
     assert s3.requests[last][0] == "DELETE"
     first_object = next(n for n, (_, path) in enumerate(s3.requests) if "/objects/" in path)
     assert last < first_object
-    assert b"probe-" not in exposure_module._PROBE
+    assert b"probe-" not in exposure_module.PROBE
     assert len(S3Remote(URL).states("")) == 4 + 2
     # Another one has another name.
     s3.calm()
-    sent(small)
+    push_to(small)
     assert {path for _, path in s3.requests if "/probe-" in path}.isdisjoint({probe})
 
 
@@ -156,16 +156,16 @@ def test_what_tries_out_a_bucket_is_removed_however_the_check_ends(
 
     monkeypatch.setattr(exposure_module, "examine_access", end)
     with pytest.raises((KeyboardInterrupt, WorkRemains, SystemExit)):
-        sent(small)
+        push_to(small)
     assert S3Remote(URL).states("") == {}
 
 
 def test_who_may_not_remove_objects_may_push(small: Configuration, s3: FaultyProxy) -> None:
     s3.rule = lambda method, _path: "denied" if method == "DELETE" else ""
     said: list[str] = []
-    assert push(small, open_remote(URL), log=said.append).moved == 4
+    assert push_to(small, open_remote(URL), log=said.append).moved == 4
     (left,) = [name for name in S3Remote(URL).states("") if "/probe-" in name]
-    assert any(f"{URL}/{left} tried out who can read there; remove it" in line for line in said)
+    assert any(f"{URL}/{left} could not be removed" in line for line in said)
 
 
 def test_no_answer_to_a_stranger_is_not_taken_for_a_refusal(
@@ -181,7 +181,7 @@ def test_no_answer_to_a_stranger_is_not_taken_for_a_refusal(
     read = S3Remote.read
     monkeypatch.setattr(S3Remote, "read", away)
     with pytest.raises(WorkRemains, match="no route"):
-        sent(small)
+        push_to(small)
     assert s3.objects("PUT") == []
     assert S3Remote(URL).states("") == {}
 
@@ -191,7 +191,7 @@ def test_no_answer_to_a_stranger_is_not_taken_for_a_refusal(
 
 def halves(small: Configuration, tmp_path: Path) -> list[Configuration]:
     """Two machines with the same index, each with half of the shards."""
-    keys = sorted(content(small))
+    keys = sorted(stored_shards(small))
     made = []
     for number in range(2):
         half = machine(small, tmp_path / f"half{number}")
@@ -246,7 +246,7 @@ def pushed_at_once(
 
     with ThreadPoolExecutor(2) as pool:
         both = [
-            pool.submit(push, one, held(remote), log=log)
+            pool.submit(push_to, one, held(remote), log=log)
             for one, remote in zip(machines, remotes, strict=True)
         ]
         for one in both:
@@ -265,10 +265,10 @@ def test_two_that_push_to_a_server_without_conditions_lose_nothing(
     monkeypatch.setattr(push_lock, "PAUSE_S", 0.01)
     s3.unconditional = how
     said = pushed_at_once(halves(small, tmp_path), [S3Remote(URL), S3Remote(URL)], [])
-    assert any("heeds no condition of a write" in line for line in said)
+    assert any("has no conditional writes" in line for line in said)
     other = beside(small, tmp_path / "other")
-    assert fetched(other).moved == 4
-    assert content(other) == content(small)
+    assert pull_from(other).moved == 4
+    assert stored_shards(other) == stored_shards(small)
     # The locks are gone.
     assert len(S3Remote(URL).states("")) == 4 + 2
 
@@ -277,8 +277,8 @@ def test_a_server_that_heeds_conditions_needs_no_lock(
     small: Configuration, s3: FaultyProxy
 ) -> None:
     said: list[str] = []
-    push(small, open_remote(URL), log=said.append)
-    assert not any("condition" in line for line in said)
+    push_to(small, open_remote(URL), log=said.append)
+    assert not any("conditional" in line for line in said)
     assert not any(f"/{push_lock.FOLDER}/" in path for _, path in s3.requests)
 
 
@@ -305,8 +305,8 @@ def test_two_that_push_to_a_folder_or_by_fsspec_lose_nothing(
         machines = halves(small, tmp_path / f"case{number}")
         pushed_at_once(machines, [kind(url), kind(url)], [])
         other = beside(small, tmp_path / f"case{number}" / "other")
-        assert fetched(other, url).moved == 4
-        assert content(other) == content(small)
+        assert pull_from(other, url).moved == 4
+        assert stored_shards(other) == stored_shards(small)
 
 
 def test_the_lock_of_a_push_that_died_is_taken_over_and_said(
@@ -319,14 +319,14 @@ def test_the_lock_of_a_push_that_died_is_taken_over_and_said(
     dead = f"{Store.of(small).version}/{push_lock.FOLDER}/0123"
     connect_module.put_bytes(remote, dead, b'{"host": "node7", "process": 4321}')
     said: list[str] = []
-    assert push(small, remote, log=said.append).moved == 4
-    (line,) = [line for line in said if "is taken for dead" in line]
+    assert push_to(small, remote, log=said.append).moved == 4
+    (line,) = [line for line in said if "is presumed dead" in line]
     assert "process 4321 on 'node7'" in line
     assert dead not in remote.states("")
     # What is no lock of this program does not stand in the way for good, either.
     connect_module.put_bytes(remote, dead, b"\xff\x00")
-    push(small, remote, log=said.append)
-    assert any("by another program gave no sign of life" in line for line in said)
+    push_to(small, remote, log=said.append)
+    assert any("by another program has not renewed its lock" in line for line in said)
 
 
 def test_who_lives_keeps_the_lock_and_who_lost_it_writes_nothing(
@@ -334,7 +334,7 @@ def test_who_lives_keeps_the_lock_and_who_lost_it_writes_nothing(
 ) -> None:
     monkeypatch.setattr(push_lock, "PAUSE_S", 0.01)
     monkeypatch.setattr(push_lock, "PAUSE_LIMIT_S", 0.02)
-    monkeypatch.setattr(push_lock, "BEAT_S", 0.02)
+    monkeypatch.setattr(push_lock, "RENEWAL_S", 0.02)
     monkeypatch.setattr(push_lock, "STALE_S", 1.0)
     remote = FolderRemote(str(tmp_path))
     put, beats, enough = remote.put, count(1), threading.Event()
@@ -353,11 +353,11 @@ def test_who_lives_keeps_the_lock_and_who_lost_it_writes_nothing(
             assert "dead" not in line
             waits.set()
 
-        with pushing_alone(FolderRemote(str(tmp_path)), "v1", log):
+        with exclusive_push(FolderRemote(str(tmp_path)), "v1", log):
             order.append("second")
 
     with ThreadPoolExecutor(1) as pool:
-        with pushing_alone(remote, "v1", quiet) as still_alone:
+        with exclusive_push(remote, "v1", quiet) as still_alone:
             waiting = pool.submit(second)
             assert waits.wait(120)
             assert enough.wait(120)
@@ -365,7 +365,7 @@ def test_who_lives_keeps_the_lock_and_who_lost_it_writes_nothing(
             order.append("first")
         waiting.result()
     assert order == ["first", "second"]
-    with pushing_alone(remote, "v1", quiet) as still_alone:
+    with exclusive_push(remote, "v1", quiet) as still_alone:
         for name in remote.states("v1"):
             remote.remove(name)
         assert not still_alone()
@@ -387,10 +387,10 @@ def test_an_index_that_could_not_be_pulled_is_not_sent(
     rows = sorted([*index.recordings, odd], key=lambda row: row.partition_key)
     write_index(type(index)(tuple(rows), index.layout), own.cache_root)
     for send in (
-        lambda: sent(own, str(tmp_path / "share")),
-        lambda: export_archive(own, tmp_path / "archive.tar.zst"),
+        lambda: push_to(own, str(tmp_path / "share")),
+        lambda: export_to(own, tmp_path / "archive.tar.zst"),
     ):
-        with pytest.raises(BrainbrrError, match="is no partition key that travels") as raised:
+        with pytest.raises(BrainbrrError, match="is not a partition key") as raised:
             send()
         assert repr(key) in str(raised.value)
         assert "\n" not in str(raised.value)
@@ -404,7 +404,7 @@ def test_an_index_that_could_not_be_pulled_is_not_sent(
 @pytest.fixture(scope="module")
 def exported(small: Configuration, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("archive") / "good.tar.zst"
-    export_archive(small, path)
+    export_to(small, path)
     return path
 
 
@@ -458,7 +458,7 @@ def test_a_large_header_is_refused_before_it_is_read(
     tracemalloc.start()
     try:
         with pytest.raises(BrainbrrError, match=r"(is|are) refused") as raised:
-            import_archive(beside(small, tmp_path), path, log=quiet)
+            import_from(beside(small, tmp_path), path)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -472,7 +472,7 @@ def test_a_catalogue_that_would_fill_the_memory_is_none(piece: bytes) -> None:
     content = b"[" + piece * (10 * 2**20 // len(piece)) + b"0]"
     tracemalloc.start()
     try:
-        with pytest.raises(BrainbrrError, match="is no catalog"):
+        with pytest.raises(BrainbrrError, match="is not a catalog"):
             parse_catalog(content, None, "it")
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -495,8 +495,8 @@ def test_names_and_sizes_of_extended_headers_are_read(
             member.mtime = 1234567890.5
             target.addfile(member, source.extractfile(member))
     other = beside(small, tmp_path)
-    assert import_archive(other, path, log=quiet).moved == 4
-    assert content(other) == content(small)
+    assert import_from(other, path).moved == 4
+    assert stored_shards(other) == stored_shards(small)
 
 
 @st.composite
@@ -537,15 +537,15 @@ def test_whatever_becomes_of_an_archive_its_import_is_right_or_one_line(
         packed(path, mutate(unpacked(exported)))
     else:
         path.write_bytes(mutate(exported.read_bytes()))
-    other, whole = beside(small, place), content(small)
+    other, whole = beside(small, place), stored_shards(small)
     try:
-        outcome = import_archive(other, path, log=quiet)
+        outcome = import_from(other, path)
     except BrainbrrError as error:
         assert "\n" not in str(error)
     else:
         assert outcome.moved + len(outcome.failed) + len(outcome.absent) == len(whole)
-        assert outcome.moved == len(content(other))
-    assert content(other).items() <= whole.items()
+        assert outcome.moved == len(stored_shards(other))
+    assert stored_shards(other).items() <= whole.items()
     assert not list(other.cache_root.rglob("*.partial"))
 
 
@@ -638,7 +638,7 @@ def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
     """No request that hangs is waited for, and none is begun after it."""
     other = beside(small, tmp_path)
     if command == "pull":
-        sent(small)
+        push_to(small)
         s3.calm()
     # Whoever waits for an answer waits for 30 s, and tries again seven times.
     ending = threading.Timer(120, s3.released.set)
@@ -646,22 +646,22 @@ def test_an_interrupted_transfer_ends_at_once_and_is_gone_on_with(
     ending.start()
     # The second object that a pull asks for is a shard; the first is the index.
     interrupted_at(s3, "PUT" if command == "push" else "GET", 2)
-    run = (lambda: sent(small, transfers=2)) if command == "push" else lambda: fetched(other)
+    run = (lambda: push_to(small, transfers=2)) if command == "push" else lambda: pull_from(other)
     with pytest.raises(KeyboardInterrupt) as interrupted:
         run()
     assert not s3.released.is_set()
     # The line that the command ends with, and no other.
     (note,) = interrupted.value.__notes__
-    assert re.fullmatch(rf"{command}: \d+ of \d+ objects are moved and stay: .*", note)
+    assert re.fullmatch(rf"{command}: \d+ of \d+ objects are done and kept: .*", note)
     assert command not in capsys.readouterr().err
     ending.cancel()
     s3.released.set()
     s3.calm()
     assert not list(other.cache_root.rglob("*.partial"))
-    assert content(other).items() <= content(small).items()
-    sent(small)
-    fetched(other)
-    assert content(other) == content(small)
+    assert stored_shards(other).items() <= stored_shards(small).items()
+    push_to(small)
+    pull_from(other)
+    assert stored_shards(other) == stored_shards(small)
 
 
 @pytest.mark.usefixtures("s3")
@@ -729,22 +729,22 @@ def test_an_interrupted_export_and_import_leave_nothing_torn(
     monkeypatch.setattr(archive_module, "progress", lambda *_: Interrupting())
     other, path = beside(small, tmp_path), tmp_path / "out" / "archive.tar.zst"
     with pytest.raises(KeyboardInterrupt):
-        export_archive(small, path)
+        export_to(small, path)
     assert list(path.parent.iterdir()) == []
     with pytest.raises(KeyboardInterrupt):
-        import_archive(other, exported, log=quiet)
-    assert content(other).items() <= content(small).items()
+        import_from(other, exported)
+    assert stored_shards(other).items() <= stored_shards(small).items()
     assert not list(other.cache_root.rglob("*.partial"))
     monkeypatch.undo()
-    export_archive(small, path)
+    export_to(small, path)
     assert path.read_bytes() == exported.read_bytes()
-    import_archive(other, path, log=quiet)
-    assert content(other) == content(small)
+    import_from(other, path)
+    assert stored_shards(other) == stored_shards(small)
 
 
 def test_a_small_profile_of_a_large_archive_is_taken(
     small: Configuration, tmp_path: Path, exported: Path
 ) -> None:
     """What is not wanted is passed over without being taken into memory."""
-    other = of_profile(beside(small, tmp_path), 1)
-    assert import_archive(other, exported, log=quiet).moved == 1
+    other = with_recordings(beside(small, tmp_path), 1)
+    assert import_from(other, exported).moved == 1

@@ -17,13 +17,13 @@ from brainbrr_core.cache.verify import verify
 from brainbrr_core.configuration import Configuration
 from tests.support.machines import (
     URL,
-    content,
-    everything,
-    fetched,
     machine,
-    many_shards,
-    of_profile,
-    sent,
+    pull_from,
+    push_to,
+    stored_shards,
+    with_all_recordings,
+    with_recordings,
+    write_shards,
 )
 from tests.support.object_store import FaultyProxy
 
@@ -38,18 +38,18 @@ def test_as_many_shards_as_tusz_has(
     settings: Configuration, tmp_path: Path, s3: FaultyProxy
 ) -> None:
     """Every object once, each verified, and the second time next to nothing."""
-    source = machine(everything(settings), tmp_path / "source")
-    many_shards(source, RECORDINGS)
-    assert sent(source).moved == RECORDINGS
-    other = machine(everything(settings), tmp_path / "other")
-    assert fetched(of_profile(other, 50)).moved == 50
+    source = machine(with_all_recordings(settings), tmp_path / "source")
+    write_shards(source, RECORDINGS)
+    assert push_to(source).moved == RECORDINGS
+    other = machine(with_all_recordings(settings), tmp_path / "other")
+    assert pull_from(with_recordings(other, 50)).moved == 50
     s3.calm()
-    assert fetched(other).moved == RECORDINGS - 50
+    assert pull_from(other).moved == RECORDINGS - 50
     assert len(s3.objects("GET")) == RECORDINGS - 50
     s3.calm()
-    assert fetched(other).skipped == RECORDINGS
+    assert pull_from(other).skipped == RECORDINGS
     assert len(s3.requests) == 1
-    assert content(other) == content(source)
+    assert stored_shards(other) == stored_shards(source)
 
 
 @pytest.mark.slow
@@ -57,14 +57,14 @@ def test_a_pull_killed_twenty_times_completes_and_fetches_nothing_twice(
     settings: Configuration, tmp_path: Path, s3: FaultyProxy
 ) -> None:
     """SIGKILL at random moments while objects arrive slowly, or in part."""
-    source = machine(everything(settings), tmp_path / "source")
-    many_shards(source, SHARDS)
-    sent(source)
+    source = machine(with_all_recordings(settings), tmp_path / "source")
+    write_shards(source, SHARDS)
+    push_to(source)
     s3.calm()
-    other = machine(everything(settings), tmp_path / "other")
+    other = machine(with_all_recordings(settings), tmp_path / "other")
     rng = random.Random(1)
     s3.rule = lambda _method, path: rng.choice(["", "slow", "cut"]) if "/objects/" in path else ""
-    names = {key: blake3(data).hexdigest() for key, data in content(source).items()}
+    names = {key: blake3(data).hexdigest() for key, data in stored_shards(source).items()}
     command = [
         *(sys.executable, "-c", "from brainbrr_core.cli.app import main; main()"),
         *("cache", "pull", URL),
@@ -78,7 +78,7 @@ def test_a_pull_killed_twenty_times_completes_and_fetches_nothing_twice(
         while len(s3.objects("GET")) == before and process.poll() is None:
             time.sleep(0.01)
         time.sleep(rng.uniform(0.0, 0.7))
-        whole = set(content(other))
+        whole = set(stored_shards(other))
         seen = len(s3.objects("GET"))
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
@@ -89,9 +89,9 @@ def test_a_pull_killed_twenty_times_completes_and_fetches_nothing_twice(
         assert verify(Store.of(other)).damaged == {}
         if len(whole) == len(names):
             pytest.fail("the pull completed before it was killed twenty times")
-    whole = set(content(other))
+    whole = set(stored_shards(other))
     s3.calm()
-    assert fetched(other).moved == SHARDS - len(whole)
+    assert pull_from(other).moved == SHARDS - len(whole)
     assert {names[key] for key in whole}.isdisjoint(s3.objects("GET"))
-    assert content(other) == content(source)
+    assert stored_shards(other) == stored_shards(source)
     assert not list(other.cache_root.rglob(".*.partial"))
