@@ -56,7 +56,7 @@ def draw(settings: Augmentation, seed: int, step: int, positions: Sequence[int])
         return None
     rows = max(positions, default=-1) + 1
     # Row by row, so that those before a row, and not how many follow it, decide what it gets. All
-    # is drawn whatever is switched on, so that one setting does not change another's.
+    # is drawn even if it is switched off, so that one setting does not change another's.
     drawn = np.random.default_rng([seed, step]).random((rows, 3 + len(CHANNELS)))
     noise_seeds = np.random.default_rng([seed, step, 0]).integers(1 << 63, size=rows)
     shift, gain, flip, channels = np.split(drawn[list(positions)], [1, 2, 3], axis=1)
@@ -93,7 +93,7 @@ def augmented(stored: Tensor, changes: Changes | None) -> Tensor:
     """Stored windows (B, 19, T) int16 with changes, float32 in standard deviations.
 
     They are mirrored and moved, then widened, multiplied, and made noisy where they are not silent.
-    A row's values follow from what was drawn for it, whatever rows are beside it; on a CPU, also
+    A row's values follow from what was drawn for it, not from the other rows; on a CPU, also
     with another number of threads.
     """
     if changes is None:
