@@ -1,7 +1,7 @@
-"""Pages whose text comes from elsewhere: the commands, the settings, and files of the repository.
+"""Pages with generated text: the commands, the settings, and files of the repository.
 
-The page in docs/ says in a sentence what it is, and reads well on its own; what is generated is
-added while the site is built. So the reference cannot say anything else than the program does.
+The page in docs/ says in a sentence what it is about and can be read as it is. The generated text
+is added when the site is built, so that the reference always agrees with the program.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ ROOT = DOCS.parent
 CONFIGS = ROOT / "configs"
 #: The files of ``configs`` that say which recordings, and how long a training; others are devices.
 PROFILES = ("smoke", "dev", "full")
+#: Suffixes of files that a page shows.
+PICTURES = {".png", ".svg"}
 #: Pages that are files of the repository, by the name of the page.
 REPOSITORY_PAGES = {
     "changelog": "CHANGELOG.md",
@@ -195,10 +197,10 @@ def repository_page(name: str) -> str:
 
 
 def linked(text: str, folder: Path) -> str:
-    """Markdown of a file in ``folder`` with its links as they are from docs/.
+    """Markdown of a file in ``folder``, with its links as they have to be in docs/.
 
-    What is a page of the site is linked as one, and any other file of the repository can be
-    downloaded from it.
+    A link to a page of the site leads to that page, and a link to another file of the repository
+    downloads it.
     """
     pages = {(ROOT / file).resolve(): page for page, file in REPOSITORY_PAGES.items()}
 
@@ -213,7 +215,9 @@ def linked(text: str, folder: Path) -> str:
             return f"](gallery/{'index' if file.stem == 'GALLERY_HEADER' else file.stem}.rst)"
         if file.suffix == ".md" and file.is_relative_to(DOCS):
             return f"]({file.relative_to(DOCS)}{mark}{anchor})"
-        return f"](path:{os.path.relpath(file, DOCS)})"
+        relative = os.path.relpath(file, DOCS)
+        # A picture is shown, not downloaded.
+        return f"]({relative})" if file.suffix in PICTURES else f"](path:{relative})"
 
     return re.sub(r"\]\(([^)\s]+)\)", link, text)
 
@@ -223,7 +227,7 @@ def _read(app: Sphinx, name: str, source: list[str]) -> None:
         app.env.note_dependency(str(ROOT / REPOSITORY_PAGES[name]))
         source[0] = repository_page(name)
     elif name in GENERATED:
-        # Always anew: what it follows from is not one file.
+        # Read in every build, since it depends on more than one file.
         app.env.note_reread()
         source[0] += f"\n{GENERATED[name]()}"
     elif "/" not in name:
