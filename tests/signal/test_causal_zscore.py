@@ -188,7 +188,7 @@ def test_a_channel_that_is_connected_late_is_not_all_clipped() -> None:
 def test_recordings_too_long_to_keep_have_the_same_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     source = ArraySource(eeg(250, 130), Fraction(250))
     kept = stored(source, causal(1))
-    monkeypatch.setattr(chain_module, "_KEEP_BYTES", 0)
+    monkeypatch.setattr(chain_module, "KEEP_BYTES", 0)
     assert np.array_equal(stored(source, causal(1)), kept)
 
 
