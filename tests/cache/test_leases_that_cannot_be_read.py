@@ -15,7 +15,7 @@ import pytest
 from brainbrr_core.cache import lease as lease_module
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.store import LEASES, Store
-from brainbrr_core.locking import STALE_S, Process, this_process
+from brainbrr_core.locking import STALE_S, Process, open_to_lock, server_time, this_process
 from tests.support.privileges import modes_apply
 
 VERSION = "v1_256hz_10-20_0123456789ab"
@@ -92,11 +92,10 @@ def test_a_lease_that_ends_while_it_is_looked_at_does_not_count(
 ) -> None:
     path = write_lease(store, elsewhere())
     assert what_holds(store) == ["train"]
-    real_open, real_time = lease_module.open_to_lock, lease_module.server_time
 
     def open_when_gone(lease: Path) -> int:
         lease.unlink()
-        return real_open(lease)
+        return open_to_lock(lease)
 
     with monkeypatch.context() as patch:
         patch.setattr(lease_module, "open_to_lock", open_when_gone)
@@ -104,7 +103,7 @@ def test_a_lease_that_ends_while_it_is_looked_at_does_not_count(
 
     def time_when_gone(folder: Path) -> float:
         path.unlink()
-        return real_time(folder)
+        return server_time(folder)
 
     write_lease(store, elsewhere())
     monkeypatch.setattr(lease_module, "server_time", time_when_gone)

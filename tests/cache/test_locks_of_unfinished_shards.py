@@ -12,6 +12,7 @@ import pytest
 from brainbrr_core.cache import shard as shard_module
 from brainbrr_core.cache.shard import exclusive_partial, partial_path
 from brainbrr_core.files.atomic import LEFTOVER_S
+from brainbrr_core.locking import locked, open_to_lock
 from tests.support.privileges import modes_apply
 
 
@@ -62,11 +63,9 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
 def test_what_may_not_be_written_and_goes_meanwhile_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = shard_module.open_to_lock
-
     def gone(path: Path) -> int:
         path.unlink()
-        return real(path)
+        return open_to_lock(path)
 
     monkeypatch.setattr(shard_module, "open_to_lock", gone)
     left(tmp_path, 0o444)
@@ -79,12 +78,11 @@ def test_what_another_builder_puts_in_its_stead_is_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     partial = left(tmp_path, 0o444)
-    real = shard_module.locked
     sizes: list[int] = []
 
     @contextmanager
     def replaced(descriptor: int, path: Path, *, wait: bool = True) -> Iterator[None]:
-        with real(descriptor, path, wait=wait):
+        with locked(descriptor, path, wait=wait):
             if not sizes:
                 # The builder that was waited for made its shard, and another one is at work.
                 partial.rename(tmp_path / "x.arrow")
@@ -107,7 +105,7 @@ def test_a_folder_that_is_removed_before_its_lock_is_made_is_made_again(
     real = os.open
     opens = []
 
-    def opened(path: object, *args: int, **others: int) -> int:
+    def opened(path: Path | str, *args: int, **others: int) -> int:
         if path == partial_path(target):
             opens.append(path)
             if len(opens) == 1:

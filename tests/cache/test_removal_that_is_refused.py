@@ -21,7 +21,7 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import LEFTOVER_S
-from brainbrr_core.locking import locked
+from brainbrr_core.locking import locked, open_to_lock
 from tests.support.privileges import modes_apply
 
 VERSION = "v1_256hz_10-20_0123456789ab"
@@ -89,11 +89,10 @@ def test_an_unfinished_shard_that_goes_meanwhile_is_no_error(
 ) -> None:
     partial = write_partial(plan.store, "train/p/x")
     garbage = gc.find(plan)
-    real = gc.open_to_lock
 
     def gone(path: Path) -> int:
         path.unlink(missing_ok=True)
-        return real(path)
+        return open_to_lock(path)
 
     monkeypatch.setattr(gc, "open_to_lock", gone)
     assert found(plan) == [(partial, Kind.PARTIAL, 0)]
