@@ -1,7 +1,7 @@
 """What follows from each finding about an annotation file.
 
 Nothing odd about an annotation is passed over: it excludes the recording, or is corrected, or is
-only counted. ``docs/recordings.md`` shows this list.
+only counted. ``docs/findings.md`` shows this list.
 """
 
 from __future__ import annotations

@@ -128,15 +128,29 @@ def _rows_as_text(recordings: Sequence[ManifestRecording]) -> Iterator[str]:
         )[1:-1]
 
 
+#: What is between two recordings in a manifest's text, and how many characters are read at once.
+_BETWEEN, _CHARACTERS = '],["', 1 << 18
+
+
 def _rows_of_text(text: str) -> tuple[tuple[ManifestRecording, ...], dict[str, Any]]:
-    """The recordings of a manifest's text, read one by one, and all else that it says."""
+    """The recordings of a manifest's text, and all else that it says.
+
+    Read some at a time: as one list, the values of all of them would take hundreds of megabytes.
+    """
     start = at = text.index(_ROWS) + len(_ROWS)
-    decode = json.JSONDecoder().raw_decode
-    recordings = []
+    recordings: list[ManifestRecording] = []
     while text[at] != "]":
-        row, at = decode(text, at)
-        recordings.append(_read_recording(*row))
-        at += text[at] == ","
+        end = text.find(_BETWEEN, at + _CHARACTERS) + 1
+        try:
+            rows = json.loads(f"[{text[at:end]}]") if end else None
+        except ValueError:
+            # A text that looks like what is between recordings.
+            rows = None
+        if rows is None:
+            row, end = json.JSONDecoder().raw_decode(text, at)
+            rows = [row]
+        recordings.extend(_read_recording(*row) for row in rows)
+        at = end + (text[end] == ",")
     return tuple(recordings), json.loads(text[:start] + text[at:])
 
 

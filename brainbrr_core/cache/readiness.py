@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
@@ -59,7 +60,7 @@ def fresh_plan(configuration: Configuration, options: str) -> Plan:
     Raises :class:`WorkRemains` naming the command, with ``options``, that makes it so, and
     :class:`BrainbrrError` when there is no index.
     """
-    _check_place(configuration)
+    _check_is_local(configuration.cache_root)
     plan = plan_profile(configuration)
     for item in plan.unreadable:
         raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)
@@ -75,14 +76,14 @@ def fresh_plan(configuration: Configuration, options: str) -> Plan:
     return plan
 
 
-def _check_place(configuration: Configuration) -> None:
+def _check_is_local(cache_root: Path) -> None:
     """Refuse a bucket that is mounted as a folder: every window would be a request."""
-    place = file_system(configuration.cache_root)
-    if place is not None and place.kind is Kind.BUCKET:
+    system = file_system(cache_root)
+    if system is not None and system.kind is Kind.BUCKET:
         raise BrainbrrError(
-            f"the cache root {configuration.cache_root} is a bucket shown as a folder "
-            f"({place.name}), and nothing is trained from a remote place: run `brainbrr cache pull "
-            "s3://BUCKET/PREFIX --cache-root LOCAL_FOLDER` and train with that --cache-root"
+            f"the cache root {cache_root} is a bucket shown as a folder "
+            f"({system.name}), and nothing is trained from a remote place: run `brainbrr cache "
+            "pull s3://BUCKET/PREFIX --cache-root LOCAL_FOLDER` and train with that --cache-root"
         )
 
 

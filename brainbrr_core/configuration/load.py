@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
-
-from pydantic import BaseModel, ValidationError
 
 from brainbrr_core.configuration.environment import (
     CONFIG_VARIABLE,
@@ -32,6 +28,12 @@ from brainbrr_core.configuration.location import (
     demo_config_path,
 )
 from brainbrr_core.configuration.settings import Configuration, Origin
+from brainbrr_core.configuration.validation import (
+    refuse_empty_sections,
+    refuse_replaced_keys,
+    source_of,
+    validate,
+)
 from brainbrr_core.configuration.yaml_file import read_value
 from brainbrr_core.errors import BrainbrrError
 
@@ -39,20 +41,6 @@ DEFAULT_LAYERS = ("full", "cpu")
 DEMO_LAYERS = ("smoke", "cpu")
 #: Settings of folders, and the names of these folders below the default home.
 _FOLDERS = {"cache_root": "cache", "runs_dir": "runs", "dagster_home": "dagster"}
-#: Keys of brain-go-brr v2, and what replaces them.
-REPLACED_KEYS = {
-    "experiment.cache_dir": "cache_root (one root for every profile)",
-    "data.cache_dir": "cache_root (one root for every profile)",
-    "cache_dir": "cache_root (one root for every profile)",
-    "data.data_dir": "data_dir",
-    "data.window_size": "windows.length_s",
-    "data.stride": "windows.stride_s",
-    "data.max_samples": "selection.recordings",
-    "experiment.seed": "training.seed",
-    "experiment.output_dir": "runs_dir",
-    "training.batch_size": "hardware.batch_size",
-    "training.mixed_precision": "hardware.precision",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +66,7 @@ class Overrides:
     data_dir: str | None = None
     cache_root: str | None = None
     runs_dir: str | None = None
-    version: str | None = None
+    cache_version: str | None = None
 
     def options(self) -> str:
         """The options given that every command of the cache takes, each after a space.
@@ -105,7 +93,7 @@ class Overrides:
         BrainbrrError
             Naming the option.
         """
-        for name in ("config", "profile", "data_dir", "cache_root", "runs_dir", "version"):
+        for name in ("config", "profile", "data_dir", "cache_root", "runs_dir", "cache_version"):
             if getattr(self, name) == "":
                 raise BrainbrrError(
                     f"--{name.replace('_', '-')} is empty: give it a value, or leave it out"
@@ -145,8 +133,8 @@ def load(
     layers = _layers(overrides.config or environment.get(CONFIG_VARIABLE), demo, profile)
     values: dict[str, object] = {}
     for layer in layers:
-        _refuse_replaced(layer)
-        _refuse_empty_sections(layer.content, Configuration, layer)
+        refuse_replaced_keys(layer)
+        refuse_empty_sections(layer)
         _merge(values, layer.content)
     if profile is not None:
         # It wins over the profile of a file; other settings of the file remain.
@@ -160,7 +148,7 @@ def load(
         cache_root=_reason_of_root(values, demo),
     )
     _set_default_paths(values)
-    return _validate(values, layers).with_origin(origin)
+    return _with_absolute_paths(values, layers).with_origin(origin)
 
 
 def apply_assignments(
@@ -203,12 +191,8 @@ def apply_assignments(
     values = configuration.model_dump()
     _merge(values, content)
     layer = Layer(option, Path(option), content, bundled=False)
-    _refuse_empty_sections(content, Configuration, layer)
-    try:
-        valid = Configuration.model_validate(values)
-    except ValidationError as error:
-        raise BrainbrrError(_explain(error, [layer])) from None
-    return valid.with_origin(configuration.origin)
+    refuse_empty_sections(layer)
+    return validate(values, [layer]).with_origin(configuration.origin)
 
 
 def _demo(overrides: Overrides, environment: Mapping[str, str]) -> str | None:
@@ -258,10 +242,13 @@ def _set_paths(
     for variable, key in PATH_VARIABLES.items():
         if environment.get(variable):
             values[key] = environment[variable]
-    for key in ("data_dir", "cache_root", "runs_dir", "version"):
-        value = getattr(overrides, key)
-        if value is not None:
-            values[key] = value
+    flags = {
+        "data_dir": overrides.data_dir,
+        "cache_root": overrides.cache_root,
+        "runs_dir": overrides.runs_dir,
+        "version": overrides.cache_version,
+    }
+    values.update({key: flag for key, flag in flags.items() if flag is not None})
 
 
 def _reason_of_root(values: dict[str, object], demo: str | None) -> str | None:
@@ -286,17 +273,15 @@ def _set_default_paths(values: dict[str, object]) -> None:
     values.update({key: str(home / name) for key, name in missing.items()})
 
 
-def _validate(values: dict[str, object], layers: Sequence[Layer]) -> Configuration:
+def _with_absolute_paths(values: dict[str, object], layers: Sequence[Layer]) -> Configuration:
+    """The valid configuration of these values, in which folders have absolute paths."""
     for key in _FOLDERS:
         if "://" in (value := str(values[key])):
             raise BrainbrrError(_remote_folder(key, value))
     for key in (*_FOLDERS, "data_dir"):
         if values.get(key) == "":
-            raise BrainbrrError(f"{_set_in((key,), layers)}: {key} is empty: name a folder")
-    try:
-        configuration = Configuration.model_validate(values)
-    except ValidationError as error:
-        raise BrainbrrError(_explain(error, layers)) from None
+            raise BrainbrrError(f"{source_of((key,), layers)}: {key} is empty: name a folder")
+    configuration = validate(values, layers)
     absolute: dict[str, object] = {
         key: expand_path(str(getattr(configuration, key)), key) for key in _FOLDERS
     }
@@ -319,32 +304,6 @@ def _remote_folder(key: str, address: str) -> str:
     return f"{wrong} path: set it to a folder"
 
 
-def _refuse_replaced(layer: Layer) -> None:
-    """Refuse a key of brain-go-brr v2."""
-    for key, replacement in REPLACED_KEYS.items():
-        section, _, name = key.rpartition(".")
-        mapping = layer.content.get(section) if section else layer.content
-        if isinstance(mapping, dict) and name in mapping:
-            raise BrainbrrError(f"{layer.path}: the key {key} is replaced by {replacement}")
-
-
-def _refuse_empty_sections(
-    content: Mapping[str, object], model: type[BaseModel], layer: Layer, above: str = ""
-) -> None:
-    """Refuse an empty section, whose settings may follow it with the wrong indentation."""
-    for key, value in content.items():
-        section = _section(model, key)
-        if section is None:
-            continue
-        if value is None:
-            raise BrainbrrError(
-                f"{layer.path}: the section {above}{key} is empty: indent its settings below it, "
-                "or remove it"
-            )
-        if isinstance(value, dict):
-            _refuse_empty_sections(value, section, layer, f"{above}{key}.")
-
-
 def _merge(target: dict[str, object], layer: Mapping[str, object]) -> None:
     """Set in ``target`` what the layer sets, section by section."""
     for key, value in layer.items():
@@ -356,52 +315,3 @@ def _merge(target: dict[str, object], layer: Mapping[str, object]) -> None:
             target[key] = merged
         else:
             target[key] = value
-
-
-def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
-    """The first error as one line: the file, the key, its value and what is wrong with it."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    where = _set_in(first["loc"], layers)
-    if first["type"] == "extra_forbidden":
-        return f"{where}: unknown key {key}: the nearest valid key is {_nearest_key(key)}"
-    message = first["msg"].removeprefix("Value error, ")
-    value = first["input"]
-    shown = "" if isinstance(value, dict | list) else f" is {value!r}"
-    return f"{where}: {key}{shown}: {message}"
-
-
-def _set_in(location: tuple[int | str, ...], layers: Sequence[Layer]) -> str:
-    """The last file that sets the key at a location; the names of all files where none does."""
-    for layer in reversed(layers):
-        if location and _sets(layer.content, location):
-            return str(layer.path)
-    return f"configuration ({', '.join(layer.name for layer in layers)})"
-
-
-def _sets(content: object, location: tuple[int | str, ...]) -> bool:
-    """Whether content has the key at a location; an item of a list counts as the list."""
-    if not location or not isinstance(content, dict):
-        return True
-    return location[0] in content and _sets(content[location[0]], location[1:])
-
-
-def _nearest_key(key: str) -> str:
-    """The valid key of the same section that is most like an unknown one."""
-    section, _, name = key.rpartition(".")
-    model: type[BaseModel] = Configuration
-    for part in filter(None, section.split(".")):
-        model = _section(model, part) or Configuration
-    [near] = difflib.get_close_matches(name, list(model.model_fields), n=1, cutoff=0.0)
-    return f"{section}.{near}" if section else near
-
-
-def _section(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The section that a key names; None where it names a setting or does not exist."""
-    if key not in model.model_fields:
-        return None
-    annotation = model.model_fields[key].annotation
-    options = [annotation, *get_args(annotation)]
-    return next(
-        (kind for kind in options if isinstance(kind, type) and issubclass(kind, BaseModel)), None
-    )

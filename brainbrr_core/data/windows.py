@@ -23,11 +23,12 @@ from brainbrr_core.cache.manifest import Manifest, ManifestRecording
 from brainbrr_core.cache.shard import (
     BATCH_BLOCKS,
     BLOCK_SAMPLES,
+    SUFFIX,
     DamagedShard,
     Shard,
     UnreadableShard,
 )
-from brainbrr_core.cache.store import SUFFIX, Store
+from brainbrr_core.cache.store import Store
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.data.device_feed import CPU, host_memory
 from brainbrr_core.data.weighting import SeizureWeights
@@ -413,8 +414,8 @@ def _check_shards(manifest: Manifest, store: Store) -> None:
         key = recording.partition_key
         path = f"{folder}/{key}{SUFFIX}"
         try:
-            record = records.of(key, file_state(path))
-            found = (record or Shard(Path(path)).header).fingerprint
+            origin = records.origin(key, file_state(path))
+            found = (origin or Shard(Path(path)).header).fingerprint
         except FileNotFoundError:
             raise WorkRemains(
                 f"no shard of {key}: run `brainbrr cache build` (profile {manifest.profile})"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.evaluate import report_folder
+from brainbrr_core.evaluation.report_folder import report_folder
 from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult, read_results
 from brainbrr_core.evaluation.statistics import HOURS, PatientStatistics, Unit, unit_of
 from brainbrr_core.evaluation.tables import read_statistics
@@ -106,7 +106,7 @@ class Comparison:
     bootstrap_samples: int
     bootstrap_seed: int
     primary: str
-    #: Figures beside the primary one that were judged.
+    #: Number of judged figures in addition to the primary one.
     exploratory: int
     differences: tuple[Difference, ...]
     recordings: tuple[RecordingDisagreement, ...]

@@ -1,4 +1,4 @@
-"""What an evaluation found: everything a report shows, as plain values that survive JSON.
+"""The results of an evaluation: everything a report shows, as plain values that survive JSON.
 
 A figure that is undefined (sensitivity without seizures) is NaN here and null in JSON.
 """
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from brainbrr_core.annotation import Event
@@ -34,23 +32,6 @@ RESULTS = "results.json"
 #: Bumped when what is kept of an evaluation changes.
 FORMAT = 4
 Points = tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoredRecording:
-    """One recording as it comes from detection; ``scores_8hz`` are its frames, logits.
-
-    ``unknown`` is the time (seconds) of which the reference does not say whether it is seizure.
-    """
-
-    partition_key: str
-    patient: str
-    montage: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    hypothesis: tuple[Event, ...]
-    scores_8hz: NDArray[np.float32]
-    unknown: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +80,7 @@ class Estimate:
         return f"[{self.low:,.{digits}f}, {self.high:,.{digits}f}]{exact}{few}"
 
 
-#: What the marks beside an interval say.
+#: What the marks next to an interval mean.
 MARKS = (
     f"† Fewer than {FEW_PATIENTS} patients have what the figure is about: the interval is too "
     "narrow. ‡ Everything or nothing was found, or there was no false alarm, so that a bootstrap "
@@ -413,9 +394,9 @@ class EvaluationResults:
             results = _adapter().validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
+            location = ".".join(str(key) for key in first["loc"])
             raise BrainbrrError(
-                f"{where} does not hold evaluation results ({place}: {first['msg']}): "
+                f"{where} does not hold evaluation results ({location}: {first['msg']}): "
                 "evaluate again"
             ) from None
         if results.format != FORMAT:
@@ -424,10 +405,24 @@ class EvaluationResults:
 
 
 def read_results(folder: Path) -> EvaluationResults:
-    """The results kept in a report's folder.
+    """Read the results in a report's folder.
 
-    Raises :class:`WorkRemains` where there are none, :class:`BrainbrrError` where they are
-    damaged.
+    Parameters
+    ----------
+    folder : Path
+        The folder, such as ``report-dev`` of a run.
+
+    Returns
+    -------
+    EvaluationResults
+        Everything that the report shows.
+
+    Raises
+    ------
+    WorkRemains
+        Where the folder has no results.
+    BrainbrrError
+        Where they are damaged or of another version of the program.
     """
     path = folder / RESULTS
     try:

@@ -48,8 +48,8 @@ class Counts:
     @property
     def precision(self) -> float:
         """Detected over detected and false; NaN without detections."""
-        found = self.detected + self.false
-        return self.detected / found if found > 0 else math.nan
+        detections = self.detected + self.false
+        return self.detected / detections if detections > 0 else math.nan
 
     @property
     def f1(self) -> float:
@@ -81,7 +81,23 @@ class Figures:
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Sum of counts of one rule. Raises ``ValueError`` where their units differ."""
+    """Sum of counts of one rule.
+
+    Parameters
+    ----------
+    counts : iterable of Counts
+        Counts of recordings under the same rule.
+
+    Returns
+    -------
+    Counts
+        The sums, all zero without counts.
+
+    Raises
+    ------
+    ValueError
+        Where the units of false counts differ.
+    """
     parts = list(counts)
     units = {part.false_unit for part in parts}
     if len(units) > 1:
@@ -96,5 +112,16 @@ def total(counts: Iterable[Counts]) -> Counts:
 
 
 def figures(counts: Counts) -> Figures:
-    """The four figures of some counts."""
+    """Compute the four figures of some counts.
+
+    Parameters
+    ----------
+    counts : Counts
+        Counts of one rule, of one recording or summed over several.
+
+    Returns
+    -------
+    Figures
+        Sensitivity, precision, F1 and false positives per 24 hours; NaN where undefined.
+    """
     return Figures(counts.sensitivity, counts.precision, counts.f1, counts.false_per_day)

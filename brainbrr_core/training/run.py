@@ -90,7 +90,7 @@ def train(
         Where the cache or the manifest is not current, or the disk refuses a file.
     BrainbrrError
         For a device that is not the one asked for, for splits that cannot be trained on, for a
-        loss or gradient that is not finite, and for what else ends :func:`fit`.
+        loss or gradient that is not finite, and for anything else that ends a training early.
     """
     preflight = check(configuration)
     directory = run_directory(configuration, preflight.manifest)

@@ -1,12 +1,14 @@
-"""How the examples are run and ordered while the site is built."""
+"""How the examples are ordered and run when the site is built."""
 
 from __future__ import annotations
 
 from typing import Any
 
-#: The examples, from the first steps to the network on its own.
+#: The examples, from the first steps to the network alone.
 EXAMPLES = (
+    "folder_to_score.py",
     "index_a_folder.py",
+    "shard_and_report.py",
     "read_windows.py",
     "predict_one_edf.py",
     "score_events.py",
@@ -15,7 +17,7 @@ EXAMPLES = (
 
 
 class ExampleOrder:
-    """Sorts the files of the gallery as ``EXAMPLES`` has them; another file is an error."""
+    """Sorts the files of the gallery in the order of ``EXAMPLES``; another file is an error."""
 
     def __init__(self, src_dir: str) -> None:
         self.src_dir = src_dir
@@ -25,7 +27,7 @@ class ExampleOrder:
 
 
 def without_progress(_configuration: dict[str, Any], _file: str) -> None:
-    """No progress in the output of an example: its speed is another one in each build."""
+    """Show no progress in the output of an example: its speed would differ in each build."""
     from brainbrr_core.progress import PlainProgress
 
     PlainProgress.line = lambda _progress: None

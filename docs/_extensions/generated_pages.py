@@ -1,7 +1,7 @@
-"""Pages whose text comes from elsewhere: the commands, the settings, and files of the repository.
+"""Pages with generated text: the commands, the settings, and files of the repository.
 
-The page in docs/ says in a sentence what it is, and reads well on its own; what is generated is
-added while the site is built. So the reference cannot say anything else than the program does.
+The page in docs/ says in a sentence what it is about and can be read as it is. The generated text
+is added when the site is built, so that the reference always agrees with the program.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ ROOT = DOCS.parent
 CONFIGS = ROOT / "configs"
 #: The files of ``configs`` that say which recordings, and how long a training; others are devices.
 PROFILES = ("smoke", "dev", "full")
+#: Suffixes of files that a page shows.
+PICTURES = {".png", ".svg"}
 #: Pages that are files of the repository, by the name of the page.
 REPOSITORY_PAGES = {
     "changelog": "CHANGELOG.md",
@@ -46,8 +48,7 @@ def command_reference() -> str:
 
 def _of_command(command: Any, name: str, parent: Any) -> Iterator[str]:
     context = command.context_class(command, info_name=name.rpartition(" ")[2], parent=parent)
-    if parent is not None:
-        yield from (f"## {name}", "", _plain(cleandoc(command.help or "")), "")
+    yield from (f"## {name}", "", _plain(cleandoc(command.help or "")), "")
     # Only what Typer and Click have had in all releases is asked for.
     listed = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
     records = [(each, each.get_help_record(context)) for each in listed if each.name != "help"]
@@ -74,11 +75,10 @@ def _usage(argument: Any) -> str:
 def _sentence(meaning: str) -> str:
     """The help of an option, and in parentheses what the program adds, such as its default."""
     text, _, added = meaning.partition("  [")
-    # That a flag is off until it is given goes without saying.
     facts = [
         fact.replace("x>=", "at least ").replace("x<=", "at most ").replace("default: ", "default ")
         for fact in added.removesuffix("]").split("; ")
-        if fact and not fact.startswith("default: no-")
+        if fact
     ]
     text = _plain(text)
     if text and text[-1] not in ".:":
@@ -195,10 +195,10 @@ def repository_page(name: str) -> str:
 
 
 def linked(text: str, folder: Path) -> str:
-    """Markdown of a file in ``folder`` with its links as they are from docs/.
+    """Markdown of a file in ``folder``, with its links as they have to be in docs/.
 
-    What is a page of the site is linked as one, and any other file of the repository can be
-    downloaded from it.
+    A link to a page of the site leads to that page, and a link to another file of the repository
+    downloads it.
     """
     pages = {(ROOT / file).resolve(): page for page, file in REPOSITORY_PAGES.items()}
 
@@ -213,7 +213,9 @@ def linked(text: str, folder: Path) -> str:
             return f"](gallery/{'index' if file.stem == 'GALLERY_HEADER' else file.stem}.rst)"
         if file.suffix == ".md" and file.is_relative_to(DOCS):
             return f"]({file.relative_to(DOCS)}{mark}{anchor})"
-        return f"](path:{os.path.relpath(file, DOCS)})"
+        relative = os.path.relpath(file, DOCS)
+        # A picture is shown, not downloaded.
+        return f"]({relative})" if file.suffix in PICTURES else f"](path:{relative})"
 
     return re.sub(r"\]\(([^)\s]+)\)", link, text)
 
@@ -223,7 +225,7 @@ def _read(app: Sphinx, name: str, source: list[str]) -> None:
         app.env.note_dependency(str(ROOT / REPOSITORY_PAGES[name]))
         source[0] = repository_page(name)
     elif name in GENERATED:
-        # Always anew: what it follows from is not one file.
+        # Read in every build, since it depends on more than one file.
         app.env.note_reread()
         source[0] += f"\n{GENERATED[name]()}"
     elif "/" not in name:

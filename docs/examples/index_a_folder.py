@@ -2,14 +2,14 @@
 Index a folder and look at a recording
 ======================================
 
-Which recordings of a folder can be used, what is odd about them, and what one of them looks like
+Which recordings of a folder are usable, what is unusual about them, and what one of them looks like
 before and after the signal chain. On the command line this is ``brainbrr index`` and
 ``brainbrr inspect``.
 """
 
 # %%
-# A synthetic corpus in the layout of TUSZ takes the place of a real one here. Point ``data`` at a
-# folder of your own instead: the layout is recognized, and nothing is written to it.
+# A synthetic corpus in the layout of TUSZ stands in for a real one. Set ``data`` to a folder of
+# your own instead: the layout is recognized, and nothing is written to it.
 
 from io import BytesIO
 from pathlib import Path
@@ -28,14 +28,14 @@ data = Path(folder.name) / "tusz"
 write_corpus(data, recordings=8, hours=0.3, seed=1, workers=1)
 
 # %%
-# One of its files is cut short, as a copy that broke off would be.
+# One of its files is truncated, as an interrupted copy would be.
 
 broken = sorted(data.rglob("*.edf"))[0]
 broken.write_bytes(broken.read_bytes()[:100_000])
 
 # %%
 # :func:`~brainbrr_core.corpus.index.scan` reads headers and annotations, not whole signals. A
-# recording is usable, or excluded with one reason. What is odd about it is a finding.
+# recording is usable, or excluded for one reason. Anything unusual about it is a finding.
 
 index = scan(data)
 for recording in index:
@@ -43,8 +43,7 @@ for recording in index:
     print(f"{recording.partition_key:45} {recording.duration_s:5.0f} s  {outcome}")
 
 # %%
-# One recording with a seizure: every channel raw and preprocessed, and what is wrong with it, if
-# anything is.
+# One recording with a seizure: every channel, raw and preprocessed, with its findings.
 
 recording = next(r for r in index if r.reason is None and r.events)
 seen = inspect_recording(Path(recording.path), Preprocessing(), recording)

@@ -2,13 +2,13 @@
 Find the seizures of one EDF with a trained network
 ===================================================
 
-From a corpus to a run, and with the run from an EDF to events. On the command line this is
-``brainbrr train`` and ``brainbrr predict``.
+Train a network on a corpus, and use the run to detect the seizures of an EDF. On the command line
+this is ``brainbrr train`` and ``brainbrr predict``.
 """
 
 # %%
 # A training of seconds is enough for synthetic EEG, whose seizures are easy to see. For a real
-# corpus, leave out the call of ``changed``: the profile then says how long the training is.
+# corpus, leave out ``apply_assignments``: the profile then determines the length of the training.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,15 +52,15 @@ settings = apply_assignments(
 )
 
 # %%
-# The training never reads an EDF: everything is in the store before it begins.
+# Training never reads an EDF: the shards must be built before.
 
 build(plan_corpus(settings, log=print), settings.preprocessing, workers=1)
 manifest = update_manifest(plan_corpus(settings, log=print), settings).manifest
 run = train(settings, log=print)
 
 # %%
-# The network looks at an EDF of the split ``eval``, of a patient whom the training did not see.
-# Its threshold is usually tuned on dev, by ``brainbrr evaluate``; here it is set by hand.
+# The EDF is from the split ``eval``, of a patient who is not in the training set. The threshold is
+# usually tuned on dev, by ``brainbrr evaluate``; here it is set by hand.
 
 recording = next(r for r in read_index(settings.cache_root) if r.split == "eval" and r.events)
 predictor = Predictor.of(run, settings)
@@ -80,8 +80,8 @@ counts = szcore.score_recording(
 print(f"{counts.detected:.0f} of {counts.reference:.0f} detected, {counts.false:.0f} false")
 
 # %%
-# How sure the network was, for each eighth of a second, over one channel of the recording as it is
-# stored. The annotated seizure is red; an event begins where the dashed threshold is reached.
+# The probability of a seizure for each eighth of a second, above one channel of the stored
+# recording. The annotated seizure is red; an event begins where the dashed threshold is reached.
 
 reader = RecordingReader(
     Store.of(settings),

@@ -2,14 +2,13 @@
 Read windows of the store as a torch Dataset
 ============================================
 
-The store holds each second of EEG once, as 16-bit samples at 256 Hz. Windows are slices of it, with
-a label for each sample; a network of your own can be trained on them without anything else of
-brainbrr.
+The cache stores each second of EEG once, as 16-bit samples at 256 Hz. Windows are slices of it,
+with a label for each sample. You can train your own network on them, without the rest of brainbrr.
 """
 
 # %%
-# First a small synthetic corpus, and the settings of a small run. Where the folders are is all that
-# has to be said.
+# First a small synthetic corpus, and the settings of a small run. Only the folders have to be
+# given.
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,8 +34,8 @@ settings = load(
 )
 
 # %%
-# The plan says which recordings have no shard yet, and the build makes these alone: a second time,
-# there is nothing to do.
+# The plan lists the recordings that have no shard yet, and the build makes only these. The second
+# time, there is nothing to do.
 
 plan = plan_corpus(settings, log=print)
 summary = build(plan, settings.preprocessing, workers=1)
@@ -46,7 +45,7 @@ plan = plan_corpus(settings, log=print)
 print(f"{len(plan.to_build)} left to build")
 
 # %%
-# The manifest lists every window of the profile, with the share of it that is seizure.
+# The manifest lists every window of the profile, with its share of seizure.
 
 manifest = update_manifest(plan, settings).manifest
 for split in ("train", "dev", "eval"):
@@ -54,8 +53,8 @@ for split in ("train", "dev", "eval"):
     print(f"{split:5} {len(rows):4} windows, {(manifest.ictal[rows] > 0).sum()} with a seizure")
 
 # %%
-# A :class:`~brainbrr_core.data.WindowDataset` reads them. It fetches a batch as a whole, so that
-# the loader has nothing to collate.
+# A :class:`~brainbrr_core.data.WindowDataset` reads them. It fetches a whole batch at once, so the
+# loader has nothing to collate.
 
 dataset = WindowDataset(manifest, plan.store, manifest.rows_of("train"))
 loader = DataLoader(dataset, batch_size=4, shuffle=True, collate_fn=lambda batch: batch)
@@ -63,8 +62,8 @@ batch = next(iter(loader))
 print(tuple(batch.signals.shape), batch.signals.dtype, tuple(batch.labels.shape))
 
 # %%
-# Few windows of a corpus have a seizure. The training of brainbrr draws from them what
-# ``sampling`` says: here one epoch of it.
+# Few windows of a corpus have a seizure. brainbrr trains on a selection that the settings in
+# ``sampling`` determine. This is one epoch:
 
 sampling = BalancedSampling.of(manifest, settings.sampling)
 rows = sampling.epoch(seed=0, number=0)
@@ -72,7 +71,7 @@ print(f"{len(rows)} windows, {sampling.positive_fraction:.2f} of their samples s
 
 # %%
 # A window in which a seizure begins. Signals are in standard deviations of their channel, and a
-# label is 1 in a seizure, 0 in background and -1 where nobody knows.
+# label is 1 in a seizure, 0 in background and -1 if it is unknown.
 
 begins = next(row for row in rows if 0.2 < manifest.ictal[row] < 0.8)
 window = dataset.fetch(np.array([begins]))

@@ -2,13 +2,13 @@
 Score detections against annotations
 ====================================
 
-Events of any detector are scored by the rules of SzCORE and NEDC. Only times are needed: seconds
+Score the events of any detector by the rules of SzCORE and NEDC. Only times are needed, in seconds
 from the beginning of each recording.
 """
 
 # %%
-# Two recordings of an hour, with what was annotated and what was detected. The last ten minutes of
-# the first one are unknown: nobody says whether there was a seizure, and so they count for nothing.
+# Two recordings of an hour, with annotated seizures (``reference``) and detections
+# (``hypothesis``). The last ten minutes of the first one are unknown, so they are not scored.
 
 import matplotlib.pyplot as plt
 
@@ -34,7 +34,7 @@ recordings = [
 # %%
 # :func:`szcore.score_recording <brainbrr_core.scoring.szcore.score_recording>` counts events (a
 # detection may be 30 s early and 60 s late) and seconds. Counts of recordings are added, and
-# figures taken of the sum.
+# figures are computed from the sums.
 
 scored = [szcore.score_recording(recording) for recording in recordings]
 by_event = total(counts.event for counts in scored)
@@ -47,8 +47,8 @@ for name, counts in (("events", by_event), ("seconds", by_second)):
 print(figures(by_event))
 
 # %%
-# NEDC's rules have no tolerance, so that the late detection in B is a miss and a false alarm for
-# them; TAES gives parts of events.
+# NEDC's rules have no tolerance: the late detection in B is a miss and a false alarm. TAES counts
+# parts of events.
 
 scored_by_nedc = [nedc.score_recording(recording) for recording in recordings]
 for rule in ("ovlp", "taes", "epoch", "alignment"):
@@ -56,7 +56,7 @@ for rule in ("ovlp", "taes", "epoch", "alignment"):
     print(f"NEDC {rule:10} sensitivity {counts.sensitivity:.2f}, precision {counts.precision:.2f}")
 
 # %%
-# What was scored: annotations above, detections below, and the unknown time in grey.
+# What was scored: annotations above, detections below, and the unknown time in gray.
 
 figure, axes = plt.subplots(2, figsize=(9, 3), sharex=True, layout="constrained")
 for row, recording in zip(axes, recordings, strict=True):

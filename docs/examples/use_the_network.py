@@ -1,13 +1,13 @@
 """
-The network on its own
-======================
+The network alone
+=================
 
 A plain torch module: from windows of 19-channel EEG to the logit of a seizure at each sample. It
 needs no corpus, no store and no configuration.
 """
 
 # %%
-# Three sizes have names. ``tiny`` trains on two CPU cores in minutes, ``base`` wants a GPU.
+# There are three presets. ``tiny`` trains on two CPU cores in minutes, ``base`` needs a GPU.
 
 from collections import Counter
 

@@ -24,7 +24,7 @@ from brainbrr_core.model.mamba2 import Mamba2
 from tests.support.project import ROOT
 
 MEASURED = ROOT / "docs" / "benchmarks" / "nvidia-h200.json"
-PAGE = ROOT / "docs" / "gpu.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
 
 
 @pytest.fixture

@@ -129,7 +129,7 @@ def test_a_model_trained_on_it_says_so(
     assert archives
     imported(shell, tmp_path)
     named, _ = plan_of(settings)
-    config = ("--config", small_config(tmp_path), "--version", imported_version())
+    config = ("--config", small_config(tmp_path), "--cache-version", imported_version())
     assert shell.type("manifest", *config).returncode == 0
     made = train(named, log=lambda _line: None)
     assert made.record.identity.preprocessing_version == imported_version()

@@ -457,7 +457,7 @@ from pathlib import Path
 from brainbrr_core.files.atomic import append_line, replacing
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.shard import Shard, UnreadableShard, commit_shard, exclusive_partial
-from brainbrr_core.cache.store import BuildRecord, Store
+from brainbrr_core.cache.store import Store
 from brainbrr_core.files.state import file_state
 from brainbrr_core.locking import this_process
 # The program itself need not be readable for them: all of it is loaded before.

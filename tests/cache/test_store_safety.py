@@ -107,7 +107,7 @@ def test_what_the_store_did_not_write_is_named_and_never_touched(two: Two, tmp_p
     values = status(plan_profile(settings), settings)
     assert {Path(path).name for path in values["foreign"]} == names
     assert values["other_versions"] == {}
-    assert "foreign, never touched: " in command(settings, "cache", "status").stdout
+    assert "not written by brainbrr, never touched: " in command(settings, "cache", "status").stdout
 
 
 def test_a_version_that_has_no_marker_yet_is_known_and_gets_one(two: Two) -> None:

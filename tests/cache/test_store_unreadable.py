@@ -32,7 +32,6 @@ from brainbrr_core.data import WindowDataset
 from brainbrr_core.data import windows as windows_module
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.transfer.push import shard_blob
-from brainbrr_core.transfer.receive import holds
 from tests.support.services import HANGS_S
 
 #: What a system may say of a file that is whole.
@@ -148,7 +147,7 @@ def test_nothing_is_built_pulled_listed_or_trained_over_it(
         lambda: make_manifest(plan, built),
         lambda: check(built),
         lambda: shard_blob(store, item),
-        lambda: holds(store, victim, item.fingerprint),
+        lambda: store.has_whole_shard(victim, item.fingerprint),
         lambda: WindowDataset(made.manifest, store),
     ):
         with pytest.raises(UnreadableShard, match="Too many open files"):

@@ -226,4 +226,5 @@ def test_the_index_lists_what_became_of_each_recording(
         [row[0], row[3]] for row in rows
     ]
     assert (values["found"], values["usable"], values["excluded"]) == (12, 10, 2)
-    assert "no layout named 'bdis'" in shell.refused("index", "--layout", "bdis", *options)
+    refused = shell.refused("index", "--layout", "bdis", *options)
+    assert "'bdis' is not one of 'tusz', 'bids', 'folder'" in refused

@@ -73,7 +73,7 @@ def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
         edf, out, "--run", predicting.folder / "run.json"
     )
     assert "no finished run" in predicting.refused(edf, out, "--run", tmp_path, status=1)
-    assert "'xml' is not known" in predicting.refused(edf, tmp_path / "o", "--format", "xml")
+    assert "'xml' is not one of" in predicting.refused(edf, tmp_path / "o", "--format", "xml")
     assert "does not exist" in predicting.refused(edf, out, "--stats", tmp_path / "none.json")
     assert "exclude each other" in predicting.refused(
         edf, out, "--stats", out, "--first-minutes", "1"
@@ -82,10 +82,10 @@ def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
     assert "give OUT" in predicting.refused(edf)
     assert "give --rate" in predicting.refused("-", "--stream")
     for rate in ("99.9", "1/0", "fast", "1e9"):
-        assert f"--rate {rate} is no rate from 100" in predicting.refused(
+        assert f"--rate {rate} is not a sampling rate from 100" in predicting.refused(
             "-", "--stream", "--rate", rate
         )
-    assert "float32 or int16" in predicting.refused(
+    assert "'int8' is not one of 'float32', 'int16'" in predicting.refused(
         "-", "--stream", "--rate", "256", "--sample-type", "int8"
     )
     assert "no EDF that can be read" in predicting.refused(__file__, "--stream")

@@ -414,7 +414,7 @@ def test_a_path_that_no_variable_can_hold_is_refused(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         loaded = load(Overrides(config="mine.yaml"), {})
-    with pytest.raises(BrainbrrError, match="rename its folder"):
+    with pytest.raises(BrainbrrError, match="rename the file or its folder"):
         variables(loaded)
 
 

@@ -412,7 +412,9 @@ def test_what_is_missing_is_one_line_with_its_command(
     values["configuration"]["cache_root"] = "/gone/cache"
     (run / "run.json").write_text(json.dumps(values))
     line = shell.refused(*words, status=1)
-    assert "is not here" in line and "run `brainbrr evaluate` once where it is" in line
+    assert (
+        "is not here" in line and "run `brainbrr evaluate` once on the machine that has it" in line
+    )
     assert "/gone/cache" in line
 
 

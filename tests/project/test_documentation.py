@@ -13,6 +13,7 @@ from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNA
 from tests.support.project import ROOT
 
 PAGE = ROOT / "docs" / "recordings.md"
+FINDINGS = ROOT / "docs" / "findings.md"
 TABLES = {
     "Signals that cannot be used": {code: [text] for code, text in SIGNAL_REASONS.items()},
     "What may be odd about a signal": {code: [text] for code, text in SIGNAL_FINDINGS.items()},
@@ -25,7 +26,7 @@ TABLES = {
 
 @pytest.mark.parametrize("heading", TABLES)
 def test_the_page_has_every_reason_and_finding(heading: str) -> None:
-    _, _, after = PAGE.read_text(encoding="utf-8").partition(f"## {heading}\n")
+    _, _, after = FINDINGS.read_text(encoding="utf-8").partition(f"## {heading}\n")
     section = after.partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
     assert {code: cells.split(" | ") for code, cells in rows} == TABLES[heading]

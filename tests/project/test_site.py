@@ -1,4 +1,4 @@
-"""The documentation as a site: complete, of what the program is now, and its examples run."""
+"""The documentation: its pages are complete and current, and its commands and examples run."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
+from brainbrr_core.synthesis import write_corpus
 from tests.support.project import ROOT
 from tests.support.shell import BIN, Shell, clean_environment
 
@@ -36,12 +37,20 @@ API = sorted(DOCS.glob("api/*.md"))
 EXAMPLES = sorted(DOCS.glob("examples/*.py"))
 #: A line that each example prints.
 PRINTED = {
+    "folder_to_score.py": r"^szcore_event +sensitivity 1\.00, precision 1\.00, F1 1\.00$",
+    "shard_and_report.py": r"^a changed bit: batch \d+ does not match its checksum$",
     "index_a_folder.py": r"aaaaaaac_s001_t000 +0 s +truncated_file",
     "read_windows.py": r"^\(4, 19, 15360\) torch\.float32 \(4, 15360\)$",
     "predict_one_edf.py": r"^1 of 1 detected, 0 false$",
     "score_events.py": r"^SzCORE events +3 of 4 detected, 1 false$",
     "use_the_network.py": r"^tiny +606,848 parameters, 3 layers$",
 }
+
+
+#: Examples that train a network, which takes more than a few seconds.
+TRAINING = {"folder_to_score.py", "shard_and_report.py", "predict_one_edf.py"}
+#: Languages of blocks with command lines.
+SHELLS = ("", "bash", "console", "sh")
 
 
 @functools.cache
@@ -51,6 +60,8 @@ def extension(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"docs_{name}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look up their module.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
@@ -146,7 +157,7 @@ COMMANDS = dict(commands(typer.main.get_command(app), "brainbrr"))
 def test_the_page_of_commands_has_what_their_help_has(shell: Shell) -> None:
     sections = dict(
         re.findall(
-            r"^## (brainbrr [^\n]+)\n(.*?)(?=^## |\Z)",
+            r"^## (brainbrr[^\n]*)\n(.*?)(?=^## |\Z)",
             extension("generated_pages").command_reference(),
             re.MULTILINE | re.DOTALL,
         )
@@ -161,19 +172,131 @@ def test_the_page_of_commands_has_what_their_help_has(shell: Shell) -> None:
         assert all(option in shown for option in listed), name
 
 
+def commands_in(code: str) -> Iterator[list[str]]:
+    """The words of every command line of brainbrr in some lines of a shell."""
+    for line in code.replace("\\\n", " ").splitlines():
+        for match in re.finditer(r"\bbrainbrr (?=[a-z-])([^#|;&()\"]*)", line):
+            yield shlex.split(match[1])
+
+
+def commands_of_blocks(text: str) -> Iterator[list[str]]:
+    """The command lines in the blocks of a page."""
+    for language in SHELLS:
+        for block in blocks(text, language):
+            yield from commands_in(block)
+
+
 def commands_of(text: str) -> Iterator[list[str]]:
-    """The words of every command line of brainbrr that a page shows."""
+    """The command lines of a page, those in its sentences included."""
+    yield from commands_of_blocks(text)
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-    spans = [re.sub(r"\s+", " ", span) for span in re.findall(r"`([^`]+)`", prose)]
-    for code in [*blocks(text, ""), *(span for span in spans if span.startswith("brainbrr "))]:
-        for line in code.splitlines():
-            for match in re.finditer(r"\bbrainbrr (?=[a-z-])([^#|;&()\"]*)", line):
-                yield shlex.split(match[1])
+    for span in re.findall(r"`([^`]+)`", prose):
+        if span.startswith("brainbrr "):
+            yield from commands_in(re.sub(r"\s+", " ", span))
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES, *sorted(ROOT.glob("*.md"))], ids=lambda page: page.relative_to(ROOT).as_posix()
-)
+def parse(words: list[str]) -> None:
+    """Parse a command line as the program does, values included, without running it.
+
+    Asking for help is left to the page of commands.
+    """
+    words = [word for word in words if word != "--help"]
+    if not words:
+        return
+    command: Any = typer.main.get_command(app)
+    context, rest = None, words
+    name = "brainbrr"
+    while True:
+        context = command.make_context(name, list(rest), parent=context)
+        rest = [*context._protected_args, *context.args]
+        if not getattr(command, "commands", {}) or not rest:
+            return
+        name, command, rest = command.resolve_command(context, rest)
+
+
+def usage_error() -> type[Exception]:
+    """What is raised for any mistake in a command line: missing, unknown and unsuitable values."""
+    [error] = typer.BadParameter.__bases__
+    assert issubclass(error, Exception)
+    return error
+
+
+USAGE_ERROR = usage_error()
+COMMAND_PAGES = [*PAGES, *sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("configs/deploy/**/*.md"))]
+
+
+@pytest.mark.parametrize("page", COMMAND_PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_in_a_block_is_accepted_by_the_command_line(page: Path) -> None:
+    for words in commands_of_blocks(page.read_text("utf-8")):
+        try:
+            parse(words)
+        except USAGE_ERROR as error:
+            pytest.fail(f"brainbrr {shlex.join(words)}: {error}")
+
+
+def test_a_command_that_is_not_accepted_would_be_noticed() -> None:
+    for line in ("train --seed zero", "inspect", "cache build --workers 0", "bench nothing"):
+        with pytest.raises(USAGE_ERROR):
+            parse(line.split())
+    parse(["cache", "build", "--workers", "2"])
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_first_page_run_on_a_corpus(tmp_path: Path) -> None:
+    corpus = tmp_path / "tusz"
+    write_corpus(corpus, recordings=8, hours=0.3, seed=5, workers=1)
+    page = (DOCS / "start.md").read_text("utf-8")
+    [tusz] = [block for block in blocks(page, "") if "BRAINBRR_DATA_DIR" in block]
+    [edf] = [block for block in blocks(page, "") if "brainbrr predict" in block]
+    recording = next(path for path in sorted(corpus.rglob("*.edf")) if "eval" in path.parts)
+    lines = f"{tusz}\n{edf}"
+    for shown, real in (
+        ("/data/tusz/edf", corpus),
+        ("/ssd/brainbrr/cache", tmp_path / "cache"),
+        ("recording.edf", recording),
+        ("events.tsv", tmp_path / "events.tsv"),
+    ):
+        assert shown in lines
+        lines = lines.replace(shown, shlex.quote(str(real)))
+    environment = clean_environment()
+    environment["PATH"] = f"{BIN}{os.pathsep}{environment['PATH']}"
+    # The page leaves the default, which is in the checkout.
+    environment["BRAINBRR_RUNS_DIR"] = str(tmp_path / "runs")
+    done = subprocess.run(
+        ["bash", "-e", "-c", lines],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("runs/*/report-dev/report.html"))) == 1
+    assert (tmp_path / "events.tsv").read_text("utf-8").startswith("onset\tduration")
+
+
+@pytest.mark.parametrize("name", ["cache", "event_rule"])
+def test_a_picture_is_the_one_that_its_program_draws(name: str) -> None:
+    drawn = getattr(extension("pictures"), name)()
+    assert (DOCS / "_static" / f"{name.replace('_', '-')}.svg").read_text("utf-8") == drawn
+
+
+def test_pictures_of_the_pages_exist_are_small_and_are_described() -> None:
+    shown = set()
+    for page in COMMAND_PAGES:
+        for words, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)\)", page.read_text("utf-8")):
+            if "://" in target:
+                continue
+            path = page.parent / target
+            assert path.is_file(), f"{page.name}: {target}"
+            assert path.stat().st_size < 200_000, target
+            assert len(words.split()) > 3, f"{page.name}: {target} has no description"
+            shown.add(path.name)
+    committed = {path.name for path in (DOCS / "_static").iterdir() if path.suffix != ".css"}
+    assert shown == committed
+
+
+@pytest.mark.parametrize("page", COMMAND_PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
     groups = {name.rpartition(" ")[0] for name in COMMANDS}
     for words in commands_of(page.read_text("utf-8")):
@@ -184,8 +307,8 @@ def test_every_command_of_a_page_exists_with_its_options(page: Path) -> None:
         # What follows a group is one of its commands or an option.
         assert name not in groups or len(name.split()) == 1 + len(named), f"no command {line}"
         given = {word.partition("=")[0] for word in words if word.startswith("--")}
-        known = options(COMMANDS[name]) if name in COMMANDS else set()
-        assert given <= known | {"--help"}, f"no such option: {line}"
+        accepted = options(COMMANDS[name]) if name in COMMANDS else set()
+        assert given <= accepted | {"--help"}, f"no such option: {line}"
 
 
 def settings_of(
@@ -238,7 +361,7 @@ def test_the_gallery_has_every_example() -> None:
 @pytest.mark.parametrize(
     "example",
     [
-        pytest.param(path, marks=pytest.mark.slow if path.name.startswith("predict") else ())
+        pytest.param(path, marks=pytest.mark.slow if path.name in TRAINING else ())
         for path in EXAMPLES
     ],
     ids=lambda path: path.stem,
