@@ -4,7 +4,7 @@ A process that started others can show the progress of all of them: where the va
 :data:`REPORT_VARIABLE` names a file, progress is appended to it as lines of JSON, which
 :func:`show_reports` displays.
 
-Here belongs only how progress is shown; what is counted is the caller's.
+Only the display of progress belongs here; the caller decides what is counted.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _REPORT_INTERVAL_S = 0.1
 
 
 class Progress(Protocol):
-    """What the long-running functions of core report to."""
+    """Interface through which long-running functions report their progress."""
 
     def advance(self, units: float = 1.0, note: str = "") -> None:
-        """Count ``units`` more as done; ``note`` is shown beside the rate."""
+        """Count ``units`` more as done; ``note`` is shown next to the rate."""
 
     def resume_from(self, units: float) -> None:
-        """Count ``units`` as done before: they are no part of the rate, nor of the time left."""
+        """Count ``units`` as done earlier, excluded from the rate and the estimate of time left."""
 
 
 class PlainProgress:
-    """A line of text at most every ``interval_s`` seconds, and one at the end."""
+    """Prints a line of text at most every ``interval_s`` seconds."""
 
     def __init__(self, title: str, total: float, unit: str, interval_s: float = 10.0) -> None:
         self._title, self._total, self._unit, self._interval_s = title, total, unit, interval_s
@@ -54,11 +54,11 @@ class PlainProgress:
         self._before += units
 
     def summary(self) -> str:
-        """What is done and what remains."""
+        """A sentence that says how much is done and how much remains."""
         return _summary(self._title, self._done, self._total, self._unit)
 
     def line(self) -> None:
-        """Print where the work stands, with its rate and the time left."""
+        """Print how much is done, the rate and the time left."""
         self._printed = time.monotonic()
         rate = (self._done - self._before) / max(self._printed - self._start, 1e-9)
         left = max(self._total - self._done, 0) / rate if rate > 0 else float("inf")
@@ -116,12 +116,12 @@ class _RichProgress:
             self._bar.update(self._task, note=note)
 
     def summary(self) -> str:
-        """What is done and what remains."""
+        """A sentence that says how much is done and how much remains."""
         return _summary(self._title, self._done, self._total, self._unit)
 
 
 class _ReportedProgress:
-    """Appends what is done to a file, for another process to show."""
+    """Appends the progress to a file, for another process to show."""
 
     def __init__(self, path: Path, title: str, total: float, unit: str) -> None:
         self._path, self._title, self._total, self._unit = path, title, total, unit
@@ -140,11 +140,11 @@ class _ReportedProgress:
         self._before += units
 
     def summary(self) -> str:
-        """What is done and what remains."""
+        """A sentence that says how much is done and how much remains."""
         return _summary(self._title, self._done, self._total, self._unit)
 
     def report(self) -> None:
-        """Append where the work stands: one short line, which no other process's can split."""
+        """Append the progress as one short line, which other processes' lines cannot split."""
         self._reported = time.monotonic()
         report = {
             "title": self._title,
@@ -166,8 +166,8 @@ def show_reports(path: Path, running: Callable[[], bool]) -> None:
     path : Path
         The file that :data:`REPORT_VARIABLE` names in their environment. It need not exist yet.
     running : callable
-        Whether they still run. It is called between two looks at the file, and may wait for them
-        for a fraction of a second.
+        Returns whether the processes are still running. It is called before each read of the
+        file, and may wait a fraction of a second for them to end.
     """
     path.touch()
     title, shown = "", 0.0
@@ -210,9 +210,9 @@ def progress(title: str, total: float, unit: str) -> Iterator[Progress]:
 
 @contextmanager
 def summarize_when_stopped(summary: Callable[[], str]) -> Iterator[None]:
-    """Add to what interrupts the block (Ctrl+C, the end of a run) a note of what is done.
+    """Add a summary of the progress as a note to what interrupts the block (such as Ctrl+C).
 
-    The innermost block knows best: a note that is there already stands.
+    An interruption that already has a note, from a nested block, gets no other.
     """
     try:
         yield
