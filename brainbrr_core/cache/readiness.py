@@ -44,8 +44,8 @@ def check(configuration: Configuration) -> Preflight:
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
     plan = fresh_plan(configuration, configuration.options)
-    manifest = read_manifest(manifest_path(plan.store, configuration))
-    if not is_current(manifest, plan, configuration):
+    manifest = read_manifest(manifest_path(plan.store, configuration.manifest_settings))
+    if not is_current(manifest, plan, configuration.manifest_settings):
         raise WorkRemains(
             f"the manifest of profile {configuration.profile} is stale: run `brainbrr manifest"
             f"{configuration.options}`"
