@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import UnreadableShard, stored_samples
+from brainbrr_core.cache.smaller_profile import or_smaller_profile
 from brainbrr_core.configuration import Windows
 from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import RATE
@@ -175,7 +176,7 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings are not in the cache: run "
-            f"`brainbrr cache build{settings.options}`"
+            f"`brainbrr cache build{settings.options}`{or_smaller_profile(plan)}"
         )
     windows = settings.windows
     grid = _Grid.of(windows, max((item.samples for item in plan.items), default=0))

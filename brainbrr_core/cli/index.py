@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from brainbrr_core.cli.choices import LayoutChoice
-from brainbrr_core.cli.options import CacheRoot, Config, DataDir, Json, configuration
+from brainbrr_core.cli.options import (
+    CacheRoot,
+    Config,
+    DataDir,
+    Json,
+    configuration,
+    next_command,
+)
 from brainbrr_core.cli.printing import count, log, print_json, print_table
 
 if TYPE_CHECKING:
@@ -41,7 +48,7 @@ def index(
     """Scan a corpus: list its recordings, and report which cannot be used and why."""
     from brainbrr_core.corpus.index_file import index_path, update_index
     from brainbrr_core.corpus.same_content import SharedContent
-    from brainbrr_core.corpus.summary import summarize
+    from brainbrr_core.corpus.summary import check_usable, summarize
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
     corpus = settings.corpus
@@ -61,11 +68,15 @@ def index(
     if json:
         outcomes = [_outcome(recording, labels) for recording in recordings] if list_ else None
         print_json(asdict(summary) | ({"recordings": outcomes} if outcomes is not None else {}))
+        check_usable(recordings)
         return status
     if list_:
         _print_outcomes(recordings, labels)
     _print_counts(f"{settings.data_dir} ({summary.layout})", summary, recordings.skipped)
     print(f"index: {index_path(settings.cache_root)}")
+    check_usable(recordings)
+    if status == 0:
+        next_command("cache build", settings, data_dir=data_dir)
     return status
 
 

@@ -11,6 +11,7 @@ from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
 from brainbrr_core.corpus.skipped import OF_EDFS, SKIPPED
+from brainbrr_core.errors import WorkRemains
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,26 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> IndexSummary:
         },
         unsettled=list(index.unsettled),
     )
+
+
+def none_usable(index: Index) -> str:
+    """What to say of a corpus of which no recording can be used, such as ``217 found, none usable:
+    217 too_short``; empty where one can.
+    """
+    reasons = Counter(recording.reason for recording in index)
+    if None in reasons:
+        return ""
+    counted = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+    return f"{len(index):,} found, none usable: {counted}"
+
+
+def check_usable(index: Index) -> None:
+    """Raise :class:`WorkRemains` where no recording of an index can be used."""
+    if unusable := none_usable(index):
+        raise WorkRemains(
+            f"{unusable}: `brainbrr index` tells what that means, and `brainbrr index --list` what "
+            "was found in each recording"
+        )
 
 
 def _by_kind(index: Index) -> dict[str, list[str]]:

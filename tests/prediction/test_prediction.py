@@ -35,10 +35,11 @@ from brainbrr_core.prediction.normalization import (
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader, Prediction, open_source
 from brainbrr_core.runs.run import MODEL, open_run
+from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.scoring import OperatingPoint
-from brainbrr_core.signal.chain import Chain, Statistics
+from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.quantization import SCALE
-from brainbrr_core.training.run import RUN
+from brainbrr_core.signal.statistics import Statistics
 from tests.support.examples import examples
 from tests.support.prediction_runs import digital_eeg, random_predictor, random_run, write_digital
 from tests.support.stored_signals import InMemory

@@ -285,7 +285,7 @@ def test_a_moment_is_judged_within_the_stated_latency(predictor: Predictor) -> N
     for place in range(0, samples.shape[1], 64):
         for line in online.push(samples[:, place : place + 64]):
             if line["kind"] == "onset":
-                onsets.append((line["onset_s"], line["signal_s"]))
+                onsets.append((float(str(line["onset_s"])), float(str(line["signal_s"]))))
     assert len(onsets) > 2
     for onset, at in onsets:
         lasting = predictor.configuration.detection.min_duration_s
