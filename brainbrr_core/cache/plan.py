@@ -152,7 +152,13 @@ def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print
     if configuration.data_dir is None and index_path(root).is_file():
         log("no data directory is set: the index stands for the corpus")
     else:
-        looked = update_index(configuration.data_dir, root, configuration.corpus, log=log)
+        looked = update_index(
+            configuration.data_dir,
+            root,
+            configuration.corpus,
+            named_by=configuration.origin.data_dir,
+            log=log,
+        )
         store = Store.of(configuration)
         index = replace(read_index(root), unsettled=looked.unsettled)
         return plan_selection(

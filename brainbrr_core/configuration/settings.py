@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -457,6 +458,17 @@ class Origin:
     profile: str | None = None
     #: Why the cache root is this folder, where the user set none; None where the user set it.
     cache_root: str | None = None
+    #: What sets each setting, by its key such as ``training.steps``: an option (``--data-dir``), a
+    #: variable, or the absolute path of a file. Those that have their default are left out.
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def data_dir(self) -> str:
+        """How a message names what sets the data directory, such as ``BRAINBRR_DATA_DIR``."""
+        source = self.sources.get("data_dir")
+        if source is None:
+            return "data_dir"
+        return f"data_dir of {source}" if source.startswith("/") else source
 
 
 @dataclass(frozen=True, slots=True)

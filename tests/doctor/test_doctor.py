@@ -193,7 +193,7 @@ def test_a_machine_that_lacks_much_is_warned_of_all_of_it(
         "mamba-ssm",
         "256 files may be open at a time",
         "2.5 GB are free",
-        "/nowhere/at/all does not exist",
+        "/nowhere/at/all, which does not exist",
     ):
         assert any(said in warning for warning in warnings), said
 
