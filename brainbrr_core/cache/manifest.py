@@ -284,8 +284,11 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The windows of one recording of which something is known: where they start, how many of
-    their samples are unknown, and how many of their seconds are seizure."""
+    """The windows of one recording that are not wholly unknown.
+
+    Where they start, how many of their samples are unknown, and how many of their seconds are
+    seizure.
+    """
 
     starts: NDArray[np.int64]
     unknown: NDArray[np.int64]
