@@ -228,18 +228,21 @@ def limited(rate_on_dev: float = 10.0) -> EvaluationResults:
     ).results
 
 
-def test_published_results_stand_beside_the_rates_we_really_have() -> None:
+def test_published_results_stand_next_to_the_actual_rates_of_the_run() -> None:
     rows = ours(limited(), "nedc_ovlp_tusz_eval")
     # One false alarm in two hours is 12 in 24, at the threshold in use and at the one that kept
     # ten on dev. No limit of ours is as high, so that above 0.9 nothing is found and nothing false.
     assert [(row.sensitivity, row.false_per_day) for row in rows[:2]] == [(1.0, 12.0)] * 2
-    assert rows[1].name == "This run, operating point chosen on “dev” for at most 10 per 24 h"
+    assert (
+        rows[1].name
+        == "This run, operating point chosen on “dev” for at most 10 false alarms per 24 h"
+    )
     assert rows[1].f1 == pytest.approx(2 * 2 / (2 * 2 + 1))
     own = rows[2:]
     assert [row.false_per_day for row in own] == [0.0] * 4
-    assert all("its own curve on these recordings" in row.name for row in own)
-    seen = ours(replace(limited(), split="dev"), "nedc_ovlp_tusz_eval")
-    assert "chosen on “dev”, these very recordings, for at most 10" in seen[1].name
+    assert all("its curve on the scored recordings themselves" in row.name for row in own)
+    tuned_here = ours(replace(limited(), split="dev"), "nedc_ovlp_tusz_eval")
+    assert "chosen on “dev”, the same recordings, for at most 10" in tuned_here[1].name
 
 
 def test_operating_points_of_dev_come_first_with_their_rates_and_intervals() -> None:
@@ -255,7 +258,8 @@ def test_operating_points_of_dev_come_first_with_their_rates_and_intervals() -> 
     cards = text[text.index('<dl class="cards">') : text.index("</dl>")]
     values = re.findall(r"<dd>([^<]+)</dd>", cards)
     assert (values[0], values[1:5]) == ("0.800", ["–", "–", "–", "1.000"])
-    assert "set on “dev” for 10 per 24 h" in cards and "here: 12.00 [0.00, 24.00]†" in cards
+    assert "tuned on “dev” for 10 false alarms per 24 h" in cards
+    assert "Actual false alarms per 24 h: 12.00 [0.00, 24.00]†" in cards
     assert text.index('id="operating-points"') < text.index('id="headline"')
     # False alarms and false seconds have a column each, of which a rule fills one.
     table = text[text.index('id="headline"') : text.index('id="limits"')]
@@ -309,7 +313,7 @@ def test_false_alarms_by_hour_of_the_recording() -> None:
     assert (first.value, second.value) == (pytest.approx(16.0), pytest.approx(48.0))
     assert (first.patients, second.patients, second.method) == (2, 1, "undefined")
     assert concentration_sentence(results.patients) == (
-        "1 patient of 2 had 50% of the 2 false alarms (OVLP), and 0 had none."
+        "1 of 2 patients had 50% of the 2 false alarms (NEDC OVLP); 0 had none."
     )
     assert concentration_sentence(results.patients[:0]) == ""
 
@@ -336,35 +340,38 @@ def trained(best_step: int | None) -> TrainingFacts:
     return training_facts(RunRecord.model_validate(values))
 
 
-def test_the_report_says_which_weights_they_are_and_what_they_saw() -> None:
+def test_the_report_describes_the_training_and_the_weights() -> None:
     facts = trained(200)
     assert (facts.kept_step, facts.steps, facts.seed) == (200, 300, 11)
-    assert [part.split for part in facts.data] == ["train", "dev"]
+    assert [split.split for split in facts.data] == ["train", "dev"]
     results = replace(
         sample(),
         training=facts,
         weights_chosen_on="dev",
         method=method(Preprocessing(), Detection(), 60),
     )
-    said = " ".join(method_sentences(results))
-    assert "(seed 11) did 300 of 300 steps" in said
-    assert "Those of step 200 are used, picked on “dev” by the highest average precision" in said
-    assert "trained on 5.5 hours of 3 patients with 7 seizures; 90 seconds of it" in said
+    description = " ".join(method_sentences(results))
+    assert "(seed 11) completed 300 of 300 steps" in description
+    assert (
+        "The weights in use are those of step 200, chosen on “dev” for the highest average "
+        "precision" in description
+    )
+    assert "trained on 5.5 hours of 3 patients with 7 seizures, of which 90 seconds" in description
     text = render_report(results, all_pictures(results))
     curve = text[text.index('id="training"') : text.index('id="provenance"')]
-    assert "Figures of dev over the steps of the training" in curve
-    assert "Weights of step 200 (dashed) were kept" in curve
+    assert "Figures on dev over the training steps" in curve
+    assert "The weights of step 200 (dashed line)" in curve
     assert "The z-score is not causal" in curve and "band-pass 0.5 to 120 Hz" in curve
     assert "shorter than 3 s is dropped" in curve and "windows of 60 s every 30 s" in curve
     assert re.search(r">train</th>.*>5\.50<.*>7<.*>0\.25<.*>90\.0<", curve)
     last = " ".join(method_sentences(replace(sample(), training=trained(None))))
-    assert "Those of the last step, 300, are used." in last
+    assert "The weights in use are those of the last step, 300." in last
     assert "validation" not in {p.name for p in all_pictures(replace(results, training=None))}
     imported = method(Preprocessing(), Detection(), 60, "v0_imported")
     assert "v0_imported was imported" in imported[0] and "z-score" not in imported[0]
 
 
-def test_a_typical_hit_is_shown_beside_misses_and_false_alarms() -> None:
+def test_a_typical_hit_is_shown_along_with_misses_and_false_alarms() -> None:
     results = score(
         [
             # Latencies of 1 s, 10 s and 28 s: the median is 10 s.
@@ -384,7 +391,7 @@ def test_a_typical_hit_is_shown_beside_misses_and_false_alarms() -> None:
     signal = np.zeros((19, 256 * 60), dtype=np.float32)
     picture = strip_picture(results, Strip(hits[0], signal, frames(600.0, [])), "strip-0")
     assert picture.title == "Detected seizure: k1"
-    assert "detected +10.0 s after its start, 50% of it covered" in picture.caption
+    assert "latency +10.0 s, 50% of it covered by detections" in picture.caption
 
 
 def test_seizures_are_grouped_by_type_and_duration_with_their_latency() -> None:
@@ -446,24 +453,22 @@ def sentences(split: str, choice: ThresholdChoice, weights: str | None = None) -
     return " ".join(method_sentences(replace(sample(split, choice), weights_chosen_on=weights)))
 
 
-def test_the_report_says_what_was_seen() -> None:
+def test_the_report_states_what_was_chosen_on_the_scored_split() -> None:
     unseen = sentences("eval", TUNED_ON_DEV, "dev")
     assert "3 recordings of 2 patients, 0.5 hours with 3 seizures" in unseen
-    assert (
-        "(on at logit 0.7 (probability 0.6682), off at 0.63 (0.6525)) was chosen on" in unseen
-        and "0.500 there" in unseen
-    )
+    assert "The operating point was chosen on “dev”" in unseen and "rule (0.500)" in unseen
+    assert "frozen: on at logit 0.7 (probability 0.6682), off at 0.63 (0.6525)." in unseen
     assert "Neither the threshold nor the weights were chosen on this split" in unseen
-    assert "weights were picked on “dev”" in unseen
-    assert "timescoring 0.0.7" in unseen and "counts 0" in unseen
-    seen = sentences("dev", TUNED_ON_DEV, "dev")
-    assert "seen when choosing the threshold and the weights" in seen
-    assert "flatter" in seen and "Neither" not in seen
-    assert "seen when choosing the threshold:" in sentences("dev", TUNED_ON_DEV)
-    assert "Not scored: 1 recording of 0.5 hours with 0 known seizures" in unseen
+    assert "weights were chosen on “dev”" in unseen
+    assert "timescoring 0.0.7" in unseen and "an F1 of 0" in unseen
+    tuned_here = sentences("dev", TUNED_ON_DEV, "dev")
+    assert "used to choose the threshold and the weights" in tuned_here
+    assert "flatter" in tuned_here and "Neither" not in tuned_here
+    assert "used to choose the threshold:" in sentences("dev", TUNED_ON_DEV)
+    assert "Not scored: 1 recording (0.5 hours, 0 known seizures)" in unseen
     looked = method_sentences(replace(sample(), eval_looks=EvalLooks(3, 2)))
-    assert "“eval” was scored 3 times from this runs folder, by 2 runs" in " ".join(looked)
-    assert "was scored" not in unseen
+    assert "“eval” has been scored 3 times from this runs folder, with 2 runs" in " ".join(looked)
+    assert "been scored" not in unseen
     by_hand = sentences("eval", ThresholdChoice(OperatingPoint(0.86, 0.78), None))
     assert "set by hand" in by_hand and "not recorded" in by_hand
 
@@ -571,10 +576,10 @@ def test_ours_compare_only_on_the_whole_of_tusz_eval() -> None:
     assert all(obstacle(whole, name) for name in PUBLISHED_GROUPS if name != "nedc_ovlp_tusz_eval")
 
 
-def test_intervals_stand_beside_figures(page: str) -> None:
+def test_intervals_stand_next_to_figures(page: str) -> None:
     f1 = sample().estimates["szcore_event.f1"]
     assert f"[{f1.low:.3f}, {f1.high:.3f}]" in page
-    assert "95% confidence intervals by a bootstrap over patients" in page
+    assert "95% confidence intervals from a bootstrap over patients" in page
 
 
 def test_what_is_not_scored_is_listed(page: str) -> None:
@@ -586,8 +591,8 @@ def test_the_report_stays_small() -> None:
     large = [Picture(f"p{number}", "t", "c", "<svg>" + "x" * 900_000) for number in range(5)]
     text = render_report(sample(), [], large)
     assert len(text.encode()) < MOST_BYTES
-    assert "2 more are left out" in text
-    with pytest.raises(ValueError, match="two pictures have one name"):
+    assert "2 more events are left out" in text
+    with pytest.raises(ValueError, match="two pictures have the same name"):
         render_report(sample(), [], [large[0], large[0]])
 
 
