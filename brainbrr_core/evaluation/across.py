@@ -182,7 +182,7 @@ def _write(report: AcrossReport) -> None:
         (
             *("corpus", "scored", "own", "adapted", "threshold_from", "patients", "recordings"),
             *("hours", "seizures", "left_out_recordings"),
-            *(f"{name}{part}" for name in names for part in ("", "_low", "_high")),
+            *(f"{name}{suffix}" for name in names for suffix in ("", "_low", "_high")),
         ),
         [_table_row(row, names) for row in report.rows],
     )
@@ -219,8 +219,8 @@ def _table_row(row: CorpusRow, names: Sequence[str]) -> Row:
         *(
             value
             for name in names
-            for part in [figures.get(name, undefined)]
-            for value in (part.value, part.low, part.high)
+            for estimate in [figures.get(name, undefined)]
+            for value in (estimate.value, estimate.low, estimate.high)
         ),
     )
 
