@@ -35,8 +35,8 @@ from brainbrr_core.cache.store import (
     lock_of,
 )
 from brainbrr_core.cache.version import is_imported, is_version_name
-from brainbrr_core.corpus.index import VANISHED_LIMIT
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.corpus.same_corpus import is_vanished
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import is_leftover, is_same_file, target_name
 from brainbrr_core.locking import locked, open_to_lock
@@ -102,7 +102,7 @@ def find(
             f"{', '.join(others) or 'none'}"
         )
     shards = len(store.shard_keys())
-    if len(plan.orphans) > VANISHED_LIMIT * shards and not force:
+    if is_vanished(len(plan.orphans), shards) and not force:
         raise BrainbrrError(
             f"{len(plan.orphans)} of {shards} shards belong to no recording of the index (is the "
             "corpus whole?): nothing was removed; if it is meant, add --force"

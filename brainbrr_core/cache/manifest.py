@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import UnreadableShard, stored_samples
+from brainbrr_core.cache.smaller_profile import or_smaller_profile
 from brainbrr_core.configuration import Configuration, Windows
 from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.recording import Recording
@@ -174,7 +175,7 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings are not in the cache: run "
-            f"`brainbrr cache build{configuration.options}`"
+            f"`brainbrr cache build{configuration.options}`{or_smaller_profile(plan)}"
         )
     windows = configuration.windows
     grid = _Grid.of(windows, max((item.samples for item in plan.items), default=0))

@@ -239,18 +239,22 @@ def _read_recording(
     )
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read a manifest. Raises :class:`WorkRemains` when there is none or it cannot be read."""
+def read_manifest(path: Path, options: str = "") -> Manifest:
+    """Read a manifest.
+
+    Raises :class:`WorkRemains` when there is none or it cannot be read, naming the command that
+    writes it, with ``options``.
+    """
     try:
         text, columns = _unsealed(path.read_bytes())
     except FileNotFoundError:
-        raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
+        raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest{options}`") from None
     except OSError as error:
         raise WorkRemains(
             f"{path} could not be read ({error.strerror}): run the same command again"
         ) from None
     except ChecksumMismatch:
-        raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
+        raise WorkRemains(f"{path} is damaged: run `brainbrr manifest{options}`") from None
     # What was written by another version of the program has another name: its settings differ.
     with no_collection():
         recordings, values = _rows_of_text(text)

@@ -9,6 +9,7 @@ from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.shard import UnreadableShard
+from brainbrr_core.cache.smaller_profile import or_smaller_profile
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.filesystem import Kind, file_system
@@ -44,7 +45,7 @@ def check(configuration: Configuration) -> Preflight:
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
     plan = fresh_plan(configuration, configuration.options)
-    manifest = read_manifest(manifest_path(plan.store, configuration))
+    manifest = read_manifest(manifest_path(plan.store, configuration), configuration.options)
     if not is_current(manifest, plan, configuration):
         raise WorkRemains(
             f"the manifest of profile {configuration.profile} is stale: run `brainbrr manifest"
@@ -71,7 +72,7 @@ def fresh_plan(configuration: Configuration, options: str) -> Plan:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings of profile "
             f"{configuration.profile} are not fresh in {plan.store.root} ({_reasons(plan)}): run "
-            f"`brainbrr cache {remedy}{options}`"
+            f"`brainbrr cache {remedy}{options}`{or_smaller_profile(plan)}"
         )
     return plan
 

@@ -16,6 +16,7 @@ from brainbrr_core.cli.options import (
     Profile,
     RunsDir,
     configuration,
+    next_command,
 )
 from brainbrr_core.cli.printing import count, log, print_json, print_table
 
@@ -47,9 +48,11 @@ def build(
     """Build the shards that are missing, stale or corrupt, and only those."""
     from brainbrr_core.cache.build import build as build_plan
     from brainbrr_core.cache.plan import State, limited, plan_corpus
+    from brainbrr_core.corpus.summary import check_usable
 
     settings = configuration(config, profile, data_dir, cache_root)
-    plan = limited(plan_corpus(settings, log), limit)
+    whole = plan_corpus(settings, log)
+    plan = limited(whole, limit)
     if dry_run:
         keys = {
             item.recording.partition_key: f"{item.state}: {item.reason}" for item in plan.to_build
@@ -87,7 +90,14 @@ def build(
             f"{summary.seconds:.1f} s; {fresh:,} already fresh, "
             f"{plan.count(State.EXCLUDED):,} excluded, {len(failed):,} failed"
         )
-    return 1 if failed or plan.index.unsettled else 0
+    check_usable(plan.index)
+    if failed or plan.index.unsettled:
+        return 1
+    if not json and len(plan.to_build) < len(whole.to_build):
+        next_command("cache build", settings, data_dir=data_dir)
+    elif not json:
+        next_command("manifest", settings)
+    return 0
 
 
 @app.command(rich_help_panel=STORE)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from brainbrr_core.cli.choices import LayoutChoice
-from brainbrr_core.cli.options import CacheRoot, Config, DataDir, Json, configuration
+from brainbrr_core.cli.options import (
+    CacheRoot,
+    Config,
+    DataDir,
+    Json,
+    configuration,
+    next_command,
+)
 from brainbrr_core.cli.printing import count, log, print_json, print_table
 
 if TYPE_CHECKING:
     from brainbrr_core.corpus.recording import Recording
     from brainbrr_core.corpus.skipped import Skipped
+    from brainbrr_core.corpus.summary import IndexSummary
 
 
 def index(
@@ -39,7 +48,7 @@ def index(
     """Scan a corpus: list its recordings, and report which cannot be used and why."""
     from brainbrr_core.corpus.index_file import index_path, update_index
     from brainbrr_core.corpus.same_content import SharedContent
-    from brainbrr_core.corpus.summary import summarize
+    from brainbrr_core.corpus.summary import check_usable, summarize
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
     corpus = settings.corpus
@@ -58,12 +67,16 @@ def index(
     status = 1 if recordings.unsettled else 0
     if json:
         outcomes = [_outcome(recording, labels) for recording in recordings] if list_ else None
-        print_json(summary | ({"recordings": outcomes} if outcomes is not None else {}))
+        print_json(asdict(summary) | ({"recordings": outcomes} if outcomes is not None else {}))
+        check_usable(recordings)
         return status
     if list_:
         _print_outcomes(recordings, labels)
-    _print_counts(f"{settings.data_dir} ({summary['layout']})", summary, recordings.skipped)
+    _print_counts(f"{settings.data_dir} ({summary.layout})", summary, recordings.skipped)
     print(f"index: {index_path(settings.cache_root)}")
+    check_usable(recordings)
+    if status == 0:
+        next_command("cache build", settings, data_dir=data_dir)
     return status
 
 
@@ -90,35 +103,37 @@ def _print_outcomes(recordings: Iterable[Recording], labels: tuple[str, ...]) ->
         print("\t".join([*map(str, columns), "; ".join(findings), "; ".join(times)]))
 
 
-def _print_counts(title: str, summary: dict[str, Any], skipped: Iterable[Skipped]) -> None:
+def _print_counts(title: str, summary: IndexSummary, skipped: Iterable[Skipped]) -> None:
     """Print the counts of each split, why recordings are excluded, and the other findings."""
     from brainbrr_core.constants import SPLITS
-    from brainbrr_core.corpus.skipped import described
+    from brainbrr_core.corpus.skipped import describe_skipped
     from brainbrr_core.corpus.summary import explain
 
     columns = ["found", "usable", "excluded", "patients", "hours", "seizures", "usable_seizures"]
-    splits = [*summary["splits"].items(), ("all", summary)]
-    rows = [[name, *(f"{counts[column]:,}" for column in columns)] for name, counts in splits]
+    splits = [*summary.splits.items(), ("all", summary)]
+    rows = [
+        [name, *(f"{getattr(counts, column):,}" for column in columns)] for name, counts in splits
+    ]
     print_table(title, ["split", *(name.replace("_", " ") for name in columns)], rows)
-    if summary["usable_unknown_hours"]:
+    if summary.usable_unknown_hours:
         print(
-            f"unknown, neither seizure nor background: {summary['usable_unknown_hours']:g} h of "
+            f"unknown, neither seizure nor background: {summary.usable_unknown_hours:g} h of "
             "the usable recordings"
         )
-    if summary["reasons"]:
+    if summary.reasons:
         print_table(
             "Excluded recordings by reason",
             ["reason", *(name for name, _ in splits)],
             [
-                [reason, *(f"{counts['reasons'].get(reason, 0):,}" for _, counts in splits)]
-                for reason in summary["reasons"]
+                [reason, *(f"{counts.reasons.get(reason, 0):,}" for _, counts in splits)]
+                for reason in summary.reasons
             ],
         )
-    for reason in summary["reasons"]:
+    for reason in summary.reasons:
         print(f"{reason}: {explain(reason)}")
-    for code, number in summary["findings"].items():
+    for code, number in summary.findings.items():
         print(f"{code} in {count(number, 'recording')}: {explain(code)}")
-    for line in described(skipped):
+    for line in describe_skipped(skipped):
         print(line)
     empty = set(SPLITS) - {name for name, _ in splits}
     if empty:

@@ -9,6 +9,7 @@ from brainbrr_core.cli.options import (
     Json,
     Profile,
     configuration,
+    next_command,
 )
 from brainbrr_core.cli.printing import count, print_json, print_table
 
@@ -63,4 +64,5 @@ def manifest(
     for line in clipping_lines(clipping):
         print(line)
     print(f"{'written' if made.rewritten else 'already current'}: {made.path}")
+    next_command("train", settings, cache_version=cache_version)
     return 0

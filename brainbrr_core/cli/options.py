@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,6 +90,20 @@ def configuration(
         if local_cache.is_dir() and local_cache.absolute() != settings.cache_root:
             log(f"the cache in {local_cache} of this folder is not used: see --cache-root")
     return settings
+
+
+def next_command(command: str, settings: Configuration, **given: str | None) -> None:
+    """Log the command that usually follows, with the options that chose this configuration.
+
+    ``given`` are further options of the command, by their names in Python; one that is None was
+    not given.
+    """
+    further = "".join(
+        f" --{name.replace('_', '-')} {shlex.quote(value)}"
+        for name, value in given.items()
+        if value is not None
+    )
+    log(f"next: brainbrr {command}{settings.options}{further}")
 
 
 def run_folder(run: str, runs_dir: Path) -> Path:

@@ -144,7 +144,7 @@ def predict(
 
     Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2.
     """
-    from brainbrr_core.corpus.skipped import described
+    from brainbrr_core.corpus.skipped import describe_skipped
     from brainbrr_core.prediction.files import predict_files, targets
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.normalization import (
@@ -201,7 +201,7 @@ def predict(
         return _follow(online, samples, chosen.name, point, whose, out, save_stats)
     made_by = Origin(chosen.name, predictor.version, point, whose)
     where = targets(source, out or Path(), format or [])
-    for line in described(where.skipped):
+    for line in describe_skipped(where.skipped):
         log(line)
     if save_stats is not None and not source.is_file():
         raise BrainbrrError(f"--save-stats is for one EDF, and {source} is a folder")

@@ -16,6 +16,7 @@ from brainbrr_core.cli.options import (
     Profile,
     RunsDir,
     configuration,
+    next_command,
 )
 from brainbrr_core.cli.printing import Json as JsonValue
 from brainbrr_core.cli.printing import ignore, log, print_json
@@ -63,6 +64,7 @@ def train(
             print_json(_as_json(run))
         elif first:
             print(_outcome(run))
+            next_command("evaluate", settings, runs_dir=runs_dir, cache_version=cache_version)
         return 0
     runs = []
     for seed, run in train_seeds(settings, chosen, train_one, log=log if first else ignore):
@@ -71,6 +73,10 @@ def train(
             print(f"seed {seed}: {_outcome(run)}", flush=True)
     if first and json:
         print_json({"seeds": runs})
+    elif first:
+        next_command(
+            "evaluate", settings, runs_dir=runs_dir, cache_version=cache_version, seeds=seeds
+        )
     return 0
 
 

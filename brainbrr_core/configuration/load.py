@@ -57,7 +57,7 @@ class Overrides:
         Folder or URL of the corpus.
     cache_root, runs_dir : str, optional
         Folders of the cache and of the runs.
-    version : str, optional
+    cache_version : str, optional
         Name of an imported version of the cache.
     """
 

@@ -16,6 +16,7 @@ from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Preprocessing
 from brainbrr_core.corpus.index_file import index_path
+from brainbrr_core.corpus.summary import none_usable
 from brainbrr_core.doctor.estimate import (
     Extent,
     find_edfs,
@@ -190,9 +191,12 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
         root_file_system,
         look_only=look_only,
     )
-    ready = plan is not None and not plan.unfit and plan.count(State.FRESH) > 0
+    unusable = "" if plan is None else none_usable(plan.index)
+    ready = plan is not None and not plan.unfit and plan.count(State.FRESH) > 0 and not unusable
     if ready:
         choices = [_train(configuration.options)]
+    elif unusable:
+        choices = [_explain_reasons(configuration.options), _demo()]
     else:
         choices = _choices(configuration.options, data_dir, extent, needed, speed)
     return Examination(
@@ -207,6 +211,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
             *_machine_warnings(machine),
             *_gpu_warnings(configuration.hardware, gpu, software),
             *_data_warnings(data_dir),
+            *([f"{unusable}: nothing of this corpus can be trained on"] if unusable else []),
         ),
         tuple(choices),
         ready,
@@ -395,6 +400,20 @@ def _train(options: str) -> Choice:
     return Choice("train on this cache", f"brainbrr manifest{options} && brainbrr train{options}")
 
 
+def _explain_reasons(options: str) -> Choice:
+    return Choice("see why no recording can be used", f"brainbrr index --list{options}")
+
+
+def _demo() -> Choice:
+    return Choice(
+        "try everything with synthetic recordings",
+        "brainbrr demo",
+        disk_gb=0.3,
+        hours=0.1,
+        remark=f"needs no data; Python {sys.version_info.major}.{sys.version_info.minor}",
+    )
+
+
 def _choices(
     options: str,
     data_dir: str | None,
@@ -444,13 +463,5 @@ def _choices(
                 remark="no data directory is set",
             )
         )
-    choices.append(
-        Choice(
-            "try everything with synthetic recordings",
-            "brainbrr demo",
-            disk_gb=0.3,
-            hours=0.1,
-            remark=f"needs no data; Python {sys.version_info.major}.{sys.version_info.minor}",
-        )
-    )
+    choices.append(_demo())
     return choices

@@ -26,7 +26,13 @@ Method = Literal["bootstrap", "clopper-pearson", "poisson", "undefined"]
 
 
 class Interval(NamedTuple):
-    """Lower and upper end of a confidence interval, NaN where it is undefined."""
+    """Ends of a 95 % confidence interval; NaN where it is undefined.
+
+    Attributes
+    ----------
+    low, high : float
+        Lower and upper end, in the unit of the figure.
+    """
 
     low: Measure
     high: Measure

@@ -24,9 +24,16 @@ Measure = Annotated[float, BeforeValidator(_undefined)]
 class Counts:
     """What a rule counted; counts of several recordings are added before figures are taken.
 
-    ``reference``, ``detected`` and ``false`` are events, seconds or epochs, as the rule says,
-    and fractional for TAES. ``false_unit`` is what one false count weighs in the rate per day:
-    NEDC multiplies the rate of its epochs by their length, so that it is in seconds.
+    Parameters
+    ----------
+    reference, detected, false : float
+        Events, seconds or epochs, as the rule says, and fractional for TAES: those of the
+        reference, those of the reference that were detected, and those detected falsely.
+    seconds : float
+        Length of the recordings in seconds, without their unknown time.
+    false_unit : float
+        What one false count weighs in the rate per day: NEDC multiplies the rate of its epochs by
+        their length, so that it is in seconds.
     """
 
     reference: float = 0.0
@@ -72,7 +79,19 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Sensitivity, precision, F1 and false positives per day; NaN where undefined."""
+    """The four figures of some counts; NaN where undefined.
+
+    Attributes
+    ----------
+    sensitivity : float
+        Detected share of the reference, from 0 to 1.
+    precision : float
+        Detected over detected and false, from 0 to 1.
+    f1 : float
+        ``2 TP / (2 TP + FP + FN)``, from 0 to 1; NaN with neither a reference nor a false count.
+    false_per_day : float
+        False positives per 24 hours, in the unit of the rule.
+    """
 
     sensitivity: Measure
     precision: Measure

@@ -28,8 +28,13 @@ DRAWN_POINTS = 200
 class Ranking:
     """Seconds at or above each distinct score, from the highest to the lowest.
 
-    ``true[i]`` ictal and ``false[i]`` other seconds have a score of at least
-    ``thresholds[i]``. The last entries are all the seconds there are.
+    Attributes
+    ----------
+    thresholds : array of float64, shape (scores,)
+        The distinct scores, falling; none without seconds.
+    true, false : array of int64, shape (scores,)
+        How many ictal and how many other seconds have at least each score. The last entries are
+        all the seconds there are.
     """
 
     thresholds: Floats

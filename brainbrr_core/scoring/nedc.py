@@ -46,7 +46,15 @@ SEIZURE: Label = "seiz"
 
 @dataclass(frozen=True, slots=True)
 class ByLabel:
-    """Counts of each label under one rule."""
+    """Counts of each label under one rule.
+
+    Attributes
+    ----------
+    seiz : Counts
+        Counts of seizures alone ("SEIZ only").
+    bckg : Counts
+        Counts of background alone.
+    """
 
     seiz: Counts
     bckg: Counts
@@ -60,7 +68,22 @@ class ByLabel:
 
 @dataclass(frozen=True, slots=True)
 class NedcCounts:
-    """Counts of one recording under each rule."""
+    """Counts of one recording under each rule.
+
+    Attributes
+    ----------
+    ovlp : ByLabel
+        Events under any-overlap scoring.
+    taes : ByLabel
+        Fractions of events under time-aligned event scoring, which asks in whole seconds whether
+        two events overlap, as NEDC's program does.
+    taes_exact : ByLabel
+        The same, where the times themselves are compared.
+    epoch : ByLabel
+        Epochs of 0.25 s.
+    alignment : ByLabel
+        Events under DP alignment, which compares the order of labels alone.
+    """
 
     ovlp: ByLabel
     taes: ByLabel

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +59,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, BaseException
         real_open, real_pread = os.open, os.pread
         descriptors: set[int] = set()
 
-        def opened(name: object, *args: int, **others: int) -> int:
+        def opened(name: Any, *args: int, **others: int) -> int:
             if name == path and not late:
                 raise error
             descriptor = real_open(name, *args, **others)
@@ -313,7 +314,7 @@ def test_a_folder_that_cannot_be_listed_is_not_empty(
     victim = store.folder / "train"
     real = os.scandir
 
-    def refuse(path: object) -> object:
+    def refuse(path: Any) -> object:
         if str(path) == str(victim):
             raise OSError(errno.EMFILE, "Too many open files", str(victim))
         return real(path)

@@ -198,7 +198,7 @@ def test_predict_writes_the_events_of_any_edf(
     ]
     assert all(line.split("\t")[-1] == "95.0000" for line in text[1:])
     assert len(list((tmp_path / "out").rglob("*.tsv"))) == 2
-    for name, expected in (("none.edf", "no EDF at"), ("in/broken.edf", "no EDF that can be read")):
+    for name, expected in (("none.edf", "no EDF at"), ("in/broken.edf", "not a readable EDF")):
         line = shell.refused("predict", tmp_path / name, tmp_path / "alone", *config)
         assert expected in line
     assert not (tmp_path / "alone").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol, get_args, get_type_hints
@@ -40,7 +40,7 @@ class Command(Protocol):
     """A command as Typer made it."""
 
     @property
-    def params(self) -> list[Words]: ...
+    def params(self) -> Sequence[Words]: ...
 
 
 def commands(

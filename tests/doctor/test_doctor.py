@@ -94,8 +94,7 @@ def test_torchs_build_is_read_without_importing_it(
         "from typing import Optional\ncuda: Optional[str] = '12.8'\n"
     )
     monkeypatch.setattr(
-        software.importlib.util,
-        "find_spec",
+        "importlib.util.find_spec",
         lambda _name: SimpleNamespace(origin=str(tmp_path / "__init__.py")),
     )
     assert software.torch_cuda() == "12.8"
@@ -184,7 +183,7 @@ def test_a_machine_that_lacks_much_is_warned_of_all_of_it(
     )
     monkeypatch.setattr(examination, "write_rate", lambda _folder: 12e6)
     monkeypatch.setattr(examination, "torch_cuda", lambda: None)
-    monkeypatch.setattr(examination.resource, "getrlimit", lambda _what: (256, 4096))
+    monkeypatch.setattr("resource.getrlimit", lambda _what: (256, 4096))
     monkeypatch.setattr(examination, "free_bytes", lambda _path: 2.5e9)
     warnings = examine(gpu).warnings
     for said in (

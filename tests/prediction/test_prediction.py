@@ -35,10 +35,11 @@ from brainbrr_core.prediction.normalization import (
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader, Prediction, open_source
 from brainbrr_core.runs.run import MODEL, open_run
+from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.scoring import OperatingPoint
-from brainbrr_core.signal.chain import Chain, Statistics
+from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.quantization import SCALE
-from brainbrr_core.training.run import RUN
+from brainbrr_core.signal.statistics import Statistics
 from tests.support.examples import examples
 from tests.support.prediction_runs import digital_eeg, random_predictor, random_run, write_digital
 from tests.support.stored_signals import InMemory
@@ -207,7 +208,7 @@ def test_a_folder_is_mirrored_in_every_format(tmp_path: Path) -> None:
         for suffix in (".tsv", ".annotations.edf", ".json", ".csv_bi")
     )
     assert list(written.failed) == [folder / "broken.edf"]
-    assert "no EDF that can be read" in written.failed[folder / "broken.edf"]
+    assert "not a readable EDF" in written.failed[folder / "broken.edf"]
     assert (written.recordings, written.eeg_s) == (3, pytest.approx(95 + 31 + 12))
     assert lines == ["two.EDF: low_rate (content ends at 100 Hz)", *lines[1:]]
     assert "short.edf: interpolated_channel (Fz)" in lines

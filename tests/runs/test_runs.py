@@ -34,9 +34,10 @@ from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.runs.eval_ledger import read_ledger
 from brainbrr_core.runs.run import current_run, open_run, run_directory
 from brainbrr_core.runs.threshold import THRESHOLD, read_threshold
+from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.training.run import RUN, train
+from brainbrr_core.training.run import train
 from tests.support.run_records import fit_values, recorded_run
 
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from brainbrr_core.configuration.settings import Detection
 from brainbrr_core.detection import found_by
+from brainbrr_core.scoring import ScoredRecording
 from brainbrr_core.scoring.counts import Counts, figures
-from brainbrr_core.scoring.sweep import ScoredRecording, sweep_thresholds
+from brainbrr_core.scoring.sweep import sweep_thresholds
 from brainbrr_core.scoring.unknown import UnknownTime
 
 

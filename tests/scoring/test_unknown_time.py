@@ -302,10 +302,10 @@ def test_the_index_counts_what_is_unknown(one_built: Configuration) -> None:
     )
     found = summarize(changed, WITHOUT_MYSZ)
     unknown = (44.0219 - 21.7183) + 75.0071 + 110.0 + (90.9999 - 75.2527)
-    assert found["usable_unknown_hours"] == pytest.approx(unknown / 3600, abs=1e-4)
+    assert found.usable_unknown_hours == pytest.approx(unknown / 3600, abs=1e-4)
     seizure = (21.7183 - 3.1416) + (131.0 - 101.3033) + (75.2527 - 60.5009)
-    assert found["usable_seizure_hours"] == pytest.approx(seizure / 3600, abs=1e-4)
-    assert found["seizures"] == 3
+    assert found.usable_seizure_hours == pytest.approx(seizure / 3600, abs=1e-4)
+    assert found.seizures == 3
 
 
 # --- batches and the loss

@@ -338,7 +338,7 @@ def test_a_command_replays_a_saved_step(ready: Configuration) -> None:
     done = CliRunner().invoke(app, ["replay", str(path)])
     assert done.exit_code == 1
     assert "not finite  recording-0-2 at 0 s" in done.output
-    assert "the first output that is not finite: down.0.0" in done.output
+    assert "the first layer whose output is not finite: down.0.0" in done.output
     values = json.loads(CliRunner().invoke(app, ["replay", str(path), "--json"]).output)
     assert values["finite"] is False
     assert values["windows"] == ["recording-0-2 at 0 s"]
