@@ -60,7 +60,20 @@ SCHEMA = pa.schema(
 
 
 def manifest_path(store: Store, settings: ManifestSettings) -> Path:
-    """Where the manifest of a profile, its windows and its label map lies."""
+    """Path of the manifest of a profile with these settings.
+
+    Parameters
+    ----------
+    store : Store
+        The version of the cache.
+    settings : ManifestSettings
+        The profile and what shapes its manifest.
+
+    Returns
+    -------
+    Path
+        Path of the file, which need not exist.
+    """
     name = f"{settings.profile}-{settings_digest(settings)[:12]}.parquet"
     return store.folder / MANIFESTS / name
 
@@ -293,7 +306,7 @@ def read_manifest(path: Path, options: str = "") -> Manifest:
 
 
 def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bool:
-    """Whether a manifest is made of exactly what the plan and the settings say now."""
+    """Whether a manifest was made from the plan's recordings and these settings."""
     return (
         all(item.state in (State.FRESH, State.EXCLUDED) for item in plan.items)
         and manifest.version == plan.store.version
@@ -303,7 +316,7 @@ def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bo
 
 @dataclass(frozen=True)
 class UpdatedManifest:
-    """A current manifest, where it lies, and whether it had to be written."""
+    """A current manifest, its path, and whether it had to be written."""
 
     manifest: Manifest
     path: Path
@@ -311,15 +324,32 @@ class UpdatedManifest:
 
 
 def update_manifest(plan: Plan, settings: ManifestSettings) -> UpdatedManifest:
-    """The current manifest of a plan, written if it was missing or stale.
+    """Return the current manifest of a plan; write it if it is missing or stale.
 
-    Raises as :func:`make_manifest` does, and :class:`BrainbrrError` where it cannot be written.
+    Parameters
+    ----------
+    plan : Plan
+        The selected recordings.
+    settings : ManifestSettings
+        Profile, windows, seizure labels and the threshold of the category "full".
+
+    Returns
+    -------
+    UpdatedManifest
+        The manifest, its path, and whether it was written.
+
+    Raises
+    ------
+    WorkRemains
+        If a shard is not fresh or cannot be read.
+    BrainbrrError
+        If no window has a seizure, or the file cannot be written.
     """
     path = manifest_path(plan.store, settings)
     try:
         known = read_manifest(path)
     except WorkRemains:
-        # None yet, or one that cannot be read: made anew either way.
+        # Missing or not readable: a new one is made either way.
         known = None
     if known is not None and is_current(known, plan, settings):
         return UpdatedManifest(known, path, rewritten=False)

@@ -62,7 +62,18 @@ def chain_fingerprint(settings: Preprocessing) -> str:
 
 
 def preprocessing_version(settings: Preprocessing) -> str:
-    """The name of a version, such as ``v2_256hz_10-20_3fa9c2d10b7e``."""
+    """Name of the version that these settings build, such as ``v2_256hz_10-20_3fa9c2d10b7e``.
+
+    Parameters
+    ----------
+    settings : Preprocessing
+        Settings of the signal chain.
+
+    Returns
+    -------
+    str
+        Name of the version's folder in the cache root.
+    """
     short = chain_fingerprint(settings)[:12]
     return f"v{ALGORITHM_VERSION}_{settings.rate_hz}hz_{settings.montage}_{short}"
 
