@@ -18,14 +18,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, ClassVar
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 from blake3 import blake3
 from numpy.typing import NDArray
-from pydantic import ConfigDict, JsonValue, TypeAdapter
+from pydantic import ConfigDict, JsonValue, TypeAdapter, with_config
 
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.corpus.recording import Recording
@@ -87,6 +87,7 @@ class UnreadableShard(WorkRemains):
         )
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class ShardHeader:
     """What a shard says of itself; ``mean`` and ``deviation`` in µV per channel."""
@@ -104,8 +105,6 @@ class ShardHeader:
     deviation: tuple[float, ...]
     interpolated: tuple[str, ...]
     libraries: dict[str, str]
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     @property
     def blocks(self) -> int:
