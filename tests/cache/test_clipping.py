@@ -162,7 +162,7 @@ def test_status_says_what_was_clipped(settings: Configuration) -> None:
     plan = plan_corpus(settings)
     assert status(plan, settings)["clipping"]["not_known"] == 1
     assert not plan.to_build
-    assert "not known of 1 recordings" in clipping_lines(status(plan, settings)["clipping"])[-1]
+    assert "not known of 1 recording" in clipping_lines(status(plan, settings)["clipping"])[-1]
 
 
 def test_inspect_counts_clipping_within_seizures(tmp_path: Path) -> None:
