@@ -24,7 +24,8 @@ def inspect(
         str,
         typer.Argument(
             metavar="RECORDING",
-            help="A partition key of the index, the end of one that no other has, or the path of an EDF.",
+            help="A partition key of the index, the end of one that no other has, or the path of "
+            "an EDF.",
         ),
     ],
     out: Annotated[
