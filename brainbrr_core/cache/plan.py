@@ -225,8 +225,9 @@ def _source_changed(recording: Recording) -> bool | None:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a version before its shards are looked at; ``moved`` is what their looks
-    add: records that must be renewed.
+    """What is known of a version before its shards are looked at.
+
+    Looking at them adds to ``moved``: records that must be renewed.
     """
 
     store: Store
