@@ -94,18 +94,21 @@ def test_a_split_without_recordings_is_not_counted(built: Configuration) -> None
     assert counts(made, ("train",))["train"]["seizures"] == 1
     plan = plan_profile(built)
     items = tuple(item for item in plan.items if item.recording.split != "dev")
-    assert list(status(plan, built)["splits"]) == ["train", "dev", "eval"]
-    assert list(status(replace(plan, items=items), built)["splits"]) == ["train", "eval"]
+    assert list(status(plan, built.manifest_settings)["splits"]) == ["train", "dev", "eval"]
+    assert list(status(replace(plan, items=items), built.manifest_settings)["splits"]) == [
+        "train",
+        "eval",
+    ]
 
 
 def reindexed(settings: Configuration, *recordings: Recording) -> None:
     """Have the index of a cache, and its manifest, say something else of its recordings."""
     write_index(Index(tuple(recordings), "tusz"), settings.cache_root)
-    update_manifest(plan_profile(settings), settings)
+    update_manifest(plan_profile(settings), settings.manifest_settings)
 
 
 def test_a_cache_without_its_edfs_is_fit_and_says_so(built: Configuration) -> None:
-    update_manifest(plan_profile(built), built)
+    update_manifest(plan_profile(built), built.manifest_settings)
     assert not any("EDFs" in line for line in check(built).lines())
     reindexed(
         built,
