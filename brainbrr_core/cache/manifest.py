@@ -1,7 +1,7 @@
-"""The manifest: one row per window of a profile, made of the index without touching a payload.
+"""The manifest: one row per window of a profile, derived from the index without reading signals.
 
-Everything a Dataset needs is in it: which shards with which fingerprint, the events that label
-their samples, and the windows. It knows what it was made of, so it can tell that it is stale.
+It has all that a Dataset needs: shards with their fingerprints, the events that label their
+samples, and the windows. It stores a digest of its inputs, by which a stale one is recognized.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import UnreadableShard, stored_samples
 from brainbrr_core.cache.smaller_profile import or_smaller_profile
-from brainbrr_core.configuration import Configuration, Windows
+from brainbrr_core.configuration import Windows
+from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -49,12 +50,12 @@ class ManifestRecording:
 
     @property
     def duration_s(self) -> float:
-        """Length of the signal."""
+        """Length of the signal in seconds."""
         return self.samples / RATE
 
     @property
     def reference(self) -> tuple[Event, ...]:
-        """The seizures, as scoring wants them."""
+        """The seizures as events, for scoring."""
         return tuple(Event(start, stop, label) for start, stop, label in self.seizures)
 
     @property
@@ -118,28 +119,28 @@ def _positions(recording: Recording, windows: Windows) -> int:
     return max(0, (samples - windows.length_s * RATE) // (windows.stride_s * RATE) + 1)
 
 
-def settings_digest(configuration: Configuration) -> str:
+def settings_digest(settings: ManifestSettings) -> str:
     """Hash of the settings that shape a manifest: selection, windows and label map."""
     return digest(
         {
             "schema": SCHEMA_VERSION,
-            "selection": configuration.selection.model_dump(mode="json"),
-            "windows": configuration.windows.model_dump(mode="json"),
-            "labels": sorted(configuration.labels.seizure),
-            "full": configuration.sampling.full_threshold,
+            "selection": settings.selection.model_dump(mode="json"),
+            "windows": settings.windows.model_dump(mode="json"),
+            "labels": sorted(settings.seizure_labels),
+            "full": settings.full_threshold,
         }
     )
 
 
-def source_digest(plan: Plan, configuration: Configuration) -> str:
-    """What a manifest is made of: fingerprints, events and settings, as one hash."""
+def source_digest(plan: Plan, settings: ManifestSettings) -> str:
+    """Digest of a manifest's inputs: fingerprints, events and settings."""
     # The digest of {"recordings": [...], "settings": ...} as canonical JSON, some recordings at a
     # time: as one text, all of them would take hundreds of bytes each.
     hasher = hashlib.sha256(b'{"recordings":[')
     for start in range(0, len(plan.items), AT_ONCE):
         rows = ",".join(map(_source_row, plan.items[start : start + AT_ONCE]))
         hasher.update(f"{',' if start else ''}{rows}".encode())
-    hasher.update(f'],"settings":{canonical_json(settings_digest(configuration))}}}'.encode())
+    hasher.update(f'],"settings":{canonical_json(settings_digest(settings))}}}'.encode())
     return hasher.hexdigest()
 
 
@@ -148,7 +149,7 @@ AT_ONCE = 500
 
 
 def _source_row(item: Item) -> str:
-    """What a manifest is made of, of one recording, as canonical JSON.
+    """One recording's inputs to a manifest, as canonical JSON.
 
     Put together here: a general encoder would take three times as long.
     """
@@ -164,20 +165,36 @@ def _source_row(item: Item) -> str:
     )
 
 
-def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
-    """The manifest of a plan whose every shard is fresh.
+def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
+    """Make the manifest of a plan in which every shard is fresh.
 
-    Raises :class:`WorkRemains` when a shard is not fresh or cannot be read, and
-    :class:`BrainbrrError` when there is no window with a seizure.
+    Parameters
+    ----------
+    plan : Plan
+        The selected recordings.
+    settings : ManifestSettings
+        Windows, seizure labels and the threshold of the category "full".
+
+    Returns
+    -------
+    Manifest
+        The windows of all recordings, in the order of the partition keys.
+
+    Raises
+    ------
+    WorkRemains
+        If a shard is not fresh or cannot be read.
+    BrainbrrError
+        If no window has a seizure.
     """
     for item in plan.unreadable:
         raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings are not in the cache: run "
-            f"`brainbrr cache build{configuration.options}`{or_smaller_profile(plan)}"
+            f"`brainbrr cache build{settings.options}`{or_smaller_profile(plan)}"
         )
-    windows = configuration.windows
+    windows = settings.windows
     grid = _Grid.of(windows, max((item.samples for item in plan.items), default=0))
     recordings: list[ManifestRecording] = []
     parts: list[_Part] = []
@@ -190,7 +207,7 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
             excluded = item.recording.reason or item.reason
             without[excluded or "shorter_than_window"] += 1
             continue
-        recording = manifest_recording(item, configuration.labels.seizure)
+        recording = manifest_recording(item, settings.seizure_labels)
         part = _part(recording, grid, count)
         if len(part.starts) < count:
             unknown_windows[recording.split] += count - len(part.starts)
@@ -208,14 +225,14 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     ictal = np.where(has_unknown, np.minimum(fraction, 1.0), fraction).astype(np.float32)
     if not (ictal > 0).any():
         raise BrainbrrError(
-            f"no window of profile {configuration.profile} has a seizure: check the annotations "
+            f"no window of profile {settings.profile} has a seizure: check the annotations "
             "(`brainbrr index`) and the configuration's labels.seizure"
         )
-    full = configuration.sampling.full_threshold
+    full = settings.full_threshold
     return Manifest(
-        profile=configuration.profile,
+        profile=settings.profile,
         version=plan.store.version,
-        source=source_digest(plan, configuration),
+        source=source_digest(plan, settings),
         window_samples=windows.length_s * RATE,
         recordings=tuple(recordings),
         recording=np.repeat(np.arange(len(parts), dtype=np.int32), lengths),

@@ -471,6 +471,34 @@ class Origin:
         return f"data_dir of {source}" if source.startswith("/") else source
 
 
+@dataclass(frozen=True, slots=True)
+class ManifestSettings:
+    """The settings that decide what a manifest contains, and how it was chosen.
+
+    Attributes
+    ----------
+    profile : str
+        Name of the profile.
+    selection : Selection
+        Which recordings of the corpus the profile uses.
+    windows : Windows
+        Length and stride of the windows.
+    seizure_labels : tuple of str
+        Labels of events that count as seizures.
+    full_threshold : float
+        Ictal fraction, in (0, 1], from which a window has the category "full".
+    options : str
+        Command-line options that chose the configuration, for messages that name a command.
+    """
+
+    profile: str
+    selection: Selection
+    windows: Windows
+    seizure_labels: tuple[str, ...]
+    full_threshold: float
+    options: str = ""
+
+
 class Configuration(Section):
     """All settings of a run."""
 
@@ -512,6 +540,18 @@ class Configuration(Section):
     def options(self) -> str:
         """The command-line options that chose this configuration, each after a space."""
         return self._origin.options
+
+    @property
+    def manifest_settings(self) -> ManifestSettings:
+        """The settings that decide what the manifest of the profile contains."""
+        return ManifestSettings(
+            self.profile,
+            self.selection,
+            self.windows,
+            self.labels.seizure,
+            self.sampling.full_threshold,
+            self.options,
+        )
 
     def with_origin(self, origin: Origin) -> Configuration:
         """A copy that remembers how it was chosen.

@@ -169,7 +169,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     """
     plan, trouble = _plan(configuration)
     data_dir, preprocessing = configuration.data_dir, configuration.preprocessing
-    store = Store.derived(configuration)
+    store = Store.derived(configuration.cache_root, configuration.preprocessing)
     if plan is not None:
         extent: Extent | None = indexed_extent(plan.index)
         needed: Extent | None = indexed_extent(item.recording for item in plan.to_build)

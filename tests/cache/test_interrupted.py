@@ -201,7 +201,7 @@ def test_ctrl_c_ends_all_seeds_and_the_same_command_goes_on(
     longer = "training: {steps: 12, warmup_steps: 1, checkpoint_every: 1}"
     path.write_text(path.read_text().replace("training: {steps: 3, warmup_steps: 1}", longer))
     build(plan_corpus(settings), settings.preprocessing, workers=1)
-    update_manifest(plan_corpus(settings), settings)
+    update_manifest(plan_corpus(settings), settings.manifest_settings)
     runs = settings.runs_dir
 
     def checkpoints() -> list[Path]:

@@ -67,8 +67,10 @@ def test_what_is_pulled_is_what_was_pushed_and_plans_without_edfs(
     plan = plan_profile(other)
     assert (plan.count(State.FRESH), plan.sources_unseen) == (12, 12)
     assert verify(plan.store).damaged == {}
-    made = update_manifest(plan, other).manifest
-    assert made.source == update_manifest(plan_profile(built), built).manifest.source
+    made = update_manifest(plan, other.manifest_settings).manifest
+    assert (
+        made.source == update_manifest(plan_profile(built), built.manifest_settings).manifest.source
+    )
     # The second time there is nothing to do, on either side.
     assert (push_to(built, url).moved, pull_from(other, url).moved) == (0, 0)
     assert (push_to(built, url).index, pull_from(other, url).skipped) == ("unchanged", 12)
