@@ -29,11 +29,11 @@ def store(tmp_path: Path) -> Store:
 
 
 def write_lease(store: Store, process: Process, *, seconds_old: float = 0.0) -> Path:
-    """A lease of a process that has no lock on it, touched so long ago."""
+    """A lease of a process that had its lock, touched so long ago."""
     folder = store.folder / LEASES
     folder.mkdir(exist_ok=True)
     path = folder / f"{process.pid:016x}.json"
-    values = asdict(process) | {"what": "train", "since": "2026-01-01", "lock": False}
+    values = asdict(process) | {"what": "train", "since": "2026-01-01", "lock": True}
     path.write_text(json.dumps(values))
     touched = path.stat().st_mtime - seconds_old
     os.utime(path, (touched, touched))
