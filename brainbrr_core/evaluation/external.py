@@ -160,13 +160,13 @@ def _evaluate_external(
     labels = configuration.labels.seizure
     corpus = OwnCorpus(run, configuration)
     own = corpus.recordings()
-    known = KnownPatients.of(plan.index, own, other_people=asked.other_people)
-    chosen = _choose(plan, labels, split, asked, known)
+    known_patients = KnownPatients.of(plan.index, own, other_people=asked.other_people)
+    chosen = _choose(plan, labels, split, asked, known_patients)
     label = _label(name, split, asked.adapt)
     for reason, count in sorted(chosen.left_out.items()):
         log(f"left out: {count} recordings of {name}: {reason}")
     if not chosen.scored:
-        raise BrainbrrError(_nothing_to_score(run, plan, name, split, chosen, known))
+        raise BrainbrrError(_nothing_to_score(run, plan, name, split, chosen, known_patients))
     frozen = read_threshold(run.directory)
     if frozen is None and asked.adapt is None:
         frozen = corpus.frozen_threshold(log)
@@ -248,14 +248,16 @@ def _choose(
     labels: tuple[str, ...],
     split: str,
     asked: OnAnotherCorpus,
-    known: KnownPatients,
+    known_patients: KnownPatients,
 ) -> _Chosen:
     """Which recordings of a corpus are scored, and why the others are not."""
     usable = [row for one in _splits(split) for row in scorable(plan, labels, one)]
     adapted_on = []
     if asked.adapt is not None:
         adapted_on = [
-            row for row in scorable(plan, labels, "dev") if known.reason(row.patient) is None
+            row
+            for row in scorable(plan, labels, "dev")
+            if known_patients.reason(row.patient) is None
         ]
         if not any(row.seizures for row in adapted_on):
             raise BrainbrrError(
@@ -267,7 +269,7 @@ def _choose(
     scored, unscored, left_out = [], _unscored(plan, labels, split), Counter[str]()
     patients: set[str] = set()
     for row in usable:
-        reason = known.reason(row.patient)
+        reason = known_patients.reason(row.patient)
         if reason is not None:
             left_out[reason] += 1
             patients.add(row.patient)
@@ -281,7 +283,7 @@ def _choose(
         unscored.append(
             UnscoredRecording(row.partition_key, reason, recording.duration_s, seizures)
         )
-    same_names = len(known.namesakes & {row.patient for row in scored})
+    same_names = len(known_patients.namesakes & {row.patient for row in scored})
     return _Chosen(scored, adapted_on, unscored, left_out, len(patients), same_names)
 
 
@@ -310,13 +312,13 @@ def _splits(split: str) -> tuple[str, ...]:
 
 
 def _nothing_to_score(
-    run: Run, plan: Plan, name: str, split: str, chosen: _Chosen, known: KnownPatients
+    run: Run, plan: Plan, name: str, split: str, chosen: _Chosen, known_patients: KnownPatients
 ) -> str:
     """What is wrong where no recording is left, and what to do."""
     if chosen.left_out:
         count = sum(chosen.left_out.values())
         remedy = "score its own corpus with the configuration of its training"
-        if known.by_name_alone:
+        if known_patients.by_name_alone:
             remedy = (
                 "where patients of the same name are other people, as in two corpora that begin "
                 "with sub-01, add --other-people"
@@ -326,7 +328,9 @@ def _nothing_to_score(
             f"from its own corpus, so nothing is left to score: {remedy}"
         )
     counts = Counter(item.recording.split for item in plan.items if item.recording.reason is None)
-    has = ", ".join(f"{part} ({counts[part]})" for part in SPLITS if counts[part])
+    has = ", ".join(
+        f"{split_name} ({counts[split_name]})" for split_name in SPLITS if counts[split_name]
+    )
     return (
         f"{name} has no recording in {split} that can be scored: it has {has or 'none at all'}; "
         "choose another --split, or a larger --profile"
