@@ -77,9 +77,30 @@ _RECORDING_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Outcome of building one recording: ``error`` is empty when its shard is fresh.
+    """Outcome of building the shard of one recording.
 
-    ``clipped`` counts samples, ``clipped_blocks`` is ``BuildRecord.clipped``.
+    Attributes
+    ----------
+    partition_key : str
+        Key of the recording.
+    fingerprint : str
+        Fingerprint of the shard.
+    source_hash : str
+        Hash of the EDF.
+    seconds : float
+        Time that building took.
+    bytes : int
+        Size of the shard.
+    clipped : int
+        Stored samples at the limit of their range, over all channels.
+    clipped_blocks : tuple of (int, int), optional
+        The blocks with clipped samples and their number in each; None if it is not known.
+    duration_s : float
+        Length of the recording in seconds.
+    interpolated : tuple of str
+        Channels that were interpolated.
+    error : str
+        Why there is no shard. Empty if the shard is fresh.
     """
 
     partition_key: str

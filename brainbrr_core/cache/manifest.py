@@ -32,11 +32,26 @@ CATEGORIES = ("none", "partial", "full")
 
 @dataclass(frozen=True, slots=True)
 class ManifestRecording:
-    """One recording of a manifest: its shard's fingerprint, length, seizures and unknown time.
+    """One recording of a manifest.
 
-    ``seizures`` are disjoint (start, stop, label) in seconds, within the signal. ``unknown`` are
-    disjoint (start, stop), likewise: what is neither seizure nor background
-    (:meth:`Recording.unknown`), and none of it in a seizure.
+    Attributes
+    ----------
+    partition_key : str
+        Key of the recording.
+    split : str
+        ``"train"``, ``"dev"`` or ``"eval"``.
+    patient : str
+        The patient's identifier in the corpus.
+    montage : str
+        The montage in which the recording was made.
+    fingerprint : str
+        Fingerprint of the recording's shard.
+    samples : int
+        Length of the stored signal in samples at 256 Hz.
+    seizures : tuple of (float, float, str)
+        Disjoint seizures within the signal: start and stop in seconds, and label.
+    unknown : tuple of (float, float)
+        Disjoint intervals in seconds that are neither seizure nor background.
     """
 
     partition_key: str
@@ -66,13 +81,35 @@ class ManifestRecording:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Windows and the recordings they come from, in the order of the partition keys.
+    """The windows of a profile and the recordings they come from, ordered by partition key.
 
-    ``recording`` (windows,) indexes ``recordings``; ``start`` (windows,) is in samples at 256 Hz;
-    ``unknown`` (windows,) is the fraction of the window that is neither seizure nor background,
-    ``ictal`` (windows,) the fraction of its other, known seconds that is seizure; ``category``
-    (windows,), which follows from it, indexes ``CATEGORIES``. A window of which nothing is known
-    is none: ``unknown_windows`` counts them by split.
+    Attributes
+    ----------
+    profile : str
+        Name of the profile.
+    version : str
+        The preprocessing version of the shards.
+    source : str
+        Digest of everything that the manifest depends on. A different digest makes it stale.
+    window_samples : int
+        Length of a window in samples at 256 Hz.
+    recordings : tuple of ManifestRecording
+        The recordings.
+    recording : ndarray of int32, shape (windows,)
+        Position of each window's recording in ``recordings``.
+    start : ndarray of int64, shape (windows,)
+        First sample of each window, at 256 Hz.
+    ictal : ndarray of float32, shape (windows,)
+        Fraction of a window's known time that is seizure.
+    category : ndarray of int8, shape (windows,)
+        Position in ``CATEGORIES``, which follows from ``ictal``.
+    unknown : ndarray of float32, shape (windows,)
+        Fraction of a window that is neither seizure nor background. Windows without any known
+        time are left out.
+    without_windows : dict of str to int
+        Recordings too short for a window, by split.
+    unknown_windows : dict of str to int
+        Windows that are left out because nothing in them is known, by split.
     """
 
     profile: str

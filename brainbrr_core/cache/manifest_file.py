@@ -268,8 +268,23 @@ def _read_recording(
 def read_manifest(path: Path, options: str = "") -> Manifest:
     """Read a manifest.
 
-    Raises :class:`WorkRemains` when there is none or it cannot be read, naming the command that
-    writes it, with ``options``.
+    Parameters
+    ----------
+    path : Path
+        The Parquet file (see :func:`manifest_path`).
+    options : str, default ""
+        Options to add to the command that an error names, such as ``" --profile smoke"``.
+
+    Returns
+    -------
+    Manifest
+        The windows and their recordings.
+
+    Raises
+    ------
+    WorkRemains
+        If there is no such file, or it cannot be read. The message names the command that writes
+        the manifest.
     """
     try:
         text, columns = _unsealed(path.read_bytes())
@@ -316,7 +331,17 @@ def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bo
 
 @dataclass(frozen=True)
 class UpdatedManifest:
-    """A current manifest, its path, and whether it had to be written."""
+    """A manifest that is current, and where it is stored.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        The windows and their recordings.
+    path : Path
+        The Parquet file.
+    rewritten : bool
+        Whether the file was missing or stale, and was written.
+    """
 
     manifest: Manifest
     path: Path

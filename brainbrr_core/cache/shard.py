@@ -90,7 +90,35 @@ class UnreadableShard(WorkRemains):
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class ShardHeader:
-    """What a shard says of itself; ``mean`` and ``deviation`` in µV per channel."""
+    """What a shard records about its origin and its content.
+
+    Attributes
+    ----------
+    format_version : int
+        Version of the file format.
+    partition_key : str
+        Key of the recording.
+    fingerprint : str
+        Digest of everything that shaped the stored bytes.
+    parameters : dict
+        Settings and constants of the signal chain.
+    source_hash : str
+        Hash of the EDF.
+    source_size : int
+        Size of the EDF in bytes.
+    channels : tuple of str
+        The stored channels, in order.
+    rate : int
+        Sampling rate in Hz.
+    samples : int
+        Samples of each channel.
+    mean, deviation : tuple of float
+        Mean and standard deviation of each channel in µV, by which the samples were normalized.
+    interpolated : tuple of str
+        Channels that were interpolated from their neighbors.
+    libraries : dict of str to str
+        Versions of the libraries that computed the samples.
+    """
 
     format_version: int
     partition_key: str
@@ -368,11 +396,24 @@ class _File(io.RawIOBase):
 
 
 class Shard:
-    """An open shard: its header at once, its blocks when they are asked for.
+    """An open shard. The header is read at once, blocks are read on request.
 
-    The file is read, unless ``mapped`` is its content, which the caller maps. Raises
-    ``FileNotFoundError``, :class:`DamagedShard` when the bytes are wrong, and
-    :class:`UnreadableShard` when they could not be had; so do all methods.
+    Parameters
+    ----------
+    path : Path
+        The shard's file.
+    mapped : pyarrow.Buffer, optional
+        The content of the file, where the caller has mapped it into memory. By default the file
+        is read.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file. The methods raise the same errors.
+    DamagedShard
+        If the bytes are wrong.
+    UnreadableShard
+        If the bytes cannot be read, for example for want of memory or permission.
     """
 
     def __init__(self, path: Path, mapped: pa.Buffer | None = None) -> None:

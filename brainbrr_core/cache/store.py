@@ -55,7 +55,15 @@ _REMOVED = re.compile(r"\.removed-(?P<version>.+)-[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Store:
-    """One preprocessing version of one cache root."""
+    """One preprocessing version in a cache root.
+
+    Parameters
+    ----------
+    root : Path
+        The cache root.
+    version : str
+        Name of the version, such as ``"v2_256hz_10-20_89f91765f0ac"``.
+    """
 
     root: Path
     version: str
