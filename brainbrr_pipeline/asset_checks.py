@@ -20,6 +20,7 @@ from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
 from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
+from brainbrr_pipeline.records.metadata import of_plan
 from brainbrr_pipeline.resources import Workspace
 
 #: How many shards are read and compared with their checksums.
@@ -200,6 +201,7 @@ def completeness(plan: Plan, profile: str, options: str) -> dg.AssetCheckResult:
         version=plan.store.version,
         states=dg.MetadataValue.json({state.value: plan.count(state) for state in State}),
         reasons=dg.MetadataValue.json(plan.reasons()),
+        **of_plan(plan),
     )
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.status import status
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
-from tests.support.pipeline_graph import CACHE, latest, wide_graph
+from tests.support.pipeline_graph import CACHE, Graph, latest, wide_graph
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 
@@ -125,6 +126,52 @@ def test_an_orphan_is_shown(
     assert gone.partition_key in failures["no_orphans"]
     metadata = latest(instance, "raw_edf_index").metadata
     assert metadata["orphans"].value == [gone.partition_key]
+
+
+def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_everywhere(
+    built: Configuration, instance: dg.DagsterInstance
+) -> None:
+    graph = Graph(built, instance)
+    index = read_index(built.cache_root)
+    usable = [r for r in index if r.reason is None]
+    no_edf, no_labels = Path(usable[0].path), Path(usable[1].path).with_suffix(".csv_bi")
+    content = no_edf.read_bytes()
+    no_edf.unlink()
+    no_edf.write_bytes(content[:100])
+    no_labels.unlink()
+    missing = [r.partition_key for r in usable[2:]]
+    for key in missing:
+        Store.of(built).shard_path(key).unlink()
+    assert graph.materialize("raw_edf_index").success
+    shown = latest(instance, "raw_edf_index").metadata
+    check = next(
+        e
+        for e in graph.check("windowed_cache").get_asset_check_evaluations()
+        if e.check_name == "complete_for_the_profile"
+    )
+    counted = status(plan_profile(built), built)
+    by_name = {r.partition_key: r for r in read_index(built.cache_root)}
+    for metadata in (shown, check.metadata):
+        assert metadata["to build"].value == len(missing)
+        assert column(metadata, "not fresh (first 20)", "recording") == missing[:20]
+        excluded = column(metadata, "excluded recordings (first 100)", "recording")
+        assert usable[0].partition_key in excluded
+        assert metadata["excluded"].value == len(excluded) == counted["excluded"]
+        unlabeled = column(metadata, "without usable annotations (first 100)", "recording")
+        assert usable[1].partition_key in unlabeled
+        reasons = column(metadata, "excluded recordings (first 100)", "reason")
+        assert reasons == [by_name[str(key)].reason for key in excluded]
+        # Both together are what the index calls excluded.
+        assert len({*excluded, *unlabeled}) == sum(
+            int(str(number)) for number in column(shown, "splits", "excluded")
+        )
+    # Build, record and update the manifest, each at the request of the sensor.
+    for _ in range(3):
+        graph.follow(graph.tick())
+    assert (
+        f"up to date: {len(index) - counted['excluded']} fresh, {counted['excluded']} excl"
+        in str(graph.tick().skip_message)
+    )
 
 
 def test_what_the_ui_shows_of_a_partition_and_of_the_tables(
