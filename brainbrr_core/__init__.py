@@ -21,6 +21,7 @@ the contract that import-linter checks):
 - ``annotation``     events and the files they are written in
 - ``configuration``  the one configuration model
 - ``files``          writing whole files, their checksums and states
+- ``display``        colors, times and the look that pages and pictures share
 - ``constants``      numbers and names that several packages agree on
 
 Nothing here imports Dagster: ``brainbrr_pipeline`` does, and calls this.

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, wide_cache
 from brainbrr_core.cli.dagster import prepare_dagster_home
-from brainbrr_core.cli.options import print_json, print_table
+from brainbrr_core.cli.printing import print_json, print_table
 from brainbrr_core.errors import BrainbrrError
 
 #: The query of the UI's page of a partitioned asset.

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterEventType
 
-from brainbrr_core.cache.plan import State, make_plan
-from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.plan import State, plan_selection
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.changes import changes
@@ -108,8 +107,7 @@ def _index_work(instance: dg.DagsterInstance, index: Index) -> IndexRun | None:
 
 def _cache_work(instance: dg.DagsterInstance, configuration: Configuration, index: Index) -> Work:
     store = Store.of(configuration)
-    selected = select(index, configuration.selection)
-    plan = make_plan(store, configuration.preprocessing, index, selected)
+    plan = plan_selection(store, configuration.preprocessing, configuration.selection, index)
     recorded = recorded_versions(instance, WINDOWED_CACHE, DagsterEventType.ASSET_MATERIALIZATION)
     wanted = [
         item

@@ -1,8 +1,7 @@
-"""Events of a recording, and the files they are read from and written to.
+"""Events of a recording, and the file formats that they are read from and written to.
 
-Here belongs what an annotation *is*: events, labels, the TUSZ and SzCORE file formats.
-What follows from annotations for a recording (is it usable?) belongs to ``corpus``;
-how events are scored belongs to ``scoring``.
+Events, labels and the formats of TUSZ, SzCORE and EDF+ belong here. Whether annotations make a
+recording usable belongs to ``corpus``; scoring events belongs to ``scoring``.
 """
 
 from brainbrr_core.annotation.events import (

@@ -1,8 +1,8 @@
-"""Events as an EDF+ file without signals, which viewers lay over the recording it belongs to.
+"""Events as an EDF+ file without signals, which viewers show on top of the recording.
 
-One annotation for each event, with its confidence in the text, and the standard text "Recording
-ends" at the recording's end. (EDF+ specification,
-2003, section 2.2 and its list of standard texts.)
+It has one annotation for each event, with its confidence in the text, and the standard text
+"Recording ends" at the end of the recording. (EDF+ specification, 2003, section 2.2 and its list of
+standard texts.)
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ TEXTS = {"seiz": "Seizure"}
 def format_edf_plus(
     events: list[Event], duration_s: float, start: datetime.datetime | None
 ) -> bytes:
-    """An EDF+C file; ``start`` is the recording's, None where it is not known.
+    """Bytes of an EDF+C file with the events; it does not name a patient.
 
-    It names no patient. Times keep the picosecond of the library that writes them.
+    ``start`` is that of the recording, None where it is unknown. Times are exact to the picosecond,
+    the resolution of the library that writes them.
     """
     import edfio
 

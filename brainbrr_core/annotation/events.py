@@ -1,20 +1,28 @@
-"""The event: a labelled interval of a recording."""
+"""The event: a labeled interval of a recording."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-#: Label of an interval of which nobody can say whether it is seizure or background.
+#: Label of an interval that may be seizure or background.
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Event:
-    """An interval of one recording with a label.
+    """A labeled interval of a recording.
 
-    ``start`` and ``stop`` are seconds from the recording's first sample. ``confidence`` is a
-    probability between 0 and 1. ``channels`` is empty when the event concerns the whole montage.
+    Attributes
+    ----------
+    start, stop : float
+        Seconds from the first sample of the recording.
+    label : str
+        A TUSZ label, such as ``seiz`` or ``fnsz``, or ``unknown``.
+    confidence : float
+        Probability between 0 and 1.
+    channels : tuple of str
+        The channels concerned; empty for the whole montage.
     """
 
     start: float
@@ -25,19 +33,31 @@ class Event:
 
     @property
     def duration(self) -> float:
-        """Length in seconds."""
+        """Duration in seconds."""
         return self.stop - self.start
 
 
 def merge_overlapping(
     events: Iterable[Event], gap_s: float = 0.0, *, touching: bool = True
 ) -> list[Event]:
-    """Sort events and join those that overlap, touch or lie at most ``gap_s`` apart.
+    """Sort events and merge those that overlap or are at most a gap apart.
 
-    With ``touching`` off, events that are just ``gap_s`` apart stay two.
+    A merged event has the label of its first event, the highest confidence, and the channels of
+    all.
 
-    The joined event keeps the first label and the highest confidence; its channels are
-    those of all its parts.
+    Parameters
+    ----------
+    events : iterable of Event
+        In any order.
+    gap_s : float
+        Longest gap that is closed, in seconds.
+    touching : bool
+        Whether events exactly ``gap_s`` apart are merged, too; for a gap of 0, events that touch.
+
+    Returns
+    -------
+    list of Event
+        In order, without overlaps.
     """
     merged: list[Event] = []
     for event in sorted(events):
@@ -57,7 +77,7 @@ def merge_overlapping(
 
 
 def outside(event: Event, others: Iterable[Event]) -> list[Event]:
-    """What of an event none of the others covers, in order."""
+    """The intervals of an event that none of the others covers, in order."""
     rest = []
     start = event.start
     overlapping = (o for o in others if o.start < event.stop and o.stop > start)
@@ -71,7 +91,7 @@ def outside(event: Event, others: Iterable[Event]) -> list[Event]:
 
 
 def uncovered(events: Iterable[Event], by: Iterable[Event]) -> tuple[tuple[float, float], ...]:
-    """Time that at least one of ``events`` covers and none of ``by``, as (start, stop) in order."""
+    """Intervals (start, stop) in order that some of ``events`` cover and none of ``by`` does."""
     covering = merge_overlapping(by)
     return tuple(
         (rest.start, rest.stop)
@@ -81,5 +101,16 @@ def uncovered(events: Iterable[Event], by: Iterable[Event]) -> tuple[tuple[float
 
 
 def seizure_seconds(events: Iterable[Event]) -> float:
-    """Seconds covered by at least one of the events."""
+    """Time that at least one of the events covers.
+
+    Parameters
+    ----------
+    events : iterable of Event
+        In any order; they may overlap.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     return sum(event.duration for event in merge_overlapping(events))

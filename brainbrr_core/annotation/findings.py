@@ -1,4 +1,4 @@
-"""Findings: what a file says that it should not, with where it stands."""
+"""Findings: irregularities of a file, and where in it they are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something odd about a file; it never carries the file's free text.
+    """An irregularity of a file. It never quotes free text of the file.
 
-    ``code`` is from a closed list (``policy`` for annotations, ``corpus.recording`` for signals),
-    ``where`` names the file (and line), ``detail`` gives the figures.
+    Attributes
+    ----------
+    code : str
+        From a closed list: ``annotation.policy`` for annotations, ``corpus.recording`` for signals.
+    where : str
+        The file name and, for an annotation, its line.
+    detail : str
+        Figures that describe it; may be empty.
     """
 
     code: str

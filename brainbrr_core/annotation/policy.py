@@ -1,7 +1,7 @@
-"""What follows from each finding about an annotation file.
+"""The consequence of each finding about an annotation file.
 
-Nothing odd about an annotation is passed over: it excludes the recording, or is corrected, or is
-only counted. ``docs/findings.md`` shows this list.
+Every irregularity excludes the recording, is corrected, or is counted. ``docs/findings.md`` shows
+this list.
 """
 
 from __future__ import annotations
@@ -10,44 +10,47 @@ from enum import StrEnum
 
 
 class Consequence(StrEnum):
-    """What a finding leads to."""
+    """What a finding means for its recording."""
 
     EXCLUDES = "excludes"
     CORRECTED = "corrected"
     COUNTED = "counted"
 
 
-#: Seconds by which an annotation may reach past the signal, or its stated duration may differ
-#: from the signal's, before it is taken for the annotation of something else. One block.
+#: Seconds, one block, by which an event may end after the signal, or the stated duration may differ
+#: from that of the signal. An annotation with a larger difference is not one of this signal.
 CONTRADICTION_S = 10.0
 #: Seconds by which the stated duration may differ without a finding: files give whole seconds.
 ROUNDING_S = 1.0
-#: Seconds by which an event may end late without a finding: files give hundredths.
+#: Seconds by which an event may end after the signal without a finding: files give hundredths.
 EVENT_ROUNDING_S = 0.05
 
 _EXCLUDES, _CORRECTED, _COUNTED = Consequence
-#: Every code a finding about an annotation can have. Closed.
+#: Consequence and meaning of each code that a finding about an annotation can have. Closed.
 ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
     "unreadable_annotation": (_EXCLUDES, "the file cannot be opened"),
-    "missing_header": (_EXCLUDES, "the row that names the columns is missing or another one"),
-    "no_rows": (_EXCLUDES, "the file has no row: it is cut short"),
-    "no_duration": (_EXCLUDES, "no usable `# duration` line: the head of the file is missing"),
-    "malformed_row": (_EXCLUDES, "a row has too few cells, or a time that is no number"),
+    "missing_header": (_EXCLUDES, "the row with the column names is missing or different"),
+    "no_rows": (_EXCLUDES, "the file has no rows: it is cut short"),
+    "no_duration": (_EXCLUDES, "no usable `# duration` line: the start of the file is missing"),
+    "malformed_row": (_EXCLUDES, "a row has too few cells, or a time that is not a number"),
     "unknown_label": (_EXCLUDES, "a label that is not in the list of labels"),
     "stop_before_start": (_EXCLUDES, "an event stops before it starts"),
-    "channel_rows": (_EXCLUDES, "a `csv_bi` with rows of single channels is no `csv_bi`"),
+    "channel_rows": (_EXCLUDES, "a `csv_bi` has rows of single channels"),
     "event_outside": (
         _EXCLUDES,
         "an event starts past the end of the signal, or stops more than 10 s past it",
     ),
     "duration_contradicts": (
         _EXCLUDES,
-        "the stated duration and the signal's differ by more than 10 s",
+        "the stated duration differs from that of the signal by more than 10 s",
     ),
-    "event_past_end": (_CORRECTED, "an event stops at most 10 s past the end: it is cut there"),
+    "event_past_end": (
+        _CORRECTED,
+        "an event stops at most 10 s past the end of the signal: it is cut there",
+    ),
     "no_known_row": (
         _EXCLUDES,
-        "no row says that there is a seizure, or that there is none: nothing is known",
+        "no row says whether there is a seizure or not: nothing is known",
     ),
     "types_contradict": (
         _EXCLUDES,
@@ -56,31 +59,47 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
     ),
     "overlapping_events": (
         _CORRECTED,
-        "two events of one label overlap: they become one (touching ones stay)",
+        "two events of one label overlap: they are merged (touching events are not)",
     ),
-    "unusable_types": (_CORRECTED, "the per-channel `csv` is malformed: events keep `seiz`"),
+    "unusable_types": (
+        _CORRECTED,
+        "the per-channel `csv` is malformed: events keep the label `seiz`",
+    ),
     "types_differ": (
         _COUNTED,
-        "an event of the per-channel `csv` and that of the `csv_bi` differ by 1 to 10 s",
+        "an event of the per-channel `csv` differs from that of the `csv_bi` by 1 to 10 s",
     ),
     "event_without_end": (
         _COUNTED,
-        "a seizure without an end (no length, or an onset alone): unknown until the next row, or "
+        "a seizure without an end (zero length, or only an onset): unknown until the next row, or "
         "the end of the recording",
     ),
     "end_without_onset": (
         _COUNTED,
-        "a seizure's end without its onset: unknown since the last event, or the start",
+        "the end of a seizure without its onset: unknown since the last event, or the start of "
+        "the recording",
     ),
     "unclear_text": (
         _COUNTED,
-        "a text speaks of a seizure in a way that is not understood: unknown until the next row",
+        "a text mentions a seizure in a way that is not understood: unknown until the next row",
     ),
-    "overlapping_labels": (_COUNTED, "two events of different labels overlap: both stay"),
-    "untyped_event": (_COUNTED, "no row of the per-channel `csv` overlaps the event: it is `seiz`"),
-    "csv_without_csv_bi": (_COUNTED, "a `csv` alone gives no events; the recording has none"),
-    "no_recording_duration": (_COUNTED, "an events.tsv does not say how long the recording is"),
-    "duration_mismatch": (_COUNTED, "the stated duration and the signal's differ by 1 to 10 s"),
+    "overlapping_labels": (_COUNTED, "two events of different labels overlap: both are kept"),
+    "untyped_event": (
+        _COUNTED,
+        "no row of the per-channel `csv` overlaps the event: its label is `seiz`",
+    ),
+    "csv_without_csv_bi": (
+        _COUNTED,
+        "a `csv` without a `csv_bi` is not used",
+    ),
+    "no_recording_duration": (
+        _COUNTED,
+        "an events.tsv does not give the duration of the recording",
+    ),
+    "duration_mismatch": (
+        _COUNTED,
+        "the stated duration differs from that of the signal by 1 to 10 s",
+    ),
 }
 
 

@@ -1,10 +1,10 @@
-"""``events.tsv``: a table with one row per event, as SzCORE or BIDS has it.
+"""``events.tsv``: a table with one row per event, in the form of SzCORE or of BIDS.
 
-SzCORE's columns (Dan et al. 2024, the BIDS score extension they use): onset, duration, eventType,
-confidence, channels, dateTime, recordingDuration. A recording without seizures has one
-``bckg`` row that spans it, so that its duration is known. Seizure types are those of HED-SCORE:
-``sz``, ``sz_foc_ia``, ``sz_gen_m_tonicClonic``, ... Other tables name what happened in BIDS's
-columns of free text, ``trial_type`` or ``value``, often as points in time.
+The columns of SzCORE (Dan et al. 2024, based on the BIDS score extension) are onset, duration,
+eventType, confidence, channels, dateTime and recordingDuration. A recording without seizures has
+one ``bckg`` row that spans it, so that its duration is known. Seizure types are those of HED-SCORE:
+``sz``, ``sz_foc_ia``, ``sz_gen_m_tonicClonic``, ... Other tables describe events in the free-text
+columns of BIDS, ``trial_type`` or ``value``, often as instants.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ COLUMNS = (
     "dateTime",
     "recordingDuration",
 )
-#: What the start of a recording without a date is written as.
+#: Written as the start of a recording whose date is unknown.
 UNKNOWN_START = datetime.datetime(1985, 1, 1)
-#: Columns that every events.tsv must have, beside one of ``KINDS``.
+#: Columns that every events.tsv must have, in addition to one of ``KINDS``.
 REQUIRED = COLUMNS[:2]
-#: Columns that say what a row is: SzCORE's, whose words are fixed and which goes first, and those
-#: of BIDS with free text, of which the first holds that speaks of seizures.
+#: Columns that say what a row is, in order of precedence: that of SzCORE, with a fixed vocabulary,
+#: then the free-text columns of BIDS, of which the first that mentions seizures counts.
 KINDS = ("eventType", "trial_type", "value")
-#: How BIDS writes that a cell has nothing to say.
+#: Cells that BIDS defines as empty.
 _NOTHING = ("", "n/a")
-#: What a row means of which no column speaks of seizures.
+#: The meaning and label of a row in which no column mentions seizures.
 _SILENT = (Meaning.NOTHING, "")
 
 
@@ -50,8 +50,9 @@ def read(path: Path, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotation:
 def parse(text: str, where: str, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotation:
     """Parse the text of an ``events.tsv``; ``where`` names it in findings.
 
-    Columns are found by their names; further ones are allowed. What ``texts`` finds of no concern
-    to seizures is passed over in a column of free text, and a finding in ``eventType``.
+    Columns are identified by name; additional ones are allowed. A text that has nothing to do with
+    seizures, according to ``texts``, is ignored in a free-text column and a finding in
+    ``eventType``.
     """
     duration: tuple[float, int] | None = None
     rows = 0
@@ -85,27 +86,27 @@ def parse(text: str, where: str, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotati
 
 
 def _mark(
-    row: dict[str, str], line: int, place: str, findings: list[Finding], texts: Texts
+    row: dict[str, str], line: int, where: str, findings: list[Finding], texts: Texts
 ) -> Mark | None:
     filled = [name for name in KINDS if row.get(name, "") not in _NOTHING]
     columns = filled or [name for name in KINDS if name in row]
     if columns[0] == KINDS[0]:
         meaning, label = texts.meaning(row[columns[0]])
         if meaning in (Meaning.UNCLEAR, Meaning.NOTHING):
-            findings.append(Finding("unknown_label", place))
+            findings.append(Finding("unknown_label", where))
             return None
     else:
-        said = (texts.meaning(row[name]) for name in columns)
-        meaning, label = next((m for m in said if m[0] is not Meaning.NOTHING), _SILENT)
+        meanings = (texts.meaning(row[name]) for name in columns)
+        meaning, label = next((m for m in meanings if m[0] is not Meaning.NOTHING), _SILENT)
         if meaning is Meaning.NOTHING:
             return None
     start = _number(row["onset"])
     length = 0.0 if row["duration"] in _NOTHING else _number(row["duration"])
     if start is None or length is None or start < 0:
-        findings.append(Finding("malformed_row", place, "a time is no number or negative"))
+        findings.append(Finding("malformed_row", where, "a time is negative or not a number"))
         return None
     if length < 0:
-        findings.append(Finding("stop_before_start", place, f"duration {length:.4f} s"))
+        findings.append(Finding("stop_before_start", where, f"duration {length:.4f} s"))
         return None
     confidence = _number(row.get("confidence", ""))
     channels = row.get("channels", "n/a")
@@ -129,7 +130,7 @@ def _number(text: str) -> float | None:
 
 
 def clock_time(start: datetime.datetime) -> str:
-    """``2012-01-01 10:00:00.753``; whole seconds without a point, as the format has them."""
+    """A date and time as the format has it: ``2012-01-01 10:00:00.753``, or whole seconds."""
     digits = "milliseconds" if start.microsecond % 1000 == 0 else "microseconds"
     return start.isoformat(" ", digits if start.microsecond else "seconds")
 
@@ -137,20 +138,19 @@ def clock_time(start: datetime.datetime) -> str:
 def format_tsv(
     events: list[Event], duration_s: float, start: datetime.datetime | None = None
 ) -> str:
-    """Text of the TSV of one recording; onset and duration add up to the very end of the event.
+    """Text of the ``events.tsv`` of one recording.
 
-    ``start`` is that of the recording's first sample, with a part of a second where it has one.
-    Where it is not known, the column says what EDF's own header says
-    then, 1985-01-01: readers of the SzCORE benchmark stop at ``n/a``. Confidence is the event's,
-    between 0 and 1.
+    Onset plus duration gives exactly the end of each event. ``start`` is the time of the first
+    sample; where it is unknown, the column has 1985-01-01, as an EDF header does, because readers
+    of the SzCORE benchmark fail at ``n/a``.
     """
-    begins = clock_time(start or UNKNOWN_START)
+    start_text = clock_time(start or UNKNOWN_START)
     rows = ["\t".join(COLUMNS)]
     for event in sorted(events) or [Event(0.0, duration_s, BACKGROUND)]:
         kind = BACKGROUND if event.label == BACKGROUND else "sz"
         channels = ",".join(event.channels) or "n/a"
         rows.append(
             f"{seconds_text(event.start)}\t{seconds_text(duration_to(event.start, event.stop))}\t"
-            f"{kind}\t{event.confidence:.4f}\t{channels}\t{begins}\t{seconds_text(duration_s)}"
+            f"{kind}\t{event.confidence:.4f}\t{channels}\t{start_text}\t{seconds_text(duration_s)}"
         )
     return "\n".join(rows) + "\n"

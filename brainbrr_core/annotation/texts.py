@@ -1,6 +1,6 @@
-"""What the text of an annotation says about seizures, in words that the program may keep.
+"""What the free text of an annotation says about seizures.
 
-A text is somebody's own and may name a patient: only its meaning leaves this module.
+The text may name a patient, so only its meaning leaves this module.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from brainbrr_core.configuration.settings import SEIZURE_LABELS, AnnotationTexts
 from brainbrr_core.constants import BACKGROUND
 
 _HED_SEIZURE = re.compile(r"sz(_[a-z0-9]+)*")
-#: HED-SCORE's types and the TUSZ labels of the same meaning; the first that a type begins with
-#: holds, a motor type wherever it stands last.
+#: Prefixes of HED-SCORE types and the TUSZ labels of the same meaning; the first that fits counts.
+#: Generalized motor types are looked up by their last word.
 _LABELS = (
     ("sz_foc_ia", "cpsz"),
     ("sz_foc_a", "spsz"),
@@ -33,26 +33,26 @@ _MOTOR_LABELS = {
     "myoclonic": "mysz",
 }
 _FLAGS = re.IGNORECASE | re.DOTALL
-#: Speaks of a seizure, in whatever way.
+#: Mentions a seizure in any way.
 _MENTION = re.compile(r"(?<![a-z])(?:sz|seiz)", _FLAGS)
-#: Characters of the longest text that is compared with the patterns.
+#: Longest text, in characters, that is compared with the patterns.
 _LONGEST = 1000
 
 
 class Meaning(Enum):
-    """What a text says of the time at which it stands."""
+    """What a text says about the time at which it is noted."""
 
     ONSET = "a seizure starts"
     END = "a seizure ends"
-    SEIZURE = "a seizure, as long as the annotation"
+    SEIZURE = "a seizure that lasts as long as the annotation"
     BACKGROUND = "no seizure"
-    UNKNOWN = "nobody can say"
-    UNCLEAR = "speaks of a seizure in a way that is not understood"
-    NOTHING = "says nothing of seizures"
+    UNKNOWN = "seizure or background"
+    UNCLEAR = "mentions a seizure in a way that is not understood"
+    NOTHING = "says nothing about seizures"
 
 
 def label_of(event_type: str) -> str | None:
-    """The TUSZ label of an eventType, ``bckg`` for background; None for an unknown one."""
+    """The TUSZ label of an ``eventType``, ``bckg`` for background; None for an unknown type."""
     name = event_type.strip().lower()
     if name in (BACKGROUND, "background"):
         return BACKGROUND
@@ -67,13 +67,13 @@ def label_of(event_type: str) -> str | None:
 
 @dataclass(frozen=True)
 class Texts:
-    """Annotation texts as a configuration's patterns understand them."""
+    """Interprets annotation texts by the patterns of a configuration."""
 
     patterns: AnnotationTexts
 
     @cached_property
     def digest(self) -> str:
-        """What changes when the patterns do."""
+        """A digest of the patterns."""
         return sha256(self.patterns.model_dump_json().encode()).hexdigest()[:12]
 
     @cached_property
@@ -91,7 +91,7 @@ class Texts:
         )
 
     def meaning(self, text: str) -> tuple[Meaning, str]:
-        """What a text says, and the label of its event: a type where the text names one."""
+        """What a text says, and the label of its event: a seizure type where it names one."""
         text = text.strip()
         if len(text) <= _LONGEST:
             named = label_of(text)

@@ -1,7 +1,7 @@
-"""Times in annotation files: written so that reading gives the very same number back.
+"""Times in annotation files, written so that reading them gives exactly the same number.
 
-Scores turn on single comparisons (a gap of exactly 90 s, an edge on a sample), so that a rounded
-time may be counted otherwise than the one it was rounded from.
+Scores depend on single comparisons (a gap of exactly 90 s, an edge on a sample), so a rounded time
+may be scored differently from the original.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ _LEAST_DECIMALS = 4
 
 
 def seconds_text(seconds: float) -> str:
-    """The shortest decimal fraction that reads as ``seconds``, with four decimals at least."""
+    """The shortest decimal text that reads as ``seconds``, with at least four decimals."""
     whole, _, decimals = f"{Decimal(repr(float(seconds))):f}".partition(".")
     return f"{whole}.{decimals.rstrip('0').ljust(_LEAST_DECIMALS, '0')}"
 
 
 def duration_to(start: float, stop: float) -> float:
-    """The duration that, added to ``start``, gives ``stop``, 0 <= ``start`` <= ``stop``.
+    """The duration that gives ``stop`` when added to ``start``, for 0 <= ``start`` <= ``stop``.
 
-    ``stop - start`` is rounded, so that the sum may miss ``stop`` by its last bit. Where no number
-    hits it (the sum lies halfway to each neighbor), it is the one that misses by that bit.
+    ``stop - start`` is rounded, so the sum may differ from ``stop`` in its last bit. Where no
+    number gives ``stop`` exactly (the sum is halfway between two numbers), the result keeps that
+    error.
     """
     duration = stop - start
     nearer = duration

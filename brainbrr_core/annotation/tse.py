@@ -1,10 +1,8 @@
-"""Annotation files of TUSZ 1.5 and before: ``tse_bi`` (events) and ``tse`` (with types).
+"""Annotation files of TUSZ 1.5 and earlier: ``tse_bi`` (events) and ``tse`` (with types).
 
 Both are text: a line ``version = tse_v1.0.0`` and one line for each event, ``start stop label
-confidence``, times in seconds. Events and background together cover the recording, so the last
-stop is its duration.
-
-What such a file may hold and what makes it unusable is the same as for ``csv_bi``.
+confidence``, with times in seconds. Events and background together cover the recording, so the last
+stop is its duration. Labels and findings are those of ``csv_bi``.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ def parse(text: str, where: str) -> ParsedAnnotation:
     lines = [_as_csv(line) for line in text.removeprefix("\ufeff").splitlines()]
     stops = [(_seconds(line), number) for number, line in enumerate(lines, start=1)]
     stop, number = max(stops, default=(0.0, 0))
-    # In a line of its own, after the others, so that findings name the lines of the file.
+    # Appended as the last line, so that findings have the line numbers of the file.
     duration = [f"# duration = {stop} secs"] if stop > 0 else []
     return replace(tuh.parse("\n".join([*lines, *duration]), where), duration_line=number)
 
@@ -35,14 +33,14 @@ def read(path: Path) -> ParsedAnnotation:
 
 
 def _as_csv(line: str) -> str:
-    """A line as a ``csv_bi`` has it."""
+    """A line in the form of a ``csv_bi``."""
     if _VERSION.fullmatch(line.strip()):
         return ",".join(tuh.COLUMNS)
     return ",".join(["TERM", *line.split()]) if line.strip() and not line.startswith("#") else line
 
 
 def _seconds(line: str) -> float:
-    """Where the event of a line stops; 0 where it is none."""
+    """The stop of the event in a line; 0 where the line is not an event."""
     cells = line.split(",")
     try:
         return float(cells[2])

@@ -2,11 +2,11 @@
 
 Both are text: comment lines ``# key = value``, a header row
 ``channel,start_time,stop_time,label,confidence`` and one row per event, times in seconds.
-``csv_bi`` has the channel TERM and the labels seiz and bckg only, and here also ``unknown``. A
-seizure row of no length is a seizure without an end.
+``csv_bi`` has only the channel TERM and the labels seiz and bckg; ``unknown`` is accepted as well.
+A seizure row of zero length is a seizure without an end.
 
-The findings are those of ``policy``. Any malformed row means that the file was cut short or is
-not what its name says, so it gives no usable annotation.
+The findings are those of ``policy``. A malformed row means that the file was cut short or is not
+what its name says, so the annotation is not usable.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from brainbrr_core.annotation.times import seconds_text
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
 from brainbrr_core.constants import BACKGROUND
 
-#: What a row's label says. Somebody marked what is ``unknown`` (or ``unkn``) so.
+#: The meaning of each label; ``unknown`` and ``unkn`` were set by the annotator.
 _MEANINGS: dict[str, Meaning] = {
     **dict.fromkeys(SEIZURE_LABELS, Meaning.SEIZURE),
     BACKGROUND: Meaning.BACKGROUND,
@@ -57,12 +57,12 @@ def _duration(comment: str) -> float | None:
 def parse(text: str, where: str) -> ParsedAnnotation:
     """Parse the text of a ``csv`` or ``csv_bi`` file; ``where`` names it in findings."""
     duration: tuple[float, int] | None = None
-    header_seen = False
+    has_header = False
     rows, binary = 0, where.endswith(".csv_bi")
     marks: list[Mark] = []
     findings: list[Finding] = []
     for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
-        place = f"{where}:{number}"
+        location = f"{where}:{number}"
         if not line.strip():
             continue
         if line.startswith("#"):
@@ -73,49 +73,49 @@ def parse(text: str, where: str) -> ParsedAnnotation:
         try:
             row = [cell.strip() for cell in next(csv.reader([line]))]
         except csv.Error:
-            findings.append(Finding("malformed_row", place, "no comma-separated cells"))
+            findings.append(Finding("malformed_row", location, "not comma-separated"))
             continue
-        if not header_seen:
+        if not has_header:
             if tuple(row) != COLUMNS:
-                findings.append(Finding("missing_header", place))
+                findings.append(Finding("missing_header", location))
                 break
-            header_seen = True
+            has_header = True
             continue
         rows += 1
-        mark = _mark(row, number, place, findings)
+        mark = _mark(row, number, location, findings)
         if mark is None:
             continue
         if mark.channels and binary:
-            findings.append(Finding("channel_rows", place))
+            findings.append(Finding("channel_rows", location))
         marks.append(mark)
-    if not header_seen and not findings:
+    if not has_header and not findings:
         findings.append(Finding("missing_header", where))
-    if header_seen and not rows:
+    if has_header and not rows:
         findings.append(Finding("no_rows", where))
-    if header_seen and duration is None:
+    if has_header and duration is None:
         findings.append(Finding("no_duration", where))
     return in_order(where, marks, rows, duration, findings)
 
 
-def _mark(row: list[str], line: int, place: str, findings: list[Finding]) -> Mark | None:
+def _mark(row: list[str], line: int, where: str, findings: list[Finding]) -> Mark | None:
     if len(row) != len(COLUMNS):
-        findings.append(Finding("malformed_row", place, f"{len(row)} of {len(COLUMNS)} cells"))
+        findings.append(Finding("malformed_row", where, f"{len(row)} of {len(COLUMNS)} cells"))
         return None
     channel, start_text, stop_text, label, confidence_text = row
     try:
         start, stop, confidence = float(start_text), float(stop_text), float(confidence_text)
     except ValueError:
-        findings.append(Finding("malformed_row", place, "a time is not a number"))
+        findings.append(Finding("malformed_row", where, "a time is not a number"))
         return None
     if not (math.isfinite(start) and math.isfinite(stop) and start >= 0):
-        findings.append(Finding("malformed_row", place, "a time is not finite or negative"))
+        findings.append(Finding("malformed_row", where, "a time is negative or not finite"))
         return None
     meaning = _MEANINGS.get(label)
     if meaning is None:
-        findings.append(Finding("unknown_label", place))
+        findings.append(Finding("unknown_label", where))
         return None
     if stop < start:
-        findings.append(Finding("stop_before_start", place, f"{start:.4f} to {stop:.4f} s"))
+        findings.append(Finding("stop_before_start", where, f"{start:.4f} to {stop:.4f} s"))
         return None
     channels = () if channel == "TERM" else (channel,)
     label = UNKNOWN if meaning is Meaning.UNKNOWN else label
@@ -128,25 +128,26 @@ def read(path: Path) -> ParsedAnnotation:
 
 
 def typed_events(annotation: ParsedAnnotation) -> list[Event]:
-    """Seizures of a per-channel ``csv``: rows with one label that overlap become one event.
+    """The seizures of a per-channel ``csv``: overlapping rows of one label are merged.
 
-    The event's channels are those of its rows.
+    An event has the channels of all its rows.
     """
     by_label: dict[str, list[Event]] = {}
     for event in annotation.events:
         if event.label != UNKNOWN:
             by_label.setdefault(event.label, []).append(event)
-    return sorted(joined for rows in by_label.values() for joined in merge_overlapping(rows))
+    return sorted(event for rows in by_label.values() for event in merge_overlapping(rows))
 
 
 def with_types(
     binary: ParsedAnnotation, typed: ParsedAnnotation, signal_s: float | None = None
 ) -> ParsedAnnotation:
-    """The events of a ``csv_bi`` with the types and channels of the ``csv`` beside it.
+    """The events of a ``csv_bi`` with the types and channels of the ``csv`` next to it.
 
-    Each takes those of the typed event that it overlaps most. Both are of a signal of
-    ``signal_s`` seconds, to which ``binary`` is fitted already (:func:`on_signal`). Where they
-    contradict each other, the result is not usable. What is unknown in either is unknown.
+    Each event takes those of the typed event that it overlaps most. Both files describe a signal of
+    ``signal_s`` seconds; ``binary`` has been fitted to it (:func:`on_signal`), ``typed`` has not.
+    Where they contradict each other, the result is not usable. An interval that is unknown in
+    either file is unknown.
     """
     if not typed.usable:
         first = next(finding for finding in typed.findings if excludes(finding.code))
@@ -171,7 +172,7 @@ def with_types(
             findings.append(Finding("untyped_event", f"{binary.where}:{line}"))
             rows.append((event, line))
     unknown = merge_overlapping(event for event in typed.events if event.label == UNKNOWN)
-    # An event of which the csv_bi knows the end is known, and what is unknown there is already.
+    # Events of the csv_bi with an end are certain, and its unknown intervals are among the rows.
     rows += [
         (Event(rest.start, rest.stop, UNKNOWN), 0)
         for event in unknown
@@ -187,10 +188,10 @@ def with_types(
 
 
 def _contradictions(binary: ParsedAnnotation, typed: ParsedAnnotation) -> list[Finding]:
-    """Where one file has a seizure and the other has background.
+    """Findings for intervals that are seizure in one file and background in the other.
 
-    Outside of the events of a ``csv_bi`` all is background, in a ``csv`` what its rows say is: of
-    what no row speaks, it says nothing.
+    Everything outside of the events of a ``csv_bi`` is background. In a ``csv``, only the rows that
+    say so are background: it says nothing about an interval without rows.
     """
     background = [
         rest
@@ -201,43 +202,43 @@ def _contradictions(binary: ParsedAnnotation, typed: ParsedAnnotation) -> list[F
     for event, line in zip(typed.events, typed.lines, strict=True):
         if event.label != UNKNOWN:
             denied = outside(event, binary.events)
-            place = f"{typed.where}:{line}"
-            findings += _difference(event, denied, binary.events, place, binary.where)
+            location = f"{typed.where}:{line}"
+            findings += _difference(event, denied, binary.events, location, binary.where)
     for event, line in zip(binary.events, binary.lines, strict=True):
         if event.label != UNKNOWN:
             both = [Event(max(event.start, b.start), min(event.stop, b.stop)) for b in background]
-            denied = [part for part in both if part.duration > 0]
-            place = f"{binary.where}:{line}"
-            findings += _difference(event, denied, typed.events, place, typed.where)
+            denied = [overlap for overlap in both if overlap.duration > 0]
+            location = f"{binary.where}:{line}"
+            findings += _difference(event, denied, typed.events, location, typed.where)
     return findings
 
 
 def _difference(
-    event: Event, denied: list[Event], others: Sequence[Event], place: str, other: str
+    event: Event, denied: list[Event], others: Sequence[Event], where: str, other: str
 ) -> list[Finding]:
-    """What follows from the parts of an event that are background in the other file.
+    """Findings for an event of which the intervals ``denied`` are background in the other file.
 
-    Edges may differ by what the tools that write these files round and smooth. An event that
-    touches none of the ``others`` is one that the other file does not have.
+    Edges may differ by as much as the tools that write these files round and smooth. An event that
+    is near none of the ``others`` does not exist in the other file.
     """
     if not denied:
         return []
-    longest = max(denied, key=lambda part: part.duration)
+    longest = max(denied, key=lambda interval: interval.duration)
     near = [Event(o.start - ROUNDING_S, o.stop + ROUNDING_S) for o in others]
     overlaps = any(o.start < event.stop and event.start < o.stop for o in others)
     detail = f"{longest.start:.4f} to {longest.stop:.4f} s is background in {other}"
     if longest.duration > CONTRADICTION_S or (not overlaps and outside(event, near)):
-        return [Finding("types_contradict", place, detail)]
+        return [Finding("types_contradict", where, detail)]
     if longest.duration > ROUNDING_S:
-        return [Finding("types_differ", place, detail)]
+        return [Finding("types_differ", where, detail)]
     return []
 
 
 def format_csv_bi(events: list[Event], duration_s: float, name: str) -> str:
     """Text of a ``csv_bi`` file: ``events`` as seiz, the time between them as bckg.
 
-    Events that overlap become one; those that touch stay apart, and times are not rounded, so that
-    the file scores as the events do.
+    Overlapping events are merged, touching ones are not, and times are not rounded, so that the
+    file gets the same scores as the events.
     """
     rows: list[tuple[float, float, str, float]] = []
     position = 0.0

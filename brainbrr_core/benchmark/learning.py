@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -43,6 +43,7 @@ from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.constants import FRAME_SAMPLES, RATE, SPLITS
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by, frame_count
+from brainbrr_core.detection.recordings import with_scores
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.model.device import describe_device
@@ -51,8 +52,7 @@ from brainbrr_core.progress import Progress, progress
 from brainbrr_core.scoring import (
     Counts,
     OperatingPoint,
-    RecordingEvents,
-    RecordingFrames,
+    ScoredRecording,
     auprc,
     per_second,
     rank,
@@ -479,13 +479,7 @@ class _Framing:
         by_patient: dict[str, list[Counts]] = {}
         for framed in self._unseen:
             detected = detect(framed.scores_8hz, framed.duration_s, detection, point)
-            events = RecordingEvents(
-                framed.patient,
-                framed.duration_s,
-                framed.reference,
-                tuple(detected),
-                unknown=framed.unknown,
-            )
+            events = replace(framed, hypothesis=tuple(detected)).events
             by_patient.setdefault(framed.patient, []).append(score_recording(events).event)
         patients = tuple(total(by_patient[patient]) for patient in sorted(by_patient))
         return Score(point, patients, self._average_precision())
@@ -535,10 +529,8 @@ class Score:
         )
 
 
-def _framed(one: _Stored, detector: Detector) -> RecordingFrames:
+def _framed(one: _Stored, detector: Detector) -> ScoredRecording:
     recording = one.recording
     with torch.inference_mode():
         frames = detector(RecordingReader(one.store, recording))
-    return RecordingFrames(
-        one.patient, recording.duration_s, recording.reference, frames, recording.unknown
-    )
+    return replace(with_scores(recording, frames), patient=one.patient)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
-from brainbrr_core.cache.store import BuildRecord, Store
+from brainbrr_core.cache.records import BuildRecord
+from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import shard_fingerprints
 from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.configuration.settings import Selection

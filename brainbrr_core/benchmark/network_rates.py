@@ -33,7 +33,7 @@ from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool
-from brainbrr_core.model import PRESETS, build
+from brainbrr_core.model import build
 from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.compilation import clear_gradients, compiled
@@ -449,13 +449,6 @@ class _Busy:
     def share(self) -> float | None:
         """Mean of the samples; None without any."""
         return round(sum(self._samples) / len(self._samples), 3) if self._samples else None
-
-
-def check_presets(presets: Sequence[str]) -> None:
-    """Raise :class:`BrainbrrError` for a preset that does not exist."""
-    for preset in presets:
-        if preset not in PRESETS:
-            raise BrainbrrError(f"preset {preset!r} is not known: use some of {list(PRESETS)}")
 
 
 def backends_of(names: Sequence[str]) -> list[Backend]:

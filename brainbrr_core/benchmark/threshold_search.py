@@ -18,7 +18,7 @@ from brainbrr_core.benchmark.result import Report, Table
 from brainbrr_core.configuration import Detection
 from brainbrr_core.constants import FRAME_HZ
 from brainbrr_core.detection import found_by
-from brainbrr_core.scoring import RecordingFrames, sweep_thresholds, tune_threshold
+from brainbrr_core.scoring import ScoredRecording, sweep_thresholds, tune_threshold
 
 #: TUSZ 2.0.3's dev split: recordings, patients, hours and seizures.
 RECORDINGS, PATIENTS, HOURS, SEIZURES = 1832, 53, 435.5, 1081
@@ -88,7 +88,7 @@ def run(recordings: int, seed: int = 0, log: Callable[[str], None] = print) -> T
     )
 
 
-def _recordings(count: int, rng: np.random.Generator) -> list[RecordingFrames]:
+def _recordings(count: int, rng: np.random.Generator) -> list[ScoredRecording]:
     seconds = rng.gamma(2.0, size=count) + 0.02
     seconds *= HOURS * 3600 * count / RECORDINGS / seconds.sum()
     with_seizure = set(rng.choice(count, round(SEIZURES * count / RECORDINGS), False).tolist())
@@ -107,7 +107,7 @@ def _recordings(count: int, rng: np.random.Generator) -> list[RecordingFrames]:
             reference.append(Event(start, stop))
             scores[round(start * FRAME_HZ) : round(stop * FRAME_HZ)] += rng.uniform(0, 12)
         framed.append(
-            RecordingFrames(
+            ScoredRecording(
                 f"p{number % PATIENTS:02}",
                 duration_s,
                 tuple(reference),

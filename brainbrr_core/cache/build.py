@@ -6,7 +6,6 @@ import errno
 import multiprocessing
 import os
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -24,6 +23,7 @@ import pyarrow as pa
 from brainbrr_core.cache.clipping import clipped_blocks
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan
+from brainbrr_core.cache.records import BuildRecord
 from brainbrr_core.cache.shard import (
     BLOCK_BYTES,
     BLOCK_SAMPLES,
@@ -37,7 +37,7 @@ from brainbrr_core.cache.shard import (
     stored_samples,
     write_shard,
 )
-from brainbrr_core.cache.store import LATEST, BuildRecord, Store
+from brainbrr_core.cache.store import LATEST, Store
 from brainbrr_core.cache.version import (
     FORMAT_VERSION,
     chain_parameters,
@@ -53,6 +53,7 @@ from brainbrr_core.corpus.spool import AHEAD, Spool, sweep
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files.room import check_room
 from brainbrr_core.files.state import file_state
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool, thread_pool
@@ -256,12 +257,12 @@ def _check_space(root: Path, items: list[Item], workers: int) -> None:
     # Remote EDFs pass through this disk, a few at a time.
     passing = sorted((i.recording.state.size for i in items if i.recording.is_remote), reverse=True)
     needed += sum(passing[: workers + AHEAD])
-    free = shutil.disk_usage(root).free
-    if needed > free:
-        raise BrainbrrError(
-            f"{root} has {free / 1e9:.1f} GB free and the build needs {needed / 1e9:.1f} GB: "
-            "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile"
-        )
+    check_room(
+        root,
+        needed,
+        "the build needs",
+        "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile",
+    )
 
 
 def link_latest(plan: Plan, settings: Preprocessing) -> None:
@@ -307,7 +308,7 @@ def build_one(
     target = store.shard_path(recording.partition_key)
     try:
         with exclusive_partial(target) as file:
-            if not _is_made(target, recording.partition_key, fingerprint):
+            if not store.has_whole_shard(recording.partition_key, fingerprint):
                 header, chunks = _process(settings, recording, fingerprint)
                 size, clipped = write_shard(file, header, chunks)
                 _check_unchanged(recording)
@@ -327,7 +328,7 @@ def build_one(
 
 def _record_unrecorded(plan: Plan) -> None:
     """Record fresh shards whose builder was killed before it could."""
-    store, recorded = plan.store, plan.store.records()
+    store, recorded = plan.store, plan.store.read_records()
     unrecorded = [
         item
         for item in plan.items
@@ -338,7 +339,7 @@ def _record_unrecorded(plan: Plan) -> None:
     for item in unrecorded:
         with exclusive_partial(store.shard_path(item.recording.partition_key)):
             pass  # A builder that has just made it holds the lock until it has recorded it.
-    recorded = store.records()
+    recorded = store.read_records()
     for item in unrecorded:
         key = item.recording.partition_key
         if key not in recorded:
@@ -349,16 +350,6 @@ def _record_unrecorded(plan: Plan) -> None:
             record = _record(store, built)
             made_at = datetime.fromtimestamp(record.state.mtime_ns / 1e9, UTC)
             store.append_record(record._replace(built_at=made_at.isoformat(timespec="seconds")))
-
-
-def _is_made(target: Path, key: str, fingerprint: str) -> bool:
-    """Whether ``target`` is already the wanted shard, to the last byte."""
-    try:
-        shard = Shard(target)
-        shard.verify()
-    except (FileNotFoundError, DamagedShard):
-        return False
-    return shard.header.partition_key == key and shard.header.fingerprint == fingerprint
 
 
 def _process(

@@ -82,13 +82,13 @@ def clipping(plan: Plan, labels: tuple[str, ...]) -> tuple[list[Clipping], int]:
 
     ``labels`` count as seizure. Read from the build records: no shard is opened.
     """
-    records = plan.store.read_records().newest
+    records = plan.store.read_records()
     result, unknown = [], 0
     for item in plan.items:
         if item.state is not State.FRESH:
             continue
         recording = item.recording
-        record = records.get(recording.partition_key)
+        record = records.newest(recording.partition_key)
         if record is None or record.clipped is None or record.fingerprint != item.fingerprint:
             unknown += 1
             continue

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.plan import Plan
-from brainbrr_core.cache.shard import exclusive_partial
+from brainbrr_core.cache.shard import SUFFIX, exclusive_partial, is_partial
 from brainbrr_core.cache.store import (
     LATEST,
     LEASES,
@@ -35,13 +35,12 @@ from brainbrr_core.cache.store import (
     lock_of,
 )
 from brainbrr_core.cache.version import is_imported, is_version_name
-from brainbrr_core.corpus.index import VANISHED_LIMIT
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.corpus.same_corpus import is_vanished
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import is_leftover, is_same_file, target_name
 from brainbrr_core.locking import locked, open_to_lock
 
-_PARTIAL = re.compile(r"\..+\.arrow\.partial")
 _PROBE = re.compile(r"\.(clock|speed|writable|latest)-[0-9a-f]+|\.writable")
 
 
@@ -103,7 +102,7 @@ def find(
             f"{', '.join(others) or 'none'}"
         )
     shards = len(store.shard_keys())
-    if len(plan.orphans) > VANISHED_LIMIT * shards and not force:
+    if is_vanished(len(plan.orphans), shards) and not force:
         raise BrainbrrError(
             f"{len(plan.orphans)} of {shards} shards belong to no recording of the index (is the "
             "corpus whole?): nothing was removed; if it is meant, add --force"
@@ -170,7 +169,7 @@ def _orphan(store: Store, key: str) -> Garbage:
 def _leftovers(store: Store) -> Iterator[Garbage]:
     """What killed processes left, in the root and in the version that is built."""
     for path in sorted(_files(store.folder)):
-        if _PARTIAL.fullmatch(path.name):
+        if is_partial(path.name):
             if not _is_locked(path):
                 yield Garbage(path, "left by a killed build", _size(path), Kind.PARTIAL, store)
         elif _is_passing(path) and is_leftover(path):
@@ -271,7 +270,7 @@ def _move_back(aside: Path, folder: Path) -> None:
 
 def _remove_orphan(item: Garbage) -> str:
     store, path = item.store, item.path
-    key = path.relative_to(store.folder).as_posix().removesuffix(".arrow")
+    key = path.relative_to(store.folder).as_posix().removesuffix(SUFFIX)
     # In the order of their keys: searched for each of thousands of orphans, not listed.
     recordings = read_index(store.root).recordings
     position = bisect_left(recordings, key, key=attrgetter("partition_key"))
@@ -328,7 +327,7 @@ def _own_files(folder: Path) -> Iterator[Path]:
     for path in _files(folder):
         relative = path.relative_to(folder)
         if quarantine:
-            if is_version_name(relative.parts[0]) and path.suffix == ".arrow":
+            if is_version_name(relative.parts[0]) and path.suffix == SUFFIX:
                 yield path
         elif _is_own_file(relative):
             yield path
@@ -344,8 +343,8 @@ def _is_own_file(relative: Path) -> bool:
     if replaced is not None:
         return _is_own_file(relative.with_name(replaced))
     return (
-        relative.suffix == ".arrow"
-        or _PARTIAL.fullmatch(name) is not None
+        relative.suffix == SUFFIX
+        or is_partial(name)
         or _PROBE.fullmatch(name) is not None
         or (not within and name in (MARKER, RECORDS, RUNS))
         or (within == (MANIFESTS,) and relative.suffix == ".parquet")

@@ -10,7 +10,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,12 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import UnreadableShard, stored_samples
+from brainbrr_core.cache.smaller_profile import or_smaller_profile
 from brainbrr_core.configuration import Configuration, Windows
 from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.files.canonical import canonical_json, digest
+from brainbrr_core.files.canonical import canonical_json, digest, json_text
 
 #: Bumped when the columns or the way windows are derived change.
 SCHEMA_VERSION = 3
@@ -133,12 +133,12 @@ def settings_digest(configuration: Configuration) -> str:
 
 def source_digest(plan: Plan, configuration: Configuration) -> str:
     """What a manifest is made of: fingerprints, events and settings, as one hash."""
-    # Some at a time, the digest of {"recordings": [...], "settings": ...}: as one text, all of
-    # them would take hundreds of bytes each.
+    # The digest of {"recordings": [...], "settings": ...} as canonical JSON, some recordings at a
+    # time: as one text, all of them would take hundreds of bytes each.
     hasher = hashlib.sha256(b'{"recordings":[')
     for start in range(0, len(plan.items), AT_ONCE):
-        values = [_source_values(item) for item in plan.items[start : start + AT_ONCE]]
-        hasher.update(f"{',' if start else ''}{canonical_json(values)[1:-1]}".encode())
+        rows = ",".join(map(_source_row, plan.items[start : start + AT_ONCE]))
+        hasher.update(f"{',' if start else ''}{rows}".encode())
     hasher.update(f'],"settings":{canonical_json(settings_digest(configuration))}}}'.encode())
     return hasher.hexdigest()
 
@@ -147,16 +147,21 @@ def source_digest(plan: Plan, configuration: Configuration) -> str:
 AT_ONCE = 500
 
 
-def _source_values(item: Item) -> list[Any]:
-    """What a manifest is made of, of one recording."""
+def _source_row(item: Item) -> str:
+    """What a manifest is made of, of one recording, as canonical JSON.
+
+    Put together here: a general encoder would take three times as long.
+    """
     recording = item.recording
-    return [
-        recording.partition_key,
-        item.fingerprint,
-        recording.split,
-        recording.reason,
-        [[event.start, event.stop, event.label] for event in recording.events],
+    reason = recording.reason
+    events = [
+        f"[{event.start!r},{event.stop!r},{json_text(event.label)}]" for event in recording.events
     ]
+    return (
+        f"[{json_text(recording.partition_key)},{json_text(item.fingerprint)},"
+        f"{json_text(recording.split)},{'null' if reason is None else json_text(reason)},"
+        f"[{','.join(events)}]]"
+    )
 
 
 def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
@@ -170,7 +175,7 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings are not in the cache: run "
-            f"`brainbrr cache build{configuration.options}`"
+            f"`brainbrr cache build{configuration.options}`{or_smaller_profile(plan)}"
         )
     windows = configuration.windows
     grid = _Grid.of(windows, max((item.samples for item in plan.items), default=0))
@@ -227,11 +232,14 @@ def manifest_recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording
     """A recording with a shard as a manifest lists it, whether or not it has windows."""
     recording = item.recording
     end = item.samples / RATE
-    within = [
-        Event(event.start, min(event.stop, end), event.label)
+    seizures = [
+        (event.start, min(event.stop, end), event.label)
         for event in recording.seizures(labels)
         if event.start < min(event.stop, end)
     ]
+    if len(seizures) > 1:
+        merged = merge_overlapping((Event(*seizure) for seizure in seizures), touching=False)
+        seizures = [(event.start, event.stop, event.label) for event in merged]
     return ManifestRecording(
         recording.partition_key,
         recording.split,
@@ -239,7 +247,7 @@ def manifest_recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording
         recording.montage,
         item.fingerprint,
         item.samples,
-        tuple((e.start, e.stop, e.label) for e in merge_overlapping(within, touching=False)),
+        tuple(seizures),
         tuple(
             (start, min(stop, end))
             for start, stop in recording.unknown(labels)
@@ -310,6 +318,10 @@ def _seizure_seconds(
     recording: ManifestRecording, bounds: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Seconds of seizure between ``bounds`` (2, n): those up to each time, by interpolation."""
+    if len(recording.seizures) == 1:
+        ((start, stop, _),) = recording.seizures
+        begin, end = (bounds - start).clip(0.0, stop - start)
+        return np.asarray(end - begin)
     times, seconds = [0.0], [0.0]
     for start, stop, _ in recording.seizures:
         times += [start, stop]

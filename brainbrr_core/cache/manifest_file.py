@@ -128,15 +128,29 @@ def _rows_as_text(recordings: Sequence[ManifestRecording]) -> Iterator[str]:
         )[1:-1]
 
 
+#: What is between two recordings in a manifest's text, and how many characters are read at once.
+_BETWEEN, _CHARACTERS = '],["', 1 << 18
+
+
 def _rows_of_text(text: str) -> tuple[tuple[ManifestRecording, ...], dict[str, Any]]:
-    """The recordings of a manifest's text, read one by one, and all else that it says."""
+    """The recordings of a manifest's text, and all else that it says.
+
+    Read some at a time: as one list, the values of all of them would take hundreds of megabytes.
+    """
     start = at = text.index(_ROWS) + len(_ROWS)
-    decode = json.JSONDecoder().raw_decode
-    recordings = []
+    recordings: list[ManifestRecording] = []
     while text[at] != "]":
-        row, at = decode(text, at)
-        recordings.append(_read_recording(*row))
-        at += text[at] == ","
+        end = text.find(_BETWEEN, at + _CHARACTERS) + 1
+        try:
+            rows = json.loads(f"[{text[at:end]}]") if end else None
+        except ValueError:
+            # A text that looks like what is between recordings.
+            rows = None
+        if rows is None:
+            row, end = json.JSONDecoder().raw_decode(text, at)
+            rows = [row]
+        recordings.extend(_read_recording(*row) for row in rows)
+        at = end + (text[end] == ",")
     return tuple(recordings), json.loads(text[:start] + text[at:])
 
 
@@ -225,18 +239,22 @@ def _read_recording(
     )
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Read a manifest. Raises :class:`WorkRemains` when there is none or it cannot be read."""
+def read_manifest(path: Path, options: str = "") -> Manifest:
+    """Read a manifest.
+
+    Raises :class:`WorkRemains` when there is none or it cannot be read, naming the command that
+    writes it, with ``options``.
+    """
     try:
         text, columns = _unsealed(path.read_bytes())
     except FileNotFoundError:
-        raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest`") from None
+        raise WorkRemains(f"no manifest at {path}: run `brainbrr manifest{options}`") from None
     except OSError as error:
         raise WorkRemains(
             f"{path} could not be read ({error.strerror}): run the same command again"
         ) from None
     except ChecksumMismatch:
-        raise WorkRemains(f"{path} is damaged: run `brainbrr manifest`") from None
+        raise WorkRemains(f"{path} is damaged: run `brainbrr manifest{options}`") from None
     # What was written by another version of the program has another name: its settings differ.
     with no_collection():
         recordings, values = _rows_of_text(text)

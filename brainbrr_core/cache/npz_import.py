@@ -1,7 +1,7 @@
 """The predecessor's archives brought along: ``<stem>_windows.npz`` to shards of their own version.
 
 Such a version is never built and never chosen by itself: it is used only where it is named
-(``--version``). Its samples are the archive's, whose chain is not known to be ours.
+(``--cache-version``). Its samples are the archive's, whose chain is not known to be ours.
 """
 
 from __future__ import annotations

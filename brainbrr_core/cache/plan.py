@@ -15,15 +15,17 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
+from brainbrr_core.cache.records import BuildRecord, Records
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import (
+    SUFFIX,
     DamagedShard,
     Shard,
     ShardHeader,
     UnreadableShard,
     stored_samples,
 )
-from brainbrr_core.cache.store import SUFFIX, BuildRecord, Records, Store
+from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import (
     FORMAT_VERSION,
     imported_fingerprint,
@@ -31,6 +33,7 @@ from brainbrr_core.cache.version import (
     shard_fingerprints,
 )
 from brainbrr_core.configuration import Configuration, Preprocessing
+from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.corpus.recording import UNSEEN, Recording
@@ -39,7 +42,7 @@ from brainbrr_core.machine.memory import no_collection
 
 
 class State(StrEnum):
-    """Of one recording in the store."""
+    """What the store has of one recording, compared with what it should have."""
 
     FRESH = "fresh"
     MISSING = "missing"
@@ -121,8 +124,23 @@ def plan_profile(configuration: Configuration) -> Plan:
     """
     store = Store.of(configuration)
     index = read_index(store.root)
-    selected = select(index, configuration.selection)
-    return make_plan(store, configuration.preprocessing, index, selected)
+    return plan_selection(store, configuration.preprocessing, configuration.selection, index)
+
+
+def plan_selection(
+    store: Store,
+    preprocessing: Preprocessing,
+    selection: Selection,
+    index: Index,
+    *,
+    just_indexed: bool = False,
+) -> Plan:
+    """The plan for the recordings of ``index`` that a profile's ``selection`` chooses.
+
+    ``just_indexed`` is that of :func:`make_plan`.
+    """
+    selected = select(index, selection)
+    return make_plan(store, preprocessing, index, selected, just_indexed=just_indexed)
 
 
 def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print) -> Plan:
@@ -137,8 +155,13 @@ def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print
         looked = update_index(configuration.data_dir, root, configuration.corpus, log=log)
         store = Store.of(configuration)
         index = replace(read_index(root), unsettled=looked.unsettled)
-        selected = select(index, configuration.selection)
-        return make_plan(store, configuration.preprocessing, index, selected, just_indexed=True)
+        return plan_selection(
+            store,
+            configuration.preprocessing,
+            configuration.selection,
+            index,
+            just_indexed=True,
+        )
     return plan_profile(configuration)
 
 
@@ -246,9 +269,9 @@ def _judged(
 ) -> tuple[State, str]:
     """State and reason of a recording whose shard is there, its ``file`` in this state."""
     key = recording.partition_key
-    record = known.records.of(key, file)
-    if record is not None:
-        fingerprint, source = record.fingerprint, record.source_hash
+    origin = known.records.origin(key, file)
+    if origin is not None:
+        fingerprint, source = origin
     else:
         try:
             header = Shard(known.store.shard_path(key)).header
@@ -273,7 +296,7 @@ def _judged(
 
 def _renewed(records: Records, header: ShardHeader, state: FileState) -> list[BuildRecord]:
     """The record of a shard, in the state in which its file is now; none if it has no record."""
-    record = records.newest.get(header.partition_key)
+    record = records.newest(header.partition_key)
     made_of = (header.fingerprint, header.source_hash)
     if record is None or (record.fingerprint, record.source_hash) != made_of:
         return []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.shard import UnreadableShard
+from brainbrr_core.cache.smaller_profile import or_smaller_profile
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.filesystem import Kind, file_system
@@ -43,7 +45,7 @@ def check(configuration: Configuration) -> Preflight:
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
     plan = fresh_plan(configuration, configuration.options)
-    manifest = read_manifest(manifest_path(plan.store, configuration))
+    manifest = read_manifest(manifest_path(plan.store, configuration), configuration.options)
     if not is_current(manifest, plan, configuration):
         raise WorkRemains(
             f"the manifest of profile {configuration.profile} is stale: run `brainbrr manifest"
@@ -59,7 +61,7 @@ def fresh_plan(configuration: Configuration, options: str) -> Plan:
     Raises :class:`WorkRemains` naming the command, with ``options``, that makes it so, and
     :class:`BrainbrrError` when there is no index.
     """
-    _check_place(configuration)
+    _check_is_local(configuration.cache_root)
     plan = plan_profile(configuration)
     for item in plan.unreadable:
         raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)
@@ -70,19 +72,19 @@ def fresh_plan(configuration: Configuration, options: str) -> Plan:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings of profile "
             f"{configuration.profile} are not fresh in {plan.store.root} ({_reasons(plan)}): run "
-            f"`brainbrr cache {remedy}{options}`"
+            f"`brainbrr cache {remedy}{options}`{or_smaller_profile(plan)}"
         )
     return plan
 
 
-def _check_place(configuration: Configuration) -> None:
+def _check_is_local(cache_root: Path) -> None:
     """Refuse a bucket that is mounted as a folder: every window would be a request."""
-    place = file_system(configuration.cache_root)
-    if place is not None and place.kind is Kind.BUCKET:
+    system = file_system(cache_root)
+    if system is not None and system.kind is Kind.BUCKET:
         raise BrainbrrError(
-            f"the cache root {configuration.cache_root} is a bucket shown as a folder "
-            f"({place.name}), and nothing is trained from a remote place: run `brainbrr cache pull "
-            "s3://BUCKET/PREFIX --cache-root LOCAL_FOLDER` and train with that --cache-root"
+            f"the cache root {cache_root} is a bucket shown as a folder "
+            f"({system.name}), and nothing is trained from a remote place: run `brainbrr cache "
+            "pull s3://BUCKET/PREFIX --cache-root LOCAL_FOLDER` and train with that --cache-root"
         )
 
 

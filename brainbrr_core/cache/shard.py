@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,9 +110,22 @@ class ShardHeader:
         return -(-self.samples // BLOCK_SAMPLES)
 
 
+#: How the names of shards end, and of shards that are still being written.
+SUFFIX = ".arrow"
+_PARTIAL_NAME = re.compile(rf"\..+{re.escape(SUFFIX)}\.partial")
+
+
 def partial_path(target: Path) -> Path:
-    """The file that becomes ``target`` when it is whole; its lock is the lock of ``target``."""
+    """The unfinished file that is renamed to the shard ``target`` when it is complete.
+
+    Its lock is the lock of ``target``.
+    """
     return target.with_name(f".{target.name}.partial")
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file of this name is an unfinished shard, as :func:`partial_path` names it."""
+    return _PARTIAL_NAME.fullmatch(name) is not None
 
 
 @contextmanager
@@ -243,10 +257,30 @@ def _checksum(header: bytes, number: int, clipped: int, values: NDArray[np.int16
     return hasher.hexdigest().encode()
 
 
-def commit_shard(target: Path) -> None:
-    """Rename the written ``exclusive_partial`` of ``target``: it appears whole or not at all."""
+def commit_shard(target: Path, *, flush_folder: bool = True) -> None:
+    """Rename the written ``exclusive_partial`` of ``target``: it appears whole or not at all.
+
+    Without ``flush_folder`` a power cut may lose the new name, and the caller flushes the folder
+    later.
+    """
     partial_path(target).rename(target)
-    flush(target.parent)
+    if flush_folder:
+        flush(target.parent)
+
+
+def verify_shard(path: Path, partition_key: str, fingerprint: str | None = None) -> Shard:
+    """Check every byte of a shard, whose it is, and (where one is given) its fingerprint.
+
+    Raises ``FileNotFoundError``; :class:`DamagedShard` when it is not the whole shard that it
+    should be, saying why; and :class:`UnreadableShard` when that cannot be known.
+    """
+    shard = Shard(path)
+    if shard.header.partition_key != partition_key:
+        raise DamagedShard(f"shard of {shard.header.partition_key}")
+    if fingerprint is not None and shard.header.fingerprint != fingerprint:
+        raise DamagedShard("shard with another fingerprint")
+    shard.verify()
+    return shard
 
 
 def _batches(chunks: Iterable[Chunk]) -> Iterator[Chunk]:

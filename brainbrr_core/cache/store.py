@@ -16,16 +16,16 @@ import platform
 import re
 import secrets
 import stat
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO
 
-from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
+from brainbrr_core.cache.records import BuildRecord, Records
+from brainbrr_core.cache.shard import SUFFIX, DamagedShard, Shard, UnreadableShard, verify_shard
 from brainbrr_core.cache.version import is_imported, is_version_name, preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.hash_memo import INDEX_HASHES
@@ -35,7 +35,6 @@ from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import append_line, is_same_file, target_name
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.locking import locked
-from brainbrr_core.machine.memory import no_collection
 
 #: Files and folders of a version, beside its shards.
 MARKER = "brainbrr-version.json"
@@ -46,28 +45,12 @@ LEASES = ".leases"
 #: What the store has in the root, beside its versions: the link to the newest complete version,
 #: shards that failed verification, and the mirror of a corpus behind a URL.
 LATEST, QUARANTINE, REMOTE = "latest", "quarantine", "remote"
-#: How the names of shards end.
-SUFFIX = ".arrow"
 #: How many shards of a version without a marker are looked at to know that it is one.
 _LOOKS = 16
 #: What processes have in the root for a while, and killed ones leave there.
 _PASSING = re.compile(r"\.writable(-[0-9a-f]+)?|\.(clock|speed)-[0-9a-f]{16}")
 _LOCK = re.compile(r"\.(?P<name>.+)\.lock(\.claim)?")
 _REMOVED = re.compile(r"\.removed-(?P<version>.+)-[0-9a-f]{16}")
-
-
-class BuildRecord(NamedTuple):
-    """One line of ``records.jsonl``; ``state`` is that of the shard's file."""
-
-    partition_key: str
-    fingerprint: str
-    source_hash: str
-    state: FileState
-    built_at: str
-    seconds: float
-    program: str
-    #: Samples clipped, as (block, how many) of the blocks that have some; None: not known.
-    clipped: tuple[tuple[int, int], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +71,7 @@ class Store:
         if version != derived.version and not is_imported(version):
             raise BrainbrrError(
                 f"version {version} is neither imported nor that of the configuration, "
-                f"{derived.version}: leave --version out, or change the preprocessing section"
+                f"{derived.version}: leave --cache-version out, or change the preprocessing section"
             )
         return cls(configuration.cache_root, version)
 
@@ -110,6 +93,17 @@ class Store:
     def shard_path(self, partition_key: str) -> Path:
         """Where the shard of a recording lies."""
         return self.folder / f"{partition_key}{SUFFIX}"
+
+    def has_whole_shard(self, partition_key: str, fingerprint: str) -> bool:
+        """Whether a recording's shard is stored with this fingerprint, every byte as written.
+
+        Raises :class:`UnreadableShard` when that cannot be known.
+        """
+        try:
+            verify_shard(self.shard_path(partition_key), partition_key, fingerprint)
+        except (FileNotFoundError, DamagedShard):
+            return False
+        return True
 
     def shard_keys(self) -> set[str]:
         """Partition keys of every shard that lies in this version's folder.
@@ -210,7 +204,7 @@ class Store:
             pass
         except OSError:
             return False
-        return bool(self.records()) or self._has_own_shard()
+        return bool(self.read_records()) or self._has_own_shard()
 
     def _has_own_shard(self) -> bool:
         for key in islice(sorted(self.shard_keys()), _LOOKS):
@@ -269,18 +263,18 @@ class Store:
         return match["version"] if match and is_version_name(match["version"]) else None
 
     def records(self) -> Mapping[str, BuildRecord]:
-        """The newest record of each partition; a line cut short by a crash is passed over."""
-        return self.read_records().newest
+        """The newest build record of each partition, by partition key."""
+        return self.read_records().all_newest()
 
     def read_records(self) -> Records:
-        """All that is recorded at this moment."""
+        """All build records of the version at this moment; none where nothing was built."""
         path = self.folder / RECORDS
         try:
             state = file_state(path)
         except FileNotFoundError:
             return Records()
         if _newest.get(path, (None,))[0] != state:
-            records = _read_records(path)
+            records = Records.read(path)
             _newest.clear()
             _newest[path] = (state, records)
         return _newest[path][1]
@@ -291,7 +285,7 @@ class Store:
 
     def append_records(self, records: Iterable[BuildRecord]) -> None:
         """Add records, whole even when several builders write."""
-        append_line(self.folder / RECORDS, "\n".join(map(_record_line, records)))
+        append_line(self.folder / RECORDS, "\n".join(record.as_line() for record in records))
 
     def note_run(self, directory: Path) -> None:
         """Remember that a run is trained on this version, wherever its folder lies.
@@ -336,96 +330,8 @@ class Store:
             raise not_writable(f"the cache root {self.root}", self.root, error) from None
 
 
-@dataclass(frozen=True)
-class Records:
-    """The newest record of each partition, and earlier ones by size and mtime of their file.
-
-    A shard that two machines see in different states has a record for each.
-    """
-
-    newest: dict[str, BuildRecord] = field(default_factory=dict)
-    earlier: dict[tuple[str, int, int], BuildRecord] = field(default_factory=dict)
-
-    def add(self, record: BuildRecord) -> None:
-        """Take a record that was written after all others."""
-        key = record.partition_key
-        before = self.newest.get(key)
-        if before is not None:
-            self.earlier[(key, before.state.size, before.state.mtime_ns)] = before
-        self.newest[key] = record
-
-    def of(self, partition_key: str, state: FileState) -> BuildRecord | None:
-        """What is recorded of a shard whose file is in this state, or None."""
-        record = self.newest.get(partition_key)
-        if record is not None and record.state == state:
-            return record
-        # A record of the same file but for its inode stands for it: then the newest one counts.
-        if record is not None and record.state[:2] != state[:2]:
-            record = self.earlier.get((partition_key, state.size, state.mtime_ns))
-        if record is None or (state.inode and record.state.inode not in (0, state.inode)):
-            return None
-        return record
-
-
 #: The records that were read last, as long as their file stays the same.
 _newest: dict[Path, tuple[FileState, Records]] = {}
-
-
-#: Lines of ``records.jsonl`` that are read at once.
-_LINES_AT_ONCE = 256
-_RECORD_FIELDS = frozenset(BuildRecord._fields)
-
-
-def _record_line(record: BuildRecord) -> str:
-    return json.dumps(record._asdict(), sort_keys=True)
-
-
-def _read_records(path: Path) -> Records:
-    records = Records()
-    with no_collection(), path.open(encoding="utf-8", errors="replace") as file:
-        while lines := list(islice(file, _LINES_AT_ONCE)):
-            for values in _parsed(lines):
-                try:
-                    record = _record(values)
-                except (ValueError, TypeError, KeyError):
-                    continue
-                records.add(record)
-    return records
-
-
-def _parsed(lines: list[str]) -> list[Any]:
-    """The values of lines of JSON; one cut short by a crash is passed over."""
-    try:
-        # All at once takes half of the time.
-        values: list[Any] = json.loads(f"[{','.join(lines)}]")
-        if len(values) == len(lines):
-            return values
-    except ValueError:
-        pass
-    values = []
-    for line in lines:
-        with suppress(ValueError):
-            values.append(json.loads(line))
-    return values
-
-
-def _record(values: dict[str, Any]) -> BuildRecord:
-    """Raises ``ValueError``, ``TypeError`` or ``KeyError`` for what is no record."""
-    record = BuildRecord(
-        values["partition_key"],
-        values["fingerprint"],
-        values["source_hash"],
-        FileState(*values["state"]),
-        values["built_at"],
-        values["seconds"],
-        sys.intern(values["program"]),
-    )
-    clipped = values.get("clipped")
-    if clipped is not None:
-        record = record._replace(clipped=tuple((int(b), int(n)) for b, n in clipped))
-    if not values.keys() <= _RECORD_FIELDS:
-        raise KeyError
-    return record
 
 
 def _names(root: Path) -> list[str]:
@@ -470,7 +376,7 @@ def folder_bytes(folder: Path) -> int:
     total = 0
     for subfolder, _, names in os.walk(folder):
         for name in names:
-            if name.endswith(".arrow"):
+            if name.endswith(SUFFIX):
                 with suppress(FileNotFoundError):
                     total += Path(subfolder, name).lstat().st_size
     return total

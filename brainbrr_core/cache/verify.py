@@ -9,7 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from brainbrr_core.cache.lease import hold
-from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard, exclusive_partial
+from brainbrr_core.cache.shard import (
+    SUFFIX,
+    DamagedShard,
+    Shard,
+    UnreadableShard,
+    exclusive_partial,
+    verify_shard,
+)
 from brainbrr_core.cache.store import QUARANTINE, Store
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
@@ -137,11 +144,12 @@ def _threads_or_a_line() -> Iterator[None]:
 
 
 def _look(store: Store, key: str, *, whose: bool = True) -> _Finding:
+    path = store.shard_path(key)
     try:
-        shard = Shard(store.shard_path(key))
-        if whose and shard.header.partition_key != key:
-            raise DamagedShard(f"shard of {shard.header.partition_key}")
-        shard.verify()
+        if whose:
+            verify_shard(path, key)
+        else:
+            Shard(path).verify()
     except FileNotFoundError:
         return _Finding(gone=True)
     except DamagedShard as error:
@@ -179,7 +187,7 @@ def quarantine(store: Store, key: str) -> bool:
         if finding.unreadable:
             raise UnreadableShard(path, finding.unreadable)
         if finding.damage:
-            target = store.root / QUARANTINE / store.version / f"{key}.arrow"
+            target = store.root / QUARANTINE / store.version / f"{key}{SUFFIX}"
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
         return bool(finding.damage) or finding.gone

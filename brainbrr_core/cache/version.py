@@ -9,12 +9,11 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from json.encoder import encode_basestring_ascii as _text
 from typing import Any
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
-from brainbrr_core.files.canonical import canonical_json, digest
+from brainbrr_core.files.canonical import canonical_json, digest, json_text
 from brainbrr_core.signal import edges, statistics, trailing
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
 from brainbrr_core.signal.interpolation import interpolation_constants
@@ -87,7 +86,7 @@ def shard_fingerprints(settings: Preprocessing) -> Callable[[str, Sequence[str]]
         if beginning is None:
             values = {"chain": chain, "interpolated": electrodes}
             beginning = beginnings[electrodes] = canonical_json(values).removesuffix("}")
-        text = f'{beginning},"source":{_text(content_hash)}}}'
+        text = f'{beginning},"source":{json_text(content_hash)}}}'
         return hashlib.sha256(text.encode()).hexdigest()
 
     return fingerprint

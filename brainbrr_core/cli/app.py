@@ -1,10 +1,11 @@
-"""The commands, put together, and what becomes of an error."""
+"""The command line: all commands in their panels, and how an error ends it."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+from typing import Annotated
 
 import typer
 
@@ -20,11 +21,13 @@ from brainbrr_core.cli import (
     inspect,
     manifest,
     predict,
+    replay,
     synth,
     train,
     transfer,
 )
-from brainbrr_core.cli.interruption import end, interruption, listening
+from brainbrr_core.cli.interruption import end, handle_signals, interruption
+from brainbrr_core.cli.program import Program
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.threads import share_processors
 
@@ -36,45 +39,65 @@ def _exit(status: int, **_options: object) -> None:
 
 app = typer.Typer(
     name="brainbrr",
+    cls=Program,
     result_callback=_exit,
-    help="From a folder of clinical EEG recordings to a trained and honestly scored seizure "
-    "detector.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command()(demo.demo)
-app.command()(doctor.doctor)
-app.command()(dagster.ui)
-app.command()(dagster.env)
-app.command()(synth.synth)
-app.command()(index.index)
-app.command()(inspect.inspect)
-cache.app.command()(transfer.push)
-cache.app.command()(transfer.pull)
-cache.app.command()(transfer.export)
-cache.app.command(name="import")(transfer.import_)
-app.add_typer(cache.app, name="cache")
-app.command()(manifest.manifest)
-app.command()(train.train)
-app.command()(evaluate.evaluate)
-app.command()(predict.predict)
-app.command()(compare.compare)
-app.add_typer(bench.app, name="bench")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"brainbrr {version('brainbrr')}")
+        raise typer.Exit
+
+
+@app.callback()
+def brainbrr(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the version of brainbrr.",
+            callback=_print_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    """From a folder of clinical EEG to a trained and honestly scored seizure detector."""
+
+
+app.command(rich_help_panel="Start here")(demo.demo)
+for corpus_command in (synth.synth, index.index, inspect.inspect):
+    app.command(rich_help_panel="Corpus")(corpus_command)
+app.command(rich_help_panel="Cache")(manifest.manifest)
+for transfer_command in (transfer.push, transfer.pull, transfer.export):
+    cache.app.command(rich_help_panel=cache.TRANSFER)(transfer_command)
+cache.app.command(name="import", rich_help_panel=cache.TRANSFER)(transfer.import_)
+app.add_typer(cache.app, name="cache", rich_help_panel="Cache")
+for run_command in (train.train, evaluate.evaluate, compare.compare, replay.replay):
+    app.command(rich_help_panel="Train and score")(run_command)
+app.command(rich_help_panel="Predict")(predict.predict)
+for dagster_command in (dagster.ui, dagster.env):
+    app.command(rich_help_panel="Dagster")(dagster_command)
+app.command(rich_help_panel="Machine")(doctor.doctor)
+app.add_typer(bench.app, name="bench", rich_help_panel="Machine")
 
 
 def main() -> None:
     """Run the command line: one line for a user's mistake, no traceback, exit status 1 or 2.
 
-    A command that a signal ends says so in one line, too; its status is 130 after Ctrl+C and 143
+    A command that a signal ends also says so in one line; its status is 130 after Ctrl+C and 143
     after SIGTERM.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A path may hold what no text can: it is shown by its escapes, as on standard error.
+        # A path may have bytes that are no text: they are printed as escapes, as on standard error.
         sys.stdout.reconfigure(errors="backslashreplace")
-    # No library that has threads is loaded yet.
+    # No library that starts threads is loaded yet.
     share_processors(os.environ)
-    with listening():
+    with handle_signals():
         try:
             _run()
         except BaseException as error:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brainbrr_core.cli.options import Config, Json, configuration, log, print_json, print_table
+from brainbrr_core.cli.choices import BackendName, GpuSection, PresetName
+from brainbrr_core.cli.options import Config, Json, configuration
+from brainbrr_core.cli.printing import log, print_json, print_table
 
 if TYPE_CHECKING:
     from brainbrr_core.benchmark.result import Report
@@ -67,12 +69,14 @@ def _index(recordings: int | None, *, json: bool) -> int:
 @app.command()
 def model(
     preset: Annotated[
-        list[str] | None,
-        typer.Option(help="tiny, small or base; may be repeated (default: tiny and small)."),
+        list[PresetName] | None,
+        typer.Option(help="Size of the network; may be repeated (default: tiny and small)."),
     ] = None,
     backend: Annotated[
-        list[str] | None,
-        typer.Option(help="torch or mamba_ssm; may be repeated (default: the configured one)."),
+        list[BackendName] | None,
+        typer.Option(
+            help="What computes its state-space layers; may be repeated (default: as configured)."
+        ),
     ] = None,
     batch: Annotated[
         list[int] | None,
@@ -88,11 +92,10 @@ def model(
     json: Json = False,
 ) -> int:
     """Measure the network: windows per second, memory, and the share of the device's peak speed."""
-    from brainbrr_core.benchmark.network_rates import backends_of, check_presets, growth, run
+    from brainbrr_core.benchmark.network_rates import backends_of, growth, run
 
     whole = configuration(config, uses_cache=False)
-    presets = preset or ["tiny", "small"]
-    check_presets(presets)
+    presets = preset or [PresetName.TINY, PresetName.SMALL]
     if lengths:
         return _print(growth(presets, whole.hardware), json=json)
     rates = run(
@@ -110,7 +113,8 @@ def model(
 @app.command()
 def gpu(
     section: Annotated[
-        list[str] | None, typer.Option(help="Only this section; may be repeated.")
+        list[GpuSection] | None,
+        typer.Option(help="Run only this section; may be repeated (default: all)."),
     ] = None,
     small: Annotated[
         bool, typer.Option("--small", help="Measure a little of everything, also on a CPU.")
@@ -151,7 +155,7 @@ def gpu(
 
 @app.command()
 def learn(
-    preset: Annotated[str, typer.Option(help="tiny, small or base.")] = "small",
+    preset: Annotated[PresetName, typer.Option(help="Size of the network.")] = PresetName.SMALL,
     steps: Annotated[int, typer.Option(min=4, help="Optimizer steps.")] = 400,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the corpora and the training.")] = 0,
     assignments: Annotated[
@@ -174,10 +178,8 @@ def learn(
 ) -> int:
     """Train on a synthetic corpus of ten patients, and score the network on unseen patients."""
     from brainbrr_core.benchmark.learning import run, training_progress
-    from brainbrr_core.benchmark.network_rates import check_presets
 
     whole = configuration(config, uses_cache=False)
-    check_presets([preset])
     with _folder(folder, "brainbrr-learn-") as work, training_progress(steps) as show:
         learning = run(
             whole,

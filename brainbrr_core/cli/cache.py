@@ -1,4 +1,4 @@
-"""``brainbrr cache``."""
+"""``brainbrr cache``: the commands on the cache of this machine; ``transfer`` has the others."""
 
 from __future__ import annotations
 
@@ -9,40 +9,50 @@ import typer
 
 from brainbrr_core.cli.options import (
     CacheRoot,
+    CacheVersion,
     Config,
     DataDir,
     Json,
     Profile,
     RunsDir,
-    Version,
     configuration,
-    log,
-    print_json,
-    print_table,
+    next_command,
 )
+from brainbrr_core.cli.printing import count, log, print_json, print_table
 
-app = typer.Typer(help="Build, look at and verify the store.", no_args_is_help=True)
+app = typer.Typer(
+    help="Build, check, clean and copy the cache of preprocessed recordings.", no_args_is_help=True
+)
+#: Headings of the commands in ``brainbrr cache --help``.
+STORE, TRANSFER = "On this machine", "To and from other machines"
 
 
-@app.command()
+@app.command(rich_help_panel=STORE)
 def build(
     config: Config = None,
     profile: Profile = None,
     data_dir: DataDir = None,
     cache_root: CacheRoot = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Build no more than this many.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; by default as cores and memory allow.")
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Build this many recordings at most.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Say what would be built.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of processes (default: as cores and memory allow)."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be built, and build nothing.")
+    ] = False,
     json: Json = False,
 ) -> int:
-    """Build what the plan says: missing, stale and corrupt shards, and only those."""
+    """Build the shards that are missing, stale or corrupt, and only those."""
     from brainbrr_core.cache.build import build as build_plan
     from brainbrr_core.cache.plan import State, limited, plan_corpus
+    from brainbrr_core.corpus.summary import check_usable
 
     settings = configuration(config, profile, data_dir, cache_root)
-    plan = limited(plan_corpus(settings, log), limit)
+    whole = plan_corpus(settings, log)
+    plan = limited(whole, limit)
     if dry_run:
         keys = {
             item.recording.partition_key: f"{item.state}: {item.reason}" for item in plan.to_build
@@ -50,9 +60,10 @@ def build(
         if json:
             print_json({"to_build": keys})
         else:
-            for key, why in keys.items():
-                print(f"{key}  {why}")
-            print(f"{len(keys)} of {len(plan.items)} recordings would be built")
+            for key, reason in keys.items():
+                print(f"{key}  {reason}")
+            total = count(len(plan.items), "recording")
+            print(f"{len(keys):,} of {total} would be built")
         return 1 if keys else 0
     summary = build_plan(plan, settings.preprocessing, workers=workers)
     fresh = plan.count(State.FRESH)
@@ -75,27 +86,34 @@ def build(
             print(f"failed: {key}: {error}")
         hours = sum(result.duration_s for result in summary.built) / 3600
         print(
-            f"built {len(summary.built)} recordings ({hours:.2f} h) in {summary.seconds:.1f} s; "
-            f"{fresh} were fresh, {plan.count(State.EXCLUDED)} are excluded, "
-            f"{len(failed)} failed"
+            f"built {count(len(summary.built), 'recording')} ({hours:.2f} h) in "
+            f"{summary.seconds:.1f} s; {fresh:,} already fresh, "
+            f"{plan.count(State.EXCLUDED):,} excluded, {len(failed):,} failed"
         )
-    return 1 if failed or plan.index.unsettled else 0
+    check_usable(plan.index)
+    if failed or plan.index.unsettled:
+        return 1
+    if not json and len(plan.to_build) < len(whole.to_build):
+        next_command("cache build", settings, data_dir=data_dir)
+    elif not json:
+        next_command("manifest", settings)
+    return 0
 
 
-@app.command()
+@app.command(rich_help_panel=STORE)
 def status(
     config: Config = None,
     profile: Profile = None,
     cache_root: CacheRoot = None,
-    version: Version = None,
+    cache_version: CacheVersion = None,
     json: Json = False,
 ) -> int:
-    """Say what is in the store, what is missing and why, who uses it, and what is foreign."""
+    """Report what is stored, what is missing and why, and which processes use it."""
     from brainbrr_core.cache.clipping import clipping_lines
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.cache.status import status as describe
 
-    settings = configuration(config, profile, cache_root=cache_root, version=version)
+    settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
     plan = plan_profile(settings)
     values = describe(plan, settings)
     if json:
@@ -106,7 +124,7 @@ def status(
             states.insert(-2, "unreadable")
         print(f"root     {values['root']}\nversion  {values['version']}")
         print_table(
-            f"profile {values['profile']}",
+            f"Recordings of profile {values['profile']}",
             list(states),
             [[f"{values[state]:,}" for state in states]],
         )
@@ -116,39 +134,41 @@ def status(
             for split, counts in values["splits"].items()
         ]
         total = [values[column] for column in columns[1:]]
-        print_table("by split", columns, [*rows, ["all", *(f"{value:,}" for value in total)]])
+        print_table("By split", columns, [*rows, ["all", *(f"{value:,}" for value in total)]])
         print(f"{values['bytes'] / 1e6:,.1f} MB")
-        for reason, count in values["reasons"].items():
-            print(f"{reason}: {count}")
+        for reason, number in values["reasons"].items():
+            print(f"{reason}: {count(number, 'recording')}")
         for line in clipping_lines(values["clipping"]):
             print(line)
         for version, size in values["other_versions"].items():
-            print(f"another version: {version}, {size / 1e6:,.1f} MB")
+            print(f"other version: {version}, {size / 1e6:,.1f} MB")
         for version, names in values["holders"].items():
             for name in names:
                 print(f"in use: {version}: {name}")
         for path in values["foreign"]:
-            print(f"foreign, never touched: {path}")
+            print(f"not written by brainbrr, never touched: {path}")
         if values["sources_unseen"]:
-            print(f"not checked, since their EDFs are not here: {values['sources_unseen']}")
+            unseen = count(values["sources_unseen"], "recording")
+            print(f"not compared with the EDFs, which are not on this machine: {unseen}")
         if plan.to_build:
-            print(f"to mend: brainbrr cache build{settings.options}")
+            print(f"to fix this, run: brainbrr cache build{settings.options}")
     return 1 if plan.unfit else 0
 
 
-@app.command()
+@app.command(rich_help_panel=STORE)
 def verify(
     deep: Annotated[
-        bool, typer.Option(help="Hash the EDFs again, too, and compare with the index.")
+        bool,
+        typer.Option("--deep", help="Also hash the EDFs again and compare them with the index."),
     ] = False,
     config: Config = None,
     cache_root: CacheRoot = None,
     json: Json = False,
 ) -> int:
-    """Check every byte of every shard; move what fails to quarantine.
+    """Check every byte of every shard, and move damaged shards to quarantine.
 
-    A shard that cannot be read (permission, memory, open files, the disk) is not damaged: it stays
-    where it is, is named, and the exit status is 1.
+    A shard that cannot be read (for want of permission, memory or open files, or because of the
+    disk) does not count as damaged: it is named and left as it is. The exit status is 1 then too.
     """
     from dataclasses import asdict
 
@@ -161,50 +181,59 @@ def verify(
     store = Store.of(settings)
     if not store.folder.is_dir():
         raise BrainbrrError(
-            f"{store.root} holds no version {store.version}: set BRAINBRR_CACHE_ROOT, or run "
+            f"{store.root} has no version {store.version}: set BRAINBRR_CACHE_ROOT, or run "
             f"`brainbrr cache build{settings.options}`"
         )
     result = check(store, read_index(settings.cache_root) if deep else ())
     if json:
         print_json(asdict(result))
     else:
-        for key, how in result.damaged.items():
+        for key, damage in result.damaged.items():
             if key in result.not_moved:
-                print(f"damaged, and not moved ({result.not_moved[key]}): {key}: {how}")
+                print(f"damaged, but not moved ({result.not_moved[key]}): {key}: {damage}")
             else:
-                print(f"damaged, moved to quarantine: {key}: {how}")
-        for key, why in result.unreadable.items():
-            print(f"could not be read, left as it is: {key}: {why}")
+                print(f"damaged, moved to quarantine: {key}: {damage}")
+        for key, reason in result.unreadable.items():
+            print(f"not readable, left as it is: {key}: {reason}")
         for key in result.changed_sources:
-            print(f"the EDF is not the indexed one, though its size and time are: {key}")
+            print(
+                f"the EDF has other content than the index says, at the same size and time: {key}"
+            )
         print(
-            f"{result.checked} shards checked, {len(result.damaged)} damaged, "
-            f"{len(result.unreadable)} not readable"
+            f"{count(result.checked, 'shard')} checked, {len(result.damaged):,} damaged, "
+            f"{len(result.unreadable):,} not readable"
         )
+        rebuild = f"brainbrr cache build{settings.options}"
         if result.damaged:
-            print(f"to mend: brainbrr cache build{settings.options}")
+            print(f"to fix this, run: {rebuild}")
         if result.changed_sources:
-            print(f"to mend: touch these EDFs, then brainbrr cache build{settings.options}")
+            print(f"to fix this, `touch` these EDFs and run: {rebuild}")
     return 1 if result.damaged or result.unreadable or result.changed_sources else 0
 
 
-@app.command()
+@app.command(rich_help_panel=STORE)
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
-    force: Annotated[bool, typer.Option(help="Even more than 5 % orphans.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Accept that more than 5 % of the shards are orphans.")
+    ] = False,
     drop: Annotated[
         list[str] | None,
-        typer.Option(help="Also this version, though a run was trained on it or it was imported."),
+        typer.Option(
+            metavar="VERSION",
+            help="Also remove this version, although a run was trained on it or it was imported; "
+            "may be repeated.",
+        ),
     ] = None,
     config: Config = None,
     cache_root: CacheRoot = None,
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> int:
-    """List, and with --yes remove, versions and shards that nothing selects.
+    """List versions and shards that no index selects, and with --yes remove them.
 
-    Nothing goes that a process is at work on, that a run was or is trained on (unless it is named
-    with --drop), or that the store did not write: those are listed as kept and as foreign.
+    Nothing is removed that a process is using, that a run was trained on (unless --drop names it),
+    or that brainbrr did not write: these are listed as kept or as not written by brainbrr.
     """
     from brainbrr_core.cache.gc import find, kept, remove
     from brainbrr_core.cache.plan import make_plan
@@ -226,40 +255,43 @@ def gc(
 
     stayed = remove(garbage, is_used) if yes else []
     refused = {item.path for item in stayed}
-    done = [item for item in garbage if item.path not in refused]
-    size = sum(item.bytes for item in done)
+    removable = [item for item in garbage if item.path not in refused]
+    size = sum(item.bytes for item in removable)
     if json:
         print_json(
             {
                 "removed": yes,
                 "bytes": size,
                 "items": [
-                    {"path": str(item.path), "why": item.why, "bytes": item.bytes} for item in done
+                    {"path": str(item.path), "why": item.why, "bytes": item.bytes}
+                    for item in removable
                 ],
                 "kept": {str(item.path): item.why for item in [*staying, *stayed]},
                 "foreign": [str(path) for path in foreign],
             }
         )
     else:
-        for item in done:
+        for item in removable:
             print(f"{item.bytes / 1e6:10,.1f} MB  {item.why}: {item.path}")
         for reason in [*staying, *stayed]:
             print(f"kept: {reason.path}: {reason.why}")
         for path in foreign:
-            print(f"foreign, never touched: {path}")
-        what = "removed" if yes else "to be removed with --yes"
-        print(f"{len(done)} {what}, {size / 1e6:,.1f} MB")
+            print(f"not written by brainbrr, never touched: {path}")
+        outcome = "removed" if yes else "to remove with --yes"
+        print(f"{count(len(removable), 'item')} {outcome}, {size / 1e6:,.1f} MB")
     return 1 if stayed or (garbage and not yes) else 0
 
 
-@app.command(name="import-npz")
+@app.command(name="import-npz", rich_help_panel=STORE)
 def import_npz(
-    folder: Annotated[Path, typer.Argument(help="The predecessor's cache folder.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The cache folder of brain-go-brr v2.")
+    ],
     config: Config = None,
     cache_root: CacheRoot = None,
     json: Json = False,
 ) -> int:
-    """Bring the predecessor's archives along, as shards of a version of their own."""
+    """Import the *_windows.npz archives of brain-go-brr v2 as a separate cache version."""
     from brainbrr_core.cache.npz_import import import_archives
     from brainbrr_core.constants import RATE
     from brainbrr_core.corpus.index_file import read_index
@@ -284,16 +316,16 @@ def import_npz(
             }
         )
     else:
-        for path, why in summary.refused.items():
-            print(f"refused: {path}: {why}")
+        for path, reason in summary.refused.items():
+            print(f"refused: {path}: {reason}")
         print(
-            f"{len(summary.imported)} archives imported, {len(summary.refused)} refused; "
-            f"{before / 1e6:,.1f} MB became {after / 1e6:,.1f} MB, "
-            f"{(before - after) / 1e6:,.1f} MB less"
+            f"{count(len(summary.imported), 'archive')} imported, "
+            f"{len(summary.refused):,} refused; {before / 1e6:,.1f} MB became "
+            f"{after / 1e6:,.1f} MB, {(before - after) / 1e6:,.1f} MB less"
         )
         print(
-            f"labels differ from the index in {len(differing)} recordings, {seconds:,.1f} s: the "
-            "index's are used"
+            f"labels differ from those of the index in {count(len(differing), 'recording')}, "
+            f"{seconds:,.1f} s in total: the labels of the index are used"
         )
-        print(f"to use it: --version {summary.version}")
+        print(f"to use these shards, add: --cache-version {summary.version}")
     return 1 if summary.refused else 0

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from brainbrr_core.cli.choices import ScoredSplit
 from brainbrr_core.cli.options import (
     RUN_HELP,
     Config,
     Json,
     RunsDir,
     configuration,
-    print_json,
-    print_table,
     run_folder,
 )
+from brainbrr_core.cli.printing import count, print_json, print_table
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.compare import Comparison, Difference
@@ -26,79 +26,85 @@ _SHOWN_EVENTS = 20
 
 
 def compare(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help=RUN_HELP)],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help=RUN_HELP)],
+    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help=f"{RUN_HELP}.")],
+    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help=f"{RUN_HELP}.")],
     split: Annotated[
-        str | None, typer.Option(help="dev or eval; the configuration's by default.")
+        ScoredSplit | None,
+        typer.Option(help="The split whose reports are compared (default: evaluation.split)."),
     ] = None,
     primary: Annotated[
         str | None,
         typer.Option(
             metavar="FIGURE",
-            help="The one figure to judge, named beforehand; szcore_event.f1 by default.",
+            help="The one figure that decides, chosen before the results are known (default: "
+            "szcore_event.f1).",
         ),
     ] = None,
     config: Config = None,
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> int:
-    """Difference of every figure of two runs (B less A), and where they disagree.
+    """Compare two runs: the difference of every figure (B less A) and the events they disagree on.
 
-    Intervals are by a paired bootstrap over patients. The primary figure is judged by its own;
-    all others are exploratory. Both runs must have been evaluated on the same recordings.
+    Both runs must have been evaluated on the same recordings. Intervals come from a paired
+    bootstrap over patients. Only the primary figure is judged by its interval; all others are
+    exploratory.
     """
     from brainbrr_core.evaluation.compare import PRIMARY
     from brainbrr_core.evaluation.compare import compare as compare_runs
 
-    if split is not None and split not in ("dev", "eval"):
-        raise typer.BadParameter("--split is dev or eval")
     settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
-    found = compare_runs(
+    comparison = compare_runs(
         run_folder(run_a, settings.runs_dir),
         run_folder(run_b, settings.runs_dir),
         split or settings.evaluation.split,
         primary or PRIMARY,
     )
     if json:
-        print_json(asdict(found))
+        print_json(asdict(comparison))
     else:
-        print_comparison(found)
+        print_comparison(comparison)
     return 0
 
 
-def print_comparison(found: Comparison) -> None:
-    """The comparison as tables, and what is judged in it."""
+def print_comparison(comparison: Comparison) -> None:
+    """Print the comparison as tables, and the verdict on its primary figure."""
     from brainbrr_core.evaluation.compare import FALSE_DISCOVERY_RATE, is_part_of_another
     from brainbrr_core.evaluation.statistics import Unit
 
     print(
-        f"A {found.run_a}, B {found.run_b} on {found.split}: {found.patients} patients, "
-        f"{found.bootstrap_samples:,} paired resamples"
+        f"A {comparison.run_a}, B {comparison.run_b} on {comparison.split}: "
+        f"{count(comparison.patients, 'patient')}, "
+        f"{comparison.bootstrap_samples:,} paired resamples"
     )
-    print(_verdict(next(part for part in found.differences if part.primary)))
-    differences = [part for part in found.differences if not is_part_of_another(part.figure)]
+    print(_verdict(next(each for each in comparison.differences if each.primary)))
+    differences = [each for each in comparison.differences if not is_part_of_another(each.figure)]
     for unit in Unit:
-        rows = [_row(part) for part in differences if part.unit is unit]
+        rows = [_row(each) for each in differences if each.unit is unit]
         if rows:
             columns = ["figure", "A", "B", "B - A", "95% interval", "patients", ""]
             print_table(unit.heading, columns, rows)
     print(
-        "All but the primary figure are exploratory: "
+        "All figures but the primary one are exploratory: "
         + (
-            f"* marks those of {found.exploratory} that differ at a false discovery rate of "
+            f"* marks those of {comparison.exploratory} that differ at a false discovery rate of "
             f"{FALSE_DISCOVERY_RATE:.0%} (Benjamini-Hochberg on bootstrap p-values)"
-            if found.exploratory
-            else "none is judged, for want of patients"
+            if comparison.exploratory
+            else "none is judged, because there are too few patients"
         )
         + "; † fewer than ten patients, not judged; - undefined."
     )
-    print(f"{len(found.recordings)} recordings with other misses or false alarms")
-    shown = found.events[:_SHOWN_EVENTS]
+    recordings = len(comparison.recordings)
+    print(
+        f"{count(recordings, 'recording')} {'has' if recordings == 1 else 'have'} other misses or "
+        "false alarms in B than in A"
+    )
+    shown = comparison.events[:_SHOWN_EVENTS]
     if shown:
         print_table(
-            f"{len(found.events)} events on which they disagree"
-            + (f", the first {len(shown)}" if len(shown) < len(found.events) else ""),
-            ["recording", "what", "only by", "from", "to"],
+            f"The runs disagree on {count(len(comparison.events), 'event')}"
+            + (f"; the first {len(shown)}" if len(shown) < len(comparison.events) else ""),
+            ["recording", "kind", "only in", "from, s", "to, s"],
             [
                 [
                     *(event.partition_key, event.kind, event.only.upper()),
@@ -108,41 +114,44 @@ def print_comparison(found: Comparison) -> None:
             ],
         )
     else:
-        print("they agree on every event")
+        print("The runs agree on every event")
 
 
 def _verdict(primary: Difference) -> str:
-    """One line on the primary figure."""
-    name = _named(primary.figure)
-    what = f"primary figure, {name}: B - A = {_shown(primary.difference, '+')}, {_between(primary)}"
+    """The primary figure in one line: its difference, the interval, and what follows."""
+    difference = (
+        f"primary figure, {_name(primary.figure)}: B - A = {_number(primary.difference, '+')}, "
+        f"{_interval(primary)}"
+    )
     if math.isnan(primary.low):
-        return f"{what}: not judged"
+        return f"{difference}: not judged"
     if primary.few_patients:
-        return f"{what}: not judged, {primary.patients} patients are too few"
-    return f"{what}: {'beyond chance' if primary.beyond_chance else 'within chance'}"
+        return f"{difference}: not judged, {count(primary.patients, 'patient')} are too few"
+    return f"{difference}: {'beyond chance' if primary.beyond_chance else 'within chance'}"
 
 
-def _row(part: Difference) -> list[str]:
-    mark = "primary" if part.primary else "†" if part.few_patients else ""
+def _row(difference: Difference) -> list[str]:
+    mark = "primary" if difference.primary else "†" if difference.few_patients else ""
     return [
-        _named(part.figure),
-        *(_shown(part.a), _shown(part.b), _shown(part.difference, "+")),
-        "-" if math.isnan(part.low) else f"[{part.low:+.3f}, {part.high:+.3f}]",
-        str(part.patients),
-        "*" if part.beyond_chance and not part.primary else mark,
+        _name(difference.figure),
+        *(_number(difference.a), _number(difference.b), _number(difference.difference, "+")),
+        "-" if math.isnan(difference.low) else f"[{difference.low:+.3f}, {difference.high:+.3f}]",
+        str(difference.patients),
+        "*" if difference.beyond_chance and not difference.primary else mark,
     ]
 
 
-def _between(part: Difference) -> str:
-    if math.isnan(part.low):
+def _interval(difference: Difference) -> str:
+    if math.isnan(difference.low):
         return "no interval (fewer than two patients, or no resample differs)"
-    return f"95% interval [{part.low:+.3f}, {part.high:+.3f}]"
+    return f"95% interval [{difference.low:+.3f}, {difference.high:+.3f}]"
 
 
-def _named(figure: str) -> str:
+def _name(figure: str) -> str:
+    """The name of a figure in words: ``szcore_event.f1`` is "szcore event f1"."""
     rule, _, name = figure.rpartition(".")
     return f"{rule} {name}".replace("_", " ")
 
 
-def _shown(value: float, sign: str = "") -> str:
+def _number(value: float, sign: str = "") -> str:
     return "-" if math.isnan(value) else f"{value:{sign}.3f}"

@@ -1,4 +1,4 @@
-"""``brainbrr ui`` and ``brainbrr env``: this project's folders and Dagster's own commands.
+"""``brainbrr ui`` and ``brainbrr env``: Dagster's own commands, with the settings of this project.
 
 Dagster is started as a command here, never imported.
 """
@@ -36,10 +36,10 @@ telemetry:
   enabled: false
 nux:
   enabled: false
-# What the assets say, without Dagster's own events: these are in its UI.
+# What the assets log, without Dagster's own events: these are in its UI.
 python_logs:
   python_log_level: INFO
-# One run at a time in each pool: two trainings never share a card.
+# One run at a time in each pool: two trainings never share a GPU.
 concurrency:
   pools:
     default_limit: 1
@@ -48,18 +48,18 @@ concurrency:
 
 
 def variables(settings: Configuration) -> dict[str, str]:
-    """Variables that give these settings back, and make Dagster's own commands find this project.
+    """Variables that reproduce these settings, and make Dagster's own commands find this project.
 
-    An empty one counts as not set: it undoes what the shell may have set before. Raises
-    :class:`BrainbrrError` where a configuration file's path cannot stand in a list of them.
+    An empty value counts as not set: it undoes what the shell may have set before. Raises
+    :class:`BrainbrrError` where the path of a configuration file contains the separator of paths.
     """
     from brainbrr_core.configuration import checkout
 
     for layer in settings.origin.layers:
         if os.pathsep in layer:
             raise BrainbrrError(
-                f"the path {layer} holds a {os.pathsep!r}, which separates configurations: rename "
-                "its folder"
+                f"the path {layer} contains {os.pathsep!r}, which separates configurations: rename "
+                "the file or its folder"
             )
     values = {
         "DAGSTER_HOME": str(settings.dagster_home),
@@ -68,11 +68,11 @@ def variables(settings: Configuration) -> dict[str, str]:
         "BRAINBRR_DATA_DIR": settings.data_dir or "",
         "BRAINBRR_CACHE_ROOT": str(settings.cache_root),
         "BRAINBRR_RUNS_DIR": str(settings.runs_dir),
-        # Each for one command: the variable for all of them would redirect deployments too.
+        # Each variable is for one command: the one for all of them would redirect deployments too.
         "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": COMMAND_LINE_MODULE,
     }
     if checkout() is None:
-        # A checkout says this in its pyproject.toml, and leaves `dagster dev -w` to its users.
+        # In a checkout pyproject.toml names the module, which leaves `dagster dev -w` to its users.
         values["DAGSTER_CLI_DEV_MODULE_NAME"] = DEFINITIONS_MODULE
         values["DAGSTER_CLI_DEFINITIONS_VALIDATE_MODULE_NAME"] = DEFINITIONS_MODULE
     scripts = str(Path(sys.executable).parent)
@@ -83,7 +83,7 @@ def variables(settings: Configuration) -> dict[str, str]:
 
 
 def prepare_dagster_home(home: Path) -> None:
-    """Make DAGSTER_HOME with a ``dagster.yaml``, unless there is one."""
+    """Create DAGSTER_HOME with a ``dagster.yaml``, unless there is one."""
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / "dagster.yaml").is_file():
@@ -101,7 +101,7 @@ def env(
     cache_root: CacheRoot = None,
     runs_dir: RunsDir = None,
 ) -> int:
-    """Print shell lines for `eval "$(brainbrr env)"`; then `dagster` finds this project."""
+    """Print variables for `eval "$(brainbrr env)"`, so that `dagster` finds this project."""
     settings = configuration(config, profile, data_dir, cache_root, runs_dir)
     values = variables(settings)
     prepare_dagster_home(settings.dagster_home)
@@ -111,34 +111,34 @@ def env(
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 3000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 3000,
     config: Config = None,
     profile: Profile = None,
 ) -> int:
-    """Open Dagster's UI on this project's graph."""
+    """Start Dagster's UI, its sensors and its schedules for this project."""
     settings = configuration(config, profile)
     environment = os.environ | variables(settings)
     prepare_dagster_home(settings.dagster_home)
     command = [dagster_program(), "dev", "--module-name", DEFINITIONS_MODULE, "--port", str(port)]
     typer.echo(f"http://127.0.0.1:{port} (stop with Ctrl+C)", err=True)
-    os.chdir(own_folder(settings))
+    os.chdir(working_folder(settings.dagster_home))
     # In place of this process: a signal that ends it ends Dagster's services too.
     os.execve(command[0], command, environment)
 
 
 def dagster_program() -> str:
-    """Dagster's command beside this Python."""
+    """The path of the `dagster` command next to this Python."""
     command = Path(sys.executable).with_name("dagster")
     if not command.is_file():
         raise BrainbrrError(
-            f"dagster is not installed beside {sys.executable}: run `make setup` in a checkout, or "
-            "install this package again"
+            f"dagster is not installed next to {sys.executable}: run `make setup` in a checkout, "
+            "or install this package again"
         )
     return str(command)
 
 
-def own_folder(settings: Configuration) -> Path:
-    """Where Dagster's commands start: what lies in the user's current folder is not for them."""
+def working_folder(dagster_home: Path) -> Path:
+    """Where Dagster's commands start: they would read files of the user's current folder."""
     from brainbrr_core.configuration import checkout
 
-    return checkout() or settings.dagster_home
+    return checkout() or dagster_home

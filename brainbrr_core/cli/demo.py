@@ -10,10 +10,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brainbrr_core.cli.dagster import dagster_program, own_folder, prepare_dagster_home, variables
+from brainbrr_core.cli.dagster import (
+    dagster_program,
+    prepare_dagster_home,
+    variables,
+    working_folder,
+)
 from brainbrr_core.cli.options import configuration
+from brainbrr_core.cli.printing import count, ignore
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.progress import REPORT_VARIABLE, show_reports
 
 if TYPE_CHECKING:
     from brainbrr_core.configuration import Configuration
@@ -26,7 +31,7 @@ _ERROR = re.compile(r"^brainbrr_core\.errors\.\w+: (.+)$", re.MULTILINE)
 
 
 def demo() -> int:
-    """Write a small corpus, materialize the whole graph through Dagster, show the scores."""
+    """Write a small synthetic corpus, run the whole graph through Dagster, and show the scores."""
     from brainbrr_core.cli.evaluate import print_scores
     from brainbrr_core.evaluation.evaluate import evaluate
     from brainbrr_core.synthesis import write_corpus
@@ -35,25 +40,27 @@ def demo() -> int:
     settings, environment = _demo_settings()
     home = settings.cache_root.parent
     corpus = home / "tusz"
-    print(f"1. write a TUSZ-like corpus of synthetic EEG in {corpus}", flush=True)
+    print(f"1. write a synthetic corpus like TUSZ to {corpus}", flush=True)
     summary = write_corpus(corpus, recordings=DEMO_RECORDINGS, hours=DEMO_HOURS, seed=DEMO_SEED)
     print(
-        f"   {summary.recordings} recordings, {summary.hours:.1f} h, {summary.seizures} seizures, "
-        f"{summary.patients} patients"
+        f"   {count(summary.recordings, 'recording')}, {summary.hours:.1f} h, "
+        f"{count(summary.seizures, 'seizure')}, {count(summary.patients, 'patient')}"
     )
     log = home / "dagster.log"
     print("2. run the graph: dagster asset materialize --select '*'", flush=True)
     print(f"   index, preprocess, train and score; Dagster's log is in {log}", flush=True)
-    before = _products(home)
-    _materialize(own_folder(settings), environment | variables(settings), log)
-    new = _products(home) - before
+    before = _outputs(home)
+    _materialize(working_folder(settings.dagster_home), environment | variables(settings), log)
+    new = _outputs(home) - before
     if new:
-        print(f"   {len(new)} files are new: shards, manifest, model, report")
+        print(f"   wrote {count(len(new), 'file')}: shards, manifest, model, report")
     else:
         print("   nothing was rebuilt: every shard, manifest, model and report is current")
-    print("3. the scores", flush=True)
-    print_scores(evaluate(settings, log=lambda _line: None))
-    print(f"the graph: brainbrr ui    (all of this took {time.monotonic() - started:.0f} s)")
+    print("3. show the scores", flush=True)
+    print_scores(evaluate(settings, log=ignore))
+    print(
+        f"All of this took {time.monotonic() - started:.0f} s. To see the graph, run: brainbrr ui"
+    )
     return 0
 
 
@@ -62,6 +69,8 @@ def _materialize(folder: Path, environment: dict[str, str], log: Path) -> None:
 
     Raises :class:`WorkRemains` with the log's last error when a step failed.
     """
+    from brainbrr_core.progress import REPORT_VARIABLE, show_reports
+
     with (
         log.open("w", encoding="utf-8") as output,
         tempfile.TemporaryDirectory(prefix="brainbrr-demo-") as temporary,
@@ -96,9 +105,10 @@ def _materialize(folder: Path, environment: dict[str, str], log: Path) -> None:
 
 
 def _demo_settings() -> tuple[Configuration, dict[str, str]]:
-    """The demo's settings, written where later commands find them, and an environment for it.
+    """The demo's settings, and the environment to start Dagster with.
 
-    The demo is the same whatever the shell has set.
+    The settings are written to a file that later commands read. What variables of the shell set
+    does not count.
     """
     from brainbrr_core.configuration import Overrides, load
     from brainbrr_core.configuration.load import DEMO_LAYERS
@@ -106,9 +116,9 @@ def _demo_settings() -> tuple[Configuration, dict[str, str]]:
 
     path = demo_config_path()
     if path is None:
-        raise BrainbrrError("this user has no home folder for the demo: set HOME to a folder")
+        raise BrainbrrError("there is no home folder for the demo: set HOME to a folder")
     if not (path.parent / "cache").is_dir():
-        _say_what_is_here()
+        _examine_machine()
     _write_demo_config(path)
     environment = {
         key: value
@@ -130,12 +140,12 @@ def _write_demo_config(path: Path) -> None:
         "runs_dir": str(home / "runs"),
         "dagster_home": str(home / "dagster"),
     }
-    scored = {"evaluation": {"split": "eval", "allow_eval": True}}
+    scoring = {"evaluation": {"split": "eval", "allow_eval": True}}
     try:
         home.mkdir(parents=True, exist_ok=True)
         path.write_text(
             "# Written by `brainbrr demo`: the folders of the demo.\n"
-            + yaml.safe_dump(folders | scored),
+            + yaml.safe_dump(folders | scoring),
             encoding="utf-8",
         )
     except OSError as error:
@@ -145,21 +155,21 @@ def _write_demo_config(path: Path) -> None:
         ) from None
 
 
-def _say_what_is_here() -> None:
-    """What this machine has, and what could be done instead of the demo."""
+def _examine_machine() -> None:
+    """Print what this machine has, and what could be done instead of the demo."""
     from brainbrr_core.cli.doctor import print_examination
     from brainbrr_core.doctor.examination import examine
 
     try:
         print_examination(examine(configuration(uses_cache=False), look_only=True))
     except BrainbrrError as error:
-        # The demo needs none of what the shell has set.
-        print(f"this machine was not looked at: {error}")
-    print("now the demo:", flush=True)
+        # A mistake in what the shell has set: the demo does not use it.
+        print(f"the machine was not examined: {error}")
+    print("The demo starts now.", flush=True)
 
 
-def _products(home: Path) -> set[tuple[str, int]]:
-    """Shards, manifests, models and reports, each with the time it was written."""
+def _outputs(home: Path) -> set[tuple[str, int]]:
+    """Shards, manifests, models and reports, each with the time it was written, in ns."""
     patterns = ("*.arrow", "manifests/*.parquet", "model.safetensors", "report.html")
     return {
         (str(path), path.stat().st_mtime_ns)

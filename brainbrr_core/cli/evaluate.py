@@ -7,66 +7,75 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from brainbrr_core.cli.choices import AdaptChoice, AnySplit
 from brainbrr_core.cli.options import (
     RUN_HELP,
     CacheRoot,
+    CacheVersion,
     Config,
     Json,
     Profile,
     RunsDir,
-    Version,
     configuration,
-    log,
-    print_json,
-    print_table,
     run_folder,
 )
+from brainbrr_core.cli.printing import count, log, print_json, print_table
+from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.evaluate import Evaluation
     from brainbrr_core.evaluation.results import Estimate
 
 
-_ELSEWHERE = "On other corpora"
+_OTHER_CORPORA = "On other corpora"
 
 
 def evaluate(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help=f"{RUN_HELP} The configuration's by default."),
+        typer.Argument(metavar="RUN", help=f"{RUN_HELP} (default: the run of the configuration)."),
     ] = None,
-    config: Config = None,
-    profile: Profile = None,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(help="The corpus that RUN is scored on; with its own --cache-root."),
-    ] = None,
-    cache_root: CacheRoot = None,
-    runs_dir: RunsDir = None,
     split: Annotated[
-        str | None,
-        typer.Option(help="dev or eval; of another corpus also train or all, its default."),
+        AnySplit | None,
+        typer.Option(
+            help="The split to score (default: evaluation.split). Of the run's own corpus dev or "
+            "eval; of another one any split, by default all."
+        ),
     ] = None,
     allow_eval: Annotated[
-        bool, typer.Option("--allow-eval", help="Score the eval split; every time is counted.")
+        bool,
+        typer.Option("--allow-eval", help="Allow scoring the eval split; every time is counted."),
     ] = False,
     seeds: Annotated[
         str | None,
-        typer.Option(help="Seeds such as 0,1,2: the runs that `train --seeds` gave, and a report."),
+        typer.Option(
+            metavar="SEEDS",
+            help="Score the runs that `train --seeds` trained for these seeds, such as 0,1,2, and "
+            "write a report of their spread.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="The other corpus that RUN is scored on; give its --cache-root too.",
+            rich_help_panel=_OTHER_CORPORA,
+        ),
     ] = None,
     across: Annotated[
         str | None,
         typer.Option(
+            metavar="CORPORA",
             help="Cache roots or configuration files of other corpora, joined by commas, each "
-            "as it is or as NAME=PATH: one report with a row for each.",
-            rich_help_panel=_ELSEWHERE,
+            "as PATH or NAME=PATH: one report with a row for each.",
+            rich_help_panel=_OTHER_CORPORA,
         ),
     ] = None,
     adapt: Annotated[
-        str | None,
+        AdaptChoice | None,
         typer.Option(
-            help="threshold: tune it on dev of the other corpus, which every output then says.",
-            rich_help_panel=_ELSEWHERE,
+            help="Tune the threshold on dev of the other corpus, which every output then states.",
+            rich_help_panel=_OTHER_CORPORA,
         ),
     ] = None,
     other_people: Annotated[
@@ -74,38 +83,42 @@ def evaluate(
         typer.Option(
             "--other-people",
             help="Patients of the other corpus who have the name of one of the run's own (sub-01) "
-            "are other people, and are scored.",
-            rich_help_panel=_ELSEWHERE,
+            "are other people: score them.",
+            rich_help_panel=_OTHER_CORPORA,
         ),
     ] = False,
-    version: Version = None,
+    config: Config = None,
+    profile: Profile = None,
+    cache_root: CacheRoot = None,
+    runs_dir: RunsDir = None,
+    cache_version: CacheVersion = None,
     json: Json = False,
 ) -> int:
     """Score a run on whole recordings and write the report.
 
-    The threshold is tuned on dev, once, and frozen. With RUN and the cache root of another corpus,
-    the run is scored there as it is: nothing of that corpus tunes anything, and patients that the
-    run knows are left out.
+    The threshold is tuned on dev once and then fixed. With RUN and the cache root of another
+    corpus, the run is scored there unchanged: nothing of that corpus tunes anything, and patients
+    of the run's own corpus are left out.
     """
     from brainbrr_core.cli import several
 
-    settings = configuration(config, profile, data_dir, cache_root, runs_dir, version)
+    settings = configuration(config, profile, data_dir, cache_root, runs_dir, cache_version)
     if allow_eval:
         allowed = settings.evaluation.model_copy(update={"allow_eval": True})
         settings = settings.model_copy(update={"evaluation": allowed})
-    asked = several.asked_elsewhere(adapt, other_people=other_people)
+    asked = several.asked_of_other_corpora(adapt, other_people=other_people)
     if seeds is not None:
         if run is not None or across is not None or data_dir is not None or asked is not None:
-            raise typer.BadParameter(
+            raise BrainbrrError(
                 "--seeds scores the runs of the configuration: leave out RUN, --across, "
                 "--data-dir, --adapt and --other-people"
             )
         return several.evaluate_seeds(settings, seeds, _own_split(split), json=json)
     if across is not None:
-        given = several.Given(config, profile, runs_dir)
-        return several.evaluate_across(settings, run, across, given, split, asked, json=json)
+        shared = several.SharedOptions(config, profile, runs_dir)
+        return several.evaluate_across(settings, run, across, shared, split, asked, json=json)
     if run is None and (data_dir is not None or asked is not None):
-        raise typer.BadParameter(
+        raise BrainbrrError(
             "name the RUN that is scored on another corpus: brainbrr evaluate RUN --cache-root ..."
         )
     if run is None:
@@ -117,8 +130,8 @@ def evaluate(
         from brainbrr_core.runs.run import open_run
 
         chosen = open_run(run_folder(run, settings.runs_dir))
-        where = None if data_dir is None else settings.data_dir
-        evaluation = evaluate_run(settings, chosen, split, asked, data_dir=where, log=log)
+        corpus = None if data_dir is None else settings.data_dir
+        evaluation = evaluate_run(settings, chosen, split, asked, data_dir=corpus, log=log)
     if json:
         print_json(several.as_json(evaluation))
     else:
@@ -126,15 +139,18 @@ def evaluate(
     return 0
 
 
-def _own_split(split: str | None) -> str | None:
+def _own_split(split: AnySplit | None) -> AnySplit | None:
     """A split that a run may be scored on of its own corpus."""
-    if split is not None and split not in ("dev", "eval"):
-        raise typer.BadParameter("--split is dev or eval")
+    if split not in (None, AnySplit.DEV, AnySplit.EVAL):
+        raise BrainbrrError(
+            f"--split {split} is for another corpus than the run's: give RUN and the other "
+            "--cache-root, or --split dev or eval"
+        )
     return split
 
 
 def print_scores(evaluation: Evaluation) -> None:
-    """The headline scores as a table, and where the report lies."""
+    """Print the headline scores as a table, and where the report is."""
     from brainbrr_core.evaluation.external_words import external_sentences
     from brainbrr_core.evaluation.results import MARKS
     from brainbrr_core.evaluation.statistics import Unit, unit_of
@@ -157,16 +173,16 @@ def print_scores(evaluation: Evaluation) -> None:
             ]
         )
     columns = ["rule", "sensitivity", "precision", "F1", "false/24 h", "false s/24 h"]
-    seen = (
-        "the split the threshold was tuned on"
+    note = (
+        "the split that the threshold was tuned on"
         if results.split == results.threshold.split
-        else f"threshold from {results.threshold.split}"
+        else f"threshold tuned on {results.threshold.split}"
     )
     if results.eval_looks is not None:
-        seen += f"; scoring {results.eval_looks.scorings} of eval"
+        note += f"; eval was scored {count(results.eval_looks.scorings, 'time')}"
     print_table(
-        f"{results.split}: {len(results.recordings)} recordings, {results.hours:.2f} h, "
-        f"{results.seizures} seizures ({seen})",
+        f"{results.split}: {count(len(results.recordings), 'recording')}, {results.hours:.2f} h, "
+        f"{count(results.seizures, 'seizure')} ({note})",
         columns,
         rows,
     )
@@ -175,8 +191,8 @@ def print_scores(evaluation: Evaluation) -> None:
             print(sentence)
     if results.limits:
         print_table(
-            f"operating points chosen on {results.threshold.split or 'no split'} for a limit of "
-            f"false alarms, applied to {results.split}",
+            f"Sensitivity at a limit of false alarms, chosen on "
+            f"{results.threshold.split or 'no split'} and applied to {results.split}",
             ["rule", "limit/24 h", "sensitivity", "false/24 h"],
             [
                 [
@@ -190,23 +206,25 @@ def print_scores(evaluation: Evaluation) -> None:
         )
     if results.unknown_s:
         print(
-            f"masked: {results.unknown_s / 3600:.2f} h of these are unknown, neither seizure nor "
-            "background"
+            f"masked: {results.unknown_s / 3600:.2f} h of these recordings are unknown, neither "
+            "seizure nor background"
         )
     if results.unscored:
         hours = sum(row.duration_s for row in results.unscored) / 3600
         seizures = sum(row.seizures for row in results.unscored)
         print(
-            f"not scored: {len(results.unscored)} recordings, {hours:.2f} h, {seizures} known "
-            "seizures; the report lists them with their reasons"
+            f"not scored: {count(len(results.unscored), 'recording')}, {hours:.2f} h, "
+            f"{count(seizures, 'known seizure')}; the report lists them with their reasons"
         )
     f1 = results.estimates["szcore_event.f1"]
-    print(f"F1, szcore event: {_estimate(f1, 3)} (95% interval over patients)")
-    print(f"AUROC {results.seconds.auroc:.3f}, AUPRC {results.seconds.auprc:.3f} (by the second)")
+    print(f"F1 of SzCORE events: {_estimate(f1, 3)} (95% interval over patients)")
+    print(f"AUROC {results.seconds.auroc:.3f}, AUPRC {results.seconds.auprc:.3f}, second by second")
     print(MARKS)
     print(f"report: {evaluation.report}")
 
 
-def _estimate(part: Estimate, digits: int) -> str:
-    """A figure and its interval."""
-    return "-" if math.isnan(part.value) else f"{part.value:.{digits}f} {part.bracketed(digits)}"
+def _estimate(estimate: Estimate, digits: int) -> str:
+    """A figure with its interval in brackets; a dash where it is undefined."""
+    if math.isnan(estimate.value):
+        return "-"
+    return f"{estimate.value:.{digits}f} {estimate.bracketed(digits)}"

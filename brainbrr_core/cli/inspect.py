@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from brainbrr_core.cli.options import CacheRoot, Config, DataDir, Json, configuration, print_json
+from brainbrr_core.cli.options import CacheRoot, Config, DataDir, Json, configuration
+from brainbrr_core.cli.printing import Json as JsonValue
+from brainbrr_core.cli.printing import print_json
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
@@ -20,29 +22,38 @@ if TYPE_CHECKING:
 
 def inspect(
     recording: Annotated[
-        str, typer.Argument(help="A partition key of the index, or the path of an EDF.")
+        str,
+        typer.Argument(
+            metavar="RECORDING", help="A partition key of the index, or the path of an EDF."
+        ),
     ],
     out: Annotated[
         Path,
-        typer.Option(help="A folder, or a name ending in .html or .png to write only that."),
+        typer.Option(
+            help="Where to write the page and the picture: a folder, or a name that ends in .html "
+            "or .png to write only that."
+        ),
     ] = Path(),
-    start: Annotated[float, typer.Option(min=0, help="Draw from this second on.")] = 0.0,
+    start: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Where in the recording to start.")
+    ] = 0.0,
     seconds: Annotated[
-        float | None, typer.Option(min=1, help="Draw this many seconds; all by default.")
+        float | None,
+        typer.Option(min=1, metavar="SECONDS", help="How much to draw (default: to the end)."),
     ] = None,
     config: Config = None,
     data_dir: DataDir = None,
     cache_root: CacheRoot = None,
     json: Json = False,
 ) -> int:
-    """Draw a recording, raw and preprocessed, with its events, figures and findings."""
+    """Draw a recording, raw and preprocessed, with its events, channel figures and findings."""
     from brainbrr_core.annotation.texts import Texts
     from brainbrr_core.inspection.files import write_inspection
     from brainbrr_core.inspection.inspection import inspect_recording
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
     path, row = _find(recording, settings.cache_root)
-    seen = inspect_recording(
+    inspection = inspect_recording(
         path,
         settings.preprocessing,
         row,
@@ -52,26 +63,26 @@ def inspect(
         seconds=seconds,
         seizure_labels=settings.labels.seizure,
     )
-    files = write_inspection(seen, out, path.stem, settings.preprocessing.clip_sd)
+    files = write_inspection(inspection, out, path.stem, settings.preprocessing.clip_sd)
     if json:
-        print_json(_values(seen) | {"files": [str(file) for file in files]})
+        print_json(_as_json(inspection) | {"files": [str(file) for file in files]})
         return 0
-    for code, meaning in seen.reasons:
+    for code, meaning in inspection.reasons:
         print(f"excluded: {code}: {meaning}")
-    for finding in seen.findings:
+    for finding in inspection.findings:
         print(f"finding: {finding}")
-    for line in _clipped(seen):
+    for line in _clipped(inspection):
         print(line)
     for file in files:
         print(file)
     return 0
 
 
-def _clipped(seen: Inspection) -> list[str]:
-    """The channels with something clipped, those with most of it within seizures first."""
+def _clipped(inspection: Inspection) -> list[str]:
+    """A line for each channel with clipped samples, most of them within seizures first."""
     channels = [
         (channel.name, channel.preprocessed)
-        for channel in seen.channels
+        for channel in inspection.channels
         if channel.preprocessed is not None and channel.preprocessed.clipped
     ]
     channels.sort(key=lambda row: (-(row[1].clipped_in_seizures or 0), -row[1].clipped))
@@ -84,13 +95,13 @@ def _clipped(seen: Inspection) -> list[str]:
 
 
 def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
-    """The EDF that is meant, and its row of the index where it has one."""
+    """The EDF of a partition key or path, and its row of the index where it has one."""
     from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index
 
     path = Path(name)
     is_path = path.suffix.lower() == ".edf"
     if is_path and not path.is_file():
-        raise BrainbrrError(f"there is no file {path}: give an EDF or a partition key")
+        raise BrainbrrError(f"there is no file {path}: give the path of an EDF, or a partition key")
     if not index_path(cache_root).is_file():
         if is_path:
             return path, None
@@ -102,58 +113,60 @@ def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
         index = read_index(cache_root)
     except UnusableIndex:
         if is_path:
-            # A file can be drawn without the index.
+            # A file can be drawn without an index.
             return path, None
         raise
     if is_path:
         same = (row for row in index if Path(row.path).resolve() == path.resolve())
         return path, next(same, None)
-    known = index.by_key()
-    if name not in known:
-        near = get_close_matches(name, known, n=1, cutoff=0.0)
+    by_key = index.by_key()
+    if name not in by_key:
+        near = get_close_matches(name, by_key, n=1, cutoff=0.0)
         hint = f" (the nearest is {near[0]})" if near else ""
         raise BrainbrrError(
             f"no recording {name} in {index_path(cache_root)}{hint}: give a partition key or the "
             "path of an EDF"
         )
-    if known[name].is_remote:
+    recording = by_key[name]
+    if recording.is_remote:
         raise BrainbrrError(
-            f"{known[name].path} is not on this machine: copy it here and give its path"
+            f"{recording.path} is not on this machine: copy it here and give its path"
         )
-    return Path(known[name].path), known[name]
+    return Path(recording.path), recording
 
 
-def _values(seen: Inspection) -> dict[str, Any]:
+def _as_json(inspection: Inspection) -> dict[str, JsonValue]:
     return {
-        "recording": seen.name,
-        "duration_s": seen.duration_s,
-        "annotated_duration_s": seen.annotated_duration_s,
-        "reasons": [code for code, _ in seen.reasons],
-        "findings": [asdict(finding) for finding in seen.findings],
-        "events": [asdict(event) for event in seen.events],
-        "channels": [_channel(channel) for channel in seen.channels],
-        "unused": [{"label": label, "match": what} for label, what in seen.unused],
+        "recording": inspection.name,
+        "duration_s": inspection.duration_s,
+        "annotated_duration_s": inspection.annotated_duration_s,
+        "reasons": [code for code, _ in inspection.reasons],
+        "findings": [asdict(finding) for finding in inspection.findings],
+        "events": [asdict(event) for event in inspection.events],
+        "channels": [_channel_as_json(channel) for channel in inspection.channels],
+        "unused": [{"label": label, "match": match} for label, match in inspection.unused],
     }
 
 
-def _channel(channel: Channel) -> dict[str, Any]:
+def _channel_as_json(channel: Channel) -> dict[str, JsonValue]:
+    """The figures of a channel, without its curves."""
     raw, preprocessed = channel.raw, channel.preprocessed
     return {
         "name": channel.name,
         "match": channel.match,
         "label": channel.label,
-        "rate": raw and raw.rate,
+        "rate": None if raw is None else raw.rate,
         "unit": raw.unit if raw else "",
-        "mean": raw and raw.mean,
-        "deviation": raw and raw.deviation,
-        "at_range_end": raw and raw.at_range_end,
-        "flat_s": raw and raw.flat_s,
-        "saturated_s": raw and raw.saturated_s,
-        "mains_s": raw and raw.mains_s,
-        "disconnected_s": raw and raw.disconnected_s,
+        "mean": None if raw is None else raw.mean,
+        "deviation": None if raw is None else raw.deviation,
+        "at_range_end": None if raw is None else raw.at_range_end,
+        "flat_s": None if raw is None else raw.flat_s,
+        "saturated_s": None if raw is None else raw.saturated_s,
+        "mains_s": None if raw is None else raw.mains_s,
+        "disconnected_s": None if raw is None else raw.disconnected_s,
         "interpolated": channel.interpolated,
-        "filtered_mean": preprocessed and preprocessed.mean,
-        "filtered_deviation": preprocessed and preprocessed.deviation,
-        "clipped": preprocessed and preprocessed.clipped,
-        "clipped_in_seizures": preprocessed and preprocessed.clipped_in_seizures,
+        "filtered_mean": None if preprocessed is None else preprocessed.mean,
+        "filtered_deviation": None if preprocessed is None else preprocessed.deviation,
+        "clipped": None if preprocessed is None else preprocessed.clipped,
+        "clipped_in_seizures": None if preprocessed is None else preprocessed.clipped_in_seizures,
     }

@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM: a command ends soon, with one line that says what is done."""
+"""Ctrl+C and SIGTERM: a command ends soon, with one line that reports what was done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: What a shell expects of a command that a signal ended: this and the signal's number.
+#: The exit status of a command that a signal ended is this plus the number of the signal.
 _SIGNALLED = 128
 
 
@@ -26,62 +26,62 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def listening() -> Iterator[None]:
-    """Within the block the first signal raises :class:`Stopped`, and the second ends at once.
+def handle_signals() -> Iterator[None]:
+    """In the block, the first signal raises :class:`Stopped` and the second ends the process.
 
-    A signal that this process was started to ignore stays ignored. What is raised where Python
-    lets nothing be raised (when an object is let go of) is asked for again.
+    A signal that this process was started to ignore stays ignored. Where Python ignores what is
+    raised (while an object is deleted), the signal is sent again.
     """
-    asked = False
-    usual = sys.unraisablehook
+    stopping = False
+    default_hook = sys.unraisablehook
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal stopping
+        if stopping:
             leave(_SIGNALLED + number)
-        asked = True
+        stopping = True
         raise Stopped(number)
 
-    def again(raised: sys.UnraisableHookArgs) -> None:
-        nonlocal asked
+    def send_again(raised: sys.UnraisableHookArgs) -> None:
+        nonlocal stopping
         if not isinstance(raised.exc_value, Stopped):
-            usual(raised)
+            default_hook(raised)
             return
-        asked = False
+        stopping = False
         threading.Timer(0.01, os.kill, (os.getpid(), raised.exc_value.number)).start()
 
-    heard = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, stop) for number in heard}
-    sys.unraisablehook = again
+    handled = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in handled}
+    sys.unraisablehook = send_again
     try:
         yield
     finally:
-        sys.unraisablehook = usual
+        sys.unraisablehook = default_hook
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def interruption(error: BaseException | None) -> KeyboardInterrupt | None:
-    """What interrupted the command, if that is where ``error`` comes from."""
+    """The interruption that led to ``error``; None where it has another cause."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error
 
 
 def end(stopped: KeyboardInterrupt) -> None:
-    """Say in one line what was done, and leave without waiting for threads at work."""
+    """Report in one line what was done, and exit without waiting for running threads."""
     done = "; ".join(getattr(stopped, "__notes__", ()))
     with suppress(OSError):
         print("brainbrr: stopped" + (f": {done}" if done else ""), file=sys.stderr)
     number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
-    # The semaphores of a pool of processes would be reported as leaked: let go of them.
+    # Deletes a pool of processes, whose semaphores would otherwise be reported as leaked.
     traceback.clear_frames(stopped.__traceback__)
     gc.collect()
     leave(_SIGNALLED + number)
 
 
 def leave(status: int) -> None:
-    """End this process now: what waits in its streams is written, its threads end with it."""
+    """End this process and its threads now, after flushing its output."""
     with suppress(OSError, ValueError):
         if sys.stderr.isatty():
             # A progress bar hides the cursor.

@@ -1,46 +1,73 @@
-"""Options that several commands share, and how results are printed."""
+"""The options that several commands share, and the configuration they choose."""
 
 from __future__ import annotations
 
-import json
-import math
+import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from brainbrr_core.cli.choices import ProfileName
+from brainbrr_core.cli.printing import log
 
 if TYPE_CHECKING:
     from brainbrr_core.configuration import Configuration
 
 Config = Annotated[
     str | None,
-    typer.Option(help="Configuration files or names, joined by ':', later ones winning."),
+    typer.Option(
+        metavar="NAMES",
+        help="Profile, device and configuration files, joined by ':', such as smoke:cpu:my.yaml; "
+        "later ones override earlier ones.",
+    ),
 ]
-Profile = Annotated[str | None, typer.Option(help="smoke, dev or full.")]
-DataDir = Annotated[str | None, typer.Option(help="Folder that holds train, dev and eval.")]
-CacheRoot = Annotated[str | None, typer.Option(help="The one cache root.")]
-RunsDir = Annotated[str | None, typer.Option(help="Where training runs are kept.")]
-Version = Annotated[
-    str | None, typer.Option(help="An imported version, by its name; the derived one by default.")
+Profile = Annotated[
+    ProfileName | None,
+    typer.Option(help="Which recordings to use, instead of the profile of --config."),
 ]
-#: How a command says what names a run.
-RUN_HELP = "A run's folder, or its name in the runs folder."
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+DataDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER", help="Folder or URL of the corpus (default: BRAINBRR_DATA_DIR)."
+    ),
+]
+CacheRoot = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER", help="Folder that holds the cache (default: BRAINBRR_CACHE_ROOT)."
+    ),
+]
+RunsDir = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER", help="Folder that holds the training runs (default: BRAINBRR_RUNS_DIR)."
+    ),
+]
+CacheVersion = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VERSION", help="Cache version to use (default: derived from the configuration)."
+    ),
+]
+#: How a command describes an argument that names a run.
+RUN_HELP = "Folder of a run, or its name in the runs folder"
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def configuration(
     config: str | None = None,
-    profile: str | None = None,
+    profile: ProfileName | None = None,
     data_dir: str | None = None,
     cache_root: str | None = None,
     runs_dir: str | None = None,
-    version: str | None = None,
+    cache_version: str | None = None,
     *,
     uses_cache: bool = True,
 ) -> Configuration:
-    """The configuration that flags, variables and files give.
+    """The configuration that options, variables and files give.
 
-    A command that ``uses_cache`` says where the cache root is and why, where nobody set it.
+    A command that ``uses_cache`` logs which cache root it uses, and why, where nobody set one.
     """
     from brainbrr_core.configuration import Overrides, load
 
@@ -51,7 +78,7 @@ def configuration(
             data_dir=data_dir,
             cache_root=cache_root,
             runs_dir=runs_dir,
-            version=version,
+            cache_version=cache_version,
         )
     )
     if uses_cache and settings.origin.cache_root is not None:
@@ -59,14 +86,28 @@ def configuration(
             f"cache root {settings.cache_root} ({settings.origin.cache_root}; "
             "set BRAINBRR_CACHE_ROOT or --cache-root)"
         )
-        here = Path(".brainbrr", "cache")
-        if here.is_dir() and here.absolute() != settings.cache_root:
-            log(f"the cache in {here} of this folder is not used: see --cache-root")
+        local_cache = Path(".brainbrr", "cache")
+        if local_cache.is_dir() and local_cache.absolute() != settings.cache_root:
+            log(f"the cache in {local_cache} of this folder is not used: see --cache-root")
     return settings
 
 
+def next_command(command: str, settings: Configuration, **given: str | None) -> None:
+    """Log the command that usually follows, with the options that chose this configuration.
+
+    ``given`` are further options of the command, by their names in Python; one that is None was
+    not given.
+    """
+    further = "".join(
+        f" --{name.replace('_', '-')} {shlex.quote(value)}"
+        for name, value in given.items()
+        if value is not None
+    )
+    log(f"next: brainbrr {command}{settings.options}{further}")
+
+
 def run_folder(run: str, runs_dir: Path) -> Path:
-    """A run by its folder, or by its name in the runs folder.
+    """The folder of a run that is given by its folder, or by its name in the runs folder.
 
     Raises :class:`BrainbrrError` where there is neither.
     """
@@ -75,36 +116,6 @@ def run_folder(run: str, runs_dir: Path) -> Path:
     for folder in (Path(run), runs_dir / run):
         if folder.is_dir():
             return folder.resolve()
-    raise BrainbrrError(f"no run {run}, neither as a folder nor in {runs_dir}: see `ls {runs_dir}`")
-
-
-def log(line: str) -> None:
-    """A remark beside the result, on standard error."""
-    typer.echo(line, err=True)
-
-
-def print_json(value: Any) -> None:
-    """JSON on one line; a figure that is undefined (NaN) is null."""
-    print(json.dumps(_without_nan(value), allow_nan=False))
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(part) for part in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A table on standard output, figures to the right."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        # Too long for a terminal, a cell goes on below: no figure is cut off.
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    raise BrainbrrError(
+        f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
+    )

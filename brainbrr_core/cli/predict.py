@@ -1,4 +1,4 @@
-"""``brainbrr predict``: a trained network on recordings, or on samples while they are recorded."""
+"""``brainbrr predict``: a trained network on recordings, or on a signal while it is recorded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from brainbrr_core.cli.options import Config, Json, RunsDir, configuration, log, print_json
+from brainbrr_core.cli.choices import EventFormat, SampleTypeChoice
+from brainbrr_core.cli.options import Config, Json, RunsDir, configuration
+from brainbrr_core.cli.printing import count, log, print_json
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
@@ -34,75 +36,101 @@ _DEFAULT_FIRST_MINUTES = 5.0
 def predict(
     source: Annotated[
         Path,
-        typer.Argument(metavar="INPUT", help="An EDF or a folder of them; with --stream also -."),
+        typer.Argument(
+            metavar="INPUT",
+            help="An EDF or a folder of EDFs; with --stream an EDF, or - for standard input.",
+        ),
     ],
     out: Annotated[
         Path | None,
         typer.Argument(metavar="OUT", help="A folder or, for one EDF in one format, a file."),
     ] = None,
     format: Annotated[
-        list[str] | None,
+        list[EventFormat] | None,
         typer.Option(
             "--format",
-            help="tsv (SzCORE), csv_bi (NEDC), edf (EDF+ annotations) or json; may be repeated. "
-            "By default what OUT ends in, else tsv.",
+            help="Format of the events: tsv is SzCORE's, csv_bi NEDC's, edf EDF+ annotations. May "
+            "be repeated (default: by the ending of OUT, otherwise tsv).",
         ),
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="A run's folder; the latest by default.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of a run (default: the latest run)."),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="A probability between 0 and 1 instead of the run's own operating point; events "
-            "end below detection.off_ratio times that probability."
+            metavar="PROBABILITY",
+            help="Probability at which an event begins, instead of the run's operating point; it "
+            "ends below detection.off_ratio times that.",
         ),
     ] = None,
     stats: Annotated[
         Path | None,
-        typer.Option(help="Mean and deviation from this file instead of the whole recording's."),
+        typer.Option(
+            metavar="FILE",
+            help="Normalize with the mean and standard deviation in this file, not with those of "
+            "the whole recording.",
+        ),
     ] = None,
     first_minutes: Annotated[
         float | None,
         typer.Option(
             min=0.1,
-            help="Mean and deviation of the first minutes instead. With --stream 5 by default, "
-            "unless preprocessing.zscore_minutes is set.",
+            metavar="MINUTES",
+            help="Normalize with the mean and standard deviation of the first minutes (default "
+            "with --stream: 5, unless preprocessing.zscore_minutes is set).",
         ),
     ] = None,
     save_stats: Annotated[
-        Path | None, typer.Option(help="Write the mean and deviation that were used here.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the mean and standard deviation that were used to a file."
+        ),
     ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Windows at once, hardware.inference_batch_size by default; 1 with --stream.",
+            help="Windows at a time (default: hardware.inference_batch_size; with --stream 1).",
         ),
     ] = None,
     stream: Annotated[
         bool,
         typer.Option(
             "--stream",
-            help="Follow INPUT while it is recorded: an EDF that grows, or - for frames of the 19 "
-            "channels on standard input. Onsets (never withdrawn) and events are JSON lines on OUT "
-            "or standard output.",
+            help="Follow INPUT while it is recorded, and write onsets (never withdrawn) and events "
+            "as JSON lines to OUT or standard output.",
             rich_help_panel=_STREAM,
         ),
     ] = False,
     rate: Annotated[
-        str | None, typer.Option(help="Frames a second on -.", rich_help_panel=_STREAM)
+        str | None,
+        typer.Option(
+            metavar="HZ",
+            help="Sampling rate in Hz of the signal on standard input.",
+            rich_help_panel=_STREAM,
+        ),
     ] = None,
     sample_type: Annotated[
-        str,
-        typer.Option(help="float32 or int16, little-endian, on -.", rich_help_panel=_STREAM),
-    ] = "float32",
+        SampleTypeChoice,
+        typer.Option(
+            help="Type of the samples on standard input, little-endian.", rich_help_panel=_STREAM
+        ),
+    ] = SampleTypeChoice.FLOAT32,
     microvolts: Annotated[
-        float, typer.Option(help="What one unit on - is worth, in µV.", rich_help_panel=_STREAM)
+        float,
+        typer.Option(
+            help="Microvolts of one unit on standard input.",
+            rich_help_panel=_STREAM,
+        ),
     ] = 1.0,
     idle: Annotated[
         float,
         typer.Option(
             min=0.0,
-            help="Seconds after which an EDF that has not grown has ended.",
+            metavar="SECONDS",
+            help="Time without growth after which an EDF counts as finished.",
             rich_help_panel=_STREAM,
         ),
     ] = 30.0,
@@ -110,12 +138,13 @@ def predict(
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> int:
-    """Write the events that a trained network finds, in one or several formats.
+    """Write the seizures that a trained network finds in recordings, in one or several formats.
 
-    Frames on standard input hold one sample of each channel, in this order: Fp1 F3 C3 P3 F7 T3 T5
-    O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2.
+    With --stream and - a frame on standard input is one sample of each channel, in this order:
+
+    Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2.
     """
-    from brainbrr_core.corpus.skipped import described
+    from brainbrr_core.corpus.skipped import describe_skipped
     from brainbrr_core.prediction.files import predict_files, targets
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.normalization import (
@@ -132,19 +161,21 @@ def predict(
     if stats is not None and first_minutes is not None:
         raise BrainbrrError("--stats and --first-minutes exclude each other: give one of them")
     if not stream and str(source) == "-":
-        raise BrainbrrError("INPUT - is a stream: add --stream, or give an EDF")
+        raise BrainbrrError("INPUT - is standard input: add --stream, or give an EDF")
     if not stream and out is None:
         raise BrainbrrError("give OUT: a folder or, for one EDF in one format, a file")
     if stream and format:
         raise BrainbrrError("--stream writes JSON lines: leave --format out")
     if threshold is not None and not 0 < threshold < 1:
-        raise typer.BadParameter(f"--threshold {threshold:g} is no probability between 0 and 1")
+        raise BrainbrrError(
+            f"--threshold {threshold:g} is not a probability: give one between 0 and 1"
+        )
     settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
     causal = settings.preprocessing.zscore_minutes is not None
     if causal and save_stats is not None:
         raise BrainbrrError(
-            f"{ZSCORE_MINUTES} is set: no mean and deviation serve for another recording, so leave "
-            "--save-stats out"
+            f"{ZSCORE_MINUTES} is set: there is no mean and standard deviation that another "
+            "recording could use, so leave --save-stats out"
         )
     if stream and first_minutes is None and stats is None and not causal:
         first_minutes = _DEFAULT_FIRST_MINUTES
@@ -159,16 +190,18 @@ def predict(
         first_minutes * 60 if first_minutes is not None else None,
     )
     normalization.check(settings.preprocessing)
-    whose = normalization.described(settings.preprocessing)
+    whose = normalization.describe(settings.preprocessing)
     log(f"run {chosen.name}, operating point {origin}: {point}")
     if stream:
-        source_of = _raw if str(source) == "-" else _growing
-        opened = source_of(source, rate, sample_type, microvolts, idle, settings.corpus)
-        online = OnlineDetector(predictor, opened.rate, opened.missing, point, normalization)
-        return _follow(online, opened, chosen.name, point, whose, out, save_stats)
+        if str(source) == "-":
+            samples = _samples_of_standard_input(rate, sample_type, microvolts)
+        else:
+            samples = _samples_of_growing_edf(source, rate, idle, settings.corpus)
+        online = OnlineDetector(predictor, samples.rate, samples.missing, point, normalization)
+        return _follow(online, samples, chosen.name, point, whose, out, save_stats)
     made_by = Origin(chosen.name, predictor.version, point, whose)
     where = targets(source, out or Path(), format or [])
-    for line in described(where.skipped):
+    for line in describe_skipped(where.skipped):
         log(line)
     if save_stats is not None and not source.is_file():
         raise BrainbrrError(f"--save-stats is for one EDF, and {source} is a folder")
@@ -201,65 +234,60 @@ def _report(written: Written, made_by: Origin, json: bool) -> None:
     for error in written.failed.values():
         print(f"failed: {error}")
     print(
-        f"{written.events} events in {written.recordings} recordings; {len(written.failed)} failed"
+        f"{count(written.events, 'event')} in {count(written.recordings, 'recording')}; "
+        f"{len(written.failed):,} failed"
     )
     print(
         f"{written.eeg_s / 3600:.2f} h of EEG in {written.seconds:.1f} s: "
-        f"{written.times_real_time:.0f} times real time"
+        f"{written.times_real_time:,.0f} times real time"
     )
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """What a stream delivers."""
+    """A signal that is being recorded.
+
+    Its sampling rate in Hz, the channels that are missing, and its samples (19, n) in µV as they
+    arrive.
+    """
 
     rate: Fraction
     missing: tuple[str, ...]
     pieces: Iterator[NDArray[np.float32]]
 
 
-def _raw(
-    _source: Path,
-    rate: str | None,
-    sample_type: str,
-    microvolts: float,
-    _idle: float,
-    _rules: ChannelRules,
+def _samples_of_standard_input(
+    rate: str | None, sample_type: SampleTypeChoice, microvolts: float
 ) -> _Samples:
-    """Frames on standard input."""
     from brainbrr_core.prediction.raw_samples import raw_samples, sample_type_of
     from brainbrr_core.signal.resampling import UnsupportedRate, design
 
     kind = sample_type_of(sample_type)
     if rate is None:
-        raise BrainbrrError("samples on standard input have no rate: give --rate, in Hz")
+        raise BrainbrrError(
+            "the signal on standard input does not state its sampling rate: give --rate, in Hz"
+        )
     if not (microvolts and math.isfinite(microvolts)):
-        raise BrainbrrError(f"--microvolts {microvolts:g}: a unit must be worth something")
+        raise BrainbrrError(f"--microvolts is {microvolts:g}: give a finite number other than 0")
     try:
         hertz = Fraction(rate)
         design(hertz)
     except (ValueError, ZeroDivisionError, UnsupportedRate):
         raise BrainbrrError(
-            f"--rate {rate} is no rate from 100 to 100,000: give frames a second, in Hz"
+            f"--rate {rate} is not a sampling rate from 100 to 100,000: give frames a second, in Hz"
         ) from None
     return _Samples(hertz, (), raw_samples(sys.stdin.buffer, kind, microvolts, log))
 
 
-def _growing(
-    source: Path,
-    rate: str | None,
-    _sample_type: str,
-    _microvolts: float,
-    idle: float,
-    rules: ChannelRules,
+def _samples_of_growing_edf(
+    source: Path, rate: str | None, idle_s: float, rules: ChannelRules
 ) -> _Samples:
-    """An EDF that another program writes."""
     from brainbrr_core.prediction.recording import growing_pieces, growing_source
 
     if rate is not None:
-        raise BrainbrrError(f"{source} states its own rate: leave --rate out")
+        raise BrainbrrError(f"{source} states its own sampling rate: leave --rate out")
     edf = growing_source(source, rules)
-    return _Samples(edf.rate, edf.missing, growing_pieces(source, edf, idle))
+    return _Samples(edf.rate, edf.missing, growing_pieces(source, edf, idle_s))
 
 
 def _follow(
@@ -271,12 +299,12 @@ def _follow(
     out: Path | None,
     save_stats: Path | None,
 ) -> int:
-    """Print a line for everything that becomes certain, until the samples end or Ctrl+C."""
+    """Print a line for every onset and event as soon as it is certain, to the end or Ctrl+C."""
     from brainbrr_core.prediction.normalization import write_statistics
 
     log(
-        f"mean and deviation: {normalization}; a moment is judged at most "
-        f"{online.latency_s:.1f} s of signal after it has passed"
+        f"mean and standard deviation: {normalization}; each moment is decided after at most "
+        f"{online.latency_s:.1f} s more of signal"
     )
     with _lines_to(out) as file:
 
@@ -298,7 +326,7 @@ def _follow(
                 }
             ]
         )
-        # Ctrl+C ends the recording: what is known by then is written.
+        # Ctrl+C ends the recording: what has been decided by then is written.
         with suppress(KeyboardInterrupt):
             for piece in samples.pieces:
                 write(online.push(piece))

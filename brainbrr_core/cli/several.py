@@ -1,4 +1,4 @@
-"""``brainbrr evaluate`` over several seeds or corpora: what is asked for, and how it is printed."""
+"""``brainbrr evaluate`` with ``--seeds`` or ``--across``: several runs, or several corpora."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import typer
-
-from brainbrr_core.cli.options import log, print_json, print_table, run_folder
+from brainbrr_core.cli.choices import AdaptChoice, AnySplit, ProfileName
+from brainbrr_core.cli.options import run_folder
+from brainbrr_core.cli.printing import Json, count, log, print_json, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from brainbrr_core.configuration import Configuration
     from brainbrr_core.evaluation.across import AcrossReport, CorpusRow, OtherCorpus
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Given:
-    """The flags that hold for every corpus of a command."""
+class SharedOptions:
+    """The options that hold for every corpus of a command."""
 
     config: str | None
-    profile: str | None
+    profile: ProfileName | None
     runs_dir: str | None
 
 
-def asked_elsewhere(adapt: str | None, *, other_people: bool) -> OnAnotherCorpus | None:
-    """What the flags for other corpora ask for; None where none is given."""
+def asked_of_other_corpora(
+    adapt: AdaptChoice | None, *, other_people: bool
+) -> OnAnotherCorpus | None:
+    """What the options for other corpora ask for; None where none is given."""
     from brainbrr_core.evaluation.external import OnAnotherCorpus
 
     if adapt is None:
         return OnAnotherCorpus(other_people=True) if other_people else None
-    if adapt != "threshold":
-        raise typer.BadParameter("--adapt is threshold: nothing else is adapted")
     return OnAnotherCorpus(adapt="threshold", other_people=other_people)
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
-    """What a machine is told of one evaluation."""
+def as_json(evaluation: Evaluation) -> dict[str, Json]:
+    """The scores of one evaluation, as ``--json`` prints them."""
     results = evaluation.results
     return {
         "report": str(evaluation.report),
@@ -55,8 +55,8 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "operating_point_logits": asdict(results.threshold.point),
         "threshold_from": results.threshold.split,
         "scores": {rule: asdict(values) for rule, values in results.headline.items()},
-        "intervals": {name: [part.low, part.high] for name, part in results.estimates.items()},
-        "estimates": {name: asdict(part) for name, part in results.estimates.items()},
+        "intervals": {name: [each.low, each.high] for name, each in results.estimates.items()},
+        "estimates": _figures(results.estimates),
         "operating_points": [asdict(row) for row in results.limits],
         "unscored": [asdict(row) for row in results.unscored],
         "eval_looks": asdict(results.eval_looks) if results.eval_looks else None,
@@ -64,8 +64,10 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def evaluate_seeds(settings: Configuration, seeds: str, split: str | None, *, json: bool) -> int:
-    """Score the runs of some seeds and print how far they lie apart."""
+def evaluate_seeds(
+    settings: Configuration, seeds: str, split: AnySplit | None, *, json: bool
+) -> int:
+    """Score the runs of several seeds and print the spread of their figures."""
     from brainbrr_core.evaluation.seeds import evaluate_seeds as run_evaluation
     from brainbrr_core.training.seeds import parse_seeds
 
@@ -98,21 +100,21 @@ def _print_seeds(report: SeedsReport) -> None:
 
     results = report.seeds[0].evaluation.results
     print(
-        f"{report.split}: {len(results.recordings)} recordings, {results.hours:.2f} h, "
-        f"{results.seizures} seizures; {len(report.seeds)} seeds"
+        f"{report.split}: {count(len(results.recordings), 'recording')}, {results.hours:.2f} h, "
+        f"{count(results.seizures, 'seizure')}; {count(len(report.seeds), 'seed')}"
     )
     seeds = [f"seed {seed.seed}" for seed in report.seeds]
     for unit, figures in by_unit(report.figures).items():
         rows = []
         for figure in figures:
-            over = report.spreads[figure.name]
+            spread = report.spreads[figure.name]
             own = [seed.figures[figure.name].value for seed in report.seeds]
-            values = (over.mean, over.deviation, over.low, over.high, *own)
-            rows.append([figure.title, *(_shown(value, figure.digits) for value in values)])
+            values = (spread.mean, spread.deviation, spread.low, spread.high, *own)
+            rows.append([figure.title, *(_number(value, figure.digits) for value in values)])
         print_table(unit.heading, ["figure", "mean", "SD", "lowest", "highest", *seeds], rows)
     print(
-        "The spread over seeds is of other trainings on these patients; the intervals in each "
-        "seed's report are over other patients. Neither contains the other."
+        "The spread over seeds is that of other trainings on these patients; the intervals in each "
+        "seed's report are those of other patients. Neither includes the other."
     )
     print(f"report: {report.report}")
 
@@ -121,8 +123,8 @@ def evaluate_across(
     settings: Configuration,
     run: str | None,
     across: str,
-    given: Given,
-    split: str | None,
+    shared: SharedOptions,
+    split: AnySplit | None,
     asked: OnAnotherCorpus | None,
     *,
     json: bool,
@@ -131,7 +133,10 @@ def evaluate_across(
     from brainbrr_core.evaluation.across import evaluate_across as run_evaluation
     from brainbrr_core.runs.run import current_run, open_run
 
-    corpora = [_corpus(word.strip(), settings, given) for word in across.split(",")]
+    corpora = [
+        _corpus(word.strip(), shared, settings.origin.layers, settings.cache_root)
+        for word in across.split(",")
+    ]
     if run is None:
         chosen, _ = current_run(settings)
     else:
@@ -168,8 +173,13 @@ def evaluate_across(
     return 0
 
 
-def _corpus(word: str, settings: Configuration, given: Given) -> OtherCorpus:
-    """One of the corpora of ``--across``: a cache root, or files of a configuration."""
+def _corpus(
+    word: str, shared: SharedOptions, layers: tuple[str, ...], own_cache_root: Path
+) -> OtherCorpus:
+    """One of the corpora of ``--across``: a cache root, or a configuration file.
+
+    ``layers`` are the configuration files of the command, ``own_cache_root`` what they lead to.
+    """
     from brainbrr_core.configuration import Overrides, load
     from brainbrr_core.errors import BrainbrrError
     from brainbrr_core.evaluation.across import OtherCorpus
@@ -182,7 +192,7 @@ def _corpus(word: str, settings: Configuration, given: Given) -> OtherCorpus:
         )
     if Path(path).is_dir():
         overrides = Overrides(
-            config=given.config, profile=given.profile, runs_dir=given.runs_dir, cache_root=path
+            config=shared.config, profile=shared.profile, runs_dir=shared.runs_dir, cache_root=path
         )
         return OtherCorpus(name or None, load(overrides))
     if not path.endswith((".yaml", ".yml")):
@@ -190,18 +200,19 @@ def _corpus(word: str, settings: Configuration, given: Given) -> OtherCorpus:
             f"--across has {path}, which is neither a folder nor a .yaml file: name the cache root "
             "of a corpus that `brainbrr cache build` made, or a configuration file"
         )
-    # Where the corpus lies is what this file says, whatever the environment does.
+    # This file decides where the corpus is, not the environment.
     environment = {
         variable: value
         for variable, value in os.environ.items()
         if variable not in ("BRAINBRR_CACHE_ROOT", "BRAINBRR_DATA_DIR")
     }
-    layers = os.pathsep.join([*settings.origin.layers, path])
-    overrides = Overrides(config=layers, profile=given.profile, runs_dir=given.runs_dir)
+    overrides = Overrides(
+        config=os.pathsep.join([*layers, path]), profile=shared.profile, runs_dir=shared.runs_dir
+    )
     corpus = load(overrides, environment)
-    if corpus.cache_root == settings.cache_root:
+    if corpus.cache_root == own_cache_root:
         raise BrainbrrError(
-            f"{path} names no cache root of its own: set its cache_root to that of the other corpus"
+            f"{path} sets no cache root of its own: set its cache_root to that of the other corpus"
         )
     return OtherCorpus(name or None, corpus)
 
@@ -222,7 +233,7 @@ def _print_across(report: AcrossReport) -> None:
 
     # Three tables: with their intervals, all of it in one would not fit a terminal.
     table(
-        f"run {report.run.name} across corpora; in brackets 95% intervals over patients",
+        f"run {report.run.name} across corpora (in brackets 95% intervals over patients)",
         {
             "patients": lambda row: str(len(row.evaluation.results.patients)),
             "hours": lambda row: f"{row.evaluation.results.hours:.1f}",
@@ -247,13 +258,13 @@ def _print_across(report: AcrossReport) -> None:
     print(f"report: {report.report}")
 
 
-def _figures(figures: dict[str, Estimate]) -> dict[str, dict[str, Any]]:
+def _figures(figures: Mapping[str, Estimate]) -> dict[str, Json]:
     return {name: asdict(value) for name, value in figures.items()}
 
 
 def _with_interval(value: Estimate, digits: int) -> str:
-    return f"{_shown(value.value, digits)} {value.bracketed(digits)}".rstrip()
+    return f"{_number(value.value, digits)} {value.bracketed(digits)}".rstrip()
 
 
-def _shown(value: float, digits: int) -> str:
+def _number(value: float, digits: int) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"

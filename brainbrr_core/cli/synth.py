@@ -8,27 +8,32 @@ from typing import Annotated
 
 import typer
 
-from brainbrr_core.cli.options import (
-    Json,
-    print_json,
-)
+from brainbrr_core.cli.options import Json
+from brainbrr_core.cli.printing import count, print_json
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(help="Folder to write the corpus to.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the corpus to.")],
     recordings: Annotated[int, typer.Option(help="Number of recordings.")] = 24,
-    hours: Annotated[float, typer.Option(help="Hours of EEG in all.")] = 3.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
+    hours: Annotated[float, typer.Option(help="Hours of EEG in total.")] = 3.0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the corpus; the same seed gives the same bytes.")
+    ] = 0,
     like: Annotated[
         Path | None,
-        typer.Option(help="Take channels, rates and annotations of the tree below this folder."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Imitate the corpus in this folder: its files, channels, rates and annotations, "
+            "with synthetic signals.",
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; by default as cores and memory allow.")
+        int | None,
+        typer.Option(help="Number of processes (default: as cores and memory allow)."),
     ] = None,
     json: Json = False,
 ) -> int:
-    """Write a TUSZ-like corpus with known seizures."""
+    """Write a synthetic corpus like TUSZ, with seizures at known times."""
     from brainbrr_core.synthesis import write_corpus, write_corpus_like
 
     if like is not None:
@@ -38,9 +43,10 @@ def synth(
     if json:
         print_json(asdict(summary))
     else:
-        splits = ", ".join(f"{split} {count}" for split, count in summary.splits.items())
+        splits = ", ".join(f"{split} {number}" for split, number in summary.splits.items())
         print(
-            f"{out}: {summary.recordings} recordings of {summary.patients} patients, "
-            f"{summary.hours:.2f} h, {summary.seizures} seizures ({splits})"
+            f"{out}: {count(summary.recordings, 'recording')} of "
+            f"{count(summary.patients, 'patient')}, {summary.hours:.2f} h, "
+            f"{count(summary.seizures, 'seizure')} ({splits})"
         )
     return 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.configuration.location import config_dir
+from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.configuration.yaml_file import read_mapping
 from brainbrr_core.errors import BrainbrrError
 
@@ -89,6 +90,14 @@ def read_profile(name: str) -> Layer:
     raise BrainbrrError(
         f"{name} is not a profile, since it sets no `profile:`: use it as --config full:cpu:{name}"
     )
+
+
+def bundled_selections() -> dict[str, Selection]:
+    """Which recordings each profile that comes with this project uses, by its name."""
+    return {
+        name: Selection.model_validate(read_layer(name).content.get("selection", {}))
+        for name in _bundled("profile")
+    }
 
 
 def check_layers(layers: Sequence[Layer]) -> None:

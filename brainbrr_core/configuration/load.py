@@ -57,7 +57,7 @@ class Overrides:
         Folder or URL of the corpus.
     cache_root, runs_dir : str, optional
         Folders of the cache and of the runs.
-    version : str, optional
+    cache_version : str, optional
         Name of an imported version of the cache.
     """
 
@@ -66,7 +66,7 @@ class Overrides:
     data_dir: str | None = None
     cache_root: str | None = None
     runs_dir: str | None = None
-    version: str | None = None
+    cache_version: str | None = None
 
     def options(self) -> str:
         """The options given that every command of the cache takes, each after a space.
@@ -93,7 +93,7 @@ class Overrides:
         BrainbrrError
             Naming the option.
         """
-        for name in ("config", "profile", "data_dir", "cache_root", "runs_dir", "version"):
+        for name in ("config", "profile", "data_dir", "cache_root", "runs_dir", "cache_version"):
             if getattr(self, name) == "":
                 raise BrainbrrError(
                     f"--{name.replace('_', '-')} is empty: give it a value, or leave it out"
@@ -242,10 +242,13 @@ def _set_paths(
     for variable, key in PATH_VARIABLES.items():
         if environment.get(variable):
             values[key] = environment[variable]
-    for key in ("data_dir", "cache_root", "runs_dir", "version"):
-        value = getattr(overrides, key)
-        if value is not None:
-            values[key] = value
+    flags = {
+        "data_dir": overrides.data_dir,
+        "cache_root": overrides.cache_root,
+        "runs_dir": overrides.runs_dir,
+        "version": overrides.cache_version,
+    }
+    values.update({key: flag for key, flag in flags.items() if flag is not None})
 
 
 def _reason_of_root(values: dict[str, object], demo: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""Where the recordings of an index lay when it was made, and what the corpus is called by that."""
+"""The folder in which the recordings of an index were, and the name of the corpus after it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from pathlib import Path
 
 from brainbrr_core.corpus.index import Index
 
-#: Folders that say nothing of a corpus: what lies below it, and versions.
-_SAYS_NOTHING = re.compile(r"edf|v?\d+(\.\d+)*", re.IGNORECASE)
+#: Folders that do not name a corpus: its subfolder ``edf``, and versions.
+_NOT_A_NAME = re.compile(r"edf|v?\d+(\.\d+)*", re.IGNORECASE)
 
 
 def data_root(index: Index) -> str:
-    """The folder, or the address, below which the partition keys of an index are paths."""
+    """The folder or URL that the partition keys of an index are relative to."""
     first = index.recordings[0]
     return first.path.rsplit("/", first.partition_key.count("/") + 1)[0]
 
 
 def corpus_name(index: Index) -> str:
-    """The last folder of the data root that says something: ``tusz`` of ``/data/tusz/v2.0.3/edf``.
+    """The last folder of the data root that is a name: ``tusz`` for ``/data/tusz/v2.0.3/edf``.
 
-    Letters, digits, dots, hyphens and underscores alone, so that it may stand in a file's name.
+    It can be part of a file name: see :func:`safe_name`.
     """
-    parts = [part for part in data_root(index).split("/") if part]
-    telling = [part for part in parts if not _SAYS_NOTHING.fullmatch(part)]
-    return safe_name((telling or parts or ["corpus"])[-1])
+    folders = [folder for folder in data_root(index).split("/") if folder]
+    names = [folder for folder in folders if not _NOT_A_NAME.fullmatch(folder)]
+    return safe_name((names or folders or ["corpus"])[-1])
 
 
 def safe_name(name: str) -> str:
-    """A name of which every other character than those of :func:`corpus_name` is a hyphen."""
+    """``name`` with letters, digits, dots, hyphens and underscores; others become hyphens."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "corpus"
 
 
 def is_data_root(index: Index, folder: str) -> bool:
-    """Whether the recordings of an index lay in ``folder``, or in its folder ``edf``."""
+    """Whether the recordings of an index were in ``folder``, or in ``edf`` below it."""
     return _without_edf(data_root(index)) == _without_edf(folder)
 
 

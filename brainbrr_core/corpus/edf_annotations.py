@@ -1,13 +1,13 @@
-"""Annotations that an EDF+ file carries itself, as a recording's labels.
+"""The annotations inside an EDF+ file as labels of its recording.
 
-Reading them is a pass over all data records: for EDFs beside which no annotation file lies.
+Reading them requires all data records, so this is for EDFs without annotation files.
 """
 
 from __future__ import annotations
 
 from brainbrr_core.annotation import on_signal, tal
 from brainbrr_core.annotation.texts import Texts
-from brainbrr_core.corpus.layouts.base import Labelling
+from brainbrr_core.corpus.layouts.base import RecordingLabels
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import annotation_records
 from brainbrr_core.edf.source import EdfBytes
@@ -15,18 +15,18 @@ from brainbrr_core.edf.source import EdfBytes
 SOURCE = "edf_annotations"
 
 
-def edf_labelling(file: EdfBytes, signal_s: float | None, texts: Texts) -> Labelling:
-    """What an EDF's own annotations say about its signal of ``signal_s`` seconds.
+def read_edf_labels(file: EdfBytes, signal_s: float | None, texts: Texts) -> RecordingLabels:
+    """Labels from the annotations inside an EDF with a signal of ``signal_s`` seconds.
 
-    No annotation where none of them speaks of a seizure in the way of ``texts``. Raises
+    They are absent where no annotation mentions a seizure according to ``texts``. Raises
     ``OSError`` when the file cannot be read.
     """
-    # Findings about the annotations are told from those about the signal by where they are.
+    # Distinguishes findings about the annotations from those about the signal.
     where = f"{file.name}:annotations"
     try:
         parsed = tal.parse(annotation_records(file), where, texts)
     except UnusableEdf:
-        return Labelling.absent()
+        return RecordingLabels.absent()
     if parsed is None:
-        return Labelling.absent()
-    return Labelling.of(on_signal(parsed, signal_s), SOURCE, signal_s)
+        return RecordingLabels.absent()
+    return RecordingLabels.of(on_signal(parsed, signal_s), SOURCE, signal_s)

@@ -1,8 +1,8 @@
-"""Hashes of EDFs, kept as soon as they are known: what is unchanged is not read again.
+"""Hashes of EDFs, stored as soon as they are computed, so that unchanged EDFs are not read again.
 
-Two files of lines, each an EDF in one state. That of remote EDFs grows as they are fetched and
-stays. That of an index under way has what was hashed so far, in case it is interrupted, and goes
-when the index is written.
+There are two files with one line for each EDF and state. That of remote EDFs is permanent and grows
+with each download. That of a running index has the EDFs hashed so far, in case it is interrupted,
+and is removed when the index is written.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from brainbrr_core.corpus.index import Index
 
 
-#: The file of an index under way.
+#: The file of a running index.
 INDEX_HASHES = "index-hashes.jsonl"
 
 
 def memo_path(cache_root: Path) -> Path:
-    """Where the memo of a cache root lies that is of remote EDFs."""
+    """Path of the hashes of remote EDFs of a cache root."""
     return cache_root / "remote" / "hashes.jsonl"
 
 
 def remember(cache_root: Path, recording: Recording, hashes: Hashes) -> None:
-    """Keep the hashes of a remote EDF in the state in which it was fetched."""
+    """Store the hashes of a remote EDF in the state in which it was downloaded."""
     path = memo_path(cache_root)
     path.parent.mkdir(parents=True, exist_ok=True)
     append_line(path, _line(recording.path, recording.state, hashes))
 
 
 def with_known_hashes(index: Index, cache_root: Path) -> Index:
-    """The index with the hashes that were learnt since it was written."""
+    """The index with the hashes of remote EDFs that were downloaded since it was written."""
     if not any(_lacks_hash(recording) for recording in index):
         return index
     known = known_hashes(cache_root)
@@ -66,9 +66,9 @@ def known_hashes(cache_root: Path) -> dict[tuple[str, FileState], Hashes]:
 
 
 class IndexMemo:
-    """Hashes of local EDFs that an index under way has made, or one that was interrupted.
+    """Hashes of local EDFs from the running index, or from one that was interrupted.
 
-    ``earlier`` are those of an index that cannot be used otherwise.
+    ``earlier`` are the hashes of an index that is otherwise unusable.
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class IndexMemo:
         self._known = {**(earlier or {}), **_entries(self._path)}
 
     def get(self, path: Path, state: FileState) -> Hashes:
-        """The hashes of an EDF in this state; empty where they are not known."""
+        """The hashes of an EDF in this state; empty where they are unknown."""
         return self._known.get((str(path), state), Hashes())
 
     def add(self, path: Path, state: FileState, hashes: Hashes) -> None:
-        """Keep hashes. Raises :class:`BrainbrrError` where the cache root cannot be written to."""
+        """Store hashes. Raises :class:`BrainbrrError` where the cache root is not writable."""
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             append_line(self._path, _line(str(path), state, hashes))
@@ -93,15 +93,15 @@ class IndexMemo:
             ) from None
 
     def clear(self) -> None:
-        """Remove the memo: the index has the hashes now."""
-        # On a read-only file system even a file that is not there cannot be removed.
+        """Remove the file: the index has the hashes now."""
+        # A read-only file system also refuses to remove a file that does not exist.
         if self._path.exists():
             self._path.unlink(missing_ok=True)
 
 
 def _line(address: str, state: FileState, hashes: Hashes) -> str:
     entry: dict[str, object] = {"path": address, "size": state.size, "mark": state.mtime_ns}
-    # A remote object has none.
+    # A remote object has no inode.
     if state.inode:
         entry["inode"] = state.inode
     if hashes.data:
@@ -120,6 +120,6 @@ def _entries(path: Path) -> dict[tuple[str, FileState], Hashes]:
             hashes = Hashes(str(entry["hash"]), str(entry.get("data", "")))
             entries[(str(entry["path"]), state)] = hashes
         except (ValueError, TypeError, KeyError, AttributeError):
-            # Cut short by a crash: that EDF is read once more.
+            # A line cut short by a crash: that EDF is hashed again.
             continue
     return entries

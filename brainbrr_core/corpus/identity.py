@@ -1,7 +1,7 @@
-"""Who was recorded, and into which split that patient goes: no one may be in two of them.
+"""The patient of each recording, and the split of each patient; no patient may be in two splits.
 
-Paths say it, or a rule of the configuration. Whether two files are one recording is told by their
-content (``same_content``).
+Both follow from paths or from the settings of the corpus. Files with the same content belong to
+``same_content``.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from brainbrr_core.corpus.layouts.base import RecordingFile
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
 
-#: Code of the finding of a patient of whom there is another spelling in the same split.
+#: Code of the finding about a patient with another spelling in the same split.
 SIMILAR_PATIENT = "similar_patient"
-#: Patients, or recordings, that a message names.
+#: How many patients or recordings a message names.
 _NAMED = 3
 
 
-def identified(files: Iterable[RecordingFile], corpus: Corpus) -> list[RecordingFile]:
-    """The files with the patient that ``corpus.patient_pattern`` says, and with a split.
+def identify_patients(files: Iterable[RecordingFile], corpus: Corpus) -> list[RecordingFile]:
+    """The files with a patient, found by ``corpus.patient_pattern`` if it is set, and a split.
 
-    Raises :class:`BrainbrrError` when nobody says who a patient is, and when one is in two splits,
-    by one name or by two that differ in case or Unicode form only.
+    Raises :class:`BrainbrrError` when a patient is unknown, and when one is in two splits, under
+    one name or under names that differ only in case or Unicode form.
     """
     files = list(files)
     if corpus.patient_pattern is not None:
         files = _by_pattern(files, corpus.patient_pattern)
     if len(files) == 1 and not files[0].patient:
-        # One recording is one patient's, whoever that is.
+        # A single recording needs no name of its patient.
         files = [files[0]._replace(patient=files[0].path.stem)]
     _check_known(files)
     first = {form: min(names) for form, names in _spellings(file.patient for file in files).items()}
-    # One patient of two spellings is in one split.
+    # All spellings of a patient get one split.
     files = [
         file._replace(split=seeded_split(first[name_form(file.patient)], corpus.split))
         if file.split is None
@@ -50,10 +50,10 @@ def identified(files: Iterable[RecordingFile], corpus: Corpus) -> list[Recording
 
 
 def seeded_split(patient: str, settings: Split) -> str:
-    """The split of a patient in a corpus that has none.
+    """The split of a patient in a corpus that does not define splits.
 
-    It depends on the seed and the patient alone, so that one more patient moves no other; the
-    fractions hold on average. SHA-256 of both, as a fraction of its range.
+    It depends only on the seed and the patient, so that adding a patient does not move others. The
+    SHA-256 of both, as a fraction of its range, is compared with the fractions of the splits.
     """
     hashed = hashlib.sha256(f"{settings.seed}:{patient}".encode()).digest()
     fraction = int.from_bytes(hashed[:8], "big") / 2**64
@@ -63,7 +63,7 @@ def seeded_split(patient: str, settings: Split) -> str:
 
 
 def with_similar_patients(recordings: Sequence[Recording]) -> list[Recording]:
-    """The recordings, with a finding for each patient of whom there is another spelling."""
+    """The recordings, with a finding for each patient who has another spelling."""
     several = {
         form: names
         for form, names in _spellings(recording.patient for recording in recordings).items()
@@ -81,7 +81,7 @@ def _with_similar(recording: Recording, names: set[str] | None) -> Recording:
     if names is None:
         return recording
     others = ", ".join(sorted(names - {recording.patient}))
-    # Where it says of the EDF, as the findings of a signal do.
+    # Located in the EDF, as the findings of a signal are.
     finding = Finding(SIMILAR_PATIENT, recording.file_name, f"as {others}")
     return replace(recording, findings=(*recording.findings, finding))
 
@@ -110,7 +110,7 @@ def _check_known(files: Iterable[RecordingFile]) -> None:
         raise BrainbrrError(
             f"{len(unknown)} recordings, such as {unknown[0]}, lie in no patient's folder, so they "
             "cannot be split by patient: give each patient a folder, or set in a configuration "
-            "file how names begin with the patient, such as `corpus: {patient_pattern: "
+            "file how to find the patient in a name, such as `corpus: {patient_pattern: "
             "'^([^-_]+)'}`"
         )
 
@@ -122,7 +122,7 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
         form = name_form(patient)
         splits.setdefault(form, set()).add(split)
         names.setdefault(form, set()).add(patient)
-    shared = sorted(form for form, where in splits.items() if len(where) > 1)
+    shared = sorted(form for form, own in splits.items() if len(own) > 1)
     if not shared:
         return
     one_name = all(len(names[form]) == 1 for form in shared)
@@ -130,13 +130,13 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
     raise BrainbrrError(
         f"{len(shared)} patients are in more than one split ({', '.join(shown)}"
         f"{', ...' if len(shared) > _NAMED else ''})"
-        f"{'' if one_name else ', under names that differ in case or Unicode form only'}: "
-        "a model would be scored on patients it has seen; fix the folders"
+        f"{'' if one_name else ', under names that differ only in case or Unicode form'}: "
+        "a model would be scored on patients of its training data; move each patient into one split"
     )
 
 
 def _spellings(patients: Iterable[str]) -> dict[str, set[str]]:
-    """The names of each patient, by what they have in common."""
+    """The spellings of each patient by their common form (:func:`name_form`)."""
     spellings: dict[str, set[str]] = {}
     for patient in set(patients):
         spellings.setdefault(name_form(patient), set()).add(patient)
@@ -144,7 +144,7 @@ def _spellings(patients: Iterable[str]) -> dict[str, set[str]]:
 
 
 def name_form(patient: str) -> str:
-    """A patient's name without case, in one Unicode form: what two spellings have in common."""
+    """A patient's name in lower case and one Unicode form, equal for all spellings."""
     if patient.isascii():
         return patient.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", patient).casefold())

@@ -1,7 +1,7 @@
-"""The index: every recording of a corpus, in one Parquet file.
+"""The index: every recording of a corpus, and scanning a corpus for it.
 
-A second scan of an unchanged corpus reads no file: what was learnt about a file is kept with
-its size, mtime and inode, and used again while these are the same.
+A second scan of an unchanged corpus opens no file: a row of the index is used again as long as the
+sizes, times and inodes of its files are the same.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from pathlib import Path
 
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import Corpus
-from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identified, with_similar_patients
+from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identify_patients, with_similar_patients
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile, is_partition_key
 from brainbrr_core.corpus.layouts.known import open_layout
-from brainbrr_core.corpus.recording import UNREADABLE_NOW, Recording
-from brainbrr_core.corpus.row_reading import Rules, at_its_path, is_unchanged, read_row
-from brainbrr_core.corpus.same_content import SAME_CONTENT, counted_once, uncompared
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.row_reading import Rules, is_unchanged, read_row, with_path
+from brainbrr_core.corpus.same_content import SAME_CONTENT, exclude_copies, without_comparisons
+from brainbrr_core.corpus.same_corpus import check_same_corpus, check_vanished
 from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -26,27 +27,32 @@ from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress, summarize_when_stopped
 
-#: Bumped when the columns, or how they are derived from the files, change.
+#: Incremented when the columns, or how they are derived from the files, change.
 SCHEMA_VERSION = 3
-#: Fraction of the known recordings that may vanish, or become unreadable, between two scans.
-VANISHED_LIMIT = 0.05
+#: Recordings that one task checks for changes.
+_BATCH = 500
 
-#: Known files that are looked at in a row.
-_TOGETHER = 500
-
-#: Findings that come from comparing recordings with each other, anew at each scan.
-_COMPARED = frozenset({SAME_CONTENT, SIMILAR_PATIENT})
+#: Findings from comparing recordings with each other, which each scan does again.
+_COMPARISONS = frozenset({SAME_CONTENT, SIMILAR_PATIENT})
 
 
 @dataclass(frozen=True)
 class Index:
-    """All recordings of one corpus, in the order of their partition keys.
+    """All recordings of a corpus.
 
-    ``skipped`` is what lies below the corpus's root and is not read. ``unsettled`` are EDFs that
-    changed while they were read, such as one that is still being copied: the index has of them
-    what it had before. No file of an index tells of those. ``channel_rules`` are those settings
-    of the corpus that the recordings' signals were judged by, as one text; empty where that is
-    not known.
+    Attributes
+    ----------
+    recordings : tuple of Recording
+        In the order of their partition keys.
+    layout : str
+        Name of the layout of the corpus.
+    skipped : tuple of Skipped
+        Files and folders of the corpus that are not read.
+    unsettled : tuple of str
+        Paths of EDFs that changed while they were read, such as one that is being copied. Their
+        rows are those of the previous index. Not stored in the file of the index.
+    channel_rules : str
+        The settings by which the signals were judged, as text; empty where they are unknown.
     """
 
     recordings: tuple[Recording, ...]
@@ -62,92 +68,113 @@ class Index:
         return len(self.recordings)
 
     def by_key(self) -> dict[str, Recording]:
-        """Recordings by partition key."""
+        """The recordings by partition key."""
         return {recording.partition_key: recording for recording in self.recordings}
 
 
 def scan(
     data: Path | CorpusFiles,
-    known: Index | None = None,
+    previous: Index | None = None,
     corpus: Corpus | None = None,
     *,
     force: bool = False,
     workers: int | None = None,
 ) -> Index:
-    """Scan a corpus, a folder or one behind a URL.
+    """Scan a corpus: find its recordings, and read their headers and annotations.
 
-    ``known`` is the index of an earlier scan, whose layout holds by default. Where its signals
-    were judged by other rules than ``corpus`` has, they are judged anew, from the headers: no
-    unchanged EDF is hashed again. A known recording of
-    which a file cannot be read now keeps its row, with a finding that says so.
+    Parameters
+    ----------
+    data : pathlib.Path or CorpusFiles
+        Folder of the corpus, or access to its files.
+    previous : Index, optional
+        Index of an earlier scan. Unchanged files are not read again, and its layout is used unless
+        the settings name one. A recording with a file that cannot be read now keeps its row, with a
+        finding. If the rules for channels changed, headers are read again, but no EDF is hashed.
+    corpus : Corpus, optional
+        Settings of the corpus; by default those of the default configuration.
+    force : bool
+        Accept that recordings vanished, or that the corpus is another one.
+    workers : int, optional
+        EDFs that are read concurrently; by default as the source suggests.
 
-    Raises :class:`BrainbrrError` when there is nothing to index, when a patient is in two splits,
-    when the content of a recording is, or is two patients', when a folder cannot be read, and
-    (unless ``force``) when more than 5 % of the known recordings are gone or cannot be read any
-    more, or most of them hold other bytes: an unmounted drive, or another corpus.
+    Returns
+    -------
+    Index
+        The recordings of the corpus.
+
+    Raises
+    ------
+    BrainbrrError
+        There is nothing to index; a patient is in two splits; the content of one recording is in
+        two splits or under two patients; or a folder cannot be read. Unless ``force``, also when
+        more than 5 % of the previous recordings are gone or cannot be read any more, or most of
+        them have other content: an unmounted drive, or another corpus.
     """
     corpus = corpus or Corpus()
     source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
-    place = source.address(source.root)
-    remembered = known.layout if known is not None else None
+    root = source.address(source.root)
+    previous_layout = previous.layout if previous is not None else None
     texts = Texts(corpus.annotation_texts)
-    layout = open_layout(source.root, corpus.layout or remembered, place, texts)
+    layout = open_layout(source.root, corpus.layout or previous_layout, root, texts)
     with no_collection():
         files = list(layout.recordings())
     if not files:
-        raise BrainbrrError(f"no .edf file below {place}: is this the corpus?")
-    files = identified(files, corpus)
-    # Hidden files were once taken for recordings.
-    names = {file.partition_key for file in files}
+        raise BrainbrrError(
+            f"no .edf file below {root}: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
+        )
+    files = identify_patients(files, corpus)
+    # An old index may have hidden files, which are not recordings.
+    keys = {file.partition_key for file in files}
     before = {
         key: r
-        for key, r in (known.by_key() if known else {}).items()
-        if key in names or is_partition_key(key)
+        for key, r in (previous.by_key() if previous else {}).items()
+        if key in keys or is_partition_key(key)
     }
     _check_keys(files)
-    gone = before.keys() - names
+    gone = before.keys() - keys
     if not force:
-        _check_vanished(before, gone, [], place)
-    # What a file says about its recording depends on the layout.
-    is_same_layout = known is not None and known.layout == layout.name
-    trusted = {
-        key: uncompared(r, _COMPARED) if r.findings else r
+        check_vanished(before, gone, [], root)
+    # Another layout reads other things from the same files.
+    is_same_layout = previous is not None and previous.layout == layout.name
+    known = {
+        key: without_comparisons(r, _COMPARISONS) if r.findings else r
         for key, r in before.items()
         if is_same_layout
     }
-    same_rules = known is not None and known.channel_rules == corpus.channel_rules
+    same_rules = previous is not None and previous.channel_rules == corpus.channel_rules
     rules = Rules(corpus, changed=not same_rules)
-    recordings, unsettled = _recordings(source, layout, files, trusted, rules, workers)
+    recordings, unsettled = _recordings(source, layout, files, known, rules, workers)
     if not force:
         lost = [r for r in recordings if r.findings and r.is_unreadable_now]
-        _check_vanished(before, gone, lost, place)
-        _check_same_corpus(before, recordings, place)
-    compared = _compared(recordings, files, source)
+        check_vanished(before, gone, lost, root)
+        check_same_corpus(before, recordings, root)
+    compared = _compare(recordings, files, source)
     ordered = tuple(sorted(compared, key=lambda recording: recording.partition_key))
-    skipped, left = tuple(sorted(layout.skipped)), tuple(sorted(unsettled))
-    return Index(ordered, layout.name, skipped, left, corpus.channel_rules)
+    skipped = tuple(sorted(layout.skipped))
+    return Index(ordered, layout.name, skipped, tuple(sorted(unsettled)), corpus.channel_rules)
 
 
-def _compared(
+def _compare(
     recordings: list[Recording], files: Iterable[RecordingFile], source: CorpusFiles
 ) -> list[Recording]:
-    """The rows with what follows from comparing them: see ``same_content`` and ``identity``."""
+    """The rows with findings from comparing them: see ``same_content`` and ``identity``."""
     paths = {file.partition_key: file.location for file in files}
-    once = counted_once(recordings, lambda r: source.object_tag(paths[r.partition_key]))
-    return with_similar_patients(once)
+    unique = exclude_copies(recordings, lambda r: source.object_tag(paths[r.partition_key]))
+    return with_similar_patients(unique)
 
 
 def _recordings(
     source: CorpusFiles,
     layout: Layout,
     files: list[RecordingFile],
-    trusted: dict[str, Recording],
+    known: dict[str, Recording],
     rules: Rules,
     workers: int | None,
 ) -> tuple[list[Recording], list[str]]:
-    """The rows of all files, in their order, and the addresses of those that changed meanwhile.
+    """The rows of all files in order, and the addresses of EDFs that changed while they were read.
 
-    ``trusted`` is what is known of them. What interrupts this carries a note of what is done.
+    ``known`` has earlier rows by partition key. An exception gets a note that says how much is
+    done.
     """
     rows: dict[str, Recording] = {}
     unsettled: list[str] = []
@@ -155,41 +182,41 @@ def _recordings(
 
     def summary() -> str:
         return (
-            f"{done} of {len(files)} recordings are indexed, {len(files) - done} remain; the "
-            f"{source.hashed} that were hashed now need not be again: give the same command again"
+            f"{done} of {len(files)} recordings are indexed, {len(files) - done} remain; run the "
+            f"same command again: the {source.hashed} EDFs hashed so far are not hashed again"
         )
 
     def unchanged(batch: Sequence[RecordingFile]) -> list[Recording]:
         return [
-            known
+            row
             for file in batch
-            if (known := trusted.get(file.partition_key)) is not None
-            and is_unchanged(source, layout, file, known, rules)
+            if (row := known.get(file.partition_key)) is not None
+            and is_unchanged(source, layout, file, row, rules)
         ]
 
     def read(file: RecordingFile) -> Recording | None:
-        known = trusted.get(file.partition_key)
+        row = known.get(file.partition_key)
         try:
-            return read_row(source, layout, file, known, rules)
+            return read_row(source, layout, file, row, rules)
         except WorkRemains:
             unsettled.append(source.address(file.location))
-            return None if known is None else at_its_path(source, known, file)
+            return None if row is None else with_path(source, row, file)
 
     with (
         no_collection(),
         progress("index", len(files), "recordings") as bar,
         summarize_when_stopped(summary),
     ):
-        # Most known files are unchanged, which is seen without opening one.
-        batches = [files[at : at + _TOGETHER] for at in range(0, len(files), _TOGETHER)]
-        with thread_pool(source.looks) as pool:
-            each = map if source.looks == 1 else pool.map
-            for kept in each(unchanged, batches):
-                rows.update((recording.partition_key, recording) for recording in kept)
-                done += len(kept)
-                bar.advance(len(kept))
+        # Most files are unchanged, which needs no file to be opened.
+        batches = [files[at : at + _BATCH] for at in range(0, len(files), _BATCH)]
+        with thread_pool(source.concurrent_states) as pool:
+            each = map if source.concurrent_states == 1 else pool.map
+            for batch in each(unchanged, batches):
+                rows.update((recording.partition_key, recording) for recording in batch)
+                done += len(batch)
+                bar.advance(len(batch))
         others = [file for file in files if file.partition_key not in rows]
-        with thread_pool(workers or source.requests) as pool:
+        with thread_pool(workers or source.concurrent_reads) as pool:
             for file, recording in zip(others, pool.map(read, others), strict=True):
                 done += 1
                 bar.advance()
@@ -205,52 +232,3 @@ def _check_keys(files: list[RecordingFile]) -> None:
         raise BrainbrrError(
             f"two files give the partition key {repeated[0]} (.edf and .EDF?): remove one"
         )
-
-
-def _check_vanished(
-    before: dict[str, Recording], gone: set[str], unreadable: Iterable[Recording], root: str
-) -> None:
-    """``unreadable`` are those that cannot be read now; some may have been so before."""
-    unreadable = list(unreadable)
-    if not gone and not unreadable:
-        return
-    if before and len(gone) == len(before):
-        raise _other_corpus(before, root)
-    readable = {key for key, recording in before.items() if not recording.is_unreadable_now}
-    lost = [r for r in unreadable if r.partition_key in readable]
-    # Those that could not be read before and are gone now are lost with all that is known of them.
-    if len(gone) <= VANISHED_LIMIT * len(before) and (
-        len(gone & readable) + len(lost) <= VANISHED_LIMIT * len(readable)
-    ):
-        return
-    what = [f"{len(gone)} of {len(before)} known recordings are gone from {root}"] if gone else []
-    if lost:
-        why = next(f.detail for f in lost[0].findings if f.code == UNREADABLE_NOW)
-        what.append(
-            f"{len(lost)} of {len(readable)} known recordings cannot be read any more, such as "
-            f"{lost[0].path}: {why}"
-        )
-    raise BrainbrrError(
-        f"{'; '.join(what)} (is the drive mounted?): nothing was changed; if it is meant, run "
-        "`brainbrr index --force`, which keeps what is known of those that cannot be read"
-    )
-
-
-def _check_same_corpus(before: dict[str, Recording], after: Iterable[Recording], root: str) -> None:
-    common = [(before[r.partition_key], r) for r in after if r.partition_key in before]
-    changed = sum(one is not other and not _same_bytes(one, other) for one, other in common)
-    if len(common) > 1 and changed > len(common) / 2:
-        raise _other_corpus(before, root)
-
-
-def _same_bytes(before: Recording, after: Recording) -> bool:
-    # A remote EDF's hash is unknown until it is fetched.
-    return before.content_hash == after.content_hash or before.state.is_of_same_file(after.state)
-
-
-def _other_corpus(before: dict[str, Recording], root: str) -> BrainbrrError:
-    return BrainbrrError(
-        f"this cache root belongs to another corpus than {root} ({len(before)} recordings, such "
-        f"as {min(before)}): set BRAINBRR_CACHE_ROOT to another folder, or, if the corpus itself "
-        "was replaced, run `brainbrr index --force`"
-    )

@@ -1,4 +1,4 @@
-"""The index as one sealed Parquet file, written whole or not at all."""
+"""The index as one Parquet file with a checksum, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ import pyarrow.parquet as pq
 from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.corpus.hash_memo import IndexMemo, with_known_hashes
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
-from brainbrr_core.corpus.index_rows import REPETITIVE, SCHEMA, hashes_by_file, recordings, row
+from brainbrr_core.corpus.index_rows import (
+    REPETITIVE,
+    hashes_by_file,
+    index_table,
+    read_recordings,
+)
 from brainbrr_core.corpus.skipped import SKIPPED, Skipped
-from brainbrr_core.corpus.sources import LocalFiles
+from brainbrr_core.corpus.sources import open_corpus
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.checked_parquet import (
@@ -28,16 +33,19 @@ from brainbrr_core.files.checked_parquet import (
 )
 from brainbrr_core.files.state import FileState, Hashes, file_state
 
-#: Keys of the file's metadata.
+#: Keys of the metadata of the file.
 _SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"
 _CHANNEL_RULES = "brainbrr.channel_rules"
 
 
 class UnusableIndex(BrainbrrError):
-    """There is an index that cannot be read; a new one takes its place.
+    """The index of a cache root cannot be used; ``brainbrr index`` replaces it.
 
-    ``hashes`` are those of its EDFs, by path and state, where it is whole and of another version
-    of the program: what is unchanged need not be hashed again.
+    Attributes
+    ----------
+    hashes : mapping
+        Hashes of its EDFs by path and state, if another version of the program wrote it. EDFs that
+        have not changed since need not be hashed again.
     """
 
     def __init__(
@@ -48,24 +56,44 @@ class UnusableIndex(BrainbrrError):
 
 
 def index_path(cache_root: Path) -> Path:
-    """Where the index of a cache root lies."""
+    """Path of the index of a cache root."""
     return cache_root / "index.parquet"
 
 
 def write_index(index: Index, cache_root: Path) -> Path:
-    """Write the index of a cache root. Raises :class:`BrainbrrError` where it cannot."""
-    table = pa.Table.from_pylist([row(recording) for recording in index], schema=SCHEMA)
+    """Write the index of a cache root, replacing the one that it has.
+
+    Parameters
+    ----------
+    index : Index
+        The index.
+    cache_root : pathlib.Path
+        The cache root; created where it is missing.
+
+    Returns
+    -------
+    pathlib.Path
+        Path of the file.
+
+    Raises
+    ------
+    BrainbrrError
+        The file cannot be written.
+    """
     metadata = {
         _SCHEMA: str(SCHEMA_VERSION),
         _LAYOUT: index.layout,
         _SKIPPED: json.dumps(index.skipped),
         _CHANNEL_RULES: index.channel_rules,
     }
-    return place_index(encode_checked(table, metadata), cache_root)
+    return place_index(encode_checked(index_table(index), metadata), cache_root)
 
 
 def place_index(content: bytes, cache_root: Path) -> Path:
-    """Make the bytes of an index that of a cache root. Raises :class:`BrainbrrError`."""
+    """Write the bytes of an index as that of a cache root; returns its path.
+
+    Raises :class:`BrainbrrError` where it cannot be written.
+    """
     path = index_path(cache_root)
     try:
         with replacing(path) as temporary:
@@ -78,8 +106,22 @@ def place_index(content: bytes, cache_root: Path) -> Path:
 def read_index(cache_root: Path) -> Index:
     """Read the index of a cache root.
 
-    Raises :class:`BrainbrrError` when there is none, and :class:`UnusableIndex` when it is
-    damaged or of another schema version.
+    Parameters
+    ----------
+    cache_root : pathlib.Path
+        The cache root.
+
+    Returns
+    -------
+    Index
+        The index; fields of its recordings are read when they are first used.
+
+    Raises
+    ------
+    BrainbrrError
+        The cache root has no index.
+    UnusableIndex
+        The index is damaged, or another version of the program wrote it.
     """
     path = index_path(cache_root)
     try:
@@ -93,7 +135,7 @@ def read_index(cache_root: Path) -> Index:
     return with_known_hashes(_newest[path][1], cache_root)
 
 
-#: The index that was read last, as long as its file stays the same: one command asks many times.
+#: The index that was read last and the state of its file: one command reads it many times.
 _newest: dict[Path, tuple[FileState, Index]] = {}
 
 
@@ -112,14 +154,14 @@ def _read(path: Path) -> Index:
         )
     skipped = _skipped(path, metadata[_SKIPPED])
     groups = [
-        recordings(file.metadata.row_group(group).num_rows, partial(read_column, file, group))
+        read_recordings(file.metadata.row_group(group).num_rows, partial(read_column, file, group))
         for group in range(file.num_row_groups)
     ]
     return Index(
         tuple(chain.from_iterable(groups)),
         metadata[_LAYOUT],
         skipped,
-        # An index of which that is not known is judged anew.
+        # Without them, the next scan judges every signal again.
         channel_rules=metadata.get(_CHANNEL_RULES, ""),
     )
 
@@ -131,11 +173,13 @@ def _whole_column(file: pq.ParquetFile, name: str) -> pa.ChunkedArray:
 
 def _skipped(path: Path, text: str) -> tuple[Skipped, ...]:
     try:
-        skipped = tuple(Skipped(kind, where) for kind, where in json.loads(text))
+        skipped = tuple(Skipped(kind, item) for kind, item in json.loads(text))
     except (ValueError, TypeError):
-        raise UnusableIndex(f"{path} names files in no way that is known") from None
+        raise UnusableIndex(
+            f"{path} has an unreadable list of skipped files: run `brainbrr index`"
+        ) from None
     if any(item.kind not in SKIPPED for item in skipped):
-        raise UnusableIndex(f"{path} names files of an unknown kind: run `brainbrr index`")
+        raise UnusableIndex(f"{path} lists skipped files of an unknown kind: run `brainbrr index`")
     return skipped
 
 
@@ -147,38 +191,57 @@ def update_index(
     force: bool = False,
     log: Callable[[str], None] | None = None,
 ) -> Index:
-    """Scan the corpus and write the index of a cache root, using what it already knows.
+    """Scan a corpus and update the index of a cache root.
 
-    What was hashed before an interruption, or by another version of the program, is not hashed
-    again. An index that cannot be read is replaced, which ``log`` is told, as it is told of EDFs
-    that changed meanwhile. Raises as :func:`scan` and :func:`write_index` do; then the old index
-    stands unchanged.
+    EDFs that have not changed are not read again, and EDFs that were hashed before an interruption,
+    or by another version of the program, are not hashed again. An index that cannot be used is
+    replaced. When an error is raised, the old index is unchanged.
+
+    Parameters
+    ----------
+    data_dir : str or None
+        Folder or URL of the corpus.
+    cache_root : pathlib.Path
+        The cache root.
+    corpus : Corpus, optional
+        Settings of the corpus; by default those of the default configuration.
+    force : bool
+        Accept that recordings vanished, or that the corpus is another one.
+    log : callable, optional
+        Called with a line of text when an index is replaced, and for each EDF that changed while
+        it was read.
+
+    Returns
+    -------
+    Index
+        The new index.
+
+    Raises
+    ------
+    BrainbrrError
+        As :func:`~brainbrr_core.corpus.index.scan` and :func:`write_index`, and when ``data_dir``
+        is None.
     """
     if data_dir is None:
         raise BrainbrrError(
             "no data directory: set BRAINBRR_DATA_DIR to the folder that holds the corpus, "
             "or run `brainbrr demo`"
         )
-    known, earlier = None, {}
+    previous, earlier = None, {}
     if index_path(cache_root).is_file():
         try:
-            known = read_index(cache_root)
+            previous = read_index(cache_root)
         except UnusableIndex as error:
             earlier = dict(error.hashes)
             if log is not None:
-                log(f"{error} (which is being done)")
+                log(f"{error} (it is being replaced now)")
     memo = IndexMemo(cache_root, earlier)
-    if "://" in data_dir:
-        # Heavy, and only of use here.
-        from brainbrr_core.corpus.mirror import MirroredFiles
-
-        index = scan(MirroredFiles(data_dir, cache_root), known, corpus, force=force)
-    else:
-        index = scan(LocalFiles(Path(data_dir), memo), known, corpus, force=force)
-    if index != known:
+    source = open_corpus(data_dir, cache_root, memo)
+    index = scan(source, previous, corpus, force=force)
+    if index != previous:
         write_index(index, cache_root)
     memo.clear()
     if log is not None:
         for address in index.unsettled:
-            log(f"{address} changed while it was read (is it still being copied?): left as it was")
+            log(f"{address} changed while it was read (is it still being copied?): its row is kept")
     return index

@@ -1,19 +1,22 @@
-"""Recordings from the columns of an index, and the other way around.
+"""The columns of an index: how each is written from recordings and read back.
 
-Read column by column, each when the first recording is asked for what it says: of 100,000
-recordings, one dictionary for each row with all it holds would take six times as long and a
-gigabyte more. What many rows share (a patient, the channels of a montage) is one object.
+Each column is read when the first recording is asked for its field. For 100,000 recordings, one
+dictionary per row with everything in it would take six times as long and a gigabyte more. Values
+that many rows share (a patient, the channels of a montage) are one object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.corpus.recording import Companion, Recording
@@ -21,241 +24,132 @@ from brainbrr_core.files.state import FileState, Hashes
 from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
 Value = TypeVar("Value")
-Part = TypeVar("Part")
+Element = TypeVar("Element")
+_Codes = NDArray[np.int32]
 
-_STATE_FIELDS = [("size", pa.int64()), ("mtime_ns", pa.int64()), ("inode", pa.uint64())]
-_STATE = pa.struct(_STATE_FIELDS)
-_COMPANION = pa.struct([("name", pa.string()), *_STATE_FIELDS])
-_EVENT = pa.struct(
-    [
-        ("start", pa.float64()),
-        ("stop", pa.float64()),
-        ("label", pa.string()),
-        ("confidence", pa.float64()),
-        ("channels", pa.list_(pa.string())),
-    ]
-)
-_FINDING = pa.struct([("code", pa.string()), ("where", pa.string()), ("detail", pa.string())])
-#: Status, reason, duration and the figures of seizures follow from the rest: they are for those
-#: who read the file with another program, and are not read here.
-SCHEMA = pa.schema(
-    [
-        ("partition_key", pa.string()),
-        ("split", pa.string()),
-        ("patient", pa.string()),
-        ("session", pa.string()),
-        ("montage", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("duration_s", pa.float64()),
-        ("seizures", pa.int32()),
-        ("seizure_s", pa.float64()),
-        ("path", pa.string()),
-        ("state", _STATE),
-        ("content_hash", pa.string()),
-        ("rate_numerator", pa.int64()),
-        ("rate_denominator", pa.int64()),
-        ("samples", pa.int64()),
-        ("signals", pa.int32()),
-        ("discontinuous", pa.bool_()),
-        ("matched", pa.list_(pa.struct([("electrode", pa.string()), ("label", pa.string())]))),
-        ("missing", pa.list_(pa.string())),
-        ("signal_reason", pa.string()),
-        ("label_reason", pa.string()),
-        ("label_source", pa.string()),
-        ("companions", pa.list_(_COMPANION)),
-        ("annotated_duration_s", pa.float64()),
-        ("events", pa.list_(_EVENT)),
-        ("findings", pa.list_(_FINDING)),
-        ("label_texts", pa.string()),
-        ("data_hash", pa.string()),
-    ]
-)
-#: Columns of very many texts of which few differ, as Parquet names them.
+_STATE_FIELDS = {"size": pa.int64(), "mtime_ns": pa.int64(), "inode": pa.uint64()}
+_COMPANION_FIELDS = {"name": pa.string(), **_STATE_FIELDS}
+_EVENT_FIELDS = {
+    "start": pa.float64(),
+    "stop": pa.float64(),
+    "label": pa.string(),
+    "confidence": pa.float64(),
+    "channels": pa.list_(pa.string()),
+}
+_FINDING_FIELDS = {"code": pa.string(), "where": pa.string(), "detail": pa.string()}
+_MATCHED_FIELDS = {"electrode": pa.string(), "label": pa.string()}
+#: Columns with many texts of which few differ, as Parquet names them.
 REPETITIVE = ("matched.list.element.electrode", "matched.list.element.label")
 
 
-def row(recording: Recording) -> dict[str, Any]:
-    """A recording as a row of :data:`SCHEMA`."""
-    return {
-        "partition_key": recording.partition_key,
-        "split": recording.split,
-        "patient": recording.patient,
-        "session": recording.session,
-        "montage": recording.montage,
-        "status": "ok" if recording.reason is None else "excluded",
-        "reason": recording.reason,
-        "duration_s": recording.duration_s,
-        "seizures": len(recording.all_seizures),
-        "seizure_s": recording.seizure_s,
-        "path": recording.path,
-        "state": _state_row(recording.state),
-        "content_hash": recording.content_hash,
-        "rate_numerator": recording.rate.numerator,
-        "rate_denominator": recording.rate.denominator,
-        "samples": recording.samples,
-        "signals": recording.signals,
-        "discontinuous": recording.discontinuous,
-        "matched": [{"electrode": name, "label": label} for name, label in recording.matched],
-        "missing": list(recording.missing),
-        "signal_reason": recording.signal_reason,
-        "label_reason": recording.label_reason,
-        "label_source": recording.label_source,
-        "companions": [
-            {"name": companion.name, **_state_row(companion.state)}
-            for companion in recording.companions
-        ],
-        "annotated_duration_s": recording.annotated_duration_s,
-        "events": [
-            {
-                "start": event.start,
-                "stop": event.stop,
-                "label": event.label,
-                "confidence": event.confidence,
-                "channels": list(event.channels),
-            }
-            for event in recording.events
-        ],
-        "findings": [
-            {"code": finding.code, "where": finding.where, "detail": finding.detail}
-            for finding in recording.findings
-        ],
-        "label_texts": recording.label_texts,
-        "data_hash": recording.data_hash,
-    }
-
-
-def _state_row(state: FileState) -> dict[str, int]:
-    return {"size": state.size, "mtime_ns": state.mtime_ns, "inode": state.inode}
-
-
-def recordings(count: int, column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
-    """The recordings of ``count`` rows of an index, of which ``column`` gives one column.
-
-    A column is read when the first recording is asked for what it says.
-    """
-
-    def values(field: str) -> list[Any]:
-        with no_collection():
-            if field == "rate":
-                pairs = _numbers(column("rate_numerator")), _numbers(column("rate_denominator"))
-                return _rates(*pairs)
-            made = _VALUES[field](column(field))
-        release_arrow_memory()
-        return made
-
-    return Recording.read_when_asked(count, values)
-
-
-def hashes_by_file(
-    names: Sequence[str], column: Callable[[str], pa.ChunkedArray]
-) -> dict[tuple[str, FileState], Hashes]:
-    """Hashes of the EDFs of an index by path and state, whatever else its schema is.
-
-    Empty where it has not the three columns that say it, in the form that they always had.
-    """
-    if not {"path", "state", "content_hash"} <= set(names):
-        return {}
-    paths, states, contents = (column(name) for name in ("path", "state", "content_hash"))
-    if (paths.type, states.type, contents.type) != (pa.string(), _STATE, pa.string()):
-        return {}
-    data = column("data_hash").to_pylist() if "data_hash" in names else [""] * len(paths)
-    files = zip(
-        paths.to_pylist(),
-        (FileState(**state) for state in states.to_pylist()),
-        map(Hashes, contents.to_pylist(), data),
-        strict=True,
-    )
-    return {(path, state): hashes for path, state, hashes in files if hashes.content}
+# Reading: each function gives the values of a column, one for each row.
 
 
 def _texts(array: pa.Array) -> list[str]:
-    """Texts of which most differ."""
+    """Texts most of which differ."""
     return list(array.to_numpy(zero_copy_only=False))
 
 
-def _numbers(array: pa.Array) -> list[Any]:
-    """Numbers or truth values, none of them absent."""
-    values: list[Any] = array.to_numpy(zero_copy_only=False).tolist()
+def _integers(array: pa.Array) -> list[int]:
+    """Integers, none of them absent."""
+    values: list[int] = array.to_numpy(zero_copy_only=False).tolist()
     return values
 
 
-def _optional_numbers(array: pa.Array) -> list[Any]:
-    """Numbers of which some are absent."""
-    values: list[Any] = array.to_pylist()
+def _numbers(array: pa.Array) -> list[float]:
+    """Floating-point numbers, none of them absent."""
+    values: list[float] = array.to_numpy(zero_copy_only=False).tolist()
     return values
 
 
-def _shared(array: pa.Array) -> list[Any]:
-    """Texts of which many are the same, or absent: each is one object."""
-    codes, texts = _coded(array)
-    texts.append(None)
+def _flags(array: pa.Array) -> list[bool]:
+    """Truth values, none of them absent."""
+    values: list[bool] = array.to_numpy(zero_copy_only=False).tolist()
+    return values
+
+
+def _optional_numbers(array: pa.Array) -> list[float | None]:
+    """Floating-point numbers, some of them absent."""
+    values: list[float | None] = array.to_pylist()
+    return values
+
+
+def _shared(array: pa.Array) -> list[str]:
+    """Texts many of which are equal: equal texts are one object. An absent text is empty."""
+    codes, texts = _encode(array)
     return [texts[code] for code in codes.tolist()]
 
 
-def _coded(array: pa.Array) -> tuple[Any, list[Any]]:
-    """Codes of texts into the list of different ones; -1 for an absent text."""
+def _optional_shared(array: pa.Array) -> list[str | None]:
+    """Texts many of which are equal or absent: equal texts are one object."""
     encoded = array.dictionary_encode()
-    return encoded.indices.fill_null(-1).to_numpy(), encoded.dictionary.to_pylist()
+    texts: list[str | None] = [*encoded.dictionary.to_pylist(), None]
+    return [texts[code] for code in encoded.indices.fill_null(-1).to_numpy().tolist()]
+
+
+def _encode(array: pa.Array) -> tuple[_Codes, list[str]]:
+    """The different texts of a column, and the position of each row's text among them."""
+    encoded = (array.fill_null("") if array.null_count else array).dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
 
 
 def _rates(numerators: Sequence[int], denominators: Sequence[int]) -> list[Fraction]:
-    known: dict[tuple[int, int], Fraction] = {}
     pairs = list(zip(numerators, denominators, strict=True))
-    for pair in set(pairs):
-        known[pair] = Fraction(*pair)
-    return [known[pair] for pair in pairs]
+    fractions = {pair: Fraction(*pair) for pair in set(pairs)}
+    return [fractions[pair] for pair in pairs]
 
 
 def _states(array: pa.Array) -> list[FileState]:
-    size, mtime, inode = (_numbers(field) for field in array.flatten())
-    return list(map(FileState, size, mtime, inode))
+    return list(map(FileState, *map(_integers, array.flatten())))
 
 
 def _spans(array: pa.ListArray) -> Iterator[tuple[int, int]]:
-    """Where each list begins and ends among ``array.flatten()``."""
+    """Start and stop of each list in ``array.flatten()``."""
     offsets = array.offsets.to_numpy()
     offsets = (offsets - offsets[:1]).tolist() if len(offsets) else [0]
     return pairwise(offsets)
 
 
-def _lists(array: pa.ListArray, parts: Sequence[Part]) -> list[tuple[Part, ...]]:
-    """``parts``, made of ``array.flatten()``, as one tuple for each list."""
-    return [tuple(parts[start:stop]) for start, stop in _spans(array)]
+def _split_lists(array: pa.ListArray, elements: Sequence[Element]) -> list[tuple[Element, ...]]:
+    """``elements``, made from ``array.flatten()``, as one tuple for each list."""
+    return [tuple(elements[start:stop]) for start, stop in _spans(array)]
 
 
-def _known_lists(array: pa.ListArray, codes: Any, made: Callable[[Any], Value]) -> list[Value]:
-    """What ``made`` gives for the codes of each list: one object for those that are the same."""
-    known: dict[bytes, Value] = {}
+def _share_lists(
+    array: pa.ListArray, codes: _Codes, make: Callable[[_Codes], Value]
+) -> list[Value]:
+    """What ``make`` gives for the codes of each list; equal lists give one object."""
+    by_codes: dict[bytes, Value] = {}
     values = []
     for start, stop in _spans(array):
-        code = codes[start:stop].tobytes()
-        value = known.get(code)
+        own = codes[start:stop]
+        key = own.tobytes()
+        value = by_codes.get(key)
         if value is None:
-            value = known[code] = made(codes[start:stop])
+            value = by_codes[key] = make(own)
         values.append(value)
     return values
 
 
 def _shared_lists(array: pa.ListArray) -> list[tuple[str, ...]]:
-    """Lists of texts of which many are the same."""
-    codes, texts = _coded(array.flatten())
-    return _known_lists(array, codes, lambda part: tuple(texts[code] for code in part.tolist()))
+    """Lists of texts many of which are equal."""
+    codes, texts = _encode(array.flatten())
+    return _share_lists(array, codes, lambda own: tuple(texts[code] for code in own.tolist()))
 
 
 def _matched(array: pa.ListArray) -> list[tuple[tuple[str, str], ...]]:
-    (first, electrodes), (second, labels) = map(_coded, array.flatten().flatten())
+    (first, electrodes), (second, labels) = map(_encode, array.flatten().flatten())
 
-    def pairs(part: Any) -> tuple[tuple[str, str], ...]:
-        return tuple((electrodes[one], labels[other]) for one, other in part.tolist())
+    def pairs(own: _Codes) -> tuple[tuple[str, str], ...]:
+        return tuple((electrodes[one], labels[other]) for one, other in own.tolist())
 
-    return _known_lists(array, np.stack([first, second], axis=1), pairs)
+    return _share_lists(array, np.stack([first, second], axis=1), pairs)
 
 
 def _companions(array: pa.ListArray) -> list[tuple[Companion, ...]]:
     name, *state = array.flatten().flatten()
-    states = map(FileState, *map(_numbers, state))
-    return _lists(array, list(map(Companion, _texts(name), states)))
+    states = map(FileState, *map(_integers, state))
+    return _split_lists(array, list(map(Companion, _texts(name), states)))
 
 
 def _events(array: pa.ListArray) -> list[tuple[Event, ...]]:
@@ -268,37 +162,134 @@ def _events(array: pa.ListArray) -> list[tuple[Event, ...]]:
         _numbers(confidence),
         _shared_lists(channels),
     )
-    return _lists(array, list(events))
+    return _split_lists(array, list(events))
 
 
 def _findings(array: pa.ListArray) -> list[tuple[Finding, ...]]:
     code, where, detail = array.flatten().flatten()
     findings = map(Finding, _shared(code), _texts(where), _shared(detail))
-    return _lists(array, list(findings))
+    return _split_lists(array, list(findings))
 
 
-#: How a field of a recording comes from the column of its name.
-_VALUES: dict[str, Callable[[pa.Array], list[Any]]] = {
-    "partition_key": _texts,
-    "split": _shared,
-    "patient": _shared,
-    "session": _shared,
-    "montage": _shared,
-    "path": _texts,
-    "state": _states,
-    "content_hash": _texts,
-    "samples": _numbers,
-    "signals": _numbers,
-    "discontinuous": _numbers,
-    "matched": _matched,
-    "missing": _shared_lists,
-    "signal_reason": _shared,
-    "label_reason": _shared,
-    "label_source": _shared,
-    "companions": _companions,
-    "annotated_duration_s": _optional_numbers,
-    "events": _events,
-    "findings": _findings,
-    "label_texts": _shared,
-    "data_hash": _texts,
-}
+# Writing: each function gives the value of one row.
+
+
+def _state_row(recording: Recording) -> Mapping[str, object]:
+    return recording.state._asdict()
+
+
+def _companion_rows(recording: Recording) -> list[dict[str, object]]:
+    return [{"name": c.name, **c.state._asdict()} for c in recording.companions]
+
+
+def _event_rows(recording: Recording) -> list[dict[str, object]]:
+    return [{name: getattr(event, name) for name in _EVENT_FIELDS} for event in recording.events]
+
+
+def _finding_rows(recording: Recording) -> list[dict[str, object]]:
+    return [{name: getattr(one, name) for name in _FINDING_FIELDS} for one in recording.findings]
+
+
+def _matched_rows(recording: Recording) -> list[dict[str, str]]:
+    return [dict(zip(_MATCHED_FIELDS, pair, strict=True)) for pair in recording.matched]
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of the file.
+
+    ``read`` gives the values of the recordings' field of the same name; None for a column that is
+    not such a field. ``write`` gives the value of one row; without it, it is that field.
+    """
+
+    name: str
+    type: pa.DataType
+    read: Callable[[pa.Array], Sequence[object]] | None = None
+    write: Callable[[Recording], object] | None = None
+
+
+#: All columns, in the order of the file. Status, reason, duration and the figures of seizures
+#: follow from the others; they are for other programs that read the file.
+_COLUMNS = (
+    _Column("partition_key", pa.string(), _texts),
+    _Column("split", pa.string(), _shared),
+    _Column("patient", pa.string(), _shared),
+    _Column("session", pa.string(), _shared),
+    _Column("montage", pa.string(), _shared),
+    _Column("status", pa.string(), write=lambda r: "ok" if r.reason is None else "excluded"),
+    _Column("reason", pa.string()),
+    _Column("duration_s", pa.float64()),
+    _Column("seizures", pa.int32(), write=lambda r: len(r.all_seizures)),
+    _Column("seizure_s", pa.float64()),
+    _Column("path", pa.string(), _texts),
+    _Column("state", pa.struct(_STATE_FIELDS), _states, _state_row),
+    _Column("content_hash", pa.string(), _texts),
+    _Column("rate_numerator", pa.int64(), write=lambda r: r.rate.numerator),
+    _Column("rate_denominator", pa.int64(), write=lambda r: r.rate.denominator),
+    _Column("samples", pa.int64(), _integers),
+    _Column("signals", pa.int32(), _integers),
+    _Column("discontinuous", pa.bool_(), _flags),
+    _Column("matched", pa.list_(pa.struct(_MATCHED_FIELDS)), _matched, _matched_rows),
+    _Column("missing", pa.list_(pa.string()), _shared_lists),
+    _Column("signal_reason", pa.string(), _optional_shared),
+    _Column("label_reason", pa.string(), _optional_shared),
+    _Column("label_source", pa.string(), _shared),
+    _Column("companions", pa.list_(pa.struct(_COMPANION_FIELDS)), _companions, _companion_rows),
+    _Column("annotated_duration_s", pa.float64(), _optional_numbers),
+    _Column("events", pa.list_(pa.struct(_EVENT_FIELDS)), _events, _event_rows),
+    _Column("findings", pa.list_(pa.struct(_FINDING_FIELDS)), _findings, _finding_rows),
+    _Column("label_texts", pa.string(), _shared),
+    _Column("data_hash", pa.string(), _texts),
+)
+SCHEMA = pa.schema([(column.name, column.type) for column in _COLUMNS])
+_READERS = {column.name: column.read for column in _COLUMNS if column.read is not None}
+_WRITERS = {column.name: column.write or attrgetter(column.name) for column in _COLUMNS}
+
+
+def index_table(recordings: Iterable[Recording]) -> pa.Table:
+    """The table of an index, one row for each recording."""
+    rows = [{name: write(one) for name, write in _WRITERS.items()} for one in recordings]
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def read_recordings(count: int, column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
+    """The recordings of an index of ``count`` rows.
+
+    ``column`` reads the column of a name. It is called when a recording is first asked for the
+    field that the column has.
+    """
+
+    def values(field: str) -> Sequence[object]:
+        with no_collection():
+            if field == "rate":
+                return _rates(
+                    _integers(column("rate_numerator")), _integers(column("rate_denominator"))
+                )
+            read = _READERS[field](column(field))
+        release_arrow_memory()
+        return read
+
+    return Recording.read_when_asked(count, values)
+
+
+def hashes_by_file(
+    names: Sequence[str], column: Callable[[str], pa.ChunkedArray]
+) -> dict[tuple[str, FileState], Hashes]:
+    """Hashes of the EDFs of an index, by path and state, whatever its schema version.
+
+    Empty where the index lacks a column for them, or has it in another form.
+    """
+    if not {"path", "state", "content_hash"} <= set(names):
+        return {}
+    paths, states, contents = (column(name) for name in ("path", "state", "content_hash"))
+    types = (paths.type, states.type, contents.type)
+    if types != (pa.string(), pa.struct(_STATE_FIELDS), pa.string()):
+        return {}
+    data = column("data_hash").to_pylist() if "data_hash" in names else [""] * len(paths)
+    files = zip(
+        paths.to_pylist(),
+        (FileState(**state) for state in states.to_pylist()),
+        map(Hashes, contents.to_pylist(), data),
+        strict=True,
+    )
+    return {(path, state): hashes for path, state, hashes in files if hashes.content}

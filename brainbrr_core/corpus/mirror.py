@@ -1,10 +1,9 @@
-"""A corpus behind a URL: a mirror of its annotations, and EDFs of which a few bytes are read.
+"""A corpus behind a URL: a local mirror of its annotations, and EDFs read in ranges.
 
-The mirror, below the cache root, has every annotation and table and, for each EDF and each file
-that is reported though it is not read, an empty file in its place, so that a layout walks it like
-any folder. An EDF's header and some data
-records are read over the network; its content is fetched when it is built, and its hash is known
-from then on.
+The mirror, below the cache root, has every annotation and table. EDFs, and other files that are
+reported as not read, are empty files in it, so that a layout walks it like any folder. The index
+reads the header and some data records of an EDF over the network. The whole EDF is downloaded, and
+its hash computed, when its shard is built.
 """
 
 from __future__ import annotations
@@ -28,43 +27,43 @@ from brainbrr_core.progress import progress
 from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.interface import ObjectState, Remote
 
-#: Files that say something about an EDF, by their suffix.
+#: Suffixes of files that describe an EDF.
 _COMPANIONS = (".csv", ".csv_bi", ".tse", ".tse_bi", ".tsv")
-#: Requests at once.
+#: Concurrent requests.
 REQUESTS = 32
-#: Bytes of an EDF that are read at first: the header and, mostly, the first data record.
+#: Bytes of an EDF that the first request reads: the header and usually the first data record.
 _FIRST_BYTES = 1 << 16
 _LARGEST_COMPANION = 1 << 26
 
 
 class RemoteEdf:
-    """An EDF behind a URL; every call but the first few bytes is a request."""
+    """An EDF behind a URL; reading beyond its first bytes is one request each."""
 
     def __init__(self, remote: Remote, name: str, size: int) -> None:
         self._remote, self._object, self._size = remote, name, size
 
     @property
     def name(self) -> str:
-        """The object's own name."""
+        """File name of the object."""
         return self._object.rpartition("/")[2]
 
     def size(self) -> int:
-        """Bytes of the object."""
+        """Size of the object in bytes."""
         return self._size
 
     @cached_property
     def _first(self) -> bytes:
         if not self._size:
-            # What is no file has no bytes, and is not to be opened.
+            # An empty object is not requested.
             return b""
         return self._remote.read(self._object, 0, min(_FIRST_BYTES, self._size))
 
     def head(self, count: int) -> bytes:
-        """The first bytes."""
+        """The first ``count`` bytes, fewer where the object is shorter."""
         return self._read(0, count)
 
     def samples(self, offset: int, count: int) -> NDArray[np.int16]:
-        """Numbers from a range of the object."""
+        """``count`` numbers from byte ``offset`` of the object."""
         content = self._read(offset, offset + 2 * count)
         return np.frombuffer(content, np.dtype("<i2"), len(content) // 2)
 
@@ -78,15 +77,15 @@ class RemoteEdf:
 class MirroredFiles:
     """The files of a corpus at ``url``, for :func:`brainbrr_core.corpus.index.scan`.
 
-    Opening it lists the corpus and fetches the annotations that changed. Raises
-    :class:`BrainbrrError` when the place cannot be used or read.
+    Opening it lists the corpus and downloads annotations that changed. Raises
+    :class:`BrainbrrError` when the URL cannot be used or read.
     """
 
     def __init__(self, url: str, cache_root: Path) -> None:
         self._remote = open_remote(url)
         self.url = self._remote.address
-        place = hashlib.sha256(self.url.encode()).hexdigest()[:12]
-        self._folder = cache_root / "remote" / place
+        folder = hashlib.sha256(self.url.encode()).hexdigest()[:12]
+        self._folder = cache_root / "remote" / folder
         self._hashes = known_hashes(cache_root)
         self._objects = {
             name: state
@@ -97,72 +96,72 @@ class MirroredFiles:
             raise BrainbrrError(
                 f"no .edf object at {self.url}: set BRAINBRR_DATA_DIR to the address of the corpus"
             )
-        lacking = next(
+        untagged = next(
             (name for name, state in self._objects.items() if not state.tag and _is_read(name)),
             None,
         )
-        if lacking is not None:
+        if untagged is not None:
             raise BrainbrrError(
-                f"{self.url} gives no ETag or time of {lacking}, so a change could not be seen: "
-                "copy the corpus to a place that does"
+                f"{self.url} gives no ETag or time of {untagged}, so a change would not be "
+                "noticed: copy the corpus to a store that does"
             )
         self._update()
 
     @property
     def root(self) -> Path:
-        """The mirror."""
+        """Folder of the mirror."""
         return self._folder / "files"
 
     def state(self, path: Path | str) -> FileState:
-        """Size and a number that stands for the object's tag."""
+        """Size of the object, and a number derived from its tag."""
         state = self._objects.get(self._name(path))
         if state is None:
             raise FileNotFoundError(path)
         return remote_state(state)
 
     def hashes(self, path: Path) -> Hashes:
-        """Known where the EDF was fetched in this state."""
+        """The hashes, if the EDF was downloaded in its present state."""
         return self._hashes.get((self.address(path), self.state(path)), Hashes())
 
     def object_tag(self, path: Path | str) -> str:
-        """Size and tag, where the tag is that of the content or of one file."""
+        """Size and tag, where the tag identifies the content."""
         state = self._objects.get(self._name(path))
         return f"{state.size}-{state.tag}" if state is not None and state.tells_content else ""
 
     def edf(self, path: Path) -> EdfBytes:
-        """The object."""
+        """The EDF, for reading."""
         name = self._name(path)
         return RemoteEdf(self._remote, name, self._objects[name].size)
 
     def address(self, path: Path | str) -> str:
-        """The object's URL."""
+        """URL of the object."""
         return self.url if str(path) == str(self.root) else f"{self.url}/{self._name(path)}"
 
     @property
-    def requests(self) -> int:
-        """Files that are worth reading at once."""
+    def concurrent_reads(self) -> int:
+        """How many files to read concurrently."""
         return REQUESTS
 
     @property
-    def looks(self) -> int:
-        """One: the listing has told all states."""
+    def concurrent_states(self) -> int:
+        """One: all states are in the listing."""
         return 1
 
     @property
     def hashed(self) -> int:
-        """None: a remote EDF is hashed when it is built."""
+        """Zero: a remote EDF is hashed when its shard is built."""
         return 0
 
     def _name(self, path: Path | str) -> str:
         return Path(path).relative_to(self.root).as_posix()
 
     def _update(self) -> None:
-        """Bring the mirror up to date with the listing."""
-        held = self._held()
+        """Update the mirror to the listing."""
+        mirrored = self._mirrored()
         wanted = {name: [state.size, state.tag] for name, state in self._objects.items()}
-        for name in sorted(held.keys() - wanted.keys()):
+        for name in sorted(mirrored.keys() - wanted.keys()):
             (self.root / name).unlink(missing_ok=True)
-        changed = [name for name in sorted(wanted) if held.get(name) != wanted[name]]
+        changed = [name for name in sorted(wanted) if mirrored.get(name) != wanted[name]]
         for name in changed:
             if not name.endswith(_COMPANIONS):
                 self._path(name).touch()
@@ -174,42 +173,46 @@ class MirroredFiles:
             ):
                 for _ in pool.map(self._fetch, companions):
                     bar.advance()
-        if changed or held.keys() - wanted.keys():
+        if changed or mirrored.keys() - wanted.keys():
             with replacing(self._folder / "objects.json") as temporary:
                 temporary.write_text(json.dumps(wanted), encoding="utf-8")
 
-    def _held(self) -> dict[str, list[object]]:
-        """What the mirror has, and in which state; nothing where that is not known."""
+    def _mirrored(self) -> dict[str, list[object]]:
+        """Files of the mirror and the states they have; empty where that is unknown."""
         try:
             text = (self._folder / "objects.json").read_text(encoding="utf-8")
-            held: dict[str, list[object]] = json.loads(text)
+            mirrored: dict[str, list[object]] = json.loads(text)
         except (OSError, ValueError):
             return {}
-        return {name: state for name, state in held.items() if (self.root / name).is_file()}
+        return {name: state for name, state in mirrored.items() if (self.root / name).is_file()}
 
     def _path(self, name: str) -> Path:
         path = self.root / name
         if not path.resolve().is_relative_to(self.root.resolve()):
-            raise BrainbrrError(f"{self.url} has an object whose name leads out of it: {name!r}")
+            raise BrainbrrError(
+                f"{self.url} has an object whose name is outside of it: {name!r}: remove it"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def _fetch(self, name: str) -> None:
         size = self._objects[name].size
         if size > _LARGEST_COMPANION:
-            raise BrainbrrError(f"{self.url}/{name} has {size} bytes: no annotation is that long")
+            raise BrainbrrError(
+                f"{self.url}/{name} has {size} bytes, too many for an annotation: remove it"
+            )
         try:
             content = self._remote.read(name, 0, size)
         except FileNotFoundError:
             raise BrainbrrError(
-                f"{self.url}/{name} went away while the corpus was listed: run the command again"
+                f"{self.url}/{name} vanished while the corpus was listed: run the command again"
             ) from None
         with replacing(self._path(name)) as temporary:
             temporary.write_bytes(content)
 
 
 def remote_state(state: ObjectState) -> FileState:
-    """The state of an object in the terms of a file's: a hash of the tag stands for the time."""
+    """The state of an object as that of a file, with a hash of its tag as the time."""
     mark = hashlib.sha256(state.tag.encode()).digest()[:8]
     return FileState(state.size, int.from_bytes(mark, "big") >> 1, 0)
 

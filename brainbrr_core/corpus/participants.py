@@ -1,4 +1,4 @@
-"""The table of participants of BIDS, which may say into which split each of them goes."""
+"""The participants table of BIDS, which may assign each participant to a split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError
 
-#: What the column may hold, in lower case, and the split that it means.
+#: Values of the column in lower case, and the splits that they mean.
 _SPLITS = {
     "train": "train",
     "training": "train",
@@ -19,14 +19,14 @@ _SPLITS = {
 }
 
 
-def splits_of(table: Path, shown: str) -> dict[str, str] | None:
-    """The split of each participant by the folder's name (``sub-01``).
+def read_splits(table: Path, shown: str) -> dict[str, str] | None:
+    """The split of each participant, by folder name (``sub-01``).
 
-    ``shown`` is what messages call the table. None where there is no table, or it has no column
-    ``split``. Who has ``n/a`` there has none.
+    None where there is no table, or it has no column ``split``. A participant with ``n/a`` is left
+    out. ``shown`` is the name of the table in messages.
 
-    Raises :class:`BrainbrrError` for a table that cannot be read, a value that is no split, and a
-    participant with two of them.
+    Raises :class:`BrainbrrError` for a table that cannot be read, a value that is not a split, and
+    a participant with two splits.
     """
     try:
         text = table.read_text(encoding="utf-8-sig", errors="replace")
@@ -34,7 +34,7 @@ def splits_of(table: Path, shown: str) -> dict[str, str] | None:
         return None
     except OSError as error:
         raise BrainbrrError(
-            f"{shown} cannot be read ({error.strerror}), so nobody knows whether it gives the "
+            f"{shown} cannot be read ({error.strerror}), and it may assign "
             "splits: fix its permissions"
         ) from None
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
@@ -42,22 +42,24 @@ def splits_of(table: Path, shown: str) -> dict[str, str] | None:
     if "split" not in columns:
         return None
     if "participant_id" not in columns:
-        raise BrainbrrError(f"{shown} has a column 'split' and none 'participant_id': add it")
-    who, where = columns.index("participant_id"), columns.index("split")
+        raise BrainbrrError(f"{shown} has a column 'split' but no 'participant_id': add it")
+    id_column, split_column = columns.index("participant_id"), columns.index("split")
     splits: dict[str, str] = {}
     for row in rows[1:]:
         cells = [cell.strip() for cell in row] + [""] * len(columns)
-        value = cells[where]
+        value = cells[split_column]
         if value.lower() in ("", "n/a"):
             continue
         split = _SPLITS.get(value.lower())
         if split is None:
             raise BrainbrrError(
-                f"{shown}: {value!r} is no split: use train, dev or eval (or val and test)"
+                f"{shown}: {value!r} is not a split: use train, dev or eval (or val and test)"
             )
-        name = cells[who] if cells[who].startswith("sub-") else f"sub-{cells[who]}"
+        name = (
+            cells[id_column] if cells[id_column].startswith("sub-") else f"sub-{cells[id_column]}"
+        )
         if splits.setdefault(name, split) != split:
             raise BrainbrrError(
-                f"{shown} puts {name} into {splits[name]} and into {split}: keep one of them"
+                f"{shown} assigns {name} to both {splits[name]} and {split}: keep one of them"
             )
     return splits

@@ -1,4 +1,4 @@
-"""One recording of the index: what it is, what is in it, whether it can be used and why not."""
+"""One recording of the index: what it contains, and whether and why it cannot be used."""
 
 from __future__ import annotations
 
@@ -7,93 +7,92 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import repeat
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from brainbrr_core.annotation import UNKNOWN, Event, Finding, seizure_seconds, uncovered
 from brainbrr_core.files.state import FileState
 
-#: Why a recording has no shard. Closed: the index refuses any other.
+#: Why a recording has no shard. A closed list.
 SIGNAL_REASONS = {
-    "unreadable": "the file is no EDF that can be read",
-    "bdf_file": "a BDF file under an .edf name",
-    "annotations_only": "the file holds annotations and no signal",
-    "no_samples": "the file holds no sample of a signal",
-    "truncated_file": "the header promises more than the file holds: copy it again",
-    "discontinuous": "the time stamps show gaps: later annotations would shift",
+    "unreadable": "the file is not a readable EDF",
+    "bdf_file": "a BDF file with an .edf name",
+    "annotations_only": "the file has annotations and no signals",
+    "no_samples": "the file has no samples",
+    "truncated_file": "the file is shorter than its header says: copy it again",
+    "discontinuous": "the time stamps show gaps: later annotations would be shifted",
     "clock_drift": "the time stamps and the number of samples drift apart: later annotations would "
-    "shift",
-    "bad_channel_table": "the channel table beside the file cannot be understood",
+    "be shifted",
+    "bad_channel_table": "the channel table next to the file is not valid",
     "few_channels": "fewer than 10 of the 19 electrodes: another kind of recording",
-    "missing_channels": "more electrodes are missing than are interpolated, or one at the edge of "
-    "the cap without its neighbors",
-    "bipolar_montage": "bipolar derivations: this is a referential model",
-    "no_common_reference": "the electrodes are against different references, and corpus.references "
-    "says common",
-    "duplicate_channel": "two signals claim the same electrode",
-    "uneven_rates": "the wanted channels have different sampling rates",
+    "missing_channels": "more electrodes are missing than may be interpolated, or one at the edge "
+    "of the cap is missing together with a neighbor",
+    "bipolar_montage": "bipolar derivations: a referential recording is needed",
+    "no_common_reference": "the electrodes have different references, and corpus.references is "
+    "common",
+    "duplicate_channel": "two signals are labeled as the same electrode",
+    "uneven_rates": "the electrodes have different sampling rates",
     "unsupported_rate": "the sampling rate is below 100 Hz, or above 100 kHz",
-    "unknown_unit": "the unit of a wanted channel is not V, mV, µV or nV",
-    "no_calibration": "a wanted channel's ranges are empty or no numbers",
-    "flat_signal": "every wanted channel holds one value throughout",
+    "unknown_unit": "the unit of an electrode is not V, mV, µV or nV",
+    "no_calibration": "the ranges of an electrode are empty or not numbers",
+    "flat_signal": "every electrode has a constant value",
     "too_short": "shorter than one 10 s block",
-    "same_content": "another recording of the patient holds the same samples: counted once",
+    "same_content": "another recording of the patient has the same samples: only one is used",
 }
-#: Why a recording has a shard but no windows.
+#: Why a recording has a shard but no windows. A closed list.
 LABEL_REASONS = {
-    "no_annotation": "there is no annotation file, and none of the EDF's own annotations speaks of "
-    "a seizure: missing labels are not background",
+    "no_annotation": "there is no annotation file, and no annotation in the EDF mentions a "
+    "seizure: missing labels are not background",
     "bad_annotation": "the annotation file cannot be trusted (see its findings)",
     "all_unknown": "no second is known to be seizure or background (see its findings)",
 }
-#: What may be odd about a signal that is used nevertheless. Closed; an excluded one has its reason.
+#: Irregularities of a signal that is used nevertheless. A closed list; the findings of an excluded
+#: signal include its reason.
 SIGNAL_FINDINGS = {
     "colon_date": "the start date is written with colons",
-    "impossible_date": "the header gives no possible start",
+    "impossible_date": "the header gives no possible start date and time",
     "record_count_unknown": "the header does not say how many data records there are",
-    "extra_records": "the file holds more than the header promises; the rest is left out",
-    "partial_last_record": "the file ends within a data record, which is left out",
-    "no_time_stamps": "records without time stamps: that there are no gaps is taken on trust",
-    "low_rate": "sampled below 240 Hz: what lies above half of that is not in the signal",
+    "extra_records": "the file is longer than its header says; the rest is ignored",
+    "partial_last_record": "the file ends within a data record, which is ignored",
+    "no_time_stamps": "records without time stamps: the absence of gaps is taken on trust",
+    "low_rate": "sampled below 240 Hz: frequencies above half of the sampling rate are missing",
     "bad_channel": "marked bad in the channel table: counts as missing",
-    "unmatched_bad_channel": "marked bad in the channel table, and no channel of the file is named "
-    "so",
-    "mixed_references": "the electrodes are against different references",
-    "interpolated_channel": "missing, and interpolated from its neighbours",
-    "odd_unit": "the unit is µV in another encoding or by another name, and read as that",
-    "lost_unit": "the unit was lost: taken as µV, since the physical range is that of an EEG",
-    "inverted_channel": "the physical range is reversed, so the polarity is",
-    "unreadable_now": "could not be read when the corpus was last looked at: what was known of it "
-    "is kept, and its shard",
+    "unmatched_bad_channel": "marked bad in the channel table, but the file has no such channel",
+    "mixed_references": "the electrodes have different references",
+    "interpolated_channel": "missing, and interpolated from its neighbors",
+    "odd_unit": "the unit is µV in another encoding or by another name, and read as µV",
+    "lost_unit": "the unit is missing: read as µV, since the physical range is that of an EEG",
+    "inverted_channel": "the physical range is reversed, and so is the polarity",
+    "unreadable_now": "could not be read when the corpus was last indexed: its row and its shard "
+    "are kept",
     "similar_patient": "another patient of this split differs in case or Unicode form only: "
     "probably one person, counted as two",
-    "flat_channel": "holds one value throughout: its z-score is 0",
+    "flat_channel": "has a constant value: its z-score is 0",
 }
 
 
-#: What a file is in the index that cannot be seen: a link that leads nowhere, for example.
+#: The state, in an index, of a file that cannot be accessed, such as a broken link.
 UNSEEN = FileState(0, 0, 0)
-#: Code of the finding that marks a recording of which a file cannot be read at present.
+#: Code of the finding about a recording with a file that could be read before and cannot be now.
 UNREADABLE_NOW = "unreadable_now"
 
 
 class Companion(NamedTuple):
-    """A file that says something about an EDF: its name, from the EDF's folder on (``..`` leads
-    to one above), and its state."""
+    """A file that describes an EDF: its path relative to the EDF's folder, and its state."""
 
     name: str
     state: FileState
 
 
 class _ReadWhenAsked:
-    """An object of which a field that is not set yet is read when it is first asked for."""
+    """An object whose fields are read when they are first used."""
 
-    #: Sets the field of the name that it is given.
+    #: Called with the name of a field: sets that field.
     __slots__ = ("_read",)
 
-    # Hidden from the type checker, which would take any name for that of a field.
+    # Hidden from the type checker, which would otherwise accept any name as a field.
     if not TYPE_CHECKING:
 
-        def __getattr__(self, name: str) -> Any:
+        def __getattr__(self, name: str) -> object:
             if name not in type(self).__match_args__:
                 raise AttributeError(f"a {type(self).__name__} has no {name}", name=name, obj=self)
             self._read(name)
@@ -102,15 +101,48 @@ class _ReadWhenAsked:
 
 @dataclass(frozen=True, slots=True)
 class Recording(_ReadWhenAsked):
-    """One row of the index. Times in seconds, rate in samples per second.
+    """One recording of an index.
 
-    ``content_hash`` is empty where the file cannot be read, and where it lies behind a URL and was
-    never fetched; ``path`` is that URL then. ``signals`` counts the file's signals,
-    annotations left out; ``matched`` pairs electrodes with the labels of the channels that carry
-    them, ``missing`` lists the others of the 19: a usable recording has them interpolated.
-    ``label_texts`` names the patterns by which annotations of free text were understood; empty
-    where none were asked. ``data_hash`` is the hash of what follows the header; empty where it is
-    not known.
+    Attributes
+    ----------
+    partition_key : str
+        Path of the EDF relative to the data root, without its suffix.
+    split, patient, session, montage : str
+        What the path and the settings of the corpus say; session and montage may be empty.
+    path : str
+        Path or URL of the EDF.
+    state : FileState
+        Size, time and inode of the EDF.
+    content_hash : str
+        Hash of the EDF; empty where it cannot be read, or is remote and was never downloaded.
+    rate : fractions.Fraction
+        Sampling rate of the electrodes in Hz; 0 where it is unknown.
+    samples : int
+        Samples of each electrode.
+    signals : int
+        Signals of the file, not counting annotations.
+    discontinuous : bool
+        Whether there are gaps between data records.
+    matched : tuple of (str, str)
+        Each electrode of the file and the label of its signal.
+    missing : tuple of str
+        The others of the 19 electrodes; interpolated where the signal can be used.
+    signal_reason, label_reason : str or None
+        Why the recording has no shard, or no windows.
+    label_source : str
+        Kind of the annotation files; empty where there are none.
+    companions : tuple of Companion
+        Files that describe the EDF, with their states.
+    annotated_duration_s : float or None
+        Duration that the annotation file states, in seconds.
+    events : tuple of Event
+        The events of the recording in order.
+    findings : tuple of Finding
+        Irregularities of its files.
+    label_texts : str
+        Digest of the patterns that interpreted free text; empty where there was none.
+    data_hash : str
+        Hash of the EDF without its header; empty where it is unknown.
     """
 
     partition_key: str
@@ -139,19 +171,19 @@ class Recording(_ReadWhenAsked):
 
     @classmethod
     def read_when_asked(
-        cls, count: int, column: Callable[[str], Iterable[Any]]
+        cls, count: int, column: Callable[[str], Iterable[object]]
     ) -> tuple[Recording, ...]:
-        """``count`` recordings of which a field is read when one of them is first asked for it.
+        """``count`` recordings whose fields are read on first use, for all recordings at once.
 
-        ``column`` gives the values of a field of this name, of all the recordings in order. Of a
-        hundred thousand recordings, few commands need all that an index says.
+        ``column`` returns the values of the field of a name for all recordings, in order. Few
+        commands need every field of a hundred thousand recordings.
         """
         recordings = tuple(cls.__new__(cls) for _ in range(count))
         lock = Lock()
         done: set[str] = set()
 
         def read(name: str) -> None:
-            # Several threads may ask, and none may read what another is reading.
+            # Two threads may use the same field for the first time at once.
             with lock:
                 if name not in done:
                     _set_each(recordings, name, column(name))
@@ -162,23 +194,26 @@ class Recording(_ReadWhenAsked):
 
     @property
     def file_name(self) -> str:
-        """The EDF's own name."""
+        """File name of the EDF."""
         return self.path.rpartition("/")[2]
 
     @property
     def is_unreadable_now(self) -> bool:
-        """Whether a file of it could be read before, and not when the corpus was last looked at."""
+        """Whether one of its files could be read once, but not when it was last indexed."""
         return any(finding.code == UNREADABLE_NOW for finding in self.findings)
 
     @property
     def is_remote(self) -> bool:
-        """Whether the EDF lies behind a URL."""
+        """Whether the EDF is behind a URL."""
         return "://" in self.path
 
     @property
     def source_version(self) -> str:
-        """What changes when the signal of the EDF does: its hash, or the state of a remote object,
-        and which electrodes are not taken from it, which a table beside it may change."""
+        """Version of the signal: content and electrodes that are interpolated.
+
+        The content is the hash of the EDF, or the state of a remote object. A channel table next to
+        the EDF can change the electrodes.
+        """
         if self.is_remote:
             content = f"{self.state.size}-{self.state.mtime_ns:016x}"
         else:
@@ -188,13 +223,13 @@ class Recording(_ReadWhenAsked):
 
     @property
     def duration_s(self) -> float:
-        """Length of the signal in seconds."""
+        """Duration of the signal in seconds; 0 where it is unknown."""
         numerator, denominator = self.rate.as_integer_ratio()
         return self.samples * denominator / numerator if numerator else 0.0
 
     @property
     def reason(self) -> str | None:
-        """Why the recording is excluded; the signal's reason comes first. None: it is not."""
+        """Why the recording is excluded, the signal's reason first; None where it is not."""
         return self.signal_reason or self.label_reason
 
     @property
@@ -204,29 +239,29 @@ class Recording(_ReadWhenAsked):
 
     @property
     def all_seizures(self) -> list[Event]:
-        """Events that are seizures, of whatever label, in order."""
+        """Seizures of any label, in order."""
         return [event for event in self.events if event.label != UNKNOWN]
 
     def seizures(self, labels: tuple[str, ...]) -> list[Event]:
-        """Events whose label counts as seizure, in order."""
+        """Seizures with one of these labels, in order."""
         return [event for event in self.events if event.label in labels]
 
     def unknown(self, labels: tuple[str, ...]) -> tuple[tuple[float, float], ...]:
-        """Time that is neither seizure nor background, as disjoint (start, stop) in order.
+        """Intervals (start, stop) that are neither seizure nor background, disjoint, in order.
 
-        It is what events of other labels cover: a type of seizure that ``labels`` leaves out, or
-        an interval of which nobody can say what it is (``UNKNOWN``). Where such an event overlaps
-        a seizure that counts, the seizure wins.
+        They are covered by events of other labels: a type of seizure that is not in ``labels``, or
+        an interval marked as unknown. Where such an event overlaps a seizure that counts, the
+        overlap is seizure.
         """
         others = [event for event in self.events if event.label not in labels]
         return uncovered(others, self.seizures(labels)) if others else ()
 
     def unknown_s(self, labels: tuple[str, ...]) -> float:
-        """Seconds of the signal that are neither seizure nor background."""
+        """Seconds of the signal that are neither seizure nor background, for these labels."""
         return self._seconds(Event(start, stop) for start, stop in self.unknown(labels))
 
     def counted_seizure_s(self, labels: tuple[str, ...]) -> float:
-        """Seconds of the signal covered by at least one seizure whose label counts."""
+        """Seconds of the signal covered by at least one seizure with one of these labels."""
         return self._seconds(self.seizures(labels))
 
     def _seconds(self, events: Iterable[Event]) -> float:
@@ -237,8 +272,8 @@ class Recording(_ReadWhenAsked):
         )
 
 
-def _set_each(recordings: tuple[Recording, ...], name: str, values: Iterable[Any]) -> None:
-    """Set one field of each recording, by the only way past a frozen one that is no detour."""
+def _set_each(recordings: tuple[Recording, ...], name: str, values: Iterable[object]) -> None:
+    """Set one field of each recording; its descriptor bypasses the frozen dataclass quickly."""
     setter = getattr(Recording, name).__set__
     for _ in map(setter, recordings, values):
         pass

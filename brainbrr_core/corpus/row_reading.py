@@ -1,7 +1,6 @@
-"""One recording's row of the index: what its files say, or what is known where nothing changed.
+"""One row of the index: read from the files of a recording, or the earlier row if unchanged.
 
-Which recordings there are, and whether they are still those of the same corpus, is in
-:mod:`brainbrr_core.corpus.index`.
+Finding the recordings of a corpus belongs to :mod:`brainbrr_core.corpus.index`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import CHANNELS
-from brainbrr_core.corpus.edf_annotations import edf_labelling
+from brainbrr_core.corpus.edf_annotations import read_edf_labels
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels
 from brainbrr_core.corpus.recording import UNREADABLE_NOW, UNSEEN, Companion, Recording
@@ -23,13 +22,13 @@ from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.files.state import FileState, Hashes
 
-#: Findings that may only mean that a file beside the EDF could not be opened.
+#: Findings that may only mean that a file next to the EDF could not be opened.
 _UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_table"})
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """By what the channels of an EDF are judged; ``changed`` since what is known was."""
+    """How the channels of an EDF are judged, and whether that changed since the last scan."""
 
     channels: ChannelRules
     changed: bool
@@ -42,17 +41,18 @@ def read_row(
     known: Recording | None,
     rules: Rules,
 ) -> Recording:
-    """One row: what is known of an unchanged file, what reading it tells, or, where it could be
-    read before and cannot be read now, what was known of it.
+    """One row: the ``known`` one of unchanged files, otherwise a new one from reading them.
 
-    Raises :class:`WorkRemains` when the file changes meanwhile, and :class:`BrainbrrError` when
-    this process may open no more files.
+    A recording that could be read before and cannot be read now keeps its row, with a finding.
+
+    Raises :class:`WorkRemains` when the EDF changes while it is read, and :class:`BrainbrrError`
+    when this process cannot open more files.
     """
     if known is not None:
         if known.is_unreadable_now:
-            # The rules may have changed while it could not be read.
+            # The rules may have changed since it was last read.
             rules = replace(rules, changed=True)
-        known = unmarked(known)
+        known = without_unreadable_mark(known)
     companions = companions_now(source, file)
     state = state_of(source, file.location)
     try:
@@ -60,7 +60,7 @@ def read_row(
     except OSError as error:
         check_exhausted(source.address(file.path), error)
         if known is not None and not _was_never_read(known):
-            return _kept(source, known, file, file.path, error)
+            return _mark_unreadable(source, known, file, file.path, error)
         unreadable = _unreadable(source, file, state, error)
         return _with_labels(source, unreadable, layout, file, companions)
     if known is not None and not _has_unopened(known) and _has_unopened(recording):
@@ -70,23 +70,23 @@ def read_row(
                     continue
             except OSError as error:
                 check_exhausted(source.address(path), error)
-                return _kept(source, known, file, path, error)
+                return _mark_unreadable(source, known, file, path, error)
     return recording
 
 
 def is_unchanged(
     source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording, rules: Rules
 ) -> bool:
-    """Whether :func:`read_row` would give ``known`` itself, asked without opening a file."""
+    """Whether :func:`read_row` would return ``known`` itself; opens no file."""
     if rules.changed or _was_never_read(known):
         return False
-    # Of most recordings, nothing was found.
+    # Most recordings have no findings.
     if known.findings and (known.is_unreadable_now or _has_unopened(known)):
         return False
     companions, names = known.companions, file.companion_names
-    if len(companions) != len(names) or known.label_texts != asked_texts(layout, file):
+    if len(companions) != len(names) or known.label_texts != texts_digest(layout, file):
         return False
-    if not _is_at_its_path(source, known, file):
+    if not _has_path(source, known, file):
         return False
     if not _is_in_state(source, file.location, known.state):
         return False
@@ -107,7 +107,7 @@ def _is_in_state(source: CorpusFiles, location: str, before: FileState) -> bool:
 
 
 def companions_now(source: CorpusFiles, file: RecordingFile) -> tuple[Companion, ...]:
-    """The files that say something about an EDF, and their states."""
+    """The files that describe an EDF, and their present states."""
     return tuple(
         Companion(name, state_of(source, file.companion(name))) for name in file.companion_names
     )
@@ -122,25 +122,25 @@ def _row(
     state: FileState,
     companions: tuple[Companion, ...],
 ) -> Recording:
-    """One row of a file that can be read. Raises ``OSError`` where it must be and cannot."""
+    """The row of a readable recording. Raises ``OSError`` where a file cannot be read."""
     if known is None or not known.state.is_of_same_file(state) or _was_never_read(known):
         signal = _read_signal(source, file, rules, state, Hashes())
         return _with_labels(source, signal, layout, file, companions)
-    # What could not be opened may be opened now, though nothing else about it changed.
+    # A file that could not be opened may be readable now, although its state is the same.
     before = () if _has_unopened(known) else known.companions
-    same_labels = known.label_texts == asked_texts(layout, file)
+    same_labels = known.label_texts == texts_digest(layout, file)
     if _are_same(before, companions) and same_labels and not rules.changed:
-        return at_its_path(source, known, file)
+        return with_path(source, known, file)
     if rules.changed or _table(before, file) != _table(companions, file):
         hashes = Hashes(known.content_hash, known.data_hash)
         signal = _read_signal(source, file, rules, state, hashes)
     else:
         signal = replace(known, findings=_signal_findings(known))
-    return _with_labels(source, at_its_path(source, signal, file), layout, file, companions)
+    return _with_labels(source, with_path(source, signal, file), layout, file, companions)
 
 
 def _was_never_read(recording: Recording) -> bool:
-    """Whether the EDF could not be opened: one whose content is no EDF has a hash."""
+    """Whether the EDF could never be opened; a file that is not an EDF would have a hash."""
     return recording.signal_reason == "unreadable" and not recording.content_hash
 
 
@@ -148,20 +148,20 @@ def _has_unopened(recording: Recording) -> bool:
     return any(finding.code in _UNOPENED for finding in recording.findings)
 
 
-def unmarked(recording: Recording) -> Recording:
-    """A recording without the mark that one of its files cannot be read at present."""
+def without_unreadable_mark(recording: Recording) -> Recording:
+    """A recording without the finding that one of its files cannot be read now."""
     if not recording.is_unreadable_now:
         return recording
     findings = tuple(f for f in recording.findings if f.code != UNREADABLE_NOW)
     return replace(recording, findings=findings)
 
 
-def _kept(
+def _mark_unreadable(
     source: CorpusFiles, known: Recording, file: RecordingFile, path: Path, error: OSError
 ) -> Recording:
-    """What is known of a recording, marked with which of its files cannot be read, and why."""
+    """The known row, with a finding that names the file that cannot be read, and why."""
     mark = Finding(UNREADABLE_NOW, path.name, error.strerror or type(error).__name__)
-    return replace(at_its_path(source, known, file), findings=(*known.findings, mark))
+    return replace(with_path(source, known, file), findings=(*known.findings, mark))
 
 
 def _are_same(before: tuple[Companion, ...], now: tuple[Companion, ...]) -> bool:
@@ -171,8 +171,8 @@ def _are_same(before: tuple[Companion, ...], now: tuple[Companion, ...]) -> bool
     )
 
 
-def asked_texts(layout: Layout, file: RecordingFile) -> str:
-    """Which patterns understand a recording's annotations; empty where none of it is free text."""
+def texts_digest(layout: Layout, file: RecordingFile) -> str:
+    """Digest of the patterns for a recording's annotations; empty where none is free text."""
     names = file.annotation_names
     fixed = names and not any(name.endswith(".tsv") for name in names)
     return "" if fixed else layout.texts.digest
@@ -181,10 +181,10 @@ def asked_texts(layout: Layout, file: RecordingFile) -> str:
 def is_as_indexed(
     recording: Recording, state: FileState, companions: tuple[Companion, ...], texts: str
 ) -> bool:
-    """Whether the files of a recording, as they are now, have nothing to tell to an index.
+    """Whether the row of a recording is up to date with the present states of its files.
 
-    They have when one of them changed, when other ``texts`` (:func:`asked_texts`) are asked, or
-    when one that could not be read can be seen again.
+    It is not when a file changed, when the ``texts`` differ (:func:`texts_digest`), or when a file
+    that could not be read is accessible again.
     """
     if not recording.is_unreadable_now:
         same = recording.state.is_of_same_file(state) and recording.label_texts == texts
@@ -193,9 +193,9 @@ def is_as_indexed(
     return state == UNSEEN or any(c.state == UNSEEN and c.name not in absent for c in companions)
 
 
-def at_its_path(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
-    """The recording with what its place says, which may change without the file."""
-    if _is_at_its_path(source, recording, file):
+def with_path(source: CorpusFiles, recording: Recording, file: RecordingFile) -> Recording:
+    """The recording with what its path says, which may change without the file."""
+    if _has_path(source, recording, file):
         return recording
     return replace(
         recording,
@@ -207,7 +207,7 @@ def at_its_path(source: CorpusFiles, recording: Recording, file: RecordingFile) 
     )
 
 
-def _is_at_its_path(source: CorpusFiles, recording: Recording, file: RecordingFile) -> bool:
+def _has_path(source: CorpusFiles, recording: Recording, file: RecordingFile) -> bool:
     return (
         recording.path == source.address(file.location)
         and recording.patient == file.patient
@@ -218,7 +218,7 @@ def _is_at_its_path(source: CorpusFiles, recording: Recording, file: RecordingFi
 
 
 def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Companion]:
-    """The channel table among the files beside an EDF: a change of it changes the signal."""
+    """The channel table among the companions of an EDF: a change of it changes the signal."""
     return [companion for companion in companions if companion.name not in file.annotation_names]
 
 
@@ -230,17 +230,18 @@ def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
 def _read_signal(
     source: CorpusFiles, file: RecordingFile, rules: Rules, state: FileState, hashes: Hashes
 ) -> Recording:
-    """What the EDF and its channel table tell; ``hashes`` are the content's, if known.
+    """The row of a signal, read from the EDF and its channel table; ``hashes`` are used if known.
 
-    Raises ``OSError`` when the EDF cannot be read, :class:`WorkRemains` when it changes meanwhile.
+    Raises ``OSError`` when the EDF cannot be read, and :class:`WorkRemains` when it changes while
+    it is read.
     """
     reason, detail = None, ""
     facts = EdfFacts()
     if state == UNSEEN:
-        # Says why.
+        # Raises the error that says why.
         state = source.state(file.path)
     if not file.path.is_file():
-        raise OSError(errno.EINVAL, "this is no file")
+        raise OSError(errno.EINVAL, "not a file")
     try:
         if not hashes.content:
             hashes = source.hashes(file.path)
@@ -255,7 +256,7 @@ def _read_signal(
 def _unreadable(
     source: CorpusFiles, file: RecordingFile, state: FileState, error: OSError
 ) -> Recording:
-    """The row of an EDF that could never be read."""
+    """The row of an EDF that could never be read, without labels."""
     detail = error.strerror or type(error).__name__
     return _signal_row(source, file, state, Hashes(), EdfFacts(), "unreadable", detail)
 
@@ -269,7 +270,7 @@ def _signal_row(
     reason: str | None,
     detail: str,
 ) -> Recording:
-    """A row without labels; ``reason`` is why there is no signal, with a ``detail``."""
+    """A row without labels; ``reason`` and ``detail`` say why there is no signal."""
     excluded = () if reason is None else (Finding(reason, file.path.name, detail),)
     match = facts.match
     return Recording(
@@ -314,21 +315,21 @@ def _with_labels(
     file: RecordingFile,
     companions: tuple[Companion, ...],
 ) -> Recording:
-    """The recording with what its annotation files say or, where it has none, its own annotations.
+    """The recording with the labels of its annotation files or, without any, of the EDF itself.
 
-    Raises ``OSError`` when those cannot be read.
+    Raises ``OSError`` when the annotations of the EDF cannot be read.
     """
     signal_s = recording.duration_s or None
-    labelling = layout.labelling(file, signal_s)
+    labels = layout.read_labels(file, signal_s)
     if not file.annotations and recording.signal_reason is None:
-        labelling = edf_labelling(source.edf(file.path), signal_s, layout.texts)
+        labels = read_edf_labels(source.edf(file.path), signal_s, layout.texts)
     return replace(
         recording,
-        label_reason=labelling.reason,
-        label_source=labelling.source,
+        label_reason=labels.reason,
+        label_source=labels.source,
         companions=companions,
-        annotated_duration_s=labelling.duration_s,
-        events=labelling.events,
-        findings=(*recording.findings, *labelling.findings),
-        label_texts=asked_texts(layout, file),
+        annotated_duration_s=labels.duration_s,
+        events=labels.events,
+        findings=(*recording.findings, *labels.findings),
+        label_texts=texts_digest(layout, file),
     )

@@ -1,7 +1,7 @@
-"""Recordings that are one: the same bytes, or the same samples under another header.
+"""Recordings with the same content: the same bytes, or the same samples with another header.
 
-Under two patients, or in two splits, that is an error, as a patient in two splits is. In one
-patient it is counted once.
+Under two patients or in two splits, they are an error, as a patient in two splits is. Under one
+patient, only one of them is used.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from brainbrr_core.annotation import Finding
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
 
-#: Why a recording is excluded of which there is another one; also the code of its finding.
+#: Reason, and code of the finding, of a recording with the same content as another one.
 SAME_CONTENT = "same_content"
-#: Groups of recordings that a message names, and recordings of each.
+#: How many groups of recordings a message names, and how many recordings of each.
 _NAMED, _NAMED_OF_EACH = 3, 4
 
 
 class SharedContent(BrainbrrError):
-    """The corpus is refused; ``recordings`` is what is known of each, none of it compared."""
+    """The corpus is refused; ``recordings`` are its rows, without findings from comparisons."""
 
     def __init__(self, message: str, recordings: Sequence[Recording]) -> None:
         super().__init__(message)
         self.recordings = recordings
 
 
-def counted_once(
+def exclude_copies(
     recordings: Sequence[Recording], object_tag: Callable[[Recording], str]
 ) -> list[Recording]:
-    """The recordings, of which all but one of each group with the same content are excluded.
+    """Exclude all but one recording of each group with the same content.
 
-    Kept is the first by its key, of those with usable annotations where there are some. Recordings
-    without a usable signal are left alone: they are of no use, whatever they hold. ``object_tag``
-    is what tells the content of an EDF that was never read; empty where nothing does.
+    The first key with usable annotations is used, otherwise the first key. Recordings that are
+    excluded because of their signal are not compared. ``object_tag`` identifies the content of a
+    remote EDF that was never downloaded; empty where it cannot.
 
-    Raises :class:`SharedContent` where one content is of two patients, or in two splits.
+    Raises :class:`SharedContent` where a group has two patients or two splits.
     """
     groups = list(_groups(recordings, object_tag))
     mixed = [group for group in groups if len({(r.patient, r.split) for r in group}) > 1]
     if mixed:
-        raise SharedContent(_filed_twice(mixed), recordings)
-    kept_key: dict[str, Recording] = {}
+        raise SharedContent(_message(mixed), recordings)
+    used: dict[str, Recording] = {}
     for group in groups:
-        kept = min(group, key=lambda r: (r.label_reason is not None, r.partition_key))
+        first = min(group, key=lambda r: (r.label_reason is not None, r.partition_key))
         for recording in group:
-            if recording is not kept:
-                kept_key[recording.partition_key] = kept
+            if recording is not first:
+                used[recording.partition_key] = first
     return [
-        _excluded(recording, kept_key[recording.partition_key])
-        if recording.partition_key in kept_key
+        _exclude(recording, used[recording.partition_key])
+        if recording.partition_key in used
         else recording
         for recording in recordings
     ]
@@ -59,14 +59,14 @@ def counted_once(
 def _groups(
     recordings: Iterable[Recording], object_tag: Callable[[Recording], str]
 ) -> Iterator[list[Recording]]:
-    """Recordings with the same content, two or more each; no recording is in two groups."""
+    """Groups of two or more recordings with the same content; the groups are disjoint."""
     recordings = [recording for recording in recordings if recording.signal_reason is None]
     marked = [_marks(recording, object_tag) for recording in recordings]
     marks_of_all = [mark for marks in marked for mark in marks]
     if len(set(marks_of_all)) == len(marks_of_all):
-        # Mostly, no two recordings have anything in common.
+        # Usually, no two recordings have the same content.
         return iter(())
-    # One bytes' hash leads to the data's, so that equal files and equal samples are one group.
+    # Recordings may share any of several marks: groups that turn out to be connected are merged.
     first: dict[tuple[str, str], int] = {}
     groups: list[list[Recording]] = []
     for recording, marks in zip(recordings, marked, strict=True):
@@ -89,7 +89,7 @@ def _groups(
 def _marks(
     recording: Recording, object_tag: Callable[[Recording], str]
 ) -> tuple[tuple[str, str], ...]:
-    """By what a recording is known to have the content of another one."""
+    """Hashes and tag of a recording: it has the same content as one with an equal mark."""
     content, data, tag = recording.content_hash, recording.data_hash, object_tag(recording)
     if content and not data and not tag:
         return (("content", content),)
@@ -97,32 +97,32 @@ def _marks(
     return tuple(mark for mark in marks if mark[1])
 
 
-def _filed_twice(groups: Sequence[Sequence[Recording]]) -> str:
-    shown = "; ".join(_listed(group) for group in groups[:_NAMED])
+def _message(groups: Sequence[Sequence[Recording]]) -> str:
+    shown = "; ".join(_list_keys(group) for group in groups[:_NAMED])
     more = f"; and {len(groups) - _NAMED} more such groups" if len(groups) > _NAMED else ""
     return (
-        f"the same samples are filed under two patients or in two splits ({shown}{more}): a model "
-        "would be scored on what it has seen; remove all but one of each, or, where it is one "
-        "patient under two names, put the recordings into one folder"
+        f"the same samples are under two patients or in two splits ({shown}{more}): a model would "
+        "be scored on its training data; remove all but one of each, or, if it is one patient "
+        "under two names, move the recordings into one folder"
     )
 
 
-def _listed(group: Iterable[Recording]) -> str:
+def _list_keys(group: Iterable[Recording]) -> str:
     keys = sorted(recording.partition_key for recording in group)
     more = len(keys) - _NAMED_OF_EACH
     return " = ".join([*keys[:_NAMED_OF_EACH], *([f"{more} others"] if more > 0 else [])])
 
 
-def _excluded(recording: Recording, kept: Recording) -> Recording:
-    alike = "bytes" if recording.content_hash == kept.content_hash else "samples"
-    events = "" if recording.events == kept.events else ", other events"
-    detail = f"same {alike} as {kept.partition_key}{events}"
+def _exclude(recording: Recording, used: Recording) -> Recording:
+    what = "bytes" if recording.content_hash == used.content_hash else "samples"
+    events = "" if recording.events == used.events else ", other events"
+    detail = f"same {what} as {used.partition_key}{events}"
     finding = Finding(SAME_CONTENT, recording.file_name, detail)
     return replace(recording, signal_reason=SAME_CONTENT, findings=(*recording.findings, finding))
 
 
-def uncompared(recording: Recording, codes: frozenset[str]) -> Recording:
-    """A recording without what a comparison with others gave it; ``codes`` are the findings'."""
+def without_comparisons(recording: Recording, codes: frozenset[str]) -> Recording:
+    """A recording without the findings from comparisons, whose codes are ``codes``."""
     if not any(finding.code in codes for finding in recording.findings):
         return recording
     return replace(

@@ -1,7 +1,7 @@
-"""What lies in a corpus and is not read: each thing is named, with why.
+"""Files and folders of a corpus that are not read, and why.
 
-Here belong the kinds of such things, and how one is told by its name. Whether an EDF is a
-recording is for a layout to say.
+The kinds of such files, and recognizing them by their names, belong here. A layout decides whether
+an EDF is a recording.
 """
 
 from __future__ import annotations
@@ -13,24 +13,23 @@ from typing import NamedTuple
 
 from brainbrr_core.machine.walk import RECORDING_FOLDERS, as_text
 
-#: Why something is not read. Closed; the index holds no other kind.
+#: Why something is not read, by kind. A closed list.
 SKIPPED = {
-    "not_of_layout": "an EDF that is not a recording of this layout",
-    "hidden_edf": "a hidden file under an EDF's name, such as macOS puts beside each real one",
-    "no_text": "its name is not UTF-8 or holds control characters: rename it to have it read",
-    "linked_again": "a link to a folder that is read by another path, or that it lies in",
-    "broken_link": "a link that leads nowhere: if a folder of recordings was there, they are "
-    "missing",
-    "hidden_folder": "a hidden folder, which is not looked into",
-    "system_folder": "a folder of the operating system, which is not looked into",
+    "not_of_layout": "an EDF that is not a recording in this layout",
+    "hidden_edf": "a hidden file named like an EDF, as macOS creates next to each real one",
+    "no_text": "its name is not UTF-8 or has control characters: rename it",
+    "linked_again": "a link to a folder that is read by another path, or that contains the link",
+    "broken_link": "a link without a target: if that was a folder of recordings, they are missing",
+    "hidden_folder": "a hidden folder",
+    "system_folder": "a folder of the operating system",
     "other_format": "EEG in a format that is not read: convert or unpack it to EDF",
-    "unfinished_transfer": "a name that a transfer gives to a file that it has not finished",
-    "annotation_without_edf": "an annotation whose EDF is not there: did the download break off?",
+    "unfinished_transfer": "a file named as by a transfer that is not finished",
+    "annotation_without_edf": "an annotation without its EDF: was the download interrupted?",
 }
-#: Kinds that tell of EDFs and folders; the others tell of other files.
+#: Kinds that concern EDFs and folders; the others concern other files.
 OF_EDFS = frozenset(SKIPPED) - {"other_format", "unfinished_transfer", "annotation_without_edf"}
 
-#: Recordings in formats that are not read, by the ending of their main file.
+#: Suffixes of the main file of recordings in formats that are not read.
 _OTHER_FORMATS = (
     *(f".edf{packed}" for packed in (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")),
     # BioSemi, BrainVision, EEGLAB, Neuroscan and ANT, GDF, MNE, Micromed, Nicolet, Persyst, NWB.
@@ -38,10 +37,10 @@ _OTHER_FORMATS = (
     *(".nwb", ".mef", ".edf+"),
     *RECORDING_FOLDERS,
 )
-#: What follows the last point of these: of nearly every name, no ending need be tried.
+#: Their last parts, which exclude nearly every name quickly.
 _LAST_PARTS = frozenset(ending.rpartition(".")[2] for ending in _OTHER_FORMATS)
-#: Names of files that are being written by a browser, rsync, rclone, the AWS CLI, gsutil, WinSCP
-#: and the like.
+#: Names of files that a browser, rsync, rclone, the AWS CLI, gsutil, WinSCP or a similar program is
+#: still writing.
 _UNFINISHED = re.compile(
     r"\..+\.edf\.[a-z0-9]{6}"
     r"|.+\.edf\.[0-9a-f]{8}"
@@ -51,14 +50,14 @@ _UNFINISHED = re.compile(
 )
 
 
-#: Paths of one kind that are printed.
+#: How many paths of one kind are printed.
 _SHOWN = 10
 
 
 class Skipped(NamedTuple):
-    """Something below a corpus that is not read: one of :data:`SKIPPED`, and its path.
+    """A file or folder that is not read: its kind (:data:`SKIPPED`) and its path.
 
-    The path counts from the corpus's root and is plain text; that of a folder ends with a slash.
+    The path is relative to the root of the corpus and printable; that of a folder ends in a slash.
     """
 
     kind: str
@@ -66,32 +65,31 @@ class Skipped(NamedTuple):
 
     @classmethod
     def at(cls, kind: str, path: PurePath, end: str = "") -> Skipped:
-        """What lies at ``path``, below the root, whatever characters its name has."""
+        """The file or folder at ``path``, relative to the root; other bytes in it are escaped."""
         return cls(kind, as_text(path.as_posix()) + end)
 
 
 def is_edf(name: str) -> bool:
-    """Whether a file is named as an EDF is; it may be hidden."""
+    """Whether a file has the suffix of an EDF; it may be hidden."""
     return name.lower().endswith(".edf")
 
 
 def is_worth_naming(name: str) -> bool:
-    """Whether a file that is no EDF and no annotation is reported where it lies in a corpus."""
+    """Whether a file that is neither an EDF nor an annotation is reported as not read."""
     lower = name.lower()
     return lower.endswith(_OTHER_FORMATS) or _is_unfinished(lower)
 
 
-def beside(
+def skipped_in_folder(
     names: Sequence[str],
     edfs: Iterable[str],
     annotates: Callable[[str, Collection[str]], bool | None],
 ) -> Iterator[tuple[str, str]]:
-    """Kind and name of each file of one folder that is reported and is not named as an EDF is.
+    """Kind and name of each file of a folder, other than EDFs, that is reported as not read.
 
-    ``edfs`` are those of the ``names`` that are.
-    ``annotates`` says whether a file of this name is the annotation of one of the recordings, of
-    which it is given the names without their endings; None where it is no annotation. One whose
-    recording is there in another format is not reported: that recording is.
+    ``edfs`` are the EDFs among the ``names``. ``annotates(name, recordings)`` says whether a file
+    is the annotation of one of the recordings, named without suffixes; None where it is not an
+    annotation. An annotation of a recording in another format is not reported in addition to it.
     """
     recordings = {name[: -len(".edf")] for name in edfs if name[0] != "."}
     for name in names:
@@ -106,7 +104,7 @@ def beside(
             yield "other_format", name
             ending = next(ending for ending in _OTHER_FORMATS if lower.endswith(ending))
             recordings.add(name[: -len(ending)])
-    # Of one missing EDF there may be several annotations.
+    # One missing EDF may have several annotations.
     stems = set()
     for name in names:
         if name[0] == "." or annotates(name, recordings) is not False:
@@ -117,8 +115,8 @@ def beside(
             yield "annotation_without_edf", name
 
 
-def described(skipped: Iterable[Skipped]) -> Iterator[str]:
-    """Lines that say, of each kind, how many there are, why, and which the first are."""
+def describe_skipped(skipped: Iterable[Skipped]) -> Iterator[str]:
+    """A message for each kind: how many files there are, why they are not read, and the first."""
     paths: dict[str, list[str]] = {}
     for kind, path in skipped:
         paths.setdefault(kind, []).append(path)
@@ -129,7 +127,7 @@ def described(skipped: Iterable[Skipped]) -> Iterator[str]:
 
 
 def _is_unfinished(lower: str) -> bool:
-    # Of nearly every name, the pattern need not be tried.
+    # The first two conditions exclude nearly every name quickly.
     return (
         ".edf" in lower and not lower.endswith(".edf") and _UNFINISHED.fullmatch(lower) is not None
     )

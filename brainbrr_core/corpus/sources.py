@@ -1,8 +1,7 @@
-"""Where the files of a corpus are, and what is asked of them.
+"""Access to the files of a corpus, on this machine or behind a URL.
 
-A layout walks a folder. For a corpus on this machine that is the corpus itself; for one behind a
-URL it is a mirror that has the annotations and, for each EDF, an empty file in its place
-(``remote``).
+A layout walks a folder. For a local corpus, that is the corpus itself. For a corpus behind a URL,
+it is a mirror with the annotation files and an empty file for each EDF (``mirror``).
 """
 
 from __future__ import annotations
@@ -21,42 +20,42 @@ from brainbrr_core.machine.processors import usable_cores
 
 
 class CorpusFiles(Protocol):
-    """The files of a corpus as an index needs them; ``path`` is always one below ``root``."""
+    """What an index needs of the files of a corpus; every ``path`` is below ``root``."""
 
     @property
     def root(self) -> Path:
         """The folder that a layout walks."""
 
     def state(self, path: Path | str) -> FileState:
-        """What tells cheaply whether a file changed. Raises ``OSError`` when it cannot be seen."""
+        """Size, time and inode of a file. Raises ``OSError`` when it cannot be accessed."""
 
     def hashes(self, path: Path) -> Hashes:
-        """The hashes of an EDF; empty where it would have to be fetched to know them."""
+        """The hashes of an EDF; empty where it would have to be downloaded for them."""
 
     def object_tag(self, path: Path | str) -> str:
-        """What two objects of the same content have in common; empty where nothing is known."""
+        """A tag that objects with the same content share; empty where there is none."""
 
     def edf(self, path: Path) -> EdfBytes:
-        """An EDF, to be read."""
+        """An EDF, for reading."""
 
     def address(self, path: Path | str) -> str:
-        """Where a file is, for the index: a path or a URL."""
+        """Path or URL of a file, for the index."""
 
     @property
-    def requests(self) -> int:
-        """How many files are worth reading at once."""
+    def concurrent_reads(self) -> int:
+        """How many files to read concurrently."""
 
     @property
-    def looks(self) -> int:
-        """How many files are worth asking for their state at once."""
+    def concurrent_states(self) -> int:
+        """How many files to ask for their state concurrently."""
 
     @property
     def hashed(self) -> int:
-        """How many files were read to their end for their hash."""
+        """How many files were hashed."""
 
 
 class LocalFiles:
-    """A corpus on this machine; with a memo, a hash is kept as soon as it is known."""
+    """A corpus on this machine; each new hash is stored in the memo at once, if there is one."""
 
     def __init__(self, root: Path, memo: IndexMemo | None = None) -> None:
         self._root, self._memo = root, memo
@@ -69,18 +68,18 @@ class LocalFiles:
 
     @property
     def hashed(self) -> int:
-        """How many files were read to their end for their hash."""
+        """How many files were hashed."""
         return self._hashed
 
     def state(self, path: Path | str) -> FileState:
-        """Size, mtime and inode. Raises ``OSError`` for a file that may not be read, too."""
+        """Size, mtime and inode. Raises ``OSError`` also for a file without read permission."""
         state = file_state(path)
         if not os.access(path, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return state
 
     def hashes(self, path: Path) -> Hashes:
-        """The hashes of the file, read now unless the memo knows it in its state."""
+        """The hashes of a file, computed unless the memo has them for its present state."""
         state = file_state(path)
         hashes = self._memo.get(path, state) if self._memo is not None else Hashes()
         if hashes.content:
@@ -92,7 +91,7 @@ class LocalFiles:
         return hashes
 
     def object_tag(self, _path: Path | str) -> str:
-        """Nothing: a file is hashed."""
+        """Empty: the content of a local file is known by its hash."""
         return ""
 
     def edf(self, path: Path) -> EdfBytes:
@@ -104,20 +103,34 @@ class LocalFiles:
         return str(path)
 
     @property
-    def requests(self) -> int:
-        """One for each core."""
+    def concurrent_reads(self) -> int:
+        """As many as cores."""
         return usable_cores()
 
     @property
-    def looks(self) -> int:
-        """One, but where a server must answer each time: here, threads only stand in their way."""
+    def concurrent_states(self) -> int:
+        """One, unless a server answers each request: on a local disk, threads only slow it down."""
         system = file_system(self._root)
-        return self.requests if system is not None and system.is_shared else 1
+        return self.concurrent_reads if system is not None and system.is_shared else 1
 
 
 def state_of(source: CorpusFiles, path: Path | str) -> FileState:
-    """The state of a file, :data:`UNSEEN` where nothing can be seen of it."""
+    """The state of a file; :data:`UNSEEN` where it cannot be accessed."""
     try:
         return source.state(path)
     except OSError:
         return UNSEEN
+
+
+def open_corpus(data_dir: str, cache_root: Path, memo: IndexMemo | None = None) -> CorpusFiles:
+    """The files of the corpus at a folder or a URL.
+
+    A corpus behind a URL is mirrored below the cache root. ``memo`` stores the hashes of local
+    EDFs. Raises :class:`BrainbrrError` when a URL cannot be used.
+    """
+    if "://" not in data_dir:
+        return LocalFiles(Path(data_dir), memo)
+    # Imported here because it is heavy and most corpora are local.
+    from brainbrr_core.corpus.mirror import MirroredFiles
+
+    return MirroredFiles(data_dir, cache_root)

@@ -1,4 +1,4 @@
-"""EDFs behind a URL on their way to a builder: fetched one by one, hashed, removed again."""
+"""Remote EDFs for a build: downloaded one by one, hashed, and removed again."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from brainbrr_core.files.state import EdfHasher, file_state
 from brainbrr_core.locking import locked
 from brainbrr_core.remote.connect import open_remote
 
-#: Bytes of one request; a failed one is repeated, what came before it stays.
+#: Bytes of one request; only a failed request is repeated.
 _PIECE = 8 << 20
-#: EDFs on their way beside those that are being built.
+#: EDFs that are downloaded in advance of those being built.
 AHEAD = 4
 
 
-#: Folders of EDFs that were fetched for a builder, and the file in each that says so.
+#: Prefix of the folders of downloaded EDFs, and the file that marks each.
 _PREFIX, _MARKER = ".spool-", "brainbrr-spool"
 _SPOOL = re.compile(r"\.spool-[a-z0-9_]{8}")
 
 
 class Spool:
-    """A folder below the cache root for EDFs that are being built; it goes with its process."""
+    """A temporary folder in the cache root for the remote EDFs that a process builds."""
 
     def __init__(self, cache_root: Path) -> None:
         self._cache_root = cache_root
@@ -41,13 +41,13 @@ class Spool:
         descriptor = os.open(self.folder, os.O_RDONLY)
         self._lock.callback(os.close, descriptor)
         self._lock.enter_context(locked(descriptor, self.folder))
-        # Locked before it is known as a spool, so that no other process sweeps it.
+        # Locked before it is marked, so that no other process sweeps it.
         (self.folder / _MARKER).touch()
 
     def close(self) -> None:
-        """Remove the folder; a fetch that is under way ends with its next piece."""
+        """Remove the folder; a running download ends with its next request."""
         self._closed = True
-        # A file that is still being written may come back: the next build removes it.
+        # A download may still recreate a file; the next build removes it.
         shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
 
@@ -55,8 +55,8 @@ class Spool:
     def fetched(self, recording: Recording) -> Iterator[Recording]:
         """The recording with its EDF on this machine and the EDF's hash.
 
-        Raises :class:`WorkRemains` when the object is not the one that was indexed, and
-        :class:`BrainbrrError` when the place fails.
+        Raises :class:`WorkRemains` when the object changed since it was indexed, and
+        :class:`BrainbrrError` when the remote fails.
         """
         address, _, name = recording.path.rpartition("/")
         remote = open_remote(address)
@@ -95,27 +95,27 @@ class Spool:
 
 
 def is_spool(path: Path) -> bool:
-    """Whether this is a folder of EDFs on their way to a builder, of a living process or not."""
+    """Whether this is a folder of downloaded EDFs, of a running process or not."""
     if _SPOOL.fullmatch(path.name) is None or path.is_symlink():
         return False
     try:
         return (path / _MARKER).is_file()
     except PermissionError:
-        # Another user's, who alone may look into it.
+        # It belongs to another user.
         return True
 
 
 def sweep(cache_root: Path) -> None:
-    """Remove spools whose process is gone, but those of other users."""
+    """Remove spools whose process has ended, except those of other users."""
     for folder in sorted(cache_root.glob(f"{_PREFIX}*")):
         try:
             if is_spool(folder):
-                _remove_unheld(folder)
+                _remove_unlocked(folder)
         except (BlockingIOError, FileNotFoundError, PermissionError):
             continue
 
 
-def _remove_unheld(folder: Path) -> None:
+def _remove_unlocked(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         with locked(descriptor, folder, wait=False):

@@ -4,78 +4,145 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
 from brainbrr_core.corpus.skipped import OF_EDFS, SKIPPED
+from brainbrr_core.errors import WorkRemains
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingCounts:
+    """Counts of some recordings: ``found`` is ``usable`` plus ``excluded``.
+
+    ``reasons`` counts the excluded ones by reason and adds up to ``excluded``. Figures that begin
+    with ``usable`` are those of the usable recordings alone; unknown hours are neither seizure nor
+    background.
+    """
+
+    found: int
+    usable: int
+    excluded: int
+    reasons: dict[str, int]
+    patients: int
+    hours: float
+    seizures: int
+    usable_hours: float
+    usable_seizures: int
+    usable_seizure_hours: float
+    usable_unknown_hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFiles:
+    """How many files of one kind are not read, why, and their paths below the corpus."""
+
+    count: int
+    why: str
+    paths: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSummary(RecordingCounts):
+    """Counts of all recordings of an index and of each split.
+
+    ``findings`` counts recordings by the code of their findings, without the reason that excludes
+    them. ``skipped`` are the paths of EDFs and folders that are not read; ``not_read`` is
+    everything that is not read, by kind. ``unsettled`` are EDFs that changed while they were read.
+    """
+
+    layout: str
+    splits: dict[str, RecordingCounts]
+    findings: dict[str, int]
+    skipped: list[str]
+    not_read: dict[str, SkippedFiles]
+    unsettled: list[str]
 
 
 def explain(code: str) -> str:
-    """What a reason or the code of a finding means. Raises ``KeyError`` for one of neither list."""
-    for known in (SIGNAL_REASONS, LABEL_REASONS, SIGNAL_FINDINGS):
-        if code in known:
-            return known[code]
+    """What a reason or the code of a finding means. Raises ``KeyError`` for an unknown code."""
+    for meanings in (SIGNAL_REASONS, LABEL_REASONS, SIGNAL_FINDINGS):
+        if code in meanings:
+            return meanings[code]
     consequence, text = ANNOTATION_FINDINGS[code]
     return f"{text} ({consequence})"
 
 
-def summarize(index: Index, seizure_labels: tuple[str, ...]) -> dict[str, Any]:
-    """Counts that explain an index: found = usable + excluded, excluded = sum of the reasons.
-
-    The same holds of each split, and the splits add up to the whole. ``findings`` counts
-    recordings that have a finding of a code which does not exclude them. ``skipped`` are EDFs and
-    folders that are not read, ``not_read`` everything that is not, by kind.
-    """
+def summarize(index: Index, seizure_labels: tuple[str, ...]) -> IndexSummary:
+    """Count the recordings of an index; events with one of the labels are seizures."""
     findings = Counter(
         code for r in index for code in {finding.code for finding in r.findings} - {r.reason}
     )
-    return _counts(index.recordings, seizure_labels) | {
-        "layout": index.layout,
-        "splits": {
+    return IndexSummary(
+        **asdict(_counts(index.recordings, seizure_labels)),
+        layout=index.layout,
+        splits={
             split: _counts([r for r in index if r.split == split], seizure_labels)
             for split in SPLITS
             if any(r.split == split for r in index)
         },
-        "findings": dict(sorted(findings.items())),
-        "skipped": [item.path for item in index.skipped if item.kind in OF_EDFS],
-        "not_read": {
-            kind: {"count": len(paths), "why": SKIPPED[kind], "paths": paths}
+        findings=dict(sorted(findings.items())),
+        skipped=[item.path for item in index.skipped if item.kind in OF_EDFS],
+        not_read={
+            kind: SkippedFiles(len(paths), SKIPPED[kind], paths)
             for kind, paths in _by_kind(index).items()
         },
-        "unsettled": list(index.unsettled),
-    }
+        unsettled=list(index.unsettled),
+    )
+
+
+def none_usable(index: Index) -> str:
+    """What to say of a corpus of which no recording can be used, such as ``217 found, none usable:
+    217 too_short``; empty where one can.
+    """
+    reasons = Counter(recording.reason for recording in index)
+    if None in reasons:
+        return ""
+    counted = ", ".join(f"{number:,} {reason}" for reason, number in reasons.most_common())
+    return f"{len(index):,} found, none usable: {counted}"
+
+
+def check_usable(index: Index) -> None:
+    """Raise :class:`WorkRemains` where no recording of an index can be used."""
+    if unusable := none_usable(index):
+        raise WorkRemains(
+            f"{unusable}: `brainbrr index` tells what that means, and `brainbrr index --list` what "
+            "was found in each recording"
+        )
 
 
 def _by_kind(index: Index) -> dict[str, list[str]]:
-    """Paths of what is not read."""
+    """Paths of files and folders that are not read, by kind."""
     paths: dict[str, list[str]] = {}
     for kind, path in sorted(index.skipped):
         paths.setdefault(kind, []).append(path)
     return paths
 
 
-def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> dict[str, Any]:
+def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> RecordingCounts:
     rows = list(recordings)
     usable = [row for row in rows if row.reason is None]
     reasons = Counter(row.reason for row in rows if row.reason is not None)
     unknown = set(reasons) - SIGNAL_REASONS.keys() - LABEL_REASONS.keys()
     if unknown:
         raise ValueError(f"reasons outside the closed list: {sorted(unknown)}")
-    return {
-        "found": len(rows),
-        "usable": len(usable),
-        "excluded": sum(reasons.values()),
-        "reasons": dict(sorted(reasons.items())),
-        "patients": len({row.patient for row in rows}),
-        "hours": round(sum(row.duration_s for row in rows) / 3600, 4),
-        "seizures": sum(len(row.seizures(labels)) for row in rows),
-        "usable_hours": round(sum(row.duration_s for row in usable) / 3600, 4),
-        "usable_seizures": sum(len(row.seizures(labels)) for row in usable),
-        "usable_seizure_hours": round(
-            sum(row.counted_seizure_s(labels) for row in usable) / 3600, 4
-        ),
-        "usable_unknown_hours": round(sum(row.unknown_s(labels) for row in usable) / 3600, 4),
-    }
+    return RecordingCounts(
+        found=len(rows),
+        usable=len(usable),
+        excluded=sum(reasons.values()),
+        reasons=dict(sorted(reasons.items())),
+        patients=len({row.patient for row in rows}),
+        hours=_hours(row.duration_s for row in rows),
+        seizures=sum(len(row.seizures(labels)) for row in rows),
+        usable_hours=_hours(row.duration_s for row in usable),
+        usable_seizures=sum(len(row.seizures(labels)) for row in usable),
+        usable_seizure_hours=_hours(row.counted_seizure_s(labels) for row in usable),
+        usable_unknown_hours=_hours(row.unknown_s(labels) for row in usable),
+    )
+
+
+def _hours(seconds: Iterable[float]) -> float:
+    return round(sum(seconds) / 3600, 4)

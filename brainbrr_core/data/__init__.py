@@ -1,7 +1,7 @@
 """Windows of the store as torch tensors, and the order in which a training sees them.
 
-Here belong reading from shards, the draw of windows and their augmentation. EDFs are never
-touched here, and nothing is ever built: a missing shard is an error with its remedy.
+Here belong reading from shards, the draw of windows and their augmentation. EDFs are never read
+here, and nothing is built: a missing shard is an error that names the command to run.
 """
 
 from brainbrr_core.data.sampling import BalancedSampling

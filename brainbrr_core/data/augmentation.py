@@ -1,8 +1,8 @@
-"""Changes to windows that keep what they show: for training only, off by default.
+"""Augmentation: changes to windows that keep their labels valid. For training only, off by default.
 
-What is drawn for a row follows from seed, step and the row's place in the whole batch, so that
-a training can be resumed, accumulated or shared between processes. It is drawn on the host, for
-all rows at once, and the windows are changed on the device, all of a batch at once.
+The random changes of a row follow from seed, step and the row's position in the whole batch, so
+that a training can be resumed, accumulated or shared between processes. They are drawn on the host
+for all rows at once, and the windows are changed on the device, all of a batch at once.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ _LEFT_RIGHT |= {"T5": "T6", "O1": "O2"}
 _OTHER = _LEFT_RIGHT | {right: left for left, right in _LEFT_RIGHT.items()}
 #: For each channel, the one on the other side of the head; midline channels are their own.
 MIRRORED = [CHANNELS.index(_OTHER.get(name, name)) for name in CHANNELS]
-#: Rows whose noise is drawn before it is added: on a CPU so few that it stays in the cache, on a
-#: GPU more, since each addition is a kernel that the host has to start.
+#: Rows whose noise is drawn before it is added: few on a CPU, so that it stays in the cache, and
+#: more on a GPU, where the host has to start a kernel for each addition.
 _NOISY_ROWS = {"cpu": 8, "cuda": 64}
 Index = TypeVar("Index", Tensor, NDArray[np.int64])
 
 
 @dataclass(frozen=True)
 class Changes:
-    """What was drawn for the windows of a batch.
+    """The changes that were drawn for the windows of a batch.
 
     For each row ``shifts`` (B,) in samples, whether it is ``mirrored`` (B,), the factor ``gains``
     (B, 19) of each channel, 0 where it is silent, and the seed of its noise, which has the
@@ -47,32 +47,32 @@ class Changes:
     noise_sd: float
 
 
-def draw(settings: Augmentation, seed: int, step: int, places: Sequence[int]) -> Changes | None:
+def draw(settings: Augmentation, seed: int, step: int, positions: Sequence[int]) -> Changes | None:
     """Draw the changes to windows; None where the settings ask for none.
 
-    ``places`` gives each row's place in the whole batch of ``step``.
+    ``positions`` are the rows' positions in the whole batch of ``step``.
     """
     if settings == Augmentation():
         return None
-    rows = max(places, default=-1) + 1
+    rows = max(positions, default=-1) + 1
     # Row by row, so that those before a row, and not how many follow it, decide what it gets. All
-    # is drawn whatever is switched on, so that one setting does not change another's.
+    # is drawn even if it is switched off, so that one setting does not change another's.
     drawn = np.random.default_rng([seed, step]).random((rows, 3 + len(CHANNELS)))
     noise_seeds = np.random.default_rng([seed, step, 0]).integers(1 << 63, size=rows)
-    shift, gain, flip, channels = np.split(drawn[list(places)], [1, 2, 3], axis=1)
+    shift, gain, flip, channels = np.split(drawn[list(positions)], [1, 2, 3], axis=1)
     factors = (1 + settings.amplitude) ** (2 * gain - 1)
     gains = np.where(channels < settings.channel_dropout, 0.0, factors).astype(np.float32)
     return Changes(
         np.rint((2 * shift[:, 0] - 1) * settings.time_shift_s * RATE).astype(np.int64),
         flip[:, 0] < settings.left_right_flip,
         gains,
-        tuple(noise_seeds[list(places)].tolist()),
+        tuple(noise_seeds[list(positions)].tolist()),
         settings.noise_sd,
     )
 
 
 def move(values: NDArray[np.float32], changes: Changes) -> None:
-    """Move what is said of each sample, (B, T), in time with its signal, in place."""
+    """Shift values per sample (B, T), such as labels, in time as their signals are, in place."""
     for row, shift in zip(values, changes.shifts.tolist(), strict=True):
         if shift:
             row[:] = _moved(row, shift)
@@ -93,7 +93,7 @@ def augmented(stored: Tensor, changes: Changes | None) -> Tensor:
     """Stored windows (B, 19, T) int16 with changes, float32 in standard deviations.
 
     They are mirrored and moved, then widened, multiplied, and made noisy where they are not silent.
-    A row's values follow from what was drawn for it, whatever rows are beside it; on a CPU, also
+    A row's values follow from what was drawn for it, not from the other rows; on a CPU, also
     with another number of threads.
     """
     if changes is None:

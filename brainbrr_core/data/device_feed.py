@@ -1,8 +1,8 @@
-"""Stored windows travel to the device beside what it computes, and are widened there.
+"""Stored windows are copied to the device while it computes, and converted to float32 there.
 
-A GPU copies from page-locked memory while it computes. All that a batch needs is put in order on
-one stream, and only what uses the batch waits for it, on the device: no thread of this machine
-does. On a CPU the same calls compute at once.
+A GPU copies from page-locked memory while it computes. All copies and kernels of a batch are
+enqueued on one stream, and only the kernels that use the batch wait for it, on the device: no host
+thread does. On a CPU the same calls compute at once.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def host_memory(shape: Sequence[int], dtype: torch.dtype, device: torch.device) 
 
 
 def on_device(values: NDArray[np.generic], device: torch.device) -> Tensor:
-    """A small array on the device, in the order of the current stream and without waiting."""
+    """Copy a small array to the device on the current stream, without waiting."""
     tensor = torch.from_numpy(values)
     if device.type != "cuda":
         return tensor
@@ -74,7 +74,7 @@ class Transfer:
     def receive(self) -> tuple[Tensor, ...]:
         """The tensors, for work on the current stream, which waits for them; this thread doesn't.
 
-        They are the receiver's own: nothing overwrites them.
+        Nothing overwrites them later.
         """
         if self._ready is not None:
             stream = torch.cuda.current_stream(self._tensors[0].device)
@@ -86,10 +86,10 @@ class Transfer:
 
 
 class DeviceFeed:
-    """Sends windows to one device, beside what that computes.
+    """Sends windows to one device while it computes.
 
-    Use it from one thread. Where the device is a GPU, what is sent comes from
-    :func:`host_memory`, and must not be changed before :meth:`Transfer.await_copy` has returned.
+    Use it from one thread. For a GPU, tensors that are sent must be made by :func:`host_memory` and
+    must not be changed before :meth:`Transfer.await_copy` has returned.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""The next batches are read while the network works on this one."""
+"""Reads the next batches while the network works on the current one."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-#: Batches that are read or wait, beside the one in use.
+#: Batches that are being read or are waiting, in addition to the one in use.
 DEPTH = 3
 
 T = TypeVar("T")
 
 
 def prefetched(source: Iterator[T], depth: int = DEPTH) -> Generator[T]:
-    """The items of ``source``, taken ahead by a thread of its own, in the same order.
+    """The items of ``source`` in the same order, taken ahead by a separate thread.
 
-    What ``source`` raises is raised here, in its place. When this iterator is closed or dropped,
-    the thread ends. Each item must hold until ``depth`` further ones have been made.
+    Errors of ``source`` are raised here at their position. When this iterator is closed or dropped,
+    the thread ends. Each item must remain valid until ``depth`` further ones have been made.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as reader:
         taken: deque[Future[T | None]] = deque()

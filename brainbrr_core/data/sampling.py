@@ -12,22 +12,34 @@ from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.configuration import Sampling
 from brainbrr_core.errors import BrainbrrError
 
-#: So many wholly ictal windows stand in for one partly ictal one where those are few: seizures of
-#: many minutes have hundreds of the former and only a handful of the latter.
+#: How many wholly ictal windows count as one partly ictal one where those are few: seizures of many
+#: minutes have hundreds of the former and only a handful of the latter.
 FULL_FOR_PARTIAL = 2
 
 
 @dataclass(frozen=True)
 class BalancedSampling:
-    """Every partly ictal window, and draws of wholly ictal and of background ones.
+    """Every partly ictal window, and draws of wholly ictal and of background windows.
 
-    Each epoch draws anew, without replacement; numbers and order follow from (seed, epoch).
+    Each epoch is a new draw without replacement; which windows and in which order follows from seed
+    and epoch.
 
     Where patients are balanced, an epoch has as many windows of each kind, and of each kind as
-    many of each patient who has any, to within one; who has the one more is drawn. A patient's
-    windows are drawn without replacement until all are, and then again. It is by kind, and not
-    over all kinds together, because otherwise background would come from the patients without a
-    seizure, and who a patient is would tell what a window is.
+    many of each patient who has any, to within one; which patients have one more is drawn. A
+    patient's windows are drawn without replacement until all are drawn, and then again. Kinds are
+    balanced separately, because otherwise background would mostly come from patients without a
+    seizure, and the patient would tell the kind of a window.
+
+    Attributes
+    ----------
+    partial, full, background : array of int64
+        Numbers in the manifest of the partly ictal, wholly ictal and background windows.
+    full_count, background_count : int
+        How many wholly ictal and background windows an epoch has.
+    positive_fraction : float
+        Expected share of ictal samples among the known samples of an epoch.
+    patient : array of int64, optional
+        A number for the patient of each window of the manifest, where patients are balanced.
     """
 
     partial: NDArray[np.int64]
@@ -36,23 +48,36 @@ class BalancedSampling:
     full_count: int
     background_count: int
     positive_fraction: float
-    #: For each window of the manifest a number of its patient, where patients are balanced.
     patient: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, manifest: Manifest, settings: Sampling, split: str = "train") -> BalancedSampling:
-        """The balanced set of one split.
+        """Make the balanced set of one split.
 
         The counts of wholly ictal and of background windows are multiples of one base, as far as
         there are that many. The base is the number of partly ictal windows, or half that of wholly
         ictal ones where this is more: then an epoch is not small only because the seizures are
         long. With a ``full_ratio`` of 0 it is the former alone. Of a split whose ictal windows are
-        all wholly so, an epoch has at least one.
+        all wholly ictal, an epoch has at least one.
 
-        ``positive_fraction`` is the expected share of ictal samples among the known ones, exact
-        without drawing.
+        Parameters
+        ----------
+        manifest : Manifest
+            The windows.
+        settings : Sampling
+            The ratios, and whether patients are balanced.
+        split : str
+            ``train``, ``dev`` or ``eval``.
 
-        Raises :class:`BrainbrrError` where an epoch would have no window with a seizure.
+        Returns
+        -------
+        BalancedSampling
+            The set; its ``positive_fraction`` is computed, not drawn.
+
+        Raises
+        ------
+        BrainbrrError
+            Where an epoch would have no window with a seizure.
         """
         rows = manifest.rows_of(split)
         groups = [rows[manifest.category[rows] == category] for category in range(3)]
@@ -67,8 +92,8 @@ class BalancedSampling:
                 f"all {len(full)} windows of split {split} with a seizure are wholly seizure in "
                 f"profile {manifest.profile}, and sampling.full_ratio is 0: raise it"
             )
-        in_place = len(full) // FULL_FOR_PARTIAL if settings.full_ratio > 0 else 0
-        base = max(len(partial), in_place, 1)
+        substitutes = len(full) // FULL_FOR_PARTIAL if settings.full_ratio > 0 else 0
+        base = max(len(partial), substitutes, 1)
         least = 1 if len(partial) == 0 else 0
         full_count = min(len(full), max(round(settings.full_ratio * base), least))
         background_count = min(len(background), round(settings.background_ratio * base))
@@ -127,7 +152,20 @@ class BalancedSampling:
         return len(self.partial) + self.full_count + self.background_count
 
     def epoch(self, seed: int, number: int) -> NDArray[np.int64]:
-        """Rows of the manifest in the order of one epoch."""
+        """Draw one epoch.
+
+        Parameters
+        ----------
+        seed : int
+            The seed of the training.
+        number : int
+            Which epoch, counted from 0.
+
+        Returns
+        -------
+        array of int64, shape (len(self),)
+            Numbers of windows in the manifest, in the order of the epoch.
+        """
         rng = np.random.default_rng([seed, number])
         if self.patient is not None:
             kinds = [_of_each(rng, rows, self.patient[rows], n) for rows, n in self._kinds()]
@@ -140,9 +178,23 @@ class BalancedSampling:
         return rng.permutation(np.concatenate(drawn))
 
     def batches(self, size: int, seed: int, first_step: int = 0) -> Iterator[NDArray[np.int64]]:
-        """Rows of the batches of steps ``first_step``, ``first_step + 1``, ... for ever.
+        """Yield the batches of steps ``first_step``, ``first_step + 1``, ... without end.
 
         Epochs follow each other without a gap, so every batch is full.
+
+        Parameters
+        ----------
+        size : int
+            Windows per batch.
+        seed : int
+            The seed of the training.
+        first_step : int
+            Counted from 0.
+
+        Yields
+        ------
+        array of int64, shape (size,)
+            Numbers of windows in the manifest.
         """
         position = first_step * size
         number, offset = divmod(position, len(self))

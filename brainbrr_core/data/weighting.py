@@ -1,4 +1,4 @@
-"""How much a sample of each seizure weighs, so that every seizure counts the same in a training."""
+"""Weights with which every seizure counts the same in a training, however long it is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SeizureWeights = tuple[tuple[float, ...], ...]
 
 
 def equal_seizures(manifest: Manifest, draws: NDArray[np.float64]) -> SeizureWeights:
-    """Weights with which each seizure has the same part in an epoch.
+    """Weights with which each seizure has the same share in an epoch.
 
     ``draws`` (windows,) says how often each window is drawn in an epoch, on average. A seizure of
     which an epoch shows ``n`` samples on average, over all windows and as often as they overlap,

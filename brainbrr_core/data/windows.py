@@ -1,4 +1,4 @@
-"""A torch Dataset made of a manifest: windows sliced from mapped shards into reused buffers."""
+"""A torch ``Dataset`` of a manifest: windows copied from memory-mapped shards to reused buffers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from brainbrr_core.cache.manifest import Manifest, ManifestRecording
 from brainbrr_core.cache.shard import (
     BATCH_BLOCKS,
     BLOCK_SAMPLES,
+    SUFFIX,
     DamagedShard,
     Shard,
     UnreadableShard,
 )
-from brainbrr_core.cache.store import SUFFIX, Store
+from brainbrr_core.cache.store import Store
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.data.device_feed import CPU, host_memory
 from brainbrr_core.data.weighting import SeizureWeights
@@ -37,16 +38,16 @@ from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.signal.quantization import SCALE, span, widen
 
-#: The label of a sample that is neither seizure nor background: it has no part in the loss.
+#: The label of a sample that is neither seizure nor background: the loss ignores it.
 UNKNOWN_LABEL = -1.0
 _SCALE = np.float32(SCALE)
-#: Windows from which on a batch is worth two threads.
+#: Windows in a batch from which several threads fill it faster.
 _THREADED = 4
-#: Threads that read, where there are as many processors: more wait for the same memory.
+#: The most threads that read: more of them would wait for the same memory.
 _READERS = 8
-#: Where Linux says how many maps a process may have (65,530 by default), and half of that.
+#: Where Linux says how many memory maps a process may have (65,530 by default), and half of that.
 MAX_MAPS, _MAPS = Path("/proc/sys/vm/max_map_count"), 32_765
-#: Batches of 3.5 MB that are kept of shards that are read, not mapped.
+#: Record batches of 3.5 MB that stay in memory, of shards that are read and not mapped.
 _READ_BATCHES = 64
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
@@ -57,13 +58,23 @@ Kind = Literal["float32", "int16"]
 class Batch:
     """Windows as tensors.
 
-    ``signals`` (B, 19, T) float32 in standard deviations, or int16 as stored (``SCALE`` standard
-    deviations a unit); ``labels`` (B, T) float32, 1 where a seizure is annotated, 0 where
-    background is, ``UNKNOWN_LABEL`` (-1) where nobody says which; ``names`` say which recording
-    and second each row is; ``weights`` (B, T) float32 say how much each sample counts in the loss,
-    None where all count the same; ``known`` says how many samples of each row have another label
-    than ``UNKNOWN_LABEL``. The tensors of a batch that a dataset fetched belong to a ring of
-    buffers: they hold until ``ring`` further batches have been fetched.
+    The tensors of a batch that a dataset fetched belong to a ring of buffers: they are overwritten
+    when ``ring`` further batches have been fetched.
+
+    Attributes
+    ----------
+    signals : Tensor, shape (B, 19, T)
+        In standard deviations (float32), or as stored (int16, ``SCALE`` standard deviations per
+        unit).
+    labels : Tensor of float32, shape (B, T)
+        1 where a seizure is annotated, 0 where background is, and ``UNKNOWN_LABEL`` (-1) where
+        neither is.
+    names : tuple of str, length B
+        Recording and second of each window.
+    weights : Tensor of float32, shape (B, T), optional
+        How much each sample counts in the loss; None where all count the same.
+    known : tuple of int, length B
+        How many samples of each window have another label than ``UNKNOWN_LABEL``.
     """
 
     signals: Tensor
@@ -74,7 +85,7 @@ class Batch:
 
 
 def known_samples(labels: Tensor) -> tuple[int, ...]:
-    """How many samples of each row are labelled seizure or background, in this machine's memory."""
+    """How many samples of each row (B, T) are labeled seizure or background; for CPU tensors."""
     return tuple(map(_known, labels.numpy()))
 
 
@@ -82,8 +93,8 @@ def _known(labels: NDArray[np.float32]) -> int:
     return int(np.count_nonzero(labels != UNKNOWN_LABEL))
 
 
-class _Newest(Generic[Key, Value]):
-    """Values by key, no more than ``limit``: the one that was not used for longest goes."""
+class _LruCache(Generic[Key, Value]):
+    """At most ``limit`` values by key: the least recently used one is dropped."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -105,8 +116,8 @@ class _Newest(Generic[Key, Value]):
 
 
 @dataclass(frozen=True)
-class _Opened:
-    """An open shard, the state of its file, and its verified batches where they are mapped."""
+class _OpenShard:
+    """An open shard, the state of its file, and its verified record batches if it is mapped."""
 
     shard: Shard
     state: FileState
@@ -128,12 +139,12 @@ def _descriptor_limit() -> int:
 
 
 class _Shards:
-    """Shards opened on first touch; every record batch is verified when it is first used.
+    """Shards that are opened when first used, with record batches verified when first used.
 
-    On a disk of this machine they are mapped, no more than ``limit`` at once. On a file system
-    that other machines write to, they are read: a mapped file that another machine removes or
-    replaces would end the process (SIGBUS), where a failed read is a line. The batches read last
-    stay in memory, 220 MB of them.
+    On a local disk they are memory-mapped, at most ``limit`` at once. On a file system that other
+    machines write to, they are read: if another machine removed or replaced a mapped file, the
+    process would end with SIGBUS, while a failed read is an error of one line. The last 220 MB of
+    record batches that were read stay in memory.
     """
 
     def __init__(self, store: Store, limit: int | None = None) -> None:
@@ -141,15 +152,15 @@ class _Shards:
         system = file_system(store.folder)
         self._mapped = system is None or not system.is_shared
         limit = limit or (open_limit() if self._mapped else min(open_limit(), _descriptor_limit()))
-        self._shards: _Newest[str, _Opened] = _Newest(limit)
-        self._read: _Newest[tuple[str, int], NDArray[np.int16]] = _Newest(_READ_BATCHES)
-        #: In which state of the file a batch was verified: one opened again need not be.
+        self._shards: _LruCache[str, _OpenShard] = _LruCache(limit)
+        self._read: _LruCache[tuple[str, int], NDArray[np.int16]] = _LruCache(_READ_BATCHES)
+        #: State of the file in which a batch was verified, which spares verifying it again.
         self._verified: dict[tuple[str, int], FileState] = {}
 
     def blocks(
         self, recording: ManifestRecording, first: int, count: int
     ) -> Iterator[NDArray[np.int16]]:
-        """``count`` blocks from ``first``, as views (n, 19, 2560) of the file's batches."""
+        """Yield ``count`` blocks from ``first`` on, as views (n, 19, 2560) of record batches."""
         while count:
             number, row = divmod(first, BATCH_BLOCKS)
             batch = self._batch(recording, number)
@@ -172,7 +183,7 @@ class _Shards:
                 self._read.put((key, number), batch)
         return batch
 
-    def _checked(self, key: str, opened: _Opened, number: int) -> NDArray[np.int16]:
+    def _checked(self, key: str, opened: _OpenShard, number: int) -> NDArray[np.int16]:
         try:
             if self._verified.get((key, number)) == opened.state:
                 return opened.shard.batch(number)
@@ -182,7 +193,7 @@ class _Shards:
         self._verified[(key, number)] = opened.state
         return batch
 
-    def _open(self, recording: ManifestRecording) -> _Opened:
+    def _open(self, recording: ManifestRecording) -> _OpenShard:
         key = recording.partition_key
         path = self._store.shard_path(key)
         try:
@@ -196,14 +207,14 @@ class _Shards:
             raise UnreadableShard(path, error) from None
         if shard.header.partition_key != key or shard.header.fingerprint != recording.fingerprint:
             raise WorkRemains(
-                f"the shard of {key} is not the manifest's: run `brainbrr cache build` and "
+                f"the shard of {key} is not that of the manifest: run `brainbrr cache build` and "
                 "`brainbrr manifest`"
             )
-        return _Opened(shard, state, {})
+        return _OpenShard(shard, state, {})
 
 
 def _mapped(path: Path, size: int) -> pa.Buffer:
-    """The content of a file, mapped."""
+    """The content of a file, memory-mapped."""
     if not size:
         raise DamagedShard("empty")
     try:
@@ -211,7 +222,7 @@ def _mapped(path: Path, size: int) -> pa.Buffer:
         # than 1,024.
         content = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
     except RuntimeError as error:
-        # As in "unable to open file <...> in read-only mode: Too many open files (24)".
+        # For example "unable to open file <...> in read-only mode: Too many open files (24)".
         raise UnreadableShard(path, str(error).rpartition(": ")[2]) from None
     return pa.py_buffer(content.numpy())
 
@@ -224,36 +235,37 @@ def _damaged(key: str, how: str) -> WorkRemains:
 
 
 class WindowDataset(Dataset[Batch]):
-    """Windows of a manifest with a label for each sample, read from the store alone.
+    """Windows of a manifest with a label for each sample, read from the store.
 
-    For a ``DataLoader``: ``collate_fn`` is the identity, since a batch is fetched whole, and
-    ``num_workers`` is 0, since worker processes make it slower.
+    In a ``DataLoader``, ``collate_fn`` must be the identity, since batches are fetched as a whole,
+    and ``num_workers`` should be 0, since worker processes make it slower.
 
     Parameters
     ----------
     manifest : Manifest
-        The windows, and the recordings that they are of.
+        The windows and their recordings.
     store : Store
-        Where the shards of these recordings lie.
+        The store that has the shards of these recordings.
     rows : array of int64, optional
         Numbers of the windows in the manifest; by default all of them.
     kind : {"float32", "int16"}
-        Signals in standard deviations, or as they are stored (``SCALE`` of these a unit).
+        Signals in standard deviations, or as stored (``SCALE`` standard deviations per unit).
     ring : int
-        Batches whose tensors hold at a time: the next one is written over the oldest.
+        Number of batches whose tensors are valid at the same time: the next one overwrites the
+        oldest.
     threads : int, optional
-        Threads that fill a batch; by default as many as there are processors, up to 8.
+        Threads that fill a batch; by default as many as there are processor cores, up to 8.
     open_shards : int, optional
-        Shards that are open at a time at most; by default half of what the system allows.
+        The most shards that are open at a time; by default half of what the system allows.
     seizure_weights : optional
-        Weights of each seizure's samples in the loss, for ``Batch.weights``; 1 elsewhere.
+        Weight of the samples of each seizure in the loss, for ``Batch.weights``; 1 elsewhere.
     device : torch.device
-        Where the batches are sent: their memory is page-locked for a GPU.
+        Where batches will be sent: for a GPU their memory is page-locked.
 
     Raises
     ------
     WorkRemains
-        At once, where a shard is missing or is not the manifest's.
+        Where a shard is missing or is not the one that the manifest names.
     """
 
     def __init__(
@@ -277,8 +289,8 @@ class WindowDataset(Dataset[Batch]):
         self._shards = _Shards(store, open_shards)
         self.threads = threads or min(usable_cores(), _READERS)
         self._pool = ThreadPoolExecutor(self.threads)
-        self._ring = [self._made_buffers(0) for _ in range(ring)]
-        self._held: list[Callable[[], None] | None] = [None] * ring
+        self._ring = [self._new_buffers(0) for _ in range(ring)]
+        self._release: list[Callable[[], None] | None] = [None] * ring
         self._next = 0
         _check_shards(manifest, store)
 
@@ -289,11 +301,27 @@ class WindowDataset(Dataset[Batch]):
         return self.__getitems__([position])
 
     def __getitems__(self, positions: Sequence[int]) -> Batch:
-        """Windows at ``positions`` of ``rows``, as one batch."""
+        """Fetch the windows at ``positions`` of ``rows`` as one batch."""
         return self.fetch(self.rows[np.asarray(positions)])
 
     def fetch(self, rows: NDArray[np.int64]) -> Batch:
-        """Windows ``rows`` of the manifest, as one batch."""
+        """Fetch windows as one batch.
+
+        Parameters
+        ----------
+        rows : array of int64, shape (B,)
+            Numbers of the windows in the manifest.
+
+        Returns
+        -------
+        Batch
+            The windows in the order of ``rows``.
+
+        Raises
+        ------
+        WorkRemains
+            Where a shard is damaged, missing, or not the one that the manifest names.
+        """
         count = len(rows)
         buffers = self._buffers(count)
         if count < _THREADED or self.threads == 1:
@@ -310,30 +338,33 @@ class WindowDataset(Dataset[Batch]):
         )
 
     def hold(self, batch: Batch, until: Callable[[], None]) -> None:
-        """Overwrite the memory of a fetched batch only after ``until``, called then, returns."""
+        """Call ``until`` before the memory of a fetched batch is overwritten, and wait for it."""
         memory = batch.signals.data_ptr()
         for slot, buffers in enumerate(self._ring):
             if buffers.signals.data_ptr() == memory:
-                self._held[slot] = until
+                self._release[slot] = until
                 return
         raise ValueError("the batch is not in the memory of this dataset")
 
     def _fill(self, buffers: _Buffers, n: int, row: int) -> tuple[str, int]:
-        """Write window ``row`` and its labels to place ``n``; its name and its known samples."""
+        """Write window ``row`` and its labels to row ``n`` of the buffers.
+
+        Returns its name and how many of its samples are known.
+        """
         manifest = self.manifest
         recording = manifest.recordings[manifest.recording[row]]
         start = int(manifest.start[row])
         signal = buffers.signal_arrays[n]
-        place = 0
-        for part in self._shards.blocks(
+        position = 0
+        for blocks in self._shards.blocks(
             recording, start // BLOCK_SAMPLES, manifest.window_samples // BLOCK_SAMPLES
         ):
             if self._kind is torch.float32:
-                widen(part, _SCALE, cast("NDArray[np.float32]", signal), place)
+                widen(blocks, _SCALE, cast("NDArray[np.float32]", signal), position)
             else:
-                blocks = signal.reshape(len(CHANNELS), -1, BLOCK_SAMPLES)
-                blocks[:, place : place + len(part)] = part.transpose(1, 0, 2)
-            place += len(part)
+                target = signal.reshape(len(CHANNELS), -1, BLOCK_SAMPLES)
+                target[:, position : position + len(blocks)] = blocks.transpose(1, 0, 2)
+            position += len(blocks)
         labels = buffers.label_arrays[n]
         _label(labels, recording, start)
         if self._seizure_weights is not None:
@@ -344,27 +375,27 @@ class WindowDataset(Dataset[Batch]):
 
     def _buffers(self, count: int) -> _Buffers:
         slot, self._next = self._next, (self._next + 1) % len(self._ring)
-        until, self._held[slot] = self._held[slot], None
+        until, self._release[slot] = self._release[slot], None
         if until is not None:
             until()
         if len(self._ring[slot].signal_arrays) < count:
-            self._ring[slot] = self._made_buffers(count)
+            self._ring[slot] = self._new_buffers(count)
         return self._ring[slot]
 
-    def _made_buffers(self, count: int) -> _Buffers:
+    def _new_buffers(self, count: int) -> _Buffers:
         weighted = self._seizure_weights is not None
         return _Buffers.of(count, self.manifest.window_samples, self._kind, weighted, self._device)
 
 
 @dataclass(frozen=True)
 class _Buffers:
-    """One batch's memory, as tensors and, window by window, as arrays: slicing costs time."""
+    """The memory of a batch, as tensors and as one array per window, since slicing takes time."""
 
     signals: Tensor
     labels: Tensor
     signal_arrays: list[NDArray[np.float32] | NDArray[np.int16]]
     label_arrays: list[NDArray[np.float32]]
-    #: None, and no arrays, where all samples count the same.
+    #: None, and no arrays, where all samples have the same weight.
     weights: Tensor | None
     weight_arrays: list[NDArray[np.float32]]
 
@@ -407,14 +438,14 @@ def _mark(out: NDArray[np.float32], first: int, last: int, value: float) -> None
 
 
 def _check_shards(manifest: Manifest, store: Store) -> None:
-    """Every shard is there and is the manifest's: from the records, or from its own header."""
+    """Check by records or headers that every shard is there and is the one of the manifest."""
     folder, records = store.folder, store.read_records()
     for recording in manifest.recordings:
         key = recording.partition_key
         path = f"{folder}/{key}{SUFFIX}"
         try:
-            record = records.of(key, file_state(path))
-            found = (record or Shard(Path(path)).header).fingerprint
+            origin = records.origin(key, file_state(path))
+            fingerprint = (origin or Shard(Path(path)).header).fingerprint
         except FileNotFoundError:
             raise WorkRemains(
                 f"no shard of {key}: run `brainbrr cache build` (profile {manifest.profile})"
@@ -423,15 +454,28 @@ def _check_shards(manifest: Manifest, store: Store) -> None:
             raise _damaged(key, str(error)) from None
         except OSError as error:
             raise UnreadableShard(Path(path), error) from None
-        if found != recording.fingerprint:
+        if fingerprint != recording.fingerprint:
             raise WorkRemains(
-                f"the shard of {key} is not the manifest's: run `brainbrr cache build` (profile "
-                f"{manifest.profile}) and `brainbrr manifest`"
+                f"the shard of {key} is not that of the manifest: run `brainbrr cache build` "
+                f"(profile {manifest.profile}) and `brainbrr manifest`"
             )
 
 
 class RecordingReader:
-    """A whole recording of the store, read piece by piece for inference."""
+    """Reads any interval of a recording in the store, for inference.
+
+    Parameters
+    ----------
+    store : Store
+        The store that has the recording's shard.
+    recording : ManifestRecording
+        The recording.
+
+    Attributes
+    ----------
+    samples : int
+        Length of the recording at 256 Hz.
+    """
 
     def __init__(self, store: Store, recording: ManifestRecording) -> None:
         self.samples = recording.samples
@@ -439,21 +483,44 @@ class RecordingReader:
         self._shards = _Shards(store)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Samples ``start`` to ``stop``, (19, stop - start) float32 in standard deviations."""
+        """Read an interval as float32.
+
+        Parameters
+        ----------
+        start, stop : int
+            First sample, and the one after the last, at 256 Hz.
+
+        Returns
+        -------
+        array of float32, shape (19, stop - start)
+            The signal in standard deviations.
+
+        Raises
+        ------
+        WorkRemains
+            Where the shard is damaged, missing, or not the one that the manifest names.
+        """
         first = start // BLOCK_SAMPLES
         parts = self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first)
         offset = first * BLOCK_SAMPLES
         return span(np.concatenate(list(parts)), start - offset, stop - offset)
 
     def copy(self, start: int, stop: int, out: NDArray[np.int16]) -> None:
-        """Write samples ``start`` to ``stop`` as they are stored to ``out`` (19, stop - start).
+        """Copy an interval as it is stored. Raises as :meth:`read` does.
 
-        Raises as :meth:`read` does.
+        Parameters
+        ----------
+        start, stop : int
+            First sample, and the one after the last, at 256 Hz.
+        out : array of int16, shape (19, stop - start)
+            Where to write; one unit is ``SCALE`` standard deviations.
         """
         first = start // BLOCK_SAMPLES
-        place = first * BLOCK_SAMPLES - start
-        for part in self._shards.blocks(self._recording, first, -(-stop // BLOCK_SAMPLES) - first):
-            for block in part:
-                begin, end = max(place, 0), min(place + BLOCK_SAMPLES, stop - start)
-                out[:, begin:end] = block[:, begin - place : end - place]
-                place += BLOCK_SAMPLES
+        position = first * BLOCK_SAMPLES - start
+        for blocks in self._shards.blocks(
+            self._recording, first, -(-stop // BLOCK_SAMPLES) - first
+        ):
+            for block in blocks:
+                begin, end = max(position, 0), min(position + BLOCK_SAMPLES, stop - start)
+                out[:, begin:end] = block[:, begin - position : end - position]
+                position += BLOCK_SAMPLES

@@ -13,9 +13,9 @@ from brainbrr_core.detection.events import (
     finder,
     found_by,
     hysteresis,
-    shaped,
+    shape_intervals,
     smooth,
-    timed,
+    to_spans,
 )
 from brainbrr_core.detection.infer import padded_window
 from brainbrr_core.detection.stitching import (
@@ -38,9 +38,9 @@ __all__ = [
     "frame_count",
     "hysteresis",
     "padded_window",
-    "shaped",
+    "shape_intervals",
     "smooth",
     "stitch",
-    "timed",
+    "to_spans",
     "window_starts",
 ]

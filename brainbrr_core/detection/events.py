@@ -69,7 +69,18 @@ def detect(
 
 
 def configured_point(settings: Detection) -> OperatingPoint:
-    """The operating point of a configuration, whose thresholds are probabilities."""
+    """The operating point of a configuration, whose thresholds are probabilities.
+
+    Parameters
+    ----------
+    settings : Detection
+        ``on_threshold`` is a probability, and ``off_ratio`` times it ends an event.
+
+    Returns
+    -------
+    OperatingPoint
+        The same thresholds as logits.
+    """
     return OperatingPoint.of_probability(settings.on_threshold, settings.off_ratio)
 
 
@@ -121,12 +132,24 @@ def finder(scores: Scores, duration_s: float, settings: Detection) -> Finder:
 
 
 def smooth(scores: Scores, smooth_s: float) -> Scores:
-    """Centered moving median over ``smooth_s`` seconds, to the nearest odd number of frames.
+    """Smooth scores by a centered moving median.
 
     At the ends it is the median of the frames that exist, and of an even number of them the
     lower of the two in the middle: always one of the scores. A median, unlike a mean, does not
     depend on how far apart scores are, only on their order, and one extreme frame does not
-    carry its neighbors along.
+    change its neighbors.
+
+    Parameters
+    ----------
+    scores : array of float32, shape (frames,)
+        A score for each frame of 1/8 s.
+    smooth_s : float
+        Length of the window in seconds, rounded to an odd number of frames; 0 smooths nothing.
+
+    Returns
+    -------
+    array of float32, shape (frames,)
+        The medians.
     """
     values = np.asarray(scores, dtype=np.float32)
     half = half_width(smooth_s)
@@ -160,7 +183,7 @@ def hysteresis(scores: NDArray[np.floating], point: OperatingPoint) -> Intervals
     return first[:count], stop[:count]
 
 
-def shaped(intervals: Intervals, settings: Detection) -> Intervals:
+def shape_intervals(intervals: Intervals, settings: Detection) -> Intervals:
     """What opening, closing and merging make of the intervals that two thresholds give.
 
     Opening drops intervals shorter than ``opening_s``, closing fills gaps shorter than
@@ -174,7 +197,7 @@ def shaped(intervals: Intervals, settings: Detection) -> Intervals:
     return first[:count], stop[:count]
 
 
-def timed(intervals: Intervals, duration_s: float, settings: Detection) -> Spans:
+def to_spans(intervals: Intervals, duration_s: float, settings: Detection) -> Spans:
     """Events, (start, stop) in seconds: intervals long enough, and cut where too long."""
     first, stop = intervals
     longest_s = math.inf if settings.max_duration_s is None else settings.max_duration_s

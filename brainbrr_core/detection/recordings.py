@@ -11,19 +11,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.store import Store
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory
 from brainbrr_core.data.prefetch import prefetched
+from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.detection.stitching import RecordingStitcher, Stitching
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.processors import usable_cores
+from brainbrr_core.scoring import ScoredRecording
 
 #: Threads that read windows, at most: each copies some GB/s.
 _THREADS = 8
@@ -50,6 +54,37 @@ class _Recording(Generic[Key]):
     stitcher: RecordingStitcher
 
 
+def with_scores(recording: ManifestRecording, scores: NDArray[np.float32]) -> ScoredRecording:
+    """A recording of the store with its annotation and the scores of its frames."""
+    return ScoredRecording(
+        recording.patient,
+        recording.duration_s,
+        recording.reference,
+        scores,
+        recording.unknown,
+        partition_key=recording.partition_key,
+        montage=recording.montage,
+    )
+
+
+def score_stored(
+    scorer: WindowScorer,
+    store: Store,
+    recordings: Iterable[ManifestRecording],
+    window: int,
+    stride: int,
+    stitching: Stitching = "triangular",
+) -> Iterator[ScoredRecording]:
+    """Run a network over recordings of the store: each with its scores and its annotation.
+
+    Validations, evaluations and benchmarks all judge a network by what this gives. Parameters and
+    errors are those of :func:`recording_frames`.
+    """
+    signals = ((recording, RecordingReader(store, recording)) for recording in recordings)
+    for recording, scores in recording_frames(scorer, signals, window, stride, stitching):
+        yield with_scores(recording, scores)
+
+
 def recording_frames(
     scorer: WindowScorer,
     recordings: Iterable[tuple[Key, StoredSignal]],
@@ -57,17 +92,37 @@ def recording_frames(
     stride: int,
     stitching: Stitching = "triangular",
 ) -> Iterator[tuple[Key, NDArray[np.float32]]]:
-    """Score of each frame of recordings, logits, float32 ``(ceil(samples / 32),)``, in order.
+    """Scores of the frames of recordings, in their order.
 
-    Windows of ``window`` samples every ``stride`` fill the scorer's batches, one recording after
-    the other; ``stitching`` is that of :class:`~brainbrr_core.detection.Stitcher`. A recording
+    Windows fill the scorer's batches, one recording after the other. A recording
     shorter than a window is extended by zeros, the mean of a z-scored channel, and the extension
-    is not scored. Some batches of windows are held, however many recordings there are and however
-    long they are.
+    is not scored. Memory is bounded by a few batches of windows, however many and
+    long the recordings are.
 
-    What reading a recording raises (a :class:`BrainbrrError` with its remedy) is raised after the
-    frames of the recordings before it. Raises ``ValueError`` where the network's output has
-    another shape.
+    Parameters
+    ----------
+    scorer : WindowScorer
+        The network.
+    recordings : iterable of (key, StoredSignal)
+        Recordings, each with whatever names it.
+    window, stride : int
+        Length of a window, and distance from one to the next, in samples at 256 Hz.
+    stitching : {"average", "triangular", "max"}
+        How overlapping windows are combined (:class:`~brainbrr_core.detection.Stitcher`).
+
+    Yields
+    ------
+    key
+        What names the recording.
+    array of float32, shape (ceil(samples / 32),)
+        A logit for each frame of 1/8 s.
+
+    Raises
+    ------
+    BrainbrrError
+        What reading a recording raises, after the frames of the recordings before it.
+    ValueError
+        Where the network's output has another shape.
     """
     opened = (
         _Recording(key, signal, RecordingStitcher(signal.samples, window, stride, stitching))
@@ -124,9 +179,7 @@ def _batches(
                 raise failure
 
 
-def _fill(
-    out: NDArray[np.int16], windows: Sequence[tuple[_Recording[Any], int]]
-) -> tuple[int, BrainbrrError | None]:
+def _fill(out: NDArray[np.int16], windows: _Windows[Key]) -> tuple[int, BrainbrrError | None]:
     """Read windows; how many were read, and why no more."""
     length = out.shape[-1]
     for n, (recording, start) in enumerate(windows):

@@ -1,6 +1,6 @@
-"""A network as it is used: the scores (logits) of windows, in batches.
+"""Scores (logits) of windows from a network, in batches.
 
-Validation, evaluation and prediction all come here. Imports torch.
+Validation, evaluation and prediction all use it. Imports torch.
 """
 
 from __future__ import annotations
@@ -34,11 +34,24 @@ Tag = TypeVar("Tag")
 def windows_at_once(hardware: Hardware, device: torch.device, on_cpu: int = 1) -> int:
     """Windows that a network is given at once where no gradient is wanted.
 
-    What ``hardware.inference_batch_size`` says. By default, on a GPU, what a training step holds
-    at once: it keeps several times as much memory a window, so that it fits, and it keeps the GPU
-    busy; 32 at least. On a CPU ``on_cpu``: kernels round by the number of windows, and reports and
-    predictions of a CPU have always been those of windows one by one. Eight at once take 0.7 of the
-    time.
+    The default on a GPU is the number of windows in a training step, 32 at least: a training
+    needs several times as much memory per window, so they fit, and they keep the GPU busy. On a
+    CPU kernels round differently for other numbers of windows, and reports and predictions have
+    always been computed one window at a time there; eight at once take 0.7 of the time.
+
+    Parameters
+    ----------
+    hardware : Hardware
+        ``inference_batch_size``, where it is set, is the result.
+    device : torch.device
+        The device of the network.
+    on_cpu : int
+        The default on a CPU.
+
+    Returns
+    -------
+    int
+        The number of windows in a batch.
     """
     if hardware.inference_batch_size is not None:
         return hardware.inference_batch_size
@@ -54,6 +67,19 @@ class WindowScorer:
     dropped. So the scores of a window do not depend on which windows, and how many, are scored
     with it, and what is compiled is compiled once. The network is in evaluation mode while it
     scores, and afterwards as it was before.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Takes windows (windows, 19, samples) and gives logits (windows, samples).
+    device : torch.device
+        Where the network is.
+    batch : int
+        Windows in a batch.
+    precision : {"float32", "bfloat16"}
+        In which the network computes.
+    compilation : bool or "cuda_graphs"
+        Whether the network is compiled, and how.
     """
 
     def __init__(
@@ -148,7 +174,7 @@ class WindowScorer:
         if not 0 < rows <= self.batch:
             raise ValueError(f"a batch of {rows} windows where {self.batch} are scored at once")
         signals = signals.to(self.device, non_blocking=True)
-        # Before inference mode: what it makes is of another kind, for which would be compiled anew.
+        # Before inference mode, which makes tensors of another kind that would be compiled again.
         if rows < self.batch:
             signals = functional.pad(signals, (0, 0, 0, 0, 0, self.batch - rows))
         with (
@@ -192,7 +218,7 @@ def _arrived(
 
 
 class _WayBack:
-    """Scores travel from a GPU while it computes the next ones."""
+    """Scores are copied from a GPU while it computes the next ones."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

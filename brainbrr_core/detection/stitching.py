@@ -27,6 +27,23 @@ def window_starts(samples: int, window: int, stride: int) -> list[int]:
 
     The last window ends with the recording, so nothing is padded, except in a recording that is
     shorter than a window: that has one window, at 0, which reaches beyond its end.
+
+    Parameters
+    ----------
+    samples : int
+        Length of the recording at 256 Hz.
+    window, stride : int
+        Length of a window, and distance from one to the next, in samples.
+
+    Returns
+    -------
+    list of int
+        The first sample of each window.
+
+    Raises
+    ------
+    ValueError
+        Where a number is below 1, or the stride is longer than the window.
     """
     if min(samples, window, stride) < 1:
         raise ValueError(f"{samples} samples, window {window} and stride {stride} must be positive")
@@ -42,7 +59,14 @@ class Stitcher:
     Where windows overlap, a sample's score is the ``average`` of theirs, or their average
     weighted by a triangle that is highest in a window's middle, where the network sees both sides
     (``triangular``), or the highest of them (``max``). A frame is the mean of its samples.
-    Only one window's samples are held at a time, however long the recording is.
+    Only one window's samples are in memory at a time, however long the recording is.
+
+    Parameters
+    ----------
+    window : int
+        Length of a window in samples at 256 Hz.
+    stitching : {"average", "triangular", "max"}
+        How the scores of overlapping windows are combined.
     """
 
     def __init__(self, window: int, stitching: Stitching = "triangular") -> None:
@@ -99,8 +123,8 @@ class Stitcher:
         sums += np.add.reduceat(samples, np.concatenate([[0], edges]))
         whole = stop // FRAME_SAMPLES - first
         self._open = sums[whole:] if whole < sums.size else np.zeros(1)
-        self._held = _shifted(self._held, final, self._nothing)
-        self._weights = _shifted(self._weights, final, 0.0)
+        self._held = _shift(self._held, final, self._nothing)
+        self._weights = _shift(self._weights, final, 0.0)
         self._start = stop
         return (sums[:whole] / FRAME_SAMPLES).astype(np.float32)
 
@@ -150,10 +174,26 @@ def stitch(
 ) -> NDArray[np.float32]:
     """Scores of a recording's frames from those of its windows' samples.
 
-    ``network_scores`` gives one array ``(window,)`` for each of :func:`window_starts`, in
-    their order; :class:`Stitcher` says what becomes of them. Returns float32
-    ``(ceil(samples / 32),)``. Raises ``ValueError`` where the number of windows or the length of
-    one is wrong.
+    Parameters
+    ----------
+    network_scores : iterable of array, shape (window,)
+        Scores of the samples of each window, in the order of :func:`window_starts`.
+    samples : int
+        Length of the recording at 256 Hz.
+    window, stride : int
+        Length of a window, and distance from one to the next, in samples.
+    stitching : {"average", "triangular", "max"}
+        How overlapping windows are combined (:class:`Stitcher`).
+
+    Returns
+    -------
+    array of float32, shape (ceil(samples / 32),)
+        A score for each frame of 1/8 s.
+
+    Raises
+    ------
+    ValueError
+        Where the number of windows or the length of one is wrong.
     """
     recording = RecordingStitcher(samples, window, stride, stitching)
     for _, scores in zip(recording.starts, network_scores, strict=True):
@@ -161,7 +201,7 @@ def stitch(
     return recording.frames()
 
 
-def _shifted(values: NDArray[np.float64], by: int, fill: float) -> NDArray[np.float64]:
+def _shift(values: NDArray[np.float64], by: int, fill: float) -> NDArray[np.float64]:
     shifted = np.full_like(values, fill)
     shifted[: max(values.size - by, 0)] = values[by:]
     return shifted

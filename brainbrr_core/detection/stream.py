@@ -19,9 +19,9 @@ from brainbrr_core.detection.events import (
     confidences,
     half_width,
     hysteresis,
-    shaped,
+    shape_intervals,
     smooth,
-    timed,
+    to_spans,
 )
 from brainbrr_core.scoring import OperatingPoint
 
@@ -69,7 +69,7 @@ class EventStream:
         apart = np.flatnonzero((gap_s > how.merge_gap_s) & (gap_s >= how.closing_s))
         settled = int(apart[-1]) + 1 if apart.size else 0
         events = self._events(first[:settled], stop[:settled], float("inf"))
-        pending = shaped((first[settled:], stop[settled:]), self._settings)
+        pending = shape_intervals((first[settled:], stop[settled:]), self._settings)
         lasting = (pending[1] - pending[0]) / FRAME_HZ >= self._settings.min_duration_s
         onsets = self._new(
             [event.start for event in events] + (pending[0][lasting] / FRAME_HZ).tolist()
@@ -108,7 +108,7 @@ class EventStream:
     def _events(
         self, first: NDArray[np.intp], stop: NDArray[np.intp], duration_s: float
     ) -> list[Event]:
-        spans = timed(shaped((first, stop), self._settings), duration_s, self._settings)
+        spans = to_spans(shape_intervals((first, stop), self._settings), duration_s, self._settings)
         certain = confidences(self._scores, spans, self._settings.confidence, self._first)
         return [
             Event(start, end, "seiz", value)

@@ -1,4 +1,4 @@
-"""What this machine has, where it will hurt, and what can be done next with what it costs.
+"""What this machine has, which problems that means, and what can be done next at what cost.
 
 Here belongs what follows for a user from the facts of ``machine``, ``cache`` and ``corpus``.
 Nothing here changes anything.

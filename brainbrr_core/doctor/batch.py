@@ -1,8 +1,9 @@
-"""How many windows a training step can have at once: tried on a GPU, counted on a CPU.
+"""How many windows a training step can have at a time: tried on a GPU, calculated on a CPU.
 
-On a GPU real steps are made, each number of windows in a process of its own, so that nothing is
-left of the one before; a tenth of the free memory stays free, for validations and for gaps between
-tensors. On a CPU nothing is run: a step that does not fit would be swapped out, or end a process.
+On a GPU real training steps are run, each number of windows in a process of its own, so that
+nothing remains in memory from the one before; a tenth of the free memory is left free, for
+validations and for gaps between tensors. On a CPU nothing is run: a step that does not fit would
+be swapped out, or end a process.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
 from brainbrr_core.benchmark.network_cost import peak_bytes
-from brainbrr_core.configuration import Configuration, Hardware, Training
+from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
@@ -32,25 +33,26 @@ from brainbrr_core.model.memory import OutOfMemory
 from brainbrr_core.training.loop import fit
 from brainbrr_core.training.report import StepReport
 
-#: The part of the free memory that is left free.
+#: Share of the free memory that is left free.
 MARGIN = 0.1
-#: Larger numbers of windows are not tried.
+#: The largest number of windows that is tried.
 MOST = 1024
-#: Steps before those whose time is taken, which compile and choose kernels; and those.
+#: Steps that are not timed, in which kernels are compiled and chosen; and timed steps.
 _WARM, _TIMED = 3, 5
 _POSITIVE_FRACTION = 0.2
-#: Bytes of a parameter: the weight, its gradient, two moments and the average.
+#: Bytes of a parameter: its weight, gradient, two moments and average.
 _PARAMETER_BYTES = 5 * 4
-#: Of a process on a CPU: what libraries take, and what they need for convolutions beside the
-#: tensors that are counted (1.24 times as much was measured).
-_LIBRARIES_BYTES, _BESIDE_COUNTED = 450_000_000, 1.25
+#: On a CPU: memory of the libraries in bytes, and the memory of a step over that of its tensors,
+#: since convolutions need more (1.24 was measured).
+_LIBRARIES_BYTES, _STEP_OVER_TENSORS = 450_000_000, 1.25
 
 Figures = TypeVar("Figures")
+Argument = TypeVar("Argument")
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The training step that a process makes."""
+    """A training step that a process is to run."""
 
     preset: str
     hardware: Hardware
@@ -61,7 +63,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of it: the most memory that tensors took, and the speed."""
+    """The result of a trial: the peak memory of tensors, and the speed."""
 
     memory_gb: float
     windows_per_s: float
@@ -69,9 +71,10 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """The most windows of a length that a step has at once; 0 where not even one fits.
+    """The most windows of a length that a step can have at a time; 0 where not even one fits.
 
-    ``memory_gb`` is what tensors take then. Without ``windows_per_s`` it was counted, not tried.
+    ``memory_gb`` is the memory of that step. Without ``windows_per_s`` it was calculated, not
+    tried.
     """
 
     window_s: int
@@ -82,81 +85,96 @@ class Fitting:
 
     @property
     def at_least(self) -> bool:
-        """Whether more may fit, which was not tried."""
+        """Whether more windows may fit, which was not tried."""
         return self.windows_per_s is not None and self.windows >= MOST
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The device, its free memory, and what fits, for each length with and without."""
+    """The device, its free memory, and what fits.
+
+    There are two rows for each length: with and without recomputing activations.
+    """
 
     device: dict[str, str]
     free_gb: float
     rows: tuple[Fitting, ...]
 
     def advice(self, window_s: int, batch_size: int) -> Hardware | None:
-        """Settings that make steps of ``batch_size`` windows fit; None where none do.
+        """Settings with which steps of ``batch_size`` windows fit; None where no window fits.
 
-        Of those that fit, the ones that were faster, or else the ones that compute nothing twice.
+        Where both ways of computing fit, the faster one, or else the one that computes nothing
+        twice.
         """
         rows = [row for row in self.rows if row.window_s == window_s and row.windows > 0]
         if not rows:
             return None
         best = max(rows, key=lambda row: (row.windows_per_s or 0.0, not row.recompute_activations))
-        parts = next(
+        accumulate = next(
             parts
             for parts in range(1, batch_size + 1)
             if batch_size % parts == 0 and batch_size // parts <= best.windows
         )
         return Hardware(
             batch_size=batch_size,
-            accumulate=parts,
+            accumulate=accumulate,
             recompute_activations=best.recompute_activations,
         )
 
 
-def capacity(
-    configuration: Configuration, minutes: Sequence[float] = (), log: Callable[[str], None] = print
-) -> Capacity:
-    """What fits the configured device, for windows of so many minutes or the configured ones.
+@dataclass(frozen=True)
+class TrainingStep:
+    """What decides how much memory a training step needs, but its windows."""
 
-    Raises :class:`BrainbrrError` where the device or the backend is not there, or where a length
-    is not possible for windows.
+    preset: str
+    hardware: Hardware
+    training: Training
+
+
+def window_seconds(minutes: float) -> int:
+    """The length in seconds of windows of so many minutes.
+
+    Raises :class:`BrainbrrError` where it is not a multiple of the store's blocks.
     """
-    lengths = [_length(each) for each in minutes] or [configuration.windows.length_s]
-    if configuration.hardware.device == "cpu":
-        return _counted(configuration, lengths, log)
-    return _tried(configuration, lengths, log)
-
-
-def _length(minutes: float) -> int:
     seconds = round(60 * minutes)
     if seconds <= 0 or seconds % BLOCK_S:
         raise BrainbrrError(
-            f"windows of {minutes:g} minutes cannot be: their seconds are a multiple of {BLOCK_S}"
+            f"windows of {minutes:g} minutes are not possible: their length must be a multiple of "
+            f"{BLOCK_S} s"
         )
     return seconds
 
 
-def _counted(
-    configuration: Configuration, lengths: Sequence[int], log: Callable[[str], None]
+def capacity(
+    step: TrainingStep, lengths_s: Sequence[int], log: Callable[[str], None] = print
+) -> Capacity:
+    """How many windows of each length fit the device of ``step``.
+
+    Raises :class:`BrainbrrError` where the device or the backend is not there.
+    """
+    if step.hardware.device == "cpu":
+        return _calculated_capacity(step, lengths_s, log)
+    return _tried_capacity(step, lengths_s, log)
+
+
+def _calculated_capacity(
+    step: TrainingStep, lengths_s: Sequence[int], log: Callable[[str], None]
 ) -> Capacity:
     free = usable_memory()
     if free is None:
         raise BrainbrrError(
-            "this system does not say how much memory is free, so nothing can be said of a batch"
+            "this system does not report how much memory is free, so the batch cannot be calculated"
         )
-    preset, precision = configuration.model.preset, configuration.hardware.precision
-    network = build(preset)
+    network = build(step.preset)
     fixed = _LIBRARIES_BYTES + _PARAMETER_BYTES * sum(p.numel() for p in network.parameters())
     rows = []
-    for window_s in lengths:
+    for window_s in lengths_s:
         for recompute in (False, True):
-            log(f"{_name(window_s, recompute)}: counting")
-            each = _BESIDE_COUNTED * peak_bytes(
-                preset,
+            log(f"{_name(window_s, recompute)}: calculating")
+            each = _STEP_OVER_TENSORS * peak_bytes(
+                step.preset,
                 window_s,
-                bfloat16=precision == "bfloat16",
+                bfloat16=step.hardware.precision == "bfloat16",
                 recompute_activations=recompute,
             )
             windows = max(0, int(((1 - MARGIN) * free - fixed) // each))
@@ -165,27 +183,24 @@ def _counted(
     return Capacity(describe_device(torch.device("cpu")).record(), free / 1e9, tuple(rows))
 
 
-def _tried(
-    configuration: Configuration, lengths: Sequence[int], log: Callable[[str], None]
+def _tried_capacity(
+    step: TrainingStep, lengths_s: Sequence[int], log: Callable[[str], None]
 ) -> Capacity:
-    device, free_gb = _in_a_process(_look, configuration.hardware)
+    device, free_gb = in_own_process(_free_memory, step.hardware)
     rows = []
-    for window_s in lengths:
-        start = configuration.hardware.batch_size
+    for window_s in lengths_s:
+        start = step.hardware.batch_size
         for recompute in (False, True):
             changes = {"recompute_activations": recompute, "accumulate": 1}
-            hardware = configuration.hardware.model_copy(update=changes)
+            hardware = step.hardware.model_copy(update=changes)
 
             def fits(
-                windows: int, hardware: Hardware = hardware, s: int = window_s
+                windows: int, hardware: Hardware = hardware, window_s: int = window_s
             ) -> Tried | None:
-                name = _name(s, hardware.recompute_activations)
-                trial = Trial(
-                    configuration.model.preset, hardware, configuration.training, s, windows
-                )
-                tried = _in_a_process(attempt, trial)
+                trial = Trial(step.preset, hardware, step.training, window_s, windows)
+                tried = in_own_process(attempt, trial)
                 log(
-                    f"{name}: {windows} at once "
+                    f"{_name(window_s, hardware.recompute_activations)}: {windows} at a time "
                     + (f"fit, {tried.memory_gb:.1f} GB" if tried else "do not fit")
                 )
                 return tried
@@ -208,8 +223,9 @@ def largest(
 ) -> tuple[int, Figures] | None:
     """About the largest number for which ``fits`` gives figures, and these; None where none does.
 
-    At least eight ninths of it: from ``start`` it is doubled or halved, and then what is between
-    is halved until it is an eighth. ``most`` is the largest that is tried.
+    It is at least eight ninths of the largest: ``start`` is doubled or halved until the answer
+    changes, and the interval in which it changes is halved until it is an eighth of the number.
+    ``most`` is the largest number that is tried.
     """
     number = min(start, most)
     figures = fits(number)
@@ -221,33 +237,37 @@ def largest(
         figures = fits(number)
     while too_many is None and number < most:
         more = min(2 * number, most)
-        found = fits(more)
-        if found is None:
+        figures_of_more = fits(more)
+        if figures_of_more is None:
             too_many = more
         else:
-            number, figures = more, found
+            number, figures = more, figures_of_more
     while too_many is not None and too_many - number > max(1, number // 8):
         between = (number + too_many) // 2
-        found = fits(between)
-        if found is None:
+        figures_between = fits(between)
+        if figures_between is None:
             too_many = between
         else:
-            number, figures = between, found
+            number, figures = between, figures_between
     return number, figures
 
 
-def _in_a_process(function: Callable[[Any], Figures], argument: Any) -> Figures:
+def in_own_process(function: Callable[[Argument], Figures], argument: Argument) -> Figures:
+    """Call a function in a new process, whose memory is free again afterwards.
+
+    Raises :class:`BrainbrrError` where the system ends that process.
+    """
     with process_pool(1) as pool:
         try:
             return pool.submit(function, argument).result()
         except BrokenProcessPool:
             raise BrainbrrError(
-                "a process that tried a training step was ended from outside: is the machine's "
-                "memory full?"
+                "the system ended a process that tried a training step, which it does when the "
+                "machine's memory is full: free some, and run the same command again"
             ) from None
 
 
-def _look(hardware: Hardware) -> tuple[dict[str, str], float]:
+def _free_memory(hardware: Hardware) -> tuple[dict[str, str], float]:
     """The device and its free memory in GB."""
     device = check_device(hardware)
     free, _ = torch.cuda.mem_get_info(device)
@@ -255,11 +275,11 @@ def _look(hardware: Hardware) -> tuple[dict[str, str], float]:
 
 
 class _Enough(Exception):
-    """All steps are made."""
+    """All steps have been run."""
 
 
 def attempt(trial: Trial) -> Tried | None:
-    """Make training steps in this process; None where the device's memory is too small.
+    """Run training steps in this process; None where the device's memory is too small.
 
     Raises :class:`BrainbrrError` where a step fails for another reason.
     """
@@ -292,9 +312,9 @@ def _steps(trial: Trial, network: SeizureNetwork, device: torch.device) -> Tried
         if len(ends) == _WARM + _TIMED:
             raise _Enough
 
-    # No checkpoint, validation or end of a schedule comes in between.
+    # No checkpoint, validation or end of the schedule comes in between.
     endless = {"steps": 1_000_000, "checkpoint_every": 1_000_000, "validate_every": 1_000_000}
-    # One step at a time: the time of each is taken where the device has done it.
+    # Reported step by step, so that the device has finished each step when its time is taken.
     hardware = {"batch_size": trial.windows, "report_every": 1}
     with (
         tempfile.TemporaryDirectory(prefix="brainbrr-batch-") as folder,
@@ -317,13 +337,13 @@ def _steps(trial: Trial, network: SeizureNetwork, device: torch.device) -> Tried
 
 
 def _batches(trial: Trial, device: torch.device) -> Iterator[Batch]:
-    """The same batch of noise again and again, some of it labeled as seizure."""
+    """The same batch of noise over and over, a part of it labeled as seizure."""
     samples = trial.window_s * RATE
     generator = torch.Generator(device).manual_seed(0)
     signals = torch.randn(trial.windows, len(CHANNELS), samples, generator=generator, device=device)
     labels = torch.zeros(trial.windows, samples, device=device)
     labels[:, : round(_POSITIVE_FRACTION * samples)] = 1.0
     names = tuple(f"noise {row}" for row in range(trial.windows))
-    known = (samples,) * trial.windows
+    known_samples = (samples,) * trial.windows
     while True:
-        yield Batch(signals, labels, names, known=known)
+        yield Batch(signals, labels, names, known=known_samples)

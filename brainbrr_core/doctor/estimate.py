@@ -21,15 +21,16 @@ from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.machine.walk import walk
 from brainbrr_core.signal.chain import Chain
 
-#: Seconds for looking through folders, EDFs whose header is read, and the longest one processed.
+#: Seconds of a search through folders, EDFs whose header is read, and the longest EDF (in seconds)
+#: that is preprocessed to measure the speed.
 LOOKING_S, SAMPLED, LONGEST_S = 0.7, 24, 1200.0
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much EEG there is; ``exact`` when an index says so, else from a sample.
+    """How much EEG there is: ``exact`` from an index, otherwise estimated from a sample.
 
-    ``complete`` is false when the folders were too many to be looked through.
+    ``complete`` is false where there were too many folders to search them all.
     """
 
     recordings: int
@@ -39,32 +40,32 @@ class Extent:
 
     @property
     def bytes(self) -> float:
-        """Bytes of the shards of all of it."""
+        """Bytes of the shards of all this EEG."""
         return self.hours * 3600 / BLOCK_S * BLOCK_BYTES
 
 
 def indexed_extent(recordings: Iterable[Recording]) -> Extent:
-    """What an index says of recordings that can have a shard."""
+    """The extent of those of some indexed recordings that can have a shard."""
     durations = [r.duration_s for r in recordings if r.signal_reason is None]
     return Extent(len(durations), sum(durations) / 3600, exact=True)
 
 
 def find_edfs(folder: Path, seconds: float = LOOKING_S) -> tuple[dict[Path, int], bool]:
-    """EDFs below a folder with their sizes in bytes, and whether all folders were looked into."""
-    found: dict[Path, int] = {}
+    """EDFs below a folder with their sizes in bytes, and whether all folders were searched."""
+    edfs: dict[Path, int] = {}
     limit = time.monotonic() + seconds
     for listing in walk([folder], unreadable=lambda _error: None):
         for entry in listing.files:
             if is_edf(entry.name) and not entry.name.startswith("."):
                 with suppress(FileNotFoundError):
-                    found[Path(entry.path)] = entry.stat().st_size
+                    edfs[Path(entry.path)] = entry.stat().st_size
         if time.monotonic() > limit:
-            return found, False
-    return found, True
+            return edfs, False
+    return edfs, True
 
 
 def sampled_extent(edfs: dict[Path, int], *, complete: bool) -> Extent:
-    """Hours of EEG, from the headers of some EDFs and the sizes of all."""
+    """Estimate the hours of EEG from the headers of some EDFs and the sizes of all."""
     paths = sorted(edfs)
     sample = paths[:: max(1, math.ceil(len(paths) / SAMPLED))]
     hours, size = 0.0, 0
@@ -73,16 +74,16 @@ def sampled_extent(edfs: dict[Path, int], *, complete: bool) -> Extent:
             header = read_header(LocalEdf(path))
         except (OSError, UnusableEdf):
             continue
-        # By its size: the number of records in a header need not be true.
-        held = max(edfs[path] - header.header_bytes, 0) / (2 * header.record_samples)
-        hours += float(held * header.record_duration) / 3600
+        # By the file's size: the number of records in a header need not be true.
+        records = max(edfs[path] - header.header_bytes, 0) / (2 * header.record_samples)
+        hours += float(records * header.record_duration) / 3600
         size += edfs[path]
     total = hours * sum(edfs.values()) / size if size else 0.0
     return Extent(len(paths), total, exact=False, complete=complete)
 
 
 def recorded_speed(store: Store, recordings: Iterable[Recording]) -> float | None:
-    """Seconds of EEG per second of one process, from what was built here before."""
+    """Seconds of EEG that a process preprocesses in a second, as in earlier builds, if any."""
     records = store.records()
     pairs = [
         (recording.duration_s, records[recording.partition_key].seconds)
@@ -94,21 +95,21 @@ def recorded_speed(store: Store, recordings: Iterable[Recording]) -> float | Non
 
 
 def measured_speed(edfs: dict[Path, int], settings: Preprocessing) -> float | None:
-    """Seconds of EEG per second of one process, from processing one of the smallest EDFs.
+    """Seconds of EEG that a process preprocesses in a second, measured on one of the smallest EDFs.
 
-    None when none of them can be processed, or all are too long for a quick look.
+    None where none of them can be preprocessed, or all are too long for a quick measurement.
     """
     for path in sorted(edfs, key=lambda path: (edfs[path], path))[:SAMPLED]:
         try:
             source = open_edf(path)
             duration = float(source.samples / source.rate)
-            # A few seconds would measure only the beginning.
+            # A few seconds of EEG would only measure how the chain starts.
             if not 60 <= duration <= LONGEST_S:
                 continue
-            begun = time.perf_counter()
+            started = time.perf_counter()
             for _ in Chain(source, settings).quantized():
                 pass
         except (OSError, ValueError, UnusableEdf):
             continue
-        return duration / (time.perf_counter() - begun)
+        return duration / (time.perf_counter() - started)
     return None

@@ -1,4 +1,4 @@
-"""The examination: facts of this machine, warnings that follow from them, and the choices."""
+"""The examination: facts about this machine, the problems they mean, and what to do next."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import os
 import platform
 import resource
 import shlex
-import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Hardware, Preprocessing
 from brainbrr_core.corpus.index_file import index_path
+from brainbrr_core.corpus.summary import none_usable
 from brainbrr_core.doctor.estimate import (
     Extent,
     find_edfs,
@@ -26,9 +27,19 @@ from brainbrr_core.doctor.estimate import (
 )
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.disk import write_rate
-from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system, is_wsl
+from brainbrr_core.machine.filesystem import (
+    FileSystem,
+    Kind,
+    existing_parent,
+    file_system,
+    free_bytes,
+    is_wsl,
+)
 from brainbrr_core.machine.processors import usable_cores, worker_processes
-from brainbrr_core.machine.software import gpus, torch_cuda, versions
+from brainbrr_core.machine.software import Gpu, gpus, torch_cuda, versions
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 PACKAGES = (
     "brainbrr",
@@ -43,8 +54,81 @@ PACKAGES = (
     "mamba-ssm",
     "causal-conv1d",
 )
-#: Below these a user will wait or fail: MB/s of a local disk, GB free, open files.
+#: Below these a user waits or fails: MB/s written to a disk, GB free, files open at a time.
 SLOW_MB_S, LEAST_FREE_GB, LEAST_FILES = 100.0, 5.0, 1024
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The computer: its system, its processors and how many of them a build uses, its memory."""
+
+    system: str
+    wsl: bool
+    #: Processors that this process may use, and those of the whole machine.
+    cores: int
+    machine_cores: int | None
+    #: Processes that a build starts by default.
+    workers: int
+    memory_gb: float
+    #: Files that may be open at a time, and what this limit can be raised to.
+    open_files: int
+    open_files_limit: int
+
+
+@dataclass(frozen=True)
+class Graphics:
+    """The GPUs that the driver shows, and the CUDA version that torch was built for, if any."""
+
+    cards: tuple[Gpu, ...]
+    torch_cuda: str | None
+
+
+@dataclass(frozen=True)
+class Data:
+    """The corpus: where it is and how much EEG it has, as far as that is known."""
+
+    data_dir: str | None
+    recordings: int | None
+    hours: float | None
+    #: ``index`` for exact numbers, ``sample`` for an estimate.
+    known_from: str | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the cache of the profile is built: numbers of recordings."""
+
+    selected: int
+    states: dict[State, int]
+    to_build: int
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The cache root: its disk, its version, and how far the profile is built."""
+
+    root: str
+    version: str
+    profile: str
+    file_system: str | None
+    kind: str | None
+    free_gb: float
+    writable: bool
+    #: Measured; None where it was not.
+    write_mb_s: int | None
+    #: Why there is no progress to tell; empty where there is.
+    trouble: str
+    progress: Progress | None
+
+    def values(self) -> dict[str, JsonValue]:
+        """The facts as ``--json`` prints them, the numbers of recordings among them."""
+        values = asdict(self)
+        del values["progress"]
+        if self.progress is not None:
+            values["selected"] = self.progress.selected
+            values |= {state.value: number for state, number in self.progress.states.items()}
+            values["to_build"] = self.progress.to_build
+        return values
 
 
 @dataclass(frozen=True)
@@ -60,58 +144,82 @@ class Choice:
 
 @dataclass(frozen=True)
 class Examination:
-    """Facts by section, warnings that say what to do, and the choices."""
+    """The facts, a line for each problem that says how to fix it, and the choices."""
 
-    facts: dict[str, dict[str, Any]]
+    machine: Machine
+    #: Installed versions by package; None for a package that is not installed.
+    software: dict[str, str | None]
+    gpu: Graphics
+    data: Data
+    cache: Cache
     warnings: tuple[str, ...]
     choices: tuple[Choice, ...]
-    #: Whether the profile's cache is there and fresh.
+    #: Whether the cache of the profile is built and fresh.
     ready: bool
 
-    def values(self) -> dict[str, Any]:
-        """Everything, as ``--json`` gives it."""
-        return {
-            **self.facts,
-            "warnings": list(self.warnings),
-            "choices": [asdict(choice) for choice in self.choices],
-            "ready": self.ready,
-        }
+    def values(self) -> dict[str, JsonValue]:
+        """Everything, as ``--json`` prints it."""
+        return asdict(self) | {"cache": self.cache.values()}
 
 
 def examine(configuration: Configuration, *, look_only: bool = False) -> Examination:
-    """Look at this machine as a configuration would use it, in about two seconds.
+    """Examine this machine as a configuration would use it, in about two seconds.
 
-    ``look_only`` leaves the measurements out (disk, a sample of the corpus).
+    ``look_only`` measures nothing: neither the disk nor the time of preprocessing.
     """
-    root = configuration.cache_root
-    place = file_system(root)
     plan, trouble = _plan(configuration)
-    extent, speed = _extent(configuration, plan, look_only=look_only)
-    cache = _cache(configuration, plan, trouble, place, look_only=look_only)
-    facts = {
-        "machine": _machine(),
-        "software": versions(PACKAGES) | {"python": platform.python_version()},
-        "gpu": {"cards": [asdict(gpu) for gpu in gpus()], "torch_cuda": torch_cuda()},
-        "data": {
-            "data_dir": configuration.data_dir,
-            "recordings": None if extent is None else extent.recordings,
-            "hours": None if extent is None else round(extent.hours, 1),
-            "known_from": None if extent is None else "index" if extent.exact else "sample",
-        },
-        "cache": cache,
-    }
-    ready = plan is not None and not plan.unfit and plan.count(State.FRESH) > 0
-    needed = _needed(plan, extent)
+    data_dir, preprocessing = configuration.data_dir, configuration.preprocessing
+    store = Store.derived(configuration)
+    if plan is not None:
+        extent: Extent | None = indexed_extent(plan.index)
+        needed: Extent | None = indexed_extent(item.recording for item in plan.to_build)
+        speed = recorded_speed(store, plan.index)
+        if speed is None and not look_only:
+            speed = _speed_of_edfs(plan, preprocessing)
+    else:
+        edfs, complete = _edfs_below(data_dir)
+        extent = needed = sampled_extent(edfs, complete=complete) if edfs else None
+        speed = None if look_only else measured_speed(edfs, preprocessing)
+    root_file_system = file_system(configuration.cache_root)
+    machine, software, gpu = _machine(), _software(), Graphics(tuple(gpus()), torch_cuda())
+    cache = _cache(
+        configuration.cache_root,
+        configuration.version or store.version,
+        configuration.profile,
+        plan,
+        trouble,
+        root_file_system,
+        look_only=look_only,
+    )
+    unusable = "" if plan is None else none_usable(plan.index)
+    ready = plan is not None and not plan.unfit and plan.count(State.FRESH) > 0 and not unusable
+    if ready:
+        choices = [_train(configuration.options)]
+    elif unusable:
+        choices = [_explain_reasons(configuration.options), _demo()]
+    else:
+        choices = _choices(configuration.options, data_dir, extent, needed, speed)
     return Examination(
-        facts,
-        tuple(_warnings(configuration, facts, place, needed)),
-        tuple(_choices(configuration, extent, speed, needed, ready=ready)),
+        machine,
+        software,
+        gpu,
+        _data(data_dir, extent),
+        cache,
+        (
+            *_cache_warnings(cache, needed),
+            *_file_system_warnings(cache.root, root_file_system, wsl=machine.wsl),
+            *_machine_warnings(machine),
+            *_gpu_warnings(configuration.hardware, gpu, software),
+            *_data_warnings(data_dir),
+            *([f"{unusable}: nothing of this corpus can be trained on"] if unusable else []),
+        ),
+        tuple(choices),
         ready,
     )
 
 
 def _plan(configuration: Configuration) -> tuple[Plan | None, str]:
-    """The plan, or None with the reason why there is none."""
+    """The plan of the profile, or None with the reason why there is none."""
     if not index_path(configuration.cache_root).is_file():
         return None, "no index yet"
     try:
@@ -120,228 +228,240 @@ def _plan(configuration: Configuration) -> tuple[Plan | None, str]:
         return None, str(error)
 
 
-def _machine() -> dict[str, Any]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "wsl": is_wsl(),
-        "cores": usable_cores(),
-        "machine_cores": os.cpu_count(),
-        "workers": worker_processes(),
-        "memory_gb": round(pages / 1e9, 1),
-        "open_files": soft,
-        "open_files_limit": hard,
+def _speed_of_edfs(plan: Plan, preprocessing: Preprocessing) -> float | None:
+    """Seconds of EEG that one process preprocesses in a second, measured on what is to be built."""
+    edfs = {
+        Path(item.recording.path): item.recording.state.size
+        for item in plan.to_build
+        if Path(item.recording.path).is_file()
     }
+    return measured_speed(edfs, preprocessing)
 
 
-def _extent(
-    configuration: Configuration, plan: Plan | None, *, look_only: bool
-) -> tuple[Extent | None, float | None]:
-    """How much EEG the corpus has, and seconds of it that one process makes in a second."""
-    if plan is not None:
-        store = Store.derived(configuration)
-        extent, speed = indexed_extent(plan.index), recorded_speed(store, plan.index)
-        if speed is not None or look_only or not plan.to_build:
-            return extent, speed
-        here = {
-            Path(item.recording.path): item.recording.state.size
-            for item in plan.to_build
-            if Path(item.recording.path).is_file()
-        }
-        return extent, measured_speed(here, configuration.preprocessing)
-    data_dir = configuration.data_dir
+def _edfs_below(data_dir: str | None) -> tuple[dict[Path, int], bool]:
+    """The EDFs of a corpus on this machine with their bytes, and whether these are all."""
     if data_dir is None or "://" in data_dir or not Path(data_dir).is_dir():
-        return None, None
-    edfs, complete = find_edfs(Path(data_dir))
-    if not edfs:
-        return None, None
-    extent = sampled_extent(edfs, complete=complete)
-    return extent, None if look_only else measured_speed(edfs, configuration.preprocessing)
+        return {}, True
+    return find_edfs(Path(data_dir))
+
+
+def _machine() -> Machine:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Machine(
+        system=f"{platform.system()} {platform.release()}",
+        wsl=is_wsl(),
+        cores=usable_cores(),
+        machine_cores=os.cpu_count(),
+        workers=worker_processes(),
+        memory_gb=round(memory / 1e9, 1),
+        open_files=soft,
+        open_files_limit=hard,
+    )
+
+
+def _software() -> dict[str, str | None]:
+    return versions(PACKAGES) | {"python": platform.python_version()}
+
+
+def _data(data_dir: str | None, extent: Extent | None) -> Data:
+    if extent is None:
+        return Data(data_dir, None, None, None)
+    source = "index" if extent.exact else "sample"
+    return Data(data_dir, extent.recordings, round(extent.hours, 1), source)
 
 
 def _cache(
-    configuration: Configuration,
+    root: Path,
+    version: str,
+    profile: str,
     plan: Plan | None,
     trouble: str,
-    place: FileSystem | None,
+    root_file_system: FileSystem | None,
     *,
     look_only: bool,
-) -> dict[str, Any]:
-    root = configuration.cache_root
-    folder = _nearest(root)
-    values: dict[str, Any] = {
-        "root": str(root),
-        "version": configuration.version or Store.derived(configuration).version,
-        "profile": configuration.profile,
-        "file_system": None if place is None else place.name,
-        "kind": None if place is None else place.kind.value,
-        "free_gb": round(shutil.disk_usage(folder).free / 1e9, 1),
-        "writable": os.access(folder, os.W_OK),
-        "write_mb_s": None,
-        "trouble": trouble,
-    }
-    if values["writable"] and not look_only and values["free_gb"] > 1:
-        values["write_mb_s"] = round(write_rate(folder) / 1e6)
-    if plan is not None:
-        values |= {
-            "selected": len(plan.items),
-            **{state.value: plan.count(state) for state in State},
-            "to_build": len(plan.to_build),
-        }
-    return values
+) -> Cache:
+    folder = existing_parent(root)
+    free = free_bytes(folder)
+    writable = os.access(folder, os.W_OK)
+    measure = writable and not look_only and free > 1e9
+    return Cache(
+        root=str(root),
+        version=version,
+        profile=profile,
+        file_system=None if root_file_system is None else root_file_system.name,
+        kind=None if root_file_system is None else root_file_system.kind.value,
+        free_gb=round(free / 1e9, 1),
+        writable=writable,
+        write_mb_s=round(write_rate(folder) / 1e6) if measure else None,
+        trouble=trouble,
+        progress=None
+        if plan is None
+        else Progress(
+            len(plan.items), {state: plan.count(state) for state in State}, len(plan.to_build)
+        ),
+    )
 
 
-def _nearest(path: Path) -> Path:
-    """The folder itself, or the nearest above it that is there."""
-    while not path.is_dir():
-        path = path.parent
-    return path
-
-
-def _needed(plan: Plan | None, extent: Extent | None) -> Extent | None:
-    """How much EEG the profile still lacks; all of the corpus where there is no plan."""
-    if plan is None:
-        return extent
-    return indexed_extent(item.recording for item in plan.to_build)
-
-
-def _warnings(
-    configuration: Configuration,
-    facts: dict[str, dict[str, Any]],
-    place: FileSystem | None,
-    needed: Extent | None,
-) -> list[str]:
-    cache, machine, software = facts["cache"], facts["machine"], facts["software"]
-    root = cache["root"]
-    found = []
-    if place is not None:
-        found += _place_warnings(root, place, wsl=machine["wsl"])
-    if not cache["writable"]:
-        found.append(f"{root} cannot be written to: set BRAINBRR_CACHE_ROOT to a folder that can")
-    if cache["free_gb"] < LEAST_FREE_GB:
-        found.append(f"the disk of {root} is nearly full: {cache['free_gb']} GB are free")
-    elif needed is not None and needed.bytes / 1e9 > cache["free_gb"]:
-        found.append(
-            f"the disk of {root} has {cache['free_gb']} GB free and this profile lacks "
-            f"{needed.bytes / 1e9:.1f} GB: choose a smaller --profile or another "
-            "BRAINBRR_CACHE_ROOT"
+def _cache_warnings(cache: Cache, needed: Extent | None) -> Iterator[str]:
+    """Problems with the disk of the cache root."""
+    root = cache.root
+    if not cache.writable:
+        yield (
+            f"the cache root {root} is not writable: set BRAINBRR_CACHE_ROOT to a folder that is"
         )
-    speed = cache["write_mb_s"]
-    if speed is not None and speed < SLOW_MB_S:
-        found.append(
-            f"the disk of {root} is slow: {speed} MB/s written; a build and a pull wait for it"
+    if cache.free_gb < LEAST_FREE_GB:
+        yield (
+            f"the disk of {root} is nearly full, {cache.free_gb} GB are free: run `brainbrr cache "
+            "gc`, or set BRAINBRR_CACHE_ROOT to a folder on another disk"
         )
-    if 0 <= machine["open_files"] < LEAST_FILES:
-        found.append(
-            f"only {machine['open_files']} files may be open: `ulimit -n {LEAST_FILES}` before "
-            "a build, a pull or a training"
+    elif needed is not None and needed.bytes / 1e9 > cache.free_gb:
+        yield (
+            f"the disk of {root} has {cache.free_gb} GB free, and this profile still needs "
+            f"{needed.bytes / 1e9:.1f} GB: choose a smaller --profile, or set BRAINBRR_CACHE_ROOT "
+            "to a folder on another disk"
         )
-    hardware = configuration.hardware
-    cuda = facts["gpu"]["torch_cuda"]
-    if cuda is None and (facts["gpu"]["cards"] or hardware.device == "cuda"):
-        found.append(
-            f"torch {software['torch']} is built without CUDA, so no card can be used: install "
-            "the build for your driver (see pytorch.org) or use the cpu profile"
+    if cache.write_mb_s is not None and cache.write_mb_s < SLOW_MB_S:
+        yield (
+            f"the disk of {root} is slow, {cache.write_mb_s} MB/s written, and builds and pulls "
+            "wait for it: set BRAINBRR_CACHE_ROOT to a folder on a faster disk"
         )
-    if hardware.device == "cuda" and not facts["gpu"]["cards"]:
-        found.append(f"the profile {hardware.name} needs a card and the driver shows none here")
+
+
+def _file_system_warnings(
+    root: str, root_file_system: FileSystem | None, *, wsl: bool
+) -> Iterator[str]:
+    """Problems with what the cache root is stored on, which is not a local disk."""
+    if root_file_system is None:
+        return
+    name, point = root_file_system.name, root_file_system.point
+    match root_file_system.kind:
+        case Kind.BUCKET:
+            yield (
+                f"{root} is a bucket mounted as a folder ({name}), from which a GPU gets too "
+                "little data: set BRAINBRR_CACHE_ROOT to a local disk and run `brainbrr cache pull`"
+            )
+        case Kind.SHARED:
+            where = "a Windows drive seen from WSL2" if wsl else "a shared folder"
+            yield (
+                f"{root} is on {where} ({name} at {point}), where opening a file is slow: set "
+                "BRAINBRR_CACHE_ROOT to a folder on Linux's own disk, such as ~/brainbrr-cache"
+            )
+        case Kind.NETWORK:
+            yield (
+                f"{root} is on a network file system ({name} at {point}), which is slow: set "
+                "BRAINBRR_CACHE_ROOT to a local disk, and share it with `brainbrr cache push`"
+            )
+        case Kind.MEMORY:
+            yield (
+                f"{root} is in memory ({name}) and gone after a restart: set BRAINBRR_CACHE_ROOT "
+                "to a folder on a disk"
+            )
+
+
+def _machine_warnings(machine: Machine) -> Iterator[str]:
+    if 0 <= machine.open_files < LEAST_FILES:
+        yield (
+            f"only {machine.open_files} files may be open at a time: run `ulimit -n {LEAST_FILES}` "
+            "before a build, a pull or a training"
+        )
+
+
+def _gpu_warnings(
+    hardware: Hardware, gpu: Graphics, software: dict[str, str | None]
+) -> Iterator[str]:
+    """Problems that keep a GPU of this machine or of the configuration from being used."""
+    if gpu.torch_cuda is None and (gpu.cards or hardware.device == "cuda"):
+        yield (
+            f"torch {software['torch']} is built without CUDA and cannot use a GPU: install the "
+            "build for your driver (see pytorch.org), or choose the device cpu in --config"
+        )
+    if hardware.device == "cuda" and not gpu.cards:
+        yield (
+            f"the device {hardware.name} is a GPU, and the driver shows none here: run "
+            "`nvidia-smi`, or choose the device cpu in --config"
+        )
     if hardware.ssm_backend == "mamba_ssm" and software["mamba-ssm"] is None:
-        found.append(
-            f"the profile {hardware.name} needs mamba-ssm, which is not installed: see "
-            "docs/gpu.md, or set hardware.ssm_backend: torch"
+        yield (
+            f"the device {hardware.name} uses mamba-ssm, which is not installed: see docs/gpu.md, "
+            "or set hardware.ssm_backend: torch"
         )
-    if configuration.data_dir is not None and "://" not in configuration.data_dir:
-        data = Path(configuration.data_dir)
-        if not data.is_dir():
-            found.append(f"the data directory {data} is not there: is the drive mounted?")
-    return found
 
 
-def _place_warnings(root: str, place: FileSystem, *, wsl: bool) -> list[str]:
-    if place.kind is Kind.BUCKET:
-        return [
-            f"{root} is a bucket shown as a folder ({place.name}): training from it starves the "
-            "card; use a local disk and `brainbrr cache pull`"
-        ]
-    if place.kind is Kind.SHARED:
-        where = "a Windows drive seen from WSL2" if wsl else "a share"
-        return [
-            f"{root} lies on {where} ({place.name} at {place.point}): every file opened there is "
-            "slow; use a folder of Linux's own disk, such as ~/brainbrr-cache"
-        ]
-    if place.kind is Kind.NETWORK:
-        return [
-            f"{root} lies on the network ({place.name} at {place.point}): build or pull on a "
-            "local disk and share the copy with `brainbrr cache push`"
-        ]
-    if place.kind is Kind.MEMORY:
-        return [f"{root} lies in memory ({place.name}): it is gone after a restart"]
-    return []
+def _data_warnings(data_dir: str | None) -> Iterator[str]:
+    if data_dir is not None and "://" not in data_dir and not Path(data_dir).is_dir():
+        yield (
+            f"the data directory {data_dir} does not exist: mount its drive, or set "
+            "BRAINBRR_DATA_DIR to the folder of the corpus"
+        )
+
+
+def _train(options: str) -> Choice:
+    return Choice("train on this cache", f"brainbrr manifest{options} && brainbrr train{options}")
+
+
+def _explain_reasons(options: str) -> Choice:
+    return Choice("see why no recording can be used", f"brainbrr index --list{options}")
+
+
+def _demo() -> Choice:
+    return Choice(
+        "try everything with synthetic recordings",
+        "brainbrr demo",
+        disk_gb=0.3,
+        hours=0.1,
+        remark=f"needs no data; Python {sys.version_info.major}.{sys.version_info.minor}",
+    )
 
 
 def _choices(
-    configuration: Configuration,
+    options: str,
+    data_dir: str | None,
     extent: Extent | None,
-    speed: float | None,
     needed: Extent | None,
-    *,
-    ready: bool,
+    speed: float | None,
 ) -> list[Choice]:
-    options = configuration.options
-    if ready:
-        return [
-            Choice(
-                "train on what is here", f"brainbrr manifest{options} && brainbrr train{options}"
-            )
-        ]
+    """What can be done where the cache of the profile is not ready.
+
+    ``needed`` is the EEG that the profile still lacks, ``extent`` all of the corpus, ``speed``
+    seconds of EEG that one process preprocesses in a second.
+    """
     gigabytes = None if needed is None else round(needed.bytes / 1e9, 1)
-    found = [
+    choices = [
         Choice(
             "pull a cache that another machine pushed",
             f"brainbrr cache pull s3://BUCKET/PREFIX{options}",
             gigabytes,
-            remark="the time is that of the network",
+            remark="the time depends on the network",
         )
     ]
     if extent is not None and needed is not None:
-        hours, workers = None, worker_processes()
-        if speed is not None:
-            hours = round(needed.hours / speed / workers, 5)
+        workers = worker_processes()
         source = "the index" if extent.exact else "a sample of the corpus"
         remark = f"{needed.hours:,.1f} h of EEG, by {source}"
         if not extent.complete:
-            remark += " (at least: there are more folders than a quick look sees)"
-        if speed is not None:
-            remark += f"; {speed:,.0f} times real time for each of {workers} processes"
-        elif hours is None:
+            remark += " (at least: there are more folders than a quick look covers)"
+        if speed is None:
             remark += "; the time was not measured"
-        data = configuration.data_dir
-        data = "" if data is None else f" --data-dir {shlex.quote(data)}"
-        found.append(
+        else:
+            remark += f"; {speed:,.0f} times real time in each of {workers} processes"
+        choices.append(
             Choice(
                 "build it from the EDFs",
-                f"brainbrr cache build{options}{data}",
+                f"brainbrr cache build{options}"
+                + ("" if data_dir is None else f" --data-dir {shlex.quote(data_dir)}"),
                 gigabytes,
-                hours,
+                None if speed is None else round(needed.hours / speed / workers, 5),
                 remark,
             )
         )
-    elif configuration.data_dir is None:
-        found.append(
+    elif data_dir is None:
+        choices.append(
             Choice(
                 "build it from EDFs",
-                "export BRAINBRR_DATA_DIR=... && brainbrr doctor",
+                "export BRAINBRR_DATA_DIR=FOLDER && brainbrr doctor",
                 remark="no data directory is set",
             )
         )
-    found.append(
-        Choice(
-            "try everything with made-up recordings",
-            "brainbrr demo",
-            disk_gb=0.3,
-            hours=0.1,
-            remark=f"needs no data; Python {sys.version_info.major}.{sys.version_info.minor}",
-        )
-    )
-    return found
+    choices.append(_demo())
+    return choices

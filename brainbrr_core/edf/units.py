@@ -37,7 +37,7 @@ ODD_UNIT, LOST_UNIT = "odd_unit", "lost_unit"
 
 
 def quote_unit(unit: str) -> str:
-    r"""A unit as it is in the file, quoted and printable: ``'uV'``, ``'\\xe6V'``."""
+    r"""A unit as it is in the file, quoted and printable: ``'uV'``, ``'\xe6V'``."""
     return repr(unit.encode("latin-1"))[1:]
 
 

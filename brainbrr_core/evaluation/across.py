@@ -1,4 +1,4 @@
-"""One run on several corpora: a row for each beside its own dev, so that a loss shows."""
+"""One run on several corpora: one row for each, compared with dev of its own corpus."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.data_root import corpus_name, safe_name
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.evaluate import REPORT, Evaluation, evaluate, report_folder
+from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
 from brainbrr_core.evaluation.external import OnAnotherCorpus, corpus_plan, evaluate_run
 from brainbrr_core.evaluation.key_figures import (
     LIMIT_FIGURES,
@@ -20,17 +21,18 @@ from brainbrr_core.evaluation.key_figures import (
     by_unit,
     key_figures,
 )
-from brainbrr_core.evaluation.own_corpus import frozen_threshold, is_own, own_corpus
+from brainbrr_core.evaluation.own_corpus import OwnCorpus
 from brainbrr_core.evaluation.report.page import report_environment
+from brainbrr_core.evaluation.report_folder import REPORT, report_folder
 from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, read_results
-from brainbrr_core.evaluation.tables import write_table
+from brainbrr_core.evaluation.tables import Row, write_table
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.run import Run
 
-#: The figure by which a loss is told in words.
+#: The figure that the sentences about a change use.
 _F1 = "szcore_event.f1"
-#: More of the names of corpora than this is not in the name of a folder.
+#: Longest part of a folder's name that the names of corpora make up.
 _LONGEST_NAME = 60
 
 
@@ -68,21 +70,21 @@ class AcrossReport:
     def sentences(self) -> list[str]:
         """How the run does on each other corpus, against its own dev."""
         own = self.rows[0].figures[_F1].value
-        said = []
+        sentences = []
         for row in self.rows:
             if row.own:
                 continue
             results, f1 = row.evaluation.results, row.figures[_F1]
             if math.isnan(f1.value) or math.isnan(own):
-                said.append(f"On “{results.split}” the event F1 is undefined: see its report.")
+                sentences.append(f"On “{results.split}” the event F1 is undefined: see its report.")
                 continue
             change = f1.value - own
             verb = "falls" if change < 0 else "rises" if change > 0 else "stays"
-            said.append(
+            sentences.append(
                 f"On “{results.split}” the event F1 {verb} from {own:.3f} on own dev to "
                 f"{f1.value:.3f} ({change:+.3f})."
             )
-        return said
+        return sentences
 
 
 def evaluate_across(
@@ -102,7 +104,7 @@ def evaluate_across(
     run's own, and for two of one name.
     """
     named = _named(run, corpora)
-    rows = _own_rows(run, configuration, log)
+    rows = _own_rows(OwnCorpus(run, configuration), log)
     for corpus in named:
         log(f"corpus {corpus.name}")
         wanted = replace(asked or OnAnotherCorpus(), name=corpus.name)
@@ -117,11 +119,11 @@ def evaluate_across(
 
 
 def _named(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
-    """The corpora, each with a name of its own; every one of them can be scored."""
+    """The corpora with distinct names. Raises where one cannot be scored."""
     named = []
     for corpus in corpora:
         plan = corpus_plan(corpus.configuration, run)
-        if is_own(run, plan, corpus.configuration):
+        if run.was_trained_on(source_digest(plan, corpus.configuration)):
             raise BrainbrrError(
                 f"run {run.name} was trained on the corpus in {corpus.configuration.cache_root}, "
                 "whose dev is in the report anyway: leave it out of --across"
@@ -138,35 +140,33 @@ def _named(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
     return named
 
 
-def _own_rows(
-    run: Run, configuration: Configuration, log: Callable[[str], None]
-) -> list[CorpusRow]:
-    """The run on dev of its own corpus, and on eval, if that was scored at the same threshold."""
-    threshold = frozen_threshold(run, configuration, log)
+def _own_rows(corpus: OwnCorpus, log: Callable[[str], None]) -> list[CorpusRow]:
+    """The run on dev of its own corpus, and on eval if that was scored at the same threshold."""
+    run, threshold = corpus.run, corpus.frozen_threshold(log)
     try:
-        own, _ = own_corpus(run, configuration)
+        own, _ = corpus.locate()
     except WorkRemains:
-        dev = _kept(run, "dev")
+        dev = _stored(run, "dev")
         if dev is None:
             raise
-        log("the run's own corpus is not here: its row is that of the report on dev, as it is")
+        log("the run's own corpus is not here: its row shows the report on dev as it was written")
     else:
         used = own.model_copy(update={"detection": threshold.detection})
         dev = evaluate(used, "dev", run=run, log=log)
     rows = [CorpusRow("own dev", True, dev)]
-    evaluated = _kept(run, "eval")
+    evaluated = _stored(run, "eval")
     if evaluated is not None and evaluated.results.threshold.point == threshold.point:
         rows.append(CorpusRow("own eval", True, evaluated))
     return rows
 
 
-def _kept(run: Run, split: str) -> Evaluation | None:
-    """The report that a run has on a split of its own corpus; None where there is none."""
+def _stored(run: Run, split: str) -> Evaluation | None:
+    """The report that a run has on a split of its own corpus, None without one."""
     folder = report_folder(run.directory, split)
     try:
         results = read_results(folder)
     except BrainbrrError:
-        # None yet, damaged, or of another version of the program.
+        # Missing, damaged, or written by another version of the program.
         return None
     return Evaluation(folder / REPORT, results, run, "", reused=True)
 
@@ -207,7 +207,7 @@ def _write(report: AcrossReport) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _table_row(row: CorpusRow, names: Sequence[str]) -> tuple[object, ...]:
+def _table_row(row: CorpusRow, names: Sequence[str]) -> Row:
     results, figures = row.evaluation.results, row.figures
     external = results.external
     undefined = Estimate(math.nan)

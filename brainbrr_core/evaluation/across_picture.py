@@ -1,4 +1,4 @@
-"""The picture of a run across corpora: each figure with its interval, beside that on own dev."""
+"""The picture of a run across corpora: each figure with its interval, next to that on own dev."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def across_picture(rows: Sequence[CorpusRow]) -> Picture:
                 if math.isnan(part.value):
                     continue
                 value, low, high = (_drawn(x, rate) for x in (part.value, part.low, part.high))
-                colour = BLUE if row.own else VERMILLION
+                color = BLUE if row.own else VERMILLION
                 if not math.isnan(part.low):
-                    axes.plot([low, high], [number, number], color=colour)
-                axes.plot([value], [number], "o", color=colour)
+                    axes.plot([low, high], [number, number], color=color)
+                axes.plot([value], [number], "o", color=color)
                 if number == 0:
-                    axes.axvline(value, color=colour, linestyle="--", linewidth=1.0)
+                    axes.axvline(value, color=color, linestyle="--", linewidth=1.0)
             if rate:
                 axes.set_xscale("log")
                 axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.evaluate import report_folder
+from brainbrr_core.evaluation.report_folder import report_folder
 from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult, read_results
 from brainbrr_core.evaluation.statistics import HOURS, PatientStatistics, Unit, unit_of
 from brainbrr_core.evaluation.tables import read_statistics
@@ -47,12 +47,35 @@ Which = Literal["a", "b"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A figure of both runs, B less A, and the interval of the difference; NaN: undefined.
+    """A figure of both runs, and the difference between them; NaN where undefined.
 
-    ``patients`` have what the figure is about in both runs. The primary figure is judged by its
-    interval, so its ``false_discovery_rate`` is undefined, as is that of figures that are not
-    judged: too few patients, background, or parts of another figure. ``beyond_chance`` is the
-    judgment.
+    Attributes
+    ----------
+    figure : str
+        Name of the figure, such as ``szcore_event.f1``.
+    unit : Unit
+        What it is measured in.
+    a, b : float
+        The figure of run A and that of run B.
+    difference : float
+        The figure of B less that of A.
+    low, high : float
+        Ends of the 95 % interval of the difference; NaN also where all resamples agree.
+    patients : int
+        Number of patients that have what the figure is about in both runs.
+    few_patients : bool
+        Whether the patients are so few that the interval is too narrow.
+    primary : bool
+        Whether it is the figure that is judged by its own interval.
+    p_value : float
+        Two-sided bootstrap p-value of no difference; NaN where the interval is undefined.
+    false_discovery_rate : float
+        Adjusted p-value of an exploratory figure (Benjamini and Hochberg). NaN for the primary
+        figure, and for those that are not judged: too few patients, background, or parts of
+        another figure.
+    beyond_chance : bool
+        Whether the runs are judged to differ: the interval of the primary figure does not include
+        0, the false discovery rate of another is at most 0.05.
     """
 
     figure: str
@@ -96,7 +119,32 @@ class EventDisagreement:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs A and B on one split; disagreements come in the order of the recordings."""
+    """Runs A and B on one split.
+
+    Attributes
+    ----------
+    run_a, run_b : str
+        Names of the runs.
+    split : str
+        The split that both were scored on.
+    evaluation_set : str
+        Hash of what both were scored against: recordings, lengths, references and unknown time.
+    patients : int
+        Number of patients on the split.
+    bootstrap_samples, bootstrap_seed : int
+        Number of resamples behind the intervals, and the seed of their random generator.
+    primary : str
+        Name of the figure that is judged by its own interval.
+    exploratory : int
+        Number of judged figures in addition to the primary one.
+    differences : tuple of Difference
+        Every figure that both reports have, ordered by name.
+    recordings : tuple of RecordingDisagreement
+        Recordings in which the runs miss or falsely detect differently many events.
+    events : tuple of EventDisagreement
+        Seizures that one run alone detects and false alarms that one run alone raises, in the
+        order of the recordings.
+    """
 
     run_a: str
     run_b: str
@@ -106,7 +154,6 @@ class Comparison:
     bootstrap_samples: int
     bootstrap_seed: int
     primary: str
-    #: Figures beside the primary one that were judged.
     exploratory: int
     differences: tuple[Difference, ...]
     recordings: tuple[RecordingDisagreement, ...]

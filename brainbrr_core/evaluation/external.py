@@ -19,35 +19,27 @@ from brainbrr_core.cache.manifest import ManifestRecording, source_digest
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
+from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
 from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.evaluate import (
+from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
+from brainbrr_core.evaluation.known_patients import KnownPatients
+from brainbrr_core.evaluation.operating_threshold import choice_of, log_other_precision, tune
+from brainbrr_core.evaluation.own_corpus import OwnCorpus, check_version
+from brainbrr_core.evaluation.provenance import provenance, weights_chosen_on
+from brainbrr_core.evaluation.report_folder import (
     IDENTITY,
     REPORT,
-    Evaluation,
-    choice_of,
-    evaluate,
-    known_results,
-    log_not_scored,
-    not_scored,
-    set_of,
-    tuned_threshold,
-    weights_chosen_on,
-    write_scored,
+    stored_results,
+    write_evaluation,
 )
-from brainbrr_core.evaluation.known_patients import KnownPatients
-from brainbrr_core.evaluation.method import another_precision
-from brainbrr_core.evaluation.own_corpus import (
-    check_version,
-    corpus_of_run,
-    frozen_threshold,
-    is_own,
-)
-from brainbrr_core.evaluation.provenance import provenance
 from brainbrr_core.evaluation.results import ExternalCorpus, UnscoredRecording
+from brainbrr_core.evaluation.score import evaluation_set
+from brainbrr_core.evaluation.split_scores import compute_scores
+from brainbrr_core.evaluation.unscored import log_unscored, unscored_recordings
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import count_external_scoring
@@ -97,7 +89,7 @@ def corpus_plan(configuration: Configuration, run: Run, data_dir: str | None = N
     Where ``data_dir`` is given, the cache root must be that corpus's. Raises
     :class:`BrainbrrError` and :class:`WorkRemains` naming the command that indexes and builds it.
     """
-    check_version(run, configuration)
+    check_version(run, Store.of(configuration).version)
     root, options = configuration.cache_root, configuration.options
     if not index_path(root).is_file():
         folder = "FOLDER" if data_dir is None else shlex.quote(data_dir)
@@ -129,8 +121,8 @@ def evaluate_run(
 
     On its own this is :func:`evaluate`. On another corpus ``split`` is one of its splits or "all"
     (the default), the settings of detection are those that the run's threshold was tuned with,
-    and the report lies in a folder of its own in the run's. Every scoring of another corpus is put
-    on record beside the run's folder.
+    and the report has its own folder in the run's. Every scoring of another corpus is recorded in
+    the runs folder.
 
     Raises :class:`WorkRemains` and :class:`BrainbrrError` where the corpus is not indexed or built
     for the run's preprocessing version, the split has nothing to score, or the run has no
@@ -138,13 +130,13 @@ def evaluate_run(
     """
     asked = asked or OnAnotherCorpus()
     plan = corpus_plan(configuration, run, data_dir)
-    if not is_own(run, plan, configuration):
+    if not run.was_trained_on(source_digest(plan, configuration)):
         return _evaluate_external(configuration, plan, run, split or ALL, asked, log)
     if asked.adapt is not None or asked.other_people or split in ("train", ALL):
         raise BrainbrrError(
-            f"run {run.name} was trained on the corpus in {configuration.cache_root}: of its own "
-            "corpus it is scored on --split dev or eval, without --adapt and --other-people; give "
-            "another corpus's --cache-root"
+            f"run {run.name} was trained on the corpus in {configuration.cache_root}: its own "
+            "corpus is scored with --split dev or eval, without --adapt and --other-people; for "
+            "another corpus, give its --cache-root"
         )
     return evaluate(configuration, split, run=run, log=log)
 
@@ -165,22 +157,24 @@ def _evaluate_external(
 ) -> Evaluation:
     _check_split(split, asked)
     name = corpus_name(plan.index) if asked.name is None else safe_name(asked.name)
-    own = corpus_of_run(run, configuration)
+    labels = configuration.labels.seizure
+    corpus = OwnCorpus(run, configuration)
+    own = corpus.recordings()
     known = KnownPatients.of(plan.index, own, other_people=asked.other_people)
-    chosen = _choose(configuration, plan, split, asked, known)
+    chosen = _choose(plan, labels, split, asked, known)
     label = _label(name, split, asked.adapt)
     for reason, count in sorted(chosen.left_out.items()):
         log(f"left out: {count} recordings of {name}: {reason}")
     if not chosen.scored:
         raise BrainbrrError(_nothing_to_score(run, plan, name, split, chosen, known))
-    kept = read_threshold(run.directory)
-    if kept is None and asked.adapt is None:
-        kept = frozen_threshold(run, configuration, log)
+    frozen = read_threshold(run.directory)
+    if frozen is None and asked.adapt is None:
+        frozen = corpus.frozen_threshold(log)
     used = configuration
-    if kept is not None and kept.detection != configuration.detection:
+    if frozen is not None and frozen.detection != configuration.detection:
         log("the settings of detection are those that the run's threshold was tuned with")
-        used = configuration.model_copy(update={"detection": kept.detection})
-    scored = set_of(chosen.scored)
+        used = configuration.model_copy(update={"detection": frozen.detection})
+    scored = evaluation_set(chosen.scored)
     folder = external_folder(run, name, split, scored, asked.adapt)
     identity = digest(
         {
@@ -192,35 +186,35 @@ def _evaluate_external(
             "scored": scored,
             "unscored": [asdict(row) for row in chosen.unscored],
             "known": [list(entry) for entry in own.recordings],
-            "adapted_on": set_of(chosen.adapted_on) if asked.adapt else None,
-            "threshold": None if asked.adapt or kept is None else kept.model_dump(mode="json"),
+            "adapted_on": evaluation_set(chosen.adapted_on) if asked.adapt else None,
+            "threshold": None if asked.adapt or frozen is None else frozen.model_dump(mode="json"),
         }
     )
-    earlier = known_results(folder, identity)
-    if earlier is not None:
+    stored = stored_results(folder, identity)
+    if stored is not None:
         log(f"the report of run {run.name} on {label} is current: nothing to score")
-        return Evaluation(folder / REPORT, earlier, run, identity, reused=True)
-    log_not_scored(not_scored_of(plan, configuration, split), name, log)
+        return Evaluation(folder / REPORT, stored, run, identity, reused=True)
+    log_unscored(_unscored(plan, labels, split), name, log)
     predictor = Predictor.of(run, used)
-    if asked.adapt is None and kept is not None:
-        choice = choice_of(kept, OWN_DEV)
-        if kept.precision != used.hardware.precision:
-            log(another_precision(kept.precision, used.hardware.precision))
+    if asked.adapt is None and frozen is not None:
+        choice = choice_of(frozen, OWN_DEV)
+        log_other_precision(frozen, predictor, log)
     else:
-        tuned, _ = tuned_threshold(used.detection, predictor, plan.store, chosen.adapted_on)
-        choice = choice_of(tuned, f"{name}/dev")
+        adapted, _ = tune(predictor, plan.store, chosen.adapted_on)
+        choice = choice_of(adapted, f"{name}/dev")
     looks = count_external_scoring(run.directory.parent, run.name, scored)
-    results = write_scored(
+    results = write_evaluation(
         folder,
         run,
         predictor,
         plan.store,
         chosen.scored,
+        compute_scores(predictor, plan.store, chosen.scored, label),
         split=label,
         choice=choice,
         provenance=provenance(used, run, plan.store.version, source_digest(plan, configuration))
         | {IDENTITY: identity},
-        weights_chosen_on=None if weights_chosen_on(run) is None else OWN_DEV,
+        weights_chosen_on=None if weights_chosen_on(run.record) is None else OWN_DEV,
         unscored=chosen.unscored,
         external=ExternalCorpus(
             name=name,
@@ -242,25 +236,24 @@ def _evaluate_external(
     return Evaluation(folder / REPORT, results, run, identity, reused=False)
 
 
-def not_scored_of(plan: Plan, configuration: Configuration, split: str) -> list[UnscoredRecording]:
-    """The recordings of a split, or of all, that cannot be scored whatever run it is."""
-    return [row for part in _parts(split) for row in not_scored(plan, configuration, part)]
+def _unscored(plan: Plan, labels: tuple[str, ...], split: str) -> list[UnscoredRecording]:
+    """The recordings of a split, or of all splits, that no run can be scored on."""
+    return [row for one in _splits(split) for row in unscored_recordings(plan, labels, one)]
 
 
 def _choose(
-    configuration: Configuration,
     plan: Plan,
+    labels: tuple[str, ...],
     split: str,
     asked: OnAnotherCorpus,
     known: KnownPatients,
 ) -> _Chosen:
     """Which recordings of a corpus are scored, and why the others are not."""
-    seizure = configuration.labels.seizure
-    usable = [row for part in _parts(split) for row in scorable(plan, seizure, part)]
+    usable = [row for one in _splits(split) for row in scorable(plan, labels, one)]
     adapted_on = []
     if asked.adapt is not None:
         adapted_on = [
-            row for row in scorable(plan, seizure, "dev") if known.reason(row.patient) is None
+            row for row in scorable(plan, labels, "dev") if known.reason(row.patient) is None
         ]
         if not any(row.seizures for row in adapted_on):
             raise BrainbrrError(
@@ -269,7 +262,7 @@ def _choose(
             )
     recordings = {item.recording.partition_key: item.recording for item in plan.items}
     adapting = {row.partition_key for row in adapted_on}
-    scored, unscored, left_out = [], not_scored_of(plan, configuration, split), Counter[str]()
+    scored, unscored, left_out = [], _unscored(plan, labels, split), Counter[str]()
     patients: set[str] = set()
     for row in usable:
         reason = known.reason(row.patient)
@@ -281,9 +274,10 @@ def _choose(
         else:
             scored.append(row)
             continue
-        of = recordings[row.partition_key]
+        recording = recordings[row.partition_key]
+        seizures = len(recording.seizures(labels))
         unscored.append(
-            UnscoredRecording(row.partition_key, reason, of.duration_s, len(of.seizures(seizure)))
+            UnscoredRecording(row.partition_key, reason, recording.duration_s, seizures)
         )
     same_names = len(known.namesakes & {row.patient for row in scored})
     return _Chosen(scored, adapted_on, unscored, left_out, len(patients), same_names)
@@ -309,7 +303,7 @@ def _label(name: str, split: str, adapt: Adapt | None) -> str:
     return f"{name}/{part}, {adapt} adapted on its dev"
 
 
-def _parts(split: str) -> tuple[str, ...]:
+def _splits(split: str) -> tuple[str, ...]:
     return SPLITS if split == ALL else (split,)
 
 

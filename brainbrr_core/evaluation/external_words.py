@@ -1,4 +1,4 @@
-"""What stands at the head of a report on a corpus that the run was not trained on."""
+"""The sentences at the head of a report on a corpus that the run was not trained on."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _scored(corpus: ExternalCorpus, profile: str) -> str:
     if corpus.split != "all":
         what = f"the split “{corpus.split}” of “{corpus.name}”"
     elif corpus.adapted is None:
-        what = f"all of “{corpus.name}”, whatever split a recording is in"
+        what = f"all of “{corpus.name}”, of every split"
     else:
         what = f"all of “{corpus.name}” but its dev"
     selected = ""
@@ -52,18 +52,18 @@ def _known(corpus: ExternalCorpus) -> str:
     count = sum(corpus.left_out.values())
     if count:
         reasons = "; ".join(f"{number:,}: {reason}" for reason, number in corpus.left_out.items())
-        said = (
+        sentence = (
             f"{compared}: {count:,} recordings of {corpus.left_out_patients:,} patients are among "
             f"them and are left out ({reasons})."
         )
     else:
-        said = f"{compared}: none is among them."
+        sentence = f"{compared}: none is among them."
     if corpus.same_names:
-        said += (
+        sentence += (
             f" {corpus.same_names:,} scored patients have the name of one of these; whoever scored "
             "this said that they are other people, and no content is the same."
         )
-    return said
+    return sentence
 
 
 def _scorings(corpus: ExternalCorpus) -> str:

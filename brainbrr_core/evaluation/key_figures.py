@@ -20,7 +20,7 @@ _RULES = {"szcore_event": "SzCORE event", "nedc_ovlp": "NEDC OVLP"}
 
 @dataclass(frozen=True, slots=True)
 class KeyFigure:
-    """A figure's name, what a reader is told it is, and the digits that it is shown with."""
+    """A figure's name, its title in a table, and the decimals that it is shown with."""
 
     name: str
     title: str

@@ -1,7 +1,7 @@
 """Which recordings of another corpus a run knows from its own: the same content, or the same name.
 
-Whoever's recording was trained on, or had a part in the choice of weights or threshold, is no test
-of the run, wherever else that recording or patient turns up.
+A patient whose recordings trained the run, or helped to choose its weights or threshold, is no
+test of the run, in whichever corpus that patient appears.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from brainbrr_core.corpus.identity import name_form
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.runs.run_corpus import RunCorpus
 
-#: What a run did with a split of its own corpus, the gravest first.
+#: How a run used each split of its own corpus, the most serious use first.
 _USES = {
     "train": "the run was trained on this patient",
     "dev": "the run's weights or threshold were chosen on this patient",
@@ -46,7 +46,7 @@ class KnownPatients:
         content: dict[str, str] = {}
         names: dict[str, str] = {}
         for entry in sorted(own.recordings, key=lambda entry: splits[entry.split], reverse=True):
-            # The gravest use is written last.
+            # The most serious use is written last.
             for mark in filter(None, (entry.content_hash, entry.data_hash)):
                 content[mark] = entry.split
             names[name_form(entry.patient)] = entry.split

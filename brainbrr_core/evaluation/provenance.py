@@ -71,6 +71,11 @@ def skipped_note(fit: FitRecord) -> str:
     return f", {skipped:,} of them skipped (loss or gradient not finite)" if skipped else ""
 
 
+def weights_chosen_on(record: RunRecord) -> str | None:
+    """The split whose validations chose the network's weights, None where none did."""
+    return None if record.fit.best_step is None else "dev"
+
+
 def training_facts(record: RunRecord) -> TrainingFacts:
     """The facts about a training that a report shows."""
     fit, training = record.fit, record.identity.training
@@ -109,20 +114,20 @@ def _measure(value: float | None) -> float:
 
 
 def git_commit() -> str:
-    """Commit of the code that runs, and whether it was changed since; or that there is none."""
-    place = Path(__file__).resolve().parents[2]
-    if not (place / ".git").exists():
+    """Commit of the running code and whether it was changed since, or why it is not known."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
         return "none: the code does not run from a git checkout"
     try:
-        commit = _git(place, "rev-parse", "HEAD")
-        changed = _git(place, "status", "--porcelain", "--untracked-files=no")
+        commit = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
-        return "not known: git is not here or does not answer"
+        return "not known: git is not installed or failed"
     return f"{commit} with uncommitted changes" if changed else commit
 
 
-def _git(place: Path, *words: str) -> str:
+def _git(root: Path, *words: str) -> str:
     finished = subprocess.run(
-        ["git", "-C", str(place), *words], capture_output=True, text=True, check=True
+        ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
     )
     return finished.stdout.strip()

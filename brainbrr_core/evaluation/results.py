@@ -1,4 +1,4 @@
-"""What an evaluation found: everything a report shows, as plain values that survive JSON.
+"""The results of an evaluation: everything a report shows, as plain values that survive JSON.
 
 A figure that is undefined (sensitivity without seizures) is NaN here and null in JSON.
 """
@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from brainbrr_core.annotation import Event
@@ -36,26 +34,21 @@ FORMAT = 4
 Points = tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ScoredRecording:
-    """One recording as it comes from detection; ``scores_8hz`` are its frames, logits.
-
-    ``unknown`` is the time (seconds) of which the reference does not say whether it is seizure.
-    """
-
-    partition_key: str
-    patient: str
-    montage: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    hypothesis: tuple[Event, ...]
-    scores_8hz: NDArray[np.float32]
-    unknown: tuple[tuple[float, float], ...] = ()
-
-
 @dataclass(frozen=True, slots=True)
 class UnscoredRecording:
-    """A recording of the split that is not in the figures, and why; ``seizures`` if known."""
+    """A recording of the split that is not in the figures, and why.
+
+    Attributes
+    ----------
+    partition_key : str
+        The recording.
+    reason : str
+        Why its signal or its annotation cannot be used.
+    duration_s : float
+        Length in seconds; 0 where it is unknown.
+    seizures : int
+        Number of its annotated seizures; 0 also where its annotation cannot be read.
+    """
 
     partition_key: str
     reason: str
@@ -65,11 +58,21 @@ class UnscoredRecording:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure and its confidence interval.
+    """A figure and its 95 % confidence interval over patients.
 
-    ``method`` says how the interval came about (see :func:`brainbrr_core.scoring.interval`), and is
-    ``undefined`` where ``low`` and ``high`` are NaN. ``patients`` are those that have what the
-    figure is about; ``few_patients`` where they are so few that the interval is too narrow.
+    Parameters
+    ----------
+    value : float
+        The figure, in its own unit; NaN where it is undefined.
+    low, high : float
+        Ends of the interval in the same unit; NaN where it is undefined.
+    patients : int
+        Number of patients that have what the figure is about.
+    method : str
+        How the interval came about: ``bootstrap`` (see :func:`brainbrr_core.scoring.interval`),
+        ``clopper-pearson``, ``poisson``, or ``undefined`` where its ends are NaN.
+    few_patients : bool
+        Whether the patients are so few that the interval is too narrow.
     """
 
     value: Measure
@@ -99,7 +102,7 @@ class Estimate:
         return f"[{self.low:,.{digits}f}, {self.high:,.{digits}f}]{exact}{few}"
 
 
-#: What the marks beside an interval say.
+#: What the marks next to an interval mean.
 MARKS = (
     f"† Fewer than {FEW_PATIENTS} patients have what the figure is about: the interval is too "
     "narrow. ‡ Everything or nothing was found, or there was no false alarm, so that a bootstrap "
@@ -112,9 +115,26 @@ MARKS = (
 class RecordingResult:
     """One recording with what two of the rules count in it.
 
-    ``ovlp`` counts events as they are written (NEDC, SEIZ only), ``szcore`` after SzCORE's
-    merging and splitting. ``hypothesis`` has every detection, also those that ``unknown`` time
-    leaves out of the counts.
+    Attributes
+    ----------
+    partition_key : str
+        The recording.
+    patient : str
+        Whose recording it is.
+    montage : str
+        Name of the recording's montage, such as ``01_tcp_ar``; may be empty.
+    duration_s : float
+        Length in seconds, unknown time included.
+    reference : tuple of Event
+        The annotated seizures, times in seconds.
+    hypothesis : tuple of Event
+        Every detection, also those that unknown time leaves out of the counts.
+    ovlp : Counts
+        Seizures as they are written, under NEDC's OVLP (SEIZ only).
+    szcore : Counts
+        Events after SzCORE's merging and splitting.
+    unknown : tuple of (float, float)
+        Intervals, start and stop in seconds, that are neither seizure nor background.
     """
 
     partition_key: str
@@ -144,9 +164,25 @@ class RecordingResult:
 class SeizureOutcome:
     """One reference seizure: whether a detection overlaps it (OVLP), and how late.
 
-    ``latency_s`` is the start of the first detection that overlaps it less its own, negative
-    where the detection began before; NaN where there is none. ``covered`` is the share of its
-    duration that detections overlap.
+    Attributes
+    ----------
+    partition_key : str
+        The recording that it is in.
+    patient : str
+        Whose seizure it is.
+    montage : str
+        Name of the recording's montage, such as ``01_tcp_ar``; may be empty.
+    start_s, stop_s : float
+        When it begins and ends, in seconds from the start of the recording.
+    label : str
+        Its type, as annotated.
+    detected : bool
+        Whether any detection overlaps it.
+    latency_s : float
+        Seconds from its start to that of the first detection that overlaps it: negative where the
+        detection began before, NaN where there is none.
+    covered : float
+        Share of its duration that detections overlap, from 0 to 1.
     """
 
     partition_key: str
@@ -162,7 +198,21 @@ class SeizureOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SeizureGroup:
-    """Seizures of one type or of one range of durations: how many OVLP detects, and how late."""
+    """Seizures of one type or of one range of durations: how many OVLP detects, and how late.
+
+    Attributes
+    ----------
+    name : str
+        The type, or the range of durations in words.
+    seizures, detected : int
+        Number of these seizures, and of those that a detection overlaps.
+    patients : int
+        Number of patients that have such a seizure.
+    sensitivity : Estimate
+        Detected share of the seizures, from 0 to 1.
+    median_latency_s : Estimate
+        Median latency of the detected seizures, in seconds; NaN where none is detected.
+    """
 
     name: str
     seizures: int
@@ -176,8 +226,18 @@ class SeizureGroup:
 class HourRow:
     """False alarms (OVLP) of an hour of the recordings: of each its first, its second, ...
 
-    ``hours`` is how long the recordings last in it, unknown time apart; a false alarm is of the
-    hour in which it begins. ``patients`` are those with a recording that long.
+    Attributes
+    ----------
+    name : str
+        The hour, such as ``0 to 1 h``; what comes after a day is one row.
+    hours : float
+        How long the recordings last in that hour, in hours, unknown time apart.
+    patients : int
+        Number of patients with a recording that reaches it.
+    false_alarms : int
+        False alarms that begin in it.
+    false_per_day : Estimate
+        False alarms per 24 hours.
     """
 
     name: str
@@ -191,7 +251,20 @@ class HourRow:
 class GroupRow:
     """Figures of some of the recordings: those of a patient or of a montage.
 
-    ``figures`` are SzCORE's event-based ones, pooled within the group.
+    Attributes
+    ----------
+    name : str
+        The patient or the montage.
+    recordings : int
+        Number of recordings.
+    hours : float
+        Their length in hours, unknown time included.
+    seizures : int
+        Number of their reference seizures under OVLP, in which seizures that touch are one.
+    figures : Figures
+        SzCORE's event-based figures, pooled within the group.
+    ovlp : Counts
+        Sums of the counts of NEDC's OVLP (SEIZ only).
     """
 
     name: str
@@ -206,10 +279,25 @@ class GroupRow:
 class LimitRow:
     """Sensitivity at no more than ``limit`` false alarms per 24 h under one rule.
 
-    ``tuned_point`` keeps the limit on the tuning split; ``tuned_*`` is what it gives on the
-    scored split, where the rate may exceed the limit. ``sensitivity``, ``false_per_day`` and
-    ``point`` are read off the scored split's own curve, which nothing else was chosen by; where
-    no point keeps the limit nothing is detected. None and NaN where there is no tuning split.
+    Attributes
+    ----------
+    rule : str
+        ``szcore_event`` or ``nedc_ovlp``.
+    limit : float
+        False alarms per 24 hours.
+    tuned_point : OperatingPoint or None
+        The point that keeps the limit on the tuning split. None where none does or there is no
+        tuning split.
+    tuned_sensitivity, tuned_false_per_day, tuned_f1 : Estimate
+        What that point gives on the scored split, where the rate may exceed the limit. NaN where
+        there is no tuning split.
+    point : OperatingPoint or None
+        The point that keeps the limit on the scored split's own curve, which nothing else was
+        chosen by. None where none does, so that nothing is detected.
+    sensitivity : Estimate
+        Sensitivity at ``point``.
+    false_per_day : float
+        False alarms per 24 hours at ``point``.
     """
 
     rule: str
@@ -241,10 +329,22 @@ class SecondFigures:
 class ThresholdChoice:
     """The operating point in use and where it comes from.
 
-    ``split`` is the split it was tuned on, None where it was set by hand; ``f1`` is the pooled
-    event F1 it reached there, ``rows`` the curve it was chosen by, and ``at_limits`` the points
-    that keep a limit of false alarms there, by name (None where none keeps it). ``precision`` is
-    that of the scores it was tuned on, empty where it was set by hand or that is not recorded.
+    Parameters
+    ----------
+    point : OperatingPoint
+        The two thresholds, in the unit of the scores (logits).
+    split : str or None
+        The split that it was tuned on, None where it was set by hand.
+    f1 : float
+        The pooled event F1 that it reached there; NaN where it was set by hand.
+    rows : tuple of SweepRow
+        The curve that it was chosen by; empty where it was set by hand.
+    at_limits : dict of OperatingPoint or None, optional
+        The points that keep a limit of false alarms on that split, by the name of the figure; None
+        where no point keeps it.
+    precision : str
+        In which precision the scores were computed that it was tuned on, such as ``float32``;
+        empty where it was set by hand or that is not recorded.
     """
 
     point: OperatingPoint
@@ -332,19 +432,64 @@ class ExternalCorpus:
 class EvaluationResults:
     """Everything a report shows.
 
-    ``estimates`` has every figure by name, with its interval: ``<rule>.<figure>`` for the rules
-    ``szcore_event``, ``szcore_sample`` (pooled), both with ``_subject_mean`` (SzCORE's average
-    over subjects), ``nedc_ovlp``, ``nedc_taes``, ``nedc_taes_exact``, ``nedc_epoch``,
-    ``nedc_alignment`` (SEIZ only, pooled) and these with ``_total`` (all classes);
-    ``nedc_ira.kappa``; ``seconds.*``; sensitivity at limits of false alarms;
-    ``<rule>_tuned_at_<limit>.<figure>`` at the points that keep the limit on the tuning split;
-    latency; groups of seizures and montages; hours of the recordings. ``counts`` has the sums
-    behind the pooled rules. ``operating_curve`` are figures of the scored split over all
-    thresholds; nothing is chosen by it. ``weights_chosen_on`` is the split by which the network's
-    weights were picked, if any. ``evaluation_set`` is a hash of what was scored
-    against what: recordings, lengths, references and unknown time. ``unknown_s`` are the seconds
-    of all recordings that are neither seizure nor background, and so in no figure. ``method`` are
-    sentences on the signal chain and on detection.
+    An undefined figure (sensitivity without seizures) is NaN here and null in JSON.
+
+    Attributes
+    ----------
+    format : int
+        Version of the format of the results.
+    split : str
+        What was scored: a split, or the name of another corpus.
+    profile : str
+        The profile that selected the recordings.
+    evaluation_set : str
+        Hash of what was scored against what: recordings, lengths, references and unknown time.
+    threshold : ThresholdChoice
+        The operating point of all figures, and where it comes from.
+    weights_chosen_on : str or None
+        The split by which the network's weights were picked, if any.
+    eval_looks : EvalLooks or None
+        How often the eval split was scored from the runs folder; None for another split.
+    estimates : dict of Estimate
+        Every figure by name, with its interval: ``<rule>.<figure>`` for the rules
+        ``szcore_event``, ``szcore_sample`` (pooled), both with ``_subject_mean`` (SzCORE's average
+        over subjects), ``nedc_ovlp``, ``nedc_taes``, ``nedc_taes_exact``, ``nedc_epoch``,
+        ``nedc_alignment`` (SEIZ only, pooled) and these with ``_total`` (all classes);
+        ``nedc_ira.kappa``; ``seconds.*``; sensitivity at limits of false alarms;
+        ``<rule>_tuned_at_<limit>.<figure>`` at the points that keep the limit on the tuning split;
+        latency; groups of seizures and montages; hours of the recordings.
+    counts : dict of Counts
+        The sums behind the pooled rules.
+    bootstrap_samples, bootstrap_seed : int
+        Number of resamples behind the intervals, and the seed of their random generator.
+    seconds : SecondFigures
+        Figures of the score of each second, without a threshold.
+    operating_curve : tuple of SweepRow
+        Figures of the scored split over all thresholds; nothing is chosen by it.
+    limits : tuple of LimitRow
+        Operating points at limits of false alarms.
+    patients, montages : tuple of GroupRow
+        Figures of each patient and of each montage.
+    seizure_types, seizure_durations : tuple of SeizureGroup
+        Seizures by type and by duration.
+    false_alarm_hours : tuple of HourRow
+        False alarms by hour of the recordings.
+    outcomes : tuple of SeizureOutcome
+        What became of each seizure.
+    recordings : tuple of RecordingResult
+        The scored recordings, ordered by partition key.
+    unscored : tuple of UnscoredRecording
+        Recordings of the split that are in no figure.
+    provenance : dict of str
+        Code, data, weights, settings and hardware, in the order in which a report shows them.
+    unknown_s : float
+        Seconds of all recordings that are neither seizure nor background, and so in no figure.
+    training : TrainingFacts or None
+        How the network was trained, where that is known.
+    method : tuple of str
+        Sentences on the signal chain and on detection.
+    external : ExternalCorpus or None
+        The corpus, where it is another than that of the run.
     """
 
     format: int
@@ -373,7 +518,6 @@ class EvaluationResults:
     unknown_s: float = 0.0
     training: TrainingFacts | None = None
     method: tuple[str, ...] = ()
-    #: The corpus, where it is another than that of the run.
     external: ExternalCorpus | None = None
 
     @property
@@ -413,9 +557,9 @@ class EvaluationResults:
             results = _adapter().validate_json(text)
         except ValidationError as error:
             first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
+            location = ".".join(str(key) for key in first["loc"])
             raise BrainbrrError(
-                f"{where} does not hold evaluation results ({place}: {first['msg']}): "
+                f"{where} does not hold evaluation results ({location}: {first['msg']}): "
                 "evaluate again"
             ) from None
         if results.format != FORMAT:
@@ -424,10 +568,24 @@ class EvaluationResults:
 
 
 def read_results(folder: Path) -> EvaluationResults:
-    """The results kept in a report's folder.
+    """Read the results in a report's folder.
 
-    Raises :class:`WorkRemains` where there are none, :class:`BrainbrrError` where they are
-    damaged.
+    Parameters
+    ----------
+    folder : Path
+        The folder, such as ``report-dev`` of a run.
+
+    Returns
+    -------
+    EvaluationResults
+        Everything that the report shows.
+
+    Raises
+    ------
+    WorkRemains
+        Where the folder has no results.
+    BrainbrrError
+        Where they are damaged or of another version of the program.
     """
     path = folder / RESULTS
     try:

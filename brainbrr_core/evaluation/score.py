@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.results import (
     FORMAT,
@@ -20,7 +21,6 @@ from brainbrr_core.evaluation.results import (
     HourRow,
     LimitRow,
     RecordingResult,
-    ScoredRecording,
     SecondFigures,
     SeizureGroup,
     SeizureOutcome,
@@ -49,8 +49,8 @@ from brainbrr_core.scoring import (
     FALSE_ALARM_LIMITS,
     Counts,
     NedcCounts,
-    RecordingEvents,
     RuleSweep,
+    ScoredRecording,
     Sweep,
     SzcoreCounts,
     UnknownTime,
@@ -124,17 +124,7 @@ def score(
     if len(set(keys)) < len(keys):
         twice = next(key for index, key in enumerate(keys[1:]) if key == keys[index])
         raise BrainbrrError(f"{twice} would be scored twice: list each recording once")
-    pairs = [
-        RecordingEvents(
-            recording.patient,
-            recording.duration_s,
-            tuple(recording.reference),
-            tuple(recording.hypothesis),
-            recording.partition_key,
-            unknown=tuple(recording.unknown),
-        )
-        for recording in ordered
-    ]
+    pairs = [recording.events for recording in ordered]
     unknown_s = math.fsum(
         UnknownTime.of(pair.unknown, pair.reference, pair.duration_s).seconds for pair in pairs
     )
@@ -202,7 +192,7 @@ def score(
     return Scoring(results, statistics)
 
 
-def evaluation_set(recordings: Iterable[ScoredRecording]) -> str:
+def evaluation_set(recordings: Iterable[ScoredRecording | ManifestRecording]) -> str:
     """Hash of what is scored against what: two detectors compare where it is the same."""
     ordered = sorted(recordings, key=lambda recording: recording.partition_key)
     return digest(

@@ -16,9 +16,10 @@ from pathlib import Path
 
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.evaluate import REPORT, Evaluation, evaluate
+from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
 from brainbrr_core.evaluation.key_figures import KEY_FIGURES, KeyFigure, by_unit, key_figures
 from brainbrr_core.evaluation.report.page import report_environment
+from brainbrr_core.evaluation.report_folder import REPORT
 from brainbrr_core.evaluation.results import MARKS, Estimate
 from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import write_table

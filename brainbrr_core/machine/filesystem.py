@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -72,15 +73,25 @@ class FileSystem:
         return self.kind in (Kind.NETWORK, Kind.SHARED)
 
 
+def existing_parent(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that exists."""
+    nearest = path
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    return nearest
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that may still be written to the file system that a path lies on, or will lie on."""
+    return shutil.disk_usage(existing_parent(path)).free
+
+
 def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem | None:
     """The file system of a path, or of the nearest folder above it that is there.
 
     None where the kernel does not say (no Linux).
     """
-    place = path
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    real = os.path.realpath(place)
+    real = os.path.realpath(existing_parent(path))
     try:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:

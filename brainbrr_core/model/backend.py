@@ -13,8 +13,8 @@ from brainbrr_core.model.mamba2 import Mamba2
 
 Backend = Literal["torch", "mamba_ssm"]
 
-#: Environment variable: 1 has ``mamba_ssm`` take one variant of each kernel, and add in an order
-#: of its own, so that results are the same each time.
+#: Environment variable: with 1, ``mamba_ssm`` uses one variant of each kernel and a fixed order of
+#: additions, so that results are the same each time.
 DETERMINISTIC_KERNELS = "MAMBA_DETERMINISTIC"
 #: What installs the kernels; mamba_ssm needs causal-conv1d first, and an nvcc matching torch's.
 INSTALL_LINE = (
@@ -27,7 +27,7 @@ def ssm_layer(backend: Backend, d_model: int, d_state: int, headdim: int) -> nn.
     """A causal Mamba-2 layer (batch, length, d_model) -> the same, with its own parameters.
 
     Both backends have the same parameters, so a model trained with one loads into the other.
-    One never stands in for the other: raises :class:`BrainbrrError` when ``mamba_ssm`` is asked
+    Neither replaces the other silently: raises :class:`BrainbrrError` when ``mamba_ssm`` is asked
     for and cannot be imported.
     """
     if backend == "torch":
@@ -35,12 +35,12 @@ def ssm_layer(backend: Backend, d_model: int, d_state: int, headdim: int) -> nn.
     if backend != "mamba_ssm":
         raise BrainbrrError(f"ssm_backend {backend!r} is not known: use torch or mamba_ssm")
     if os.environ.get(DETERMINISTIC_KERNELS) != "1":
-        # The fastest of a hundred variants of each kernel is looked for at first use, which takes
-        # a minute or two: later processes take what was found, as Triton keeps it on disk.
+        # At first use the fastest of a hundred variants of each kernel is searched, which takes a
+        # minute or two: with this, Triton keeps the result on disk for later processes.
         os.environ.setdefault("TRITON_CACHE_AUTOTUNING", "1")
     try:
         module = importlib.import_module("mamba_ssm.modules.mamba2")
-    # Without a GPU its imports fail in ways of their own, not only as ImportError.
+    # Without a GPU its imports fail in other ways, too, not only as ImportError.
     except Exception as error:
         reason = " ".join(str(error).split())
         raise BrainbrrError(

@@ -1,6 +1,6 @@
 """How a network's operations are started: one by one, compiled, or as one CUDA graph.
 
-What is compiled has the shapes of its first call: each other shape is compiled anew.
+A compiled network is compiled again for each other shape of its input.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from brainbrr_core.configuration.settings import Compilation
 
 
 def compiled(network: nn.Module, how: Compilation) -> Callable[[Tensor], Tensor]:
-    """The network as a function of signals, to be called in their place of work many times.
+    """The network as a function of signals, for many calls on the network's device.
 
-    With ``cuda_graphs`` the gradients of parameters lie in memory that the next call writes to.
-    Where they outlive it, they must be added to tensors that are there before
-    (:func:`clear_gradients` with ``keep``): torch would take the graph's own memory as ``grad``.
+    With ``cuda_graphs`` the gradients of parameters are in memory that the next call overwrites. To
+    outlive it, they must be added to tensors that exist before (:func:`clear_gradients` with
+    ``keep``): otherwise torch takes the graph's own memory as ``grad``.
     """
     if how is False:
         return network
@@ -27,7 +27,7 @@ def compiled(network: nn.Module, how: Compilation) -> Callable[[Tensor], Tensor]
     graphs = torch.compile(network, dynamic=False, mode="reduce-overhead")
 
     def run(signals: Tensor) -> Tensor:
-        # The graph's own output is written to by its next call.
+        # The next call overwrites the graph's own output.
         logits: Tensor = graphs(signals)
         return logits.clone()
 
@@ -35,7 +35,7 @@ def compiled(network: nn.Module, how: Compilation) -> Callable[[Tensor], Tensor]
 
 
 def clear_gradients(network: nn.Module, *, keep: bool) -> None:
-    """Set every gradient to zero: as no tensor, or, to ``keep`` their memory, as one of zeros."""
+    """Reset every gradient: to None, or with ``keep`` to zeros in the same memory."""
     network.zero_grad(set_to_none=not keep)
     if keep:
         for parameter in network.parameters():

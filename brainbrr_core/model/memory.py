@@ -1,4 +1,4 @@
-"""A device whose memory is too small for what it is given: one line with the settings to change."""
+"""A device with too little memory: one line that names the settings to change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from brainbrr_core.errors import BrainbrrError
 
-#: How CUDA's libraries and torch on a CPU say it, where it is not torch's own error.
+#: Texts of the errors of CUDA's libraries, and of torch on a CPU.
 _SIGNS = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
 
 
@@ -19,7 +19,7 @@ class OutOfMemory(BrainbrrError):
 
 @contextmanager
 def fits_memory(what: str, remedy: str) -> Iterator[None]:
-    """Turn torch's errors of memory that is full into one line, until the block ends.
+    """Turn torch's out-of-memory errors into one line, until the block ends.
 
     Raises :class:`OutOfMemory`, which says that ``what`` does not fit and that ``remedy`` helps.
     """

@@ -1,8 +1,11 @@
 """The detector: a U-Net over time with bidirectional Mamba-2 layers at its bottom.
 
-The encoder shortens the recording, the bottom sees the whole window in both directions, and
-the decoder brings its findings back to every sample. No stage runs at the full rate: the head
-gives the logits of several samples at each of its steps.
+The encoder lowers the rate step by step, the layers at the bottom see the whole window in both
+directions, and the decoder brings their features back to higher rates. No stage runs at the full
+rate: the head gives the logits of several samples at each of its steps.
+
+Sources: O. Ronneberger, P. Fischer and T. Brox, "U-Net: Convolutional Networks for Biomedical Image
+Segmentation", MICCAI 2015; T. Dao and A. Gu, "Transformers are SSMs", ICML 2024 (Mamba-2).
 """
 
 from __future__ import annotations
@@ -21,22 +24,40 @@ from brainbrr_core.model.backend import Backend, ssm_layer
 from brainbrr_core.model.mamba2 import GatedRMSNorm
 
 #: Channels of the 10-20 montage.
-#: Probability the untrained network gives. The training loss weighs both classes equally, so
-#: that is what no evidence means to it; a start at 0.05 learned slower (sample AUROC of .75
-#: instead of .87 after 120 steps of a toy corpus).
+#: Probability that the untrained network gives. The training loss weighs both classes equally, so
+#: that this means no evidence; starting at 0.05 learned more slowly (sample AUROC of .75 instead of
+#: .87 after 120 steps on a toy corpus).
 INITIAL_PROBABILITY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkShape:
-    """The sizes of a network; ``channels`` and ``strides`` go from the full rate downwards."""
+    """The sizes of a network.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Features of each stage of the encoder, from the full rate downwards; the last is the width
+        of the Mamba layers.
+    strides : tuple of int
+        Factor by which each of these stages lowers the rate.
+    layers : int
+        Bidirectional Mamba-2 layers.
+    headdim : int
+        Width of a head; it divides twice the width of the layers.
+    d_state : int
+        Size of the state of the recurrence.
+    blocks : int
+        Residual blocks before the Mamba layers.
+    kernels : tuple of int
+        Lengths of the parallel convolutions in each of these blocks, in steps.
+    """
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     layers: int
     headdim: int
     d_state: int = 16
-    #: Residual blocks before the Mamba layers, and the kernels each has side by side.
     blocks: int = 2
     kernels: tuple[int, ...] = (3, 5, 7, 9)
 
@@ -55,7 +76,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class ResidualBlock(nn.Module):
-    """``x + conv(silu(norm(x)))``: the amplitude of ``x`` passes by the norm."""
+    """``x + conv(silu(norm(x)))``: the amplitude of ``x`` bypasses the norm."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -69,7 +90,7 @@ class ResidualBlock(nn.Module):
 
 
 class MultiKernelBlock(nn.Module):
-    """Residual block whose convolutions look at several durations side by side."""
+    """Residual block of parallel convolutions with kernels of several lengths."""
 
     def __init__(self, channels: int, kernels: Sequence[int]) -> None:
         super().__init__()
@@ -83,13 +104,13 @@ class MultiKernelBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (batch, channels, length) to the same."""
         normed = functional.silu(self.norm(x))
-        found = torch.cat([conv(normed) for conv in self.convs], dim=1)
-        branch: Tensor = self.mix(functional.silu(found))
+        features = torch.cat([conv(normed) for conv in self.convs], dim=1)
+        branch: Tensor = self.mix(functional.silu(features))
         return x + branch
 
 
 class BidirectionalMamba(nn.Module):
-    """Pre-norm residual layer: one Mamba-2 forwards in time and one, of its own, backwards."""
+    """Pre-norm residual layer of two Mamba-2 layers: one forwards in time, the other backwards."""
 
     def __init__(self, d_model: int, d_state: int, headdim: int, backend: Backend) -> None:
         super().__init__()
@@ -106,7 +127,7 @@ class BidirectionalMamba(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Bring features to a higher rate and add those the encoder had there."""
+    """Bring features to a higher rate and add those of the encoder at that rate (skip)."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
@@ -116,7 +137,7 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Shapes: (batch, channels_in, length) and (batch, channels_out, length * stride)."""
-        # Projected before it is repeated: that is where it is cheap.
+        # Projected before it is repeated, where that is cheaper.
         low: Tensor = self.project(x)
         high = low[..., None].expand(*low.shape, self.stride).flatten(-2)
         out: Tensor = self.block(high + skip)
@@ -124,11 +145,23 @@ class Upsample(nn.Module):
 
 
 class SeizureNetwork(nn.Module):
-    """Per-sample seizure logits of a window of the 19-channel montage at 256 Hz.
+    """Maps windows of the 19-channel montage at 256 Hz to a seizure logit for each sample.
 
-    With ``recompute_activations`` a training keeps only what passes from one part of the network
-    to the next, and the backward pass computes what is inside a part once more: the same loss and
-    gradients, in less memory and more time. The parameters and their names are the same.
+    Parameters
+    ----------
+    shape : NetworkShape
+        The sizes.
+    ssm_backend : {"torch", "mamba_ssm"}
+        What computes the state-space layers. The parameters and their names are the same.
+    recompute_activations : bool
+        Whether a training keeps only the tensors that pass from one part of the network to the
+        next and computes the others again in the backward pass: the same loss and gradients, in
+        less memory and more time.
+
+    Raises
+    ------
+    BrainbrrError
+        For a backend that cannot be imported.
     """
 
     def __init__(
@@ -144,7 +177,7 @@ class SeizureNetwork(nn.Module):
         channels, strides = shape.channels, shape.strides
         self.down = nn.ModuleList(
             nn.Sequential(
-                # Kernels overlap by half; the padding keeps every step centred on its samples.
+                # Kernels overlap by half; the padding keeps every step centered on its samples.
                 nn.Conv1d(before, after, 2 * stride, stride, padding=stride // 2),
                 ResidualBlock(after),
             )
@@ -181,9 +214,23 @@ class SeizureNetwork(nn.Module):
                 bias.fill_(math.log(INITIAL_PROBABILITY / (1 - INITIAL_PROBABILITY)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: ``x`` (batch, 19, samples) in standard deviations; logits (batch, samples).
+        """Compute the logits of windows.
 
-        ``samples`` must be a multiple of the shape's total stride; ValueError otherwise.
+        Parameters
+        ----------
+        x : Tensor, shape (batch, 19, samples)
+            Signals in standard deviations, channels in the order of ``CHANNELS``; ``samples`` is a
+            multiple of ``shape.total_stride``.
+
+        Returns
+        -------
+        Tensor of float32, shape (batch, samples)
+            Logit of seizure for each sample.
+
+        Raises
+        ------
+        ValueError
+            For any other shape.
         """
         if x.dim() != 3 or x.shape[1] != len(CHANNELS) or x.shape[2] % self.shape.total_stride:
             raise ValueError(
@@ -211,9 +258,9 @@ class SeizureNetwork(nn.Module):
         return logits.transpose(1, 2).flatten(1)
 
     def _through(self, part: nn.Module, *inputs: Tensor) -> Tensor:
-        """The output of a part, of which the backward pass finds its inputs alone if so wished."""
+        """The output of a part; with ``recompute_activations`` only its inputs are kept."""
         if self.recompute_activations and self.training and torch.is_grad_enabled():
-            # Nothing in a part is random, so no random state has to be kept either.
+            # No part is random, so the random state need not be kept either.
             out: Tensor = checkpoint(part, *inputs, use_reentrant=False, preserve_rng_state=False)
         else:
             out = part(*inputs)

@@ -1,4 +1,4 @@
-"""The networks that can be asked for by name."""
+"""The networks that have a name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.network import NetworkShape, SeizureNetwork
 
-#: ``tiny`` trains on two CPU cores in minutes; ``base`` wants a GPU.
+#: Sizes by name: ``tiny`` trains on two CPU cores in minutes; ``base`` needs a GPU.
 PRESETS: dict[str, NetworkShape] = {
     "tiny": NetworkShape(channels=(24, 32, 64, 96), strides=(4, 4, 2, 2), layers=3, headdim=32),
     "small": NetworkShape(channels=(32, 64, 128, 192), strides=(4, 4, 2, 2), layers=4, headdim=64),
@@ -32,7 +32,7 @@ def build(
     *,
     recompute_activations: bool = False,
 ) -> SeizureNetwork:
-    """The network of a preset, on the CPU, with fresh weights.
+    """Build the network of a preset on the CPU, with initial weights.
 
     Parameters
     ----------
@@ -41,9 +41,14 @@ def build(
     ssm_backend : {"torch", "mamba_ssm"}
         What computes the state-space layers. The parameters are the same.
     seed : int, optional
-        With a seed the weights depend on nothing else, and torch's random state is left as it was.
+        With a seed, the weights depend on nothing else and torch's random state does not change.
     recompute_activations : bool
-        For a training that is short of memory: see :class:`SeizureNetwork`.
+        For a training with little memory: see :class:`SeizureNetwork`.
+
+    Returns
+    -------
+    SeizureNetwork
+        The network, in training mode.
 
     Raises
     ------

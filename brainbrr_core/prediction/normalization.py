@@ -1,4 +1,4 @@
-"""Which mean and deviation a recording is z-scored with, and the file that keeps them.
+"""Which mean and standard deviation a recording is z-scored with, and the file with them.
 
 Training uses those of the whole recording. What runs while a recording is made cannot know them:
 it uses those of an earlier recording, from a file, or those of the first minutes. Where
@@ -32,7 +32,15 @@ _Deviations = Annotated[tuple[Annotated[float, Field(ge=0)], ...], _COUNT]
 
 @dataclass(frozen=True)
 class Normalization:
-    """The recording's own mean and deviation; or given ones; or those of its first seconds."""
+    """The mean and standard deviation to z-score with: the recording's own, by default.
+
+    Parameters
+    ----------
+    statistics : Statistics, optional
+        Given ones, in µV after the filters.
+    first_s : float, optional
+        Those of the first seconds, this many, of the recording itself.
+    """
 
     statistics: Statistics | None = None
     first_s: float | None = None
@@ -60,8 +68,8 @@ class Normalization:
                 "while a recording is made, so leave --stats and --first-minutes out"
             )
 
-    def described(self, settings: Preprocessing) -> str:
-        """Whose mean and deviation these are, for a message."""
+    def describe(self, settings: Preprocessing) -> str:
+        """Where the mean and standard deviation come from, for a message."""
         if settings.zscore_minutes is not None:
             return f"the last {settings.zscore_minutes} min's"
         if self.statistics is not None:
@@ -81,15 +89,15 @@ class _StatisticsFile(BaseModel):
 
 
 def write_statistics(path: Path, statistics: Statistics, version: str) -> None:
-    """Keep a mean and deviation for later recordings, with the version of the chain."""
-    kept = _StatisticsFile(
+    """Write a mean and standard deviation for later recordings, with the version of the chain."""
+    content = _StatisticsFile(
         preprocessing_version=version,
         channels=CHANNELS,
         mean_uv=tuple(statistics.mean.tolist()),
         deviation_uv=tuple(statistics.deviation.tolist()),
     )
     with replacing(path) as temporary:
-        temporary.write_text(kept.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(content.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def read_statistics(path: Path, version: str) -> Statistics:
@@ -99,15 +107,17 @@ def read_statistics(path: Path, version: str) -> Statistics:
     """
     remedy = "write one with `brainbrr predict EDF OUT --save-stats FILE`"
     try:
-        kept = _StatisticsFile.model_validate_json(path.read_text(encoding="utf-8"))
+        content = _StatisticsFile.model_validate_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BrainbrrError(f"{path} does not exist: {remedy}") from None
     except OSError as error:
         raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
     except (ValidationError, UnicodeDecodeError):
-        raise BrainbrrError(f"{path} is no file of means and deviations: {remedy}") from None
-    if kept.preprocessing_version != version or kept.channels != CHANNELS:
         raise BrainbrrError(
-            f"{path} is of {kept.preprocessing_version} and the run of {version}: {remedy}"
+            f"{path} is no file of means and standard deviations: {remedy}"
+        ) from None
+    if content.preprocessing_version != version or content.channels != CHANNELS:
+        raise BrainbrrError(
+            f"{path} is of {content.preprocessing_version} and the run of {version}: {remedy}"
         )
-    return Statistics(np.array(kept.mean_uv), np.array(kept.deviation_uv))
+    return Statistics(np.array(content.mean_uv), np.array(content.deviation_uv))

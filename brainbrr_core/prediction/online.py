@@ -1,7 +1,7 @@
 """Detection while a recording is made: samples in, onsets and events out as they become certain.
 
 The signal chain is causal but for half of the resampler's filter. The network looks both ways
-within its window, and a sample's score is stitched of all windows that cover it; so a moment
+within its window, and a sample's score is stitched from all windows that cover it; so a moment
 is judged when the first window that begins after it has arrived as a whole. That is the latency.
 Given the same mean and deviation, the events are those that ``Predictor.predict_all`` finds in the
 whole recording, however the samples are cut into pieces, and no onset is ever withdrawn.
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from brainbrr_core.constants import FRAME_HZ
 from brainbrr_core.detection import Stitcher, padded_window, window_starts
@@ -31,17 +31,35 @@ from brainbrr_core.signal.stream import SignalStream
 from brainbrr_core.signal.trailing import START_S, TrailingStatistics
 
 #: One line of output: ``kind`` is ``onset`` or ``event``, times are seconds of the recording.
-Line = dict[str, Any]
+Line = dict[str, JsonValue]
 
 
 class OnlineDetector:
     """A network on samples as they arrive.
 
-    ``rate`` and ``missing`` are the input's, as ``SignalStream`` has them. ``normalization`` is
-    given or of the first seconds; raises :class:`BrainbrrError` for the recording's own, which is
-    not known before its end. Where ``preprocessing.zscore_minutes`` is set it must be neither: the
-    signal is what the store has of the whole recording. Memory is bounded by a window, before the
-    first seconds are over by these, and by the minutes that are z-scored with.
+    Memory is bounded by a window, by the first seconds until they are over, and by the minutes
+    that are z-scored with.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        The network and its settings.
+    rate : Fraction
+        Samples per second of the input, in Hz.
+    missing : tuple of str
+        Electrodes that the input lacks and that are interpolated.
+    point : OperatingPoint
+        The logits at which an event begins and ends.
+    normalization : Normalization
+        A given mean and standard deviation or those of the first seconds. Where
+        ``preprocessing.zscore_minutes`` is set it must be neither: the signal is then the same
+        as that of the whole recording in the store.
+
+    Raises
+    ------
+    BrainbrrError
+        For the recording's own mean and standard deviation, which are not known before its end,
+        and for a run whose signal chain is not known.
     """
 
     def __init__(
@@ -171,9 +189,9 @@ class OnlineDetector:
 
     def _read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Samples from ``start`` on; those before it are not needed any more."""
-        held = np.concatenate(self._pieces, axis=1)[:, start - self._start :]
-        self._pieces, self._start = [held], start
-        return span(held[None], 0, stop - start)
+        remaining = np.concatenate(self._pieces, axis=1)[:, start - self._start :]
+        self._pieces, self._start = [remaining], start
+        return span(remaining[None], 0, stop - start)
 
     def _lines(self, news: News) -> list[Line]:
         self.found += len(news.events)

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Detection
 from brainbrr_core.configuration.settings import Precision
 from brainbrr_core.constants import RATE
 from brainbrr_core.detection import configured_point, detect
-from brainbrr_core.detection.recordings import StoredSignal, recording_frames
+from brainbrr_core.detection.recordings import StoredSignal, recording_frames, score_stored
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
@@ -30,21 +31,33 @@ from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.recording import OpenRecording, Prediction
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.threshold import read_threshold
-from brainbrr_core.scoring import OperatingPoint
+from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 
 Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
 class Predictor:
-    """A network with how it is slid over a recording."""
+    """A trained network and the settings with which it is run over recordings.
+
+    Parameters
+    ----------
+    network : SeizureNetwork
+        The network, on ``device`` and in evaluation mode.
+    configuration : Configuration
+        The signal chain, detection and hardware.
+    device : torch.device
+        Where the network is.
+    window_s : int
+        Length in seconds of the windows that the network was trained on.
+    batch : int
+        Windows that the network is given at once.
+    """
 
     network: SeizureNetwork
     configuration: Configuration
     device: torch.device
-    #: Length of the windows that the network was trained on.
     window_s: int
-    #: Windows that the network is given at once.
     batch: int
 
     @classmethod
@@ -60,7 +73,7 @@ class Predictor:
         if trained != wanted:
             raise BrainbrrError(
                 f"run {run.name} was trained on {trained} and the configuration says {wanted}: "
-                "choose its configuration, or train anew"
+                "choose its configuration, or train again"
             )
         device = check_device(configuration.hardware)
         keep_freed_memory()
@@ -105,6 +118,19 @@ class Predictor:
             self.configuration.detection.stitching,
         )
 
+    def score_stored(
+        self, store: Store, recordings: Iterable[ManifestRecording]
+    ) -> Iterator[ScoredRecording]:
+        """Recordings of the store with their scores and annotations. Raises as :meth:`frames`."""
+        return score_stored(
+            self.scorer,
+            store,
+            recordings,
+            self.window,
+            self.stride,
+            self.configuration.detection.stitching,
+        )
+
     def require_chain(self) -> None:
         """Raise :class:`BrainbrrError` where no EDF can be prepared for the network."""
         if is_imported(self.version):
@@ -130,8 +156,8 @@ class Predictor:
         """Events of each EDF, or why there are none, as they become known.
 
         The windows of one recording after the other fill the batches, so that many short
-        recordings keep a GPU as busy as a long one. ``on_share`` is told which share of a
-        recording was done. Memory is bounded whatever a recording's length.
+        recordings keep a GPU as busy as a long one. ``on_share`` is called with the share of a
+        recording that was done. Memory is bounded whatever a recording's length.
         """
         self.require_chain()
         how = normalization or Normalization()
@@ -155,7 +181,7 @@ class Predictor:
                     waiting = [entry for entry in waiting if entry[0] is not opened]
                     share(1.0 - (opened.scores.share if opened else 0.0))
                     if opened is not None:
-                        # The network may be at work on windows of it.
+                        # The network may be computing windows of it.
                         opened.failed = True
                     failed.append((path, error))
             if waiting:
@@ -184,10 +210,32 @@ class Predictor:
 def threshold_of(
     run: Run, detection: Detection, precision: Precision
 ) -> tuple[OperatingPoint, str]:
-    """The operating point to use with a run's scores in a precision, and where it comes from."""
-    kept = read_threshold(run.directory)
-    if kept is not None and kept.detection == detection:
-        if kept.precision != precision:
-            return kept.point, f"tuned on dev in {kept.precision} (used in {precision} here)"
-        return kept.point, "tuned on dev"
+    """The operating point to use with a run's scores, and where it comes from.
+
+    Parameters
+    ----------
+    run : Run
+        A run, with a tuned threshold or without.
+    detection : Detection
+        The settings of detection; a threshold that was tuned with others is not used.
+    precision : {"float32", "bfloat16"}
+        In which the scores are computed.
+
+    Returns
+    -------
+    point : OperatingPoint
+        The tuned thresholds; those of ``detection`` where there are none.
+    origin : str
+        Where they come from, for a message.
+
+    Raises
+    ------
+    BrainbrrError
+        Where the run's threshold is damaged.
+    """
+    tuned = read_threshold(run.directory)
+    if tuned is not None and tuned.detection == detection:
+        if tuned.precision != precision:
+            return tuned.point, f"tuned on dev in {tuned.precision} (used in {precision} here)"
+        return tuned.point, "tuned on dev"
     return configured_point(detection), "the configuration's; `brainbrr evaluate` tunes it on dev"

@@ -22,9 +22,9 @@ _READ = 1 << 16
 
 def sample_type_of(name: str) -> SampleType:
     """The type that a user named. Raises :class:`BrainbrrError` for an unknown one."""
-    for known in get_args(SampleType):
-        if name == known:
-            return cast(SampleType, known)
+    for sample_type in get_args(SampleType):
+        if name == sample_type:
+            return cast(SampleType, sample_type)
     raise BrainbrrError(
         f"sample type {name!r} is not known: use {' or '.join(get_args(SampleType))}"
     )

@@ -64,7 +64,7 @@ def growing_pieces(path: Path, edf: GrowingEdf, idle_s: float) -> Iterator[NDArr
 
 
 class OpenRecording:
-    """An EDF, its prepared signal read from front to back, and what the network said of it.
+    """An EDF, its prepared signal read from front to back, and the scores of its windows.
 
     No more than a window and a minute of the signal is held. Raises :class:`BrainbrrError` when
     the file is unusable.
@@ -87,7 +87,7 @@ class OpenRecording:
             self._start = recording_start(path)
             self._chain = Chain(self._source, settings, normalization.of(self._source, settings))
         self._signal = ForwardReader(self._chain)
-        #: What the network says of its windows.
+        #: The network's scores of its windows.
         self.scores = RecordingStitcher(
             self._chain.samples, window, stride, configuration.detection.stitching
         )
@@ -105,7 +105,7 @@ class OpenRecording:
             yield window
 
     def prediction(self, events: list[Event]) -> Prediction:
-        """The recording's events with what else is known of it."""
+        """The recording's events, start, findings and statistics."""
         source = self._source
         return Prediction(
             events, source.duration_s, self._start, source.findings, self._chain.statistics

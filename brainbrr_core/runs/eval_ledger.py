@@ -1,7 +1,7 @@
-"""Who looked at the eval split: every scoring of it is on record in the runs folder.
+"""Who scored the eval split: every scoring of it is recorded in the runs folder.
 
-A split stays unseen only as long as nothing is chosen by it. One look shapes nothing, twenty do,
-so they are counted, over all runs of the folder, and the report says how many there were.
+A split stays unseen only as long as nothing is chosen by it. One scoring influences nothing, but
+twenty may, so they are counted over all runs of the folder, and the report states how many.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.files.atomic import flush
+from brainbrr_core.files.atomic import append_line, flush
 
 LEDGER = "eval-scorings.jsonl"
-#: The scorings of corpora that no run of the folder was trained on.
+#: Scorings of corpora that no run of the folder was trained on.
 EXTERNAL_LEDGER = "external-scorings.jsonl"
 
 
@@ -31,7 +31,7 @@ class EvalScoring(BaseModel):
 
 
 def read_ledger(runs_dir: Path, name: str = LEDGER) -> list[EvalScoring]:
-    """All scorings of eval so far. Raises :class:`BrainbrrError` for a line that is none."""
+    """All scorings so far. Raises :class:`BrainbrrError` for a damaged line."""
     path = runs_dir / name
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -45,41 +45,40 @@ def read_ledger(runs_dir: Path, name: str = LEDGER) -> list[EvalScoring]:
             scorings.append(EvalScoring.model_validate_json(line))
         except ValidationError:
             raise BrainbrrError(
-                f"line {number} of {path} is damaged: mend or remove that line; the count of "
-                "how often it was scored rests on it"
+                f"line {number} of {path} is damaged: correct or remove that line; every "
+                "report states how many lines there are"
             ) from None
     return scorings
 
 
 def count_scoring(runs_dir: Path, run: str, evaluation_set: str) -> EvalLooks:
-    """Put one more scoring of eval on record, before it is done; how many there are now."""
-    known = read_ledger(runs_dir)
+    """Record a scoring of eval before it is computed; returns how many there are now."""
+    earlier = read_ledger(runs_dir)
     _put_on_record(runs_dir / LEDGER, run, evaluation_set)
-    return EvalLooks(len(known) + 1, len({entry.run for entry in known} | {run}))
+    return EvalLooks(len(earlier) + 1, len({entry.run for entry in earlier} | {run}))
 
 
 def count_external_scoring(runs_dir: Path, run: str, evaluation_set: str) -> EvalLooks:
-    """The same for recordings of another corpus; how many there are now of these very ones."""
-    known = [
+    """Record a scoring of another corpus; returns how often these recordings were scored."""
+    earlier = [
         entry
         for entry in read_ledger(runs_dir, EXTERNAL_LEDGER)
         if entry.evaluation_set == evaluation_set
     ]
     _put_on_record(runs_dir / EXTERNAL_LEDGER, run, evaluation_set)
-    return EvalLooks(len(known) + 1, len({entry.run for entry in known} | {run}))
+    return EvalLooks(len(earlier) + 1, len({entry.run for entry in earlier} | {run}))
 
 
 def _put_on_record(path: Path, run: str, evaluation_set: str) -> None:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     scoring = EvalScoring(at=at, run=run, evaluation_set=evaluation_set)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(scoring.model_dump_json() + "\n")
+    append_line(path, scoring.model_dump_json())
     flush(path)
 
 
 @dataclass(frozen=True, slots=True)
 class EvalLooks:
-    """How often the eval split was scored from one runs folder, this time included."""
+    """How often the eval split was scored from one runs folder, including this time."""
 
     scorings: int
     runs: int

@@ -59,6 +59,10 @@ class Run:
         """The backend of the state-space layers that the training used."""
         return self.record.ssm_backend
 
+    def was_trained_on(self, source: str) -> bool:
+        """Whether the run's manifest has this hash of recordings, annotations and settings."""
+        return self.record.identity.manifest == source
+
     def load_network(self, ssm_backend: Backend) -> SeizureNetwork:
         """Load the trained network in evaluation mode on the CPU.
 

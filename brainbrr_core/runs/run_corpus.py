@@ -1,7 +1,6 @@
-"""What a run knows of its own corpus: the recordings it was trained on or chosen by.
+"""The recordings of the corpus that a run was trained on, stored in the run's folder.
 
-It is kept in the run's folder. A run that is scored on another corpus must not meet them there
-again, nor their patients.
+A run that is scored on another corpus must not be scored on them or on their patients again.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _SCHEMA, _NAME = "brainbrr.run_corpus", "brainbrr.corpus_name"
 
 
 class RunRecording(NamedTuple):
-    """One usable recording of a run's corpus; a hash is empty where it is not known."""
+    """One usable recording of a run's corpus; a hash that is not known is empty."""
 
     partition_key: str
     split: str
@@ -60,7 +59,7 @@ class RunCorpus:
         )
 
     def write(self, directory: Path) -> None:
-        """Keep it in a run's folder, whole or not at all."""
+        """Write it to a run's folder, whole or not at all."""
         columns = zip(*self.recordings, strict=True) if self.recordings else [()] * 5
         arrays = [pa.array(column, pa.string()) for column in columns]
         table = pa.table(dict(zip(RunRecording._fields, arrays, strict=True)))
@@ -70,7 +69,7 @@ class RunCorpus:
 
 
 def read_run_corpus(directory: Path) -> RunCorpus | None:
-    """The corpus that is kept in a run's folder; None where none is.
+    """The corpus stored in a run's folder, None without one.
 
     Raises :class:`BrainbrrError` where the file is damaged or of another version.
     """
@@ -82,7 +81,7 @@ def read_run_corpus(directory: Path) -> RunCorpus | None:
     except ChecksumMismatch:
         raise BrainbrrError(
             f"{path} is damaged: remove it and run `brainbrr evaluate` with the configuration "
-            "that the run was trained with, which writes it anew"
+            "that the run was trained with, which writes it again"
         ) from None
     texts = read_texts(file)
     if texts.get(_SCHEMA) != _SCHEMA_VERSION:

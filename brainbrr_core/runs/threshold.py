@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     SerializerFunctionWrapHandler,
     ValidationError,
     model_serializer,
@@ -45,9 +46,9 @@ class OperatingThreshold(BaseModel):
     precision: Precision = "float32"
 
     @model_serializer(mode="wrap")
-    def _without_float32(self, values_of: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_float32(self, values_of: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         # Younger than the format, and float32 is what every threshold without it was tuned in.
-        values: dict[str, Any] = values_of(self)
+        values: dict[str, JsonValue] = values_of(self)
         if self.precision == "float32":
             del values["precision"]
         return values
@@ -60,7 +61,7 @@ class _EarlierThreshold(BaseModel):
 
 
 def read_threshold(directory: Path) -> OperatingThreshold | None:
-    """The threshold kept in a run's folder, None where it was not tuned yet.
+    """The threshold stored in a run's folder, None where it was not tuned yet.
 
     One of before format 2 counts as not tuned: it is a probability for scores that were averaged
     as probabilities, which are no longer formed. Raises :class:`BrainbrrError` where the file is
@@ -88,6 +89,6 @@ def read_threshold(directory: Path) -> OperatingThreshold | None:
 
 
 def write_threshold(directory: Path, threshold: OperatingThreshold) -> None:
-    """Keep a threshold in a run's folder, whole or not at all."""
+    """Write a threshold to a run's folder, whole or not at all."""
     with replacing(directory / THRESHOLD) as temporary:
         temporary.write_text(threshold.model_dump_json(indent=1) + "\n", encoding="utf-8")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 
-#: What a finished run says of itself, and what one that has begun does.
+#: The record of a finished run, and that of a training that has begun.
 RUN, STARTED = "run.json", "started.json"
 _CHECKPOINTS = "checkpoint*.safetensors"
 #: More than the header of any checkpoint of this program has.
@@ -23,8 +24,7 @@ def used_versions(runs_dir: Path) -> dict[str, list[str]]:
     """Names of the runs below a folder, by the version that they are trained on.
 
     A folder is a run that is finished, has begun, or has a checkpoint. Raises
-    :class:`BrainbrrError` for one that does not say its version any more: nobody can know then
-    what it needs.
+    :class:`BrainbrrError` for one whose version cannot be read: what it needs is not known.
     """
     used: dict[str, list[str]] = {}
     for directory in sorted(runs_dir.iterdir()) if runs_dir.is_dir() else []:
@@ -54,24 +54,38 @@ def _version(directory: Path) -> str | None:
     if damaged is not None:
         raise BrainbrrError(
             f"{damaged} is damaged, so it is not known which version its run needs: remove the "
-            "run's folder, or copy it anew"
+            "run's folder, or copy it again"
         )
     return None
 
 
 def _named(path: Path) -> str:
     if path.suffix == ".safetensors":
-        return str(_checkpoint_header(path)["provenance"]["preprocessing_version"])
+        return _checkpoint_version(path)
     values = json.loads(path.read_text(encoding="utf-8"))
     return str(values.get("identity", values)["preprocessing_version"])
 
 
-def _checkpoint_header(path: Path) -> dict[str, Any]:
-    """What the program wrote into the header of a safetensors file, which begins with its size."""
+class _Provenance(BaseModel):
+    preprocessing_version: str
+
+
+class _Header(BaseModel):
+    provenance: _Provenance
+
+
+class _CheckpointMetadata(BaseModel):
+    """The part of a checkpoint's metadata that names its version."""
+
+    header: _Header
+
+
+def _checkpoint_version(path: Path) -> str:
+    """The version in the header of a safetensors file, which begins with the header's size."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > _HEADER_LIMIT:
             raise ValueError("no header")
         metadata = json.loads(file.read(size))["__metadata__"]
-    header: dict[str, Any] = json.loads(metadata["brainbrr"])["header"]
-    return header
+    checkpoint = _CheckpointMetadata.model_validate_json(metadata["brainbrr"])
+    return checkpoint.header.provenance.preprocessing_version

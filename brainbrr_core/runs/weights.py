@@ -9,10 +9,10 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from blake3 import blake3
+from pydantic import JsonValue
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -31,12 +31,12 @@ class DamagedFile(BrainbrrError):
     """The bytes of a file are not those that were written, or not of this program."""
 
 
-def save_model(path: Path, network: nn.Module, metadata: Mapping[str, Any]) -> str:
+def save_model(path: Path, network: nn.Module, metadata: Mapping[str, JsonValue]) -> str:
     """Write a network's weights, with ``metadata`` in the header; their checksum."""
     return save_tensors(path, network.state_dict(), metadata)
 
 
-def load_model(path: Path, checksum: str | None = None) -> tuple[Tensors, dict[str, Any]]:
+def load_model(path: Path, checksum: str | None = None) -> tuple[Tensors, dict[str, JsonValue]]:
     """The weights, as :meth:`torch.nn.Module.load_state_dict` takes them, and the metadata.
 
     Raises :class:`BrainbrrError` if the file is missing or damaged, or is not the one of
@@ -45,7 +45,7 @@ def load_model(path: Path, checksum: str | None = None) -> tuple[Tensors, dict[s
     tensors, header = load_tensors(path)
     if checksum is not None and content_checksum(tensors) != checksum:
         raise BrainbrrError(
-            f"{path} does not hold the weights that its run recorded: copy it anew, or remove "
+            f"{path} does not have the weights that its run recorded: copy it again, or remove "
             "the run and train again"
         )
     return tensors, header
@@ -61,17 +61,17 @@ def content_checksum(tensors: Mapping[str, Tensor]) -> str:
     return hasher.hexdigest()
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
-    """Write tensors and a header of JSON values, through a temporary file beside ``path``.
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, JsonValue]) -> str:
+    """Write tensors and a header of JSON values, through a temporary file next to ``path``.
 
     The header also holds the tensors' checksum, which is returned. Raises :class:`WorkRemains`
     when the disk does not take it; then ``path`` is as it was.
     """
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    checksum = content_checksum(held)
+    stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    checksum = content_checksum(stored)
     text = json.dumps({"blake3": checksum, "header": header}, sort_keys=True)
     with writing(path) as temporary:
-        save_file(held, temporary, {HEADER_KEY: text})
+        save_file(stored, temporary, {HEADER_KEY: text})
     return checksum
 
 
@@ -82,14 +82,14 @@ def writing(path: Path) -> Iterator[Path]:
         with replacing(path) as temporary:
             yield temporary
     except (OSError, SafetensorError) as error:
-        # safetensors has an error of its own for a disk that is full.
+        # safetensors raises its own error when the disk is full.
         raise WorkRemains(
             f"{path} could not be written ({_reason(error)}) and what was there before is whole: "
             "free some space or repair the disk, and run the same command again"
         ) from None
 
 
-def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
+def load_tensors(path: Path) -> tuple[Tensors, dict[str, JsonValue]]:
     """What :func:`save_tensors` wrote, on the CPU, after a look at its checksum.
 
     Raises :class:`DamagedFile` for other bytes, and :class:`BrainbrrError` for a file that is
@@ -99,8 +99,8 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         # safetensors takes every failure to open a file for a missing one.
         path.open("rb").close()
         with safe_open(path, framework="pt", device="cpu") as opened:
-            held = json.loads((opened.metadata() or {})[HEADER_KEY])
-            header, checksum = dict(held["header"]), held["blake3"]
+            written = json.loads((opened.metadata() or {})[HEADER_KEY])
+            header, checksum = dict(written["header"]), written["blake3"]
             names = opened.keys()
             tensors = {name: opened.get_tensor(name) for name in names}
     except FileNotFoundError:
@@ -122,4 +122,4 @@ def _reason(error: Exception) -> str:
 
 
 def _damaged(path: Path, how: str) -> DamagedFile:
-    return DamagedFile(f"{path} is {how}: delete it and train again, or copy it anew")
+    return DamagedFile(f"{path} is {how}: delete it and train again, or copy it again")

@@ -5,7 +5,7 @@ and the choice of the threshold by a rule. How scores become events belongs to
 ``detection``; what a report shows of the figures belongs to ``evaluation``.
 """
 
-from brainbrr_core.scoring.alignment import aligned, kappa, label_kappa
+from brainbrr_core.scoring.alignment import align, kappa, label_kappa
 from brainbrr_core.scoring.bootstrap import (
     FEW_PATIENTS,
     UNDEFINED,
@@ -35,12 +35,10 @@ from brainbrr_core.scoring.event_counter import EventCounter
 from brainbrr_core.scoring.event_table import EventTable
 from brainbrr_core.scoring.nedc import NedcCounts
 from brainbrr_core.scoring.operating_point import OperatingPoint, sigmoid
-from brainbrr_core.scoring.recording import RecordingEvents, seizures
+from brainbrr_core.scoring.recording import RecordingEvents, ScoredRecording, seizures
 from brainbrr_core.scoring.sweep import (
     FALSE_ALARM_LIMITS,
     Find,
-    RecordingFrames,
-    RecordingScores,
     RuleSweep,
     Sweep,
     SweepRow,
@@ -69,16 +67,15 @@ __all__ = [
     "OperatingPoint",
     "Ranking",
     "RecordingEvents",
-    "RecordingFrames",
-    "RecordingScores",
     "ReliabilityBin",
     "RuleSweep",
+    "ScoredRecording",
     "Sweep",
     "SweepRow",
     "SzcoreCounts",
     "TunedThreshold",
     "UnknownTime",
-    "aligned",
+    "align",
     "all_or_none",
     "auprc",
     "auroc",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 NULL = "null"
 
 
-def aligned(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str, str]]:
+def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs (reference label, hypothesis label) of the cheapest alignment, in order.
 
     An insertion (``(NULL, label)``), a deletion (``(label, NULL)``) and a substitution cost 1.

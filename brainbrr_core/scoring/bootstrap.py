@@ -26,7 +26,13 @@ Method = Literal["bootstrap", "clopper-pearson", "poisson", "undefined"]
 
 
 class Interval(NamedTuple):
-    """Lower and upper end of a confidence interval, NaN where it is undefined."""
+    """Ends of a 95 % confidence interval; NaN where it is undefined.
+
+    Attributes
+    ----------
+    low, high : float
+        Lower and upper end, in the unit of the figure.
+    """
 
     low: Measure
     high: Measure
@@ -36,10 +42,24 @@ UNDEFINED = Interval(math.nan, math.nan)
 
 
 def resamples(patients: int, samples: int, seed: int) -> NDArray[np.float64]:
-    """How often each patient is drawn in each resample, ``(samples, patients)``.
+    """How often each patient is drawn in each resample.
 
-    Rows add up to the number of patients. The same arguments give the same draws, so that two
-    detectors can be compared on the same patients.
+    The same arguments give the same draws, so that two detectors can be compared on the same
+    patients.
+
+    Parameters
+    ----------
+    patients : int
+        Number of patients to draw from.
+    samples : int
+        Number of resamples.
+    seed : int
+        Seed of the random generator.
+
+    Returns
+    -------
+    array of float64, shape (samples, patients)
+        Whole numbers; each row adds up to the number of patients.
     """
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(patients, np.full(patients, 1 / patients), size=samples)
@@ -47,11 +67,20 @@ def resamples(patients: int, samples: int, seed: int) -> NDArray[np.float64]:
 
 
 def interval(figures: NDArray[np.float64], patients: int) -> Interval:
-    """Interval of a figure from its resampled values.
+    """Confidence interval of a figure from its resampled values (percentiles).
 
-    ``patients`` are those that contribute to the figure. Resamples in which the figure is
-    undefined (NaN) are left out. The interval is undefined with fewer than two patients, or where
-    the figure is undefined in half of the resamples.
+    Parameters
+    ----------
+    figures : array of float64, shape (samples,)
+        The figure in each resample; those in which it is undefined (NaN) are left out.
+    patients : int
+        Number of patients that contribute to the figure.
+
+    Returns
+    -------
+    Interval
+        Undefined with fewer than two patients, and where the figure is undefined in half of the
+        resamples.
     """
     defined = figures[~np.isnan(figures)]
     if patients < 2 or 2 * defined.size <= figures.size:

@@ -24,9 +24,16 @@ Measure = Annotated[float, BeforeValidator(_undefined)]
 class Counts:
     """What a rule counted; counts of several recordings are added before figures are taken.
 
-    ``reference``, ``detected`` and ``false`` are events, seconds or epochs, as the rule says,
-    and fractional for TAES. ``false_unit`` is what one false count weighs in the rate per day:
-    NEDC multiplies the rate of its epochs by their length, so that it is in seconds.
+    Parameters
+    ----------
+    reference, detected, false : float
+        Events, seconds or epochs, as the rule says, and fractional for TAES: those of the
+        reference, those of the reference that were detected, and those detected falsely.
+    seconds : float
+        Length of the recordings in seconds, without their unknown time.
+    false_unit : float
+        What one false count weighs in the rate per day: NEDC multiplies the rate of its epochs by
+        their length, so that it is in seconds.
     """
 
     reference: float = 0.0
@@ -48,8 +55,8 @@ class Counts:
     @property
     def precision(self) -> float:
         """Detected over detected and false; NaN without detections."""
-        found = self.detected + self.false
-        return self.detected / found if found > 0 else math.nan
+        detections = self.detected + self.false
+        return self.detected / detections if detections > 0 else math.nan
 
     @property
     def f1(self) -> float:
@@ -72,7 +79,19 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Sensitivity, precision, F1 and false positives per day; NaN where undefined."""
+    """The four figures of some counts; NaN where undefined.
+
+    Attributes
+    ----------
+    sensitivity : float
+        Detected share of the reference, from 0 to 1.
+    precision : float
+        Detected over detected and false, from 0 to 1.
+    f1 : float
+        ``2 TP / (2 TP + FP + FN)``, from 0 to 1; NaN with neither a reference nor a false count.
+    false_per_day : float
+        False positives per 24 hours, in the unit of the rule.
+    """
 
     sensitivity: Measure
     precision: Measure
@@ -81,7 +100,23 @@ class Figures:
 
 
 def total(counts: Iterable[Counts]) -> Counts:
-    """Sum of counts of one rule. Raises ``ValueError`` where their units differ."""
+    """Sum of counts of one rule.
+
+    Parameters
+    ----------
+    counts : iterable of Counts
+        Counts of recordings under the same rule.
+
+    Returns
+    -------
+    Counts
+        The sums, all zero without counts.
+
+    Raises
+    ------
+    ValueError
+        Where the units of false counts differ.
+    """
     parts = list(counts)
     units = {part.false_unit for part in parts}
     if len(units) > 1:
@@ -96,5 +131,16 @@ def total(counts: Iterable[Counts]) -> Counts:
 
 
 def figures(counts: Counts) -> Figures:
-    """The four figures of some counts."""
+    """Compute the four figures of some counts.
+
+    Parameters
+    ----------
+    counts : Counts
+        Counts of one rule, of one recording or summed over several.
+
+    Returns
+    -------
+    Figures
+        Sensitivity, precision, F1 and false positives per 24 hours; NaN where undefined.
+    """
     return Figures(counts.sensitivity, counts.precision, counts.f1, counts.false_per_day)

@@ -28,8 +28,13 @@ DRAWN_POINTS = 200
 class Ranking:
     """Seconds at or above each distinct score, from the highest to the lowest.
 
-    ``true[i]`` ictal and ``false[i]`` other seconds have a score of at least
-    ``thresholds[i]``. The last entries are all the seconds there are.
+    Attributes
+    ----------
+    thresholds : array of float64, shape (scores,)
+        The distinct scores, falling; none without seconds.
+    true, false : array of int64, shape (scores,)
+        How many ictal and how many other seconds have at least each score. The last entries are
+        all the seconds there are.
     """
 
     thresholds: Floats
@@ -69,10 +74,25 @@ def per_second(
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Score and label of each whole second of a recording that is known.
 
-    ``scores`` are the recording's frames, eight a second; a second's is the fourth lowest of its
-    eight, the lower of the two in the middle, so that it depends on their order alone. A second
-    is ictal when its middle lies in a seizure of ``reference``, and unknown when it lies in
-    ``unknown`` and in no seizure; a rest shorter than a second is left out.
+    A second is ictal when its middle lies in a seizure of ``reference``, and unknown when its
+    middle lies in ``unknown`` and in no seizure. A rest shorter than a second is left out.
+
+    Parameters
+    ----------
+    scores : array, shape (frames,)
+        Scores of the recording's frames, eight per second.
+    reference : sequence of Event
+        Annotated events, times in seconds.
+    unknown : sequence of (float, float)
+        Intervals, start and stop in seconds, that are neither seizure nor background.
+
+    Returns
+    -------
+    scores : array of float64, shape (seconds,)
+        The fourth lowest of the eight scores of each second, the lower of the two in the middle:
+        it depends on their order alone.
+    labels : array of bool, shape (seconds,)
+        Whether each second is ictal.
     """
     seconds = len(scores) // FRAME_HZ
     whole = np.asarray(scores[: seconds * FRAME_HZ], dtype=np.float64)
@@ -94,7 +114,22 @@ def per_second(
 def rank(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> Ranking:
     """Order seconds by score; those with the same score share one entry.
 
-    Raises ``ValueError`` where a score is not finite or the lengths differ.
+    Parameters
+    ----------
+    scores : array, shape (seconds,)
+        A score for each second.
+    labels : array of bool, shape (seconds,)
+        Whether each second is ictal.
+
+    Returns
+    -------
+    Ranking
+        Ictal and other seconds at or above each score.
+
+    Raises
+    ------
+    ValueError
+        Where a score is not finite or the lengths differ.
     """
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != labels.shape or values.ndim != 1:
@@ -113,6 +148,16 @@ def auroc(ranking: Ranking) -> float:
     """Probability that an ictal second ranks above another, ties counting half; NaN if undefined.
 
     The rank statistic of Mann and Whitney, in whole numbers until the last division.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        Seconds by score, from :func:`rank`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without ictal or without other seconds.
     """
     if not (ranking.positives and ranking.negatives):
         return math.nan
@@ -126,6 +171,16 @@ def auprc(ranking: Ranking) -> float:
     """Average precision: precision weighted by the steps of recall; NaN without ictal seconds.
 
     Not interpolated, as scikit-learn's ``average_precision_score``.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        Seconds by score, from :func:`rank`.
+
+    Returns
+    -------
+    float
+        Between 0 and 1; NaN without ictal seconds.
     """
     if not ranking.positives:
         return math.nan
@@ -140,7 +195,7 @@ def roc_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float,
         return []
     rate = np.concatenate([[0.0], ranking.false / ranking.negatives])
     sensitivity = np.concatenate([[0.0], ranking.true / ranking.positives])
-    return _thinned(rate, sensitivity, limit)
+    return _thin(rate, sensitivity, limit)
 
 
 def pr_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float, float]]:
@@ -148,7 +203,7 @@ def pr_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float, 
     if not ranking.positives:
         return []
     recall = ranking.true / ranking.positives
-    return _thinned(recall, ranking.true / (ranking.true + ranking.false), limit)
+    return _thin(recall, ranking.true / (ranking.true + ranking.false), limit)
 
 
 def reliability(
@@ -182,7 +237,7 @@ def expected_calibration_error(bins: Iterable[ReliabilityBin]) -> float:
     return gaps / seconds
 
 
-def _thinned(x: Floats, y: Floats, limit: int) -> list[tuple[float, float]]:
+def _thin(x: Floats, y: Floats, limit: int) -> list[tuple[float, float]]:
     """Points spread evenly along the drawn line, both ends among them."""
     chosen = np.arange(x.size)
     if x.size > limit:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.machine.compiled import compiled
 from brainbrr_core.scoring.event_table import EventTable, Spans
-from brainbrr_core.scoring.recording import normalised
+from brainbrr_core.scoring.recording import normalize_events
 from brainbrr_core.scoring.szcore import (
     EVENT_HZ,
     MERGE_MARGIN_S,
@@ -50,7 +50,7 @@ class EventCounter:
     ) -> None:
         events = list(reference)
         length_s = grid_samples(duration_s, EVENT_HZ) / EVENT_HZ
-        joined = normalised(events, duration_s, where)
+        joined = normalize_events(events, duration_s, where)
         self._joined = _array([(event.start, event.stop) for event in joined])
         starts, stops = _pieces(_rounded(self._joined[0]), _rounded(self._joined[1]))
         self._extended = np.array(

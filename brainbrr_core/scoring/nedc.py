@@ -3,8 +3,8 @@
 Ziyabari et al. 2019 and Shah et al. 2021, "Objective evaluation metrics for automatic
 classification of EEG events"; details as NEDC's EEG evaluation v6 behaves. There are two
 labels, ``seiz`` and ``bckg``. Every rule counts each label as if it were the only one; a figure
-of ``seiz`` alone is "SEIZ only", that of the sum over both is "total". The two are other
-numbers, sensitivity and false alarms per 24 hours alike, and a report must say which it shows.
+of ``seiz`` alone is "SEIZ only", that of the sum over both is "total". The two differ in
+sensitivity and in false alarms per 24 hours, and a report must say which it shows.
 
 Events are cut at the recording's ends and sorted; those that overlap or touch become one, as in
 the program; nothing is given a tolerance. The time between them is background up to the
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.constants import BACKGROUND
-from brainbrr_core.scoring.alignment import NULL, aligned
+from brainbrr_core.scoring.alignment import NULL, align
 from brainbrr_core.scoring.counts import Counts, total
 from brainbrr_core.scoring.recording import (
     RecordingEvents,
@@ -46,7 +46,15 @@ SEIZURE: Label = "seiz"
 
 @dataclass(frozen=True, slots=True)
 class ByLabel:
-    """Counts of each label under one rule."""
+    """Counts of each label under one rule.
+
+    Attributes
+    ----------
+    seiz : Counts
+        Counts of seizures alone ("SEIZ only").
+    bckg : Counts
+        Counts of background alone.
+    """
 
     seiz: Counts
     bckg: Counts
@@ -60,7 +68,22 @@ class ByLabel:
 
 @dataclass(frozen=True, slots=True)
 class NedcCounts:
-    """Counts of one recording under each rule."""
+    """Counts of one recording under each rule.
+
+    Attributes
+    ----------
+    ovlp : ByLabel
+        Events under any-overlap scoring.
+    taes : ByLabel
+        Fractions of events under time-aligned event scoring, which asks in whole seconds whether
+        two events overlap, as NEDC's program does.
+    taes_exact : ByLabel
+        The same, where the times themselves are compared.
+    epoch : ByLabel
+        Epochs of 0.25 s.
+    alignment : ByLabel
+        Events under DP alignment, which compares the order of labels alone.
+    """
 
     ovlp: ByLabel
     taes: ByLabel
@@ -86,10 +109,23 @@ class EpochConfusion:
 
 
 def score_recording(recording: RecordingEvents) -> NedcCounts:
-    """Counts of one recording under OVLP, TAES (twice), EPOCH and DP alignment.
+    """Count one recording under OVLP, TAES (twice), EPOCH and DP alignment.
 
-    Raises :class:`BrainbrrError` for a recording without length, for times that are not finite
-    or run backwards, and where the hypothesis has another length than the recording.
+    Parameters
+    ----------
+    recording : RecordingEvents
+        What was annotated and what was detected, in seconds.
+
+    Returns
+    -------
+    NedcCounts
+        Counts of both labels under each rule: events, fractions of events, epochs of 0.25 s.
+
+    Raises
+    ------
+    BrainbrrError
+        For a recording without length, for times that are not finite or run backwards, and where
+        the hypothesis has another length than the recording.
     """
     written = _written(recording)
 
@@ -194,7 +230,7 @@ def alignment(recording: RecordingEvents) -> ByLabel:
 
 
 def _alignment(written: _Written) -> ByLabel:
-    pairs = aligned(
+    pairs = align(
         *(_labels(seiz, bckg) for seiz, bckg in zip(written.seiz, written.bckg, strict=True))
     )
 

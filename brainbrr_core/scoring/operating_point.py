@@ -1,4 +1,4 @@
-"""The operating point of a detector: the two thresholds that its scores are held against."""
+"""The operating point of a detector: the two thresholds that its scores are compared with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,16 @@ class OperatingPoint:
     """Two thresholds in the unit of the scores, which for a network are logits.
 
     An event begins at a frame of at least ``on`` and lasts while frames are at least ``off``.
-    Raises ``ValueError`` where ``off`` is above ``on``.
+
+    Parameters
+    ----------
+    on, off : float
+        The thresholds.
+
+    Raises
+    ------
+    ValueError
+        Where ``off`` is above ``on``.
     """
 
     on: float

@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.constants import BACKGROUND
 from brainbrr_core.errors import BrainbrrError
@@ -25,13 +28,13 @@ class RecordingEvents:
     reference, hypothesis : tuple of Event
         Annotated and detected events, in any order; those with the label ``bckg`` are left out.
     name : str
-        How the recording is called in messages.
+        Name of the recording in messages.
     hypothesis_duration_s : float, optional
-        Length that the hypothesis speaks of, where it has one of its own (a file written
-        elsewhere).
+        Length of the recording according to the hypothesis, where it states one (a file written
+        by another program).
     unknown : tuple of (float, float)
-        Intervals, start and stop in seconds, that are neither seizure nor background. They count
-        for nothing, and a detection that overlaps no seizure is left out where at least half of
+        Intervals, start and stop in seconds, that are neither seizure nor background. They are
+        not counted, and a detection that overlaps no seizure is left out where at least half of
         it lies in them.
     """
 
@@ -44,6 +47,51 @@ class RecordingEvents:
     unknown: tuple[tuple[float, float], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredRecording:
+    """What was annotated in one recording, and the scores that a detector gave it.
+
+    Parameters
+    ----------
+    patient : str
+        Whose recording it is.
+    duration_s : float
+        Length of the recording in seconds.
+    reference : tuple of Event
+        Annotated seizures, times in seconds.
+    scores_8hz : array of float32, shape (ceil(duration_s * 8),)
+        A score for each frame of 1/8 s; a network's are logits.
+    unknown : tuple of (float, float)
+        Intervals, start and stop in seconds, that are neither seizure nor background.
+    hypothesis : tuple of Event
+        Detected events; empty until an operating point is chosen.
+    partition_key, montage : str
+        What the recording is called in the store, and its electrode montage; empty where
+        nothing needs them.
+    """
+
+    patient: str
+    duration_s: float
+    reference: tuple[Event, ...]
+    scores_8hz: NDArray[np.float32]
+    unknown: tuple[tuple[float, float], ...] = ()
+    hypothesis: tuple[Event, ...] = ()
+    partition_key: str = ""
+    montage: str = ""
+
+    @property
+    def events(self) -> RecordingEvents:
+        """What the rules compare: reference and hypothesis without the scores."""
+        return RecordingEvents(
+            self.patient,
+            self.duration_s,
+            self.reference,
+            self.hypothesis,
+            self.partition_key,
+            unknown=self.unknown,
+        )
+
+
 def seizures(events: Iterable[Event], where: str) -> list[Event]:
     """Events that are not background, sorted, otherwise as written.
 
@@ -51,19 +99,19 @@ def seizures(events: Iterable[Event], where: str) -> list[Event]:
     time that is not finite or an event that ends before it starts; ``where`` names the
     recording in the message.
     """
-    kept = sorted(event for event in events if event.label != BACKGROUND)
-    for event in kept:
+    ordered = sorted(event for event in events if event.label != BACKGROUND)
+    for event in ordered:
         if not (math.isfinite(event.start) and math.isfinite(event.stop)):
-            raise BrainbrrError(f"{where}: an event's time is not finite: mend its annotation")
+            raise BrainbrrError(f"{where}: an event's time is not finite: correct its annotation")
         if event.stop < event.start:
             raise BrainbrrError(
                 f"{where}: the event from {event.start:g} to {event.stop:g} s ends before it "
-                "starts: mend its annotation"
+                "starts: correct its annotation"
             )
-    return [event for event in kept if event.stop > event.start]
+    return [event for event in ordered if event.stop > event.start]
 
 
-def normalised(
+def normalize_events(
     events: Iterable[Event], duration_s: float, where: str, *, touching: bool = True
 ) -> list[Event]:
     """Seizures cut at the recording's ends, sorted, disjoint; empty ones are dropped.
@@ -83,16 +131,22 @@ def normalised(
 def scored_events(
     recording: RecordingEvents, *, touching: bool = True
 ) -> tuple[list[Event], list[Event], UnknownTime]:
-    """Reference and hypothesis of a recording as :func:`normalised` gives them, and its unknown
-    time; hypotheses that this leaves out are not among them. Raises as :func:`normalised`.
+    """Reference, hypothesis and unknown time of a recording as the rules take them.
+
+    Events are those of :func:`normalize_events`, without the detections that unknown time leaves
+    out. Raises as :func:`normalize_events`.
     """
     where, end = recording.name or recording.subject, recording.duration_s
-    reference = normalised(recording.reference, end, where, touching=touching)
+    reference = normalize_events(recording.reference, end, where, touching=touching)
     unknown = UnknownTime.of(recording.unknown, reference, end)
     if not unknown:
-        return reference, normalised(recording.hypothesis, end, where, touching=touching), unknown
+        return (
+            reference,
+            normalize_events(recording.hypothesis, end, where, touching=touching),
+            unknown,
+        )
     # Events that touch are judged one by one, whether or not they become one afterwards.
-    apart = normalised(recording.hypothesis, end, where, touching=False)
+    apart = normalize_events(recording.hypothesis, end, where, touching=False)
     scored = unknown.scored(apart, reference)
     return reference, merge_overlapping(scored, touching=touching), unknown
 
@@ -107,7 +161,7 @@ def check_duration(recording: RecordingEvents) -> None:
 
 
 def check_hypothesis_duration(recording: RecordingEvents, tolerance_s: float = 0.1) -> None:
-    """Raise :class:`BrainbrrError` where the hypothesis speaks of another length."""
+    """Raise :class:`BrainbrrError` where the hypothesis states another length."""
     given = recording.hypothesis_duration_s
     if given is not None and abs(given - recording.duration_s) >= tolerance_s:
         raise BrainbrrError(

@@ -16,13 +16,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.annotation import Event
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.scoring.counts import SECONDS_PER_DAY, Counts, Measure
 from brainbrr_core.scoring.event_counter import Counted, EventCounter
 from brainbrr_core.scoring.event_table import EventTable
 from brainbrr_core.scoring.operating_point import OperatingPoint
+from brainbrr_core.scoring.recording import ScoredRecording
 
 #: Thresholds of a sweep, at most: near the highest score, where these lie closer than frames, there
 #: are fewer (2,000 for 435 hours). Further down each is reached by 0.6 % more frames than the next.
@@ -46,36 +46,6 @@ class FoundEvents(Protocol):
 
 #: ``find(frames, duration_s)`` smooths a recording's scores.
 Find = Callable[[NDArray[np.float32], float], FoundEvents]
-
-
-class RecordingScores(Protocol):
-    """A recording whose operating point is open: length, reference, unknown time and frames."""
-
-    @property
-    def patient(self) -> str: ...
-
-    @property
-    def duration_s(self) -> float: ...
-
-    @property
-    def reference(self) -> Sequence[Event]: ...
-
-    @property
-    def unknown(self) -> Sequence[tuple[float, float]]: ...
-
-    @property
-    def scores_8hz(self) -> NDArray[np.float32]: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RecordingFrames:
-    """A recording with one detector's frames: what a sweep takes, where nothing more is known."""
-
-    patient: str
-    duration_s: float
-    reference: tuple[Event, ...]
-    scores_8hz: NDArray[np.float32]
-    unknown: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +133,7 @@ class TunedThreshold:
 
 
 def sweep_thresholds(
-    recordings: Sequence[RecordingScores],
+    recordings: Sequence[ScoredRecording],
     find: Find,
     off_ratio: float,
     advance: Callable[[float], None] = lambda _seconds: None,
@@ -174,7 +144,7 @@ def sweep_thresholds(
     The on-thresholds are those reached by 1 frame of all recordings, by all frames, and by
     numbers between them at equal ratios, ``points`` of them at most; with each goes the
     off-threshold that at most ``1 / off_ratio`` times as many frames reach. ``find`` smooths the
-    scores of a recording; ``advance`` is told the seconds of each recording that is done.
+    scores of a recording; ``advance`` is called with the seconds of each recording that is done.
     """
     found = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
     on, off = _thresholds([one.scores for one in found], off_ratio, points)
@@ -182,7 +152,7 @@ def sweep_thresholds(
 
 
 def sweep_at(
-    recordings: Sequence[RecordingScores], find: Find, points: Sequence[OperatingPoint]
+    recordings: Sequence[ScoredRecording], find: Find, points: Sequence[OperatingPoint]
 ) -> Sweep:
     """Counts of all recordings at given operating points, each row that of one point."""
     found = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
@@ -280,7 +250,7 @@ def _thresholds(
 
 
 def _counted(
-    recordings: Sequence[RecordingScores],
+    recordings: Sequence[ScoredRecording],
     found: Sequence[FoundEvents],
     on: NDArray[np.float64],
     off: NDArray[np.float64],

@@ -53,7 +53,15 @@ Pairs = list[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class SzcoreCounts:
-    """Counts of one recording: events (merged and split as SzCORE does) and seconds."""
+    """Counts of one recording under SzCORE's rules.
+
+    Attributes
+    ----------
+    event : Counts
+        Events, merged and split as SzCORE does.
+    sample : Counts
+        Seconds.
+    """
 
     event: Counts
     sample: Counts

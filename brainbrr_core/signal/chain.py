@@ -1,10 +1,10 @@
 """The signal chain of version 2, from µV at any rate to 16-bit blocks at 256 Hz.
 
 Resample, band-pass, notch, interpolate missing electrodes, z-score per channel over the recording,
-clip. Memory is bounded whatever the recording's length: the chain runs over minutes of signal, once
-for the mean and deviation (three times for the scale ``robust``) and, for recordings too long to
-keep, again for the samples. With a mean and deviation that are given, it runs once. Where the
-settings ask for a causal z-score, each block has its own (``signal.trailing``).
+clip. Memory is bounded for any length of a recording: the chain runs over minutes of signal, once
+for mean and standard deviation (three times for the scale ``robust``) and, for recordings too long
+to keep in memory, again for the samples. With given statistics it runs once. Where the settings ask
+for a causal z-score, each block has its own statistics (``signal.trailing``).
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ from brainbrr_core.signal.resampling import BlockResampler, InterpolatingResampl
 from brainbrr_core.signal.statistics import Statistics
 from brainbrr_core.signal.trailing import TrailingStatistics
 
-#: A person bumps this when the chain's output changes though its parameters do not.
+#: To be increased by hand when the chain's output changes though its parameters do not.
 ALGORITHM_VERSION = 2
 _CHUNK_BLOCKS = 6
-#: Samples at 256 Hz that are made at a time where they are wanted as they arrive.
+#: Samples at 256 Hz that are made at a time from a signal that is still being recorded.
 STREAM_STEP = 2560
-#: Filtered signal kept in memory between the two passes, in bytes; longer ones run twice.
-_KEEP_BYTES = 150_000_000
+#: Most bytes of filtered signal that are kept between two passes; a longer one is filtered again.
+KEEP_BYTES = 150_000_000
 
 
 class Filtering:
     """From raw samples to filtered µV of all 19 channels, in steps of a fixed length.
 
-    ``step`` is the number of outputs at 256 Hz that are made at a time: at least the number that
-    is asked for, in whole periods of the resampler. The signal is the same, to the last bit,
-    whatever the step.
+    ``step`` is the number of outputs at 256 Hz that are made at a time, rounded up to whole periods
+    of the resampler. It changes no bit of the signal.
     """
 
     def __init__(
@@ -71,14 +70,14 @@ class Filtering:
     def apply(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """The next ``count`` outputs (19, count), from the raw samples of :meth:`input_range`.
 
-        They are µV from the level at which the recording begins, and ``raw`` may be overwritten.
+        They are µV relative to the level at which the recording begins. ``raw`` may be overwritten.
         """
         resampled = self._resampled(raw, count)
         self._made += count
         filter_in_place(resampled, sections(self._settings), self._state)
         if self._weights is None:
             return resampled
-        # Heavy, and only of use where signals are made.
+        # A heavy import, needed only where signals are computed.
         from brainbrr_core.signal.products import weighted_sums
 
         filtered = np.empty((len(CHANNELS), count), np.float32)
@@ -95,14 +94,35 @@ class Filtering:
 
 
 def _rounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights without the last bits, in which powers and roots may differ among libraries."""
+    """Weights rounded to multiples of 2**-32: last bits of powers and roots differ by library."""
     return np.asarray(np.rint(weights * 2.0**32) / 2.0**32)
 
 
 def filtered(
     source: SignalSource, settings: Preprocessing, step: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Filtered signal of all 19 channels in µV, ``step`` samples (or a few more) at a time."""
+    """Resample, filter and interpolate a recording, some seconds at a time.
+
+    Parameters
+    ----------
+    source : SignalSource
+        The recording, at any rate from 100 Hz to 100 kHz.
+    settings : Preprocessing
+        Band-pass and notch.
+    step : int
+        Samples at 256 Hz per array, rounded up to whole periods of the resampler. It changes no
+        sample.
+
+    Yields
+    ------
+    array of float32, shape (19, n)
+        Consecutive parts of the signal at 256 Hz in µV, channels in the order of ``CHANNELS``.
+
+    Raises
+    ------
+    UnsupportedRate
+        For a sampling rate below 100 Hz or above 100 kHz.
+    """
     filtering = Filtering(source.rate, source.missing, settings, step)
     samples = filtering.output_samples(source.samples)
     zero = level(source)
@@ -113,10 +133,10 @@ def filtered(
 
 
 class Quantizer:
-    """From filtered µV to stored samples, with a fixed mean and deviation."""
+    """From filtered µV to stored samples, with fixed statistics."""
 
     def __init__(self, statistics: Statistics, settings: Preprocessing) -> None:
-        # A flat channel has no deviation: it is stored as zero.
+        # A flat channel has a standard deviation of zero and is stored as zeros.
         self._factor = np.divide(
             1.0,
             statistics.deviation * SCALE,
@@ -137,12 +157,32 @@ class Quantizer:
 
 
 class Chain:
-    """The chain over one recording.
+    """The signal chain over one recording.
 
-    ``samples`` is the length at 256 Hz, ``blocks`` the number of stored 10 s blocks, the last
-    one padded with zeros. ``statistics`` replaces the recording's own mean and deviation; without
-    it, where ``settings.zscore_minutes`` is set, the samples are z-scored with those of the minutes
-    before, and ``statistics`` says what the whole recording's are all the same.
+    Parameters
+    ----------
+    source : SignalSource
+        The recording, at any rate from 100 Hz to 100 kHz.
+    settings : Preprocessing
+        Filters, z-score and clipping.
+    statistics : Statistics, optional
+        Used for the z-score instead of the recording's own. Without it, and where
+        ``settings.zscore_minutes`` is set, each 10 s are z-scored by the minutes that end with
+        them.
+
+    Attributes
+    ----------
+    samples : int
+        Length in samples at 256 Hz.
+    blocks : int
+        Number of stored blocks of 10 s, the last one padded with zeros.
+    statistics : Statistics
+        Those that were given, or else those of the whole recording.
+
+    Raises
+    ------
+    UnsupportedRate
+        For a sampling rate below 100 Hz or above 100 kHz.
     """
 
     def __init__(
@@ -157,9 +197,14 @@ class Chain:
         self.statistics = statistics if statistics is not None else self._measure()
 
     def quantized(self) -> Iterator[tuple[NDArray[np.int16], NDArray[np.int32]]]:
-        """The stored samples, (blocks, 19, 2560) int16, some blocks at a time.
+        """Compute the stored samples, some blocks at a time.
 
-        With them, the number of samples that were clipped in each block and channel, (blocks, 19).
+        Yields
+        ------
+        blocks : array of int16, shape (n, 19, 2560)
+            Consecutive blocks of 10 s; one unit is ``SCALE`` standard deviations.
+        clipped : array of int32, shape (n, 19)
+            How many samples of each block and channel were clipped.
         """
         chunks = self._kept if self._kept is not None else self._chunks()
         if self._trailing:
@@ -180,33 +225,33 @@ class Chain:
             yield Quantizer(statistics, self._settings).apply(block)
 
     def _chunks(self) -> Iterator[NDArray[np.float32]]:
-        """Filtered signal, some whole blocks of it at a time."""
+        """The filtered signal, six blocks at a time."""
         size = _CHUNK_BLOCKS * self.block_samples
-        return joined(filtered(self._source, self._settings, size), size)
+        return regroup(filtered(self._source, self._settings, size), size)
 
     def _measure(self) -> Statistics:
         pieces = self._chunks
-        if self.samples * len(CHANNELS) * 4 <= _KEEP_BYTES:
+        if self.samples * len(CHANNELS) * 4 <= KEEP_BYTES:
             kept = self._kept = list(self._chunks())
             pieces = partial(iter, kept)
         return Statistics.of_passes(pieces, self.samples, self._settings)
 
 
-def joined(pieces: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
-    """A signal (channels, n) that comes in pieces, in pieces of ``length`` and a last one."""
-    held: list[NDArray[np.float32]] = []
+def regroup(pieces: Iterable[NDArray[np.float32]], length: int) -> Iterator[NDArray[np.float32]]:
+    """Regroup the pieces (channels, n) of a signal into pieces of ``length``, the last shorter."""
+    pending: list[NDArray[np.float32]] = []
     size = 0
     for piece in pieces:
-        if not held and piece.shape[1] == length:
+        if not pending and piece.shape[1] == length:
             yield piece
             continue
-        held.append(piece)
+        pending.append(piece)
         size += piece.shape[1]
         if size >= length:
-            signal = np.concatenate(held, axis=1)
+            signal = np.concatenate(pending, axis=1)
             for start in range(0, size - length + 1, length):
                 yield np.ascontiguousarray(signal[:, start : start + length])
             rest = signal[:, size - size % length :]
-            held, size = ([rest], rest.shape[1]) if rest.shape[1] else ([], 0)
-    if held:
-        yield np.concatenate(held, axis=1)
+            pending, size = ([rest], rest.shape[1]) if rest.shape[1] else ([], 0)
+    if pending:
+        yield np.concatenate(pending, axis=1)

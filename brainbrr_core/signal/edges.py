@@ -1,7 +1,8 @@
-"""What a recording is taken to be before its first sample and after its last.
+"""How a recording is extended before its first sample and after its last.
 
-Filters need a past, and a resampler both sides. Nothing here hangs on one sample, since the first
-one of a recording is often garbage: an amplifier that is still settling, a value of full scale.
+Filters need earlier samples, and a resampler needs samples on both sides. Nothing here depends on
+a single sample, since the first one of a recording is often garbage: an amplifier that is still
+settling, or a value at full scale.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-#: Seconds of each end that say where the signal lies there.
+#: Seconds at each end from which the signal's level there is taken.
 EDGE_S = 1
-#: What the edges follow from, as it stands in the preprocessing version.
+#: The constants of the edges, as the preprocessing version has them.
 CONSTANTS = {"edge_s": EDGE_S, "level": "median", "reflection": "odd"}
 
 
 class SignalSource(Protocol):
-    """A recording's raw signal: the electrodes it has, in the order of ``CHANNELS``."""
+    """A recording's raw signal.
+
+    Its channels are the electrodes that the recording has, in the order of ``CHANNELS``.
+    """
 
     @property
     def rate(self) -> Fraction:
@@ -31,26 +35,34 @@ class SignalSource(Protocol):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Electrodes to be interpolated."""
+        """Names of the electrodes that are not among the channels, to be interpolated."""
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Samples ``start`` to ``stop`` of the present channels, (channels, n).
+        """Read an interval of the signal.
 
-        In µV from a constant of each channel's own, such as its first sample: without an
-        electrode's offset, float32 is exact enough, and the band-pass removes a constant anyway.
+        Parameters
+        ----------
+        start, stop : int
+            First sample, and the one after the last.
+
+        Returns
+        -------
+        array of float32, shape (channels, stop - start)
+            In µV relative to a constant per channel, such as its first sample: without an
+            electrode's offset float32 is exact enough, and the band-pass removes it anyway.
         """
 
 
 def edge_samples(rate: Fraction) -> int:
-    """Samples of each end that are looked at, at ``rate`` samples per second."""
+    """Samples of each end from which the level is taken, at ``rate`` samples per second."""
     return max(1, int(EDGE_S * rate))
 
 
 def level(source: SignalSource) -> NDArray[np.float32]:
-    """Where each channel (channels, 1) lies at the beginning: the median of the first second.
+    """The level (channels, 1) of each channel at the beginning: the median of the first second.
 
-    Of an even number of samples it is the lower one of the middle two, so always a sample. The
-    filters start from the steady state of a signal that has always been there.
+    Of an even number of samples it is the lower of the middle two, so always a sample. The filters
+    start from their steady state for a signal that has always been at this level.
     """
     first = np.sort(source.read(0, min(edge_samples(source.rate), source.samples)), axis=1)
     return first[:, (first.shape[1] - 1) // 2, None]
@@ -62,26 +74,26 @@ def read_reflected(
     """Samples ``start`` to ``stop`` less ``zero``, extended at both ends by odd reflection.
 
     The reflection is about the outermost sample. One that lies further from the other samples of
-    its second than their whole range is brought to that distance for it: garbage is not mirrored
-    to last as long as the resampler's filter.
+    its second than their whole range is moved to that distance for the reflection: otherwise
+    garbage would be extended over the whole length of the resampler's filter.
     """
     samples = source.samples
     edge = min(edge_samples(source.rate), samples - 1)
     parts = []
     if start < 0:
         first = source.read(0, edge + 1)
-        centre = _within(first[:, :1], first[:, 1:])
+        center = _within(first[:, :1], first[:, 1:])
         mirrored = source.read(1, min(1 - start, samples))[:, ::-1]
-        parts.append(2 * (centre - zero) - (mirrored - zero))
+        parts.append(2 * (center - zero) - (mirrored - zero))
     parts.append(source.read(max(start, 0), min(stop, samples)) - zero)
     if stop > samples:
         last = source.read(samples - 1 - edge, samples)
-        centre = _within(last[:, -1:], last[:, :-1])
+        center = _within(last[:, -1:], last[:, :-1])
         mirrored = source.read(max(2 * samples - 1 - stop, 0), samples - 1)[:, ::-1]
-        parts.append(2 * (centre - zero) - (mirrored - zero))
+        parts.append(2 * (center - zero) - (mirrored - zero))
     signal = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-    # Outputs of the last period that lie past the recording's end are thrown away: what they are
-    # made of must exist, but does not matter.
+    # Outputs of the last period that are past the recording's end are discarded: their inputs must
+    # exist, but their values do not matter.
     beyond = stop - start - signal.shape[1]
     return np.pad(signal, ((0, 0), (0, beyond))) if beyond else signal
 

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from brainbrr_core.constants import CHANNELS
 
 #: Unit vectors (right, anterior, superior) of the 10-20 electrodes: the standard positions on
-#: the Colin-27 head, seen from the centre of the sphere fitted to these 19.
+#: the Colin-27 head, seen from the center of the sphere fitted to these 19.
 POSITIONS = {
     "Fp1": (-0.2897, 0.9503, -0.1136),
     "F3": (-0.5475, 0.7354, 0.3992),
@@ -63,13 +63,13 @@ def _cosines(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float
 
 
 def interpolation_weights(missing: Sequence[str]) -> NDArray[np.float64]:
-    """Weights (missing, 19 - missing) that make the missing electrodes from the others.
+    """Weights (missing, 19 - missing) that interpolate the missing electrodes from the others.
 
     Columns follow ``CHANNELS`` without the missing ones. Source: Perrin, Pernier, Bertrand and
     Echallier (1989), Electroenceph. clin. Neurophysiol. 72, 184-187.
     """
-    # Heavy, and only of use where signals are made.
-    from brainbrr_core.signal.products import solved
+    # A heavy import, needed only where signals are computed.
+    from brainbrr_core.signal.products import solve
 
     present = [name for name in CHANNELS if name not in missing]
     at = np.array([POSITIONS[name] for name in present])
@@ -82,5 +82,5 @@ def interpolation_weights(missing: Sequence[str]) -> NDArray[np.float64]:
     system[:count, :count] = _spline(_cosines(at, at)) + REGULARIZATION * np.eye(count)
     system[count, count] = 0.0
     evaluate = np.hstack([_spline(_cosines(to, at)), np.ones((len(missing), 1))])
-    # The system is symmetric: what it maps values to and what it takes them from are one.
-    return np.ascontiguousarray(solved(system, np.ascontiguousarray(evaluate.T))[:count].T)
+    # The system is symmetric, so that solving it for the transposed weights is the same.
+    return np.ascontiguousarray(solve(system, np.ascontiguousarray(evaluate.T))[:count].T)

@@ -13,9 +13,9 @@ from pydantic import JsonValue
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import CHANNELS
 
-#: The electrodes at the edge of the cap, each with the two beside it along the edge and the one
-#: next to it further in. Beyond the edge there is nothing to interpolate from, so one of these is
-#: made from its neighbors only where all three are there.
+#: The electrodes at the edge of the cap, each with its two neighbors along the edge and the one
+#: further in. Beyond the edge there is nothing to interpolate from, so one of these is interpolated
+#: only where all three neighbors are present.
 EDGE_NEIGHBORS = {
     "Fp1": ("Fp2", "F7", "F3"),
     "F7": ("Fp1", "T3", "F3"),
@@ -33,16 +33,16 @@ _WANTED = frozenset(CHANNELS)
 _BY_NAME = {name.upper(): name for name in CHANNELS}
 # The 10-10 names of the temporal electrodes (American Clinical Neurophysiology Society, 2016).
 _BY_NAME.update({"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"})
-#: What a referential label may name after the electrode, each with the reference it means.
+#: What a referential label may name after the electrode, and the reference that it means.
 _REFERENCES = {
     "REF": "REF",
     **dict.fromkeys(("AVG", "AVE", "AV", "AVR", "AVERAGE", "CAR", "AR"), "average"),
     **dict.fromkeys(("LE", "CLE", "AA", "A1A2", "A1+A2"), "linked ears"),
     **dict.fromkeys(("LM", "M1M2", "M1+M2"), "linked mastoids"),
-    # One ear, one mastoid, an amplifier's own reference input, the second cervical vertebra.
+    # One ear, one mastoid, an amplifier's reference input, the second cervical vertebra, the nose.
     **{name: name for name in ("A1", "A2", "M1", "M2", "G2", "CS2", "NOSE")},
 }
-#: Written out, and perhaps cut short by the 16 characters of a label.
+#: Linked ears or mastoids written out, perhaps truncated to the 16 characters of a label.
 _LINKED = re.compile(r"LINK(?:ED)?(?P<mastoids>M[A-Z]*)?[A-Z]*")
 _LABEL = re.compile(r"(?:(?:EEG|POL)\s+)?(?P<electrode>[^\s.-]+)\.*(?:\s*-\s*(?P<other>\S.*))?")
 #: Characters of a label in an EDF.
@@ -73,7 +73,7 @@ class MontageMatch:
 
     @property
     def without_neighbors(self) -> tuple[str, ...]:
-        """Missing electrodes at the edge of the cap of whose neighbors one is missing, too."""
+        """Missing electrodes at the edge of the cap that have a missing neighbor, too."""
         return tuple(
             name
             for name in self.missing
@@ -132,7 +132,7 @@ def _name(label: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _reference(written: str) -> str | None:
-    """The reference that is meant by what a label names; None where that is none."""
+    """The reference that a text in a label means, None where it is not a reference."""
     text = re.sub(r"\)/2?$|[\s().]", "", written.upper())
     name = re.sub(r"[/&,]", "+", text)
     linked = _LINKED.fullmatch(name)
@@ -160,7 +160,7 @@ def electrode_of(label: str) -> str | None:
     Understands ``EEG FP1-REF``, ``FP1``, ``Fp1``, ``Fp1.``, ``POL Fp1``, the names T7, T8, P7 and
     P8 of T3, T4, T5 and T6, and as references REF, LE, CLE, AR, AVG, AVE, AV, CAR, A1, A2,
     ``(A1+A2)/2``, AA, M1, M2, ``M1+M2``, LM, G2, CS2, NOSE and linked ears or mastoids written
-    out. A bipolar derivation such as ``FP1-F7`` is no electrode.
+    out. A bipolar derivation such as ``FP1-F7`` is not an electrode.
     """
     name = _name(label)
     return name if name in _WANTED else None

@@ -149,13 +149,13 @@ def weighted_sums(
 
 
 @compiled
-def solved(
+def solve(
     system: NDArray[np.float64], right: NDArray[np.float64]
 ) -> NDArray[np.float64]:  # pragma: no cover - compiled
-    """The ``x`` (n, k) of ``system @ x = right``, by elimination with pivots.
+    """Solve ``system @ x = right`` for ``x`` (n, k), by Gaussian elimination with pivots.
 
     ``system`` (n, n) must not be singular. For small systems: LAPACK is faster, but its last bits
-    are those of a processor.
+    depend on the processor.
     """
     count = system.shape[0]
     rows = np.hstack((system, right))

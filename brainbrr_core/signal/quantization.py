@@ -1,4 +1,4 @@
-"""Between digital samples and µV, between filtered µV and stored samples, and the way back.
+"""Conversions between digital samples, µV, and stored samples.
 
 Compiled by numba: each is one pass over memory where numpy takes several.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.machine.compiled import compiled
 
-#: What one unit of the stored 16-bit samples is worth, in standard deviations.
+#: Standard deviations per unit of the stored 16-bit samples: 32,767 units are 10.
 SCALE = 10.0 / 32767.0
 
 

@@ -23,24 +23,24 @@ from brainbrr_core.machine.compiled import compiled
 
 PASSBAND_HZ = 120.0
 STOPBAND_DB = 90.0
-#: Part of the Nyquist frequency that passes where that is below ``PASSBAND_HZ``.
+#: Share of the Nyquist frequency that passes where that is below ``PASSBAND_HZ``.
 PASSBAND_OF_NYQUIST = 0.96
-#: Samples per second that a recording must have, and those beyond which it is no EEG.
+#: Lowest and highest sampling rate of a recording, in Hz.
 LOWEST_RATE, HIGHEST_RATE = 100, 100_000
-#: Largest ``up`` whose filter is tabulated for every place that an output can have between two
-#: inputs. Others are interpolated between places that are tabulated at least this often a second:
-#: a tone of 128 Hz is then 1.2e-6 of its amplitude off.
+#: Largest ``up`` whose filter is tabulated for every position that an output can have between two
+#: inputs. Others are interpolated between positions that are tabulated at least this often per
+#: second: the error for a tone of 128 Hz is then 1.2e-6 of its amplitude.
 _LARGEST_UP = 2560
 _TABULATED_HZ = 1 << 18
-#: Larger numbers in a ratio of rates do not fit the integers that count; the nearest ratio of
-#: smaller ones is used, which is less than a nanosecond off after a day.
+#: Larger numbers in a ratio of rates would overflow the integers that count positions; the nearest
+#: ratio of smaller ones is used, whose error after a day is less than a nanosecond.
 _LARGEST_RATIO = 1 << 50
 #: Channels that one instruction may serve, and taps that are added at once.
 _LANES, _TAPS_AT_ONCE = 8, 4
 #: Columns of a matrix that makes outputs: as many as the registers of a processor with 256-bit
 #: vectors hold.
 COLUMNS = 16
-#: What the output follows from, as it stands in the preprocessing version.
+#: The constants of the resampler, as the preprocessing version has them.
 DESIGN = {
     "window": "kaiser",
     "passband_hz": PASSBAND_HZ,
@@ -62,8 +62,8 @@ class Resampler:
     """The filter from one rate to another: ``up`` / ``down`` and the taps at ``phases`` x rate.
 
     ``phases`` is ``up`` where each output falls on one of the taps, else there are fewer, between
-    which the filter is interpolated. The ratio is that of the rates in both cases: no error of
-    time adds up.
+    which the filter is interpolated. The ratio is that of the rates in both cases: no timing error
+    accumulates.
     """
 
     up: int
@@ -95,8 +95,8 @@ def passband_hz(rate: float) -> float:
 def design(rate: Fraction, target: int = RATE) -> Resampler:
     """The resampler from ``rate`` to ``target`` Hz.
 
-    Raises :class:`UnsupportedRate` for a rate below 100 Hz, whose EEG would lack what seizures are
-    told by, or above 100 kHz.
+    Raises :class:`UnsupportedRate` for a rate below 100 Hz, at which the frequencies that show
+    seizures would be missing, or above 100 kHz.
     """
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise UnsupportedRate(
@@ -111,7 +111,7 @@ def design(rate: Fraction, target: int = RATE) -> Resampler:
 
 
 def _taps(rate: Fraction, phases: int, target: int) -> NDArray[np.float64]:
-    """The filter for a source at ``rate``, at ``phases`` places between two of its samples."""
+    """The filter for a source at ``rate``, at ``phases`` positions between two of its samples."""
     nyquist = min(float(rate), float(target)) / 2
     width = 2 * (nyquist - passband_hz(float(rate)))
     filter_rate = float(rate) * phases
@@ -142,8 +142,8 @@ class BlockResampler:
     """Applies a :class:`Resampler` as products with small banded matrices.
 
     ``period`` outputs come from ``step`` inputs; each is made by one matrix of ``COLUMNS``
-    outputs, the same for every period. An output is the same to the last bit whatever else is made
-    with it, and on every processor.
+    outputs, the same for every period. An output is the same to the last bit in every call and on
+    every processor.
     """
 
     def __init__(self, resampler: Resampler) -> None:
@@ -184,7 +184,7 @@ class BlockResampler:
             return signal[:, :outputs]
         signal = np.ascontiguousarray(signal)
         channels = len(signal)
-        # Heavy, and only of use where signals are made.
+        # A heavy import, needed only where signals are computed.
         from brainbrr_core.signal.products import banded_products
 
         periods = -(-outputs // self.period)
@@ -206,8 +206,8 @@ class BlockResampler:
 class InterpolatingResampler:
     """Applies a :class:`Resampler` whose outputs fall between its taps.
 
-    Each output is made alone, by the filter at its own place between two inputs, which is counted
-    in integers: it is the same whatever is made with it, and no error of time adds up.
+    Each output is computed separately, by the filter at its position between two inputs, which is
+    counted in integers: it is the same in every call, and no timing error accumulates.
     """
 
     period = 1

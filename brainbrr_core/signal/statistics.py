@@ -1,4 +1,4 @@
-"""Where a filtered signal lies and how far it spreads, per channel: what its z-score is made with.
+"""Center and spread of a filtered signal per channel, from which its z-score is computed.
 
 Two scales. ``recording_sd``: mean and standard deviation. ``robust``: median and interquartile
 range, as a standard deviation of a Gaussian with that range, which a seizure or an artifact that
@@ -19,15 +19,15 @@ from brainbrr_core.constants import CHANNELS
 from brainbrr_core.machine.compiled import compiled
 from brainbrr_core.signal.quantization import add_moments
 
-#: Seconds at the beginning that count for nothing. The response of the band-pass and the notch to
+#: Seconds at the beginning that are left out. The response of the band-pass and the notch to
 #: a sample of garbage is down to a thousandth of it by then.
 SETTLING_S = 2
 #: Interquartile range of a Gaussian whose standard deviation is 1.
 GAUSSIAN_IQR = 1.3489795003921634
-#: Quartiles closer together than this, in µV, are of no EEG: a channel that was disconnected for
-#: most of the recording. It has its standard deviation on either scale.
+#: An interquartile range below this, in µV, is that of a channel which was disconnected for most of
+#: the recording. Its spread is the standard deviation on either scale.
 QUIET_UV = 0.1
-#: What the statistics follow from, as it stands in the preprocessing version.
+#: The constants of the statistics, as the preprocessing version has them.
 CONSTANTS = {"settling_s": SETTLING_S}
 
 Pieces = Callable[[], Iterable[NDArray[np.float32]]]
@@ -35,10 +35,15 @@ Pieces = Callable[[], Iterable[NDArray[np.float32]]]
 
 @dataclass(frozen=True)
 class Statistics:
-    """Center and spread in µV, per channel (19,), after the filters.
+    """Center and spread of a filtered signal, per channel.
 
-    On the scale ``robust``, ``mean`` is the median and ``deviation`` the interquartile range
-    divided by that of a Gaussian of standard deviation 1.
+    Attributes
+    ----------
+    mean : array of float64, shape (19,)
+        Mean in µV; the median on the scale ``robust``.
+    deviation : array of float64, shape (19,)
+        Standard deviation in µV; on the scale ``robust``, the interquartile range divided by that
+        of a Gaussian of standard deviation 1.
     """
 
     mean: NDArray[np.float64]
@@ -48,9 +53,23 @@ class Statistics:
     def of(
         cls, filtered: Iterable[NDArray[np.float32]], samples: int, settings: Preprocessing
     ) -> Statistics:
-        """Those of the first ``samples`` of a signal (19, n) that comes in pieces.
+        """Measure the first samples of a signal, in one pass.
 
-        For the scale ``robust`` the pieces are kept: :meth:`of_passes` keeps nothing.
+        For the scale ``robust`` all pieces are kept in memory; :meth:`of_passes` keeps none.
+
+        Parameters
+        ----------
+        filtered : iterable of arrays of float32, shape (19, n)
+            Consecutive pieces of the signal in µV at 256 Hz.
+        samples : int
+            How many samples count.
+        settings : Preprocessing
+            The scale.
+
+        Returns
+        -------
+        Statistics
+            Center and spread without the first two seconds.
         """
         if settings.scale == "recording_sd":
             return cls.of_passes(lambda: filtered, samples, settings)
@@ -59,9 +78,22 @@ class Statistics:
 
     @classmethod
     def of_passes(cls, pieces: Pieces, samples: int, settings: Preprocessing) -> Statistics:
-        """Those of the first ``samples`` of a signal that ``pieces`` gives as often as is asked.
+        """Measure the first samples of a signal, in several passes and little memory.
 
-        Once, and twice more for the scale ``robust``. Needs some megabytes, whatever the length.
+        Parameters
+        ----------
+        pieces : callable
+            Returns the pieces of the signal (19, n) in µV at 256 Hz from the beginning; called
+            once, and several times for the scale ``robust``.
+        samples : int
+            How many samples count.
+        settings : Preprocessing
+            The scale.
+
+        Returns
+        -------
+        Statistics
+            Center and spread without the first two seconds.
         """
         settling = SETTLING_S * settings.rate_hz
         settled = _moments(_first(pieces(), samples), settling)

@@ -1,7 +1,7 @@
 """The signal chain on samples as they arrive: resampled and filtered, causally but for the FIR.
 
-Equal, to the last bit, to what ``signal.chain.filtered`` gives of the whole recording, however the
-samples are cut into pieces.
+The output equals, to the last bit, that of ``signal.chain.filtered`` for the whole recording,
+however the samples are divided into pieces.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class SignalStream:
         return beyond + (0.0 if STREAM_STEP % step == 0 else step / self._rate_hz)
 
     def push(self, raw: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """Take samples (channels, n) in µV; give what can be made of them, (19, m) each.
+        """Add samples (channels, n) in µV; yield the outputs (19, m) that they complete.
 
-        Values are taken from each channel's first sample on, as ``SignalSource`` has them: a
-        constant makes no difference beyond the last bits of float32.
+        Values count relative to each channel's first sample, as in ``SignalSource``: a constant
+        makes no difference beyond the last bits of float32.
         """
         if not raw.shape[1]:
             return
@@ -93,7 +93,7 @@ class SignalStream:
             self._tail.forget(start - (stop - start))
 
     def finish(self) -> Iterator[NDArray[np.float32]]:
-        """Give the rest: no sample follows those that were pushed."""
+        """Yield the remaining outputs: no sample follows."""
         samples = self._filtering.output_samples(self._tail.samples)
         while self._done < samples:
             yield self._next(min(self._filtering.step, samples - self._done))

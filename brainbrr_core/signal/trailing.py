@@ -1,12 +1,12 @@
-"""What each 10 s of a signal are z-scored with where that must be known while it is recorded.
+"""Statistics for a causal z-score: of the minutes that end with each 10 s of a signal.
 
-Center and spread of the minutes that end with those 10 s: of all that was so far, while there are
-fewer. The first minute is z-scored as a whole by its own, so that nothing is divided by the spread
-of a few seconds; as everywhere, the two seconds in which the filters settle count for nothing. The
-10 s themselves are among what counts: no window ends within them, so nothing waits for them, and a
-channel that is connected late is not divided by the spread of what it was before alone.
+While there are fewer minutes so far, all of them count. The first minute is z-scored as a whole by
+its own statistics, so that nothing is divided by the spread of a few seconds; as everywhere, the
+two seconds in which the filters settle are left out. The 10 s themselves count, too: no window ends
+within them, so nothing has to wait for them, and a channel that is connected late is not divided by
+the spread of the time before alone.
 
-Whole recordings and samples as they arrive go through the same class, so that both give the same
+Whole recordings and samples as they arrive are processed by the same class, which gives the same
 bytes.
 """
 
@@ -25,10 +25,10 @@ from brainbrr_core.signal.statistics import SETTLING_S, Statistics, of_moments, 
 
 #: Seconds at the beginning that are z-scored as a whole.
 START_S = 60
-#: What trailing statistics follow from, as it stands in the preprocessing versions that have them.
+#: The constants of trailing statistics, as the preprocessing versions that use them have them.
 CONSTANTS = {"start_s": START_S}
 
-#: Up to 10 s of filtered signal (19, n), and what they are z-scored with.
+#: Up to 10 s of filtered signal (19, n), and the statistics for their z-score.
 Scaled = tuple[NDArray[np.float32], Statistics]
 
 
@@ -36,8 +36,8 @@ class TrailingStatistics:
     """Filtered signal in, in pieces of any length; blocks of 10 s with their statistics out.
 
     A block is given when its last sample has come; those of the first minute when that is over.
-    Holds a minute of signal at the beginning, and for the scale ``robust`` always as many minutes
-    as the setting says.
+    Keeps a minute of signal in memory at the beginning, and for the scale ``robust`` always as many
+    minutes as the setting says.
     """
 
     def __init__(self, settings: Preprocessing) -> None:
@@ -54,7 +54,7 @@ class TrailingStatistics:
         self._started = False
 
     def push(self, filtered: NDArray[np.float32]) -> Iterator[Scaled]:
-        """Take the next samples (19, n) in µV; give the blocks that they complete."""
+        """Add the next samples (19, n) in µV; yield the blocks that they complete."""
         if self._rest.shape[1]:
             filtered = np.concatenate([self._rest, filtered], axis=1)
         size = self._block_samples
@@ -64,7 +64,7 @@ class TrailingStatistics:
         self._rest = filtered[:, whole:].copy()
 
     def finish(self) -> Iterator[Scaled]:
-        """Give the rest: no sample follows. The last block may be shorter."""
+        """Yield the remaining blocks: no sample follows. The last block may be shorter."""
         if self._rest.shape[1]:
             yield from self._take(self._rest)
         if not self._started:
@@ -86,7 +86,7 @@ class TrailingStatistics:
             yield from self._begin()
 
     def _begin(self) -> Iterator[Scaled]:
-        """The first minute is over, or the recording is."""
+        """Yield the blocks of the first minute, which is over, or of a shorter recording."""
         start, self._start, self._started = self._start, [], True
         samples = sum(block.shape[1] for block in start)
         statistics = Statistics.of(start, samples, self._settings)
@@ -94,8 +94,8 @@ class TrailingStatistics:
             yield block, statistics
 
     def _trailing(self) -> Statistics:
-        """Those of the minutes that end here."""
-        # In this order, whatever a library would choose.
+        """The statistics of the minutes that end with the last block."""
+        # Summed in this order, not in one that a library chooses.
         sums, used = np.zeros((len(CHANNELS), 2)), 0
         for of_block, count in self._sums:
             sums += of_block

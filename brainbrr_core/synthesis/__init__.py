@@ -1,10 +1,8 @@
-"""Corpora in TUSZ's layout with known seizures, for demonstrations, tests and benchmarks.
+"""Synthetic corpora in the layout of TUSZ with known seizures, for demos, tests and benchmarks.
 
-Here belongs everything that makes such a corpus: which patients and recordings it has, the
-synthetic EEG of one recording, and writing it whole and reproducibly. Reading a corpus, its
-index and its signal chain do not belong here (``corpus``, ``signal``); nor does anything that
-a result on real recordings could rest on: the signals are made to exercise a detector, not to
-model a brain.
+Planning the patients and recordings of such a corpus, generating the EEG of one recording, and
+writing the corpus reproducibly belong here. Reading a corpus belongs to ``corpus``. The signals
+exercise a detector and do not model a brain: no result on them says anything about real recordings.
 """
 
 from brainbrr_core.synthesis.plan import CorpusSummary

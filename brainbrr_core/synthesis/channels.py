@@ -1,7 +1,7 @@
-"""Channels of an EDF file: labels, rates, ranges, and what each of them carries.
+"""Channels of an EDF file: labels, rates, ranges, and the source of each.
 
-Here belongs the header's side of a channel. ``source_of`` decides what a channel carries from
-its label alone, so that real headers and made ones are treated the same.
+The part of a channel that the header describes belongs here. ``source_of`` chooses the source by
+the label alone, so that headers of real and of synthetic recordings are treated alike.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from brainbrr_core.synthesis.scalp import POSITIONS, RENAMED, TEN_TWENTY
 
-#: Physical ranges in uV as the amplifiers of TUSZ's headers have them.
+#: Physical ranges in µV by sampling rate, as in the headers of TUSZ.
 RANGES_UV = {
     250: (-4999.84, 4999.847),
     256: (-5482.28, 5482.288),
@@ -38,17 +38,17 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a channel carries: ``electrode`` for kind "electrode", else only the kind."""
+    """The source of a channel; ``electrode`` is empty unless the kind is "electrode"."""
 
     kind: str
     electrode: str = ""
 
 
 def source_of(label: str) -> Source:
-    """What the channel named ``label`` carries.
+    """The source of the channel with this label.
 
-    Kinds: electrode, ecg, emg, open (an input with nothing connected), quiet (anything else:
-    trend values, photic marker, direct-current inputs).
+    Kinds: electrode, ecg, emg, open (an unconnected input), quiet (anything else: trend values,
+    photic marker, direct-current inputs).
     """
     name = re.sub(r"^EEG\s+", "", label.strip().upper())
     first = re.split(r"[-\s]", name)[0]
@@ -65,18 +65,18 @@ def source_of(label: str) -> Source:
 
 
 def units_per_microvolt(dimension: str) -> float | None:
-    """How many units of ``dimension`` a microvolt is; None when it is no voltage."""
+    """Units of ``dimension`` per µV; None when it is not a voltage."""
     return _MICROVOLTS.get(dimension.strip())
 
 
-def made_channels(
+def synthetic_channels(
     montage: str, rate_hz: int, *, midline: bool, open_inputs: int, sphenoidal: bool, trends: bool
 ) -> tuple[Channel, ...]:
-    """Channels of a made recording with records of 1 s.
+    """Channels of a synthetic recording with data records of 1 s.
 
-    ``midline`` False leaves FZ and PZ out, as 249 recordings of TUSZ 2.0 do; ``open_inputs``
-    is the number of unconnected inputs, named from 26 upwards; ``sphenoidal`` adds T1 and T2;
-    ``trends`` the three housekeeping channels at 1 Hz.
+    Without ``midline``, FZ and PZ are missing, as in 249 recordings of TUSZ 2.0. ``open_inputs`` is
+    the number of unconnected inputs, named from 26 upwards. ``sphenoidal`` adds T1 and T2,
+    ``trends`` three housekeeping channels at 1 Hz.
     """
     names = list(TEN_TWENTY[:16])
     if montage != "03_tcp_ar_a":

@@ -1,7 +1,7 @@
-"""What a corpus will hold: patients, recordings, durations and seizures, before any signal.
+"""Planning a corpus: patients, recordings, durations and seizures, before any signal.
 
-Here belongs every decision that the annotation files and the headers show. A plan is plain
-data: it travels to the process that writes the recording, which decides nothing more.
+Every decision that shows in annotation files and headers is made here. A plan is plain data that is
+sent to the process that writes the recording, which makes no decisions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from brainbrr_core.annotation import Event, seizure_seconds, tuh
 from brainbrr_core.constants import BACKGROUND, SPLITS
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.synthesis.channels import MONTAGES, Channel, made_channels
+from brainbrr_core.synthesis.channels import MONTAGES, Channel, synthetic_channels
 from brainbrr_core.synthesis.scalp import (
     CORE_REACH,
     RING_REACH,
@@ -25,24 +25,38 @@ from brainbrr_core.synthesis.scalp import (
     within,
 )
 
-#: Rates of the recordings, in turn: mostly 250 and 256 Hz, and all of TUSZ's among any ten.
+#: Sampling rates of successive recordings: mostly 250 and 256 Hz, and all of TUSZ's in any ten.
 RATES_HZ = (256, 250, 256, 400, 250, 512, 256, 1000, 250, 256)
 MIN_RECORDING_S = 70
 MAX_MEAN_RECORDING_S = 7200
 MAX_RECORDINGS = 100_000
-#: Electrodes at which a focal seizure can begin.
+#: Electrodes at which a focal seizure can start.
 FOCI = ("T3", "T4", "F7", "F8", "T5", "T6", "F3", "F4", "C3", "C4", "P3", "P4")
 GENERALIZED, FOCAL = "gnsz", "fnsz"
-#: Share of a focal seizure that has passed when it reaches the ring around its focus.
+#: Fraction of a focal seizure after which it reaches the ring around its focus.
 RING_ONSET = 0.25
-#: Seconds of a recording with seizures for each that it has beside the first, on average.
+#: Mean number of seconds of recording for each seizure after the first.
 FURTHER_EVERY_S = 700.0
 _MARGIN_S, _GAP_S = 5.0, 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusSummary:
-    """What a corpus holds; ``splits`` counts the recordings of each split."""
+    """Contents of a synthetic corpus.
+
+    Attributes
+    ----------
+    recordings, patients : int
+        Numbers of recordings and patients.
+    hours : float
+        Hours of EEG.
+    seizures : int
+        Number of seizures.
+    ictal_hours : float
+        Hours of seizures.
+    splits : dict of str to int
+        Recordings of each split.
+    """
 
     recordings: int
     patients: int
@@ -54,7 +68,7 @@ class CorpusSummary:
 
 @dataclass(frozen=True, slots=True)
 class Seizure:
-    """A seizure, in seconds; ``focus`` is an electrode, or empty when it is generalized."""
+    """A seizure in seconds; ``focus`` is an electrode, or empty if it is generalized."""
 
     start: float
     stop: float
@@ -65,9 +79,9 @@ class Seizure:
 class RecordingPlan:
     """One recording to be written.
 
-    ``key`` is its path below the data root without the suffix. ``annotations`` are the files
-    beside the EDF: suffix and content. The signal is a function of ``seed`` and ``key``, the
-    patient's traits of ``seed`` and the patient's name.
+    ``key`` is its path below the data root without suffix. ``annotations`` are the suffix and the
+    content of each file next to the EDF. The signal depends on ``seed`` and ``key``, the traits of
+    the patient on ``seed`` and the name of the patient.
     """
 
     key: str
@@ -81,7 +95,7 @@ class RecordingPlan:
 
     @property
     def duration_s(self) -> float:
-        """Length of the signal in seconds."""
+        """Duration of the signal in seconds."""
         return float(self.records * self.record_s)
 
     @property
@@ -96,13 +110,13 @@ class RecordingPlan:
 
 
 def random_source(seed: int, *names: str) -> np.random.Generator:
-    """A generator that depends on ``seed`` and ``names`` alone, whichever process asks."""
+    """A random generator that depends only on ``seed`` and ``names``, in any process."""
     digest = hashlib.sha256("\n".join(names).encode()).digest()
     return np.random.default_rng(np.random.SeedSequence([seed, int.from_bytes(digest[:8])]))
 
 
 def patient_focus(seed: int, patient: str) -> str:
-    """Where this patient's seizures begin: an electrode, or empty for generalized ones."""
+    """Electrode at which the seizures of a patient start; empty for generalized seizures."""
     rng = random_source(seed, "focus", patient)
     return "" if rng.random() < 0.4 else str(rng.choice(FOCI))
 
@@ -110,10 +124,10 @@ def patient_focus(seed: int, patient: str) -> str:
 def plan_corpus(
     recordings: int, hours: float, seed: int, further_every_s: float | None = FURTHER_EVERY_S
 ) -> list[RecordingPlan]:
-    """Plan a corpus of ``recordings`` recordings that last ``hours`` hours together.
+    """Plan a corpus of ``recordings`` recordings with ``hours`` hours in total.
 
-    A recording with seizures has one, and another for every ``further_every_s`` on average; None
-    is none. Raises :class:`BrainbrrError` for figures that give no corpus.
+    A recording with seizures has one, plus one for every ``further_every_s`` seconds on average;
+    None adds none. Raises :class:`BrainbrrError` for values out of range.
     """
     _check(recordings, hours, seed)
     if further_every_s is not None and not further_every_s > 0:
@@ -127,7 +141,7 @@ def plan_corpus(
             patients += 1
             patient = _patient_name(patients)
             ictal = _ictal_flags(rng, size, first=number == 0)
-            for place, (session, token) in enumerate(_sessions(rng, size)):
+            for position, (session, token) in enumerate(_sessions(rng, size)):
                 sessions += token == 0
                 year = 2011 + session
                 montage = MONTAGES[(0, 0, 2, 0, 1, 0, 0, 2)[sessions % 8]]
@@ -141,7 +155,7 @@ def plan_corpus(
                         seed,
                         len(plans),
                         durations[len(plans)],
-                        ictal[place],
+                        ictal[position],
                         further_every_s,
                         year,
                     )
@@ -150,7 +164,7 @@ def plan_corpus(
 
 
 def summarize(plans: list[RecordingPlan]) -> CorpusSummary:
-    """Count what ``plans`` hold."""
+    """Count the contents of ``plans``."""
     splits = {split: sum(plan.split == split for plan in plans) for split in SPLITS}
     return CorpusSummary(
         recordings=len(plans),
@@ -166,7 +180,7 @@ def summarize(plans: list[RecordingPlan]) -> CorpusSummary:
 
 
 def check_seed(seed: int) -> None:
-    """Raise :class:`BrainbrrError` unless ``seed`` is a seed: not negative."""
+    """Raise :class:`BrainbrrError` for a negative seed."""
     if seed < 0:
         raise BrainbrrError(f"seed {seed} is negative; give 0 or more")
 
@@ -188,7 +202,7 @@ def _check(recordings: int, hours: float, seed: int) -> None:
 
 
 def _durations(rng: np.random.Generator, recordings: int, hours: float) -> list[int]:
-    """Whole seconds within 30 % of the mean, in pairs above and below it so that they add up."""
+    """Whole seconds within 30 % of the mean, in pairs above and below it to keep the total."""
     mean = hours * 3600 / recordings
     spread = min(0.3, 1 - MIN_RECORDING_S / mean)
     above = rng.uniform(0, spread, recordings // 2)
@@ -203,7 +217,7 @@ def _split_sizes(recordings: int) -> tuple[int, int, int]:
 
 
 def _patient_sizes(count: int, least: int) -> list[int]:
-    """Recordings of each patient: two to four, fewer where a split is too small for that."""
+    """Number of recordings of each patient: two to four, fewer in a small split."""
     patients = min(count, max(least, round(count / 3)))
     return [count // patients + (number < count % patients) for number in range(patients)]
 
@@ -219,18 +233,18 @@ def _patient_name(number: int) -> str:
 def _ictal_flags(rng: np.random.Generator, size: int, *, first: bool) -> list[bool]:
     """Which recordings of a patient have seizures.
 
-    The ``first`` patient of a split makes sure that the split has both kinds: its first
-    recording has a seizure and its last has none, unless that is the same.
+    The ``first`` patient of a split ensures that the split has both kinds: the first recording has
+    a seizure and the last does not, unless there is only one.
     """
     has_seizures = first or rng.random() < 0.8
-    flags = [has_seizures and (place == 0 or rng.random() < 0.65) for place in range(size)]
+    flags = [has_seizures and (n == 0 or rng.random() < 0.65) for n in range(size)]
     if first and size > 1:
         flags[-1] = False
     return flags
 
 
 def _sessions(rng: np.random.Generator, size: int) -> list[tuple[int, int]]:
-    """Session and token numbers of a patient's recordings: up to two sessions."""
+    """Session and token number of each recording of a patient, in up to two sessions."""
     first = int(rng.integers(1, size + 1))
     return [(1, token) for token in range(first)] + [(2, token) for token in range(size - first)]
 
@@ -247,7 +261,7 @@ def _plan_recording(
     rng = random_source(seed, "plan", key)
     montage = key.split("/")[3]
     midline = index % 12 != 7
-    channels = made_channels(
+    channels = synthetic_channels(
         montage,
         RATES_HZ[index % len(RATES_HZ)],
         midline=midline,
@@ -274,7 +288,7 @@ def _plan_recording(
 def _seizures(
     rng: np.random.Generator, duration_s: int, further_every_s: float | None, focus: str
 ) -> tuple[Seizure, ...]:
-    """At least one seizure; together at most a third of the recording."""
+    """At least one seizure; more only up to a third of the recording in total."""
     longest = max(12.0, min(120.0, 0.3 * duration_s))
     shortest = max(12.0, min(15.0, 0.7 * longest))
     wanted = 1
@@ -301,7 +315,7 @@ def _annotation_files(
     whole = [Event(s.start, s.stop) for s in seizures]
     rows: list[Event] = []
     for seizure in seizures:
-        rows.extend(_typed_rows(seizure, pairs))
+        rows.extend(_rows_with_types(seizure, pairs))
     rows = rows or [Event(0.0, float(duration_s), BACKGROUND, 1.0, pairs)]
     return (
         (".csv_bi", tuh.format_csv_bi(whole, duration_s, name).encode()),
@@ -309,15 +323,15 @@ def _annotation_files(
     )
 
 
-def _typed_rows(seizure: Seizure, pairs: tuple[str, ...]) -> list[Event]:
-    """Rows of the per-channel file: a focal seizure reaches its ring later than its core."""
+def _rows_with_types(seizure: Seizure, pairs: tuple[str, ...]) -> list[Event]:
+    """Rows of the per-channel file: a focal seizure reaches the ring later than the core."""
     if not seizure.focus:
         return [Event(seizure.start, seizure.stop, GENERALIZED, 1.0, pairs)]
     core = touching(pairs, within(seizure.focus, CORE_REACH))
     ring = touching(pairs, within(seizure.focus, RING_REACH))
-    reached = round(seizure.start + RING_ONSET * (seizure.stop - seizure.start), 4)
+    ring_start = round(seizure.start + RING_ONSET * (seizure.stop - seizure.start), 4)
     rows = [Event(seizure.start, seizure.stop, FOCAL, 1.0, core)]
     later = tuple(pair for pair in ring if pair not in core)
     if later:
-        rows.append(Event(reached, seizure.stop, FOCAL, 1.0, later))
+        rows.append(Event(ring_start, seizure.stop, FOCAL, 1.0, later))
     return rows

@@ -1,7 +1,7 @@
-"""One recording on disk: its annotation files, then its EDF.
+"""Writing one recording: its annotation files, then its EDF.
 
-Here belongs the writing of a single plan. Files appear whole: each is written under a
-temporary name and renamed; the EDF comes last, so that where it stands, all stands.
+Each file is written under a temporary name and renamed. The EDF comes last, so a recording whose
+EDF exists is complete.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ TEMPORARY = ".unfinished"
 
 
 def edf_path(root: Path, plan: RecordingPlan) -> Path:
-    """Where the plan's EDF belongs below ``root``, the folder of the splits."""
+    """Path of the EDF of a plan below ``root``, the folder of the splits."""
     folder, _, name = plan.key.rpartition("/")
     return root / folder / f"{name}.edf"
 
 
 def write_recording(root: Path, plan: RecordingPlan) -> str:
-    """Write the plan's files below ``root``; returns its key.
+    """Write the files of a plan below ``root``; returns its key.
 
-    The EDF is EDF+C with an anonymous header. Its bytes depend on the plan alone.
+    The EDF is EDF+C with an anonymous header. Its bytes depend only on the plan.
     """
     path = edf_path(root, plan)
     path.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in plan.annotations:
-        beside = path.with_suffix(suffix)
-        unfinished = beside.with_name(beside.name + TEMPORARY)
+        annotation = path.with_suffix(suffix)
+        unfinished = annotation.with_name(annotation.name + TEMPORARY)
         unfinished.write_bytes(content)
-        unfinished.replace(beside)
+        unfinished.replace(annotation)
     unfinished = path.with_name(path.name + TEMPORARY)
     _write_edf(unfinished, plan)
     unfinished.replace(path)
     return plan.key
 
 
-def _kept(physical: tuple[float, float]) -> tuple[float, float]:
-    """``physical`` so that edfio writes just that into the header.
+def _exact_range(physical: tuple[float, float]) -> tuple[float, float]:
+    """A range for which edfio writes exactly ``physical`` into the header.
 
-    edfio rounds a range outwards to eight characters after a multiplication whose error turns
-    -4999.85 into -4999.86; a range that is smaller by a trillionth is rounded back to itself.
+    edfio rounds a range outwards to eight characters, after a multiplication whose error turns
+    -4999.85 into -4999.86. A range that is smaller by a trillionth is rounded back to the original.
     """
     low, high = physical
     return low + abs(low) * 1e-12, high - abs(high) * 1e-12
@@ -60,7 +60,7 @@ def _write_edf(path: Path, plan: RecordingPlan) -> None:
             channel.samples / record_s,
             label=channel.label,
             physical_dimension=channel.dimension,
-            physical_range=_kept(channel.physical),
+            physical_range=_exact_range(channel.physical),
             digital_range=channel.digital,
             prefiltering="HP:0.000 Hz LP:0.0 Hz N:0.0",
         )

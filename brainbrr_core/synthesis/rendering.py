@@ -1,6 +1,6 @@
-"""From a plan to samples: every channel of one recording, as an EDF file holds them.
+"""Rendering a plan: the digital samples of every channel of one recording.
 
-Here belongs putting sources together and the step from microvolts to digital values.
+Adding up sources belongs here, and the conversion from microvolts to digital values.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from brainbrr_core.synthesis.channels import Channel, Source, source_of, units_p
 from brainbrr_core.synthesis.plan import RecordingPlan, patient_focus, random_source
 from brainbrr_core.synthesis.rhythm import rhythms
 from brainbrr_core.synthesis.seizure import seizure_activity
-from brainbrr_core.synthesis.sources import Activity, Stretch, Wave
+from brainbrr_core.synthesis.sources import Activity, RecordingContext, Wave
 
-#: Below this rate a channel holds trend values, no waveform.
+#: A channel with a lower rate has trend values instead of a waveform.
 _TREND_HZ = 20.0
-#: Kinds of source that pick up mains hum.
+#: Kinds of sources that pick up mains hum.
 _HUMMING = frozenset({"electrode", "open", "emg", "ecg"})
 
 
 def render(plan: RecordingPlan) -> list[NDArray[np.int16]]:
-    """Digital samples of the plan's channels, one array each, at the channel's own rate."""
+    """Digital samples of the channels of a plan, one array per channel, at its own rate."""
     digital: dict[int, NDArray[np.int16]] = {}
     for samples in sorted({channel.samples for channel in plan.channels}):
         chosen = [
@@ -46,36 +46,36 @@ def render(plan: RecordingPlan) -> list[NDArray[np.int16]]:
 def _render_rate(
     plan: RecordingPlan, chosen: list[int], rate_hz: float
 ) -> dict[int, NDArray[np.int16]]:
-    """Channels of one rate; ``chosen`` are their numbers in the file."""
+    """Digital samples of the channels ``chosen`` (numbers in the file), which have one rate."""
     count = plan.records * plan.channels[chosen[0]].samples
     sources = {number: source_of(plan.channels[number].label) for number in chosen}
     scale = patient_scale(plan)
-    reached = _by_channel(_activities(plan, sources, count, rate_hz, scale), sources)
+    by_channel = _by_channel(_activities(plan, sources, count, rate_hz, scale), sources)
     total, scratch = np.empty((2, count), dtype=np.float32)
     digital = {}
     for number, source in sources.items():
         rng = random_source(plan.seed, plan.key, "channel", str(number))
-        total[:] = _own(rng, source, count, rate_hz, scale)
-        for activity, gain in reached[number]:
+        total[:] = _channel_noise(rng, source, count, rate_hz, scale)
+        for activity, gain in by_channel[number]:
             stop = min(activity.start + len(activity.wave), count)
             length = max(0, stop - activity.start)
-            part = np.multiply(
+            scaled = np.multiply(
                 activity.wave[:length], np.float32(gain), out=scratch[:length], casting="no"
             )
-            total[activity.start : stop] += part
+            total[activity.start : stop] += scaled
         digital[number] = _digitize(total, plan.channels[number])
     return digital
 
 
 def patient_scale(plan: RecordingPlan) -> float:
-    """The patient's amplitude: 0.6 to 1.4 times the middling one."""
+    """Amplitude of the patient relative to the average, 0.6 to 1.4."""
     return float(random_source(plan.seed, "scale", plan.patient).uniform(0.6, 1.4))
 
 
 def _activities(
     plan: RecordingPlan, sources: dict[int, Source], count: int, rate_hz: float, scale: float
 ) -> list[tuple[Activity, bool]]:
-    """Activities of one rate, with whether their gains name channels (else electrodes)."""
+    """All activities at one rate; True where the gains are by channel, False if by electrode."""
     rng = random_source(plan.seed, plan.key, "activity")
     traits = random_source(plan.seed, "traits", plan.patient)
     slope, alpha_hz = traits.uniform(1.5, 1.9), traits.uniform(8.5, 11.0)
@@ -83,41 +83,42 @@ def _activities(
         dict.fromkeys(source.electrode for source in sources.values() if source.electrode)
     )
     humming = tuple(str(n) for n, source in sources.items() if source.kind in _HUMMING)
-    stretch = Stretch(count, rate_hz, electrodes, scale, drowsiness(rng, count, rate_hz))
-    hum = [(activity, True) for activity in mains(rng, stretch, humming)]
+    context = RecordingContext(count, rate_hz, electrodes, scale, drowsiness(rng, count, rate_hz))
+    hum = [(activity, True) for activity in mains(rng, context, humming)]
     if not electrodes:
         return hum
     focus = patient_focus(plan.seed, plan.patient) if plan.seizures else None
-    found = [
-        *shared_background(rng, stretch, slope, alpha_hz),
-        *artifacts(rng, stretch),
-        *rhythms(rng, stretch, focus),
+    cerebral = [
+        *shared_background(rng, context, slope, alpha_hz),
+        *artifacts(rng, context),
+        *rhythms(rng, context, focus),
     ]
     for seizure in plan.seizures:
         own = random_source(plan.seed, plan.key, "seizure", f"{seizure.start:.4f}")
-        found.extend(seizure_activity(own, stretch, seizure))
-    return [*hum, *((activity, False) for activity in found)]
+        cerebral.extend(seizure_activity(own, context, seizure))
+    return [*hum, *((activity, False) for activity in cerebral)]
 
 
 def _by_channel(
     activities: list[tuple[Activity, bool]], sources: dict[int, Source]
 ) -> dict[int, list[tuple[Activity, float]]]:
+    """The activities of each channel, with its gain."""
     at_electrode: dict[str, list[int]] = {}
     for number, source in sources.items():
         if source.electrode:
             at_electrode.setdefault(source.electrode, []).append(number)
-    reached: dict[int, list[tuple[Activity, float]]] = {number: [] for number in sources}
-    for activity, by_channel in activities:
+    gains: dict[int, list[tuple[Activity, float]]] = {number: [] for number in sources}
+    for activity, is_by_channel in activities:
         for name, gain in activity.gains.items():
-            for number in [int(name)] if by_channel else at_electrode.get(name, []):
-                reached[number].append((activity, gain))
-    return reached
+            for number in [int(name)] if is_by_channel else at_electrode.get(name, []):
+                gains[number].append((activity, gain))
+    return gains
 
 
-def _own(
+def _channel_noise(
     rng: np.random.Generator, source: Source, count: int, rate_hz: float, scale: float
 ) -> Wave:
-    """What the channel has of its own, in uV."""
+    """The activity of a single channel in µV."""
     if source.kind == "electrode":
         return own_noise(rng, source.electrode, count, rate_hz, scale)
     noise = rng.standard_normal(count, dtype=np.float32)
@@ -128,7 +129,7 @@ def _own(
 
 
 def _heartbeats(rng: np.random.Generator, count: int, rate_hz: float) -> Wave:
-    """An electrocardiogram in uV: R wave and T wave at 55 to 95 beats a minute."""
+    """An electrocardiogram in µV: R wave and T wave at 55 to 95 beats per minute."""
     wave = np.zeros(count, dtype=np.float32)
     seconds = np.arange(round(0.55 * rate_hz)) / rate_hz
     beat = 450 * np.exp(-0.5 * ((seconds - 0.08) / 0.012) ** 2)
@@ -145,17 +146,17 @@ def _heartbeats(rng: np.random.Generator, count: int, rate_hz: float) -> Wave:
 
 
 def _trend(plan: RecordingPlan, number: int) -> NDArray[np.int16]:
-    """A trend channel: zero, as where the amplifier computes no trend."""
+    """A trend channel: zero, as if the amplifier did not compute trends."""
     channel = plan.channels[number]
     values = np.zeros(plan.records * channel.samples, dtype=np.float32)
     return _digitize(values, channel, factor=1.0)
 
 
 def _digitize(microvolts: Wave, channel: Channel, factor: float | None = None) -> NDArray[np.int16]:
-    """Digital values of ``microvolts``; changes its argument.
+    """Digital values of ``microvolts``, which is overwritten.
 
-    ``factor`` is the channel's unit per uV; None takes it from the header. What is no voltage
-    (a photic marker in mm) shows the figures of near-zero noise in its own unit.
+    ``factor`` is units of the channel per µV; None takes it from the header. For a channel that is
+    not a voltage (a photic marker in mm) it is 1: near-zero noise in the unit of the channel.
     """
     if factor is None:
         factor = units_per_microvolt(channel.dimension) or 1.0

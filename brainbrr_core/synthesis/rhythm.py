@@ -1,7 +1,7 @@
-"""Rhythms that are no seizures, and interictal spikes: what a detector must learn to pass over.
+"""Rhythms that are not seizures, and interictal spikes: what a detector must learn to ignore.
 
-Here belongs activity that resembles a seizure in one respect (rhythm, shape or amplitude) and
-lacks what makes one: it does not evolve in frequency, or is brief, or keeps to an electrode.
+Activity that resembles a seizure in one respect (rhythm, shape or amplitude) but is not one belongs
+here: it does not evolve in frequency, is brief, or stays at one electrode.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from brainbrr_core.synthesis.scalp import TEN_TWENTY, distance, within
 from brainbrr_core.synthesis.sources import (
     BACKGROUND_UV,
     Activity,
-    Stretch,
+    RecordingContext,
     Wave,
     field_of,
     length_of,
     ramps,
-    wandering,
+    random_course,
 )
 
 _FRONTAL = {"FZ": 1.0, "F3": 0.9, "F4": 0.9, "FP1": 0.7, "FP2": 0.7, "CZ": 0.6, "F7": 0.5}
@@ -26,32 +26,34 @@ _CENTRAL = {"CZ": 1.0, "C3": 0.9, "C4": 0.9, "FZ": 0.7, "PZ": 0.6, "F3": 0.5, "F
 _CENTRAL |= {"P3": 0.4, "P4": 0.4, "C3P": 0.7, "C4P": 0.7}
 
 
-def rhythms(rng: np.random.Generator, stretch: Stretch, focus: str | None) -> list[Activity]:
-    """All of them; ``focus`` is where the patient's interictal spikes arise.
+def rhythms(
+    rng: np.random.Generator, context: RecordingContext, focus: str | None
+) -> list[Activity]:
+    """All rhythms and spikes of a recording; ``focus`` is the electrode of interictal spikes.
 
-    An empty ``focus`` gives generalized spikes, None gives none.
+    An empty ``focus`` gives generalized spikes, None gives no spikes.
     """
     activities = [
-        *_bursts(rng, stretch, _CENTRAL, 90.0, (4.0, 7.0), (1.0, 3.0), (1.0, 2.2)),
-        *_bursts(rng, stretch, _FRONTAL, 25.0, (1.9, 2.7), (2.0, 4.0), (1.2, 2.5)),
-        *_bursts(rng, stretch, _CENTRAL, 120.0, (11.5, 14.5), (0.5, 1.6), (0.6, 1.3)),
-        *_tapping(rng, stretch, 14.0),
+        *_bursts(rng, context, _CENTRAL, 90.0, (4.0, 7.0), (1.0, 3.0), (1.0, 2.2)),
+        *_bursts(rng, context, _FRONTAL, 25.0, (1.9, 2.7), (2.0, 4.0), (1.2, 2.5)),
+        *_bursts(rng, context, _CENTRAL, 120.0, (11.5, 14.5), (0.5, 1.6), (0.6, 1.3)),
+        *_tapping(rng, context, 14.0),
     ]
     if focus is not None:
-        activities.extend(_spikes(rng, stretch, focus, 60.0))
+        activities.extend(_spikes(rng, context, focus, 60.0))
     return activities
 
 
 def _steady(rng: np.random.Generator, samples: int, rate_hz: float, hertz: float) -> Wave:
-    """A sine of constant frequency, but for a jitter of one part in twenty."""
-    pace = hertz * (1 + 0.05 * wandering(rng, samples, rate_hz, 0.5))
+    """A sine of constant frequency with a jitter of 5 %."""
+    pace = hertz * (1 + 0.05 * random_course(rng, samples, rate_hz, 0.5))
     phase = 2 * np.pi * np.cumsum(pace, dtype=np.float64) / rate_hz
     return np.sin(phase + rng.uniform(0, 2 * np.pi)).astype(np.float32)
 
 
 def _bursts(
     rng: np.random.Generator,
-    stretch: Stretch,
+    context: RecordingContext,
     gains: dict[str, float],
     per_hour: float,
     hertz: tuple[float, float],
@@ -60,55 +62,57 @@ def _bursts(
 ) -> list[Activity]:
     """Brief rhythmic bursts of drowsiness: theta, frontal delta, spindles.
 
-    ``level`` is their peak in standard deviations of the background.
+    ``level`` is the range of their peaks in standard deviations of the background.
     """
     activities = []
-    for time_s in stretch.times(rng, per_hour):
-        samples = length_of(rng.uniform(*seconds), stretch.rate_hz)
-        wave = _steady(rng, samples, stretch.rate_hz, rng.uniform(*hertz))
-        wave *= ramps(samples, stretch.rate_hz, samples, samples)
-        wave *= np.float32(1.6 * rng.uniform(*level) * BACKGROUND_UV * stretch.scale)
-        if rng.random() < stretch.drowsiness(time_s):
-            start = int(time_s * stretch.rate_hz)
-            activities.append(Activity(start, wave, field_of(stretch.electrodes, gains)))
+    for time_s in context.times(rng, per_hour):
+        samples = length_of(rng.uniform(*seconds), context.rate_hz)
+        wave = _steady(rng, samples, context.rate_hz, rng.uniform(*hertz))
+        wave *= ramps(samples, context.rate_hz, samples, samples)
+        wave *= np.float32(1.6 * rng.uniform(*level) * BACKGROUND_UV * context.scale)
+        if rng.random() < context.drowsiness(time_s):
+            start = int(time_s * context.rate_hz)
+            activities.append(Activity(start, wave, field_of(context.electrodes, gains)))
     return activities
 
 
-def _tapping(rng: np.random.Generator, stretch: Stretch, per_hour: float) -> list[Activity]:
+def _tapping(
+    rng: np.random.Generator, context: RecordingContext, per_hour: float
+) -> list[Activity]:
     """Movement that shakes one or two electrodes at a constant 3 to 5 Hz for 5 to 20 s."""
     activities = []
-    candidates = [name for name in TEN_TWENTY if name in stretch.electrodes]
-    for time_s in stretch.times(rng, per_hour if candidates else 0.0):
-        samples = length_of(rng.uniform(5, 20), stretch.rate_hz)
-        wave = _steady(rng, samples, stretch.rate_hz, rng.uniform(3, 5))
+    candidates = [name for name in TEN_TWENTY if name in context.electrodes]
+    for time_s in context.times(rng, per_hour if candidates else 0.0):
+        samples = length_of(rng.uniform(5, 20), context.rate_hz)
+        wave = _steady(rng, samples, context.rate_hz, rng.uniform(3, 5))
         wave += np.float32(0.5) * wave * wave
-        wave *= ramps(samples, stretch.rate_hz, 0.5, 0.5)
-        wave *= np.float32(rng.uniform(2, 4.5) * BACKGROUND_UV * stretch.scale)
+        wave *= ramps(samples, context.rate_hz, 0.5, 0.5)
+        wave *= np.float32(rng.uniform(2, 4.5) * BACKGROUND_UV * context.scale)
         first = candidates[int(rng.integers(len(candidates)))]
         gains = {first: 1.0}
         if rng.random() < 0.5:
             others = sorted(candidates, key=lambda name: (distance(first, name), name))
             gains[others[min(1, len(others) - 1)]] = 0.7 if len(others) > 1 else 1.0
-        activities.append(Activity(int(time_s * stretch.rate_hz), wave, gains))
+        activities.append(Activity(int(time_s * context.rate_hz), wave, gains))
     return activities
 
 
 def _spikes(
-    rng: np.random.Generator, stretch: Stretch, focus: str, per_hour: float
+    rng: np.random.Generator, context: RecordingContext, focus: str, per_hour: float
 ) -> list[Activity]:
-    """Single spikes, each with its slow wave, around the focus or over the whole head."""
+    """Single spikes with a slow wave, around the focus or over the whole head."""
     if focus:
         gains = {name: 1.0 - 0.7 * distance(focus, name) for name in within(focus, 0.8)}
     else:
         gains = dict(_FRONTAL)
     activities = []
-    for time_s in stretch.times(rng, per_hour):
-        samples = length_of(0.5, stretch.rate_hz)
-        seconds = np.arange(samples) / stretch.rate_hz
+    for time_s in context.times(rng, per_hour):
+        samples = length_of(0.5, context.rate_hz)
+        seconds = np.arange(samples) / context.rate_hz
         spike = -np.exp(-0.5 * ((seconds - 0.08) / 0.018) ** 2)
         slow = 0.5 * np.exp(-0.5 * ((seconds - 0.26) / 0.07) ** 2)
-        level = rng.uniform(2.5, 5.0) * BACKGROUND_UV * stretch.scale
+        level = rng.uniform(2.5, 5.0) * BACKGROUND_UV * context.scale
         wave = ((spike + slow) * level).astype(np.float32)
-        start = int(time_s * stretch.rate_hz)
-        activities.append(Activity(start, wave, field_of(stretch.electrodes, gains)))
+        start = int(time_s * context.rate_hz)
+        activities.append(Activity(start, wave, field_of(context.electrodes, gains)))
     return activities

@@ -1,6 +1,6 @@
-"""The scalp: where electrodes sit, and the bipolar pairs that TUSZ annotates.
+"""Geometry of the scalp: positions of electrodes, and the bipolar pairs that TUSZ annotates.
 
-Here belongs geometry only; what is recorded at an electrode belongs to the source modules.
+The activity at an electrode belongs to the modules of the sources.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: Electrode positions seen from above, in head radii: x to the right, y to the front. Those of
-#: the 10-20 system are its azimuthal projection, the others lie where their names say.
+#: Electrode positions seen from above, in head radii: x to the right, y to the front. Those of the
+#: 10-20 system are an azimuthal projection; the others are approximate.
 POSITIONS: dict[str, tuple[float, float]] = {
     "FP1": (-0.27, 0.86),
     "FP2": (0.27, 0.86),
@@ -93,7 +93,7 @@ _TCP = (
     "C4-P4",
     "P4-O2",
 )
-#: Reach of a focal seizure around its focus, in head radii: the core and the ring around it.
+#: Radii of the core of a focal seizure and of the ring around it, in head radii.
 CORE_REACH = 0.55
 RING_REACH = 1.0
 
@@ -106,12 +106,12 @@ def tcp_channels(montage: str) -> tuple[str, ...]:
 
 
 def touching(channels: tuple[str, ...], electrodes: frozenset[str]) -> tuple[str, ...]:
-    """Those bipolar ``channels`` of which at least one end is among ``electrodes``."""
+    """The bipolar ``channels`` with at least one of the ``electrodes``."""
     return tuple(pair for pair in channels if electrodes & set(pair.split("-")))
 
 
 def distance(first: str, second: str) -> float:
-    """Distance of two electrodes in head radii."""
+    """Distance between two electrodes in head radii."""
     (x, y), (u, v) = POSITIONS[first], POSITIONS[second]
     return float(np.hypot(x - u, y - v))
 

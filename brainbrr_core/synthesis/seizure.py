@@ -1,6 +1,6 @@
 """Seizures: rhythmic discharges that evolve in frequency, amplitude and field.
 
-Here belongs what is active between an annotated onset and offset, and the slowing after it.
+The activity between an annotated onset and offset belongs here, and the slowing after it.
 """
 
 from __future__ import annotations
@@ -12,51 +12,51 @@ from brainbrr_core.synthesis.scalp import CORE_REACH, POSITIONS, RING_REACH, dis
 from brainbrr_core.synthesis.sources import (
     BACKGROUND_UV,
     Activity,
-    Stretch,
+    RecordingContext,
     Wave,
     bins_hz,
     field_of,
     length_of,
     narrow,
     ramps,
+    random_course,
     shaped_noise,
-    wandering,
 )
 
-#: Share of a focal seizure that has passed when it reaches the rest of the head.
+#: Fraction of a focal seizure after which it reaches the rest of the head.
 _REST_ONSET = 0.6
 _TRUNCATION_S = 1.5
 
 
 def seizure_activity(
-    rng: np.random.Generator, stretch: Stretch, seizure: Seizure
+    rng: np.random.Generator, context: RecordingContext, seizure: Seizure
 ) -> list[Activity]:
-    """The discharge of one seizure and the post-ictal slowing.
+    """The discharge of one seizure and the postictal slowing.
 
-    The frequency falls from about 8 to about 2 Hz, the amplitude grows from the background's
-    to 2.5 to 4 times that, with ramps at both ends. A focal seizure reaches the ring around its
-    focus after a quarter of its course and the rest of the head, weakly, later.
+    The frequency falls from about 8 to about 2 Hz. The amplitude grows from that of the background
+    to 2.5 to 4 times as much, with ramps at both ends. A focal seizure reaches the ring around its
+    focus after a quarter of its duration, and the rest of the head, weakly, later.
     """
-    start = round(seizure.start * stretch.rate_hz)
-    samples = min(round(seizure.stop * stretch.rate_hz), stretch.samples) - start
+    start = round(seizure.start * context.rate_hz)
+    samples = min(round(seizure.stop * context.rate_hz), context.samples) - start
     if samples < 2:
         return []
     course = np.arange(samples, dtype=np.float64) / samples
-    phase = _phase(rng, course, stretch.rate_hz)
+    phase = _phase(rng, course, context.rate_hz)
     sharpness = rng.uniform(0.5, 1.0)
-    edge_s = min(_TRUNCATION_S, samples / stretch.rate_hz / 6)
-    envelope = _growth(rng, course) * ramps(samples, stretch.rate_hz, edge_s, edge_s)
-    envelope *= 1 + np.float32(0.2) * wandering(rng, samples, stretch.rate_hz, 0.7)
-    envelope *= np.float32(BACKGROUND_UV * stretch.scale)
+    edge_s = min(_TRUNCATION_S, samples / context.rate_hz / 6)
+    envelope = _growth(rng, course) * ramps(samples, context.rate_hz, edge_s, edge_s)
+    envelope *= 1 + np.float32(0.2) * random_course(rng, samples, context.rate_hz, 0.7)
+    envelope *= np.float32(BACKGROUND_UV * context.scale)
     activities = []
     reach: dict[str, float] = {}
     for onset, lag, gains in _zones(rng, seizure.focus):
-        field = field_of(stretch.electrodes, gains)
+        field = field_of(context.electrodes, gains)
         rise = np.clip((course - onset) / 0.08, 0, 1).astype(np.float32) if onset else 1.0
         wave = _discharge(phase - lag, course, sharpness) * envelope * np.float32(1) * rise
         activities.append(Activity(start, wave.astype(np.float32, copy=False), field))
         reach.update(field)
-    activities.append(_slowing(rng, stretch, start + samples, reach))
+    activities.append(_slowing(rng, context, start + samples, reach))
     return activities
 
 
@@ -66,7 +66,7 @@ def _phase(
     """Phase in radians of a rhythm whose frequency falls, with some jitter."""
     first, last = rng.uniform(7.0, 9.0), rng.uniform(1.8, 2.6)
     hertz = first * (last / first) ** (course**0.8)
-    hertz *= 1 + 0.06 * wandering(rng, len(course), rate_hz, 1.0)
+    hertz *= 1 + 0.06 * random_course(rng, len(course), rate_hz, 1.0)
     return 2 * np.pi * np.cumsum(hertz) / rate_hz
 
 
@@ -81,9 +81,9 @@ def _discharge(
     course: np.ndarray[tuple[int], np.dtype[np.float64]],
     sharpness: float,
 ) -> Wave:
-    """A wave with phase-locked harmonics, of about unit standard deviation.
+    """A wave with phase-locked harmonics and a standard deviation of about 1.
 
-    The harmonics grow over the course: from a nearly sinusoidal rhythm to spike and wave.
+    The harmonics grow over the seizure, from a nearly sinusoidal rhythm to spike and wave.
     """
     spike = sharpness * (0.25 + 0.75 * course)
     wave = np.sin(phase)
@@ -97,7 +97,7 @@ def _discharge(
 
 
 def _zones(rng: np.random.Generator, focus: str) -> list[tuple[float, float, dict[str, float]]]:
-    """Onset (share of the course), lag (radians) and gains of the zones a seizure involves."""
+    """Onset (fraction of the seizure), lag (radians) and gains of each zone of a seizure."""
     varied = {name: float(rng.uniform(0.8, 1.15)) for name in sorted(POSITIONS)}
     if not focus:
         front = {n: g * (0.75 + 0.25 * POSITIONS[n][1]) for n, g in varied.items()}
@@ -109,10 +109,10 @@ def _zones(rng: np.random.Generator, focus: str) -> list[tuple[float, float, dic
     ring: dict[str, float] = {}
     rest: dict[str, float] = {}
     for name, gain in varied.items():
-        away = distance(focus, name)
-        if away <= CORE_REACH:
-            core[name] = gain * float(np.exp(-((away / 0.9) ** 2)))
-        elif away <= RING_REACH:
+        radii = distance(focus, name)
+        if radii <= CORE_REACH:
+            core[name] = gain * float(np.exp(-((radii / 0.9) ** 2)))
+        elif radii <= RING_REACH:
             ring[name] = gain * 0.55
         else:
             rest[name] = gain * 0.25
@@ -120,11 +120,11 @@ def _zones(rng: np.random.Generator, focus: str) -> list[tuple[float, float, dic
 
 
 def _slowing(
-    rng: np.random.Generator, stretch: Stretch, start: int, gains: dict[str, float]
+    rng: np.random.Generator, context: RecordingContext, start: int, gains: dict[str, float]
 ) -> Activity:
-    """Irregular delta that fades over 10 to 20 s."""
-    samples = length_of(rng.uniform(10, 20), stretch.rate_hz)
-    wave = shaped_noise(rng, samples, narrow(bins_hz(samples, stretch.rate_hz), 1.5, 0.6))
-    wave *= ramps(samples, stretch.rate_hz, 0.5, samples / stretch.rate_hz * 0.7)
-    wave *= np.float32(rng.uniform(0.8, 1.5) * BACKGROUND_UV * stretch.scale)
+    """Irregular delta activity that fades over 10 to 20 s."""
+    samples = length_of(rng.uniform(10, 20), context.rate_hz)
+    wave = shaped_noise(rng, samples, narrow(bins_hz(samples, context.rate_hz), 1.5, 0.6))
+    wave *= ramps(samples, context.rate_hz, 0.5, samples / context.rate_hz * 0.7)
+    wave *= np.float32(rng.uniform(0.8, 1.5) * BACKGROUND_UV * context.scale)
     return Activity(start, wave, gains)

@@ -1,7 +1,6 @@
-"""Sources: waveforms that reach several electrodes, and the noise they are made of.
+"""Building blocks of all activity: waveforms with gains at electrodes, shaped noise, envelopes.
 
-Here belongs what all kinds of activity share: the waveform with its gains, shaped noise,
-envelopes. Which activity there is belongs to the modules named after it.
+Each kind of activity has a module of its own.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Wave = NDArray[np.float32]
-#: Standard deviation of the background in uV, for a patient of middling amplitude.
+#: Standard deviation of the background in µV, for a patient of average amplitude.
 BACKGROUND_UV = 21.0
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """A waveform (uV at gain 1) from sample ``start`` on, and the electrodes it reaches."""
+    """A waveform (µV at gain 1) that begins at sample ``start``, and its gain at electrodes."""
 
     start: int
     wave: Wave
@@ -27,11 +26,11 @@ class Activity:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """What every source needs to know of a recording.
+class RecordingContext:
+    """The properties of a recording that every source needs.
 
-    ``scale`` multiplies all cerebral amplitudes of the patient; ``drowsy`` runs from 0 (awake)
-    to 1, one value per sample.
+    ``scale`` multiplies all cerebral amplitudes of the patient. ``drowsy`` has one value per
+    sample, from 0 (awake) to 1.
     """
 
     samples: int
@@ -42,21 +41,21 @@ class Stretch:
 
     @property
     def hours(self) -> float:
-        """Length in hours."""
+        """Duration in hours."""
         return self.samples / self.rate_hz / 3600
 
     def times(self, rng: np.random.Generator, per_hour: float) -> NDArray[np.float64]:
-        """Onsets in seconds, ``per_hour`` of them on average, sorted."""
+        """Random onsets in seconds, sorted, with a mean rate of ``per_hour``."""
         count = int(rng.poisson(per_hour * self.hours))
         return np.sort(rng.uniform(0, self.samples / self.rate_hz, count))
 
     def drowsiness(self, time_s: float) -> float:
-        """The value of ``drowsy`` at ``time_s``."""
+        """The value of ``drowsy`` at ``time_s`` seconds."""
         return float(self.drowsy[min(int(time_s * self.rate_hz), self.samples - 1)])
 
 
 def length_of(seconds: float, rate_hz: float) -> int:
-    """Samples in ``seconds``, at least two."""
+    """Number of samples in ``seconds``, at least two."""
     return max(2, round(seconds * rate_hz))
 
 
@@ -71,12 +70,12 @@ def fast_length(samples: int) -> int:
             best = min(best, threes << twos)
             threes *= 3
         fives *= 5
-    # an even length keeps the real transform's bins those of the frequencies below
+    # `bins_hz` assumes an even length.
     return best if best % 2 == 0 else fast_length(best + 1)
 
 
 def bins_hz(samples: int, rate_hz: float) -> Wave:
-    """Frequencies at which ``shaped_noise`` takes its amplitudes."""
+    """Frequencies in Hz of the amplitudes that :func:`shaped_noise` takes."""
     frequencies: Wave = np.fft.rfftfreq(fast_length(samples), 1 / rate_hz).astype(np.float32)
     return frequencies
 
@@ -84,8 +83,8 @@ def bins_hz(samples: int, rate_hz: float) -> Wave:
 def shaped_noise(rng: np.random.Generator, samples: int, amplitudes: Wave) -> Wave:
     """Gaussian noise of standard deviation 1 whose spectrum follows ``amplitudes``.
 
-    ``amplitudes`` has one value for each of ``bins_hz``. The noise is drawn in the frequency
-    domain, so that one inverse transform makes it.
+    ``amplitudes`` has one value for each of :func:`bins_hz`. The noise is drawn in the frequency
+    domain, so that it needs a single inverse transform.
     """
     length = fast_length(samples)
     power = float(np.sum(np.square(amplitudes, dtype=np.float64)))
@@ -97,14 +96,14 @@ def shaped_noise(rng: np.random.Generator, samples: int, amplitudes: Wave) -> Wa
     return noise[:samples]
 
 
-def narrow(frequencies: Wave, centre_hz: float, width_hz: float) -> Wave:
-    """Amplitudes of a Gaussian band around ``centre_hz``."""
-    amplitudes: Wave = np.exp(-0.5 * np.square((frequencies - centre_hz) / width_hz))
+def narrow(frequencies: Wave, center_hz: float, width_hz: float) -> Wave:
+    """Amplitudes of a Gaussian band around ``center_hz``."""
+    amplitudes: Wave = np.exp(-0.5 * np.square((frequencies - center_hz) / width_hz))
     return amplitudes
 
 
 def pink(frequencies: Wave, slope: float, corner_hz: float = 0.7) -> Wave:
-    """Amplitudes of noise whose power falls with f to the ``slope``, flat below the corner."""
+    """Amplitudes of noise whose power falls with frequency to the ``slope`` above the corner."""
     power = (np.square(frequencies) + np.float32(corner_hz**2)) ** np.float32(-slope / 2)
     amplitudes: Wave = np.sqrt(power).astype(np.float32)
     amplitudes[0] = 0
@@ -112,7 +111,7 @@ def pink(frequencies: Wave, slope: float, corner_hz: float = 0.7) -> Wave:
 
 
 def ramps(samples: int, rate_hz: float, rise_s: float, fall_s: float) -> Wave:
-    """An envelope that rises and falls like half a cosine and is 1 between."""
+    """An envelope of 1 that rises and falls like half a cosine at its ends."""
     envelope = np.ones(samples, dtype=np.float32)
     rise = min(samples // 2, round(rise_s * rate_hz))
     fall = min(samples // 2, round(fall_s * rate_hz))
@@ -123,8 +122,8 @@ def ramps(samples: int, rate_hz: float, rise_s: float, fall_s: float) -> Wave:
     return envelope
 
 
-def wandering(rng: np.random.Generator, samples: int, rate_hz: float, knot_s: float) -> Wave:
-    """A slow random course between -1 and 1 with a new value every ``knot_s`` seconds."""
+def random_course(rng: np.random.Generator, samples: int, rate_hz: float, knot_s: float) -> Wave:
+    """A slow random time course between -1 and 1, with a new value every ``knot_s`` seconds."""
     seconds = samples / rate_hz
     knots = np.arange(0.0, seconds + 2 * knot_s, knot_s)
     values = rng.uniform(-1, 1, len(knots))
@@ -133,5 +132,5 @@ def wandering(rng: np.random.Generator, samples: int, rate_hz: float, knot_s: fl
 
 
 def field_of(electrodes: tuple[str, ...], gains: Mapping[str, float]) -> dict[str, float]:
-    """Those of ``gains`` that an electrode of the recording picks up."""
+    """The nonzero ``gains`` at electrodes of the recording."""
     return {name: gain for name, gain in gains.items() if name in electrodes and gain}

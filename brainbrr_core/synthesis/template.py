@@ -1,7 +1,7 @@
-"""A plan taken from an existing tree: its headers and annotations, without its signals.
+"""Planning a copy of an existing corpus from its headers and annotations, without its signals.
 
-Here belongs reading what ``write_corpus_like`` repeats: channels, rates, ranges, durations and
-seizures. A header's free text (patient, recording) is never read into a plan.
+A plan has the channels, rates, ranges, durations and seizures of the original. Free text of a
+header (patient, recording) is never read into a plan.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from brainbrr_core.synthesis.plan import FOCAL, FOCI, RecordingPlan, Seizure, pa
 from brainbrr_core.synthesis.scalp import RENAMED
 
 _SUFFIXES = (".csv_bi", ".csv")
-#: Written into headers, so that no file carries a date of its source.
+#: Year in all headers, so that no file has a date of the original.
 _YEAR = 2012
 #: An EDF header field has eight characters.
 _FIELD = 8
@@ -33,7 +33,7 @@ _FIELD = 8
 
 @dataclass(frozen=True, slots=True)
 class _Original:
-    """What a recording of the existing tree says: header, and annotation files as bytes."""
+    """A recording of the existing corpus: its header, and its annotation files as bytes."""
 
     key: str
     channels: tuple[Channel, ...]
@@ -43,17 +43,17 @@ class _Original:
 
 
 def data_root(like: Path) -> Path:
-    """The folder of the splits: ``like`` or the ``edf`` in it."""
-    below = like / "edf"
-    return below if below.is_dir() else like
+    """The folder of the splits: ``like/edf`` if it exists, otherwise ``like``."""
+    edf = like / "edf"
+    return edf if edf.is_dir() else like
 
 
 def plan_like(like: Path, seed: int) -> tuple[list[RecordingPlan], str]:
-    """Plan a twin of every EDF below the splits of ``like``, and the digest of what was read.
+    """Plan a copy of every EDF below the splits of ``like``; also a digest of what was read.
 
-    Each twin has the channels of the source's header, lasts as long as its annotation file
-    says (as the source itself, where there is none) and has its seizures there. Raises
-    :class:`BrainbrrError` where there is no EDF, or one without a readable header.
+    A copy has the channels of the header, and the duration and seizures of the annotation file
+    (without one, the duration of the EDF). Raises :class:`BrainbrrError` where there is no EDF, or
+    one without a readable header.
     """
     root = data_root(like)
     try:
@@ -62,7 +62,7 @@ def plan_like(like: Path, seed: int) -> tuple[list[RecordingPlan], str]:
         raise unreadable_folder(error) from None
     if not paths:
         raise BrainbrrError(
-            f"no EDF below {root}/train, dev or eval; name the folder that holds the splits"
+            f"no EDF below {root}/train, dev or eval; give the folder that has the splits"
         )
     with progress("reading headers", len(paths), "recordings") as bar:
         originals = []
@@ -85,10 +85,10 @@ def _edfs(split: Path) -> list[Path]:
 
 
 def record_length(duration_s: Fraction, rates_hz: list[Fraction], usual_s: Fraction) -> Fraction:
-    """Length of a data record that divides ``duration_s``, with whole samples at every rate.
+    """Length in seconds of a data record that divides ``duration_s`` with whole samples.
 
-    ``usual_s`` where that does; else the length nearest to 1 s that does and fits a header
-    field; else, as no EDF can last ``duration_s``, ``usual_s`` again.
+    ``usual_s`` if it does, otherwise the length nearest to 1 s that does and fits into a header
+    field. If there is none, no EDF has exactly this duration, and the result is ``usual_s``.
     """
     if (duration_s / usual_s).denominator == 1:
         return usual_s
@@ -119,10 +119,10 @@ def _read(path: Path, root: Path) -> _Original:
 
 def _plan(original: _Original, seed: int) -> RecordingPlan:
     stated, events, typed = _events(original)
-    wished = original.own_s if stated is None else Fraction(str(stated))
+    duration_s = original.own_s if stated is None else Fraction(str(stated))
     rates = [channel.samples / original.record_s for channel in original.channels]
-    record_s = record_length(wished, rates, original.record_s)
-    records = max(1, math.ceil(wished / record_s))
+    record_s = record_length(duration_s, rates, original.record_s)
+    records = max(1, math.ceil(duration_s / record_s))
     end = float(records * record_s)
     patient = original.key.split("/")[1]
     return RecordingPlan(
@@ -145,7 +145,7 @@ def _plan(original: _Original, seed: int) -> RecordingPlan:
 
 
 def _header(path: Path) -> tuple[tuple[Channel, ...], Fraction, Fraction]:
-    """Channels, record length and duration in seconds of an EDF's header."""
+    """Channels, record length and duration in seconds from the header of an EDF."""
     from edfio import read_edf
 
     try:
@@ -165,27 +165,27 @@ def _header(path: Path) -> tuple[tuple[Channel, ...], Fraction, Fraction]:
         )
         own_s = edf.num_data_records * usual_s
     except (OSError, ValueError, ArithmeticError) as error:
-        raise BrainbrrError(f"{path}: no readable EDF header ({error}); take it out") from error
+        raise BrainbrrError(f"{path}: no readable EDF header ({error}); remove it") from error
     if not channels or usual_s <= 0 or any(channel.samples < 1 for channel in channels):
-        raise BrainbrrError(f"{path}: its header has no signals; take it out")
+        raise BrainbrrError(f"{path}: its header has no signals; remove it")
     if any(c.physical[0] == c.physical[1] or c.digital[0] == c.digital[1] for c in channels):
-        raise BrainbrrError(f"{path}: a channel's range is empty; take it out")
+        raise BrainbrrError(f"{path}: the range of a channel is empty; remove it")
     return channels, usual_s, own_s
 
 
 def _ascii(text: str) -> str:
-    """``text`` as an EDF header can hold it; the micro sign of real headers becomes u."""
+    """``text`` in ASCII, as an EDF header requires; the micro sign becomes u."""
     replaced = text.replace("\N{REPLACEMENT CHARACTER}V", "uV").replace("\N{MICRO SIGN}", "u")
     return replaced.encode("ascii", "replace").decode()
 
 
 def _events(original: _Original) -> tuple[float | None, list[Event], list[Event]]:
-    """Stated duration, seizures of the whole montage and typed seizures of a recording."""
+    """Stated duration, seizures of the montage, and seizures with types of a recording."""
     parsed = {
         suffix: tuh.parse(content.decode("utf-8", "replace"), original.key + suffix)
         for suffix, content in original.annotations
     }
-    stated = next((found.duration_s for found in parsed.values() if found.duration_s), None)
+    stated = next((one.duration_s for one in parsed.values() if one.duration_s), None)
     typed = tuh.typed_events(parsed[".csv"]) if ".csv" in parsed else []
     events = parsed[".csv_bi"].events if ".csv_bi" in parsed else typed
     whole = [event for event in events if event.label != UNKNOWN]
@@ -193,7 +193,7 @@ def _events(original: _Original) -> tuple[float | None, list[Event], list[Event]
 
 
 def _focus(event: Event, typed: list[Event], seed: int, patient: str) -> str:
-    """Where a seizure begins: as its type and channels say, else as the patient's others."""
+    """Electrode at which a seizure starts, from its type and channels, otherwise the patient's."""
     for other in typed:
         if other.start < event.stop and other.stop > event.start:
             if other.label != FOCAL:

@@ -1,8 +1,8 @@
-"""Writing a corpus: the pool, the marker that says what a folder holds, and resuming.
+"""Writing a corpus: the process pool, the marker file of a folder, and resuming.
 
-Here belongs what concerns the corpus as a whole. A folder is claimed with
-``synthesis.json.unfinished`` before the first recording; it becomes ``synthesis.json`` after
-the last. The same request finds what is there and writes only what is missing.
+A folder is claimed with ``synthesis.json.unfinished`` before the first recording is written, and
+the file is renamed to ``synthesis.json`` after the last. The same request again writes only the
+missing recordings.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from brainbrr_core.synthesis.plan import (
 from brainbrr_core.synthesis.recording import TEMPORARY, edf_path, write_recording
 from brainbrr_core.synthesis.template import plan_like
 
-#: Rises with every change that alters a byte of a corpus.
+#: Incremented with every change that alters a byte of a corpus.
 GENERATOR_VERSION = 1
 MARKER = "synthesis.json"
 
@@ -44,42 +44,42 @@ def write_corpus(
     further_every_s: float | None = FURTHER_EVERY_S,
     workers: int | None = None,
 ) -> CorpusSummary:
-    """Write a TUSZ-like corpus with synthetic EEG and known seizures.
+    """Write a corpus with synthetic EEG and known seizures in the layout of TUSZ.
 
-    The tree is ``out/edf/{train,dev,eval}/<patient>/<session>/<montage>/``, an EDF with its
-    ``csv`` and ``csv_bi`` for each recording. The bytes depend on the figures and the seed (and on
-    numpy's version) alone. A folder that holds the corpus already is left as it is; an interrupted
-    one is completed.
+    Each recording is an EDF with its ``csv`` and ``csv_bi`` in
+    ``out/edf/{train,dev,eval}/<patient>/<session>/<montage>/``. The bytes depend only on the
+    arguments and on the version of numpy. A complete folder is not changed; an interrupted one is
+    completed.
 
     Parameters
     ----------
-    out : Path
-        Folder to write to; it is made where it is missing.
+    out : pathlib.Path
+        Folder to write to; created where it is missing.
     recordings : int
         Number of recordings.
     hours : float
-        Hours of EEG of all recordings together.
+        Hours of EEG in total.
     seed : int
-        Seed of everything that is drawn.
+        Seed of all random numbers.
     further_every_s : float, optional
-        A recording with seizures has one, and another for every so many seconds on average; with
-        None no other.
+        Seconds of recording for each additional seizure, on average, in recordings with seizures;
+        None for no additional ones.
     workers : int, optional
-        Processes; by default as many as cores and memory allow.
+        Number of processes; by default as many as cores and memory allow.
 
     Returns
     -------
     CorpusSummary
-        What the corpus holds.
+        Contents of the corpus.
 
     Raises
     ------
     BrainbrrError
-        For figures out of range, and for a folder that holds something else.
+        An argument is out of range, or the folder has other files.
     """
     plans = plan_corpus(recordings, hours, seed, further_every_s)
     parameters: dict[str, object] = {"recordings": recordings, "hours": float(hours), "seed": seed}
-    # Only where it is another: folders from before it could be chosen stay what they are.
+    # Left out for the default, so that folders of versions without this option are recognized.
     if further_every_s != FURTHER_EVERY_S:
         parameters["further_every_s"] = further_every_s
     return _write(out, plans, {"kind": "made", **parameters}, workers)
@@ -88,13 +88,34 @@ def write_corpus(
 def write_corpus_like(
     out: Path, like: Path, *, seed: int, workers: int | None = None
 ) -> CorpusSummary:
-    """Write a twin of the corpus ``like`` below ``out/edf``, with synthetic signals.
+    """Write a copy of a corpus with synthetic signals.
 
-    Every EDF below ``like``'s splits (with or without an ``edf`` folder above them) gives one
-    with the same path, channels, rates and ranges. It lasts as long as the annotation file
-    states and shows seizures exactly where that says; where no EDF with these rates can last
-    that long, it ends with the next whole data record. Annotation files are copied byte for
-    byte. Otherwise as :func:`write_corpus`.
+    Every EDF below the splits of ``like`` gives one with the same path, channels, rates and ranges.
+    It has the duration and the seizures of the annotation file; where no EDF with these rates has
+    exactly that duration, it ends with the next whole data record. Annotation files are copied
+    unchanged. An interrupted folder is completed, as by :func:`write_corpus`.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        Folder to write to; created where it is missing.
+    like : pathlib.Path
+        The corpus to copy: the folder of its splits, or the folder above its ``edf``.
+    seed : int
+        Seed of all random numbers.
+    workers : int, optional
+        Number of processes; by default as many as cores and memory allow.
+
+    Returns
+    -------
+    CorpusSummary
+        Contents of the new corpus.
+
+    Raises
+    ------
+    BrainbrrError
+        ``like`` has no EDF or one with an unreadable header, an argument is out of range, or the
+        folder has other files.
     """
     check_seed(seed)
     plans, digest = plan_like(like, seed)
@@ -119,14 +140,14 @@ def _write(
     text = json.dumps({**claim, "summary": asdict(summary)}, indent=2, sort_keys=True) + "\n"
     unfinished.write_text(text, encoding="utf-8")
     marker.unlink(missing_ok=True)
-    # the longest first, so that no worker is left alone with one at the end
+    # Longest first, so that no process is still writing a long recording at the end.
     missing.sort(key=lambda plan: (-_samples(plan), plan.key))
     processes = min(worker_processes(workers), len(missing))
     with (
         progress("writing recordings", len(missing), "recordings") as bar,
-        closing(_written(root, missing, processes)) as written,
+        closing(_write_recordings(root, missing, processes)) as keys,
     ):
-        for key in written:
+        for key in keys:
             bar.advance(1, key)
     unfinished.replace(marker)
     return summary
@@ -135,31 +156,32 @@ def _write(
 def _check_folder(out: Path, marker: Path, unfinished: Path, claim: dict[str, object]) -> None:
     """Refuse ``out`` unless it is empty or claimed by the same request."""
     if out.exists() and not out.is_dir():
-        raise BrainbrrError(f"{out} is not a folder; name another one")
+        raise BrainbrrError(f"{out} is not a folder; give another path")
     for path in (marker, unfinished):
         if not path.is_file():
             continue
         try:
-            held = json.loads(path.read_text(encoding="utf-8"))
+            marker_json = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            held = None
-        if isinstance(held, dict) and {name: held.get(name) for name in claim} == claim:
+            marker_json = None
+        is_readable = isinstance(marker_json, dict)
+        if is_readable and {name: marker_json.get(name) for name in claim} == claim:
             return
-        what = held.get("parameters") if isinstance(held, dict) else "an unreadable record"
+        what = marker_json.get("parameters") if is_readable else "an unreadable record"
         raise BrainbrrError(
-            f"{out} holds another synthetic corpus ({path.name}: {what}); "
-            "name another folder or remove this one"
+            f"{out} has another synthetic corpus ({path.name}: {what}); "
+            "give another folder or remove this one"
         )
     if out.is_dir() and any(out.iterdir()):
-        raise BrainbrrError(f"{out} holds files of another origin; name an empty folder")
+        raise BrainbrrError(f"{out} has other files; give an empty folder")
 
 
 def _samples(plan: RecordingPlan) -> int:
     return plan.records * sum(channel.samples for channel in plan.channels)
 
 
-def _written(root: Path, plans: list[RecordingPlan], processes: int) -> Generator[str]:
-    """Write ``plans`` and yield the key of each when it is done."""
+def _write_recordings(root: Path, plans: list[RecordingPlan], processes: int) -> Generator[str]:
+    """Write the recordings of ``plans`` and yield the key of each when it is done."""
     if processes <= 1:
         for plan in plans:
             yield write_recording(root, plan)
@@ -171,6 +193,6 @@ def _written(root: Path, plans: list[RecordingPlan], processes: int) -> Generato
                 yield future.result()
     except BrokenProcessPool as error:
         raise WorkRemains(
-            f"a process that wrote recordings below {root} died, perhaps for want of memory; "
-            "give the same command again with fewer workers: it goes on where it stopped"
+            f"a process that wrote recordings below {root} died, perhaps for lack of memory; "
+            "run the same command again with fewer workers: it resumes where it stopped"
         ) from error

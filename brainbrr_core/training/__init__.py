@@ -1,5 +1,8 @@
 """From a cache and a configuration to a trained network: pre-flight, loop, checkpoints, runs.
 
-Here belongs optimization and what is kept of it. Nothing is processed or built here: what is
-missing stops the pre-flight with the command that makes it. Scores belong to ``evaluation``.
+Here belong optimization and its files. Signals are not processed here: if something is missing in
+the cache, the pre-flight stops with the command that builds it. Scores belong to ``evaluation``.
+
+Read ``run`` first (from a configuration to a finished run), then ``loop`` (the steps in order) and
+``trainer`` (one step).
 """

@@ -94,7 +94,7 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     tensors = {
         f"{group}/{key}": value for group, state in groups.items() for key, value in state.items()
     }
-    header = {
+    header: dict[str, JsonValue] = {
         "step": checkpoint.step,
         "settings": checkpoint.settings,
         "progress": checkpoint.progress.record(),

@@ -223,4 +223,5 @@ def _read_best(path: Path) -> tuple[weight_files.Tensors, int | None, bool]:
         weights, header = weight_files.load_tensors(path)
     except weight_files.DamagedFile:
         return {}, None, True
-    return weights, header.get("step"), False
+    step = header.get("step")
+    return weights, step if isinstance(step, int) else None, False

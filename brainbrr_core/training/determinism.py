@@ -1,4 +1,4 @@
-"""What torch and the kernels are told about their arithmetic: the same bits, and true float32."""
+"""Settings of torch and the kernels for deterministic results and true float32 arithmetic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.backend import DETERMINISTIC_KERNELS
 
-#: Read by cuBLAS's users when they first need its workspace, and the values that fix its size.
+#: The variable that sets the size of cuBLAS's workspace, read at its first use, and the values that
+#: make it deterministic.
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 _FIXED_WORKSPACES = (":4096:8", ":16:8")
 
@@ -46,18 +47,18 @@ def _set(name: str, value: str, reader: str, too_late: bool) -> None:
 
 @contextmanager
 def fixed_arithmetic(hardware: Hardware, device: torch.device) -> Iterator[None]:
-    """Until the block ends, refuse operations whose results could differ from run to run.
+    """Until the block ends, allow only operations whose results are the same in every run.
 
     On a CPU always, since it costs nothing there; on a GPU where ``hardware.deterministic`` asks
     for it. Everywhere, float32 is float32 (:func:`float32_products`).
 
-    Torch would also fill the memory of each new tensor, to make an operation that reads it before
-    it is written give the same: none here does, and on a GPU that is a kernel more for each.
+    Torch would also fill the memory of each new tensor, for operations that read it before it is
+    written: no operation here does, and on a GPU that would be one more kernel per tensor.
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = torch.backends.cudnn
-    # Its setting is a property that torch's annotations do not know.
+    # The setting is a property that torch's annotations lack.
     memory: Any = torch.utils.deterministic
     deterministic, benchmark = cudnn.deterministic, cudnn.benchmark
     filled = memory.fill_uninitialized_memory

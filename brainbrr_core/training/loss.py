@@ -13,7 +13,7 @@ from brainbrr_core.data import UNKNOWN_LABEL
 
 
 class Loss(Protocol):
-    """The loss of logits and labels of one shape, a mean over the samples that are known."""
+    """The loss of logits and labels of one shape: a mean over the samples whose label is known."""
 
     def __call__(
         self,
@@ -26,7 +26,7 @@ class Loss(Protocol):
 
 
 def is_known(labels: Tensor) -> Tensor:
-    """Where samples are labelled seizure or background: not ``UNKNOWN_LABEL``."""
+    """Whether each sample is labeled seizure or background: not ``UNKNOWN_LABEL``."""
     return labels != UNKNOWN_LABEL
 
 
@@ -43,36 +43,36 @@ def balanced_loss(
     """Binary cross-entropy in which seizure and background weigh one half each, in float32.
 
     ``positive_fraction`` is the share of seizure samples in the training set. The weights are
-    its exact inverse, neither capped nor softened: then a probability of 0.5 means evidence
-    equal for both, however the training set was balanced, and thresholds of trainings on
-    different selections compare. A network without any evidence has a loss of ln 2.
+    its exact inverse, neither capped nor softened: then a probability of 0.5 means equal evidence
+    for both, however the training set was balanced, and thresholds of trainings on different
+    selections are comparable. A network without any evidence has a loss of ln 2.
 
     With a ``gamma`` above 0 each sample's cost is multiplied by ``(1 - p) ** gamma``, p the
-    probability of what it is (focal loss; Lin et al., "Focal Loss for Dense Object Detection",
-    2017): what is right already counts less.
+    probability of its true class (focal loss; Lin et al., "Focal Loss for Dense Object Detection",
+    2017): samples that are already classified correctly count less.
 
     With a ``smoothing`` above 0 the cost of a sample is the cross-entropy with its label moved
     that far toward one half: 1 becomes ``1 - smoothing / 2``, 0 becomes ``smoothing / 2`` (Szegedy
-    et al., "Rethinking the Inception Architecture for Computer Vision", 2016). It weighs as the
-    seizure or background that it is, so that its cost is least at just that probability, whatever
-    the share of seizure.
+    et al., "Rethinking the Inception Architecture for Computer Vision", 2016). It is weighted by
+    its true class, so that its cost is lowest at exactly that probability, whatever the share of
+    seizure.
 
     ``weights``, of the shape of the labels, multiply the samples' costs. The mean is still that
-    over the samples and not over the weights: a sample counts the same in every batch.
+    over the samples and not over the weights, so that a sample counts the same in every batch.
 
     A sample whose label is ``UNKNOWN_LABEL`` has no weight and no gradient: the loss is the
     mean over the others, and 0 where there are none. ``all_known`` says whether there is no such
-    sample, for a caller who knows; to look for one, a GPU must be waited for.
+    sample, where the caller knows it: looking for one would make the host wait for a GPU.
     """
     ratio = (1.0 - positive_fraction) / positive_fraction
     wide = logits.float()
-    # Filled where it is needed: to copy a number to a GPU, the GPU is waited for.
+    # Created on the device: copying a number to a GPU would make the host wait for it.
     weight = torch.full((), ratio, dtype=torch.float32, device=logits.device)
     known = is_known(labels)
     if all_known is None:
         all_known = bool(known.all())
     if not all_known:
-        # Before anything is computed of them, so that nothing of them can reach the gradient.
+        # Before anything is computed from them, so that they cannot reach the gradient.
         wide, labels = torch.where(known, wide, 0.0), torch.where(known, labels, 0.0)
     if gamma == 0.0 and smoothing == 0.0 and weights is None and all_known:
         weighted = functional.binary_cross_entropy_with_logits(wide, labels, pos_weight=weight)
@@ -96,7 +96,7 @@ def balanced_loss(
 
 
 def loss_of(settings: Training, positive_fraction: float) -> Loss:
-    """The loss that the settings ask for, as :func:`balanced_loss` computes it."""
+    """The loss of the settings, as :func:`balanced_loss` computes it."""
     gamma = settings.focal_gamma if settings.loss == "focal" else 0.0
 
     def loss(

@@ -141,7 +141,7 @@ def end_training(
     raise BrainbrrError(
         f"the {quantity} of step {metrics.step} is not finite{module}, in "
         f"{list_windows(diagnosis.windows or batch.names)}: the batch and the weights are saved, "
-        f"look with `brainbrr train --replay {path}`; exclude the window, or lower "
+        f"look with `brainbrr replay {path}`; exclude the window, or lower "
         "training.learning_rate"
     )
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from brainbrr_core.cache.readiness import Preflight
 from brainbrr_core.cache.shard import BLOCK_BYTES
 from brainbrr_core.constants import BLOCK_S, RATE
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.files.room import check_room
 from brainbrr_core.machine.disk import read_rate
 
 #: Bytes of one second of EEG in the store: 16 bits per sample.
@@ -42,17 +41,12 @@ def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
 
 def check_space(runs_dir: Path, preset: str, keep_checkpoints: int) -> None:
     """Raise :class:`BrainbrrError` where the disk of ``runs_dir`` has no space for a run."""
-    folder = runs_dir
-    while not folder.exists():
-        folder = folder.parent
-    needed = checkpoint_bytes(preset, keep_checkpoints)
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise BrainbrrError(
-            f"{folder} has {free / 1e9:.2f} GB free and the checkpoints of a run need "
-            f"{needed / 1e9:.2f} GB: free some, set BRAINBRR_RUNS_DIR to another disk, or lower "
-            "training.keep_checkpoints"
-        )
+    check_room(
+        runs_dir,
+        checkpoint_bytes(preset, keep_checkpoints),
+        "the checkpoints of a run need",
+        "free some, set BRAINBRR_RUNS_DIR to another disk, or lower training.keep_checkpoints",
+    )
 
 
 def checkpoint_bytes(preset: str, keep_checkpoints: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-#: The average of weights forgets no faster than this once the training is long.
+#: Decay of the average of weights in a long training.
 EMA_DECAY_LIMIT = 0.999
 
 
@@ -22,7 +22,7 @@ def learning_rate(step: int, steps: int, warmup_steps: int, peak: float) -> floa
 def ema_decay(step: int) -> float:
     """How much of the averaged weights remains at optimizer step ``step``, counted from 0.
 
-    Small at first, so that a training of a few hundred steps does not end with an average that
-    still holds the initial weights; the average spans about the last ninth of the steps so far.
+    Small at first, so that the average at the end of a training of a few hundred steps does not
+    contain the initial weights; it covers about the last ninth of the steps so far.
     """
     return min(EMA_DECAY_LIMIT, (1 + step) / (10 + step))

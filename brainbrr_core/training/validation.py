@@ -14,7 +14,6 @@ from typing import Annotated
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
 from torch import nn
 
@@ -22,12 +21,11 @@ from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Detection, Hardware
 from brainbrr_core.constants import RATE
-from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import found_by
-from brainbrr_core.detection.recordings import recording_frames
+from brainbrr_core.detection.recordings import score_stored
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.scoring import (
-    RecordingFrames,
+    ScoredRecording,
     auprc,
     auroc,
     per_second,
@@ -107,36 +105,26 @@ class Validator:
     def __call__(self, network: nn.Module, step: int) -> Validation:
         """Figures of the network with its present weights. The same in every process."""
         own = shares(self.recordings, self.group.world_size)[self.group.rank]
-        frames = self.group.gather(self._frames(network, own))
-        validation = self._score(frames, step) if self.group.is_main else None
+        scored = self.group.gather(self._scored(network, own))
+        validation = None
+        if self.group.is_main:
+            in_order = [scored[r.partition_key] for r in self.recordings]
+            validation = score_recordings(in_order, self.detection, step)
         return self.group.broadcast(validation)
 
-    def _score(self, frames: dict[str, NDArray[np.float32]], step: int) -> Validation:
-        recordings = [
-            RecordingFrames(
-                r.patient,
-                r.duration_s,
-                r.reference,
-                frames[r.partition_key],
-                r.unknown,
-            )
-            for r in self.recordings
-        ]
-        return score_recordings(recordings, self.detection, step)
-
-    def _frames(
+    def _scored(
         self, network: nn.Module, recordings: Sequence[ManifestRecording]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Scores of the frames of recordings, by partition key."""
-        return dict(
-            recording_frames(
-                self._scorer(network),
-                ((r.partition_key, RecordingReader(self.store, r)) for r in recordings),
-                self.window_samples,
-                min(self.detection.stride_s * RATE, self.window_samples),
-                self.detection.stitching,
-            )
+    ) -> dict[str, ScoredRecording]:
+        """Recordings with the scores of their frames, by partition key."""
+        scored = score_stored(
+            self._scorer(network),
+            self.store,
+            recordings,
+            self.window_samples,
+            min(self.detection.stride_s * RATE, self.window_samples),
+            self.detection.stitching,
         )
+        return {recording.partition_key: recording for recording in scored}
 
     def _scorer(self, network: nn.Module) -> WindowScorer:
         if not (self._scorers and self._scorers[0].network is network):
@@ -161,7 +149,7 @@ def shares(recordings: Sequence[ManifestRecording], size: int) -> list[list[Mani
 
 
 def score_recordings(
-    recordings: Sequence[RecordingFrames], detection: Detection, step: int
+    recordings: Sequence[ScoredRecording], detection: Detection, step: int
 ) -> Validation:
     """Figures of recordings from the scores of their frames; at least one must have a seizure."""
     sweep = sweep_thresholds(recordings, found_by(detection), detection.off_ratio)

@@ -35,7 +35,7 @@ from brainbrr_core.transfer.parallel import run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index, make_portable
 from brainbrr_core.transfer.pull import shards_to_fetch
 from brainbrr_core.transfer.push import shard_blob
-from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive_shard
+from brainbrr_core.transfer.receive import Transfer, flush_folders, receive_shard
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
 
 INDEX = "index.parquet"
@@ -153,7 +153,7 @@ def _import(
     log(f"index: {adopted.outcome}")
     plan = cache.plan(adopted.index)
     needed = shards_to_fetch(plan, catalog)
-    check_space(store.root, needed.total_bytes)
+    cache.check_room(needed.total_bytes)
     outcome = Transfer(
         str(path),
         store.version,

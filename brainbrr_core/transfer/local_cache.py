@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.lease import hold
-from brainbrr_core.cache.plan import Plan, make_plan
-from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.plan import Plan, plan_selection
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.files.room import check_room
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,16 @@ class LocalCache:
         """
         if index is None:
             index = read_index(self.store.root)
-        return make_plan(self.store, self.preprocessing, index, select(index, self.selection))
+        return plan_selection(self.store, self.preprocessing, self.selection, index)
+
+    def check_room(self, needed: int) -> None:
+        """Raise :class:`BrainbrrError` unless ``needed`` bytes are free in the cache root."""
+        check_room(
+            self.store.root,
+            needed,
+            "the transfer needs",
+            "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile",
+        )
 
     def link_latest(self, plan: Plan) -> None:
         """Point ``<root>/latest`` at this version if it is complete."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from brainbrr_core.corpus.index import VANISHED_LIMIT, Index
+from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import (
     UnusableIndex,
     index_path,
@@ -24,7 +24,8 @@ from brainbrr_core.corpus.index_file import (
     write_index,
 )
 from brainbrr_core.corpus.recording import Companion, Recording
-from brainbrr_core.corpus.row_reading import unmarked
+from brainbrr_core.corpus.row_reading import without_unreadable_mark
+from brainbrr_core.corpus.same_corpus import is_replaced, is_vanished
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import FileState
 from brainbrr_core.transfer.catalog import Blob, check_keys
@@ -56,7 +57,7 @@ def _without_location(recording: Recording) -> Recording:
     # A path that exists nowhere, whichever folder a command is started in.
     nowhere = PurePosixPath("elsewhere:", recording.partition_key)
     return replace(
-        unmarked(recording),
+        without_unreadable_mark(recording),
         path=str(nowhere.with_name(PurePosixPath(recording.path).name)),
         state=FileState(recording.state.size, 0, 0),
         companions=tuple(
@@ -204,9 +205,7 @@ def check_same_corpus(
         key for key in hashes_before.keys() & hashes.keys() if hashes_before[key] and hashes[key]
     }
     changed = sum(hashes[key] != hashes_before[key] for key in common)
-    is_other = missing > VANISHED_LIMIT * len(hashes_before) or (
-        len(common) > 1 and changed > len(common) / 2
-    )
+    is_other = is_vanished(missing, len(hashes_before)) or is_replaced(changed, len(common))
     if is_other and not force:
         raise BrainbrrError(
             f"the index of {where} is of another corpus than that of {target}: of "

@@ -16,7 +16,7 @@ from brainbrr_core.transfer.catalog import Catalog, ShardBlob
 from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.parallel import TRANSFERS, run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index
-from brainbrr_core.transfer.receive import Transfer, check_space, flush_folders, receive_shard
+from brainbrr_core.transfer.receive import Transfer, flush_folders, receive_shard
 from brainbrr_core.transfer.remote_copy import RemoteCopy
 
 #: How often an object with wrong bytes is fetched before it is refused.
@@ -105,7 +105,7 @@ def pull(
     needed = shards_to_fetch(plan, catalog)
     outcome.absent = needed.absent
     outcome.skipped = plan.count(State.FRESH)
-    check_space(store.root, needed.total_bytes)
+    cache.check_room(needed.total_bytes)
 
     def fetch(job: tuple[str, ShardBlob]) -> tuple[bool, str]:
         return _fetch(copy, store, *job, log=log)

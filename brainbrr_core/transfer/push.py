@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from blake3 import blake3
 
 from brainbrr_core.cache.plan import Item, State
-from brainbrr_core.cache.shard import DamagedShard, Shard
+from brainbrr_core.cache.shard import DamagedShard, verify_shard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -157,10 +157,7 @@ def shard_blob(store: Store, item: Item) -> ShardBlob:
     key = item.recording.partition_key
     path = store.shard_path(key)
     try:
-        shard = Shard(path)
-        shard.verify()
-        if (shard.header.partition_key, shard.header.fingerprint) != (key, item.fingerprint):
-            raise DamagedShard("of another recording or version")
+        verify_shard(path, key, item.fingerprint)
     except (DamagedShard, FileNotFoundError) as error:
         raise WorkRemains(
             f"the shard of {key} is damaged ({error}): run `brainbrr cache verify`, then "

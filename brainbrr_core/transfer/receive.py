@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,14 +16,14 @@ import pyarrow as pa
 from blake3 import blake3
 
 from brainbrr_core.cache.clipping import clipped_blocks
+from brainbrr_core.cache.records import BuildRecord
 from brainbrr_core.cache.shard import (
     DamagedShard,
     Shard,
+    commit_shard,
     exclusive_partial,
-    partial_path,
 )
-from brainbrr_core.cache.store import BuildRecord, Store
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.cache.store import Store
 from brainbrr_core.files.atomic import flush
 from brainbrr_core.files.state import file_state
 from brainbrr_core.transfer.catalog import ShardBlob
@@ -75,21 +74,6 @@ def hash_file(path: Path, piece: int = 1 << 20) -> tuple[str, int]:
     return hasher.hexdigest(), size
 
 
-def holds(store: Store, key: str, fingerprint: str) -> bool:
-    """Whether the store has the shard with this fingerprint, whole to the last byte.
-
-    Raises :class:`UnreadableShard` if the shard cannot be read.
-    """
-    try:
-        shard = Shard(store.shard_path(key))
-        if (shard.header.partition_key, shard.header.fingerprint) != (key, fingerprint):
-            return False
-        shard.verify()
-    except (FileNotFoundError, DamagedShard):
-        return False
-    return True
-
-
 def receive_shard(store: Store, key: str, blob: ShardBlob, pieces: Iterable[bytes]) -> bool:
     """Write a shard to the store; False if another process has written it in the meantime.
 
@@ -99,7 +83,7 @@ def receive_shard(store: Store, key: str, blob: ShardBlob, pieces: Iterable[byte
     """
     target = store.shard_path(key)
     with exclusive_partial(target) as file:
-        if holds(store, key, blob.fingerprint):
+        if store.has_whole_shard(key, blob.fingerprint):
             return False
         hasher, size = blake3(), 0
         for piece in pieces:
@@ -123,7 +107,7 @@ def receive_shard(store: Store, key: str, blob: ShardBlob, pieces: Iterable[byte
         # flush_folders() flushes the folder once, at the end: a journal commit for every shard
         # would wait for the bytes of all shards being received. A shard whose name a power cut
         # loses counts as missing and is fetched again.
-        partial_path(target).rename(target)
+        commit_shard(target, flush_folder=False)
         store.append_record(
             BuildRecord(
                 partition_key=key,
@@ -155,16 +139,3 @@ def _map(file: IO[bytes], target: Path) -> Shard:
 @cache
 def _program() -> str:
     return version("brainbrr")
-
-
-def check_space(root: Path, needed: int) -> None:
-    """Raise :class:`BrainbrrError` unless ``needed`` bytes fit below ``root``."""
-    place = root
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise BrainbrrError(
-            f"{root} has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are needed: make "
-            "room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile"
-        )

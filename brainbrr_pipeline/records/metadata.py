@@ -57,27 +57,27 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...]) -> Metad
         "layout": index.layout,
         "splits": _table(
             [
-                {"split": name} | {c: row[c] for c in columns}
-                for name, row in summary["splits"].items()
+                {"split": name} | {column: getattr(counts, column) for column in columns}
+                for name, counts in summary.splits.items()
             ]
         ),
         "excluded because": _table(
             [
                 {"reason": code, "recordings": count, "which means": explain(code)}
-                for code, count in summary["reasons"].items()
+                for code, count in summary.reasons.items()
             ]
         ),
         "findings": _table(
             [
                 {"finding": code, "recordings": count, "which means": explain(code)}
-                for code, count in summary["findings"].items()
+                for code, count in summary.findings.items()
             ]
         ),
-        "EDFs skipped": len(summary["skipped"]),
+        "EDFs skipped": len(summary.skipped),
         "not read": _table(
             [
-                {"what": kind, "files": about["count"], "which means": about["why"]}
-                for kind, about in summary["not_read"].items()
+                {"what": kind, "files": files.count, "which means": files.why}
+                for kind, files in summary.not_read.items()
             ]
         ),
         **of_plan(plan),

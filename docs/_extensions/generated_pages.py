@@ -48,8 +48,7 @@ def command_reference() -> str:
 
 def _of_command(command: Any, name: str, parent: Any) -> Iterator[str]:
     context = command.context_class(command, info_name=name.rpartition(" ")[2], parent=parent)
-    if parent is not None:
-        yield from (f"## {name}", "", _plain(cleandoc(command.help or "")), "")
+    yield from (f"## {name}", "", _plain(cleandoc(command.help or "")), "")
     # Only what Typer and Click have had in all releases is asked for.
     listed = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
     records = [(each, each.get_help_record(context)) for each in listed if each.name != "help"]
@@ -76,11 +75,10 @@ def _usage(argument: Any) -> str:
 def _sentence(meaning: str) -> str:
     """The help of an option, and in parentheses what the program adds, such as its default."""
     text, _, added = meaning.partition("  [")
-    # That a flag is off until it is given goes without saying.
     facts = [
         fact.replace("x>=", "at least ").replace("x<=", "at most ").replace("default: ", "default ")
         for fact in added.removesuffix("]").split("; ")
-        if fact and not fact.startswith("default: no-")
+        if fact
     ]
     text = _plain(text)
     if text and text[-1] not in ".:":

@@ -1,4 +1,4 @@
-"""Annotation files: real forms are read, odd ones are findings with file and line."""
+"""Annotation files are read, and irregular ones give findings with file and line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_csv_bi_is_read() -> None:
     assert (parsed.duration_s, parsed.usable, parsed.findings) == (300.0, True, ())
 
 
-def test_each_oddity_is_found_with_its_line() -> None:
+def test_each_irregularity_is_a_finding_with_its_line() -> None:
     assert codes("") == [("missing_header", "a.csv_bi")]
     assert codes(HEAD + "TERM,0,10,seiz\n") == [("malformed_row", "a.csv_bi:7")]
     assert codes(HEAD + "TERM,zero,10,seiz,1\n") == [("malformed_row", "a.csv_bi:7")]
@@ -69,6 +69,23 @@ def placed(rows: str, signal_s: float | None = 300.0) -> ParsedAnnotation:
 
 def found(parsed: ParsedAnnotation) -> list[tuple[str, str]]:
     return [(finding.code, finding.where) for finding in parsed.findings]
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        (300.04, []),
+        (300.06, [("event_past_end", "a.csv_bi:7")]),
+        (300.2, [("event_past_end", "a.csv_bi:7")]),
+        (300.45, [("event_past_end", "a.csv_bi:7")]),
+    ],
+)
+def test_only_a_rounded_end_is_cut_without_a_finding(
+    stop: float, expected: list[tuple[str, str]]
+) -> None:
+    annotation = placed(f"TERM,20,{stop},seiz,1\n")
+    assert found(annotation) == expected
+    assert annotation.events == (Event(20, 300),)
 
 
 def test_an_event_that_ends_a_little_late_is_cut_and_one_far_outside_excludes() -> None:
@@ -102,7 +119,7 @@ def test_an_annotation_must_be_as_long_as_its_signal(
     assert (found(parsed), parsed.usable) == (expected, usable)
 
 
-def test_events_that_overlap_become_one_and_those_that_touch_stay() -> None:
+def test_overlapping_events_are_merged_and_touching_ones_are_not() -> None:
     parsed = placed(
         "TERM,0,100,seiz,1\nTERM,10,20,seiz,1\nTERM,30,40,seiz,1\n"
         "TERM,100,120,seiz,1\nTERM,200,220,seiz,1\nTERM,210,230,seiz,1\n"
@@ -113,7 +130,7 @@ def test_events_that_overlap_become_one_and_those_that_touch_stay() -> None:
     assert parsed.usable
 
 
-def test_types_come_from_the_csv_beside() -> None:
+def test_types_come_from_the_csv_next_to_the_csv_bi() -> None:
     binary = placed("TERM,10,50,seiz,1\nTERM,100,120,seiz,1\n")
     rows = "FP1-F7,9,40,fnsz,1\nF7-T3,41,50,gnsz,1\n"
     typed = tuh.with_types(binary, tuh.parse(HEAD + rows, "a.csv"))
@@ -146,7 +163,7 @@ def test_an_events_tsv_is_read() -> None:
     assert parsed.usable
 
 
-def test_each_oddity_of_an_events_tsv_is_found_with_its_line() -> None:
+def test_each_irregularity_of_an_events_tsv_is_a_finding_with_its_line() -> None:
     cases = {
         "": ("missing_header", 1),
         "onset\tduration\tdescription\n0\t1\tsz\n": ("missing_header", 1),
@@ -196,7 +213,7 @@ def test_rows_of_one_type_become_one_event_with_their_channels() -> None:
     ]
 
 
-def test_touching_events_are_joined_or_kept_apart() -> None:
+def test_touching_events_are_merged_only_if_asked() -> None:
     events = [Event(20, 30), Event(0, 10), Event(10, 20)]
     assert merge_overlapping(events) == [Event(0, 30)]
     assert merge_overlapping(events, touching=False) == sorted(events)
@@ -262,7 +279,7 @@ def test_the_szcore_file_names_seizures_or_one_background_row() -> None:
     ).splitlines()
     assert lines[0].split("\t")[:3] == ["onset", "duration", "eventType"]
     assert lines[1:] == ["5.0000\t7.5000\tsz\t0.7500\tn/a\t2012-01-01 10:00:00\t60.0000"]
-    # Readers of the benchmark stop at a start that is no date: EDF's own stand-in is written.
+    # Readers of the benchmark fail at a start that is not a date, so that of an EDF is written.
     assert format_tsv([], 60).splitlines()[1:] == [
         "0.0000\t60.0000\tbckg\t1.0000\tn/a\t1985-01-01 00:00:00\t60.0000"
     ]

@@ -13,7 +13,7 @@ def test_a_row_that_no_reader_of_csv_takes_is_a_finding() -> None:
     assert next((f.code, f.where, f.detail) for f in parsed.findings) == (
         "malformed_row",
         "a.csv_bi:3",
-        "no comma-separated cells",
+        "not comma-separated",
     )
     assert parsed.events == ()
 

@@ -24,7 +24,6 @@ from brainbrr_core.benchmark.network_rates import (
     Pass,
     Task,
     backends_of,
-    check_presets,
     in_own_process,
     make_step,
     measure,
@@ -146,10 +145,8 @@ def test_the_time_of_a_step_is_split_by_kind_of_operation() -> None:
 
 
 def test_unknown_names_are_refused() -> None:
-    with pytest.raises(BrainbrrError, match="preset 'huge'"):
-        check_presets(["tiny", "huge"])
     for words in (["model", "--preset", "huge"], ["learn", "--preset", "huge"]):
-        with pytest.raises(BrainbrrError, match="preset 'huge'"):
+        with pytest.raises(BrainbrrError, match="'huge' is not one of 'tiny', 'small', 'base'"):
             CliRunner().invoke(app, ["bench", *words], catch_exceptions=False)
     with pytest.raises(BrainbrrError, match="backend 'jax'"):
         backends_of(["torch", "jax"])

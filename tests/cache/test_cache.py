@@ -22,10 +22,11 @@ from brainbrr_core.cache.build import BuildSummary, build
 from brainbrr_core.cache.manifest import make_manifest
 from brainbrr_core.cache.manifest_file import manifest_path, update_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_corpus
+from brainbrr_core.cache.records import BuildRecord
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.shard import BLOCK_BYTES, Shard
 from brainbrr_core.cache.status import status
-from brainbrr_core.cache.store import RECORDS, BuildRecord, Store
+from brainbrr_core.cache.store import RECORDS, Store
 from brainbrr_core.cache.verify import verify
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing, Windows
@@ -34,6 +35,7 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, update_index, write_index
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.files import room
 from brainbrr_core.files.state import FileState
 from brainbrr_core.signal.quantization import SCALE
 from tests.support.edf_files import write_edf
@@ -475,8 +477,7 @@ def test_too_small_a_disk_is_refused(
     settings: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_corpus(settings)
-    usage = shutil.disk_usage(settings.cache_root)._replace(free=1000)
-    monkeypatch.setattr("brainbrr_core.cache.build.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr(room, "free_bytes", lambda _path: 1000)
     with pytest.raises(BrainbrrError, match="GB free"):
         build(plan, settings.preprocessing, workers=1)
 

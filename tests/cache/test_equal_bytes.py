@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from brainbrr_core.signal.products import banded_products, solved, weighted_sums
+from brainbrr_core.signal.products import banded_products, solve, weighted_sums
 from brainbrr_core.signal.resampling import COLUMNS, BlockResampler, design
 
 #: Prints a digest of what is stored of recordings made of whole numbers, with what they are
@@ -135,7 +135,7 @@ def test_a_system_is_solved_as_numpy_solves_it() -> None:
     system, right = rng.standard_normal((20, 20)), rng.standard_normal((20, 3))
     # Without pivots it would be divided by zero.
     system[0, 0] = 0.0
-    assert solved(system, right) == pytest.approx(np.linalg.solve(system, right), abs=1e-9)
+    assert solve(system, right) == pytest.approx(np.linalg.solve(system, right), abs=1e-9)
 
 
 @pytest.mark.parametrize("rate", [200, 250, 300, 512, 1000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,11 +68,11 @@ def archives(
     return signals
 
 
-def imported(shell: Shell, tmp_path: Path) -> dict[str, object]:
+def imported(shell: Shell, tmp_path: Path) -> dict[str, Any]:
     config = ("--config", small_config(tmp_path))
     done = shell.type("cache", "import-npz", tmp_path / "old", "--json", *config)
     assert "Traceback" not in done.stderr
-    values: dict[str, object] = json.loads(done.stdout)
+    values: dict[str, Any] = json.loads(done.stdout)
     assert done.returncode == (1 if values["refused"] else 0)
     return values
 
@@ -129,7 +130,7 @@ def test_a_model_trained_on_it_says_so(
     assert archives
     imported(shell, tmp_path)
     named, _ = plan_of(settings)
-    config = ("--config", small_config(tmp_path), "--version", imported_version())
+    config = ("--config", small_config(tmp_path), "--cache-version", imported_version())
     assert shell.type("manifest", *config).returncode == 0
     made = train(named, log=lambda _line: None)
     assert made.record.identity.preprocessing_version == imported_version()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def varied(built: Configuration) -> Corpus:
         done[key] = (state, reason)
         return store.shard_path(key)
 
-    def changed(number: int, **values: object) -> None:
+    def changed(number: int, **values: Any) -> None:
         recordings[number] = replace(recordings[number], **values)
 
     becomes(1, State.MISSING, "not built").unlink()
@@ -170,7 +171,12 @@ def test_what_is_recorded_of_a_shard_is_not_read_again(
 ) -> None:
     planned(varied, built)
     opened = []
-    monkeypatch.setattr(plan_module, "Shard", lambda path: opened.append(path.stem) or Shard(path))
+
+    def noted(path: Path) -> Shard:
+        opened.append(path.stem)
+        return Shard(path)
+
+    monkeypatch.setattr(plan_module, "Shard", noted)
     planned(varied, built)
     unrecorded = [varied.index.recordings[number].partition_key for number in (0, 6, 7)]
     assert opened == [key.rsplit("/", 1)[1] for key in unrecorded]

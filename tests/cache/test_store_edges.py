@@ -89,7 +89,7 @@ def test_recordings_that_vanish_after_they_were_unreadable_are_vanished(
     assert sum(recording.is_unreadable_now for recording in forced) == 4
     for path in victims:
         path.unlink()
-    with pytest.raises(BrainbrrError, match="4 of 12 known recordings are gone"):
+    with pytest.raises(BrainbrrError, match="4 of 12 indexed recordings are gone"):
         update_index(settings.data_dir, settings.cache_root)
     assert read_index(settings.cache_root) == forced
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,12 @@ def test_writers_of_one_process_id_tear_no_file(
 
 def test_a_root_is_writable_for_many_at_once(tmp_path: Path) -> None:
     store = Store(tmp_path, VERSION)
-    errors = in_threads(8, lambda _n: [store.check_writable() for _ in range(200)] and None)
+
+    def check(_number: int) -> None:
+        for _ in range(200):
+            store.check_writable()
+
+    errors = in_threads(8, check)
     assert errors == []
     assert list(tmp_path.iterdir()) == []
 
@@ -251,7 +257,7 @@ def test_a_holder_shows_that_it_lives(tmp_path: Path, monkeypatch: pytest.Monkey
     beats = threading.Event()
     real = os.utime
 
-    def touched(*args: object, **others: object) -> None:
+    def touched(*args: Any, **others: Any) -> None:
         real(*args, **others)
         if isinstance(args[0], int):
             beats.set()
@@ -457,7 +463,7 @@ from pathlib import Path
 from brainbrr_core.files.atomic import append_line, replacing
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.shard import Shard, UnreadableShard, commit_shard, exclusive_partial
-from brainbrr_core.cache.store import BuildRecord, Store
+from brainbrr_core.cache.store import Store
 from brainbrr_core.files.state import file_state
 from brainbrr_core.locking import this_process
 # The program itself need not be readable for them: all of it is loaded before.

@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from brainbrr_core.cache import gc, npz_import
+from brainbrr_core.cache import gc, lease, npz_import
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.manifest_file import update_manifest
@@ -31,7 +32,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.locking import STALE_S, Process
 from brainbrr_core.runs.used_versions import STARTED, used_versions
 from brainbrr_core.training.run import train
-from brainbrr_core.transfer import archive
+from brainbrr_core.transfer import archive, push
 from tests.support.machines import export_to, import_from, pull_from, push_to
 
 OLD = "v1_256hz_10-20_0123456789ab"
@@ -107,7 +108,7 @@ def test_what_the_store_did_not_write_is_named_and_never_touched(two: Two, tmp_p
     values = status(plan_profile(settings), settings)
     assert {Path(path).name for path in values["foreign"]} == names
     assert values["other_versions"] == {}
-    assert "foreign, never touched: " in command(settings, "cache", "status").stdout
+    assert "not written by brainbrr, never touched: " in command(settings, "cache", "status").stdout
 
 
 def test_a_version_that_has_no_marker_yet_is_known_and_gets_one(two: Two) -> None:
@@ -256,7 +257,7 @@ def test_a_lease_that_only_the_moved_folder_shows_brings_it_back(
     settings, old = two
     garbage = gc.find(everything(settings))
     before = contents(old.folder)
-    real = gc.holders
+    real = lease.holders
     with hold(old, "train"):
         monkeypatch.setattr(
             gc, "holders", lambda folder: real(folder) if folder != old.folder else []
@@ -329,8 +330,13 @@ def test_builders_and_exports_hold_their_version(
 
     build(plan, settings.preprocessing, workers=1, on_result=look)
     assert seen == ["cache build"] * 12
-    real = archive.shard_blob
-    monkeypatch.setattr(archive, "shard_blob", lambda *args: look(None) or real(*args))
+    real = push.shard_blob
+
+    def blob(*args: Any) -> Any:
+        look(None)
+        return real(*args)
+
+    monkeypatch.setattr(archive, "shard_blob", blob)
     export_to(settings, tmp_path / "small.tar.zst")
     assert seen[12:] == ["cache export, profile small"] * 12
     # Nothing of a lease is left.

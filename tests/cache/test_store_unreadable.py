@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +33,6 @@ from brainbrr_core.data import WindowDataset
 from brainbrr_core.data import windows as windows_module
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.transfer.push import shard_blob
-from brainbrr_core.transfer.receive import holds
 from tests.support.services import HANGS_S
 
 #: What a system may say of a file that is whole.
@@ -59,7 +59,7 @@ def unreadable(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, BaseException
         real_open, real_pread = os.open, os.pread
         descriptors: set[int] = set()
 
-        def opened(name: object, *args: int, **others: int) -> int:
+        def opened(name: Any, *args: int, **others: int) -> int:
             if name == path and not late:
                 raise error
             descriptor = real_open(name, *args, **others)
@@ -148,7 +148,7 @@ def test_nothing_is_built_pulled_listed_or_trained_over_it(
         lambda: make_manifest(plan, built),
         lambda: check(built),
         lambda: shard_blob(store, item),
-        lambda: holds(store, victim, item.fingerprint),
+        lambda: store.has_whole_shard(victim, item.fingerprint),
         lambda: WindowDataset(made.manifest, store),
     ):
         with pytest.raises(UnreadableShard, match="Too many open files"):
@@ -314,7 +314,7 @@ def test_a_folder_that_cannot_be_listed_is_not_empty(
     victim = store.folder / "train"
     real = os.scandir
 
-    def refuse(path: object) -> object:
+    def refuse(path: Any) -> object:
         if str(path) == str(victim):
             raise OSError(errno.EMFILE, "Too many open files", str(victim))
         return real(path)

@@ -198,7 +198,7 @@ def test_predict_writes_the_events_of_any_edf(
     ]
     assert all(line.split("\t")[-1] == "95.0000" for line in text[1:])
     assert len(list((tmp_path / "out").rglob("*.tsv"))) == 2
-    for name, expected in (("none.edf", "no EDF at"), ("in/broken.edf", "no EDF that can be read")):
+    for name, expected in (("none.edf", "no EDF at"), ("in/broken.edf", "not a readable EDF")):
         line = shell.refused("predict", tmp_path / name, tmp_path / "alone", *config)
         assert expected in line
     assert not (tmp_path / "alone").exists()
@@ -226,4 +226,5 @@ def test_the_index_lists_what_became_of_each_recording(
         [row[0], row[3]] for row in rows
     ]
     assert (values["found"], values["usable"], values["excluded"]) == (12, 10, 2)
-    assert "no layout named 'bdis'" in shell.refused("index", "--layout", "bdis", *options)
+    refused = shell.refused("index", "--layout", "bdis", *options)
+    assert "'bdis' is not one of 'tusz', 'bids', 'folder'" in refused

@@ -143,7 +143,7 @@ def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(
 def test_the_demo_without_a_folder_to_write_to_is_one_line(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(demo, "_say_what_is_here", lambda: None)
+    monkeypatch.setattr(demo, "_examine_machine", lambda: None)
     (home / "demo").write_text("a file")
     status, _, err = type_command("demo", monkeypatch=monkeypatch, capsys=capsys)
     assert status == 2

@@ -73,7 +73,7 @@ def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
         edf, out, "--run", predicting.folder / "run.json"
     )
     assert "no finished run" in predicting.refused(edf, out, "--run", tmp_path, status=1)
-    assert "'xml' is not known" in predicting.refused(edf, tmp_path / "o", "--format", "xml")
+    assert "'xml' is not one of" in predicting.refused(edf, tmp_path / "o", "--format", "xml")
     assert "does not exist" in predicting.refused(edf, out, "--stats", tmp_path / "none.json")
     assert "exclude each other" in predicting.refused(
         edf, out, "--stats", out, "--first-minutes", "1"
@@ -82,13 +82,13 @@ def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
     assert "give OUT" in predicting.refused(edf)
     assert "give --rate" in predicting.refused("-", "--stream")
     for rate in ("99.9", "1/0", "fast", "1e9"):
-        assert f"--rate {rate} is no rate from 100" in predicting.refused(
+        assert f"--rate {rate} is not a sampling rate from 100" in predicting.refused(
             "-", "--stream", "--rate", rate
         )
-    assert "float32 or int16" in predicting.refused(
+    assert "'int8' is not one of 'float32', 'int16'" in predicting.refused(
         "-", "--stream", "--rate", "256", "--sample-type", "int8"
     )
-    assert "no EDF that can be read" in predicting.refused(__file__, "--stream")
+    assert "not a readable EDF" in predicting.refused(__file__, "--stream")
     assert "cannot be read" in predicting.refused(tmp_path / "none.edf", "--stream")
     assert "cannot be written" in predicting.refused(edf, edf / "o.tsv")
     (predicting.folder / "threshold.json").write_text('{"on_thr')
@@ -129,8 +129,8 @@ def test_a_stream_gives_the_events_of_the_file(predicting: Predicting, tmp_path:
             assert events == expected
     # To a file, and with the mean and deviation of the first minutes kept.
     kept = tmp_path / "kept.json"
-    words = (edf, tmp_path / "lines" / "a.jsonl", "--stream", "--idle", 0, "--save-stats", kept)
-    assert predicting.predict(*words, *on, "--first-minutes", 0.5) == (0, "")
+    to_a_file = (edf, tmp_path / "lines" / "a.jsonl", "--stream", "--idle", 0, "--save-stats", kept)
+    assert predicting.predict(*to_a_file, *on, "--first-minutes", 0.5) == (0, "")
     assert len((tmp_path / "lines" / "a.jsonl").read_text().splitlines()) == len(lines)
     predicting.predict(edf, tmp_path / "again.json", *on, "--stats", kept)
     again = json.loads((tmp_path / "again.json").read_text())

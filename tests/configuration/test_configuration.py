@@ -315,13 +315,13 @@ def test_variables_of_others_are_left_alone() -> None:
 
 
 def test_every_variable_that_this_project_names_is_known() -> None:
-    root = ROOT
     folders = ("brainbrr_core", "brainbrr_pipeline", "configs", "docs", "tests")
-    files = [path for name in folders for path in (root / name).rglob("*") if path.is_file()]
+    files = [path for name in folders for path in (ROOT / name).rglob("*") if path.is_file()]
+    # Compiled modules and pictures have no text.
     named = {
         name
-        for path in (root / "README.md", *files)
-        if "__pycache__" not in path.parts and path != Path(__file__)
+        for path in (ROOT / "README.md", *files)
+        if path.suffix not in {".pyc", ".nbc", ".nbi", ".png"} and path != Path(__file__)
         for name in re.findall(r"\bBRAINBRR_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8"))
     }
     assert named == set(VARIABLES)
@@ -414,7 +414,7 @@ def test_a_path_that_no_variable_can_hold_is_refused(tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         loaded = load(Overrides(config="mine.yaml"), {})
-    with pytest.raises(BrainbrrError, match="rename its folder"):
+    with pytest.raises(BrainbrrError, match="rename the file or its folder"):
         variables(loaded)
 
 

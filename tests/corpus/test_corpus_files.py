@@ -1,4 +1,4 @@
-"""Which files of a folder are recordings: none that is hidden, none twice, each named by text."""
+"""Which files of a folder are recordings: hidden files are not, and no file is read twice."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def keys(index: Index) -> list[str]:
     return [recording.partition_key for recording in index]
 
 
-def test_what_macos_puts_beside_an_edf_is_named_and_no_recording(
+def test_shadow_files_of_macos_are_reported_and_not_read(
     settings: Configuration, corpus: Path, tmp_path: Path
 ) -> None:
     before = scan(corpus)
@@ -66,7 +66,7 @@ def test_what_macos_puts_beside_an_edf_is_named_and_no_recording(
     assert settings.cache_root.is_dir()
 
 
-def test_other_commands_pass_over_hidden_files_too(corpus: Path, tmp_path: Path) -> None:
+def test_other_commands_ignore_hidden_files_too(corpus: Path, tmp_path: Path) -> None:
     for edf in sorted(corpus.rglob("*.edf")):
         beside(edf, f"._{edf.name}")
     assert len(edf_files(corpus)[0]) == 12
@@ -75,7 +75,7 @@ def test_other_commands_pass_over_hidden_files_too(corpus: Path, tmp_path: Path)
     assert write_corpus_like(tmp_path / "twin", corpus, seed=0, workers=1).recordings == 12
 
 
-def test_an_index_of_before_that_has_hidden_files_needs_no_force(corpus: Path) -> None:
+def test_an_old_index_with_hidden_files_needs_no_force(corpus: Path) -> None:
     whole = scan(corpus)
     shadows = tuple(
         replace(r, partition_key=f"{Path(r.partition_key).parent}/._x{number}")
@@ -104,11 +104,11 @@ def test_an_index_of_before_that_has_hidden_files_needs_no_force(corpus: Path) -
         ("a/\u2028x", False),
     ],
 )
-def test_a_key_is_plain_text_of_which_no_part_is_hidden(name: str, is_key: bool) -> None:
+def test_a_partition_key_is_printable_and_not_hidden(name: str, is_key: bool) -> None:
     assert is_partition_key(name) == is_key
 
 
-def test_a_name_that_is_no_text_is_named_and_no_recording(corpus: Path) -> None:
+def test_a_file_name_that_is_not_text_is_reported_and_not_read(corpus: Path) -> None:
     folder = sorted(corpus.rglob("*.edf"))[0].parent
     for name in (b"\xff\xfe.edf", b"a\nb.edf", b"\x1b[2J.edf"):
         (folder / os.fsdecode(name)).write_bytes(b"x")
@@ -123,7 +123,7 @@ def test_a_name_that_is_no_text_is_named_and_no_recording(corpus: Path) -> None:
     assert all(item.path.isprintable() for item in index.skipped)
 
 
-def test_whatever_an_index_has_can_be_sent_and_exported(
+def test_any_index_can_be_sent_and_exported(
     settings: Configuration, corpus: Path, tmp_path: Path, s3: FaultyProxy
 ) -> None:
     originals = sorted(corpus.rglob("*.edf"))
@@ -149,7 +149,7 @@ def test_whatever_an_index_has_can_be_sent_and_exported(
 
 @pytest.mark.parametrize("split", ["dev", "eval", "train"])
 @pytest.mark.parametrize("target", [".", "..", "/", "edf/train", "edf/dev/.."])
-def test_links_that_lead_back_end_and_put_no_recording_into_another_split(
+def test_circular_links_end_and_do_not_move_recordings_to_another_split(
     corpus: Path, split: str, target: str
 ) -> None:
     before = scan(corpus)
@@ -167,7 +167,7 @@ def test_links_that_lead_back_end_and_put_no_recording_into_another_split(
     }
 
 
-def test_a_linked_folder_is_looked_into_once(corpus: Path, tmp_path: Path) -> None:
+def test_a_linked_folder_is_read_once(corpus: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     write_edf(elsewhere / "s1" / "m" / "zz_s1_t0.edf")
     (corpus / "edf" / "train" / "zz").symlink_to(elsewhere)

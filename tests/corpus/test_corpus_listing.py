@@ -1,4 +1,4 @@
-"""What a folder's list says of a corpus is what the file system says of each of its files."""
+"""Listing the folders of a corpus gives the same files as asking for each one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.layouts.tusz import TuszLayout
 
 
-def test_a_walk_and_a_look_at_each_file_agree_on_what_annotates(tmp_path: Path) -> None:
+def test_walking_and_asking_for_each_file_find_the_same_annotations(tmp_path: Path) -> None:
     folder = tmp_path / "train" / "aaaaaaac" / "s001_2002" / "01_tcp_ar"
     folder.mkdir(parents=True)
     for stem in ("plain", "pipe", "folder", "link", "nowhere", "older", "none", "two.points"):
@@ -29,7 +29,7 @@ def test_a_walk_and_a_look_at_each_file_agree_on_what_annotates(tmp_path: Path) 
     (folder / "two.points.csv_bi").touch()
     layout = TuszLayout(tmp_path)
     walked = list(layout.recordings())
-    assert walked == [layout.describe(file.path) for file in walked]
+    assert walked == [layout.describe_path(file.path) for file in walked]
     assert {file.path.stem: file.annotation_names for file in walked} == {
         "plain": ("plain.csv_bi", "plain.csv"),
         "pipe": (),
@@ -44,11 +44,13 @@ def test_a_walk_and_a_look_at_each_file_agree_on_what_annotates(tmp_path: Path) 
     assert key in {file.partition_key for file in walked}
 
 
-def test_a_plan_after_an_index_is_the_one_that_looks_at_every_edf(settings: Configuration) -> None:
+def test_a_plan_right_after_an_index_equals_one_that_checks_every_edf(
+    settings: Configuration,
+) -> None:
     after = plan_corpus(settings, lambda _line: None)
     looking = plan_profile(settings)
     assert (after.items, after.sources_unseen) == (looking.items, 0)
-    # One that was never seen is looked at: it counts as not seen in either.
+    # A recording that was never accessible is checked, and is missing from both.
     path = Path(after.items[0].recording.path)
     lost = path.with_name("lost.edf")
     lost.symlink_to("/nowhere.edf")
@@ -57,9 +59,7 @@ def test_a_plan_after_an_index_is_the_one_that_looks_at_every_edf(settings: Conf
     assert after.sources_unseen == looking.sources_unseen == 1
 
 
-def test_a_manifest_is_read_as_written_whatever_its_texts_are(
-    built: Configuration, tmp_path: Path
-) -> None:
+def test_a_manifest_is_read_as_written_with_any_texts(built: Configuration, tmp_path: Path) -> None:
     manifest = update_manifest(plan_profile(built), built).manifest
     names = ('"recordings":[', "],[", "\\", "ü")
 

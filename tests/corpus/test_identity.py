@@ -1,4 +1,4 @@
-"""Who was recorded: each patient in one split, each recording once, whatever paths look like."""
+"""Patients and recordings: each patient is in one split, each recording is used once."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def labelled(path: Path, seed: int = 0, events: tuple[Event, ...] = ()) -> Path:
 
 
 def tusz(root: Path, split: str, patient: str, session: str = "s001") -> Path:
-    """Where TUSZ has the first recording of a session."""
+    """Path of the first recording of a session in TUSZ."""
     return root / split / patient / session / "01_tcp_ar" / f"{patient}_{session}_t000.edf"
 
 
 def copied(source: Path, target: Path) -> Path:
-    """The same bytes, and the same annotation, elsewhere."""
+    """Copy an EDF and its annotation to another path."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".edf", ".csv_bi"):
         shutil.copy(source.with_suffix(suffix), target.with_suffix(suffix))
@@ -49,7 +49,7 @@ def copied(source: Path, target: Path) -> Path:
 
 
 def retitled(path: Path) -> None:
-    """Another name of the recording in the header: the samples stay."""
+    """Change the recording's name in the header, but no sample."""
     content = bytearray(path.read_bytes())
     content[88:168] = b"another montage".ljust(80)
     path.write_bytes(content)
@@ -60,7 +60,7 @@ def reasons(index: Index) -> dict[str, str | None]:
 
 
 def refusal(data: Path, cache: Path, corpus: Corpus | None = None) -> str:
-    """The line with which an index is refused."""
+    """The line of the error that refuses a corpus."""
     with pytest.raises(BrainbrrError) as error:
         update_index(str(data), cache, corpus)
     assert error.value.exit_status == 2
@@ -71,7 +71,7 @@ def refusal(data: Path, cache: Path, corpus: Corpus | None = None) -> str:
 
 @pytest.mark.parametrize("other", [("eval", "p2"), ("train", "p2"), ("dev", "p3")])
 @pytest.mark.parametrize("same_header", [True, False])
-def test_one_content_of_two_patients_or_splits_is_refused(
+def test_the_same_content_under_two_patients_or_splits_is_refused(
     tmp_path: Path, other: tuple[str, str], same_header: bool
 ) -> None:
     data = tmp_path / "data"
@@ -81,17 +81,17 @@ def test_one_content_of_two_patients_or_splits_is_refused(
     if not same_header:
         retitled(second)
     line = refusal(data, tmp_path / "cache")
-    assert "the same samples are filed under two patients or in two splits" in line
+    assert "the same samples are under two patients or in two splits" in line
     for path in (first, second):
         assert path.relative_to(data).with_suffix("").as_posix() in line
-    # With one of them gone, the other is used.
+    # When one of them is removed, the other is used.
     second.unlink()
     index = update_index(str(data), tmp_path / "cache")
     assert reasons(index) == {"p1_s001_t000": None, "p4_s001_t000": None}
 
 
 @pytest.mark.parametrize("same_header", [True, False])
-def test_twice_in_one_patient_is_counted_once(
+def test_a_copy_under_the_same_patient_is_excluded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, same_header: bool
 ) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
@@ -111,7 +111,7 @@ def test_twice_in_one_patient_is_counted_once(
     def forbidden(path: Path) -> Hashes:
         raise AssertionError(f"{path} was read")
 
-    # Seen again from what is known, and undone when the other one goes.
+    # The next scan compares again, and a copy is used once the other one is gone.
     with monkeypatch.context() as patch:
         patch.setattr(files_module, "edf_hashes", forbidden)
         assert update_index(str(data), cache) == index == read_index(cache)
@@ -121,14 +121,14 @@ def test_twice_in_one_patient_is_counted_once(
     assert alone.recordings[0].findings == ()
 
 
-def test_the_one_that_has_an_annotation_is_kept(tmp_path: Path) -> None:
+def test_the_copy_with_an_annotation_is_used(tmp_path: Path) -> None:
     first = labelled(tusz(tmp_path, "train", "p1"))
     copied(first, tusz(tmp_path, "train", "p1", "s002"))
     first.with_suffix(".csv_bi").unlink()
     assert reasons(scan(tmp_path)) == {"p1_s001_t000": "same_content", "p1_s002_t000": None}
 
 
-def test_other_events_of_the_same_samples_are_told(tmp_path: Path) -> None:
+def test_different_events_of_copies_are_reported(tmp_path: Path) -> None:
     first = labelled(tusz(tmp_path, "train", "p1"))
     second = copied(first, tusz(tmp_path, "train", "p1", "s002"))
     second.with_suffix(".csv_bi").write_text(tuh.format_csv_bi([Event(2, 5)], 12, "x"))
@@ -136,7 +136,7 @@ def test_other_events_of_the_same_samples_are_told(tmp_path: Path) -> None:
     assert excluded.findings[0].detail.endswith("/p1_s001_t000, other events")
 
 
-def test_files_without_a_signal_may_be_alike(tmp_path: Path) -> None:
+def test_files_without_a_signal_may_be_equal(tmp_path: Path) -> None:
     for split, patient in (("train", "p1"), ("eval", "p2")):
         path = tusz(tmp_path, split, patient)
         write_edf(path, seconds=4)
@@ -148,17 +148,17 @@ def test_files_without_a_signal_may_be_alike(tmp_path: Path) -> None:
     assert set(reasons(scan(tmp_path)).values()) == {"unreadable", "too_short"}
 
 
-def test_one_file_under_two_patients_behind_an_address_is_refused(tmp_path: Path) -> None:
+def test_one_remote_file_under_two_patients_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "data"
     first = labelled(tusz(data, "train", "p1"))
     second = labelled(tusz(data, "eval", "p2"))
     second.unlink()
     os.link(first, second)
-    with pytest.raises(BrainbrrError, match="the same samples are filed under two patients"):
+    with pytest.raises(BrainbrrError, match="the same samples are under two patients"):
         update_index(f"file://{data}", tmp_path / "cache")
 
 
-def test_three_ways_to_be_alike_are_one_group(tmp_path: Path) -> None:
+def test_copies_that_share_different_hashes_are_one_group(tmp_path: Path) -> None:
     first = labelled(tusz(tmp_path, "train", "p1"))
     for number, session in enumerate(("s002", "s003", "s004")):
         path = copied(first, tusz(tmp_path, "train", "p1", session))
@@ -183,7 +183,7 @@ def test_both_hashes_are_those_of_the_bytes(tmp_path: Path, piece: int) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"0", b"0".ljust(300), b"no EDF" * 100])
-def test_what_is_no_edf_has_no_hash_of_its_data(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_edf_has_no_data_hash(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "x.edf"
     path.write_bytes(content)
     assert edf_hashes(path) == Hashes(blake3(content).hexdigest(), "")
@@ -201,7 +201,7 @@ def test_a_patient_of_two_spellings_is_in_one_split(tmp_path: Path, one: str, ot
     assert "1 patients are in more than one split" in line
     assert one in line
     assert other in line
-    assert "differ in case or Unicode form only" in line
+    assert "differ only in case or Unicode form" in line
     (data / "train" / other).parent.mkdir(exist_ok=True)
     elsewhere.parents[2].rename(data / "train" / other)
     index = scan(data)
@@ -226,14 +226,14 @@ def test_a_seeded_split_keeps_two_spellings_together(tmp_path: Path) -> None:
 
 @pytest.fixture
 def siena(tmp_path: Path) -> Path:
-    """Siena's names: five patients with four recordings each, in one folder."""
+    """Names as in Siena: five patients with four recordings each in one folder."""
     for patient in range(5):
         for number in range(1, 5):
             labelled(tmp_path / "siena" / f"PN{patient:02}-{number}.edf", patient * 10 + number)
     return tmp_path / "siena"
 
 
-def test_a_flat_folder_is_refused_until_a_rule_says_who_is_who(siena: Path, tmp_path: Path) -> None:
+def test_a_flat_folder_is_refused_without_a_patient_pattern(siena: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     line = refusal(siena, cache, FOLDER)
     assert "20 recordings, such as PN00-1, lie in no patient's folder" in line
@@ -242,7 +242,7 @@ def test_a_flat_folder_is_refused_until_a_rule_says_who_is_who(siena: Path, tmp_
     index = update_index(str(siena), cache, rule)
     assert {r.patient for r in index} == {f"PN{number:02}" for number in range(5)}
     assert len({(r.patient, r.split) for r in index}) == 5
-    # Another rule makes other patients, though no file changed.
+    # Another rule gives other patients, although no file changed.
     other = rule.model_copy(update={"patient_pattern": r"^(.*)$"})
     assert changes(str(siena), cache, rule, index).changed == ()
     assert len(changes(str(siena), cache, other, index).changed) == 20
@@ -250,7 +250,9 @@ def test_a_flat_folder_is_refused_until_a_rule_says_who_is_who(siena: Path, tmp_
 
 
 @pytest.mark.parametrize("pattern", ["^(PN0[0-3])-", "^(PN0[0-3])?"])
-def test_a_rule_that_fits_not_all_is_refused(siena: Path, tmp_path: Path, pattern: str) -> None:
+def test_a_pattern_that_does_not_fit_all_names_is_refused(
+    siena: Path, tmp_path: Path, pattern: str
+) -> None:
     line = refusal(siena, tmp_path / "cache", Corpus(layout="folder", patient_pattern=pattern))
     assert "gives no patient for 4 recordings, such as PN04-1" in line
 
@@ -259,7 +261,7 @@ def test_a_rule_that_fits_not_all_is_refused(siena: Path, tmp_path: Path, patter
     ("pattern", "says"),
     [("(", "is no regular expression"), ("^PN", "has 0 groups"), ("(a)(b)", "has 2 groups")],
 )
-def test_a_rule_that_is_none_is_a_mistake_in_the_configuration(
+def test_an_invalid_pattern_is_a_configuration_error(
     shell: Shell, tmp_path: Path, pattern: str, says: str
 ) -> None:
     layer = tmp_path / "layer.yaml"
@@ -270,7 +272,7 @@ def test_a_rule_that_is_none_is_a_mistake_in_the_configuration(
     assert "patient_pattern" in done.stderr
 
 
-def test_a_flat_split_of_tusz_tells_patients_by_its_names_only(tmp_path: Path) -> None:
+def test_a_flat_split_of_tusz_takes_patients_from_file_names(tmp_path: Path) -> None:
     data = tmp_path / "data"
     labelled(data / "train" / "aaaaaaac_s001_t000.edf")
     assert [r.patient for r in scan(data)] == ["aaaaaaac"]
@@ -278,7 +280,7 @@ def test_a_flat_split_of_tusz_tells_patients_by_its_names_only(tmp_path: Path) -
     assert "such as eval/night-1" in refusal(data, tmp_path / "cache")
 
 
-def test_names_of_bids_and_tusz_tell_patients_in_a_flat_folder(tmp_path: Path) -> None:
+def test_a_flat_folder_takes_patients_from_names_of_bids_and_tusz(tmp_path: Path) -> None:
     labelled(tmp_path / "sub-0001_ses-1_run-00_eeg.edf", 1)
     labelled(tmp_path / "aaaaaaac_s001_t000.edf", 2)
     index = scan(tmp_path, corpus=FOLDER)
@@ -299,7 +301,7 @@ TSE_BI = """version = tse_v1.0.0
 
 
 def old_tusz(root: Path, split: str, montage: str, group: str, patient: str) -> Path:
-    """A recording as TUSZ 1.5 has it, with its tse_bi."""
+    """A recording in the layout of TUSZ 1.5 with its tse_bi."""
     session = "s002_2003_07_21"
     path = root / "edf" / split / montage / group / patient / session / f"{patient}_s002_t000.edf"
     write_edf(path)
@@ -311,7 +313,7 @@ def described(recording: Recording) -> tuple[str, str, str, str]:
     return recording.split, recording.patient, recording.session, recording.montage
 
 
-def test_the_tree_of_tusz_1_5_is_known(tmp_path: Path) -> None:
+def test_the_layout_of_tusz_1_5_is_read(tmp_path: Path) -> None:
     old_tusz(tmp_path, "train", "01_tcp_ar", "002", "00000258")
     both = old_tusz(tmp_path, "train", "02_tcp_le", "006", "00000675")
     both.with_suffix(".csv_bi").write_text(tuh.format_csv_bi([Event(1, 2)], 12, "x"))
@@ -351,21 +353,21 @@ def test_the_tree_of_tusz_1_5_is_known(tmp_path: Path) -> None:
         (TSE_BI.replace("3.0000 7", "x 7"), ["malformed_row:4"]),
     ],
 )
-def test_what_a_tse_must_not_say_is_found_with_its_line(text: str, codes: list[str]) -> None:
+def test_irregular_rows_of_a_tse_are_findings_with_their_line(text: str, codes: list[str]) -> None:
     parsed = tse.parse(text, "x.tse_bi")
     found = [f.code + f.where.removeprefix("x.tse_bi") for f in parsed.findings]
     assert found == codes
     assert parsed.usable == (not codes)
 
 
-def test_the_duration_of_a_tse_is_where_its_last_row_stops() -> None:
+def test_the_duration_of_a_tse_is_the_stop_of_its_last_row() -> None:
     parsed = tse.parse(TSE_BI, "x.tse_bi")
     assert (parsed.duration_s, parsed.duration_line) == (12.0, 5)
     assert parsed.lines == (4,)
 
 
 def bids(root: Path, table: str | None, subjects: int = 3) -> Path:
-    """A BIDS dataset with a table of its participants."""
+    """A BIDS dataset with a participants table."""
     for number in range(1, subjects + 1):
         write_edf(root / f"sub-{number:02}" / "eeg" / f"sub-{number:02}_eeg.edf")
     if table is not None:
@@ -380,7 +382,7 @@ def test_the_table_of_participants_gives_the_splits(tmp_path: Path) -> None:
     index = update_index(str(data), cache)
     assert [r.split for r in index] == ["eval", "train", "dev"]
     assert not changes(str(data), cache, Corpus(), index)
-    # A change of it is seen, and moves patients though no EDF changed.
+    # A change of the table is noticed and moves patients, although no EDF changed.
     (data / "participants.tsv").write_text(table.replace("\ttest", "\tdev"))
     assert changes(str(data), cache, Corpus(), index).changed == ("sub-01/eeg/sub-01_eeg",)
     moved = update_index(str(data), cache)
@@ -391,7 +393,7 @@ def test_the_table_of_participants_gives_the_splits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", [None, "", "participant_id\tage\nsub-01\t3\n"])
-def test_without_a_column_of_splits_they_are_drawn(tmp_path: Path, table: str | None) -> None:
+def test_without_a_split_column_splits_are_seeded(tmp_path: Path, table: str | None) -> None:
     index = scan(bids(tmp_path, table))
     assert [r.split for r in index] == [r.split for r in scan(bids(tmp_path / "x", None))]
 
@@ -399,13 +401,15 @@ def test_without_a_column_of_splits_they_are_drawn(tmp_path: Path, table: str | 
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ("sub-01\ttrain\nsub-02\ttrain\nsub-03\tholdout\n", "'holdout' is no split"),
-        ("sub-01\ttrain\nsub-02\ttrain\n", "gives none for sub-03"),
-        ("sub-01\ttrain\nsub-02\ttrain\nsub-03\tn/a\n", "gives none for sub-03"),
-        ("sub-01\ttrain\n01\ttest\nsub-02\tdev\nsub-03\tdev\n", "sub-01 into train and into eval"),
+        ("sub-01\ttrain\nsub-02\ttrain\nsub-03\tholdout\n", "'holdout' is not a split"),
+        ("sub-01\ttrain\nsub-02\ttrain\n", "without a value for sub-03"),
+        ("sub-01\ttrain\nsub-02\ttrain\nsub-03\tn/a\n", "without a value for sub-03"),
+        ("sub-01\ttrain\n01\ttest\nsub-02\tdev\nsub-03\tdev\n", "sub-01 to both train and eval"),
     ],
 )
-def test_a_table_that_says_no_split_or_two_is_refused(tmp_path: Path, rows: str, says: str) -> None:
+def test_a_participants_table_with_invalid_splits_is_refused(
+    tmp_path: Path, rows: str, says: str
+) -> None:
     data = bids(tmp_path / "data", "participant_id\tsplit\n" + rows)
     line = refusal(data, tmp_path / "cache")
     assert says in line
@@ -413,7 +417,7 @@ def test_a_table_that_says_no_split_or_two_is_refused(tmp_path: Path, rows: str,
 
 
 def as_schema_2(path: Path) -> None:
-    """Make an index what the program before wrote: no hash of the data, and its own number."""
+    """Turn an index into one of the previous schema, without hashes of the data."""
     file = open_checked(path.read_bytes())
     texts = {key: text for key, text in read_texts(file).items() if "brainbrr" in key}
     table = pq.read_table(path).drop_columns(["data_hash"])
@@ -422,7 +426,7 @@ def as_schema_2(path: Path) -> None:
     path.write_bytes(encode_checked(pa.table(table), texts))
 
 
-def test_an_older_index_is_read_anew_and_no_file_is_hashed_again(
+def test_an_older_index_is_replaced_without_hashing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"

@@ -1,4 +1,4 @@
-"""The index explains every recording, and a second look at an unchanged corpus reads nothing."""
+"""The index explains every recording, and a second scan of an unchanged corpus reads nothing."""
 
 from __future__ import annotations
 
@@ -47,34 +47,36 @@ def test_counts_add_up_and_every_exclusion_has_its_reason(tmp_path: Path) -> Non
     make(tmp_path, "eval/p4/s1/01_tcp_ar/p4_s1_t0", "TERM,200,400,seiz,1\n")
     make(tmp_path, "eval/p4/s1/01_tcp_ar/p4_s1_t1", "TERM,2,14,seiz,1\n")
     index = scan(tmp_path)
-    found = summarize(index, SEIZURE)
-    assert (found["found"], found["usable"], found["excluded"]) == (7, 2, 5)
-    assert found["reasons"] == {
+    summary = summarize(index, SEIZURE)
+    assert (summary.found, summary.usable, summary.excluded) == (7, 2, 5)
+    assert summary.reasons == {
         "bad_annotation": 2,
         "no_annotation": 1,
         "too_short": 1,
         "unreadable": 1,
     }
-    assert found["patients"] == 4
-    # Two and one of usable recordings, one that lies outside its signal.
-    assert (found["seizures"], found["usable_seizures"]) == (4, 3)
-    # Two stretches that touch, and one that is cut at the end of the signal.
+    assert summary.patients == 4
+    # Three seizures of usable recordings, and one outside of its signal.
+    assert (summary.seizures, summary.usable_seizures) == (4, 3)
+    # Two touching seizures, and one that is cut at the end of the signal.
     assert [r.seizure_s for r in index if r.reason is None] == [10.0, 5.0]
     assert [r.seizure_s for r in index if r.reason is not None] == [0.0] * 5
-    assert found["hours"] == pytest.approx((12 * 5 + 8) / 3600, abs=1e-4)
-    assert found["usable_hours"] == pytest.approx(12 * 2 / 3600, abs=1e-4)
+    assert summary.hours == pytest.approx((12 * 5 + 8) / 3600, abs=1e-4)
+    assert summary.usable_hours == pytest.approx(12 * 2 / 3600, abs=1e-4)
     for column in ("found", "usable", "excluded", "patients", "seizures", "usable_seizures"):
-        assert sum(split[column] for split in found["splits"].values()) == found[column]
-    for counts in (found, *found["splits"].values()):
-        assert counts["found"] == counts["usable"] + counts["excluded"]
-        assert counts["excluded"] == sum(counts["reasons"].values())
+        assert sum(getattr(counts, column) for counts in summary.splits.values()) == getattr(
+            summary, column
+        )
+    for counts in (summary, *summary.splits.values()):
+        assert counts.found == counts.usable + counts.excluded
+        assert counts.excluded == sum(counts.reasons.values())
     findings = {
         r.partition_key.rsplit("/")[-1]: [(f.code, f.where) for f in r.findings] for r in index
     }
     assert findings["p4_s1_t0"] == [("event_outside", "p4_s1_t0.csv_bi:8")]
     assert findings["p4_s1_t1"] == [("event_past_end", "p4_s1_t1.csv_bi:8")]
     assert findings["p2_s1_t0"] == [("unknown_label", "p2_s1_t0.csv_bi:8")]
-    assert all(explain(code) for code in [*found["findings"], *found["reasons"]])
+    assert all(explain(code) for code in [*summary.findings, *summary.reasons])
 
 
 def test_the_root_with_and_without_edf_gives_the_same_keys(corpus: Path) -> None:
@@ -140,7 +142,7 @@ def test_a_flipped_bit_is_never_read_as_other_content(corpus: Path, tmp_path: Pa
     path = index_path(cache)
     sound = path.read_bytes()
     rng = np.random.default_rng(0)
-    # Some hundred places in the data, and every byte of the end of the footer.
+    # Some hundred bytes of the data, and every byte at the end of the footer.
     places = {*rng.integers(0, len(sound), 300).tolist(), *range(len(sound) - 300, len(sound))}
     for place in sorted(places):
         damaged = bytearray(sound)
@@ -170,14 +172,14 @@ def test_the_index_is_a_parquet_file_that_others_read(corpus: Path, tmp_path: Pa
     assert {"electrode": "Fp1", "label": dict(index.recordings[0].matched)["Fp1"]} in first
 
 
-def test_nothing_new_writes_nothing(corpus: Path, tmp_path: Path) -> None:
+def test_an_unchanged_index_is_not_written(corpus: Path, tmp_path: Path) -> None:
     update_index(str(corpus), tmp_path)
     before = index_path(tmp_path).stat().st_mtime_ns
     update_index(str(corpus), tmp_path)
     assert index_path(tmp_path).stat().st_mtime_ns == before
 
 
-def test_a_touched_file_is_hashed_again_and_is_the_same(corpus: Path) -> None:
+def test_a_touched_file_is_hashed_again_and_gives_the_same_row(corpus: Path) -> None:
     first = scan(corpus)
     touch(Path(first.recordings[0].path))
     second = scan(corpus, first)
@@ -203,14 +205,14 @@ def test_a_drive_that_is_not_mounted_changes_nothing(corpus: Path, tmp_path: Pat
     assert len(update_index(str(corpus), cache, force=True)) < 12
 
 
-def test_one_of_twenty_may_vanish_and_two_may_not(tmp_path: Path) -> None:
+def test_one_of_twenty_recordings_may_vanish_but_not_two(tmp_path: Path) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     paths = [make(data, f"train/p{n:02}/s1/01_tcp_ar/p{n:02}_s1_t0") for n in range(20)]
     update_index(str(data), cache)
     paths[0].unlink()
     assert len(update_index(str(data), cache)) == 19
     paths[1].unlink()
-    with pytest.raises(BrainbrrError, match="1 of 19 known recordings are gone"):
+    with pytest.raises(BrainbrrError, match="1 of 19 indexed recordings are gone"):
         update_index(str(data), cache)
 
 
@@ -228,7 +230,7 @@ def test_a_root_refuses_another_corpus(corpus: Path, tmp_path: Path) -> None:
         update_index(str(same_names), cache)
 
 
-def test_wrong_folders_are_one_line_with_the_remedy(tmp_path: Path) -> None:
+def test_wrong_folders_give_one_line_with_the_fix(tmp_path: Path) -> None:
     empty, flat = tmp_path / "empty", tmp_path / "flat"
     empty.mkdir()
     (flat / "train").mkdir(parents=True)
@@ -261,13 +263,13 @@ def test_no_name_of_a_header_reaches_the_index(tmp_path: Path) -> None:
 
 def test_the_real_headers_and_annotations(real: Path) -> None:
     index: Index = scan(real / "tuh-layout")
-    found = summarize(index, SEIZURE)
-    assert (found["found"], found["patients"], found["seizures"]) == (217, 6, 253)
-    assert found["reasons"] == {"too_short": 217}
-    # Each is reported for its annotation, too, which is that of a whole recording.
+    summary = summarize(index, SEIZURE)
+    assert (summary.found, summary.patients, summary.seizures) == (217, 6, 253)
+    assert summary.reasons == {"too_short": 217}
+    # Each also has a finding about its annotation, which is that of the uncut recording.
     mismatches = ("duration_contradicts", "duration_mismatch")
-    assert sum(found["findings"][code] for code in mismatches) == 217
-    assert {s: c["found"] for s, c in found["splits"].items()} == {
+    assert sum(summary.findings[code] for code in mismatches) == 217
+    assert {s: c.found for s, c in summary.splits.items()} == {
         "train": 108,
         "dev": 78,
         "eval": 31,
@@ -275,14 +277,14 @@ def test_the_real_headers_and_annotations(real: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twins_of_the_real_recordings_are_usable_but_the_shortest(
+def test_copies_of_the_real_recordings_are_usable_except_the_shortest(
     real: Path, tmp_path: Path
 ) -> None:
     write_corpus_like(tmp_path / "like", real / "tuh-layout", seed=0)
-    found = summarize(scan(tmp_path / "like"), SEIZURE)
-    assert (found["found"], found["usable"], found["seizures"]) == (217, 214, 253)
+    summary = summarize(scan(tmp_path / "like"), SEIZURE)
+    assert (summary.found, summary.usable, summary.seizures) == (217, 214, 253)
     # The durations of the annotation files, added up.
     texts = (path.read_text() for path in (real / "tuh-layout").rglob("*.csv_bi"))
     stated = sum(float(text.split("duration = ")[1].split()[0]) for text in texts)
-    assert found["hours"] == pytest.approx(stated / 3600, abs=0.05)
-    assert round(found["hours"], 1) == 34.6
+    assert summary.hours == pytest.approx(stated / 3600, abs=0.05)
+    assert round(summary.hours, 1) == 34.6

@@ -22,7 +22,7 @@ from tests.support.process_group import Command, last_line
 
 
 def hashed(monkeypatch: pytest.MonkeyPatch, growing: Path | None = None) -> list[Path]:
-    """Paths of the EDFs that are hashed from now on; ``growing`` grows while it is."""
+    """Paths of the EDFs that are hashed from now on; ``growing`` grows while it is hashed."""
     paths: list[Path] = []
 
     def counted(path: Path) -> state_module.Hashes:
@@ -36,7 +36,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch, growing: Path | None = None) -> list
     return paths
 
 
-def test_an_edf_that_is_still_being_copied_is_left_out_and_named(
+def test_an_edf_that_is_being_copied_is_left_out_and_named(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache, said = tmp_path / "cache", list[str]()
@@ -48,13 +48,13 @@ def test_an_edf_that_is_still_being_copied_is_left_out_and_named(
     assert len(said) == 1
     assert str(victim) in said[0]
     assert len(index) == len(read_index(cache)) == 11
-    # The others were hashed, and that one alone remains.
+    # The others are hashed; only that one remains.
     paths = hashed(monkeypatch)
     index = update_index(str(corpus), cache)
     assert (paths, len(index), index.unsettled) == ([victim], 12, ())
 
 
-def test_what_was_known_of_an_edf_that_is_being_replaced_stays(
+def test_an_edf_that_is_being_replaced_keeps_its_row(
     settings: Configuration, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = settings.cache_root
@@ -86,15 +86,15 @@ def test_an_index_that_is_refused_keeps_its_hashes(
         edf.symlink_to("nowhere")
     paths = hashed(monkeypatch)
     for _ in range(2):
-        with pytest.raises(BrainbrrError, match="2 of 12 known recordings cannot be read"):
+        with pytest.raises(BrainbrrError, match="2 of 12 indexed recordings cannot be read"):
             update_index(str(corpus), cache)
     assert sorted(paths) == edfs[:4]
 
 
-def test_an_interrupted_index_goes_on_where_it_was(
+def test_an_interrupted_index_resumes_where_it_stopped(
     settings: Configuration, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So large that hashing them takes longer than anyone waits; no byte of them is on the disk.
+    # Sparse files, too large to be hashed in any reasonable time.
     endless = [corpus / "edf" / "train" / "zz" / "s1" / "m" / f"zz_s1_t{n}.edf" for n in range(40)]
     endless[0].parent.mkdir(parents=True)
     for path in endless:
@@ -107,8 +107,8 @@ def test_an_interrupted_index_goes_on_where_it_was(
     status, said = command.ended()
     assert status == 130
     assert re.fullmatch(
-        r"brainbrr: stopped: \d+ of 52 recordings are indexed, \d+ remain; the 12 that were hashed "
-        r"now need not be again: give the same command again",
+        r"brainbrr: stopped: \d+ of 52 recordings are indexed, \d+ remain; run the same command "
+        r"again: the 12 EDFs hashed so far are not hashed again",
         last_line(said),
     )
     assert not index_path(settings.cache_root).exists()
@@ -165,7 +165,7 @@ main()
 """
 
 
-def test_the_exit_status_of_an_index_that_left_something_out_is_1(
+def test_an_index_that_left_an_edf_out_exits_with_1(
     settings: Configuration, corpus: Path, tmp_path: Path
 ) -> None:
     victim = sorted(corpus.rglob("*.edf"))[0]

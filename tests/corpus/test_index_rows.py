@@ -116,7 +116,9 @@ def row_by_row(path: Path) -> list[Recording]:
 
 @examples(60)
 @given(rows=st.lists(recording, max_size=6), copies=st.integers(1, 3))
-def test_columns_give_the_recordings_that_rows_give(rows: list[Recording], copies: int) -> None:
+def test_reading_by_column_gives_the_same_recordings_as_by_row(
+    rows: list[Recording], copies: int
+) -> None:
     index = Index(
         tuple(rows * copies),
         "folder",
@@ -133,7 +135,9 @@ def test_columns_give_the_recordings_that_rows_give(rows: list[Recording], copie
         assert all(type(event.start) is float for event in recording.events)
 
 
-def test_a_corpus_is_read_as_its_rows_say(corpus: Path, tmp_path: Path) -> None:
+def test_the_index_of_a_corpus_is_the_same_by_column_and_by_row(
+    corpus: Path, tmp_path: Path
+) -> None:
     index = scan(corpus)
     write_index(index, tmp_path)
     assert list(read_index(tmp_path)) == row_by_row(index_path(tmp_path)) == list(index)

@@ -1,4 +1,4 @@
-"""Corpora of other kinds: found by themselves or named, split by patient, nothing lost silently."""
+"""Layouts other than TUSZ are detected or selected, and split by patient."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def seizure(onset: float, duration: float) -> str:
     return f"{onset:.2f}\t{duration:.2f}\tsz_foc\t1.00\tn/a\t2016-01-01 10:00:00\t40.00\n"
 
 
-def test_a_bids_corpus_is_found_by_itself(tmp_path: Path) -> None:
+def test_a_bids_corpus_is_detected(tmp_path: Path) -> None:
     subject(tmp_path, "sub-00", seizure(10, 5) + seizure(20, 4.5))
     subject(tmp_path, "sub-01", session="")
     subject(tmp_path, "sub-02", None)
@@ -97,7 +97,7 @@ def test_a_bids_corpus_is_found_by_itself(tmp_path: Path) -> None:
         "sub-03": "bipolar_montage",
         "sub-04": "few_channels",
     }
-    # What is excluded is described as far as it could be read.
+    # The row of an excluded recording has whatever could be read.
     bipolar = rows["sub-03"]
     assert (bipolar.duration_s, bipolar.signals, len(bipolar.missing)) == (40, 23, 19)
     assert index.skipped == (("not_of_layout", "sub-04/ses-01/ecg/sub-04_ses-01_ecg.edf"),)
@@ -114,7 +114,7 @@ def test_channels_marked_bad_count_as_missing(tmp_path: Path) -> None:
     assert len(recording.matched) == 17
     codes = Counter(finding.code for finding in recording.findings)
     assert codes == {"bad_channel": 2, "interpolated_channel": 2}
-    # The builder is told what the index knows, not the table.
+    # The builder uses the index, not the table.
     assert open_edf(path, recording.missing).missing == ("Fz", "Pz")
     for name in ("T3", "T5"):
         table.write_text(
@@ -152,7 +152,7 @@ def test_a_changed_channel_table_makes_the_shard_stale(tmp_path: Path) -> None:
     assert shard.header.interpolated == ("Cz",)
 
 
-def test_a_folder_of_edfs_must_be_named(tmp_path: Path) -> None:
+def test_a_folder_of_edfs_must_be_selected(tmp_path: Path) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     write_edf(data / "alice" / "night.edf", seconds=40)
     write_edf(data / "bob" / "1.edf", seconds=40, seed=1)
@@ -165,14 +165,14 @@ def test_a_folder_of_edfs_must_be_named(tmp_path: Path) -> None:
         ("alice/night", "alice", "no_annotation"),
         ("bob/1", "bob", None),
     ]
-    # The index remembers it: other commands need not be told.
+    # The index stores the layout, so that other commands do not need the option.
     assert update_index(str(data), cache) == index == read_index(cache)
     with pytest.raises(BrainbrrError, match="not laid out as sub-"):
         update_index(str(data), cache, Corpus(layout="bids"))
 
 
 @given(st.integers(0, 5), st.sets(st.text(min_size=1, max_size=8), max_size=30), st.text())
-def test_another_patient_moves_no_one(seed: int, patients: set[str], another: str) -> None:
+def test_an_added_patient_moves_no_other(seed: int, patients: set[str], another: str) -> None:
     settings = Split(seed=seed)
     before = {patient: seeded_split(patient, settings) for patient in patients}
     after = {patient: seeded_split(patient, settings) for patient in patients | {another}}
@@ -202,7 +202,7 @@ def test_a_corpus_without_splits_gets_one_by_patient(tmp_path: Path) -> None:
         places.setdefault(recording.patient, set()).add(recording.split)
     assert all(len(splits) == 1 for splits in places.values())
     assert {split for splits in places.values() for split in splits} == {"train", "dev", "eval"}
-    # Another seed is another split, though no file changed.
+    # Another seed gives other splits, although no file changed.
     second = update_index(str(data), cache, Corpus(split=Split(seed=3, dev=0.3, eval=0.3)))
     assert [r.split for r in second] != [r.split for r in index]
     assert [r.content_hash for r in second] == [r.content_hash for r in index]
@@ -210,7 +210,7 @@ def test_a_corpus_without_splits_gets_one_by_patient(tmp_path: Path) -> None:
         Split(dev=0.5, eval=0.5)
 
 
-def test_a_link_that_leads_nowhere_is_one_exclusion(tmp_path: Path) -> None:
+def test_a_broken_link_is_one_exclusion(tmp_path: Path) -> None:
     subject(tmp_path, "sub-00")
     link = tmp_path / "sub-01" / "eeg" / "sub-01_eeg.edf"
     link.parent.mkdir(parents=True)
@@ -224,13 +224,13 @@ def test_a_link_that_leads_nowhere_is_one_exclusion(tmp_path: Path) -> None:
         "sub-01": "unreadable",
         "sub-02": "unreadable",
     }
-    # When the drive is back, the recording is.
+    # When the drive is back, so is the recording.
     write_edf(tmp_path / "unmounted.edf", seconds=40)
     (mended,) = (r for r in scan(tmp_path, index, force=True) if r.patient == "sub-01")
     assert mended.reason == "no_annotation"
 
 
-def test_a_file_without_permission_is_one_exclusion_and_looked_at_again(
+def test_a_file_without_permission_is_one_exclusion_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject(tmp_path, "sub-00")
@@ -254,7 +254,7 @@ def test_a_file_without_permission_is_one_exclusion_and_looked_at_again(
     assert all(r.reason is None for r in scan(tmp_path, index))
 
 
-def test_a_folder_that_cannot_be_read_is_never_passed_over(
+def test_a_folder_that_cannot_be_read_is_never_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subject(tmp_path, "sub-00")

@@ -1,4 +1,4 @@
-"""A corpus on S3: indexed by listings and ranges, built through a spool, the same shards."""
+"""A corpus on S3 is indexed from listings and ranges, and gives the same shards."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ URL = f"s3://{BUCKET}/tusz/edf"
 
 @pytest.fixture
 def root(corpus: Path) -> Path:
-    """The folder that holds the splits."""
+    """The folder with the splits."""
     return corpus / "edf"
 
 
@@ -51,7 +51,7 @@ def shards(settings: Configuration) -> dict[str, bytes]:
     return {key: store.shard_path(key).read_bytes() for key in sorted(store.shard_keys())}
 
 
-def test_the_index_is_the_local_one_without_fetching_a_file(
+def test_a_remote_index_equals_the_local_one_without_downloads(
     bucket: FaultyProxy, settings: Configuration, afar: Configuration, root: Path
 ) -> None:
     here = update_index(str(root), settings.cache_root)
@@ -75,7 +75,7 @@ def test_the_index_is_the_local_one_without_fetching_a_file(
     assert bucket.sent < total / 2
 
 
-def test_shards_are_those_of_a_local_build_and_nothing_is_fetched_twice(
+def test_shards_equal_those_of_a_local_build_and_nothing_is_downloaded_twice(
     bucket: FaultyProxy, settings: Configuration, afar: Configuration
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
@@ -87,7 +87,7 @@ def test_shards_are_those_of_a_local_build_and_nothing_is_fetched_twice(
     assert len(shards(afar)) == 12
     assert not list(afar.cache_root.glob(".spool-*"))
     assert (afar.cache_root / "latest").is_symlink()
-    # The hashes are known from now on, also to a new index.
+    # From now on the hashes are known, also to a new index.
     assert [r.content_hash for r in read_index(afar.cache_root)] == [
         r.content_hash for r in read_index(settings.cache_root)
     ]
@@ -95,7 +95,7 @@ def test_shards_are_those_of_a_local_build_and_nothing_is_fetched_twice(
     again = plan_corpus(afar)
     assert again.count(State.FRESH) == 12
     assert again.sources_unseen == 0
-    # A listing, and not a byte of an EDF or annotation.
+    # Only a listing is requested, not a byte of an EDF or annotation.
     assert bucket.sent - before < 40_000
     assert len(update_manifest(again, afar).manifest) == len(
         update_manifest(plan_profile(settings), settings).manifest
@@ -119,7 +119,7 @@ def test_one_changed_object_makes_one_recording_stale(afar: Configuration, root:
 
 
 @pytest.mark.usefixtures("bucket")
-def test_an_annotation_that_changed_is_fetched_and_one_that_went_is_gone(
+def test_changed_annotations_are_downloaded_and_removed_ones_vanish(
     afar: Configuration, root: Path
 ) -> None:
     index = update_index(URL, afar.cache_root)
@@ -154,7 +154,7 @@ def test_an_object_that_changes_while_it_is_built_fails_alone(
     assert build(plan_corpus(afar), afar.preprocessing, workers=2).failed == []
 
 
-def test_faults_of_the_network_cost_time_and_nothing_else(
+def test_network_errors_only_cost_time(
     bucket: FaultyProxy, settings: Configuration, afar: Configuration
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
@@ -187,7 +187,7 @@ def test_a_bucket_that_is_empty_or_absent_is_one_line(afar: Configuration) -> No
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_lost_memo_costs_a_build_and_no_wrong_hash(afar: Configuration) -> None:
+def test_a_lost_memo_costs_a_build_but_gives_no_wrong_hash(afar: Configuration) -> None:
     build(plan_corpus(afar), afar.preprocessing, workers=2)
     good = shards(afar)
     path = memo_path(afar.cache_root)

@@ -1,4 +1,4 @@
-"""A source that could be read before and cannot now is not gone: what is known of it is kept."""
+"""A recording that could be read before and cannot be read now keeps its row and its shard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Break = Callable[[Path], None]
 
 
 def dangle(path: Path) -> None:
-    """As on an unmounted drive that links lead to."""
+    """As if links pointed to a drive that is not mounted."""
     path.rename(path.with_suffix(".away"))
     path.symlink_to(path.parent / "nowhere" / path.name)
 
@@ -45,7 +45,7 @@ def restore(path: Path) -> None:
 
 
 def many(corpus: Path) -> list[Path]:
-    """A corpus of 60 recordings, so that 5 % are some."""
+    """A corpus of 60 recordings, of which 5 % are more than one."""
     originals = sorted(corpus.rglob("*.edf"))
     for edf in originals:
         for number in range(4):
@@ -72,11 +72,11 @@ def test_a_drive_behind_links_that_is_not_mounted_changes_nothing(
     dev = sorted((corpus / "edf" / "dev").rglob(f"*{suffix}"))
     for path in dev:
         breaks(path)
-    with pytest.raises(BrainbrrError, match=f"{len(dev)} of 12 known .* mounted") as error:
+    with pytest.raises(BrainbrrError, match=f"{len(dev)} of 12 indexed .* mounted") as error:
         plan_corpus(settings)
     assert "\n" not in str(error.value)
     assert index_path(settings.cache_root).read_bytes() == before
-    # Forced, it loses nothing either.
+    # With --force, no row is lost either.
     update_index(str(corpus), settings.cache_root, force=True)
     plan = plan_profile(settings)
     assert (plan.count(State.FRESH), plan.orphans) == (12, ())
@@ -85,7 +85,7 @@ def test_a_drive_behind_links_that_is_not_mounted_changes_nothing(
 
 
 @pytest.mark.parametrize("breaks", [dangle, loop])
-def test_what_is_known_of_a_few_unreadable_files_is_kept(
+def test_a_few_unreadable_files_keep_their_rows(
     corpus: Path, tmp_path: Path, breaks: Break, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths, cache = many(corpus), tmp_path / "cache"
@@ -107,12 +107,12 @@ def test_what_is_known_of_a_few_unreadable_files_is_kept(
             before.matched,
         )
     summary = summarize(second, ("seiz",))
-    assert summary["findings"]["unreadable_now"] == 2
+    assert summary.findings["unreadable_now"] == 2
     assert explain("unreadable_now")
-    # It is known now: there is nothing new to see, and a third one is looked at by itself.
+    # These two are known to be unreadable now, and a third one is noticed on its own.
     assert not changes(str(corpus), cache, _corpus(), second)
     assert update_index(str(corpus), cache) == second
-    # Back again, no byte of it is read.
+    # When they are back, they are not read again.
     for path in lost:
         restore(path)
     assert len(changes(str(corpus), cache, _corpus(), second).changed) == 2
@@ -129,7 +129,7 @@ def test_a_limit_of_five_percent_holds_for_gone_and_unreadable_together(
     dangle(paths[20])
     index = update_index(str(corpus), cache)
     assert (len(index), sum(r.is_unreadable_now for r in index)) == (59, 2)
-    # 57 are left, of which 2 may go.
+    # 57 remain, of which 2 may vanish.
     dangle(paths[30])
     paths[40].unlink()
     paths[50].unlink()
@@ -142,7 +142,7 @@ def test_a_limit_of_five_percent_holds_for_gone_and_unreadable_together(
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
-def test_a_changed_file_that_cannot_be_read_keeps_what_was_known(
+def test_a_changed_file_that_cannot_be_read_keeps_its_row(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     paths = many(corpus)
@@ -166,7 +166,7 @@ def test_a_changed_file_that_cannot_be_read_keeps_what_was_known(
     assert os.strerror(number) in str(kept.findings[-1])
 
 
-def test_a_file_that_may_not_be_read_counts_though_it_can_be_seen(
+def test_a_file_without_read_permission_counts_as_unreadable(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = scan(corpus)
@@ -180,7 +180,7 @@ def test_a_file_that_may_not_be_read_counts_though_it_can_be_seen(
     assert len(dev) == sum(r.is_unreadable_now for r in scan(corpus, first, force=True))
 
 
-def test_what_is_no_edf_any_more_is_damaged_not_unreadable(
+def test_a_file_that_is_no_longer_an_edf_is_damaged_not_unreadable(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = many(corpus)
@@ -191,7 +191,7 @@ def test_what_is_no_edf_any_more_is_damaged_not_unreadable(
     damaged = first_of(second, paths[0])
     assert (damaged.reason, damaged.is_unreadable_now) == ("unreadable", False)
     assert damaged.content_hash not in ("", first_of(first, paths[0]).content_hash)
-    # It was read to its end: it need not be again until it changes.
+    # It was hashed, and is not hashed again until it changes.
     forbid_hashing(monkeypatch)
     assert scan(corpus, second) == second
 
@@ -223,7 +223,7 @@ def _corpus() -> Any:
 
 @pytest.mark.parametrize("suffix", [".edf", ".csv_bi", ".csv"])
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-def test_a_process_that_may_open_no_more_files_says_nothing_about_a_recording(
+def test_running_out_of_file_descriptors_excludes_no_recording(
     settings: Configuration, monkeypatch: pytest.MonkeyPatch, suffix: str, number: int
 ) -> None:
     data = Path(str(settings.data_dir))
@@ -247,7 +247,7 @@ def test_a_process_that_may_open_no_more_files_says_nothing_about_a_recording(
     assert not index_path(settings.cache_root).exists()
     whole = update_index(str(data), settings.cache_root)
     before = index_path(settings.cache_root).read_bytes()
-    # So that it is read again.
+    # It must be read again.
     os.utime(victim, ns=(1, 1))
     refused()
     assert index_path(settings.cache_root).read_bytes() == before

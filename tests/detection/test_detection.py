@@ -27,7 +27,7 @@ from brainbrr_core.detection import (
     stitch,
     window_starts,
 )
-from brainbrr_core.detection.events import Intervals, confidences, finder, shaped, timed
+from brainbrr_core.detection.events import Intervals, confidences, finder, shape_intervals, to_spans
 from brainbrr_core.detection.stitching import Stitching
 from brainbrr_core.scoring import OperatingPoint
 from tests.support.examples import examples
@@ -294,12 +294,12 @@ def test_morphology_is_that_of_images(values: list[bool], frames: int) -> None:
     half = OperatingPoint(0.5, 0.5)
     intervals = hysteresis(mask.astype(np.float64), half)
     element = np.ones(frames, dtype=np.bool_)
-    opened = mask_of(*shaped(intervals, with_(opening_s=frames / 8)), mask.size)
+    opened = mask_of(*shape_intervals(intervals, with_(opening_s=frames / 8)), mask.size)
     np.testing.assert_array_equal(opened, scipy.ndimage.binary_opening(mask, element))
     # Closing far from the ends, which are no gaps.
     room = np.pad(mask, 10)
     padded = hysteresis(room.astype(np.float64), half)
-    closed = mask_of(*shaped(padded, with_(closing_s=frames / 8)), room.size)
+    closed = mask_of(*shape_intervals(padded, with_(closing_s=frames / 8)), room.size)
     np.testing.assert_array_equal(closed, scipy.ndimage.binary_closing(room, element))
 
 
@@ -324,7 +324,7 @@ def test_events_that_are_too_long_are_cut_into_equal_parts() -> None:
     assert [event.start for event in found[1:3]] == [event.stop for event in found[:2]]
     assert (found[2].stop, found[3].start, found[3].stop) == (60.0, 70.0, 90.0)
     nothing: Intervals = (np.zeros(0, np.int64), np.zeros(0, np.int64))
-    assert timed(nothing, 100.0, longest) == []
+    assert to_spans(nothing, 100.0, longest) == []
     with pytest.raises(ValueError, match="at least twice min_duration_s"):
         Detection(min_duration_s=11, max_duration_s=20)
 

@@ -23,7 +23,7 @@ from brainbrr_core.detection import frame_count
 from brainbrr_core.detection.recordings import recording_frames
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.scoring import RecordingFrames
+from brainbrr_core.scoring import ScoredRecording
 from brainbrr_core.training.distributed import SINGLE_PROCESS, ProcessGroup, Value
 from brainbrr_core.training.validation import Validator, score_recordings, shares
 from tests.support.examples import examples
@@ -365,7 +365,7 @@ def test_a_validation_is_that_of_its_recordings_scored_alone(
         reader.copy(0, reader.samples, signal)
         frames = naive_frames(network, signal, 60 * 256, settings.detection.stride_s * 256)
         scored.append(
-            RecordingFrames(
+            ScoredRecording(
                 recording.patient,
                 recording.duration_s,
                 recording.reference,

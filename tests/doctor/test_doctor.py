@@ -1,4 +1,4 @@
-"""What a machine is said to be, where it is said to hurt, and that a remote cache is refused."""
+"""What ``brainbrr doctor`` reports and warns of, and which cache roots a training refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from brainbrr_core.cache import readiness
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
-from brainbrr_core.cache.plan import plan_corpus, plan_profile
+from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
@@ -22,48 +22,48 @@ from brainbrr_core.doctor import examination
 from brainbrr_core.doctor.estimate import find_edfs, sampled_extent
 from brainbrr_core.doctor.examination import examine
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.machine import filesystem, software
+from brainbrr_core.machine import software
 from brainbrr_core.machine.disk import read_rate, write_rate
 from brainbrr_core.machine.filesystem import FileSystem, Kind, file_system
 from brainbrr_core.training import preflight as preflight_module
 from brainbrr_core.training.preflight import disk_remarks
 from tests.support.small_run import small_config
 
+#: What Linux lists as mounted; HERE stands for the folder of the test.
 MOUNTS = r"""
 overlay / overlay rw 0 0
-/dev/nvme0n1p1 /data ext4 rw 0 0
-mountpoint-s3 /data/bucket fuse.mountpoint-s3 rw 0 0
-server:/share /share\040one nfs4 rw 0 0
-C:\134 /mnt/c 9p rw,aname=drvfs 0 0
-tmpfs /dev/shm tmpfs rw 0 0
-first /twice ext4 rw 0 0
-second /twice fuse.s3fs rw 0 0
+/dev/nvme0n1p1 HERE/data ext4 rw 0 0
+mountpoint-s3 HERE/data/bucket fuse.mountpoint-s3 rw 0 0
+server:/share HERE/share\040one nfs4 rw 0 0
+C:\134 HERE/mnt/c 9p rw,aname=drvfs 0 0
+tmpfs HERE/dev/shm tmpfs rw 0 0
+first HERE/twice ext4 rw 0 0
+second HERE/twice fuse.s3fs rw 0 0
 """
 
 
 @pytest.mark.parametrize(
     ("path", "name", "kind"),
     [
-        ("/somewhere", "overlay", Kind.LOCAL),
-        ("/data/cache", "ext4", Kind.LOCAL),
-        ("/data/bucket/cache", "fuse.mountpoint-s3", Kind.BUCKET),
-        ("/data/bucketful", "ext4", Kind.LOCAL),
-        ("/share one/cache", "nfs4", Kind.NETWORK),
-        ("/mnt/c/Users/x", "9p", Kind.SHARED),
-        ("/dev/shm", "tmpfs", Kind.MEMORY),
-        ("/twice/x", "fuse.s3fs", Kind.BUCKET),
+        ("somewhere", "overlay", Kind.LOCAL),
+        ("data/cache", "ext4", Kind.LOCAL),
+        ("data/bucket/cache", "fuse.mountpoint-s3", Kind.BUCKET),
+        ("data/bucketful", "ext4", Kind.LOCAL),
+        ("share one/cache", "nfs4", Kind.NETWORK),
+        ("mnt/c/Users/x", "9p", Kind.SHARED),
+        ("dev/shm", "tmpfs", Kind.MEMORY),
+        ("twice/x", "fuse.s3fs", Kind.BUCKET),
     ],
 )
 def test_the_file_system_of_a_path_is_that_of_its_mount(
-    path: str, name: str, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: str, name: str, kind: Kind, tmp_path: Path
 ) -> None:
     mounts = tmp_path / "mounts"
-    mounts.write_text(MOUNTS)
-    monkeypatch.setattr(Path, "exists", lambda _self: True)
-    monkeypatch.setattr(filesystem.os.path, "realpath", str)
-    found = file_system(Path(path), mounts)
-    assert found is not None
-    assert (found.name, found.kind) == (name, kind)
+    mounts.write_text(MOUNTS.replace("HERE", str(tmp_path.resolve())))
+    (tmp_path / path).mkdir(parents=True)
+    detected = file_system(tmp_path / path, mounts)
+    assert detected is not None
+    assert (detected.name, detected.kind) == (name, kind)
 
 
 def test_a_machine_without_mounts_says_nothing(tmp_path: Path) -> None:
@@ -94,8 +94,7 @@ def test_torchs_build_is_read_without_importing_it(
         "from typing import Optional\ncuda: Optional[str] = '12.8'\n"
     )
     monkeypatch.setattr(
-        software.importlib.util,
-        "find_spec",
+        "importlib.util.find_spec",
         lambda _name: SimpleNamespace(origin=str(tmp_path / "__init__.py")),
     )
     assert software.torch_cuda() == "12.8"
@@ -123,11 +122,11 @@ def test_hours_are_estimated_from_a_sample_of_headers(corpus: Path) -> None:
 
 
 def test_the_doctor_tells_a_new_machine_its_choices(settings: Configuration) -> None:
-    found = examine(settings)
-    assert not found.ready
-    what = [choice.what for choice in found.choices]
-    assert [text.split()[0] for text in what] == ["pull", "build", "try"]
-    built = found.choices[1]
+    examination = examine(settings)
+    assert not examination.ready
+    titles = [choice.what for choice in examination.choices]
+    assert [title.split()[0] for title in titles] == ["pull", "build", "try"]
+    built = examination.choices[1]
     assert built.hours is not None
     assert 0 < built.hours < 0.1
     assert f"--data-dir {settings.data_dir}" in built.command
@@ -136,12 +135,16 @@ def test_the_doctor_tells_a_new_machine_its_choices(settings: Configuration) -> 
 
 def test_the_doctor_of_a_built_cache_says_train(settings: Configuration) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
-    found = examine(settings)
-    assert found.ready
-    assert [choice.what for choice in found.choices] == ["train on what is here"]
-    assert found.facts["cache"]["fresh"] == 12
-    assert found.facts["data"]["hours"] == 0.4
-    assert json.loads(json.dumps(found.values()))["ready"] is True
+    examination = examine(settings)
+    assert examination.ready
+    assert [choice.what for choice in examination.choices] == ["train on this cache"]
+    assert examination.cache.progress is not None
+    assert examination.cache.progress.states[State.FRESH] == 12
+    assert examination.data.hours == 0.4
+    printed = json.loads(json.dumps(examination.values()))
+    assert printed["ready"] is True
+    assert (printed["cache"]["selected"], printed["cache"]["fresh"]) == (12, 12)
+    assert (printed["cache"]["missing"], printed["cache"]["to_build"]) == (0, 0)
     store = Store.of(settings)
     for key in sorted(store.shard_keys())[:6]:
         store.shard_path(key).unlink()
@@ -155,13 +158,13 @@ def test_the_doctor_of_a_built_cache_says_train(settings: Configuration) -> None
 @pytest.mark.parametrize(
     ("kind", "name", "said"),
     [
-        (Kind.BUCKET, "fuse.s3fs", "starves the card"),
-        (Kind.NETWORK, "nfs4", "lies on the network"),
+        (Kind.BUCKET, "fuse.s3fs", "from which a GPU gets too little data"),
+        (Kind.NETWORK, "nfs4", "on a network file system"),
         (Kind.SHARED, "9p", "Windows drive seen from WSL2"),
         (Kind.MEMORY, "tmpfs", "gone after a restart"),
     ],
 )
-def test_a_place_that_will_hurt_is_warned_of(
+def test_a_file_system_that_is_too_slow_or_passing_is_warned_of(
     settings: Configuration, monkeypatch: pytest.MonkeyPatch, kind: Kind, name: str, said: str
 ) -> None:
     monkeypatch.setattr(examination, "file_system", lambda _path: FileSystem("/x", name, kind))
@@ -180,17 +183,17 @@ def test_a_machine_that_lacks_much_is_warned_of_all_of_it(
     )
     monkeypatch.setattr(examination, "write_rate", lambda _folder: 12e6)
     monkeypatch.setattr(examination, "torch_cuda", lambda: None)
-    monkeypatch.setattr(examination.resource, "getrlimit", lambda _what: (256, 4096))
-    monkeypatch.setattr(examination.shutil, "disk_usage", lambda _path: SimpleNamespace(free=2.5e9))
+    monkeypatch.setattr("resource.getrlimit", lambda _what: (256, 4096))
+    monkeypatch.setattr(examination, "free_bytes", lambda _path: 2.5e9)
     warnings = examine(gpu).warnings
     for said in (
         "12 MB/s written",
         "built without CUDA",
         "the driver shows none",
         "mamba-ssm",
-        "256 files may be open",
+        "256 files may be open at a time",
         "2.5 GB are free",
-        "/nowhere/at/all is not there",
+        "/nowhere/at/all does not exist",
     ):
         assert any(said in warning for warning in warnings), said
 
@@ -217,7 +220,7 @@ def test_doctor_answers_at_once_and_imports_no_torch(
 
 
 @pytest.mark.parametrize("secret", ["", "someone:hunter2@"])
-def test_a_remote_cache_root_is_refused_with_the_pull_that_mends_it(
+def test_a_remote_cache_root_is_refused_with_the_pull_that_replaces_it(
     tmp_path: Path, secret: str
 ) -> None:
     with pytest.raises(BrainbrrError) as raised:

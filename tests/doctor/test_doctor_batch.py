@@ -1,10 +1,9 @@
-"""``brainbrr doctor --batch``: the largest batch that fits, tried on a GPU and counted on a CPU."""
+"""``brainbrr doctor --batch``: the largest batch that fits, tried on a GPU, calculated on a CPU."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -13,9 +12,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from brainbrr_core.benchmark.network_cost import peak_bytes
-from brainbrr_core.configuration import Configuration, Hardware, Overrides, Training, load
+from brainbrr_core.configuration import Hardware, Overrides, Training, load
 from brainbrr_core.doctor import batch
-from brainbrr_core.doctor.batch import Capacity, Fitting, Trial, Tried, attempt, capacity, largest
+from brainbrr_core.doctor.batch import (
+    Capacity,
+    Fitting,
+    TrainingStep,
+    Trial,
+    Tried,
+    attempt,
+    capacity,
+    largest,
+)
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.memory import OutOfMemory
 from tests.support.shell import Shell
@@ -23,36 +31,40 @@ from tests.support.shell import Shell
 
 @given(most=st.integers(0, 5000), start=st.integers(1, 3000))
 @hypothesis_settings(max_examples=200, deadline=None)
-def test_the_largest_is_found_to_an_eighth_in_few_tries(most: int, start: int) -> None:
+def test_the_largest_number_is_found_to_an_eighth_in_few_tries(most: int, start: int) -> None:
     tries: list[int] = []
 
     def fits(windows: int) -> str | None:
         tries.append(windows)
         return f"{windows} windows" if windows <= most else None
 
-    found = largest(fits, start, 1024)
+    result = largest(fits, start, 1024)
     assert len(tries) == len(set(tries))
     assert len(tries) <= 10 + 4
     assert min(tries) >= 1 and max(tries) <= 1024
     if most == 0:
-        assert found is None
+        assert result is None
         return
-    assert found is not None
-    number, figures = found
+    assert result is not None
+    number, figures = result
     assert figures == f"{number} windows"
     assert number <= most
     assert number >= min(most, 1024) * 8 / 9 or number == most
 
 
-def a_gpu() -> Configuration:
-    return load(Overrides(config="full:h100"), {})
+def a_gpu() -> TrainingStep:
+    """The training step of the profile full on an H100."""
+    settings = load(Overrides(config="full:h100"), {})
+    return TrainingStep(settings.model.preset, settings.hardware, settings.training)
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, windows: Callable[[Trial], float]) -> list[Trial]:
-    """A GPU on which as many windows fit as ``windows`` says; what was tried."""
+    """A GPU on which as many windows fit as ``windows`` returns; the trials made on it."""
     tried: list[Trial] = []
 
-    def in_a_process(_function: Callable[[Any], Any], argument: Any) -> Any:
+    def in_own_process(
+        _function: object, argument: Trial | Hardware
+    ) -> tuple[dict[str, str], float] | Tried | None:
         if not isinstance(argument, Trial):
             return {"device": "cuda", "name": "NVIDIA H100"}, 79.0
         tried.append(argument)
@@ -61,11 +73,11 @@ def with_memory(monkeypatch: pytest.MonkeyPatch, windows: Callable[[Trial], floa
         slow = 0.75 if argument.hardware.recompute_activations else 1.0
         return Tried(argument.windows * 0.2, slow * 400)
 
-    monkeypatch.setattr(batch, "_in_a_process", in_a_process)
+    monkeypatch.setattr(batch, "in_own_process", in_own_process)
     return tried
 
 
-def test_a_gpu_is_tried_with_both_ways_and_every_length(
+def test_a_gpu_is_tried_with_and_without_recomputation_at_every_length(
     monkeypatch: pytest.MonkeyPatch, shell: Shell
 ) -> None:
     tried = with_memory(
@@ -90,30 +102,34 @@ def test_a_gpu_is_tried_with_both_ways_and_every_length(
     assert {t.preset for t in tried} == {"base"}
     text = shell.type(*command).stdout
     assert "hardware: {batch_size: 64, accumulate: 2, recompute_activations: false}" in text
-    assert "another batch_size is another training" in text
+    assert "Another batch_size makes another training" in text
 
 
-def test_what_fits_only_when_recomputed_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_that_fit_only_with_recomputation_are_advised_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with_memory(monkeypatch, lambda t: 16 if t.hardware.recompute_activations else 0)
-    found = capacity(a_gpu(), log=lambda _line: None)
-    assert [row.windows for row in found.rows] == [0, 16]
-    advised = found.advice(60, 64)
+    fitting = capacity(a_gpu(), [60], log=lambda _line: None)
+    assert [row.windows for row in fitting.rows] == [0, 16]
+    advised = fitting.advice(60, 64)
     assert advised is not None
     assert (advised.accumulate, advised.recompute_activations) == (4, True)
     with_memory(monkeypatch, lambda _t: 0)
-    assert capacity(a_gpu(), log=lambda _line: None).advice(60, 64) is None
+    assert capacity(a_gpu(), [60], log=lambda _line: None).advice(60, 64) is None
 
 
 def test_parts_divide_the_batch() -> None:
     row = Fitting(60, False, 7, 1.0, 1.0)
-    found = Capacity({}, 1.0, (row,)).advice(60, 15)
-    assert found is not None
-    assert (found.batch_size, found.accumulate) == (15, 3)
+    advised = Capacity({}, 1.0, (row,)).advice(60, 15)
+    assert advised is not None
+    assert (advised.batch_size, advised.accumulate) == (15, 3)
 
 
-def test_a_cpu_is_counted_and_nothing_is_run(monkeypatch: pytest.MonkeyPatch, shell: Shell) -> None:
+def test_on_a_cpu_the_batch_is_calculated_and_nothing_is_run(
+    monkeypatch: pytest.MonkeyPatch, shell: Shell
+) -> None:
     monkeypatch.setattr(batch, "usable_memory", lambda: 8_000_000_000)
-    monkeypatch.setattr(batch, "_in_a_process", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(batch, "in_own_process", lambda *_: pytest.fail("a process was started"))
     values = json.loads(shell.type("doctor", "--batch", "--config", "smoke:cpu", "--json").stdout)
     plain, sparing = values["rows"]
     each = peak_bytes("tiny", 60)
@@ -126,7 +142,7 @@ def test_a_cpu_is_counted_and_nothing_is_run(monkeypatch: pytest.MonkeyPatch, sh
     assert values["hardware"]["60"]["accumulate"] == 1
 
 
-def test_real_steps_are_made_and_memory_that_is_too_small_is_no_error(
+def test_real_steps_are_run_and_too_little_memory_is_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trial = Trial("tiny", Hardware(), Training(), 10, 2)
@@ -135,7 +151,7 @@ def test_real_steps_are_made_and_memory_that_is_too_small_is_no_error(
     assert tried.windows_per_s > 0
 
     def fails(error: Exception) -> Callable[..., None]:
-        def fit(*_arguments: Any, **_others: Any) -> None:
+        def fit(*_arguments: object, **_others: object) -> None:
             raise error
 
         return fit
@@ -155,14 +171,14 @@ def test_real_steps_are_made_and_memory_that_is_too_small_is_no_error(
         (["--minutes", "1"], "add --batch"),
     ],
 )
-def test_lengths_that_cannot_be_are_refused(shell: Shell, words: list[str], said: str) -> None:
+def test_impossible_lengths_are_refused(shell: Shell, words: list[str], said: str) -> None:
     assert said in shell.refused("doctor", "--config", "smoke:cpu", *words)
 
 
 def test_a_machine_without_the_gpu_is_refused_in_one_line(
     shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "_in_a_process", lambda function, argument: function(argument))
+    monkeypatch.setattr(batch, "in_own_process", lambda function, argument: function(argument))
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     said = shell.refused("doctor", "--batch", "--config", "full:h100")

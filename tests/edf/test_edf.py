@@ -1,4 +1,4 @@
-"""EDFs as they really are: each oddity has a documented outcome, none is silently accepted."""
+"""Irregular EDFs: each irregularity has a documented outcome, none is silently accepted."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_short_uneven_and_bipolar_recordings_are_refused(tmp_path: Path) -> None
         "missing_channels": write_edf(
             tmp_path / "ten.edf", labels=[f"EEG {name.upper()}-REF" for name in CHANNELS[:10]]
         ),
-        # Behind the ear and across the head, as SeizeIT2 records.
+        # Behind the ear and across the head, as in SeizeIT2.
         "few_channels": write_edf(tmp_path / "few.edf", labels=["BTEleft SD", "CROSStop SD"]),
     }
     for reason, path in cases.items():
@@ -133,7 +133,15 @@ def test_odd_but_usable_files_are_accepted_with_a_finding(tmp_path: Path) -> Non
     assert found["extra"].samples == 11 * 256
 
 
-def test_the_colon_date_of_the_corpus_is_no_obstacle(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rate", "expected"), [(239, ["low_rate"]), (240, []), (241, [])])
+def test_a_rate_has_a_finding_only_below_240_hz(
+    tmp_path: Path, rate: float, expected: list[str]
+) -> None:
+    path = write_edf(tmp_path / "a.edf", rate=rate)
+    assert [finding.code for finding in open_edf(path).findings] == expected
+
+
+def test_a_date_with_colons_is_accepted(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf")
     patch(path, 168, b"01:01:85", 8)
     assert open_edf(path).samples == 12 * 256
@@ -158,11 +166,11 @@ SECONDS = [f"+{second}" for second in range(12)]
         (b"EDF+D", [*SECONDS[:5], *(f"+{n + 30}" for n in range(5, 12))], "1 gaps of 30 s in all"),
         (b"EDF+D", [*SECONDS[:5], "+4.5", *SECONDS[6:]], "2 gaps of 1 s in all"),
         (b"EDF+D", ["+0", "", *SECONDS[2:]], "1 data records have no time stamp"),
-        # What says of itself that it has no gaps, and has one.
+        # A file that claims to be without gaps, but has one.
         (b"EDF+C", [*SECONDS[:11], "+600"], "1 gaps of 589 s in all, the first at 11 s"),
     ],
 )
-def test_gaps_are_refused_wherever_they_are(
+def test_gaps_anywhere_are_refused(
     tmp_path: Path, kind: bytes, onsets: list[str], detail: str
 ) -> None:
     path = write_edf(tmp_path / "a.edf", stamped=True)
@@ -177,7 +185,7 @@ def test_gaps_are_refused_wherever_they_are(
 def test_a_discontinuous_file_without_gaps_is_read_as_any_other(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", stamped=True)
     expected = open_edf(path).read(0, 3000)
-    # A file may begin within a second, and its stamps are rounded.
+    # A file may start within a second, and its stamps may be rounded.
     restamp(path, b"EDF+D", [f"+{second}.2501" for second in range(12)])
     recording = open_edf(path)
     assert (recording.samples, recording.findings) == (12 * 256, ())
@@ -190,7 +198,7 @@ def test_a_discontinuous_file_without_gaps_is_read_as_any_other(tmp_path: Path) 
         open_edf(plain)
 
 
-def test_annotations_without_a_signal_are_no_recording(tmp_path: Path) -> None:
+def test_a_file_with_only_annotations_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.edf"
     edfio.Edf([], annotations=[edfio.EdfAnnotation(3, 2, "seizure")]).write(path)
     with pytest.raises(UnusableEdf) as error:
@@ -200,7 +208,7 @@ def test_annotations_without_a_signal_are_no_recording(tmp_path: Path) -> None:
 
 
 def flatten(path: Path, channels: list[int], records: slice = slice(None)) -> None:
-    """Give the named of the 19 channels one value in these records."""
+    """Make some of the 19 channels constant in these records."""
     header = 256 * 20
     content = path.read_bytes()
     data = np.frombuffer(content[header:], "<i2").reshape(-1, 19, 256).copy()
@@ -211,7 +219,7 @@ def flatten(path: Path, channels: list[int], records: slice = slice(None)) -> No
 def test_a_flat_channel_is_named_and_a_flat_recording_refused(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=200)
     flatten(path, [3, 11])
-    # Flat nearly throughout is not flat: this one is not wherever few records are looked at.
+    # Nearly flat is not flat: this one varies only in records that are not sampled.
     flatten(path, [5], slice(0, 40))
     flatten(path, [5], slice(41, None))
     recording = open_edf(path)
@@ -240,7 +248,7 @@ def test_missing_midline_is_to_be_interpolated(tmp_path: Path) -> None:
     assert sum(f.code == "interpolated_channel" for f in recording.findings) == 2
 
 
-def test_labels_are_matched_as_the_field_writes_them() -> None:
+def test_labels_are_matched_in_the_usual_spellings() -> None:
     for label in (
         "EEG FP1-REF",
         "EEG FP1-LE",
@@ -283,7 +291,7 @@ figures = st.one_of(
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The bytes of an EDF+C of 19 channels, 12 s."""
     path = write_edf(tmp_path_factory.mktemp("fuzz") / "sound.edf", stamped=True)
-    # What the first call imports is no memory of the reader's.
+    # Memory of modules that the first call imports does not count.
     opened_or_refused(path)
     return path.read_bytes()
 
@@ -303,7 +311,7 @@ FUZZ = examples(200, suppress_health_check=[HealthCheck.function_scoped_fixture]
 
 @FUZZ
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), figures), min_size=1, max_size=4))
-def test_no_figure_in_a_header_stops_the_reader(
+def test_no_number_in_a_header_breaks_the_reader(
     tmp_path: Path, sound: bytes, edits: list[tuple[tuple[int, int], str]]
 ) -> None:
     content = bytearray(sound)
@@ -315,7 +323,7 @@ def test_no_figure_in_a_header_stops_the_reader(
     opened_or_refused(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # A few times the file, whatever its header says.
+    # A small multiple of the file, whatever its header says.
     assert peak < 10 * len(sound)
 
 
@@ -324,7 +332,7 @@ def test_no_figure_in_a_header_stops_the_reader(
     st.lists(st.tuples(st.integers(0, HEADER - 1), st.binary(min_size=1, max_size=12))),
     st.integers(0, 3 * HEADER),
 )
-def test_no_bytes_in_a_header_stop_the_reader(
+def test_no_bytes_in_a_header_break_the_reader(
     tmp_path: Path, sound: bytes, edits: list[tuple[int, bytes]], size: int
 ) -> None:
     content = bytearray(sound)
@@ -368,7 +376,8 @@ def test_the_readers_own_files_have_documented_outcomes(real: Path) -> None:
 def test_a_real_recording_with_bad_midline(real: Path) -> None:
     (path,) = (real / "seizure-scalp").glob("*.edf")
     recording = open_edf(path, bad_channels_of(path))
-    assert (recording.rate, recording.duration_s) == (200, 236)
+    assert recording.rate == 200
+    assert recording.duration_s == 236
     assert recording.missing == ("Fz", "Cz", "Pz")
     assert [f.detail for f in recording.findings if f.code == "bad_channel"] == ["Fz", "Cz", "Pz"]
     assert dict(recording.match.signals)["T3"][1] == "EEG T7-Ref"

@@ -1,4 +1,4 @@
-"""The time axis: stamps decide about gaps and drift, for everybody, and about when events were."""
+"""The time axis: time stamps decide about gaps, drift and clock times in every command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.prediction.recording import Prediction, growing_pieces, growing_source
 from brainbrr_core.scoring import OperatingPoint
-from brainbrr_core.signal.chain import Statistics
+from brainbrr_core.signal.statistics import Statistics
 from tests.support.edf_files import restamp, write_edf
 from tests.support.examples import examples
 from tests.support.prediction_runs import digital_eeg, random_predictor, random_run, write_digital
@@ -52,7 +52,7 @@ def evenly(step: float, count: int = SECONDS) -> list[str]:
 
 
 def shifted(*shifts: tuple[int, float]) -> list[str]:
-    """Stamps a second apart, but for these shifts, in seconds, from these records on."""
+    """Stamps one second apart, shifted by some seconds from some records on."""
     return [f"+{n + sum(s for at, s in shifts if n >= at):.6g}" for n in range(SECONDS)]
 
 
@@ -66,7 +66,7 @@ FILES: dict[str, tuple[bytes, list[str], float, tuple[str, str] | None]] = {
     "drift of short records": (b"EDF+D", evenly(0.10015, 400), 0.1, ("clock_drift", "0.05985 s")),
     "the same of an EDF+C": (b"EDF+C", evenly(0.10015, 400), 0.1, ("clock_drift", "0.05985 s")),
     "short records without": (b"EDF+D", evenly(0.1, 400), 0.1, None),
-    # Ends where it should, having been 19 ms away.
+    # Up to 19 ms away, but back at the end.
     "a drift that returns": (
         b"EDF+C",
         [f"+{n + 0.001 * min(n, 39 - n):.6g}" for n in range(SECONDS)],
@@ -103,7 +103,7 @@ def streamed(path: Path) -> NDArray[np.float32]:
 
 @pytest.mark.usefixtures("one_worker")
 @pytest.mark.parametrize("name", FILES)
-def test_all_who_read_a_file_say_the_same(
+def test_every_reader_of_a_file_gives_the_same_reason(
     name: str, tmp_path: Path, settings: Configuration, predictor: Predictor
 ) -> None:
     path = made(
@@ -152,7 +152,7 @@ def test_a_stream_ends_at_the_gap_with_one_line(tmp_path: Path, shell: Shell) ->
     )
 
 
-def test_a_stream_gives_what_comes_before_the_gap(tmp_path: Path) -> None:
+def test_a_stream_gives_the_samples_before_the_gap(tmp_path: Path) -> None:
     path = made(tmp_path / "a.edf", "gap, blank field")
     content = path.read_bytes()
     record = 2 * (19 * 250 + 8)
@@ -170,7 +170,7 @@ def test_a_stream_gives_what_comes_before_the_gap(tmp_path: Path) -> None:
 
 
 class Counting:
-    """An EDF that counts the bytes that are read of it."""
+    """An EDF that counts the bytes that are read from it."""
 
     def __init__(self, path: Path) -> None:
         self._file = LocalEdf(path)
@@ -188,12 +188,12 @@ class Counting:
         return self._file.samples(offset, count)
 
 
-def test_a_sound_edf_plus_c_is_not_read_as_a_whole(tmp_path: Path) -> None:
+def test_only_some_stamps_of_a_good_edf_plus_c_are_read(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=300, stamped=True)
     file = Counting(path)
     open_edf(file)
     assert file.read < 0.03 * path.stat().st_size
-    # Where nothing is promised every stamp is read.
+    # Without that promise, every stamp is read.
     restamp(path, b"EDF+D", evenly(1, 300))
     file = Counting(path)
     open_edf(file)
@@ -212,7 +212,7 @@ def header_of(kind: str, record_s: Fraction) -> EdfHeader:
     shifts_ms=st.lists(st.integers(-6, 6), min_size=2, max_size=60),
     pieces=st.integers(1, 7),
 )
-def test_no_record_is_further_than_half_a_sample_from_where_it_belongs(
+def test_a_record_may_be_shifted_by_at_most_half_a_sample(
     rate: int, record_ms: int, shifts_ms: list[int], pieces: int
 ) -> None:
     clock = RecordClock(header_of("EDF+D", Fraction(record_ms, 1000)), Fraction(rate))
@@ -287,7 +287,7 @@ def test_every_format_has_the_time_of_an_event_to_the_millisecond(
     assert values["start"] == "2020-03-02T10:00:00.753"
 
 
-def test_a_whole_second_is_written_as_before() -> None:
+def test_a_whole_second_is_written_without_a_fraction() -> None:
     start = datetime.datetime(2020, 3, 2, 10)
     figures = Statistics(np.zeros(19), np.ones(19))
     prediction = Prediction([Event(5, 12.5)], 60, start, (), figures)

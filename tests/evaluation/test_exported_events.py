@@ -19,12 +19,20 @@ from brainbrr_core.annotation import szcore as szcore_file
 from brainbrr_core.annotation.times import duration_to, seconds_text
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import detect
-from brainbrr_core.evaluation.results import ScoredRecording, ThresholdChoice
+from brainbrr_core.evaluation.results import ThresholdChoice
 from brainbrr_core.evaluation.score import Scoring, score
 from brainbrr_core.evaluation.tables import write_tables
 from brainbrr_core.prediction.formats import FORMATS, Origin
 from brainbrr_core.prediction.recording import Prediction
-from brainbrr_core.scoring import Counts, OperatingPoint, RecordingEvents, nedc, szcore, total
+from brainbrr_core.scoring import (
+    Counts,
+    OperatingPoint,
+    RecordingEvents,
+    ScoredRecording,
+    nedc,
+    szcore,
+    total,
+)
 from brainbrr_core.signal.statistics import Statistics
 from tests.support.examples import examples
 
@@ -63,14 +71,14 @@ def a_run(seed: int) -> Scoring:
         edges = np.sort(generator.uniform(0, duration_s, 8)).tolist()
         recordings.append(
             ScoredRecording(
-                f"dev/{number % 3}/t{number}",
                 str(number % 3),
-                "01_tcp_ar",
                 duration_s,
                 tuple(Event(a, b, "fnsz") for a, b in zip(edges[:3:2], edges[1:4:2], strict=True)),
-                tuple(detect(frames, duration_s, settings, POINT)),
                 frames,
                 ((edges[4], edges[5]), (edges[6], edges[7])),
+                hypothesis=tuple(detect(frames, duration_s, settings, POINT)),
+                partition_key=f"dev/{number % 3}/t{number}",
+                montage="01_tcp_ar",
             )
         )
     return score(

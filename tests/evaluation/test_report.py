@@ -46,7 +46,6 @@ from brainbrr_core.evaluation.report.published import (
 )
 from brainbrr_core.evaluation.results import (
     EvaluationResults,
-    ScoredRecording,
     ThresholdChoice,
     TrainingFacts,
     UnscoredRecording,
@@ -54,7 +53,7 @@ from brainbrr_core.evaluation.results import (
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.runs.record import RunRecord
-from brainbrr_core.scoring import OperatingPoint, Sweep, sweep_at, sweep_thresholds
+from brainbrr_core.scoring import OperatingPoint, ScoredRecording, Sweep, sweep_at, sweep_thresholds
 from brainbrr_pipeline.records.metadata import of_evaluation
 from tests.support.fixed_events import FixedEvents
 from tests.support.pages import well_formed
@@ -77,13 +76,13 @@ def recording(
     duration_s: float = 600.0,
 ) -> ScoredRecording:
     return ScoredRecording(
-        key,
         patient,
-        "01_tcp_ar",
         duration_s,
         tuple(Event(start, stop) for start, stop in reference),
-        tuple(Event(start, stop, "seiz", confidence) for start, stop, confidence in hypothesis),
         frames(duration_s, [(start, stop) for start, stop, _ in hypothesis]),
+        hypothesis=tuple(Event(start, stop, "seiz", sure) for start, stop, sure in hypothesis),
+        partition_key=key,
+        montage="01_tcp_ar",
     )
 
 

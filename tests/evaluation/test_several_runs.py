@@ -18,7 +18,7 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_core.evaluation.evaluate import report_folder
+from brainbrr_core.evaluation.report_folder import report_folder
 from brainbrr_core.runs.eval_ledger import EXTERNAL_LEDGER
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.run_corpus import RUN_CORPUS, read_run_corpus
@@ -81,7 +81,7 @@ class Own:
 
 
 @pytest.fixture
-def own(master_own: Own, tmp_path: Path) -> Own:
+def own(master_own: Configuration, tmp_path: Path) -> Own:
     runs = Path(shutil.copytree(master_own.runs_dir, tmp_path / "runs"))
     return Own(master_own, next(path.parent for path in runs.glob("*/run.json")))
 
@@ -400,7 +400,7 @@ def test_what_is_missing_is_one_line_with_its_command(
     line = shell.refused("evaluate", run, "--config", fifty, "--cache-root", other.cache_root)
     assert "was trained on v" in line and "preprocessing section" in line
     # A split that does not exist.
-    assert "there is no split 'test'" in shell.refused(*words, "--split", "test")
+    assert "'test' is not one of" in shell.refused(*words, "--split", "test")
     # A run that is not finished, or none.
     (tmp_path / "begun").mkdir()
     begun = ("evaluate", tmp_path / "begun", *own.words)
@@ -412,7 +412,9 @@ def test_what_is_missing_is_one_line_with_its_command(
     values["configuration"]["cache_root"] = "/gone/cache"
     (run / "run.json").write_text(json.dumps(values))
     line = shell.refused(*words, status=1)
-    assert "is not here" in line and "run `brainbrr evaluate` once where it is" in line
+    assert (
+        "is not here" in line and "run `brainbrr evaluate` once on the machine that has it" in line
+    )
     assert "/gone/cache" in line
 
 

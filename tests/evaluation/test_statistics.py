@@ -27,7 +27,6 @@ from brainbrr_core.evaluation.compare import compare
 from brainbrr_core.evaluation.results import (
     RESULTS,
     EvaluationResults,
-    ScoredRecording,
     ThresholdChoice,
 )
 from brainbrr_core.evaluation.score import Scoring, score
@@ -42,6 +41,7 @@ from brainbrr_core.evaluation.tables import STATISTICS, read_statistics, write_t
 from brainbrr_core.runs.eval_ledger import LEDGER, count_scoring, read_ledger
 from brainbrr_core.scoring import (
     OperatingPoint,
+    ScoredRecording,
     all_or_none,
     auprc,
     auroc,
@@ -265,13 +265,13 @@ def recording(
     for start, stop in hypothesis:
         frames[round(start * 8) : round(stop * 8)] = 0.9
     return ScoredRecording(
-        key,
         key.split("/")[1],
-        "01_tcp_ar",
         600.0,
         tuple(Event(start, stop) for start, stop in reference),
-        tuple(Event(start, stop) for start, stop in hypothesis),
         frames,
+        hypothesis=tuple(Event(start, stop) for start, stop in hypothesis),
+        partition_key=key,
+        montage="01_tcp_ar",
     )
 
 
@@ -591,11 +591,13 @@ def test_the_command_compares_and_refuses(
     with pytest.raises(SystemExit):
         app(words)
     shown = capsys.readouterr().out
-    assert "1 recordings with other misses" in shown and "2 events on which" in shown
+    assert "1 recording has other misses" in shown and "disagree on 2 events" in shown
     assert "primary figure, szcore event f1: B - A = +" in shown
     assert "not judged, 2 patients are too few" in shown
     # Of four patients nothing is judged.
-    assert "exploratory: none is judged, for want of patients;" in " ".join(shown.split())
+    assert "exploratory: none is judged, because there are too few patients;" in " ".join(
+        shown.split()
+    )
     # One table for each unit.
     assert "shares (0 to 1)" in shown and "false alarms per 24 h" in shown
     with pytest.raises(SystemExit):

@@ -120,7 +120,7 @@ def test_an_envelope_has_the_lowest_and_highest_value_of_each_step(
     runs=st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 30)), min_size=1, max_size=30),
     parts=st.lists(st.integers(1, 60), max_size=10),
 )
-def test_figures_of_a_raw_signal_do_not_depend_on_its_parts(
+def test_figures_of_a_raw_signal_do_not_depend_on_the_chunks(
     runs: list[tuple[int, int]], parts: list[int]
 ) -> None:
     signal = EdfSignal("Fz", 0, 10, "uV", ("-1", "1", "-3", "3"))
@@ -144,7 +144,7 @@ def test_figures_of_a_raw_signal_do_not_depend_on_its_parts(
     assert figures.quality.saturated_s == pytest.approx(np.count_nonzero(np.abs(samples) == 3) / 10)
 
 
-def test_the_page_holds_the_signal_of_the_file(tmp_path: Path) -> None:
+def test_the_page_has_the_signal_of_the_file(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", seconds=25, rate=250, unit="mV", scale=1e-3)
     shown = data_of(page(look(path), 10.0))
     assert [channel["name"] for channel in shown["channels"]] == list(CHANNELS)
@@ -161,7 +161,7 @@ def test_the_page_holds_the_signal_of_the_file(tmp_path: Path) -> None:
             assert packed["rate"] == rate
             wanted = samples[[0, 0, -1, -1]] - np.median(samples)
             assert np.allclose(drawn - centre, wanted, atol=2 * packed["step"])
-            # Fine enough to be inspection: a row of 30 pixels is as high as the range of a second.
+            # Fine enough to be seen: a row of 30 pixels is as high as the range of a second.
             assert packed["step"] < np.ptp(samples[:rate]) / 40
 
 
@@ -306,7 +306,7 @@ def test_a_damaged_header_is_shown_or_refused(
         json.loads(text[1], parse_constant=not_a_number)
 
 
-def test_nothing_of_the_header_but_labels_is_shown(tmp_path: Path) -> None:
+def test_only_labels_of_the_header_are_shown(tmp_path: Path) -> None:
     path = write_edf(tmp_path / "a.edf", patient="Roe_Jane", labels=["FP1", "</script><b>x"])
     patch(path, 88, b"Startdate 02-MAR-1999 X Dr_Miller X", 80)
     patch_signal(path, 16, 80, 0, b"electrode of Jane")
@@ -316,12 +316,12 @@ def test_nothing_of_the_header_but_labels_is_shown(tmp_path: Path) -> None:
     for text in ("Jane", "Roe", "Miller", "1999", "MRN0042"):
         assert text not in html
         assert text.encode() not in picture(inspection)
-    # A label is text, whatever it holds.
+    # A label is shown as text, whatever characters it has.
     assert "</script><b>" not in html
     assert [row["name"] for row in data_of(html)["channels"]][-1] == "</script><b>x"
 
 
-def test_the_page_needs_nothing_from_anywhere(tmp_path: Path) -> None:
+def test_the_page_is_self_contained(tmp_path: Path) -> None:
     inspection = look(write_edf(tmp_path / "a.edf"))
     html = page(inspection, 10.0)
     assert "default-src 'none'" in html
@@ -371,7 +371,7 @@ def command(*arguments: str) -> tuple[int, str]:
     return result.exit_code, result.stdout
 
 
-def test_a_file_beside_its_annotations_needs_no_index(
+def test_a_file_next_to_its_annotations_needs_no_index(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,7 @@ from brainbrr_core.configuration import Corpus
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import update_index
 from brainbrr_core.corpus.layouts.tusz import annotates_tuh
-from brainbrr_core.corpus.skipped import SKIPPED, Skipped, beside
+from brainbrr_core.corpus.skipped import SKIPPED, Skipped, skipped_in_folder
 from brainbrr_core.doctor.estimate import find_edfs
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import walk
@@ -222,7 +222,7 @@ def test_what_lies_beside_recordings_is_named_by_its_kind() -> None:
         "notes.txt",
     ]
     edfs = [name for name in names if name.lower().endswith(".edf")]
-    assert sorted(beside(names, edfs, annotates_tuh)) == [
+    assert sorted(skipped_in_folder(names, edfs, annotates_tuh)) == [
         ("annotation_without_edf", "lost.csv_bi"),
         ("annotation_without_edf", "rsync.csv_bi"),
         ("other_format", "biosemi.bdf"),
@@ -313,7 +313,7 @@ def test_a_corpus_whose_own_name_is_no_text_is_refused_in_one_line(
     }
     done = shell.type("index", "--layout", "folder", environment=environment)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert r"m\udcfcller is not named in UTF-8" in done.stderr
+    assert r"m\udcfcller is not UTF-8" in done.stderr
 
 
 def test_what_is_no_file_is_an_unreadable_recording_behind_an_address_too(tmp_path: Path) -> None:

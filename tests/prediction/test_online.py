@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from brainbrr_core.edf.growing import GrowingEdf
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
-from brainbrr_core.prediction.online import Line, OnlineDetector
+from brainbrr_core.prediction.online import OnlineDetector
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.prediction.raw_samples import raw_samples, sample_type_of
 from brainbrr_core.prediction.recording import Prediction, open_source
 from brainbrr_core.scoring import OperatingPoint
-from brainbrr_core.signal.chain import Chain, Statistics
+from brainbrr_core.signal.chain import Chain
+from brainbrr_core.signal.statistics import Statistics
 from tests.support.examples import examples
 from tests.support.prediction_runs import (
     UNIT,
@@ -39,6 +41,10 @@ def at(probability: float) -> OperatingPoint:
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     return random_predictor(tmp_path_factory.mktemp("run"))
+
+
+#: What a stream writes, of values that JSON has.
+Line = dict[str, Any]
 
 
 def events_of(lines: list[Line]) -> list[Event]:
@@ -175,7 +181,8 @@ class Pipe(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, into: Any) -> int:
+        buffer = memoryview(into)
         size = min(self._sizes[self._turn % len(self._sizes)], len(buffer))
         self._turn += 1
         piece, self._content = self._content[:size], self._content[size:]

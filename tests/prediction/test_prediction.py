@@ -35,10 +35,11 @@ from brainbrr_core.prediction.normalization import (
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader, Prediction, open_source
 from brainbrr_core.runs.run import MODEL, open_run
+from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.scoring import OperatingPoint
-from brainbrr_core.signal.chain import Chain, Statistics
+from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.quantization import SCALE
-from brainbrr_core.training.run import RUN
+from brainbrr_core.signal.statistics import Statistics
 from tests.support.examples import examples
 from tests.support.prediction_runs import digital_eeg, random_predictor, random_run, write_digital
 from tests.support.stored_signals import InMemory
@@ -207,7 +208,7 @@ def test_a_folder_is_mirrored_in_every_format(tmp_path: Path) -> None:
         for suffix in (".tsv", ".annotations.edf", ".json", ".csv_bi")
     )
     assert list(written.failed) == [folder / "broken.edf"]
-    assert "no EDF that can be read" in written.failed[folder / "broken.edf"]
+    assert "not a readable EDF" in written.failed[folder / "broken.edf"]
     assert (written.recordings, written.eeg_s) == (3, pytest.approx(95 + 31 + 12))
     assert lines == ["two.EDF: low_rate (content ends at 100 Hz)", *lines[1:]]
     assert "short.edf: interpolated_channel (Fz)" in lines
@@ -242,6 +243,46 @@ def test_batches_over_recordings_give_what_evaluation_gives(tmp_path: Path, batc
         assert [(e.start, e.stop) for e in outcome.events] == [(e.start, e.stop) for e in events]
         if batch == 1:
             assert outcome.events == events
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_recording_that_fails_half_way_fails_alone(tmp_path: Path, batch: int) -> None:
+    lengths = {"a": 50, "b": 300, "c": 65}
+    paths = [
+        write_digital(tmp_path / f"{name}.edf", digital_eeg(seconds, 256, seed), 256)
+        for seed, (name, seconds) in enumerate(lengths.items())
+    ]
+    # With a given mean and deviation a file is read piece by piece, while its windows are scored.
+    given = Normalization(Statistics(np.zeros(19), np.full(19, 40.0)))
+    alone = dict(random_predictor(tmp_path).predict_all(paths, POINT, given))
+    predictor = random_predictor(tmp_path, batch)
+    scored: list[int] = []
+    predictor.network.register_forward_pre_hook(
+        # A batch is filled up with windows of zeros.
+        lambda _network, inputs: scored.append(int(inputs[0].any(dim=-1).any(dim=-1).sum()))
+    )
+    shares: list[float] = []
+
+    def remove_after_its_first_window(share: float) -> None:
+        shares.append(share)
+        # Windows of 20 s every 10 s: four of the first recording, then those of the second.
+        if len(shares) == 5:
+            paths[1].unlink()
+
+    outcomes = dict(predictor.predict_all(paths, POINT, given, remove_after_its_first_window))
+    assert list(outcomes) == paths
+    failure = outcomes[paths[1]]
+    assert isinstance(failure, BrainbrrError)
+    assert str(failure) == f"{paths[1]} cannot be read: No such file or directory"
+    for path in (paths[0], paths[2]):
+        outcome, whole = outcomes[path], alone[path]
+        assert isinstance(outcome, Prediction) and isinstance(whole, Prediction)
+        assert [(e.start, e.stop) for e in outcome.events] == [
+            (e.start, e.stop) for e in whole.events
+        ]
+    # Each recording counts once, the failed one as well, and no window is scored for nothing.
+    assert sum(shares) == pytest.approx(3)
+    assert sum(scored) == len(shares) - 1
 
 
 def test_a_forward_reader_gives_what_the_chain_stores(tmp_path: Path) -> None:

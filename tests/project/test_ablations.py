@@ -147,7 +147,7 @@ def test_every_seizure_weighs_the_same_in_an_epoch_and_a_sample_one_on_average(
     # Sample by sample, as often as each window is drawn.
     total: Counter[tuple[int, int]] = Counter()
     shown = 0.0
-    for row in np.flatnonzero(draws):
+    for row in map(int, np.flatnonzero(draws)):
         number = int(made.recording[row])
         for seizure, inside in enumerate(marked(made, row)):
             total[number, seizure] += draws[row] * inside.sum() * weights[number][seizure]

@@ -1,4 +1,4 @@
-"""What the documentation says of recordings is what the program does."""
+"""The documentation has every reason and finding, valid configurations, and no broken links."""
 
 from __future__ import annotations
 

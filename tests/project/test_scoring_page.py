@@ -43,8 +43,8 @@ CASES = cases()
 
 
 def events(cell: str) -> tuple[Event, ...]:
-    parts = () if cell == "none" else cell.split(", ")
-    return tuple(Event(*map(float, part.split("-"))) for part in parts)
+    spans = [] if cell == "none" else [span.split("-") for span in cell.split(", ")]
+    return tuple(Event(float(start), float(stop)) for start, stop in spans)
 
 
 def test_the_page_has_its_cases_and_says_something_of_each() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
 import os
 import pkgutil
 import re
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from numpydoc.docscrape import NumpyDocString
 from pydantic import BaseModel
 
 from brainbrr_core.cli.app import app
@@ -109,6 +112,48 @@ def test_every_name_of_the_reference_exists_and_says_what_it_is(page: Path) -> N
         assert kind != "exception" or issubclass(thing, Exception), path
 
 
+def callables() -> Iterator[tuple[str, str, bool]]:
+    """Every class and function of the reference, and whether its signature is shown."""
+    for page in API:
+        for kind, path, hidden in re.findall(
+            r"^\.\. auto(class|function):: ([\w.]+)(\(\))?", page.read_text("utf-8"), re.MULTILINE
+        ):
+            yield kind, path, not hidden
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "has_signature"), list(callables()), ids=[path for _, path, _ in callables()]
+)
+def test_a_docstring_of_the_reference_names_every_parameter_and_what_is_returned(
+    kind: str, path: str, has_signature: bool
+) -> None:
+    module, _, name = path.rpartition(".")
+    thing = pkgutil.resolve_name(f"{module}:{name}")
+    # Sections that numpydoc does not understand are warnings, and so errors.
+    docstring = NumpyDocString(inspect.cleandoc(thing.__doc__))
+    parameters = described_in(docstring, "Parameters", "Other Parameters")
+    if isinstance(thing, type) and issubclass(thing, Enum):
+        return
+    signature = inspect.signature(thing)
+    public = {name for name in signature.parameters if not name.startswith("_")}
+    if has_signature:
+        # What is only received, never made by a caller, has attributes.
+        assert public - parameters - described_in(docstring, "Attributes") == set()
+        assert parameters - public == set()
+    if kind == "function" and signature.return_annotation not in (None, "None"):
+        assert docstring["Returns"] or docstring["Yields"]
+
+
+def described_in(docstring: NumpyDocString, *sections: str) -> set[str]:
+    """Names that these sections describe; one line may have several."""
+    return {
+        name.strip().lstrip("*")
+        for section in sections
+        for described in docstring[section]
+        for name in described.name.split(",")
+    }
+
+
 def test_no_name_is_in_the_reference_twice() -> None:
     names = [
         path
@@ -157,7 +202,7 @@ COMMANDS = dict(commands(typer.main.get_command(app), "brainbrr"))
 def test_the_page_of_commands_has_what_their_help_has(shell: Shell) -> None:
     sections = dict(
         re.findall(
-            r"^## (brainbrr [^\n]+)\n(.*?)(?=^## |\Z)",
+            r"^## (brainbrr[^\n]*)\n(.*?)(?=^## |\Z)",
             extension("generated_pages").command_reference(),
             re.MULTILINE | re.DOTALL,
         )

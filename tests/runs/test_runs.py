@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,22 +18,26 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.scorable import scorable
+from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Detection, Sampling, Training, Windows
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect
+from brainbrr_core.detection.recordings import with_scores
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation import evaluate as module
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
+from brainbrr_core.evaluation.provenance import weights_chosen_on
 from brainbrr_core.evaluation.results import RESULTS
+from brainbrr_core.evaluation.unscored import unscored_recordings
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.runs.eval_ledger import read_ledger
 from brainbrr_core.runs.run import current_run, open_run, run_directory
 from brainbrr_core.runs.threshold import THRESHOLD, read_threshold
-from brainbrr_core.scoring import OperatingPoint
+from brainbrr_core.runs.used_versions import RUN
+from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.training.run import RUN, train
+from brainbrr_core.training.run import train
 from tests.support.run_records import fit_values, recorded_run
 
 
@@ -117,12 +121,14 @@ def evaluated(
     ran_over: list[str] = []
 
     def given(
-        _p: object, _s: object, recordings: Sequence[ManifestRecording], title: str
-    ) -> dict[str, NDArray[np.float32]]:
-        ran_over.append(title)
-        return {r.partition_key: frames[r.partition_key] for r in recordings}
+        _self: Predictor, _store: Store, recordings: Iterable[ManifestRecording]
+    ) -> Iterator[ScoredRecording]:
+        for recording in recordings:
+            if recording.split not in ran_over:
+                ran_over.append(recording.split)
+            yield with_scores(recording, frames[recording.partition_key])
 
-    monkeypatch.setattr(module, "_scores", given)
+    monkeypatch.setattr(Predictor, "score_stored", given)
     return evaluate(settings, split, log=quiet), frames, ran_over
 
 
@@ -152,17 +158,17 @@ def test_a_threshold_is_tuned_once_and_then_frozen(
     run = train(settings, log=quiet)
     inside = {"train": 0.9, "dev": 0.6, "eval": 0.45}
     first, _, ran_over = evaluated(ready, monkeypatch, inside, "dev")
-    assert ran_over == ["score dev"]
+    assert ran_over == ["dev"]
     kept = (run.directory / THRESHOLD).read_bytes()
     # Eval does not even look at dev again, whatever eval would have liked.
     second, _, ran_over = evaluated(ready, monkeypatch, inside | {"eval": 0.99})
-    assert ran_over == ["score eval"]
+    assert ran_over == ["eval"]
     assert second.results.threshold == first.results.threshold
     assert (run.directory / THRESHOLD).read_bytes() == kept
     # What detection depends on changed: tuned anew, on dev.
     other = settings.model_copy(update={"detection": Detection(confidence="max")})
     _, _, ran_over = evaluated((other, plan, manifest), monkeypatch, inside)
-    assert ran_over == ["score dev", "score eval"]
+    assert ran_over == ["dev", "eval"]
     assert read_threshold(run.directory) is not None
     assert threshold_of(run, settings.detection, "float32")[1].startswith("the configuration's")
 
@@ -239,7 +245,7 @@ def test_a_recording_shorter_than_a_window_is_scored(ready: Ready) -> None:
     )
     scored = scorable(plan, longer.labels.seizure, "dev")
     assert [r.partition_key for r in scored] == [i.recording.partition_key for i in of_dev]
-    assert module.not_scored(plan, longer, "dev") == []
+    assert unscored_recordings(plan, longer.labels.seizure, "dev") == []
 
 
 def test_a_recording_without_annotation_is_named_not_scored(ready: Ready) -> None:
@@ -252,7 +258,7 @@ def test_a_recording_without_annotation_is_named_not_scored(ready: Ready) -> Non
         items=tuple(replace(i, recording=bare) if i is victim else i for i in plan.items),
     )
     assert len(scorable(changed, settings.labels.seizure, "eval")) == len(items) - 1
-    (row,) = module.not_scored(changed, settings, "eval")
+    (row,) = unscored_recordings(changed, settings.labels.seizure, "eval")
     assert row.partition_key == bare.partition_key
     assert row.reason.startswith("there is no annotation file")
     assert row.reason.endswith("missing labels are not background")
@@ -262,8 +268,8 @@ def test_a_recording_without_annotation_is_named_not_scored(ready: Ready) -> Non
 def test_the_report_knows_whether_validations_picked_the_weights(tmp_path: Path) -> None:
     chosen = recorded_run(tmp_path, fit=fit_values(best_step=40))
     last = recorded_run(tmp_path, fit=fit_values(best_step=None))
-    assert module.weights_chosen_on(chosen) == "dev"
-    assert module.weights_chosen_on(last) is None
+    assert weights_chosen_on(chosen.record) == "dev"
+    assert weights_chosen_on(last.record) is None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.scoring import RecordingEvents, aligned, kappa, label_kappa, nedc, total
+from brainbrr_core.scoring import RecordingEvents, align, kappa, label_kappa, nedc, total
 from brainbrr_core.scoring.alignment import NULL
 from tests.support import nedc_oracle
 from tests.support.examples import examples
@@ -325,7 +325,7 @@ def test_totals_by_hand() -> None:
     ],
 )
 def test_alignment_by_hand(reference: str, hypothesis: str, expected: str) -> None:
-    pairs = aligned(list(reference), list(hypothesis))
+    pairs = align(list(reference), list(hypothesis))
     shown = " ".join(f"{ref}/{hyp}".replace("null", "-") for ref, hyp in pairs)
     assert shown == expected
 
@@ -346,7 +346,7 @@ def test_alignment_is_the_cheapest_of_all(reference: str, hypothesis: str) -> No
             cheapest(i - 1, j) + 1,
         )
 
-    pairs = aligned(list(reference), list(hypothesis))
+    pairs = align(list(reference), list(hypothesis))
     assert sum(ref != hyp for ref, hyp in pairs) == cheapest(len(reference), len(hypothesis))
     # Nothing is lost and nothing changes its place.
     assert "".join(ref for ref, _ in pairs if ref != NULL) == reference

@@ -8,8 +8,9 @@ import numpy as np
 
 from brainbrr_core.configuration.settings import Detection
 from brainbrr_core.detection import found_by
+from brainbrr_core.scoring import ScoredRecording
 from brainbrr_core.scoring.counts import Counts, figures
-from brainbrr_core.scoring.sweep import RecordingFrames, sweep_thresholds
+from brainbrr_core.scoring.sweep import sweep_thresholds
 from brainbrr_core.scoring.unknown import UnknownTime
 
 
@@ -28,7 +29,7 @@ def test_without_unknown_time_every_event_is_a_hit_or_a_false_alarm() -> None:
 
 
 def test_recordings_without_a_frame_have_no_threshold_to_try() -> None:
-    empty = RecordingFrames("a", 0.0, (), np.zeros(0, np.float32))
+    empty = ScoredRecording("a", 0.0, (), np.zeros(0, np.float32))
     sweep = sweep_thresholds([empty], found_by(Detection()), 0.9)
     assert sweep.thresholds.size == sweep.off_thresholds.size == 0
     assert sweep.szcore.detected.shape == (0, 1)

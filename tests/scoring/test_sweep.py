@@ -18,7 +18,7 @@ from brainbrr_core.errors import WorkRemains
 from brainbrr_core.scoring import (
     OperatingPoint,
     RecordingEvents,
-    RecordingFrames,
+    ScoredRecording,
     Sweep,
     auprc,
     auroc,
@@ -38,11 +38,11 @@ from tests.support.examples import examples
 PLAIN = Detection(smooth_s=0, min_duration_s=0, merge_gap_s=0, off_ratio=1.0)
 
 
-def blocks(values: list[float], reference: list[int], patient: str = "p") -> RecordingFrames:
+def blocks(values: list[float], reference: list[int], patient: str = "p") -> ScoredRecording:
     """One value for 50 s of each block of 100 s; an event in those named in ``reference``."""
     frames = np.full((len(values), 800), -9.0, dtype=np.float32)
     frames[:, :400] = np.array(values, dtype=np.float32)[:, None]
-    return RecordingFrames(
+    return ScoredRecording(
         patient,
         len(values) * 100.0,
         tuple(Event(index * 100.0, index * 100.0 + 50) for index in reference),
@@ -50,7 +50,7 @@ def blocks(values: list[float], reference: list[int], patient: str = "p") -> Rec
     )
 
 
-def swept(*recordings: RecordingFrames) -> Sweep:
+def swept(*recordings: ScoredRecording) -> Sweep:
     return sweep_thresholds(recordings, found_by(PLAIN), PLAIN.off_ratio)
 
 
@@ -102,7 +102,7 @@ def test_the_off_threshold_is_reached_by_so_many_more_frames(
     values: list[int], off_ratio: float
 ) -> None:
     frames = np.array(values, dtype=np.float32)
-    recording = RecordingFrames("p", len(values) / 8, (), frames)
+    recording = ScoredRecording("p", len(values) / 8, (), frames)
     sweep = sweep_thresholds([recording], found_by(PLAIN), off_ratio)
     assert set(sweep.thresholds.tolist()) <= set(values)
     assert sweep.thresholds[-1] == max(values) and sweep.thresholds[0] == min(values)
@@ -114,7 +114,7 @@ def test_the_off_threshold_is_reached_by_so_many_more_frames(
         assert not below.size or (frames >= below.max()).sum() > allowed
 
 
-def noise(seed: int, patients: str = "ab") -> list[RecordingFrames]:
+def noise(seed: int, patients: str = "ab") -> list[ScoredRecording]:
     """Few levels, each for seconds, and one seizure off the grid in each recording."""
     generator = np.random.default_rng(seed)
     recordings = []
@@ -123,7 +123,7 @@ def noise(seed: int, patients: str = "ab") -> list[RecordingFrames]:
         start = float(generator.uniform(0, 40))
         unknown = ((start + 12, start + 17),) if generator.random() < 0.3 else ()
         recordings.append(
-            RecordingFrames(
+            ScoredRecording(
                 patient, 59.97, (Event(start, start + 10),), frames.astype(np.float32), unknown
             )
         )

@@ -38,14 +38,14 @@ from brainbrr_core.data import UNKNOWN_LABEL, BalancedSampling, Batch, WindowDat
 from brainbrr_core.data.augmentation import augmented, draw
 from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.results import ScoredRecording, ThresholdChoice, read_results
+from brainbrr_core.evaluation.results import ThresholdChoice, read_results
 from brainbrr_core.evaluation.score import Scoring, evaluation_set, score
 from brainbrr_core.evaluation.tables import tables
 from brainbrr_core.scoring import (
     EventCounter,
     OperatingPoint,
     RecordingEvents,
-    RecordingFrames,
+    ScoredRecording,
     UnknownTime,
     nedc,
     per_second,
@@ -302,10 +302,10 @@ def test_the_index_counts_what_is_unknown(one_built: Configuration) -> None:
     )
     found = summarize(changed, WITHOUT_MYSZ)
     unknown = (44.0219 - 21.7183) + 75.0071 + 110.0 + (90.9999 - 75.2527)
-    assert found["usable_unknown_hours"] == pytest.approx(unknown / 3600, abs=1e-4)
+    assert found.usable_unknown_hours == pytest.approx(unknown / 3600, abs=1e-4)
     seizure = (21.7183 - 3.1416) + (131.0 - 101.3033) + (75.2527 - 60.5009)
-    assert found["usable_seizure_hours"] == pytest.approx(seizure / 3600, abs=1e-4)
-    assert found["seizures"] == 3
+    assert found.usable_seizure_hours == pytest.approx(seizure / 3600, abs=1e-4)
+    assert found.seizures == 3
 
 
 # --- batches and the loss
@@ -622,14 +622,14 @@ def scored(
         frames[round(event.start * 8) : round(event.stop * 8)] = 0.9
     recordings = [
         ScoredRecording(
-            f"dev/{patient}/t0",
             patient,
-            "01_tcp_ar",
             1000.0,
             (Event(300.0, 330.0, "fnsz"),),
-            hypothesis,
             frames,
             unknown,
+            hypothesis,
+            f"dev/{patient}/t0",
+            "01_tcp_ar",
         )
         for patient in ("a", "b")
     ]
@@ -692,7 +692,7 @@ def test_latency_and_types_know_nothing_of_unknown_time() -> None:
 
 def test_a_split_of_which_nothing_is_known_is_refused() -> None:
     recording = ScoredRecording(
-        "dev/a/t0", "a", "m", 100.0, (), (), np.zeros(800, np.float32), ((0.0, 100.0),)
+        "a", 100.0, (), np.zeros(800, np.float32), ((0.0, 100.0),), partition_key="dev/a/t0"
     )
     with pytest.raises(BrainbrrError, match="known to be seizure or background"):
         score(
@@ -707,7 +707,7 @@ def test_a_validation_masks_what_is_unknown(one_built: Configuration) -> None:
     frames = np.full(6 * 3600 * 8, 0.01, np.float32)
     frames[600 * 8 : 640 * 8] = 0.45
     frames[5000 * 8 : 5040 * 8] = 0.95
-    plain = RecordingFrames("p", 6 * 3600.0, (Event(600.0, 640.0),), frames)
+    plain = ScoredRecording("p", 6 * 3600.0, (Event(600.0, 640.0),), frames)
     masked = replace(plain, unknown=((4000.0, 7600.0), (9000.0, 12600.0)))
     first, second = (score_recordings([one], one_built.detection, 1) for one in (plain, masked))
     assert (first.hours, second.hours) == (6.0, 4.0)

@@ -188,7 +188,7 @@ def test_a_channel_that_is_connected_late_is_not_all_clipped() -> None:
 def test_recordings_too_long_to_keep_have_the_same_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     source = ArraySource(eeg(250, 130), Fraction(250))
     kept = stored(source, causal(1))
-    monkeypatch.setattr(chain_module, "_KEEP_BYTES", 0)
+    monkeypatch.setattr(chain_module, "KEEP_BYTES", 0)
     assert np.array_equal(stored(source, causal(1)), kept)
 
 
@@ -285,7 +285,7 @@ def test_a_moment_is_judged_within_the_stated_latency(predictor: Predictor) -> N
     for place in range(0, samples.shape[1], 64):
         for line in online.push(samples[:, place : place + 64]):
             if line["kind"] == "onset":
-                onsets.append((line["onset_s"], line["signal_s"]))
+                onsets.append((float(str(line["onset_s"])), float(str(line["signal_s"]))))
     assert len(onsets) > 2
     for onset, at in onsets:
         lasting = predictor.configuration.detection.min_duration_s

@@ -80,7 +80,7 @@ def test_recordings_too_long_to_keep_have_the_same_robust_scale(
 ) -> None:
     source = ArraySource(synthetic_eeg(250, 130), Fraction(250))
     kept = list(Chain(source, ROBUST).quantized())
-    monkeypatch.setattr(chain_module, "_KEEP_BYTES", 0)
+    monkeypatch.setattr(chain_module, "KEEP_BYTES", 0)
     again = list(Chain(source, ROBUST).quantized())
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(kept, again, strict=True))
 

@@ -158,7 +158,7 @@ def test_an_ekg_at_1000_hz_does_not_change_the_eeg(tmp_path: Path) -> None:
 def test_recordings_too_long_to_keep_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     source = ArraySource(eeg(400, 130), Fraction(400))
     kept = list(Chain(source, Preprocessing()).quantized())
-    monkeypatch.setattr("brainbrr_core.signal.chain._KEEP_BYTES", 0)
+    monkeypatch.setattr("brainbrr_core.signal.chain.KEEP_BYTES", 0)
     again = list(Chain(source, Preprocessing()).quantized())
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(kept, again, strict=True))
 

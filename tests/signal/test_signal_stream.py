@@ -17,7 +17,7 @@ from brainbrr_core.signal.chain import (
     Chain,
     Quantizer,
     filtered,
-    joined,
+    regroup,
 )
 from brainbrr_core.signal.statistics import Statistics
 from brainbrr_core.signal.stream import SignalStream
@@ -113,11 +113,11 @@ def test_a_quantizer_knows_nothing_of_the_pieces() -> None:
 
 
 @given(sizes=st.lists(st.integers(1, 40), max_size=12), length=st.integers(1, 30))
-def test_joined_pieces_have_the_length_that_is_asked_for(sizes: list[int], length: int) -> None:
+def test_regroup_pieces_have_the_length_that_is_asked_for(sizes: list[int], length: int) -> None:
     whole = np.arange(sum(sizes), dtype=np.float32)[None]
     edges = np.cumsum([0, *sizes])
     pieces = [whole[:, a:b] for a, b in pairwise(edges)]
-    made = list(joined(pieces, length))
+    made = list(regroup(pieces, length))
     assert all(piece.shape[1] == length for piece in made[:-1])
     assert not made or 0 < made[-1].shape[1] <= length
     assert np.array_equal(np.concatenate([np.empty((1, 0)), *made], axis=1), whole)

@@ -1,12 +1,12 @@
 """Commands in processes of their own, each ready at once: a server imports all and forks for each.
 
-A command can be given a fault: at its n-th operation on files below a folder it is killed, asked
-to end or stopped, finds the disk full, or is refused one file (too many are open). Or the file that
-grows beyond so many bytes kills it. The operations are counted by an audit hook, so the same number
-is the same point of the command.
+A command can be given a fault: at its n-th operation on files below a folder it is killed,
+terminated or stopped, the disk is full, or one file cannot be opened (too many are open). Or it is
+killed when a file grows beyond a number of bytes. The operations are counted by an audit hook, so
+the same number is always the same point of the command.
 
-A command that would wait for a lock stops itself first (SIGSTOP), so that whoever runs two of them
-decides which one goes on.
+A command that would wait for a lock stops itself first (SIGSTOP), so that a test that runs two of
+them decides which one continues.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-#: Only what never ends takes so long.
+#: Seconds that only a command that hangs takes.
 HANGS_S = 120.0
 KILL, TERMINATE, STOP = "kill", "terminate", "stop"
 FULL, REFUSED, TORN = "full", "refused", "torn"
@@ -53,7 +53,7 @@ _MAKING = {"os.mkdir", "os.link", "os.symlink"}
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a command at its ``at``-th operation, or (TORN) at so many bytes of a file."""
+    """What happens to a command at its ``at``-th operation, or (TORN) at ``at`` bytes of a file."""
 
     kind: str
     at: int
@@ -61,7 +61,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a command: its status, minus the signal that killed it, and its output."""
+    """How a command ended: its status (negative: the signal that killed it) and its output."""
 
     status: int
     stdout: str
@@ -89,7 +89,7 @@ class Command:
 
 
 class CommandServer:
-    """A process that has everything imported, and starts commands."""
+    """A process that has imported everything, and forks to start commands."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
@@ -116,7 +116,7 @@ class CommandServer:
         self._process.communicate()
 
     def within(self, words: Sequence[object], environment: Mapping[str, str]) -> int:
-        """Run a command in the server itself: what it compiles and loads serves all others."""
+        """Run a command in the server itself: later commands share what it compiles and loads."""
         request = {"do": "within", "words": list(map(str, words)), "environment": {**environment}}
         return int(self._ask(request)["status"])
 
@@ -127,7 +127,7 @@ class CommandServer:
         folder: Path,
         fault: Fault | None = None,
     ) -> Command:
-        """Start a command, or (``hold``) a process that holds a lease and stops.
+        """Start a command, or (``hold``) a process that holds a lease and then stops itself.
 
         Its fault counts operations below ``folder``.
         """
@@ -181,10 +181,10 @@ def _serve() -> NoReturn:
         os.dup2(null, stream)
     requests = os.fdopen(os.dup(0), "r")
     os.dup2(null, 0)
-    # With one core there is one thread at work, and no worker process.
+    # With one core there is one thread, and no worker process.
     os.sched_getaffinity = lambda _pid: {0}
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-    # Two thirds of a short command's time: the same for each.
+    # This takes two thirds of a short command's time, and is the same for all.
     vars(program)["app"] = get_command(program.app)
     for line in requests:
         request = json.loads(line)
@@ -197,7 +197,7 @@ def _serve() -> NoReturn:
                 answer = _wait(request["pids"])
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
-    # What it loaded takes seconds to be let go of.
+    # Freeing what it has loaded would take seconds.
     os._exit(0)
 
 

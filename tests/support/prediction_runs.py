@@ -16,8 +16,8 @@ from brainbrr_core.constants import CHANNELS
 from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.run import MODEL
+from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.runs.weights import save_model
-from brainbrr_core.training.run import RUN
 from tests.support.run_records import run_values
 
 WINDOW_S = 20

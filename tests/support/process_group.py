@@ -1,4 +1,4 @@
-"""A command in a process group of its own, which a test can interrupt as a terminal does."""
+"""A command in its own process group, which a test can interrupt as a terminal does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BRAINBRR = (sys.executable, "-c", "from brainbrr_core.cli.app import main; main(
 
 
 class Command:
-    """A command in a process group of its own, as a terminal starts it; ``brainbrr`` by default."""
+    """A command in its own process group, as a terminal starts it; ``brainbrr`` by default."""
 
     def __init__(self, folder: Path, *words: str, program: Sequence[str] = BRAINBRR) -> None:
         self.errors = folder / "stderr.txt"
@@ -35,7 +35,7 @@ class Command:
         self.started: set[psutil.Process] = set()
 
     def when(self, event: Callable[[], bool]) -> None:
-        """Wait for something that the command does."""
+        """Wait until something has happened that the command does."""
         limit = time.monotonic() + HANGS_S
         while not event():
             assert self.process.poll() is None, self.said()
@@ -44,7 +44,7 @@ class Command:
         self.look()
 
     def look(self) -> None:
-        """Note the processes that the command has started."""
+        """Remember the processes that the command has started."""
         self.started |= set(psutil.Process(self.process.pid).children(recursive=True))
 
     def ctrl_c(self) -> None:
@@ -52,7 +52,7 @@ class Command:
         os.killpg(self.process.pid, signal.SIGINT)
 
     def ended(self) -> tuple[int, str]:
-        """The exit status, and what the command said; how long it took is printed."""
+        """The exit status and the error output; the time it took is printed."""
         begun = time.monotonic()
         status = self.process.wait(HANGS_S)
         seconds = [time.monotonic() - begun]
@@ -68,7 +68,7 @@ class Command:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Whether a process still does anything: one that ended may wait for its parent to ask."""
+    """Whether a process is running: one that has ended may still wait for its parent."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 import pytest
@@ -159,7 +160,7 @@ class Services:
             return False
 
 
-def _as_user(user: str | None) -> dict[str, str | list[str]]:
+def _as_user(user: str | None) -> dict[str, Any]:
     """PostgreSQL refuses to be started by root."""
     if user is None or os.geteuid() != 0:
         return {}

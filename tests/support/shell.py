@@ -1,4 +1,4 @@
-"""Commands as a user types them: ``brainbrr`` in this process, others in one of their own."""
+"""Commands as a user types them: ``brainbrr`` in this process, others in their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a command."""
+    """The exit status and output of a command."""
 
     returncode: int
     stdout: str
@@ -36,7 +36,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def run(*words: str, environment: Mapping[str, str] | None = None) -> Done:
-    """A command of this environment, in a process of its own."""
+    """Run a command of this environment in its own process."""
     done = subprocess.run(
         [str(BIN / words[0]), *words[1:]],
         env=clean_environment() | dict(environment or {}),
@@ -74,7 +74,7 @@ class Shell:
     def refused(
         self, *words: object, environment: Mapping[str, str] | None = None, status: int = 2
     ) -> str:
-        """The one line that a refused command prints."""
+        """The one line in which a command says what is wrong."""
         done = self.type(*words, environment=environment)
         lines = [line for line in done.stderr.splitlines() if line.startswith("brainbrr: ")]
         assert done.returncode == status, done.stdout + done.stderr

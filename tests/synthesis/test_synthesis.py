@@ -37,7 +37,7 @@ PATH = re.compile(
 
 
 class RawEdf:
-    """An EDF decoded by hand from its bytes, after the specification of 1992."""
+    """An EDF decoded from its bytes according to the specification of 1992."""
 
     def __init__(self, path: Path) -> None:
         content = path.read_bytes()
@@ -183,7 +183,7 @@ def test_amplitudes_are_those_of_eeg(corpus: tuple[Path, CorpusSummary]) -> None
             assert 5 < np.median(seconds.std(axis=1)) < 60
 
 
-def test_neighbours_are_more_alike_than_opposite_electrodes(
+def test_neighbors_are_more_similar_than_opposite_electrodes(
     corpus: tuple[Path, CorpusSummary],
 ) -> None:
     edf = RawEdf(edf_files(corpus[0])[0])
@@ -357,7 +357,7 @@ def test_refusals(corpus: tuple[Path, CorpusSummary], tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "notes.txt").write_text("mine")
-    with pytest.raises(BrainbrrError, match="another origin"):
+    with pytest.raises(BrainbrrError, match="has other files"):
         write_corpus(foreign, recordings=3, hours=0.1, seed=0)
     with pytest.raises(BrainbrrError, match="not a folder"):
         write_corpus(foreign / "notes.txt", recordings=3, hours=0.1, seed=0)
@@ -372,7 +372,7 @@ def test_refusals(corpus: tuple[Path, CorpusSummary], tmp_path: Path) -> None:
 
 @examples(60)
 @given(st.integers(3, 90), st.floats(70, 2000), st.integers(0, 2**40))
-def test_plans_keep_their_promises(recordings: int, mean_s: float, seed: int) -> None:
+def test_plans_have_the_requested_properties(recordings: int, mean_s: float, seed: int) -> None:
     hours = recordings * max(mean_s, 70.001) / 3600
     plans = plan_corpus(recordings, hours, seed)
     assert len({plan.key for plan in plans}) == len(plans) == recordings
@@ -557,7 +557,9 @@ def test_record_length(duration: str, rates: list[int], usual: str, expected: st
         ("PHOTIC PH", "quiet", ""),
     ],
 )
-def test_what_a_label_carries(label: str, kind: str, electrode: str) -> None:
+def test_the_source_of_a_channel_follows_from_its_label(
+    label: str, kind: str, electrode: str
+) -> None:
     source = source_of(label)
     assert (source.kind, source.electrode) == (kind, electrode)
 

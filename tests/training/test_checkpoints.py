@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydantic import JsonValue
 from safetensors import safe_open
 
 from brainbrr_core import progress as progress_module
@@ -210,7 +211,7 @@ def test_best_weights_and_checkpoint_are_of_the_same_step(
     straight, _ = train(tmp_path / "a", settings, validate=ScriptedValidation(SCORES))
     saved = weight_files.save_tensors
 
-    def end(path: Path, tensors: weight_files.Tensors, header: dict[str, object]) -> str:
+    def end(path: Path, tensors: weight_files.Tensors, header: Mapping[str, JsonValue]) -> str:
         if path.name == write and header["step"] == 4:
             raise Interrupted
         return saved(path, tensors, header)

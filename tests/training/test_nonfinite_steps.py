@@ -80,7 +80,7 @@ def test_not_finite_loss_stops_names_and_saves(tmp_path: Path) -> None:
 
 
 def test_a_saved_step_is_done_again(tmp_path: Path) -> None:
-    with pytest.raises(BrainbrrError, match="--replay"):
+    with pytest.raises(BrainbrrError, match="brainbrr replay"):
         train(
             tmp_path,
             toy_settings(5),

@@ -25,6 +25,7 @@ from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.provenance import skipped_note
+from brainbrr_core.files import room
 from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
 from brainbrr_core.model.mamba2 import Mamba2
@@ -32,7 +33,6 @@ from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.runs.record import FitRecord
 from brainbrr_core.runs.run import open_run, run_directory
 from brainbrr_core.training import checkpoint as files
-from brainbrr_core.training import preflight
 from brainbrr_core.training import run as run_module
 from brainbrr_core.training.distributed import ProcessGroup
 from brainbrr_core.training.preflight import check_space, checkpoint_bytes
@@ -228,9 +228,8 @@ def test_a_full_disk_and_another_device_stop_before_the_first_batch(
     assert needed == weights * (5 * (2 + 2) + 4)
     other = training(ready, seed=5)
     for free in (needed - 1, needed):
-        usage = SimpleNamespace(disk_usage=lambda _path, free=free: SimpleNamespace(free=free))
         with monkeypatch.context() as patch:
-            patch.setattr(preflight, "shutil", usage)
+            patch.setattr(room, "free_bytes", lambda _path, free=free: free)
             if free == needed:
                 check_space(other.runs_dir, "tiny", 2)
                 continue
@@ -335,11 +334,11 @@ def test_a_command_replays_a_saved_step(ready: Configuration) -> None:
             provenance=toy_provenance("tiny"),
         )
     path = ready.runs_dir / "nonfinite-step-1.safetensors"
-    assert f"brainbrr train --replay {path}" in str(caught.value)
-    done = CliRunner().invoke(app, ["train", "--replay", str(path)])
+    assert f"brainbrr replay {path}" in str(caught.value)
+    done = CliRunner().invoke(app, ["replay", str(path)])
     assert done.exit_code == 1
     assert "not finite  recording-0-2 at 0 s" in done.output
-    assert "the first output that is not finite: down.0.0" in done.output
-    values = json.loads(CliRunner().invoke(app, ["train", "--replay", str(path), "--json"]).output)
+    assert "the first layer whose output is not finite: down.0.0" in done.output
+    values = json.loads(CliRunner().invoke(app, ["replay", str(path), "--json"]).output)
     assert values["finite"] is False
     assert values["windows"] == ["recording-0-2 at 0 s"]

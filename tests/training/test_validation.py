@@ -12,7 +12,7 @@ import pytest
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
-from brainbrr_core.scoring import RecordingFrames
+from brainbrr_core.scoring import ScoredRecording
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.checkpoint import TrainingProgress
 from brainbrr_core.training.early_stopping import EarlyStopping
@@ -30,13 +30,13 @@ from tests.support.toy_training import (
 )
 
 
-def recording(hours: float, inside: float, false: dict[float, float]) -> RecordingFrames:
+def recording(hours: float, inside: float, false: dict[float, float]) -> ScoredRecording:
     """One seizure at 600 s; events of 20 s at times of ``false`` with these scores."""
     frames = np.full(round(hours * 3600 * 8), 0.01, np.float32)
     frames[600 * 8 : 640 * 8] = inside
     for start, value in false.items():
         frames[round(start * 8) : round((start + 20) * 8)] = value
-    return RecordingFrames("p", hours * 3600, (Event(600.0, 640.0, "seiz"),), frames)
+    return ScoredRecording("p", hours * 3600, (Event(600.0, 640.0, "seiz"),), frames)
 
 
 def test_sensitivity_at_ten_false_alarms_a_day() -> None:
@@ -85,7 +85,7 @@ def test_the_scale_of_the_logits_changes_no_validation(factor: float) -> None:
             frames[round(start * 8) : round((start + 30) * 8)] += rng.uniform(0, 9)
         events = tuple(Event(start, start + 30.0, "seiz") for start in sorted(starts))
         scaled = (frames * np.float32(factor)).astype(np.float32)
-        parts.append(RecordingFrames(patient, 3 * 3600.0, events, scaled))
+        parts.append(ScoredRecording(patient, 3 * 3600.0, events, scaled))
     validation = score_recordings(parts, Detection(), 1)
     assert validation.rule == BY_EVENTS
     plain = score_recordings(

@@ -24,7 +24,7 @@ from brainbrr_core.corpus.index_file import index_path, read_index, write_index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.folder import FolderRemote
-from brainbrr_core.remote.interface import Document, Remote
+from brainbrr_core.remote.interface import Document, ObjectState, Remote
 from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer import remote_copy
 from tests.support.machines import (
@@ -375,7 +375,7 @@ def test_objects_that_go_away_while_they_are_pushed_are_sent_again(
     remote.request("delete_object", Key=remote.key(f"{version}/catalogue.json"))
 
     class Changing(S3Remote):
-        def states(self, prefix: str) -> dict[str, int]:
+        def states(self, prefix: str) -> dict[str, ObjectState]:
             found = super().states(prefix)
             if victim in found and not gone:
                 gone.append(victim)

@@ -40,14 +40,14 @@ from brainbrr_core.configuration.settings import Precision, Selection
 from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect, found_by
-from brainbrr_core.detection.recordings import recording_frames
+from brainbrr_core.detection.recordings import recording_frames, with_scores
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.model import build
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.device import check_device
 from brainbrr_core.runs.run import Run, latest_run
-from brainbrr_core.scoring import OperatingPoint, RecordingFrames, sweep_thresholds, tune_threshold
+from brainbrr_core.scoring import OperatingPoint, sweep_thresholds, tune_threshold
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
 from brainbrr_core.training.run import train
@@ -496,10 +496,7 @@ def _tune(
     frames: Frames, recordings: Sequence[ManifestRecording], detection: Detection
 ) -> OperatingPoint:
     """The operating point with the best event F1."""
-    framed = [
-        RecordingFrames(r.patient, r.duration_s, r.reference, frames[r.partition_key], r.unknown)
-        for r in recordings
-    ]
+    framed = [with_scores(r, frames[r.partition_key]) for r in recordings]
     return tune_threshold(sweep_thresholds(framed, found_by(detection), detection.off_ratio)).point
 
 

@@ -1,1 +1,1 @@
-"""The ways in which a corpus can be laid out: TUSZ, BIDS, or any folder with EDFs."""
+"""Layouts of a corpus on disk: TUSZ, BIDS, or any folder with EDFs."""

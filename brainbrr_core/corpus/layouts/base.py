@@ -1,4 +1,4 @@
-"""What a layout of a corpus must tell; a new kind of corpus is one subclass."""
+"""The interface of a layout of a corpus. A new layout is one subclass of :class:`Layout`."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from brainbrr_core.annotation import (
     seizure_seconds,
 )
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.skipped import Skipped, beside, is_edf
+from brainbrr_core.corpus.skipped import Skipped, is_edf, skipped_in_folder
 from brainbrr_core.errors import BrainbrrError, check_exhausted
 from brainbrr_core.machine.walk import Listing, is_text, walk
 
-#: Seconds of seizure or background that a recording has at least, or nothing is known of it.
+#: A recording with fewer seconds of seizure and background has no usable labels.
 _LEAST_KNOWN_S = 0.01
 
 
 class RecordingFile(NamedTuple):
-    """One EDF of a corpus and what its path says about it.
+    """One EDF of a corpus and what its path says.
 
-    ``split`` is None where the corpus has no splits of its own, and ``patient`` is empty where
-    the path does not tell it. ``table_name`` is that of a table that marks channels as bad, and so
-    shapes the signal; what ``annotation_names`` names only shapes the labels. Such names count
-    from the EDF's folder on (``..`` leads to one above).
+    ``split`` is None where the corpus does not define splits, ``patient`` empty where the path does
+    not name one. ``annotation_names`` are files that determine the labels; ``table_name`` is a
+    table that marks channels as bad, and so determines the signal. Both are relative to the EDF's
+    folder.
 
-    All is text: of the hundreds of thousands of files of a corpus, few are opened.
+    Paths are text because few of a corpus's hundreds of thousands of files are opened.
     """
 
     partition_key: str
@@ -49,46 +49,48 @@ class RecordingFile(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """The EDF."""
+        """Path of the EDF."""
         return Path(self.location)
 
     @property
     def companion_names(self) -> tuple[str, ...]:
-        """Of every file that says something about this EDF."""
+        """Names of all files that describe this EDF."""
         if self.table_name is None:
             return self.annotation_names
         return (*self.annotation_names, self.table_name)
 
     def companion(self, name: str) -> str:
-        """Where a file of that name lies."""
+        """Path of a file with this name relative to the EDF's folder."""
         return companion_location(self.location, name)
 
     @property
     def annotations(self) -> tuple[Path, ...]:
-        """The files that shape the labels."""
+        """Paths of the files that determine the labels."""
         return tuple(Path(self.companion(name)) for name in self.annotation_names)
 
     @property
     def channel_table(self) -> Path | None:
-        """The table that marks channels as bad."""
+        """Path of the table that marks channels as bad."""
         return None if self.table_name is None else Path(self.companion(self.table_name))
 
     @property
     def companions(self) -> tuple[Path, ...]:
-        """Every file that says something about this EDF."""
+        """Paths of all files that describe this EDF."""
         return tuple(Path(self.companion(name)) for name in self.companion_names)
 
 
 def companion_location(edf: str, name: str) -> str:
-    """Where a file lies whose ``name`` counts from the folder of an EDF on."""
+    """Path of a file whose ``name`` is relative to the folder of an EDF."""
     folder, slash, _ = edf.rpartition("/")
     location = f"{folder}{slash}{name}"
     return os.path.normpath(location) if name.startswith("../") else location
 
 
 class Folder(NamedTuple):
-    """A folder of a corpus: its path, the names of the folders from the root to it, and what lies
-    in it by name, or None where that was not listed.
+    """A folder of a corpus.
+
+    ``below`` are the names of the folders from the root to it; ``entries`` are its entries by name,
+    None where it was not listed.
     """
 
     path: str
@@ -96,11 +98,11 @@ class Folder(NamedTuple):
     entries: Mapping[str, os.DirEntry[str]] | None = None
 
     def location(self, name: str) -> str:
-        """Where a file of that name lies."""
+        """Path of a file with this name."""
         return name if self.path == "." else f"{self.path.rstrip('/')}/{name}"
 
     def present(self, *names: str) -> tuple[str, ...]:
-        """Those of the names under which there is a file, or something that cannot be seen."""
+        """Those of the names that exist as a file or link, or cannot be accessed."""
         if self.entries is None:
             return tuple(name for name in names if _is_present(Path(self.location(name))))
         return tuple(
@@ -110,13 +112,16 @@ class Folder(NamedTuple):
         )
 
     def unlisted(self) -> Folder:
-        """The folder whose files the file system is asked for, one by one."""
+        """The folder without its entries, so that the file system is asked about each file."""
         return self._replace(entries=None)
 
 
 @dataclass(frozen=True, slots=True)
-class Labelling:
-    """What a recording's annotation files say; ``reason`` is one of ``LABEL_REASONS`` or None."""
+class RecordingLabels:
+    """The content of a recording's annotation files.
+
+    ``reason`` says why they are not usable: a key of ``LABEL_REASONS``, or None.
+    """
 
     events: tuple[Event, ...]
     duration_s: float | None
@@ -125,8 +130,8 @@ class Labelling:
     findings: tuple[Finding, ...]
 
     @classmethod
-    def of(cls, parsed: ParsedAnnotation, source: str, signal_s: float | None) -> Labelling:
-        """The labelling that one file gives a signal of ``signal_s`` seconds.
+    def of(cls, parsed: ParsedAnnotation, source: str, signal_s: float | None) -> RecordingLabels:
+        """The labels from an annotation of a signal of ``signal_s`` seconds.
 
         ``source`` names the kind of file.
         """
@@ -138,89 +143,88 @@ class Labelling:
         return cls(parsed.events, parsed.duration_s, source, reason, parsed.findings)
 
     @classmethod
-    def unreadable(cls, path: Path, source: str, error: OSError) -> Labelling:
-        """The labelling of a file that cannot be opened.
+    def unreadable(cls, path: Path, source: str, error: OSError) -> RecordingLabels:
+        """The labels from a file that cannot be opened.
 
-        Raises :class:`BrainbrrError` where that says nothing about the file.
+        Raises :class:`BrainbrrError` where this process cannot open any more files.
         """
         check_exhausted(str(path), error)
         finding = Finding("unreadable_annotation", path.name, error.strerror or "")
         return cls((), None, source, "bad_annotation", (finding,))
 
     @classmethod
-    def absent(cls, *findings: Finding) -> Labelling:
-        """There is no annotation, which is not background."""
+    def absent(cls, *findings: Finding) -> RecordingLabels:
+        """The labels of a recording without annotations, which is not background."""
         return cls((), None, "", "no_annotation", findings)
 
 
 class Layout(ABC):
-    """One way to lay a corpus out on disk."""
+    """How a corpus is laid out on disk."""
 
     #: The name that ``--layout`` takes.
     name: ClassVar[str]
-    #: What the folders look like, for a message.
+    #: The form of its paths, for messages.
     form: ClassVar[str]
 
     def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
         self.root = root
-        #: What a message calls the root, where that is not its path.
+        #: The name of the root in messages, where that is not its path.
         self.shown = shown or str(root)
-        #: Understands annotations of free text.
+        #: Interprets annotations of free text.
         self.texts = texts
-        #: What lies below the root and is not read; complete after ``recordings``.
+        #: Files and folders below the root that are not read; complete after ``recordings``.
         self.skipped: list[Skipped] = []
 
     @classmethod
     @abstractmethod
     def find(cls, data_dir: Path) -> Path | None:
-        """The folder from which keys count, or None where the corpus is laid out otherwise."""
+        """The folder that keys are relative to, or None where the corpus has another layout."""
 
     def folders(self) -> list[Path]:
-        """Folders in which recordings lie."""
+        """Folders that are searched for recordings."""
         return [self.root]
 
     def existing(self, folders: Iterable[Path]) -> list[Path]:
-        """Those of the folders that are there; a link that leads nowhere is reported."""
-        there = []
+        """Those of the folders that exist; a broken link is reported."""
+        existing = []
         for folder in folders:
             if folder.is_dir():
-                there.append(folder)
+                existing.append(folder)
             elif folder.is_symlink():
                 self._skip("broken_link", folder)
-        return there
+        return existing
 
-    def describe(self, path: Path) -> RecordingFile | None:
-        """What the path of an EDF below the root says about it; None where it is no recording."""
-        return self.described(self.folder_of(path), path.name)
+    def describe_path(self, path: Path) -> RecordingFile | None:
+        """What the path of an EDF below the root says; None where it is not a recording."""
+        return self.describe(self.folder_of(path), path.name)
 
     def folder_of(self, path: Path) -> Folder:
-        """The folder of a file below the root, of which nothing else is looked at."""
+        """The folder of a file below the root, without listing it."""
         return Folder(str(path.parent), path.relative_to(self.root).parts[:-1])
 
     @abstractmethod
-    def described(self, folder: Folder, name: str) -> RecordingFile | None:
-        """What folder and name of an EDF say about it; None where it is no recording."""
+    def describe(self, folder: Folder, name: str) -> RecordingFile | None:
+        """What folder and name of an EDF say; None where it is not a recording."""
 
     @abstractmethod
-    def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
+    def read_labels(self, file: RecordingFile, signal_s: float | None) -> RecordingLabels:
         """Read the annotations of a recording whose signal lasts ``signal_s`` (None: unknown)."""
 
     def annotates(self, _folder: str, _name: str, _recordings: Collection[str]) -> bool | None:
-        """Whether a file of a folder of that name is the annotation of one of its ``recordings``.
+        """Whether a file is the annotation of one of the ``recordings`` in its folder.
 
-        These are the names of its EDFs without their ending. None where the file is no annotation.
+        These are names of EDFs without suffix. None where the file is not an annotation.
         """
         return None
 
     def recordings(self) -> Iterator[RecordingFile]:
         """Every recording below the root.
 
-        Raises :class:`BrainbrrError` for a folder that cannot be read: nobody could say what is
-        missing.
+        Raises :class:`BrainbrrError` for a folder that cannot be read, since recordings in it would
+        be missing.
         """
         self.skipped = []
-        # A link from one of the folders to one above must not be followed: its recordings would
-        # be in two splits.
+        # A link to a folder above must not be followed: its recordings would be in two splits.
         above = (self.root, *self.root.resolve().parents)
         try:
             for listing in walk(self.folders(), self._skip, above=above):
@@ -239,17 +243,19 @@ class Layout(ABC):
                 self._skip("hidden_edf", folder.location(name))
             elif not is_named_in_text or not is_text(name):
                 self._skip("no_text", folder.location(name))
-            elif (file := self.described(folder, name)) is None:
+            elif (file := self.describe(folder, name)) is None:
                 self._skip("not_of_layout", folder.location(name))
             if file is not None:
                 yield file
         if names:
             name_of_folder = folder.below[-1] if folder.below else ""
-            for kind, name in beside(names, edfs, partial(self.annotates, name_of_folder)):
+            for kind, name in skipped_in_folder(
+                names, edfs, partial(self.annotates, name_of_folder)
+            ):
                 self._skip(kind, folder.location(name))
 
     def _folder(self, listing: Listing) -> Folder:
-        # As text: an object for each of tens of thousands of paths takes longer than its listing.
+        # Text, because creating tens of thousands of path objects takes longer than listing them.
         root = str(self.root)
         path = str(Path(listing.folder)) if root == "." else listing.folder
         inside = path if root == "." else path[len(root.rstrip("/")) + 1 :]
@@ -257,7 +263,7 @@ class Layout(ABC):
         return Folder(path, below, {entry.name: entry for entry in listing.files})
 
     def _skip(self, kind: str, path: str | Path) -> None:
-        # A string names a folder by the slash at its end, which a path does not keep.
+        # A text that ends in a slash names a folder; a path object drops the slash.
         end = "/" if isinstance(path, str) and path.endswith("/") else ""
         self.skipped.append(Skipped.at(kind, Path(path).relative_to(self.root), end))
 
@@ -273,33 +279,33 @@ def stem_of(name: str) -> str:
     return stem if stem and suffix else name
 
 
-#: Names that tell the patient by themselves: those of BIDS and of TUSZ.
+#: File names that contain the patient: those of BIDS and of TUSZ.
 _NAMED_PATIENT = re.compile(r"(?P<bids>sub-[^_]+)_.+|(?P<tusz>[^_]+)_s\d+_t\d+")
 
 
 def patient_in(stem: str) -> str:
-    """The patient that the name of an EDF tells, without its ending; empty where it tells none."""
+    """The patient in the name of an EDF without suffix; empty where there is none."""
     match = _NAMED_PATIENT.fullmatch(stem)
     return match[match.lastgroup or 0] if match is not None else ""
 
 
 def is_partition_key(key: str) -> bool:
-    """Whether a path can be a partition key: no part of it is hidden, and it is plain text."""
+    """Whether a path can be a partition key: nothing in it is hidden, and it is printable."""
     if not key or key.startswith((".", "/")) or key.endswith("/") or "/." in key or "//" in key:
         return False
     return is_text(key)
 
 
 def unreadable_folder(error: OSError) -> BrainbrrError:
-    """What to raise where a folder, or what a link leads to, cannot be looked into."""
+    """The error for a folder, or the target of a link, that cannot be read."""
     return BrainbrrError(
-        f"the folder {error.filename} cannot be read ({error.strerror}), so nobody knows which "
-        "recordings are in it: fix its permissions or move it out of the corpus"
+        f"the folder {error.filename} cannot be read ({error.strerror}), so its recordings "
+        "are unknown: fix its permissions or move it out of the corpus"
     )
 
 
 def present(*paths: Path) -> tuple[Path, ...]:
-    """Those of the paths at which there is a file, or something that cannot be seen."""
+    """Those of the paths that exist as a file or link, or cannot be accessed."""
     return tuple(path for path in paths if _is_present(path))
 
 
@@ -314,5 +320,5 @@ def _is_present(path: Path) -> bool:
     try:
         return path.is_file() or path.is_symlink()
     except OSError:
-        # In a folder that may not be looked into, for one.
+        # For example, in a folder without permission.
         return True

@@ -1,8 +1,8 @@
 """BIDS-EEG: ``sub-*/[ses-*/]eeg/*_eeg.edf`` with ``*_events.tsv`` as SzCORE writes it.
 
-So lie Siena and every other corpus that was converted to it. A ``*_channels.tsv`` may mark
-channels as bad; it and ``*_events.tsv`` may lie in a folder above (``inheritance``).
-``participants.tsv`` may say into which split a patient goes. (Gorgolewski et al. 2016, Sci. Data 3,
+Siena and other corpora are available in this layout. A ``*_channels.tsv`` may mark channels as bad;
+it and ``*_events.tsv`` may be in a folder above (``inheritance``). ``participants.tsv`` may assign
+patients to splits. (Gorgolewski et al. 2016, Sci. Data 3,
 160044; Pernet et al. 2019, Sci. Data 6, 103; Dan et al. 2024.)
 """
 
@@ -13,18 +13,24 @@ from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, szcore
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.layouts.base import Folder, Labelling, Layout, RecordingFile, stem_of
+from brainbrr_core.corpus.layouts.base import (
+    Folder,
+    Layout,
+    RecordingFile,
+    RecordingLabels,
+    stem_of,
+)
 from brainbrr_core.corpus.layouts.inheritance import Tables
-from brainbrr_core.corpus.participants import splits_of
+from brainbrr_core.corpus.participants import read_splits
 from brainbrr_core.errors import BrainbrrError
 
 _SUBJECTS, _PARTICIPANTS = "sub-*", "participants.tsv"
-#: How the table of a recording's events ends.
+#: Suffix of the table with the events of a recording.
 EVENTS_TABLE = "_events.tsv"
 
 
 class BidsLayout(Layout):
-    """The recordings of a BIDS dataset; ``derivatives`` and ``sourcedata`` are left alone."""
+    """The recordings of a BIDS dataset, without ``derivatives`` and ``sourcedata``."""
 
     name = "bids"
     form = "sub-*/[ses-*/]eeg/*_eeg.edf with *_events.tsv"
@@ -36,16 +42,16 @@ class BidsLayout(Layout):
 
     @classmethod
     def find(cls, data_dir: Path) -> Path | None:
-        """A folder with subjects."""
+        """``data_dir`` if it has folders of subjects."""
         return data_dir if any(path.is_dir() for path in data_dir.glob(_SUBJECTS)) else None
 
     def folders(self) -> list[Path]:
-        """The subjects."""
-        self._splits = splits_of(self.root / _PARTICIPANTS, f"{self.shown}/{_PARTICIPANTS}")
+        """The folders of the subjects."""
+        self._splits = read_splits(self.root / _PARTICIPANTS, f"{self.shown}/{_PARTICIPANTS}")
         return self.existing(sorted(self.root.glob(_SUBJECTS)))
 
-    def described(self, folder: Folder, name: str) -> RecordingFile | None:
-        """Patient and session are the entities of the path; other modalities are skipped."""
+    def describe(self, folder: Folder, name: str) -> RecordingFile | None:
+        """Patient and session are entities of the path; other modalities are not recordings."""
         if folder.below[-1:] != ("eeg",) or not stem_of(name).endswith("_eeg"):
             return None
         subject, *others = folder.below
@@ -55,7 +61,7 @@ class BidsLayout(Layout):
             partition_key=self.key(folder, name),
             split=self._split(subject),
             patient=subject,
-            session=next((part for part in others if part.startswith("ses-")), ""),
+            session=next((name for name in others if name.startswith("ses-")), ""),
             montage="",
             location=location,
             annotation_names=() if events is None else (events,),
@@ -63,35 +69,37 @@ class BidsLayout(Layout):
         )
 
     def _split(self, subject: str) -> str | None:
-        """The split that ``participants.tsv`` gives; None where it gives none to anybody."""
+        """The split in ``participants.tsv``; None where it does not assign splits."""
         if self._splits is None:
             return None
         if subject not in self._splits:
             raise BrainbrrError(
-                f"{self.shown}/{_PARTICIPANTS} has a column 'split' and gives none for "
+                f"{self.shown}/{_PARTICIPANTS} has a column 'split' without a value for "
                 f"{subject}: add it (train, dev or eval), or remove the column"
             )
         return self._splits[subject]
 
     def annotates(self, folder: str, name: str, recordings: Collection[str]) -> bool | None:
-        """A table of events is that of every recording whose name has all parts of its own."""
+        """A table describes every recording whose name has all entities of its name."""
         if folder != "eeg" or not name.endswith(EVENTS_TABLE):
             return None
-        parts = set(name.removesuffix(EVENTS_TABLE).split("_"))
-        return any(parts <= set(recording.split("_")) for recording in recordings)
+        entities = set(name.removesuffix(EVENTS_TABLE).split("_"))
+        return any(entities <= set(recording.split("_")) for recording in recordings)
 
-    def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
-        """Events of the table of the EDF, or of several."""
-        return events_labelling(file, signal_s, self.texts)
+    def read_labels(self, file: RecordingFile, signal_s: float | None) -> RecordingLabels:
+        """The events in the table of the EDF."""
+        return read_events_labels(file, signal_s, self.texts)
 
 
-def events_labelling(file: RecordingFile, signal_s: float | None, texts: Texts) -> Labelling:
-    """What the ``*_events.tsv`` of an EDF says about a signal of ``signal_s`` seconds."""
+def read_events_labels(
+    file: RecordingFile, signal_s: float | None, texts: Texts
+) -> RecordingLabels:
+    """Labels from the ``*_events.tsv`` of an EDF with a signal of ``signal_s`` seconds."""
     if not file.annotations:
-        return Labelling.absent()
+        return RecordingLabels.absent()
     path = file.annotations[0]
     try:
         parsed = on_signal(szcore.read(path, texts), signal_s)
     except OSError as error:
-        return Labelling.unreadable(path, "events.tsv", error)
-    return Labelling.of(parsed, "events.tsv", signal_s)
+        return RecordingLabels.unreadable(path, "events.tsv", error)
+    return RecordingLabels.of(parsed, "events.tsv", signal_s)

@@ -14,20 +14,20 @@ _BAD = re.compile(r"bad\b", re.IGNORECASE)
 
 
 def bad_channels_of(edf: Path) -> tuple[str, ...]:
-    """Names that the channel table of an EDF that is part of no index marks as bad.
+    """Channels marked bad in the channel table of an EDF that is in no index.
 
-    Raises as :func:`bad_channels` does, and :class:`BrainbrrError` where nobody can tell which
-    table it is.
+    Raises as :func:`bad_channels` does, and :class:`BrainbrrError` where a folder that may have the
+    table cannot be read.
     """
     name = Tables(dataset_root(edf)).find(edf, "channels")
     return bad_channels(None if name is None else Path(companion_location(str(edf), name)))
 
 
 def bad_channels(table: Path | None) -> tuple[str, ...]:
-    """Names that a ``*_channels.tsv`` marks as bad; none without a table.
+    """Channels marked bad in a ``*_channels.tsv``; none without a table.
 
-    Raises :class:`BrainbrrError` when there is a table that cannot be read, or one without the
-    columns of BIDS, and ``OSError`` when this process may open no more files.
+    Raises :class:`BrainbrrError` when the table cannot be read or lacks a column of BIDS, and
+    ``OSError`` when this process cannot open more files.
     """
     if table is None:
         return ()
@@ -40,11 +40,13 @@ def bad_channels(table: Path | None) -> tuple[str, ...]:
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
     columns = [cell.strip().lower() for cell in rows[0]] if rows else []
     if "name" not in columns:
-        raise BrainbrrError(f"{table} has no column 'name': mend or remove it")
+        raise BrainbrrError(f"{table} has no column 'name': fix or remove the table")
     if "status" not in columns:
         return ()
     name, status = columns.index("name"), columns.index("status")
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != len(columns):
-            raise BrainbrrError(f"{table}: row {number} has {len(row)} of {len(columns)} cells")
+            raise BrainbrrError(
+                f"{table}: row {number} has {len(row)} of {len(columns)} cells: fix it"
+            )
     return tuple(row[name].strip() for row in rows[1:] if _BAD.match(row[status].strip()))

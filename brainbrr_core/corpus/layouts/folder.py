@@ -1,4 +1,4 @@
-"""Any folder of EDFs with an annotation beside each; never detected, only named."""
+"""Any folder with EDFs and annotations next to them; used only if it is selected."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.layouts.base import (
     Folder,
-    Labelling,
     Layout,
     RecordingFile,
+    RecordingLabels,
     patient_in,
     stem_of,
 )
-from brainbrr_core.corpus.layouts.bids import EVENTS_TABLE, events_labelling
+from brainbrr_core.corpus.layouts.bids import EVENTS_TABLE, read_events_labels
 from brainbrr_core.corpus.layouts.inheritance import Tables
-from brainbrr_core.corpus.layouts.tusz import annotates_tuh, tuh_annotations, tuh_labelling
+from brainbrr_core.corpus.layouts.tusz import annotates_tuh, read_tuh_labels, tuh_annotations
 
 
 class FolderLayout(Layout):
-    """Every EDF below a folder, with ``csv_bi`` (and ``csv``) or ``*_events.tsv`` beside it.
+    """Every EDF below a folder, with ``csv_bi`` (and ``csv``) or ``*_events.tsv`` next to it.
 
-    The patient is the uppermost folder; that of an EDF in none is known only where its name is
-    one of BIDS or TUSZ.
+    The patient is the topmost folder. For an EDF without a folder, the patient is known only if its
+    name is one of BIDS or TUSZ.
     """
 
     name = "folder"
@@ -35,15 +35,15 @@ class FolderLayout(Layout):
 
     @classmethod
     def find(cls, data_dir: Path) -> Path:
-        """Any folder will do."""
+        """``data_dir``, whatever it contains."""
         return data_dir
 
-    def describe(self, path: Path) -> RecordingFile:
-        """Every EDF is a recording."""
-        return self.described(self.folder_of(path), path.name)
+    def describe_path(self, path: Path) -> RecordingFile:
+        """What the path of an EDF says; every EDF is a recording."""
+        return self.describe(self.folder_of(path), path.name)
 
-    def described(self, folder: Folder, name: str) -> RecordingFile:
-        """``csv_bi`` goes before ``*_events.tsv``."""
+    def describe(self, folder: Folder, name: str) -> RecordingFile:
+        """What folder and name of an EDF say; ``csv_bi`` takes precedence over ``*_events.tsv``."""
         location = folder.location(name)
         annotations = tuh_annotations(folder, name)
         events = None if annotations else self._tables.find(Path(location), "events")
@@ -59,14 +59,14 @@ class FolderLayout(Layout):
         )
 
     def annotates(self, _folder: str, name: str, recordings: Collection[str]) -> bool | None:
-        """As ``csv_bi`` and ``*_events.tsv`` are named."""
+        """Whether a ``csv_bi``, ``tse_bi`` or ``*_events.tsv`` has the name of a recording."""
         if name.endswith(EVENTS_TABLE):
             stem = name.removesuffix(EVENTS_TABLE)
             return stem in recordings or f"{stem}_eeg" in recordings
         return annotates_tuh(name, recordings)
 
-    def labelling(self, file: RecordingFile, signal_s: float | None) -> Labelling:
-        """As the kind of file says."""
+    def read_labels(self, file: RecordingFile, signal_s: float | None) -> RecordingLabels:
+        """Labels from an ``*_events.tsv`` if there is one, otherwise from TUH annotations."""
         if any(path.suffix == ".tsv" for path in file.annotations):
-            return events_labelling(file, signal_s, self.texts)
-        return tuh_labelling(file, signal_s)
+            return read_events_labels(file, signal_s, self.texts)
+        return read_tuh_labels(file, signal_s)

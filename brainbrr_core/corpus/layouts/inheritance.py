@@ -1,9 +1,9 @@
-"""Which table beside or above a recording describes it: the inheritance principle of BIDS.
+"""The table that describes a recording, next to it or above: the inheritance principle of BIDS.
 
 ``sub-01_task-rest_channels.tsv`` describes every recording of that subject and task that lies in
-its folder or below it, unless a table nearer to the recording, or one that names more of its
-entities, does. (BIDS specification 1.10, "The inheritance principle".) A recording whose name
-does not begin with a subject is none of BIDS: only a table of the very same name describes it.
+its folder or below it, unless there is a table nearer to the recording, or one that names more of
+its entities. (BIDS specification 1.10, "The inheritance principle".) A recording whose name does
+not begin with a subject is not BIDS: only a table with the same name describes it.
 """
 
 from __future__ import annotations
@@ -21,25 +21,23 @@ _SUBJECT = "sub-"
 
 
 def dataset_root(edf: Path) -> Path:
-    """The folder above that of an EDF's subject; the EDF's own where it is in none."""
+    """The folder above that of an EDF's subject; without a subject, the folder of the EDF."""
     subject = next((folder for folder in edf.parents if folder.name.startswith(_SUBJECT)), None)
     return edf.parent if subject is None else subject.parent
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The tables of a dataset, none of which is looked for above ``root``.
+    """The tables of a dataset at ``root``; folders above are not searched.
 
-    What a folder holds is asked once and remembered: this is for one walk through a dataset.
+    Each folder is listed once and the result is stored, so use one object for one walk.
     """
 
     root: Path
     _names: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
     def find(self, edf: Path, suffix: str) -> str | None:
-        """The name, from the EDF's folder on, of the ``*_<suffix>.tsv`` that describes it.
-
-        None where there is none. ``..`` leads to a folder above.
+        """The ``*_<suffix>.tsv`` that describes an EDF, relative to its folder; None without one.
 
         Raises :class:`BrainbrrError` for a folder that cannot be listed.
         """
@@ -51,15 +49,15 @@ class Tables:
         if not stem.startswith(_SUBJECT):
             return None
         for above, folder in enumerate(self._folders(edf)):
-            fitting = [
+            candidates = [
                 (len(named), name)
                 for name in self._tables(folder)
                 if (named := _entities(name, suffix)) is not None and named <= entities
             ]
-            if fitting:
-                # The one that names most; of two that name as much, always the same one.
-                most = max(count for count, _ in fitting)
-                return "../" * above + min(name for count, name in fitting if count == most)
+            if candidates:
+                # The one with most entities; of several, the first in alphabetical order.
+                most = max(count for count, _ in candidates)
+                return "../" * above + min(name for count, name in candidates if count == most)
         return None
 
     def _folders(self, edf: Path) -> Iterator[Path]:
@@ -78,16 +76,16 @@ class Tables:
             except OSError as error:
                 check_exhausted(str(folder), error)
                 raise BrainbrrError(
-                    f"the folder {folder} cannot be read ({error.strerror}), so nobody knows which "
-                    "tables of channels and events are in it: change its permissions"
+                    f"the folder {folder} cannot be read ({error.strerror}), so its tables of "
+                    "channels and events are unknown: fix its permissions"
                 ) from None
             self._names[folder] = names
         return names
 
 
 def _entities(name: str, suffix: str) -> set[str] | None:
-    """The entities that the name of a table gives; None for a table of another kind."""
-    *named, last = name.removesuffix(".tsv").split("_")
-    if last != suffix or not named or not all(map(_ENTITY.fullmatch, named)):
+    """The entities in the name of a table; None for a table of another kind."""
+    *entities, last = name.removesuffix(".tsv").split("_")
+    if last != suffix or not entities or not all(map(_ENTITY.fullmatch, entities)):
         return None
-    return set(named)
+    return set(entities)

@@ -1,4 +1,4 @@
-"""The known layouts, and how the one of a corpus is found."""
+"""All layouts, and choosing the one of a corpus."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from brainbrr_core.machine.walk import as_text, is_utf8
 LAYOUTS: dict[str, type[Layout]] = {
     layout.name: layout for layout in (TuszLayout, BidsLayout, FolderLayout)
 }
-#: These are found by themselves; another one must be named.
+#: Layouts that are detected; others must be selected by name.
 _DETECTED = (TuszLayout, BidsLayout)
 
 
 def open_layout(
     data_dir: Path, name: str | None = None, shown: str = "", texts: Texts = DEFAULT_TEXTS
 ) -> Layout:
-    """The layout of the corpus at ``data_dir``: the one named, else the first that fits.
+    """The layout of the corpus at ``data_dir``: the one with this name, or the first that fits.
 
-    ``shown`` is what a message calls the folder, where that is not its path; ``texts`` understands
-    annotations of free text.
+    ``shown`` is the name of the folder in messages, where that is not its path; ``texts``
+    interprets annotations of free text.
 
-    Raises :class:`BrainbrrError` when the folder is absent or empty, or no layout fits.
+    Raises :class:`BrainbrrError` when the folder is missing or empty, or no layout fits.
     """
     shown = shown or str(data_dir)
     if not is_utf8(shown):
         raise BrainbrrError(
-            f"{as_text(shown)} is not named in UTF-8, and an index could not hold its path: "
-            "rename the folder, or link to it under another name"
+            f"the path {as_text(shown)} is not UTF-8, so it cannot be stored in an index: rename "
+            "the folder, or link to it under another name"
         )
     if not data_dir.is_dir():
         raise BrainbrrError(
             f"no data directory at {shown}: set BRAINBRR_DATA_DIR to the folder "
             "that holds the corpus"
         )
-    tried = _DETECTED if name is None else (LAYOUTS[name],)
-    for layout in tried:
+    candidates = _DETECTED if name is None else (LAYOUTS[name],)
+    for layout in candidates:
         root = layout.find(data_dir)
         if root is not None:
             return layout(root, shown if root == data_dir else "", texts)
@@ -50,8 +50,8 @@ def open_layout(
         raise BrainbrrError(
             f"{shown} is empty: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
         )
-    forms = " or ".join(f"{layout.form} ({layout.name})" for layout in tried)
+    forms = " or ".join(f"{layout.form} ({layout.name})" for layout in candidates)
     raise BrainbrrError(
         f"{shown} is not laid out as {forms}: set BRAINBRR_DATA_DIR to the folder above, or "
-        f"name another layout with --layout ({', '.join(LAYOUTS)})"
+        f"select another layout with --layout ({', '.join(LAYOUTS)})"
     )

@@ -1,6 +1,6 @@
 """How every figure of a report looks, and how it becomes SVG text.
 
-Axes and letters take the colour of the page around them (``currentColor``), so a figure is
+Axes and letters take the color of the page around them (``currentColor``), so a figure is
 legible on a light and on a dark page; data have the colors of ``display.colors``. The same figure
 gives the same text.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-#: Stands for the colour of the page's text until the SVG is written.
+#: Stands for the color of the page's text until the SVG is written.
 TEXT = "#7e7f80"
 STYLE: dict[Any, object] = {
     "svg.fonttype": "none",

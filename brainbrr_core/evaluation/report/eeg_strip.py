@@ -104,12 +104,12 @@ def eeg_strip(
         _scale_bar(eeg)
         bands.set_yticks([1, 0], ["Reference", "Detection"], fontsize=9)
         bands.set_ylim(-0.6, 1.6)
-        for events, colour, at in ((reference, REFERENCE, 1), (hypothesis, HYPOTHESIS, 0)):
+        for events, color, at in ((reference, REFERENCE, 1), (hypothesis, HYPOTHESIS, 0)):
             for event in events:
                 first, last = max(event.start, start_s), min(event.stop, stop_s)
                 if last > first:
-                    bands.barh(at, last - first, left=first, height=0.7, color=colour)
-                    eeg.axvspan(first, last, color=colour, alpha=0.1, linewidth=0)
+                    bands.barh(at, last - first, left=first, height=0.7, color=color)
+                    eeg.axvspan(first, last, color=color, alpha=0.1, linewidth=0)
         _draw_scores(chance, scores, frame_hz, start_s, stop_s, point)
         chance.set_xlabel("Seconds from the start of the recording")
         chance.set_xlim(start_s, stop_s)

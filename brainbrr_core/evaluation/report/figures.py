@@ -55,17 +55,17 @@ def operating_curve(results: EvaluationResults) -> Picture:
                 ("NEDC OVLP", [(row.ovlp_false_per_day, row.ovlp_sensitivity) for row in rows]),
             )
             # Where the two rules agree, the wider line shows around the narrower one.
-            for (rule, points), (colour, width) in zip(by_rule, _RULE_LINES, strict=True):
+            for (rule, points), (color, width) in zip(by_rule, _RULE_LINES, strict=True):
                 defined = [point for point in points if not any(map(math.isnan, point))]
                 if defined:
                     x, y = zip(*defined, strict=True)
                     label = f"{rule}, {split}"
-                    axes.plot(_positive(x), y, line, color=colour, linewidth=width, label=label)
-        for rule, (colour, width) in zip(("szcore_event", "nedc_ovlp"), _RULE_LINES, strict=True):
+                    axes.plot(_positive(x), y, line, color=color, linewidth=width, label=label)
+        for rule, (color, width) in zip(("szcore_event", "nedc_ovlp"), _RULE_LINES, strict=True):
             point = results.headline[rule]
             if not math.isnan(point.sensitivity):
                 x_at = _positive([point.false_per_day])
-                axes.plot(x_at, [point.sensitivity], "o", color=colour, markersize=4 + 2 * width)
+                axes.plot(x_at, [point.sensitivity], "o", color=color, markersize=4 + 2 * width)
         axes.set_xscale("log")
         axes.set_xlim(0.8 * _LEAST_RATE, max(100 * _LEAST_RATE, 1.1 * axes.get_xlim()[1]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -183,8 +183,8 @@ def validation(training: TrainingFacts) -> Picture:
             ("AUROC", [point.auroc for point in points], GREEN, 1.4),
             ("average precision", [point.auprc for point in points], ORANGE, 1.4),
         ]
-        for label, values, colour, width in curves:
-            axes.plot(steps, values, color=colour, linewidth=width, marker=".", label=label)
+        for label, values, color, width in curves:
+            axes.plot(steps, values, color=color, linewidth=width, marker=".", label=label)
         axes.axvline(training.kept_step, color=TEXT, linestyle="--", linewidth=1)
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(left=0)

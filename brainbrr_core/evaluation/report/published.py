@@ -1,4 +1,4 @@
-"""Published results that stand beside ours, and when the two compare."""
+"""Published results to compare with ours, and when the two are comparable."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ PUBLISHED = (
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A row of our own results beside a group of published ones."""
+    """A row of our own results next to a group of published ones."""
 
     name: str
     f1: float

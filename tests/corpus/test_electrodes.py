@@ -1,11 +1,10 @@
-"""Channels are what labels and tables say: references, bad and missing electrodes, BIDS tables."""
+"""Labels, references and missing electrodes: which recordings give the 19 channels."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,23 +16,20 @@ from numpy.typing import NDArray
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import State, plan_corpus
 from brainbrr_core.cache.shard import Shard
-from brainbrr_core.configuration import Configuration, Corpus, Overrides, Preprocessing, load
+from brainbrr_core.configuration import Configuration, Corpus, Overrides, load
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus import row_reading
 from brainbrr_core.corpus.changes import changes
-from brainbrr_core.corpus.index import Index, scan
+from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import read_index, update_index, write_index
-from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
-from brainbrr_core.corpus.recording import SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
+from brainbrr_core.corpus.recording import SIGNAL_FINDINGS, SIGNAL_REASONS
 from brainbrr_core.corpus.sources import LocalFiles
 from brainbrr_core.edf.growing import GrowingEdf
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.inspection import inspect_recording
-from brainbrr_core.inspection.page import page
-from brainbrr_core.inspection.quality import SignalQuality
 from brainbrr_core.prediction.recording import growing_source, open_source
 from brainbrr_core.signal.interpolation import (
     POSITIONS,
@@ -82,10 +78,11 @@ def test_labels_are_electrodes_as_corpora_write_them() -> None:
     assert [electrode_of(label) for label in nothing] == [None] * len(nothing)
 
 
-def test_what_decides_about_labels_and_splines_is_plain_and_complete() -> None:
-    rules, constants = label_rules(), interpolation_constants()
-    assert json.loads(json.dumps(rules)) == rules
-    assert json.loads(json.dumps(constants)) == constants
+def test_label_rules_and_interpolation_constants_are_complete() -> None:
+    rules = json.loads(json.dumps(label_rules()))
+    constants = json.loads(json.dumps(interpolation_constants()))
+    assert rules == label_rules()
+    assert constants == interpolation_constants()
     assert set(rules["electrodes"].values()) == set(CHANNELS)
     assert all(electrode_of(f"Fz-{name}") == "Fz" for name in rules["references"])
     assert {name: tuple(at) for name, at in constants["positions"].items()} == POSITIONS
@@ -133,7 +130,7 @@ def test_mixed_references_are_a_finding_that_names_them(tmp_path: Path) -> None:
     assert all(r.signal_reason is None for r in scan(tmp_path))
 
 
-def test_only_the_electrodes_that_are_used_are_asked_for_their_reference() -> None:
+def test_only_used_electrodes_count_for_mixed_references() -> None:
     labels = [*labels_without(), "EEG OZ-LE", "ECG-A1", "T9-AVG"]
     assert match_channels(labels).mixed_references == ""
 
@@ -145,7 +142,7 @@ def no_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalFiles, "hashes", forbidden)
 
 
-def test_a_change_of_the_rules_is_seen_without_hashing_again(
+def test_changed_rules_are_applied_without_hashing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
@@ -185,7 +182,7 @@ def test_an_unchanged_corpus_under_the_same_rules_is_not_opened(
     assert scan(tmp_path, first, corpus) == first
 
 
-def test_an_index_that_does_not_say_its_rules_is_judged_anew(tmp_path: Path) -> None:
+def test_an_index_without_rules_is_judged_again(tmp_path: Path) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     write_referenced(data)
     strict = Corpus(references="common")
@@ -231,7 +228,7 @@ def accepted(missing: Sequence[str], most: int = 3) -> bool:
 
 
 def test_the_neighbors_at_the_edge_are_the_nearest() -> None:
-    """The two nearest along the edge and the nearest further in, by the electrodes' positions."""
+    """The two nearest electrodes along the edge and the nearest inner one, by their positions."""
     at = {name: np.array(p) / np.linalg.norm(p) for name, p in POSITIONS.items()}
     inner = [name for name in CHANNELS if name not in EDGE_NEIGHBORS]
     for name, neighbors in EDGE_NEIGHBORS.items():
@@ -240,11 +237,11 @@ def test_the_neighbors_at_the_edge_are_the_nearest() -> None:
             return sorted(set(names) - {to}, key=lambda other: -float(at[to] @ at[other]))
 
         assert set(neighbors) == {*nearest(list(EDGE_NEIGHBORS))[:2], nearest(inner)[0]}
-    # All that is lower than the others: the edge.
+    # The edge: electrodes lower than the others.
     assert min(at[name][2] for name in inner) > max(at[name][2] for name in EDGE_NEIGHBORS)
 
 
-def test_up_to_the_limit_is_interpolated_and_no_more() -> None:
+def test_electrodes_are_interpolated_up_to_the_limit() -> None:
     assert all(accepted([name]) for name in CHANNELS)
     assert accepted(["Fz", "Cz", "Pz"]) and accepted(["F3", "T4", "Pz"])
     assert not accepted(["Fz", "Cz", "Pz", "C3"])
@@ -259,7 +256,7 @@ def test_an_edge_electrode_needs_its_neighbors() -> None:
             assert accepted([edge, other]) == alone, (edge, other)
 
 
-def test_what_is_not_interpolated_is_said(tmp_path: Path) -> None:
+def test_a_refusal_names_the_electrodes_that_are_not_interpolated(tmp_path: Path) -> None:
     cases = {
         "edge": (("T3", "F7"), "F7, T3; at the edge without all of their neighbors: F7, T3"),
         "many": (("F3", "C4", "Fz", "Cz"), "F3, Fz, Cz, C4; 3 at most are interpolated"),
@@ -312,7 +309,7 @@ def test_index_build_predict_stream_and_inspect_agree(tmp_path: Path) -> None:
     }
     assert details["interpolated_channel"] == list(missing)
     assert details["bad_channel"] == ["T3", "P4"]
-    # Of the shard's version nothing changes with the setting.
+    # The setting does not change the version of the shards.
     assert plan_corpus(three).store.version == plan.store.version
 
 
@@ -327,7 +324,7 @@ def test_a_stream_and_a_prediction_refuse_what_the_index_refuses(tmp_path: Path)
 
 
 def dipole_fields(count: int) -> NDArray[np.float64]:
-    """Potentials (19, count) of current dipoles within the head, each with a deviation of 1."""
+    """Potentials (19, count) of current dipoles in the head, with a standard deviation of 1."""
     rng = np.random.default_rng(0)
     at = np.array([POSITIONS[name] for name in CHANNELS])
     at /= np.linalg.norm(at, axis=1, keepdims=True)
@@ -340,7 +337,7 @@ def dipole_fields(count: int) -> NDArray[np.float64]:
 
 
 def spline_error(missing: Sequence[str], fields: NDArray[np.float64]) -> float:
-    """The largest error of an electrode, as a part of its own signal's root mean square."""
+    """The largest error of an electrode relative to the root mean square of its signal."""
     ordered = [name for name in CHANNELS if name in missing]
     present = [n for n, name in enumerate(CHANNELS) if name not in missing]
     wanted = fields[[CHANNELS.index(name) for name in ordered]]
@@ -349,14 +346,14 @@ def spline_error(missing: Sequence[str], fields: NDArray[np.float64]) -> float:
 
 
 def test_edge_electrodes_with_neighbors_are_no_worse_than_the_midline() -> None:
-    """Of fields of dipoles in the head, whose values at each electrode are known."""
+    """For fields of dipoles in the head, whose values at each electrode are known."""
     fields = dipole_fields(4000)
     midline = max(spline_error([name], fields) for name in ("Fz", "Cz", "Pz"))
     assert midline < 0.7
     for edge, neighbors in EDGE_NEIGHBORS.items():
         alone = spline_error([edge], fields)
         assert alone < min(0.55, midline)
-        # Why the neighbors must be there.
+        # Without its neighbors, the error is much larger.
         assert all(spline_error([edge, other], fields) > alone for other in neighbors)
 
 
@@ -378,336 +375,6 @@ def test_interpolation_beyond_the_midline_equals_mne(missing: tuple[str, ...]) -
     present = [n for n, name in enumerate(CHANNELS) if name not in missing]
     got = interpolation_weights(ordered) @ data[present]
     assert np.abs(got - raw.get_data(picks=ordered) * 1e6).max() < 1e-5
-
-
-# --- bad channels ---------------------------------------------------------------------------
-
-PLAIN = tuple(CHANNELS)
-REF = tuple(f"EEG {name}-Ref" for name in CHANNELS)
-SPELLINGS = {
-    "same": (REF, "EEG Cz-Ref", "bad"),
-    "short": (REF, "Cz", "bad"),
-    "upper": (PLAIN, "CZ", "bad"),
-    "dotted": (REF, "Cz.", "bad"),
-    "reference": (REF, "Cz-(A1+A2)", "bad"),
-    "prefix": (PLAIN, "POL Cz", "bad"),
-    "status": (REF, "EEG Cz-Ref", "BAD"),
-    "reason": (REF, "EEG Cz-Ref", "bad (flat)"),
-    "old name": (("T7", *(n for n in CHANNELS if n != "T3")), "T3-A1", "bad"),
-}
-
-
-def channels_tsv(rows: Sequence[tuple[str, str]]) -> str:
-    lines = ["name\ttype\tunits\tstatus", *(f"{name}\tEEG\tuV\t{status}" for name, status in rows)]
-    return "\n".join(lines) + "\n"
-
-
-def described(root: Path, labels: Sequence[str], table: str) -> Recording:
-    """The row of one BIDS recording with a channel table beside it."""
-    path = root / "sub-01" / "eeg" / "sub-01_task-a_eeg.edf"
-    write_edf(path, labels=labels)
-    path.with_name("sub-01_task-a_channels.tsv").write_text(table, newline="")
-    (recording,) = scan(root)
-    return recording
-
-
-@pytest.mark.parametrize("name", SPELLINGS)
-def test_a_bad_channel_is_matched_as_a_label_is(tmp_path: Path, name: str) -> None:
-    labels, bad, status = SPELLINGS[name]
-    recording = described(tmp_path, labels, channels_tsv([("Fz", "good"), (bad, status)]))
-    wanted = "T3" if name == "old name" else "Cz"
-    assert (recording.missing, recording.signal_reason) == ((wanted,), None)
-    codes = [(f.code, f.detail) for f in recording.findings if f.code != "no_annotation"]
-    assert codes == [("bad_channel", wanted), ("interpolated_channel", wanted)]
-
-
-@pytest.mark.parametrize("status", ["good", "n/a", "", "badly labelled", "not bad", "unknown"])
-def test_a_channel_that_is_not_marked_bad_is_used(tmp_path: Path, status: str) -> None:
-    recording = described(tmp_path, REF, channels_tsv([("Fz", "good"), ("Cz", status)]))
-    assert (recording.missing, recording.findings) == ((), ())
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        lambda table: table.replace("\n", "\r\n"),
-        lambda table: "\ufeff" + table,
-        lambda table: table.replace("status", "Status").replace("name", "Name"),
-    ],
-    ids=["CRLF", "BOM", "capitals"],
-)
-def test_a_table_is_read_however_it_was_saved(tmp_path: Path, form: Callable[[str], str]) -> None:
-    recording = described(tmp_path, REF, form(channels_tsv([("EEG Cz-Ref", "bad")])))
-    assert recording.missing == ("Cz",)
-
-
-def test_a_bad_row_of_no_channel_is_a_finding(tmp_path: Path) -> None:
-    labels = [*(name for name in REF if "Cz" not in name), "POL ECG1", "EEG C3P-Ref"]
-    rows = ["ecg1", "C3P", "EEG C3P-LE", "Cz-Ref", "Fz2", "x\x1b[31my", "Fz2"]
-    recording = described(tmp_path, labels, channels_tsv([(name, "bad") for name in rows]))
-    details = [f.detail for f in recording.findings if f.code == "unmatched_bad_channel"]
-    # Cz is marked bad and is not there; the escape sequence is shown, not sent to a terminal.
-    assert details == ["Cz-Ref", "Fz2", "x\\x1b[31my"]
-    assert not [f for f in recording.findings if f.code == "bad_channel"]
-    assert recording.missing == ("Cz",)
-
-
-# --- tables above ---------------------------------------------------------------------------
-
-
-def session(root: Path, subject: str = "sub-01", run: str = "run-000", events: bool = True) -> Path:
-    folder = root / subject / "ses-a" / "eeg"
-    stem = f"{subject}_ses-a_task-rest_{run}"
-    path = write_edf(folder / f"{stem}_eeg.edf", seconds=30)
-    if events:
-        (folder / f"{stem}_events.tsv").write_text(ONE_SEIZURE)
-    return path
-
-
-def bad(*names: str) -> str:
-    return channels_tsv([(name, "bad") for name in names])
-
-
-ABOVE = {
-    "eeg": "sub-01/ses-a/eeg/sub-01_ses-a_task-rest_channels.tsv",
-    "session": "sub-01/ses-a/sub-01_ses-a_channels.tsv",
-    "subject": "sub-01/sub-01_task-rest_channels.tsv",
-    "root": "task-rest_channels.tsv",
-}
-
-
-@pytest.mark.parametrize("where", ABOVE)
-def test_a_table_above_describes_every_recording_below_it(tmp_path: Path, where: str) -> None:
-    runs = [session(tmp_path, run=run) for run in ("run-000", "run-001")]
-    other = session(tmp_path, "sub-02")
-    (tmp_path / ABOVE[where]).write_text(bad("Cz"))
-    rows = {Path(r.path): r for r in scan(tmp_path)}
-    assert [rows[path].missing for path in runs] == [("Cz",), ("Cz",)]
-    assert rows[other].missing == (("Cz",) if where == "root" else ())
-    # Without an index it is the same table.
-    assert [bad_channels_of(path) for path in runs] == [("Cz",), ("Cz",)]
-    assert open_source(runs[0]).missing == ("Cz",)
-    seen = inspect_recording(runs[0], Preprocessing())
-    assert [c.name for c in seen.channels if c.interpolated] == ["Cz"]
-
-
-def test_the_nearest_table_and_then_the_most_specific_wins(tmp_path: Path) -> None:
-    path = session(tmp_path)
-    tables = [
-        ("task-rest_channels.tsv", "Fz"),
-        ("sub-01/sub-01_channels.tsv", "Cz"),
-        ("sub-01/sub-01_task-rest_channels.tsv", "Pz"),
-        ("sub-01/ses-a/eeg/sub-01_ses-a_channels.tsv", "F3"),
-        ("sub-01/ses-a/eeg/sub-01_ses-a_task-rest_channels.tsv", "F4"),
-        ("sub-01/ses-a/eeg/sub-01_ses-a_task-rest_run-000_channels.tsv", "C3"),
-    ]
-    index: Index | None = None
-    for name, electrode in tables:
-        (tmp_path / name).write_text(bad(electrode))
-        # A table that is new is noticed, wherever it is.
-        assert index is None or changes(str(tmp_path), tmp_path / "cache", Corpus(), index)
-        index = scan(tmp_path, index)
-        assert index.recordings[0].missing == (electrode,)
-        assert bad_channels_of(path) == (electrode,)
-
-
-def test_a_table_of_something_else_describes_nothing(tmp_path: Path) -> None:
-    session(tmp_path)
-    for name in (
-        "sub-01/ses-a/eeg/sub-01_ses-a_task-rest_run-001_channels.tsv",
-        "sub-01/ses-a/eeg/sub-01_ses-a_task-sleep_channels.tsv",
-        "sub-01/ses-a/eeg/sub-01_ses-a_task-rest_electrodes.tsv",
-        "sub-01/ses-a/eeg/channels.tsv",
-        "sub-01/ses-b_channels.tsv",
-        "sub-02_channels.tsv",
-    ):
-        (tmp_path / name).write_text(bad("Cz"))
-    (recording,) = scan(tmp_path)
-    assert recording.missing == ()
-    # Above the corpus is another one's.
-    (tmp_path / "task-rest_channels.tsv").write_text(bad("Cz"))
-    corpus = Corpus(layout="folder")
-    assert scan(tmp_path / "sub-01", corpus=corpus).recordings[0].missing == ()
-
-
-def test_only_recordings_named_by_their_subject_inherit(tmp_path: Path) -> None:
-    for number in (1, 2):
-        write_edf(tmp_path / "bob" / f"bob_{number}.edf", seconds=30)
-    (tmp_path / "bob" / "bob_events.tsv").write_text(ONE_SEIZURE)
-    (tmp_path / "bob" / "bob_channels.tsv").write_text(bad("Cz"))
-    (tmp_path / "bob" / "bob_2_channels.tsv").write_text(bad("Fz"))
-    write_edf(tmp_path / "bob" / "x_task-rest_eeg.edf", seconds=30)
-    (tmp_path / "bob" / "task-rest_channels.tsv").write_text(bad("Cz"))
-    rows = scan(tmp_path, corpus=Corpus(layout="folder"))
-    assert [(r.label_reason, r.missing) for r in rows] == [
-        ("no_annotation", ()),
-        ("no_annotation", ("Fz",)),
-        ("no_annotation", ()),
-    ]
-
-
-def test_events_are_inherited_too(tmp_path: Path) -> None:
-    session(tmp_path, events=False)
-    session(tmp_path, run="run-001")
-    above = tmp_path / "sub-01" / "sub-01_task-rest_events.tsv"
-    above.write_text(EVENTS + "1.00\t2.00\tsz\tn/a\tn/a\t2020-01-01 00:00:00\t30.00\n")
-    first, second = scan(tmp_path)
-    assert [(e.start, e.stop) for e in first.events] == [(1, 3)]
-    assert [(e.start, e.stop) for e in second.events] == [(5, 15)]
-    path = Path(first.path)
-    seen = inspect_recording(path, Preprocessing())
-    assert [(e.start, e.stop) for e in seen.events] == [(1, 3)]
-
-
-@pytest.mark.parametrize("afar", [False, True], ids=["here", "behind a URL"])
-def test_a_change_of_a_table_above_is_noticed(tmp_path: Path, afar: bool) -> None:
-    data, cache = tmp_path / "data", tmp_path / "cache"
-    session(data)
-    session(data, run="run-001")
-    session(data, "sub-02")
-    address = data.as_uri() if afar else str(data)
-    table = data / "sub-01" / "sub-01_channels.tsv"
-    table.write_text(bad("Cz"))
-    index = update_index(address, cache)
-    assert [r.missing for r in index] == [("Cz",), ("Cz",), ()]
-    assert [c.name for c in index.recordings[0].companions] == [
-        "sub-01_ses-a_task-rest_run-000_events.tsv",
-        "../../sub-01_channels.tsv",
-    ]
-    assert not changes(address, cache, Corpus(), index)
-    table.write_text(bad("Cz", "Fz"))
-    assert len(changes(address, cache, Corpus(), index).changed) == 2
-    index = update_index(address, cache)
-    assert [r.missing for r in index] == [("Fz", "Cz"), ("Fz", "Cz"), ()]
-    table.unlink()
-    assert len(changes(address, cache, Corpus(), index).changed) == 2
-    assert [r.missing for r in update_index(address, cache)] == [(), (), ()]
-
-
-# --- what a signal is of no use for -----------------------------------------------------------
-
-RATE, SECONDS = 250, 60
-GAIN = 0.1  # µV per digital unit
-
-
-def scalp(seed: int = 0) -> NDArray[np.float64]:
-    """A minute of something like EEG: slow, some 30 µV, with a drift."""
-    rng = np.random.default_rng(seed)
-    walk = np.cumsum(rng.standard_normal(RATE * SECONDS))
-    trend = np.linspace(walk[0], walk[-1], len(walk))
-    return np.asarray(30 * (walk - trend) / walk.std() + 10 * rng.standard_normal(len(walk)))
-
-
-def quality(microvolts: NDArray[np.float64], rate: Fraction = Fraction(RATE)) -> SignalQuality:
-    digital = np.clip(np.rint(microvolts / GAIN), -20000, 20000).astype(np.int16)
-    figures = SignalQuality(rate, GAIN, (-20000, 20000))
-    position = 0
-    # In parts of every size, as data records come.
-    for size in (1, 7, 249, 250, 251, 1000, 3333, 10**6):
-        figures.add(digital[position : position + size])
-        position += size
-    return figures
-
-
-def seconds(figures: SignalQuality) -> list[float]:
-    wanted = (figures.flat_s, figures.saturated_s, figures.mains_s, figures.disconnected_s)
-    return [round(value, 6) for value in wanted if value is not None]
-
-
-def span(start: float, stop: float) -> slice:
-    return slice(round(start * RATE), round(stop * RATE))
-
-
-def test_a_sound_signal_has_no_second_of_no_use() -> None:
-    assert seconds(quality(scalp())) == [0, 0, 0, 0]
-
-
-def test_flat_seconds_are_those_in_which_at_most_one_step_is_made() -> None:
-    signal = scalp()
-    signal[span(10, 14)] = 12.0
-    # One step up and down is the rounding of a constant.
-    signal[span(20, 22.5)] = 33.0 + GAIN * (np.arange(625) % 2)
-    # Too short; and a slope, which changes all the time.
-    signal[span(30, 30.9)] = 5.0
-    signal[span(40, 45)] = GAIN * np.arange(1250) / 4
-    # Nothing of the first and the last sample of a flat part need be like it.
-    assert quality(signal).flat_s == pytest.approx(6.5, abs=0.02)
-    assert quality(np.full(RATE * SECONDS, 3.0)).flat_s == SECONDS
-
-
-def test_saturated_seconds_are_those_at_the_ends_of_the_range() -> None:
-    signal = scalp()
-    signal[span(10, 13)] = 2000.0
-    signal[span(20, 21.5)] = -2500.0
-    signal[span(30, 40)] = 1990.0
-    assert quality(signal).saturated_s == pytest.approx(4.5)
-
-
-@pytest.mark.parametrize("hertz", [50, 60])
-def test_humming_seconds_are_those_whose_power_is_mostly_mains(hertz: int) -> None:
-    signal = scalp()
-    time = np.arange(len(signal)) / RATE
-    hum = np.sin(2 * np.pi * hertz * time)
-    signal[span(10, 17)] += 200 * hum[span(10, 17)]
-    # Some hum is usual.
-    signal[span(20, 40)] += 3 * hum[span(20, 40)]
-    # A rhythm of another frequency is none.
-    signal[span(50, 55)] += 200 * np.sin(2 * np.pi * (hertz + 5) * time)[span(50, 55)]
-    assert quality(signal).mains_s == pytest.approx(7)
-
-
-def test_disconnected_seconds_have_less_or_more_in_them_than_a_scalp_gives() -> None:
-    rng = np.random.default_rng(1)
-    signal = scalp()
-    signal[span(10, 14)] = 0.2 * rng.standard_normal(1000)
-    signal[span(20, 25)] = 900 * rng.standard_normal(1250)
-    # A drift alone is a matter of the electrode's skin.
-    signal[span(30, 40)] += np.linspace(0, 3000, 2500) - 1500
-    signal[span(50, 52)] = 12.0
-    assert quality(signal).disconnected_s == pytest.approx(11)
-
-
-def test_what_nobody_can_know_is_not_counted_as_none() -> None:
-    figures = SignalQuality(Fraction(90), None, None)
-    figures.add(np.zeros(900, np.int16))
-    assert (figures.flat_s, figures.saturated_s) == (10, None)
-    assert (figures.mains_s, figures.disconnected_s) == (None, None)
-    slow = SignalQuality(Fraction(1), 1.0, (-9, 9))
-    slow.add(np.arange(-9, 10, 3, dtype=np.int16))
-    assert (slow.flat_s, slow.saturated_s, slow.mains_s) == (0, 2, None)
-    fractional = Fraction(1999, 10)
-    hum = 100 * np.sin(2 * np.pi * 50 * np.arange(1999) / float(fractional))
-    assert quality(hum, fractional).mains_s == pytest.approx(9 * 200 / 199.9)
-
-
-def test_an_inspection_shows_them_for_each_channel(tmp_path: Path) -> None:
-    import edfio
-
-    signals = []
-    for number, name in enumerate(CHANNELS):
-        microvolts = scalp(number)
-        if name == "P3":
-            microvolts[span(10, 14)] = 12.0
-        if name == "O2":
-            microvolts[span(20, 23)] = 2000.0
-        signals.append(
-            edfio.EdfSignal(
-                microvolts,
-                RATE,
-                label=f"EEG {name}-Ref",
-                physical_dimension="uV",
-                physical_range=(-2000, 2000),
-            )
-        )
-    edfio.Edf(signals).write(tmp_path / "a.edf")
-    seen = inspect_recording(tmp_path / "a.edf", Preprocessing())
-    rows = {channel.name: channel for channel in seen.channels}
-    assert rows["P3"].flat_s == pytest.approx(4, abs=0.02) and rows["P3"].saturated_s == 0
-    assert rows["O2"].saturated_s == pytest.approx(3) and rows["O2"].disconnected_s == 3
-    assert all(rows[name].disconnected_s == 0 for name in CHANNELS if name not in ("P3", "O2"))
-    html = page(seen, 10.0)
-    for column in ("Flat, s", "Saturated, s", "Mains, s", "Disconnected, s"):
-        assert column in html
 
 
 def test_every_pair_of_missing_electrodes_is_refused_with_a_known_reason() -> None:

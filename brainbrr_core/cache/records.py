@@ -1,0 +1,303 @@
+"""The build records of a version: which shard was built when, from what, and in how long.
+
+``records.jsonl`` is both the audit of a version and a memo: a shard whose size, mtime and inode
+are as recorded need not be opened to know its fingerprint. It is never trusted over the file: a
+shard that differs from its record, or has none, is read.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import pyarrow as pa
+from pyarrow.json import ParseOptions, ReadOptions, read_json
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from brainbrr_core.files.state import FileState
+from brainbrr_core.machine.memory import no_collection, release_arrow_memory
+
+#: Clipped samples as (block, count) of the blocks that have some; None where it is not recorded.
+ClippedBlocks = tuple[tuple[int, int], ...] | None
+
+
+class BuildRecord(NamedTuple):
+    """One line of ``records.jsonl``: what a shard was built from, when, and by which program.
+
+    ``state`` is that of the shard's file, ``seconds`` the duration of the build, ``program`` the
+    version of brainbrr that built it.
+    """
+
+    partition_key: str
+    fingerprint: str
+    source_hash: str
+    state: FileState
+    built_at: str
+    seconds: float
+    program: str
+    clipped: ClippedBlocks = None
+
+    def as_line(self) -> str:
+        """The record as JSON, without a line break."""
+        return json.dumps(self._asdict(), sort_keys=True)
+
+
+class Origin(NamedTuple):
+    """What a shard was made from: its fingerprint and the content hash of its EDF."""
+
+    fingerprint: str
+    source_hash: str
+
+
+class Records:
+    """The newest build record of each partition, and earlier ones by size and mtime of their file.
+
+    A shard that two machines see in different states has a record for each. The records are stored
+    by column, and a :class:`BuildRecord` is made when it is asked for: to plan a hundred thousand
+    recordings, three values of each suffice.
+    """
+
+    def __init__(self, records: Iterable[BuildRecord] = ()) -> None:
+        self._keys: list[str] = []
+        self._fingerprints: list[str] = []
+        self._source_hashes: list[str] = []
+        self._sizes, self._mtimes, self._inodes = array("q"), array("q"), array("Q")
+        self._built_at: list[str] = []
+        self._seconds = array("d")
+        self._programs: list[str] = []
+        self._clipped: list[ClippedBlocks] = []
+        #: Clipped blocks of the rows that follow those of ``_clipped``, not unpacked yet.
+        self._packed: list[Sequence[ClippedBlocks] | pa.ListArray] = []
+        self._newest: dict[str, int] = {}
+        self._earlier: dict[tuple[str, int, int], int] = {}
+        self._add(_as_columns(list(records)))
+
+    @classmethod
+    def read(cls, path: Path) -> Records:
+        """The records of a file. A line that is no record, such as one cut short, is left out."""
+        records = cls()
+        with no_collection(), path.open("rb") as file:
+            for piece in _pieces(file):
+                try:
+                    records._add(_parse(piece))
+                except ValueError:
+                    records._add(_as_columns(list(_parse_lines(piece))))
+        release_arrow_memory()
+        return records
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def __contains__(self, partition_key: str) -> bool:
+        return partition_key in self._newest
+
+    def newest(self, partition_key: str) -> BuildRecord | None:
+        """The newest record of a partition; None where it has none."""
+        row = self._newest.get(partition_key)
+        return None if row is None else self._record(row)
+
+    def all_newest(self) -> dict[str, BuildRecord]:
+        """The newest record of each partition, by partition key."""
+        return {key: self._record(row) for key, row in self._newest.items()}
+
+    def origin(self, partition_key: str, state: FileState) -> Origin | None:
+        """What is recorded of a shard whose file is in this state; None where nothing is."""
+        row = self._newest.get(partition_key)
+        if row is None:
+            return None
+        size, mtime_ns, inode = state
+        # A record of the same file but for its inode stands for it: then the newest one counts.
+        if self._sizes[row] != size or self._mtimes[row] != mtime_ns:
+            row = self._earlier.get((partition_key, size, mtime_ns))
+            if row is None:
+                return None
+        recorded_inode = self._inodes[row]
+        if inode and recorded_inode and inode != recorded_inode:
+            return None
+        return Origin(self._fingerprints[row], self._source_hashes[row])
+
+    def _record(self, row: int) -> BuildRecord:
+        while row >= len(self._clipped):
+            packed = self._packed.pop(0)
+            is_unpacked = isinstance(packed, list)
+            self._clipped.extend(packed if is_unpacked else _unpack_clipped(packed))
+        return BuildRecord(
+            self._keys[row],
+            self._fingerprints[row],
+            self._source_hashes[row],
+            FileState(self._sizes[row], self._mtimes[row], self._inodes[row]),
+            self._built_at[row],
+            self._seconds[row],
+            self._programs[row],
+            self._clipped[row],
+        )
+
+    def _add(self, columns: _Columns) -> None:
+        """Add records that were written after all others."""
+        row = len(self._keys)
+        self._keys += columns.keys
+        self._fingerprints += columns.fingerprints
+        self._source_hashes += columns.source_hashes
+        self._sizes.extend(columns.sizes)
+        self._mtimes.extend(columns.mtimes)
+        self._inodes.extend(columns.inodes)
+        self._built_at += columns.built_at
+        self._seconds.extend(columns.seconds)
+        self._programs += columns.programs
+        self._packed.append(columns.clipped)
+        for key in columns.keys:
+            before = self._newest.get(key)
+            if before is not None:
+                self._earlier[(key, self._sizes[before], self._mtimes[before])] = before
+            self._newest[key] = row
+            row += 1
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Records by column, in the order in which they were written."""
+
+    keys: list[str]
+    fingerprints: list[str]
+    source_hashes: list[str]
+    sizes: Iterable[int]
+    mtimes: Iterable[int]
+    inodes: Iterable[int]
+    built_at: list[str]
+    seconds: Iterable[float]
+    programs: list[str]
+    clipped: list[ClippedBlocks] | pa.ListArray
+
+
+def _as_columns(records: Sequence[BuildRecord]) -> _Columns:
+    return _Columns(
+        [record.partition_key for record in records],
+        [record.fingerprint for record in records],
+        [record.source_hash for record in records],
+        [record.state.size for record in records],
+        [record.state.mtime_ns for record in records],
+        [record.state.inode for record in records],
+        [record.built_at for record in records],
+        [record.seconds for record in records],
+        [record.program for record in records],
+        [record.clipped for record in records],
+    )
+
+
+#: Bytes of a file of records that are parsed at once.
+_PIECE_BYTES = 1 << 22
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """The content of a file in pieces of whole lines."""
+    while piece := file.read(_PIECE_BYTES):
+        yield piece + file.readline()
+
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("partition_key", pa.string(), nullable=False),
+        pa.field("fingerprint", pa.string(), nullable=False),
+        pa.field("source_hash", pa.string(), nullable=False),
+        pa.field("state", pa.list_(pa.uint64()), nullable=False),
+        pa.field("built_at", pa.string(), nullable=False),
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("program", pa.string(), nullable=False),
+        pa.field("clipped", pa.list_(pa.list_(pa.int64()))),
+    ]
+)
+
+
+def _parse(piece: bytes) -> _Columns:
+    """Records of lines of which every one is a record as this program writes them.
+
+    Raises ``ValueError`` where one is not.
+    """
+    table = read_json(
+        pa.BufferReader(piece),
+        ReadOptions(use_threads=False, block_size=len(piece) + 1),
+        ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="error"),
+    )
+    columns = {name: table[name].combine_chunks() for name in _SCHEMA.names}
+    states = columns["state"].flatten()
+    three = pa.repeat(pa.scalar(3, pa.int32()), len(table))
+    if (
+        len(states) != 3 * len(table)
+        or states.null_count
+        or not columns["state"].value_lengths().equals(three)
+        or any(columns[field.name].null_count for field in _SCHEMA if not field.nullable)
+        or not columns["state"]
+        .value_lengths()
+        .equals(pa.repeat(pa.scalar(3, pa.int32()), len(table)))
+    ):
+        raise ValueError("a line is no record")
+    sizes, mtimes, inodes = states.to_numpy().reshape(-1, 3).T.tolist()
+    return _Columns(
+        _texts(columns["partition_key"]),
+        _texts(columns["fingerprint"]),
+        _texts(columns["source_hash"]),
+        sizes,
+        mtimes,
+        inodes,
+        _repeated_texts(columns["built_at"]),
+        columns["seconds"].to_numpy(),
+        _repeated_texts(columns["program"]),
+        columns["clipped"],
+    )
+
+
+def _texts(column: pa.StringArray) -> list[str]:
+    return list(column.to_numpy(zero_copy_only=False))
+
+
+def _repeated_texts(column: pa.StringArray) -> list[str]:
+    """Texts of which many are the same: each of those is one object."""
+    codes = column.dictionary_encode()
+    texts = codes.dictionary.to_pylist()
+    return [texts[code] for code in codes.indices.to_numpy().tolist()]
+
+
+def _unpack_clipped(packed: pa.ListArray) -> list[ClippedBlocks]:
+    if packed.null_count == len(packed):
+        return [None] * len(packed)
+    return [
+        None if blocks is None else tuple((block, count) for block, count in blocks)
+        for blocks in packed.to_pylist()
+    ]
+
+
+class _Line(BaseModel):
+    """The JSON of one line."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    partition_key: str
+    fingerprint: str
+    source_hash: str
+    state: tuple[int, int, int]
+    built_at: str
+    seconds: float
+    program: str
+    clipped: tuple[tuple[int, int], ...] | None = None
+
+
+def _parse_lines(piece: bytes) -> Iterator[BuildRecord]:
+    """The records among lines of which some are no records."""
+    for text in piece.splitlines():
+        with suppress(ValidationError):
+            line = _Line.model_validate_json(text)
+            yield BuildRecord(
+                line.partition_key,
+                line.fingerprint,
+                line.source_hash,
+                FileState(*line.state),
+                line.built_at,
+                line.seconds,
+                line.program,
+                line.clipped,
+            )

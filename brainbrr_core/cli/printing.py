@@ -1,0 +1,56 @@
+"""How commands print: results on standard output, remarks about the work on standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import typer
+
+#: What JSON can hold.
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
+
+
+def log(line: str) -> None:
+    """Print a remark about the work on standard error."""
+    typer.echo(line, err=True)
+
+
+def ignore(_line: str) -> None:
+    """A log that drops what it is given."""
+
+
+def print_json(value: Json) -> None:
+    """Print JSON on one line; a figure that is undefined (NaN) becomes null."""
+    print(json.dumps(_without_nan(value), allow_nan=False))
+
+
+def _without_nan(value: Json) -> Json:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(below) for key, below in value.items()}
+    if isinstance(value, Sequence):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table, the first column aligned to the left and the others to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        # A cell that is too long for the terminal is folded, so that no figure is cut off.
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: ``1 recording``, ``1,200 recordings``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

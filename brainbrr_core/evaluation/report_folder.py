@@ -1,0 +1,136 @@
+"""The folder of a report: its results, tables, EEG and page, written once and then reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.store import Store
+from brainbrr_core.constants import RATE
+from brainbrr_core.data.windows import RecordingReader
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.method import computing_sentence, method
+from brainbrr_core.evaluation.provenance import training_facts
+from brainbrr_core.evaluation.report.highlights import (
+    typical_hits,
+    worst_false_alarms,
+    worst_misses,
+)
+from brainbrr_core.evaluation.report.page import write_report
+from brainbrr_core.evaluation.report.pictures import Strip
+from brainbrr_core.evaluation.results import (
+    RESULTS,
+    EvaluationResults,
+    ExternalCorpus,
+    ThresholdChoice,
+    UnscoredRecording,
+    read_results,
+)
+from brainbrr_core.evaluation.score import score
+from brainbrr_core.evaluation.split_scores import SplitScores
+from brainbrr_core.evaluation.tables import STATISTICS, write_tables
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.runs.eval_ledger import EvalLooks
+from brainbrr_core.runs.run import Run
+
+REPORT = "report.html"
+#: The entry of a report's provenance with the hash of everything that shaped the report.
+IDENTITY = "evaluation identity"
+
+
+def report_folder(run_directory: Path, split: str) -> Path:
+    """The folder of a run's report on a split of its own corpus."""
+    return run_directory / f"report-{split}"
+
+
+def stored_results(folder: Path, identity: str) -> EvaluationResults | None:
+    """The results in a report's folder, None unless they are whole and of this identity."""
+    if not all((folder / name).is_file() for name in (REPORT, STATISTICS)):
+        return None
+    try:
+        results = read_results(folder)
+    except BrainbrrError:
+        # Missing, damaged or written by another version of the program: scored again.
+        return None
+    return results if results.provenance.get(IDENTITY) == identity else None
+
+
+def write_evaluation(
+    folder: Path,
+    run: Run,
+    predictor: Predictor,
+    store: Store,
+    recordings: Sequence[ManifestRecording],
+    scores: SplitScores,
+    *,
+    split: str,
+    choice: ThresholdChoice,
+    provenance: Mapping[str, str],
+    weights_chosen_on: str | None,
+    unscored: Sequence[UnscoredRecording],
+    eval_looks: EvalLooks | None = None,
+    external: ExternalCorpus | None = None,
+) -> EvaluationResults:
+    """Score recordings at the chosen threshold, and write tables, page and results to a folder.
+
+    ``scores`` are those of ``recordings``; the other settings are those of the predictor.
+    """
+    configuration = predictor.configuration
+    points = [point for point in (choice.at_limits or {}).values() if point is not None]
+    scoring = score(
+        scores.detect(choice.point),
+        split=split,
+        profile=configuration.profile,
+        threshold=choice,
+        provenance=provenance,
+        weights_chosen_on=weights_chosen_on,
+        sweep=scores.sweep,
+        applied=scores.count_at(points),
+        unscored=unscored,
+        eval_looks=eval_looks,
+        training=training_facts(run.record),
+        method=(
+            *method(
+                configuration.preprocessing,
+                configuration.detection,
+                configuration.windows.length_s,
+                configuration.version,
+            ),
+            computing_sentence(configuration.hardware, choice.precision),
+        ),
+        bootstrap_samples=configuration.evaluation.bootstrap_samples,
+        bootstrap_seed=configuration.evaluation.bootstrap_seed,
+    )
+    # The tables have the whole curve; a drawing needs no more points than a screen has.
+    results = replace(scoring.results, operating_curve=scores.curve(), external=external)
+    write_tables(folder, results, scoring.statistics)
+    write_report(folder / REPORT, results, _strips(results, store, recordings, scores))
+    # Last: a folder with results has everything else.
+    with replacing(folder / RESULTS) as temporary:
+        temporary.write_text(results.to_json(), encoding="utf-8")
+    return results
+
+
+def _strips(
+    results: EvaluationResults,
+    store: Store,
+    recordings: Sequence[ManifestRecording],
+    scores: SplitScores,
+) -> list[Strip]:
+    """The EEG of the events that the report shows."""
+    stored = {recording.partition_key: recording for recording in recordings}
+    scored = {recording.partition_key: recording for recording in scores.recordings}
+    strips = []
+    for highlight in (
+        *typical_hits(results),
+        *worst_misses(results),
+        *worst_false_alarms(results),
+    ):
+        reader = RecordingReader(store, stored[highlight.partition_key])
+        start, stop = round(highlight.start_s * RATE), round(highlight.stop_s * RATE)
+        signal = reader.read(start, min(stop, reader.samples))
+        strips.append(Strip(highlight, signal, scored[highlight.partition_key].scores_8hz))
+    return strips

@@ -1,0 +1,96 @@
+"""A network's scores on the recordings of a split, and what each threshold detects in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration import Detection
+from brainbrr_core.detection import detect, found_by
+from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.progress import progress
+from brainbrr_core.scoring import (
+    OperatingPoint,
+    ScoredRecording,
+    Sweep,
+    SweepRow,
+    sweep_at,
+    sweep_thresholds,
+)
+
+#: Points of a curve that are stored for drawing.
+_DRAWN_ROWS = 300
+
+
+@dataclass(frozen=True, eq=False)
+class SplitScores:
+    """Recordings with the scores of their frames, and the counts at every operating point."""
+
+    recordings: tuple[ScoredRecording, ...]
+    detection: Detection
+    sweep: Sweep
+
+    def curve(self) -> tuple[SweepRow, ...]:
+        """Figures over the operating points, as many as a drawing needs."""
+        return _thin(self.sweep.rows())
+
+    def detect(self, point: OperatingPoint) -> list[ScoredRecording]:
+        """The recordings with the events at one operating point."""
+        return [
+            replace(
+                one,
+                hypothesis=tuple(detect(one.scores_8hz, one.duration_s, self.detection, point)),
+            )
+            for one in self.recordings
+        ]
+
+    def count_at(self, points: Sequence[OperatingPoint]) -> Sweep | None:
+        """Counts at given operating points, one row each; None without points."""
+        if not points:
+            return None
+        return sweep_at(self.recordings, found_by(self.detection), points)
+
+
+def compute_scores(
+    predictor: Predictor, store: Store, recordings: Sequence[ManifestRecording], split: str
+) -> SplitScores:
+    """Run a network over recordings and count at every operating point; ``split`` is for the bar.
+
+    The settings of detection are those of the predictor.
+    """
+    scored, detection = [], predictor.configuration.detection
+    hours = sum(recording.duration_s for recording in recordings) / 3600
+    with progress(f"score {split}", hours, "hours") as bar:
+        for recording in predictor.score_stored(store, recordings):
+            scored.append(recording)
+            bar.advance(recording.duration_s / 3600)
+    with progress(f"sweep {split}", hours, "hours") as bar:
+        sweep = sweep_thresholds(
+            scored,
+            found_by(detection),
+            detection.off_ratio,
+            lambda seconds: bar.advance(seconds / 3600),
+        )
+    return SplitScores(tuple(scored), detection, sweep)
+
+
+def _thin(rows: Sequence[SweepRow]) -> tuple[SweepRow, ...]:
+    """Rows spread evenly over those that differ from the one before, both ends among them."""
+    distinct = [
+        row
+        for number, row in enumerate(rows)
+        if number in (0, len(rows) - 1) or _figures(row) != _figures(rows[number - 1])
+    ]
+    if len(distinct) <= _DRAWN_ROWS:
+        return tuple(distinct)
+    chosen = np.unique(np.linspace(0, len(distinct) - 1, _DRAWN_ROWS).round().astype(int))
+    return tuple(distinct[number] for number in chosen)
+
+
+def _figures(row: SweepRow) -> str:
+    # As text, two undefined figures are the same.
+    return repr(replace(row, threshold=0.0, off_threshold=0.0))
