@@ -16,6 +16,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from tests.support.pipeline_graph import CACHE, Graph, latest, wide_graph
+from tests.support.small_run import small_settings
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 
@@ -129,9 +130,11 @@ def test_an_orphan_is_shown(
 
 
 def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_everywhere(
-    built: Configuration, instance: dg.DagsterInstance
+    corpus: Path, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
+    built = small_settings(tmp_path, corpus)
     graph = Graph(built, instance)
+    assert graph.materialize("raw_edf_index", "windowed_cache").success
     index = read_index(built.cache_root)
     usable = [r for r in index if r.reason is None]
     no_edf, no_labels = Path(usable[0].path), Path(usable[1].path).with_suffix(".csv_bi")
@@ -200,6 +203,51 @@ def test_what_the_ui_shows_of_a_partition_and_of_the_tables(
     assert balance.sum() == 5 * shown["windows"]
     raw = 5 * shown["windows"] * 19 * 15360 * 4
     assert of_manifest["bytes of the same windows as overlapping float32"].value == raw
+
+
+def test_a_run_of_one_partition_leaves_no_check_skipped(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 4)
+    first, second = [r.partition_key for r in read_index(graph.settings.cache_root)][:2]
+    Store.of(graph.settings).shard_path(second).unlink()
+    assert graph.materialize("windowed_cache", partition=first).success
+    assert check_statuses(graph) == {"complete_for_the_profile": "FAILED"} | dict.fromkeys(
+        ("checksums_on_a_sample", "no_orphans"), "SUCCEEDED"
+    )
+    assert graph.materialize("windowed_cache", partition=second).success
+    assert set(check_statuses(graph).values()) == {"SUCCEEDED"}
+
+
+def check_statuses(graph: Graph) -> dict[str, str]:
+    """What Dagster stores as the newest execution of each check of windowed_cache."""
+    keys = graph.defs(partitioned=True).resolve_asset_graph().get_check_keys_for_assets({CACHE})
+    storage = graph.instance.event_log_storage
+    records = storage.get_latest_asset_check_execution_by_key(list(keys))
+    return {key.name: record.status.value for key, record in records.items()}
+
+
+def test_each_check_can_be_executed_by_itself(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 3)
+    checks = dg.AssetSelection.all_asset_checks()
+    assets = graph.defs(partitioned=True).resolve_asset_graph()
+    executed = set()
+    for key in checks.resolve_checks(assets):
+        if key.asset_key == dg.AssetKey("eval_report"):
+            # The only check of its asset.
+            continue
+        selection = dg.AssetSelection.checks(key)
+        job = dg.define_asset_job("one_check", selection)
+        defs = dg.Definitions.merge(graph.defs(partitioned=True), dg.Definitions(jobs=[job]))
+        result = defs.resolve_job_def("one_check").execute_in_process(
+            instance=instance, raise_on_error=False
+        )
+        (evaluation,) = result.get_asset_check_evaluations()
+        assert evaluation.check_name == key.name
+        executed.add(key.name)
+    assert len(executed) == 9
 
 
 def test_curves_are_a_picture_in_markdown(tmp_path: Path) -> None:

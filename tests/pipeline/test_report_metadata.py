@@ -12,9 +12,9 @@ import pytest
 
 from brainbrr_core.annotation.events import Event
 from brainbrr_core.evaluation.evaluate import Evaluation
-from brainbrr_core.evaluation.results import EvaluationResults, ScoredRecording, ThresholdChoice
+from brainbrr_core.evaluation.results import EvaluationResults, ThresholdChoice
 from brainbrr_core.evaluation.score import score
-from brainbrr_core.scoring import OperatingPoint
+from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 from brainbrr_pipeline.records.metadata import Metadata, of_evaluation
 from tests.support.run_records import recorded_run
 
@@ -27,7 +27,13 @@ def results(reference: list[Event], hypothesis: list[Event]) -> EvaluationResult
     """Half an hour of one patient."""
     frames = np.zeros(1800 * 8, dtype=np.float32)
     scored = ScoredRecording(
-        "dev/a/t0", "a", "01_tcp_ar", 1800.0, tuple(reference), tuple(hypothesis), frames
+        "a",
+        1800.0,
+        tuple(reference),
+        frames,
+        hypothesis=tuple(hypothesis),
+        partition_key="dev/a/t0",
+        montage="01_tcp_ar",
     )
     choice = ThresholdChoice(OperatingPoint(0.7, 0.63), "dev", 0.5)
     return score([scored], split="dev", threshold=choice, provenance={}).results
