@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo help setup lock test test-smoke test-slow test-deploy test-browser check docs golden cache-smoke cache-dev cache-full cache-status cache-upgrade
+.PHONY: demo help setup lock test test-smoke test-slow test-deploy test-browser check coverage docs golden cache-smoke cache-dev cache-full cache-status cache-upgrade
 
 demo: setup ## set everything up, write a small TUSZ-like corpus, run the whole graph, show the scores
 	$(BIN)/brainbrr demo
@@ -60,11 +60,20 @@ test-browser: setup ## Dagster's UI in a browser
 golden: setup ## digests of a small run, to compare two checkouts on one machine
 	$(BIN)/python -m tests.support.golden
 
-check: setup ## ruff, mypy and the contracts between packages
+check: setup ## ruff, mypy, the contracts between packages, and the coverage that was last measured
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@if [ -f .coverage ]; then echo "coverage, when last measured: $$($(BIN)/coverage report --format=total) %"; \
+	  else echo "coverage: not measured here yet; run \`make coverage\`"; fi
+
+# Branches too, of processes that tests start as well. Lines that are not reached are named.
+coverage: setup ## the tests of `make test` once more, and which lines and branches they reach
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow and not deploy and not browser" -n logical --maxprocesses 4 --dist loadfile; \
+	  status=$$?; $(BIN)/coverage combine --quiet; \
+	  $(BIN)/coverage report --skip-covered --show-missing --sort=cover; exit $$status
 
 # A warning is an error. Examples that are as they were are not run again.
 docs: setup ## the documentation as a site, in docs/_build/html

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line that says what, where and how."""
+"""Errors that a user can fix: one line that says what is wrong, where, and how to fix it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 class BrainbrrError(Exception):
-    """A mistake a user can mend.
+    """A mistake that a user can fix.
 
-    The message is one line: what is wrong, where, and the command or edit that mends it.
+    The message is one line: what is wrong, where, and the command or edit that fixes it.
     The command line prints it without a traceback and exits with ``exit_status``.
     """
 
@@ -23,7 +23,7 @@ class WorkRemains(BrainbrrError):
 
 
 def not_writable(what: str, cache_root: Path, error: OSError) -> BrainbrrError:
-    """What to raise where something below a cache root cannot be written."""
+    """The error to raise if something below a cache root cannot be written."""
     return BrainbrrError(
         f"{what} is not writable ({error.strerror or error}): make {cache_root} writable, or set "
         "BRAINBRR_CACHE_ROOT to a folder that is"

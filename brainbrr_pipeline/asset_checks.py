@@ -286,8 +286,8 @@ def _manifest_results(configuration: Configuration) -> Iterator[dg.AssetCheckRes
 
     def match() -> str:
         plan = plan_profile(configuration)
-        manifest = read_manifest(manifest_path(plan.store, configuration))
-        current = is_current(manifest, plan, configuration)
+        manifest = read_manifest(manifest_path(plan.store, configuration.manifest_settings))
+        current = is_current(manifest, plan, configuration.manifest_settings)
         return "" if current else "it does not match the cache: materialize cache_manifest"
 
     def fit() -> str:

@@ -77,7 +77,12 @@ def plan_list(configuration: Configuration, keys: Collection[str]) -> Plan:
         plan = plan_keys(store, configuration.preprocessing, keys)
         if not any(item.reason == "source changed" for item in plan.to_build):
             return plan
-    update_index(configuration.data_dir, configuration.cache_root, configuration.corpus)
+    update_index(
+        configuration.data_dir,
+        configuration.cache_root,
+        configuration.corpus,
+        named_by=configuration.origin.data_dir,
+    )
     return plan_keys(store, configuration.preprocessing, keys)
 
 

@@ -204,7 +204,7 @@ def run(
                 for r, path in zip(chosen, archives, strict=True)
             ]
         )
-        manifest = make_manifest(plan_profile(measured), measured)
+        manifest = make_manifest(plan_profile(measured), measured.manifest_settings)
         log("reading")
         clock = time.perf_counter()
         npz = brain_go_brr_v2.NpzDataset(archives)

@@ -355,7 +355,7 @@ def _prepare(
     )
     build_shards(plan_corpus(configuration), configuration.preprocessing)
     plan = plan_corpus(configuration)
-    manifest = update_manifest(plan, configuration).manifest
+    manifest = update_manifest(plan, configuration.manifest_settings).manifest
     return [_Stored(plan.store, r, prefix + r.patient) for r in manifest.recordings]
 
 

@@ -18,7 +18,8 @@ from brainbrr_core.annotation import Event, merge_overlapping
 from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.shard import UnreadableShard, stored_samples
 from brainbrr_core.cache.smaller_profile import or_smaller_profile
-from brainbrr_core.configuration import Configuration, Windows
+from brainbrr_core.configuration import Windows
+from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -118,20 +119,20 @@ def _positions(recording: Recording, windows: Windows) -> int:
     return max(0, (samples - windows.length_s * RATE) // (windows.stride_s * RATE) + 1)
 
 
-def settings_digest(configuration: Configuration) -> str:
+def settings_digest(settings: ManifestSettings) -> str:
     """Hash of the settings that shape a manifest: selection, windows and label map."""
     return digest(
         {
             "schema": SCHEMA_VERSION,
-            "selection": configuration.selection.model_dump(mode="json"),
-            "windows": configuration.windows.model_dump(mode="json"),
-            "labels": sorted(configuration.labels.seizure),
-            "full": configuration.sampling.full_threshold,
+            "selection": settings.selection.model_dump(mode="json"),
+            "windows": settings.windows.model_dump(mode="json"),
+            "labels": sorted(settings.seizure_labels),
+            "full": settings.full_threshold,
         }
     )
 
 
-def source_digest(plan: Plan, configuration: Configuration) -> str:
+def source_digest(plan: Plan, settings: ManifestSettings) -> str:
     """What a manifest is made of: fingerprints, events and settings, as one hash."""
     # The digest of {"recordings": [...], "settings": ...} as canonical JSON, some recordings at a
     # time: as one text, all of them would take hundreds of bytes each.
@@ -139,7 +140,7 @@ def source_digest(plan: Plan, configuration: Configuration) -> str:
     for start in range(0, len(plan.items), AT_ONCE):
         rows = ",".join(map(_source_row, plan.items[start : start + AT_ONCE]))
         hasher.update(f"{',' if start else ''}{rows}".encode())
-    hasher.update(f'],"settings":{canonical_json(settings_digest(configuration))}}}'.encode())
+    hasher.update(f'],"settings":{canonical_json(settings_digest(settings))}}}'.encode())
     return hasher.hexdigest()
 
 
@@ -164,7 +165,7 @@ def _source_row(item: Item) -> str:
     )
 
 
-def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
+def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
     """The manifest of a plan whose every shard is fresh.
 
     Raises :class:`WorkRemains` when a shard is not fresh or cannot be read, and
@@ -175,9 +176,9 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     if plan.to_build:
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings are not in the cache: run "
-            f"`brainbrr cache build{configuration.options}`{or_smaller_profile(plan)}"
+            f"`brainbrr cache build{settings.options}`{or_smaller_profile(plan)}"
         )
-    windows = configuration.windows
+    windows = settings.windows
     grid = _Grid.of(windows, max((item.samples for item in plan.items), default=0))
     recordings: list[ManifestRecording] = []
     parts: list[_Part] = []
@@ -190,7 +191,7 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
             excluded = item.recording.reason or item.reason
             without[excluded or "shorter_than_window"] += 1
             continue
-        recording = manifest_recording(item, configuration.labels.seizure)
+        recording = manifest_recording(item, settings.seizure_labels)
         part = _part(recording, grid, count)
         if len(part.starts) < count:
             unknown_windows[recording.split] += count - len(part.starts)
@@ -208,14 +209,14 @@ def make_manifest(plan: Plan, configuration: Configuration) -> Manifest:
     ictal = np.where(has_unknown, np.minimum(fraction, 1.0), fraction).astype(np.float32)
     if not (ictal > 0).any():
         raise BrainbrrError(
-            f"no window of profile {configuration.profile} has a seizure: check the annotations "
+            f"no window of profile {settings.profile} has a seizure: check the annotations "
             "(`brainbrr index`) and the configuration's labels.seizure"
         )
-    full = configuration.sampling.full_threshold
+    full = settings.full_threshold
     return Manifest(
-        profile=configuration.profile,
+        profile=settings.profile,
         version=plan.store.version,
-        source=source_digest(plan, configuration),
+        source=source_digest(plan, settings),
         window_samples=windows.length_s * RATE,
         recordings=tuple(recordings),
         recording=np.repeat(np.arange(len(parts), dtype=np.int32), lengths),
@@ -283,8 +284,11 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The windows of one recording of which something is known: where they start, how many of
-    their samples are unknown, and how many of their seconds are seizure."""
+    """The windows of one recording that are not wholly unknown.
+
+    Where they start, how many of their samples are unknown, and how many of their seconds are
+    seizure.
+    """
 
     starts: NDArray[np.int64]
     unknown: NDArray[np.int64]

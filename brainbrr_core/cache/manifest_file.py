@@ -29,7 +29,7 @@ from brainbrr_core.cache.manifest import (
 )
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import MANIFESTS, Store
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import RATE
 from brainbrr_core.errors import WorkRemains, not_writable
 from brainbrr_core.files.atomic import replacing
@@ -59,9 +59,9 @@ SCHEMA = pa.schema(
 )
 
 
-def manifest_path(store: Store, configuration: Configuration) -> Path:
+def manifest_path(store: Store, settings: ManifestSettings) -> Path:
     """Where the manifest of a profile, its windows and its label map lies."""
-    name = f"{configuration.profile}-{settings_digest(configuration)[:12]}.parquet"
+    name = f"{settings.profile}-{settings_digest(settings)[:12]}.parquet"
     return store.folder / MANIFESTS / name
 
 
@@ -279,12 +279,12 @@ def read_manifest(path: Path, options: str = "") -> Manifest:
     )
 
 
-def is_current(manifest: Manifest, plan: Plan, configuration: Configuration) -> bool:
+def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bool:
     """Whether a manifest is made of exactly what the plan and the settings say now."""
     return (
         all(item.state in (State.FRESH, State.EXCLUDED) for item in plan.items)
         and manifest.version == plan.store.version
-        and manifest.source == source_digest(plan, configuration)
+        and manifest.source == source_digest(plan, settings)
     )
 
 
@@ -297,21 +297,21 @@ class UpdatedManifest:
     rewritten: bool
 
 
-def update_manifest(plan: Plan, configuration: Configuration) -> UpdatedManifest:
+def update_manifest(plan: Plan, settings: ManifestSettings) -> UpdatedManifest:
     """The current manifest of a plan, written if it was missing or stale.
 
     Raises as :func:`make_manifest` does, and :class:`BrainbrrError` where it cannot be written.
     """
-    path = manifest_path(plan.store, configuration)
+    path = manifest_path(plan.store, settings)
     try:
         known = read_manifest(path)
     except WorkRemains:
         # None yet, or one that cannot be read: made anew either way.
         known = None
-    if known is not None and is_current(known, plan, configuration):
+    if known is not None and is_current(known, plan, settings):
         return UpdatedManifest(known, path, rewritten=False)
     with hold(plan.store, "manifest"):
-        made = make_manifest(plan, configuration)
+        made = make_manifest(plan, settings)
         try:
             write_manifest(made, path)
         except OSError as error:

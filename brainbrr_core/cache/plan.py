@@ -152,7 +152,13 @@ def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print
     if configuration.data_dir is None and index_path(root).is_file():
         log("no data directory is set: the index stands for the corpus")
     else:
-        looked = update_index(configuration.data_dir, root, configuration.corpus, log=log)
+        looked = update_index(
+            configuration.data_dir,
+            root,
+            configuration.corpus,
+            named_by=configuration.origin.data_dir,
+            log=log,
+        )
         store = Store.of(configuration)
         index = replace(read_index(root), unsettled=looked.unsettled)
         return plan_selection(
@@ -219,8 +225,9 @@ def _source_changed(recording: Recording) -> bool | None:
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a version before its shards are looked at; ``moved`` is what their looks
-    add: records that must be renewed.
+    """What is known of a version before its shards are looked at.
+
+    Looking at them adds to ``moved``: records that must be renewed.
     """
 
     store: Store

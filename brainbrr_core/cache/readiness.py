@@ -45,8 +45,9 @@ def check(configuration: Configuration) -> Preflight:
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
     plan = fresh_plan(configuration, configuration.options)
-    manifest = read_manifest(manifest_path(plan.store, configuration), configuration.options)
-    if not is_current(manifest, plan, configuration):
+    settings = configuration.manifest_settings
+    manifest = read_manifest(manifest_path(plan.store, settings), settings.options)
+    if not is_current(manifest, plan, settings):
         raise WorkRemains(
             f"the manifest of profile {configuration.profile} is stale: run `brainbrr manifest"
             f"{configuration.options}`"

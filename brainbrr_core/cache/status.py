@@ -11,16 +11,17 @@ from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.manifest import window_count
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.store import folder_bytes
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import SPLITS
 
 
-def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
+def status(plan: Plan, settings: ManifestSettings) -> dict[str, Any]:
     """Counts, bytes, hours and windows of a plan's selection, as ``cache status --json`` gives."""
     fresh = [item.recording for item in plan.items if item.state is State.FRESH]
     seconds = [recording.duration_s for recording in fresh]
-    labels = configuration.labels.seizure
-    windows = [window_count(recording, configuration.windows, labels) for recording in fresh]
+    windows = [
+        window_count(recording, settings.windows, settings.seizure_labels) for recording in fresh
+    ]
     selected = Counter(item.recording.split for item in plan.items)
     splits = {}
     for split in SPLITS:
@@ -36,7 +37,7 @@ def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
     return {
         "root": str(plan.store.root),
         "version": plan.store.version,
-        "profile": configuration.profile,
+        "profile": settings.profile,
         "selected": len(plan.items),
         **{state.value: states[state] for state in State},
         "orphaned": len(plan.orphans),
@@ -45,7 +46,7 @@ def status(plan: Plan, configuration: Configuration) -> dict[str, Any]:
         "windows": sum(windows),
         "splits": splits,
         "reasons": plan.reasons(),
-        "clipping": clipping_summary(plan, configuration.labels.seizure),
+        "clipping": clipping_summary(plan, settings.seizure_labels),
         "sources_unseen": plan.sources_unseen,
         "other_versions": {
             other.version: folder_bytes(other.folder) for other in plan.store.other_versions()

@@ -27,7 +27,7 @@ from typing import IO
 from brainbrr_core.cache.records import BuildRecord, Records
 from brainbrr_core.cache.shard import SUFFIX, DamagedShard, Shard, UnreadableShard, verify_shard
 from brainbrr_core.cache.version import is_imported, is_version_name, preprocessing_version
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.hash_memo import INDEX_HASHES
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.corpus.spool import is_spool
@@ -66,7 +66,7 @@ class Store:
 
         Raises :class:`BrainbrrError` for a version that is neither the derived one nor there.
         """
-        derived = cls.derived(configuration)
+        derived = cls.derived(configuration.cache_root, configuration.preprocessing)
         version = configuration.version or derived.version
         if version != derived.version and not is_imported(version):
             raise BrainbrrError(
@@ -76,9 +76,9 @@ class Store:
         return cls(configuration.cache_root, version)
 
     @classmethod
-    def derived(cls, configuration: Configuration) -> Store:
-        """The store of the version that the configuration's signal chain builds."""
-        return cls(configuration.cache_root, preprocessing_version(configuration.preprocessing))
+    def derived(cls, cache_root: Path, preprocessing: Preprocessing) -> Store:
+        """The store of the version that these settings of the preprocessing build."""
+        return cls(cache_root, preprocessing_version(preprocessing))
 
     @property
     def folder(self) -> Path:

@@ -69,8 +69,11 @@ def preprocessing_version(settings: Preprocessing) -> str:
 def shard_fingerprint(
     settings: Preprocessing, content_hash: str, interpolated: Sequence[str]
 ) -> str:
-    """What one recording's shard must carry: the chain's fingerprint, the EDF's hash, and which
-    electrodes are interpolated, since a table beside the EDF may mark channels as bad."""
+    """What one recording's shard must carry.
+
+    The chain's fingerprint, the EDF's hash, and which electrodes are interpolated, since a table
+    beside the EDF may mark channels as bad.
+    """
     return shard_fingerprints(settings)(content_hash, interpolated)
 
 

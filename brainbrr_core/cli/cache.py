@@ -115,7 +115,7 @@ def status(
 
     settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
     plan = plan_profile(settings)
-    values = describe(plan, settings)
+    values = describe(plan, settings.manifest_settings)
     if json:
         print_json(values)
     else:
@@ -243,7 +243,12 @@ def gc(
 
     settings = configuration(config, cache_root=cache_root, runs_dir=runs_dir)
     index = read_index(settings.cache_root)
-    plan = make_plan(Store.derived(settings), settings.preprocessing, index, index)
+    plan = make_plan(
+        Store.derived(settings.cache_root, settings.preprocessing),
+        settings.preprocessing,
+        index,
+        index,
+    )
     trained = used_versions(settings.runs_dir)
     garbage = find(plan, trained, drop or (), force=force)
     staying = kept(plan, trained, drop or ())

@@ -57,7 +57,12 @@ def index(
     labels = settings.labels.seizure
     try:
         recordings = update_index(
-            settings.data_dir, settings.cache_root, corpus, force=force, log=log
+            settings.data_dir,
+            settings.cache_root,
+            corpus,
+            force=force,
+            named_by=settings.origin.data_dir,
+            log=log,
         )
     except SharedContent as refused:
         if list_ and not json:

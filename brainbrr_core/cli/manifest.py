@@ -30,7 +30,7 @@ def manifest(
 
     settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
     plan = plan_profile(settings)
-    made = update_manifest(plan, settings)
+    made = update_manifest(plan, settings.manifest_settings)
     summary = counts(made.manifest, SPLITS)
     clipping = clipping_summary(plan, settings.labels.seizure)
     if json:

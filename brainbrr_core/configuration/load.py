@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,13 @@ DEFAULT_LAYERS = ("full", "cpu")
 DEMO_LAYERS = ("smoke", "cpu")
 #: Settings of folders, and the names of these folders below the default home.
 _FOLDERS = {"cache_root": "cache", "runs_dir": "runs", "dagster_home": "dagster"}
+#: Fields of :class:`Overrides` that set one setting each, and this setting.
+_SETTINGS_OF_OPTIONS = {
+    "data_dir": "data_dir",
+    "cache_root": "cache_root",
+    "runs_dir": "runs_dir",
+    "cache_version": "version",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +153,7 @@ def load(
         layers=tuple(layer.name for layer in layers),
         profile=None if profile is None else profile.name,
         cache_root=_reason_of_root(values, demo),
+        sources=_sources(layers, profile, overrides, environment),
     )
     _set_default_paths(values)
     return _with_absolute_paths(values, layers).with_origin(origin)
@@ -242,13 +250,42 @@ def _set_paths(
     for variable, key in PATH_VARIABLES.items():
         if environment.get(variable):
             values[key] = environment[variable]
-    flags = {
-        "data_dir": overrides.data_dir,
-        "cache_root": overrides.cache_root,
-        "runs_dir": overrides.runs_dir,
-        "version": overrides.cache_version,
-    }
-    values.update({key: flag for key, flag in flags.items() if flag is not None})
+    for name, key in _SETTINGS_OF_OPTIONS.items():
+        if (given := getattr(overrides, name)) is not None:
+            values[key] = given
+
+
+def _sources(
+    layers: Sequence[Layer],
+    profile: Layer | None,
+    overrides: Overrides,
+    environment: Mapping[str, str],
+) -> dict[str, str]:
+    """What sets each setting that does not have its default: see :class:`Origin`."""
+    sources: dict[str, str] = {}
+    for layer in layers:
+        sources.update(dict.fromkeys(_keys(layer.content), str(layer.path)))
+    if profile is not None:
+        sources = {k: v for k, v in sources.items() if not k.startswith("selection.")}
+        of_profile = {"selection": profile.content.get("selection", {})}
+        sources.update(dict.fromkeys(_keys(of_profile), str(profile.path)))
+        sources["profile"] = PROFILE_VARIABLE if overrides.profile is None else "--profile"
+    for variable, key in PATH_VARIABLES.items():
+        if environment.get(variable):
+            sources[key] = variable
+    for name, key in _SETTINGS_OF_OPTIONS.items():
+        if getattr(overrides, name) is not None:
+            sources[key] = f"--{name.replace('_', '-')}"
+    return sources
+
+
+def _keys(content: Mapping[str, object], above: str = "") -> Iterator[str]:
+    """The keys of all settings in the content of a file, such as ``training.steps``."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _keys(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}"
 
 
 def _reason_of_root(values: dict[str, object], demo: str | None) -> str | None:

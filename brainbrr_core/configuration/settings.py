@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -457,6 +458,45 @@ class Origin:
     profile: str | None = None
     #: Why the cache root is this folder, where the user set none; None where the user set it.
     cache_root: str | None = None
+    #: What sets each setting, by its key such as ``training.steps``: an option (``--data-dir``), a
+    #: variable, or the absolute path of a file. Those that have their default are left out.
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def data_dir(self) -> str:
+        """How a message names what sets the data directory, such as ``BRAINBRR_DATA_DIR``."""
+        source = self.sources.get("data_dir")
+        if source is None:
+            return "data_dir"
+        return f"data_dir of {source}" if source.startswith("/") else source
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestSettings:
+    """The settings that decide what a manifest contains, and how it was chosen.
+
+    Attributes
+    ----------
+    profile : str
+        Name of the profile.
+    selection : Selection
+        Which recordings of the corpus the profile uses.
+    windows : Windows
+        Length and stride of the windows.
+    seizure_labels : tuple of str
+        Labels of events that count as seizures.
+    full_threshold : float
+        Ictal fraction, in (0, 1], from which a window has the category "full".
+    options : str
+        Command-line options that chose the configuration, for messages that name a command.
+    """
+
+    profile: str
+    selection: Selection
+    windows: Windows
+    seizure_labels: tuple[str, ...]
+    full_threshold: float
+    options: str = ""
 
 
 class Configuration(Section):
@@ -500,6 +540,18 @@ class Configuration(Section):
     def options(self) -> str:
         """The command-line options that chose this configuration, each after a space."""
         return self._origin.options
+
+    @property
+    def manifest_settings(self) -> ManifestSettings:
+        """The settings that decide what the manifest of the profile contains."""
+        return ManifestSettings(
+            self.profile,
+            self.selection,
+            self.windows,
+            self.labels.seizure,
+            self.sampling.full_threshold,
+            self.options,
+        )
 
     def with_origin(self, origin: Origin) -> Configuration:
         """A copy that remembers how it was chosen.

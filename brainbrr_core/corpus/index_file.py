@@ -32,6 +32,7 @@ from brainbrr_core.files.checked_parquet import (
     read_texts,
 )
 from brainbrr_core.files.state import FileState, Hashes, file_state
+from brainbrr_core.machine.walk import as_text
 
 #: Keys of the metadata of the file.
 _SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"
@@ -183,12 +184,28 @@ def _skipped(path: Path, text: str) -> tuple[Skipped, ...]:
     return skipped
 
 
+def missing_data_dir(data_dir: str, named_by: str) -> str:
+    """What is wrong with a data directory that is not there; empty for one that is, and for a URL.
+
+    ``named_by`` is what sets it, such as ``BRAINBRR_DATA_DIR``.
+    """
+    path = Path(data_dir)
+    if "://" in data_dir or path.is_dir():
+        return ""
+    wrong = "is a file" if path.is_file() else "does not exist"
+    return (
+        f"{named_by} names the data directory {as_text(data_dir)}, which {wrong}: mount its drive, "
+        f"or set {named_by} to the folder that holds the corpus"
+    )
+
+
 def update_index(
     data_dir: str | None,
     cache_root: Path,
     corpus: Corpus | None = None,
     *,
     force: bool = False,
+    named_by: str = "data_dir",
     log: Callable[[str], None] | None = None,
 ) -> Index:
     """Scan a corpus and update the index of a cache root.
@@ -207,6 +224,8 @@ def update_index(
         Settings of the corpus; by default those of the default configuration.
     force : bool
         Accept that recordings vanished, or that the corpus is another one.
+    named_by : str
+        What sets ``data_dir``, for messages, such as ``BRAINBRR_DATA_DIR``.
     log : callable, optional
         Called with a line of text when an index is replaced, and for each EDF that changed while
         it was read.
@@ -227,6 +246,8 @@ def update_index(
             "no data directory: set BRAINBRR_DATA_DIR to the folder that holds the corpus, "
             "or run `brainbrr demo`"
         )
+    if missing := missing_data_dir(data_dir, named_by):
+        raise BrainbrrError(missing)
     previous, earlier = None, {}
     if index_path(cache_root).is_file():
         try:

@@ -95,8 +95,9 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> IndexSummary:
 
 
 def none_usable(index: Index) -> str:
-    """What to say of a corpus of which no recording can be used, such as ``217 found, none usable:
-    217 too_short``; empty where one can.
+    """What to say of a corpus of which no recording can be used; empty where one can.
+
+    For example, ``217 found, none usable: 217 too_short``.
     """
     reasons = Counter(recording.reason for recording in index)
     if None in reasons:

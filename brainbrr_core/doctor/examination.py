@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Preprocessing
-from brainbrr_core.corpus.index_file import index_path
+from brainbrr_core.corpus.index_file import index_path, missing_data_dir
 from brainbrr_core.corpus.summary import none_usable
 from brainbrr_core.doctor.estimate import (
     Extent,
@@ -169,7 +169,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     """
     plan, trouble = _plan(configuration)
     data_dir, preprocessing = configuration.data_dir, configuration.preprocessing
-    store = Store.derived(configuration)
+    store = Store.derived(configuration.cache_root, configuration.preprocessing)
     if plan is not None:
         extent: Extent | None = indexed_extent(plan.index)
         needed: Extent | None = indexed_extent(item.recording for item in plan.to_build)
@@ -210,7 +210,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
             *_file_system_warnings(cache.root, root_file_system, wsl=machine.wsl),
             *_machine_warnings(machine),
             *_gpu_warnings(configuration.hardware, gpu, software),
-            *_data_warnings(data_dir),
+            *_data_warnings(data_dir, configuration.origin.data_dir),
             *([f"{unusable}: nothing of this corpus can be trained on"] if unusable else []),
         ),
         tuple(choices),
@@ -388,12 +388,9 @@ def _gpu_warnings(
         )
 
 
-def _data_warnings(data_dir: str | None) -> Iterator[str]:
-    if data_dir is not None and "://" not in data_dir and not Path(data_dir).is_dir():
-        yield (
-            f"the data directory {data_dir} does not exist: mount its drive, or set "
-            "BRAINBRR_DATA_DIR to the folder of the corpus"
-        )
+def _data_warnings(data_dir: str | None, named_by: str) -> Iterator[str]:
+    if data_dir is not None and (missing := missing_data_dir(data_dir, named_by)):
+        yield missing
 
 
 def _train(options: str) -> Choice:

@@ -123,7 +123,7 @@ def _named(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
     named = []
     for corpus in corpora:
         plan = corpus_plan(corpus.configuration, run)
-        if run.was_trained_on(source_digest(plan, corpus.configuration)):
+        if run.was_trained_on(source_digest(plan, corpus.configuration.manifest_settings)):
             raise BrainbrrError(
                 f"run {run.name} was trained on the corpus in {corpus.configuration.cache_root}, "
                 "whose dev is in the report anyway: leave it out of --across"

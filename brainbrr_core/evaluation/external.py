@@ -130,7 +130,7 @@ def evaluate_run(
     """
     asked = asked or OnAnotherCorpus()
     plan = corpus_plan(configuration, run, data_dir)
-    if not run.was_trained_on(source_digest(plan, configuration)):
+    if not run.was_trained_on(source_digest(plan, configuration.manifest_settings)):
         return _evaluate_external(configuration, plan, run, split or ALL, asked, log)
     if asked.adapt is not None or asked.other_people or split in ("train", ALL):
         raise BrainbrrError(
@@ -212,7 +212,9 @@ def _evaluate_external(
         compute_scores(predictor, plan.store, chosen.scored, label),
         split=label,
         choice=choice,
-        provenance=provenance(used, run, plan.store.version, source_digest(plan, configuration))
+        provenance=provenance(
+            used, run, plan.store.version, source_digest(plan, configuration.manifest_settings)
+        )
         | {IDENTITY: identity},
         weights_chosen_on=None if weights_chosen_on(run.record) is None else OWN_DEV,
         unscored=chosen.unscored,

@@ -68,7 +68,7 @@ class OwnCorpus:
             except BrainbrrError:
                 # Another version, or incomplete here: the other candidate may be right.
                 continue
-            if run.was_trained_on(source_digest(plan, candidate)):
+            if run.was_trained_on(source_digest(plan, candidate.manifest_settings)):
                 return candidate, plan
         recorded = run.record.configuration.get("cache_root", "unknown")
         raise WorkRemains(

@@ -390,8 +390,11 @@ _OF_ALL_SECONDS = ("seconds.auroc", "seconds.auprc", "seconds.calibration_error"
 
 
 def _exact(statistics: PatientStatistics, name: str, value: float, patients: int) -> Estimate:
-    """An estimate whose bootstrap has no width: exact where all, none or no false alarm is found,
-    otherwise without an interval."""
+    """An estimate whose bootstrap interval has no width.
+
+    Its interval is exact if all or none were detected or there is no false alarm; otherwise it has
+    none.
+    """
     if unit_of(name) is Unit.ALARMS and value == 0:
         seconds = statistics.silent_seconds(name)
         return Estimate.of(value, *no_false_alarm(patients, seconds), patients, "poisson")

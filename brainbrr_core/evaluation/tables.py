@@ -53,8 +53,10 @@ def _write_both(path: Path, table: pa.Table) -> None:
 
 
 def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, pa.Table]:
-    """The tables by name: figures by their unit, recordings, seizures, detections, unknown time,
-    patients, operating points, the curve.
+    """The tables of a report by name.
+
+    They are figures by their unit, recordings, seizures, detections, unknown time, patients,
+    operating points, the curve, and recordings that are not scored.
 
     Undefined figures are null. Seizures, detections and unknown time, scored again, give the
     counts of the report: their times are not rounded.

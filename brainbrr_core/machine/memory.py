@@ -18,8 +18,9 @@ _KEPT, _AT_ONCE, _LARGEST = 1 << 29, 1 << 26, 1 << 25
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Collect no garbage meanwhile: where all that is made is kept, looking for it takes half of
-    the time.
+    """Collect no garbage meanwhile.
+
+    Where everything that is made is kept, looking for garbage takes half of the time.
     """
     collecting = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Versions, torch's build and the cards, without importing torch."""
+"""Installed versions, the build of torch and the GPUs, without importing torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def versions(names: Iterable[str]) -> dict[str, str | None]:
-    """Installed versions of distributions, None for those that are not there."""
+    """Installed versions of distributions; None for those that are not installed."""
     found: dict[str, str | None] = {}
     for name in names:
         try:
@@ -51,7 +51,7 @@ def torch_cuda() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One NVIDIA card, as its driver names it; memory in GB."""
+    """One NVIDIA GPU, with the name that its driver gives it; memory in GB."""
 
     name: str
     memory_gb: float
@@ -59,7 +59,7 @@ class Gpu:
 
 
 def gpus(command: str = "nvidia-smi", timeout_s: float = 2.0) -> list[Gpu]:
-    """The NVIDIA cards that the driver sees; none where there is no driver."""
+    """The NVIDIA GPUs that the driver sees; none without a driver."""
     if shutil.which(command) is None:
         return []
     fields = "name,memory.total,driver_version"

@@ -23,7 +23,6 @@ from brainbrr_core.constants import CHANNELS
 from brainbrr_core.model.backend import Backend, ssm_layer
 from brainbrr_core.model.mamba2 import GatedRMSNorm
 
-#: Channels of the 10-20 montage.
 #: Probability that the untrained network gives. The training loss weighs both classes equally, so
 #: that this means no evidence; starting at 0.05 learned more slowly (sample AUROC of .75 instead of
 #: .87 after 120 steps on a toy corpus).

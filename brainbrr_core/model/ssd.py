@@ -108,8 +108,11 @@ class _WithinChunks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: _Context, x: Tensor, decay: Tensor, B: Tensor, C: Tensor) -> Tensor:
-        """Shapes: ``x`` (batch, chunks, heads, chunk, headdim), ``decay`` the same less the last
-        axis, ``B`` and ``C`` (batch, chunks, chunk, state). Returns y in the shape of ``x``."""
+        """The output y, in the shape of ``x``.
+
+        Shapes: ``x`` (batch, chunks, heads, chunk, headdim), ``decay`` the same less the last
+        axis, ``B`` and ``C`` (batch, chunks, chunk, state).
+        """
         ctx.save_for_backward(x, decay, B, C)
         weights = _decay_between(decay).mul_(_similarity(B, C))
         return weights @ x

@@ -32,10 +32,21 @@ from brainbrr_core.signal.statistics import Statistics
 
 @dataclass(frozen=True)
 class Prediction:
-    """Events of one recording; ``start`` is that of its first sample, None where none is given.
+    """What was detected in one recording.
 
-    ``statistics`` are the mean and deviation that its signal was z-scored with; the whole
-    recording's where each block has its own.
+    Attributes
+    ----------
+    events : list of Event
+        The detected events, in order; times are seconds from the first sample.
+    duration_s : float
+        Length of the recording in seconds.
+    start : datetime.datetime or None
+        Date and time of its first sample; None where the header does not give them.
+    findings : tuple of Finding
+        Irregularities of the file that do not exclude it.
+    statistics : Statistics
+        The mean and deviation of each channel, in µV, that its signal was z-scored with; the whole
+        recording's where each block has its own.
     """
 
     events: list[Event]

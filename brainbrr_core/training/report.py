@@ -14,27 +14,44 @@ class StepReport:
     """One optimizer step. Rates are means over this process's steps so far.
 
     The time of steps whose figures were fetched together is divided evenly among them.
+
+    Attributes
+    ----------
+    step, steps : int
+        Steps done, this one included, and steps of the whole training.
+    loss : float
+        Mean over the known samples of the batch; 0 where it has none. Not finite only where the
+        step was skipped.
+    learning_rate : float
+        Learning rate of the step.
+    gradient_norm : float
+        Norm of the gradient before clipping. Not finite only where the step was skipped.
+    spread : float
+        Standard deviation of the probabilities in the batch.
+    windows_per_s : float
+        Windows per second of training, of all processes together.
+    data_wait_share : float
+        Share, from 0 to 1, of the training time so far in which this process waited for batches; a
+        GPU may have been working on earlier steps meanwhile.
+    elapsed_s : float
+        Seconds since this process began to train, validations included.
+    resumed_from : int
+        Steps that a checkpoint had done when this process began.
+    skipped : tuple of str
+        In this process's share of the batch, the windows of a step that was skipped since its loss
+        or gradient is not finite; empty for any other step.
     """
 
-    #: Steps done, this one included.
     step: int
     steps: int
     loss: float
     learning_rate: float
-    #: Before clipping.
     gradient_norm: float
-    #: Standard deviation of the probabilities in the batch.
     spread: float
-    #: Of all processes together.
     windows_per_s: float
-    #: Share of the training time so far in which this process waited for batches; a GPU may have
-    #: been working on earlier steps meanwhile.
     data_wait_share: float
     elapsed_s: float
-    #: Steps that a checkpoint had done when this process began.
     resumed_from: int = 0
-    #: In this process's share of the batch, the windows of a step that was skipped since its loss
-    #: or gradient is not finite; empty for any other step.
     skipped: tuple[str, ...] = ()
 
     def left_s(self) -> float:

@@ -101,7 +101,7 @@ def cache_manifest(code_version: str) -> dg.AssetsDefinition:
             check_loaded(context, CodeVersions.of(configuration).cache_manifest)
             plan = plan_profile(configuration)
             observe_selection(context, plan, selection_version(plan, configuration))
-            made = update_manifest(plan, configuration)
+            made = update_manifest(plan, configuration.manifest_settings)
         context.log.info(
             f"{len(made.manifest)} windows, "
             + ("written" if made.rewritten else "already current, nothing written")

@@ -37,7 +37,10 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
         with user_errors_as_failures():
             configuration = workspace.load()
             index = update_index(
-                configuration.data_dir, configuration.cache_root, configuration.corpus
+                configuration.data_dir,
+                configuration.cache_root,
+                configuration.corpus,
+                named_by=configuration.origin.data_dir,
             )
         return dg.DataVersionsByPartition({r.partition_key: r.source_version for r in index})
 
@@ -80,6 +83,7 @@ def raw_edf_index(
             configuration.data_dir,
             configuration.cache_root,
             configuration.corpus,
+            named_by=configuration.origin.data_dir,
             log=context.log.warning,
         )
         plan = plan_profile(configuration)

@@ -48,7 +48,7 @@ class CodeVersions:
         )
         return cls(
             windowed_cache=preprocessing_version(configuration.preprocessing),
-            cache_manifest=settings_digest(configuration)[:12],
+            cache_manifest=settings_digest(configuration.manifest_settings)[:12],
             trained_model=digest(training_settings(configuration))[:12],
             eval_report=digest(report)[:12],
         )

@@ -45,7 +45,7 @@ def selection_version(plan: Plan, configuration: Configuration) -> str:
 
     While shards are missing, stale or corrupt, it is a version that no manifest can have.
     """
-    source = source_digest(plan, configuration)
+    source = source_digest(plan, configuration.manifest_settings)
     unfinished = [[item.recording.partition_key, item.state.value] for item in plan.to_build]
     return digest([source, unfinished]) if unfinished else source
 

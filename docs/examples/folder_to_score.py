@@ -65,7 +65,7 @@ print(f"built {len(summary.built)}; now {plan.count(State.FRESH)} are fresh")
 # The manifest lists the windows. The training checks that cache and manifest are fresh, and never
 # opens an EDF.
 
-manifest = update_manifest(plan, settings).manifest
+manifest = update_manifest(plan, settings.manifest_settings).manifest
 print(f"{len(manifest)} windows")
 run = train(settings, log=print)
 

@@ -55,7 +55,7 @@ settings = apply_assignments(
 # Training never reads an EDF: the shards must be built before.
 
 build(plan_corpus(settings, log=print), settings.preprocessing, workers=1)
-manifest = update_manifest(plan_corpus(settings, log=print), settings).manifest
+manifest = update_manifest(plan_corpus(settings, log=print), settings.manifest_settings).manifest
 run = train(settings, log=print)
 
 # %%

@@ -47,7 +47,7 @@ print(f"{len(plan.to_build)} left to build")
 # %%
 # The manifest lists every window of the profile, with its share of seizure.
 
-manifest = update_manifest(plan, settings).manifest
+manifest = update_manifest(plan, settings.manifest_settings).manifest
 for split in ("train", "dev", "eval"):
     rows = manifest.rows_of(split)
     print(f"{split:5} {len(rows):4} windows, {(manifest.ictal[rows] > 0).sum()} with a seizure")

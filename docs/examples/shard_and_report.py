@@ -95,7 +95,7 @@ print(table.schema.names, table.num_rows, "rows")
 # %%
 # The report of an evaluation is a folder: a page, and the tables behind it.
 
-update_manifest(plan, settings)
+update_manifest(plan, settings.manifest_settings)
 train(settings, log=print)
 report = evaluate(settings, "dev", log=print).report.parent
 for file in sorted(report.iterdir()):

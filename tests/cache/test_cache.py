@@ -198,7 +198,7 @@ def test_a_changed_parameter_makes_everything_stale_and_keeps_the_old_version(
     assert len(rebuilt(bumped)) == 12
     assert shard_bytes(old) == before
     assert states(plan_corpus(settings)) == {State.FRESH: 12}
-    assert old.version in status(plan_corpus(bumped), bumped)["other_versions"]
+    assert old.version in status(plan_corpus(bumped), bumped.manifest_settings)["other_versions"]
 
 
 @pytest.mark.parametrize(
@@ -213,13 +213,13 @@ def test_a_change_of_windows_or_labels_rebuilds_no_signal(
     settings: Configuration, change: dict[str, object]
 ) -> None:
     plan = made(settings)
-    first = update_manifest(plan, settings)
+    first = update_manifest(plan, settings.manifest_settings)
     other = settings.model_copy(update=change)
     assert rebuilt(other) == []
-    assert manifest_path(plan.store, other) != first.path
-    second = update_manifest(plan_corpus(other), other)
+    assert manifest_path(plan.store, other.manifest_settings) != first.path
+    second = update_manifest(plan_corpus(other), other.manifest_settings)
     assert second.rewritten
-    assert not update_manifest(plan_corpus(settings), settings).rewritten
+    assert not update_manifest(plan_corpus(settings), settings.manifest_settings).rewritten
 
 
 def test_a_smaller_profile_is_a_head_start_on_a_larger_one(settings: Configuration) -> None:
@@ -496,7 +496,7 @@ def test_the_audit_says_what_was_built_when_from_what(settings: Configuration) -
 def test_status_counts_what_is_there(settings: Configuration) -> None:
     small = settings.model_copy(update={"selection": Selection(recordings=5)})
     made(small)
-    values = status(plan_corpus(settings), settings)
+    values = status(plan_corpus(settings), settings.manifest_settings)
     assert (values["selected"], values["fresh"], values["missing"]) == (12, 5, 7)
     assert values["bytes"] == sum(len(b) for b in shard_bytes(Store.of(settings)).values())
     assert values["selected"] == sum(
@@ -507,7 +507,7 @@ def test_status_counts_what_is_there(settings: Configuration) -> None:
 
 def test_a_manifest_is_refused_while_the_cache_is_not_fresh(settings: Configuration) -> None:
     with pytest.raises(WorkRemains, match="brainbrr cache build"):
-        make_manifest(plan_corpus(settings), settings)
+        make_manifest(plan_corpus(settings), settings.manifest_settings)
 
 
 def test_an_empty_build_does_nothing() -> None:

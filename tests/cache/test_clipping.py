@@ -146,7 +146,7 @@ def test_status_says_what_was_clipped(settings: Configuration) -> None:
                 ictal += int(counts[block].sum())
                 ictal_samples += 19 * min(2560, shard.header.samples - 2560 * block)
     assert total > 100 and ictal > 10
-    told = status(plan, settings)["clipping"]
+    told = status(plan, settings.manifest_settings)["clipping"]
     assert told["clipped"] == pytest.approx(total / samples, abs=1e-8)
     assert told["clipped_in_seizures"] == pytest.approx(ictal / ictal_samples, abs=1e-8)
     assert told["not_known"] == 0
@@ -160,9 +160,12 @@ def test_status_says_what_was_clipped(settings: Configuration) -> None:
     content[0].pop("clipped")
     records.write_text("".join(json.dumps(line) + "\n" for line in content))
     plan = plan_corpus(settings)
-    assert status(plan, settings)["clipping"]["not_known"] == 1
+    assert status(plan, settings.manifest_settings)["clipping"]["not_known"] == 1
     assert not plan.to_build
-    assert "not known of 1 recordings" in clipping_lines(status(plan, settings)["clipping"])[-1]
+    assert (
+        "not known of 1 recordings"
+        in clipping_lines(status(plan, settings.manifest_settings)["clipping"])[-1]
+    )
 
 
 def test_inspect_counts_clipping_within_seizures(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_archives_become_shards_that_are_used_only_when_named(
         assert shard.header.samples == signal.shape[1]
         assert np.abs(stored[:, : signal.shape[1]] - signal).max() < 0.001
     assert plan_profile(settings).count(State.STALE) == 12
-    manifest = make_manifest(plan, named)
+    manifest = make_manifest(plan, named.manifest_settings)
     batch = WindowDataset(manifest, plan.store).fetch(np.array([3]))
     first = manifest.recordings[manifest.recording[3]]
     start = int(manifest.start[3])

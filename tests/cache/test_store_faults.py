@@ -63,7 +63,7 @@ def test_no_flipped_bit_of_a_manifest_is_read_as_another_window(
     settings: Configuration,
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
-    made = update_manifest(plan_profile(settings), settings)
+    made = update_manifest(plan_profile(settings), settings.manifest_settings)
     good = made.path.read_bytes()
     rng = random.Random(1)
     refused = 0
@@ -151,7 +151,12 @@ def test_gc_takes_what_a_run_needs_only_by_name(settings: Configuration) -> None
     bumped = settings.model_copy(update={"preprocessing": Preprocessing(notch_hz=50)})
     build(plan_corpus(bumped), bumped.preprocessing, workers=1)
     plan = plan_corpus(bumped)
-    everything = make_plan(Store.derived(bumped), bumped.preprocessing, plan.index, plan.index)
+    everything = make_plan(
+        Store.derived(bumped.cache_root, bumped.preprocessing),
+        bumped.preprocessing,
+        plan.index,
+        plan.index,
+    )
     assert gc.find(everything, [old.version]) == []
     assert gc.find(everything, [old.version], force=True) == []
     assert [g.path for g in gc.find(everything)] == [old.folder]

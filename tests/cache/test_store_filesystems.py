@@ -128,7 +128,9 @@ def test_leftovers_are_known_and_removed_when_surely_dead(built: Configuration) 
     index = read_index(built.cache_root)
 
     def found() -> set[Path]:
-        plan = make_plan(Store.derived(built), built.preprocessing, index, index)
+        plan = make_plan(
+            Store.derived(built.cache_root, built.preprocessing), built.preprocessing, index, index
+        )
         return {item.path for item in gc.find(plan)}
 
     names = [
@@ -149,7 +151,9 @@ def test_leftovers_are_known_and_removed_when_surely_dead(built: Configuration) 
         fcntl.flock(file, fcntl.LOCK_EX)
         assert not is_leftover(names[0])
         assert found() == {*names[1:], link}
-    plan = make_plan(Store.derived(built), built.preprocessing, index, index)
+    plan = make_plan(
+        Store.derived(built.cache_root, built.preprocessing), built.preprocessing, index, index
+    )
     assert gc.remove(gc.find(plan)) == []
     assert not any(path.exists() for path in names)
     assert not link.is_symlink()
@@ -384,7 +388,7 @@ def shared(_path: Path) -> FileSystem:
 
 def manifest_of(settings: Configuration) -> tuple[Manifest, Store]:
     plan = plan_profile(settings)
-    return update_manifest(plan, settings).manifest, plan.store
+    return update_manifest(plan, settings.manifest_settings).manifest, plan.store
 
 
 def maps_of(store: Store) -> int:
@@ -572,6 +576,8 @@ def test_who_may_only_read_uses_a_version_without_a_lease() -> None:
             path.chmod(0o755)
         done = subprocess.run(
             [sys.executable, "-c", AS_USER + READER, "54322", "022", str(root), VERSION],
+            # Another user cannot write what a measurement of coverage would write.
+            env={name: v for name, v in os.environ.items() if not name.startswith("COVERAGE_")},
             capture_output=True,
             text=True,
             check=True,

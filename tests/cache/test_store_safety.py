@@ -48,7 +48,12 @@ def command(settings: Configuration, *words: str) -> Result:
 
 def everything(settings: Configuration) -> Plan:
     index = read_index(settings.cache_root)
-    return make_plan(Store.derived(settings), settings.preprocessing, index, index)
+    return make_plan(
+        Store.derived(settings.cache_root, settings.preprocessing),
+        settings.preprocessing,
+        index,
+        index,
+    )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -105,7 +110,7 @@ def test_what_the_store_did_not_write_is_named_and_never_touched(two: Two, tmp_p
     assert {name: contents(root / name) for name in names} == before
     assert (root / "vfile").read_text() == (root / ".mine.0a1b2c3d.part").read_text() == "mine"
     assert contents(outside) == {"kept.arrow": b"mine"}
-    values = status(plan_profile(settings), settings)
+    values = status(plan_profile(settings), settings.manifest_settings)
     assert {Path(path).name for path in values["foreign"]} == names
     assert values["other_versions"] == {}
     assert "not written by brainbrr, never touched: " in command(settings, "cache", "status").stdout
@@ -122,7 +127,7 @@ def test_a_version_that_has_no_marker_yet_is_known_and_gets_one(two: Two) -> Non
     assert everything(settings).store.other_versions() == []
     derived = Store.of(settings)
     (derived.folder / MARKER).unlink(missing_ok=True)
-    update_manifest(plan_profile(settings), settings)
+    update_manifest(plan_profile(settings), settings.manifest_settings)
     assert json.loads((derived.folder / MARKER).read_text())["version"] == derived.version
 
 
@@ -348,7 +353,7 @@ def test_a_training_that_runs_holds_its_version_and_a_started_one_uses_it(
     built: Configuration, tmp_path: Path
 ) -> None:
     settings = built.model_copy(update={"runs_dir": tmp_path / "runs"})
-    update_manifest(plan_profile(settings), settings)
+    update_manifest(plan_profile(settings), settings.manifest_settings)
     store = Store.of(settings)
 
     def stop(_step: object) -> None:

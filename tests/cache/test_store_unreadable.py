@@ -127,7 +127,7 @@ def test_nothing_is_built_pulled_listed_or_trained_over_it(
     built: Configuration, unreadable: Callable[..., None]
 ) -> None:
     store = Store.of(built)
-    made = update_manifest(plan_profile(built), built)
+    made = update_manifest(plan_profile(built), built.manifest_settings)
     before = shards(store)
     fresh = {item.recording.partition_key: item for item in plan_profile(built).items}
     victim = sorted(before)[0]
@@ -145,7 +145,7 @@ def test_nothing_is_built_pulled_listed_or_trained_over_it(
     assert done.exit_code == 1
     assert f"failed: {victim}: its shard could not be read and was left" in done.stdout
     for attempt in (
-        lambda: make_manifest(plan, built),
+        lambda: make_manifest(plan, built.manifest_settings),
         lambda: check(built),
         lambda: shard_blob(store, item),
         lambda: store.has_whole_shard(victim, item.fingerprint),
@@ -161,7 +161,7 @@ def test_nothing_is_built_pulled_listed_or_trained_over_it(
 def test_a_window_whose_shard_cannot_be_mapped_is_one_line(
     built: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = update_manifest(plan_profile(built), built)
+    made = update_manifest(plan_profile(built), built.manifest_settings)
     dataset = WindowDataset(made.manifest, Store.of(built))
 
     def refuse(*_args: object, **_others: object) -> None:
@@ -265,7 +265,7 @@ def test_a_root_that_cannot_be_written_to_is_one_line(
     with monkeypatch.context() as patch:
         patch.setattr(manifest_file, "replacing", refuse)
         with pytest.raises(BrainbrrError, match=r"manifest .* is not writable \(Read-only file"):
-            update_manifest(plan_profile(built), built)
+            update_manifest(plan_profile(built), built.manifest_settings)
     key = sorted(store.shard_keys())[0]
     flip(store.shard_path(key))
     with monkeypatch.context() as patch:
@@ -282,7 +282,7 @@ def test_a_root_that_cannot_be_written_to_is_one_line(
 def test_a_manifest_that_cannot_be_read_is_not_called_damaged(
     built: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = update_manifest(plan_profile(built), built)
+    made = update_manifest(plan_profile(built), built.manifest_settings)
 
     def refuse(_path: Path) -> bytes:
         raise REASONS[0]

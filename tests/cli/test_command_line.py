@@ -36,9 +36,23 @@ def shell_lines(text: str) -> dict[str, str]:
 def test_mistakes_are_one_line_and_exit_2(shell: Shell, corpus: Path, tmp_path: Path) -> None:
     folders = {"BRAINBRR_CACHE_ROOT": str(tmp_path / "cache"), "BRAINBRR_CONFIG": "smoke:cpu"}
     assert "BRAINBRR_DATA_DIR" in shell.refused("index", environment=folders)
-    assert "no data directory" in shell.refused(
-        "index", environment=folders | {"BRAINBRR_DATA_DIR": "/nowhere"}
-    )
+    elsewhere = folders | {"BRAINBRR_DATA_DIR": "/nowhere"}
+    own = tmp_path / "own.yaml"
+    own.write_text("data_dir: /nowhere/at/all\n")
+    for given, environment, wrong in (
+        ((), elsewhere, "BRAINBRR_DATA_DIR names the data directory /nowhere,"),
+        (("--data-dir", "/no"), elsewhere, "--data-dir names the data directory /no,"),
+        (
+            ("--config", f"smoke:cpu:{own}"),
+            folders,
+            f"data_dir of {own} names the data directory /nowhere/at/all,",
+        ),
+    ):
+        for command in (("index",), ("cache", "build")):
+            line = shell.refused(*command, *given, environment=environment)
+            assert f"{wrong} which does not exist: mount its drive, or set" in line
+        assert wrong in shell.type("doctor", *given, environment=environment).stdout
+    own.unlink()
     (tmp_path / "empty").mkdir()
     for folder, words in ((tmp_path / "empty", "is empty"), (tmp_path, "not laid out as")):
         assert words in shell.refused("index", "--data-dir", folder, environment=folders)

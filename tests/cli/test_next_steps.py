@@ -95,7 +95,10 @@ def test_a_refusal_names_the_smaller_profile_that_is_built(
         build(plan_profile(part), settings.preprocessing)
         plan = plan_profile(settings)
         assert smaller_profile(plan) == name
-        for refuse in (lambda: check(settings), lambda plan=plan: make_manifest(plan, settings)):
+        for refuse in (
+            lambda: check(settings),
+            lambda plan=plan: make_manifest(plan, settings.manifest_settings),
+        ):
             with pytest.raises(WorkRemains) as refused:
                 refuse()
             assert str(refused.value).endswith(f"or use what is built: --profile {name}")

@@ -343,6 +343,29 @@ def test_a_profile_variable_wins_over_files_and_loses_to_the_option() -> None:
     assert load(Overrides(config="full:cpu"), environment).profile == "full"
 
 
+def test_the_source_of_each_setting_is_known(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("data_dir: /of/file\nselection: {recordings: 7}\ntraining: {steps: 9}\n")
+    environment = {"BRAINBRR_RUNS_DIR": "/runs", "BRAINBRR_CONFIG": f"smoke:cpu:{own}"}
+    loaded = load(Overrides(cache_root="/cache"), environment)
+    sources = loaded.origin.sources
+    assert loaded.origin.data_dir == f"data_dir of {own}"
+    assert sources["cache_root"] == "--cache-root"
+    assert sources["runs_dir"] == "BRAINBRR_RUNS_DIR"
+    assert sources["training.steps"] == sources["selection.recordings"] == str(own)
+    assert Path(sources["training.validate_every"]).name == "smoke.yaml"
+    assert "training.seed" not in sources
+    # A profile that is chosen replaces what the files select.
+    chosen = load(Overrides(profile="dev", data_dir="/x"), environment).origin
+    assert chosen.sources["profile"] == "--profile"
+    assert Path(chosen.sources["selection.recordings"]).name == "dev.yaml"
+    assert chosen.sources["training.steps"] == str(own)
+    assert chosen.data_dir == "--data-dir"
+    by_variable = load(Overrides(), environment | {"BRAINBRR_PROFILE": "full"}).origin
+    assert by_variable.sources["profile"] == "BRAINBRR_PROFILE"
+    assert "selection.recordings" not in by_variable.sources
+
+
 # What `brainbrr env` prints
 
 FOLDER_KEYS = ("data_dir", "cache_root", "runs_dir")

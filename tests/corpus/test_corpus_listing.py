@@ -60,7 +60,7 @@ def test_a_plan_right_after_an_index_equals_one_that_checks_every_edf(
 
 
 def test_a_manifest_is_read_as_written_with_any_texts(built: Configuration, tmp_path: Path) -> None:
-    manifest = update_manifest(plan_profile(built), built).manifest
+    manifest = update_manifest(plan_profile(built), built.manifest_settings).manifest
     names = ('"recordings":[', "],[", "\\", "ü")
 
     def renamed(number: int, recording: ManifestRecording) -> ManifestRecording:

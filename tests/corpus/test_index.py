@@ -236,7 +236,7 @@ def test_wrong_folders_give_one_line_with_the_fix(tmp_path: Path) -> None:
     (flat / "train").mkdir(parents=True)
     cases: dict[str | None, str] = {
         None: "no data directory",
-        str(tmp_path / "none"): "no data directory",
+        str(tmp_path / "none"): "data_dir names .* which does not exist",
         str(empty): "is empty",
         str(tmp_path): "not laid out as",
         str(flat): "no .edf file",

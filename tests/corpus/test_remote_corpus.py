@@ -97,8 +97,8 @@ def test_shards_equal_those_of_a_local_build_and_nothing_is_downloaded_twice(
     assert again.sources_unseen == 0
     # Only a listing is requested, not a byte of an EDF or annotation.
     assert bucket.sent - before < 40_000
-    assert len(update_manifest(again, afar).manifest) == len(
-        update_manifest(plan_profile(settings), settings).manifest
+    assert len(update_manifest(again, afar.manifest_settings).manifest) == len(
+        update_manifest(plan_profile(settings), settings.manifest_settings).manifest
     )
 
 

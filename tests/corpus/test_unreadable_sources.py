@@ -67,7 +67,7 @@ def test_a_drive_behind_links_that_is_not_mounted_changes_nothing(
     settings: Configuration, corpus: Path, breaks: Break, suffix: str
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
-    manifest = update_manifest(plan_profile(settings), settings)
+    manifest = update_manifest(plan_profile(settings), settings.manifest_settings)
     before = index_path(settings.cache_root).read_bytes()
     dev = sorted((corpus / "edf" / "dev").rglob(f"*{suffix}"))
     for path in dev:
@@ -80,7 +80,7 @@ def test_a_drive_behind_links_that_is_not_mounted_changes_nothing(
     update_index(str(corpus), settings.cache_root, force=True)
     plan = plan_profile(settings)
     assert (plan.count(State.FRESH), plan.orphans) == (12, ())
-    again = update_manifest(plan, settings)
+    again = update_manifest(plan, settings.manifest_settings)
     assert (again.rewritten, len(again.manifest)) == (False, len(manifest.manifest))
 
 

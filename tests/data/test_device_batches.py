@@ -56,7 +56,7 @@ def ready(built: Configuration) -> Ready:
         update={"augmentation": AUGMENTED, "seizure_weight": "events"}
     )
     settings = built.model_copy(update={"training": training})
-    return Ready(settings, make_manifest(plan, built), plan.store)
+    return Ready(settings, make_manifest(plan, built.manifest_settings), plan.store)
 
 
 def copied(batch: Batch) -> Batch:

@@ -51,7 +51,7 @@ def weight_at(recording: ManifestRecording, weights: tuple[float, ...], sample: 
 @pytest.mark.parametrize("seed", range(3))
 def test_labels_and_weights_are_those_of_each_sample(one_built: Configuration, seed: int) -> None:
     plan = plan_corpus(one_built)
-    manifest = annotate(make_manifest(plan, one_built), seed)
+    manifest = annotate(make_manifest(plan, one_built.manifest_settings), seed)
     weights = tuple((2.0, 0.5) for _ in manifest.recordings)
     dataset = WindowDataset(manifest, plan.store, seizure_weights=weights)
     # A window of each recording: another one for each seed.
@@ -89,7 +89,7 @@ def categories_of(settings: Configuration, seizure: Event) -> NDArray[np.int8]:
         else item
         for item in plan.items
     )
-    manifest = make_manifest(replace(plan, items=items), settings)
+    manifest = make_manifest(replace(plan, items=items), settings.manifest_settings)
     keys = [recording.partition_key for recording in manifest.recordings]
     of_longest = manifest.recording == keys.index(longest.recording.partition_key)
     return np.asarray(manifest.category[of_longest])

@@ -27,7 +27,7 @@ from brainbrr_core.signal.quantization import SCALE
 def built(settings: Configuration) -> tuple[Configuration, Plan, Manifest]:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     plan = plan_corpus(settings)
-    return settings, plan, make_manifest(plan, settings)
+    return settings, plan, make_manifest(plan, settings.manifest_settings)
 
 
 Built = tuple[Configuration, Plan, Manifest]
@@ -68,29 +68,29 @@ def test_ictal_fractions_equal_a_count_of_samples(built: Built) -> None:
 
 def test_the_file_gives_back_the_manifest_and_knows_when_it_is_stale(built: Built) -> None:
     settings, plan, manifest = built
-    made = update_manifest(plan, settings)
+    made = update_manifest(plan, settings.manifest_settings)
     again = read_manifest(made.path)
     assert again.recordings == manifest.recordings
     for name in ("recording", "start", "ictal", "category"):
         assert np.array_equal(getattr(again, name), getattr(manifest, name))
-    assert is_current(again, plan, settings)
+    assert is_current(again, plan, settings.manifest_settings)
     other = settings.model_copy(update={"windows": Windows(length_s=30)})
-    assert not is_current(again, plan, other)
+    assert not is_current(again, plan, other.manifest_settings)
     plan.store.shard_path(plan.items[0].recording.partition_key).unlink()
-    assert not is_current(again, plan_corpus(settings), settings)
+    assert not is_current(again, plan_corpus(settings), settings.manifest_settings)
 
 
 def test_a_corpus_without_seizures_is_refused(built: Built) -> None:
     settings, plan, _ = built
     nothing = settings.model_copy(update={"labels": Labels(seizure=("absz",))})
     with pytest.raises(BrainbrrError, match="no window"):
-        make_manifest(plan, nothing)
+        make_manifest(plan, nothing.manifest_settings)
 
 
 def test_recordings_without_windows_are_counted_with_their_reason(built: Built) -> None:
     settings, plan, _ = built
     long = settings.model_copy(update={"windows": Windows(length_s=120)})
-    manifest = make_manifest(plan, long)
+    manifest = make_manifest(plan, long.manifest_settings)
     short = sum(item.recording.duration_s < 120 for item in plan.items)
     assert manifest.without_windows == ({"shorter_than_window": short} if short else {})
     assert len(manifest.recordings) == 12 - short
@@ -227,7 +227,7 @@ def test_the_counts_are_the_configured_multiples(built: Built) -> None:
 
 def test_the_table_names_the_type_of_the_first_seizure_in_each_window(built: Built) -> None:
     settings, plan, _ = built
-    table = pq.read_table(update_manifest(plan, settings).path).to_pylist()
+    table = pq.read_table(update_manifest(plan, settings.manifest_settings).path).to_pylist()
     events = {item.recording.partition_key: item.recording.events for item in plan.items}
     types = set()
     for row in table:

@@ -180,7 +180,7 @@ def test_a_recording_that_cannot_be_read_is_an_error_after_those_before_it(batch
 @pytest.fixture
 def stored(built: Configuration) -> tuple[Configuration, list[ManifestRecording]]:
     plan = plan_corpus(built)
-    return built, list(update_manifest(plan, built).manifest.recordings)
+    return built, list(update_manifest(plan, built.manifest_settings).manifest.recordings)
 
 
 def test_a_damaged_shard_says_what_reading_it_alone_says(

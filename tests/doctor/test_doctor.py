@@ -193,7 +193,7 @@ def test_a_machine_that_lacks_much_is_warned_of_all_of_it(
         "mamba-ssm",
         "256 files may be open at a time",
         "2.5 GB are free",
-        "/nowhere/at/all does not exist",
+        "/nowhere/at/all, which does not exist",
     ):
         assert any(said in warning for warning in warnings), said
 
@@ -236,7 +236,7 @@ def test_training_refuses_a_mounted_bucket_and_tells_of_a_slow_disk(
     settings: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
-    update_manifest(plan_profile(settings), settings)
+    update_manifest(plan_profile(settings), settings.manifest_settings)
     checked = check(settings)
     # What this machine's disk does at this moment is not the test's.
     (measured,) = disk_remarks(checked, 0.1)

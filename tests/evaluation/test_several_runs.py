@@ -42,7 +42,7 @@ def master_own(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """The run's own corpus, built, with a manifest and a finished run; no test changes it."""
     settings = small_settings(tmp_path_factory.mktemp("own"), master_corpus)
     build(plan_corpus(settings), settings.preprocessing, workers=1)
-    update_manifest(plan_corpus(settings), settings)
+    update_manifest(plan_corpus(settings), settings.manifest_settings)
     train(settings, log=lambda _line: None)
     return settings
 

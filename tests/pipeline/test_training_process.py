@@ -45,7 +45,7 @@ def test_a_failed_training_names_its_reason_and_the_checkpoint_to_resume_from(
     crash: str,
     words: str,
 ) -> None:
-    made = update_manifest(plan_profile(one_built), one_built)
+    made = update_manifest(plan_profile(one_built), one_built.manifest_settings)
     checkpoint = run_directory(one_built, made.manifest) / CHECKPOINT_NAME
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.touch()

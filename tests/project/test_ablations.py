@@ -73,7 +73,7 @@ IDENTITIES = {
 def windows(settings: Configuration) -> Windows:
     build_shards(plan_corpus(settings), settings.preprocessing, workers=1)
     plan = plan_corpus(settings)
-    return plan, make_manifest(plan, settings)
+    return plan, make_manifest(plan, settings.manifest_settings)
 
 
 def by_hand(

@@ -50,7 +50,7 @@ def ready(settings: Configuration) -> tuple[Configuration, Plan, Manifest]:
     """A built cache with a current manifest."""
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     plan = plan_corpus(settings)
-    return settings, plan, update_manifest(plan, settings).manifest
+    return settings, plan, update_manifest(plan, settings.manifest_settings).manifest
 
 
 Ready = tuple[Configuration, Plan, Manifest]
@@ -83,7 +83,7 @@ def test_a_run_is_named_by_all_that_shapes_its_model(ready: Ready) -> None:
     victim = next(item for item in plan.items if item.recording.events)
     changed = replace(victim.recording, events=victim.recording.events[1:])
     items = tuple(replace(i, recording=changed) if i is victim else i for i in plan.items)
-    other = make_manifest(replace(plan, items=items), settings)
+    other = make_manifest(replace(plan, items=items), settings.manifest_settings)
     assert other.source != manifest.source
 
 

@@ -172,7 +172,7 @@ def unsure(one_built: Configuration, plan: Plan) -> tuple[Configuration, Plan, M
     """Windows of 20 s of recordings of which some time is unknown."""
     settings = without_mysz(one_built, windows=Windows(length_s=20, stride_s=10))
     other = with_events(plan, OFF_GRID)
-    return settings, other, make_manifest(other, settings)
+    return settings, other, make_manifest(other, settings.manifest_settings)
 
 
 Unsure = tuple[Configuration, Plan, Manifest]
@@ -262,13 +262,13 @@ def test_counts_and_the_file_have_the_unknown_time(unsure: Unsure, tmp_path: Pat
     assert np.array_equal(table["unknown_fraction"].to_numpy(), manifest.unknown)
     # Whoever counts `mysz` has another manifest: more is known.
     all_count = settings.model_copy(update={"labels": Labels()})
-    other = make_manifest(plan, all_count)
+    other = make_manifest(plan, all_count.manifest_settings)
     assert (len(other), other.source) != (len(manifest), manifest.source)
     assert other.unknown_windows == {"train": 6}
 
 
 def test_without_unknown_time_nothing_is_masked(one_built: Configuration, plan: Plan) -> None:
-    manifest = make_manifest(plan, one_built)
+    manifest = make_manifest(plan, one_built.manifest_settings)
     assert not manifest.unknown.any()
     assert (manifest.unknown_windows, manifest.without_windows) == ({}, {})
     assert all(recording.unknown == () for recording in manifest.recordings)
@@ -283,7 +283,9 @@ def test_a_window_is_full_from_the_threshold_on(
     one_built: Configuration, plan: Plan, seconds: float, category: str
 ) -> None:
     """0.99 of 60 s: a threshold moved by 0.0002 fails."""
-    made = make_manifest(with_events(plan, {SECOND: [Event(0.0, seconds, "fnsz")]}), one_built)
+    made = make_manifest(
+        with_events(plan, {SECOND: [Event(0.0, seconds, "fnsz")]}), one_built.manifest_settings
+    )
     row = next(
         n
         for n in range(len(made))

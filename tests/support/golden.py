@@ -32,7 +32,7 @@ def golden(folder: Path) -> dict[str, str]:
     failed = build(plan, configuration.preprocessing, workers=1).failed
     assert failed == []
     plan = plan_corpus(configuration, _ignore)
-    manifest = update_manifest(plan, configuration).manifest
+    manifest = update_manifest(plan, configuration.manifest_settings).manifest
     shards = blake3()
     for key in sorted(plan.store.shard_keys()):
         shards.update(key.encode())

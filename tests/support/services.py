@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 import pytest
@@ -27,10 +26,10 @@ HANGS_S = 300.0
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+    """A port of loopback that no process uses."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def wait_until(
@@ -65,16 +64,16 @@ class Services:
     def __init__(self, logs: Path, environment: Mapping[str, str], folder: Path = ROOT) -> None:
         self.logs, self.folder = logs, folder
         logs.mkdir(parents=True, exist_ok=True)
-        kept = {
+        inherited = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("BRAINBRR_", "DAGSTER_"))
         }
-        self.environment = {**kept, **environment, _MARK: str(logs)}
+        self.environment = {**inherited, **environment, _MARK: str(logs)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, *command: str | Path, user: str | None = None) -> None:
-        """Start a server in a session of its own; ``user`` is honoured for root only."""
+        """Start a server in a session of its own; ``user`` matters to root only."""
         with (self.logs / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [str(part) for part in command],
@@ -84,7 +83,9 @@ class Services:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **_as_user(user),
+                user=_honored(user),
+                group=_honored(user),
+                extra_groups=None if _honored(user) is None else [],
             )
 
     def run(self, *command: str | Path, user: str | None = None) -> str:
@@ -97,7 +98,9 @@ class Services:
             capture_output=True,
             text=True,
             check=False,
-            **_as_user(user),
+            user=_honored(user),
+            group=_honored(user),
+            extra_groups=None if _honored(user) is None else [],
         )
         if done.returncode != 0:
             pytest.fail(f"{command[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
@@ -142,8 +145,8 @@ class Services:
         for process in self._processes.values():
             process.send_signal(signal.SIGTERM)
         psutil.wait_procs(self.running(), timeout=5)
-        for left in self.running():
-            left.kill()
+        for process in self.running():
+            process.kill()
         psutil.wait_procs(self.running(), timeout=5)
 
     def running(self) -> list[psutil.Process]:
@@ -152,16 +155,12 @@ class Services:
 
     def _is_ours(self, process: psutil.Process) -> bool:
         try:
-            return (
-                process.environ().get(_MARK) == str(self.logs)
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            is_marked = process.environ().get(_MARK) == str(self.logs)
+            return is_marked and bool(process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 
 
-def _as_user(user: str | None) -> dict[str, Any]:
-    """PostgreSQL refuses to be started by root."""
-    if user is None or os.geteuid() != 0:
-        return {}
-    return {"user": user, "group": user, "extra_groups": []}
+def _honored(user: str | None) -> str | None:
+    """The user as whom a command runs; only root can choose one (PostgreSQL refuses root)."""
+    return user if os.geteuid() == 0 else None

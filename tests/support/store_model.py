@@ -103,7 +103,8 @@ class Reference:
 
     def store(self, name: str) -> Store:
         """Where a clean build of the first variant lies."""
-        return Store.derived(settings_of(self.folder / "variant1", name))
+        settings = settings_of(self.folder / "variant1", name)
+        return Store.derived(settings.cache_root, settings.preprocessing)
 
     def version(self, name: str) -> str:
         return self._versions[name]
@@ -123,7 +124,8 @@ class Reference:
         for name in NAMES:
             environment = configured(folder, name)
             assert self.server.within(["cache", "build", "--workers", "1"], environment) == 0
-            store = Store.derived(settings_of(folder, name))
+            settings = settings_of(folder, name)
+            store = Store.derived(settings.cache_root, settings.preprocessing)
             self._versions[name] = store.version
             for key, edf_variant in self.edfs:
                 if edf_variant == variant:

@@ -52,7 +52,7 @@ def prepared(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     """A built cache with a current manifest, which the tests only read."""
     settings = small_settings(tmp_path_factory.mktemp("prepared"), master_corpus)
     build(plan_corpus(settings), settings.preprocessing, workers=1)
-    update_manifest(plan_corpus(settings), settings)
+    update_manifest(plan_corpus(settings), settings.manifest_settings)
     return settings
 
 

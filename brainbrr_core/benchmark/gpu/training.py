@@ -279,7 +279,7 @@ def _recordings(task: Task) -> tuple[Store, Manifest]:
     """The store and the manifest of the synthetic corpus."""
     configuration = _on_cpu(task)
     plan = plan_corpus(configuration)
-    return plan.store, update_manifest(plan, configuration).manifest
+    return plan.store, update_manifest(plan, configuration.manifest_settings).manifest
 
 
 def prepare(task: Task) -> Preparation:

@@ -78,8 +78,9 @@ def _parse_folders(folders: tuple[str, ...]) -> tuple[str, str, str]:
 
 
 def tuh_annotations(folder: Folder, edf: str) -> tuple[str, ...]:
-    """Names of the ``csv_bi`` and ``csv`` of an EDF; without a ``csv_bi``, also ``tse_bi`` and
-    ``tse``.
+    """Names of the annotation files of an EDF.
+
+    They are its ``csv_bi`` and ``csv``; without a ``csv_bi``, also ``tse_bi`` and ``tse``.
     """
     stem = stem_of(edf)
     binary = f"{stem}.csv_bi"

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from brainbrr_core.remote.s3 import S3Remote
 from brainbrr_core.transfer import remote_copy
 from tests.support.machines import (
     URL,
+    export_to,
     machine,
     portable_rows,
     pull_from,
@@ -65,14 +67,16 @@ def test_what_is_pulled_is_what_was_pushed_and_plans_without_edfs(
     plan = plan_profile(other)
     assert (plan.count(State.FRESH), plan.sources_unseen) == (12, 12)
     assert verify(plan.store).damaged == {}
-    made = update_manifest(plan, other).manifest
-    assert made.source == update_manifest(plan_profile(built), built).manifest.source
+    made = update_manifest(plan, other.manifest_settings).manifest
+    assert (
+        made.source == update_manifest(plan_profile(built), built.manifest_settings).manifest.source
+    )
     # The second time there is nothing to do, on either side.
     assert (push_to(built, url).moved, pull_from(other, url).moved) == (0, 0)
     assert (push_to(built, url).index, pull_from(other, url).skipped) == ("unchanged", 12)
 
 
-def test_objects_are_named_by_their_bytes_and_the_catalogue_is_written_last(
+def test_objects_are_named_by_their_bytes_and_the_catalog_is_written_last(
     built: Configuration, s3: FaultyProxy
 ) -> None:
     push_to(built)
@@ -270,7 +274,7 @@ def test_a_damaged_or_foreign_object_is_refused_named_and_mended(
     assert stored_shards(other) == everything
 
 
-def test_a_catalogue_that_lies_about_a_shard_puts_nothing_in_the_store(
+def test_a_catalog_that_lies_about_a_shard_puts_nothing_in_the_store(
     built: Configuration, other: Configuration, tmp_path: Path
 ) -> None:
     """Right hashes, but the shards of two recordings exchanged."""
@@ -301,7 +305,7 @@ def test_a_catalogue_that_lies_about_a_shard_puts_nothing_in_the_store(
         lambda v: v.update(shards=[]),
     ],
 )
-def test_a_catalogue_that_is_none_is_refused(
+def test_a_catalog_that_is_none_is_refused(
     built: Configuration, other: Configuration, tmp_path: Path, edit: Any
 ) -> None:
     share = tmp_path / "share"
@@ -504,3 +508,27 @@ def test_many_pieces_of_one_object_arrive_in_order(
     s3.rule = lambda _method, _path: "cut" if rng.random() < 0.1 else ""
     assert pull_from(other).moved == 12
     assert stored_shards(other) == stored_shards(built)
+
+
+@pytest.mark.parametrize("name", ["._x", "a\u0085b", ".hidden/x"])
+def test_an_index_that_could_not_be_pulled_is_not_sent(
+    small: Configuration, tmp_path: Path, name: str
+) -> None:
+    own = machine(small, tmp_path / "own")
+    shutil.copytree(small.cache_root, own.cache_root, symlinks=True)
+    index = read_index(own.cache_root)
+    key = f"train/p0000000/{name}"
+    odd = replace(index.recordings[0], partition_key=key, signal_reason="no EDF")
+    rows = sorted([*index.recordings, odd], key=lambda row: row.partition_key)
+    write_index(type(index)(tuple(rows), index.layout), own.cache_root)
+    sends: list[Callable[[], object]] = [
+        lambda: push_to(own, str(tmp_path / "share")),
+        lambda: export_to(own, tmp_path / "archive.tar.zst"),
+    ]
+    for send in sends:
+        with pytest.raises(BrainbrrError, match="is not a partition key") as raised:
+            send()
+        assert repr(key) in str(raised.value)
+        assert "\n" not in str(raised.value)
+    assert not (tmp_path / "share").exists()
+    assert not (tmp_path / "archive.tar.zst").exists()
