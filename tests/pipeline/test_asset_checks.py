@@ -152,7 +152,7 @@ def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_eve
         for e in graph.check("windowed_cache").get_asset_check_evaluations()
         if e.check_name == "complete_for_the_profile"
     )
-    counted = status(plan_profile(built), built)
+    counted = status(plan_profile(built), built.manifest_settings)
     by_name = {r.partition_key: r for r in read_index(built.cache_root)}
     for metadata in (shown, check.metadata):
         assert metadata["to build"].value == len(missing)
