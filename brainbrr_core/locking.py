@@ -1,10 +1,11 @@
-"""Locks between processes and machines: ``flock``, or a file beside it where there is none.
+"""Locks between processes and machines: ``flock``, or a lock file where ``flock`` is missing.
 
-``flock`` ends with its holder, whatever kills it. Some file systems have none (Lustre mounted
-without it, old NFS, some FUSE). There, a file ``.<name>.lock`` is the lock: it appears for one
-holder alone, says who that is, and is touched every ``HEARTBEAT_S`` seconds. When its holder is
-dead on this machine, or it was not touched for ``STALE_S`` seconds by the clock of the file
-server, the next one takes it over. All machines of a shared folder must mount it alike.
+The system releases a ``flock`` when its holder dies for any reason. Some file systems do not
+support it (Lustre mounted without it, old NFS, some FUSE). On those, the lock is a file
+``.<name>.lock`` that only one process can create. It names its holder, which touches it every
+``HEARTBEAT_S`` seconds. When the holder ran on this machine and is dead, or the file was not
+touched for ``STALE_S`` seconds by the clock of the file server, another process may remove it and
+take the lock. All machines that share a folder must mount it with the same options.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-#: How often a holder shows that it lives, and after how long without that it counts as dead.
+#: Seconds between two touches by a live holder, and without a touch until it counts as dead.
 HEARTBEAT_S, STALE_S = 20.0, 600.0
-#: How long to wait before looking again whether a lock file is gone.
+#: Seconds between two checks of whether a lock file is gone.
 _PAUSE_S = 0.05
-#: What a file system says that has no ``flock``.
+#: Errors of file systems without ``flock``.
 _UNSUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP}
-#: Stands for when a process started, where it lives and that is not told.
+#: Stands for the start time of a live process whose start time cannot be read.
 _HIDDEN = "alive"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
 class Process:
-    """Who holds something: a process of a machine, told apart from a later one of its number.
+    """A process of a machine, distinguishable from a later process with the same ID.
 
-    ``kernel`` is the same for processes that share a kernel, ``pids`` for those that also see the
-    same process numbers (containers need not).
+    ``kernel`` identifies the running kernel, ``pids`` the namespace of process IDs (containers on
+    one kernel may have different ones). ``started`` is the start time in the kernel's ticks.
     """
 
     host: str
@@ -49,7 +50,7 @@ class Process:
     started: str
 
     def is_dead(self) -> bool:
-        """Whether this process is known to be gone; False where it cannot be seen from here."""
+        """Whether this process has certainly ended; False where that cannot be determined."""
         here = this_process()
         if (self.kernel, self.pids) != (here.kernel, here.pids):
             return False
@@ -58,7 +59,7 @@ class Process:
 
 
 def this_process() -> Process:
-    """The process that asks."""
+    """The process that calls this function."""
     return Process(*_machine(), os.getpid(), _start_time(os.getpid()))
 
 
@@ -72,20 +73,20 @@ def _machine() -> tuple[str, str, str]:
 
 
 def _start_time(pid: int) -> str:
-    """When a process started, in the kernel's ticks; empty where it is gone."""
+    """When a process started, in the kernel's ticks; empty if it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
-        # Gone, another user's that is hidden (hidepid), or a system without /proc.
+        # The process has ended or is another user's and hidden (hidepid), or there is no /proc.
         return _HIDDEN if _exists(pid) else ""
-    # The name of the program, in parentheses, may hold spaces.
+    # The program name, in parentheses, may contain spaces.
     fields = text.rpartition(")")[2].split()
-    # One that was killed and not yet waited for.
+    # A zombie (ended but not yet waited for) counts as ended.
     return "" if fields[0] in "ZX" else fields[19]
 
 
 def _exists(pid: int) -> bool:
-    """Whether there is a process of this number, also one that may not be looked at."""
+    """Whether a process with this ID exists, even if this user may not inspect it."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -97,10 +98,10 @@ def _exists(pid: int) -> bool:
 
 @contextmanager
 def locked(descriptor: int, path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold the lock of an open file or folder, which lies at ``path``, while the block runs.
+    """Hold the lock of the open file or folder at ``path`` while the block runs.
 
-    Raises ``BlockingIOError`` when another holds it and ``wait`` is False, and ``OSError`` where
-    there is neither ``flock`` nor a folder that can be written to.
+    Raises ``BlockingIOError`` when another process holds the lock and ``wait`` is False, and
+    ``OSError`` where there is neither ``flock`` nor write permission for a lock file.
     """
     if try_flock(descriptor, wait=wait):
         try:
@@ -113,9 +114,10 @@ def locked(descriptor: int, path: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def open_to_lock(path: Path) -> int:
-    """A descriptor of a file that is there, for its lock alone; no link is followed.
+    """Open an existing file only to lock it, and return its descriptor; links are not followed.
 
-    Writable where it may be: NFS gives no lock to one that is not. Raises ``OSError``.
+    The file is opened for writing where permitted, since NFS grants locks only then. Raises
+    ``OSError`` when the file cannot be opened.
     """
     try:
         return os.open(path, os.O_RDWR | os.O_NOFOLLOW)
@@ -126,9 +128,9 @@ def open_to_lock(path: Path) -> int:
 
 
 def try_flock(descriptor: int, *, wait: bool) -> bool:
-    """Take the ``flock`` of an open file; False where the file system has none.
+    """Take the ``flock`` of an open file; False where the file system does not support it.
 
-    Raises ``BlockingIOError`` when another holds it and ``wait`` is False.
+    Raises ``BlockingIOError`` when another process holds the lock and ``wait`` is False.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -143,13 +145,13 @@ def try_flock(descriptor: int, *, wait: bool) -> bool:
 def heartbeat(descriptor: int) -> Iterator[None]:
     """Touch an open file every ``HEARTBEAT_S`` seconds, from a thread, while the block runs.
 
-    Raises ``OSError`` where the system gives no thread.
+    Raises ``OSError`` when the thread cannot be started.
     """
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT_S):
-            # A server that is away for a while must not end the work.
+            # A file server that is briefly unavailable must not end the work.
             with suppress(OSError):
                 os.utime(descriptor)
 
@@ -166,7 +168,7 @@ def heartbeat(descriptor: int) -> Iterator[None]:
 
 
 def server_time(folder: Path) -> float:
-    """Seconds since the epoch, by the clock that stamps the files of a folder.
+    """Seconds since the epoch, by the clock that sets the mtimes of new files in a folder.
 
     Raises ``OSError`` where the folder cannot be written to.
     """
@@ -186,7 +188,8 @@ def _lock_file(path: Path, *, wait: bool) -> Iterator[None]:
         with heartbeat(descriptor):
             yield
     finally:
-        # One that slept for longer than STALE_S may have lost it: then it is another's.
+        # After being suspended for longer than STALE_S, this process may have lost the lock: the
+        # file at this path is then another process's.
         with suppress(FileNotFoundError):
             if os.path.samestat(path.stat(), os.fstat(descriptor)):
                 path.unlink()
@@ -201,7 +204,7 @@ def _created(path: Path, *, wait: bool) -> int:
             if _removed_stale(path):
                 continue
             if not wait:
-                raise BlockingIOError(errno.EWOULDBLOCK, "locked by another", str(path)) from None
+                raise BlockingIOError(errno.EWOULDBLOCK, "already locked", str(path)) from None
             time.sleep(_PAUSE_S)
             continue
         os.write(descriptor, json.dumps(asdict(this_process())).encode())
@@ -209,11 +212,11 @@ def _created(path: Path, *, wait: bool) -> int:
 
 
 def _removed_stale(path: Path) -> bool:
-    """Remove the lock file of a holder that is dead; whether it is gone."""
+    """Remove a lock file if its holder is dead; True if it was removed."""
     if not _is_stale(path):
         return False
-    # Of several that see it, one removes it, and looks again first: a fresh lock may have taken
-    # its place.
+    # Several processes may see the same stale lock. Only the one that creates the claim removes
+    # it, after a second check, since a new lock may have replaced it in the meantime.
     claim = path.with_name(f"{path.name}.claim")
     try:
         os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -241,7 +244,7 @@ def _is_stale(path: Path) -> bool:
 
 
 def parse_process(text: str) -> Process | None:
-    """The process that a file of JSON names; None for one that was cut short."""
+    """The process that JSON text describes; None for incomplete text."""
     try:
         values = json.loads(text)
         return Process(**{name: values[name] for name in Process.__dataclass_fields__})

@@ -4,15 +4,17 @@ A process that started others can show the progress of all of them: where the va
 :data:`REPORT_VARIABLE` names a file, progress is appended to it as lines of JSON, which
 :func:`show_reports` displays.
 
-Here belongs only how progress is shown; what is counted is the caller's.
+Only the display of progress belongs here; the caller decides what is counted.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,53 +24,88 @@ from typing import Protocol
 REPORT_VARIABLE = "BRAINBRR_PROGRESS_FILE"
 #: Seconds between two reports of the same work, at least.
 _REPORT_INTERVAL_S = 0.1
+#: Seconds that a rate looks back, and between two amounts that it remembers, at least.
+_RATE_WINDOW_S, _RATE_STEP_S = 30.0, 0.5
+#: Units that are counted in parts; all others are whole.
+_IN_PARTS = ("hours", "MB")
 
 
 class Progress(Protocol):
-    """What the long-running functions of core report to."""
+    """Interface through which long-running functions report their progress."""
 
     def advance(self, units: float = 1.0, note: str = "") -> None:
-        """Count ``units`` more as done; ``note`` is shown beside the rate."""
+        """Count ``units`` more as done; ``note`` is shown next to the rate."""
 
     def resume_from(self, units: float) -> None:
-        """Count ``units`` as done before: they are no part of the rate, nor of the time left."""
+        """Count ``units`` as done earlier, excluded from the rate and the estimate of time left."""
 
 
 class PlainProgress:
-    """A line of text at most every ``interval_s`` seconds, and one at the end."""
+    """Prints a line of text at most every ``interval_s`` seconds."""
 
     def __init__(self, title: str, total: float, unit: str, interval_s: float = 10.0) -> None:
         self._title, self._total, self._unit, self._interval_s = title, total, unit, interval_s
-        self._done = self._before = 0.0
+        self._done = 0.0
         self._note = ""
-        self._start = self._printed = time.monotonic()
+        self._printed = time.monotonic()
+        self._rate = _Rate(self._printed)
 
     def advance(self, units: float = 1.0, note: str = "") -> None:
         self._done += units
         self._note = note or self._note
+        self._rate.add(units, time.monotonic())
         if time.monotonic() - self._printed >= self._interval_s:
             self.line()
 
     def resume_from(self, units: float) -> None:
         self._done += units
-        self._before += units
 
     def summary(self) -> str:
-        """What is done and what remains."""
+        """A sentence that says how much is done and how much remains."""
         return _summary(self._title, self._done, self._total, self._unit)
 
     def line(self) -> None:
-        """Print where the work stands, with its rate and the time left."""
+        """Print how much is done, the rate and the time left."""
         self._printed = time.monotonic()
-        rate = (self._done - self._before) / max(self._printed - self._start, 1e-9)
-        left = max(self._total - self._done, 0) / rate if rate > 0 else float("inf")
-        note = f", {self._note}" if self._note else ""
+        rate = self._rate.per_second(self._printed)
+        left = max(self._total - self._done, 0)
+        parts = [f"{self._title}: {_progressed(self._done, self._total, self._unit)}"]
+        parts.append(f"{rate:.0f} {self._unit}/s" if rate >= 100 else f"{rate:.3g} {self._unit}/s")
+        if rate > 0 or left == 0:
+            parts.append(f"{left / rate if left else 0:.0f} s left")
+        if self._note:
+            parts.append(self._note)
         print(
-            f"{self._title}: {self._done:.4g} of {self._total:.4g} {self._unit}, "
-            f"{rate:.3g} {self._unit}/s, {left:.0f} s left{note}",
+            ", ".join(parts),
             file=sys.stderr,
             flush=True,
         )
+
+
+class _Rate:
+    """Units per second in the last half minute: work that is resumed or slows down shows soon."""
+
+    def __init__(self, start: float) -> None:
+        self._done = 0.0
+        #: Times in seconds, and what was done by then; the first is the last before the window.
+        self._amounts = deque([(start, 0.0)])
+
+    def add(self, units: float, now: float) -> None:
+        """Count ``units`` more as done."""
+        self._done += units
+        if now - self._amounts[-1][0] >= _RATE_STEP_S:
+            self._amounts.append((now, self._done))
+            self._forget(now)
+
+    def per_second(self, now: float) -> float:
+        """The rate; 0 where nothing was done."""
+        self._forget(now)
+        time_s, done = self._amounts[0]
+        return (self._done - done) / max(now - time_s, 1e-9)
+
+    def _forget(self, now: float) -> None:
+        while len(self._amounts) > 1 and now - self._amounts[1][0] >= _RATE_WINDOW_S:
+            self._amounts.popleft()
 
 
 class _RichProgress:
@@ -76,7 +113,6 @@ class _RichProgress:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
-            MofNCompleteColumn,
             Progress,
             TaskProgressColumn,
             TextColumn,
@@ -87,15 +123,19 @@ class _RichProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(show_speed=True),
-            MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn("{task.fields[amount]}"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
             console=Console(stderr=True),
         )
-        self._task = self._bar.add_task(title, total=total, note="")
+        self._task = self._bar.add_task(title, total=total, note="", amount="")
         self._title, self._total, self._unit = title, total, unit
         self._done = 0.0
+        self._show_amount()
+
+    def _show_amount(self) -> None:
+        amount = _progressed(self._done, self._total, self._unit)
+        self._bar.update(self._task, amount=amount)
 
     def __enter__(self) -> _RichProgress:
         self._bar.start()
@@ -108,20 +148,22 @@ class _RichProgress:
         self._done += units
         # An advance would be a sample of the speed.
         self._bar.reset(self._task, completed=round(units))
+        self._show_amount()
 
     def advance(self, units: float = 1.0, note: str = "") -> None:
         self._done += units
         self._bar.advance(self._task, units)
+        self._show_amount()
         if note:
             self._bar.update(self._task, note=note)
 
     def summary(self) -> str:
-        """What is done and what remains."""
+        """A sentence that says how much is done and how much remains."""
         return _summary(self._title, self._done, self._total, self._unit)
 
 
 class _ReportedProgress:
-    """Appends what is done to a file, for another process to show."""
+    """Appends the progress to a file, for another process to show."""
 
     def __init__(self, path: Path, title: str, total: float, unit: str) -> None:
         self._path, self._title, self._total, self._unit = path, title, total, unit
@@ -140,11 +182,11 @@ class _ReportedProgress:
         self._before += units
 
     def summary(self) -> str:
-        """What is done and what remains."""
+        """A sentence that says how much is done and how much remains."""
         return _summary(self._title, self._done, self._total, self._unit)
 
     def report(self) -> None:
-        """Append where the work stands: one short line, which no other process's can split."""
+        """Append the progress as one short line, which other processes' lines cannot split."""
         self._reported = time.monotonic()
         report = {
             "title": self._title,
@@ -166,8 +208,8 @@ def show_reports(path: Path, running: Callable[[], bool]) -> None:
     path : Path
         The file that :data:`REPORT_VARIABLE` names in their environment. It need not exist yet.
     running : callable
-        Whether they still run. It is called between two looks at the file, and may wait for them
-        for a fraction of a second.
+        Returns whether the processes are still running. It is called before each read of the
+        file, and may wait a fraction of a second for them to end.
     """
     path.touch()
     title, shown = "", 0.0
@@ -210,9 +252,9 @@ def progress(title: str, total: float, unit: str) -> Iterator[Progress]:
 
 @contextmanager
 def summarize_when_stopped(summary: Callable[[], str]) -> Iterator[None]:
-    """Add to what interrupts the block (Ctrl+C, the end of a run) a note of what is done.
+    """Add a summary of the progress as a note to what interrupts the block (such as Ctrl+C).
 
-    The innermost block knows best: a note that is there already stands.
+    An interruption that already has a note, from a nested block, gets no other.
     """
     try:
         yield
@@ -225,4 +267,27 @@ def summarize_when_stopped(summary: Callable[[], str]) -> Iterator[None]:
 
 
 def _summary(title: str, done: float, total: float, unit: str) -> str:
-    return f"{title}: {done:.4g} of {total:.4g} {unit} are done, {total - done:.4g} remain"
+    verb = "is" if _amount(total, unit) == "1" else "are"
+    left = _amount(total - math.floor(done + _ROUNDING), unit)
+    if unit in _IN_PARTS:
+        left = _amount(max(total - done, 0), unit)
+    return f"{title}: {_progressed(done, total, unit)} {verb} done, {left} remain"
+
+
+#: A sum of parts of a whole unit may be less than the unit by this much.
+_ROUNDING = 1e-6
+
+
+def _amount(number: float, unit: str) -> str:
+    """A number of units as text: whole, or with decimals where the unit is counted in parts."""
+    if unit not in _IN_PARTS:
+        return f"{math.floor(number + _ROUNDING)}"
+    text = f"{number:.1f}" if number >= 100 else f"{number:.3g}"
+    return text.removesuffix(".0")
+
+
+def _progressed(done: float, total: float, unit: str) -> str:
+    """How much is done of how much, such as ``3 of 8 recordings`` or ``0.4 of 1 hour``."""
+    of_total = _amount(total, unit)
+    noun = unit.removesuffix("s") if of_total == "1" else unit
+    return f"{_amount(done, unit)} of {of_total} {noun}"

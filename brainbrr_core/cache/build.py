@@ -1,4 +1,4 @@
-"""Building shards: what the plan says, on all cores, each recording on its own."""
+"""Building the shards that a plan lacks, on all cores; one recording's failure stops no other."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ _RECORDING_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What became of one recording: ``error`` is empty when its shard is fresh now.
+    """Outcome of building one recording: ``error`` is empty when its shard is fresh.
 
     ``clipped`` counts samples, ``clipped_blocks`` is ``BuildRecord.clipped``.
     """
@@ -96,7 +96,15 @@ class Built:
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What a build did."""
+    """Outcome of a build.
+
+    Attributes
+    ----------
+    results : tuple of Built
+        One for each recording that was to be built.
+    seconds : float
+        Duration of the build.
+    """
 
     results: tuple[Built, ...]
     seconds: float
@@ -119,11 +127,31 @@ def build(
     workers: int | None = None,
     on_result: Callable[[Built], None] | None = None,
 ) -> BuildSummary:
-    """Build what ``plan`` says. A recording that fails fails alone.
+    """Build every shard that ``plan`` lacks; a recording that fails stops no other.
 
-    ``on_result`` is called in this process after each recording. What interrupts it (Ctrl+C)
-    ends the workers, too, and carries a note of what is done. Raises :class:`BrainbrrError` when
-    the root is not writable or the disk too small, before anything is built.
+    Ctrl+C ends the workers too and reports how many recordings are built.
+
+    Parameters
+    ----------
+    plan : Plan
+        What to build.
+    settings : Preprocessing
+        Settings of the signal chain.
+    workers : int, optional
+        Number of processes; by default one for each usable core.
+    on_result : callable, optional
+        Called in this process with the outcome of each recording.
+
+    Returns
+    -------
+    BuildSummary
+        The outcome of each recording and the duration.
+
+    Raises
+    ------
+    BrainbrrError
+        If the version was imported, the cache root is not writable, or the disk is too small;
+        nothing is built then.
     """
     if is_imported(plan.store.version):
         raise BrainbrrError(f"{plan.store.version} was imported and cannot be built")
@@ -214,14 +242,14 @@ def _failed(item: Item, error: str) -> Built:
 def _until_killed(
     store: Store, settings: Preprocessing, items: list[Item], workers: int
 ) -> Iterator[Built]:
-    """Results from a pool of processes, as far as it comes before one of them is killed."""
+    """Results from a pool of processes, up to the moment when one of them is killed."""
     with ExitStack() as stack:
         kind = process_pool if _may_have_children() else thread_pool
         pool: Executor = stack.enter_context(kind(workers))
         if any(item.recording.is_remote for item in items):
             spool = Spool(store.root)
             stack.callback(spool.close)
-            # A thread takes one recording from the place to the store, so that a few are on
+            # A thread takes one recording from the remote corpus to the store, so that a few are on
             # their way while every process is at work, and the spool stays small.
             threads = stack.enter_context(thread_pool(workers + AHEAD))
 

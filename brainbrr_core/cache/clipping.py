@@ -131,6 +131,10 @@ def _part(count: int, samples: int) -> float | None:
     return round(count / samples, 8) if samples else None
 
 
+def _recordings(number: int) -> str:
+    return f"{number:,} recording{'' if number == 1 else 's'}"
+
+
 def clipping_lines(summary: dict[str, Any]) -> list[str]:
     """What people read of :func:`clipping_summary`."""
     if summary["clipped"] is None:
@@ -139,14 +143,14 @@ def clipping_lines(summary: dict[str, Any]) -> list[str]:
         lines = [
             f"clipped: {summary['clipped']:.4%} of all samples"
             + _in_seizures(summary["clipped_in_seizures"])
-            + f", in {summary['recordings']} recordings"
+            + f", in {_recordings(summary['recordings'])}"
         ]
     lines += [
         f"  {one['partition_key']}: {one['clipped']:.4%}" + _in_seizures(one["clipped_in_seizures"])
         for one in summary["most"]
     ]
     if summary["not_known"]:
-        lines.append(f"clipped: not known of {summary['not_known']} recordings")
+        lines.append(f"clipped: not known of {_recordings(summary['not_known'])}")
     return lines
 
 

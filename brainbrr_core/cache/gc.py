@@ -1,4 +1,4 @@
-"""What nothing selects any more: other versions, orphans, leftovers. Listed first, then removed.
+"""Garbage of the cache: other versions, orphans, leftovers. Listed first, then removed.
 
 Nothing is removed that a process holds (:mod:`brainbrr_core.cache.lease`), that a run was or is
 trained on, that was used since it was listed, or that the store did not write: what else lies in

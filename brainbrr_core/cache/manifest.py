@@ -1,7 +1,7 @@
-"""The manifest: one row per window of a profile, made of the index without touching a payload.
+"""The manifest: one row per window of a profile, derived from the index without reading signals.
 
-Everything a Dataset needs is in it: which shards with which fingerprint, the events that label
-their samples, and the windows. It knows what it was made of, so it can tell that it is stale.
+It has all that a Dataset needs: shards with their fingerprints, the events that label their
+samples, and the windows. It stores a digest of its inputs, by which a stale one is recognized.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class ManifestRecording:
 
     @property
     def duration_s(self) -> float:
-        """Length of the signal."""
+        """Length of the signal in seconds."""
         return self.samples / RATE
 
     @property
     def reference(self) -> tuple[Event, ...]:
-        """The seizures, as scoring wants them."""
+        """The seizures as events, for scoring."""
         return tuple(Event(start, stop, label) for start, stop, label in self.seizures)
 
     @property
@@ -133,7 +133,7 @@ def settings_digest(settings: ManifestSettings) -> str:
 
 
 def source_digest(plan: Plan, settings: ManifestSettings) -> str:
-    """What a manifest is made of: fingerprints, events and settings, as one hash."""
+    """Digest of a manifest's inputs: fingerprints, events and settings."""
     # The digest of {"recordings": [...], "settings": ...} as canonical JSON, some recordings at a
     # time: as one text, all of them would take hundreds of bytes each.
     hasher = hashlib.sha256(b'{"recordings":[')
@@ -149,7 +149,7 @@ AT_ONCE = 500
 
 
 def _source_row(item: Item) -> str:
-    """What a manifest is made of, of one recording, as canonical JSON.
+    """One recording's inputs to a manifest, as canonical JSON.
 
     Put together here: a general encoder would take three times as long.
     """
@@ -166,10 +166,26 @@ def _source_row(item: Item) -> str:
 
 
 def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
-    """The manifest of a plan whose every shard is fresh.
+    """Make the manifest of a plan in which every shard is fresh.
 
-    Raises :class:`WorkRemains` when a shard is not fresh or cannot be read, and
-    :class:`BrainbrrError` when there is no window with a seizure.
+    Parameters
+    ----------
+    plan : Plan
+        The selected recordings.
+    settings : ManifestSettings
+        Windows, seizure labels and the threshold of the category "full".
+
+    Returns
+    -------
+    Manifest
+        The windows of all recordings, in the order of the partition keys.
+
+    Raises
+    ------
+    WorkRemains
+        If a shard is not fresh or cannot be read.
+    BrainbrrError
+        If no window has a seizure.
     """
     for item in plan.unreadable:
         raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)

@@ -1,4 +1,4 @@
-"""A manifest on disk: sealed Parquet that knows what it was made of, and whether that holds.
+"""A manifest on disk: checksummed Parquet, and whether it is current.
 
 What a manifest is, and how it is made, is in :mod:`brainbrr_core.cache.manifest`.
 """
@@ -10,11 +10,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import (
@@ -60,7 +60,20 @@ SCHEMA = pa.schema(
 
 
 def manifest_path(store: Store, settings: ManifestSettings) -> Path:
-    """Where the manifest of a profile, its windows and its label map lies."""
+    """Path of the manifest of a profile with these settings.
+
+    Parameters
+    ----------
+    store : Store
+        The version of the cache.
+    settings : ManifestSettings
+        The profile and what shapes its manifest.
+
+    Returns
+    -------
+    Path
+        Path of the file, which need not exist.
+    """
     name = f"{settings.profile}-{settings_digest(settings)[:12]}.parquet"
     return store.folder / MANIFESTS / name
 
@@ -132,8 +145,19 @@ def _rows_as_text(recordings: Sequence[ManifestRecording]) -> Iterator[str]:
 _BETWEEN, _CHARACTERS = '],["', 1 << 18
 
 
-def _rows_of_text(text: str) -> tuple[tuple[ManifestRecording, ...], dict[str, Any]]:
-    """The recordings of a manifest's text, and all else that it says.
+class _Head(BaseModel):
+    """The values of a manifest's text other than its recordings."""
+
+    profile: str
+    version: str
+    source: str
+    window_samples: int
+    without_windows: dict[str, int]
+    unknown_windows: dict[str, int]
+
+
+def _rows_of_text(text: str) -> tuple[tuple[ManifestRecording, ...], _Head]:
+    """The recordings of a manifest's text, and its other values.
 
     Read some at a time: as one list, the values of all of them would take hundreds of megabytes.
     """
@@ -151,7 +175,7 @@ def _rows_of_text(text: str) -> tuple[tuple[ManifestRecording, ...], dict[str, A
             rows = [row]
         recordings.extend(_read_recording(*row) for row in rows)
         at = end + (text[end] == ",")
-    return tuple(recordings), json.loads(text[:start] + text[at:])
+    return tuple(recordings), _Head.model_validate_json(text[:start] + text[at:])
 
 
 def _codes(
@@ -164,7 +188,9 @@ def _codes(
 
 
 def _dictionary(
-    codes: NDArray[Any], names: Sequence[str], kind: pa.DataType | None = None
+    codes: NDArray[np.int32] | NDArray[np.int8],
+    names: Sequence[str],
+    kind: pa.DataType | None = None,
 ) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(
         pa.array(codes, type=kind or pa.int32()), pa.array(names, type=pa.string())
@@ -257,30 +283,30 @@ def read_manifest(path: Path, options: str = "") -> Manifest:
         raise WorkRemains(f"{path} is damaged: run `brainbrr manifest{options}`") from None
     # What was written by another version of the program has another name: its settings differ.
     with no_collection():
-        recordings, values = _rows_of_text(text)
+        recordings, head = _rows_of_text(text)
     del text
     position = {r.partition_key: number for number, r in enumerate(recordings)}
     keys, category = columns["partition_key"], columns["category"]
     lookup = np.array([position[key] for key in keys.dictionary.to_pylist()], np.int32)
     names = np.array([CATEGORIES.index(name) for name in category.dictionary.to_pylist()], np.int8)
     return Manifest(
-        values["profile"],
-        values["version"],
-        values["source"],
-        values["window_samples"],
+        head.profile,
+        head.version,
+        head.source,
+        head.window_samples,
         recordings,
         lookup[keys.indices.to_numpy()],
         columns["start_sample"].to_numpy().copy(),
         columns["ictal_fraction"].to_numpy().copy(),
         names[category.indices.to_numpy()],
         columns["unknown_fraction"].to_numpy().copy(),
-        values["without_windows"],
-        values["unknown_windows"],
+        head.without_windows,
+        head.unknown_windows,
     )
 
 
 def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bool:
-    """Whether a manifest is made of exactly what the plan and the settings say now."""
+    """Whether a manifest was made from the plan's recordings and these settings."""
     return (
         all(item.state in (State.FRESH, State.EXCLUDED) for item in plan.items)
         and manifest.version == plan.store.version
@@ -290,7 +316,7 @@ def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bo
 
 @dataclass(frozen=True)
 class UpdatedManifest:
-    """A current manifest, where it lies, and whether it had to be written."""
+    """A current manifest, its path, and whether it had to be written."""
 
     manifest: Manifest
     path: Path
@@ -298,15 +324,32 @@ class UpdatedManifest:
 
 
 def update_manifest(plan: Plan, settings: ManifestSettings) -> UpdatedManifest:
-    """The current manifest of a plan, written if it was missing or stale.
+    """Return the current manifest of a plan; write it if it is missing or stale.
 
-    Raises as :func:`make_manifest` does, and :class:`BrainbrrError` where it cannot be written.
+    Parameters
+    ----------
+    plan : Plan
+        The selected recordings.
+    settings : ManifestSettings
+        Profile, windows, seizure labels and the threshold of the category "full".
+
+    Returns
+    -------
+    UpdatedManifest
+        The manifest, its path, and whether it was written.
+
+    Raises
+    ------
+    WorkRemains
+        If a shard is not fresh or cannot be read.
+    BrainbrrError
+        If no window has a seizure, or the file cannot be written.
     """
     path = manifest_path(plan.store, settings)
     try:
         known = read_manifest(path)
     except WorkRemains:
-        # None yet, or one that cannot be read: made anew either way.
+        # Missing or not readable: a new one is made either way.
         known = None
     if known is not None and is_current(known, plan, settings):
         return UpdatedManifest(known, path, rewritten=False)

@@ -1,4 +1,4 @@
-"""The predecessor's archives brought along: ``<stem>_windows.npz`` to shards of their own version.
+"""Import of brain-go-brr v2's archives, ``<stem>_windows.npz``, as shards of a separate version.
 
 Such a version is never built and never chosen by itself: it is used only where it is named
 (``--cache-version``). Its samples are the archive's, whose chain is not known to be ours.
@@ -86,7 +86,9 @@ def import_archives(
     """
     archives = sorted(folder.rglob(f"*{SUFFIX}"))
     if not archives:
-        raise BrainbrrError(f"no *{SUFFIX} below {folder}: give the predecessor's cache folder")
+        raise BrainbrrError(
+            f"no *{SUFFIX} below {folder}: give the cache folder of brain-go-brr v2"
+        )
     store = Store(root, imported_version())
     store.check_writable()
     with hold(store, "import of archives", create=True):

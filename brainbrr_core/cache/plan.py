@@ -1,7 +1,7 @@
-"""The plan: for each recording, what the store should hold against what it holds.
+"""The plan: the state of each recording's shard, compared with what the configuration needs.
 
-The one source of truth on what must be built. The command line, Dagster's assets and sensors and
-the pre-flight of a training all ask it.
+It decides alone what must be built: the command line, Dagster's assets and sensors, and the check
+before a training all use it.
 """
 
 from __future__ import annotations
@@ -42,38 +42,65 @@ from brainbrr_core.machine.memory import no_collection
 
 
 class State(StrEnum):
-    """What the store has of one recording, compared with what it should have."""
+    """State of a recording's shard in the store."""
 
     FRESH = "fresh"
     MISSING = "missing"
     STALE = "stale"
     CORRUPT = "corrupt"
-    #: The shard could not be read, so nothing is known of it and nothing may replace it.
+    #: The shard could not be read. It may be whole, so nothing replaces it.
     UNREADABLE = "unreadable"
     EXCLUDED = "excluded"
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One recording, its state, why, and the fingerprint its shard must carry."""
+    """A recording in a plan, with the state of its shard.
+
+    Attributes
+    ----------
+    recording : Recording
+        The recording, as the index lists it.
+    state : State
+        State of its shard.
+    reason : str
+        Why the shard is in this state; empty when it is fresh.
+    fingerprint : str
+        Fingerprint that its shard must have.
+    samples : int
+        Length of the shard in samples at 256 Hz, padding left out.
+    bytes : int
+        Size of the shard's file; 0 where there is none.
+    """
 
     recording: Recording
     state: State
     reason: str
     fingerprint: str
-    #: Length of the shard at 256 Hz, padding left out.
     samples: int
     bytes: int = 0
 
     @property
     def needs_building(self) -> bool:
-        """Whether a build has something to do here."""
+        """Whether a build makes this shard."""
         return self.state in (State.MISSING, State.STALE, State.CORRUPT)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The states of a selection of the recordings of ``index``."""
+    """The state of each selected recording's shard.
+
+    Attributes
+    ----------
+    store : Store
+        The version of the cache that the plan is about.
+    index : Index
+        All recordings of the corpus.
+    items : tuple of Item
+        The selected recordings.
+    sources_unseen : int
+        How many of their EDFs are not on this machine, and so were not compared with the index.
+    """
 
     store: Store
     index: Index
@@ -96,7 +123,7 @@ class Plan:
 
     @property
     def to_build(self) -> list[Item]:
-        """What a build would do, in order."""
+        """Recordings whose shard a build makes, in order."""
         return [item for item in self.items if item.needs_building]
 
     @property
@@ -106,7 +133,7 @@ class Plan:
 
     @property
     def unfit(self) -> list[Item]:
-        """Recordings that should have a readable, fresh shard and have not."""
+        """Recordings that should have a fresh shard but do not."""
         return [item for item in self.items if item.state not in (State.FRESH, State.EXCLUDED)]
 
     def reasons(self) -> dict[str, int]:
@@ -118,9 +145,22 @@ class Plan:
 
 
 def plan_profile(configuration: Configuration) -> Plan:
-    """The plan for the profile of a configuration, from the index of its cache root.
+    """Plan the recordings of a profile from the index in the cache root, without listing EDFs.
 
-    Raises :class:`BrainbrrError` when there is no index.
+    Parameters
+    ----------
+    configuration : Configuration
+        Cache root, version, preprocessing and selection.
+
+    Returns
+    -------
+    Plan
+        The state of each selected recording.
+
+    Raises
+    ------
+    BrainbrrError
+        If there is no index, or the version does not exist.
     """
     store = Store.of(configuration)
     index = read_index(store.root)
@@ -144,9 +184,24 @@ def plan_selection(
 
 
 def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print) -> Plan:
-    """Look at the corpus, write its index, and plan; on a machine without EDFs, plan at once.
+    """Index the corpus, then plan; without a data directory, plan from the existing index.
 
-    Raises as :func:`update_index` does.
+    Parameters
+    ----------
+    configuration : Configuration
+        Data directory, cache root, corpus, preprocessing and selection.
+    log : callable
+        Called with each line of progress.
+
+    Returns
+    -------
+    Plan
+        The state of each selected recording.
+
+    Raises
+    ------
+    BrainbrrError
+        If the corpus cannot be indexed.
     """
     root = configuration.cache_root
     if configuration.data_dir is None and index_path(root).is_file():

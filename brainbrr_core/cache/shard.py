@@ -18,19 +18,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc as ipc
 from blake3 import blake3
 from numpy.typing import NDArray
+from pydantic import ConfigDict, JsonValue, TypeAdapter, with_config
 
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.files.atomic import LEFTOVER_S, flush, is_same_file
-from brainbrr_core.files.canonical import canonical_json
+from brainbrr_core.files.canonical import Json, canonical_json
 from brainbrr_core.locking import locked, open_to_lock, server_time
 
 BLOCK_SAMPLES = BLOCK_S * RATE
@@ -86,6 +87,7 @@ class UnreadableShard(WorkRemains):
         )
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class ShardHeader:
     """What a shard says of itself; ``mean`` and ``deviation`` in µV per channel."""
@@ -93,7 +95,7 @@ class ShardHeader:
     format_version: int
     partition_key: str
     fingerprint: str
-    parameters: dict[str, Any]
+    parameters: dict[str, JsonValue]
     source_hash: str
     source_size: int
     channels: tuple[str, ...]
@@ -108,6 +110,9 @@ class ShardHeader:
     def blocks(self) -> int:
         """Rows, the last of which may be padded."""
         return -(-self.samples // BLOCK_SAMPLES)
+
+
+_HEADER_TYPE = TypeAdapter(ShardHeader)
 
 
 #: How the names of shards end, and of shards that are still being written.
@@ -306,8 +311,10 @@ def _batches(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         yield buffer[:filled], clipped[:filled]
 
 
-def _header_values(header: ShardHeader) -> dict[str, Any]:
-    values = {name: getattr(header, name) for name in ShardHeader.__dataclass_fields__}
+def _header_values(header: ShardHeader) -> dict[str, Json]:
+    values: dict[str, Json] = {
+        name: getattr(header, name) for name in ShardHeader.__dataclass_fields__
+    }
     # repr keeps every bit of a float in any JSON reader.
     values["mean"] = [repr(value) for value in header.mean]
     values["deviation"] = [repr(value) for value in header.deviation]
@@ -377,7 +384,7 @@ class Shard:
             source = mapped if self._file is None else pa.PythonFile(self._file, mode="r")
             self._reader = ipc.open_file(source)
             self._text = (self._reader.schema.metadata or {})[_HEADER]
-            self.header = _parse_header(json.loads(self._text))
+            self.header = _HEADER_TYPE.validate_json(self._text)
         batches = -(-self.header.blocks // BATCH_BLOCKS)
         if self._reader.num_record_batches != batches:
             raise DamagedShard(f"{self._reader.num_record_batches} of {batches} batches")
@@ -467,11 +474,3 @@ class Shard:
         if blocks != self.header.blocks:
             raise DamagedShard(f"{blocks} of {self.header.blocks} blocks")
         return sum(clipped for _, clipped in checked)
-
-
-def _parse_header(values: dict[str, Any]) -> ShardHeader:
-    for name in ("channels", "interpolated"):
-        values[name] = tuple(values[name])
-    for name in ("mean", "deviation"):
-        values[name] = tuple(float(text) for text in values[name])
-    return ShardHeader(**values)

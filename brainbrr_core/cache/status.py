@@ -1,4 +1,4 @@
-"""What a cache root holds, for people and machines."""
+"""Counts, sizes and users of a cache root, for ``cache status``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache root: where things lie in it, and what was built there.
+"""The cache root: its files and folders, and the records of what was built.
 
 A version is a folder that has the full name of one *and* holds what the store wrote into it; all
 else in the root belongs to somebody else and is never touched.
@@ -36,14 +36,14 @@ from brainbrr_core.files.atomic import append_line, is_same_file, target_name
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.locking import locked
 
-#: Files and folders of a version, beside its shards.
+#: Files and folders of a version, in addition to its shards.
 MARKER = "brainbrr-version.json"
 RECORDS = "records.jsonl"
 RUNS = "runs.jsonl"
 MANIFESTS = "manifests"
 LEASES = ".leases"
-#: What the store has in the root, beside its versions: the link to the newest complete version,
-#: shards that failed verification, and the mirror of a corpus behind a URL.
+#: What the store has in the root, in addition to its versions: the link to the newest complete
+#: version, shards that failed verification, and the mirror of a corpus behind a URL.
 LATEST, QUARANTINE, REMOTE = "latest", "quarantine", "remote"
 #: How many shards of a version without a marker are looked at to know that it is one.
 _LOOKS = 16
@@ -82,7 +82,7 @@ class Store:
 
     @property
     def folder(self) -> Path:
-        """Where this version's shards lie."""
+        """Folder of this version's shards."""
         return self.root / self.version
 
     @property
@@ -91,7 +91,7 @@ class Store:
         return self.folder / MARKER
 
     def shard_path(self, partition_key: str) -> Path:
-        """Where the shard of a recording lies."""
+        """Path of the shard of a recording, which need not exist."""
         return self.folder / f"{partition_key}{SUFFIX}"
 
     def has_whole_shard(self, partition_key: str, fingerprint: str) -> bool:
@@ -231,7 +231,7 @@ class Store:
         ]
 
     def foreign(self) -> list[Path]:
-        """What lies in the root and is not the store's: never touched, only named."""
+        """Files and folders in the root that brainbrr did not write: named, never touched."""
         own = {self.version, *(other.version for other in self.other_versions())}
         return [self.root / name for name in _names(self.root) if not self._is_own(name, own)]
 

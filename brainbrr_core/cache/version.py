@@ -9,7 +9,8 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+
+from pydantic import JsonValue
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
@@ -30,8 +31,8 @@ FORMAT_VERSION = 2
 _LATER_PARAMETERS = {"scale": "recording_sd", "zscore_minutes": None}
 
 
-def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
-    """What the fingerprint is made of."""
+def chain_parameters(settings: Preprocessing) -> dict[str, JsonValue]:
+    """The settings and constants that shape the bytes of a shard; hashed for its fingerprint."""
     chain = settings.model_dump(mode="json")
     by_block = {} if settings.zscore_minutes is None else trailing.CONSTANTS
     return {
@@ -42,7 +43,7 @@ def chain_parameters(settings: Preprocessing) -> dict[str, Any]:
         "scale": repr(SCALE),
         "resampler": DESIGN,
         "edges": edges.CONSTANTS,
-        "statistics": statistics.CONSTANTS | by_block,
+        "statistics": {**statistics.CONSTANTS, **by_block},
         # As digests: every shard carries these parameters.
         "interpolation": digest(interpolation_constants()),
         "labels": digest(label_rules()),
@@ -61,7 +62,18 @@ def chain_fingerprint(settings: Preprocessing) -> str:
 
 
 def preprocessing_version(settings: Preprocessing) -> str:
-    """The name of a version, such as ``v2_256hz_10-20_3fa9c2d10b7e``."""
+    """Name of the version that these settings build, such as ``v2_256hz_10-20_3fa9c2d10b7e``.
+
+    Parameters
+    ----------
+    settings : Preprocessing
+        Settings of the signal chain.
+
+    Returns
+    -------
+    str
+        Name of the version's folder in the cache root.
+    """
     short = chain_fingerprint(settings)[:12]
     return f"v{ALGORITHM_VERSION}_{settings.rate_hz}hz_{settings.montage}_{short}"
 
@@ -104,8 +116,8 @@ def is_imported(version: str) -> bool:
     return version.startswith(IMPORTED_PREFIX)
 
 
-def imported_parameters() -> dict[str, Any]:
-    """What an imported shard was made of, as far as it is known."""
+def imported_parameters() -> dict[str, JsonValue]:
+    """The parameters of an imported shard, as far as they are known."""
     return {
         "algorithm": "0-npz",
         "format": FORMAT_VERSION,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +23,9 @@ def inspect(
     recording: Annotated[
         str,
         typer.Argument(
-            metavar="RECORDING", help="A partition key of the index, or the path of an EDF."
+            metavar="RECORDING",
+            help="A partition key of the index, the end of one that no other has, or the path of "
+            "an EDF.",
         ),
     ],
     out: Annotated[
@@ -97,14 +98,17 @@ def _clipped(inspection: Inspection) -> list[str]:
 def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
     """The EDF of a partition key or path, and its row of the index where it has one."""
     from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index
+    from brainbrr_core.corpus.lookup import find_recording
 
     path = Path(name)
-    is_path = path.suffix.lower() == ".edf"
-    if is_path and not path.is_file():
-        raise BrainbrrError(f"there is no file {path}: give the path of an EDF, or a partition key")
+    is_path = path.suffix.lower() == ".edf" and path.is_file()
     if not index_path(cache_root).is_file():
         if is_path:
             return path, None
+        if path.suffix.lower() == ".edf":
+            raise BrainbrrError(
+                f"there is no file {path}: give the path of an EDF, or a partition key"
+            )
         raise BrainbrrError(
             f"there is no index at {index_path(cache_root)} to find {name} in: run "
             "`brainbrr index`, or give the path of an EDF"
@@ -119,15 +123,7 @@ def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
     if is_path:
         same = (row for row in index if Path(row.path).resolve() == path.resolve())
         return path, next(same, None)
-    by_key = index.by_key()
-    if name not in by_key:
-        near = get_close_matches(name, by_key, n=1, cutoff=0.0)
-        hint = f" (the nearest is {near[0]})" if near else ""
-        raise BrainbrrError(
-            f"no recording {name} in {index_path(cache_root)}{hint}: give a partition key or the "
-            "path of an EDF"
-        )
-    recording = by_key[name]
+    recording = find_recording(index, name)
     if recording.is_remote:
         raise BrainbrrError(
             f"{recording.path} is not on this machine: copy it here and give its path"

@@ -182,7 +182,7 @@ def _write(report: AcrossReport) -> None:
         (
             *("corpus", "scored", "own", "adapted", "threshold_from", "patients", "recordings"),
             *("hours", "seizures", "left_out_recordings"),
-            *(f"{name}{part}" for name in names for part in ("", "_low", "_high")),
+            *(f"{name}{suffix}" for name in names for suffix in ("", "_low", "_high")),
         ),
         [_table_row(row, names) for row in report.rows],
     )
@@ -219,8 +219,8 @@ def _table_row(row: CorpusRow, names: Sequence[str]) -> Row:
         *(
             value
             for name in names
-            for part in [figures.get(name, undefined)]
-            for value in (part.value, part.low, part.high)
+            for estimate in [figures.get(name, undefined)]
+            for value in (estimate.value, estimate.low, estimate.high)
         ),
     )
 
@@ -239,18 +239,20 @@ def _head(report: AcrossReport) -> list[str]:
         "trained on. "
         + (
             "ADAPTED: its threshold was tuned on dev of each of these corpora, so these rows are "
-            "no external validation."
+            "not an external validation."
             if adapted
-            else "Nothing of these corpora tuned anything: no threshold, no weights, no "
-            "statistics. One threshold, tuned on dev of the run's own corpus, holds for every row."
+            else "Nothing was tuned on these corpora: neither weights nor threshold nor "
+            "normalization. Every row uses the same threshold, tuned on dev of the run's own "
+            "corpus."
         ),
-        "“Own dev” was seen when choosing the threshold and perhaps the weights, so it flatters "
-        "the detector, and part of the fall from it to other corpora is that. In brackets are 95 % "
-        "intervals by a bootstrap over patients; with few patients they are too narrow.",
+        "“Own dev” was used to choose the threshold and perhaps the weights, so its figures "
+        "flatter the detector, which explains part of the drop to other corpora. Brackets contain "
+        "95 % confidence intervals from a bootstrap over patients; with few patients they are too "
+        "narrow.",
         _left_out(externals),
         "Corpora differ in more than their patients: who is recorded and for how long, how "
         "seizures are annotated, electrodes and amplifiers. A rate of false alarms depends on all "
-        "of it.",
+        "of these.",
     ]
 
 
@@ -266,7 +268,7 @@ def _left_out(corpora: Sequence[ExternalCorpus]) -> str:
     namesakes = sum(corpus.same_names for corpus in corpora)
     if namesakes:
         sentence += (
-            f" {namesakes:,} scored patients have the name of one that the run knows; whoever "
-            "scored this said that they are other people, and no content is the same."
+            f" {namesakes:,} scored patients have the same name as one that the run knows. The "
+            "user declared that they are other people, and they have no content in common."
         )
     return sentence

@@ -35,12 +35,14 @@ def across_picture(rows: Sequence[CorpusRow]) -> Picture:
         panels = figure.subplots(1, len(_PANELS), sharey=True)
         for axes, (name, title, rate) in zip(panels, _PANELS, strict=True):
             for number, row in enumerate(rows):
-                part = row.figures[name]
-                if math.isnan(part.value):
+                estimate = row.figures[name]
+                if math.isnan(estimate.value):
                     continue
-                value, low, high = (_drawn(x, rate) for x in (part.value, part.low, part.high))
+                value, low, high = (
+                    _drawn(end, rate) for end in (estimate.value, estimate.low, estimate.high)
+                )
                 color = BLUE if row.own else VERMILLION
-                if not math.isnan(part.low):
+                if not math.isnan(estimate.low):
                     axes.plot([low, high], [number, number], color=color)
                 axes.plot([value], [number], "o", color=color)
                 if number == 0:
@@ -56,8 +58,8 @@ def across_picture(rows: Sequence[CorpusRow]) -> Picture:
         return Picture(
             "across",
             "The run on each corpus",
-            "Dots are figures, lines their 95 % intervals over patients; the dashed line is own "
-            f"dev. Rates below {_LEAST_RATE:g} are drawn at {_LEAST_RATE:g}.",
+            "Dots are figures, lines their 95 % confidence intervals over patients; the dashed "
+            f"line is own dev. Rates below {_LEAST_RATE:g} are drawn at {_LEAST_RATE:g}.",
             svg(figure, "across", "Figures of the run on each corpus"),
         )
 

@@ -39,7 +39,7 @@ PRIMARY = "szcore_event.f1"
 FALSE_DISCOVERY_RATE = 0.05
 #: P-values of a hundred figures need more resamples than one interval does.
 LEAST_RESAMPLES = 10_000
-#: Resamples whose figures are worked out at a time.
+#: Number of resamples whose figures are computed at a time.
 _AT_A_TIME = 500
 
 Which = Literal["a", "b"]
@@ -213,7 +213,7 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
         value_a, value_b = a.estimates[name].value, b.estimates[name].value
         low, high = interval(resampled[name], both)
         if low == high:
-            # All resamples agree: that says nothing of other patients.
+            # All resamples agree, which says nothing about other patients.
             low, high = UNDEFINED
         differences.append(
             Difference(
@@ -241,7 +241,7 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
         samples,
         a.bootstrap_seed,
         primary,
-        sum(not math.isnan(part.false_discovery_rate) for part in judged),
+        sum(not math.isnan(difference.false_discovery_rate) for difference in judged),
         judged,
         tuple(row for pair in pairs for row in _recording(*pair)),
         tuple(row for pair in pairs for row in _events(*pair)),
@@ -249,10 +249,10 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
 
 
 def is_part_of_another(figure: str) -> bool:
-    """Whether a figure only says again, or in parts, what others say.
+    """Whether a figure repeats another one or is a component of it.
 
-    Such are those of background alone (seizures have their own), the bins of the calibration and
-    the hours of the recordings.
+    These are the figures of background alone (seizures have their own), of single bins of the
+    calibration and of single hours of the recordings.
     """
     return "_bckg." in figure or figure.startswith(("reliability.", HOURS))
 
@@ -262,36 +262,36 @@ def _differences(
 ) -> dict[str, NDArray[np.float64]]:
     """Each figure of B less that of A in every resample."""
     drawn = resamples(len(a.patients), samples, seed)
-    parts = []
+    chunks = []
     for first in range(0, samples, _AT_A_TIME):
         weights = drawn[first : first + _AT_A_TIME]
         figures_a, figures_b = a.figures(weights), b.figures(weights)
         both = figures_a.keys() & figures_b.keys()
-        parts.append({name: figures_b[name] - figures_a[name] for name in both})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        chunks.append({name: figures_b[name] - figures_a[name] for name in both})
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
 def _judged(differences: list[Difference]) -> tuple[Difference, ...]:
     """The primary figure judged by its interval, the others by their false discovery rate."""
     family = [
         number
-        for number, part in enumerate(differences)
+        for number, difference in enumerate(differences)
         if not (
-            part.primary
-            or part.few_patients
-            or is_part_of_another(part.figure)
-            or math.isnan(part.p_value)
+            difference.primary
+            or difference.few_patients
+            or is_part_of_another(difference.figure)
+            or math.isnan(difference.p_value)
         )
     ]
     rates = false_discovery_rates(np.array([differences[number].p_value for number in family]))
     by_number = dict(zip(family, rates.tolist(), strict=True))
     judged = []
-    for number, part in enumerate(differences):
+    for number, difference in enumerate(differences):
         rate = by_number.get(number, math.nan)
         beyond = rate <= FALSE_DISCOVERY_RATE
-        if part.primary:
-            beyond = not part.few_patients and (part.low > 0 or part.high < 0)
-        judged.append(replace(part, false_discovery_rate=rate, beyond_chance=beyond))
+        if difference.primary:
+            beyond = not difference.few_patients and (difference.low > 0 or difference.high < 0)
+        judged.append(replace(difference, false_discovery_rate=rate, beyond_chance=beyond))
     return tuple(judged)
 
 
@@ -327,15 +327,15 @@ def _events(a: RecordingResult, b: RecordingResult) -> Iterator[EventDisagreemen
     _, events_b = nedc.joined_events(b.events)
     hit_a, alarm_a = nedc.overlaps(reference, events_a)
     hit_b, alarm_b = nedc.overlaps(reference, events_b)
-    found: list[tuple[Event, Literal["seizure detected", "false alarm"], Which]] = []
+    disagreements: list[tuple[Event, Literal["seizure detected", "false alarm"], Which]] = []
     for number in np.flatnonzero(hit_a != hit_b).tolist():
-        found.append((reference[number], "seizure detected", "a" if hit_a[number] else "b"))
+        disagreements.append((reference[number], "seizure detected", "a" if hit_a[number] else "b"))
     alarms_a = [event for event, alarm in zip(events_a, alarm_a, strict=True) if alarm]
     alarms_b = [event for event, alarm in zip(events_b, alarm_b, strict=True) if alarm]
-    # Alarms of both at the same time are one disagreement with the reference, not with each other.
+    # Overlapping alarms of both runs are a disagreement with the reference, not between the runs.
     for which, own, other in (("a", alarms_a, alarms_b), ("b", alarms_b, alarms_a)):
         _, alone = nedc.overlaps(other, own)
         for event in (event for event, single in zip(own, alone, strict=True) if single):
-            found.append((event, "false alarm", "a" if which == "a" else "b"))
-    for event, kind, only in sorted(found, key=lambda one: (one[0], one[1], one[2])):
+            disagreements.append((event, "false alarm", "a" if which == "a" else "b"))
+    for event, kind, only in sorted(disagreements, key=lambda one: (one[0], one[1], one[2])):
         yield EventDisagreement(kind, only, a.partition_key, event.start, event.stop, event.label)

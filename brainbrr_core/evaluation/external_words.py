@@ -6,23 +6,23 @@ from brainbrr_core.evaluation.results import EvaluationResults, ExternalCorpus
 
 
 def external_sentences(results: EvaluationResults) -> list[str]:
-    """Which corpus it is, that nothing of it shaped the run, and whom the run knows there."""
+    """Which corpus was scored, what was tuned on it, and which of its patients the run has used."""
     corpus = results.external
     if corpus is None:
         return []
     if corpus.adapted is None:
         head = (
-            f"External validation: the run was trained on “{corpus.own_name}” and is scored as it "
-            f"is on another corpus, “{corpus.name}”. Nothing of “{corpus.name}” tuned anything: no "
-            "threshold, no weights, no statistics. The threshold is the one tuned on dev of "
-            f"“{corpus.own_name}” (“own dev”)."
+            f"External validation: the run was trained on “{corpus.own_name}” and is scored "
+            f"without any change on another corpus, “{corpus.name}”. Nothing was tuned on "
+            f"“{corpus.name}”: neither weights nor threshold nor normalization. The threshold is "
+            f"the one tuned on dev of “{corpus.own_name}” (“own dev”)."
         )
     else:
         head = (
             f"Adapted: the run was trained on “{corpus.own_name}” and is scored on another corpus, "
             f"“{corpus.name}”, with its {corpus.adapted} tuned on dev of “{corpus.name}”. This is "
-            "no external validation: these figures flatter what the run would do on a corpus of "
-            "which it has seen nothing. The weights and all else are as they were."
+            "not an external validation: the figures flatter the detector compared with a corpus "
+            "on which nothing was tuned. The weights and everything else are unchanged."
         )
     return [head, _scored(corpus, results.profile), _known(corpus), _scorings(corpus)]
 
@@ -40,7 +40,7 @@ def _scored(corpus: ExternalCorpus, profile: str) -> str:
             f", of which the profile {profile} selects {corpus.selected:,} of "
             f"{corpus.recordings:,} recordings"
         )
-    return f"What is scored is {what} (layout {corpus.layout}){selected}."
+    return f"The scored recordings are {what} (layout {corpus.layout}){selected}."
 
 
 def _known(corpus: ExternalCorpus) -> str:
@@ -60,16 +60,16 @@ def _known(corpus: ExternalCorpus) -> str:
         sentence = f"{compared}: none is among them."
     if corpus.same_names:
         sentence += (
-            f" {corpus.same_names:,} scored patients have the name of one of these; whoever scored "
-            "this said that they are other people, and no content is the same."
+            f" {corpus.same_names:,} scored patients have the same name as one of these. The user "
+            "declared that they are other people, and they have no content in common."
         )
     return sentence
 
 
 def _scorings(corpus: ExternalCorpus) -> str:
     return (
-        f"These recordings were scored {corpus.scorings:,} "
-        f"{'time' if corpus.scorings == 1 else 'times'} from this runs folder, by "
-        f"{corpus.scoring_runs:,} {'run' if corpus.scoring_runs == 1 else 'runs'}, this time "
-        "included."
+        f"These recordings have been scored {corpus.scorings:,} "
+        f"{'time' if corpus.scorings == 1 else 'times'} from this runs folder, with "
+        f"{corpus.scoring_runs:,} {'run' if corpus.scoring_runs == 1 else 'runs'}, including this "
+        "evaluation."
     )

@@ -104,10 +104,11 @@ class Estimate:
 
 #: What the marks next to an interval mean.
 MARKS = (
-    f"† Fewer than {FEW_PATIENTS} patients have what the figure is about: the interval is too "
-    "narrow. ‡ Everything or nothing was found, or there was no false alarm, so that a bootstrap "
-    "has no width: Clopper and Pearson's interval with the patients as trials, for a rate that of "
-    "a Poisson count. [–] No interval: fewer than two patients, or all resamples agree."
+    f"† Fewer than {FEW_PATIENTS} patients contribute to the figure: the interval is too narrow. "
+    "‡ All or no seizures were detected, or there were no false alarms, so that a bootstrap "
+    "interval would have no width: an exact interval is given instead, Clopper and Pearson's with "
+    "patients as trials for a proportion, that of a Poisson count for a rate. [–] No interval: "
+    "fewer than two patients, or all resamples agree."
 )
 
 

@@ -76,7 +76,7 @@ from brainbrr_core.scoring.recording import scored_events
 #: Seizures are grouped by duration: from each of these seconds up to the next.
 DURATION_EDGES_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0, math.inf)
 CALIBRATION_BINS = 10
-#: False alarms are counted by hour of the recording; what comes after this one is one group.
+#: False alarms are counted by hour of the recording; all hours after this one are one group.
 LAST_HOUR = 24
 Seconds = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]
 
@@ -109,10 +109,10 @@ def score(
     """All figures of some recordings of one split; their order does not matter.
 
     With the ``sweep`` of these recordings the operating curve and the sensitivity at limits of
-    false alarms are drawn up too. ``applied`` has what the points of ``threshold.at_limits``
-    find in these recordings, as :func:`tuned_counts` wants it.
+    false alarms are computed too. ``applied`` has the counts of these recordings at the points of
+    ``threshold.at_limits``, in the form that :func:`tuned_counts` takes.
 
-    What is unknown in a recording has no part in any figure
+    Unknown time in a recording does not enter any figure
     (:mod:`brainbrr_core.scoring.unknown`).
 
     Raises :class:`BrainbrrError` where there is nothing to score or a recording occurs twice.
@@ -151,10 +151,10 @@ def score(
     )
     outcomes = tuple(outcome for row in rows for outcome in _outcomes(row))
     patients = tuple(sorted({recording.patient for recording in ordered}))
-    place = {patient: number for number, patient in enumerate(patients)}
-    seconds = _seconds(ordered, place)
+    patient_numbers = {patient: number for number, patient in enumerate(patients)}
+    seconds = _seconds(ordered, patient_numbers)
     by_rule = _by_rule(by_szcore, by_nedc)
-    hours = [part for row in rows for part in _hours(row)]
+    hours = [hour for row in rows for hour in _hours(row)]
     tuned = tuned_counts(applied, threshold.at_limits or {}) if applied else {}
     statistics = _statistics(patients, by_rule, rows, outcomes, seconds, sweep, hours, tuned)
     of_seconds = _second_figures(*seconds[:2])
@@ -170,7 +170,7 @@ def score(
         weights_chosen_on=weights_chosen_on,
         eval_looks=eval_looks,
         estimates=estimates,
-        counts={rule: total(parts) for rule, parts in by_rule.items()},
+        counts={rule: total(counts) for rule, counts in by_rule.items()},
         bootstrap_samples=bootstrap_samples,
         bootstrap_seed=bootstrap_seed,
         seconds=of_seconds,
@@ -193,7 +193,7 @@ def score(
 
 
 def evaluation_set(recordings: Iterable[ScoredRecording | ManifestRecording]) -> str:
-    """Hash of what is scored against what: two detectors compare where it is the same."""
+    """Hash of recordings, references and unknown time: detectors are comparable if it is equal."""
     ordered = sorted(recordings, key=lambda recording: recording.partition_key)
     return digest(
         [
@@ -202,7 +202,7 @@ def evaluation_set(recordings: Iterable[ScoredRecording | ManifestRecording]) ->
                 r.patient,
                 r.duration_s,
                 *([event.start, event.stop, event.label] for event in r.reference),
-                # Nothing where there is none: then the hash is that of what is scored alone.
+                # Only if there is unknown time, so that it changes no other hash.
                 *([["unknown", *r.unknown]] if r.unknown else []),
             ]
             for r in ordered
@@ -215,19 +215,19 @@ def _by_rule(
 ) -> dict[str, list[Counts]]:
     """Counts of each recording by rule."""
     rules = {
-        "szcore_event": [part.event for part in by_szcore],
-        "szcore_sample": [part.sample for part in by_szcore],
+        "szcore_event": [counts.event for counts in by_szcore],
+        "szcore_sample": [counts.sample for counts in by_szcore],
     }
     for name in ("ovlp", "taes", "taes_exact", "epoch", "alignment"):
-        parts: list[nedc.ByLabel] = [getattr(part, name) for part in by_nedc]
-        rules[f"nedc_{name}"] = [part.seiz for part in parts]
-        rules[f"nedc_{name}_bckg"] = [part.bckg for part in parts]
-        rules[f"nedc_{name}_total"] = [part.total for part in parts]
+        by_label: list[nedc.ByLabel] = [getattr(counts, name) for counts in by_nedc]
+        rules[f"nedc_{name}"] = [counts.seiz for counts in by_label]
+        rules[f"nedc_{name}_bckg"] = [counts.bckg for counts in by_label]
+        rules[f"nedc_{name}_total"] = [counts.total for counts in by_label]
     return rules
 
 
 def _outcomes(row: RecordingResult) -> list[SeizureOutcome]:
-    """What became of each seizure as it is annotated: one type after another is two seizures."""
+    """The outcome of each annotated seizure; touching events of two types are two seizures."""
     reference, hypothesis, _ = scored_events(row.events, touching=False)
     outcomes = []
     for event in reference:
@@ -249,13 +249,15 @@ def _outcomes(row: RecordingResult) -> list[SeizureOutcome]:
     return outcomes
 
 
-def _seconds(ordered: Sequence[ScoredRecording], place: Mapping[str, int]) -> Seconds:
+def _seconds(ordered: Sequence[ScoredRecording], patient_numbers: Mapping[str, int]) -> Seconds:
     """Score, label and patient of each known second of all recordings."""
     pairs = [per_second(row.scores_8hz, row.reference, row.unknown) for row in ordered]
     return (
         np.concatenate([pair[0] for pair in pairs]),
         np.concatenate([pair[1] for pair in pairs]),
-        np.repeat([place[row.patient] for row in ordered], [len(pair[0]) for pair in pairs]),
+        np.repeat(
+            [patient_numbers[row.patient] for row in ordered], [len(pair[0]) for pair in pairs]
+        ),
     )
 
 
@@ -280,15 +282,15 @@ def _hours(row: RecordingResult) -> list[tuple[int, str, Counts]]:
     _, alone = nedc.overlaps(reference, hypothesis)
     starts = [event.start for event, alarm in zip(hypothesis, alone, strict=True) if alarm]
     unknown = UnknownTime.of(row.unknown, row.reference, row.duration_s).spans
-    parts = []
+    hours = []
     for hour in range(min(math.ceil(row.duration_s / SECONDS_PER_HOUR), LAST_HOUR + 1)):
         first = hour * SECONDS_PER_HOUR
         stop = row.duration_s if hour == LAST_HOUR else first + SECONDS_PER_HOUR
         stop = min(stop, row.duration_s)
         masked = math.fsum(max(min(stop, b) - max(first, a), 0.0) for a, b in unknown)
         alarms = sum(first <= start < stop for start in starts)
-        parts.append((hour, row.patient, Counts(false=alarms, seconds=stop - first - masked)))
-    return parts
+        hours.append((hour, row.patient, Counts(false=alarms, seconds=stop - first - masked)))
+    return hours
 
 
 def _hour_rows(
@@ -296,14 +298,14 @@ def _hour_rows(
 ) -> tuple[HourRow, ...]:
     rows = []
     for hour in sorted({number for number, _, _ in hours}):
-        parts = [(patient, part) for number, patient, part in hours if number == hour]
-        counts = total(part for _, part in parts)
+        by_recording = [(patient, counts) for number, patient, counts in hours if number == hour]
+        pooled = total(counts for _, counts in by_recording)
         rows.append(
             HourRow(
                 f"after {hour} h" if hour == LAST_HOUR else f"{hour} to {hour + 1} h",
-                counts.seconds / SECONDS_PER_HOUR,
-                len({patient for patient, _ in parts}),
-                round(counts.false),
+                pooled.seconds / SECONDS_PER_HOUR,
+                len({patient for patient, _ in by_recording}),
+                round(pooled.false),
                 estimates[f"{HOURS}{hour}.false_per_day"],
             )
         )
@@ -320,41 +322,46 @@ def _statistics(
     hours: Sequence[tuple[int, str, Counts]],
     tuned: Mapping[str, NDArray[np.float64]],
 ) -> PatientStatistics:
-    place = {patient: number for number, patient in enumerate(patients)}
-    counts: dict[str, NDArray[np.float64]] = {}
+    patient_numbers = {patient: number for number, patient in enumerate(patients)}
+    tables: dict[str, NDArray[np.float64]] = {}
 
-    def add(name: str, patient: str, part: Counts) -> None:
-        table = counts.setdefault(name, np.zeros((len(patients), 4)))
-        table[place[patient]] += (part.reference, part.detected, part.false, part.seconds)
+    def add(name: str, patient: str, counts: Counts) -> None:
+        table = tables.setdefault(name, np.zeros((len(patients), 4)))
+        table[patient_numbers[patient]] += (
+            counts.reference,
+            counts.detected,
+            counts.false,
+            counts.seconds,
+        )
 
-    for rule, parts in by_rule.items():
-        for row, part in zip(rows, parts, strict=True):
-            add(rule, row.patient, part)
+    for rule, by_recording in by_rule.items():
+        for row, counts in zip(rows, by_recording, strict=True):
+            add(rule, row.patient, counts)
     for row in rows:
         add(f"montage.{row.montage}", row.patient, row.szcore)
-    for hour, patient_name, part in hours:
-        add(f"{HOURS}{hour}", patient_name, part)
+    for hour, patient_name, counts in hours:
+        add(f"{HOURS}{hour}", patient_name, counts)
     late: dict[str, list[SeizureOutcome]] = {LATENCY: []}
     for outcome in outcomes:
-        part = Counts(1, float(outcome.detected))
+        counts = Counts(1, float(outcome.detected))
         names = [LATENCY]
         for group in (f"type.{_type(outcome)}", f"duration.{_duration(outcome)}"):
-            add(group, outcome.patient, part)
+            add(group, outcome.patient, counts)
             names.append(_latency_of(group))
         for name in names:
             late.setdefault(name, []).extend([outcome] if outcome.detected else [])
     scores, labels, patient = seconds
     return PatientStatistics(
         patients,
-        counts | dict(tuned),
-        {rule: parts[0].false_unit for rule, parts in by_rule.items()},
+        tables | dict(tuned),
+        {rule: by_recording[0].false_unit for rule, by_recording in by_rule.items()},
         sweep,
         rank_counts(scores, labels, patient, len(patients)),
         calibration_counts(scores, labels, patient, len(patients), CALIBRATION_BINS),
         {
             name: Latencies(
                 np.array([outcome.latency_s for outcome in detected], dtype=np.float64),
-                np.array([place[outcome.patient] for outcome in detected], dtype=np.intp),
+                np.array([patient_numbers[outcome.patient] for outcome in detected], dtype=np.intp),
             )
             for name, detected in late.items()
         },
@@ -369,17 +376,17 @@ def _latency_of(group: str) -> str:
 def _estimates(
     statistics: PatientStatistics, seconds: SecondFigures, drawn: NDArray[np.float64]
 ) -> dict[str, Estimate]:
-    found, resampled = statistics.figures(), statistics.figures(drawn)
+    observed, resampled = statistics.figures(), statistics.figures(drawn)
     contributors = statistics.contributors()
     estimates = {}
-    for name in sorted(found):
-        value, patients = float(found[name][0]), contributors[name]
-        # The figures themselves are of all seconds, not of binned ranks.
+    for name in sorted(observed):
+        value, patients = float(observed[name][0]), contributors[name]
+        # The reported value is computed from all seconds, not from binned ranks.
         if name in _OF_ALL_SECONDS:
             value = getattr(seconds, name.removeprefix("seconds."))
         low, high = interval(resampled[name], patients)
         if low == high:
-            # All resamples agree: that says nothing of other patients.
+            # All resamples agree, which says nothing about other patients.
             estimates[name] = _exact(statistics, name, value, patients)
         else:
             estimates[name] = Estimate.of(value, low, high, patients)
@@ -409,7 +416,7 @@ def _limits(
     own, undefined = rows_at_limits(sweep), Estimate(math.nan)
     tuned = choice.at_limits or {}
 
-    def row(rule: str, part: RuleSweep, limit: float) -> LimitRow:
+    def row(rule: str, rule_sweep: RuleSweep, limit: float) -> LimitRow:
         name, of = limit_name(rule, limit), tuned_name(rule, limit)
         number = own[name]
         return LimitRow(
@@ -421,13 +428,13 @@ def _limits(
             estimates.get(f"{of}.f1", undefined),
             None if number is None else sweep.point(number),
             estimates[name],
-            # Above every threshold nothing is detected, and nothing false.
-            0.0 if number is None else part.pooled(number).false_per_day,
+            # Above every threshold there are no detections, hence no false alarms.
+            0.0 if number is None else rule_sweep.pooled(number).false_per_day,
         )
 
     return tuple(
-        row(rule, part, limit)
-        for rule, part in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True)
+        row(rule, rule_sweep, limit)
+        for rule, rule_sweep in zip(LIMITED_RULES, (sweep.szcore, sweep.ovlp), strict=True)
         for limit in sorted(FALSE_ALARM_LIMITS)
     )
 
@@ -460,7 +467,7 @@ def _seizure_groups(
     groups: dict[str, list[SeizureOutcome]] = {}
     for outcome in sorted(outcomes, key=lambda one: one.stop_s - one.start_s):
         groups.setdefault(name(outcome), []).append(outcome)
-    # Durations come in their order, types by their number.
+    # Durations are in rising order, types by falling number of seizures.
     ordered = list(groups.items())
     if kind == "type":
         ordered.sort(key=lambda group: (-len(group[1]), group[0]))

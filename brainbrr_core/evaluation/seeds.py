@@ -170,17 +170,17 @@ def _sentences(report: SeedsReport) -> list[str]:
     """What the figures mean, and what they do not."""
     count, results = len(report.seeds), report.seeds[0].evaluation.results
     sentences = [
-        f"{count} trainings of one configuration on one set of recordings, which differ in their "
-        "seed alone: initial weights, the order of the windows, augmentation. Each has a threshold "
-        "of its own, tuned on dev.",
+        f"{count} trainings with the same configuration and recordings, which differ only in "
+        "their seed: initial weights, order of the windows and augmentation. Each has its own "
+        "threshold, tuned on dev.",
         "The spread over seeds and the interval over patients are different things. The spread "
-        "says how far another training of the same network would have come out elsewhere, on "
-        "these patients. The interval, in brackets beside each seed, says how far the same network "
-        "would have come out elsewhere on other patients. Neither contains the other: a result on "
-        "a new hospital's patients by a new training varies by both.",
-        "The standard deviation is that of a sample (n - 1). It is no standard error: it does not "
-        "shrink with more seeds. Its mean is the expected figure of one training, not that of an "
-        "ensemble.",
+        "shows how much the figures of another training of the same network would vary on the "
+        "same patients. The interval, in brackets for each seed, shows how much those of the same "
+        "trained network would vary on other patients. Neither contains the other: the figures of "
+        "a new training on the patients of another hospital vary by both.",
+        "The standard deviation is that of a sample (n - 1). It is not a standard error: it does "
+        "not shrink with more seeds. The mean is the expected figure of one training, not that of "
+        "an ensemble.",
     ]
     if count < _FEW:
         sentences.append(
@@ -189,13 +189,13 @@ def _sentences(report: SeedsReport) -> list[str]:
         )
     if results.split == results.threshold.split:
         sentences.append(
-            f"The split “{results.split}” was seen when choosing the thresholds: its figures "
-            "flatter the detector."
+            f"The split “{results.split}” was used to choose the thresholds: its figures flatter "
+            "the detector."
         )
     looks = report.seeds[-1].evaluation.results.eval_looks
     if looks is not None:
         sentences.append(
-            f"“eval” was scored {looks.scorings:,} times from this runs folder, by {looks.runs:,} "
-            "runs, the last of these included."
+            f"“eval” has been scored {looks.scorings:,} times from this runs folder, with "
+            f"{looks.runs:,} runs, including the last of these."
         )
     return sentences

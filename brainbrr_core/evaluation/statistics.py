@@ -1,6 +1,6 @@
-"""What each patient contributes to every figure, and the figures of weighted patients.
+"""What each patient contributes to every figure, and the figures of resampled patients.
 
-Every figure of a report follows from sums over patients. Kept apart by patient, they give the
+Every figure of a report follows from sums over patients. Stored for each patient, they give the
 figures of any resample of the patients, hence confidence intervals, and the difference of two
 detectors on the same resamples.
 """
@@ -36,7 +36,7 @@ FIGURES = ("sensitivity", "precision", "f1", "false_per_day")
 #: Rules that count samples of time, so that their false counts are seconds.
 _OF_TIME = ("szcore_sample", "nedc_epoch")
 LATENCY = "latency.median_s"
-#: Ranked seconds fall into so many bins at most, half of them cut by ictal seconds.
+#: Most bins of ranked seconds; half of the edges are quantiles of the ictal seconds.
 RANK_BINS = 2048
 LIMITED_RULES = ("szcore_event", "nedc_ovlp")
 
@@ -51,7 +51,7 @@ class Unit(StrEnum):
 
     @property
     def heading(self) -> str:
-        """How a table of such figures is headed."""
+        """The heading of a table of figures with this unit."""
         return "shares (0 to 1)" if self is Unit.SHARE else self.value
 
 
@@ -72,7 +72,7 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatientStatistics:
-    """Sums of each patient; P patients, sorted.
+    """Sums for each of P patients, who are sorted by name.
 
     ``counts`` by rule or group, ``(P, 4)``: reference, detected, false, seconds. The rate per
     day of a rule counts ``units[rule]`` for one false count (1 where it is not named).
@@ -104,17 +104,17 @@ class PatientStatistics:
         """
         drawn = np.ones((1, len(self.patients))) if weights is None else weights
         with np.errstate(divide="ignore", invalid="ignore"):
-            found = self._counted(drawn) | self._kappa(drawn) | self._seconds(drawn)
-            found |= self._at_limits(drawn)
-        return found | self._latency(drawn)
+            by_name = self._counted(drawn) | self._kappa(drawn) | self._seconds(drawn)
+            by_name |= self._at_limits(drawn)
+        return by_name | self._latency(drawn)
 
     def contributors(self) -> dict[str, int]:
-        """How many patients have what a figure is about, by the names of :meth:`figures`.
+        """How many patients contribute to each figure, by the names of :meth:`figures`.
 
         Sensitivity, F1, kappa, AUROC and AUPRC are about seizures, precision about detections, a
         latency about detected seizures, a rate of false alarms about time.
         """
-        found: dict[str, int] = {}
+        patients: dict[str, int] = {}
         for rule, counts in self.counts.items():
             with_reference = _patients(counts[:, 0])
             of = {
@@ -125,47 +125,47 @@ class PatientStatistics:
             }
             averages = [rule, f"{rule}{SUBJECT_MEAN}"] if rule in AVERAGED else [rule]
             for name in averages:
-                found |= {f"{name}.{figure}": of[figure] for figure in _figures_of(rule)}
-        other, ictal = (_patients(part.sum(axis=1)) for part in self.ranked)
+                patients |= {f"{name}.{figure}": of[figure] for figure in _figures_of(rule)}
+        other, ictal = (_patients(seconds.sum(axis=1)) for seconds in self.ranked)
         in_bins = self.calibration[:, :, 0]
-        found["nedc_ira.kappa"] = _patients(self.counts["nedc_epoch"][:, 0])
-        found["seconds.auroc"] = min(ictal, other)
-        found["seconds.auprc"] = ictal
-        found["seconds.calibration_error"] = _patients(in_bins.sum(axis=1))
+        patients["nedc_ira.kappa"] = _patients(self.counts["nedc_epoch"][:, 0])
+        patients["seconds.auroc"] = min(ictal, other)
+        patients["seconds.auprc"] = ictal
+        patients["seconds.calibration_error"] = _patients(in_bins.sum(axis=1))
         for number in range(in_bins.shape[1]):
-            found[f"reliability.{number}.ictal"] = _patients(in_bins[:, number])
+            patients[f"reliability.{number}.ictal"] = _patients(in_bins[:, number])
         if self.sweep is not None:
-            for rule, part in _limited(self.sweep):
+            for rule, rule_sweep in _limited(self.sweep):
                 for limit in FALSE_ALARM_LIMITS:
-                    found[limit_name(rule, limit)] = _patients(part.reference)
+                    patients[limit_name(rule, limit)] = _patients(rule_sweep.reference)
         for name, late in self.latencies.items():
-            found[name] = len(np.unique(late.patient))
-        return found
+            patients[name] = len(np.unique(late.patient))
+        return patients
 
     def silent_seconds(self, figure: str) -> float:
-        """Seconds that a rate of false alarms is of; 0 for another figure."""
+        """Seconds by which a rate of false alarms is divided; 0 for other figures."""
         if unit_of(figure) is not Unit.ALARMS:
             return 0.0
         rule = figure.removesuffix(".false_per_day").removesuffix(SUBJECT_MEAN)
         return float(self.counts[rule][:, 3].sum())
 
     def _counted(self, drawn: Floats) -> dict[str, Floats]:
-        found: dict[str, Floats] = {}
+        by_name: dict[str, Floats] = {}
         for rule, counts in self.counts.items():
             unit = self.units.get(rule, 1.0)
             figures = _figures(drawn @ counts, unit)
             for name in _figures_of(rule):
-                found[f"{rule}.{name}"] = figures[name]
+                by_name[f"{rule}.{name}"] = figures[name]
             if rule in AVERAGED:
                 for name, values in _figures(counts, unit).items():
                     defined = ~np.isnan(values)
-                    # Over no patient at all this is 0 / 0: undefined, as it should be.
+                    # Without any patient this is 0 / 0, hence NaN: undefined.
                     mean = (drawn[:, defined] @ values[defined]) / drawn[:, defined].sum(axis=1)
-                    found[f"{rule}{SUBJECT_MEAN}.{name}"] = mean
-        return found
+                    by_name[f"{rule}{SUBJECT_MEAN}.{name}"] = mean
+        return by_name
 
     def _kappa(self, drawn: Floats) -> dict[str, Floats]:
-        """Cohen's kappa of seiz and bckg; with two labels that of each and of both are one."""
+        """Cohen's kappa of seiz and bckg; with two labels, either label's is the overall one."""
         seiz, bckg = drawn @ self.counts["nedc_epoch"], drawn @ self.counts["nedc_epoch_bckg"]
         size = seiz[:, 0] + bckg[:, 0]
         agreed = (seiz[:, 1] + bckg[:, 1]) / size
@@ -177,7 +177,7 @@ class PatientStatistics:
 
     def _seconds(self, drawn: Floats) -> dict[str, Floats]:
         # From the highest score downwards.
-        other, ictal = ((drawn @ part)[:, ::-1] for part in self.ranked)
+        other, ictal = ((drawn @ seconds)[:, ::-1] for seconds in self.ranked)
         true, false = np.cumsum(ictal, axis=1), np.cumsum(other, axis=1)
         positives, negatives = true[:, -1], false[:, -1]
         wins = (other * (true - ictal / 2)).sum(axis=1)
@@ -195,12 +195,12 @@ class PatientStatistics:
     def _at_limits(self, drawn: Floats) -> dict[str, Floats]:
         if self.sweep is None:
             return {}
-        found = {}
-        for rule, part in _limited(self.sweep):
-            sums = _resampled(part, drawn)
+        sensitivities = {}
+        for rule, rule_sweep in _limited(self.sweep):
+            sums = _resampled(rule_sweep, drawn)
             for limit in FALSE_ALARM_LIMITS:
-                found[limit_name(rule, limit)] = sensitivity_at(*sums, limit)[0]
-        return found
+                sensitivities[limit_name(rule, limit)] = sensitivity_at(*sums, limit)[0]
+        return sensitivities
 
     def _latency(self, drawn: Floats) -> dict[str, Floats]:
         return {name: _weighted_median(late, drawn) for name, late in self.latencies.items()}
@@ -227,15 +227,15 @@ def rank_counts(
     edges = np.unique(scores)
     if edges.size > RANK_BINS:
         shares = np.linspace(0, 1, RANK_BINS // 2 + 1)[:-1]
-        parts = [
+        quantiles = [
             np.quantile(scores[labels == kind], shares, method="lower")
             for kind in (False, True)
             if (labels == kind).any()
         ]
-        edges = np.unique(np.concatenate(parts))
-    place = np.maximum(np.searchsorted(edges, scores, side="right") - 1, 0)
+        edges = np.unique(np.concatenate(quantiles))
+    bin_of_second = np.maximum(np.searchsorted(edges, scores, side="right") - 1, 0)
     bins = max(edges.size, 1)
-    cell = (labels.astype(np.intp) * patients + patient) * bins + place
+    cell = (labels.astype(np.intp) * patients + patient) * bins + bin_of_second
     counted = np.bincount(cell, minlength=2 * patients * bins)
     return counted.reshape(2, patients, bins).astype(np.float64)
 
@@ -252,25 +252,25 @@ def calibration_counts(
     ``scores`` are logits.
     """
     probabilities = sigmoid(scores)
-    place = np.clip((probabilities * bins).astype(np.intp), 0, bins - 1)
-    cell, size = patient * bins + place, patients * bins
-    parts = [
+    bin_of_second = np.clip((probabilities * bins).astype(np.intp), 0, bins - 1)
+    cell, size = patient * bins + bin_of_second, patients * bins
+    sums = [
         np.bincount(cell, minlength=size),
         np.bincount(cell, weights=probabilities, minlength=size),
         np.bincount(cell, weights=labels, minlength=size),
     ]
-    return np.stack(parts, axis=-1).reshape(patients, bins, 3).astype(np.float64)
+    return np.stack(sums, axis=-1).reshape(patients, bins, 3).astype(np.float64)
 
 
 def rows_at_limits(sweep: Sweep) -> dict[str, int | None]:
     """The row of a sweep at each limit of false alarms, by name; None where none keeps it."""
     once = np.ones((1, len(sweep.patients)))
-    found: dict[str, int | None] = {}
-    for rule, part in _limited(sweep):
+    row_numbers: dict[str, int | None] = {}
+    for rule, rule_sweep in _limited(sweep):
         for limit in FALSE_ALARM_LIMITS:
-            number = int(sensitivity_at(*_resampled(part, once), limit)[1][0])
-            found[limit_name(rule, limit)] = number if number >= 0 else None
-    return found
+            number = int(sensitivity_at(*_resampled(rule_sweep, once), limit)[1][0])
+            row_numbers[limit_name(rule, limit)] = number if number >= 0 else None
+    return row_numbers
 
 
 def _limited(sweep: Sweep) -> tuple[tuple[str, RuleSweep], ...]:
@@ -290,7 +290,7 @@ def _figures_of(rule: str) -> tuple[str, ...]:
 
 
 def _weighted_median(late: Latencies, drawn: Floats) -> Floats:
-    """Median latency of each resample; NaN where nothing was drawn that has one."""
+    """Median latency of each resample; NaN if it has no patient with a detected seizure."""
     if not late.seconds.size:
         return np.full(len(drawn), np.nan)
     order = np.argsort(late.seconds, kind="stable")
@@ -313,29 +313,36 @@ def points_at_limits(sweep: Sweep) -> dict[str, OperatingPoint | None]:
 
 
 def tuned_counts(applied: Sweep, points: Mapping[str, OperatingPoint | None]) -> dict[str, Floats]:
-    """What the tuned points find, ``(patients, 4)`` by :func:`tuned_name`.
+    """Counts at the tuned points, ``(patients, 4)`` each, by :func:`tuned_name`.
 
-    The rows of ``applied`` are those of the ``points`` that there are, in their order.
+    The rows of ``applied`` are those of the ``points`` that are not None, in their order.
     """
     counted = {}
-    there = [name for name, point in points.items() if point is not None]
-    for rule, part in _limited(applied):
+    names = [name for name, point in points.items() if point is not None]
+    for rule, rule_sweep in _limited(applied):
         for limit in FALSE_ALARM_LIMITS:
             name = limit_name(rule, limit)
-            if name in there:
-                row = there.index(name)
+            if name in names:
+                row = names.index(name)
                 counted[tuned_name(rule, limit)] = np.stack(
-                    [part.reference, part.detected[row], part.false[row], part.seconds], axis=1
+                    [
+                        rule_sweep.reference,
+                        rule_sweep.detected[row],
+                        rule_sweep.false[row],
+                        rule_sweep.seconds,
+                    ],
+                    axis=1,
                 )
     return counted
 
 
-def _resampled(part: RuleSweep, drawn: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def _resampled(rule_sweep: RuleSweep, drawn: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Detected and false ``(B, thresholds)``, reference and seconds ``(B,)`` of resamples."""
     return (
-        drawn @ part.detected.T,
-        drawn @ part.false.T,
-        drawn @ part.reference,
-        drawn @ part.seconds,
+        drawn @ rule_sweep.detected.T,
+        drawn @ rule_sweep.false.T,
+        drawn @ rule_sweep.reference,
+        drawn @ rule_sweep.seconds,
     )
 
 

@@ -171,8 +171,8 @@ def _figures(results: EvaluationResults, unit: Unit) -> pa.Table:
     return _table(
         names,
         [
-            (name, part.value, *_interval(part), *scored)
-            for name, part in results.estimates.items()
+            (name, estimate.value, *_interval(estimate), *scored)
+            for name, estimate in results.estimates.items()
             if unit_of(name) is unit
         ],
     )
@@ -181,23 +181,31 @@ def _figures(results: EvaluationResults, unit: Unit) -> pa.Table:
 def _operating_points(results: EvaluationResults) -> pa.Table:
     """Operating points at limits of false alarms: tuned elsewhere, and on the split's own curve."""
     figures = ("sensitivity", "false_per_day", "f1")
-    columns = [(name, *(f"{name}_{part}" for part in _INTERVAL)) for name in figures]
+    columns = [(name, *(f"{name}_{field}" for field in _INTERVAL)) for name in figures]
     own = Estimate(math.nan)
     rows = []
     for row in results.limits:
         tuned = (row.tuned_sensitivity, row.tuned_false_per_day, row.tuned_f1)
         read_off = (row.sensitivity, replace(own, value=row.false_per_day), own)
-        for chosen, parts in (
+        for chosen, estimates in (
             (results.threshold.split or "", tuned),
             (f"{results.split}, the scored split itself", read_off),
         ):
-            values = [value for part in parts for value in (part.value, *_interval(part))]
+            values = [
+                value for estimate in estimates for value in (estimate.value, *_interval(estimate))
+            ]
             rows.append((row.rule, row.limit, chosen, *values))
     return _table(("rule", "limit_per_day", "chosen_on", *chain(*columns)), rows)
 
 
-def _interval(part: Estimate) -> Row:
-    return part.low, part.high, part.method, part.patients, part.few_patients
+def _interval(estimate: Estimate) -> Row:
+    return (
+        estimate.low,
+        estimate.high,
+        estimate.method,
+        estimate.patients,
+        estimate.few_patients,
+    )
 
 
 def read_statistics(folder: Path) -> PatientStatistics:
@@ -258,18 +266,18 @@ def _packed(statistics: PatientStatistics) -> pa.Table:
     for rule, counts in statistics.counts.items():
         columns[f"counts/{rule}"] = list(counts)
     columns["other_seconds"], columns["ictal_seconds"] = map(list, statistics.ranked)
-    columns["calibration"] = [part.ravel() for part in statistics.calibration]
+    columns["calibration"] = [sums.ravel() for sums in statistics.calibration]
     for name, late in statistics.latencies.items():
         columns[f"latency/{name}"] = [
             late.seconds[late.patient == number] for number in range(len(statistics.patients))
         ]
     sweep = statistics.sweep
     if sweep is not None:
-        for rule, part in (("szcore", sweep.szcore), ("ovlp", sweep.ovlp)):
-            columns[f"sweep/{rule}/reference"] = part.reference
-            columns[f"sweep/{rule}/seconds"] = part.seconds
-            columns[f"sweep/{rule}/detected"] = list(part.detected.T)
-            columns[f"sweep/{rule}/false"] = list(part.false.T)
+        for rule, rule_sweep in (("szcore", sweep.szcore), ("ovlp", sweep.ovlp)):
+            columns[f"sweep/{rule}/reference"] = rule_sweep.reference
+            columns[f"sweep/{rule}/seconds"] = rule_sweep.seconds
+            columns[f"sweep/{rule}/detected"] = list(rule_sweep.detected.T)
+            columns[f"sweep/{rule}/false"] = list(rule_sweep.false.T)
     metadata = _Metadata(
         units=statistics.units,
         thresholds=None if sweep is None else sweep.thresholds.tolist(),

@@ -1,5 +1,5 @@
-"""Files as they must be on a disk: whole or not there, checked, and known by their state.
+"""Safe files: written atomically, protected by checksums, and checked for changes.
 
-Here belong writing in one step, Parquet with a checksum of its bytes, content hashes, the state
-that tells whether a file changed, and canonical JSON. What the files hold belongs to others.
+Atomic writing, Parquet with a checksum, content hashes, the file state that shows whether a file
+changed, checks of free space and canonical JSON belong here. The content of files does not.
 """

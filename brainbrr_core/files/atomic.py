@@ -1,4 +1,4 @@
-"""Files, and lines of files, that appear whole or not at all."""
+"""Write files, and append lines to files, so that they appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -15,29 +15,30 @@ from typing import IO
 
 from brainbrr_core.locking import locked, open_to_lock, server_time, try_flock
 
-#: The name of what :func:`replacing` writes to; earlier releases had the process id in it.
+#: Names of temporary files of :func:`replacing`; in earlier releases they had the process id.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[0-9a-f]+\.part")
-#: Seconds after which a temporary file that no process holds is surely left by a dead one; where
-#: locks are not seen across machines, nothing writes for so long without touching its file.
+#: Age in seconds from which an unlocked temporary file counts as left behind by a dead process.
+#: Where locks are not visible to other machines, no live process goes so long without writing.
 LEFTOVER_S = 3600.0
-#: What file systems say that cannot flush a folder.
+#: Errors of file systems that cannot flush a folder.
 _NO_FOLDER_FLUSH = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF}
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to instead of ``path``, which it replaces when the block ends well.
+    """Yield a temporary path to write to, which replaces ``path`` when the block succeeds.
 
-    It lies in the same folder, which is made where it is missing, and is on the disk before it
-    replaces anything. When the block fails, nothing is left of it and ``path`` is as it was.
-    No other process, on this machine or another, has the same path; what a killed one leaves is
-    known by :func:`is_leftover`. Raises ``OSError`` where the folder cannot be written to.
+    The temporary file is in the folder of ``path``, which is created if missing, and is flushed to
+    disk before it replaces ``path``. When the block fails, the temporary file is removed and
+    ``path`` is unchanged. No other process, on this machine or another, gets the same temporary
+    path; :func:`is_leftover` recognizes the file that a killed process leaves. Raises ``OSError``
+    where the folder cannot be written to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        # Where there is no lock, its age tells that it was left.
+        # Where the file system has no locks, the file's age alone tells that it was left behind.
         try_flock(descriptor, wait=True)
         yield temporary
         flush(temporary)
@@ -49,15 +50,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def target_name(temporary: Path) -> str | None:
-    """The name of the file that a temporary one of :func:`replacing` was to replace, or None."""
+    """The name of the file that a temporary file of :func:`replacing` was to replace, or None."""
     match = _TEMPORARY.fullmatch(temporary.name)
     return match["name"] if match else None
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether no process uses this temporary file or link any more: unlocked, and an hour old.
+    """Whether a temporary file or link is out of use: not locked, and at least an hour old.
 
-    The clock is that of the file server. A file that cannot be opened counts as in use.
+    Its age is measured by the clock of the file server. A file that cannot be opened counts as in
+    use.
     """
     try:
         status = path.lstat()
@@ -78,9 +80,9 @@ def is_leftover(path: Path) -> bool:
 
 
 def flush(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk.
+    """Wait until the content of a file, or the list of names in a folder, is on the disk.
 
-    Some file systems cannot flush a folder: there, its names are as durable as these make them.
+    File systems that cannot flush a folder are tolerated; they decide when its names are durable.
     """
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -93,11 +95,13 @@ def flush(path: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file, whole even when several processes write, and start it on its own.
+    """Append a line to a file, intact even when several processes write to it at once.
 
-    A line before it that a crash cut short does not swallow it. ``line`` may hold several. The
-    folder must exist; a file of another user that may not be written to is replaced by a copy
-    where the folder allows it.
+    If the last line of the file has no line break (a crash cut it short), one is added first.
+    ``line`` may hold several lines. The folder must exist. A file that this user may not write to
+    is replaced by a writable copy where the folder permits it.
+
+    Raises ``OSError`` where neither the file nor the folder can be written to.
     """
     while True:
         try:
@@ -121,7 +125,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def _make_own(path: Path) -> None:
-    """Replace another user's file by a copy of this one's."""
+    """Replace another user's file with a copy that belongs to this user."""
     with path.open("rb") as file, locked(file.fileno(), path):
         if not is_same_file(path, file):
             return
@@ -130,7 +134,7 @@ def _make_own(path: Path) -> None:
 
 
 def is_same_file(path: Path, file: IO[bytes]) -> bool:
-    """Whether an open file is the one that lies at ``path`` now."""
+    """Whether an open file is the one that is at ``path`` now."""
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:

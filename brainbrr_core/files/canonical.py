@@ -1,4 +1,4 @@
-"""Canonical JSON, and the digest of a value by it."""
+"""Canonical JSON, and the digest of a value computed from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json
 
 
 def canonical_json(value: Json) -> str:
-    """JSON that is the same text for the same value on every Python: sorted, compact, ASCII.
+    """JSON text that is identical for equal values on every Python: sorted, compact, ASCII.
 
     Raises ``ValueError`` for NaN and infinities.
     """
@@ -26,5 +26,5 @@ def digest(value: Json) -> str:
 
 
 def json_text(text: str) -> str:
-    """A text as :func:`canonical_json` writes it, in a tenth of the time."""
+    """Encode a string as :func:`canonical_json` does, in a tenth of the time."""
     return encode_basestring_ascii(text)

@@ -1,6 +1,6 @@
-"""Parquet files of which no flipped bit is ever read as other content.
+"""Parquet files with a checksum, so that a flipped bit is always detected.
 
-The footer holds the BLAKE3 of all bytes of the file, those of the hash itself taken as zeros.
+The footer holds the BLAKE3 hash of the whole file, computed with ASCII zeros in place of the hash.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _NO_CHECKSUM = b"0" * 64
 
 
 class ChecksumMismatch(Exception):
-    """Some byte of the file is not as it was written."""
+    """The file's bytes do not match its checksum, or it has none."""
 
 
 def encode_checked(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
-    """A table and texts about it as the bytes of a sealed Parquet file."""
+    """Encode a table and its metadata as the bytes of a Parquet file with a checksum."""
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
         writer.write_table(table)
@@ -30,9 +30,9 @@ def encode_checked(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
     place = _checksum_place(content)
     end = place + len(_NO_CHECKSUM)
     if place < 0 or content[place:end] != _NO_CHECKSUM:
-        raise ValueError("the Parquet writer put its metadata elsewhere")
+        raise ValueError("the Parquet writer did not put the checksum where it is expected")
     checksum = blake3(content).hexdigest().encode()
-    # What holds the bytes is written to: without this name for them, none is copied.
+    # As long as a name refers to these bytes, writing to the buffer would copy all of them.
     del content
     buffer.seek(place)
     buffer.write(checksum)
@@ -40,12 +40,12 @@ def encode_checked(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
 
 
 def open_checked(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFile:
-    """The file of :func:`encode_checked`, of which nothing but the footer is unpacked.
+    """Verify and open the bytes of a file of :func:`encode_checked`, decoding only its footer.
 
-    Columns of texts that are ``repetitive`` (paths of the Parquet schema) are read as codes and
-    the different texts.
+    String columns named in ``repetitive`` (paths of the Parquet schema) are read as Arrow
+    dictionary arrays.
 
-    Raises :class:`ChecksumMismatch` unless the file is whole.
+    Raises :class:`ChecksumMismatch` if the bytes do not match their checksum.
     """
     place = _checksum_place(content)
     end = place + len(_NO_CHECKSUM)
@@ -59,20 +59,20 @@ def open_checked(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFi
 
 
 def read_texts(file: pq.ParquetFile) -> dict[str, str]:
-    """The texts about the table of a sealed file."""
+    """The key-value metadata in the footer of a file of :func:`encode_checked`."""
     return {key.decode(): text.decode() for key, text in file.metadata.metadata.items()}
 
 
 def read_column(file: pq.ParquetFile, group: int, name: str) -> pa.Array:
-    """One column of a row group of a sealed file, in one piece."""
+    """Read one column of a row group as a single array."""
     return file.read_row_group(group, [name], use_threads=False)[name].combine_chunks()
 
 
 def _checksum_place(content: bytes) -> int:
-    """Where the footer holds the checksum; -1 where it does not."""
+    """Offset of the checksum in the bytes of a file; -1 if there is none."""
     key = content.rfind(_CHECKSUM)
     if key < 0:
         return -1
-    # Thrift's compact form: the field's type, the length of the text, the text.
+    # In Thrift's compact protocol, a byte of type and one of length precede the text.
     place = key + len(_CHECKSUM) + 2
     return place if place + len(_NO_CHECKSUM) <= len(content) else -1

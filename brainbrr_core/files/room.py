@@ -1,4 +1,4 @@
-"""Whether what is about to be written fits on its disk."""
+"""Check for free disk space before writing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from brainbrr_core.machine.filesystem import free_bytes
 def check_room(folder: Path, needed: int, purpose: str, remedy: str) -> None:
     """Raise :class:`BrainbrrError` unless ``needed`` bytes are free where ``folder`` is or will be.
 
-    ``purpose`` is what needs them, with the verb, such as "the build needs"; ``remedy`` says what
-    the user can do.
+    ``purpose`` names what needs the space, including the verb ("the build needs"); ``remedy``
+    tells the user what to do.
     """
     free = free_bytes(folder)
     if free < needed:

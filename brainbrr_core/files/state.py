@@ -1,4 +1,4 @@
-"""Content hashes of files, and the cheap state that tells whether one must be hashed again."""
+"""Content hashes of files, and the file state that shows whether one must be hashed again."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from brainbrr_core.machine.filesystem import file_system
 
 
 def file_state(path: str | os.PathLike[str]) -> FileState:
-    """Size, mtime and inode. Raises ``OSError`` when the file cannot be seen.
+    """Size, mtime and inode of a file. Raises ``OSError`` when the file is inaccessible.
 
-    The inode is 0 on a file system that makes up another one now and then (sshfs, FAT, some
-    CIFS): there, size and mtime tell alone. What is read is checked by its bytes all the same.
+    The inode is 0 on file systems whose inode numbers change (sshfs, FAT, some CIFS), so that
+    only size and mtime are compared there. Content that is read is verified by its hash anyway.
     """
     status = os.stat(path)
     keeps_inodes = _stable.get(status.st_dev)
@@ -26,14 +26,14 @@ def file_state(path: str | os.PathLike[str]) -> FileState:
     return FileState(status.st_size, status.st_mtime_ns, status.st_ino if keeps_inodes else 0)
 
 
-#: By device, since looking costs a read of the list of mounts.
+#: Whether inodes are stable, by device; cached since finding out means reading the mount list.
 _stable: dict[int, bool] = {}
 
 
 def _keeps_inodes(path: Path, status: os.stat_result) -> bool:
-    """Whether a file keeps its inode as long as it is there, on the file system of ``path``."""
+    """Whether files on the file system of ``path`` keep their inodes as long as they exist."""
     again = path.stat()
-    # The name of a file that was replaced in between would be another's.
+    # A file that was replaced between the two calls rightly has another inode.
     same = (again.st_size, again.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
     changed = same and again.st_ino != status.st_ino
     system = file_system(path)
@@ -41,21 +41,21 @@ def _keeps_inodes(path: Path, status: os.stat_result) -> bool:
 
 
 class Hashes(NamedTuple):
-    """BLAKE3 hashes of an EDF, as hex: of the whole file, and of what follows its header.
+    """BLAKE3 hashes of an EDF, as hex: of the whole file, and of the data after its header.
 
-    The second is empty where it is not known, and for a file that is no EDF.
+    ``data`` is empty where it is not known, and for a file that is not an EDF.
     """
 
     content: str = ""
     data: str = ""
 
 
-#: Bytes of an EDF header before those of its signals, and where its length stands in them.
+#: Length in bytes of the fixed part of an EDF header, and the field in it with the full length.
 _FIXED_HEADER, _LENGTH = 256, slice(184, 192)
 
 
 class EdfHasher:
-    """Both hashes of an EDF that comes in pieces."""
+    """Computes :class:`Hashes` of a file that arrives in pieces."""
 
     def __init__(self) -> None:
         self._content, self._data = blake3(), blake3()
@@ -64,7 +64,7 @@ class EdfHasher:
         self._position = 0
 
     def update(self, piece: bytes | memoryview) -> None:
-        """Take the next bytes in."""
+        """Add the next bytes of the file."""
         self._content.update(piece)
         if self._header_bytes is None:
             self._head += piece
@@ -78,13 +78,13 @@ class EdfHasher:
             self._data.update(memoryview(piece)[max(start, 0) :])
 
     def hashes(self) -> Hashes:
-        """What came so far."""
+        """The hashes of the bytes added so far."""
         is_edf = self._header_bytes is not None and 0 < self._header_bytes < self._position
         return Hashes(self._content.hexdigest(), self._data.hexdigest() if is_edf else "")
 
 
 def _header_bytes(head: bytes) -> int:
-    """The length that an EDF header states; 0 where it is none."""
+    """The length in bytes that an EDF header gives for itself; 0 if it is not an EDF header."""
     length = head[_LENGTH].strip()
     return int(length) if head[:8].strip() == b"0" and length.isdigit() else 0
 
@@ -93,7 +93,7 @@ _PIECE = 1 << 20
 
 
 def edf_hashes(path: Path) -> Hashes:
-    """Both hashes of a file, which is read once.
+    """The hashes of a whole file and of its EDF data, computed in one read.
 
     Raises :class:`WorkRemains` when the file changes while it is being read.
     """
@@ -115,7 +115,7 @@ def content_hash(path: Path) -> str:
 
 
 def _pieces(path: Path) -> Iterator[memoryview]:
-    """The bytes of a file, in order; each piece is valid until the next one."""
+    """Yield the bytes of a file in order; each piece is overwritten by the next one."""
     before = file_state(path)
     piece = bytearray(_PIECE)
     with path.open("rb", buffering=0) as file:
@@ -126,9 +126,9 @@ def _pieces(path: Path) -> Iterator[memoryview]:
 
 
 class FileState(NamedTuple):
-    """What tells cheaply whether a file changed: size in bytes, mtime in ns, inode.
+    """Size in bytes, mtime in ns and inode of a file, by which a change is detected cheaply.
 
-    The inode is 0 where it says nothing: see :func:`brainbrr_core.files.state.file_state`.
+    The inode is 0 where it is unreliable: see :func:`brainbrr_core.files.state.file_state`.
     """
 
     size: int
@@ -136,6 +136,6 @@ class FileState(NamedTuple):
     inode: int
 
     def is_of_same_file(self, other: FileState) -> bool:
-        """Whether both can be states of one unchanged file: an inode of 0 says nothing."""
+        """Whether both can be states of one unchanged file; an inode of 0 matches any."""
         same = (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
         return same and (self.inode == other.inode or not self.inode or not other.inode)

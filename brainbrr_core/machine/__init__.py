@@ -1,5 +1,5 @@
-"""Properties of the machine: file systems, disk speed, processors, memory, GPUs; nothing of EEG.
+"""Properties of the machine: file systems, disk speed, processors, memory and GPUs.
 
-Here belong only facts and measurements. What follows from them for a user belongs to ``doctor``
-and to the pre-flight of a training.
+Only facts and measurements belong here, and nothing about EEG. Advice to the user that follows
+from them belongs in ``doctor`` and in the pre-flight of a training.
 """

@@ -1,4 +1,4 @@
-"""Functions compiled by numba, kept on disk for the next process where that can be."""
+"""Functions compiled by numba, cached on disk for later processes where possible."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import ParamSpec, TypeVar, cast
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-#: What numba makes of a function when first asked, by the function that stands before it.
+#: Maps each wrapper that :func:`compiled` returns to a callable that gives its numba function.
 _DISPATCHERS: dict[Callable[..., object], Callable[[], Callable[..., object]]] = {}
 
 
 def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Compile a function when it is first called; it runs without holding Python's lock.
+    """Compile a function when it is first called; it runs without the global interpreter lock.
 
-    Numba is imported then, too: what only looks at recordings and shards needs none of it. What
-    is compiled may call what is compiled in the same file.
+    Numba is imported at the first call, too, so commands that only inspect recordings or shards
+    do without it. A compiled function may call other compiled functions of its module.
 
-    Where neither the installation nor the user's cache folder can be written to, each process
-    compiles for itself, which takes some seconds and gives the same results.
+    Where neither the installation nor the user's cache folder is writable, each process compiles
+    for itself, which takes a few seconds and gives the same results.
     """
     made = cache(lambda: _compile(function))
 
@@ -35,7 +35,7 @@ def compiled(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 def _compile(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     from numba import njit
 
-    # Numba knows what it compiled itself, not the functions that stand before it.
+    # Numba can call its own functions but not the wrappers around them.
     called = {
         name: _DISPATCHERS[value]()
         for name, value in function.__globals__.items()
@@ -48,6 +48,6 @@ def _compile(function: Callable[Arguments, Result]) -> Callable[Arguments, Resul
     try:
         made = njit(cache=True, nogil=True)(plain)
     except RuntimeError:
-        # Numba finds no folder for its cache.
+        # Numba has no writable folder for its cache.
         made = njit(nogil=True)(plain)
     return cast(Callable[Arguments, Result], made)

@@ -1,4 +1,4 @@
-"""How fast a disk is, measured in about a second and never from the page cache."""
+"""Measure how fast a disk is, in about a second and without the page cache."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _PIECE = 1 << 20
-#: With fewer bytes than this, a figure would say nothing.
+#: A measurement over fewer bytes than this would be meaningless.
 _LEAST = 8 << 20
 
 
 def read_rate(paths: Sequence[Path], seconds: float = 1.0, seed: int = 0) -> float | None:
-    """Bytes per second of reads of 1 MiB at random places of ``paths``, each read once.
+    """Bytes per second when reading blocks of 1 MiB of ``paths`` in random order, each once.
 
-    The kernel is asked to forget a piece before it is read, so it comes from the disk. Takes at
-    most about ``seconds``. None when there are fewer than 8 MiB to read. Raises ``OSError`` when
-    a file cannot be read.
+    Each block is dropped from the page cache before it is read, so that it comes from the disk.
+    Takes at most about ``seconds``. None when there are fewer than 8 MiB to read. Raises
+    ``OSError`` when a file cannot be read.
     """
     rng = random.Random(seed)
     sizes = {path: path.stat().st_size for path in paths}
     if sum(sizes.values()) < _LEAST:
         return None
-    # So many files that a second cannot read them all, unless they are few.
+    # 2000 files are more than can be read in a second.
     chosen = rng.sample(sorted(sizes), min(len(sizes), 2000))
     pieces = [(path, start) for path in chosen for start in range(0, max(sizes[path], 1), _PIECE)]
     rng.shuffle(pieces)
@@ -45,9 +45,9 @@ def read_rate(paths: Sequence[Path], seconds: float = 1.0, seed: int = 0) -> flo
 
 
 def write_rate(folder: Path, seconds: float = 0.3) -> float:
-    """Bytes per second of writing a file in ``folder`` until it is on the disk.
+    """Bytes per second when writing a file in ``folder``, including the flush to disk.
 
-    Takes about ``seconds``, more where the disk is slow; leaves nothing. Raises ``OSError`` when
+    Takes about ``seconds``, longer on a slow disk; the file is removed. Raises ``OSError`` when
     the folder cannot be written to.
     """
     path = folder / f".speed-{secrets.token_hex(8)}"

@@ -1,4 +1,4 @@
-"""Which file system a path lies on, as the kernel says it in ``/proc/self/mounts``."""
+"""Which file system a path is on, according to ``/proc/self/mounts``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mounts")
-#: File systems that show a bucket as a folder (each is a program of that name).
+#: Types of mount that present a bucket as a folder (each is named after its FUSE program).
 _BUCKETS = (
     "fuse.s3fs",
     "fuse.mountpoint-s3",
@@ -36,27 +36,27 @@ _NETWORK = (
     "gpfs",
     "afs",
 )
-#: File systems whose inodes are numbers of the moment: FAT has none, and a server need not send
-#: its own. So it is with nearly every program that shows something as a folder (``fuse.*``).
+#: File systems whose inode numbers may change at any time: FAT has none, and a server need not
+#: send its own. The same is true of nearly all FUSE file systems (``fuse.*``).
 _NO_INODES = ("vfat", "msdos", "exfat", "cifs", "smb3", "smbfs", "9p", "drvfs")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 class Kind(StrEnum):
-    """What a file system means for a cache."""
+    """Kinds of file system, as far as they matter for a cache."""
 
     LOCAL = "local"
-    #: A bucket behind a folder: every read is a request.
+    #: A bucket mounted as a folder: every read is a request.
     BUCKET = "bucket"
     NETWORK = "network"
-    #: A Windows drive seen from WSL2, or any other 9p share: every open is a message.
+    #: A Windows drive seen from WSL2, or a 9p or virtiofs share: every open is a round trip.
     SHARED = "shared"
     MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """The mount that a path lies on; ``name`` is the kernel's name of its type."""
+    """The mount that a path is on; ``name`` is the kernel's name for its type, such as ext4."""
 
     point: str
     name: str
@@ -64,12 +64,12 @@ class FileSystem:
 
     @property
     def keeps_inodes(self) -> bool:
-        """Whether a file's inode is the same at every look."""
+        """Whether a file keeps its inode number for as long as it exists."""
         return self.name not in _NO_INODES and not self.name.startswith("fuse.")
 
     @property
     def is_shared(self) -> bool:
-        """Whether other machines may change or remove files under this one's feet."""
+        """Whether other machines may change or remove files while this one uses them."""
         return self.kind in (Kind.NETWORK, Kind.SHARED)
 
 
@@ -82,14 +82,14 @@ def existing_parent(path: Path) -> Path:
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that may still be written to the file system that a path lies on, or will lie on."""
+    """Free bytes on the file system that holds, or will hold, a path."""
     return shutil.disk_usage(existing_parent(path)).free
 
 
 def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem | None:
-    """The file system of a path, or of the nearest folder above it that is there.
+    """The file system of a path, or of the nearest folder above it that exists.
 
-    None where the kernel does not say (no Linux).
+    None where the kernel does not list its mounts (systems other than Linux).
     """
     real = os.path.realpath(existing_parent(path))
     try:
@@ -103,7 +103,7 @@ def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem | None:
             continue
         point = _ESCAPE.sub(lambda match: chr(int(match.group(1), 8)), fields[1])
         inside = point == "/" or real == point or real.startswith(point.rstrip("/") + "/")
-        # Of two mounts on one point, the later one is seen.
+        # A later mount on the same point hides the earlier one.
         if inside and (found is None or len(point) >= len(found.point)):
             found = FileSystem(point, fields[2], _kind(fields[2]))
     return found

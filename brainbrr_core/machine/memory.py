@@ -1,4 +1,4 @@
-"""How memory is looked after where very many objects, or the same large arrays, come and go."""
+"""Memory management for code that creates very many objects or reallocates large arrays."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from functools import cache
 
 #: Parameters of glibc's ``mallopt`` (malloc.h).
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
-#: Bytes of freed memory that a process keeps, that it asks for at once, and (the most that glibc
-#: takes) below which an array comes from what was kept.
+#: In bytes: freed memory that a process keeps, memory that it requests from the system at once,
+#: and the size below which arrays are allocated from kept memory (the most that glibc accepts).
 _KEPT, _AT_ONCE, _LARGEST = 1 << 29, 1 << 26, 1 << 25
 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Collect no garbage meanwhile.
+    """Turn off garbage collection while the block runs.
 
-    Where everything that is made is kept, looking for garbage takes half of the time.
+    In code that keeps all the objects it creates, looking for garbage takes half of the time.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -32,7 +32,7 @@ def no_collection() -> Iterator[None]:
 
 
 def release_arrow_memory() -> None:
-    """Give back to the system what Arrow has freed: columns of Parquet that became objects."""
+    """Return freed Arrow memory to the system, as after converting Parquet columns to objects."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
@@ -40,11 +40,11 @@ def release_arrow_memory() -> None:
 
 @cache
 def keep_freed_memory() -> None:
-    """Let this process use freed memory again, where glibc would give it back at once.
+    """Make this process reuse freed memory that glibc would otherwise return to the system.
 
-    Every page that comes back from the system is filled with zeros first: for arrays of some MB
-    that are made and freed for each minute of signal, that took a quarter of a build's time, and
-    up to a tenth of a network's on the CPU. Has no effect with another C library.
+    The system fills every page that it hands out with zeros. For arrays of a few MB that are
+    allocated and freed for each minute of signal, that took a quarter of the time of a build and
+    up to a tenth of the time of a network on the CPU. Has no effect with other C libraries.
     """
     if not sys.platform.startswith("linux"):
         return

@@ -1,8 +1,7 @@
-"""How many processors, and how much memory, this process may use: not what the machine has.
+"""How many processors and how much memory this process may use, rather than what the machine has.
 
-A scheduler or a container gives a process a part of its machine: by the set of processors on
-which it may run, and by the limits of the control groups that it is in. A limit of any group
-above counts, too.
+A scheduler or a container restricts a process to a share of the machine: by its CPU affinity, and
+by the limits of its control groups and all of their ancestors.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Where the kernel says in which control groups a process is, and where they are mounted.
+#: Where the kernel lists the control groups of this process and their mounts.
 PROCESS = Path("/proc/self")
 MEMORY = Path("/proc/meminfo")
-#: Bytes of memory that one worker process takes; 288 MB were measured.
+#: Bytes of memory to plan for each worker process; 288 MB were measured.
 WORKER_BYTES = 300_000_000
 
 
 def usable_cores(process: Path = PROCESS) -> int:
-    """Processors that this process may use at once, at least 1: for threads."""
+    """Number of processors that this process may use at once, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     allowed = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
     quotas = [quota for quota in map(_quota, _groups("cpu", process)) if quota is not None]
@@ -29,7 +28,7 @@ def usable_cores(process: Path = PROCESS) -> int:
 
 
 def usable_memory(process: Path = PROCESS, memory: Path = MEMORY) -> int | None:
-    """Bytes of memory that this process may still take; None where the system does not say."""
+    """Bytes of memory that this process may still allocate; None where the system does not say."""
     bounds = [_room(group) for group in _groups("memory", process)]
     bounds.append(_available(memory))
     known = [bound for bound in bounds if bound is not None]
@@ -39,9 +38,9 @@ def usable_memory(process: Path = PROCESS, memory: Path = MEMORY) -> int | None:
 def worker_processes(
     most: int | None = None, process: Path = PROCESS, memory: Path = MEMORY
 ) -> int:
-    """How many worker processes to start, at least 1: as cores and memory allow.
+    """How many worker processes to start: as many as cores and memory allow, at least 1.
 
-    ``most`` is what a user asked for; it is taken at its word.
+    ``most`` is the number that the user asked for; unless None, it is returned unchanged.
     """
     if most is not None:
         return most
@@ -52,14 +51,14 @@ def worker_processes(
 
 @dataclass(frozen=True)
 class _Group:
-    """The folder of one control group, of the first or the second version of their interface."""
+    """The folder of one control group, and its version (1 or 2) of the cgroup interface."""
 
     folder: Path
     version: int
 
 
 def _groups(controller: str, process: Path) -> Iterator[_Group]:
-    """Control groups of this process that may limit ``controller``, and all above them."""
+    """Control groups of this process that may limit ``controller``, and all of their ancestors."""
     try:
         membership = (process / "cgroup").read_text(encoding="utf-8").splitlines()
         mounts = (process / "mountinfo").read_text(encoding="utf-8").splitlines()
@@ -80,7 +79,7 @@ def _groups(controller: str, process: Path) -> Iterator[_Group]:
 def _mounted(
     mounts: list[str], version: int, controller: str, path: str
 ) -> Iterator[tuple[Path, str]]:
-    """Where a hierarchy is mounted, and the path of a group below that."""
+    """Each mount point of a control group hierarchy, and the path of a group below it."""
     for line in mounts:
         before, separator, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
@@ -91,23 +90,23 @@ def _mounted(
         else:
             matches = kind[0] == "cgroup" and controller in kind[2].split(",")
         if matches:
-            # A container sees a part of the hierarchy: the mount's root is a group of its own.
+            # A container mounts only a subtree: strip the path of the mount's root group.
             root = fields[3].rstrip("/")
             inside = path == root or path.startswith(root + "/")
             yield Path(fields[4]), (path[len(root) :] if inside else path).strip("/")
 
 
 def _numbers(path: Path) -> list[int] | None:
-    """The numbers in a file of a group; None where there is no file, or no limit."""
+    """The numbers in a control group's file; None where there is no file or no limit."""
     try:
         return [int(word) for word in path.read_text(encoding="ascii").split()]
     except (OSError, ValueError):
-        # "max" is no number and no limit.
+        # "max" stands for no limit.
         return None
 
 
 def _quota(group: _Group) -> float | None:
-    """Processors that a group may keep busy; None without a limit."""
+    """How many processors a control group may keep busy; None without a limit."""
     if group.version == 2:
         limit = _numbers(group.folder / "cpu.max")
         quota, period = limit if limit is not None and len(limit) == 2 else (-1, 0)
@@ -118,9 +117,9 @@ def _quota(group: _Group) -> float | None:
 
 
 def _room(group: _Group) -> int | None:
-    """Bytes that a group may still take; None without a limit.
+    """Bytes of memory that a control group may still allocate; None without a limit.
 
-    Of what it takes, the cache of files that were not used lately is given up at need.
+    The inactive page cache counts as free, since the kernel reclaims it when memory is short.
     """
     limit, used, cache = (
         ("memory.max", "memory.current", "inactive_file")
@@ -134,13 +133,13 @@ def _room(group: _Group) -> int | None:
 
 
 def _available(memory: Path) -> int | None:
-    """Bytes that the machine can give to a process without swapping."""
+    """Bytes of memory that the machine can give to a process without swapping, or None."""
     kibibytes = _field(memory, "MemAvailable:")
     return 1024 * kibibytes if kibibytes else None
 
 
 def _field(path: Path, name: str) -> int:
-    """A number that follows its name on a line of a file; 0 where there is none."""
+    """The number that follows ``name`` on its line of a file; 0 where there is none."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except OSError:

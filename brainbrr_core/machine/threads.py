@@ -1,6 +1,6 @@
-"""How the threads of OpenMP wait for each other, and how many there are: the environment of torch.
+"""Environment variables that set how many OpenMP threads torch uses and how they wait.
 
-OpenMP reads these variables once, when torch is loaded; later they change nothing.
+OpenMP reads them once, when torch is loaded; changing them later has no effect.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import MutableMapping
 
 from brainbrr_core.machine.processors import usable_cores
 
-#: Any of these says how threads wait: of OpenMP, GNU's and Intel's.
+#: Any of these sets how threads wait: the OpenMP standard's variable, GNU's and Intel's.
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 THREADS = "OMP_NUM_THREADS"
 
 
 def share_processors(environment: MutableMapping[str, str]) -> None:
-    """Let threads sleep while they wait for each other; what a user has set stays as it is.
+    """Make OpenMP threads sleep while they wait; variables that the user has set are left alone.
 
-    By default they try again and again for a while, which is a little faster where they have the
-    processors for themselves. Beside other work they keep a processor busy on which the thread
-    that they wait for could run. Where a control group gives less of the machine than its
-    processors (a container's CPU limit), there are no more threads than it allows.
+    By default OpenMP threads spin for a while before they sleep, which is slightly faster when
+    nothing else runs. When other work shares the processors, a spinning thread occupies one that
+    the thread it waits for could use. Where a control group limits CPU time (as in a container),
+    the number of threads is also limited to the processors that it allows.
     """
     if not any(name in environment for name in WAITING):
         environment["OMP_WAIT_POLICY"] = "PASSIVE"

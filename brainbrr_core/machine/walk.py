@@ -1,8 +1,8 @@
-"""The one walk through folders: links are followed, and every folder is looked into once.
+"""Walk through folders, following links and listing every folder once.
 
-Folders before links: what lies in a folder is reached by its own path, and a link to it is passed
-over, whichever of the two sorts first. Hidden folders (``.git``) and those of an operating system
-are not entered.
+Folders are listed before links are followed: a folder that is reachable both directly and through
+a link is listed under its own path, whichever of the two sorts first, and the link is skipped.
+Hidden folders (``.git``) and folders of the operating system are not entered.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
-#: Folders that an operating system or a storage device makes and keeps for itself, in lower case.
+#: Lower-case names of folders that operating systems and storage devices create for their own use.
 _SYSTEM_FOLDERS = frozenset(
     {
         "lost+found",
@@ -32,10 +32,10 @@ _SYSTEM_FOLDERS = frozenset(
         "#snapshot",
     }
 )
-#: Endings of folders that are one recording in another format.
+#: Suffixes of folders that are a single recording in a format other than EDF.
 RECORDING_FOLDERS = (".mff", ".mefd")
 
-#: Why a walk passed something over; ``brainbrr_core.corpus.skipped`` explains each.
+#: Why a walk skipped something; ``brainbrr_core.corpus.skipped`` explains each reason.
 HIDDEN_FOLDER, SYSTEM_FOLDER, LINKED_AGAIN, BROKEN_LINK, NO_TEXT, OTHER_FORMAT = (
     "hidden_folder",
     "system_folder",
@@ -45,20 +45,20 @@ HIDDEN_FOLDER, SYSTEM_FOLDER, LINKED_AGAIN, BROKEN_LINK, NO_TEXT, OTHER_FORMAT =
     "other_format",
 )
 
-#: Control characters, what no text has, halves of characters, ends of lines and paragraphs.
+#: Unicode categories: control, unassigned, surrogate, line separator, paragraph separator.
 _NO_TEXT = ("Cc", "Cn", "Cs", "Zl", "Zp")
 
 
 def is_text(name: str) -> bool:
-    """Whether a name is plain text: UTF-8 on the disk, and no character that controls a screen."""
-    # Of nearly every name, no character need be looked at.
+    """Whether a name is plain text: valid UTF-8 on disk, without control characters."""
+    # Fast path: nearly every name is printable.
     return name.isprintable() or not any(
         unicodedata.category(character) in _NO_TEXT for character in name
     )
 
 
 def is_utf8(path: str) -> bool:
-    """Whether a path is UTF-8 on the disk; Python has halves of characters where it is not."""
+    """Whether a path is valid UTF-8 on disk; Python decodes other bytes to lone surrogates."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -67,7 +67,7 @@ def is_utf8(path: str) -> bool:
 
 
 def as_text(path: str) -> str:
-    """A path as it can be printed and stored, whatever its bytes are."""
+    """Return a path with unprintable characters and undecodable bytes escaped."""
     return "".join(
         character
         if character == " " or character.isprintable()
@@ -78,10 +78,9 @@ def as_text(path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A folder that was looked into, and what is in it besides folders, in order of the names.
+    """A folder and its entries that are not folders, sorted by name.
 
-    That a file is there says nothing about what it is: it may be a pipe, or a link that leads
-    nowhere.
+    The entries need not be regular files: they may be pipes or broken links.
     """
 
     folder: str
@@ -89,7 +88,7 @@ class Listing:
 
 
 def raise_unreadable(error: OSError) -> None:
-    """The default of :func:`walk`: a folder that cannot be read ends the walk."""
+    """Raise the error of a folder that cannot be read: the default of :func:`walk`."""
     raise error
 
 
@@ -100,14 +99,15 @@ def walk(
     above: Iterable[str | os.PathLike[str]] = (),
     unreadable: Callable[[OSError], None] = raise_unreadable,
 ) -> Iterator[Listing]:
-    """Look into the folders ``tops`` and all below them.
+    """Yield a listing of each of the folders ``tops`` and of every folder below them.
 
-    ``passed_over`` is told a kind and the path of each folder that is not entered (with a slash
-    at its end) and of each link without an ending that leads nowhere. Links to the folders
-    ``above`` are not followed. No file is asked for its state, where the file system says with
-    the name what is a folder.
+    ``passed_over`` is called with a reason and a path for each folder that is not entered (its
+    path ends in a slash) and for each broken link whose name has no suffix. Links to the folders
+    ``above`` are not followed. Files are not stat'ed where the file system's directory entries
+    tell files from folders.
 
-    Raises ``OSError``, by way of ``unreadable``, for a folder that cannot be listed.
+    A folder that cannot be listed is passed to ``unreadable`` as an ``OSError``, which by default
+    is raised.
     """
     yield from _Walk(passed_over, unreadable, frozenset(_identities(above))).through(tops)
 
@@ -148,7 +148,7 @@ class _Walk:
             waiting.extend(reversed(folders))
 
     def _enters(self, path: str, *, is_top: bool) -> bool:
-        """Whether a folder is another one than those looked into, by whatever path."""
+        """Record a folder as entered; False if it already was, under any path, or is ``above``."""
         identity = _identity(path)
         if identity in self._entered or (identity in self._above and not is_top):
             return False
@@ -158,10 +158,10 @@ class _Walk:
     def _sorted_out(
         self, entries: Iterable[os.DirEntry[str]]
     ) -> tuple[list[os.DirEntry[str]], list[str]]:
-        """What is no folder, and the folders to enter; links to folders wait for their turn."""
+        """Split entries into files and folders to enter; links to folders are queued for later."""
         files, folders = [], []
         for entry in entries:
-            # Of nearly every entry, the folder's own list says that it is a file.
+            # Fast path: nearly every entry is a file, which is known without a stat.
             if entry.is_file(follow_symlinks=False):
                 files.append(entry)
                 continue
@@ -183,7 +183,7 @@ class _Walk:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a folder or a link to one.
 
-    Raises ``OSError`` where a link that may well be to a folder leads where nobody may look.
+    Raises ``OSError`` where a link that may lead to a folder cannot be resolved.
     """
     try:
         return entry.is_dir()
@@ -194,7 +194,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def why_not_entered(name: str) -> str | None:
-    """Why a folder of this name is not entered; None where it is."""
+    """Why a folder with this name is not entered; None if it is entered."""
     if name.startswith("."):
         return HIDDEN_FOLDER
     if name.lower() in _SYSTEM_FOLDERS:
@@ -213,7 +213,7 @@ def _exists(path: str) -> bool:
 
 
 def _identity(path: str) -> tuple[int, int]:
-    """What tells a folder from another, by whatever path."""
+    """Device and inode, which identify a folder under any of its paths."""
     status = os.stat(path)
     return status.st_dev, status.st_ino
 

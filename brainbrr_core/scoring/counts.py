@@ -117,15 +117,15 @@ def total(counts: Iterable[Counts]) -> Counts:
     ValueError
         Where the units of false counts differ.
     """
-    parts = list(counts)
-    units = {part.false_unit for part in parts}
+    summands = list(counts)
+    units = {summand.false_unit for summand in summands}
     if len(units) > 1:
         raise ValueError(f"counts of different rules cannot be added: units {sorted(units)}")
     return Counts(
-        math.fsum(part.reference for part in parts),
-        math.fsum(part.detected for part in parts),
-        math.fsum(part.false for part in parts),
-        math.fsum(part.seconds for part in parts),
+        math.fsum(summand.reference for summand in summands),
+        math.fsum(summand.detected for summand in summands),
+        math.fsum(summand.false for summand in summands),
+        math.fsum(summand.seconds for summand in summands),
         units.pop() if units else 1.0,
     )
 

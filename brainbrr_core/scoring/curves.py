@@ -229,11 +229,13 @@ def reliability(
 
 def expected_calibration_error(bins: Iterable[ReliabilityBin]) -> float:
     """Mean distance of probability and ictal share, weighted by seconds; NaN without seconds."""
-    filled = [part for part in bins if part.seconds]
-    seconds = sum(part.seconds for part in filled)
+    filled = [score_bin for score_bin in bins if score_bin.seconds]
+    seconds = sum(score_bin.seconds for score_bin in filled)
     if not seconds:
         return math.nan
-    gaps = math.fsum(part.seconds * abs(part.probability - part.ictal) for part in filled)
+    gaps = math.fsum(
+        score_bin.seconds * abs(score_bin.probability - score_bin.ictal) for score_bin in filled
+    )
     return gaps / seconds
 
 

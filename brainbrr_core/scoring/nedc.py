@@ -164,7 +164,7 @@ def taes(recording: RecordingEvents, label: Label = SEIZURE, *, exact: bool = Fa
     the reference) and a false alarm (the part of the hypothesis outside the reference, in
     durations of the reference, at most 1). A hypothesis that runs over several references is
     paired with the first, the others are missed whole; several hypotheses within one reference
-    add up. An event that no pair uses is one miss or one false alarm.
+    add up. An event in no pair is one miss or one false alarm.
 
     Two events are a pair when they have a whole second in common, the one in which each begins and
     ends included: events up to two seconds apart may be, with a negative overlap. With ``exact``
@@ -185,13 +185,21 @@ def epoch(recording: RecordingEvents) -> ByLabel:
 
 
 def _epoch(written: _Written) -> ByLabel:
-    found, seconds = _epoch_confusion(written), written.seconds
+    confusion, seconds = _epoch_confusion(written), written.seconds
     return ByLabel(
         Counts(
-            found.seiz_seiz + found.seiz_bckg, found.seiz_seiz, found.bckg_seiz, seconds, EPOCH_S
+            confusion.seiz_seiz + confusion.seiz_bckg,
+            confusion.seiz_seiz,
+            confusion.bckg_seiz,
+            seconds,
+            EPOCH_S,
         ),
         Counts(
-            found.bckg_bckg + found.bckg_seiz, found.bckg_bckg, found.seiz_bckg, seconds, EPOCH_S
+            confusion.bckg_bckg + confusion.bckg_seiz,
+            confusion.bckg_bckg,
+            confusion.seiz_bckg,
+            seconds,
+            EPOCH_S,
         ),
     )
 
@@ -209,8 +217,8 @@ def _epoch_confusion(written: _Written) -> EpochConfusion:
     epochs = _epochs_before(written.duration_s)
     ref, hyp = _epoch_mask(reference, epochs), _epoch_mask(hypothesis, epochs)
     if unknown:
-        known = ~_epoch_mask([Event(start, stop) for start, stop in unknown.spans], epochs)
-        ref, hyp = ref[known], hyp[known]
+        known_mask = ~_epoch_mask([Event(start, stop) for start, stop in unknown.spans], epochs)
+        ref, hyp = ref[known_mask], hyp[known_mask]
     return EpochConfusion(
         int((ref & hyp).sum()),
         int((ref & ~hyp).sum()),

@@ -139,40 +139,41 @@ def sweep_thresholds(
     advance: Callable[[float], None] = lambda _seconds: None,
     points: int = POINTS,
 ) -> Sweep:
-    """Counts of all recordings at operating points that cover all there are.
+    """Counts of all recordings at operating points that cover the whole range of scores.
 
     The on-thresholds are those reached by 1 frame of all recordings, by all frames, and by
     numbers between them at equal ratios, ``points`` of them at most; with each goes the
     off-threshold that at most ``1 / off_ratio`` times as many frames reach. ``find`` smooths the
     scores of a recording; ``advance`` is called with the seconds of each recording that is done.
     """
-    found = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
-    on, off = _thresholds([one.scores for one in found], off_ratio, points)
-    return _counted(recordings, found, on, off, advance)
+    event_finders = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
+    on, off = _thresholds([finder.scores for finder in event_finders], off_ratio, points)
+    return _counted(recordings, event_finders, on, off, advance)
 
 
 def sweep_at(
     recordings: Sequence[ScoredRecording], find: Find, points: Sequence[OperatingPoint]
 ) -> Sweep:
     """Counts of all recordings at given operating points, each row that of one point."""
-    found = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
-    parts = [
-        _counted(recordings, found, np.array([point.on]), np.array([point.off])) for point in points
+    event_finders = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
+    sweeps = [
+        _counted(recordings, event_finders, np.array([point.on]), np.array([point.off]))
+        for point in points
     ]
 
     def rule(name: str) -> RuleSweep:
-        of = [getattr(part, name) for part in parts]
+        rule_sweeps = [getattr(sweep, name) for sweep in sweeps]
         return RuleSweep(
-            of[0].reference,
-            of[0].seconds,
-            np.concatenate([part.detected for part in of]),
-            np.concatenate([part.false for part in of]),
+            rule_sweeps[0].reference,
+            rule_sweeps[0].seconds,
+            np.concatenate([rule_sweep.detected for rule_sweep in rule_sweeps]),
+            np.concatenate([rule_sweep.false for rule_sweep in rule_sweeps]),
         )
 
     return Sweep(
-        np.concatenate([part.thresholds for part in parts]),
-        np.concatenate([part.off_thresholds for part in parts]),
-        parts[0].patients,
+        np.concatenate([sweep.thresholds for sweep in sweeps]),
+        np.concatenate([sweep.off_thresholds for sweep in sweeps]),
+        sweeps[0].patients,
         rule("szcore"),
         rule("ovlp"),
     )
@@ -209,7 +210,7 @@ def sensitivity_at(
     seconds: NDArray[np.float64],
     limit: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Highest sensitivity at no more than ``limit`` false alarms per 24 h, and where.
+    """Highest sensitivity at no more than ``limit`` false alarms per 24 h, and its threshold.
 
     ``detected`` and ``false`` are ``(resamples, thresholds)``, thresholds rising, ``reference``
     and ``seconds`` ``(resamples,)``. Thresholds are walked downwards from the highest until the
@@ -240,9 +241,9 @@ def _thresholds(
         return np.zeros(0), np.zeros(0)
     reached = np.unique(np.geomspace(1, falling.size, points).round().astype(np.int64))
     on = np.unique(falling[reached - 1])
-    # As many frames as really reach it: several may have the same score.
+    # The actual number of frames that reach it: several may have the same score.
     reached = falling.size - np.searchsorted(falling[::-1], on, side="left")
-    # Of scores that many frames have, all or none are above a threshold: rather none.
+    # Frames with equal scores are all above a threshold or all below it; then rather below.
     scores_there, frames = np.unique(falling, return_counts=True)
     at_or_above = np.cumsum(frames[::-1])[::-1]
     allowed = np.searchsorted(-at_or_above, -np.floor(reached / off_ratio), side="left")
@@ -251,7 +252,7 @@ def _thresholds(
 
 def _counted(
     recordings: Sequence[ScoredRecording],
-    found: Sequence[FoundEvents],
+    event_finders: Sequence[FoundEvents],
     on: NDArray[np.float64],
     off: NDArray[np.float64],
     advance: Callable[[float], None] = lambda _seconds: None,
@@ -266,9 +267,9 @@ def _counted(
         counter = EventCounter(
             recording.reference, recording.duration_s, recording.patient, recording.unknown
         )
-        return counter, counter.count_all(found[number].table(on, off))
+        return counter, counter.count_all(event_finders[number].table(on, off))
 
-    counted = _at_once(count, range(len(found)))
+    counted = _at_once(count, range(len(event_finders)))
     for recording, (counter, at_points) in zip(recordings, counted, strict=True):
         column = column_of[recording.patient]
         counts[:, column] += at_points
@@ -289,9 +290,9 @@ def _counted(
 
 
 def _at_once(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """What comes of each item, in their order, several being worked on at a time.
+    """The result of ``work`` for each item, in order, with several threads.
 
-    What takes long in a recording's events runs without Python's lock.
+    The slow operations on a recording's events release Python's global interpreter lock.
     """
     threads = min(usable_cores(), len(items))
     if threads < 2:

@@ -117,8 +117,8 @@ def _events(recording: RecordingEvents) -> tuple[Pairs, Pairs, UnknownTime]:
     """Reference and hypothesis as the library is given them, and the unknown time."""
     check_duration(recording)
     check_hypothesis_duration(recording, 1 / EVENT_HZ)
-    reference, found, unknown = scored_events(recording)
-    hypothesis = [pair for pair in _pairs(found) if _tenths(pair)[1] > _tenths(pair)[0]]
+    reference, detected, unknown = scored_events(recording)
+    hypothesis = [pair for pair in _pairs(detected) if _tenths(pair)[1] > _tenths(pair)[0]]
     return _pairs(reference), hypothesis, unknown
 
 
@@ -137,13 +137,13 @@ def _known_events(score: EventScoring, recording: RecordingEvents, unknown: Unkn
 
 
 def _known_samples(score: SampleScoring, unknown: UnknownTime) -> Counts:
-    """The library's counts of the seconds that are known."""
-    known = unknown.known_seconds_mask(score.numSamples)
+    """The library's counts of seconds outside unknown time."""
+    known_mask = unknown.known_seconds_mask(score.numSamples)
     return Counts(
-        float((score.ref.mask & known).sum()),
-        float((score.tpMask & known).sum()),
-        float((score.fpMask & known).sum()),
-        float(known.sum()) / score.fs,
+        float((score.ref.mask & known_mask).sum()),
+        float((score.tpMask & known_mask).sum()),
+        float((score.fpMask & known_mask).sum()),
+        float(known_mask.sum()) / score.fs,
     )
 
 

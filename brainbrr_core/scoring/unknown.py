@@ -1,4 +1,4 @@
-"""Time that is neither seizure nor background: what it takes out of a score.
+"""Unknown time, which is neither seizure nor background, and what it removes from scores.
 
 One rule for every way of scoring, in validation, in the choice of the threshold and in evaluation:
 
@@ -8,10 +8,10 @@ One rule for every way of scoring, in validation, in the choice of the threshold
   unknown time and it overlaps no reference seizure as it is written (no tolerance). This is
   decided for each event before anything else is done with it. Every other event is scored whole:
   no event is cut at the edge of unknown time.
-- SzCORE merges and splits what is left; a piece that it would call false is not, where the same
-  holds for the piece.
-- For a label of its own (NEDC), background events are taken likewise: one of the reference of
-  which at least half is unknown is left out, and a detected one as above.
+- SzCORE merges and splits the other events. Of the resulting pieces, a false one is left out
+  under the same condition.
+- Where background is a label of its own (NEDC), a reference event of background is left out if at
+  least half of it is unknown, and a detected one as above.
 
 Without unknown time nothing of this has any effect.
 """
@@ -42,7 +42,7 @@ class UnknownTime:
     def of(
         cls, spans: Sequence[Span], reference: Iterable[Event], duration_s: float
     ) -> UnknownTime:
-        """The unknown time within a recording; where a reference seizure is, that is known."""
+        """The unknown time within a recording; time within a reference seizure is known."""
         if not spans:
             return cls()
         within = [
@@ -57,7 +57,7 @@ class UnknownTime:
 
     @property
     def seconds(self) -> float:
-        """How much of it there is."""
+        """Total length of the unknown time."""
         return sum(stop - start for start, stop in self.spans)
 
     def known_seconds(self, length_s: float) -> float:
@@ -95,19 +95,19 @@ class UnknownTime:
         return [event for event, without in zip(events, left_out, strict=True) if not without]
 
     def known_seconds_mask(self, seconds: int) -> NDArray[np.bool_]:
-        """Which whole seconds of a recording are known: those whose middle is."""
-        known = np.ones(seconds, dtype=np.bool_)
+        """Which whole seconds of a recording are known, judged by their middle."""
+        mask = np.ones(seconds, dtype=np.bool_)
         for start, stop in self.spans:
             first, last = np.ceil(start - 0.5), np.ceil(stop - 0.5)
-            known[max(int(first), 0) : max(int(last), 0)] = False
-        return known
+            mask[max(int(first), 0) : max(int(last), 0)] = False
+        return mask
 
 
 def overlapped(spans: Sequence[Span], by: Sequence[Span]) -> list[bool]:
-    """Which spans any of ``by`` overlaps; starts and stops of ``by`` rise; empty spans: none."""
+    """Which spans overlap any of ``by`` (starts and stops rising); empty spans overlap none."""
     starts, stops = [start for start, _ in by], [stop for _, stop in by]
     hits = []
     for start, stop in spans:
-        place = bisect_right(stops, start)
-        hits.append(stop > start and place < len(starts) and starts[place] < stop)
+        following = bisect_right(stops, start)
+        hits.append(stop > start and following < len(starts) and starts[following] < stop)
     return hits

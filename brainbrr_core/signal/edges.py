@@ -12,11 +12,12 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 #: Seconds at each end from which the signal's level there is taken.
 EDGE_S = 1
 #: The constants of the edges, as the preprocessing version has them.
-CONSTANTS = {"edge_s": EDGE_S, "level": "median", "reflection": "odd"}
+CONSTANTS: dict[str, JsonValue] = {"edge_s": EDGE_S, "level": "median", "reflection": "odd"}
 
 
 class SignalSource(Protocol):

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from brainbrr_core.constants import RATE
 from brainbrr_core.machine.compiled import compiled
@@ -41,7 +42,7 @@ _LANES, _TAPS_AT_ONCE = 8, 4
 #: vectors hold.
 COLUMNS = 16
 #: The constants of the resampler, as the preprocessing version has them.
-DESIGN = {
+DESIGN: dict[str, JsonValue] = {
     "window": "kaiser",
     "passband_hz": PASSBAND_HZ,
     "passband_of_nyquist": PASSBAND_OF_NYQUIST,

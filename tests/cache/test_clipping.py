@@ -163,7 +163,7 @@ def test_status_says_what_was_clipped(settings: Configuration) -> None:
     assert status(plan, settings.manifest_settings)["clipping"]["not_known"] == 1
     assert not plan.to_build
     assert (
-        "not known of 1 recordings"
+        "not known of 1 recording"
         in clipping_lines(status(plan, settings.manifest_settings)["clipping"])[-1]
     )
 

@@ -216,7 +216,7 @@ def test_a_run_is_scored_on_another_corpus_as_it_is(
     head = page[page.index('id="figures-of-merit"') :]
     first = head[head.index("<p") : head.index("</p>")]
     assert "External validation: the run was trained on “tusz”" in first
-    assert "no threshold, no weights, no statistics" in first
+    assert "neither weights nor threshold nor normalization" in first
     assert "none is among them" in head
     assert "flatter" not in head[: head.index("</dl>")]
     dev = typed(shell, *moved, "--split", "dev")
@@ -259,7 +259,7 @@ def test_a_threshold_is_adapted_only_where_it_is_asked_for_and_named_everywhere(
     assert {row["adapted"] for row in rows_of(folder / "figures.csv")} == {"threshold"}
     page = Path(adapted["report"]).read_text(encoding="utf-8")
     assert "Adapted: the run was trained on “tusz”" in page
-    assert "This is no external validation" in page
+    assert "This is not an external validation" in page
     assert "threshold adapted" in shell.type(*words, "--adapt", "threshold").stdout
     line = shell.refused(*words, "--adapt", "threshold", "--split", "dev")
     assert "--split dev cannot be scored" in line
@@ -301,7 +301,7 @@ def test_patients_that_the_run_knows_are_left_out(
     assert list(values["external"]["left_out"].values()) == [len(copies)]
     assert values["external"]["same_names"] == 1
     page = Path(values["report"]).read_text(encoding="utf-8")
-    assert "said that they are other people" in page
+    assert "declared that they are other people" in page
 
 
 def test_a_copy_of_its_own_corpus_is_no_other_corpus(
@@ -354,8 +354,8 @@ def test_one_report_has_a_row_for_each_corpus(
     assert [row["corpus"] for row in table] == ["own dev", "elsewhere", "third"]
     assert [row["own"] for row in table] == ["true", "false", "false"]
     page = report.read_text(encoding="utf-8")
-    assert "Nothing of these corpora tuned anything" in page
-    assert "F1 less own dev" in page
+    assert "Nothing was tuned on these corpora" in page
+    assert "F1 minus own dev" in page
     # The corpora, and what the limits give, shares and rates apart.
     assert_well_formed(page, tables=3)
     for link in re.findall(r'href="([^#"]+)"', page):

@@ -8,9 +8,12 @@ import io
 import json
 import shutil
 import warnings
+from collections.abc import Generator, Iterable
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 import edfio
 import mne
@@ -18,12 +21,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from brainbrr_core.annotation import Event, tuh
 from brainbrr_core.annotation.edf_plus import format_edf_plus
 from brainbrr_core.annotation.szcore import format_tsv
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import detect
+from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.prediction.files import predict_files, targets
 from brainbrr_core.prediction.formats import FORMATS, Origin
@@ -44,6 +50,7 @@ from tests.support.examples import examples
 from tests.support.prediction_runs import digital_eeg, random_predictor, random_run, write_digital
 from tests.support.stored_signals import InMemory
 
+Tag = TypeVar("Tag")
 POINT = OperatingPoint.of_probability(0.55, 0.99)
 ORIGIN = Origin("run", "v1", OperatingPoint(0.0, -0.25), "the whole recording's")
 
@@ -283,6 +290,67 @@ def test_a_recording_that_fails_half_way_fails_alone(tmp_path: Path, batch: int)
     # Each recording counts once, the failed one as well, and no window is scored for nothing.
     assert sum(shares) == pytest.approx(3)
     assert sum(scored) == len(shares) - 1
+
+
+class OneBatchBehind(WindowScorer):
+    """A scorer that takes a batch before it gives the scores of the one before, as on a GPU."""
+
+    def scores(
+        self, batches: Iterable[tuple[Tensor, Tag]]
+    ) -> Generator[tuple[NDArray[np.float32], Tag], None, None]:
+        computing: tuple[NDArray[np.float32], Tag] | None = None
+        for scores, tag in super().scores(batches):
+            if computing is not None:
+                yield computing
+            computing = scores.copy(), tag
+        if computing is not None:
+            yield computing
+
+
+class PredictorOneBatchBehind(Predictor):
+    @cached_property
+    def scorer(self) -> WindowScorer:
+        return OneBatchBehind.of(self.network, self.configuration.hardware, self.device, self.batch)
+
+
+def test_a_recording_that_fails_while_its_windows_are_computed_fails_alone(tmp_path: Path) -> None:
+    # Windows of 20 s every 10 s, two in a batch: a has 3, b has 29, c has 5.
+    lengths = {"a": 40, "b": 300, "c": 60}
+    paths = [
+        write_digital(tmp_path / f"{name}.edf", digital_eeg(seconds, 256, seed), 256)
+        for seed, (name, seconds) in enumerate(lengths.items())
+    ]
+    given = Normalization(Statistics(np.zeros(19), np.full(19, 40.0)))
+    synchronous = random_predictor(tmp_path, 2)
+    predictor = PredictorOneBatchBehind(
+        synchronous.network,
+        synchronous.configuration,
+        synchronous.device,
+        synchronous.window_s,
+        synchronous.batch,
+    )
+    # The network computes a batch of two windows of a recording, then the next batch is read.
+    batches: list[int] = []
+
+    def remove_while_its_windows_are_computed(_network: nn.Module, _inputs: object) -> None:
+        batches.append(len(batches))
+        if len(batches) == 3:
+            paths[1].unlink()
+
+    expected_outcomes = dict(synchronous.predict_all(paths, POINT, given))
+    predictor.network.register_forward_pre_hook(remove_while_its_windows_are_computed)
+    shares: list[float] = []
+    outcomes = list(predictor.predict_all(paths, POINT, given, shares.append))
+    # Each recording has one outcome: windows of the failed one that are computed give no second.
+    assert sorted(path for path, _ in outcomes) == paths
+    by_path = dict(outcomes)
+    assert isinstance(by_path[paths[1]], BrainbrrError)
+    for path in (paths[0], paths[2]):
+        outcome, undisturbed = by_path[path], expected_outcomes[path]
+        assert isinstance(outcome, Prediction) and isinstance(undisturbed, Prediction)
+        assert outcome.events == undisturbed.events
+    # The share of the failed recording is completed once, not once more for its late windows.
+    assert sum(shares) == pytest.approx(3)
 
 
 def test_a_forward_reader_gives_what_the_chain_stores(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from brainbrr_core.progress import REPORT_VARIABLE, progress, show_reports
+from brainbrr_core import progress as module
+from brainbrr_core.progress import REPORT_VARIABLE, PlainProgress, progress, show_reports
 
 WORK = """\
 from brainbrr_core.progress import progress
@@ -65,3 +66,64 @@ def test_the_same_work_done_once_more_has_a_bar_of_its_own(
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("index: 3 of 3 recordings")
     assert second.startswith("index: 2 of 2 recordings")
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def lines_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rates: list[int]
+) -> list[str]:
+    """Lines of work that does so many units in each of as many seconds."""
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    bar = PlainProgress("index", 10_000, "recordings", interval_s=1.0)
+    for units in rates:
+        clock.now += 1
+        bar.advance(units)
+    return capsys.readouterr().err.splitlines()
+
+
+def test_the_rate_and_the_time_left_are_those_of_the_last_half_minute(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = lines_at(monkeypatch, capsys, [200] * 40 + [10] * 30 + [0] * 31)
+    assert lines[0] == "index: 200 of 10000 recordings, 200 recordings/s, 49 s left"
+    # 15 of the last 30 seconds at 200, 15 at 10: 105; 1850 remain.
+    assert lines[54] == "index: 8150 of 10000 recordings, 105 recordings/s, 18 s left"
+    assert lines[69] == "index: 8300 of 10000 recordings, 10 recordings/s, 170 s left"
+    assert lines[-1] == "index: 8300 of 10000 recordings, 0 recordings/s"
+
+
+def test_whole_units_are_whole_and_one_is_singular(capsys: pytest.CaptureFixture[str]) -> None:
+    for total, unit, parts in ((8, "recordings", [0.4]), (1, "recordings", [0.1] * 10)):
+        bar = PlainProgress("predict", total, unit)
+        for part in parts:
+            bar.advance(part)
+        bar.line()
+        print(bar.summary())
+    hours = PlainProgress("build", 1234.5, "hours")
+    hours.resume_from(0.25)
+    print(hours.summary())
+    shown = capsys.readouterr()
+    first, second = shown.err.splitlines()
+    assert first.startswith("predict: 0 of 8 recordings, ")
+    assert second.startswith("predict: 1 of 1 recording, ")
+    assert shown.out.splitlines() == [
+        "predict: 0 of 8 recordings are done, 8 remain",
+        "predict: 1 of 1 recording is done, 0 remain",
+        "build: 0.25 of 1234.5 hours are done, 1234.2 remain",
+    ]
+
+
+def test_nothing_done_has_no_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("train", 4, "steps") as bar:
+        bar.resume_from(2)
+    assert capsys.readouterr().err == "train: 2 of 4 steps, 0 steps/s\n"

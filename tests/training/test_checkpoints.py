@@ -389,7 +389,8 @@ def test_the_command_says_the_time_left_of_a_resumed_training(
     settings.write_text("training: {steps: 1000}\n")
     assert command(config=f"smoke:cpu:{settings}", runs_dir=str(tmp_path)) == 0
     said = capsys.readouterr().err.splitlines()
-    assert "503 of 1000 steps, 0.25 steps/s, 1988 s left" in said[-1]
+    assert "503 of 1000 steps, 0.25 steps/s, 1988 s left" in said[-2]
+    assert said[-1].startswith("next: brainbrr evaluate ")
 
 
 def test_a_report_says_the_time_left_at_the_rate_of_this_process(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The EEG of a seizure or a false alarm, with what was marked and detected under it."""
+"""Pictures of the EEG of single events, with reference, detections and scores below it."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def strip_picture(results: EvaluationResults, strip: Strip, name: str) -> Pictur
             if (one.partition_key, one.start_s) == (recording.partition_key, event.start)
         )
         remark = (
-            f", detected {outcome.latency_s:+.1f} s after its start, {outcome.covered:.0%} of it "
-            "covered"
+            f", latency {outcome.latency_s:+.1f} s, {outcome.covered:.0%} of it covered by "
+            "detections"
         )
     return Picture(
         name,
         f"{highlight.kind.capitalize()}: {highlight.partition_key}",
-        f"{event.start:.1f} to {event.stop:.1f} s ({event.duration:.1f} s{remark}); shown are "
-        f"{highlight.start_s:.0f} to {highlight.stop_s:.0f} s.",
+        f"{event.start:.1f} to {event.stop:.1f} s ({event.duration:.1f} s{remark}); the picture "
+        f"shows {highlight.start_s:.0f} to {highlight.stop_s:.0f} s.",
         eeg_strip(
             strip.signal,
             strip.rate_hz,
@@ -159,7 +159,7 @@ def _envelope(
     edges = np.linspace(0, values.size, _EEG_POINTS // 2 + 1).astype(np.int64)
     picked: list[int] = []
     for low, high in pairwise(edges.tolist()):
-        part = values[low:high]
-        picked += sorted({low + int(part.argmin()), low + int(part.argmax())})
+        bucket = values[low:high]
+        picked += sorted({low + int(bucket.argmin()), low + int(bucket.argmax())})
     index = np.array(picked)
     return index / rate, values[index]

@@ -1,4 +1,4 @@
-"""Figures of an evaluation: what is drawn. Their look is in ``drawing``."""
+"""The figures of an evaluation's report; their style is in :mod:`.drawing`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from brainbrr_core.evaluation.results import EvaluationResults, GroupRow, Traini
 from brainbrr_core.scoring import SweepRow
 
 _SIZE = (4.4, 3.5)
-#: Colour and width of SzCORE's and of NEDC's curve.
+#: Color and width of SzCORE's and of NEDC's curve.
 _RULE_LINES = ((BLUE, 3.0), (VERMILLION, 1.2))
 _MOST_PATIENTS = 60
 _LATENCY_SHOWN_S = (-59.9, 119.9)
@@ -27,7 +27,7 @@ _LATENCY_BINS_S = (-60, 125, 5)
 
 
 def all_pictures(results: EvaluationResults) -> list[Picture]:
-    """The figures of a report, in its order."""
+    """The figures of a report, in the order in which it shows them."""
     pictures = [
         operating_curve(results),
         roc(results),
@@ -74,18 +74,18 @@ def operating_curve(results: EvaluationResults) -> Picture:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right")
         elif not axes.lines:
-            _say(axes, "no seizure in these recordings")
+            _say(axes, "no seizures in these recordings")
         return Picture(
             "operating-curve",
             "Sensitivity against false alarms",
-            f"Pooled, by threshold; the dots are the operating point in use. "
+            f"Pooled, over all thresholds; dots mark the operating point in use. "
             f"Rates below {_LEAST_RATE:g} are drawn at {_LEAST_RATE:g}.",
             svg(figure, "operating-curve", "Sensitivity against false alarms per 24 hours"),
         )
 
 
 def roc(results: EvaluationResults) -> Picture:
-    """Receiver operating characteristic of the seconds."""
+    """Receiver operating characteristic of all seconds."""
     seconds = results.seconds
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
@@ -94,14 +94,14 @@ def roc(results: EvaluationResults) -> Picture:
         _labels(axes, "False positive rate", "Sensitivity")
         return Picture(
             "roc",
-            "ROC of each second",
+            "ROC curve over seconds",
             f"{seconds.seconds:,} seconds, {seconds.ictal_seconds:,} of them ictal.",
-            svg(figure, "roc", "Receiver operating characteristic of each second"),
+            svg(figure, "roc", "Receiver operating characteristic over seconds"),
         )
 
 
 def precision_recall(results: EvaluationResults) -> Picture:
-    """Precision against recall of the seconds."""
+    """Precision against recall of all seconds."""
     seconds = results.seconds
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
@@ -112,41 +112,43 @@ def precision_recall(results: EvaluationResults) -> Picture:
         _labels(axes, "Sensitivity (recall)", "Precision")
         return Picture(
             "precision-recall",
-            "Precision and recall of each second",
-            "AUPRC is the average precision, not interpolated; chance is the ictal share.",
-            svg(figure, "precision-recall", "Precision against recall of each second"),
+            "Precision–recall curve over seconds",
+            "AUPRC is the average precision, not interpolated; chance is the proportion of ictal "
+            "seconds.",
+            svg(figure, "precision-recall", "Precision against recall over seconds"),
         )
 
 
 def reliability(results: EvaluationResults) -> Picture:
-    """Ictal share of the seconds against their probability."""
+    """Proportion of ictal seconds against predicted probability."""
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
         axes.plot([0, 1], [0, 1], ":", color=TEXT, linewidth=1, label="calibrated")
-        filled = [part for part in results.seconds.reliability if part.seconds]
+        filled = [score_bin for score_bin in results.seconds.reliability if score_bin.seconds]
         error = results.seconds.calibration_error
-        for number, part in enumerate(results.seconds.reliability):
-            share = results.estimates[f"reliability.{number}.ictal"]
-            if part.seconds and not math.isnan(share.low):
-                axes.plot([part.probability] * 2, [share.low, share.high], color=BLUE, alpha=0.5)
+        for number, score_bin in enumerate(results.seconds.reliability):
+            ictal = results.estimates[f"reliability.{number}.ictal"]
+            if score_bin.seconds and not math.isnan(ictal.low):
+                ends = [ictal.low, ictal.high]
+                axes.plot([score_bin.probability] * 2, ends, color=BLUE, alpha=0.5)
         _line(
             axes,
-            [(part.probability, part.ictal) for part in filled],
+            [(score_bin.probability, score_bin.ictal) for score_bin in filled],
             f"calibration error {error:.3f}",
             marker="o",
         )
-        _labels(axes, "Probability", "Ictal share of the seconds")
+        _labels(axes, "Probability", "Proportion of ictal seconds")
         return Picture(
             "reliability",
             "Calibration",
-            "Seconds in ten bins of probability, with confidence intervals; the expected "
-            "calibration error weighs each bin by its seconds.",
-            svg(figure, "reliability", "Ictal share against probability"),
+            "Seconds in ten bins of predicted probability, with confidence intervals; the "
+            "expected calibration error weights each bin by its number of seconds.",
+            svg(figure, "reliability", "Proportion of ictal seconds against probability"),
         )
 
 
 def latency(results: EvaluationResults) -> Picture:
-    """How late the detected seizures are detected."""
+    """Histogram of the latency of the detected seizures."""
     late = [outcome.latency_s for outcome in results.outcomes if outcome.detected]
     missed = len(results.outcomes) - len(late)
     median = results.estimates["latency.median_s"].value
@@ -159,25 +161,25 @@ def latency(results: EvaluationResults) -> Picture:
             axes.legend(loc="upper right")
         else:
             _say(axes, "no seizure was detected")
-        _labels(axes, "Start of the detection after that of the seizure (s)", "Seizures")
+        _labels(axes, "Start of detection minus start of seizure (s)", "Seizures")
         low, high = _LATENCY_SHOWN_S
         return Picture(
             "latency",
             "Detection latency",
-            f"{len(late)} seizures that a detection overlaps (OVLP), {missed} missed ones left "
-            "out. Negative: the detection began before the seizure's annotation. Beyond "
-            f"{low:.0f} or {high:.0f} s is drawn in the last bar.",
+            f"Seizures that a detection overlaps (NEDC OVLP): {len(late)}; missed: {missed}, not "
+            "shown. A negative latency means that the detection starts before the annotated "
+            f"onset. Latencies below {low:.0f} s or above {high:.0f} s are in the outermost bars.",
             svg(figure, "latency", "Histogram of detection latency"),
         )
 
 
 def validation(training: TrainingFacts) -> Picture:
-    """Figures of dev over the steps of the training."""
+    """Figures on dev over the training steps."""
     points = training.validations
     steps = [point.step for point in points]
     with matplotlib.rc_context(STYLE):
         figure, axes = _axes()
-        curves = [("by this the weights were kept", [p.score for p in points], BLUE, 3.0)]
+        curves = [("criterion for choosing the weights", [p.score for p in points], BLUE, 3.0)]
         curves += [
             ("best event F1", [point.f1 for point in points], VERMILLION, 1.4),
             ("AUROC", [point.auroc for point in points], GREEN, 1.4),
@@ -192,15 +194,15 @@ def validation(training: TrainingFacts) -> Picture:
         axes.legend(loc="lower right")
         return Picture(
             "validation",
-            "Validation during the training",
-            f"Weights of step {training.kept_step:,} (dashed) were kept, where the "
-            f"{training.rule} was highest on dev.",
-            svg(figure, "validation", "Figures of dev over the steps of the training"),
+            "Validation during training",
+            f"The weights of step {training.kept_step:,} (dashed line), with the highest "
+            f"{training.rule} on dev, are the ones in use.",
+            svg(figure, "validation", "Figures on dev over the training steps"),
         )
 
 
 def patients(rows: Sequence[GroupRow]) -> Picture:
-    """Sensitivity and false positives per day of each patient, SzCORE's event rule."""
+    """Sensitivity and false alarms per 24 h of each patient under SzCORE's event rule."""
     shown = sorted(rows, key=lambda row: (-row.seizures, row.name))[:_MOST_PATIENTS]
     shown.sort(
         key=lambda row: (
@@ -213,29 +215,29 @@ def patients(rows: Sequence[GroupRow]) -> Picture:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.0, 1.1 + 0.21 * max(len(shown), 2)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)
-        place = np.arange(len(shown))
-        found = [row.figures.sensitivity for row in shown]
-        rate = [row.figures.false_per_day for row in shown]
-        left.barh(place, [_or_zero(value) for value in found], color=BLUE, height=0.7)
-        right.barh(place, [_or_zero(value) for value in rate], color=VERMILLION, height=0.7)
-        for at, value in enumerate(found):
+        bars = np.arange(len(shown))
+        sensitivities = [row.figures.sensitivity for row in shown]
+        rates = [row.figures.false_per_day for row in shown]
+        left.barh(bars, [_or_zero(value) for value in sensitivities], color=BLUE, height=0.7)
+        right.barh(bars, [_or_zero(value) for value in rates], color=VERMILLION, height=0.7)
+        for bar, value in enumerate(sensitivities):
             if math.isnan(value):
-                left.text(0.01, at, "no seizures", fontsize=8, va="center")
-        left.set_yticks(place, [f"{row.name} ({row.seizures})" for row in shown], fontsize=9)
+                left.text(0.01, bar, "no seizures", fontsize=8, va="center")
+        left.set_yticks(bars, [f"{row.name} ({row.seizures})" for row in shown], fontsize=9)
         left.set_ylim(len(shown) - 0.4, -0.6)
         left.set_xlim(0, 1)
         right.set_xlim(left=0)
         left.set_xlabel("Sensitivity")
-        right.set_xlabel("False positives per day")
+        right.set_xlabel("False alarms per 24 h")
         for axes in (left, right):
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0)
         return Picture(
             "patients",
             "Patients",
-            "SzCORE's event rule, pooled within each patient; seizures in brackets."
-            + (f" {left_out} patients with fewer seizures are not drawn." if left_out else ""),
-            svg(figure, "patients", "Sensitivity and false positives per day of each patient"),
+            "SzCORE's event rule, pooled within each patient; numbers of seizures in brackets."
+            + (f" Patients with fewer seizures who are not drawn: {left_out}." if left_out else ""),
+            svg(figure, "patients", "Sensitivity and false alarms per 24 hours of each patient"),
         )
 
 
@@ -263,7 +265,7 @@ def _labels(axes: Axes, x: str, y: str) -> None:
 def _line(
     axes: Axes, points: Sequence[tuple[float, float]], label: str, marker: str | None = None
 ) -> None:
-    """A line in the unit square with its legend, or a remark where there is none."""
+    """Plot a labeled curve in the unit square, or a remark if there are no points."""
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     if not points:

@@ -1,4 +1,4 @@
-"""The events of an evaluation that are worth a picture: typical hits, worst misses and alarms."""
+"""The events whose EEG a report shows: typical hits, and the worst misses and false alarms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kind = Literal["detected seizure", "missed seizure", "false alarm"]
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """An event worth a picture: which, and the seconds of the recording to show."""
+    """An event whose EEG is shown, and the segment of the recording to show, in seconds."""
 
     kind: Kind
     partition_key: str
@@ -28,27 +28,30 @@ class Highlight:
 def typical_hits(
     results: EvaluationResults, count: int = 2, context_s: float = 10.0, longest_s: float = 60.0
 ) -> list[Highlight]:
-    """Detected seizures whose latency is nearest to the median, each patient's before second ones.
+    """Detected seizures whose latency is closest to the median.
 
-    The median, because the best hit would flatter.
+    The median is shown because the best hits would flatter the detector. Every patient's first
+    choice comes before any patient's second.
     """
     median = results.estimates[LATENCY].value
-    late = {
+    latencies = {
         (outcome.partition_key, outcome.start_s, outcome.stop_s): outcome.latency_s
         for outcome in results.outcomes
         if outcome.detected
     }
-    found = [
+    hits = [
         (row, event)
         for row in results.recordings
         for event in row.reference
-        if (row.partition_key, event.start, event.stop) in late
+        if (row.partition_key, event.start, event.stop) in latencies
     ]
     distance = {
-        (row.partition_key, event): abs(late[row.partition_key, event.start, event.stop] - median)
-        for row, event in found
+        (row.partition_key, event): abs(
+            latencies[row.partition_key, event.start, event.stop] - median
+        )
+        for row, event in hits
     }
-    ordered = _spread(found, lambda row, event: -distance[row.partition_key, event])
+    ordered = _rank_by_patient(hits, lambda row, event: -distance[row.partition_key, event])
     return [
         _highlight("detected seizure", row, event, context_s, longest_s)
         for row, event in ordered[:count]
@@ -58,39 +61,47 @@ def typical_hits(
 def worst_misses(
     results: EvaluationResults, count: int = 4, context_s: float = 10.0, longest_s: float = 60.0
 ) -> list[Highlight]:
-    """The longest seizures that no detection overlaps, each patient's worst before second ones."""
-    found = []
+    """The longest seizures that no detection overlaps.
+
+    Every patient's longest comes before any patient's second longest.
+    """
+    misses = []
     for row in results.recordings:
         reference, hypothesis = nedc.joined_events(row.events)
-        hit, _ = nedc.overlaps(reference, hypothesis)
-        found += [
-            (row, event) for event, seen in zip(reference, hit.tolist(), strict=True) if not seen
+        hits, _ = nedc.overlaps(reference, hypothesis)
+        misses += [
+            (row, event) for event, hit in zip(reference, hits.tolist(), strict=True) if not hit
         ]
-    worst = _spread(found, lambda _, event: event.duration)[:count]
+    worst = _rank_by_patient(misses, lambda _, event: event.duration)[:count]
     return [_highlight("missed seizure", row, event, context_s, longest_s) for row, event in worst]
 
 
 def worst_false_alarms(
     results: EvaluationResults, count: int = 4, context_s: float = 10.0, longest_s: float = 60.0
 ) -> list[Highlight]:
-    """The most confident detections that overlap no seizure, spread over patients likewise."""
-    found = []
+    """The detections of highest confidence that overlap no seizure.
+
+    Every patient's first false alarm comes before any patient's second.
+    """
+    alarms = []
     for row in results.recordings:
         reference, hypothesis = nedc.joined_events(row.events)
-        _, alone = nedc.overlaps(reference, hypothesis)
-        found += [
-            (row, event) for event, alarm in zip(hypothesis, alone.tolist(), strict=True) if alarm
+        _, false = nedc.overlaps(reference, hypothesis)
+        alarms += [
+            (row, event) for event, alarm in zip(hypothesis, false.tolist(), strict=True) if alarm
         ]
-    worst = _spread(found, lambda _, event: event.confidence)[:count]
+    worst = _rank_by_patient(alarms, lambda _, event: event.confidence)[:count]
     return [_highlight("false alarm", row, event, context_s, longest_s) for row, event in worst]
 
 
-Found = list[tuple[RecordingResult, Event]]
+_Candidates = list[tuple[RecordingResult, Event]]
 
 
-def _spread(found: Found, rank: Callable[[RecordingResult, Event], float]) -> Found:
-    """Highest rank first, but each patient's highest before anyone's second highest."""
-    ordered = sorted(found, key=lambda pair: (-rank(*pair), pair[0].partition_key, pair[1]))
+def _rank_by_patient(
+    candidates: _Candidates, rank: Callable[[RecordingResult, Event], float]
+) -> _Candidates:
+    """Highest rank first, but every patient's first before any patient's second."""
+    ordered = sorted(candidates, key=lambda pair: (-rank(*pair), pair[0].partition_key, pair[1]))
     turns: dict[str, int] = {}
     ranked = []
     for row, event in ordered:
@@ -107,7 +118,10 @@ def _highlight(
     context_s: float,
     longest_s: float,
 ) -> Highlight:
-    """The event with ``context_s`` seconds around it, from its start if it is too long."""
+    """A highlight with ``context_s`` seconds before and after the event.
+
+    A segment longer than ``longest_s`` seconds is cut at its end.
+    """
     start = max(event.start - context_s, 0.0)
     stop = min(event.stop + context_s, start + longest_s, row.duration_s)
     return Highlight(kind, row.partition_key, event, start, stop)

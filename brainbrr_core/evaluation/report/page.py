@@ -1,6 +1,6 @@
-"""The report of an evaluation: one HTML file that needs nothing else.
+"""The report of an evaluation: one self-contained HTML file.
 
-Here belong its sentences and the writing of the file. Its look is in ``templates/report.html.j2``.
+This module writes its sentences and the file. Its look is in ``templates/report.html.j2``.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from brainbrr_core.evaluation.statistics import Unit, unit_of
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.scoring.bootstrap import LEVEL
 
-#: A report stays below this; pictures of single events are left out before it is reached.
+#: Upper limit of the size of a report; pictures of single events are left out to stay below it.
 MOST_BYTES = 3_000_000
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True)
 class HeadlineRow:
-    """How a rule is shown in the headline table."""
+    """How the headline table names a rule, its average and what it counts."""
 
     rule: str
     name: str
@@ -45,7 +45,7 @@ class HeadlineRow:
 
     @property
     def counts_time(self) -> bool:
-        """Whether its rate of false alarms is in seconds."""
+        """Whether the rule counts time, so that its false positives are seconds."""
         return unit_of(f"{self.rule}.false_per_day") is Unit.FALSE_SECONDS
 
 
@@ -58,14 +58,18 @@ HEADLINE = (
     ),
     HeadlineRow("nedc_ovlp", "NEDC OVLP, SEIZ only", "pooled", "events"),
     HeadlineRow("nedc_ovlp_total", "NEDC OVLP, total", "pooled", "events, all classes"),
-    HeadlineRow("nedc_taes", "NEDC TAES, SEIZ only", "pooled", "parts of events"),
-    HeadlineRow("nedc_taes_total", "NEDC TAES, total", "pooled", "parts of events, all classes"),
-    HeadlineRow("nedc_taes_exact", "TAES by exact times, SEIZ only", "pooled", "parts of events"),
+    HeadlineRow("nedc_taes", "NEDC TAES, SEIZ only", "pooled", "fractions of events"),
+    HeadlineRow(
+        "nedc_taes_total", "NEDC TAES, total", "pooled", "fractions of events, all classes"
+    ),
+    HeadlineRow(
+        "nedc_taes_exact", "TAES on exact times, SEIZ only", "pooled", "fractions of events"
+    ),
     HeadlineRow(
         "nedc_taes_exact_total",
-        "TAES by exact times, total",
+        "TAES on exact times, total",
         "pooled",
-        "parts of events, all classes",
+        "fractions of events, all classes",
     ),
     HeadlineRow("nedc_epoch", "NEDC EPOCH, SEIZ only", "pooled", "quarter seconds"),
     HeadlineRow("nedc_epoch_total", "NEDC EPOCH, total", "pooled", "quarter seconds, all classes"),
@@ -77,83 +81,84 @@ HEADLINE = (
 
 
 def method_sentences(results: EvaluationResults) -> list[str]:
-    """What the figures mean: what was scored, how the threshold came about, which F1."""
+    """What was scored, how threshold and weights were chosen, and how figures are defined."""
     choice = results.threshold
     thresholds = str(choice.point)
     patients = _plural(len(results.patients), "patient")
     recordings = _plural(len(results.recordings), "recording")
     sentences = [
-        f"Scored is the split “{results.split}”: {recordings} of {patients}, "
+        f"This report scores the split “{results.split}”: {recordings} of {patients}, "
         f"{results.hours:.1f} hours with {_plural(results.seizures, 'seizure')}. "
         + _unscored_sentence(results),
     ]
     if results.unknown_s:
         sentences.append(
             f"Of these hours, {results.unknown_s / SECONDS_PER_HOUR:.2f} are unknown: annotated "
-            "as what labels.seizure leaves out, or as what nobody can say. They are masked: in no "
-            "figure by the second and in no rate of false alarms, and a detection of which at "
-            "least half lies in them and that overlaps no seizure is neither hit nor false alarm."
+            "with a seizure type that labels.seizure leaves out, or as undetermined. They are "
+            "masked: they enter neither the figures based on seconds nor the rates of false "
+            "alarms, and a detection that overlaps no seizure and lies at least half in unknown "
+            "time is neither a hit nor a false alarm."
         )
     if choice.split is None:
-        sentences.append(f"The operating point ({thresholds}) was set by hand, not tuned.")
+        sentences.append(f"The operating point was set by hand, not tuned: {thresholds}.")
     else:
-        reached = "" if math.isnan(choice.f1) else f", {choice.f1:.3f} there"
+        reached = "" if math.isnan(choice.f1) else f" ({choice.f1:.3f})"
         sentences.append(
-            f"The operating point ({thresholds}) was chosen on “{choice.split}” as the one with "
-            f"the highest pooled event-based F1 of SzCORE{reached}, and is frozen since."
+            f"The operating point was chosen on “{choice.split}” for the highest pooled "
+            f"event-based F1 under SzCORE's rule{reached} and then frozen: {thresholds}."
         )
     if results.training is not None:
         sentences.append(_training_sentence(results.training, results.weights_chosen_on))
     elif results.weights_chosen_on is not None:
-        sentences.append(f"The network's weights were picked on “{results.weights_chosen_on}”.")
-    sentences.append(_seen_sentence(results))
+        sentences.append(f"The network's weights were chosen on “{results.weights_chosen_on}”.")
+    sentences.append(_selection_sentence(results))
     looks = results.eval_looks
     if looks is not None:
         sentences.append(
-            f"“eval” was scored {_plural(looks.scorings, 'time')} from this runs folder, by "
-            f"{_plural(looks.runs, 'run')}, this time included."
+            f"“eval” has been scored {_plural(looks.scorings, 'time')} from this runs folder, "
+            f"with {_plural(looks.runs, 'run')}, including this evaluation."
         )
     sentences.append(
-        f"In brackets are {LEVEL:.0%} confidence intervals by a bootstrap over patients "
+        f"Brackets contain {LEVEL:.0%} confidence intervals from a bootstrap over patients "
         f"({results.bootstrap_samples:,} resamples, seed {results.bootstrap_seed})."
     )
     sentences.append(
         "F1 is 2 TP / (2 TP + FP + FN), as in timescoring 0.0.7: a patient with seizures but "
-        "without detections counts 0. Older figures left such patients out and do not compare. "
-        "In a mean over patients, a figure is left out for a patient for whom it is undefined "
-        "(sensitivity without seizures, precision without detections)."
+        "without detections has an F1 of 0. Earlier versions left such patients out of the mean, "
+        "so their figures are not comparable. A mean over patients leaves out those for whom the "
+        "figure is undefined (sensitivity without seizures, precision without detections)."
     )
     return sentences
 
 
 def _training_sentence(training: TrainingFacts, chosen_on: str | None) -> str:
-    """Which weights they are, how they came about, and what they were trained on."""
-    done = (
-        f"The training (seed {training.seed}) did {training.steps:,} of "
+    """Which weights are scored, how they were chosen, and what they were trained on."""
+    progress = (
+        f"Training (seed {training.seed}) completed {training.steps:,} of "
         f"{training.planned_steps:,} steps"
         + (f" ({training.stopped})" if training.stopped else "")
-        + "; its weights are running averages over the steps. "
+        + "; the weights are running averages over the steps. "
     )
     if chosen_on is None:
-        kept = f"Those of the last step, {training.kept_step:,}, are used. "
+        weights = f"The weights in use are those of the last step, {training.kept_step:,}. "
     else:
-        kept = (
-            f"Those of step {training.kept_step:,} are used, picked on “{chosen_on}” by the "
-            f"highest {training.rule}. "
+        weights = (
+            f"The weights in use are those of step {training.kept_step:,}, chosen on “{chosen_on}” "
+            f"for the highest {training.rule}. "
         )
-    trained_on = next((part for part in training.data if part.split == "train"), None)
+    trained_on = next((facts for facts in training.data if facts.split == "train"), None)
     if trained_on is None:
-        return (done + kept).rstrip()
+        return (progress + weights).rstrip()
     return (
-        f"{done}{kept}It was trained on {trained_on.hours:,.1f} hours of "
+        f"{progress}{weights}The network was trained on {trained_on.hours:,.1f} hours of "
         f"{_plural(trained_on.patients, 'patient')} with "
-        f"{_plural(trained_on.seizures, 'seizure')}; {trained_on.masked_s:,.0f} seconds of it have "
-        "an unknown label and were masked."
+        f"{_plural(trained_on.seizures, 'seizure')}, of which {trained_on.masked_s:,.0f} seconds "
+        "have an unknown label and were masked."
     )
 
 
 def concentration_sentence(rows: Sequence[GroupRow]) -> str:
-    """How few patients have how many of the false alarms (OVLP); nothing where there is none."""
+    """How few patients account for half of the false alarms (OVLP); empty without any."""
     alarms = sorted((row.ovlp.false for row in rows if row.ovlp.false), reverse=True)
     if not alarms:
         return ""
@@ -162,51 +167,51 @@ def concentration_sentence(rows: Sequence[GroupRow]) -> str:
         reached += alarms[half]
         half += 1
     return (
-        f"{_plural(half, 'patient')} of {len(rows)} had {reached / sum(alarms):.0%} of the "
-        f"{_plural(round(sum(alarms)), 'false alarm')} (OVLP), and {len(rows) - len(alarms)} had "
-        "none."
+        f"{half:,} of {_plural(len(rows), 'patient')} had {reached / sum(alarms):.0%} of the "
+        f"{_plural(round(sum(alarms)), 'false alarm')} (NEDC OVLP); {len(rows) - len(alarms):,} "
+        "had none."
     )
 
 
 def _unscored_sentence(results: EvaluationResults) -> str:
     left_out = results.unscored
     if not left_out:
-        return "No recording of the split is left out."
+        return "No recording of the split was left out."
     hours = sum(row.duration_s for row in left_out) / SECONDS_PER_HOUR
     seizures = sum(row.seizures for row in left_out)
     return (
-        f"Not scored: {_plural(len(left_out), 'recording')} of {hours:.1f} hours with "
-        f"{_plural(seizures, 'known seizure')}; the list below gives names and reasons."
+        f"Not scored: {_plural(len(left_out), 'recording')} ({hours:.1f} hours, "
+        f"{_plural(seizures, 'known seizure')}); the list below gives names and reasons."
     )
 
 
-def _seen_sentence(results: EvaluationResults) -> str:
-    """Whether the scored split had a part in what was chosen."""
+def _selection_sentence(results: EvaluationResults) -> str:
+    """Whether the threshold or the weights were chosen on the scored split."""
     chosen = {"the threshold": results.threshold.split, "the weights": results.weights_chosen_on}
-    seen = [thing for thing, split in chosen.items() if split == results.split]
-    if seen:
+    chosen_here = [choice for choice, split in chosen.items() if split == results.split]
+    if chosen_here:
         return (
-            f"This split was seen when choosing {' and '.join(seen)}: its figures flatter the "
+            f"This split was used to choose {' and '.join(chosen_here)}: its figures flatter the "
             "detector."
         )
     if results.threshold.split is None:
-        return "Whether this split was seen when setting the threshold is not recorded."
+        return "Whether this split was used to set the threshold is not recorded."
     return "Neither the threshold nor the weights were chosen on this split."
 
 
 def render_report(
     results: EvaluationResults, pictures: Sequence[Picture], strips: Sequence[Picture] = ()
 ) -> str:
-    """HTML of a report, below 3 MB, that loads nothing from anywhere.
+    """HTML of a self-contained report of less than :data:`MOST_BYTES` bytes.
 
-    ``pictures`` are the figures of the whole evaluation, ``strips`` those of single events. The
-    last strips are left out where the report would grow too large, and it says so.
+    ``pictures`` show the whole evaluation, ``strips`` single events. If the report would be too
+    large, the last strips are left out and the report states how many.
 
-    Raises ``ValueError`` where two pictures have one name.
+    Raises ``ValueError`` if two pictures have the same name.
     """
     names = [picture.name for picture in (*pictures, *strips)]
     if len(set(names)) < len(names):
-        raise ValueError(f"two pictures have one name: {sorted(names)}")
+        raise ValueError(f"two pictures have the same name: {sorted(names)}")
     template = report_environment().get_template("report.html.j2")
     for shown in range(len(strips), -1, -1):
         text = template.render(
@@ -232,7 +237,7 @@ def render_report(
 
 
 def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip] = ()) -> None:
-    """Draw the figures and write the report; it appears whole or not at all."""
+    """Draw the figures and write the report, replacing an older one atomically."""
     # Drawing needs matplotlib, which takes a second to import: reading a report does not.
     from brainbrr_core.evaluation.report.eeg_strip import strip_picture
     from brainbrr_core.evaluation.report.figures import all_pictures
@@ -268,17 +273,17 @@ def _interval(estimate: Estimate, digits: int = 3) -> str:
 
 
 def _published(value: float) -> str:
-    """A published figure with the digits it was published with."""
+    """A published figure with as many digits as were published."""
     return "–" if math.isnan(value) else f"{value:g}"
 
 
 def _sortable(value: float) -> str:
-    """What a column sorts by: the full figure, nothing where it is undefined."""
+    """The key that a column is sorted by: the unrounded figure, empty if it is undefined."""
     return "" if math.isnan(value) else f"{value:.6g}"
 
 
 def _inline_svg(svg: str) -> Markup:
-    """An SVG of ours, for a page: without the namespaces, which HTML does not need."""
+    """An SVG element of :func:`drawing.svg` without its namespaces, which HTML does not need."""
     bare = svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
     return Markup(bare.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "", 1))
 

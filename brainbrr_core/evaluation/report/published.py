@@ -1,4 +1,4 @@
-"""Published results to compare with ours, and when the two are comparable."""
+"""Published results of other detectors, and when an evaluation is comparable with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from brainbrr_core.evaluation.results import EvaluationResults
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A published result; figures that were not given are NaN, ``remark`` says what else."""
+    """A published result of one detector at one operating point.
+
+    Figures that were not published are NaN. ``auroc`` is text as published, empty without one;
+    ``remark`` is shown after the detector's name.
+    """
 
     group: str
     model: str
@@ -25,9 +29,9 @@ class Published:
 class PublishedGroup:
     """Published results of one protocol on one corpus.
 
-    ``rule`` is the one of ours that counts in the same way, None where there is none;
-    ``obstacle`` says why ours never compare, whatever was scored, and is empty where they do
-    compare on TUSZ's whole eval split.
+    ``rule`` is the scoring rule that counts in the same way, None if there is none. ``obstacle``
+    says why no evaluation is comparable with the group; it is empty for a group that is
+    comparable with an evaluation on TUSZ's complete eval split.
     """
 
     description: str
@@ -39,19 +43,19 @@ PUBLISHED_GROUPS = {
     "szcore_tusz": PublishedGroup(
         "SzCORE event-based, mean over subjects, timescoring 0.0.7 (April 2026): TUSZ",
         "szcore_event_subject_mean",
-        "which recordings of TUSZ they were measured on is not stated",
+        "the source does not state which recordings of TUSZ were used",
     ),
     "szcore_dianalund": PublishedGroup(
-        "SzCORE event-based (challenge of 2025): Dianalund",
-        obstacle="other corpus",
+        "SzCORE event-based (2025 challenge): Dianalund",
+        obstacle="different corpus",
     ),
-    "szcore_siena": PublishedGroup("SzCORE event-based: Siena", obstacle="other corpus"),
+    "szcore_siena": PublishedGroup("SzCORE event-based: Siena", obstacle="different corpus"),
     "nedc_ovlp_tusz_eval": PublishedGroup(
         "NEDC OVLP, SEIZ only: TUSZ eval, 865 recordings", "nedc_ovlp"
     ),
     "window_auroc_tusz_1_5_2": PublishedGroup(
-        "AUROC of windows of 12 s / 60 s: TUSZ 1.5.2",
-        obstacle="other version of the corpus, and windows where ours are seconds",
+        "AUROC over windows of 12 s / 60 s: TUSZ 1.5.2",
+        obstacle="different version of the corpus, and AUROC over windows instead of seconds",
     ),
 }
 #: TUSZ 2.0.3's eval split: recordings, patients, seizures, and hours to a tenth.
@@ -74,7 +78,7 @@ PUBLISHED = (
         sensitivity=0.456,
         false_per_day=26.9,
         auroc=".902",
-        remark="what its AUROC is taken over is not stated",
+        remark="the source does not state what the AUROC is computed over",
     ),
     Published("nedc_ovlp_tusz_eval", "SeizureTransformer", sensitivity=0.339, false_per_day=10.3),
     Published("nedc_ovlp_tusz_eval", "SeizureTransformer", sensitivity=0.145, false_per_day=2.05),
@@ -88,7 +92,7 @@ PUBLISHED = (
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A row of our own results next to a group of published ones."""
+    """A row with figures of this evaluation next to a group of published results."""
 
     name: str
     f1: float
@@ -97,31 +101,36 @@ class Ours:
 
 
 def obstacle(results: EvaluationResults, group: str) -> str:
-    """Why ``results`` do not compare with a group of published ones; empty where they do.
+    """Why ``results`` are not comparable with a group of published ones; empty if they are.
 
-    They compare where the rule is the same and what was scored is TUSZ 2.0.3's eval split, the
-    whole of it, by its recordings, patients, seizures and hours.
+    They are comparable if the rule is the same and the complete eval split of TUSZ 2.0.3 was
+    scored, which is judged by its numbers of recordings, patients, seizures and hours.
     """
-    known = PUBLISHED_GROUPS[group]
-    if known.obstacle:
-        return known.obstacle
+    published = PUBLISHED_GROUPS[group]
+    if published.obstacle:
+        return published.obstacle
     recordings, patients, seizures, hours = TUSZ_EVAL
-    found = (len(results.recordings), len(results.patients), results.seizures)
-    whole = found == (recordings, patients, seizures) and abs(results.hours - hours) < 0.1
-    if results.split == "eval" and whole and not results.unscored and not results.unknown_s:
+    scored = (len(results.recordings), len(results.patients), results.seizures)
+    complete = scored == (recordings, patients, seizures) and abs(results.hours - hours) < 0.1
+    if results.split == "eval" and complete and not results.unscored and not results.unknown_s:
         return ""
     return (
-        f"measured on TUSZ eval ({recordings} recordings, {seizures} seizures), ours on "
-        f"{found[0]} recordings of “{results.split}” with {found[2]} seizures"
-        + (f", less {results.unknown_s / 3600:.2f} h of unknown time" if results.unknown_s else "")
+        f"measured on TUSZ eval ({recordings} recordings, {seizures} seizures), this run on "
+        f"“{results.split}” ({scored[0]} recordings, {scored[2]} seizures)"
+        + (
+            f" without {results.unknown_s / 3600:.2f} h of unknown time"
+            if results.unknown_s
+            else ""
+        )
     )
 
 
 def ours(results: EvaluationResults, group: str) -> list[Ours]:
-    """Our figures under the rule of a group, each with the rate of false alarms it really had.
+    """Figures of an evaluation under a group's rule, each with its actual rate of false alarms.
 
-    At the threshold in use, at the operating points that were chosen elsewhere for a limit, and
-    at those read off the scored split's own curve.
+    The first row is at the threshold in use. The next rows are at the operating points that were
+    chosen for a limit of false alarms on the tuning split, and the last ones are read off the
+    curve of the scored split itself. Empty if the group's rule is not one of the evaluation's.
     """
     rule = PUBLISHED_GROUPS[group].rule
     if rule is None:
@@ -138,13 +147,13 @@ def ours(results: EvaluationResults, group: str) -> list[Ours]:
     limits = [row for row in results.limits if row.rule == rule]
     chosen = f"“{results.threshold.split}”"
     if results.threshold.split == results.split:
-        chosen += ", these very recordings,"
+        chosen += ", the same recordings,"
     for row in limits:
         if row.tuned_point is not None:
             rows.append(
                 Ours(
-                    f"This run, operating point chosen on {chosen} for at most {row.limit:g} per "
-                    "24 h",
+                    f"This run, operating point chosen on {chosen} for at most {row.limit:g} false "
+                    "alarms per 24 h",
                     row.tuned_f1.value,
                     row.tuned_sensitivity.value,
                     row.tuned_false_per_day.value,
@@ -153,8 +162,8 @@ def ours(results: EvaluationResults, group: str) -> list[Ours]:
     for row in limits:
         rows.append(
             Ours(
-                f"This run, read off its own curve on these recordings at no more than "
-                f"{row.limit:g} per 24 h",
+                "This run, read off its curve on the scored recordings themselves, for at most "
+                f"{row.limit:g} false alarms per 24 h",
                 math.nan,
                 row.sensitivity.value,
                 row.false_per_day,

@@ -1,8 +1,7 @@
-"""Results through JSON, the sentences of a report, and what its file holds."""
+"""The sentences, figures and tables of a report."""
 
 from __future__ import annotations
 
-import math
 import re
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.cli.evaluate import print_scores
 from brainbrr_core.configuration import Detection, Preprocessing
 from brainbrr_core.constants import CHANNELS
-from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation
 from brainbrr_core.evaluation.method import method
 from brainbrr_core.evaluation.provenance import training_facts
@@ -31,7 +29,6 @@ from brainbrr_core.evaluation.report.highlights import (
 from brainbrr_core.evaluation.report.page import (
     HEADLINE,
     MOST_BYTES,
-    concentration_sentence,
     method_sentences,
     render_report,
     write_report,
@@ -53,155 +50,13 @@ from brainbrr_core.evaluation.results import (
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.runs.record import RunRecord
-from brainbrr_core.scoring import OperatingPoint, ScoredRecording, Sweep, sweep_at, sweep_thresholds
+from brainbrr_core.scoring import OperatingPoint, sweep_at, sweep_thresholds
 from brainbrr_pipeline.records.metadata import of_evaluation
 from tests.support.fixed_events import FixedEvents
 from tests.support.pages import well_formed
 from tests.support.project import ROOT
 from tests.support.run_records import fit_values, recorded_run, run_values
-
-
-def frames(duration_s: float, spans: list[tuple[float, float]]) -> NDArray[np.float32]:
-    values = np.full(math.ceil(duration_s * 8), 0.1, dtype=np.float32)
-    for start, stop in spans:
-        values[round(start * 8) : round(stop * 8)] = 0.9
-    return values
-
-
-def recording(
-    key: str,
-    patient: str,
-    reference: list[tuple[float, float]],
-    hypothesis: list[tuple[float, float, float]],
-    duration_s: float = 600.0,
-) -> ScoredRecording:
-    return ScoredRecording(
-        patient,
-        duration_s,
-        tuple(Event(start, stop) for start, stop in reference),
-        frames(duration_s, [(start, stop) for start, stop, _ in hypothesis]),
-        hypothesis=tuple(Event(start, stop, "seiz", sure) for start, stop, sure in hypothesis),
-        partition_key=key,
-        montage="01_tcp_ar",
-    )
-
-
-TUNED_ON_DEV = ThresholdChoice(OperatingPoint(0.7, 0.63), "dev", 0.5)
-
-
-def swept(*recordings: ScoredRecording) -> Sweep:
-    """The sweep of a detector that finds the whole recording where any frame is high enough."""
-    return sweep_thresholds(recordings, found_whole, 1.0)
-
-
-def found_whole(scores: NDArray[np.float32], duration_s: float) -> FixedEvents:
-    return FixedEvents(scores, lambda on: [(0.0, duration_s)] if scores.max() >= on else [])
-
-
-def sample(split: str = "eval", choice: ThresholdChoice = TUNED_ON_DEV) -> EvaluationResults:
-    """Two patients, 1800 s: three seizures, of which one is found, and two false alarms."""
-    return score(
-        [
-            recording("eval/b/t0", "b", [(100, 130), (400, 500)], []),
-            recording("eval/a/t1", "a", [], [(10, 20, 0.8), (300, 310, 0.95)]),
-            recording("eval/a/t0", "a", [(100, 130)], [(110, 140, 0.9)]),
-        ],
-        split=split,
-        threshold=choice,
-        provenance={"seed": "0", "weights": "<b>9d5e</b>"},
-        profile="smoke",
-        unscored=[UnscoredRecording("eval/b/t9", "there is no annotation", 1800.0, 0)],
-    ).results
-
-
-def test_headline_by_hand() -> None:
-    results = sample()
-    event = results.headline["szcore_event"]
-    # Three seizures (the gaps are 270 s and more), one found, two false alarms in 1800 s.
-    assert event.sensitivity == pytest.approx(1 / 3)
-    assert event.precision == pytest.approx(1 / 3)
-    assert event.f1 == pytest.approx(2 / (2 + 2 + 2))
-    assert event.false_per_day == pytest.approx(2 * 86400 / 1800)
-    # Patients: a finds 1 of 1 with 2 false, F1 2/(2+2); b finds none of 2, F1 0.
-    mean = results.headline["szcore_event_subject_mean"]
-    assert (mean.sensitivity, mean.f1) == (pytest.approx(0.5), pytest.approx(0.25))
-    # Seconds: 160 ictal, 20 of them found, 30 false (10 after the seizure, 20 elsewhere).
-    assert results.headline["szcore_sample"].sensitivity == pytest.approx(20 / 160)
-    assert results.headline["szcore_sample"].precision == pytest.approx(20 / 50)
-    assert results.counts["nedc_epoch"].detected == 80
-    # TAES: 20 of 30 s hit; 10 s of 30 outside, and two whole false alarms.
-    assert results.counts["nedc_taes"].detected == pytest.approx(2 / 3)
-    assert results.counts["nedc_taes"].false == pytest.approx(1 / 3 + 2)
-    # Pairs of seconds: 20 of 160 ictal at 0.9, 30 of 1640 others at 0.9, the rest tie at 0.1.
-    wins = 20 * 1610 + 0.5 * (20 * 30 + 140 * 1610)
-    assert results.seconds.auroc == pytest.approx(wins / (160 * 1640))
-    assert results.seconds.ictal_seconds == 160
-    assert (results.seizures, results.hours) == (3, 0.5)
-
-
-def test_order_of_the_recordings_does_not_matter() -> None:
-    assert [row.partition_key for row in sample().recordings] == [
-        "eval/a/t0",
-        "eval/a/t1",
-        "eval/b/t0",
-    ]
-    assert [(row.name, row.recordings, row.seizures) for row in sample().patients] == [
-        ("a", 2, 1),
-        ("b", 1, 2),
-    ]
-    assert sample().montages[0].ovlp.false == 2
-
-
-def test_results_survive_json() -> None:
-    results = replace(sample(), threshold=ThresholdChoice(OperatingPoint(0.5, 0.4), None))
-    text = results.to_json()
-    assert "NaN" not in text
-    again = EvaluationResults.from_json(text)
-    assert again.to_json() == text
-    assert math.isnan(again.threshold.f1)
-    assert again.recordings == results.recordings
-    with pytest.raises(BrainbrrError, match=r"old\.json does not hold evaluation results"):
-        EvaluationResults.from_json('{"split": 3}', "old.json")
-    with pytest.raises(BrainbrrError, match="does not hold"):
-        EvaluationResults.from_json("<html>", "old.json")
-
-
-def test_nothing_or_something_twice_cannot_be_scored() -> None:
-    one = recording("eval/a/t0", "a", [], [])
-    with pytest.raises(BrainbrrError, match="no recording of the split 'eval'"):
-        score([], split="eval", threshold=TUNED_ON_DEV, provenance={})
-    with pytest.raises(BrainbrrError, match="eval/a/t0 would be scored twice"):
-        score([one, one], split="eval", threshold=TUNED_ON_DEV, provenance={})
-
-
-def test_the_operating_curve_and_limits_are_of_the_scored_split() -> None:
-    # 600 s: the detector finds all of it up to 0.9 and nothing above. SzCORE: a hypothesis of
-    # 600 s is two, of which the second, 300 to 600 s, misses the seizure's 10 to 80 s.
-    one = recording("eval/a/t0", "a", [(10, 20)], [(12, 20, 0.9)])
-    tuned = replace(
-        TUNED_ON_DEV, at_limits={"szcore_event.sensitivity_at_10": OperatingPoint(0.95, 0.9)}
-    )
-    results = score(
-        [one],
-        split="eval",
-        threshold=tuned,
-        provenance={},
-        sweep=swept(one),
-        applied=sweep_at([one], found_whole, [OperatingPoint(0.95, 0.9)]),
-    ).results
-    assert {row.sensitivity for row in results.operating_curve if row.threshold <= 0.9} == {1.0}
-    assert max(row.threshold for row in results.operating_curve) == np.float32(0.9)
-    by_rule = {(row.rule, row.limit): row for row in results.limits}
-    assert len(by_rule) == 8
-    # 144 false positives a day exceed every limit of SzCORE's; OVLP counts none.
-    event, overlap = by_rule["szcore_event", 10.0], by_rule["nedc_ovlp", 1.0]
-    assert (event.sensitivity.value, overlap.sensitivity.value) == (0.0, 1.0)
-    assert overlap.point == OperatingPoint(*[float(np.float32(0.9))] * 2)
-    assert (event.false_per_day, overlap.false_per_day) == (0, 0)
-    # What the point tuned elsewhere gives here; where none was, nothing.
-    assert event.tuned_point == OperatingPoint(0.95, 0.9)
-    assert (event.tuned_sensitivity.value, event.tuned_false_per_day.value) == (0.0, 0.0)
-    assert overlap.tuned_point is None and math.isnan(overlap.tuned_sensitivity.value)
+from tests.support.small_evaluation import TUNED_ON_DEV, frames, recording, sample
 
 
 def limited(rate_on_dev: float = 10.0) -> EvaluationResults:
@@ -228,18 +83,21 @@ def limited(rate_on_dev: float = 10.0) -> EvaluationResults:
     ).results
 
 
-def test_published_results_stand_beside_the_rates_we_really_have() -> None:
+def test_published_results_stand_next_to_the_actual_rates_of_the_run() -> None:
     rows = ours(limited(), "nedc_ovlp_tusz_eval")
     # One false alarm in two hours is 12 in 24, at the threshold in use and at the one that kept
     # ten on dev. No limit of ours is as high, so that above 0.9 nothing is found and nothing false.
     assert [(row.sensitivity, row.false_per_day) for row in rows[:2]] == [(1.0, 12.0)] * 2
-    assert rows[1].name == "This run, operating point chosen on “dev” for at most 10 per 24 h"
+    assert (
+        rows[1].name
+        == "This run, operating point chosen on “dev” for at most 10 false alarms per 24 h"
+    )
     assert rows[1].f1 == pytest.approx(2 * 2 / (2 * 2 + 1))
     own = rows[2:]
     assert [row.false_per_day for row in own] == [0.0] * 4
-    assert all("its own curve on these recordings" in row.name for row in own)
-    seen = ours(replace(limited(), split="dev"), "nedc_ovlp_tusz_eval")
-    assert "chosen on “dev”, these very recordings, for at most 10" in seen[1].name
+    assert all("its curve on the scored recordings themselves" in row.name for row in own)
+    tuned_here = ours(replace(limited(), split="dev"), "nedc_ovlp_tusz_eval")
+    assert "chosen on “dev”, the same recordings, for at most 10" in tuned_here[1].name
 
 
 def test_operating_points_of_dev_come_first_with_their_rates_and_intervals() -> None:
@@ -255,7 +113,8 @@ def test_operating_points_of_dev_come_first_with_their_rates_and_intervals() -> 
     cards = text[text.index('<dl class="cards">') : text.index("</dl>")]
     values = re.findall(r"<dd>([^<]+)</dd>", cards)
     assert (values[0], values[1:5]) == ("0.800", ["–", "–", "–", "1.000"])
-    assert "set on “dev” for 10 per 24 h" in cards and "here: 12.00 [0.00, 24.00]†" in cards
+    assert "tuned on “dev” for 10 false alarms per 24 h" in cards
+    assert "Actual false alarms per 24 h: 12.00 [0.00, 24.00]†" in cards
     assert text.index('id="operating-points"') < text.index('id="headline"')
     # False alarms and false seconds have a column each, of which a rule fills one.
     table = text[text.index('id="headline"') : text.index('id="limits"')]
@@ -284,34 +143,12 @@ def test_tables_of_commands_and_of_dagster_have_one_unit_in_a_column(
     # 10 false seconds in two hours.
     assert rows["szcore sample"] == rows["nedc epoch"] == ["", "120.0"]
     assert "applied to eval" in shown and "1.000 [0.158, 1.000]‡†" in shown
-    assert "F1, szcore event: 0.800 [0.667, 1.000]†" in shown
+    assert "F1 of SzCORE events: 0.800 [0.667, 1.000]†" in shown
     records = of_evaluation(evaluation)["scores"].records
     by_rule = {record.data["rule"]: record.data for record in records}
     alarms, seconds = "false alarms per 24 h", "false seconds per 24 h"
     assert [by_rule["nedc ovlp"][unit] for unit in (alarms, seconds)] == ["12.000", ""]
     assert [by_rule["nedc epoch"][unit] for unit in (alarms, seconds)] == ["", "120.000"]
-
-
-def test_false_alarms_by_hour_of_the_recording() -> None:
-    long = replace(
-        recording("eval/a/t0", "a", [], [(100, 110, 0.9), (3700, 3710, 0.9)], 5400),
-        unknown=((0.0, 1800.0),),
-    )
-    short = recording("eval/b/t0", "b", [(3000, 3030)], [(3599, 3605, 0.9)], 3600)
-    results = score([long, short], split="eval", threshold=TUNED_ON_DEV, provenance={}).results
-    # The alarm at 100 s lies in unknown time, that at 3599 s begins in the first hour. Known are
-    # 0.5 h and 1 h of the first hour, half an hour of the second.
-    assert [(h.name, h.hours, h.patients, h.false_alarms) for h in results.false_alarm_hours] == [
-        ("0 to 1 h", 1.5, 2, 1),
-        ("1 to 2 h", 0.5, 1, 1),
-    ]
-    first, second = (hour.false_per_day for hour in results.false_alarm_hours)
-    assert (first.value, second.value) == (pytest.approx(16.0), pytest.approx(48.0))
-    assert (first.patients, second.patients, second.method) == (2, 1, "undefined")
-    assert concentration_sentence(results.patients) == (
-        "1 patient of 2 had 50% of the 2 false alarms (OVLP), and 0 had none."
-    )
-    assert concentration_sentence(results.patients[:0]) == ""
 
 
 def trained(best_step: int | None) -> TrainingFacts:
@@ -336,35 +173,38 @@ def trained(best_step: int | None) -> TrainingFacts:
     return training_facts(RunRecord.model_validate(values))
 
 
-def test_the_report_says_which_weights_they_are_and_what_they_saw() -> None:
+def test_the_report_describes_the_training_and_the_weights() -> None:
     facts = trained(200)
     assert (facts.kept_step, facts.steps, facts.seed) == (200, 300, 11)
-    assert [part.split for part in facts.data] == ["train", "dev"]
+    assert [split.split for split in facts.data] == ["train", "dev"]
     results = replace(
         sample(),
         training=facts,
         weights_chosen_on="dev",
         method=method(Preprocessing(), Detection(), 60),
     )
-    said = " ".join(method_sentences(results))
-    assert "(seed 11) did 300 of 300 steps" in said
-    assert "Those of step 200 are used, picked on “dev” by the highest average precision" in said
-    assert "trained on 5.5 hours of 3 patients with 7 seizures; 90 seconds of it" in said
+    description = " ".join(method_sentences(results))
+    assert "(seed 11) completed 300 of 300 steps" in description
+    assert (
+        "The weights in use are those of step 200, chosen on “dev” for the highest average "
+        "precision" in description
+    )
+    assert "trained on 5.5 hours of 3 patients with 7 seizures, of which 90 seconds" in description
     text = render_report(results, all_pictures(results))
     curve = text[text.index('id="training"') : text.index('id="provenance"')]
-    assert "Figures of dev over the steps of the training" in curve
-    assert "Weights of step 200 (dashed) were kept" in curve
+    assert "Figures on dev over the training steps" in curve
+    assert "The weights of step 200 (dashed line)" in curve
     assert "The z-score is not causal" in curve and "band-pass 0.5 to 120 Hz" in curve
     assert "shorter than 3 s is dropped" in curve and "windows of 60 s every 30 s" in curve
     assert re.search(r">train</th>.*>5\.50<.*>7<.*>0\.25<.*>90\.0<", curve)
     last = " ".join(method_sentences(replace(sample(), training=trained(None))))
-    assert "Those of the last step, 300, are used." in last
+    assert "The weights in use are those of the last step, 300." in last
     assert "validation" not in {p.name for p in all_pictures(replace(results, training=None))}
     imported = method(Preprocessing(), Detection(), 60, "v0_imported")
     assert "v0_imported was imported" in imported[0] and "z-score" not in imported[0]
 
 
-def test_a_typical_hit_is_shown_beside_misses_and_false_alarms() -> None:
+def test_a_typical_hit_is_shown_along_with_misses_and_false_alarms() -> None:
     results = score(
         [
             # Latencies of 1 s, 10 s and 28 s: the median is 10 s.
@@ -384,38 +224,7 @@ def test_a_typical_hit_is_shown_beside_misses_and_false_alarms() -> None:
     signal = np.zeros((19, 256 * 60), dtype=np.float32)
     picture = strip_picture(results, Strip(hits[0], signal, frames(600.0, [])), "strip-0")
     assert picture.title == "Detected seizure: k1"
-    assert "detected +10.0 s after its start, 50% of it covered" in picture.caption
-
-
-def test_seizures_are_grouped_by_type_and_duration_with_their_latency() -> None:
-    typed = replace(
-        recording("k0", "a", [], [(105, 200, 0.9), (395, 430, 0.9)]),
-        reference=(
-            Event(100, 130, "fnsz"),
-            Event(400, 470, "fnsz"),
-            Event(500, 505, "gnsz"),
-        ),
-    )
-    results = score([typed], split="dev", threshold=TUNED_ON_DEV, provenance={}).results
-    assert [(one.label, one.detected, one.latency_s) for one in results.outcomes[:2]] == [
-        ("fnsz", True, 5.0),
-        ("fnsz", True, -5.0),
-    ]
-    assert math.isnan(results.outcomes[2].latency_s)
-    # 105 to 130 of 100 to 130; 400 to 430 of 400 to 470.
-    assert [one.covered for one in results.outcomes] == pytest.approx([25 / 30, 30 / 70, 0])
-    assert [(one.name, one.seizures, one.detected) for one in results.seizure_types] == [
-        ("fnsz", 2, 2),
-        ("gnsz", 1, 0),
-    ]
-    assert results.seizure_types[0].median_latency_s.value == 0.0
-    # Edges belong to the longer group: 30 s is 30 to 60.
-    assert [(one.name, one.detected) for one in results.seizure_durations] == [
-        ("under 10 s", 0),
-        ("30 to 60 s", 1),
-        ("60 to 120 s", 1),
-    ]
-    assert results.estimates["latency.median_s"].value == 0.0
+    assert "latency +10.0 s, 50% of it covered by detections" in picture.caption
 
 
 def test_worst_events_come_patient_by_patient() -> None:
@@ -446,24 +255,22 @@ def sentences(split: str, choice: ThresholdChoice, weights: str | None = None) -
     return " ".join(method_sentences(replace(sample(split, choice), weights_chosen_on=weights)))
 
 
-def test_the_report_says_what_was_seen() -> None:
+def test_the_report_states_what_was_chosen_on_the_scored_split() -> None:
     unseen = sentences("eval", TUNED_ON_DEV, "dev")
     assert "3 recordings of 2 patients, 0.5 hours with 3 seizures" in unseen
-    assert (
-        "(on at logit 0.7 (probability 0.6682), off at 0.63 (0.6525)) was chosen on" in unseen
-        and "0.500 there" in unseen
-    )
+    assert "The operating point was chosen on “dev”" in unseen and "rule (0.500)" in unseen
+    assert "frozen: on at logit 0.7 (probability 0.6682), off at 0.63 (0.6525)." in unseen
     assert "Neither the threshold nor the weights were chosen on this split" in unseen
-    assert "weights were picked on “dev”" in unseen
-    assert "timescoring 0.0.7" in unseen and "counts 0" in unseen
-    seen = sentences("dev", TUNED_ON_DEV, "dev")
-    assert "seen when choosing the threshold and the weights" in seen
-    assert "flatter" in seen and "Neither" not in seen
-    assert "seen when choosing the threshold:" in sentences("dev", TUNED_ON_DEV)
-    assert "Not scored: 1 recording of 0.5 hours with 0 known seizures" in unseen
+    assert "weights were chosen on “dev”" in unseen
+    assert "timescoring 0.0.7" in unseen and "an F1 of 0" in unseen
+    tuned_here = sentences("dev", TUNED_ON_DEV, "dev")
+    assert "used to choose the threshold and the weights" in tuned_here
+    assert "flatter" in tuned_here and "Neither" not in tuned_here
+    assert "used to choose the threshold:" in sentences("dev", TUNED_ON_DEV)
+    assert "Not scored: 1 recording (0.5 hours, 0 known seizures)" in unseen
     looked = method_sentences(replace(sample(), eval_looks=EvalLooks(3, 2)))
-    assert "“eval” was scored 3 times from this runs folder, by 2 runs" in " ".join(looked)
-    assert "was scored" not in unseen
+    assert "“eval” has been scored 3 times from this runs folder, with 2 runs" in " ".join(looked)
+    assert "been scored" not in unseen
     by_hand = sentences("eval", ThresholdChoice(OperatingPoint(0.86, 0.78), None))
     assert "set by hand" in by_hand and "not recorded" in by_hand
 
@@ -571,10 +378,10 @@ def test_ours_compare_only_on_the_whole_of_tusz_eval() -> None:
     assert all(obstacle(whole, name) for name in PUBLISHED_GROUPS if name != "nedc_ovlp_tusz_eval")
 
 
-def test_intervals_stand_beside_figures(page: str) -> None:
+def test_intervals_stand_next_to_figures(page: str) -> None:
     f1 = sample().estimates["szcore_event.f1"]
     assert f"[{f1.low:.3f}, {f1.high:.3f}]" in page
-    assert "95% confidence intervals by a bootstrap over patients" in page
+    assert "95% confidence intervals from a bootstrap over patients" in page
 
 
 def test_what_is_not_scored_is_listed(page: str) -> None:
@@ -586,8 +393,8 @@ def test_the_report_stays_small() -> None:
     large = [Picture(f"p{number}", "t", "c", "<svg>" + "x" * 900_000) for number in range(5)]
     text = render_report(sample(), [], large)
     assert len(text.encode()) < MOST_BYTES
-    assert "2 more are left out" in text
-    with pytest.raises(ValueError, match="two pictures have one name"):
+    assert "2 more events are left out" in text
+    with pytest.raises(ValueError, match="two pictures have the same name"):
         render_report(sample(), [], [large[0], large[0]])
 
 
@@ -605,7 +412,9 @@ def test_writing_is_whole_and_repeatable(tmp_path: Path) -> None:
 
 
 def test_figures_are_the_same_in_another_process(page: str) -> None:
-    code = "from tests.evaluation.test_report import strip_of_noise; print(strip_of_noise().svg)"
+    code = (
+        "from tests.evaluation.test_report_page import strip_of_noise; print(strip_of_noise().svg)"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -1,11 +1,9 @@
-"""Figures of resampled patients, confidence intervals, and the comparison of two runs."""
+"""Figures of resampled patients, their intervals, and the files that they are stored in."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,18 +16,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.cli.app import app
-from brainbrr_core.cli.compare import print_comparison
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import Finder, detect, finder
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.compare import compare
 from brainbrr_core.evaluation.results import (
-    RESULTS,
     EvaluationResults,
     ThresholdChoice,
 )
-from brainbrr_core.evaluation.score import Scoring, score
+from brainbrr_core.evaluation.score import score
 from brainbrr_core.evaluation.statistics import (
     RANK_BINS,
     PatientStatistics,
@@ -37,11 +31,10 @@ from brainbrr_core.evaluation.statistics import (
     points_at_limits,
     rank_counts,
 )
-from brainbrr_core.evaluation.tables import STATISTICS, read_statistics, write_tables
+from brainbrr_core.evaluation.tables import STATISTICS, read_statistics
 from brainbrr_core.runs.eval_ledger import LEDGER, count_scoring, read_ledger
 from brainbrr_core.scoring import (
     OperatingPoint,
-    ScoredRecording,
     all_or_none,
     auprc,
     auroc,
@@ -59,9 +52,19 @@ from brainbrr_core.scoring import (
     two_sided_p,
 )
 from tests.support.examples import examples
-from tests.support.fixed_events import FixedEvents
+from tests.support.scored_patients import (
+    FOUND_A,
+    FOUND_B,
+    REFERENCE,
+    many,
+    recording,
+    scored,
+    store_report,
+)
 
 DAY = 86_400.0
+
+
 Patient = list[tuple[float, bool]]
 
 
@@ -258,48 +261,6 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 0.88 <= covered / 200 <= 0.99
 
 
-def recording(
-    key: str, reference: list[tuple[float, float]], hypothesis: list[tuple[float, float]]
-) -> ScoredRecording:
-    frames = np.full(4800, 0.1, dtype=np.float32)
-    for start, stop in hypothesis:
-        frames[round(start * 8) : round(stop * 8)] = 0.9
-    return ScoredRecording(
-        key.split("/")[1],
-        600.0,
-        tuple(Event(start, stop) for start, stop in reference),
-        frames,
-        hypothesis=tuple(Event(start, stop) for start, stop in hypothesis),
-        partition_key=key,
-        montage="01_tcp_ar",
-    )
-
-
-REFERENCE = {"dev/a/t0": [(100, 130)], "dev/b/t0": [(200, 230)], "dev/c/t0": [], "dev/d/t0": []}
-FOUND_A = {"dev/a/t0": [(110, 120)], "dev/b/t0": [(50, 60)], "dev/c/t0": [(5, 9)], "dev/d/t0": []}
-FOUND_B = {"dev/a/t0": [(110, 120)], "dev/b/t0": [(210, 220)], "dev/c/t0": [(6, 8)]}
-
-
-def scored(found: dict[str, list[tuple[float, float]]], reference: object = None) -> Scoring:
-    truth = REFERENCE if reference is None else reference
-    assert isinstance(truth, dict)
-    recordings = [recording(key, truth[key], found.get(key, [])) for key in truth]
-
-    def find(frames: NDArray[np.float32], _duration_s: float) -> FixedEvents:
-        marks = np.flatnonzero(np.diff(np.concatenate([[0], (frames > 0.5).astype(int), [0]])))
-        spans = [(a / 8, b / 8) for a, b in zip(marks[::2], marks[1::2], strict=True)]
-        return FixedEvents(frames, lambda on: spans if on <= 0.9 else [])
-
-    return score(
-        recordings,
-        split="dev",
-        threshold=ThresholdChoice(OperatingPoint(0.5, 0.45), "dev"),
-        provenance={},
-        sweep=sweep_thresholds(recordings, find, 1.0),
-        bootstrap_samples=200,
-    )
-
-
 def test_a_rising_change_of_the_scores_changes_no_figure_but_the_calibration() -> None:
     rng = np.random.default_rng(1)
     how = Detection(smooth_s=1.0, min_duration_s=2.0)
@@ -343,16 +304,9 @@ def test_a_rising_change_of_the_scores_changes_no_figure_but_the_calibration() -
             assert repr(estimate) == repr(found[1][name]), name
 
 
-def kept(place: Path, scoring: Scoring) -> Path:
-    folder = place / "report-dev"
-    write_tables(folder, scoring.results, scoring.statistics)
-    (folder / RESULTS).write_text(scoring.results.to_json(), encoding="utf-8")
-    return place
-
-
 def test_statistics_and_tables_survive_their_files(tmp_path: Path) -> None:
     scoring = scored(FOUND_A)
-    folder = kept(tmp_path, scoring) / "report-dev"
+    folder = store_report(tmp_path, scoring) / "report-dev"
     again = read_statistics(folder)
     drawn = resamples(4, 50, 0)
     before, after = scoring.statistics.figures(drawn), again.figures(drawn)
@@ -378,19 +332,11 @@ def test_damaged_statistics_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(BrainbrrError, match="damaged"):
         read_statistics(tmp_path)
     pq.write_table(
-        pq.read_table(kept(tmp_path, scored(FOUND_A)) / "report-dev/seizures.parquet"),
+        pq.read_table(store_report(tmp_path, scored(FOUND_A)) / "report-dev/seizures.parquet"),
         tmp_path / STATISTICS,
     )
     with pytest.raises(BrainbrrError, match="damaged"):
         read_statistics(tmp_path)
-
-
-def many(found: Callable[[int], list[tuple[float, float]]], patients: int = 12) -> Scoring:
-    """One recording of 600 s with a seizure at 100 to 130 s for each of so many patients."""
-    keys = {f"dev/{number:02}/t0": number for number in range(patients)}
-    return scored(
-        {key: found(number) for key, number in keys.items()}, {key: [(100, 130)] for key in keys}
-    )
 
 
 def test_every_interval_rests_on_patients_with_what_the_figure_is_about() -> None:
@@ -466,44 +412,9 @@ def test_no_estimate_has_an_interval_without_width() -> None:
             assert part.few_patients == (part.patients < 10), name
 
 
-def test_one_primary_figure_is_judged_and_the_others_explored(tmp_path: Path) -> None:
-    # B finds all twelve seizures, A four of them; neither raises a false alarm.
-    a = kept(tmp_path / "a", many(lambda n: [(105, 125)] * (n < 4)))
-    b = kept(tmp_path / "b", many(lambda _: [(105, 125)]))
-    found = compare(a, b, "dev")
-    by_name = {part.figure: part for part in found.differences}
-    assert [part.figure for part in found.differences if part.primary] == ["szcore_event.f1"]
-    primary = by_name["szcore_event.f1"]
-    # A: 2 * 4 / (2 * 4 + 8), B: 1.
-    assert primary.difference == pytest.approx(0.5) and primary.low > 0 and primary.beyond_chance
-    assert math.isnan(primary.false_discovery_rate)
-    assert found.bootstrap_samples == 10_000
-    other = by_name["nedc_ovlp.sensitivity"]
-    assert other.p_value == pytest.approx(2 / 10_001)
-    assert other.p_value <= other.false_discovery_rate <= 0.05 and other.beyond_chance
-    # Background, bins and hours are not in the family; nor is what nothing is known of.
-    outside = [part for part in found.differences if math.isnan(part.false_discovery_rate)]
-    assert found.exploratory == len(found.differences) - len(outside)
-    assert {"nedc_ovlp_bckg.f1", "hour.0.false_per_day"} <= {part.figure for part in outside}
-    assert not any(part.beyond_chance for part in outside if not part.primary)
-    named = compare(a, b, "dev", "nedc_ovlp.sensitivity")
-    assert [part.figure for part in named.differences if part.primary] == ["nedc_ovlp.sensitivity"]
-    with pytest.raises(BrainbrrError, match=r"nearest is nedc_ovlp\.f1"):
-        compare(a, b, "dev", "nedc_ovlp.F1")
-
-
-def test_nothing_is_judged_on_few_patients(tmp_path: Path) -> None:
-    a = kept(tmp_path / "a", many(lambda _: [], 5))
-    b = kept(tmp_path / "b", many(lambda n: [(105, 120 + n)] * (n != 4), 5))
-    found = compare(a, b, "dev")
-    gain = next(part for part in found.differences if part.primary)
-    assert gain.low > 0 and gain.few_patients and gain.patients == 5
-    assert found.exploratory == 0 and not any(part.beyond_chance for part in found.differences)
-
-
 def test_a_table_has_one_unit(tmp_path: Path) -> None:
     scoring = scored(FOUND_A)
-    folder = kept(tmp_path, scoring) / "report-dev"
+    folder = store_report(tmp_path, scoring) / "report-dev"
     written: dict[str, str] = {}
     for name, ending in (
         ("figures", ("sensitivity", "precision", "f1")),
@@ -520,91 +431,6 @@ def test_a_table_has_one_unit(tmp_path: Path) -> None:
         of_time = figure.startswith(("szcore_sample", "nedc_epoch"))
         assert ("per_day" in table) == figure.endswith(".false_per_day")
         assert (table == "false_seconds_per_day") == (of_time and "per_day" in table)
-
-
-def test_two_runs_compared_by_hand(tmp_path: Path) -> None:
-    a, b = kept(tmp_path / "a", scored(FOUND_A)), kept(tmp_path / "b", scored(FOUND_B))
-    found = compare(a, b, "dev")
-    assert (found.run_a, found.run_b, found.patients) == ("a", "b", 4)
-    by_name = {part.figure: part for part in found.differences}
-    # A finds 1 of 2, B both; A raises two false alarms in 2400 s, B one.
-    gain = by_name["nedc_ovlp.sensitivity"]
-    assert (gain.a, gain.b, gain.difference) == (0.5, 1.0, 0.5)
-    assert by_name["nedc_ovlp.false_per_day"].difference == pytest.approx(-86_400 / 2400)
-    # Patients a and b carry it: where only a is drawn, the two are equal; where only b, 1.
-    assert (gain.low, gain.high) == (0.0, 1.0) and not gain.beyond_chance
-    assert [row.partition_key for row in found.recordings] == ["dev/b/t0"]
-    assert (found.recordings[0].missed_a, found.recordings[0].missed_b) == (1, 0)
-    # The false alarms of both in c overlap: no disagreement between the two.
-    assert [(e.kind, e.only, e.partition_key, e.start_s) for e in found.events] == [
-        ("false alarm", "a", "dev/b/t0", 50),
-        ("seizure detected", "b", "dev/b/t0", 200),
-    ]
-
-
-def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
-    a = kept(tmp_path / "a", scored(FOUND_A))
-    found = compare(a, a, "dev")
-    assert not found.events and not found.recordings
-    for part in found.differences:
-        assert part.difference == 0 or math.isnan(part.difference)
-        assert math.isnan(part.low) and not part.beyond_chance
-
-
-def test_runs_on_other_recordings_do_not_compare(tmp_path: Path) -> None:
-    a = kept(tmp_path / "a", scored(FOUND_A))
-    fewer = {key: REFERENCE[key] for key in list(REFERENCE)[:3]}
-    b = kept(tmp_path / "b", scored(FOUND_A, fewer))
-    with pytest.raises(BrainbrrError, match="1 of 4 recordings are in one of them only"):
-        compare(a, b, "dev")
-    c = kept(tmp_path / "c", scored(FOUND_A, REFERENCE | {"dev/d/t0": [(5, 9)]}))
-    with pytest.raises(BrainbrrError, match="annotations or lengths differ"):
-        compare(a, c, "dev")
-    with pytest.raises(WorkRemains, match=r"no report in .*report-eval"):
-        compare(a, a, "eval")
-
-
-def test_what_is_judged_is_said_with_its_error_rate(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    a, b = kept(tmp_path / "a", scored(FOUND_A)), kept(tmp_path / "b", scored(FOUND_B))
-    print_comparison(replace(compare(a, b, "dev"), exploratory=40))
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "* marks those of 40 that differ at a false discovery rate of 5% (Benjamini" in shown
-
-
-def test_the_command_compares_and_refuses(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kept(tmp_path / "a", scored(FOUND_A))
-    kept(tmp_path / "b", scored(FOUND_B))
-    words = ["compare", "a", str(tmp_path / "b"), "--runs-dir", str(tmp_path), "--split", "dev"]
-    with pytest.raises(SystemExit) as done:
-        app([*words, "--json"])
-    assert done.value.code == 0
-    values = json.loads(capsys.readouterr().out)
-    figures = {row["figure"]: row for row in values["differences"]}
-    assert figures["nedc_ovlp.sensitivity"]["difference"] == 0.5
-    assert figures["nedc_ovlp.sensitivity"]["few_patients"] is True
-    assert figures["nedc_ovlp.sensitivity"]["false_discovery_rate"] is None
-    assert len(values["events"]) == 2
-    with pytest.raises(SystemExit):
-        app(words)
-    shown = capsys.readouterr().out
-    assert "1 recording has other misses" in shown and "disagree on 2 events" in shown
-    assert "primary figure, szcore event f1: B - A = +" in shown
-    assert "not judged, 2 patients are too few" in shown
-    # Of four patients nothing is judged.
-    assert "exploratory: none is judged, because there are too few patients;" in " ".join(
-        shown.split()
-    )
-    # One table for each unit.
-    assert "shares (0 to 1)" in shown and "false alarms per 24 h" in shown
-    with pytest.raises(SystemExit):
-        app([*words, "--primary", "nedc_ovlp.f1"])
-    assert "primary figure, nedc ovlp f1" in capsys.readouterr().out
-    with pytest.raises(BrainbrrError, match="no run nowhere"):
-        app(["compare", "a", "nowhere", "--runs-dir", str(tmp_path)])
 
 
 def test_scorings_of_eval_are_counted_for_good(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Finding the recording that a user names: by its partition key, or by the end of it."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import BrainbrrError
+
+#: How many recordings a message lists at most.
+_LISTED = 5
+
+
+def find_recording(index: Index, name: str) -> Recording:
+    """The recording with a partition key, with a file name, or whose key alone ends so.
+
+    Parameters
+    ----------
+    index : Index
+        The index of the corpus.
+    name : str
+        A partition key, or its end: whole folders and file name, or only the last characters. It
+        may end in ``.edf``.
+
+    Returns
+    -------
+    Recording
+        The only one that is meant. Whole names come before ends of names.
+
+    Raises
+    ------
+    BrainbrrError
+        Where none is meant, naming the nearest of the same patient if there is one, or where
+        several are, listing the first of them.
+    """
+    by_key = index.by_key()
+    ending = name[: -len(".edf")] if name.lower().endswith(".edf") else name
+    ending = ending.strip("/")
+    if ending in by_key:
+        return by_key[ending]
+    whole = [key for key in by_key if key.endswith(f"/{ending}")]
+    meant = whole or [key for key in by_key if ending and key.endswith(ending)]
+    if len(meant) == 1:
+        return by_key[meant[0]]
+    if meant:
+        more = f" and {len(meant) - _LISTED:,} more" if len(meant) > _LISTED else ""
+        raise BrainbrrError(
+            f"{len(meant):,} recordings are named {name}: {', '.join(meant[:_LISTED])}{more}: give "
+            "more of the partition key"
+        )
+    of_patient = [key for key, row in by_key.items() if _names_patient(name, row.patient)]
+    near = get_close_matches(ending, of_patient, n=1, cutoff=0.0)
+    hint = f" (the nearest of this patient is {near[0]})" if near else ""
+    raise BrainbrrError(
+        f"no recording {name} in the index{hint}: give a partition key, the end of one, or the "
+        "path of an EDF; `brainbrr index --list` lists the keys"
+    )
+
+
+def _names_patient(name: str, patient: str) -> bool:
+    """Whether a patient is named in the name of a recording, as a word of its own."""
+    return bool(re.search(rf"(?<![^\W_]){re.escape(patient)}(?![^\W_])", name))

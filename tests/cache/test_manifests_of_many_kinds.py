@@ -1,0 +1,138 @@
+"""Manifests of recordings with several labels, in pieces, and of splits that are not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from brainbrr_core.cache import manifest_file
+from brainbrr_core.cache.manifest import Manifest, ManifestRecording, counts
+from brainbrr_core.cache.manifest_file import read_manifest, update_manifest, write_manifest
+from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.readiness import check
+from brainbrr_core.cache.status import status
+from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index_file import read_index, write_index
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import BrainbrrError
+
+#: Windows of 60 s, one every 10 s.
+WINDOW_S, STRIDE_S = 60, 10
+
+
+def manifest(*seizures: tuple[tuple[float, float, str], ...]) -> Manifest:
+    """A manifest of one recording of 150 s, thus of ten windows, for each tuple of seizures."""
+    recordings = tuple(
+        ManifestRecording(f"train/p{n}/x", "train", f"p{n}", "01_tcp_ar", "f", 150 * 256, events)
+        for n, events in enumerate(seizures)
+    )
+    rows = [(n, start) for n in range(len(recordings)) for start in range(0, 100, STRIDE_S)]
+    ictal = [
+        sum(
+            max(0.0, min(stop, start + WINDOW_S) - max(begin, start))
+            for begin, stop, _ in seizures[n]
+        )
+        / WINDOW_S
+        for n, start in rows
+    ]
+    return Manifest(
+        profile="small",
+        version="v1",
+        source="s",
+        window_samples=WINDOW_S * 256,
+        recordings=recordings,
+        recording=np.array([n for n, _ in rows], np.int32),
+        start=np.array([start * 256 for _, start in rows], np.int64),
+        ictal=np.array(ictal, np.float32),
+        category=np.array([int(part > 0) for part in ictal], np.int8),
+        unknown=np.zeros(len(rows), np.float32),
+        without_windows={},
+        unknown_windows={},
+    )
+
+
+def test_a_window_has_the_label_of_the_first_seizure_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    write_manifest(
+        manifest(
+            ((5.0, 8.0, "fnsz"), (65.0, 75.0, "gnsz"), (80.0, 85.0, "fnsz")),
+            (),
+            ((100.0, 101.0, "absz"),),
+        ),
+        path,
+    )
+    types = pq.read_table(path)["seizure_type"].to_pylist()
+    # From 0 s the first is in it; from 10 s to 70 s the second; from 80 s on the third.
+    assert types[:10] == ["fnsz", *["gnsz"] * 7, "fnsz", None]
+    assert types[10:20] == [None] * 10
+    # Until 100 s is not yet in it, and from 50 s to 90 s it is.
+    assert types[20:] == [*[None] * 5, *["absz"] * 5]
+
+
+def test_a_manifest_is_the_same_in_whatever_pieces_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = manifest(((5.0, 8.0, "fnsz"),), (), (), ((65.0, 75.0, "gnsz"),), ())
+    write_manifest(one, tmp_path / "whole.parquet")
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    for pieces in (1, 2, 4, 5):
+        monkeypatch.setattr(manifest_file, "AT_ONCE", pieces)
+        path = tmp_path / f"{pieces}.parquet"
+        write_manifest(one, path)
+        assert path.read_bytes() == whole
+        assert read_manifest(path).recordings == one.recordings
+
+
+def test_a_split_without_recordings_is_not_counted(built: Configuration) -> None:
+    made = manifest(((5.0, 8.0, "fnsz"),), ())
+    assert list(counts(made, ("train", "dev", "eval"))) == ["train"]
+    assert counts(made, ("train",))["train"]["seizures"] == 1
+    plan = plan_profile(built)
+    items = tuple(item for item in plan.items if item.recording.split != "dev")
+    assert list(status(plan, built.manifest_settings)["splits"]) == ["train", "dev", "eval"]
+    assert list(status(replace(plan, items=items), built.manifest_settings)["splits"]) == [
+        "train",
+        "eval",
+    ]
+
+
+def reindexed(settings: Configuration, *recordings: Recording) -> None:
+    """Have the index of a cache, and its manifest, say something else of its recordings."""
+    write_index(Index(tuple(recordings), "tusz"), settings.cache_root)
+    update_manifest(plan_profile(settings), settings.manifest_settings)
+
+
+def test_a_cache_without_its_edfs_is_fit_and_says_so(built: Configuration) -> None:
+    update_manifest(plan_profile(built), built.manifest_settings)
+    assert not any("EDFs" in line for line in check(built).lines())
+    reindexed(
+        built,
+        *(replace(r, path=f"/nowhere{r.path}") for r in read_index(built.cache_root)),
+    )
+    assert check(built).lines()[-1] == "the EDFs of 12 recordings are not on this machine"
+
+
+def test_patients_of_two_splits_are_not_trained_on(built: Configuration) -> None:
+    recordings = list(read_index(built.cache_root))
+    reindexed(
+        built, *(replace(r, patient="aaaaaaaa") if r.split != "eval" else r for r in recordings)
+    )
+    with pytest.raises(BrainbrrError) as error:
+        check(built)
+    assert str(error.value) == "patients in more than one split: aaaaaaaa"
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_a_split_without_a_seizure_is_not_trained_on(built: Configuration, split: str) -> None:
+    recordings = list(read_index(built.cache_root))
+    reindexed(built, *(replace(r, events=()) if r.split == split else r for r in recordings))
+    with pytest.raises(BrainbrrError) as error:
+        check(built)
+    assert str(error.value) == (
+        f"split {split} has no window with a seizure in profile small: choose a larger --profile"
+    )

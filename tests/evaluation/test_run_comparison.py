@@ -1,0 +1,142 @@
+"""The comparison of two runs, and the command that prints it."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core.cli.app import app
+from brainbrr_core.cli.compare import print_comparison
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.evaluation.compare import compare
+from tests.support.scored_patients import FOUND_A, FOUND_B, REFERENCE, many, scored, store_report
+
+
+def test_one_primary_figure_is_judged_and_the_others_explored(tmp_path: Path) -> None:
+    # B finds all twelve seizures, A four of them; neither raises a false alarm.
+    a = store_report(tmp_path / "a", many(lambda n: [(105, 125)] * (n < 4)))
+    b = store_report(tmp_path / "b", many(lambda _: [(105, 125)]))
+    found = compare(a, b, "dev")
+    by_name = {part.figure: part for part in found.differences}
+    assert [part.figure for part in found.differences if part.primary] == ["szcore_event.f1"]
+    primary = by_name["szcore_event.f1"]
+    # A: 2 * 4 / (2 * 4 + 8), B: 1.
+    assert primary.difference == pytest.approx(0.5) and primary.low > 0 and primary.beyond_chance
+    assert math.isnan(primary.false_discovery_rate)
+    assert found.bootstrap_samples == 10_000
+    other = by_name["nedc_ovlp.sensitivity"]
+    assert other.p_value == pytest.approx(2 / 10_001)
+    assert other.p_value <= other.false_discovery_rate <= 0.05 and other.beyond_chance
+    # Background, bins and hours are not in the family; nor is what nothing is known of.
+    outside = [part for part in found.differences if math.isnan(part.false_discovery_rate)]
+    assert found.exploratory == len(found.differences) - len(outside)
+    assert {"nedc_ovlp_bckg.f1", "hour.0.false_per_day"} <= {part.figure for part in outside}
+    assert not any(part.beyond_chance for part in outside if not part.primary)
+    named = compare(a, b, "dev", "nedc_ovlp.sensitivity")
+    assert [part.figure for part in named.differences if part.primary] == ["nedc_ovlp.sensitivity"]
+    with pytest.raises(BrainbrrError, match=r"nearest is nedc_ovlp\.f1"):
+        compare(a, b, "dev", "nedc_ovlp.F1")
+
+
+def test_nothing_is_judged_on_few_patients(tmp_path: Path) -> None:
+    a = store_report(tmp_path / "a", many(lambda _: [], 5))
+    b = store_report(tmp_path / "b", many(lambda n: [(105, 120 + n)] * (n != 4), 5))
+    found = compare(a, b, "dev")
+    gain = next(part for part in found.differences if part.primary)
+    assert gain.low > 0 and gain.few_patients and gain.patients == 5
+    assert found.exploratory == 0 and not any(part.beyond_chance for part in found.differences)
+
+
+def test_two_runs_compared_by_hand(tmp_path: Path) -> None:
+    a, b = (
+        store_report(tmp_path / "a", scored(FOUND_A)),
+        store_report(tmp_path / "b", scored(FOUND_B)),
+    )
+    found = compare(a, b, "dev")
+    assert (found.run_a, found.run_b, found.patients) == ("a", "b", 4)
+    by_name = {part.figure: part for part in found.differences}
+    # A finds 1 of 2, B both; A raises two false alarms in 2400 s, B one.
+    gain = by_name["nedc_ovlp.sensitivity"]
+    assert (gain.a, gain.b, gain.difference) == (0.5, 1.0, 0.5)
+    assert by_name["nedc_ovlp.false_per_day"].difference == pytest.approx(-86_400 / 2400)
+    # Patients a and b carry it: where only a is drawn, the two are equal; where only b, 1.
+    assert (gain.low, gain.high) == (0.0, 1.0) and not gain.beyond_chance
+    assert [row.partition_key for row in found.recordings] == ["dev/b/t0"]
+    assert (found.recordings[0].missed_a, found.recordings[0].missed_b) == (1, 0)
+    # The false alarms of both in c overlap: no disagreement between the two.
+    assert [(e.kind, e.only, e.partition_key, e.start_s) for e in found.events] == [
+        ("false alarm", "a", "dev/b/t0", 50),
+        ("seizure detected", "b", "dev/b/t0", 200),
+    ]
+
+
+def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
+    a = store_report(tmp_path / "a", scored(FOUND_A))
+    found = compare(a, a, "dev")
+    assert not found.events and not found.recordings
+    for part in found.differences:
+        assert part.difference == 0 or math.isnan(part.difference)
+        assert math.isnan(part.low) and not part.beyond_chance
+
+
+def test_runs_on_other_recordings_do_not_compare(tmp_path: Path) -> None:
+    a = store_report(tmp_path / "a", scored(FOUND_A))
+    fewer = {key: REFERENCE[key] for key in list(REFERENCE)[:3]}
+    b = store_report(tmp_path / "b", scored(FOUND_A, fewer))
+    with pytest.raises(BrainbrrError, match="1 of 4 recordings are in one of them only"):
+        compare(a, b, "dev")
+    c = store_report(tmp_path / "c", scored(FOUND_A, {**REFERENCE, "dev/d/t0": [(5, 9)]}))
+    with pytest.raises(BrainbrrError, match="annotations or lengths differ"):
+        compare(a, c, "dev")
+    with pytest.raises(WorkRemains, match=r"no report in .*report-eval"):
+        compare(a, a, "eval")
+
+
+def test_what_is_judged_is_said_with_its_error_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = (
+        store_report(tmp_path / "a", scored(FOUND_A)),
+        store_report(tmp_path / "b", scored(FOUND_B)),
+    )
+    print_comparison(replace(compare(a, b, "dev"), exploratory=40))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "* marks those of 40 that differ at a false discovery rate of 5% (Benjamini" in shown
+
+
+def test_the_command_compares_and_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store_report(tmp_path / "a", scored(FOUND_A))
+    store_report(tmp_path / "b", scored(FOUND_B))
+    words = ["compare", "a", str(tmp_path / "b"), "--runs-dir", str(tmp_path), "--split", "dev"]
+    with pytest.raises(SystemExit) as done:
+        app([*words, "--json"])
+    assert done.value.code == 0
+    values = json.loads(capsys.readouterr().out)
+    figures = {row["figure"]: row for row in values["differences"]}
+    assert figures["nedc_ovlp.sensitivity"]["difference"] == 0.5
+    assert figures["nedc_ovlp.sensitivity"]["few_patients"] is True
+    assert figures["nedc_ovlp.sensitivity"]["false_discovery_rate"] is None
+    assert len(values["events"]) == 2
+    with pytest.raises(SystemExit):
+        app(words)
+    shown = capsys.readouterr().out
+    assert "1 recording has other misses" in shown and "disagree on 2 events" in shown
+    assert "primary figure, szcore event f1: B - A = +" in shown
+    assert "not judged, 2 patients are too few" in shown
+    # Of four patients nothing is judged.
+    assert "exploratory: none is judged, because there are too few patients;" in " ".join(
+        shown.split()
+    )
+    # One table for each unit.
+    assert "shares (0 to 1)" in shown and "false alarms per 24 h" in shown
+    with pytest.raises(SystemExit):
+        app([*words, "--primary", "nedc_ovlp.f1"])
+    assert "primary figure, nedc ovlp f1" in capsys.readouterr().out
+    with pytest.raises(BrainbrrError, match="no run nowhere"):
+        app(["compare", "a", "nowhere", "--runs-dir", str(tmp_path)])
