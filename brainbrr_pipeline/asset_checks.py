@@ -1,12 +1,12 @@
 """Asset checks: what must hold before the next, expensive step starts.
 
-If a blocking check fails, the assets downstream are skipped in the same run. Dagster runs no checks
-in a run of partitions. After a backfill, those of ``windowed_cache`` are run by the sensor's job
-``update_manifest``, or by a user in the UI.
+If a blocking check fails, the assets downstream are skipped in the same run. Dagster skips the
+checks in a run of partitions, so such a run of ``windowed_cache`` records its checks itself. Each
+check can also be executed by itself.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from random import Random
 
 import dagster as dg
@@ -16,10 +16,12 @@ from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_ma
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.verify import check_shards
+from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
 from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
+from brainbrr_pipeline.records.metadata import Metadata, of_plan
 from brainbrr_pipeline.resources import Workspace
 
 #: How many shards are read and compared with their checksums.
@@ -33,6 +35,14 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
     return [index_checks, cache_checks, manifest_checks, model_checks, report_checks]
 
 
+def _selected(
+    context: dg.AssetCheckExecutionContext, results: Iterable[dg.AssetCheckResult]
+) -> Iterator[dg.AssetCheckResult]:
+    """The results of the checks that the run asks for: each can be executed by itself."""
+    names = {key.name for key in context.selected_asset_check_keys}
+    return (result for result in results if result.check_name in names)
+
+
 def _spec(asset: dg.AssetKey, name: str, description: str, *, blocking: bool) -> dg.AssetCheckSpec:
     return dg.AssetCheckSpec(name, asset=asset, description=description, blocking=blocking)
 
@@ -43,6 +53,7 @@ def _result(
     wrong: str,
     *,
     severity: dg.AssetCheckSeverity = _ERROR,
+    tables: Metadata | None = None,
     **metadata: RawMetadataValue,
 ) -> dg.AssetCheckResult:
     """The result of a check, which passed if ``wrong``, the reason why not, is empty."""
@@ -52,7 +63,7 @@ def _result(
         check_name=name,
         severity=severity,
         description=wrong or None,
-        metadata=metadata,
+        metadata={**metadata, **(tables or {})},
     )
 
 
@@ -71,6 +82,7 @@ def _reason(action: Callable[[], str]) -> str:
 
 
 @dg.multi_asset_check(
+    can_subset=True,
     name="index_checks",
     specs=[
         _spec(
@@ -87,9 +99,14 @@ def _reason(action: Callable[[], str]) -> str:
         ),
     ],
 )
-def index_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
+def index_checks(
+    context: dg.AssetCheckExecutionContext, workspace: Workspace
+) -> Iterator[dg.AssetCheckResult]:
     """Checks of the corpus, before shards are built."""
-    configuration = workspace.load()
+    yield from _selected(context, _index_results(workspace.load()))
+
+
+def _index_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
     index = read_index(configuration.cache_root)
     splits: dict[str, set[str]] = {}
     seizures = 0
@@ -115,6 +132,7 @@ def index_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
 
 
 @dg.multi_asset_check(
+    can_subset=True,
     name="cache_checks",
     specs=[
         _spec(
@@ -143,22 +161,54 @@ def cache_checks(
     context: dg.AssetCheckExecutionContext, workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
     """Checks of the stored shards."""
-    configuration = workspace.load()
-    plan = plan_profile(configuration)
-    options = configuration.options
-    yield completeness(plan, configuration.profile, options)
-    fresh = [item.recording.partition_key for item in plan.items if item.state is State.FRESH]
-    sample = Random(context.run.run_id).sample(fresh, min(SAMPLE, len(fresh)))
-    yield checksums(plan.store, sample, options)
-    yield _result(
-        WINDOWED_CACHE,
-        "no_orphans",
-        f"{len(plan.orphans)} shards of recordings that are not in the index: "
-        f"{_abbreviate(plan.orphans)}; run `brainbrr cache gc{options}`"
-        if plan.orphans
-        else "",
-        severity=_WARN,
-    )
+    selected = {key.name for key in context.selected_asset_check_keys}
+    yield from cache_results(workspace.load(), context.run.run_id, selected)
+
+
+#: Names of the checks of ``windowed_cache``.
+CACHE_CHECKS = ("complete_for_the_profile", "checksums_on_a_sample", "no_orphans")
+
+
+def cache_results(
+    configuration: Configuration, seed: str, names: Collection[str] = CACHE_CHECKS
+) -> Iterator[dg.AssetCheckResult]:
+    """The results of some checks of ``windowed_cache``; ``seed`` chooses the sample of shards."""
+    plan, options = plan_profile(configuration), configuration.options
+    if "complete_for_the_profile" in names:
+        yield completeness(plan, configuration.profile, options)
+    if "checksums_on_a_sample" in names:
+        fresh = [item.recording.partition_key for item in plan.items if item.state is State.FRESH]
+        sample = Random(seed).sample(fresh, min(SAMPLE, len(fresh)))
+        yield checksums(plan.store, sample, options)
+    if "no_orphans" in names:
+        yield _result(
+            WINDOWED_CACHE,
+            "no_orphans",
+            f"{len(plan.orphans)} shards of recordings that are not in the index: "
+            f"{_abbreviate(plan.orphans)}; run `brainbrr cache gc{options}`"
+            if plan.orphans
+            else "",
+            severity=_WARN,
+        )
+
+
+def log_cache_checks(context: dg.AssetExecutionContext, configuration: Configuration) -> None:
+    """Record the checks of ``windowed_cache`` from within a run of partitions.
+
+    Such a run has no output, so Dagster skips the step of the checks, and would show each as
+    skipped. It records an evaluation in place of the one that it had planned.
+    """
+    for result in cache_results(configuration, context.run.run_id):
+        context.log_event(
+            dg.AssetCheckEvaluation(
+                asset_key=WINDOWED_CACHE,
+                check_name=str(result.check_name),
+                passed=result.passed,
+                metadata=result.metadata,
+                severity=result.severity,
+                description=result.description,
+            )
+        )
 
 
 def checksums(store: Store, sample: list[str], options: str) -> dg.AssetCheckResult:
@@ -200,10 +250,12 @@ def completeness(plan: Plan, profile: str, options: str) -> dg.AssetCheckResult:
         version=plan.store.version,
         states=dg.MetadataValue.json({state.value: plan.count(state) for state in State}),
         reasons=dg.MetadataValue.json(plan.reasons()),
+        tables=of_plan(plan),
     )
 
 
 @dg.multi_asset_check(
+    can_subset=True,
     name="manifest_checks",
     specs=[
         _spec(
@@ -221,12 +273,16 @@ def completeness(plan: Plan, profile: str, options: str) -> dg.AssetCheckResult:
         ),
     ],
 )
-def manifest_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
+def manifest_checks(
+    context: dg.AssetCheckExecutionContext, workspace: Workspace
+) -> Iterator[dg.AssetCheckResult]:
     """Checks of the manifest, before a model is trained."""
+    yield from _selected(context, _manifest_results(workspace.load()))
+
+
+def _manifest_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
     # Imported here because loading the definitions does not need it.
     from brainbrr_core.cache.readiness import check
-
-    configuration = workspace.load()
 
     def match() -> str:
         plan = plan_profile(configuration)
@@ -243,6 +299,7 @@ def manifest_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
 
 
 @dg.multi_asset_check(
+    can_subset=True,
     name="model_checks",
     specs=[
         _spec(
@@ -259,12 +316,17 @@ def manifest_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
         ),
     ],
 )
-def model_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
+def model_checks(
+    context: dg.AssetCheckExecutionContext, workspace: Workspace
+) -> Iterator[dg.AssetCheckResult]:
     """Checks of the model, before it is scored."""
+    yield from _selected(context, _model_results(workspace.load()))
+
+
+def _model_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
     # Imported here because it imports torch, which loading the definitions does not need.
     from brainbrr_core.runs.run import current_run
 
-    configuration = workspace.load()
     try:
         run, _ = current_run(configuration)
     except BrainbrrError as error:

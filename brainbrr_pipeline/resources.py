@@ -88,7 +88,7 @@ class GpuResource(dg.ConfigurableResource[Hardware]):
 
 @contextmanager
 def user_errors_as_failures() -> Iterator[None]:
-    """Turn an error that a user can fix into a failure of the step: one line, no traceback."""
+    """Turn an error that a user can fix into a failure of the step or tick: one line."""
     try:
         yield
     except BrainbrrError as error:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.dagster_internals import NOT_FINISHED_STATUSES
 from brainbrr_pipeline.jobs import BUILD_OP, CacheJobs
 from brainbrr_pipeline.pending_work import (
@@ -19,7 +18,7 @@ from brainbrr_pipeline.pending_work import (
     work_to_do,
 )
 from brainbrr_pipeline.records.code_version import RELOAD, CodeVersions, SourceFiles
-from brainbrr_pipeline.resources import Workspace
+from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
 #: Tag of the runs that the sensor requested. While one of them is unfinished it requests no other.
 ASKED_BY = "brainbrr/asked_by"
@@ -42,7 +41,8 @@ def keep_up(jobs: CacheJobs, code_version: str) -> dg.SensorDefinition:
     def _keep_up(
         context: dg.SensorEvaluationContext, workspace: Workspace
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        try:
+        # A failed tick is red in the UI, and shows the line. Nobody looks into a skipped one.
+        with user_errors_as_failures():
             configuration = workspace.load()
             if (
                 CodeVersions.of(configuration).windowed_cache != code_version
@@ -54,9 +54,6 @@ def keep_up(jobs: CacheJobs, code_version: str) -> dg.SensorDefinition:
                 yield dg.SkipReason("a run that was requested before is not finished")
                 return
             work = work_to_do(context.instance, configuration)
-        except BrainbrrError as error:
-            yield dg.SkipReason(str(error))
-            return
         context.log.info(work.why)
         tags = {ASKED_BY: SENSOR}
         match work:

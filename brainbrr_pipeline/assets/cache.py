@@ -6,6 +6,7 @@ import dagster as dg
 
 from brainbrr_core.cache.manifest_file import SCHEMA, update_manifest
 from brainbrr_core.cache.plan import State, plan_profile
+from brainbrr_pipeline.asset_checks import log_cache_checks
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.cache_build import build_and_record, plan_partitions
 from brainbrr_pipeline.dagster_internals import BACKFILL_ID_TAG
@@ -59,6 +60,8 @@ def windowed_cache(code_version: str, *, partitioned: bool) -> dg.AssetsDefiniti
             # A backfill takes a partition that its run did not record for failed.
             in_backfill = BACKFILL_ID_TAG in context.run.tags
             after = build_and_record(context, plan, configuration, record_all=in_backfill)
+            if partitioned:
+                log_cache_checks(context, configuration)
         if not partitioned:
             # Without an output, Dagster would skip the steps downstream of this one.
             yield dg.MaterializeResult(

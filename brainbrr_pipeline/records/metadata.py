@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
 from brainbrr_core.cache.manifest_file import UpdatedManifest
-from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.constants import CHANNELS, SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
@@ -26,7 +26,10 @@ from brainbrr_core.corpus.summary import explain, summarize
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from brainbrr_core.evaluation.evaluate import Evaluation
+    from brainbrr_core.evaluation.results import EvaluationResults
     from brainbrr_core.runs.run import Run
 
 Metadata = dict[str, RawMetadataValue]
@@ -34,6 +37,8 @@ Metadata = dict[str, RawMetadataValue]
 Row = Mapping[str, str | int | float]
 #: Bytes of one sample of one channel stored as float32.
 _FLOAT32_BYTES = 4
+#: How many recordings a table of a plan lists: the rest is in `brainbrr cache status`.
+_LISTED_TO_BUILD, _LISTED_EXCLUDED = 20, 100
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
 
@@ -75,8 +80,63 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...]) -> Metad
                 for kind, files in summary.not_read.items()
             ]
         ),
+        **of_plan(plan),
         "orphaned shards": len(plan.orphans),
         "orphans": dg.MetadataValue.json(list(plan.orphans[:100])),
+    }
+
+
+def of_plan(plan: Plan) -> Metadata:
+    """Which recordings of a selection have no fresh shard, and why: numbers, and tables of names.
+
+    "excluded" counts what ``brainbrr cache status`` and the sensor call so: recordings that get no
+    shard. The index also counts those whose annotations are unusable, which get a shard and are
+    left out of training and scores.
+    """
+    excluded = [item for item in plan.items if item.state is State.EXCLUDED]
+    unlabeled = [
+        item.recording
+        for item in plan.items
+        if item.state is not State.EXCLUDED and item.recording.reason is not None
+    ]
+    return {
+        "to build": len(plan.to_build),
+        f"not fresh (first {_LISTED_TO_BUILD})": _table(
+            [
+                {
+                    "recording": item.recording.partition_key,
+                    "state": item.state.value,
+                    "because": item.reason,
+                }
+                for item in plan.unfit[:_LISTED_TO_BUILD]
+            ]
+        ),
+        "excluded": len(excluded),
+        f"excluded recordings (first {_LISTED_EXCLUDED})": _table(
+            [
+                {
+                    "recording": item.recording.partition_key,
+                    "reason": item.reason,
+                    # An imported version has a reason of its own, which is a sentence already.
+                    "which means": explain(item.reason)
+                    if item.reason == item.recording.signal_reason
+                    else item.reason,
+                }
+                for item in excluded[:_LISTED_EXCLUDED]
+            ]
+        ),
+        "built, but without usable annotations": len(unlabeled),
+        f"without usable annotations (first {_LISTED_EXCLUDED})": _table(
+            [
+                {
+                    "recording": recording.partition_key,
+                    "reason": recording.reason,
+                    "which means": explain(recording.reason),
+                }
+                for recording in unlabeled[:_LISTED_EXCLUDED]
+                if recording.reason is not None
+            ]
+        ),
     }
 
 
@@ -178,19 +238,40 @@ def curves(run: Run) -> str:
         axes.set_title(name.replace("_", " "), fontsize=9)
         axes.set_xlabel("step", fontsize=8)
         axes.tick_params(labelsize=7)
+    return _picture(figure, ", ".join(panels))
+
+
+def _picture(figure: Figure, text: str) -> str:
+    """Markdown of a figure as a PNG within the text; ``text`` says what it shows."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100)
     encoded = base64.b64encode(picture.getvalue()).decode()
-    return f"![{', '.join(panels)}](data:image/png;base64,{encoded})"
+    return f"![{text}](data:image/png;base64,{encoded})"
 
 
 def of_evaluation(evaluation: Evaluation) -> Metadata:
-    """The scores as a table, and where the report is."""
+    """The scores as numbers, as curves and as a table, and where the report is.
+
+    Dagster plots a number over the materializations of an asset. A figure that is undefined has no
+    number, so that the plot has a gap there.
+    """
     # Imported here because it imports scipy, which loading the definitions does not need.
+    from brainbrr_core.evaluation.key_figures import OPERATING_FIGURES
     from brainbrr_core.evaluation.statistics import Unit, unit_of
 
     results = evaluation.results
+    values = {
+        figure.title: results.estimates[figure.name].value
+        # The primary score first: SzCORE's rule for events.
+        for figure in OPERATING_FIGURES
+    }
+    # A stable sort: the other rules stay in their order.
+    headline = sorted(
+        results.headline.items(), key=lambda rule: not rule[0].startswith("szcore_event")
+    )
     return {
+        **{title: value for title, value in values.items() if math.isfinite(value)},
+        "operating curve and ROC": dg.MetadataValue.md(score_curves(results)),
         "report": dg.MetadataValue.path(evaluation.report),
         "open": dg.MetadataValue.url(evaluation.report.as_uri()),
         "run": evaluation.run.name,
@@ -213,10 +294,40 @@ def of_evaluation(evaluation: Evaluation) -> Metadata:
                         for unit in (Unit.ALARMS, Unit.FALSE_SECONDS)
                     },
                 }
-                for rule, values in results.headline.items()
+                for rule, values in headline
             ]
         ),
     }
+
+
+def score_curves(results: EvaluationResults) -> str:
+    """Sensitivity against false alarms by SzCORE's event rule, and the ROC, as Markdown."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    by_event, by_second = figure.subplots(1, 2)
+    rows = [
+        (row.false_per_day, row.sensitivity)
+        for row in results.operating_curve
+        if math.isfinite(row.false_per_day) and math.isfinite(row.sensitivity)
+    ]
+    by_event.plot([rate for rate, _ in rows], [share for _, share in rows], linewidth=1)
+    in_use = results.headline["szcore_event"]
+    by_event.plot([in_use.false_per_day], [in_use.sensitivity], "o", markersize=4)
+    by_event.set_xscale("symlog", linthresh=1)
+    by_event.set_xlim(left=0)
+    by_event.set_title("SzCORE event, all thresholds (dot: in use)", fontsize=8)
+    by_event.set_xlabel("false alarms per 24 h", fontsize=8)
+    roc = results.seconds.roc
+    by_second.plot([x for x, _ in roc], [y for _, y in roc], linewidth=1)
+    by_second.plot([0, 1], [0, 1], ":", color="gray", linewidth=1)
+    by_second.set_title(f"ROC of each second, AUROC {_figure(results.seconds.auroc)}", fontsize=8)
+    by_second.set_xlabel("false positive rate", fontsize=8)
+    for axes in (by_event, by_second):
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_ylabel("sensitivity", fontsize=8)
+        axes.tick_params(labelsize=7)
+    return _picture(figure, "sensitivity against false alarms per 24 h, and ROC of each second")
 
 
 def _figure(value: float) -> str:

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.status import status
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
-from tests.support.pipeline_graph import CACHE, latest, wide_graph
+from tests.support.pipeline_graph import CACHE, Graph, latest, wide_graph
+from tests.support.small_run import small_settings
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 
@@ -127,6 +129,54 @@ def test_an_orphan_is_shown(
     assert metadata["orphans"].value == [gone.partition_key]
 
 
+def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_everywhere(
+    corpus: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    built = small_settings(tmp_path, corpus)
+    graph = Graph(built, instance)
+    assert graph.materialize("raw_edf_index", "windowed_cache").success
+    index = read_index(built.cache_root)
+    usable = [r for r in index if r.reason is None]
+    no_edf, no_labels = Path(usable[0].path), Path(usable[1].path).with_suffix(".csv_bi")
+    content = no_edf.read_bytes()
+    no_edf.unlink()
+    no_edf.write_bytes(content[:100])
+    no_labels.unlink()
+    missing = [r.partition_key for r in usable[2:]]
+    for key in missing:
+        Store.of(built).shard_path(key).unlink()
+    assert graph.materialize("raw_edf_index").success
+    shown = latest(instance, "raw_edf_index").metadata
+    check = next(
+        e
+        for e in graph.check("windowed_cache").get_asset_check_evaluations()
+        if e.check_name == "complete_for_the_profile"
+    )
+    counted = status(plan_profile(built), built.manifest_settings)
+    by_name = {r.partition_key: r for r in read_index(built.cache_root)}
+    for metadata in (shown, check.metadata):
+        assert metadata["to build"].value == len(missing)
+        assert column(metadata, "not fresh (first 20)", "recording") == missing[:20]
+        excluded = column(metadata, "excluded recordings (first 100)", "recording")
+        assert usable[0].partition_key in excluded
+        assert metadata["excluded"].value == len(excluded) == counted["excluded"]
+        unlabeled = column(metadata, "without usable annotations (first 100)", "recording")
+        assert usable[1].partition_key in unlabeled
+        reasons = column(metadata, "excluded recordings (first 100)", "reason")
+        assert reasons == [by_name[str(key)].reason for key in excluded]
+        # Both together are what the index calls excluded.
+        assert len({*excluded, *unlabeled}) == sum(
+            int(str(number)) for number in column(shown, "splits", "excluded")
+        )
+    # Build, record and update the manifest, each at the request of the sensor.
+    for _ in range(3):
+        graph.follow(graph.tick())
+    assert (
+        f"up to date: {len(index) - counted['excluded']} fresh, {counted['excluded']} excl"
+        in str(graph.tick().skip_message)
+    )
+
+
 def test_what_the_ui_shows_of_a_partition_and_of_the_tables(
     one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
@@ -153,6 +203,51 @@ def test_what_the_ui_shows_of_a_partition_and_of_the_tables(
     assert balance.sum() == 5 * shown["windows"]
     raw = 5 * shown["windows"] * 19 * 15360 * 4
     assert of_manifest["bytes of the same windows as overlapping float32"].value == raw
+
+
+def test_a_run_of_one_partition_leaves_no_check_skipped(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 4)
+    first, second = [r.partition_key for r in read_index(graph.settings.cache_root)][:2]
+    Store.of(graph.settings).shard_path(second).unlink()
+    assert graph.materialize("windowed_cache", partition=first).success
+    assert check_statuses(graph) == {"complete_for_the_profile": "FAILED"} | dict.fromkeys(
+        ("checksums_on_a_sample", "no_orphans"), "SUCCEEDED"
+    )
+    assert graph.materialize("windowed_cache", partition=second).success
+    assert set(check_statuses(graph).values()) == {"SUCCEEDED"}
+
+
+def check_statuses(graph: Graph) -> dict[str, str]:
+    """What Dagster stores as the newest execution of each check of windowed_cache."""
+    keys = graph.defs(partitioned=True).resolve_asset_graph().get_check_keys_for_assets({CACHE})
+    storage = graph.instance.event_log_storage
+    records = storage.get_latest_asset_check_execution_by_key(list(keys))
+    return {key.name: record.status.value for key, record in records.items()}
+
+
+def test_each_check_can_be_executed_by_itself(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 3)
+    checks = dg.AssetSelection.all_asset_checks()
+    assets = graph.defs(partitioned=True).resolve_asset_graph()
+    executed = set()
+    for key in checks.resolve_checks(assets):
+        if key.asset_key == dg.AssetKey("eval_report"):
+            # The only check of its asset.
+            continue
+        selection = dg.AssetSelection.checks(key)
+        job = dg.define_asset_job("one_check", selection)
+        defs = dg.Definitions.merge(graph.defs(partitioned=True), dg.Definitions(jobs=[job]))
+        result = defs.resolve_job_def("one_check").execute_in_process(
+            instance=instance, raise_on_error=False
+        )
+        (evaluation,) = result.get_asset_check_evaluations()
+        assert evaluation.check_name == key.name
+        executed.add(key.name)
+    assert len(executed) == 9
 
 
 def test_curves_are_a_picture_in_markdown(tmp_path: Path) -> None:

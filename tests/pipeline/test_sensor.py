@@ -171,15 +171,34 @@ def test_another_version_than_the_loaded_one_says_reload(
     assert "reload the definitions" in str(tick.skip_message)
 
 
-def test_a_vanished_corpus_is_a_line_not_a_run(
+def test_a_vanished_corpus_fails_the_tick_with_one_line(
     one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
 ) -> None:
     graph = wide_graph(one_built, tmp_path, instance, 3)
     Path(str(graph.settings.data_dir)).rename(tmp_path / "elsewhere")
-    tick = graph.tick()
-    assert tick.run_requests == []
-    assert "no data directory" in str(tick.skip_message)
+    assert "no data directory" in tick_failure(graph)
     assert len(instance.get_dynamic_partitions(NAME)) == 3
+
+
+def test_a_broken_configuration_fails_the_tick_with_one_line(
+    one_built: Configuration, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = Graph(one_built, instance)
+    # As in a code server, the resource loads the configuration from the environment.
+    graph.resources["workspace"] = Workspace()
+    monkeypatch.setenv("BRAINBRR_CONFIG", "no-such-configuration")
+    assert "no-such-configuration" in tick_failure(graph)
+
+
+def tick_failure(graph: Graph) -> str:
+    """The line with which a tick of the sensor fails."""
+    with pytest.raises(dg.Failure) as failure:
+        graph.tick()
+    message = str(failure.value.description)
+    assert "\n" not in message
+    # Dagster would show the cause, with its traceback, below the line.
+    assert failure.value.__cause__ is None and failure.value.__suppress_context__
+    return message
 
 
 def test_all_automation_is_off_until_turned_on(

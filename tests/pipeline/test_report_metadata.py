@@ -1,0 +1,83 @@
+"""What Dagster shows of an evaluation: numbers that it plots, and curves."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from brainbrr_core.annotation.events import Event
+from brainbrr_core.evaluation.evaluate import Evaluation
+from brainbrr_core.evaluation.results import EvaluationResults, ThresholdChoice
+from brainbrr_core.evaluation.score import score
+from brainbrr_core.scoring import OperatingPoint, ScoredRecording
+from brainbrr_pipeline.records.metadata import Metadata, of_evaluation
+from tests.support.run_records import recorded_run
+
+F1 = "SzCORE event F1, pooled"
+SENSITIVITY = "SzCORE event sensitivity, pooled"
+FALSE_ALARMS = "SzCORE false alarms per 24 h, pooled"
+
+
+def results(reference: list[Event], hypothesis: list[Event]) -> EvaluationResults:
+    """Half an hour of one patient."""
+    frames = np.zeros(1800 * 8, dtype=np.float32)
+    scored = ScoredRecording(
+        "a",
+        1800.0,
+        tuple(reference),
+        frames,
+        hypothesis=tuple(hypothesis),
+        partition_key="dev/a/t0",
+        montage="01_tcp_ar",
+    )
+    choice = ThresholdChoice(OperatingPoint(0.7, 0.63), "dev", 0.5)
+    return score([scored], split="dev", threshold=choice, provenance={}).results
+
+
+def metadata(scored: EvaluationResults) -> Metadata:
+    return of_evaluation(
+        Evaluation(Path("/report.html"), scored, recorded_run(Path("run")), "", False)
+    )
+
+
+def test_scores_are_numbers_that_dagster_plots_szcore_first() -> None:
+    shown = metadata(
+        results(
+            [Event(100, 130), Event(800, 850)],
+            [Event(110, 140, "seiz", 0.9), Event(1200, 1220, "seiz", 0.8)],
+        )
+    )
+    # One of two seizures, and one false alarm in 1800 s.
+    expected = {SENSITIVITY: 1 / 2, F1: 1 / 2, FALSE_ALARMS: 86400 / 1800}
+    assert {name: shown[name] for name in expected} == pytest.approx(expected)
+    materialized = dg.MaterializeResult[None](metadata=shown).metadata
+    assert materialized is not None
+    assert next(iter(shown)) == F1
+    as_shown = dg.AssetMaterialization("eval_report", metadata=shown).metadata
+    for name in expected:
+        assert isinstance(as_shown[name], dg.FloatMetadataValue)
+    table = shown["scores"]
+    assert isinstance(table, dg.TableMetadataValue)
+    assert table.records[0].data["rule"] == "szcore event"
+
+
+def test_an_undefined_score_is_a_gap_not_a_number() -> None:
+    shown = metadata(results([], []))
+    assert SENSITIVITY not in shown
+    assert shown[FALSE_ALARMS] == 0
+    numbers = [value for value in shown.values() if isinstance(value, float)]
+    assert not any(map(math.isnan, numbers))
+
+
+def test_the_curves_are_a_small_picture_in_markdown() -> None:
+    for scored in (results([Event(100, 130)], [Event(110, 140, "seiz", 0.9)]), results([], [])):
+        curves = metadata(scored)["operating curve and ROC"]
+        assert isinstance(curves, dg.MarkdownMetadataValue)
+        picture = str(curves.value).split("base64,")[1].rstrip(")")
+        assert base64.b64decode(picture).startswith(b"\x89PNG")
+        assert len(picture) < 60_000
