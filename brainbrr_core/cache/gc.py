@@ -229,10 +229,10 @@ def _remove(item: Garbage, is_used: Callable[[str], bool]) -> str:
             if not is_leftover(item.path):
                 return "it is in use"
             item.path.unlink(missing_ok=True)
+            return ""
         case Kind.QUARANTINE | Kind.REMOVAL:
             users = holders(item.path)
             return f"held by {_listed(users)}" if users else _remove_own(item.path)
-    return ""
 
 
 def _remove_version(store: Store, last_use: float, is_used: Callable[[str], bool]) -> str:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -144,7 +145,9 @@ def test_tables_of_commands_and_of_dagster_have_one_unit_in_a_column(
     assert rows["szcore sample"] == rows["nedc epoch"] == ["", "120.0"]
     assert "applied to eval" in shown and "1.000 [0.158, 1.000]‡†" in shown
     assert "F1 of SzCORE events: 0.800 [0.667, 1.000]†" in shown
-    records = of_evaluation(evaluation)["scores"].records
+    scores = of_evaluation(evaluation)["scores"]
+    assert isinstance(scores, dg.TableMetadataValue)
+    records = scores.records
     by_rule = {record.data["rule"]: record.data for record in records}
     alarms, seconds = "false alarms per 24 h", "false seconds per 24 h"
     assert [by_rule["nedc ovlp"][unit] for unit in (alarms, seconds)] == ["12.000", ""]

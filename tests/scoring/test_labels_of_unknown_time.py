@@ -44,6 +44,7 @@ from brainbrr_core.scoring import (
 )
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.training.loss import balanced_loss, loss_of
+from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.validation import score_recordings
 from tests.support.examples import examples
 from tests.support.shell import Shell
@@ -373,10 +374,14 @@ def test_a_step_is_the_mean_over_the_known_samples_of_its_batch(tmp_path: Path) 
     losses, networks = [], []
     for parts in (1, 2, 4):
         seen: list[float] = []
+
+        def note(report: StepReport, seen: list[float] = seen) -> None:
+            seen.append(report.loss)
+
         network, _ = toy_train(
             tmp_path / str(parts),
             toy_settings(4),
-            lambda report, seen=seen: seen.append(report.loss),
+            note,
             Hardware(batch_size=4, accumulate=parts),
             batches=lambda first: (masked_batch(step) for step in range(first, 4)),
         )

@@ -163,7 +163,7 @@ def test_seconds_and_epochs_are_counted_one_by_one(
         disjoint([(math.floor(a), math.ceil(b)) for a, b in spans])
         for spans in (reference, hypothesis, unknown)
     ]
-    recording = events(*whole)
+    recording = events(whole[0], whole[1], whole[2])
     ref = [(a, b) for a, b in whole[0]]
     masked = [
         any(a <= s < b for a, b in whole[2]) and not any(a <= s < b for a, b in ref)
@@ -171,7 +171,7 @@ def test_seconds_and_epochs_are_counted_one_by_one(
     ]
     kept = []
     for start, stop in whole[1]:
-        inside = sum(masked[start:stop])
+        inside = sum(masked[int(start) : int(stop)])
         hit = any(a < stop and start < b for a, b in ref)
         if hit or 2 * inside < stop - start:
             kept.append((start, stop))

@@ -220,7 +220,9 @@ def test_the_store_holds_them(settings: Configuration) -> None:
     assert plan.store.version == preprocessing_version(causal(1))
     for item in plan.items[:2]:
         shard = Shard(plan.store.shard_path(item.recording.partition_key))
-        assert shard.header.parameters["chain"]["zscore_minutes"] == 1
+        chain_settings = shard.header.parameters["chain"]
+        assert isinstance(chain_settings, dict)
+        assert chain_settings["zscore_minutes"] == 1
         source = open_edf(Path(item.recording.path))
         chain = Chain(source, causal(1))
         assert shard.header.deviation == pytest.approx(chain.statistics.deviation)

@@ -36,5 +36,10 @@ def test_the_constants_of_the_chain_are_in_the_version(
 
 
 def test_the_default_scale_is_not_in_the_version() -> None:
-    assert "scale" not in chain_parameters(Preprocessing())["chain"]
-    assert chain_parameters(ROBUST)["chain"]["scale"] == "robust"
+    default, robust = (
+        chain_parameters(settings)["chain"] for settings in (Preprocessing(), ROBUST)
+    )
+    assert isinstance(default, dict)
+    assert isinstance(robust, dict)
+    assert "scale" not in default
+    assert robust["scale"] == "robust"
