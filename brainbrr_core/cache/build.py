@@ -1,4 +1,4 @@
-"""Building the shards that a plan lacks, on all cores; one recording's failure stops no other."""
+"""Building the missing shards of a plan on all cores; a recording that fails stops no other."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ from brainbrr_core.progress import progress, summarize_when_stopped
 from brainbrr_core.signal.chain import Chain
 
 _LIBRARIES = ("brainbrr", "edfio", "numpy", "pyarrow", "scipy")
-#: What one bad recording may raise; anything else is a defect of the program and is shown.
+#: Errors that a bad recording may raise; any other error is a defect of the program.
 _RECORDING_ERRORS = (
     OSError,
     ValueError,
@@ -132,12 +132,12 @@ class BuildSummary:
 
     @property
     def built(self) -> list[Built]:
-        """Shards made."""
+        """Number of shards that were built."""
         return [result for result in self.results if not result.error]
 
     @property
     def failed(self) -> list[Built]:
-        """Recordings whose shard could not be made, each with its error."""
+        """Recordings whose shard could not be built, with the error."""
         return [result for result in self.results if result.error]
 
 
@@ -211,7 +211,7 @@ def build(
             bar.advance(result.duration_s / 3600, f"{len(results)} done, {failures} failed")
             if on_result is not None:
                 on_result(result)
-    # Hashes of remote EDFs are known now.
+    # The build has computed the hashes of remote EDFs.
     index = with_known_hashes(plan.index, plan.store.root)
     link_latest(replace(plan, index=index), settings)
     return BuildSummary(tuple(results), time.monotonic() - start)
@@ -225,7 +225,7 @@ def _results(
         for item in items:
             yield build_one(store, settings, item.recording, item.fingerprint)
         return
-    # Work is handed out in order, so what killed processes had is among the first.
+    # Work is handed out in order: what a killed process worked on is among the first items.
     suspects = workers + AHEAD if remote else workers
     waiting = items
     while waiting:
@@ -234,7 +234,7 @@ def _results(
             done.add(result.partition_key)
             yield result
         waiting = [item for item in waiting if item.recording.partition_key not in done]
-        # Each of these is tried again alone, in a process of its own; only one that kills it has
+        # Each is tried again in a separate process; only a recording that kills its process has
         # failed.
         for item in waiting[:suspects]:
             alone = list(_until_killed(store, settings, [item], 1))
@@ -245,7 +245,7 @@ def _results(
 
 
 def _may_have_children() -> bool:
-    """Whether this process may start others: the slots of a Celery worker, for one, may not."""
+    """Whether this process may start others; the slots of a Celery worker may not."""
     return not multiprocessing.current_process().daemon
 
 
@@ -263,15 +263,15 @@ def _failed(item: Item, error: str) -> Built:
 def _until_killed(
     store: Store, settings: Preprocessing, items: list[Item], workers: int
 ) -> Iterator[Built]:
-    """Results from a pool of processes, up to the moment when one of them is killed."""
+    """Results from a pool of processes, until one of the processes is killed."""
     with ExitStack() as stack:
         kind = process_pool if _may_have_children() else thread_pool
         pool: Executor = stack.enter_context(kind(workers))
         if any(item.recording.is_remote for item in items):
             spool = Spool(store.root)
             stack.callback(spool.close)
-            # A thread takes one recording from the remote corpus to the store, so that a few are on
-            # their way while every process is at work, and the spool stays small.
+            # A thread takes one recording from the remote corpus to the store, so that a few are
+            # being fetched while every process is busy, and the spool stays small.
             threads = stack.enter_context(thread_pool(workers + AHEAD))
 
             def submit(item: Item) -> Future[Built]:
@@ -303,7 +303,7 @@ def _fetch_and_build(
 
 def _check_space(root: Path, items: list[Item], workers: int) -> None:
     needed = sum(shard_bytes(item.recording) for item in items)
-    # Remote EDFs pass through this disk, a few at a time.
+    # Remote EDFs are stored on this disk, a few at a time.
     passing = sorted((i.recording.state.size for i in items if i.recording.is_remote), reverse=True)
     needed += sum(passing[: workers + AHEAD])
     check_room(
@@ -315,7 +315,7 @@ def _check_space(root: Path, items: list[Item], workers: int) -> None:
 
 
 def link_latest(plan: Plan, settings: Preprocessing) -> None:
-    """Point ``<root>/latest`` at this version when it is complete for every recording."""
+    """Link ``<root>/latest`` to this version if it is complete for every recording."""
     link = plan.store.root / LATEST
     if link.is_symlink() and link.readlink() == Path(plan.store.version):
         return
@@ -331,7 +331,7 @@ def link_latest(plan: Plan, settings: Preprocessing) -> None:
             fresh.symlink_to(plan.store.version)
             fresh.replace(link)
         except OSError as error:
-            # The link is a convenience: what was built does not depend on it.
+            # The link is only a convenience: nothing that was built depends on it.
             fresh.unlink(missing_ok=True)
             print(f"{link} was not set: {error.strerror}", file=sys.stderr)
 
@@ -376,7 +376,7 @@ def build_one(
 
 
 def _record_unrecorded(plan: Plan) -> None:
-    """Record fresh shards whose builder was killed before it could."""
+    """Record fresh shards whose builder was killed before it wrote the record."""
     store, recorded = plan.store, plan.store.read_records()
     unrecorded = [
         item
@@ -405,7 +405,7 @@ def _process(
     settings: Preprocessing, recording: Recording, fingerprint: str
 ) -> tuple[ShardHeader, Iterator[Chunk]]:
     _check_unchanged(recording)
-    # The index has decided; what it was told to accept, this accepts.
+    # The index has decided whether the file is accepted.
     accepted = ChannelRules(references="any", interpolate_at_most=len(recording.missing))
     source = open_edf(Path(recording.path), recording.missing, accepted)
     chain = Chain(source, settings)
@@ -433,7 +433,7 @@ def _libraries() -> dict[str, str]:
 
 
 def _check_unchanged(recording: Recording) -> None:
-    """The EDF must be the one whose hash the index holds, before and after it is read."""
+    """Raise an error unless the EDF has the indexed hash before and after it is read."""
     if not recording.state.is_of_same_file(file_state(Path(recording.path))):
         raise WorkRemains("the EDF changed since it was indexed: run `brainbrr index` and build")
 

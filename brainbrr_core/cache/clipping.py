@@ -1,7 +1,7 @@
-"""How much of the stored recordings was clipped, and how much of their seizures.
+"""Share of the stored samples that were clipped, in all and during seizures.
 
-Counted in blocks of 10 s, as the shards and the build records say it; a seizure counts with every
-block that it touches.
+Clipped samples are recorded in blocks of 10 s; every block that a seizure touches counts as
+seizure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAMED = 5
 
 
 def clipped_blocks(counts: NDArray[np.int32] | None) -> tuple[tuple[int, int], ...] | None:
-    """Counts (blocks, 19) of clipped samples as a build record keeps them; None: not known."""
+    """Counts (blocks, 19) of clipped samples as a build record has them; None if not recorded."""
     if counts is None:
         return None
     totals = counts.sum(axis=1)
@@ -43,12 +43,12 @@ class Clipping:
 
     @property
     def part(self) -> float:
-        """Part of all samples that is clipped."""
+        """Share of all samples that is clipped."""
         return self.clipped / max(self.samples, 1)
 
     @property
     def part_in_seizures(self) -> float:
-        """Part of the samples of blocks with a seizure that is clipped."""
+        """Share of clipped samples in the blocks with a seizure."""
         return self.clipped_in_seizures / max(self.samples_in_seizures, 1)
 
     @classmethod
@@ -59,7 +59,7 @@ class Clipping:
         samples: int,
         seizures: Iterable[Event],
     ) -> Clipping:
-        """Of a recording of ``samples`` a channel; ``blocks`` are those of a build record."""
+        """Clipping of a recording of ``samples`` per channel, from a build record's blocks."""
         touched = {
             block
             for event in seizures
@@ -78,7 +78,7 @@ class Clipping:
 
 
 def clipping(plan: Plan, labels: tuple[str, ...]) -> tuple[list[Clipping], int]:
-    """Clipping of the plan's fresh recordings, and of how many it is not known.
+    """Clipping of the plan's fresh recordings, and the number of those without a record of it.
 
     ``labels`` count as seizure. Read from the build records: no shard is opened.
     """
@@ -99,9 +99,9 @@ def clipping(plan: Plan, labels: tuple[str, ...]) -> tuple[list[Clipping], int]:
 
 
 def clipping_summary(plan: Plan, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Parts of all samples and of the seizures' blocks that are clipped, and the worst recordings.
+    """Clipped shares of all samples and of seizure blocks; recordings with most clipping.
 
-    ``not_known`` counts recordings whose shards do not say it, such as those of version 1.
+    ``not_known`` counts recordings whose shards have no record of it (format version 1).
     """
     known, unknown = clipping(plan, labels)
     worst = sorted(
@@ -127,7 +127,7 @@ def clipping_summary(plan: Plan, labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _part(count: int, samples: int) -> float | None:
-    """A part of samples; None where there are none."""
+    """A share of samples; None without samples."""
     return round(count / samples, 8) if samples else None
 
 
@@ -136,7 +136,7 @@ def _recordings(number: int) -> str:
 
 
 def clipping_lines(summary: dict[str, Any]) -> list[str]:
-    """What people read of :func:`clipping_summary`."""
+    """The lines that a command prints for :func:`clipping_summary`."""
     if summary["clipped"] is None:
         lines = []
     else:

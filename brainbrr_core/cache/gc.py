@@ -1,8 +1,8 @@
-"""Garbage of the cache: other versions, orphans, leftovers. Listed first, then removed.
+"""Garbage collection: other versions, orphaned shards and leftovers are listed, then removed.
 
-Nothing is removed that a process holds (:mod:`brainbrr_core.cache.lease`), that a run was or is
-trained on, that was used since it was listed, or that the store did not write: what else lies in
-the root, or in a folder of the store, stays. No link is followed.
+What a process holds (:mod:`brainbrr_core.cache.lease`), what a run was or is trained on, and what
+was used since it was listed is not removed, nor is anything that the store did not write, in the
+root or in a folder of the store. No link is followed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _PROBE = re.compile(r"\.(clock|speed|writable|latest)-[0-9a-f]+|\.writable")
 
 
 class Kind(StrEnum):
-    """What a piece of garbage is, which decides how it is removed."""
+    """Kinds of garbage, which are removed in different ways."""
 
     VERSION = "version"
     ORPHAN = "orphan"
@@ -57,9 +57,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Garbage:
-    """One thing that can go: a folder or a file, why, and its bytes.
+    """A folder or file that can be removed, the reason, and its size in bytes.
 
-    ``last_use`` is when a use of the version last began or ended, in seconds since the epoch.
+    ``last_use`` is the time at which a use of the version last began or ended, in seconds since the
+    epoch.
     """
 
     path: Path
@@ -72,7 +73,7 @@ class Garbage:
 
 @dataclass(frozen=True)
 class Kept:
-    """Something that stays although nothing selects it, and why."""
+    """Something that is kept although nothing selects it, and the reason."""
 
     path: Path
     why: str
@@ -85,13 +86,13 @@ def find(
     *,
     force: bool = False,
 ) -> list[Garbage]:
-    """Everything below the root that nothing selects and nobody holds, versions by last use.
+    """Find everything below the root that nothing selects and no process holds.
 
-    ``plan`` is that of every recording, in the version that is built. Versions in ``trained_on``
-    and imported ones, which cannot be built again, stay unless they are named in ``drop``.
-    Raises :class:`BrainbrrError` for a version to drop that is not there or is the plan's own,
-    and, unless ``force``, when more than 5 % of the shards are orphans: then an unmounted drive
-    is likelier than a smaller corpus.
+    Versions are ordered by last use. ``plan`` must include every recording, in the version that is
+    built. Versions in ``trained_on`` and imported ones, which cannot be built again, are kept
+    unless ``drop`` names them. Raises :class:`BrainbrrError` if a version to drop does not exist or
+    is the plan's own, and, unless ``force``, if more than 5 % of the shards are orphans: an
+    unmounted drive is then more likely than a smaller corpus.
     """
     store = plan.store
     others = {other.version: other for other in store.other_versions()}
@@ -118,7 +119,7 @@ def find(
 
 
 def kept(plan: Plan, trained_on: Iterable[str] = (), drop: Iterable[str] = ()) -> list[Kept]:
-    """What stays although the plan does not select it: who holds it, or what was trained on it."""
+    """What is kept although the plan does not select it, and who uses or used it."""
     trained = dict.fromkeys(trained_on, "a run of the runs folder was or is trained on it")
     items = []
     for other in plan.store.other_versions():
@@ -167,7 +168,7 @@ def _orphan(store: Store, key: str) -> Garbage:
 
 
 def _leftovers(store: Store) -> Iterator[Garbage]:
-    """What killed processes left, in the root and in the version that is built."""
+    """Files that killed processes left in the root and in the version that is built."""
     for path in sorted(_files(store.folder)):
         if is_partial(path.name):
             if not _is_locked(path):
@@ -186,7 +187,7 @@ def _leftovers(store: Store) -> Iterator[Garbage]:
 
 
 def _is_passing(path: Path) -> bool:
-    """Whether this is a file that its process removes again."""
+    """Whether this is a temporary file, which its process removes itself."""
     return target_name(path) is not None or _PROBE.fullmatch(path.name) is not None
 
 
@@ -200,10 +201,10 @@ def _quarantined(store: Store) -> Iterator[Garbage]:
 def remove(
     garbage: Iterable[Garbage], is_used: Callable[[str], bool] = lambda _version: False
 ) -> list[Kept]:
-    """Remove what :func:`find` found, each after another look; what stayed, with the reason.
+    """Remove the results of :func:`find`, each after a second check; return what is kept, and why.
 
-    ``is_used`` says whether a run was or is trained on a version by now. A folder that becomes
-    empty goes too. Raises :class:`BrainbrrError` where something cannot be removed.
+    ``is_used`` tells whether a run was or is trained on a version by now. Folders that become empty
+    are removed. Raises :class:`BrainbrrError` if something cannot be removed.
     """
     stayed = []
     for item in garbage:
@@ -217,7 +218,7 @@ def remove(
 
 
 def _remove(item: Garbage, is_used: Callable[[str], bool]) -> str:
-    """Remove one thing; why it stayed, or nothing."""
+    """Remove one item; return why it is kept, or an empty text."""
     match item.kind:
         case Kind.VERSION:
             return _remove_version(Store(item.store.root, item.path.name), item.last_use, is_used)
@@ -236,7 +237,7 @@ def _remove(item: Garbage, is_used: Callable[[str], bool]) -> str:
 
 
 def _remove_version(store: Store, last_use: float, is_used: Callable[[str], bool]) -> str:
-    """Move a version out of the way while nobody can begin to use it, then remove it."""
+    """Rename a version under its lock, so that no process can begin to use it, then remove it."""
     if not store.is_here():
         return "" if not store.folder.exists() else "it is no version of the store"
     aside = store.root / f".removed-{store.version}-{secrets.token_hex(8)}"
@@ -251,7 +252,7 @@ def _remove_version(store: Store, last_use: float, is_used: Callable[[str], bool
         if link.is_symlink() and link.readlink() == Path(store.version):
             link.unlink(missing_ok=True)
         store.folder.rename(aside)
-    # A lease that was taken where locks are not seen.
+    # A lease that was taken where the lock is not visible.
     users = holders(aside)
     if users:
         _move_back(aside, store.folder)
@@ -263,7 +264,7 @@ def _remove_version(store: Store, last_use: float, is_used: Callable[[str], bool
 
 
 def _move_back(aside: Path, folder: Path) -> None:
-    # One that was built anew meanwhile stays; the rest keeps the name that says what it is of.
+    # A version that was built again meanwhile stays; the rest keeps the name of its version.
     with suppress(OSError):
         aside.rename(folder)
 
@@ -271,7 +272,7 @@ def _move_back(aside: Path, folder: Path) -> None:
 def _remove_orphan(item: Garbage) -> str:
     store, path = item.store, item.path
     key = path.relative_to(store.folder).as_posix().removesuffix(SUFFIX)
-    # In the order of their keys: searched for each of thousands of orphans, not listed.
+    # Sorted by key: a search for each of thousands of orphans instead of a scan.
     recordings = read_index(store.root).recordings
     position = bisect_left(recordings, key, key=attrgetter("partition_key"))
     for recording in recordings[position : position + 1]:
@@ -308,7 +309,7 @@ def _remove_partial(item: Garbage) -> str:
 
 
 def _remove_own(folder: Path) -> str:
-    """Remove what the store wrote into one of its folders; what is left, if anything."""
+    """Remove the store's own files from a folder; return what is left, if anything."""
     marker = folder / MARKER
     for path in [path for path in _own_files(folder) if path != marker] + [marker]:
         path.unlink(missing_ok=True)
@@ -334,7 +335,7 @@ def _own_files(folder: Path) -> Iterator[Path]:
 
 
 def _is_own_file(relative: Path) -> bool:
-    """Whether a file at this path of a version, relative to its folder, is the store's."""
+    """Whether a path relative to a version's folder is that of a file that the store writes."""
     name, within = relative.name, relative.parts[:-1]
     inner = lock_of(name)
     if inner is not None:
@@ -359,7 +360,7 @@ def _files(folder: Path) -> Iterator[Path]:
     for subfolder, folders, names in os.walk(folder):
         paths = [Path(subfolder, name) for name in names]
         yield from paths
-        # A link to a folder is named among the folders.
+        # os.walk lists links to folders among the folders.
         yield from (path for name in folders if (path := Path(subfolder, name)).is_symlink())
 
 
@@ -385,7 +386,7 @@ def _remove_empty(folder: Path, top: Path) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a builder is at work on this file, or may be."""
+    """Whether a builder may be writing this file."""
     try:
         with (
             os.fdopen(open_to_lock(path), "rb") as file,

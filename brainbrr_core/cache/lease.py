@@ -1,10 +1,10 @@
-"""Leases: who is at work on a version, so that ``cache gc`` removes nothing that is in use.
+"""Leases: which processes use a version, so that ``cache gc`` removes nothing that is in use.
 
-A lease is a small file in a hidden folder of the version. It says which process of which machine
-does what, and since when. It ends with its holder: on one machine by a lock that the system
-releases, from another machine of a shared root (which need not see that lock) by its age, since a
-living holder touches it every 20 s. After 10 minutes without, by the clock of the file server,
-the holder counts as dead.
+A lease is a small file in a hidden folder of the version. It records which process on which machine
+does what, and since when. It ends with its process. On the same machine, the operating system then
+releases the lease's lock. Another machine of a shared root need not see that lock; there the lease
+ends by its age: a living process touches it every 20 s, and after 10 minutes without that, by the
+clock of the file server, the process is presumed dead.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that is at work on a version, what it does, and since when."""
+    """A process that uses a version, what it does, and since when."""
 
     process: Process
     what: str
@@ -53,11 +53,11 @@ class Holder:
 
 @contextmanager
 def hold(store: Store, what: str, *, create: bool = False) -> Iterator[None]:
-    """Hold a lease on a version while the block runs; ``what`` tells others why.
+    """Hold a lease on a version while the block runs; ``what`` names the work for others.
 
-    Without ``create``, a version that is not there is not made, and one that cannot be written to
-    is used without a lease, which a line says. Raises :class:`BrainbrrError` where ``create``
-    cannot make it.
+    Without ``create``, a version that does not exist is not created, and a version that is not
+    writable is used without a lease, which is logged. Raises :class:`BrainbrrError` if the version
+    cannot be created.
     """
     if create:
         store.create()
@@ -85,7 +85,7 @@ def holding(
     [Callable[Concatenate[Configuration, Parameters], Result]],
     Callable[Concatenate[Configuration, Parameters], Result],
 ]:
-    """Decorate a function of a configuration: its version is held as long as it runs."""
+    """Decorate a function of a configuration to hold a lease on its version while it runs."""
 
     def decorate(
         function: Callable[Concatenate[Configuration, Parameters], Result],
@@ -104,7 +104,7 @@ def holding(
 
 
 def holders(folder: Path) -> list[Holder]:
-    """Who is at work on the version in this folder now. A lease that cannot be judged counts."""
+    """Processes that use the version in this folder. A lease that cannot be read counts as one."""
     alive = []
     for path in _lease_files(folder):
         holder = _living(path)
@@ -114,7 +114,7 @@ def holders(folder: Path) -> list[Holder]:
 
 
 def _take(store: Store, what: str) -> tuple[Path, int]:
-    """Write a lease; its path, and the open file whose lock shows that the holder lives."""
+    """Write a lease; return its path and the open file whose lock shows that the process lives."""
     with store.exclusive():
         folder = store.folder / LEASES
         if not folder.is_dir():
@@ -173,7 +173,7 @@ def _lease_files(folder: Path) -> list[Path]:
 
 
 def _living(path: Path) -> Holder | None:
-    """The holder of a lease, None when it is dead."""
+    """The process that holds a lease; None if it is dead."""
     try:
         descriptor = open_to_lock(path)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
 """Import of brain-go-brr v2's archives, ``<stem>_windows.npz``, as shards of a separate version.
 
-Such a version is never built and never chosen by itself: it is used only where it is named
-(``--cache-version``). Its samples are the archive's, whose chain is not known to be ours.
+Such a version is never built, and it is used only when ``--cache-version`` names it. Its samples
+are those of the archives, whose signal chain may differ from this project's.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _UNKNOWN = (float("nan"),) * len(CHANNELS)
 
 @dataclass(frozen=True)
 class Imported:
-    """One archive that became a shard: bytes before and after, and labels that differ."""
+    """An imported archive: bytes before and after, and seconds whose labels differ."""
 
     partition_key: str
     archive_bytes: int
@@ -61,7 +61,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What an import did; ``refused`` names archives with the reason."""
+    """Outcome of an import; ``refused`` has the reason for each archive that was not imported."""
 
     version: str
     imported: tuple[Imported, ...]
@@ -69,7 +69,7 @@ class ImportSummary:
 
 
 class _Refused(Exception):
-    """The archive cannot be taken; the message says why."""
+    """An archive cannot be imported; the message says why."""
 
 
 def import_archives(
@@ -79,10 +79,10 @@ def import_archives(
     seizure_labels: tuple[str, ...],
     on_refused: Callable[[str], None] | None = None,
 ) -> ImportSummary:
-    """Turn every archive below ``folder`` into a shard of the imported version.
+    """Convert every archive below ``folder`` to a shard of the imported version.
 
-    Raises :class:`BrainbrrError` when there is no archive; one that cannot be taken is refused
-    alone, with its reason.
+    An archive that cannot be imported does not stop the others. Raises :class:`BrainbrrError` if
+    there is no archive.
     """
     archives = sorted(folder.rglob(f"*{SUFFIX}"))
     if not archives:
@@ -189,7 +189,7 @@ def _read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
 
 
 def _joined(windows: NDArray[np.float32], what: str) -> NDArray[np.float32]:
-    """Overlapping windows (n, rows, 15360) as one signal (rows, samples), if they agree."""
+    """Combine overlapping windows (n, rows, 15360) into one signal (rows, samples)."""
     for earlier, later in pairwise(windows):
         if np.abs(earlier[:, STRIDE:] - later[:, :-STRIDE]).max() > _AGREEMENT:
             raise _Refused(f"overlapping windows disagree about their {what}")

@@ -1,4 +1,4 @@
-"""Whether a cache is fit to train and score with: fresh, with a current manifest and splits."""
+"""Checks before training and scoring: a fresh cache, a current manifest, usable splits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from brainbrr_core.machine.filesystem import Kind, file_system
 
 @dataclass(frozen=True)
 class Preflight:
-    """A cache that is fit for training, and what was found about it."""
+    """A cache that passed the checks before training, with its plan and manifest."""
 
     plan: Plan
     manifest: Manifest
@@ -57,7 +57,7 @@ def check(configuration: Configuration) -> Preflight:
 
 
 def fresh_plan(configuration: Configuration, options: str) -> Plan:
-    """The plan of a cache in which every selected recording that has a usable signal is fresh.
+    """The plan of a cache, if every selected recording with a usable signal is fresh in it.
 
     Raises :class:`WorkRemains` naming the command, with ``options``, that makes it so, and
     :class:`BrainbrrError` when there is no index.

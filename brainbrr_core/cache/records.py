@@ -1,8 +1,8 @@
 """The build records of a version: which shard was built when, from what, and in how long.
 
-``records.jsonl`` is both the audit of a version and a memo: a shard whose size, mtime and inode
-are as recorded need not be opened to know its fingerprint. It is never trusted over the file: a
-shard that differs from its record, or has none, is read.
+``records.jsonl`` documents a version, and it saves time: if a shard's size, mtime and inode are
+those of its record, its fingerprint is known without opening it. The file has precedence: a shard
+that differs from its record, or has none, is read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from brainbrr_core.files.state import FileState
 from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
-#: Clipped samples as (block, count) of the blocks that have some; None where it is not recorded.
+#: Clipped samples as (block, count) for blocks that have some; None if not recorded.
 ClippedBlocks = tuple[tuple[int, int], ...] | None
 
 
@@ -79,7 +79,7 @@ class Records:
 
     @classmethod
     def read(cls, path: Path) -> Records:
-        """The records of a file. A line that is no record, such as one cut short, is left out."""
+        """Read the records of a file; invalid lines, such as a truncated one, are left out."""
         records = cls()
         with no_collection(), path.open("rb") as file:
             for piece in _pieces(file):
@@ -97,7 +97,7 @@ class Records:
         return partition_key in self._newest
 
     def newest(self, partition_key: str) -> BuildRecord | None:
-        """The newest record of a partition; None where it has none."""
+        """The newest record of a partition; None if it has none."""
         row = self._newest.get(partition_key)
         return None if row is None else self._record(row)
 
@@ -106,7 +106,7 @@ class Records:
         return {key: self._record(row) for key, row in self._newest.items()}
 
     def origin(self, partition_key: str, state: FileState) -> Origin | None:
-        """What is recorded of a shard whose file is in this state; None where nothing is."""
+        """The recorded origin of a shard whose file is in this state; None without a record."""
         row = self._newest.get(partition_key)
         if row is None:
             return None
@@ -138,7 +138,7 @@ class Records:
         )
 
     def _add(self, columns: _Columns) -> None:
-        """Add records that were written after all others."""
+        """Add records that are newer than all others."""
         row = len(self._keys)
         self._keys += columns.keys
         self._fingerprints += columns.fingerprints
@@ -194,7 +194,7 @@ _PIECE_BYTES = 1 << 22
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:
-    """The content of a file in pieces of whole lines."""
+    """Read a file in pieces that end with a whole line."""
     while piece := file.read(_PIECE_BYTES):
         yield piece + file.readline()
 
@@ -214,9 +214,9 @@ _SCHEMA = pa.schema(
 
 
 def _parse(piece: bytes) -> _Columns:
-    """Records of lines of which every one is a record as this program writes them.
+    """Parse lines that are all records in the form that this program writes.
 
-    Raises ``ValueError`` where one is not.
+    Raises ``ValueError`` if one is not.
     """
     table = read_json(
         pa.BufferReader(piece),
@@ -256,7 +256,7 @@ def _texts(column: pa.StringArray) -> list[str]:
 
 
 def _repeated_texts(column: pa.StringArray) -> list[str]:
-    """Texts of which many are the same: each of those is one object."""
+    """Texts with many repetitions; equal ones become one object."""
     codes = column.dictionary_encode()
     texts = codes.dictionary.to_pylist()
     return [texts[code] for code in codes.indices.to_numpy().tolist()]
@@ -287,7 +287,7 @@ class _Line(BaseModel):
 
 
 def _parse_lines(piece: bytes) -> Iterator[BuildRecord]:
-    """The records among lines of which some are no records."""
+    """The records among lines that are not all valid records."""
     for text in piece.splitlines():
         with suppress(ValidationError):
             line = _Line.model_validate_json(text)

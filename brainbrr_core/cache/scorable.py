@@ -1,6 +1,7 @@
-"""The recordings of a split that a detector is judged on: the same in every place that judges.
+"""The recordings of a split that detections are scored on.
 
-Validation chooses weights by them, the operating point is tuned on them, reports score them.
+They are the same for validation, which chooses weights, for tuning of the operating point, and for
+reports.
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from brainbrr_core.cache.plan import Item, Plan, State
 
 
 def is_scorable(item: Item) -> bool:
-    """Whether a recording has a shard and annotations to be trusted, however short it is."""
+    """Whether a recording has a shard and usable annotations, whatever its length."""
     return item.state is State.FRESH and item.recording.reason is None
 
 
 def scorable(plan: Plan, labels: tuple[str, ...], split: str) -> list[ManifestRecording]:
     """The recordings of a split that are scored; ``labels`` are those of seizures.
 
-    One that is shorter than the training's window, of which a manifest has no windows, is among
-    them: it is padded.
+    Recordings shorter than the training's window, which have no window in the manifest, are
+    included: they are padded.
     """
     return [
         manifest_recording(item, labels)

@@ -1,7 +1,7 @@
 """Which recordings a profile uses: a deterministic choice that grows without dropping any.
 
-The corpus is put in one order; a profile takes its beginning. So smoke lies within dev, dev
-within full, and recordings with seizures of every split come early.
+All recordings are put in one fixed order, and a profile takes the first of them. So smoke is part
+of dev, dev is part of full, and recordings with seizures of every split come early.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _ranked(recordings: list[Recording], seed: int) -> list[Recording]:
 
 
 def _seizures_first(recordings: Sequence[Recording], seed: int) -> list[Recording]:
-    """Recordings with and without seizures in turn, those with first."""
+    """Alternate recordings with and without seizures, beginning with one that has some."""
     ictal = _by_patient(_shuffled([r for r in recordings if r.all_seizures], seed))
     other = _by_patient(_shuffled([r for r in recordings if not r.all_seizures], seed))
     pairs = zip_longest(ictal, other)
@@ -62,7 +62,7 @@ def _by_patient(recordings: list[Recording]) -> list[Recording]:
 
 
 def _shuffled(recordings: list[Recording], seed: int) -> list[Recording]:
-    """A fixed order that does not follow the names."""
+    """The recordings in a fixed order that does not depend on their names' order."""
 
     def rank(recording: Recording) -> bytes:
         return hashlib.sha256(f"{seed}:{recording.partition_key}".encode()).digest()

@@ -1,11 +1,11 @@
 """One recording of the store: an Arrow IPC file, memory-mapped, one row per 10 s block.
 
-A row is ``(19, 2560)`` int16, worth ``SCALE`` standard deviations a unit. The schema's metadata
-says what the shard was made of; each record batch carries its count of clipped samples and a
-checksum over all that can be read from the file: header, place, count and payload. So a day-long
-recording is written in bounded memory and any part can be verified alone. How many samples were
-clipped in which block and channel is beside it, with a checksum of its own; shards of version 1
-do not say it.
+A row is ``(19, 2560)`` int16; one unit is ``SCALE`` standard deviations. The schema's metadata
+records what shaped the bytes. Each record batch carries its number of clipped samples and a
+checksum over everything that a reader gets from it: header, position, number and payload. So a
+day-long recording is written in bounded memory, and each batch can be verified by itself. The
+number of clipped samples in each block and channel is stored next to it with its own checksum;
+shards of format version 1 do not have it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BLOCK_VALUES = len(CHANNELS) * BLOCK_SAMPLES
 BLOCK_BYTES = 2 * BLOCK_VALUES
 #: Blocks in a record batch: six minutes, 3.5 MB.
 BATCH_BLOCKS = 36
-#: What Arrow says of bytes that are wrong; it has other errors for a system that gives nothing.
+#: Arrow's errors for wrong bytes; it has others for what the operating system refuses.
 _WRONG_BYTES = (
     pa.ArrowInvalid,
     pa.ArrowSerializationError,
@@ -48,7 +48,7 @@ _WRONG_BYTES = (
     pa.ArrowIndexError,
     pa.ArrowNotImplementedError,
 )
-#: How often a file that is not ours may be found again before the folder is said to refuse.
+#: Attempts to replace another user's file before the folder counts as not writable.
 _REFUSALS = 100
 _HEADER = b"brainbrr.shard"
 _CHECKSUM = b"blake3"
@@ -59,19 +59,19 @@ Chunk = tuple[NDArray[np.int16], NDArray[np.int32]]
 
 
 def stored_samples(recording: Recording) -> int:
-    """Length of a recording's shard in samples, padding left out."""
+    """Length of a recording's shard in samples, without padding."""
     numerator, denominator = recording.rate.as_integer_ratio()
     return recording.samples * RATE * denominator // numerator if numerator else 0
 
 
 class DamagedShard(Exception):
-    """The file is not the shard it should be: its bytes are wrong; the message says how."""
+    """The bytes of a file are not those of the shard; the message says what differs."""
 
 
 class UnreadableShard(WorkRemains):
-    """The file could not be read (memory, open files, permission, disk): it may well be whole.
+    """A shard could not be read, for want of memory, open files or permission, or by a disk error.
 
-    Nothing may be concluded about the shard; ``reason`` is what the system said.
+    The shard may be whole. ``reason`` is the operating system's message.
     """
 
     def __init__(self, path: Path, error: BaseException | str) -> None:
@@ -136,14 +136,14 @@ class ShardHeader:
 
     @property
     def blocks(self) -> int:
-        """Rows, the last of which may be padded."""
+        """Number of rows; the last one may be padded."""
         return -(-self.samples // BLOCK_SAMPLES)
 
 
 _HEADER_TYPE = TypeAdapter(ShardHeader)
 
 
-#: How the names of shards end, and of shards that are still being written.
+#: Endings of the names of shards and of unfinished shards.
 SUFFIX = ".arrow"
 _PARTIAL_NAME = re.compile(rf"\..+{re.escape(SUFFIX)}\.partial")
 
@@ -157,18 +157,18 @@ def partial_path(target: Path) -> Path:
 
 
 def is_partial(name: str) -> bool:
-    """Whether a file of this name is an unfinished shard, as :func:`partial_path` names it."""
+    """Whether a file name is that of an unfinished shard (see :func:`partial_path`)."""
     return _PARTIAL_NAME.fullmatch(name) is not None
 
 
 @contextmanager
 def exclusive_partial(target: Path, *, wait: bool = True) -> Iterator[IO[bytes]]:
-    """The file that becomes ``target``, locked for this process; waits while another has it.
+    """Open the unfinished file of ``target`` with a lock; wait while another process holds it.
 
-    Its name follows from the target's, so what a killed builder left is taken over by the next
-    one, another user's too where the folder allows it, and the lock ends with its holder. Look
-    again whether ``target`` is still wanted: the one waited for may have made it. Raises
-    ``BlockingIOError`` when another has it and ``wait`` is False.
+    The file's name follows from the target's. So the next builder takes over what a killed one
+    left, even another user's where the folder permits it, and a lock ends with its process. After
+    waiting, check again whether ``target`` must be built: the other process may have built it.
+    Raises ``BlockingIOError`` if another process holds the lock and ``wait`` is False.
     """
     partial = partial_path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -201,9 +201,9 @@ def exclusive_partial(target: Path, *, wait: bool = True) -> Iterator[IO[bytes]]
 
 
 def _remove_unheld(partial: Path, *, wait: bool) -> None:
-    """Remove what another user's killed builder left; waits while that builder is alive.
+    """Remove the unfinished file of another user's killed builder; wait while that builder lives.
 
-    Raises ``PermissionError`` where the folder, or a file that cannot be looked at, forbids it.
+    Raises ``PermissionError`` if the folder does not permit it, or the file cannot be opened.
     """
     try:
         descriptor = open_to_lock(partial)
@@ -225,9 +225,10 @@ def write_shard(
     header: ShardHeader,
     chunks: Iterable[Chunk],
 ) -> tuple[int, NDArray[np.int32]]:
-    """Write blocks to an ``exclusive_partial``; :func:`commit_shard` makes it the shard.
+    """Write blocks to a file of :func:`exclusive_partial`, which :func:`commit_shard` then renames.
 
-    Returns bytes written, which are on the disk then, and samples clipped, (blocks, 19).
+    Returns the number of bytes, which are flushed to the disk, and the number of clipped samples
+    of each block and channel, (blocks, 19).
     """
     clipped_counts = [np.zeros((0, len(CHANNELS)), np.int32)]
     text = canonical_json(_header_values(header)).encode()
@@ -256,7 +257,7 @@ def write_shard(
 
 
 def _packed_counts(header: bytes, number: int, counts: NDArray[np.int32]) -> bytes:
-    """Counts that are not 0, as JSON of [block of the batch, channel, count], after a checksum."""
+    """The counts above 0 as a checksum and JSON rows [block of the batch, channel, count]."""
     block, channel = np.nonzero(counts)
     rows = np.stack([block, channel, counts[block, channel]], axis=1).tolist()
     text = canonical_json(rows).encode()
@@ -270,7 +271,7 @@ def _counts_checksum(header: bytes, number: int, text: bytes) -> bytes:
 def _unpacked_counts(
     header: bytes, number: int, blocks: int, packed: bytes | None
 ) -> NDArray[np.int32] | None:
-    """What :func:`_packed_counts` packed; None where there is nothing."""
+    """The counts that :func:`_packed_counts` packed; None if there are none."""
     if packed is None:
         return None
     checksum, _, text = packed.partition(b" ")
@@ -283,7 +284,7 @@ def _unpacked_counts(
 
 
 def _checksum(header: bytes, number: int, clipped: int, values: NDArray[np.int16]) -> bytes:
-    """BLAKE3 over all of a record batch: the header it belongs to, its place, count, payload."""
+    """BLAKE3 over a record batch: its shard's header, its position, its count and its payload."""
     hasher = blake3(header)
     hasher.update(f"\n{number} {clipped}\n".encode())
     hasher.update(values.view(np.uint8).data)
@@ -291,10 +292,10 @@ def _checksum(header: bytes, number: int, clipped: int, values: NDArray[np.int16
 
 
 def commit_shard(target: Path, *, flush_folder: bool = True) -> None:
-    """Rename the written ``exclusive_partial`` of ``target``: it appears whole or not at all.
+    """Rename a complete unfinished file to ``target``, which so appears whole or not at all.
 
-    Without ``flush_folder`` a power cut may lose the new name, and the caller flushes the folder
-    later.
+    Without ``flush_folder``, a power failure may lose the new name; the caller then flushes the
+    folder later.
     """
     partial_path(target).rename(target)
     if flush_folder:
@@ -302,10 +303,10 @@ def commit_shard(target: Path, *, flush_folder: bool = True) -> None:
 
 
 def verify_shard(path: Path, partition_key: str, fingerprint: str | None = None) -> Shard:
-    """Check every byte of a shard, whose it is, and (where one is given) its fingerprint.
+    """Check every byte of a shard, its partition key and, if one is given, its fingerprint.
 
-    Raises ``FileNotFoundError``; :class:`DamagedShard` when it is not the whole shard that it
-    should be, saying why; and :class:`UnreadableShard` when that cannot be known.
+    Raises ``FileNotFoundError``, :class:`DamagedShard` if the file is not that shard or not whole,
+    and :class:`UnreadableShard` if it cannot be read.
     """
     shard = Shard(path)
     if shard.header.partition_key != partition_key:
@@ -317,9 +318,9 @@ def verify_shard(path: Path, partition_key: str, fingerprint: str | None = None)
 
 
 def _batches(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Chunks joined to batches of ``BATCH_BLOCKS`` blocks, the last one shorter.
+    """Combine chunks into batches of ``BATCH_BLOCKS`` blocks; the last one may be shorter.
 
-    One buffer serves them all: a batch holds until the next is asked for.
+    All batches share one buffer: a batch is valid until the next one is requested.
     """
     buffer = np.empty((BATCH_BLOCKS, len(CHANNELS), BLOCK_SAMPLES), np.int16)
     clipped = np.empty((BATCH_BLOCKS, len(CHANNELS)), np.int32)
@@ -350,10 +351,10 @@ def _header_values(header: ShardHeader) -> dict[str, Json]:
 
 
 class _File(io.RawIOBase):
-    """A file for Arrow's reader, which may ask a damaged one for more bytes than there are.
+    """A file for Arrow's reader, which may request more bytes than a damaged file has.
 
-    It is read, not mapped: what a disk or a server cannot give is an ``OSError`` then, and not the
-    end of the process (SIGBUS). ``error`` is the last one that the system gave.
+    The file is read, not mapped, so that a failing disk or server is an ``OSError`` instead of a
+    signal that ends the process (SIGBUS). ``error`` is the last error of the operating system.
     """
 
     _descriptor = -1
@@ -432,7 +433,7 @@ class Shard:
 
     @contextmanager
     def _judged(self, what: str) -> Iterator[None]:
-        """Tell wrong bytes from bytes that could not be had, in what the block raises."""
+        """Turn errors into DamagedShard (wrong bytes) or UnreadableShard (no bytes)."""
         try:
             yield
         except FileNotFoundError:
@@ -456,7 +457,7 @@ class Shard:
         return DamagedShard(f"{what} ({type(error).__name__})")
 
     def batch(self, number: int) -> NDArray[np.int16]:
-        """Blocks of one record batch, (blocks, 19, 2560), read-only; a view where it is mapped."""
+        """Blocks of one record batch, (blocks, 19, 2560), read-only; views of a mapped file."""
         with self._judged(f"batch {number}"):
             column = self._reader.get_batch(number).column(0)
         return np.asarray(column.flatten()).reshape(-1, len(CHANNELS), BLOCK_SAMPLES)
@@ -467,15 +468,15 @@ class Shard:
             yield self.batch(number // BATCH_BLOCKS)[number % BATCH_BLOCKS]
 
     def verify_batch(self, number: int) -> tuple[int, int]:
-        """Check every byte of one record batch; returns its blocks and its clipped samples.
+        """Check every byte of one record batch; return its blocks and clipped samples.
 
-        Raises :class:`DamagedShard` when it does not match its checksum.
+        Raises :class:`DamagedShard` if the batch does not match its checksum.
         """
         batch, clipped = self.verified_batch(number)
         return len(batch), clipped
 
     def verified_batch(self, number: int) -> tuple[NDArray[np.int16], int]:
-        """Blocks of one record batch as :meth:`batch` gives them, checked, and samples clipped."""
+        """The checked blocks of one record batch (see :meth:`batch`), and its clipped samples."""
         with self._judged(f"batch {number}"):
             batch, metadata = self._reader.get_batch_with_custom_metadata(number)
             expected, clipped = metadata[_CHECKSUM], int(metadata[_CLIPPED])
@@ -494,7 +495,7 @@ class Shard:
         return _unpacked_counts(self._text, number, blocks, metadata.get(_CLIPPED_COUNTS))
 
     def clipped(self) -> NDArray[np.int32] | None:
-        """Samples clipped in each block and channel, (blocks, 19); None where it does not say."""
+        """Clipped samples of each block and channel, (blocks, 19); None if not recorded."""
         counts = []
         for number in range(self._reader.num_record_batches):
             with self._judged(f"batch {number}"):
@@ -508,7 +509,7 @@ class Shard:
     def verify(self) -> int:
         """Check every byte of the payload and return the number of clipped samples.
 
-        Raises :class:`DamagedShard` naming the first record batch that does not match.
+        Raises :class:`DamagedShard` with the first record batch that does not match.
         """
         checked = [self.verify_batch(n) for n in range(self._reader.num_record_batches)]
         blocks = sum(blocks for blocks, _ in checked)

@@ -1,11 +1,11 @@
 """The cache root: its files and folders, and the records of what was built.
 
-A version is a folder that has the full name of one *and* holds what the store wrote into it; all
-else in the root belongs to somebody else and is never touched.
+A version is a folder with the full name of a version *and* files that the store wrote into it.
+Everything else in the root belongs to somebody else and is never touched.
 
-``records.jsonl`` of a version is both the audit (what was built when, from what, in how long)
-and a memo: a shard whose size, mtime and inode are as recorded need not be opened to know its
-fingerprint. It is never trusted over the file: a shard that differs, or has no record, is read.
+``records.jsonl`` of a version documents what was built when, from what, and in how long. It also
+saves time: if a shard's size, mtime and inode are those of its record, its fingerprint is known
+without opening it. A shard that differs from its record, or has none, is read.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ LEASES = ".leases"
 #: What the store has in the root, in addition to its versions: the link to the newest complete
 #: version, shards that failed verification, and the mirror of a corpus behind a URL.
 LATEST, QUARANTINE, REMOTE = "latest", "quarantine", "remote"
-#: How many shards of a version without a marker are looked at to know that it is one.
+#: Shards of a folder without a marker that are read to recognize it as a version.
 _LOOKS = 16
-#: What processes have in the root for a while, and killed ones leave there.
+#: Temporary files in the root, which killed processes leave behind.
 _PASSING = re.compile(r"\.writable(-[0-9a-f]+)?|\.(clock|speed)-[0-9a-f]{16}")
 _LOCK = re.compile(r"\.(?P<name>.+)\.lock(\.claim)?")
 _REMOVED = re.compile(r"\.removed-(?P<version>.+)-[0-9a-f]{16}")
@@ -72,7 +72,7 @@ class Store:
     def of(cls, configuration: Configuration) -> Store:
         """The store that a configuration names.
 
-        Raises :class:`BrainbrrError` for a version that is neither the derived one nor there.
+        Raises :class:`BrainbrrError` for a version that is neither derived nor imported.
         """
         derived = cls.derived(configuration.cache_root, configuration.preprocessing)
         version = configuration.version or derived.version
@@ -85,7 +85,7 @@ class Store:
 
     @classmethod
     def derived(cls, cache_root: Path, preprocessing: Preprocessing) -> Store:
-        """The store of the version that these settings of the preprocessing build."""
+        """The store of the version that is built with these preprocessing settings."""
         return cls(cache_root, preprocessing_version(preprocessing))
 
     @property
@@ -95,7 +95,7 @@ class Store:
 
     @property
     def marker(self) -> Path:
-        """The file that says that the folder is a version; its mtime is the last use."""
+        """The file that marks the folder as a version; its mtime is the time of the last use."""
         return self.folder / MARKER
 
     def shard_path(self, partition_key: str) -> Path:
@@ -103,9 +103,9 @@ class Store:
         return self.folder / f"{partition_key}{SUFFIX}"
 
     def has_whole_shard(self, partition_key: str, fingerprint: str) -> bool:
-        """Whether a recording's shard is stored with this fingerprint, every byte as written.
+        """Whether a recording's shard is stored with this fingerprint and every byte is as written.
 
-        Raises :class:`UnreadableShard` when that cannot be known.
+        Raises :class:`UnreadableShard` if the shard cannot be read.
         """
         try:
             verify_shard(self.shard_path(partition_key), partition_key, fingerprint)
@@ -114,9 +114,9 @@ class Store:
         return True
 
     def shard_keys(self) -> set[str]:
-        """Partition keys of every shard that lies in this version's folder.
+        """Partition keys of all shards in this version's folder.
 
-        Raises :class:`UnreadableShard` where a folder cannot be listed: what lies in it is unknown.
+        Raises :class:`UnreadableShard` if a folder cannot be listed.
         """
         start = len(str(self.folder)) + 1
         keys = set()
@@ -140,9 +140,10 @@ class Store:
         return keys
 
     def create(self) -> None:
-        """Make the folder of the version and its marker, where they are missing.
+        """Create the folder of the version and its marker, if they are missing.
 
-        Every way into the store begins here. Raises :class:`BrainbrrError` where it cannot.
+        Everything that writes to the store begins here. Raises :class:`BrainbrrError` if they
+        cannot be created.
         """
         try:
             with self.exclusive():
@@ -152,10 +153,10 @@ class Store:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """The lock of the version, for the moment in which a use of it begins or ends.
+        """Hold the lock of the version, for the moment in which a use of it begins or ends.
 
-        Makes the folder and the marker where they are missing. Raises ``OSError`` where the folder
-        cannot be written to.
+        Creates the folder and the marker if they are missing. Raises ``OSError`` if the folder is
+        not writable.
         """
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -184,9 +185,9 @@ class Store:
             file: IO[bytes] = self.marker.open("a+b")
         except PermissionError:
             if not self.marker.exists():
-                # It cannot be made: to look for it again would not end.
+                # It cannot be created: trying again would never end.
                 raise
-            # Another user's: locked as well, and nothing need be written to it.
+            # Another user's marker can be locked as well; nothing need be written to it.
             return self.marker.open("rb")
         file.seek(0)
         return file
@@ -199,9 +200,9 @@ class Store:
         return isinstance(values, dict) and values.get("version") == self.version
 
     def is_here(self) -> bool:
-        """Whether the folder is a version of the store, by its name and by what was written to it.
+        """Whether the folder is a version of the store, by its name and by its content.
 
-        One that was made before there were markers is known by a record or a shard in it.
+        A version from before there were markers is recognized by a record or a shard in it.
         """
         if not is_version_name(self.version) or self.folder.is_symlink():
             return False
@@ -239,7 +240,7 @@ class Store:
         ]
 
     def foreign(self) -> list[Path]:
-        """Files and folders in the root that brainbrr did not write: named, never touched."""
+        """Files and folders in the root that brainbrr did not write; they are never touched."""
         own = {self.version, *(other.version for other in self.other_versions())}
         return [self.root / name for name in _names(self.root) if not self._is_own(name, own)]
 
@@ -266,7 +267,7 @@ class Store:
 
     @staticmethod
     def removed_version(path: Path) -> str | None:
-        """The version whose removal into this folder was not finished, or None."""
+        """The version that this folder was renamed from for its removal; None for other folders."""
         match = _REMOVED.fullmatch(path.name)
         return match["version"] if match and is_version_name(match["version"]) else None
 
@@ -275,7 +276,7 @@ class Store:
         return self.read_records().all_newest()
 
     def read_records(self) -> Records:
-        """All build records of the version at this moment; none where nothing was built."""
+        """All build records of the version at this moment."""
         path = self.folder / RECORDS
         try:
             state = file_state(path)
@@ -288,17 +289,17 @@ class Store:
         return _newest[path][1]
 
     def append_record(self, record: BuildRecord) -> None:
-        """Add one record, whole even when several builders write."""
+        """Append one record; records of concurrent builders do not mix."""
         self.append_records([record])
 
     def append_records(self, records: Iterable[BuildRecord]) -> None:
-        """Add records, whole even when several builders write."""
+        """Append records; records of concurrent builders do not mix."""
         append_line(self.folder / RECORDS, "\n".join(record.as_line() for record in records))
 
     def note_run(self, directory: Path) -> None:
-        """Remember that a run is trained on this version, wherever its folder lies.
+        """Record in the version that a run is trained on it, wherever the run's folder is.
 
-        Where the version cannot be written to, its users are those of the runs folder alone.
+        If the version is not writable, only runs of the runs folder count as its users.
         """
         line = json.dumps({"run": str(directory.resolve()), "host": platform.node()})
         with suppress(OSError):
@@ -306,7 +307,7 @@ class Store:
                 append_line(self.folder / RUNS, line)
 
     def noted_runs(self) -> list[str]:
-        """Folders of runs that are trained on this version: those here, and all of other hosts."""
+        """Folders of runs trained on this version: existing ones, and all of other hosts."""
         runs = []
         for line in self._run_lines():
             try:
@@ -327,8 +328,8 @@ class Store:
             return []
 
     def check_writable(self) -> None:
-        """Raise :class:`BrainbrrError` when nothing can be written below the root."""
-        # A name of its own, so that no other process removes it first.
+        """Raise :class:`BrainbrrError` if the root is not writable."""
+        # A unique name, so that no other process removes it first.
         probe = self.root / f".writable-{secrets.token_hex(8)}"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -350,19 +351,19 @@ def _names(root: Path) -> list[str]:
 
 
 def _listed(folder: str) -> list[os.DirEntry[str]]:
-    """What lies in a folder. Raises :class:`UnreadableShard` where that cannot be told."""
+    """The entries of a folder. Raises :class:`UnreadableShard` if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)
     except FileNotFoundError:
-        # One that was removed meanwhile holds nothing.
+        # A folder that was removed meanwhile is empty.
         return []
     except OSError as error:
         raise UnreadableShard(Path(folder), error) from None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
-    """Whether this is a folder, or a link to one."""
+    """Whether an entry is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:
@@ -370,7 +371,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def lock_of(name: str) -> str | None:
-    """The name of the file that a file of this name is the lock of, or None."""
+    """The name of the file that a lock file of this name protects; None for other names."""
     match = _LOCK.fullmatch(name)
     return match["name"] if match else None
 

@@ -1,4 +1,4 @@
-"""Verification of a store: every byte of every shard, and what becomes of a damaged one."""
+"""Verification of a store: every byte of every shard is checked, and damaged shards are moved."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from brainbrr_core.progress import progress
 
 @dataclass(frozen=True)
 class Verification:
-    """Shards checked to the last byte, and what failed, each with what was wrong.
+    """Outcome of a verification; problems are described by partition key.
 
-    ``damaged`` were moved to quarantine, but those of ``not_moved``, each with the reason;
-    ``unreadable`` could not be read, each with the reason, and stay where they are.
-    ``changed_sources`` are EDFs whose bytes are not those of the index, ``sources`` how many were
-    read to know (none unless asked).
+    Shards in ``damaged`` were moved to quarantine, except those in ``not_moved``, with the reason.
+    Shards in ``unreadable`` could not be read and stay in the store. ``changed_sources`` are EDFs
+    whose content differs from the index; ``sources`` is the number of EDFs that were hashed, 0
+    without a deep check.
     """
 
     checked: int
@@ -46,7 +46,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class _Finding:
-    """What a look at a shard gave: damage, or why it could not be read; nothing, if it is whole."""
+    """Outcome of checking one shard: its damage, or why it could not be read, or neither."""
 
     damage: str = ""
     unreadable: str = ""
@@ -55,7 +55,7 @@ class _Finding:
 
 @dataclass(frozen=True)
 class Checked:
-    """What was wrong with some shards, by partition key; ``not_moved`` are among the damaged."""
+    """Problems of some shards by partition key; shards of ``not_moved`` are among the damaged."""
 
     damaged: dict[str, str]
     unreadable: dict[str, str]
@@ -64,12 +64,12 @@ class Checked:
 
 
 def verify(store: Store, sources: Iterable[Recording] = ()) -> Verification:
-    """Check every byte of every shard of a version; quarantine what fails.
+    """Check every byte of every shard of a version, and move damaged shards to quarantine.
 
-    A quarantined shard is moved below ``<root>/quarantine``, so the plan finds it missing and
-    the next build makes it anew. One that cannot be read (memory, open files, permission, the
-    disk) is not damaged: it stays, and is named. ``sources`` are recordings whose EDFs are hashed
-    again, which finds one that changed though its size and time did not.
+    A damaged shard is moved to ``<root>/quarantine``; the plan then reports it as missing, and the
+    next build builds it again. A shard that cannot be read (memory, open files, permission, disk)
+    is not damaged: it stays, and is reported. The EDFs of ``sources`` are hashed again, which
+    finds a file whose content changed while its size and time did not.
     """
     keys = sorted(store.shard_keys())
     recordings = list(sources)
@@ -104,10 +104,10 @@ def check_shards(
     *,
     whose: bool = True,
 ) -> Checked:
-    """Check every byte of some shards and move what is damaged to quarantine.
+    """Check every byte of some shards, and move damaged ones to quarantine.
 
-    One that is gone is passed over: another process moved or removed it. With ``whose``, one that
-    is another recording's is damaged.
+    A shard that no longer exists is skipped: another process moved or removed it. With ``whose``,
+    a shard with another recording's key counts as damaged.
     """
     result = Checked({}, {}, {}, 0)
     gone = 0
@@ -133,7 +133,7 @@ def check_shards(
 
 @contextmanager
 def _threads_or_a_line() -> Iterator[None]:
-    """One line where the system gives no thread: under a limit of memory or of processes."""
+    """Raise a one-line error if no thread can be started, as under a limit of memory."""
     try:
         yield
     except RuntimeError as error:
@@ -163,7 +163,7 @@ _CHANGED = "changed"
 
 
 def _compared(recording: Recording) -> str:
-    """Nothing for an EDF that has the bytes of the index or is not here; else what is wrong."""
+    """What is wrong with an EDF; empty if it has the indexed content or is not on this machine."""
     path = Path(recording.path)
     try:
         same = not path.is_file() or content_hash(path) == recording.content_hash
@@ -175,11 +175,11 @@ def _compared(recording: Recording) -> str:
 
 
 def quarantine(store: Store, key: str) -> bool:
-    """Move a damaged shard out of the way: the plan finds it missing then.
+    """Move a damaged shard to quarantine, so that the plan reports it as missing.
 
-    It is looked at again while nobody can build it: False when it is whole by now, since a builder
-    replaced it. True as well when another process moved it. Raises ``OSError`` where it cannot be
-    moved, and :class:`UnreadableShard`.
+    The shard is checked again under its lock. Returns False if it is whole by then, because a
+    builder replaced it, and True if it was moved, even by another process. Raises ``OSError`` if
+    it cannot be moved, and :class:`UnreadableShard`.
     """
     path = store.shard_path(key)
     with exclusive_partial(path):
