@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from brainbrr_core.machine.compiled import compiled
-from brainbrr_core.signal.resampling import COLUMNS
+from brainbrr_core.signal.product_width import COLUMNS
 
 #: Rows of a matrix's ``COLUMNS`` outputs that are made at a time: as many as the registers hold.
 _ROWS = 6

@@ -21,6 +21,7 @@ from pydantic import JsonValue
 
 from brainbrr_core.constants import RATE
 from brainbrr_core.machine.compiled import compiled
+from brainbrr_core.signal.product_width import COLUMNS
 
 PASSBAND_HZ = 120.0
 STOPBAND_DB = 90.0
@@ -38,9 +39,6 @@ _TABULATED_HZ = 1 << 18
 _LARGEST_RATIO = 1 << 50
 #: Channels that one instruction may serve, and taps that are added at once.
 _LANES, _TAPS_AT_ONCE = 8, 4
-#: Columns of a matrix that makes outputs: as many as the registers of a processor with 256-bit
-#: vectors hold.
-COLUMNS = 16
 #: The constants of the resampler, as the preprocessing version has them.
 DESIGN: dict[str, JsonValue] = {
     "window": "kaiser",
