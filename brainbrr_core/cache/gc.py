@@ -1,8 +1,8 @@
 """Garbage collection: other versions, orphaned shards and leftovers are listed, then removed.
 
-What a process holds (:mod:`brainbrr_core.cache.lease`), what a run was or is trained on, and what
-was used since it was listed is not removed, nor is anything that the store did not write, in the
-root or in a folder of the store. No link is followed.
+What a process holds (:mod:`brainbrr_core.cache.lease`), another version that a run was or is
+trained on, and what was used since it was listed is not removed, nor is anything that the store did
+not write, in the root or in a folder of the store. No link is followed.
 """
 
 from __future__ import annotations

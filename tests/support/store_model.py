@@ -507,9 +507,13 @@ class World:
             self._hashes[state] = digest(path)
         return self._hashes[state]
 
+    def leased(self) -> set[str]:
+        """Names of configurations whose version somebody uses now."""
+        return set(self.holders) | {name for name in NAMES if self._has_living_lease(name)}
+
     def held(self) -> set[str]:
         """Names of configurations whose version somebody uses or a run was trained on."""
-        used = set(self.holders) | {n for n in NAMES if self._has_living_lease(n)}
+        used = self.leased()
         for path in self.runs.glob("*/started.json"):
             version = json.loads(path.read_text(encoding="utf-8"))["preprocessing_version"]
             used |= {name for name in NAMES if self.reference.version(name) == version}
@@ -523,10 +527,14 @@ class World:
         return False
 
     def losable(self, action: Action) -> set[Path]:
-        """Shards that a command may remove: those that nobody uses, when it is ``gc``."""
+        """Shards that a command may remove: those that nobody uses, when it is ``gc``.
+
+        Of the version that is built these are the orphans, also where a run was trained on it: what
+        is no longer in the corpus can be removed.
+        """
         if action.kind != "gc" or "--yes" not in action.words:
             return set()
-        held = self.held()
+        held = self.held() - ({action.name} - self.leased())
         shards = {name: self.store(name).folder for name in NAMES if name not in held}
         indexed = self._indexed_keys()
         return {
