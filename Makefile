@@ -64,7 +64,7 @@ check: setup ## ruff, mypy, the contracts between packages, and the coverage tha
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	@if [ -f .coverage ]; then echo "coverage, when last measured: $$($(BIN)/coverage report --format=total) %"; \
 	  else echo "coverage: not measured here yet; run \`make coverage\`"; fi
 
