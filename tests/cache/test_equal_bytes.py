@@ -10,8 +10,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from brainbrr_core.signal.product_width import COLUMNS
 from brainbrr_core.signal.products import banded_products, solve, weighted_sums
-from brainbrr_core.signal.resampling import COLUMNS, BlockResampler, design
+from brainbrr_core.signal.resampling import BlockResampler, design
 
 #: Prints a digest of what is stored of recordings made of whole numbers, with what they are
 #: z-scored by. 1999/10 Hz needs a last matrix with fewer columns; two electrodes are interpolated.
