@@ -13,6 +13,7 @@ from brainbrr_core.cli import (
     bench,
     cache,
     compare,
+    config,
     dagster,
     demo,
     doctor,
@@ -82,7 +83,8 @@ for run_command in (train.train, evaluate.evaluate, compare.compare, replay.repl
 app.command(rich_help_panel="Predict")(predict.predict)
 for dagster_command in (dagster.ui, dagster.env):
     app.command(rich_help_panel="Dagster")(dagster_command)
-app.command(rich_help_panel="Machine")(doctor.doctor)
+for machine_command in (doctor.doctor, config.config):
+    app.command(rich_help_panel="Machine")(machine_command)
 app.add_typer(bench.app, name="bench", rich_help_panel="Machine")
 
 

@@ -87,6 +87,28 @@ def read_mapping(path: Path) -> dict[str, object]:
     return content
 
 
+def key_lines(path: Path) -> dict[str, int]:
+    """The line, counted from 1, of each setting in a file that :func:`read_mapping` accepts.
+
+    Settings are named by their full keys, such as ``training.steps``. Those that a merge key (<<)
+    brings are left out. Raises :class:`BrainbrrError` where the file cannot be read.
+    """
+    try:
+        node = yaml.compose(_readable(path), Loader=_Loader)
+    except (OSError, _Refused, yaml.YAMLError) as error:
+        raise BrainbrrError(f"{path} cannot be read any more: {_one_line(error)}") from None
+    return _lines_below(node, "")
+
+
+def _lines_below(node: yaml.Node | None, above: str) -> dict[str, int]:
+    lines: dict[str, int] = {}
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        name = f"{above}{key.value}"
+        lines |= _lines_below(value, f"{name}.")
+        lines.setdefault(name, key.start_mark.line + 1)
+    return lines
+
+
 def read_value(text: str, where: str) -> object:
     """Read a value in YAML; ``where`` is its source in messages.
 

@@ -27,11 +27,16 @@ def method(
     """
     signal = signal_sentence(preprocessing)
     if imported is not None:
-        signal = (
-            f"Signal: the preprocessing version {imported} was imported; how its signal was made "
-            "is not known here."
-        )
+        signal = imported_sentence(imported)
     return signal, detection_sentence(detection, window_s)
+
+
+def imported_sentence(version: str) -> str:
+    """What is known of the signals of an imported preprocessing version."""
+    return (
+        f"Signal: the preprocessing version {version} was imported; how its signal was made is not "
+        "known here."
+    )
 
 
 def computing_sentence(hardware: Hardware, tuned_in: str = "") -> str:
