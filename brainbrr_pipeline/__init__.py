@@ -6,6 +6,7 @@
 - ``asset_checks``      what must hold before the next step starts
 - ``jobs``              the jobs that the sensor, the schedule or a user launches
 - ``sensors``           the sensor that follows the corpus, stopped until it is turned on
+- ``failure_notices``   the sensor that reports failed runs, stopped until it is turned on
 - ``schedules``         the schedule that trains, stopped until it is turned on
 - ``resources``         the configuration, and the device that a training is bound to
 - ``pending_work``      what the sensor requests, derived from the plan

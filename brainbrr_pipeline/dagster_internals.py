@@ -29,6 +29,8 @@ Runs and backfills
     - ``ASSET_PARTITION_RANGE_START_TAG``, ``BulkActionsFilter``, ``BulkActionStatus``: whether a
       range of partitions is waiting or running; without them, reordering the partitions could
       change what a range means
+    - ``ASSET_PARTITION_RANGE_END_TAG``, ``WILL_RETRY_TAG``: the partitions of a failed run, and
+      whether Dagster starts it again; without them, a notice of the failure does not say so
     - ``NOT_FINISHED_STATUSES``: statuses of runs that are queued or running; without it, the
       sensor asks for work that is already in progress
     - ``DagsterPipesExecutionError``: a training process that failed; without it, its last output
@@ -60,9 +62,15 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_START_TAG, BACKFILL_ID_TAG
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    BACKFILL_ID_TAG,
+    WILL_RETRY_TAG,
+)
 
 __all__ = [
+    "ASSET_PARTITION_RANGE_END_TAG",
     "ASSET_PARTITION_RANGE_START_TAG",
     "BACKFILL_ID_TAG",
     "CODE_VERSION_TAG",
@@ -72,6 +80,7 @@ __all__ = [
     "INPUT_EVENT_POINTER_TAG_PREFIX",
     "NOT_FINISHED_STATUSES",
     "NULL_EVENT_POINTER",
+    "WILL_RETRY_TAG",
     "AssetObservationData",
     "BulkActionStatus",
     "BulkActionsFilter",

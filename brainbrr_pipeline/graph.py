@@ -9,6 +9,7 @@ from brainbrr_pipeline import asset_checks, jobs, schedules, sensors
 from brainbrr_pipeline.assets import cache, corpus, model
 from brainbrr_pipeline.assets.pulled_cache import pulled_cache
 from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
+from brainbrr_pipeline.failure_notices import notify_of_failures
 from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.resources import GpuResource, Workspace
 
@@ -47,7 +48,7 @@ def build_defs(
     training = jobs.train_and_evaluate_job()
     schedule = schedules.train_and_evaluate(training, configuration.orchestration.training_cron)
     job_defs: list[dg.JobDefinition | UnresolvedAssetJobDefinition]
-    sensor_defs: list[dg.SensorDefinition] = []
+    sensor_defs = [notify_of_failures(configuration.orchestration)]
     if remote is None:
         shards = cache.windowed_cache(versions.windowed_cache, partitioned=partitioned)
         cache_jobs = jobs.CacheJobs.of(versions)
@@ -57,7 +58,7 @@ def build_defs(
             cache_jobs.update_manifest,
             training,
         ]
-        sensor_defs = [sensors.keep_up(cache_jobs, versions.windowed_cache)]
+        sensor_defs.append(sensors.keep_up(cache_jobs, versions.windowed_cache))
     else:
         # Such a machine has no corpus to follow, so it needs no sensor.
         partitioned = False

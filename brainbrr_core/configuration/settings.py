@@ -437,13 +437,32 @@ class Hardware(Section):
 
 
 class Orchestration(Section):
-    """What the sensor and the schedule of the Dagster graph start, where they are turned on."""
+    """What the sensors and the schedule of the Dagster graph do, where they are turned on."""
 
     #: Most recordings that one run builds. With ``null`` one run builds all of them.
     recordings_per_run: Annotated[int, Field(gt=0)] | None = None
     #: When the schedule trains and evaluates, as a cron expression of five fields. The default is
     #: Friday at 20:00, so that a training can run over the weekend.
     training_cron: str = "0 20 * * 5"
+    #: Function that the sensor ``notify_of_failures`` calls for each run that fails, as
+    #: ``package.module:function``. With ``null`` there is none.
+    on_failure: str | None = None
+    #: Address of Dagster's UI for the links in notices of failed runs.
+    ui_url: str = "http://127.0.0.1:3000"
+
+    @field_validator("on_failure")
+    @classmethod
+    def _names_a_function(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", name):
+            raise ValueError("write package.module:function, such as notices:send")
+        return name
+
+    @field_validator("ui_url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/]+\S*", url):
+            raise ValueError("write an address, such as http://127.0.0.1:3000")
+        return url
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ def test_all_automation_is_off_until_turned_on(
         *(sensor.default_status.value for sensor in repository.sensor_defs),
         *(schedule.default_status.value for schedule in repository.schedule_defs),
     ]
-    assert statuses == ["STOPPED", "STOPPED"]
+    assert statuses == ["STOPPED"] * 3
     # And nothing else would materialize anything.
     nodes = list(repository.asset_graph.asset_nodes)
     assert [node.automation_condition for node in nodes] == [None] * len(nodes)

@@ -1,0 +1,213 @@
+"""Notices of failed runs: what a sensor hands to a function that a person writes.
+
+``orchestration.on_failure`` names that function. ``python -m brainbrr_pipeline.failure_notices``
+calls it with an example, so that mail or chat can be tried before a run fails.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import dagster as dg
+
+from brainbrr_core.configuration import load
+from brainbrr_core.configuration.settings import Orchestration
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_pipeline.dagster_internals import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    WILL_RETRY_TAG,
+)
+from brainbrr_pipeline.jobs import BUILD_OP
+from brainbrr_pipeline.records.partitions import NAME
+from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
+
+SENSOR = "notify_of_failures"
+#: How many partitions the text of a notice names.
+_NAMED_PARTITIONS = 3
+
+
+@dataclass(frozen=True)
+class RunFailure:
+    """A failed run, as a notice describes it.
+
+    Attributes
+    ----------
+    job : str
+        Name of the job, or the names of the assets where the run materialized assets without one.
+    run_id : str
+        Dagster's identifier of the run.
+    link : str
+        Address of the run in Dagster's UI.
+    error : str
+        First line of what went wrong.
+    partitions : tuple of str
+        Partition keys that the run was given. Empty where it was given none, such as an index or a
+        training.
+    will_retry : bool
+        Whether Dagster starts the run again by itself.
+    """
+
+    job: str
+    run_id: str
+    link: str
+    error: str
+    partitions: tuple[str, ...] = ()
+    will_retry: bool = False
+
+    def title(self) -> str:
+        """One line, such as the subject of a mail."""
+        return f"brainbrr: {self.job} failed"
+
+    def text(self) -> str:
+        """A few lines: the error, the partitions, and the link."""
+        lines = [self.error]
+        if self.partitions:
+            named = ", ".join(self.partitions[:_NAMED_PARTITIONS])
+            more = len(self.partitions) - _NAMED_PARTITIONS
+            lines.append(f"partitions: {named}" + (f" and {more} more" if more > 0 else ""))
+        if self.will_retry:
+            lines.append("Dagster starts the run again.")
+        return "\n".join([*lines, self.link])
+
+
+#: What ``orchestration.on_failure`` names.
+Hook = Callable[[RunFailure], object]
+
+
+def notify_of_failures(settings: Orchestration) -> dg.SensorDefinition:
+    """The sensor that hands each failed run to the function that the configuration names."""
+    goes_to = (
+        f"It calls {settings.on_failure}."
+        if settings.on_failure
+        else "No function is set: see orchestration.on_failure."
+    )
+
+    @dg.run_failure_sensor(
+        name=SENSOR,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        minimum_interval_seconds=30,
+        description="Reports each run that fails from now on (job, error, partitions and link) to "
+        f"the function that orchestration.on_failure names. {goes_to}",
+    )
+    def _notify(context: dg.RunFailureSensorContext, workspace: Workspace) -> None:
+        with user_errors_as_failures():
+            orchestration = workspace.load().orchestration
+            hook = load_hook(orchestration.on_failure)
+            failure = describe(context, orchestration)
+        hook(failure)
+
+    return _notify
+
+
+def load_hook(name: str | None) -> Hook:
+    """The function that ``package.module:function`` names.
+
+    Raises :class:`BrainbrrError` if none is named, or if it cannot be imported.
+    """
+    if name is None:
+        raise BrainbrrError(
+            "orchestration.on_failure is not set: name the function that reports failed runs, such "
+            "as notices:send"
+        )
+    module, _, function = name.partition(":")
+    try:
+        hook: object = pkgutil.resolve_name(name)
+    except ImportError as error:
+        raise BrainbrrError(
+            f"orchestration.on_failure is {name}, which cannot be imported ({error}): put the "
+            f"folder of {module.partition('.')[0]} on PYTHONPATH"
+        ) from None
+    except AttributeError:
+        hook = None
+    if not callable(hook):
+        raise BrainbrrError(
+            f"orchestration.on_failure is {name}, and {module} has no function {function}"
+        )
+    return hook
+
+
+def describe(context: dg.RunFailureSensorContext, settings: Orchestration) -> RunFailure:
+    """The failed run that a tick of the sensor is about."""
+    run = context.dagster_run
+    return RunFailure(
+        job=_job(run),
+        run_id=run.run_id,
+        link=f"{settings.ui_url.rstrip('/')}/runs/{quote(run.run_id)}",
+        error=_first_line(_messages(context)),
+        partitions=_partitions(context),
+        will_retry=run.tags.get(WILL_RETRY_TAG) == "true",
+    )
+
+
+def _job(run: dg.DagsterRun) -> str:
+    """The job, or the assets of a run that materialized assets without a job."""
+    if not run.job_name.startswith("__") or not run.asset_selection:
+        return run.job_name
+    return ", ".join(sorted(key.to_user_string() for key in run.asset_selection))
+
+
+def _messages(context: dg.RunFailureSensorContext) -> Iterable[str | None]:
+    """What went wrong, the most telling first: a step's own words, its error, the run's."""
+    for event in context.get_step_failure_events():
+        data = event.step_failure_data
+        if data.user_failure_data is not None:
+            yield data.user_failure_data.description
+        error = data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            yield error.message
+    yield context.failure_event.message
+
+
+def _first_line(messages: Iterable[str | None]) -> str:
+    lines = (line.strip() for text in messages for line in (text or "").splitlines())
+    return next(filter(None, lines), "the run failed without a message")
+
+
+def _partitions(context: dg.RunFailureSensorContext) -> tuple[str, ...]:
+    """The partition keys of a run: one, a range in Dagster's order, or a list in its settings."""
+    run = context.dagster_run
+    if context.partition_key is not None:
+        return (context.partition_key,)
+    first = run.tags.get(ASSET_PARTITION_RANGE_START_TAG)
+    last = run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if first is not None and last is not None:
+        keys = list(context.instance.get_dynamic_partitions(NAME))
+        if first in keys and last in keys:
+            return tuple(keys[keys.index(first) : keys.index(last) + 1])
+        # Their recordings have been removed since.
+        return (first, last)
+    listed: object = run.run_config
+    for name in ("ops", BUILD_OP, "config", "keys"):
+        listed = listed.get(name) if isinstance(listed, Mapping) else None
+    return tuple(map(str, listed)) if isinstance(listed, list) else ()
+
+
+def main() -> int:
+    """Call the configured function with an example. Returns the exit status."""
+    try:
+        orchestration = load().orchestration
+        hook = load_hook(orchestration.on_failure)
+    except BrainbrrError as error:
+        print(f"brainbrr: {error}", file=sys.stderr)
+        return error.exit_status
+    hook(
+        RunFailure(
+            "build_cache",
+            "00000000-0000-0000-0000-000000000000",
+            f"{orchestration.ui_url.rstrip('/')}/runs",
+            "this is a test: no run has failed",
+        )
+    )
+    print(f"{orchestration.on_failure} was called with an example of a failed run")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
