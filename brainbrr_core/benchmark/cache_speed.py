@@ -32,7 +32,7 @@ from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import update_index, write_index
 from brainbrr_core.data import Batch, WindowDataset
-from brainbrr_core.data.augmentation import augmented, draw
+from brainbrr_core.data.augmentation import augment, draw
 from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
@@ -345,7 +345,7 @@ def _training_costs(manifest: Manifest, store: Store) -> tuple[float, float]:
         changes = draw(augmentation, 0, step, range(_BATCH))
         move_labels(batch, changes)
         read = time.process_time()
-        feed.send(batch.signals, widen=partial(augmented, changes=changes)).receive()
+        feed.send(batch.signals, widen=partial(augment, changes=changes)).receive()
         host_s.append(read - begin)
         device_s.append(time.process_time() - read)
     # The first batches open and verify shards.

@@ -119,12 +119,12 @@ def _storages(values: object) -> list[torch.UntypedStorage]:
 
 def _counted(network: SeizureNetwork, seconds: float) -> Cost:
     signals = torch.empty(1, len(CHANNELS), round(seconds * RATE))
-    kept: dict[int, tuple[Tensor, int]] = {}
+    saved: dict[int, tuple[Tensor, int]] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         # A view keeps the whole storage of its base alive; several views keep it once.
         storage = tensor.untyped_storage()
-        kept[storage._cdata] = (tensor, storage.nbytes())
+        saved[storage._cdata] = (tensor, storage.nbytes())
         return tensor
 
     with operation_counter() as forward, torch.no_grad():
@@ -138,7 +138,7 @@ def _counted(network: SeizureNetwork, seconds: float) -> Cost:
         seconds,
         forward.get_total_flops(),
         both.get_total_flops(),
-        sum(size for key, (_, size) in kept.items() if key not in own),
+        sum(size for key, (_, size) in saved.items() if key not in own),
     )
 
 

@@ -453,8 +453,8 @@ class _Busy:
 
 def backends_of(names: Sequence[str]) -> list[Backend]:
     """The backends of these names. Raises :class:`BrainbrrError` for one that does not exist."""
-    known: dict[str, Backend] = {"torch": "torch", "mamba_ssm": "mamba_ssm"}
+    backends: dict[str, Backend] = {"torch": "torch", "mamba_ssm": "mamba_ssm"}
     for name in names:
-        if name not in known:
-            raise BrainbrrError(f"backend {name!r} is not known: use some of {list(known)}")
-    return [known[name] for name in names]
+        if name not in backends:
+            raise BrainbrrError(f"backend {name!r} is not known: use some of {list(backends)}")
+    return [backends[name] for name in names]

@@ -26,9 +26,9 @@ def naive(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> 
     state = x.new_zeros(x.shape[0], x.shape[2], x.shape[3], B.shape[2])
     outputs = []
     for t in range(x.shape[1]):
-        kept = torch.exp(dt[:, t] * A)[..., None, None]
+        decay = torch.exp(dt[:, t] * A)[..., None, None]
         added = (dt[:, t, :, None] * x[:, t])[..., None] * B[:, t, None, None]
-        state = kept * state + added
+        state = decay * state + added
         outputs.append((state @ C[:, t, None, :, None])[..., 0] + D[:, None] * x[:, t])
     return torch.stack(outputs, dim=1)
 

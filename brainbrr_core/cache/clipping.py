@@ -103,15 +103,16 @@ def clipping_summary(plan: Plan, labels: tuple[str, ...]) -> dict[str, Any]:
 
     ``not_known`` counts recordings whose shards have no record of it (format version 1).
     """
-    known, unknown = clipping(plan, labels)
+    measured, unknown = clipping(plan, labels)
     worst = sorted(
-        (one for one in known if one.clipped),
+        (one for one in measured if one.clipped),
         key=lambda one: (-one.part_in_seizures, -one.part, one.partition_key),
     )
     return {
-        "clipped": _part(sum(c.clipped for c in known), sum(c.samples for c in known)),
+        "clipped": _part(sum(c.clipped for c in measured), sum(c.samples for c in measured)),
         "clipped_in_seizures": _part(
-            sum(c.clipped_in_seizures for c in known), sum(c.samples_in_seizures for c in known)
+            sum(c.clipped_in_seizures for c in measured),
+            sum(c.samples_in_seizures for c in measured),
         ),
         "recordings": len(worst),
         "not_known": unknown,

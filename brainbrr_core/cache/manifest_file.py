@@ -372,12 +372,12 @@ def update_manifest(plan: Plan, settings: ManifestSettings) -> UpdatedManifest:
     """
     path = manifest_path(plan.store, settings)
     try:
-        known = read_manifest(path)
+        current = read_manifest(path)
     except WorkRemains:
         # Missing or not readable: a new one is made either way.
-        known = None
-    if known is not None and is_current(known, plan, settings):
-        return UpdatedManifest(known, path, rewritten=False)
+        current = None
+    if current is not None and is_current(current, plan, settings):
+        return UpdatedManifest(current, path, rewritten=False)
     with hold(plan.store, "manifest"):
         made = make_manifest(plan, settings)
         try:

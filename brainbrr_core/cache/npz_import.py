@@ -123,12 +123,14 @@ def _import_all(
 
 
 def _match(stem: str, by_stem: dict[str, list[Recording]]) -> Recording:
-    found = by_stem.get(stem, [])
-    if not found:
+    candidates = by_stem.get(stem, [])
+    if not candidates:
         raise _Refused("no recording of the index has this name")
-    if len(found) > 1:
-        raise _Refused(f"{len(found)} recordings have this name, such as {found[0].partition_key}")
-    return found[0]
+    if len(candidates) > 1:
+        raise _Refused(
+            f"{len(candidates)} recordings have this name, such as {candidates[0].partition_key}"
+        )
+    return candidates[0]
 
 
 def _import_one(

@@ -53,11 +53,13 @@ def _seizures_first(recordings: Sequence[Recording], seed: int) -> list[Recordin
 
 def _by_patient(recordings: list[Recording]) -> list[Recording]:
     """The first recording of each patient, then the second of each, and so on."""
-    seen: dict[str, int] = {}
+    recordings_of_patient: dict[str, int] = {}
     rounds: list[tuple[int, int]] = []
     for position, recording in enumerate(recordings):
-        seen[recording.patient] = seen.get(recording.patient, 0) + 1
-        rounds.append((seen[recording.patient], position))
+        recordings_of_patient[recording.patient] = (
+            recordings_of_patient.get(recording.patient, 0) + 1
+        )
+        rounds.append((recordings_of_patient[recording.patient], position))
     return [recordings[position] for _, position in sorted(rounds)]
 
 

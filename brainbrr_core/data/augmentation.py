@@ -18,7 +18,7 @@ from torch import Tensor
 
 from brainbrr_core.configuration import Augmentation
 from brainbrr_core.constants import CHANNELS, RATE
-from brainbrr_core.data.device_feed import on_device, widened
+from brainbrr_core.data.device_feed import on_device, to_float32
 
 _LEFT_RIGHT = {"Fp1": "Fp2", "F3": "F4", "C3": "C4", "P3": "P4", "F7": "F8", "T3": "T4"}
 _LEFT_RIGHT |= {"T5": "T6", "O1": "O2"}
@@ -89,15 +89,16 @@ def _moved(row: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
     return np.concatenate([row[distance:], row[length - 1 - distance : length - 1][::-1]])
 
 
-def augmented(stored: Tensor, changes: Changes | None) -> Tensor:
+def augment(stored: Tensor, changes: Changes | None) -> Tensor:
     """Stored windows (B, 19, T) int16 with changes, float32 in standard deviations.
 
-    They are mirrored and moved, then widened, multiplied, and made noisy where they are not silent.
+    They are mirrored and moved, then converted, multiplied, and given noise where they
+    are not silent.
     A row's values follow from what was drawn for it, not from the other rows; on a CPU, also
     with another number of threads.
     """
     if changes is None:
-        return widened(stored)
+        return to_float32(stored)
     device = stored.device
     rows, channels, length = stored.shape
     if changes.mirrored.any():
@@ -109,7 +110,7 @@ def augmented(stored: Tensor, changes: Changes | None) -> Tensor:
         shifts = on_device(changes.shifts, device)[:, None]
         index = _source(torch.arange(length, device=device), shifts, length)
         stored = stored.gather(2, index[:, None].expand(-1, channels, -1))
-    signals = widened(stored)
+    signals = to_float32(stored)
     if (changes.gains != 1).any():
         signals.mul_(on_device(changes.gains[:, :, None], device))
     if changes.noise_sd:

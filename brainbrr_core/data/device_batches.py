@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from brainbrr_core.data.augmentation import Changes, augmented, move
+from brainbrr_core.data.augmentation import Changes, augment, move
 from brainbrr_core.data.device_feed import DeviceFeed, Transfer
 from brainbrr_core.data.windows import Batch, WindowDataset, known_samples
 
@@ -48,6 +48,6 @@ def send(
     """
     known = move_labels(batch, changes)
     others = [batch.labels] if batch.weights is None else [batch.labels, batch.weights]
-    transfer = feed.send(batch.signals, *others, widen=partial(augmented, changes=changes))
+    transfer = feed.send(batch.signals, *others, widen=partial(augment, changes=changes))
     dataset.hold(batch, transfer.await_copy)
     return ArrivingBatch(batch.names, known, transfer)

@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 _SCALE = float(np.float32(SCALE))
 
 
-def widened(stored: Tensor) -> Tensor:
+def to_float32(stored: Tensor) -> Tensor:
     """Samples as stored (int16) in standard deviations, float32, to the bit as ``widen`` does."""
     return stored.to(torch.float32).mul_(_SCALE)
 
@@ -100,7 +100,7 @@ class DeviceFeed:
         self,
         stored: Tensor,
         *others: Tensor,
-        widen: Callable[[Tensor], Tensor] = widened,
+        widen: Callable[[Tensor], Tensor] = to_float32,
     ) -> Transfer:
         """Send stored windows (B, 19, T) int16, and other tensors with them.
 

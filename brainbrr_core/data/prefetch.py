@@ -13,7 +13,7 @@ DEPTH = 3
 T = TypeVar("T")
 
 
-def prefetched(source: Iterator[T], depth: int = DEPTH) -> Generator[T]:
+def read_ahead(source: Iterator[T], depth: int = DEPTH) -> Generator[T]:
     """The items of ``source`` in the same order, taken ahead by a separate thread.
 
     Errors of ``source`` are raised here at their position. When this iterator is closed or dropped,

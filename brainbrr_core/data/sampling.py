@@ -99,15 +99,15 @@ class BalancedSampling:
         background_count = min(len(background), round(settings.background_ratio * base))
         if settings.balance == "patients":
             return cls._by_patient(manifest, groups, full_count, background_count)
-        known = 1 - manifest.unknown
-        ictal = manifest.ictal * known
+        labeled = 1 - manifest.unknown
+        ictal = manifest.ictal * labeled
         ictal_windows = float(ictal[partial].sum())
         if full_count:
             ictal_windows += full_count * float(ictal[full].mean())
-        size = float(known[partial].sum(dtype=np.float64))
+        size = float(labeled[partial].sum(dtype=np.float64))
         for rows_drawn, count in ((full, full_count), (background, background_count)):
             if count:
-                size += count * float(known[rows_drawn].mean(dtype=np.float64))
+                size += count * float(labeled[rows_drawn].mean(dtype=np.float64))
         return cls(partial, full, background, full_count, background_count, ictal_windows / size)
 
     @classmethod

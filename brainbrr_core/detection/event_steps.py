@@ -23,12 +23,12 @@ def drop_short(
     first: Frames, stop: Frames, count: int, shortest_s: float
 ) -> int:  # pragma: no cover - compiled
     """Intervals of at least ``shortest_s``."""
-    kept = 0
+    remaining = 0
     for i in range(count):
         if (stop[i] - first[i]) / FRAME_HZ >= shortest_s:
-            first[kept], stop[kept] = first[i], stop[i]
-            kept += 1
-    return kept
+            first[remaining], stop[remaining] = first[i], stop[i]
+            remaining += 1
+    return remaining
 
 
 @compiled
@@ -36,15 +36,15 @@ def join(
     first: Frames, stop: Frames, count: int, gap_s: float, inclusive: bool
 ) -> int:  # pragma: no cover - compiled
     """Intervals, those with a gap below ``gap_s`` (``inclusive``: of at most that) joined."""
-    kept = 0
+    remaining = 0
     for i in range(count):
-        gap = (first[i] - stop[kept - 1]) / FRAME_HZ if kept else np.inf
+        gap = (first[i] - stop[remaining - 1]) / FRAME_HZ if remaining else np.inf
         if gap < gap_s or (inclusive and gap == gap_s):
-            stop[kept - 1] = stop[i]
+            stop[remaining - 1] = stop[i]
         else:
-            first[kept], stop[kept] = first[i], stop[i]
-            kept += 1
-    return kept
+            first[remaining], stop[remaining] = first[i], stop[i]
+            remaining += 1
+    return remaining
 
 
 @compiled
@@ -66,7 +66,7 @@ def shape(
 
 @compiled
 def parts_of(length_s: float, longest_s: float) -> int:  # pragma: no cover - compiled
-    """Into how many parts an event is cut."""
+    """Into how many pieces an event is cut."""
     return max(int(np.ceil(length_s / longest_s)), 1)
 
 
@@ -85,18 +85,18 @@ def time(
     """Write the events of some intervals to ``start_s`` and ``stop_s`` from ``at`` on.
 
     Events shorter than ``shortest_s`` are dropped, those longer than ``longest_s`` are cut into
-    as few equal parts as are not longer. Returns the place after the last; the arrays must have
+    as few equal pieces as are not longer. Returns the index after the last; the arrays must have
     the room that :func:`room` states.
     """
     for i in range(count):
         begin, end = first[i] / FRAME_HZ, min(stop[i] / FRAME_HZ, duration_s)
         if end > begin and end - begin >= shortest_s:
-            parts = parts_of(end - begin, longest_s)
-            length = (end - begin) / parts
-            for part in range(parts):
-                start_s[at] = begin + part * length
-                # A part ends exactly where the next one, or the event, does.
-                stop_s[at] = end if part == parts - 1 else begin + (part + 1) * length
+            pieces = parts_of(end - begin, longest_s)
+            length = (end - begin) / pieces
+            for piece in range(pieces):
+                start_s[at] = begin + piece * length
+                # A piece ends exactly where the next one, or the event, does.
+                stop_s[at] = end if piece == pieces - 1 else begin + (piece + 1) * length
                 at += 1
     return at
 

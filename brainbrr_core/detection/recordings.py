@@ -21,7 +21,7 @@ from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory
-from brainbrr_core.data.prefetch import prefetched
+from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.detection.stitching import RecordingStitcher, Stitching
@@ -131,7 +131,7 @@ def recording_frames(
     # Closed from the inside out: no thread reads when the files are let go.
     with (
         closing(_batches(opened, scorer.batch, window, DeviceFeed(scorer.device))) as read,
-        closing(prefetched(read)) as ahead,
+        closing(read_ahead(read)) as ahead,
         closing(scorer.scores((sent.receive()[0], windows) for sent, windows in ahead)) as scored,
     ):
         for scores, windows in scored:

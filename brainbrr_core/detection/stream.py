@@ -27,7 +27,7 @@ from brainbrr_core.scoring import OperatingPoint
 
 
 @dataclass(frozen=True)
-class News:
+class NewEvents:
     """What some frames made certain: onsets in seconds, and whole events."""
 
     onsets: tuple[float, ...]
@@ -52,7 +52,7 @@ class EventStream:
         self._scores = np.empty(0, np.float32)
         self._announced: float | None = None
 
-    def add(self, scores: NDArray[np.float32]) -> News:
+    def add(self, scores: NDArray[np.float32]) -> NewEvents:
         """Take the next frames, each a whole 1/8 s of signal.
 
         A last frame that the recording's end cuts short belongs to :meth:`finish`: counted as
@@ -60,10 +60,10 @@ class EventStream:
         score is not finite.
         """
         self._take(scores)
-        known = self._first + self._smoothed.size
+        judged_stop = self._first + self._smoothed.size
         first, stop = self._raw()
         # A gap that will not be closed: what lies before it and after it are independent.
-        following = np.append(first[1:], known)[: first.size]
+        following = np.append(first[1:], judged_stop)[: first.size]
         gap_s = (following - stop) / FRAME_HZ
         how = self._settings
         apart = np.flatnonzero((gap_s > how.merge_gap_s) & (gap_s >= how.closing_s))
@@ -74,10 +74,10 @@ class EventStream:
         onsets = self._new(
             [event.start for event in events] + (pending[0][lasting] / FRAME_HZ).tolist()
         )
-        self._forget(int(first[settled]) if settled < first.size else known)
-        return News(onsets, tuple(events))
+        self._forget(int(first[settled]) if settled < first.size else judged_stop)
+        return NewEvents(onsets, tuple(events))
 
-    def finish(self, scores: NDArray[np.float32], duration_s: float) -> News:
+    def finish(self, scores: NDArray[np.float32], duration_s: float) -> NewEvents:
         """Take the last frames of a recording of ``duration_s`` seconds; there may be none.
 
         The last one may be shorter than 1/8 s. Raises ``ValueError`` where all frames together are
@@ -93,7 +93,7 @@ class EventStream:
         self._take(scores)
         self._smoothed = np.append(self._smoothed, self._smoothing.finish())
         events = self._events(*self._raw(), duration_s)
-        return News(self._new([event.start for event in events]), tuple(events))
+        return NewEvents(self._new([event.start for event in events]), tuple(events))
 
     def _take(self, scores: NDArray[np.float32]) -> None:
         if not np.isfinite(scores).all():

@@ -303,8 +303,8 @@ def _label(name: str, split: str, adapt: Adapt | None) -> str:
     """What is scored, in a report: never the name of a split of the run's own corpus."""
     if adapt is None:
         return f"{name}/{split}"
-    part = "all but dev" if split == ALL else split
-    return f"{name}/{part}, {adapt} adapted on its dev"
+    scored_splits = "all but dev" if split == ALL else split
+    return f"{name}/{scored_splits}, {adapt} adapted on its dev"
 
 
 def _splits(split: str) -> tuple[str, ...]:

@@ -27,14 +27,14 @@ def encode_checked(table: pa.Table, metadata: Mapping[str, str]) -> bytes:
         writer.write_table(table)
         writer.add_key_value_metadata({**metadata, _CHECKSUM.decode(): _NO_CHECKSUM.decode()})
     content = buffer.getvalue()
-    place = _checksum_place(content)
-    end = place + len(_NO_CHECKSUM)
-    if place < 0 or content[place:end] != _NO_CHECKSUM:
+    offset = _checksum_place(content)
+    end = offset + len(_NO_CHECKSUM)
+    if offset < 0 or content[offset:end] != _NO_CHECKSUM:
         raise ValueError("the Parquet writer did not put the checksum where it is expected")
     checksum = blake3(content).hexdigest().encode()
     # As long as a name refers to these bytes, writing to the buffer would copy all of them.
     del content
-    buffer.seek(place)
+    buffer.seek(offset)
     buffer.write(checksum)
     return buffer.getvalue()
 
@@ -47,13 +47,13 @@ def open_checked(content: bytes, repetitive: Sequence[str] = ()) -> pq.ParquetFi
 
     Raises :class:`ChecksumMismatch` if the bytes do not match their checksum.
     """
-    place = _checksum_place(content)
-    end = place + len(_NO_CHECKSUM)
+    offset = _checksum_place(content)
+    end = offset + len(_NO_CHECKSUM)
     view = memoryview(content)
-    hasher = blake3(view[: max(place, 0)])
+    hasher = blake3(view[: max(offset, 0)])
     hasher.update(_NO_CHECKSUM)
     hasher.update(view[end:])
-    if place < 0 or hasher.hexdigest().encode() != content[place:end]:
+    if offset < 0 or hasher.hexdigest().encode() != content[offset:end]:
         raise ChecksumMismatch
     return pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(repetitive))
 
@@ -74,5 +74,5 @@ def _checksum_place(content: bytes) -> int:
     if key < 0:
         return -1
     # In Thrift's compact protocol, a byte of type and one of length precede the text.
-    place = key + len(_CHECKSUM) + 2
-    return place if place + len(_NO_CHECKSUM) <= len(content) else -1
+    offset = key + len(_CHECKSUM) + 2
+    return offset if offset + len(_NO_CHECKSUM) <= len(content) else -1

@@ -96,7 +96,7 @@ def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem | None:
         lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return None
-    found: FileSystem | None = None
+    nearest: FileSystem | None = None
     for line in lines:
         fields = line.split(" ")
         if len(fields) < 3:
@@ -104,9 +104,9 @@ def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem | None:
         point = _ESCAPE.sub(lambda match: chr(int(match.group(1), 8)), fields[1])
         inside = point == "/" or real == point or real.startswith(point.rstrip("/") + "/")
         # A later mount on the same point hides the earlier one.
-        if inside and (found is None or len(point) >= len(found.point)):
-            found = FileSystem(point, fields[2], _kind(fields[2]))
-    return found
+        if inside and (nearest is None or len(point) >= len(nearest.point)):
+            nearest = FileSystem(point, fields[2], _kind(fields[2]))
+    return nearest
 
 
 def _kind(name: str) -> Kind:

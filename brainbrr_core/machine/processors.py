@@ -31,8 +31,8 @@ def usable_memory(process: Path = PROCESS, memory: Path = MEMORY) -> int | None:
     """Bytes of memory that this process may still allocate; None where the system does not say."""
     bounds = [_room(group) for group in _groups("memory", process)]
     bounds.append(_available(memory))
-    known = [bound for bound in bounds if bound is not None]
-    return min(known) if known else None
+    limits = [bound for bound in bounds if bound is not None]
+    return min(limits) if limits else None
 
 
 def worker_processes(

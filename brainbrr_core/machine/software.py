@@ -14,13 +14,13 @@ from pathlib import Path
 
 def versions(names: Iterable[str]) -> dict[str, str | None]:
     """Installed versions of distributions; None for those that are not installed."""
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for name in names:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = None
-    return found
+            versions[name] = None
+    return versions
 
 
 def torch_cuda() -> str | None:
@@ -73,10 +73,10 @@ def gpus(command: str = "nvidia-smi", timeout_s: float = 2.0) -> list[Gpu]:
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    found = []
+    gpus = []
     for line in answer.stdout.splitlines():
-        parts = [part.strip() for part in line.split(",")]
-        if len(parts) == 3 and parts[1].isdigit():
+        columns = [part.strip() for part in line.split(",")]
+        if len(columns) == 3 and columns[1].isdigit():
             # The driver counts in MiB.
-            found.append(Gpu(parts[0], round(int(parts[1]) * 2**20 / 1e9, 1), parts[2]))
-    return found
+            gpus.append(Gpu(columns[0], round(int(columns[1]) * 2**20 / 1e9, 1), columns[2]))
+    return gpus

@@ -154,13 +154,13 @@ def _from_earlier_chunks(y: Tensor, x: Tensor, decay: Tensor, B: Tensor, C: Tens
     to_end = (decay[..., -1:] - decay).exp()
     # B and C are scaled rather than x and y: they have fewer columns.
     added = (B.transpose(-1, -2)[:, :, None] * to_end[..., None, :]) @ x
-    kept = decay[..., -1].exp()[..., None, None]
+    decay_over_chunk = decay[..., -1].exp()[..., None, None]
     # Carried on one chunk at a time: sums of decay over chunks would lose the small differences.
     # Taken apart at once: the gradient of each index would be a tensor as large as the whole.
     *added_each, last = added.unbind(1)
     state = torch.zeros_like(last)
     entering = [state]
-    for added_here, kept_here in zip(added_each, kept.unbind(1), strict=False):
+    for added_here, kept_here in zip(added_each, decay_over_chunk.unbind(1), strict=False):
         state = torch.addcmul(added_here, kept_here, state)
         entering.append(state)
     received = C[:, :, None] * decay.exp()[..., None]

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from brainbrr_core.constants import FRAME_HZ
 from brainbrr_core.detection import Stitcher, padded_window, window_starts
 from brainbrr_core.detection.scorer import WindowScorer
-from brainbrr_core.detection.stream import EventStream, News
+from brainbrr_core.detection.stream import EventStream, NewEvents
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.predictor import Predictor
@@ -193,10 +193,10 @@ class OnlineDetector:
         self._pieces, self._start = [remaining], start
         return span(remaining[None], 0, stop - start)
 
-    def _lines(self, news: News) -> list[Line]:
-        self.found += len(news.events)
+    def _lines(self, new: NewEvents) -> list[Line]:
+        self.found += len(new.events)
         onsets: list[Line] = [
-            {"kind": "onset", "onset_s": onset, "signal_s": self.signal_s} for onset in news.onsets
+            {"kind": "onset", "onset_s": onset, "signal_s": self.signal_s} for onset in new.onsets
         ]
         return onsets + [
             {
@@ -207,5 +207,5 @@ class OnlineDetector:
                 "confidence": event.confidence,
                 "signal_s": self.signal_s,
             }
-            for event in news.events
+            for event in new.events
         ]

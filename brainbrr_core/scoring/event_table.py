@@ -32,5 +32,5 @@ class EventTable:
 
     def spans(self, point: int) -> Spans:
         """(start, stop) of the events at one point."""
-        part = slice(self.offsets[point], self.offsets[point + 1])
-        return list(zip(self.start_s[part].tolist(), self.stop_s[part].tolist(), strict=True))
+        rows = slice(self.offsets[point], self.offsets[point + 1])
+        return list(zip(self.start_s[rows].tolist(), self.stop_s[rows].tolist(), strict=True))

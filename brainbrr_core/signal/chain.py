@@ -232,8 +232,8 @@ class Chain:
     def _measure(self) -> Statistics:
         pieces = self._chunks
         if self.samples * len(CHANNELS) * 4 <= KEEP_BYTES:
-            kept = self._kept = list(self._chunks())
-            pieces = partial(iter, kept)
+            chunks = self._kept = list(self._chunks())
+            pieces = partial(iter, chunks)
         return Statistics.of_passes(pieces, self.samples, self._settings)
 
 

@@ -259,13 +259,13 @@ def _interpolate(
     signal: NDArray[np.float32],
     rows: NDArray[np.float32],
     slopes: NDArray[np.float32],
-    place: int,
+    lag: int,
     ratio: NDArray[np.int64],
     out: NDArray[np.float32],
 ) -> None:  # pragma: no cover - compiled
     """Write outputs (channels, n) of ``signal`` (samples, channels), in a fixed order of sums.
 
-    The first one lies ``place / up`` behind the input in the middle of the first ``width`` inputs.
+    The first one lies ``lag / up`` behind the input in the middle of the first ``width`` inputs.
     Channels lie innermost, so that one instruction serves several, and four taps are added at once:
     in the fixed order in which they stand here, four products and then what was there.
     """
@@ -277,12 +277,12 @@ def _interpolate(
     total = np.empty(lanes, np.float32)
     start = 0
     for n in range(count):
-        exact = np.float64(place) / np.float64(up) * phases
+        exact = np.float64(lag) / np.float64(up) * phases
         phase = min(int(exact), phases - 1)
-        part = np.float32(exact - phase)
+        fraction = np.float32(exact - phase)
         row, slope = rows[phase], slopes[phase]
         for tap in range(width):
-            weights[tap] = row[tap] + part * slope[tap]
+            weights[tap] = row[tap] + fraction * slope[tap]
         total[:] = 0.0
         for tap in range(0, width, _TAPS_AT_ONCE):
             w0, w1, w2, w3 = weights[tap], weights[tap + 1], weights[tap + 2], weights[tap + 3]
@@ -292,6 +292,6 @@ def _interpolate(
                 total[lane] += w0 * x0[lane] + w1 * x1[lane] + w2 * x2[lane] + w3 * x3[lane]
         for channel in range(channels):
             out[channel, n] = total[channel]
-        place += down
-        start += place // up
-        place %= up
+        lag += down
+        start += lag // up
+        lag %= up

@@ -73,8 +73,8 @@ class Statistics:
         """
         if settings.scale == "recording_sd":
             return cls.of_passes(lambda: filtered, samples, settings)
-        kept = list(_first(filtered, samples))
-        return cls.of_passes(lambda: kept, samples, settings)
+        pieces = list(_first(filtered, samples))
+        return cls.of_passes(lambda: pieces, samples, settings)
 
     @classmethod
     def of_passes(cls, pieces: Pieces, samples: int, settings: Preprocessing) -> Statistics:

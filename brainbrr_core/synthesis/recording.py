@@ -1,7 +1,7 @@
 """Writing one recording: its annotation files, then its EDF.
 
-Each file is written under a temporary name and renamed. The EDF comes last, so a recording whose
-EDF exists is complete.
+Each file is written under a temporary name, flushed to disk and renamed. The EDF comes last, so a
+recording whose EDF exists is complete.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+from brainbrr_core.files.atomic import flush
 from brainbrr_core.synthesis.plan import RecordingPlan
 
 TEMPORARY = ".unfinished"
@@ -31,10 +32,13 @@ def write_recording(root: Path, plan: RecordingPlan) -> str:
         annotation = path.with_suffix(suffix)
         unfinished = annotation.with_name(annotation.name + TEMPORARY)
         unfinished.write_bytes(content)
+        flush(unfinished)
         unfinished.replace(annotation)
     unfinished = path.with_name(path.name + TEMPORARY)
     _write_edf(unfinished, plan)
+    flush(unfinished)
     unfinished.replace(path)
+    flush(path.parent)
     return plan.key
 
 

@@ -68,12 +68,12 @@ def balanced_loss(
     wide = logits.float()
     # Created on the device: copying a number to a GPU would make the host wait for it.
     weight = torch.full((), ratio, dtype=torch.float32, device=logits.device)
-    known = is_known(labels)
+    has_label = is_known(labels)
     if all_known is None:
-        all_known = bool(known.all())
+        all_known = bool(has_label.all())
     if not all_known:
         # Before anything is computed from them, so that they cannot reach the gradient.
-        wide, labels = torch.where(known, wide, 0.0), torch.where(known, labels, 0.0)
+        wide, labels = torch.where(has_label, wide, 0.0), torch.where(has_label, labels, 0.0)
     if gamma == 0.0 and smoothing == 0.0 and weights is None and all_known:
         weighted = functional.binary_cross_entropy_with_logits(wide, labels, pos_weight=weight)
     else:
@@ -91,7 +91,9 @@ def balanced_loss(
         if gamma != 0.0:
             wrong = torch.sigmoid(torch.where(labels > 0.5, -wide, wide))
             cost = cost * wrong**gamma
-        weighted = cost.mean() if all_known else (cost * known).sum() / known.sum().clamp(min=1)
+        weighted = (
+            cost.mean() if all_known else (cost * has_label).sum() / has_label.sum().clamp(min=1)
+        )
     return weighted / (2.0 * (1.0 - positive_fraction))
 
 

@@ -27,7 +27,7 @@ from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.augmentation import draw
 from brainbrr_core.data.device_batches import ArrivingBatch, send
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
-from brainbrr_core.data.prefetch import prefetched
+from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.model import build
 from brainbrr_core.model.device import check_device, describe_device
@@ -259,7 +259,7 @@ def training_batches(
             yield send(dataset, dataset.fetch(rows[rows_of_process]), changes, feed)
 
     def receive_from(first_step: int) -> Generator[Batch]:
-        with closing(prefetched(send_from(first_step))) as arriving:
+        with closing(read_ahead(send_from(first_step))) as arriving:
             for batch in arriving:
                 yield batch.receive()
 

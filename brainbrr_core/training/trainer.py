@@ -157,13 +157,15 @@ class Trainer:
         )
         # Counted on the host, before the labels went to the device.
         counts = iter(batch.known)
-        known = [sum(itertools.islice(counts, len(labels))) for labels in label_parts]
+        known_samples = [sum(itertools.islice(counts, len(labels))) for labels in label_parts]
         # Gradients are averaged over processes, whose shares may differ in known samples. In a
         # batch without any, each share is none of one.
         known_in_batch = (
-            self.group.total(sum(known), self.device).clamp(min=1) / self.group.world_size
+            self.group.total(sum(known_samples), self.device).clamp(min=1) / self.group.world_size
         )
-        pieces = zip(batch.signals.chunk(parts), label_parts, weight_parts, known, strict=True)
+        pieces = zip(
+            batch.signals.chunk(parts), label_parts, weight_parts, known_samples, strict=True
+        )
         for number, (signals, labels, weights, known_here) in enumerate(pieces, start=1):
             all_known = known_here == labels.numel()
             with self._gradients_stay_here() if number < parts else contextlib.nullcontext():

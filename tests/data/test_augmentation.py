@@ -18,8 +18,8 @@ from torch import Tensor
 
 from brainbrr_core.configuration import Augmentation, Overrides, load
 from brainbrr_core.constants import CHANNELS
-from brainbrr_core.data.augmentation import MIRRORED, Changes, augmented, draw, move
-from brainbrr_core.data.prefetch import prefetched
+from brainbrr_core.data.augmentation import MIRRORED, Changes, augment, draw, move
+from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.signal.quantization import SCALE
 from tests.support.examples import examples
 from tests.support.project import ROOT
@@ -47,7 +47,7 @@ def drawn(settings: Augmentation, step: int = 3) -> Changes:
 
 
 def changed(settings: Augmentation) -> Tensor:
-    return augmented(stored_windows(), draw(settings, 1, 3, range(ROWS)))
+    return augment(stored_windows(), draw(settings, 1, 3, range(ROWS)))
 
 
 def by_hand(
@@ -109,7 +109,7 @@ def test_all_but_noise_is_as_computed_sample_by_sample(
     labels = torch.arange(ROWS * 64, dtype=torch.float32).view(ROWS, 64)
     places = [7, 0, 3, 31, 1, 2]
     changes = draw(settings, seed, 5, places)
-    signals, moved = augmented(stored, changes), labels.clone()
+    signals, moved = augment(stored, changes), labels.clone()
     if changes is not None:
         move(moved.numpy(), changes)
     for row, place in enumerate(places):
@@ -157,7 +157,7 @@ def test_a_move_by_the_whole_window_is_reflected_at_both_ends(shift: int) -> Non
     there_and_back = [*range(64), *range(62, 0, -1)]
     expected = [float(there_and_back[(t - shift) % 126]) for t in range(64)]
     assert values[0].tolist() == expected
-    signals = augmented(stored, changes)
+    signals = augment(stored, changes)
     assert torch.equal(signals, torch.tensor(expected).expand(1, 19, 64) * float(np.float32(SCALE)))
 
 
@@ -183,7 +183,7 @@ def test_signal_and_label_move_together() -> None:
     stored = stored_windows()
     # The label is written into the signal, so that both can be seen to move together.
     stored[:, 0] = labels.to(torch.int16) * 50
-    moved = augmented(stored, changes)
+    moved = augment(stored, changes)
     move(labels.numpy(), changes)
     assert torch.equal(moved[:, 0], labels * 50 * float(np.float32(SCALE)))
     starts = [int(np.flatnonzero(row)[0]) for row in labels.numpy()]
@@ -233,14 +233,14 @@ def test_noise_is_white_of_a_window_s_own_and_silent_channels_have_none() -> Non
 
 def test_what_is_drawn_follows_from_seed_step_and_place() -> None:
     stored = stored_windows()
-    whole = augmented(stored, drawn(ALL))
-    assert torch.equal(augmented(stored, drawn(ALL)), whole)
-    assert not torch.equal(augmented(stored, drawn(ALL, step=4)), whole)
-    assert not torch.equal(augmented(stored, draw(ALL, 2, 3, range(ROWS))), whole)
+    whole = augment(stored, drawn(ALL))
+    assert torch.equal(augment(stored, drawn(ALL)), whole)
+    assert not torch.equal(augment(stored, drawn(ALL, step=4)), whole)
+    assert not torch.equal(augment(stored, draw(ALL, 2, 3, range(ROWS))), whole)
     # Rows 1, 3, 5 in another process are the same rows, and so is each one alone.
-    assert torch.equal(augmented(stored[1::2], draw(ALL, 1, 3, range(1, ROWS, 2))), whole[1::2])
+    assert torch.equal(augment(stored[1::2], draw(ALL, 1, 3, range(1, ROWS, 2))), whole[1::2])
     for row in range(ROWS):
-        alone = augmented(stored[row : row + 1], draw(ALL, 1, 3, [row]))
+        alone = augment(stored[row : row + 1], draw(ALL, 1, 3, [row]))
         assert torch.equal(alone[0], whole[row])
     # One augmentation switched off leaves the draws of the others.
     quiet = drawn(ALL.model_copy(update={"noise_sd": 0.0, "left_right_flip": 0.0}))
@@ -251,9 +251,9 @@ def test_what_is_drawn_follows_from_seed_step_and_place() -> None:
 def test_rows_of_a_large_batch_are_those_of_a_small_one() -> None:
     """Noise is drawn for some rows at a time."""
     stored = torch.zeros(19, 19, 512, dtype=torch.int16)
-    whole = augmented(stored, draw(ALL, 0, 0, range(19)))
+    whole = augment(stored, draw(ALL, 0, 0, range(19)))
     parts = [
-        augmented(stored[n : n + 5], draw(ALL, 0, 0, range(n, min(n + 5, 19))))
+        augment(stored[n : n + 5], draw(ALL, 0, 0, range(n, min(n + 5, 19))))
         for n in (0, 5, 10, 15)
     ]
     assert torch.equal(torch.cat(parts), whole)
@@ -263,9 +263,9 @@ CHECKSUM = """
 import hashlib, sys, torch
 torch.set_num_threads(int(sys.argv[1]))
 torch.use_deterministic_algorithms(True)
-from tests.data.test_augmentation import ALL, draw, augmented
+from tests.data.test_augmentation import ALL, augment, draw
 stored = torch.randint(-32767, 32768, (5, 19, 15360), generator=torch.Generator().manual_seed(0))
-signals = augmented(stored.to(torch.int16), draw(ALL, 1, 3, range(5)))
+signals = augment(stored.to(torch.int16), draw(ALL, 1, 3, range(5)))
 print(hashlib.sha256(signals.numpy().tobytes()).hexdigest())
 """
 
@@ -297,7 +297,7 @@ def test_items_come_in_order_and_are_made_ahead() -> None:
                 three_made.set()
             yield number
 
-    items = prefetched(source(), depth=3)
+    items = read_ahead(source(), depth=3)
     assert next(items) == 1
     assert three_made.wait(HANGS_S)
     # Never more than the ring of buffers can hold.
@@ -310,11 +310,11 @@ def test_an_error_of_the_source_arrives_and_the_thread_ends() -> None:
         yield 1
         raise OSError("gone")
 
-    items = prefetched(source())
+    items = read_ahead(source())
     assert next(items) == 1
     with pytest.raises(OSError, match="gone"):
         next(items)
-    endless = prefetched(iter(range(1, 1000)))
+    endless = read_ahead(iter(range(1, 1000)))
     assert next(endless) == 1
     del endless
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]

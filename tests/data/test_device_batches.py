@@ -21,7 +21,7 @@ from brainbrr_core.configuration import Augmentation, Configuration
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
 from brainbrr_core.data.augmentation import Changes
 from brainbrr_core.data.device_batches import move_labels
-from brainbrr_core.data.device_feed import CPU, DeviceFeed, Transfer, host_memory, widened
+from brainbrr_core.data.device_feed import CPU, DeviceFeed, Transfer, host_memory, to_float32
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.signal.quantization import SCALE, widen
 from brainbrr_core.training.run import training_batches, training_windows
@@ -107,7 +107,7 @@ class LateTransfer(Transfer):
 
 class LateFeed(DeviceFeed):
     def send(
-        self, stored: Tensor, *others: Tensor, widen: Callable[[Tensor], Tensor] = widened
+        self, stored: Tensor, *others: Tensor, widen: Callable[[Tensor], Tensor] = to_float32
     ) -> Transfer:
         def copy() -> tuple[Tensor, ...]:
             return (widen(stored.clone()), *(other.clone() for other in others))
@@ -119,7 +119,7 @@ def test_every_stored_sample_is_widened_to_the_same_bits() -> None:
     samples = np.arange(-32768, 32768).astype(np.int16)
     expected = np.empty((1, 65536), np.float32)
     widen(samples.reshape(1, 1, -1), np.float32(SCALE), expected, 0)
-    assert np.array_equal(widened(torch.from_numpy(samples)).numpy(), expected[0])
+    assert np.array_equal(to_float32(torch.from_numpy(samples)).numpy(), expected[0])
 
 
 def test_a_buffer_is_not_overwritten_before_its_copy_has_ended(ready: Ready) -> None:

@@ -56,12 +56,12 @@ def streamed(
     while arrived < whole:
         piece = scores[arrived : min(arrived + sizes[turn % len(sizes)], whole)]
         arrived, turn = arrived + piece.size, turn + 1
-        news = stream.add(piece)
-        onsets += [(onset, arrived) for onset in news.onsets]
-        events += [(event, arrived) for event in news.events]
-    news = stream.finish(scores[whole:], duration_s)
-    onsets += [(onset, scores.size) for onset in news.onsets]
-    events += [(event, scores.size) for event in news.events]
+        new = stream.add(piece)
+        onsets += [(onset, arrived) for onset in new.onsets]
+        events += [(event, arrived) for event in new.events]
+    new = stream.finish(scores[whole:], duration_s)
+    onsets += [(onset, scores.size) for onset in new.onsets]
+    events += [(event, scores.size) for event in new.events]
     return [event for event, _ in events], onsets, events
 
 
@@ -99,9 +99,9 @@ def test_an_onset_waits_for_the_frame_that_the_recordings_end_may_cut() -> None:
         whole = int(duration_s * 8)
         stream = EventStream(TOO_SHORT_AT_LAST, raw(TOO_SHORT_AT_LAST))
         onsets = stream.add(ictal[:whole]).onsets
-        news = stream.finish(ictal[whole:], duration_s)
+        new = stream.finish(ictal[whole:], duration_s)
         assert onsets == ((0.0,) if lasting else ())
-        assert [event.start for event in news.events] == ([0.0] if lasting else [])
+        assert [event.start for event in new.events] == ([0.0] if lasting else [])
 
 
 def test_frames_that_are_not_the_recordings_are_refused() -> None:

@@ -35,7 +35,7 @@ from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.summary import summarize
 from brainbrr_core.data import UNKNOWN_LABEL, BalancedSampling, Batch, WindowDataset
-from brainbrr_core.data.augmentation import augmented, draw
+from brainbrr_core.data.augmentation import augment, draw
 from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.results import read_results
@@ -309,7 +309,7 @@ def test_augmentation_moves_what_is_unknown_with_the_signal() -> None:
     changes = draw(Augmentation(time_shift_s=0.5), 1, 0, range(4))
     known = move_labels(batch, changes)
     step = float(np.float32(SCALE))
-    assert torch.equal(augmented(stored, changes)[:, 0], batch.labels * 50 * step)
+    assert torch.equal(augment(stored, changes)[:, 0], batch.labels * 50 * step)
     assert not torch.equal(batch.labels[1:], before[1:])
     assert [set(row) for row in batch.labels.tolist()] == [set(row) for row in before.tolist()]
     # The edge is filled with what is beside it: there may be more of it than before, or less.

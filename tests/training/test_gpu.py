@@ -19,8 +19,8 @@ from torch import Tensor
 
 from brainbrr_core.configuration import Augmentation, Hardware
 from brainbrr_core.data import Batch
-from brainbrr_core.data.augmentation import augmented, draw
-from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory, widened
+from brainbrr_core.data.augmentation import augment, draw
+from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory, to_float32
 from brainbrr_core.model import build
 from brainbrr_core.model.backend import Backend, ssm_layer
 from brainbrr_core.training import checkpoint as files
@@ -210,21 +210,21 @@ def stored_windows(rows: int, seed: int = 0, samples: int = 15360) -> torch.Tens
 
 def test_a_gpu_widens_and_changes_windows_as_a_cpu_does() -> None:
     every = torch.arange(-32768, 32768).to(torch.int16)
-    assert torch.equal(widened(every.cuda()).cpu(), widened(every))
+    assert torch.equal(to_float32(every.cuda()).cpu(), to_float32(every))
     stored = stored_windows(12)
     for settings in (None, AUGMENTED.model_copy(update={"noise_sd": 0.0})):
         changes = None if settings is None else draw(settings, 1, 3, range(12))
-        assert torch.equal(augmented(stored.cuda(), changes).cpu(), augmented(stored, changes))
+        assert torch.equal(augment(stored.cuda(), changes).cpu(), augment(stored, changes))
 
 
 def test_noise_on_a_gpu_is_that_of_a_row_whatever_is_beside_it() -> None:
     stored = stored_windows(12).cuda()
-    whole = augmented(stored, draw(AUGMENTED, 1, 3, range(12)))
-    assert torch.equal(augmented(stored, draw(AUGMENTED, 1, 3, range(12))), whole)
-    part = augmented(stored[1::2], draw(AUGMENTED, 1, 3, range(1, 12, 2)))
+    whole = augment(stored, draw(AUGMENTED, 1, 3, range(12)))
+    assert torch.equal(augment(stored, draw(AUGMENTED, 1, 3, range(12))), whole)
+    part = augment(stored[1::2], draw(AUGMENTED, 1, 3, range(1, 12, 2)))
     assert torch.equal(part, whole[1::2])
     without = AUGMENTED.model_copy(update={"noise_sd": 0.0})
-    noise = (whole - augmented(stored, draw(without, 1, 3, range(12)))).double()
+    noise = (whole - augment(stored, draw(without, 1, 3, range(12)))).double()
     audible = noise[noise.abs().amax(dim=2) > 0]
     assert abs(float(audible.std()) - 0.1) < 1e-3
     assert abs(float(audible.mean())) < 1e-3
@@ -250,7 +250,7 @@ def test_batches_arrive_whole_while_the_gpu_is_busy_and_nothing_waits_for_it() -
         labels = torch.full((4, 15360), float(number)).pin_memory()
         with refusing_to_wait():
             sent[slot] = transfer = feed.send(
-                ring[slot], labels, widen=partial(augmented, changes=changes)
+                ring[slot], labels, widen=partial(augment, changes=changes)
             )
             for _ in range(4):
                 work = (work @ work).clamp_(-1, 1)
@@ -258,7 +258,7 @@ def test_batches_arrive_whole_while_the_gpu_is_busy_and_nothing_waits_for_it() -
             sums.append((signals.double().sum(), arrived.double().mean(), signals[:, ::5].clone()))
             del signals, arrived
     for number, (total, label, some) in enumerate(sums):
-        expected = augmented(stored_windows(4, number).to(device), changes)
+        expected = augment(stored_windows(4, number).to(device), changes)
         assert torch.equal(some, expected[:, ::5])
         assert float(total) == pytest.approx(float(expected.double().sum()), rel=1e-9, abs=1e-3)
         assert float(label) == number
