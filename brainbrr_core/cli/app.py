@@ -23,6 +23,7 @@ from brainbrr_core.cli import (
     manifest,
     predict,
     replay,
+    runs,
     synth,
     train,
     transfer,
@@ -78,7 +79,13 @@ for transfer_command in (transfer.push, transfer.pull, transfer.export):
     cache.app.command(rich_help_panel=cache.TRANSFER)(transfer_command)
 cache.app.command(name="import", rich_help_panel=cache.TRANSFER)(transfer.import_)
 app.add_typer(cache.app, name="cache", rich_help_panel="Cache")
-for run_command in (train.train, evaluate.evaluate, compare.compare, replay.replay):
+for run_command in (
+    train.train,
+    evaluate.evaluate,
+    runs.runs,
+    compare.compare,
+    replay.replay,
+):
     app.command(rich_help_panel="Train and score")(run_command)
 app.command(rich_help_panel="Predict")(predict.predict)
 for dagster_command in (dagster.ui, dagster.env):

@@ -16,8 +16,8 @@ from brainbrr_core.evaluation.results import SplitFacts, TrainingFacts, Validati
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.model.device import check_device, describe_device
-from brainbrr_core.runs.record import FitRecord, RunRecord
-from brainbrr_core.runs.run import MODEL, Run
+from brainbrr_core.runs.record import MODEL, FitRecord, RunRecord
+from brainbrr_core.runs.run import Run
 
 _LIBRARIES = ("brainbrr", "timescoring", "torch", "numpy", "scipy")
 

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.runs.used_versions import RUN
 
+#: The weights of a finished run.
+MODEL = "model.safetensors"
 #: A sum over no recording is written as a whole number, and stays one.
 Number = int | float
 
@@ -121,6 +124,32 @@ class RunRecord(_Section):
     fit: FitRecord
     configuration: dict[str, JsonValue] = {}
     data: dict[str, SplitRecord] = {}
+
+
+def read_record(directory: Path) -> RunRecord:
+    """The content of ``run.json`` in a run's folder.
+
+    Raises :class:`WorkRemains` where the folder has none, and :class:`BrainbrrError` where
+    ``directory`` is a file or ``run.json`` is damaged.
+    """
+    try:
+        text = (directory / RUN).read_text(encoding="utf-8")
+        return RunRecord.model_validate_json(text)
+    except FileNotFoundError:
+        raise WorkRemains(f"no finished run in {directory}: run `brainbrr train`") from None
+    except NotADirectoryError:
+        raise BrainbrrError(
+            f"{directory} is a file: name the run's folder, which contains {RUN} and {MODEL}"
+        ) from None
+    except ValueError:
+        raise BrainbrrError(f"{directory / RUN} is damaged: remove it and train again") from None
+
+
+def finished_runs(runs_dir: Path) -> list[Path]:
+    """The folders below ``runs_dir`` with a ``run.json``, ordered by when that was written."""
+    finished = runs_dir.glob(f"*/{RUN}")
+    written = sorted(finished, key=lambda path: (path.stat().st_mtime_ns, str(path)))
+    return [path.parent for path in written]
 
 
 def write_record(directory: Path, record: RunRecord) -> None:

@@ -15,11 +15,10 @@ from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.runs.identity import TRAINING_VERSION, training_settings
-from brainbrr_core.runs.record import RunRecord
+from brainbrr_core.runs.record import MODEL, RunRecord, finished_runs, read_record
 from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.runs.weights import load_model
 
-MODEL = "model.safetensors"
 #: What changed with each training version, for messages about runs of an earlier one.
 _CHANGED_WITH = {
     # Before, thresholds were probabilities and the settings of detection were not part of a run's
@@ -133,18 +132,7 @@ def open_run(directory: Path) -> Run:
     BrainbrrError
         Where ``directory`` is a file, or ``run.json`` is damaged.
     """
-    try:
-        text = (directory / RUN).read_text(encoding="utf-8")
-        record = RunRecord.model_validate_json(text)
-    except FileNotFoundError:
-        raise WorkRemains(f"no finished run in {directory}: run `brainbrr train`") from None
-    except NotADirectoryError:
-        raise BrainbrrError(
-            f"{directory} is a file: name the run's folder, which contains {RUN} and {MODEL}"
-        ) from None
-    except ValueError:
-        raise BrainbrrError(f"{directory / RUN} is damaged: remove it and train again") from None
-    return Run(directory, record)
+    return Run(directory, read_record(directory))
 
 
 def latest_run(runs_dir: Path) -> Run:
@@ -167,12 +155,10 @@ def latest_run(runs_dir: Path) -> Run:
     BrainbrrError
         Where its ``run.json`` is damaged.
     """
-    finished = sorted(
-        runs_dir.glob(f"*/{RUN}"), key=lambda path: (path.stat().st_mtime_ns, str(path))
-    )
+    finished = finished_runs(runs_dir)
     if not finished:
         raise WorkRemains(f"no finished run in {runs_dir}: run `brainbrr train`")
-    return open_run(finished[-1].parent)
+    return open_run(finished[-1])
 
 
 def current_run(configuration: Configuration) -> tuple[Run, Preflight]:

@@ -8,16 +8,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import BaseModel
-
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
+from brainbrr_core.runs.checkpoint_header import read_checkpoint_header
 
 #: The record of a finished run, and that of a training that has begun.
 RUN, STARTED = "run.json", "started.json"
-_CHECKPOINTS = "checkpoint*.safetensors"
-#: More than the header of any checkpoint of this program has.
-_HEADER_LIMIT = 64 << 20
+CHECKPOINTS = "checkpoint*.safetensors"
 
 
 def used_versions(runs_dir: Path) -> dict[str, list[str]]:
@@ -28,7 +25,7 @@ def used_versions(runs_dir: Path) -> dict[str, list[str]]:
     """
     used: dict[str, list[str]] = {}
     for directory in sorted(runs_dir.iterdir()) if runs_dir.is_dir() else []:
-        version = _version(directory)
+        version = version_of(directory)
         if version is not None:
             used.setdefault(version, []).append(directory.name)
     return used
@@ -41,10 +38,10 @@ def write_started(directory: Path, version: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _version(directory: Path) -> str | None:
+def version_of(directory: Path) -> str | None:
     """The version that a run is trained on, None where there is no run."""
     damaged = None
-    for path in (directory / RUN, directory / STARTED, *sorted(directory.glob(_CHECKPOINTS))):
+    for path in (directory / RUN, directory / STARTED, *sorted(directory.glob(CHECKPOINTS))):
         if not path.is_file():
             continue
         try:
@@ -61,31 +58,6 @@ def _version(directory: Path) -> str | None:
 
 def _named(path: Path) -> str:
     if path.suffix == ".safetensors":
-        return _checkpoint_version(path)
+        return read_checkpoint_header(path).provenance.preprocessing_version
     values = json.loads(path.read_text(encoding="utf-8"))
     return str(values.get("identity", values)["preprocessing_version"])
-
-
-class _Provenance(BaseModel):
-    preprocessing_version: str
-
-
-class _Header(BaseModel):
-    provenance: _Provenance
-
-
-class _CheckpointMetadata(BaseModel):
-    """The part of a checkpoint's metadata that names its version."""
-
-    header: _Header
-
-
-def _checkpoint_version(path: Path) -> str:
-    """The version in the header of a safetensors file, which begins with the header's size."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > _HEADER_LIMIT:
-            raise ValueError("no header")
-        metadata = json.loads(file.read(size))["__metadata__"]
-    checkpoint = _CheckpointMetadata.model_validate_json(metadata["brainbrr"])
-    return checkpoint.header.provenance.preprocessing_version

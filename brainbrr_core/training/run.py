@@ -32,9 +32,8 @@ from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.model import build
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.runs.identity import training_settings
-from brainbrr_core.runs.record import RunRecord, write_record
+from brainbrr_core.runs.record import MODEL, RunRecord, write_record
 from brainbrr_core.runs.run import (
-    MODEL,
     Run,
     earlier_runs,
     open_run,

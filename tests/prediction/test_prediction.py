@@ -40,7 +40,8 @@ from brainbrr_core.prediction.normalization import (
 )
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader, Prediction, open_source
-from brainbrr_core.runs.run import MODEL, open_run
+from brainbrr_core.runs.record import MODEL
+from brainbrr_core.runs.run import open_run
 from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal.chain import Chain

@@ -15,7 +15,7 @@ from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
-from brainbrr_core.runs.run import MODEL
+from brainbrr_core.runs.record import MODEL
 from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.runs.weights import save_model
 from tests.support.run_records import run_values
