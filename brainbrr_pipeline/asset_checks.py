@@ -282,6 +282,7 @@ def manifest_checks(
 
 def _manifest_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
     # Imported here because loading the definitions does not need it.
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.cache.readiness import check
 
     def match() -> str:
@@ -291,7 +292,7 @@ def _manifest_results(configuration: Configuration) -> Iterator[dg.AssetCheckRes
         return "" if current else "it does not match the cache: materialize cache_manifest"
 
     def fit() -> str:
-        check(configuration)
+        check(ProfileCache.of(configuration))
         return ""
 
     yield _result(CACHE_MANIFEST, "matches_the_cache", _reason(match))
@@ -325,10 +326,14 @@ def model_checks(
 
 def _model_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
     # Imported here because it imports torch, which loading the definitions does not need.
+    from brainbrr_core.cache.profile_cache import ProfileCache
+    from brainbrr_core.cache.readiness import check
+    from brainbrr_core.runs.identity import TrainingSettings
     from brainbrr_core.runs.run import current_run
 
     try:
-        run, _ = current_run(configuration)
+        manifest = check(ProfileCache.of(configuration)).manifest
+        run = current_run(configuration.runs_dir, TrainingSettings.of(configuration), manifest)
     except BrainbrrError as error:
         for name in ("trained_on_the_current_version", "loss_is_finite"):
             yield _result(TRAINED_MODEL, name, str(error))

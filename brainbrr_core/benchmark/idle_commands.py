@@ -52,8 +52,9 @@ _MEASURED = {
     "cache build": _command("cache", "build", "--json"),
     "a training's pre-flight": (
         "from brainbrr_core.data import WindowDataset\n"
+        "from brainbrr_core.cache.profile_cache import ProfileCache\n"
         "from brainbrr_core.cache.readiness import check\n"
-        "fit = check(load())\nWindowDataset(fit.manifest, fit.plan.store)"
+        "fit = check(ProfileCache.of(load()))\nWindowDataset(fit.manifest, fit.plan.store)"
     ),
 }
 

@@ -14,16 +14,13 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
 
 from brainbrr_core.cache.store import LEASES, Store
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.locking import (
     STALE_S,
     Process,
@@ -34,9 +31,6 @@ from brainbrr_core.locking import (
     this_process,
     try_flock,
 )
-
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -77,30 +71,6 @@ def hold(store: Store, what: str, *, create: bool = False) -> Iterator[None]:
                 file=sys.stderr,
             )
         yield
-
-
-def holding(
-    what: str, *, create: bool = False
-) -> Callable[
-    [Callable[Concatenate[Configuration, Parameters], Result]],
-    Callable[Concatenate[Configuration, Parameters], Result],
-]:
-    """Decorate a function of a configuration to hold a lease on its version while it runs."""
-
-    def decorate(
-        function: Callable[Concatenate[Configuration, Parameters], Result],
-    ) -> Callable[Concatenate[Configuration, Parameters], Result]:
-        @wraps(function)
-        def wrapper(
-            configuration: Configuration, /, *args: Parameters.args, **kwargs: Parameters.kwargs
-        ) -> Result:
-            described = f"{what}, profile {configuration.profile}"
-            with hold(Store.of(configuration), described, create=create):
-                return function(configuration, *args, **kwargs)
-
-        return wrapper
-
-    return decorate
 
 
 def holders(folder: Path) -> list[Holder]:

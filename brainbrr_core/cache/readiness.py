@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainbrr_core.cache.manifest import Manifest
+from brainbrr_core.cache.manifest import Manifest, ManifestRecording
 from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
-from brainbrr_core.cache.plan import Plan, State, plan_profile
+from brainbrr_core.cache.plan import Plan, State
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.shard import UnreadableShard
 from brainbrr_core.cache.smaller_profile import or_smaller_profile
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.filesystem import Kind, file_system
 
@@ -21,6 +22,12 @@ class Preflight:
 
     plan: Plan
     manifest: Manifest
+    #: Labels of the events that count as seizures.
+    seizure_labels: tuple[str, ...]
+
+    def scorable(self, split: str) -> list[ManifestRecording]:
+        """The recordings of a split that detections are scored on."""
+        return scorable(self.plan, self.seizure_labels, split)
 
     def lines(self) -> list[str]:
         """Root, version, hits and misses, for the log."""
@@ -38,32 +45,32 @@ class Preflight:
         return lines
 
 
-def check(configuration: Configuration) -> Preflight:
-    """Check cache root, cache, manifest and splits.
+def check(cache: ProfileCache) -> Preflight:
+    """Check cache root, shards, manifest and splits of a profile.
 
     Raises :class:`WorkRemains` naming the command that repairs a cache or manifest that is not
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
-    plan = fresh_plan(configuration, configuration.options)
-    settings = configuration.manifest_settings
+    settings = cache.settings
+    plan = fresh_plan(cache, settings.options)
     manifest = read_manifest(manifest_path(plan.store, settings), settings.options)
     if not is_current(manifest, plan, settings):
         raise WorkRemains(
-            f"the manifest of profile {configuration.profile} is stale: run `brainbrr manifest"
-            f"{configuration.options}`"
+            f"the manifest of profile {settings.profile} is stale: run `brainbrr manifest"
+            f"{settings.options}`"
         )
     _check_splits(manifest)
-    return Preflight(plan, manifest)
+    return Preflight(plan, manifest, settings.seizure_labels)
 
 
-def fresh_plan(configuration: Configuration, options: str) -> Plan:
-    """The plan of a cache, if every selected recording with a usable signal is fresh in it.
+def fresh_plan(cache: ProfileCache, options: str) -> Plan:
+    """The plan of a profile, if every recording of it with a usable signal is fresh in the cache.
 
     Raises :class:`WorkRemains` naming the command, with ``options``, that makes it so, and
     :class:`BrainbrrError` when there is no index.
     """
-    _check_is_local(configuration.cache_root)
-    plan = plan_profile(configuration)
+    _check_is_local(cache.store.root)
+    plan = cache.plan()
     for item in plan.unreadable:
         raise UnreadableShard(plan.store.shard_path(item.recording.partition_key), item.reason)
     if plan.to_build:
@@ -72,7 +79,7 @@ def fresh_plan(configuration: Configuration, options: str) -> Plan:
         remedy = "pull s3://BUCKET/PREFIX" if elsewhere else "build"
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings of profile "
-            f"{configuration.profile} are not fresh in {plan.store.root} ({_reasons(plan)}): run "
+            f"{cache.profile} are not fresh in {plan.store.root} ({_reasons(plan)}): run "
             f"`brainbrr cache {remedy}{options}`{or_smaller_profile(plan)}"
         )
     return plan

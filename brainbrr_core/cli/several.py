@@ -130,7 +130,10 @@ def evaluate_across(
     json: bool,
 ) -> int:
     """Score one run on several other corpora and print a row for each."""
+    from brainbrr_core.cache.profile_cache import ProfileCache
+    from brainbrr_core.cache.readiness import check
     from brainbrr_core.evaluation.across import evaluate_across as run_evaluation
+    from brainbrr_core.runs.identity import TrainingSettings
     from brainbrr_core.runs.run import current_run, open_run
 
     corpora = [
@@ -138,7 +141,8 @@ def evaluate_across(
         for word in across.split(",")
     ]
     if run is None:
-        chosen, _ = current_run(settings)
+        manifest = check(ProfileCache.of(settings)).manifest
+        chosen = current_run(settings.runs_dir, TrainingSettings.of(settings), manifest)
     else:
         chosen = open_run(run_folder(run, settings.runs_dir))
     report = run_evaluation(settings, chosen, corpora, split, asked, log=log)

@@ -49,7 +49,7 @@ def train(
     together.
     """
     from brainbrr_core.training.distributed import ProcessGroup
-    from brainbrr_core.training.seeds import parse_seeds, train_seeds
+    from brainbrr_core.training.seeds import parse_seeds, train_seeds, with_seed
 
     chosen = None if seeds is None else parse_seeds(seeds)
     settings = configuration(
@@ -67,7 +67,12 @@ def train(
             next_command("evaluate", settings, runs_dir=runs_dir, cache_version=cache_version)
         return 0
     runs = []
-    for seed, run in train_seeds(settings, chosen, train_one, log=log if first else ignore):
+    trained = train_seeds(
+        chosen,
+        lambda seed: train_one(with_seed(settings, seed)),
+        log=log if first else ignore,
+    )
+    for seed, run in trained:
         runs.append({"seed": seed, **_as_json(run)})
         if first and not json:
             print(f"seed {seed}: {_outcome(run)}", flush=True)

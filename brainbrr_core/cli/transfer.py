@@ -55,12 +55,12 @@ def push(
     json: Json = False,
 ) -> int:
     """Copy fresh shards and the index to a bucket or folder; only what differs is sent."""
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.remote.connect import open_remote
-    from brainbrr_core.transfer.local_cache import LocalCache
     from brainbrr_core.transfer.push import push as send
 
     remote = open_remote(url)
-    cache = LocalCache.of(
+    cache = ProfileCache.of(
         configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
     )
     outcome = send(cache, remote, transfers=transfers, force=force, repair=repair, log=log)
@@ -83,12 +83,12 @@ def pull(
     json: Json = False,
 ) -> int:
     """Copy the shards that the profile lacks, and the index, from a bucket or folder; verified."""
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.remote.connect import open_remote
-    from brainbrr_core.transfer.local_cache import LocalCache
     from brainbrr_core.transfer.pull import pull as fetch
 
     remote = open_remote(url)
-    cache = LocalCache.of(
+    cache = ProfileCache.of(
         configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
     )
     outcome = fetch(cache, remote, transfers=transfers, force=force, log=log)
@@ -104,10 +104,10 @@ def export(
     json: Json = False,
 ) -> int:
     """Write the shards of the profile and the index to one archive (.tar.zst)."""
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.transfer.archive import export_archive
-    from brainbrr_core.transfer.local_cache import LocalCache
 
-    cache = LocalCache.of(
+    cache = ProfileCache.of(
         configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
     )
     return _report(export_archive(cache, file), "exported", json)
@@ -128,10 +128,10 @@ def import_(
     json: Json = False,
 ) -> int:
     """Read the shards that the profile lacks, and the index, from an archive; verified."""
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.transfer.archive import import_archive
-    from brainbrr_core.transfer.local_cache import LocalCache
 
-    cache = LocalCache.of(
+    cache = ProfileCache.of(
         configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
     )
     return _report(import_archive(cache, file, force=force, log=log), "imported", json)

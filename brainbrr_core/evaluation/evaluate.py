@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from brainbrr_core.cache.lease import holding
-from brainbrr_core.cache.readiness import check
-from brainbrr_core.cache.scorable import scorable
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration import Evaluation as EvaluationSettings
 from brainbrr_core.errors import BrainbrrError
@@ -34,7 +33,7 @@ from brainbrr_core.evaluation.unscored import log_unscored, unscored_recordings
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import count_scoring, read_ledger
-from brainbrr_core.runs.identity import report_settings
+from brainbrr_core.runs.identity import TrainingSettings, report_settings
 from brainbrr_core.runs.run import Run, current_run
 from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
 
@@ -64,7 +63,6 @@ class Evaluation:
     reused: bool
 
 
-@holding("evaluate")
 def evaluate(
     configuration: Configuration,
     split: str | None = None,
@@ -103,13 +101,24 @@ def evaluate(
     BrainbrrError
         Where eval is not permitted, and where the split has no recording to score.
     """
+    cache, runs_dir = ProfileCache.of(configuration), configuration.runs_dir
     split = split or configuration.evaluation.split
-    _check_permission(configuration.evaluation, configuration.runs_dir, split)
-    if run is None:
-        run, preflight = current_run(configuration)
-    else:
-        preflight = check(configuration)
-    plan, labels = preflight.plan, configuration.labels.seizure
+    with cache.hold("evaluate"):
+        _check_permission(configuration.evaluation, runs_dir, split)
+        preflight = check(cache)
+        if run is None:
+            run = current_run(runs_dir, TrainingSettings.of(configuration), preflight.manifest)
+        return _evaluate(configuration, run, preflight, split, log)
+
+
+def _evaluate(
+    configuration: Configuration,
+    run: Run,
+    preflight: Preflight,
+    split: str,
+    log: Callable[[str], None],
+) -> Evaluation:
+    plan, labels = preflight.plan, preflight.seizure_labels
     if read_run_corpus(run.directory) is None and os.access(run.directory, os.W_OK):
         # A run of an earlier version of the program: it was trained on this plan.
         RunCorpus.of(plan).write(run.directory)
@@ -132,7 +141,7 @@ def evaluate(
     if stored is not None:
         log(f"the report of run {run.name} on {split} is current: nothing to score")
         return Evaluation(folder / REPORT, stored, run, identity, reused=True)
-    recordings = scorable(plan, labels, split)
+    recordings = preflight.scorable(split)
     if not recordings:
         raise BrainbrrError(
             f"split {split} has no recording that can be scored in profile "
@@ -141,7 +150,7 @@ def evaluate(
     unscored = unscored_recordings(plan, labels, split)
     log_unscored(unscored, split, log)
     predictor = Predictor.of(run, configuration)
-    dev = scorable(plan, labels, "dev")
+    dev = preflight.scorable("dev")
     choice, on_dev = threshold_of_run(run, predictor, plan.store, dev, log)
     looks = None
     if split == "eval":

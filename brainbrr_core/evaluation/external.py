@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import ManifestRecording, source_digest
 from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
-from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
@@ -89,8 +88,9 @@ def corpus_plan(configuration: Configuration, run: Run, data_dir: str | None = N
     Where ``data_dir`` is given, the cache root must be that corpus's. Raises
     :class:`BrainbrrError` and :class:`WorkRemains` naming the command that indexes and builds it.
     """
-    check_version(run, Store.of(configuration).version)
-    root, options = configuration.cache_root, configuration.options
+    cache = ProfileCache.of(configuration)
+    check_version(run, cache.store.version)
+    root, options = cache.store.root, cache.settings.options
     if not index_path(root).is_file():
         folder = "FOLDER" if data_dir is None else shlex.quote(data_dir)
         raise BrainbrrError(
@@ -104,10 +104,9 @@ def corpus_plan(configuration: Configuration, run: Run, data_dir: str | None = N
             f"has its own; run `brainbrr cache build --data-dir {shlex.quote(data_dir)} "
             "--cache-root FOLDER` and give that --cache-root"
         )
-    return fresh_plan(configuration, f"{options} --data-dir {shlex.quote(data_root(index))}")
+    return fresh_plan(cache, f"{options} --data-dir {shlex.quote(data_root(index))}")
 
 
-@holding("evaluate")
 def evaluate_run(
     configuration: Configuration,
     run: Run,
@@ -128,7 +127,18 @@ def evaluate_run(
     for the run's preprocessing version, the split has nothing to score, or the run has no
     threshold and its own dev is not here.
     """
-    asked = asked or OnAnotherCorpus()
+    with ProfileCache.of(configuration).hold("evaluate"):
+        return _evaluate_run(configuration, run, split, asked or OnAnotherCorpus(), data_dir, log)
+
+
+def _evaluate_run(
+    configuration: Configuration,
+    run: Run,
+    split: str | None,
+    asked: OnAnotherCorpus,
+    data_dir: str | None,
+    log: Log,
+) -> Evaluation:
     plan = corpus_plan(configuration, run, data_dir)
     if not run.was_trained_on(source_digest(plan, configuration.manifest_settings)):
         return _evaluate_external(configuration, plan, run, split or ALL, asked, log)

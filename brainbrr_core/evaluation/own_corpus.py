@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
-from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -63,8 +63,9 @@ class OwnCorpus:
             if candidate is None:
                 continue
             try:
-                check_version(run, Store.of(candidate).version)
-                plan = fresh_plan(candidate, candidate.options)
+                cache = ProfileCache.of(candidate)
+                check_version(run, cache.store.version)
+                plan = fresh_plan(cache, cache.settings.options)
             except BrainbrrError:
                 # Another version, or incomplete here: the other candidate may be right.
                 continue

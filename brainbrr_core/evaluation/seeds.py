@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
@@ -25,7 +27,8 @@ from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.training.seeds import runs_of_seeds, with_seed
+from brainbrr_core.runs.identity import TrainingSettings
+from brainbrr_core.training.seeds import runs_of_seeds
 
 #: Fewer than this many seeds say little about a standard deviation.
 _FEW = 5
@@ -95,11 +98,17 @@ def evaluate_seeds(
     Every seed has a threshold of its own, tuned on dev. Each scoring of eval is put on record.
     Raises :class:`WorkRemains` where a run is not finished, and what :func:`evaluate` raises.
     """
-    runs = runs_of_seeds(configuration, seeds)
+    runs = runs_of_seeds(
+        configuration.runs_dir,
+        TrainingSettings.of(configuration),
+        check(ProfileCache.of(configuration)).manifest,
+        seeds,
+        configuration.options,
+    )
     evaluations = []
     for seed, run in runs.items():
         log(f"seed {seed}: run {run.name}")
-        evaluation = evaluate(with_seed(configuration, seed), split, log=log)
+        evaluation = evaluate(configuration, split, run=run, log=log)
         evaluations.append(SeedEvaluation(seed, evaluation))
     results = [one.evaluation.results for one in evaluations]
     if len({scored.evaluation_set for scored in results}) > 1:

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 from pydantic import JsonValue
 
-from brainbrr_core.configuration import Configuration, Detection, Evaluation, Sampling, Training
+from brainbrr_core.configuration import (
+    Configuration,
+    Detection,
+    Evaluation,
+    Hardware,
+    Model,
+    Sampling,
+    Training,
+    Windows,
+)
 from brainbrr_core.configuration.settings import Precision
 
 #: Bumped when the network or the training changes though its settings do not.
@@ -41,24 +52,66 @@ def _without(values: dict[str, JsonValue], defaults: dict[str, JsonValue]) -> di
     }
 
 
-def training_settings(configuration: Configuration) -> dict[str, JsonValue]:
-    """The settings that shape a model.
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """The settings of a training, other than which recordings it uses.
 
-    Device and backend are not among them: they compute the same network up to rounding, and a run
-    is used on other machines than the one that trained it.
+    Attributes
+    ----------
+    model : Model
+        The network.
+    training : Training
+        Optimizer, loss, length, seed and checkpoints.
+    windows : Windows
+        Length and stride of the training windows.
+    sampling : Sampling
+        How the windows of an epoch are drawn.
+    detection : Detection
+        How validations turn scores into events.
+    hardware : Hardware
+        The device, and the batch that fits it.
     """
-    hardware = configuration.hardware
-    return {
-        "training_version": TRAINING_VERSION,
-        "model": configuration.model.model_dump(mode="json"),
-        "training": training_values(configuration.training),
-        "windows": configuration.windows.model_dump(mode="json"),
-        # Validations choose the weights by the events that these settings give.
-        "detection": configuration.detection.model_dump(mode="json", exclude=_UNVALIDATED),
-        "sampling": sampling_values(configuration.sampling),
-        "batch_size": hardware.batch_size,
-        "precision": hardware.precision,
-    }
+
+    model: Model
+    training: Training
+    windows: Windows
+    sampling: Sampling
+    detection: Detection
+    hardware: Hardware
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> TrainingSettings:
+        """The settings of the training that a configuration asks for."""
+        return cls(
+            configuration.model,
+            configuration.training,
+            configuration.windows,
+            configuration.sampling,
+            configuration.detection,
+            configuration.hardware,
+        )
+
+    def with_seed(self, seed: int) -> TrainingSettings:
+        """The same settings with another seed of the training."""
+        return replace(self, training=self.training.model_copy(update={"seed": seed}))
+
+    def shaping(self) -> dict[str, JsonValue]:
+        """The settings that shape a model.
+
+        Device and backend are not among them: they compute the same network up to rounding, and a
+        run is used on other machines than the one that trained it.
+        """
+        return {
+            "training_version": TRAINING_VERSION,
+            "model": self.model.model_dump(mode="json"),
+            "training": training_values(self.training),
+            "windows": self.windows.model_dump(mode="json"),
+            # Validations choose the weights by the events that these settings give.
+            "detection": self.detection.model_dump(mode="json", exclude=_UNVALIDATED),
+            "sampling": sampling_values(self.sampling),
+            "batch_size": self.hardware.batch_size,
+            "precision": self.hardware.precision,
+        }
 
 
 def report_settings(

@@ -8,13 +8,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from brainbrr_core.cache.manifest import Manifest
-from brainbrr_core.cache.readiness import Preflight, check
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import SeizureNetwork, build
 from brainbrr_core.model.backend import Backend
-from brainbrr_core.runs.identity import TRAINING_VERSION, training_settings
+from brainbrr_core.runs.identity import TRAINING_VERSION, TrainingSettings
 from brainbrr_core.runs.record import MODEL, RunRecord, finished_runs, read_record
 from brainbrr_core.runs.used_versions import RUN
 from brainbrr_core.runs.weights import load_model
@@ -94,22 +92,19 @@ class Run:
         return network.eval()
 
 
-def run_identity(settings: dict[str, JsonValue], manifest: Manifest) -> dict[str, JsonValue]:
-    """Everything that shapes a model; two runs with the same identity have the same weights.
-
-    ``settings`` are those of :func:`~brainbrr_core.runs.identity.training_settings`.
-    """
+def run_identity(settings: TrainingSettings, manifest: Manifest) -> dict[str, JsonValue]:
+    """Everything that shapes a model; two runs with the same identity have the same weights."""
     return {
-        **settings,
+        **settings.shaping(),
         "preprocessing_version": manifest.version,
         "manifest": manifest.source,
     }
 
 
-def run_directory(configuration: Configuration, manifest: Manifest) -> Path:
-    """The folder of the run that a configuration and a manifest lead to."""
-    name = digest(run_identity(training_settings(configuration), manifest))[:12]
-    return configuration.runs_dir / f"{configuration.profile}-{name}"
+def run_directory(runs_dir: Path, settings: TrainingSettings, manifest: Manifest) -> Path:
+    """The folder, in the folder of runs, of the run that settings and a manifest lead to."""
+    name = digest(run_identity(settings, manifest))[:12]
+    return runs_dir / f"{manifest.profile}-{name}"
 
 
 def open_run(directory: Path) -> Run:
@@ -161,20 +156,18 @@ def latest_run(runs_dir: Path) -> Run:
     return open_run(finished[-1])
 
 
-def current_run(configuration: Configuration) -> tuple[Run, Preflight]:
-    """The finished run that a configuration leads to now, and the cache it was trained on.
+def current_run(runs_dir: Path, settings: TrainingSettings, manifest: Manifest) -> Run:
+    """The finished run, in the folder of runs, that settings and a manifest lead to now.
 
     Raises :class:`WorkRemains` where there is none; the message names a run that differs only in
     its training version, if there is one.
     """
-    preflight = check(configuration)
-    directory = run_directory(configuration, preflight.manifest)
+    directory = run_directory(runs_dir, settings, manifest)
     if not (directory / RUN).exists():
-        identity = run_identity(training_settings(configuration), preflight.manifest)
-        earlier = earlier_runs(configuration.runs_dir, identity)
+        earlier = earlier_runs(runs_dir, run_identity(settings, manifest))
         if earlier:
             raise WorkRemains(f"{'; '.join(earlier)}: run `brainbrr train`")
-    return open_run(directory), preflight
+    return open_run(directory)
 
 
 def earlier_runs(runs_dir: Path, wanted: dict[str, JsonValue]) -> list[str]:

@@ -7,7 +7,7 @@ interrupted one resumes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import JsonValue
 
-from brainbrr_core.cache.lease import holding
 from brainbrr_core.cache.manifest import Manifest, counts
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import Preflight, check
-from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Training
 from brainbrr_core.constants import SPLITS
@@ -31,7 +31,7 @@ from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.model import build
 from brainbrr_core.model.device import check_device, describe_device
-from brainbrr_core.runs.identity import training_settings
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.record import MODEL, RunRecord, write_record
 from brainbrr_core.runs.run import (
     Run,
@@ -57,7 +57,6 @@ from brainbrr_core.training.validation import Validation, Validator
 RING = 2
 
 
-@holding("train")
 def train(
     configuration: Configuration,
     *,
@@ -91,37 +90,82 @@ def train(
         For a device that is not the one asked for, for splits that cannot be trained on, for a
         loss or gradient that is not finite, and for anything else that ends a training early.
     """
-    preflight = check(configuration)
-    directory = run_directory(configuration, preflight.manifest)
+    cache = ProfileCache.of(configuration)
+    with cache.hold("train"):
+        return train_on(
+            check(cache),
+            TrainingSettings.of(configuration),
+            configuration.runs_dir,
+            recorded=configuration.model_dump(mode="json"),
+            on_step=on_step,
+            log=log,
+        )
+
+
+def train_on(
+    preflight: Preflight,
+    settings: TrainingSettings,
+    runs_dir: Path,
+    *,
+    recorded: Mapping[str, JsonValue] | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+    log: Callable[[str], None] = print,
+) -> Run:
+    """Train a network on a checked cache, as :func:`train` does, without a lease on its version.
+
+    Parameters
+    ----------
+    preflight : Preflight
+        The recordings and windows to train on.
+    settings : TrainingSettings
+        Network, optimizer, sampling, validation and device.
+    runs_dir : Path
+        The folder in which the run has its folder.
+    recorded : mapping, optional
+        What ``run.json`` records as the configuration. It shapes nothing.
+    on_step, log : callable, optional
+        As in :func:`train`.
+
+    Returns
+    -------
+    Run
+        The finished run.
+
+    Raises
+    ------
+    WorkRemains, BrainbrrError
+        As :func:`train` does, once the cache is checked.
+    """
+    directory = run_directory(runs_dir, settings, preflight.manifest)
     if (directory / RUN).is_file() and (directory / MODEL).is_file():
         log(f"run {directory.name} is finished already: nothing to train")
         return replace(open_run(directory), reused=True)
-    identity = run_identity(training_settings(configuration), preflight.manifest)
-    for line in earlier_runs(configuration.runs_dir, identity):
+    for line in earlier_runs(runs_dir, run_identity(settings, preflight.manifest)):
         log(f"{line}; a new run is trained")
-    prepare_environment(configuration.hardware)
-    with join_process_group(configuration.hardware) as group:
+    prepare_environment(settings.hardware)
+    with join_process_group(settings.hardware) as group:
         if not group.is_main:
             on_step, log = None, ignore_line
-        _train(configuration, preflight, directory, group, on_step, log)
+        _train(preflight, settings, directory, dict(recorded or {}), group, on_step, log)
         group.barrier()
     return open_run(directory)
 
 
 def _train(
-    configuration: Configuration,
     preflight: Preflight,
+    settings: TrainingSettings,
     directory: Path,
+    recorded: dict[str, JsonValue],
     group: ProcessGroup,
     on_step: Callable[[StepReport], None] | None,
     log: Callable[[str], None],
 ) -> None:
     manifest, store = preflight.manifest, preflight.plan.store
-    hardware, settings = configuration.hardware, configuration.training
-    preset = configuration.model.preset
+    hardware, training = settings.hardware, settings.training
+    preset = settings.model.preset
 
     device = check_device(hardware, group.local_rank)
-    check_space(configuration.runs_dir, preset, settings.keep_checkpoints)
+    check_space(directory.parent, preset, training.keep_checkpoints)
     description = describe_device(device)
     for line in [*preflight.lines(), *disk_remarks(preflight)]:
         log(line)
@@ -130,33 +174,33 @@ def _train(
         f"process{'es' if group.world_size > 1 else ''}"
     )
 
-    sampling = BalancedSampling.of(manifest, configuration.sampling)
+    sampling = BalancedSampling.of(manifest, settings.sampling)
     log(
         f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
-        f"{settings.steps} steps of {hardware.batch_size}"
+        f"{training.steps} steps of {hardware.batch_size}"
     )
-    dataset = training_windows(manifest, store, settings, sampling, device)
+    dataset = training_windows(manifest, store, training, sampling, device)
     network = build(
         preset,
         hardware.ssm_backend,
-        seed=settings.seed,
+        seed=training.seed,
         recompute_activations=hardware.recompute_activations,
     )
     provenance = Provenance(
-        profile=configuration.profile,
+        profile=manifest.profile,
         preset=preset,
-        configuration=configuration.model_dump(mode="json"),
-        seed=settings.seed,
+        configuration=recorded,
+        seed=training.seed,
         preprocessing_version=manifest.version,
         manifest=manifest.source,
         ssm_backend=hardware.ssm_backend,
         hardware=description.record(),
     )
     validate = Validator(
-        scorable(preflight.plan, configuration.labels.seizure, "dev"),
+        preflight.scorable("dev"),
         manifest.window_samples,
         store,
-        configuration.detection,
+        settings.detection,
         hardware,
         device,
         group,
@@ -171,7 +215,7 @@ def _train(
         directory,
         group,
         steps_done(directory) + 1,
-        wandb_project=settings.wandb,
+        wandb_project=training.wandb,
         configuration=provenance.configuration,
     ) as metrics:
 
@@ -181,8 +225,8 @@ def _train(
 
         summary = fit(
             network,
-            training_batches(dataset, sampling, settings, hardware, DeviceFeed(device), group),
-            settings,
+            training_batches(dataset, sampling, training, hardware, DeviceFeed(device), group),
+            training,
             hardware,
             directory,
             sampling.positive_fraction,
@@ -195,13 +239,13 @@ def _train(
             log=log,
         )
     if summary.stopped:
-        log(f"ended after {summary.steps} of {settings.steps} steps: {summary.stopped}")
+        log(f"ended after {summary.steps} of {training.steps} steps: {summary.stopped}")
     if summary.skipped_steps:
         log(summary.skips())
 
     if not group.is_main:
         return
-    identity = run_identity(training_settings(configuration), manifest)
+    identity = run_identity(settings, manifest)
     checksum = save_model(directory / MODEL, network.to("cpu"), {"identity": identity})
     values: dict[str, object] = {
         **provenance.record(),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
-from brainbrr_core.cache.readiness import check
+from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.run import Run, open_run, run_directory
 from brainbrr_core.runs.used_versions import RUN
-from brainbrr_core.training.run import train
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -40,24 +41,22 @@ def with_seed(configuration: Configuration, seed: int) -> Configuration:
 
 
 def train_seeds(
-    configuration: Configuration,
     seeds: Sequence[int],
-    train_one: Callable[[Configuration], Run] = train,
+    train_one: Callable[[int], Run],
     *,
     log: Callable[[str], None] = print,
 ) -> Iterator[tuple[int, Run]]:
     """Train one run per seed, one after the other; yield seed and run as each is finished.
 
-    ``train_one`` is :func:`train` or a function that calls it. A finished run is not trained again
-    and an interrupted one resumes, so the same call completes what was interrupted. A
-    ``KeyboardInterrupt`` gets a note of which seeds are done. Raises as :func:`train` does; later
-    seeds are then not started.
+    ``train_one`` trains with a seed. A finished run is not trained again and an interrupted one
+    resumes, so the same call completes what was interrupted. A ``KeyboardInterrupt`` gets a note of
+    which seeds are done. Raises what ``train_one`` raises; later seeds are then not started.
     """
     finished: list[int] = []
     for seed in seeds:
         log(f"seed {seed} ({len(finished) + 1} of {len(seeds)})")
         try:
-            run = train_one(with_seed(configuration, seed))
+            run = train_one(seed)
         except KeyboardInterrupt as interruption:
             interruption.add_note(_summary(finished, seed, seeds))
             raise
@@ -65,19 +64,24 @@ def train_seeds(
         yield seed, run
 
 
-def runs_of_seeds(configuration: Configuration, seeds: Sequence[int]) -> dict[int, Run]:
+def runs_of_seeds(
+    runs_dir: Path,
+    settings: TrainingSettings,
+    manifest: Manifest,
+    seeds: Sequence[int],
+    options: str = "",
+) -> dict[int, Run]:
     """The finished run of each seed, in the order of ``seeds``.
 
     Raises :class:`WorkRemains` naming the seeds that are not finished and the command that trains
-    them, and what :func:`check` raises.
+    them, with the command-line ``options`` that chose these settings.
     """
-    manifest = check(configuration).manifest
-    folders = {seed: run_directory(with_seed(configuration, seed), manifest) for seed in seeds}
+    folders = {seed: run_directory(runs_dir, settings.with_seed(seed), manifest) for seed in seeds}
     missing = [seed for seed, folder in folders.items() if not (folder / RUN).is_file()]
     if missing:
         raise WorkRemains(
-            f"no finished run of seed {_list(missing)} in {configuration.runs_dir}: run "
-            f"`brainbrr train --seeds {_list(seeds)}{configuration.options}`"
+            f"no finished run of seed {_list(missing)} in {runs_dir}: run "
+            f"`brainbrr train --seeds {_list(seeds)}{options}`"
         )
     return {seed: open_run(folder) for seed, folder in folders.items()}
 

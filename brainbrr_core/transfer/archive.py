@@ -15,7 +15,9 @@ from typing import IO
 
 import pyarrow as pa
 
+from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.plan import Plan, State
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.shard import DamagedShard
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
@@ -30,18 +32,17 @@ from brainbrr_core.transfer.catalog import (
     check_keys,
     parse_catalog,
 )
-from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.parallel import run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index, make_portable
 from brainbrr_core.transfer.pull import shards_to_fetch
 from brainbrr_core.transfer.push import shard_blob
-from brainbrr_core.transfer.receive import Transfer, flush_folders, receive_shard
+from brainbrr_core.transfer.receive import Transfer, check_room_for, flush_folders, receive_shard
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
 
 INDEX = "index.parquet"
 
 
-def export_archive(cache: LocalCache, path: Path) -> Transfer:
+def export_archive(cache: ProfileCache, path: Path) -> Transfer:
     """Write the index and the shards of a profile to one archive, whole or not at all.
 
     The same store gives the same bytes. Raises :class:`WorkRemains` if a shard is not fresh, and
@@ -111,7 +112,7 @@ def _shard_name(version: str, key: str) -> str:
 
 
 def import_archive(
-    cache: LocalCache,
+    cache: ProfileCache,
     path: Path,
     *,
     force: bool = False,
@@ -138,7 +139,7 @@ def import_archive(
 
 
 def _import(
-    archive: _Archive, cache: LocalCache, *, force: bool, log: Callable[[str], None]
+    archive: _Archive, cache: ProfileCache, *, force: bool, log: Callable[[str], None]
 ) -> Transfer:
     store, path = cache.store, archive.path
     catalog = parse_catalog(archive.content(NAME, None), None, f"{path}: {NAME}")
@@ -153,7 +154,7 @@ def _import(
     log(f"index: {adopted.outcome}")
     plan = cache.plan(adopted.index)
     needed = shards_to_fetch(plan, catalog)
-    cache.check_room(needed.total_bytes)
+    check_room_for(cache.store, needed.total_bytes)
     outcome = Transfer(
         str(path),
         store.version,
@@ -179,7 +180,7 @@ def _import(
     archive.check_end()
     if outcome.moved:
         flush_folders(store, needed.shards.keys() - outcome.failed.keys())
-        cache.link_latest(plan)
+        link_latest(plan, cache.preprocessing)
     return outcome
 
 

@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.plan import Item, Plan, State
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.shard import DamagedShard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.interface import Remote
 from brainbrr_core.transfer.catalog import Catalog, ShardBlob
-from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.parallel import TRANSFERS, run_parallel
 from brainbrr_core.transfer.portable_index import adopt_index
-from brainbrr_core.transfer.receive import Transfer, flush_folders, receive_shard
+from brainbrr_core.transfer.receive import Transfer, check_room_for, flush_folders, receive_shard
 from brainbrr_core.transfer.remote_copy import RemoteCopy
 
 #: How often an object with wrong bytes is fetched before it is refused.
@@ -70,7 +71,7 @@ def _is_lacking(item: Item, *, imported: bool) -> bool:
 
 
 def pull(
-    cache: LocalCache,
+    cache: ProfileCache,
     remote: Remote,
     *,
     transfers: int = TRANSFERS,
@@ -105,7 +106,7 @@ def pull(
     needed = shards_to_fetch(plan, catalog)
     outcome.absent = needed.absent
     outcome.skipped = plan.count(State.FRESH)
-    cache.check_room(needed.total_bytes)
+    check_room_for(cache.store, needed.total_bytes)
 
     def fetch(job: tuple[str, ShardBlob]) -> tuple[bool, str]:
         return _fetch(copy, store, *job, log=log)
@@ -121,7 +122,7 @@ def pull(
                 outcome.count(blob.size, moved=moved)
     if outcome.moved:
         flush_folders(store, needed.shards.keys() - outcome.failed.keys())
-        cache.link_latest(plan)
+        link_latest(plan, cache.preprocessing)
     outcome.seconds = time.monotonic() - started
     return outcome
 

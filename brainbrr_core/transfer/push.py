@@ -9,13 +9,13 @@ from contextlib import nullcontext
 from blake3 import blake3
 
 from brainbrr_core.cache.plan import Item, State
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.shard import DamagedShard, verify_shard
 from brainbrr_core.cache.store import Store
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.remote.interface import Remote, RemoteUnavailable
 from brainbrr_core.transfer.catalog import Catalog, ShardBlob, check_keys
-from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.parallel import TRANSFERS, run_parallel
 from brainbrr_core.transfer.portable_index import (
     PortableIndex,
@@ -34,7 +34,7 @@ ROUNDS = 20
 
 
 def push(
-    cache: LocalCache,
+    cache: ProfileCache,
     remote: Remote,
     *,
     transfers: int = TRANSFERS,

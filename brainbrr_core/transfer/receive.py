@@ -25,6 +25,7 @@ from brainbrr_core.cache.shard import (
 )
 from brainbrr_core.cache.store import Store
 from brainbrr_core.files.atomic import flush
+from brainbrr_core.files.room import check_room
 from brainbrr_core.files.state import file_state
 from brainbrr_core.transfer.catalog import ShardBlob
 
@@ -121,6 +122,16 @@ def receive_shard(store: Store, key: str, blob: ShardBlob, pieces: Iterable[byte
             )
         )
     return True
+
+
+def check_room_for(store: Store, needed: int) -> None:
+    """Raise :class:`BrainbrrError` unless ``needed`` bytes are free in the root of a store."""
+    check_room(
+        store.root,
+        needed,
+        "the transfer needs",
+        "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile",
+    )
 
 
 def flush_folders(store: Store, keys: Iterable[str]) -> None:

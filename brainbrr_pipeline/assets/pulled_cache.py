@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from brainbrr_core.cache.plan import Plan, State, plan_profile
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.remote.connect import open_remote
-from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.receive import Transfer
 from brainbrr_pipeline.assets.cache import GROUP
@@ -49,7 +49,7 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
         """
         with user_errors_as_failures():
             configuration = workspace.load()
-            cache = LocalCache.of(configuration)
+            cache = ProfileCache.of(configuration)
             outcome = pull(cache, open_remote(remote), log=context.log.info)
             plan = plan_profile(configuration)
         shown = {

@@ -17,7 +17,7 @@ from brainbrr_core.cache.manifest import settings_digest
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.runs.identity import report_settings, training_settings
+from brainbrr_core.runs.identity import TrainingSettings, report_settings
 from brainbrr_pipeline.records.event_writer import Context
 
 #: Tag of an op: the code version of its asset when the definitions were loaded.
@@ -49,7 +49,7 @@ class CodeVersions:
         return cls(
             windowed_cache=preprocessing_version(configuration.preprocessing),
             cache_manifest=settings_digest(configuration.manifest_settings)[:12],
-            trained_model=digest(training_settings(configuration))[:12],
+            trained_model=digest(TrainingSettings.of(configuration).shaping())[:12],
             eval_report=digest(report)[:12],
         )
 

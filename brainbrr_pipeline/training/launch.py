@@ -68,12 +68,17 @@ def _exit_reason(message: str) -> str:
 def _resume_hint(configuration: Configuration) -> str:
     """How to resume, or an empty text if there is no checkpoint."""
     # Imported here because it imports torch, which is needed after a failure only.
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.cache.readiness import check
+    from brainbrr_core.runs.identity import TrainingSettings
     from brainbrr_core.runs.run import run_directory
     from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
 
     try:
-        directory = run_directory(configuration, check(configuration).manifest)
+        manifest = check(ProfileCache.of(configuration)).manifest
+        directory = run_directory(
+            configuration.runs_dir, TrainingSettings.of(configuration), manifest
+        )
     except BrainbrrError:
         return ""
     path = directory / CHECKPOINT_NAME

@@ -13,6 +13,7 @@ from brainbrr_core.cache import manifest_file
 from brainbrr_core.cache.manifest import Manifest, ManifestRecording, counts
 from brainbrr_core.cache.manifest_file import read_manifest, update_manifest, write_manifest
 from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.status import status
 from brainbrr_core.configuration import Configuration
@@ -109,12 +110,15 @@ def reindexed(settings: Configuration, *recordings: Recording) -> None:
 
 def test_a_cache_without_its_edfs_is_fit_and_says_so(built: Configuration) -> None:
     update_manifest(plan_profile(built), built.manifest_settings)
-    assert not any("EDFs" in line for line in check(built).lines())
+    assert not any("EDFs" in line for line in check(ProfileCache.of(built)).lines())
     reindexed(
         built,
         *(replace(r, path=f"/nowhere{r.path}") for r in read_index(built.cache_root)),
     )
-    assert check(built).lines()[-1] == "the EDFs of 12 recordings are not on this machine"
+    assert (
+        check(ProfileCache.of(built)).lines()[-1]
+        == "the EDFs of 12 recordings are not on this machine"
+    )
 
 
 def test_patients_of_two_splits_are_not_trained_on(built: Configuration) -> None:
@@ -123,7 +127,7 @@ def test_patients_of_two_splits_are_not_trained_on(built: Configuration) -> None
         built, *(replace(r, patient="aaaaaaaa") if r.split != "eval" else r for r in recordings)
     )
     with pytest.raises(BrainbrrError) as error:
-        check(built)
+        check(ProfileCache.of(built))
     assert str(error.value) == "patients in more than one split: aaaaaaaa"
 
 
@@ -132,7 +136,7 @@ def test_a_split_without_a_seizure_is_not_trained_on(built: Configuration, split
     recordings = list(read_index(built.cache_root))
     reindexed(built, *(replace(r, events=()) if r.split == split else r for r in recordings))
     with pytest.raises(BrainbrrError) as error:
-        check(built)
+        check(ProfileCache.of(built))
     assert str(error.value) == (
         f"split {split} has no window with a seizure in profile small: choose a larger --profile"
     )

@@ -23,6 +23,7 @@ from brainbrr_core.cache.build import build, build_one
 from brainbrr_core.cache.manifest import make_manifest
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
 from brainbrr_core.cache.store import QUARANTINE, RECORDS, Store
@@ -146,7 +147,7 @@ def test_nothing_is_built_pulled_listed_or_trained_over_it(
     assert f"failed: {victim}: its shard could not be read and was left" in done.stdout
     for attempt in (
         lambda: make_manifest(plan, built.manifest_settings),
-        lambda: check(built),
+        lambda: check(ProfileCache.of(built)),
         lambda: shard_blob(store, item),
         lambda: store.has_whole_shard(victim, item.fingerprint),
         lambda: WindowDataset(made.manifest, store),

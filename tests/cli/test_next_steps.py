@@ -9,6 +9,7 @@ import pytest
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest import make_manifest
 from brainbrr_core.cache.plan import limited, plan_corpus, plan_profile
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.smaller_profile import smaller_profile
 from brainbrr_core.configuration import Configuration, Overrides, load
@@ -85,7 +86,7 @@ def test_a_refusal_names_the_smaller_profile_that_is_built(
     whole = plan_corpus(settings, lambda _line: None)
     assert smaller_profile(whole) is None
     with pytest.raises(WorkRemains) as refused:
-        check(settings)
+        check(ProfileCache.of(settings))
     assert "--profile" not in str(refused.value)
     for size, name in ((5, "smoke"), (8, "dev")):
         part = settings.model_copy(update={"selection": sized(size)})
@@ -96,7 +97,7 @@ def test_a_refusal_names_the_smaller_profile_that_is_built(
         plan = plan_profile(settings)
         assert smaller_profile(plan) == name
         for refuse in (
-            lambda: check(settings),
+            lambda: check(ProfileCache.of(settings)),
             lambda plan=plan: make_manifest(plan, settings.manifest_settings),
         ):
             with pytest.raises(WorkRemains) as refused:

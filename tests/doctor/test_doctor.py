@@ -15,6 +15,7 @@ from brainbrr_core.cache import readiness
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
@@ -237,7 +238,7 @@ def test_training_refuses_a_mounted_bucket_and_tells_of_a_slow_disk(
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     update_manifest(plan_profile(settings), settings.manifest_settings)
-    checked = check(settings)
+    checked = check(ProfileCache.of(settings))
     # What this machine's disk does at this moment is not the test's.
     (measured,) = disk_remarks(checked, 0.1)
     assert f"MB/s read from {settings.cache_root}" in measured
@@ -249,7 +250,7 @@ def test_training_refuses_a_mounted_bucket_and_tells_of_a_slow_disk(
     bucket = FileSystem("/x", "fuse.s3fs", Kind.BUCKET)
     monkeypatch.setattr(readiness, "file_system", lambda _path: bucket)
     with pytest.raises(BrainbrrError, match="brainbrr cache pull"):
-        check(settings)
+        check(ProfileCache.of(settings))
 
 
 def test_training_without_edfs_asks_for_a_pull_not_for_a_build(settings: Configuration) -> None:
@@ -257,7 +258,7 @@ def test_training_without_edfs_asks_for_a_pull_not_for_a_build(settings: Configu
     store = Store.of(settings)
     store.shard_path(sorted(store.shard_keys())[0]).unlink()
     with pytest.raises(WorkRemains, match="run `brainbrr cache build"):
-        check(settings)
+        check(ProfileCache.of(settings))
     shutil.rmtree(str(settings.data_dir))
     with pytest.raises(WorkRemains, match="run `brainbrr cache pull s3://BUCKET/PREFIX"):
-        check(settings)
+        check(ProfileCache.of(settings))

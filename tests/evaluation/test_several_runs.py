@@ -172,14 +172,14 @@ def test_seeds_that_are_none_are_one_line(shell: Shell, seeds: str, said: str) -
 def test_what_interrupts_a_training_of_several_seeds_knows_which_are_done(own: Own) -> None:
     begun = []
 
-    def train_one(settings: Configuration) -> Run:
-        begun.append(settings.training.seed)
+    def train_one(seed: int) -> Run:
+        begun.append(seed)
         if len(begun) == 2:
             raise KeyboardInterrupt
         return recorded_run(own.run)
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        list(train_seeds(own.settings, (4, 5, 6), train_one, log=lambda _line: None))
+        list(train_seeds((4, 5, 6), train_one, log=lambda _line: None))
     assert begun == [4, 5]
     [note] = stopped.value.__notes__
     assert note.startswith("finished seeds: 4; remaining: 5,6;")

@@ -13,6 +13,7 @@ import pytest
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.run import run_directory
 from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
 from brainbrr_pipeline.resources import GpuResource
@@ -46,7 +47,8 @@ def test_a_failed_training_names_its_reason_and_the_checkpoint_to_resume_from(
     words: str,
 ) -> None:
     made = update_manifest(plan_profile(one_built), one_built.manifest_settings)
-    checkpoint = run_directory(one_built, made.manifest) / CHECKPOINT_NAME
+    settings = TrainingSettings.of(one_built)
+    checkpoint = run_directory(one_built.runs_dir, settings, made.manifest) / CHECKPOINT_NAME
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.touch()
     monkeypatch.setattr(launch, "MODULE", "tests.support.pipeline_crashes")

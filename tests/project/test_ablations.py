@@ -42,7 +42,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.model import build
 from brainbrr_core.runs import weights as weight_files
-from brainbrr_core.runs.identity import training_settings
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import trainer
 from brainbrr_core.training.loss import balanced_loss, loss_of
@@ -369,7 +369,7 @@ def test_off_the_training_set_is_drawn_as_before(windows: Windows) -> None:
 def test_finished_runs_are_found_under_todays_settings() -> None:
     """A change of these means that every finished run is trained again: bump on purpose."""
     configurations = {name: load(Overrides(config=name), {}) for name in IDENTITIES}
-    found = {name: digest(training_settings(c)) for name, c in configurations.items()}
+    found = {name: digest(TrainingSettings.of(c).shaping()) for name, c in configurations.items()}
     assert found == IDENTITIES
 
 
@@ -380,7 +380,9 @@ def test_each_ablation_is_another_run() -> None:
         "training.label_smoothing=0.1",
         "sampling.balance=patients",
     )
-    names = {digest(training_settings(apply_assignments(settings, [one]))) for one in changes}
+    names = {
+        digest(TrainingSettings.of(apply_assignments(settings, [one])).shaping()) for one in changes
+    }
     assert len(names | {IDENTITIES["smoke:cpu"]}) == 4
 
 

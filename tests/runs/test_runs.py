@@ -16,6 +16,7 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest import Manifest, ManifestRecording, make_manifest, window_count
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
@@ -32,6 +33,7 @@ from brainbrr_core.evaluation.unscored import unscored_recordings
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.runs.eval_ledger import read_ledger
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.run import current_run, open_run, run_directory
 from brainbrr_core.runs.threshold import THRESHOLD, read_threshold
 from brainbrr_core.runs.used_versions import RUN
@@ -58,15 +60,18 @@ Ready = tuple[Configuration, Plan, Manifest]
 
 def test_a_run_is_named_by_all_that_shapes_its_model(ready: Ready) -> None:
     settings, plan, manifest = ready
-    name = run_directory(settings, manifest).name
-    assert run_directory(settings, manifest).name == name
+
+    def directory(configuration: Configuration, manifest: Manifest) -> Path:
+        settings = TrainingSettings.of(configuration)
+        return run_directory(configuration.runs_dir, settings, manifest)
+
+    name = directory(settings, manifest).name
+    assert directory(settings, manifest).name == name
     others = [
-        run_directory(settings, replace(manifest, source="0" * 64)),
-        run_directory(settings, replace(manifest, version="v2_256hz_10-20_000000000000")),
-        run_directory(
-            settings.model_copy(update={"training": Training(seed=1, steps=3)}), manifest
-        ),
-        run_directory(
+        directory(settings, replace(manifest, source="0" * 64)),
+        directory(settings, replace(manifest, version="v2_256hz_10-20_000000000000")),
+        directory(settings.model_copy(update={"training": Training(seed=1, steps=3)}), manifest),
+        directory(
             settings.model_copy(
                 update={"hardware": settings.hardware.model_copy(update={"batch_size": 5})}
             ),
@@ -78,7 +83,7 @@ def test_a_run_is_named_by_all_that_shapes_its_model(ready: Ready) -> None:
     sparing = {"recompute_activations": True, "accumulate": 2}
     hardware = settings.hardware.model_copy(update=sparing)
     again = settings.model_copy(update={"hardware": hardware})
-    assert run_directory(again, manifest).name == name
+    assert directory(again, manifest).name == name
     # The manifest's source follows the annotations.
     victim = next(item for item in plan.items if item.recording.events)
     changed = replace(victim.recording, events=victim.recording.events[1:])
@@ -89,16 +94,16 @@ def test_a_run_is_named_by_all_that_shapes_its_model(ready: Ready) -> None:
 
 def test_the_preflight_refuses_a_stale_manifest_and_names_the_command(ready: Ready) -> None:
     settings, _, _ = ready
-    assert check(settings).manifest
+    assert check(ProfileCache.of(settings)).manifest
     other = settings.model_copy(update={"windows": Windows(length_s=30)})
     with pytest.raises(WorkRemains, match="brainbrr manifest"):
-        check(other)
+        check(ProfileCache.of(other))
     victim = next(r for r in plan_corpus(settings).items if r.recording.events).recording
     path = Path(victim.path).with_suffix(".csv_bi")
     path.write_text(path.read_text().replace(",seiz,", ",bckg,"))
     plan_corpus(settings)
     with pytest.raises(WorkRemains, match="stale: run `brainbrr manifest"):
-        check(settings)
+        check(ProfileCache.of(settings))
 
 
 def frames_of(manifest: Manifest, inside: dict[str, float]) -> dict[str, NDArray[np.float32]]:
@@ -323,7 +328,7 @@ def test_an_edf_is_predicted_on_the_very_signal_of_the_store(ready: Ready) -> No
 
 
 def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
-    settings, _, _ = ready
+    settings, _, manifest = ready
     made = train(settings, log=quiet)
     values = json.loads((made.directory / RUN).read_text())
     # What a run of version 3 says of itself: settings of detection are not part of it.
@@ -337,11 +342,11 @@ def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
         r"then validations choose weights in another way and augmentation draws other noise .*"
     )
     with pytest.raises(WorkRemains, match=said + "run `brainbrr train`"):
-        current_run(settings)
+        current_run(settings.runs_dir, TrainingSettings.of(settings), manifest)
     values["identity"]["training_version"] = 4
     (earlier / RUN).write_text(json.dumps(values))
     with pytest.raises(WorkRemains, match="version 4, not 5: since then augmentation draws other"):
-        current_run(settings)
+        current_run(settings.runs_dir, TrainingSettings.of(settings), manifest)
     values["identity"]["training_version"] = 3
     (earlier / RUN).write_text(json.dumps(values))
     lines: list[str] = []
@@ -354,4 +359,4 @@ def test_a_run_of_an_earlier_version_is_named_and_stays(ready: Ready) -> None:
     # Of other settings it says nothing.
     other = settings.model_copy(update={"sampling": Sampling(full_ratio=0.5)})
     with pytest.raises(WorkRemains, match=r"^no finished run in"):
-        current_run(other)
+        current_run(other.runs_dir, TrainingSettings.of(other), manifest)

@@ -10,6 +10,7 @@ import numpy as np
 from blake3 import blake3
 
 from brainbrr_core.annotation import Event
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.shard import (
     BLOCK_SAMPLES,
     ShardHeader,
@@ -30,7 +31,6 @@ from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.interface import Remote
 from brainbrr_core.remote.s3 import s3_files
 from brainbrr_core.transfer.archive import export_archive, import_archive
-from brainbrr_core.transfer.local_cache import LocalCache
 from brainbrr_core.transfer.parallel import TRANSFERS
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.push import push
@@ -77,7 +77,7 @@ def push_to(
 ) -> Transfer:
     """Push the profile of a machine to a remote location."""
     opened = open_remote(remote) if isinstance(remote, str) else remote
-    cache = LocalCache.of(settings)
+    cache = ProfileCache.of(settings)
     return push(cache, opened, transfers=transfers, force=force, repair=repair, log=log)
 
 
@@ -91,17 +91,17 @@ def pull_from(
 ) -> Transfer:
     """Pull the profile of a machine from a remote location."""
     opened = open_remote(remote) if isinstance(remote, str) else remote
-    return pull(LocalCache.of(settings), opened, transfers=transfers, force=force, log=log)
+    return pull(ProfileCache.of(settings), opened, transfers=transfers, force=force, log=log)
 
 
 def export_to(settings: Configuration, path: Path) -> Transfer:
     """Export the profile of a machine to an archive."""
-    return export_archive(LocalCache.of(settings), path)
+    return export_archive(ProfileCache.of(settings), path)
 
 
 def import_from(settings: Configuration, path: Path) -> Transfer:
     """Import the profile of a machine from an archive."""
-    return import_archive(LocalCache.of(settings), path, log=quiet)
+    return import_archive(ProfileCache.of(settings), path, log=quiet)
 
 
 def stored_shards(settings: Configuration) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Augmentation, Configuration, Hardware
@@ -30,6 +31,7 @@ from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
 from brainbrr_core.model.mamba2 import Mamba2
 from brainbrr_core.runs import weights as weight_files
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.record import FitRecord
 from brainbrr_core.runs.run import open_run, run_directory
 from brainbrr_core.training import checkpoint as files
@@ -37,7 +39,7 @@ from brainbrr_core.training import run as run_module
 from brainbrr_core.training.distributed import ProcessGroup
 from brainbrr_core.training.preflight import check_space, checkpoint_bytes
 from brainbrr_core.training.provenance import code_version
-from brainbrr_core.training.run import train, training_batches
+from brainbrr_core.training.run import train, train_on, training_batches
 from tests.support.small_run import small_settings
 from tests.support.toy_training import toy_batch, toy_provenance, toy_settings
 from tests.support.toy_training import train as toy_train
@@ -79,7 +81,7 @@ def logged_steps(run: Path) -> list[dict[str, Any]]:
 def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     lines: list[str] = []
     run = train(ready, log=lines.append)
-    manifest = check(ready).manifest
+    manifest = check(ProfileCache.of(ready)).manifest
     values: dict[str, Any] = json.loads((run.directory / "run.json").read_text())
     assert values["preprocessing_version"] == manifest.version
     assert values["manifest"] == manifest.source
@@ -103,6 +105,28 @@ def test_a_run_records_where_it_comes_from(ready: Configuration) -> None:
     loaded = run.load_network("torch").state_dict()
     assert all(torch.equal(best[name], value) for name, value in loaded.items())
     json.loads((run.directory / "run.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_training_needs_a_checked_cache_and_its_settings_alone(
+    ready: Configuration, tmp_path: Path
+) -> None:
+    whole = train(ready, log=quiet)
+    alone = train_on(
+        check(ProfileCache.of(ready)),
+        TrainingSettings(
+            model=ready.model,
+            training=ready.training,
+            windows=ready.windows,
+            sampling=ready.sampling,
+            detection=ready.detection,
+            hardware=ready.hardware,
+        ),
+        tmp_path / "elsewhere",
+        log=quiet,
+    )
+    assert alone.directory == tmp_path / "elsewhere" / whole.name
+    assert alone.record.model_blake3 == whole.record.model_blake3
+    assert alone.record.configuration == {}
 
 
 def test_a_run_says_which_steps_it_skipped(
@@ -235,7 +259,8 @@ def test_a_full_disk_and_another_device_stop_before_the_first_batch(
                 continue
             with pytest.raises(BrainbrrError, match="GB free and the checkpoints"):
                 train(other, log=quiet)
-    assert not run_directory(other, check(other).manifest).exists()
+    manifest = check(ProfileCache.of(other)).manifest
+    assert not run_directory(other.runs_dir, TrainingSettings.of(other), manifest).exists()
     bound = ready.model_copy(update={"hardware": Hardware(name="a100", device="cuda")})
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BrainbrrError, match="a100 needs an NVIDIA GPU"):
@@ -249,7 +274,7 @@ AUGMENTED = Augmentation(
 
 def test_processes_share_each_batch_and_what_is_drawn_for_it(ready: Configuration) -> None:
     settings = training(ready, augmentation=AUGMENTED)
-    preflight = check(settings)
+    preflight = check(ProfileCache.of(settings))
     manifest, store = preflight.manifest, preflight.plan.store
     sampling = BalancedSampling.of(manifest, settings.sampling)
 
@@ -307,7 +332,8 @@ def test_steps_logged_after_the_last_checkpoint_are_logged_once(
 def test_the_log_has_every_step_of_a_checkpoint_before_it_is_there(ready: Configuration) -> None:
     """The file's content at a step is what a process that is killed then leaves."""
     settings = training(ready, checkpoint_every=1)
-    directory = run_directory(settings, check(settings).manifest)
+    manifest = check(ProfileCache.of(settings)).manifest
+    directory = run_directory(settings.runs_dir, TrainingSettings.of(settings), manifest)
     logged: list[list[int]] = []
 
     def look(_report: object) -> None:

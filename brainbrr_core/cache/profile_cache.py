@@ -1,50 +1,60 @@
-"""The cache of this machine, as one side of a transfer."""
+"""The part of a configuration that says which cache is used, and which of its shards.
+
+Commands and assets make a :class:`ProfileCache` from the configuration. The functions that they
+call take it, or the plan that it makes, and need no other setting to work on shards.
+"""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Plan, plan_selection
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.configuration.settings import Selection
+from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index
-from brainbrr_core.files.room import check_room
 
 
 @dataclass(frozen=True)
-class LocalCache:
-    """One version of this machine's cache, and the profile whose shards are transferred."""
+class ProfileCache:
+    """One version of this machine's cache, and the profile whose shards are used.
+
+    Attributes
+    ----------
+    store : Store
+        The version, in its cache root.
+    preprocessing : Preprocessing
+        The signal chain that shards are built with.
+    settings : ManifestSettings
+        The profile: its name, its recordings, their windows, and the options that chose it.
+    """
 
     store: Store
     preprocessing: Preprocessing
-    selection: Selection
-    profile: str
-    #: The command-line options that choose this cache and profile, each after a space.
-    options: str
+    settings: ManifestSettings
 
     @classmethod
-    def of(cls, configuration: Configuration) -> LocalCache:
+    def of(cls, configuration: Configuration) -> ProfileCache:
         """The cache and the profile of a configuration.
 
         Raises :class:`BrainbrrError` for a version that cannot be used: see :meth:`Store.of`.
         """
         return cls(
-            Store.of(configuration),
-            configuration.preprocessing,
-            configuration.selection,
-            configuration.profile,
-            configuration.options,
+            Store.of(configuration), configuration.preprocessing, configuration.manifest_settings
         )
+
+    @property
+    def profile(self) -> str:
+        """Name of the profile."""
+        return self.settings.profile
 
     @property
     def build_command(self) -> str:
         """The command that builds what the profile lacks."""
-        return f"brainbrr cache build{self.options}"
+        return f"brainbrr cache build{self.settings.options}"
 
     def hold(self, command: str, *, create: bool = False) -> AbstractContextManager[None]:
         """Protect the version from garbage collection until the block ends."""
@@ -57,17 +67,4 @@ class LocalCache:
         """
         if index is None:
             index = read_index(self.store.root)
-        return plan_selection(self.store, self.preprocessing, self.selection, index)
-
-    def check_room(self, needed: int) -> None:
-        """Raise :class:`BrainbrrError` unless ``needed`` bytes are free in the cache root."""
-        check_room(
-            self.store.root,
-            needed,
-            "the transfer needs",
-            "make room, choose another BRAINBRR_CACHE_ROOT or a smaller --profile",
-        )
-
-    def link_latest(self, plan: Plan) -> None:
-        """Point ``<root>/latest`` at this version if it is complete."""
-        link_latest(plan, self.preprocessing)
+        return plan_selection(self.store, self.preprocessing, self.settings.selection, index)
