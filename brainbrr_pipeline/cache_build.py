@@ -133,7 +133,7 @@ def _build(
                 describe(item)
                 | {
                     "bytes": result.bytes,
-                    "seconds": round(result.seconds, 3),
+                    "build seconds": round(result.seconds, 3),
                     "clipped samples": result.clipped,
                 },
             )
@@ -152,7 +152,7 @@ def _build(
             metadata = describe(item) | {"bytes": item.bytes}
             built = build_records.get(item.recording.partition_key)
             if built is not None:
-                metadata |= {"seconds": built.seconds, "built": built.built_at}
+                metadata |= {"build seconds": built.seconds, "built at": built.built_at}
             recorder.record(item.recording, item.fingerprint, metadata)
     context.log.info(
         f"version {plan.store.version}: built {len(summary.built)}, failed "

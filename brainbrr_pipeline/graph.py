@@ -11,6 +11,7 @@ from brainbrr_pipeline.assets.pulled_cache import pulled_cache
 from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
 from brainbrr_pipeline.failure_notices import notify_of_failures
 from brainbrr_pipeline.records.code_version import CodeVersions
+from brainbrr_pipeline.records.run_tags import run_tags, training_tags
 from brainbrr_pipeline.resources import GpuResource, Workspace
 
 
@@ -45,16 +46,19 @@ def build_defs(
     workspace = Workspace.of(configuration) if configuration else Workspace()
     configuration = configuration or load()
     versions = CodeVersions.of(configuration)
-    training = jobs.train_and_evaluate_job()
-    schedule = schedules.train_and_evaluate(training, configuration.orchestration.training_cron)
+    tags = run_tags(configuration)
+    trains = tags | training_tags(configuration)
+    training = jobs.train_and_evaluate_job(trains)
+    schedule = schedules.train_and_evaluate(training, configuration.orchestration)
     job_defs: list[dg.JobDefinition | UnresolvedAssetJobDefinition]
     sensor_defs = [notify_of_failures(configuration.orchestration)]
     if remote is None:
         shards = cache.windowed_cache(versions.windowed_cache, partitioned=partitioned)
-        cache_jobs = jobs.CacheJobs.of(versions)
+        cache_jobs = jobs.CacheJobs.of(versions, tags)
         job_defs = [
             cache_jobs.update_index,
             cache_jobs.build_cache,
+            cache_jobs.build_partitions,
             cache_jobs.update_manifest,
             training,
         ]
@@ -63,7 +67,7 @@ def build_defs(
         # Such a machine has no corpus to follow, so it needs no sensor.
         partitioned = False
         shards = pulled_cache(versions.windowed_cache, remote)
-        job_defs = [jobs.populate_and_train_job(), training]
+        job_defs = [jobs.populate_and_train_job(trains), training]
     return dg.Definitions(
         assets=dg.with_source_code_references(
             [

@@ -1,5 +1,6 @@
 """The jobs: what the sensor and the schedule launch, and what a user can launch by hand."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -25,7 +26,7 @@ class BuildConfig(dg.Config):
     )
 
 
-def build_cache(code_version: str) -> dg.JobDefinition:
+def build_cache(code_version: str, tags: Mapping[str, str]) -> dg.JobDefinition:
     """The job that builds and records any list of partitions in one run."""
 
     @dg.op(
@@ -39,7 +40,7 @@ def build_cache(code_version: str) -> dg.JobDefinition:
         context: dg.OpExecutionContext, config: BuildConfig, workspace: Workspace
     ) -> None:
         with user_errors_as_failures():
-            configuration = workspace.load()
+            configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).windowed_cache)
             if config.keys:
                 plan = plan_list(configuration, config.keys)
@@ -49,6 +50,7 @@ def build_cache(code_version: str) -> dg.JobDefinition:
 
     @dg.job(
         name="build_cache",
+        tags=tags,
         description="Builds any partitions of windowed_cache in one run, whether or not they are "
         f"adjacent: those listed in ops.{BUILD_OP}.config.keys, or everything that the profile "
         "needs.",
@@ -61,48 +63,60 @@ def build_cache(code_version: str) -> dg.JobDefinition:
 
 @dataclass(frozen=True)
 class CacheJobs:
-    """The jobs of a machine that has the EDFs, in the order in which the sensor requests them."""
+    """The jobs of a machine that has the EDFs, in the order of the work."""
 
     update_index: UnresolvedAssetJobDefinition
     build_cache: dg.JobDefinition
+    build_partitions: UnresolvedAssetJobDefinition
     update_manifest: UnresolvedAssetJobDefinition
 
     @classmethod
-    def of(cls, versions: CodeVersions) -> "CacheJobs":
-        """The jobs for the code versions that are loaded."""
+    def of(cls, versions: CodeVersions, tags: Mapping[str, str]) -> "CacheJobs":
+        """The jobs for the code versions that are loaded, with tags for each of their runs."""
         return cls(
             dg.define_asset_job(
                 "update_index",
                 [RAW_EDF_INDEX],
+                tags=tags,
                 description="Indexes the corpus, adds and drops partitions, and records which EDFs "
                 "changed.",
             ),
-            build_cache(versions.windowed_cache),
+            build_cache(versions.windowed_cache, tags),
+            dg.define_asset_job(
+                "build_partitions",
+                [WINDOWED_CACHE],
+                tags=tags,
+                description="Builds one partition of windowed_cache or an adjacent range of them, "
+                "as a backfill does. For any other list there is build_cache.",
+            ),
             dg.define_asset_job(
                 "update_manifest",
                 dg.AssetSelection.assets(CACHE_MANIFEST)
                 | dg.AssetSelection.checks_for_assets(WINDOWED_CACHE),
+                tags=tags,
                 description="Writes the manifest if it is not current, and runs the checks of "
                 "windowed_cache and cache_manifest.",
             ),
         )
 
 
-def train_and_evaluate_job() -> UnresolvedAssetJobDefinition:
+def train_and_evaluate_job(tags: Mapping[str, str]) -> UnresolvedAssetJobDefinition:
     """The job that trains and scores."""
     return dg.define_asset_job(
         "train_and_evaluate_job",
         ["trained_model", "eval_report"],
+        tags=tags,
         description="Trains on the current manifest, then scores the model. A finished run of the "
         "same cache, configuration and seed is reused.",
     )
 
 
-def populate_and_train_job() -> UnresolvedAssetJobDefinition:
+def populate_and_train_job(tags: Mapping[str, str]) -> UnresolvedAssetJobDefinition:
     """The job of a machine that pulls its cache."""
     return dg.define_asset_job(
         "populate_and_train",
         selection=dg.AssetSelection.assets(WINDOWED_CACHE, CACHE_MANIFEST, "trained_model"),
+        tags=tags,
         description="Pulls the cache from its remote copy, verifies it, writes the manifest and "
         "trains. Shards that are already stored are not downloaded again.",
     )

@@ -9,6 +9,8 @@ import dagster as dg
 
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_pipeline.records.event_writer import Context
+from brainbrr_pipeline.records.run_tags import run_tags
 
 #: Pool of steps that use the GPU. With a limit of one, two trainings never share a GPU.
 GPU_POOL = "gpu"
@@ -41,6 +43,16 @@ class Workspace(dg.ConfigurableResource[Configuration]):
     def load(self) -> Configuration:
         """The configuration. Raises :class:`BrainbrrError` if it cannot be loaded."""
         return Configuration.model_validate_json(self.settings) if self.settings else load()
+
+    def load_for(self, context: Context) -> Configuration:
+        """The configuration of a run, whose profile and version become tags of the run.
+
+        The tags of a job are those of the definitions that requested it; a run of assets without a
+        job has none. Raises :class:`BrainbrrError` as :meth:`load` does.
+        """
+        configuration = self.load()
+        context.instance.add_run_tags(context.run.run_id, run_tags(configuration))
+        return configuration
 
 
 @_dedent_docstring

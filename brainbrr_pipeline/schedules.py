@@ -2,16 +2,32 @@
 
 import dagster as dg
 
+from brainbrr_core.configuration.settings import Orchestration
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
 
 
-def train_and_evaluate(job: UnresolvedAssetJobDefinition, cron: str) -> dg.ScheduleDefinition:
-    """The schedule of trainings, at the times of a cron expression."""
-    return dg.ScheduleDefinition(
-        name="train_and_evaluate",
-        job=job,
-        cron_schedule=cron,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="Trains on the current manifest and scores the model. A finished run of the "
-        "same cache, configuration and seed is reused.",
-    )
+def train_and_evaluate(
+    job: UnresolvedAssetJobDefinition, settings: Orchestration
+) -> dg.ScheduleDefinition:
+    """The schedule of trainings, at the times of a cron expression in a time zone.
+
+    Raises :class:`BrainbrrError` if the expression is not one.
+    """
+    cron, zone = settings.training_cron, settings.time_zone
+    try:
+        return dg.ScheduleDefinition(
+            name="train_and_evaluate",
+            job=job,
+            cron_schedule=cron,
+            execution_timezone=zone,
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="Trains on the current manifest and scores the model. A finished run of "
+            "the same cache, configuration and seed is reused. Its times are those of "
+            f"orchestration.training_cron ({cron}) in the time zone {zone}.",
+        )
+    except dg.DagsterInvalidDefinitionError:
+        raise BrainbrrError(
+            f"orchestration.training_cron is {cron!r}: write a cron expression of five fields, "
+            "such as '0 20 * * 5' for Fridays at 20:00"
+        ) from None

@@ -18,6 +18,7 @@ from brainbrr_pipeline.pending_work import (
     work_to_do,
 )
 from brainbrr_pipeline.records.code_version import RELOAD, CodeVersions, SourceFiles
+from brainbrr_pipeline.records.run_tags import run_tags
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
 #: Tag of the runs that the sensor requested. While one of them is unfinished it requests no other.
@@ -31,12 +32,15 @@ def keep_up(jobs: CacheJobs, code_version: str) -> dg.SensorDefinition:
 
     @dg.sensor(
         name=SENSOR,
-        jobs=[jobs.update_index, jobs.build_cache, jobs.update_manifest],
+        # The UI lists a sensor on the page of each asset that one of its jobs materializes.
+        # build_cache, which takes any list of partitions, is no job of an asset.
+        jobs=[jobs.update_index, jobs.build_cache, jobs.build_partitions, jobs.update_manifest],
         minimum_interval_seconds=30,
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Watches the corpus. When an EDF or annotation file is added, changed or "
         "removed, it requests a new index, then the partitions that have to be built (each run "
-        "gets its own list), then the manifest. It never trains.",
+        "gets its own list), then the manifest. It keeps up raw_edf_index, windowed_cache and "
+        "cache_manifest, and never trains.",
     )
     def _keep_up(
         context: dg.SensorEvaluationContext, workspace: Workspace
@@ -54,8 +58,8 @@ def keep_up(jobs: CacheJobs, code_version: str) -> dg.SensorDefinition:
                 yield dg.SkipReason("a run that was requested before is not finished")
                 return
             work = work_to_do(context.instance, configuration)
+            tags = {ASKED_BY: SENSOR} | run_tags(configuration)
         context.log.info(work.why)
-        tags = {ASKED_BY: SENSOR}
         match work:
             case IndexRun():
                 yield dg.RunRequest(work.identity, job_name=jobs.update_index.name, tags=tags)

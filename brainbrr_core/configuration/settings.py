@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -444,11 +445,26 @@ class Orchestration(Section):
     #: When the schedule trains and evaluates, as a cron expression of five fields. The default is
     #: Friday at 20:00, so that a training can run over the weekend.
     training_cron: str = "0 20 * * 5"
+    #: Time zone of the cron expression, by its name in the IANA database, such as
+    #: ``Europe/Berlin``.
+    time_zone: str = "UTC"
     #: Function that the sensor ``notify_of_failures`` calls for each run that fails, as
     #: ``package.module:function``. With ``null`` there is none.
     on_failure: str | None = None
     #: Address of Dagster's UI for the links in notices of failed runs.
     ui_url: str = "http://127.0.0.1:3000"
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_time_zone(cls, name: str) -> str:
+        # Imported here because it reads the names of hundreds of files.
+        from zoneinfo import available_timezones
+
+        names = available_timezones()
+        if name not in names:
+            nearest = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.0)
+            raise ValueError(f"there is no such time zone: the nearest is {nearest[0]}")
+        return name
 
     @field_validator("on_failure")
     @classmethod

@@ -10,7 +10,7 @@ from brainbrr_pipeline.asset_checks import log_cache_checks
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.cache_build import build_and_record, plan_partitions
 from brainbrr_pipeline.dagster_internals import BACKFILL_ID_TAG
-from brainbrr_pipeline.records import metadata
+from brainbrr_pipeline.records import columns, metadata
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
 from brainbrr_pipeline.records.data_versions import (
     CACHE_MANIFEST,
@@ -52,7 +52,7 @@ def windowed_cache(code_version: str, *, partitioned: bool) -> dg.AssetsDefiniti
         the run fails.
         """
         with user_errors_as_failures():
-            configuration = workspace.load()
+            configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).windowed_cache)
             plan = plan_partitions(
                 context, configuration, context.partition_keys if partitioned else None
@@ -86,7 +86,7 @@ def cache_manifest(code_version: str) -> dg.AssetsDefinition:
         code_version=code_version,
         op_tags=op_tags(code_version),
         kinds={"parquet"},
-        metadata={"dagster/column_schema": metadata.column_schema(SCHEMA)},
+        metadata={"dagster/column_schema": columns.column_schema(SCHEMA, columns.MANIFEST)},
     )
     def _cache_manifest(
         context: dg.AssetExecutionContext, workspace: Workspace
@@ -97,7 +97,7 @@ def cache_manifest(code_version: str) -> dg.AssetsDefinition:
         is a hash of the shards' fingerprints, the annotations and the settings.
         """
         with user_errors_as_failures():
-            configuration = workspace.load()
+            configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).cache_manifest)
             plan = plan_profile(configuration)
             observe_selection(context, plan, selection_version(plan, configuration))

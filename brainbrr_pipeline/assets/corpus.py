@@ -5,7 +5,7 @@ import dagster as dg
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.corpus.index_file import update_index
 from brainbrr_core.corpus.index_rows import SCHEMA
-from brainbrr_pipeline.records import metadata
+from brainbrr_pipeline.records import columns, metadata
 from brainbrr_pipeline.records.data_versions import (
     INDEX_DATA_VERSION,
     RAW_EDF,
@@ -67,7 +67,7 @@ def selected_recordings(workspace: Workspace) -> dg.DataVersion:
     deps=[RAW_EDF],
     code_version=INDEX_DATA_VERSION,
     kinds={"parquet"},
-    metadata={"dagster/column_schema": metadata.column_schema(SCHEMA)},
+    metadata={"dagster/column_schema": columns.column_schema(SCHEMA, columns.INDEX)},
 )
 def raw_edf_index(
     context: dg.AssetExecutionContext, workspace: Workspace
@@ -78,7 +78,7 @@ def raw_edf_index(
     windowed_cache stale; only a changed EDF does.
     """
     with user_errors_as_failures():
-        configuration = workspace.load()
+        configuration = workspace.load_for(context)
         index = update_index(
             configuration.data_dir,
             configuration.cache_root,

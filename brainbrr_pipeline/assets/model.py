@@ -42,7 +42,7 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
         from its last checkpoint.
         """
         with user_errors_as_failures():
-            configuration = workspace.load()
+            configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).trained_model)
             context.log.info(f"device {gpu.verify(configuration.hardware)}")
             directory, reused = launch(context, pipes_subprocess_client, configuration)
@@ -81,7 +81,7 @@ def eval_report(code_version: str) -> dg.AssetsDefinition:
         from brainbrr_core.evaluation.evaluate import evaluate
 
         with user_errors_as_failures():
-            configuration = workspace.load()
+            configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).eval_report)
             evaluation = evaluate(configuration, log=context.log.info)
         return dg.MaterializeResult(

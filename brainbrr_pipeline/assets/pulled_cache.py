@@ -48,7 +48,7 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
         partition, as on the machine that built it.
         """
         with user_errors_as_failures():
-            configuration = workspace.load()
+            configuration = workspace.load_for(context)
             cache = ProfileCache.of(configuration)
             outcome = pull(cache, open_remote(remote), log=context.log.info)
             plan = plan_profile(configuration)
@@ -94,5 +94,5 @@ def _metadata(outcome: Transfer) -> Metadata:
         "shards verified": outcome.verified,
         "shards already here": outcome.skipped,
         "bytes moved": outcome.bytes,
-        "seconds": round(outcome.seconds, 1),
+        "download seconds": round(outcome.seconds, 1),
     }

@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
-import pyarrow as pa
 
 from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
 from brainbrr_core.cache.manifest_file import UpdatedManifest
@@ -39,12 +38,19 @@ Row = Mapping[str, str | int | float]
 _FLOAT32_BYTES = 4
 #: How many recordings a table of a plan lists: the rest is in `brainbrr cache status`.
 _LISTED_TO_BUILD, _LISTED_EXCLUDED = 20, 100
+#: What a manifest has of each split, and the titles of the columns.
+_OF_A_SPLIT = {
+    "recordings": "recordings",
+    "patients": "patients",
+    "hours": "hours",
+    "seizures": "seizures",
+    "ictal_hours": "hours of seizure",
+    "unknown_seconds": "seconds unknown",
+    "none": "windows without seizure",
+    "partial": "windows partly seizure",
+    "full": "windows fully seizure",
+}
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
-
-
-def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """The columns of a Parquet file, in Dagster's form."""
-    return dg.TableSchema(columns=[dg.TableColumn(field.name, str(field.type)) for field in schema])
 
 
 def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...]) -> Metadata:
@@ -144,8 +150,6 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
     """Windows and seizures per split and type, class balance, and the size of the shards."""
     manifest = made.manifest
     splits = counts(manifest, SPLITS)
-    times = ("hours", "seizures", "ictal_hours", "unknown_seconds")
-    columns = ("recordings", "patients", *times, *CATEGORIES)
     balance = Counter({name: sum(int(row[name]) for row in splits.values()) for name in CATEGORIES})
     stored = sum(item.bytes for item in plan.items)
     float32 = len(manifest) * manifest.window_samples * len(CHANNELS) * _FLOAT32_BYTES
@@ -153,15 +157,18 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
         "dagster/row_count": len(manifest),
         "path": dg.MetadataValue.path(made.path),
         "splits": _table(
-            [{"split": split} | {c: row[c] for c in columns} for split, row in splits.items()]
+            [
+                {"split": split} | {title: row[name] for name, title in _OF_A_SPLIT.items()}
+                for split, row in splits.items()
+            ]
         ),
         "seizures by type": _table(_types(manifest)),
         "class balance": _table(
             [
                 {
-                    "windows": name,
-                    "number": balance[name],
-                    "share": round(balance[name] / max(len(manifest), 1), 4),
+                    "category": name,
+                    "windows": balance[name],
+                    "share of all windows": round(balance[name] / max(len(manifest), 1), 4),
                 }
                 for name in CATEGORIES
             ]
@@ -183,7 +190,12 @@ def _types(manifest: Manifest) -> list[Row]:
             numbers[recording.split, label] += 1
             seconds[recording.split, label] += round(stop - start)
     return [
-        {"split": split, "type": label, "seizures": count, "seconds": seconds[split, label]}
+        {
+            "split": split,
+            "type": label,
+            "seizures": count,
+            "seconds of seizure": seconds[split, label],
+        }
         for (split, label), count in sorted(numbers.items())
     ]
 
@@ -202,7 +214,7 @@ def of_run(run: Run) -> Metadata:
         "last loss": fit.last_loss,
         "windows per second": round(fit.windows_per_s, 1),
         "share of time waiting for data": round(fit.data_wait_share, 4),
-        "seconds": record.seconds,
+        "training seconds": record.seconds,
         "hardware": dg.MetadataValue.json(record.hardware),
         "curves": dg.MetadataValue.md(curves(run)),
     }

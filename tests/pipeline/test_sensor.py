@@ -118,6 +118,34 @@ def test_scattered_partitions_come_in_few_runs_each_with_its_list(
     assert sorted(key for _, run in runs for key in run) == keys[::2]
 
 
+def test_requested_runs_and_runs_without_a_job_are_tagged(
+    one_built: Configuration, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = wide_graph(one_built, tmp_path, instance, 3)
+    expected = {
+        "brainbrr/profile": graph.settings.profile,
+        "brainbrr/version": Store.of(graph.settings).version,
+    }
+
+    def tags(run: dg.DagsterRun) -> dict[str, str]:
+        return {name: value for name, value in run.tags.items() if name in expected}
+
+    [run] = instance.get_runs()
+    assert tags(run) == expected
+    # The definitions are those of another profile than the run's configuration.
+    graph.resources["workspace"] = Workspace.of(
+        graph.settings.model_copy(update={"profile": "mine: 50 % / ü"})
+    )
+    result = graph.materialize("raw_edf_index")
+    run = instance.get_run_by_id(result.run_id) or run
+    assert tags(run) == expected | {"brainbrr/profile": "mine: 50 % / ü"}
+    key = read_index(graph.settings.cache_root).recordings[1].partition_key
+    Store.of(graph.settings).shard_path(key).unlink()
+    [request] = graph.tick().run_requests or []
+    assert expected.keys() | {"brainbrr/asked_by"} <= request.tags.keys()
+    assert request.tags["brainbrr/profile"] == "mine: 50 % / ü"
+
+
 def test_an_even_split_keeps_every_key_once() -> None:
     keys = [str(number) for number in range(10)]
     assert [len(part) for part in split_evenly(keys, 4)] == [4, 3, 3]

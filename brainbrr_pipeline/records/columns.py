@@ -1,0 +1,64 @@
+"""What each column of the index and of a manifest contains, as the UI shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import dagster as dg
+import pyarrow as pa
+
+#: Columns of ``raw_edf_index``.
+INDEX = {
+    "partition_key": "Path of the EDF below the corpus, without its suffix.",
+    "split": "Split of the patient: train, dev or eval.",
+    "patient": "Name of the patient, from the path.",
+    "session": "Name of the session, from the path; empty where the layout has none.",
+    "montage": "Montage, from the path; empty where the layout has none.",
+    "status": "ok, or excluded.",
+    "reason": "Code of the reason why the recording is excluded; empty where it is not.",
+    "duration_s": "Duration of the signal, in seconds.",
+    "seizures": "Number of annotated seizures of any type.",
+    "seizure_s": "Annotated seizure, in seconds.",
+    "path": "Path or URL of the EDF.",
+    "state": "Size in bytes, modification time in ns and inode of the EDF.",
+    "content_hash": "Hash of the EDF.",
+    "rate_numerator": "Sampling rate in Hz, as a fraction: its numerator.",
+    "rate_denominator": "Sampling rate in Hz, as a fraction: its denominator.",
+    "samples": "Number of samples of each electrode.",
+    "signals": "Number of signals of the file, annotations left out.",
+    "discontinuous": "Whether there are gaps between the data records.",
+    "matched": "Each electrode of the file, and the label of its signal.",
+    "missing": "The others of the 19 electrodes, which are interpolated.",
+    "signal_reason": "Code of the reason why the signal cannot be used, so that there is no shard.",
+    "label_reason": "Code of the reason why the annotations cannot be used, so that there are no "
+    "windows.",
+    "label_source": "Kind of the annotation files; empty where there are none.",
+    "companions": "Files that describe the EDF, each with its state.",
+    "annotated_duration_s": "Duration that the annotation file states, in seconds.",
+    "events": "Annotated events: start and stop in seconds, label, confidence and channels.",
+    "findings": "Irregularities of the files, by their codes.",
+    "label_texts": "Digest of the patterns that interpreted free text; empty where there was none.",
+    "data_hash": "Hash of the EDF without its header; empty where it is unknown.",
+}
+
+#: Columns of ``cache_manifest``.
+MANIFEST = {
+    "partition_key": "Recording that the window is from.",
+    "split": "Split of the patient: train, dev or eval.",
+    "patient": "Name of the patient.",
+    "start_sample": "First sample of the window in the shard, at 256 Hz.",
+    "ictal_fraction": "Fraction of seizure among the labeled samples, from 0 to 1.",
+    "category": "none, partial or full: how much of the window is seizure.",
+    "seizure_type": "Type of the seizure in the window; empty where there is none.",
+    "unknown_fraction": "Fraction of samples whose label is unknown, from 0 to 1.",
+}
+
+
+def column_schema(schema: pa.Schema, descriptions: Mapping[str, str]) -> dg.TableSchema:
+    """The columns of a Parquet file with their descriptions, in Dagster's form."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(field.name, str(field.type), descriptions[field.name])
+            for field in schema
+        ]
+    )
