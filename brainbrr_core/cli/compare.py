@@ -20,6 +20,7 @@ from brainbrr_core.cli.options import (
 from brainbrr_core.cli.printing import count, print_json, print_table
 
 if TYPE_CHECKING:
+    from brainbrr_core.configuration.differences import SettingDifference
     from brainbrr_core.evaluation.compare import Comparison, Difference
 
 _SHOWN_EVENTS = 20
@@ -40,15 +41,18 @@ def compare(
             "szcore_event.f1).",
         ),
     ] = None,
+    all: Annotated[
+        bool, typer.Option("--all", help="Show every figure, not only those that differ.")
+    ] = False,
     config: Config = None,
     runs_dir: RunsDir = None,
     json: Json = False,
 ) -> int:
-    """Compare two runs: the difference of every figure (B less A) and the events they disagree on.
+    """Compare two runs: which is better, their settings, and figures and events that differ.
 
-    Both runs must have been evaluated on the same recordings. Intervals come from a paired
-    bootstrap over patients. Only the primary figure is judged by its interval; all others are
-    exploratory.
+    Both runs must have been evaluated on the same recordings. Differences are B less A, and their
+    intervals come from a paired bootstrap over patients. Only the primary figure is judged by its
+    interval; all others are exploratory.
     """
     from brainbrr_core.evaluation.compare import PRIMARY
     from brainbrr_core.evaluation.compare import compare as compare_runs
@@ -61,29 +65,37 @@ def compare(
         primary or PRIMARY,
     )
     if json:
-        print_json(asdict(comparison))
+        print_json({**asdict(comparison), "better": comparison.better})
     else:
-        print_comparison(comparison)
+        print_comparison(comparison, every_figure=all)
     return 0
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Print the comparison as tables, and the verdict on its primary figure."""
+def print_comparison(comparison: Comparison, *, every_figure: bool = False) -> None:
+    """Print which run is better, the settings that differ, and the figures as tables.
+
+    Figures that are the same in both runs are left out unless ``every_figure`` is asked for.
+    """
     from brainbrr_core.evaluation.compare import FALSE_DISCOVERY_RATE, is_part_of_another
     from brainbrr_core.evaluation.statistics import Unit
 
+    print(_headline(comparison))
     print(
         f"A {comparison.run_a}, B {comparison.run_b} on {comparison.split}: "
         f"{count(comparison.patients, 'patient')}, "
         f"{comparison.bootstrap_samples:,} paired resamples"
     )
-    print(_verdict(next(each for each in comparison.differences if each.primary)))
+    _print_settings(comparison.settings)
     differences = [each for each in comparison.differences if not is_part_of_another(each.figure)]
+    shown_differences = [each for each in differences if every_figure or _is_shown(each)]
     for unit in Unit:
-        rows = [_row(each) for each in differences if each.unit is unit]
+        rows = [_row(each) for each in shown_differences if each.unit is unit]
         if rows:
             columns = ["figure", "A", "B", "B - A", "95% interval", "patients", ""]
             print_table(unit.heading, columns, rows)
+    if len(shown_differences) < len(differences):
+        same = len(differences) - len(shown_differences)
+        print(f"{count(same, 'figure')} {_are(same)} the same in both (--all shows them)")
     print(
         "All figures but the primary one are exploratory: "
         + (
@@ -117,17 +129,45 @@ def print_comparison(comparison: Comparison) -> None:
         print("The runs agree on every event")
 
 
-def _verdict(primary: Difference) -> str:
-    """The primary figure in one line: its difference, the interval, and what follows."""
-    difference = (
-        f"primary figure, {_name(primary.figure)}: B - A = {_number(primary.difference, '+')}, "
-        f"{_interval(primary)}"
+def _headline(comparison: Comparison) -> str:
+    """Which run is better by the primary figure, with the difference and its interval."""
+    [primary] = [each for each in comparison.differences if each.primary]
+    figures = (
+        f"{_number(primary.a)} in A, {_number(primary.b)} in B, B - A = "
+        f"{_number(primary.difference, '+')}, {_interval(primary)}"
     )
+    name = _name(primary.figure)
+    if comparison.better is not None:
+        return f"{comparison.better} is better by the primary figure, {name}: {figures}"
     if math.isnan(primary.low):
-        return f"{difference}: not judged"
-    if primary.few_patients:
-        return f"{difference}: not judged, {count(primary.patients, 'patient')} are too few"
-    return f"{difference}: {'beyond chance' if primary.beyond_chance else 'within chance'}"
+        reason = "the figure has no interval"
+    elif primary.few_patients:
+        reason = f"{count(primary.patients, 'patient')} {_are(primary.patients)} too few"
+    else:
+        reason = "the difference is within chance"
+    return f"A and B cannot be told apart by the primary figure, {name} ({reason}): {figures}"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _print_settings(settings: tuple[SettingDifference, ...] | None) -> None:
+    """What differs between the runs, by key."""
+    if settings is None:
+        print("settings: not recorded by both runs")
+    elif not settings:
+        print("settings: the same in both runs")
+    else:
+        print("settings, A against B:")
+        for each in settings:
+            print(f"  {each}")
+
+
+def _is_shown(difference: Difference) -> bool:
+    """Whether a figure differs in what is printed of it; the primary one is always shown."""
+    texts = _number(difference.a), _number(difference.b)
+    return difference.primary or texts[0] != texts[1]
 
 
 def _row(difference: Difference) -> list[str]:

@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
+from brainbrr_core.configuration.differences import SettingDifference
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.report_folder import report_folder
 from brainbrr_core.evaluation.results import EvaluationResults, RecordingResult, read_results
 from brainbrr_core.evaluation.statistics import HOURS, PatientStatistics, Unit, unit_of
 from brainbrr_core.evaluation.tables import read_statistics
+from brainbrr_core.runs.run_folder import read_run_folder, run_differences
 from brainbrr_core.scoring import (
     FEW_PATIENTS,
     UNDEFINED,
@@ -41,6 +43,9 @@ FALSE_DISCOVERY_RATE = 0.05
 LEAST_RESAMPLES = 10_000
 #: Number of resamples whose figures are computed at a time.
 _AT_A_TIME = 500
+
+#: How the names of shares end that measure an error.
+_ERROR = "calibration_error"
 
 Which = Literal["a", "b"]
 
@@ -144,6 +149,8 @@ class Comparison:
     events : tuple of EventDisagreement
         Seizures that one run alone detects and false alarms that one run alone raises, in the
         order of the recordings.
+    settings : tuple of SettingDifference or None
+        The settings that differ between the runs; None where one of them recorded none.
     """
 
     run_a: str
@@ -158,6 +165,20 @@ class Comparison:
     differences: tuple[Difference, ...]
     recordings: tuple[RecordingDisagreement, ...]
     events: tuple[EventDisagreement, ...]
+    settings: tuple[SettingDifference, ...] | None = None
+
+    @property
+    def better(self) -> Literal["A", "B"] | None:
+        """The run that is better by the primary figure, None where they cannot be told apart."""
+        [primary] = [each for each in self.differences if each.primary]
+        if not primary.beyond_chance:
+            return None
+        return "B" if (primary.difference < 0) == lower_is_better(primary.figure) else "A"
+
+
+def lower_is_better(figure: str) -> bool:
+    """Whether a smaller value of a figure is the better one: false alarms, latencies and errors."""
+    return unit_of(figure) is not Unit.SHARE or figure.endswith(_ERROR)
 
 
 def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Comparison:
@@ -245,7 +266,15 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
         judged,
         tuple(row for pair in pairs for row in _recording(*pair)),
         tuple(row for pair in pairs for row in _events(*pair)),
+        _settings(run_a, run_b),
     )
+
+
+def _settings(run_a: Path, run_b: Path) -> tuple[SettingDifference, ...] | None:
+    a, b = read_run_folder(run_a), read_run_folder(run_b)
+    if a is None or b is None or a.record is None or b.record is None:
+        return None
+    return tuple(run_differences(a, b))
 
 
 def is_part_of_another(figure: str) -> bool:

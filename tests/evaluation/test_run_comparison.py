@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from brainbrr_core.cli.app import app
 from brainbrr_core.cli.compare import print_comparison
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.compare import compare
+from brainbrr_core.runs.record import write_record
+from tests.support.run_records import recorded_run
 from tests.support.scored_patients import FOUND_A, FOUND_B, REFERENCE, many, scored, store_report
+from tests.support.shell import Shell
 
 
 def test_one_primary_figure_is_judged_and_the_others_explored(tmp_path: Path) -> None:
@@ -40,6 +44,44 @@ def test_one_primary_figure_is_judged_and_the_others_explored(tmp_path: Path) ->
     assert [part.figure for part in named.differences if part.primary] == ["nedc_ovlp.sensitivity"]
     with pytest.raises(BrainbrrError, match=r"nearest is nedc_ovlp\.f1"):
         compare(a, b, "dev", "nedc_ovlp.F1")
+
+
+def test_the_headline_names_the_better_run_and_the_settings_that_differ(
+    tmp_path: Path, shell: Shell
+) -> None:
+    # B detects all twelve seizures, A four of them.
+    store_report(tmp_path / "a", many(lambda n: [(105, 125)] * (n < 4)))
+    store_report(tmp_path / "b", many(lambda _: [(105, 125)]))
+    for name, hertz in (("a", 60), ("b", 50)):
+        configuration = {"preprocessing": {"notch_hz": hertz}, "training": {"seed": 0}}
+        write_record(tmp_path / name, recorded_run(tmp_path, configuration=configuration).record)
+    words = ("compare", "a", "b", "--runs-dir", tmp_path, "--split", "dev")
+    shown = shell.type(*words).stdout
+    assert shown.startswith(
+        "B is better by the primary figure, szcore event f1: 0.500 in A, 1.000 in B, B - A = "
+        "+0.500, 95% interval [+"
+    )
+    assert "settings, A against B:\n  preprocessing.notch_hz: 60 against 50\n" in shown
+    back = shell.type("compare", "b", "a", *words[3:]).stdout
+    assert back.startswith("A is better by the primary figure, szcore event f1: 1.000 in A")
+    values = json.loads(shell.type(*words, "--json").stdout)
+    assert values["settings"] == [{"key": "preprocessing.notch_hz", "a": 60, "b": 50}]
+    assert values["better"] == "B"
+    same = shell.type("compare", "a", "a", *words[3:]).stdout
+    assert same.startswith("A and B cannot be told apart by the primary figure, szcore event f1")
+    assert "settings: the same in both runs" in same
+
+
+def test_of_false_alarms_fewer_is_better(tmp_path: Path) -> None:
+    # Both find every seizure; A raises a false alarm in each recording but one.
+    a = store_report(tmp_path / "a", many(lambda n: [(105, 125)] + [(400, 410)] * (n > 0)))
+    b = store_report(tmp_path / "b", many(lambda _: [(105, 125)]))
+    compared = compare(a, b, "dev", "szcore_event.false_per_day")
+    [primary] = [each for each in compared.differences if each.primary]
+    assert primary.difference < 0 and primary.beyond_chance
+    assert compared.better == "B"
+    assert compare(a, b, "dev", "szcore_event.precision").better == "B"
+    assert compare(b, a, "dev", "szcore_event.false_per_day").better == "A"
 
 
 def test_nothing_is_judged_on_few_patients(tmp_path: Path) -> None:
@@ -127,16 +169,27 @@ def test_the_command_compares_and_refuses(
         app(words)
     shown = capsys.readouterr().out
     assert "1 recording has other misses" in shown and "disagree on 2 events" in shown
-    assert "primary figure, szcore event f1: B - A = +" in shown
-    assert "not judged, 2 patients are too few" in shown
+    assert shown.startswith(
+        "A and B cannot be told apart by the primary figure, szcore event f1 (2 patients are too "
+        "few): 0.400 in A, "
+    )
+    assert "settings: not recorded by both runs" in shown
     # Of four patients nothing is judged.
     assert "exploratory: none is judged, because there are too few patients;" in " ".join(
         shown.split()
     )
     # One table for each unit.
     assert "shares (0 to 1)" in shown and "false alarms per 24 h" in shown
+    # Figures that do not differ only where they are asked for.
+    named = re.search(r"(\d+) figures are the same in both \(--all shows them\)", shown)
+    assert named is not None
+    with pytest.raises(SystemExit):
+        app([*words, "--all"])
+    whole = capsys.readouterr().out
+    assert "are the same in both" not in whole
+    assert whole.count("│ ") > shown.count("│ ")
     with pytest.raises(SystemExit):
         app([*words, "--primary", "nedc_ovlp.f1"])
-    assert "primary figure, nedc ovlp f1" in capsys.readouterr().out
+    assert "by the primary figure, nedc ovlp f1" in capsys.readouterr().out
     with pytest.raises(BrainbrrError, match="no run nowhere"):
         app(["compare", "a", "nowhere", "--runs-dir", str(tmp_path)])
