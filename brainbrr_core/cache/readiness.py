@@ -12,6 +12,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.shard import UnreadableShard
 from brainbrr_core.cache.smaller_profile import or_smaller_profile
+from brainbrr_core.corpus.split_report import advice, splits_without_seizures
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.filesystem import Kind, file_system
 
@@ -59,7 +60,7 @@ def check(cache: ProfileCache) -> Preflight:
             f"the manifest of profile {settings.profile} is stale: run `brainbrr manifest"
             f"{settings.options}`"
         )
-    _check_splits(manifest)
+    _check_splits(manifest, plan, settings.seizure_labels, settings.options)
     return Preflight(plan, manifest, settings.seizure_labels)
 
 
@@ -104,7 +105,7 @@ def _reasons(plan: Plan) -> str:
     )
 
 
-def _check_splits(manifest: Manifest) -> None:
+def _check_splits(manifest: Manifest, plan: Plan, labels: tuple[str, ...], options: str) -> None:
     patients: dict[str, set[str]] = {}
     for recording in manifest.recordings:
         patients.setdefault(recording.patient, set()).add(recording.split)
@@ -113,8 +114,15 @@ def _check_splits(manifest: Manifest) -> None:
         raise BrainbrrError(f"patients in more than one split: {', '.join(shared[:5])}")
     for split in ("train", "dev"):
         rows = manifest.rows_of(split)
-        if not (manifest.category[rows] > 0).any():
-            raise BrainbrrError(
-                f"split {split} has no window with a seizure in profile {manifest.profile}: "
-                "choose a larger --profile"
-            )
+        if (manifest.category[rows] > 0).any():
+            continue
+        lacks = f"split {split} has no window with a seizure in profile {manifest.profile}"
+        if split in splits_without_seizures(plan.index, labels):
+            raise BrainbrrError(f"{lacks}: {advice(plan.index, labels)}")
+        if len(plan.items) < len(plan.index):
+            raise BrainbrrError(f"{lacks}: choose a larger --profile")
+        raise BrainbrrError(
+            f"{lacks}: its recordings with seizures are shorter than windows.length_s, or were "
+            f"not built (see `brainbrr manifest{options}`): assign other patients to {split} with "
+            "corpus.split in a configuration file"
+        )

@@ -48,6 +48,7 @@ def index(
     """Scan a corpus: list its recordings, and report which cannot be used and why."""
     from brainbrr_core.corpus.index_file import index_path, update_index
     from brainbrr_core.corpus.same_content import SharedContent
+    from brainbrr_core.corpus.split_report import describe_splits
     from brainbrr_core.corpus.summary import check_usable, summarize
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
@@ -77,7 +78,11 @@ def index(
         return status
     if list_:
         _print_outcomes(recordings, labels)
-    _print_counts(f"{settings.data_dir} ({summary.layout})", summary, recordings.skipped)
+    split_lines = describe_splits(
+        recordings, recordings.assignment, recordings.resplit, settings.labels.seizure
+    )
+    title = f"{settings.data_dir} ({summary.layout})"
+    _print_counts(title, summary, recordings.skipped, split_lines)
     print(f"index: {index_path(settings.cache_root)}")
     check_usable(recordings)
     if status == 0:
@@ -108,7 +113,9 @@ def _print_outcomes(recordings: Iterable[Recording], labels: tuple[str, ...]) ->
         print("\t".join([*map(str, columns), "; ".join(findings), "; ".join(times)]))
 
 
-def _print_counts(title: str, summary: IndexSummary, skipped: Iterable[Skipped]) -> None:
+def _print_counts(
+    title: str, summary: IndexSummary, skipped: Iterable[Skipped], split_lines: Iterable[str]
+) -> None:
     """Print the counts of each split, why recordings are excluded, and the other findings."""
     from brainbrr_core.constants import SPLITS
     from brainbrr_core.corpus.skipped import describe_skipped
@@ -139,6 +146,8 @@ def _print_counts(title: str, summary: IndexSummary, skipped: Iterable[Skipped])
     for code, number in summary.findings.items():
         print(f"{code} in {count(number, 'recording')}: {explain(code)}")
     for line in describe_skipped(skipped):
+        print(line)
+    for line in split_lines:
         print(line)
     empty = set(SPLITS) - {name for name, _ in splits}
     if empty:

@@ -325,6 +325,11 @@ def _with_absolute_paths(values: dict[str, object], layers: Sequence[Layer]) -> 
     data_dir = configuration.data_dir
     if data_dir is not None and "://" not in data_dir:
         absolute["data_dir"] = str(expand_path(data_dir, "data_dir"))
+    table = configuration.corpus.split.table
+    if table is not None:
+        path = str(expand_path(table, "corpus.split.table"))
+        split = configuration.corpus.split.model_copy(update={"table": path})
+        absolute["corpus"] = configuration.corpus.model_copy(update={"split": split})
     return configuration.model_copy(update=absolute)
 
 

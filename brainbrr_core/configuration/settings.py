@@ -111,20 +111,76 @@ LayoutName = Literal["tusz", "bids", "folder"]
 
 
 class Split(Section):
-    """How patients are assigned to splits in a corpus without splits. The others are train."""
+    """Which patients are in the splits dev and eval. The others are train.
+
+    ``dev`` and ``eval`` are either fractions, by which the patients of a corpus without splits are
+    assigned at random, or lists of patients. Patients that no list names have the split that the
+    corpus gives them, or are train.
+    """
 
     #: Seed of the random assignment of patients to splits.
     seed: int = 0
-    #: Fraction of the patients in the split dev.
-    dev: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    #: Fraction of the patients in the split eval.
-    eval: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    #: The split dev: a fraction of the patients, or a list of their names.
+    dev: float | tuple[str, ...] = 0.15
+    #: The split eval: a fraction of the patients, or a list of their names.
+    eval: float | tuple[str, ...] = 0.15
+    #: Names of the patients of the split train. With ``null`` every other patient is in it; with a
+    #: list, each patient must be in one of the three lists.
+    train: tuple[str, ...] | None = None
+    #: Path of a table with the columns ``participant_id`` and ``split`` that assigns every patient.
+    #: With ``null`` it is the file ``split.tsv`` in the folder of the corpus, if there is one.
+    table: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_alone(cls, values: object) -> object:
+        """A split that is not given beside lists is an empty list."""
+        if not isinstance(values, Mapping):
+            return values
+        if not any(isinstance(values.get(name), list | tuple) for name in ("dev", "eval", "train")):
+            return values
+        return {"dev": (), "eval": ()} | dict(values)
+
+    @field_validator("dev", "eval", "train", mode="before")
+    @classmethod
+    def _fraction_or_patients(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, list | tuple):
+            for name in value:
+                if not isinstance(name, str):
+                    raise ValueError(f"the patient {name!r} is not text: write it in quotes")
+            return tuple(value)
+        if value is None and info.field_name == "train":
+            return value
+        if info.field_name == "train":
+            raise ValueError("give a list of patients; train is what dev and eval leave")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise ValueError("give a fraction of the patients, such as 0.15, or a list of patients")
+        return float(value)
 
     @model_validator(mode="after")
     def _leaves_some(self) -> Split:
-        if self.dev + self.eval >= 1:
-            raise ValueError("dev and eval must leave patients for train")
+        if self.lists is None:
+            if isinstance(self.dev, tuple) or isinstance(self.eval, tuple):
+                raise ValueError("give dev and eval both as lists of patients or both as fractions")
+            if self.dev + self.eval >= 1:
+                raise ValueError("dev and eval must leave patients for train")
+        elif self.table is not None:
+            raise ValueError("give either lists of patients or a table")
         return self
+
+    @property
+    def lists(self) -> dict[str, tuple[str, ...]] | None:
+        """The patients of each split as listed; None where the splits are fractions."""
+        if not isinstance(self.dev, tuple) or not isinstance(self.eval, tuple):
+            return None
+        return {"train": self.train or (), "dev": self.dev, "eval": self.eval}
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The fraction of the patients in each split; empty where the splits are lists."""
+        if isinstance(self.dev, tuple) or isinstance(self.eval, tuple):
+            return {}
+        return {"train": 1 - self.dev - self.eval, "dev": self.dev, "eval": self.eval}
 
 
 #: A word for a seizure, with its number if it has one: ``Seizure #8``, ``sz_2``.

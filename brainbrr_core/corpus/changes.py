@@ -12,6 +12,7 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.layouts.known import open_layout
 from brainbrr_core.corpus.row_reading import companions_now, is_as_indexed, texts_digest
 from brainbrr_core.corpus.sources import open_corpus, state_of
+from brainbrr_core.corpus.splits import IndexedSplits
 from brainbrr_core.files.state import FileState
 
 
@@ -53,7 +54,11 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
     indexed = index.by_key() if index is not None else {}
     same_rules = index is not None and index.channel_rules == corpus.channel_rules
     added, changed, states = [], [], []
-    for file in identify_patients(layout.recordings(), corpus):
+    before = IndexedSplits(index.assignment, index.recordings) if index is not None else None
+    files, _ = identify_patients(
+        layout.recordings(), corpus, source.root, source.address(source.root), before
+    )
+    for file in files:
         recording = indexed.pop(file.partition_key, None)
         state = state_of(source, file.location)
         if recording is None:

@@ -6,16 +6,17 @@ Both follow from paths or from the settings of the corpus. Files with the same c
 
 from __future__ import annotations
 
-import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from brainbrr_core.annotation import Finding
-from brainbrr_core.configuration.settings import Corpus, Split
+from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.corpus.layouts.base import RecordingFile
+from brainbrr_core.corpus.patients import name_form, spellings
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.splits import IndexedSplits, SplitPlan, plan_splits
 from brainbrr_core.errors import BrainbrrError
 
 #: Code of the finding about a patient with another spelling in the same split.
@@ -24,11 +25,20 @@ SIMILAR_PATIENT = "similar_patient"
 _NAMED = 3
 
 
-def identify_patients(files: Iterable[RecordingFile], corpus: Corpus) -> list[RecordingFile]:
-    """The files with a patient, found by ``corpus.patient_pattern`` if it is set, and a split.
+def identify_patients(
+    files: Iterable[RecordingFile],
+    corpus: Corpus,
+    data: Path,
+    shown: str,
+    before: IndexedSplits | None,
+) -> tuple[list[RecordingFile], SplitPlan]:
+    """The files with a patient and a split, and how the splits were found.
 
-    Raises :class:`BrainbrrError` when a patient is unknown, and when one is in two splits, under
-    one name or under names that differ only in case or Unicode form.
+    The patient is found by ``corpus.patient_pattern`` if it is set; for splits see
+    :func:`~brainbrr_core.corpus.splits.plan_splits`, whose parameters the others are.
+
+    Raises :class:`BrainbrrError` as that does, when a patient is unknown, and when one is in two
+    splits, under one name or under names that differ only in case or Unicode form.
     """
     files = list(files)
     if corpus.patient_pattern is not None:
@@ -37,36 +47,16 @@ def identify_patients(files: Iterable[RecordingFile], corpus: Corpus) -> list[Re
         # A single recording needs no name of its patient.
         files = [files[0]._replace(patient=files[0].path.stem)]
     _check_known(files)
-    first = {form: min(names) for form, names in _spellings(file.patient for file in files).items()}
-    # All spellings of a patient get one split.
-    files = [
-        file._replace(split=seeded_split(first[name_form(file.patient)], corpus.split))
-        if file.split is None
-        else file
-        for file in files
-    ]
+    files, plan = plan_splits(files, corpus.split, data, shown, before)
     _check_splits(files)
-    return files
-
-
-def seeded_split(patient: str, settings: Split) -> str:
-    """The split of a patient in a corpus that does not define splits.
-
-    It depends only on the seed and the patient, so that adding a patient does not move others. The
-    SHA-256 of both, as a fraction of its range, is compared with the fractions of the splits.
-    """
-    hashed = hashlib.sha256(f"{settings.seed}:{patient}".encode()).digest()
-    fraction = int.from_bytes(hashed[:8], "big") / 2**64
-    if fraction < settings.eval:
-        return "eval"
-    return "dev" if fraction < settings.eval + settings.dev else "train"
+    return files, plan
 
 
 def with_similar_patients(recordings: Sequence[Recording]) -> list[Recording]:
     """The recordings, with a finding for each patient who has another spelling."""
     several = {
         form: names
-        for form, names in _spellings(recording.patient for recording in recordings).items()
+        for form, names in spellings(recording.patient for recording in recordings)
         if len(names) > 1
     }
     if not several:
@@ -133,18 +123,3 @@ def _check_splits(files: Iterable[RecordingFile]) -> None:
         f"{'' if one_name else ', under names that differ only in case or Unicode form'}: "
         "a model would be scored on patients of its training data; move each patient into one split"
     )
-
-
-def _spellings(patients: Iterable[str]) -> dict[str, set[str]]:
-    """The spellings of each patient by their common form (:func:`name_form`)."""
-    spellings: dict[str, set[str]] = {}
-    for patient in set(patients):
-        spellings.setdefault(name_form(patient), set()).add(patient)
-    return spellings
-
-
-def name_form(patient: str) -> str:
-    """A patient's name in lower case and one Unicode form, equal for all spellings."""
-    if patient.isascii():
-        return patient.lower()
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", patient).casefold())

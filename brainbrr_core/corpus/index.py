@@ -22,6 +22,7 @@ from brainbrr_core.corpus.same_content import SAME_CONTENT, exclude_copies, with
 from brainbrr_core.corpus.same_corpus import check_same_corpus, check_vanished
 from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles
+from brainbrr_core.corpus.splits import Assignment, IndexedSplits
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool
@@ -53,6 +54,12 @@ class Index:
         rows are those of the previous index. Not stored in the file of the index.
     channel_rules : str
         The settings by which the signals were judged, as text; empty where they are unknown.
+    assignment : Assignment or None
+        What assigned the patients to splits; None where the corpus itself did, and in an index of
+        an earlier version of the program.
+    resplit : tuple of (str, str, str)
+        Patients who were in another split in the index before: name, that split and the new one.
+        Not stored in the file of the index.
     """
 
     recordings: tuple[Recording, ...]
@@ -60,6 +67,8 @@ class Index:
     skipped: tuple[Skipped, ...] = ()
     unsettled: tuple[str, ...] = field(default=(), compare=False)
     channel_rules: str = ""
+    assignment: Assignment | None = None
+    resplit: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
 
     def __iter__(self) -> Iterator[Recording]:
         return iter(self.recordings)
@@ -105,7 +114,8 @@ def scan(
     Raises
     ------
     BrainbrrError
-        There is nothing to index; a patient is in two splits; the content of one recording is in
+        There is nothing to index; a patient is in two splits; a list or table of splits does not
+        fit the patients; the content of one recording is in
         two splits or under two patients; or a folder cannot be read. Unless ``force``, also when
         more than 5 % of the previous recordings are gone or cannot be read any more, or most of
         them have other content: an unmounted drive, or another corpus.
@@ -122,7 +132,10 @@ def scan(
         raise BrainbrrError(
             f"no .edf file below {root}: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
         )
-    files = identify_patients(files, corpus)
+    before_splits = None
+    if previous is not None:
+        before_splits = IndexedSplits(previous.assignment, previous.recordings)
+    files, splits = identify_patients(files, corpus, source.root, root, before_splits)
     # An old index may have hidden files, which are not recordings.
     keys = {file.partition_key for file in files}
     before = {
@@ -148,10 +161,33 @@ def scan(
         lost = [r for r in recordings if r.findings and r.is_unreadable_now]
         check_vanished(before, gone, lost, root)
         check_same_corpus(before, recordings, root)
+    recordings, assignment = splits.completed(recordings)
     compared = _compare(recordings, files, source)
     ordered = tuple(sorted(compared, key=lambda recording: recording.partition_key))
     skipped = tuple(sorted(layout.skipped))
-    return Index(ordered, layout.name, skipped, tuple(sorted(unsettled)), corpus.channel_rules)
+    return Index(
+        ordered,
+        layout.name,
+        skipped,
+        tuple(sorted(unsettled)),
+        corpus.channel_rules,
+        assignment,
+        _resplit(before, ordered),
+    )
+
+
+def _resplit(
+    before: dict[str, Recording], after: Iterable[Recording]
+) -> tuple[tuple[str, str, str], ...]:
+    """Patients with a recording in another split than before: name, that split and the new one."""
+    changed = {
+        (recording.patient, earlier.split, recording.split)
+        for recording in after
+        if (earlier := before.get(recording.partition_key)) is not None
+        and earlier is not recording
+        and earlier.split != recording.split
+    }
+    return tuple(sorted(changed))
 
 
 def _compare(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,6 +23,8 @@ from brainbrr_core.corpus.index_rows import (
 )
 from brainbrr_core.corpus.skipped import SKIPPED, Skipped
 from brainbrr_core.corpus.sources import open_corpus
+from brainbrr_core.corpus.split_report import resplit_line
+from brainbrr_core.corpus.splits import Assignment
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.checked_parquet import (
@@ -36,7 +39,7 @@ from brainbrr_core.machine.walk import as_text
 
 #: Keys of the metadata of the file.
 _SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"
-_CHANNEL_RULES = "brainbrr.channel_rules"
+_CHANNEL_RULES, _ASSIGNMENT = "brainbrr.channel_rules", "brainbrr.assignment"
 
 
 class UnusableIndex(BrainbrrError):
@@ -87,6 +90,8 @@ def write_index(index: Index, cache_root: Path) -> Path:
         _SKIPPED: json.dumps(index.skipped),
         _CHANNEL_RULES: index.channel_rules,
     }
+    if index.assignment is not None:
+        metadata[_ASSIGNMENT] = json.dumps(asdict(index.assignment), sort_keys=True)
     return place_index(encode_checked(index_table(index), metadata), cache_root)
 
 
@@ -164,6 +169,7 @@ def _read(path: Path) -> Index:
         skipped,
         # Without them, the next scan judges every signal again.
         channel_rules=metadata.get(_CHANNEL_RULES, ""),
+        assignment=_assignment(path, metadata.get(_ASSIGNMENT)),
     )
 
 
@@ -182,6 +188,23 @@ def _skipped(path: Path, text: str) -> tuple[Skipped, ...]:
     if any(item.kind not in SKIPPED for item in skipped):
         raise UnusableIndex(f"{path} lists skipped files of an unknown kind: run `brainbrr index`")
     return skipped
+
+
+def _assignment(path: Path, text: str | None) -> Assignment | None:
+    """What assigned patients to splits; None in an index that does not say it."""
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+        moved = tuple((str(name), str(split)) for name, split in values["moved"])
+        return Assignment(
+            str(values["rule"]), str(values["settings"]), values["trainable"] is True, moved
+        )
+    except (ValueError, TypeError, KeyError):
+        raise UnusableIndex(
+            f"{path} does not say readably what assigned its patients to splits: run "
+            "`brainbrr index`"
+        ) from None
 
 
 def missing_data_dir(data_dir: str, named_by: str) -> str:
@@ -227,8 +250,8 @@ def update_index(
     named_by : str
         What sets ``data_dir``, for messages, such as ``BRAINBRR_DATA_DIR``.
     log : callable, optional
-        Called with a line of text when an index is replaced, and for each EDF that changed while
-        it was read.
+        Called with a line of text when an index is replaced, when patients are in another split
+        than before, and for each EDF that changed while it was read.
 
     Returns
     -------
@@ -263,6 +286,8 @@ def update_index(
         write_index(index, cache_root)
     memo.clear()
     if log is not None:
+        if index.resplit:
+            log(resplit_line(len(index.resplit)))
         for address in index.unsettled:
             log(f"{address} changed while it was read (is it still being copied?): its row is kept")
     return index

@@ -1,4 +1,4 @@
-"""The participants table of BIDS, which may assign each participant to a split."""
+"""Tables of participants that assign each of them to a split: that of BIDS, and ``split.tsv``."""
 
 from __future__ import annotations
 
@@ -17,17 +17,36 @@ _SPLITS = {
     "eval": "eval",
     "test": "eval",
 }
+_SUBJECT = "sub-"
 
 
 def read_splits(table: Path, shown: str) -> dict[str, str] | None:
-    """The split of each participant, by folder name (``sub-01``).
+    """The split of each participant in a table of BIDS, by folder name (``sub-01``).
 
-    None where there is no table, or it has no column ``split``. A participant with ``n/a`` is left
-    out. ``shown`` is the name of the table in messages.
-
-    Raises :class:`BrainbrrError` for a table that cannot be read, a value that is not a split, and
-    a participant with two splits.
+    None where there is no table, or it has no column ``split``. Otherwise as
+    :func:`read_split_table`.
     """
+    rows = _rows(table, shown)
+    if rows is None or "split" not in rows[0]:
+        return None
+    return _splits(rows, shown, _SUBJECT)
+
+
+def read_split_table(table: Path, shown: str) -> dict[str, str] | None:
+    """The split of each participant in a table, by the name that it gives.
+
+    None where there is no table. A participant with ``n/a`` is left out. ``shown`` is the name of
+    the table in messages.
+
+    Raises :class:`BrainbrrError` for a table that cannot be read or lacks a column, a value that is
+    not a split, and a participant with two splits.
+    """
+    rows = _rows(table, shown)
+    return None if rows is None else _splits(rows, shown, "")
+
+
+def _rows(table: Path, shown: str) -> list[list[str]] | None:
+    """The cells of a table, those of its header first; None where there is no table."""
     try:
         text = table.read_text(encoding="utf-8-sig", errors="replace")
     except FileNotFoundError:
@@ -37,16 +56,24 @@ def read_splits(table: Path, shown: str) -> dict[str, str] | None:
             f"{shown} cannot be read ({error.strerror}), and it may assign "
             "splits: fix its permissions"
         ) from None
-    rows = [line.split("\t") for line in text.splitlines() if line.strip()]
-    columns = [cell.strip() for cell in rows[0]] if rows else []
-    if "split" not in columns:
-        return None
-    if "participant_id" not in columns:
-        raise BrainbrrError(f"{shown} has a column 'split' but no 'participant_id': add it")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return [[cell.strip() for cell in line.split("\t")] for line in lines] or [[]]
+
+
+def _splits(rows: list[list[str]], shown: str, prefix: str) -> dict[str, str]:
+    columns = rows[0]
+    for column, other in (("participant_id", "split"), ("split", "participant_id")):
+        if column not in columns:
+            has = (
+                f"a column '{other}' but no '{column}'"
+                if other in columns
+                else ("no columns 'participant_id' and 'split', separated by a tab")
+            )
+            raise BrainbrrError(f"{shown} has {has}: add it")
     id_column, split_column = columns.index("participant_id"), columns.index("split")
     splits: dict[str, str] = {}
     for row in rows[1:]:
-        cells = [cell.strip() for cell in row] + [""] * len(columns)
+        cells = row + [""] * len(columns)
         value = cells[split_column]
         if value.lower() in ("", "n/a"):
             continue
@@ -55,9 +82,8 @@ def read_splits(table: Path, shown: str) -> dict[str, str] | None:
             raise BrainbrrError(
                 f"{shown}: {value!r} is not a split: use train, dev or eval (or val and test)"
             )
-        name = (
-            cells[id_column] if cells[id_column].startswith("sub-") else f"sub-{cells[id_column]}"
-        )
+        name = cells[id_column]
+        name = name if name.startswith(prefix) else prefix + name
         if splits.setdefault(name, split) != split:
             raise BrainbrrError(
                 f"{shown} assigns {name} to both {splits[name]} and {split}: keep one of them"

@@ -207,6 +207,11 @@ def with_path(source: CorpusFiles, recording: Recording, file: RecordingFile) ->
     )
 
 
+def with_split(recording: Recording, split: str) -> Recording:
+    """The recording in a split; itself where it is in it."""
+    return recording if recording.split == split else replace(recording, split=split)
+
+
 def _has_path(source: CorpusFiles, recording: Recording, file: RecordingFile) -> bool:
     return (
         recording.path == source.address(file.location)

@@ -52,6 +52,9 @@ class IndexSummary(RecordingCounts):
     ``findings`` counts recordings by the code of their findings, without the reason that excludes
     them. ``skipped`` are the paths of EDFs and folders that are not read; ``not_read`` is
     everything that is not read, by kind. ``unsettled`` are EDFs that changed while they were read.
+    ``split_rule`` is what assigned patients to splits, None where the corpus itself did;
+    ``moved_patients`` are those in another split than their hash gives; ``resplit`` are patients
+    who were in another split in the index before.
     """
 
     layout: str
@@ -60,6 +63,9 @@ class IndexSummary(RecordingCounts):
     skipped: list[str]
     not_read: dict[str, SkippedFiles]
     unsettled: list[str]
+    split_rule: str | None
+    moved_patients: dict[str, str]
+    resplit: list[tuple[str, str, str]]
 
 
 def explain(code: str) -> str:
@@ -91,6 +97,9 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> IndexSummary:
             for kind, paths in _by_kind(index).items()
         },
         unsettled=list(index.unsettled),
+        split_rule=None if index.assignment is None else index.assignment.rule,
+        moved_patients={} if index.assignment is None else dict(index.assignment.moved),
+        resplit=list(index.resplit),
     )
 
 

@@ -143,9 +143,15 @@ def _evaluate(
         return Evaluation(folder / REPORT, stored, run, identity, reused=True)
     recordings = preflight.scorable(split)
     if not recordings:
+        remedy = "choose a larger --profile or another --split"
+        if len(plan.items) == len(plan.index):
+            remedy = (
+                "choose another --split, or assign patients to it with corpus.split in a "
+                "configuration file"
+            )
         raise BrainbrrError(
             f"split {split} has no recording that can be scored in profile "
-            f"{configuration.profile}: choose a larger --profile or another --split"
+            f"{configuration.profile}: {remedy}"
         )
     unscored = unscored_recordings(plan, labels, split)
     log_unscored(unscored, split, log)

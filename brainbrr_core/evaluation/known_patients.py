@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from brainbrr_core.corpus.identity import name_form
+from brainbrr_core.corpus.patients import name_form
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.runs.run_corpus import RunCorpus
 

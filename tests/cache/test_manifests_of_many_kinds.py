@@ -17,6 +17,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.status import status
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import Recording
@@ -137,6 +138,20 @@ def test_a_split_without_a_seizure_is_not_trained_on(built: Configuration, split
     reindexed(built, *(replace(r, events=()) if r.split == split else r for r in recordings))
     with pytest.raises(BrainbrrError) as error:
         check(ProfileCache.of(built))
+    ictal = sorted({r.patient for r in recordings if r.all_seizures and r.split != split})
     assert str(error.value) == (
-        f"split {split} has no window with a seizure in profile small: choose a larger --profile"
+        f"split {split} has no window with a seizure in profile small: {len(ictal)} patients have "
+        f"seizures ({', '.join(ictal)}); assign them in a configuration file, such as `corpus: "
+        f"{{split: {{dev: [{ictal[0]}], eval: [{ictal[1]}]}}}}`, and run `brainbrr index`"
+    )
+
+
+def test_a_profile_without_the_seizures_of_a_split_names_a_larger_one(built: Configuration) -> None:
+    # Of every five recordings of a profile, the first three are of train.
+    small = built.model_copy(update={"selection": Selection(recordings=3)})
+    update_manifest(plan_profile(small), small.manifest_settings)
+    with pytest.raises(BrainbrrError) as error:
+        check(ProfileCache.of(small))
+    assert str(error.value) == (
+        "split dev has no window with a seizure in profile small: choose a larger --profile"
     )

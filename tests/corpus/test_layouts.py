@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Corpus, Overrides, Split, load
 from brainbrr_core.constants import CHANNELS
-from brainbrr_core.corpus.identity import seeded_split
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.corpus.splits import seeded_split
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError
 from tests.support.edf_files import write_edf

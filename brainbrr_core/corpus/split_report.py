@@ -1,0 +1,115 @@
+"""What to say of the splits of an index: who assigned them, who moved, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from brainbrr_core.constants import SPLITS
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.splits import HASH, LISTS, SPLIT_TABLE, Assignment
+
+#: How many patients a line names.
+_NAMED = 8
+
+
+def resplit_line(patients: int) -> str:
+    """The line about patients who are in another split than in the index before."""
+    who = "1 patient is" if patients == 1 else f"{patients:,} patients are"
+    return (
+        f"{who} in another split than in the last index: a network that was trained before may "
+        "know patients that are scored now"
+    )
+
+
+def describe_splits(
+    recordings: Iterable[Recording],
+    assignment: Assignment | None,
+    resplit: tuple[tuple[str, str, str], ...],
+    labels: tuple[str, ...],
+) -> Iterator[str]:
+    """A line for each fact about the splits of an index that its table of counts does not show.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+        The recordings of the index.
+    assignment : Assignment or None
+        What assigned its patients.
+    resplit : tuple of (str, str, str)
+        Patients who were in another split before: name, that split and the new one.
+    labels : tuple of str
+        Labels of events that count as seizures.
+
+    Yields
+    ------
+    str
+        The lines.
+    """
+    recordings = list(recordings)
+    if assignment is not None:
+        yield f"splits: {_rule(assignment)}"
+        present = {recording.patient for recording in recordings}
+        moved = [(name, split) for name, split in assignment.moved if name in present]
+        if moved:
+            yield (
+                f"{_who(len(moved), 'is', 'are')} in another split than by the hash, so that each "
+                f"split has a patient with seizures: "
+                f"{_list(f'{name} in {split}' for name, split in moved)}. Patients who are added "
+                "later move nobody. A cache root of its own may move others: list the patients "
+                f"in a {SPLIT_TABLE} beside the data to have the same splits everywhere"
+            )
+    if resplit:
+        changes = _list(f"{name} ({old}, now {new})" for name, old, new in resplit)
+        yield f"{resplit_line(len(resplit))}: {changes}"
+    lacking = splits_without_seizures(recordings, labels)
+    if lacking:
+        yield f"no patient with seizures in {' and '.join(lacking)}: {advice(recordings, labels)}"
+
+
+def splits_without_seizures(recordings: Iterable[Recording], labels: tuple[str, ...]) -> list[str]:
+    """Splits, in order, of which no usable recording has a seizure of one of the labels."""
+    ictal = {r.split for r in recordings if r.reason is None and r.seizures(labels)}
+    return [split for split in SPLITS if split not in ictal]
+
+
+def advice(recordings: Iterable[Recording], labels: tuple[str, ...]) -> str:
+    """What to do about a split without seizures: which patients have some, and what to write."""
+    ictal = sorted({r.patient for r in recordings if r.reason is None and r.seizures(labels)})
+    if len(ictal) < 2:
+        has = "no patient has" if not ictal else f"only {ictal[0]} has"
+        return (
+            f"{has} a usable seizure of these labels, and a training needs a patient with seizures "
+            "in train and another one in dev: add recordings (`brainbrr index --list` says why "
+            "others are not used)"
+        )
+    shown = f"dev: [{_quoted(ictal[0])}]"
+    shown += f", eval: [{_quoted(ictal[1])}]" if len(ictal) > 2 else ", eval: []"
+    return (
+        f"{_who(len(ictal), 'has', 'have')} seizures ({_list(ictal)}); assign them in a "
+        f"configuration file, such as `corpus: {{split: {{{shown}}}}}`, and run `brainbrr index`"
+    )
+
+
+def _rule(assignment: Assignment) -> str:
+    if assignment.rule == HASH:
+        return "by a hash of each patient's name (corpus.split.seed, dev and eval)"
+    if assignment.rule == LISTS:
+        return "by the lists of corpus.split; patients in none of them as in the corpus, or train"
+    return f"by the table {SPLIT_TABLE}, or that of corpus.split.table"
+
+
+def _quoted(name: str) -> str:
+    """A name as text in YAML: quoted where it could be a number, a date or something else."""
+    plain = name[:1].isalpha() and all(char.isalnum() or char in "-_" for char in name)
+    words = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
+    return name if plain and name.lower() not in words else "'" + name.replace("'", "''") + "'"
+
+
+def _who(count: int, one: str, several: str) -> str:
+    return f"1 patient {one}" if count == 1 else f"{count:,} patients {several}"
+
+
+def _list(items: Iterable[str]) -> str:
+    items = list(items)
+    more = f" and {len(items) - _NAMED:,} more" if len(items) > _NAMED else ""
+    return f"{', '.join(items[:_NAMED])}{more}"
