@@ -23,10 +23,11 @@ from brainbrr_pipeline.dagster_internals import RawMetadataValue
 from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
 from brainbrr_pipeline.records.metadata import Metadata, of_plan
 from brainbrr_pipeline.resources import Workspace
+from brainbrr_pipeline.training.launch_settings import TRAINED_MODEL, load_of_model
 
 #: How many shards are read and compared with their checksums.
 SAMPLE = 16
-TRAINED_MODEL, EVAL_REPORT = dg.AssetKey("trained_model"), dg.AssetKey("eval_report")
+EVAL_REPORT = dg.AssetKey("eval_report")
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 
 
@@ -321,7 +322,19 @@ def model_checks(
     context: dg.AssetCheckExecutionContext, workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
     """Checks of the model, before it is scored."""
-    yield from _selected(context, _model_results(workspace.load()))
+    try:
+        configuration = load_of_model(context, workspace)
+    except BrainbrrError as error:
+        results = _no_model(str(error))
+    else:
+        results = _model_results(configuration)
+    yield from _selected(context, results)
+
+
+def _no_model(why: str) -> Iterator[dg.AssetCheckResult]:
+    """The results of the checks of the model where there is none that they could be about."""
+    for name in ("trained_on_the_current_version", "loss_is_finite"):
+        yield _result(TRAINED_MODEL, name, why)
 
 
 def _model_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
@@ -335,8 +348,7 @@ def _model_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult
         manifest = check(ProfileCache.of(configuration)).manifest
         run = current_run(configuration.runs_dir, TrainingSettings.of(configuration), manifest)
     except BrainbrrError as error:
-        for name in ("trained_on_the_current_version", "loss_is_finite"):
-            yield _result(TRAINED_MODEL, name, str(error))
+        yield from _no_model(str(error))
         return
     yield _result(
         TRAINED_MODEL,
@@ -363,13 +375,15 @@ def _model_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult
         )
     ],
 )
-def report_checks(workspace: Workspace) -> Iterator[dg.AssetCheckResult]:
+def report_checks(
+    context: dg.AssetCheckExecutionContext, workspace: Workspace
+) -> Iterator[dg.AssetCheckResult]:
     """Checks of the scores."""
     # Imported here because it imports torch, which loading the definitions does not need.
     from brainbrr_core.evaluation.evaluate import evaluate
 
-    configuration = workspace.load()
     try:
+        configuration = load_of_model(context, workspace)
         figures = evaluate(configuration, log=lambda _line: None).results.headline["szcore_event"]
     except BrainbrrError as error:
         yield _result(EVAL_REPORT, "scores_are_finite", str(error))

@@ -40,9 +40,21 @@ class Workspace(dg.ConfigurableResource[Configuration]):
         """The resource that returns exactly this configuration."""
         return cls(settings=configuration.model_dump_json())
 
-    def load(self) -> Configuration:
-        """The configuration. Raises :class:`BrainbrrError` if it cannot be loaded."""
-        return Configuration.model_validate_json(self.settings) if self.settings else load()
+    def load(self, profile: str | None = None) -> Configuration:
+        """The configuration, by default with the profile that it chooses itself.
+
+        Raises :class:`BrainbrrError` if it cannot be loaded, and for another profile than that of
+        fixed settings.
+        """
+        if not self.settings:
+            return load(Overrides(profile=profile))
+        configuration = Configuration.model_validate_json(self.settings)
+        if profile not in (None, configuration.profile):
+            raise BrainbrrError(
+                f"the profile {profile} cannot be chosen, because the resource workspace gives all "
+                f"settings, with the profile {configuration.profile}: leave the profile out"
+            )
+        return configuration
 
     def load_for(self, context: Context) -> Configuration:
         """The configuration of a run, whose profile and version become tags of the run.

@@ -5,7 +5,12 @@ from the preprocessing version (``cache``).
 """
 
 from brainbrr_core.configuration.environment import CONFIG_VARIABLE
-from brainbrr_core.configuration.load import Overrides, apply_assignments, load
+from brainbrr_core.configuration.load import (
+    Overrides,
+    apply_assignments,
+    apply_values,
+    load,
+)
 from brainbrr_core.configuration.location import checkout
 from brainbrr_core.configuration.settings import (
     Augmentation,
@@ -40,6 +45,7 @@ __all__ = [
     "Training",
     "Windows",
     "apply_assignments",
+    "apply_values",
     "checkout",
     "load",
 ]

@@ -184,21 +184,52 @@ def apply_assignments(
         For a text that assigns nothing, an unknown key (naming the nearest valid one), or a value
         out of range.
     """
-    content: dict[str, object] = {}
+    assigned: dict[str, object] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
-        parts = key.strip().split(".")
-        if not equals or not all(parts):
+        if not equals or not all(key.strip().split(".")):
             raise BrainbrrError(
                 f"{option} {assignment}: write SECTION.KEY=VALUE, such as training.seed=1"
             )
-        nested: dict[str, object] = {parts[-1]: read_value(value, f"{option} {assignment}")}
-        for part in reversed(parts[:-1]):
-            nested = {part: nested}
+        assigned.pop(key.strip(), None)
+        assigned[key.strip()] = read_value(value, f"{option} {assignment}")
+    return apply_values(configuration, assigned, option)
+
+
+def apply_values(
+    configuration: Configuration, assigned: Mapping[str, object], source: str
+) -> Configuration:
+    """A configuration in which some settings have another value.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        The configuration to start from, which is not changed.
+    assigned : mapping of str to object
+        The new values by their keys, such as ``training.seed``; later ones win.
+    source : str
+        How messages name the source of the values.
+
+    Returns
+    -------
+    Configuration
+        A copy with the values assigned.
+
+    Raises
+    ------
+    BrainbrrError
+        For an unknown key (naming the nearest valid one), or a value out of range.
+    """
+    content: dict[str, object] = {}
+    for key, value in assigned.items():
+        *sections, name = key.split(".")
+        nested: dict[str, object] = {name: value}
+        for section in reversed(sections):
+            nested = {section: nested}
         _merge(content, nested)
     values = configuration.model_dump()
     _merge(values, content)
-    layer = Layer(option, Path(option), content, bundled=False)
+    layer = Layer(source, Path(source), content, bundled=False)
     refuse_empty_sections(layer)
     return validate(values, [layer]).with_origin(configuration.origin)
 

@@ -5,6 +5,7 @@ import dagster as dg
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.records import metadata
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
+from brainbrr_pipeline.records.run_tags import run_tags, training_tags
 from brainbrr_pipeline.resources import (
     GPU_POOL,
     GpuResource,
@@ -12,6 +13,13 @@ from brainbrr_pipeline.resources import (
     user_errors_as_failures,
 )
 from brainbrr_pipeline.training.launch import launch
+from brainbrr_pipeline.training.launch_settings import (
+    LAUNCHED_WITH,
+    TRAINED_MODEL,
+    TrainingConfig,
+    load_of_model,
+    load_with,
+)
 
 GROUP = "model"
 
@@ -20,7 +28,7 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
     """The asset of a training run."""
 
     @dg.asset(
-        name="trained_model",
+        name=TRAINED_MODEL.to_user_string(),
         group_name=GROUP,
         owners=OWNERS,
         deps=["cache_manifest"],
@@ -31,6 +39,7 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
     )
     def _trained_model(
         context: dg.AssetExecutionContext,
+        config: TrainingConfig,
         workspace: Workspace,
         gpu: GpuResource,
         pipes_subprocess_client: dg.PipesSubprocessClient,
@@ -39,11 +48,16 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
 
         Training runs in a separate process on the device that the gpu resource names. A finished
         run of the same cache, configuration and seed is reused, and an interrupted one resumes
-        from its last checkpoint.
+        from its last checkpoint. The launchpad takes steps, learning rate, preset, seed and profile
+        in place of the configuration's.
         """
+        launched_with = config.values()
         with user_errors_as_failures():
             configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).trained_model)
+            configuration = load_with(workspace, launched_with)
+            tags = run_tags(configuration) | training_tags(configuration)
+            context.instance.add_run_tags(context.run.run_id, tags)
             context.log.info(f"device {gpu.verify(configuration.hardware)}")
             directory, reused = launch(context, pipes_subprocess_client, configuration)
             # Imported here because it imports torch, which loading the definitions does not need.
@@ -52,7 +66,8 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
             run = open_run(directory)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(run.name),
-            metadata=metadata.of_run(run) | {"reused": reused},
+            metadata=metadata.of_run(run)
+            | {"reused": reused, LAUNCHED_WITH: dg.MetadataValue.json(launched_with)},
         )
 
     return _trained_model
@@ -65,7 +80,7 @@ def eval_report(code_version: str) -> dg.AssetsDefinition:
         name="eval_report",
         group_name=GROUP,
         owners=OWNERS,
-        deps=["trained_model"],
+        deps=[TRAINED_MODEL],
         code_version=code_version,
         op_tags=op_tags(code_version),
         kinds={"html"},
@@ -76,6 +91,7 @@ def eval_report(code_version: str) -> dg.AssetsDefinition:
         """Scores of the model on whole recordings of one split, and the HTML report.
 
         Events are scored by the rules of SzCORE and NEDC. The detection threshold is tuned on dev.
+        The model is the one that trained_model was last materialized with.
         """
         # Imported here because it imports torch, which loading the definitions does not need.
         from brainbrr_core.evaluation.evaluate import evaluate
@@ -83,6 +99,7 @@ def eval_report(code_version: str) -> dg.AssetsDefinition:
         with user_errors_as_failures():
             configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).eval_report)
+            configuration = load_of_model(context, workspace)
             evaluation = evaluate(configuration, log=context.log.info)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(evaluation.identity),

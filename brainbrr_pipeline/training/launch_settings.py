@@ -1,0 +1,105 @@
+"""Settings of one training that a user gives when launching it, in place of the configuration's.
+
+They are part of the run's identity like those of the configuration. What a training was launched
+with is recorded with its materialization, so that checks and scores are those of that model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+import dagster as dg
+from dagster import DagsterEventType
+from pydantic import Field
+
+from brainbrr_core.configuration import Configuration, apply_values
+from brainbrr_pipeline.records.event_writer import Context
+from brainbrr_pipeline.resources import Workspace
+
+TRAINED_MODEL = dg.AssetKey("trained_model")
+#: Key of the metadata of a materialization: settings that differ from the configuration's.
+LAUNCHED_WITH = "launched with"
+#: How a message names where these settings stand.
+_SOURCE = f"ops.{TRAINED_MODEL.to_user_string()}.config"
+
+
+class Preset(Enum):
+    """Sizes of the network. Dagster shows and takes the names."""
+
+    tiny = "tiny"
+    small = "small"
+    base = "base"
+
+
+class TrainingConfig(dg.Config):
+    """Run configuration of ``trained_model``: each setting replaces that of the configuration."""
+
+    steps: int | None = Field(
+        default=None, description="Length of the training in optimizer steps (training.steps)."
+    )
+    learning_rate: float | None = Field(
+        default=None, description="Highest learning rate (training.learning_rate)."
+    )
+    preset: Preset | None = Field(
+        default=None, description="Size of the network: tiny, small or base (model.preset)."
+    )
+    seed: int | None = Field(
+        default=None,
+        description="Seed of the weights, the order of the windows and the augmentation "
+        "(training.seed).",
+    )
+    profile: str | None = Field(
+        default=None,
+        description="Name or path of a profile, as the option --profile takes it. Its manifest "
+        "must be current.",
+    )
+
+    def values(self) -> dict[str, str | int | float]:
+        """The settings that are given, by the keys of a configuration file."""
+        given: dict[str, str | int | float | None] = {
+            "training.steps": self.steps,
+            "training.learning_rate": self.learning_rate,
+            "model.preset": None if self.preset is None else self.preset.value,
+            "training.seed": self.seed,
+            "profile": self.profile,
+        }
+        return {key: value for key, value in given.items() if value is not None}
+
+
+def load_with(workspace: Workspace, values: Mapping[str, object]) -> Configuration:
+    """The configuration with the settings of a launch in place of its own.
+
+    A profile counts as the option ``--profile`` does: with the other settings of its file. Raises
+    :class:`BrainbrrError` for a value out of range, and for a profile that does not exist.
+    """
+    profile = values.get("profile")
+    configuration = workspace.load(None if profile is None else str(profile))
+    settings = {key: value for key, value in values.items() if key != "profile"}
+    return apply_values(configuration, settings, _SOURCE) if settings else configuration
+
+
+def load_of_model(
+    context: Context | dg.AssetCheckExecutionContext, workspace: Workspace
+) -> Configuration:
+    """The configuration with which the model was launched that a check or a score is about.
+
+    That is the model of the same run, or otherwise the one that was materialized last. Raises
+    :class:`BrainbrrError` as :func:`load_with` does.
+    """
+    event = _trained_in(context.instance, context.run.run_id)
+    if event is None:
+        latest = context.instance.get_latest_materialization_event(TRAINED_MODEL)
+        event = None if latest is None else latest.asset_materialization
+    launched = None if event is None else event.metadata.get(LAUNCHED_WITH)
+    values = launched.value if isinstance(launched, dg.JsonMetadataValue) else None
+    return load_with(workspace, values if isinstance(values, dict) else {})
+
+
+def _trained_in(instance: dg.DagsterInstance, run_id: str) -> dg.AssetMaterialization | None:
+    """What a run has recorded of ``trained_model`` so far."""
+    records = instance.get_records_for_run(
+        run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
+    ).records
+    events = (record.event_log_entry.asset_materialization for record in records)
+    return next((one for one in events if one and one.asset_key == TRAINED_MODEL), None)
