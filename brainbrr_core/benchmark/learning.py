@@ -274,13 +274,7 @@ def run(
     point = by_network.tune(detection)
     scores = {"trained": by_network.score(detection, point)}
     if baselines:
-        untrained = Predictor(
-            build(preset, seed=seed).eval().to(predictor.device),
-            first,
-            predictor.device,
-            predictor.window_s,
-            predictor.batch,
-        )
+        untrained = replace(predictor, network=build(preset, seed=seed).eval().to(predictor.device))
         by_length = _Framing(dev, unseen, line_length)
         by_chance = _Framing(dev, unseen, _by(untrained))
         scores |= {

@@ -21,14 +21,13 @@ from brainbrr_core.machine.filesystem import Kind, file_system
 class Preflight:
     """A cache that passed the checks before training, with its plan and manifest."""
 
+    cache: ProfileCache
     plan: Plan
     manifest: Manifest
-    #: Labels of the events that count as seizures.
-    seizure_labels: tuple[str, ...]
 
     def scorable(self, split: str) -> list[ManifestRecording]:
         """The recordings of a split that detections are scored on."""
-        return scorable(self.plan, self.seizure_labels, split)
+        return scorable(self.plan, self.cache.settings.seizure_labels, split)
 
     def lines(self) -> list[str]:
         """Root, version, hits and misses, for the log."""
@@ -61,7 +60,7 @@ def check(cache: ProfileCache) -> Preflight:
             f"{settings.options}`"
         )
     _check_splits(manifest, plan, settings.seizure_labels, settings.options)
-    return Preflight(plan, manifest, settings.seizure_labels)
+    return Preflight(cache, plan, manifest)
 
 
 def fresh_plan(cache: ProfileCache, options: str) -> Plan:

@@ -126,12 +126,23 @@ def evaluate(
 
         evaluation = run_evaluation(settings, _own_split(split), log=log)
     else:
+        from brainbrr_core.cache.profile_cache import ProfileCache
         from brainbrr_core.evaluation.external import evaluate_run
+        from brainbrr_core.evaluation.own_corpus import OwnCorpus
+        from brainbrr_core.runs.identity import ReportSettings
         from brainbrr_core.runs.run import open_run
 
         chosen = open_run(run_folder(run, settings.runs_dir))
         corpus = None if data_dir is None else settings.data_dir
-        evaluation = evaluate_run(settings, chosen, split, asked, data_dir=corpus, log=log)
+        evaluation = evaluate_run(
+            OwnCorpus.of(chosen, settings),
+            ProfileCache.of(settings),
+            ReportSettings.of(settings),
+            split,
+            asked,
+            data_dir=corpus,
+            log=log,
+        )
     if json:
         print_json(several.as_json(evaluation))
     else:

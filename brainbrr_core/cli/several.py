@@ -68,10 +68,27 @@ def evaluate_seeds(
     settings: Configuration, seeds: str, split: AnySplit | None, *, json: bool
 ) -> int:
     """Score the runs of several seeds and print the spread of their figures."""
+    from brainbrr_core.cache.profile_cache import ProfileCache
+    from brainbrr_core.cache.readiness import check
     from brainbrr_core.evaluation.seeds import evaluate_seeds as run_evaluation
-    from brainbrr_core.training.seeds import parse_seeds
+    from brainbrr_core.runs.identity import ReportSettings, TrainingSettings
+    from brainbrr_core.training.seeds import parse_seeds, runs_of_seeds
 
-    report = run_evaluation(settings, parse_seeds(seeds), split, log=log)
+    chosen, cache = parse_seeds(seeds), ProfileCache.of(settings)
+    runs = runs_of_seeds(
+        settings.runs_dir,
+        TrainingSettings.of(settings),
+        check(cache).manifest,
+        chosen,
+        settings.options,
+    )
+    report = run_evaluation(
+        runs,
+        cache,
+        ReportSettings.of(settings),
+        split or settings.evaluation.split,
+        log=log,
+    )
     if json:
         print_json(
             {
@@ -133,6 +150,7 @@ def evaluate_across(
     from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.cache.readiness import check
     from brainbrr_core.evaluation.across import evaluate_across as run_evaluation
+    from brainbrr_core.evaluation.own_corpus import OwnCorpus
     from brainbrr_core.runs.identity import TrainingSettings
     from brainbrr_core.runs.run import current_run, open_run
 
@@ -145,7 +163,7 @@ def evaluate_across(
         chosen = current_run(settings.runs_dir, TrainingSettings.of(settings), manifest)
     else:
         chosen = open_run(run_folder(run, settings.runs_dir))
-    report = run_evaluation(settings, chosen, corpora, split, asked, log=log)
+    report = run_evaluation(OwnCorpus.of(chosen, settings), corpora, split, asked, log=log)
     if json:
         print_json(
             {
@@ -184,9 +202,14 @@ def _corpus(
 
     ``layers`` are the configuration files of the command, ``own_cache_root`` what they lead to.
     """
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.configuration import Overrides, load
     from brainbrr_core.errors import BrainbrrError
     from brainbrr_core.evaluation.across import OtherCorpus
+    from brainbrr_core.runs.identity import ReportSettings
+
+    def scored_as(settings: Configuration) -> OtherCorpus:
+        return OtherCorpus(name or None, ProfileCache.of(settings), ReportSettings.of(settings))
 
     name, equals, path = word.rpartition("=")
     if not path or (equals and not name):
@@ -198,7 +221,7 @@ def _corpus(
         overrides = Overrides(
             config=shared.config, profile=shared.profile, runs_dir=shared.runs_dir, cache_root=path
         )
-        return OtherCorpus(name or None, load(overrides))
+        return scored_as(load(overrides))
     if not path.endswith((".yaml", ".yml")):
         raise BrainbrrError(
             f"--across has {path}, which is neither a folder nor a .yaml file: name the cache root "
@@ -218,7 +241,7 @@ def _corpus(
         raise BrainbrrError(
             f"{path} sets no cache root of its own: set its cache_root to that of the other corpus"
         )
-    return OtherCorpus(name or None, corpus)
+    return scored_as(corpus)
 
 
 def _print_across(report: AcrossReport) -> None:

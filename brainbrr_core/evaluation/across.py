@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from brainbrr_core.cache.manifest import source_digest
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.corpus.data_root import corpus_name, safe_name
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
+from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.external import OnAnotherCorpus, corpus_plan, evaluate_run
 from brainbrr_core.evaluation.key_figures import (
     LIMIT_FIGURES,
@@ -28,6 +28,7 @@ from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, re
 from brainbrr_core.evaluation.tables import Row, write_table
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
+from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
 
 #: The figure that the sentences about a change use.
@@ -38,10 +39,11 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class OtherCorpus:
-    """A corpus to score a run on: its configuration, and its name where that is given."""
+    """A corpus to score a run on, how it is scored, and its name where that is given."""
 
     name: str | None
-    configuration: Configuration
+    cache: ProfileCache
+    settings: ReportSettings
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ class AcrossReport:
 
 
 def evaluate_across(
-    configuration: Configuration,
-    run: Run,
+    own: OwnCorpus,
     corpora: Sequence[OtherCorpus],
     split: str | None = None,
     asked: OnAnotherCorpus | None = None,
@@ -98,17 +99,18 @@ def evaluate_across(
 ) -> AcrossReport:
     """Score a run on several other corpora as :func:`evaluate_run` does, and write one report.
 
-    Its rows begin with dev of the run's own corpus, which the threshold was tuned on, and with its
-    eval where that was scored at this threshold before. Nothing is scored before every corpus was
-    found to be indexed and built. Raises as :func:`evaluate_run` does, for a corpus that is the
-    run's own, and for two of one name.
+    ``own`` is the run with the corpus that it was trained on. The report's rows begin with dev of
+    that corpus, which the threshold was tuned on, and with its eval where that was scored at this
+    threshold before. Nothing is scored before every corpus was found to be indexed and built.
+    Raises as :func:`evaluate_run` does, for a corpus that is the run's own, and for two of one
+    name.
     """
-    named = _named(run, corpora)
-    rows = _own_rows(OwnCorpus(run, configuration), log)
+    run, named = own.run, _named(own.run, corpora)
+    rows = _own_rows(own, log)
     for corpus in named:
         log(f"corpus {corpus.name}")
         wanted = replace(asked or OnAnotherCorpus(), name=corpus.name)
-        done = evaluate_run(corpus.configuration, run, split, wanted, log=log)
+        done = evaluate_run(own, corpus.cache, corpus.settings, split, wanted, log=log)
         rows.append(CorpusRow(str(corpus.name), False, done))
     names = "-".join(str(corpus.name) for corpus in named)[:_LONGEST_NAME]
     key = digest(sorted(str(row.evaluation.report.parent.name) for row in rows))[:8]
@@ -122,10 +124,10 @@ def _named(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
     """The corpora with distinct names. Raises where one cannot be scored."""
     named = []
     for corpus in corpora:
-        plan = corpus_plan(corpus.configuration, run)
-        if run.was_trained_on(source_digest(plan, corpus.configuration.manifest_settings)):
+        plan = corpus_plan(corpus.cache, run)
+        if run.was_trained_on(source_digest(plan, corpus.cache.settings)):
             raise BrainbrrError(
-                f"run {run.name} was trained on the corpus in {corpus.configuration.cache_root}, "
+                f"run {run.name} was trained on the corpus in {corpus.cache.store.root}, "
                 "whose dev is in the report anyway: leave it out of --across"
             )
         name = corpus_name(plan.index) if corpus.name is None else safe_name(corpus.name)
@@ -151,8 +153,8 @@ def _own_rows(corpus: OwnCorpus, log: Callable[[str], None]) -> list[CorpusRow]:
             raise
         log("the run's own corpus is not here: its row shows the report on dev as it was written")
     else:
-        used = own.model_copy(update={"detection": threshold.detection})
-        dev = evaluate(used, "dev", run=run, log=log)
+        settings = replace(corpus.settings, detection=threshold.detection)
+        dev = evaluate_trained(run, own, settings, "dev", log=log)
     rows = [CorpusRow("own dev", True, dev)]
     evaluated = _stored(run, "eval")
     if evaluated is not None and evaluated.results.threshold.point == threshold.point:

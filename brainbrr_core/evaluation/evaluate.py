@@ -33,7 +33,7 @@ from brainbrr_core.evaluation.unscored import log_unscored, unscored_recordings
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import count_scoring, read_ledger
-from brainbrr_core.runs.identity import TrainingSettings, report_settings
+from brainbrr_core.runs.identity import ReportSettings, TrainingSettings
 from brainbrr_core.runs.run import Run, current_run
 from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
 
@@ -67,10 +67,9 @@ def evaluate(
     configuration: Configuration,
     split: str | None = None,
     *,
-    run: Run | None = None,
     log: Callable[[str], None] = print,
 ) -> Evaluation:
-    """Score a run on a split of its own corpus and write a report.
+    """Score the current run of a configuration on a split of its corpus and write a report.
 
     The operating threshold is tuned on dev once and stored with the run; from then on it is frozen
     for these settings of detection. A report of the same run, cache, settings and split is reused.
@@ -83,9 +82,6 @@ def evaluate(
         The cache, the runs and the settings of detection and evaluation.
     split : {"dev", "eval"}, optional
         The split to score; by default ``evaluation.split``.
-    run : Run, optional
-        A run that was trained on the cache and the settings of ``configuration``; by default the
-        current run of ``configuration``.
     log : callable
         Called with each remark, one line of text.
 
@@ -101,38 +97,71 @@ def evaluate(
     BrainbrrError
         Where eval is not permitted, and where the split has no recording to score.
     """
-    cache, runs_dir = ProfileCache.of(configuration), configuration.runs_dir
-    split = split or configuration.evaluation.split
+    cache, settings = ProfileCache.of(configuration), ReportSettings.of(configuration)
+    runs_dir, split = configuration.runs_dir, split or configuration.evaluation.split
     with cache.hold("evaluate"):
-        _check_permission(configuration.evaluation, runs_dir, split)
+        _check_permission(settings.evaluation, runs_dir, split)
         preflight = check(cache)
-        if run is None:
-            run = current_run(runs_dir, TrainingSettings.of(configuration), preflight.manifest)
-        return _evaluate(configuration, run, preflight, split, log)
+        run = current_run(runs_dir, TrainingSettings.of(configuration), preflight.manifest)
+        return _evaluate(run, preflight, settings, split, log)
+
+
+def evaluate_trained(
+    run: Run,
+    cache: ProfileCache,
+    settings: ReportSettings,
+    split: str,
+    *,
+    log: Callable[[str], None] = print,
+) -> Evaluation:
+    """Score a run on a split of the cache that it was trained on, as :func:`evaluate` does.
+
+    Parameters
+    ----------
+    run : Run
+        A run that was trained on ``cache``.
+    cache : ProfileCache
+        The shards and windows of its corpus.
+    settings : ReportSettings
+        Detection, bootstrap and device.
+    split : {"dev", "eval"}
+        The split to score.
+    log : callable
+        Called with each remark, one line of text.
+
+    Returns
+    -------
+    Evaluation
+        The report and everything that it shows.
+
+    Raises
+    ------
+    WorkRemains
+        Where the cache is not fresh.
+    BrainbrrError
+        Where eval is not permitted, and where the split has no recording to score.
+    """
+    with cache.hold("evaluate"):
+        _check_permission(settings.evaluation, run.directory.parent, split)
+        return _evaluate(run, check(cache), settings, split, log)
 
 
 def _evaluate(
-    configuration: Configuration,
     run: Run,
     preflight: Preflight,
+    settings: ReportSettings,
     split: str,
     log: Callable[[str], None],
 ) -> Evaluation:
-    plan, labels = preflight.plan, preflight.seizure_labels
+    plan, profile = preflight.plan, preflight.cache.profile
     if read_run_corpus(run.directory) is None and os.access(run.directory, os.W_OK):
         # A run of an earlier version of the program: it was trained on this plan.
         RunCorpus.of(plan).write(run.directory)
-    settings = report_settings(
-        configuration.detection,
-        configuration.evaluation,
-        configuration.hardware.precision,
-        split,
-    )
     identity = digest(
         {
-            **settings,
+            **settings.shaping(split),
             "run": run.record.identity.as_written(),
-            "ssm_backend": configuration.hardware.ssm_backend,
+            "ssm_backend": settings.hardware.ssm_backend,
             "finished_at": run.record.finished_at,
         }
     )
@@ -150,12 +179,17 @@ def _evaluate(
                 "configuration file"
             )
         raise BrainbrrError(
-            f"split {split} has no recording that can be scored in profile "
-            f"{configuration.profile}: {remedy}"
+            f"split {split} has no recording that can be scored in profile {profile}: {remedy}"
         )
-    unscored = unscored_recordings(plan, labels, split)
+    unscored = unscored_recordings(plan, preflight.cache.settings.seizure_labels, split)
     log_unscored(unscored, split, log)
-    predictor = Predictor.of(run, configuration)
+    predictor = Predictor.load(
+        run,
+        plan.store.version,
+        preflight.cache.preprocessing,
+        settings.detection,
+        settings.hardware,
+    )
     dev = preflight.scorable("dev")
     choice, on_dev = threshold_of_run(run, predictor, plan.store, dev, log)
     looks = None
@@ -173,9 +207,11 @@ def _evaluate(
         plan.store,
         recordings,
         scores,
+        profile=profile,
         split=split,
+        settings=settings,
         choice=choice,
-        provenance=provenance(configuration, run, plan.store.version, preflight.manifest.source)
+        provenance=provenance(run, settings, profile, plan.store.version, preflight.manifest.source)
         | {IDENTITY: identity},
         weights_chosen_on=weights_chosen_on(run.record),
         unscored=unscored,

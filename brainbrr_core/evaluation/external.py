@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,11 @@ from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
 from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
+from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.known_patients import KnownPatients
 from brainbrr_core.evaluation.operating_threshold import choice_of, log_other_precision, tune
 from brainbrr_core.evaluation.own_corpus import OwnCorpus, check_version
@@ -42,7 +41,7 @@ from brainbrr_core.evaluation.unscored import log_unscored, unscored_recordings
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import count_external_scoring
-from brainbrr_core.runs.identity import report_settings
+from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.threshold import read_threshold
 
@@ -82,13 +81,12 @@ class _Chosen:
     same_names: int
 
 
-def corpus_plan(configuration: Configuration, run: Run, data_dir: str | None = None) -> Plan:
+def corpus_plan(cache: ProfileCache, run: Run, data_dir: str | None = None) -> Plan:
     """The plan of a corpus that a run is to be scored on, whose every shard is fresh.
 
     Where ``data_dir`` is given, the cache root must be that corpus's. Raises
     :class:`BrainbrrError` and :class:`WorkRemains` naming the command that indexes and builds it.
     """
-    cache = ProfileCache.of(configuration)
     check_version(run, cache.store.version)
     root, options = cache.store.root, cache.settings.options
     if not index_path(root).is_file():
@@ -108,47 +106,39 @@ def corpus_plan(configuration: Configuration, run: Run, data_dir: str | None = N
 
 
 def evaluate_run(
-    configuration: Configuration,
-    run: Run,
+    own: OwnCorpus,
+    cache: ProfileCache,
+    settings: ReportSettings,
     split: str | None = None,
     asked: OnAnotherCorpus | None = None,
     *,
     data_dir: str | None = None,
     log: Log = print,
 ) -> Evaluation:
-    """Score a run on the corpus of a configuration, its own or another one.
+    """Score a run on a corpus in a cache, its own or another one.
 
-    On its own this is :func:`evaluate`. On another corpus ``split`` is one of its splits or "all"
-    (the default), the settings of detection are those that the run's threshold was tuned with,
-    and the report has its own folder in the run's. Every scoring of another corpus is recorded in
-    the runs folder.
+    ``own`` is the run with the corpus that it was trained on. On that one this is
+    :func:`evaluate_trained`. On another corpus ``split`` is one of its splits or "all" (the
+    default), the settings of detection are those that the run's threshold was tuned with, and the
+    report has its own folder in the run's. Every scoring of another corpus is recorded in the runs
+    folder.
 
     Raises :class:`WorkRemains` and :class:`BrainbrrError` where the corpus is not indexed or built
     for the run's preprocessing version, the split has nothing to score, or the run has no
     threshold and its own dev is not here.
     """
-    with ProfileCache.of(configuration).hold("evaluate"):
-        return _evaluate_run(configuration, run, split, asked or OnAnotherCorpus(), data_dir, log)
-
-
-def _evaluate_run(
-    configuration: Configuration,
-    run: Run,
-    split: str | None,
-    asked: OnAnotherCorpus,
-    data_dir: str | None,
-    log: Log,
-) -> Evaluation:
-    plan = corpus_plan(configuration, run, data_dir)
-    if not run.was_trained_on(source_digest(plan, configuration.manifest_settings)):
-        return _evaluate_external(configuration, plan, run, split or ALL, asked, log)
-    if asked.adapt is not None or asked.other_people or split in ("train", ALL):
-        raise BrainbrrError(
-            f"run {run.name} was trained on the corpus in {configuration.cache_root}: its own "
-            "corpus is scored with --split dev or eval, without --adapt and --other-people; for "
-            "another corpus, give its --cache-root"
-        )
-    return evaluate(configuration, split, run=run, log=log)
+    run, asked = own.run, asked or OnAnotherCorpus()
+    with cache.hold("evaluate"):
+        plan = corpus_plan(cache, run, data_dir)
+        if not run.was_trained_on(source_digest(plan, cache.settings)):
+            return _evaluate_external(own, cache, plan, settings, split or ALL, asked, log)
+        if asked.adapt is not None or asked.other_people or split in ("train", ALL):
+            raise BrainbrrError(
+                f"run {run.name} was trained on the corpus in {cache.store.root}: its own "
+                "corpus is scored with --split dev or eval, without --adapt and --other-people; "
+                "for another corpus, give its --cache-root"
+            )
+        return evaluate_trained(run, cache, settings, split or settings.evaluation.split, log=log)
 
 
 def external_folder(run: Run, name: str, split: str, scored: str, adapt: Adapt | None) -> Path:
@@ -158,18 +148,18 @@ def external_folder(run: Run, name: str, split: str, scored: str, adapt: Adapt |
 
 
 def _evaluate_external(
-    configuration: Configuration,
+    corpus: OwnCorpus,
+    cache: ProfileCache,
     plan: Plan,
-    run: Run,
+    settings: ReportSettings,
     split: str,
     asked: OnAnotherCorpus,
     log: Log,
 ) -> Evaluation:
     _check_split(split, asked)
     name = corpus_name(plan.index) if asked.name is None else safe_name(asked.name)
-    labels = configuration.labels.seizure
-    corpus = OwnCorpus(run, configuration)
-    own = corpus.recordings()
+    labels = cache.settings.seizure_labels
+    run, own = corpus.run, corpus.recordings()
     known_patients = KnownPatients.of(plan.index, own, other_people=asked.other_people)
     chosen = _choose(plan, labels, split, asked, known_patients)
     label = _label(name, split, asked.adapt)
@@ -180,18 +170,17 @@ def _evaluate_external(
     frozen = read_threshold(run.directory)
     if frozen is None and asked.adapt is None:
         frozen = corpus.frozen_threshold(log)
-    used = configuration
-    if frozen is not None and frozen.detection != configuration.detection:
+    if frozen is not None and frozen.detection != settings.detection:
         log("the settings of detection are those that the run's threshold was tuned with")
-        used = configuration.model_copy(update={"detection": frozen.detection})
+        settings = replace(settings, detection=frozen.detection)
     scored = evaluation_set(chosen.scored)
     folder = external_folder(run, name, split, scored, asked.adapt)
     identity = digest(
         {
-            **report_settings(used.detection, used.evaluation, used.hardware.precision, split),
+            **settings.shaping(split),
             "run": run.record.identity.as_written(),
             "finished_at": run.record.finished_at,
-            "ssm_backend": used.hardware.ssm_backend,
+            "ssm_backend": settings.hardware.ssm_backend,
             "name": name,
             "scored": scored,
             "unscored": [asdict(row) for row in chosen.unscored],
@@ -205,7 +194,9 @@ def _evaluate_external(
         log(f"the report of run {run.name} on {label} is current: nothing to score")
         return Evaluation(folder / REPORT, stored, run, identity, reused=True)
     log_unscored(_unscored(plan, labels, split), name, log)
-    predictor = Predictor.of(run, used)
+    predictor = Predictor.load(
+        run, plan.store.version, cache.preprocessing, settings.detection, settings.hardware
+    )
     if asked.adapt is None and frozen is not None:
         choice = choice_of(frozen, OWN_DEV)
         log_other_precision(frozen, predictor, log)
@@ -220,10 +211,16 @@ def _evaluate_external(
         plan.store,
         chosen.scored,
         compute_scores(predictor, plan.store, chosen.scored, label),
+        profile=cache.profile,
         split=label,
+        settings=settings,
         choice=choice,
         provenance=provenance(
-            used, run, plan.store.version, source_digest(plan, configuration.manifest_settings)
+            run,
+            settings,
+            cache.profile,
+            plan.store.version,
+            source_digest(plan, cache.settings),
         )
         | {IDENTITY: identity},
         weights_chosen_on=None if weights_chosen_on(run.record) is None else OWN_DEV,

@@ -28,7 +28,7 @@ def threshold_of_run(
 
     Also returns the scores of dev where they had to be computed.
     """
-    detection = predictor.configuration.detection
+    detection = predictor.detection
     frozen, on_dev = read_threshold(run.directory), None
     if frozen is None or frozen.detection != detection or frozen.tuned_on != evaluation_set(dev):
         if frozen is not None:
@@ -56,7 +56,7 @@ def tune(
         tuned_on=evaluation_set(dev),
         at_limits=points_at_limits(scores.sweep),
         rows=scores.curve(),
-        precision=predictor.configuration.hardware.precision,
+        precision=predictor.hardware.precision,
     )
     return threshold, scores
 
@@ -77,6 +77,6 @@ def log_other_precision(
     threshold: OperatingThreshold, predictor: Predictor, log: Callable[[str], None]
 ) -> None:
     """Warn where a threshold was tuned in another precision than it is used in."""
-    used = predictor.configuration.hardware.precision
+    used = predictor.hardware.precision
     if threshold.precision != used:
         log(another_precision(threshold.precision, used))

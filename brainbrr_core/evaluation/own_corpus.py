@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.profile_cache import ProfileCache
@@ -18,6 +18,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.operating_threshold import threshold_of_run
 from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
 from brainbrr_core.runs.threshold import OperatingThreshold, read_threshold
@@ -49,27 +50,36 @@ def check_version(run: Run, version: str) -> None:
 class OwnCorpus:
     """The corpus that a run was trained on.
 
-    It is looked for where ``configuration`` says and where the run's record says that it was.
-    Detection and device are those of ``configuration``.
+    It is one of ``candidates``, if it is on this machine. ``settings`` are those of detection and
+    of this machine's device.
     """
 
     run: Run
-    configuration: Configuration
+    candidates: tuple[ProfileCache, ...]
+    settings: ReportSettings
 
-    def locate(self) -> tuple[Configuration, Plan]:
-        """The corpus's configuration and plan; :class:`WorkRemains` where it is not here."""
+    @classmethod
+    def of(cls, run: Run, configuration: Configuration) -> OwnCorpus:
+        """The corpus where a configuration says, or where the run's record says that it was."""
+        candidates = []
+        for candidate in (configuration, _recorded(run, configuration)):
+            if candidate is not None:
+                # A preprocessing version that cannot be used is not that of the run.
+                with suppress(BrainbrrError):
+                    candidates.append(ProfileCache.of(candidate))
+        return cls(run, tuple(candidates), ReportSettings.of(configuration))
+
+    def locate(self) -> tuple[ProfileCache, Plan]:
+        """The corpus's cache and plan; :class:`WorkRemains` where it is not here."""
         run = self.run
-        for candidate in (self.configuration, self._recorded()):
-            if candidate is None:
-                continue
+        for candidate in self.candidates:
             try:
-                cache = ProfileCache.of(candidate)
-                check_version(run, cache.store.version)
-                plan = fresh_plan(cache, cache.settings.options)
+                check_version(run, candidate.store.version)
+                plan = fresh_plan(candidate, candidate.settings.options)
             except BrainbrrError:
                 # Another version, or incomplete here: the other candidate may be right.
                 continue
-            if run.was_trained_on(source_digest(plan, candidate.manifest_settings)):
+            if run.was_trained_on(source_digest(plan, candidate.settings)):
                 return candidate, plan
         recorded = run.record.configuration.get("cache_root", "unknown")
         raise WorkRemains(
@@ -86,9 +96,15 @@ class OwnCorpus:
             return threshold
         own, plan = self.locate()
         log(f"run {self.run.name} has no threshold yet: it is tuned on its own dev")
-        with hold(plan.store, f"evaluate, profile {own.profile}"):
-            predictor = Predictor.of(self.run, own)
-            dev = scorable(plan, own.labels.seizure, "dev")
+        with own.hold("evaluate"):
+            predictor = Predictor.load(
+                self.run,
+                own.store.version,
+                own.preprocessing,
+                self.settings.detection,
+                self.settings.hardware,
+            )
+            dev = scorable(plan, own.settings.seizure_labels, "dev")
             threshold_of_run(self.run, predictor, plan.store, dev, log)
         threshold = read_threshold(self.run.directory)
         if threshold is None:
@@ -110,15 +126,16 @@ class OwnCorpus:
             corpus.write(self.run.directory)
         return corpus
 
-    def _recorded(self) -> Configuration | None:
-        """The configuration of the training on this machine's device; None if not recorded."""
-        recorded = self.run.record.configuration
-        if not recorded:
-            return None
-        values = self.configuration.model_dump(mode="json")
-        values |= {name: recorded[name] for name in _OF_THE_CORPUS if name in recorded}
-        try:
-            return Configuration.model_validate(values)
-        except ValidationError:
-            # Written by another version of the program.
-            return None
+
+def _recorded(run: Run, configuration: Configuration) -> Configuration | None:
+    """The configuration of a run's training on this machine's device; None if not recorded."""
+    recorded = run.record.configuration
+    if not recorded:
+        return None
+    values = configuration.model_dump(mode="json")
+    values |= {name: recorded[name] for name in _OF_THE_CORPUS if name in recorded}
+    try:
+        return Configuration.model_validate(values)
+    except ValidationError:
+        # Written by another version of the program.
+        return None

@@ -9,42 +9,44 @@ import subprocess
 from importlib.metadata import version as library_version
 from pathlib import Path
 
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.detection.scorer import windows_at_once
 from brainbrr_core.evaluation.method import compilation_words
 from brainbrr_core.evaluation.results import SplitFacts, TrainingFacts, ValidationPoint
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.model.device import check_device, describe_device
+from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.record import MODEL, FitRecord, RunRecord
 from brainbrr_core.runs.run import Run
 
 _LIBRARIES = ("brainbrr", "timescoring", "torch", "numpy", "scipy")
 
 
-def provenance(configuration: Configuration, run: Run, version: str, source: str) -> dict[str, str]:
+def provenance(
+    run: Run, settings: ReportSettings, profile: str, version: str, source: str
+) -> dict[str, str]:
     """Names and values, in the order in which a report shows them.
 
-    ``version`` is the preprocessing version, ``source`` the hash of recordings, annotations and
-    settings that a manifest of what is scored has.
+    ``profile`` names the profile of what is scored, ``version`` is its preprocessing version, and
+    ``source`` the hash of recordings, annotations and settings that its manifest has.
     """
     record, facts = run.record, training_facts(run.record)
     identity = record.identity
-    hardware = configuration.hardware
+    hardware = settings.hardware
     device = check_device(hardware)
     scored = describe_device(device).record()
     return {
         "run": run.name,
         "trained at": record.finished_at,
-        "profile": configuration.profile,
+        "profile": profile,
         "git commit": git_commit(),
         "preprocessing version": version,
         "manifest (hash of recordings, annotations and settings)": source[:12],
         "weights (BLAKE3)": content_hash(run.directory / MODEL),
         "settings of detection and evaluation (hash)": digest(
             {
-                "detection": configuration.detection.model_dump(mode="json"),
-                "evaluation": configuration.evaluation.model_dump(mode="json"),
+                "detection": settings.detection.model_dump(mode="json"),
+                "evaluation": settings.evaluation.model_dump(mode="json"),
             }
         )[:12],
         "model": f"{identity.model.preset}, {record.parameters:,} parameters",

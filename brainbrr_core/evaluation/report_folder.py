@@ -8,6 +8,7 @@ from pathlib import Path
 
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.version import is_imported
 from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.errors import BrainbrrError
@@ -34,6 +35,7 @@ from brainbrr_core.evaluation.tables import STATISTICS, write_tables
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import EvalLooks
+from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
 
 REPORT = "report.html"
@@ -66,7 +68,9 @@ def write_evaluation(
     recordings: Sequence[ManifestRecording],
     scores: SplitScores,
     *,
+    profile: str,
     split: str,
+    settings: ReportSettings,
     choice: ThresholdChoice,
     provenance: Mapping[str, str],
     weights_chosen_on: str | None,
@@ -76,14 +80,14 @@ def write_evaluation(
 ) -> EvaluationResults:
     """Score recordings at the chosen threshold, and write tables, page and results to a folder.
 
-    ``scores`` are those of ``recordings``; the other settings are those of the predictor.
+    ``scores`` are those of ``recordings``, which are of a ``profile``. ``settings`` are those that
+    the predictor was made with.
     """
-    configuration = predictor.configuration
     points = [point for point in (choice.at_limits or {}).values() if point is not None]
     scoring = score(
         scores.detect(choice.point),
         split=split,
-        profile=configuration.profile,
+        profile=profile,
         threshold=choice,
         provenance=provenance,
         weights_chosen_on=weights_chosen_on,
@@ -94,15 +98,15 @@ def write_evaluation(
         training=training_facts(run.record),
         method=(
             *method(
-                configuration.preprocessing,
-                configuration.detection,
-                configuration.windows.length_s,
-                configuration.version,
+                predictor.preprocessing,
+                predictor.detection,
+                predictor.window_s,
+                predictor.version if is_imported(predictor.version) else None,
             ),
-            computing_sentence(configuration.hardware, choice.precision),
+            computing_sentence(predictor.hardware, choice.precision),
         ),
-        bootstrap_samples=configuration.evaluation.bootstrap_samples,
-        bootstrap_seed=configuration.evaluation.bootstrap_seed,
+        bootstrap_samples=settings.evaluation.bootstrap_samples,
+        bootstrap_seed=settings.evaluation.bootstrap_seed,
     )
     # The tables have the whole curve; a drawing needs no more points than a screen has.
     results = replace(scoring.results, operating_curve=scores.curve(), external=external)

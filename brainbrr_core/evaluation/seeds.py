@@ -10,15 +10,13 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.cache.readiness import check
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
+from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.key_figures import KEY_FIGURES, KeyFigure, by_unit, key_figures
 from brainbrr_core.evaluation.report.page import report_environment
 from brainbrr_core.evaluation.report_folder import REPORT
@@ -27,8 +25,8 @@ from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.runs.identity import TrainingSettings
-from brainbrr_core.training.seeds import runs_of_seeds
+from brainbrr_core.runs.identity import ReportSettings
+from brainbrr_core.runs.run import Run
 
 #: Fewer than this many seeds say little about a standard deviation.
 _FEW = 5
@@ -87,28 +85,22 @@ class SeedsReport:
 
 
 def evaluate_seeds(
-    configuration: Configuration,
-    seeds: Sequence[int],
-    split: str | None = None,
+    runs: Mapping[int, Run],
+    cache: ProfileCache,
+    settings: ReportSettings,
+    split: str,
     *,
     log: Callable[[str], None] = print,
 ) -> SeedsReport:
-    """Score the runs of some seeds on a split as :func:`evaluate` does, and write a report.
+    """Score the runs of some seeds on a split of the cache they were trained on; write a report.
 
     Every seed has a threshold of its own, tuned on dev. Each scoring of eval is put on record.
-    Raises :class:`WorkRemains` where a run is not finished, and what :func:`evaluate` raises.
+    Raises what :func:`evaluate_trained` raises.
     """
-    runs = runs_of_seeds(
-        configuration.runs_dir,
-        TrainingSettings.of(configuration),
-        check(ProfileCache.of(configuration)).manifest,
-        seeds,
-        configuration.options,
-    )
     evaluations = []
     for seed, run in runs.items():
         log(f"seed {seed}: run {run.name}")
-        evaluation = evaluate(configuration, split, run=run, log=log)
+        evaluation = evaluate_trained(run, cache, settings, split, log=log)
         evaluations.append(SeedEvaluation(seed, evaluation))
     results = [one.evaluation.results for one in evaluations]
     if len({scored.evaluation_set for scored in results}) > 1:
@@ -117,7 +109,8 @@ def evaluate_seeds(
             "same command again"
         )
     name = digest(sorted(run.name for run in runs.values()))[:12]
-    folder = configuration.runs_dir / f"{configuration.profile}-seeds-{name}"
+    runs_dir = next(iter(runs.values())).directory.parent
+    folder = runs_dir / f"{cache.profile}-seeds-{name}"
     report = SeedsReport(
         folder / f"report-{results[0].split}" / REPORT, results[0].split, tuple(evaluations)
     )

@@ -62,7 +62,7 @@ def compute_scores(
 
     The settings of detection are those of the predictor.
     """
-    scored, detection = [], predictor.configuration.detection
+    scored, detection = [], predictor.detection
     hours = sum(recording.duration_s for recording in recordings) / 3600
     with progress(f"score {split}", hours, "hours") as bar:
         for recording in predictor.score_stored(store, recordings):

@@ -74,9 +74,9 @@ class OnlineDetector:
         self._predictor, self._rate = predictor, rate
         # A window is scored as soon as it has arrived.
         self._scorer = WindowScorer.of(
-            predictor.network, predictor.configuration.hardware, predictor.device, batch=1
+            predictor.network, predictor.hardware, predictor.device, batch=1
         )
-        self._settings = predictor.configuration.preprocessing
+        self._settings = predictor.preprocessing
         normalization.check(self._settings)
         self._trailing: TrailingStatistics | None = None
         if self._settings.zscore_minutes is not None:
@@ -92,7 +92,7 @@ class OnlineDetector:
         self._quantizer = (
             None if self.statistics is None else Quantizer(self.statistics, self._settings)
         )
-        detection = predictor.configuration.detection
+        detection = predictor.detection
         self._stitcher = Stitcher(predictor.window, detection.stitching)
         self._events = EventStream(detection, point)
         self._received = 0
@@ -123,7 +123,7 @@ class OnlineDetector:
         event at most this long after the longest gap that is closed has passed since its end.
         """
         predictor = self._predictor
-        half = round(predictor.configuration.detection.smooth_s * FRAME_HZ / 2)
+        half = round(predictor.detection.smooth_s * FRAME_HZ / 2)
         overlap = (predictor.window + predictor.stride) / self._settings.rate_hz
         if self._trailing is not None:
             # The first minute is z-scored when it is over.

@@ -17,10 +17,10 @@ from torch import Tensor
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import is_imported
-from brainbrr_core.configuration import Configuration, Detection
-from brainbrr_core.configuration.settings import Precision
+from brainbrr_core.configuration import Configuration, Detection, Hardware, Preprocessing
+from brainbrr_core.configuration.settings import ChannelRules, Precision
 from brainbrr_core.constants import RATE
-from brainbrr_core.detection import configured_point, detect
+from brainbrr_core.detection import RecordingStitcher, configured_point, detect
 from brainbrr_core.detection.recordings import StoredSignal, recording_frames, score_stored
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.errors import BrainbrrError
@@ -44,49 +44,88 @@ class Predictor:
     ----------
     network : SeizureNetwork
         The network, on ``device`` and in evaluation mode.
-    configuration : Configuration
-        The signal chain, detection and hardware.
+    version : str
+        The preprocessing version of the network's signals.
+    preprocessing : Preprocessing
+        The signal chain that an EDF is prepared with.
+    detection : Detection
+        How scores become events.
+    hardware : Hardware
+        How the network is run.
     device : torch.device
         Where the network is.
     window_s : int
         Length in seconds of the windows that the network was trained on.
     batch : int
         Windows that the network is given at once.
+    rules : ChannelRules, optional
+        Which EDFs are usable, by their channels; by default those of an empty configuration.
     """
 
     network: SeizureNetwork
-    configuration: Configuration
+    version: str
+    preprocessing: Preprocessing
+    detection: Detection
+    hardware: Hardware
     device: torch.device
     window_s: int
     batch: int
+    rules: ChannelRules | None = None
 
     @classmethod
     def of(cls, run: Run, configuration: Configuration, batch: int | None = None) -> Predictor:
-        """The network of a run on the configured device.
+        """The network of a run on the device of a configuration, for recordings and EDFs.
 
-        ``batch`` windows are computed at once: by default what ``hardware.inference_batch_size``
-        says, on a CPU one by one. The process keeps the memory that it frees from then on. Raises
+        ``batch`` and errors are those of :meth:`load`.
+        """
+        return cls.load(
+            run,
+            Store.of(configuration).version,
+            configuration.preprocessing,
+            configuration.detection,
+            configuration.hardware,
+            rules=configuration.corpus,
+            batch=batch,
+        )
+
+    @classmethod
+    def load(
+        cls,
+        run: Run,
+        version: str,
+        preprocessing: Preprocessing,
+        detection: Detection,
+        hardware: Hardware,
+        *,
+        rules: ChannelRules | None = None,
+        batch: int | None = None,
+    ) -> Predictor:
+        """The network of a run on the device that ``hardware`` names.
+
+        ``version`` is the preprocessing version of what the network will be given. ``batch``
+        windows are computed at once: by default what ``hardware.inference_batch_size`` says, on a
+        CPU one by one. The process keeps the memory that it frees from then on. Raises
         :class:`BrainbrrError` when the run was trained on another preprocessing version.
         """
         trained = run.record.identity.preprocessing_version
-        wanted = Store.of(configuration).version
-        if trained != wanted:
+        if trained != version:
             raise BrainbrrError(
-                f"run {run.name} was trained on {trained} and the configuration says {wanted}: "
+                f"run {run.name} was trained on {trained} and the configuration says {version}: "
                 "choose its configuration, or train again"
             )
-        device = check_device(configuration.hardware)
+        device = check_device(hardware)
         keep_freed_memory()
-        network = run.load_network(configuration.hardware.ssm_backend).to(device)
-        if batch is None:
-            batch = windows_at_once(configuration.hardware, device)
-        window_s = run.record.identity.windows.length_s
-        return cls(network, configuration, device, window_s, batch)
-
-    @property
-    def version(self) -> str:
-        """The preprocessing version of the network's signals."""
-        return Store.of(self.configuration).version
+        return cls(
+            run.load_network(hardware.ssm_backend).to(device),
+            version,
+            preprocessing,
+            detection,
+            hardware,
+            device,
+            run.record.identity.windows.length_s,
+            windows_at_once(hardware, device) if batch is None else batch,
+            rules,
+        )
 
     @property
     def window(self) -> int:
@@ -96,12 +135,12 @@ class Predictor:
     @property
     def stride(self) -> int:
         """Samples from one window to the next."""
-        return min(self.configuration.detection.stride_s, self.window_s) * RATE
+        return min(self.detection.stride_s, self.window_s) * RATE
 
     @cached_property
     def scorer(self) -> WindowScorer:
         """The network with the precision and the batches that it is used with."""
-        return WindowScorer.of(self.network, self.configuration.hardware, self.device, self.batch)
+        return WindowScorer.of(self.network, self.hardware, self.device, self.batch)
 
     def frames(
         self, recordings: Iterable[tuple[Key, StoredSignal]]
@@ -115,7 +154,7 @@ class Predictor:
             recordings,
             self.window,
             self.stride,
-            self.configuration.detection.stitching,
+            self.detection.stitching,
         )
 
     def score_stored(
@@ -128,7 +167,7 @@ class Predictor:
             recordings,
             self.window,
             self.stride,
-            self.configuration.detection.stitching,
+            self.detection.stitching,
         )
 
     def require_chain(self) -> None:
@@ -170,7 +209,7 @@ class Predictor:
                 opened = None
                 try:
                     opened = OpenRecording(
-                        path, self.configuration, self.window, self.stride, normalization=how
+                        path, self.preprocessing, self.rules, self._stitcher, self.window, how
                     )
                     for window in opened.windows():
                         waiting.append((opened, window))
@@ -197,9 +236,13 @@ class Predictor:
                 share(1 / len(opened.scores.starts))
                 if opened.scores.complete:
                     frames = opened.scores.frames()
-                    events = detect(frames, opened.duration_s, self.configuration.detection, point)
+                    events = detect(frames, opened.duration_s, self.detection, point)
                     yield opened.path, opened.prediction(events)
         yield from failed
+
+    def _stitcher(self, samples: int) -> RecordingStitcher:
+        """What collects the scores of the windows of a recording of so many samples."""
+        return RecordingStitcher(samples, self.window, self.stride, self.detection.stitching)
 
     def _batch(
         self, windows: Sequence[tuple[OpenRecording, NDArray[np.float32]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
@@ -77,6 +77,7 @@ def growing_pieces(path: Path, edf: GrowingEdf, idle_s: float) -> Iterator[NDArr
 class OpenRecording:
     """An EDF, its prepared signal read from front to back, and the scores of its windows.
 
+    ``stitcher`` makes, for a number of samples, what collects the scores; ``window`` is in samples.
     No more than a window and a minute of the signal is held. Raises :class:`BrainbrrError` when
     the file is unusable.
     """
@@ -84,24 +85,23 @@ class OpenRecording:
     def __init__(
         self,
         path: Path,
-        configuration: Configuration,
+        preprocessing: Preprocessing,
+        rules: ChannelRules | None,
+        stitcher: Callable[[int], RecordingStitcher],
         window: int,
-        stride: int,
         normalization: Normalization,
     ) -> None:
-        settings = configuration.preprocessing
         self.path, self._window = path, window
         #: Whether the file turned out to be unusable after its first windows.
         self.failed = False
-        self._source = open_source(path, configuration.corpus)
+        self._source = open_source(path, rules)
         with _reading(path):
             self._start = recording_start(path)
-            self._chain = Chain(self._source, settings, normalization.of(self._source, settings))
+            statistics = normalization.of(self._source, preprocessing)
+            self._chain = Chain(self._source, preprocessing, statistics)
         self._signal = ForwardReader(self._chain)
         #: The network's scores of its windows.
-        self.scores = RecordingStitcher(
-            self._chain.samples, window, stride, configuration.detection.stitching
-        )
+        self.scores = stitcher(self._chain.samples)
 
     @property
     def duration_s(self) -> float:

@@ -16,7 +16,6 @@ from brainbrr_core.configuration import (
     Training,
     Windows,
 )
-from brainbrr_core.configuration.settings import Precision
 
 #: Bumped when the network or the training changes though its settings do not.
 TRAINING_VERSION = 5
@@ -114,17 +113,38 @@ class TrainingSettings:
         }
 
 
-def report_settings(
-    detection: Detection, evaluation: Evaluation, precision: Precision, split: str
-) -> dict[str, JsonValue]:
-    """The settings that shape the report of a run on a split; ``precision`` is that of scores."""
-    settings: dict[str, JsonValue] = {
-        "evaluation_version": EVALUATION_VERSION,
-        "detection": detection.model_dump(mode="json"),
-        "bootstrap": [evaluation.bootstrap_samples, evaluation.bootstrap_seed],
-        "split": split,
-    }
-    if precision != "float32":
-        # Reports from before this setting existed were all computed in float32.
-        settings["precision"] = precision
-    return settings
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """The settings of a report, other than which run and which recordings are scored.
+
+    Attributes
+    ----------
+    detection : Detection
+        How scores become events.
+    evaluation : Evaluation
+        The split, whether eval may be scored, and the bootstrap.
+    hardware : Hardware
+        The device that scores are computed on, and how.
+    """
+
+    detection: Detection
+    evaluation: Evaluation
+    hardware: Hardware
+
+    @classmethod
+    def of(cls, configuration: Configuration) -> ReportSettings:
+        """The settings of the report that a configuration asks for."""
+        return cls(configuration.detection, configuration.evaluation, configuration.hardware)
+
+    def shaping(self, split: str) -> dict[str, JsonValue]:
+        """The settings that shape the report of a run on a split."""
+        values: dict[str, JsonValue] = {
+            "evaluation_version": EVALUATION_VERSION,
+            "detection": self.detection.model_dump(mode="json"),
+            "bootstrap": [self.evaluation.bootstrap_samples, self.evaluation.bootstrap_seed],
+            "split": split,
+        }
+        if self.hardware.precision != "float32":
+            # Reports from before this setting existed were all computed in float32.
+            values["precision"] = self.hardware.precision
+        return values

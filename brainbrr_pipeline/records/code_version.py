@@ -17,7 +17,7 @@ from brainbrr_core.cache.manifest import settings_digest
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.runs.identity import TrainingSettings, report_settings
+from brainbrr_core.runs.identity import ReportSettings, TrainingSettings
 from brainbrr_pipeline.records.event_writer import Context
 
 #: Tag of an op: the code version of its asset when the definitions were loaded.
@@ -40,12 +40,7 @@ class CodeVersions:
     @classmethod
     def of(cls, configuration: Configuration) -> CodeVersions:
         """The code versions under a configuration."""
-        report = report_settings(
-            configuration.detection,
-            configuration.evaluation,
-            configuration.hardware.precision,
-            configuration.evaluation.split,
-        )
+        report = ReportSettings.of(configuration).shaping(configuration.evaluation.split)
         return cls(
             windowed_cache=preprocessing_version(configuration.preprocessing),
             cache_manifest=settings_digest(configuration.manifest_settings)[:12],

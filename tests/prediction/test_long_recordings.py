@@ -42,9 +42,8 @@ from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.scoring import OperatingPoint
 place = Path(sys.argv[1])
 predictor = random_predictor(place)
-detection = predictor.configuration.detection.model_copy(update={"stride_s": 60})
-configuration = predictor.configuration.model_copy(update={"detection": detection})
-predictor = dataclasses.replace(predictor, window_s=60, configuration=configuration)
+detection = predictor.detection.model_copy(update={"stride_s": 60})
+predictor = dataclasses.replace(predictor, window_s=60, detection=detection)
 short, day = (place / name for name in ("short.edf", "day.edf"))
 peaks = []
 for path in (short, day):

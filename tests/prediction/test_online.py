@@ -65,7 +65,7 @@ def offline(
 
 def other_statistics(predictor: Predictor, path: Path) -> Statistics:
     """A mean and deviation that are not the recording's own."""
-    own = Chain(open_source(path), predictor.configuration.preprocessing).statistics
+    own = Chain(open_source(path), predictor.preprocessing).statistics
     return Statistics(own.mean + 3.0, own.deviation * 1.3)
 
 
@@ -122,7 +122,7 @@ def test_a_moment_is_judged_within_the_stated_latency(predictor: Predictor, rate
     digital = digital_eeg(150, rate, 4)
     statistics = Statistics(np.zeros(19), np.full(19, 20.0))
     online = OnlineDetector(predictor, Fraction(rate), (), at(0.55), Normalization(statistics))
-    detection = predictor.configuration.detection
+    detection = predictor.detection
     # Window and stride, half of the smoothing, a frame, half of the resampler's filter.
     expected = WINDOW_S + 10 + 0.5 + 0.125 + (0.0 if rate == 256 else 0.284)
     assert online.latency_s == pytest.approx(expected, abs=0.01)

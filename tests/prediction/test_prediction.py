@@ -48,7 +48,13 @@ from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.signal.statistics import Statistics
 from tests.support.examples import examples
-from tests.support.prediction_runs import digital_eeg, random_predictor, random_run, write_digital
+from tests.support.prediction_runs import (
+    digital_eeg,
+    random_predictor,
+    random_run,
+    random_settings,
+    write_digital,
+)
 from tests.support.stored_signals import InMemory
 
 Tag = TypeVar("Tag")
@@ -243,11 +249,11 @@ def test_batches_over_recordings_give_what_evaluation_gives(tmp_path: Path, batc
             assert isinstance(outcome, BrainbrrError)
             continue
         assert isinstance(outcome, Prediction)
-        chain = Chain(open_source(path), alone.configuration.preprocessing)
+        chain = Chain(open_source(path), alone.preprocessing)
         stored = np.concatenate([blocks for blocks, _ in chain.quantized()])
         signal = InMemory(stored.transpose(1, 0, 2).reshape(19, -1)[:, : chain.samples])
         [(_, frames)] = alone.frames([(None, signal)])
-        events = detect(frames, chain.samples / 256, alone.configuration.detection, POINT)
+        events = detect(frames, chain.samples / 256, alone.detection, POINT)
         assert [(e.start, e.stop) for e in outcome.events] == [(e.start, e.stop) for e in events]
         if batch == 1:
             assert outcome.events == events
@@ -311,7 +317,7 @@ class OneBatchBehind(WindowScorer):
 class PredictorOneBatchBehind(Predictor):
     @cached_property
     def scorer(self) -> WindowScorer:
-        return OneBatchBehind.of(self.network, self.configuration.hardware, self.device, self.batch)
+        return OneBatchBehind.of(self.network, self.hardware, self.device, self.batch)
 
 
 def test_a_recording_that_fails_while_its_windows_are_computed_fails_alone(tmp_path: Path) -> None:
@@ -325,7 +331,10 @@ def test_a_recording_that_fails_while_its_windows_are_computed_fails_alone(tmp_p
     synchronous = random_predictor(tmp_path, 2)
     predictor = PredictorOneBatchBehind(
         synchronous.network,
-        synchronous.configuration,
+        synchronous.version,
+        synchronous.preprocessing,
+        synchronous.detection,
+        synchronous.hardware,
         synchronous.device,
         synchronous.window_s,
         synchronous.batch,
@@ -356,7 +365,7 @@ def test_a_recording_that_fails_while_its_windows_are_computed_fails_alone(tmp_p
 
 def test_a_forward_reader_gives_what_the_chain_stores(tmp_path: Path) -> None:
     path = write_digital(tmp_path / "a.edf", digital_eeg(65, 200), 200)
-    chain = Chain(open_source(path), random_predictor(tmp_path).configuration.preprocessing)
+    chain = Chain(open_source(path), random_predictor(tmp_path).preprocessing)
     stored = np.concatenate([blocks for blocks, _ in chain.quantized()])
     whole = stored.transpose(1, 0, 2).reshape(19, -1).astype(np.float32) * np.float32(SCALE)
     reader = ForwardReader(chain)
@@ -451,5 +460,5 @@ def test_a_network_trained_with_kernels_runs_without_them(tmp_path: Path) -> Non
     values = json.loads((folder / RUN).read_text())
     values["ssm_backend"] = "mamba_ssm"
     (folder / RUN).write_text(json.dumps(values))
-    predictor = Predictor.of(open_run(folder), random_predictor(tmp_path).configuration)
+    predictor = Predictor.of(open_run(folder), random_settings(tmp_path))
     assert (predictor.batch, predictor.window_s) == (1, 20)

@@ -26,14 +26,14 @@ from brainbrr_core.detection import detect
 from brainbrr_core.detection.recordings import with_scores
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
+from brainbrr_core.evaluation.evaluate import Evaluation, evaluate, evaluate_trained
 from brainbrr_core.evaluation.provenance import weights_chosen_on
 from brainbrr_core.evaluation.results import RESULTS
 from brainbrr_core.evaluation.unscored import unscored_recordings
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import ForwardReader
 from brainbrr_core.runs.eval_ledger import read_ledger
-from brainbrr_core.runs.identity import TrainingSettings
+from brainbrr_core.runs.identity import ReportSettings, TrainingSettings
 from brainbrr_core.runs.run import current_run, open_run, run_directory
 from brainbrr_core.runs.threshold import THRESHOLD, read_threshold
 from brainbrr_core.runs.used_versions import RUN
@@ -181,7 +181,9 @@ def test_a_threshold_is_tuned_once_and_then_frozen(
 def test_a_report_says_in_which_precision_its_scores_and_its_threshold_are(ready: Ready) -> None:
     settings, _, _ = ready
     run = train(settings, log=quiet)
-    first = evaluate(settings, "dev", run=run, log=quiet)
+    first = evaluate_trained(
+        run, ProfileCache.of(settings), ReportSettings.of(settings), "dev", log=quiet
+    )
     assert first.results.provenance["precision of this report"] == "float32"
     assert first.results.provenance["network of this report"] == "not compiled"
     assert first.results.provenance["windows scored at once"] == "1"
@@ -193,7 +195,9 @@ def test_a_report_says_in_which_precision_its_scores_and_its_threshold_are(ready
         update={"hardware": settings.hardware.model_copy(update={"precision": "bfloat16"})}
     )
     lines: list[str] = []
-    second = evaluate(rounded, "dev", run=run, log=lines.append)
+    second = evaluate_trained(
+        run, ProfileCache.of(rounded), ReportSettings.of(rounded), "dev", log=lines.append
+    )
     assert not second.reused
     assert (run.directory / THRESHOLD).read_bytes() == kept
     assert second.results.provenance["precision of this report"] == "bfloat16"
@@ -208,7 +212,9 @@ def test_a_report_says_in_which_precision_its_scores_and_its_threshold_are(ready
     # Tuned in bfloat16, the threshold says so.
     (run.directory / THRESHOLD).unlink()
     (second.report.parent / RESULTS).unlink()
-    third = evaluate(rounded, "dev", run=run, log=quiet)
+    third = evaluate_trained(
+        run, ProfileCache.of(rounded), ReportSettings.of(rounded), "dev", log=quiet
+    )
     assert third.results.threshold.precision == "bfloat16"
     threshold = read_threshold(run.directory)
     assert threshold is not None and threshold.precision == "bfloat16"

@@ -234,10 +234,7 @@ def test_the_store_holds_them(settings: Configuration) -> None:
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     made = random_predictor(tmp_path_factory.mktemp("run"))
-    return replace(
-        made,
-        configuration=apply_assignments(made.configuration, ["preprocessing.zscore_minutes=1"]),
-    )
+    return replace(made, preprocessing=made.preprocessing.model_copy(update={"zscore_minutes": 1}))
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(256, 19), (250, 18), (200, 19)])
@@ -290,7 +287,7 @@ def test_a_moment_is_judged_within_the_stated_latency(predictor: Predictor) -> N
                 onsets.append((float(str(line["onset_s"])), float(str(line["signal_s"]))))
     assert len(onsets) > 2
     for onset, at in onsets:
-        lasting = predictor.configuration.detection.min_duration_s
+        lasting = predictor.detection.min_duration_s
         # The first minute's moments wait for its end at most; later ones for their windows.
         limit = online.latency_s if onset < 60 else 20 + 10 + 0.5 + 0.125
         assert at <= onset + lasting + limit + 0.25

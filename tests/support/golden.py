@@ -38,7 +38,7 @@ def golden(folder: Path) -> dict[str, str]:
         shards.update(key.encode())
         shards.update(plan.store.shard_path(key).read_bytes())
     run = train(configuration, log=_ignore)
-    results = evaluate(configuration, run=run, log=_ignore).results
+    results = evaluate(configuration, log=_ignore).results
     scores = "\n".join(f"{name} {estimate}" for name, estimate in sorted(results.estimates.items()))
     return {
         "version": plan.store.version,

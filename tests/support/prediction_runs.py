@@ -48,7 +48,18 @@ def random_predictor(place: Path, batch: int = 1) -> Predictor:
     with torch.no_grad():
         # Fresh weights hardly move the output; this makes it cross any threshold near 0.5.
         network.head.weight.mul_(20)
-    return Predictor(network, random_settings(place), torch.device("cpu"), WINDOW_S, batch)
+    settings = random_settings(place)
+    return Predictor(
+        network,
+        preprocessing_version(settings.preprocessing),
+        settings.preprocessing,
+        settings.detection,
+        settings.hardware,
+        torch.device("cpu"),
+        WINDOW_S,
+        batch,
+        settings.corpus,
+    )
 
 
 def random_run(place: Path) -> tuple[Path, str]:
@@ -60,7 +71,7 @@ def random_run(place: Path) -> tuple[Path, str]:
     values = run_values(model_blake3=checksum)
     values["identity"] |= {
         "windows": {"length_s": WINDOW_S},
-        "preprocessing_version": preprocessing_version(predictor.configuration.preprocessing),
+        "preprocessing_version": predictor.version,
     }
     (folder / RUN).write_text(json.dumps(values))
     return folder, f"smoke:cpu:{place / 'random.yaml'}"
