@@ -20,6 +20,9 @@ class Consequence(StrEnum):
 #: Seconds, one block, by which an event may end after the signal, or the stated duration may differ
 #: from that of the signal. An annotation with a larger difference is not one of this signal.
 CONTRADICTION_S = 10.0
+#: Seconds by which the registration times of a list may differ from those of the EDF: a longer
+#: difference is no inaccuracy of a clock, but another time.
+CLOCK_MISMATCH_S = 60.0
 #: Seconds by which the stated duration may differ without a finding: files give whole seconds.
 ROUNDING_S = 1.0
 #: Seconds by which an event may end after the signal without a finding: files give hundredths.
@@ -44,6 +47,36 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
         _EXCLUDES,
         "the stated duration differs from that of the signal by more than 10 s",
     ),
+    "not_listed": (
+        _EXCLUDES,
+        "the list of the patient's recordings does not name this one",
+    ),
+    "names_another_recording": (
+        _EXCLUDES,
+        "the patient or the recording that the annotation names is not that of its file name",
+    ),
+    "count_contradicts": (
+        _EXCLUDES,
+        "the stated number of seizures is not that of the seizures with times",
+    ),
+    "seizure_without_file": (
+        _EXCLUDES,
+        "the list has a seizure without the name of a recording: it may be in any of the patient's",
+    ),
+    "clock_contradicts": (
+        _EXCLUDES,
+        "the list and the EDF contradict each other about when the recording starts, or neither "
+        "says it: clock times cannot be converted to seconds",
+    ),
+    "clock_corrected": (
+        _CORRECTED,
+        "the recording starts more than 60 s earlier or later than the list says, and ends when "
+        "the list says: clock times count from the start in the EDF",
+    ),
+    "other_file_name": (
+        _CORRECTED,
+        "the list names the EDF in another spelling",
+    ),
     "event_past_end": (
         _CORRECTED,
         "an event stops at most 10 s past the end of the signal: it is cut there",
@@ -64,6 +97,19 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
     "unusable_types": (
         _CORRECTED,
         "the per-channel `csv` is malformed: events keep the label `seiz`",
+    ),
+    "clock_mismatch": (
+        _COUNTED,
+        "clock times in the list do not fit the start (by 1 to 60 s) or the length of the EDF: "
+        "those of the EDF count",
+    ),
+    "clock_unchecked": (
+        _COUNTED,
+        "only the list or only the EDF says when the recording starts: nothing confirms it",
+    ),
+    "alternative_times": (
+        _COUNTED,
+        "a seizure starts or ends at one of two times: unknown between them",
     ),
     "types_differ": (
         _COUNTED,

@@ -22,6 +22,9 @@ class LayoutChoice(StrEnum):
 
     TUSZ = "tusz"
     BIDS = "bids"
+    CHBMIT = "chbmit"
+    SIENA = "siena"
+    SEIZEIT1 = "seizeit1"
     FOLDER = "folder"
 
 

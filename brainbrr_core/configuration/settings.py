@@ -107,7 +107,7 @@ class Labels(Section):
     seizure: tuple[SeizureLabel, ...] = SEIZURE_LABELS
 
 
-LayoutName = Literal["tusz", "bids", "folder"]
+LayoutName = Literal["tusz", "bids", "chbmit", "siena", "seizeit1", "folder"]
 
 
 class Split(Section):

@@ -27,8 +27,9 @@ from brainbrr_core.progress import progress
 from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.interface import ObjectState, Remote
 
-#: Suffixes of files that describe an EDF.
-_COMPANIONS = (".csv", ".csv_bi", ".tse", ".tse_bi", ".tsv")
+#: Ends of the names of files that describe an EDF, and the start of another kind of them.
+_COMPANIONS = (".csv", ".csv_bi", ".tse", ".tse_bi", ".tsv", "-summary.txt")
+_SEIZURE_LIST = ("Seizures-list-", ".txt")
 #: Concurrent requests.
 REQUESTS = 32
 #: Bytes of an EDF that the first request reads: the header and usually the first data record.
@@ -90,7 +91,7 @@ class MirroredFiles:
         self._objects = {
             name: state
             for name, state in self._remote.states("").items()
-            if is_edf(name) or name.endswith(_COMPANIONS) or is_worth_naming(_file_name(name))
+            if is_edf(name) or _is_companion(name) or is_worth_naming(_file_name(name))
         }
         if not any(map(is_edf, self._objects)):
             raise BrainbrrError(
@@ -163,9 +164,9 @@ class MirroredFiles:
             (self.root / name).unlink(missing_ok=True)
         changed = [name for name in sorted(wanted) if mirrored.get(name) != wanted[name]]
         for name in changed:
-            if not name.endswith(_COMPANIONS):
+            if not _is_companion(name):
                 self._path(name).touch()
-        companions = [name for name in changed if name.endswith(_COMPANIONS)]
+        companions = [name for name in changed if _is_companion(name)]
         if companions:
             with (
                 thread_pool(REQUESTS) as pool,
@@ -218,7 +219,12 @@ def remote_state(state: ObjectState) -> FileState:
 
 
 def _is_read(name: str) -> bool:
-    return is_edf(name) or name.endswith(_COMPANIONS)
+    return is_edf(name) or _is_companion(name)
+
+
+def _is_companion(name: str) -> bool:
+    start, end = _SEIZURE_LIST
+    return name.endswith(_COMPANIONS) or (_file_name(name).startswith(start) and name.endswith(end))
 
 
 def _file_name(name: str) -> str:

@@ -18,7 +18,7 @@ from brainbrr_core.corpus.layouts.channels_tsv import bad_channels
 from brainbrr_core.corpus.recording import UNREADABLE_NOW, UNSEEN, Companion, Recording
 from brainbrr_core.corpus.sources import CorpusFiles, state_of
 from brainbrr_core.edf.header import EdfFacts, UnusableEdf
-from brainbrr_core.edf.reader import open_edf
+from brainbrr_core.edf.reader import open_edf, recording_start
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.files.state import FileState, Hashes
 
@@ -322,10 +322,14 @@ def _with_labels(
 ) -> Recording:
     """The recording with the labels of its annotation files or, without any, of the EDF itself.
 
-    Raises ``OSError`` when the annotations of the EDF cannot be read.
+    Raises ``OSError`` when the annotations of the EDF, or the start that clock times need, cannot
+    be read.
     """
     signal_s = recording.duration_s or None
-    labels = layout.read_labels(file, signal_s)
+    start = None
+    if layout.has_clock_times and recording.signal_reason != "unreadable":
+        start = recording_start(source.edf(file.path))
+    labels = layout.read_labels(file, signal_s, start)
     if not file.annotations and recording.signal_reason is None:
         labels = read_edf_labels(source.edf(file.path), signal_s, layout.texts)
     return replace(

@@ -25,9 +25,16 @@ SKIPPED = {
     "other_format": "EEG in a format that is not read: convert or unpack it to EDF",
     "unfinished_transfer": "a file named as by a transfer that is not finished",
     "annotation_without_edf": "an annotation without its EDF: was the download interrupted?",
+    "listed_without_edf": "an EDF that the list of its patient's recordings names and that is not "
+    "there: was the download interrupted?",
 }
 #: Kinds that concern EDFs and folders; the others concern other files.
-OF_EDFS = frozenset(SKIPPED) - {"other_format", "unfinished_transfer", "annotation_without_edf"}
+OF_EDFS = frozenset(SKIPPED) - {
+    "other_format",
+    "unfinished_transfer",
+    "annotation_without_edf",
+    "listed_without_edf",
+}
 
 #: Suffixes of the main file of recordings in formats that are not read.
 _OTHER_FORMATS = (

@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -165,6 +166,8 @@ class Layout(ABC):
     name: ClassVar[str]
     #: The form of its paths, for messages.
     form: ClassVar[str]
+    #: Whether annotations have clock times, so that labels need the start of the EDF.
+    has_clock_times: ClassVar[bool] = False
 
     def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
         self.root = root
@@ -207,8 +210,14 @@ class Layout(ABC):
         """What folder and name of an EDF say; None where it is not a recording."""
 
     @abstractmethod
-    def read_labels(self, file: RecordingFile, signal_s: float | None) -> RecordingLabels:
-        """Read the annotations of a recording whose signal lasts ``signal_s`` (None: unknown)."""
+    def read_labels(
+        self, file: RecordingFile, signal_s: float | None, start: datetime | None = None
+    ) -> RecordingLabels:
+        """Read the annotations of a recording whose signal lasts ``signal_s`` (None: unknown).
+
+        ``start`` is the time of its first sample, where annotations have clock times
+        (``has_clock_times``) and the EDF says it.
+        """
 
     def annotates(self, _folder: str, _name: str, _recordings: Collection[str]) -> bool | None:
         """Whether a file is the annotation of one of the ``recordings`` in its folder.
@@ -216,6 +225,10 @@ class Layout(ABC):
         These are names of EDFs without suffix. None where the file is not an annotation.
         """
         return None
+
+    def absent(self, _folder: Folder, _edfs: Collection[str]) -> Iterable[str]:
+        """Names of EDFs that a list in a folder has and the folder, with these EDFs, has not."""
+        return ()
 
     def recordings(self) -> Iterator[RecordingFile]:
         """Every recording below the root.
@@ -247,6 +260,8 @@ class Layout(ABC):
                 self._skip("not_of_layout", folder.location(name))
             if file is not None:
                 yield file
+        for name in self.absent(folder, edfs):
+            self._skip("listed_without_edf", folder.location(name))
         if names:
             name_of_folder = folder.below[-1] if folder.below else ""
             for kind, name in skipped_in_folder(
@@ -271,6 +286,19 @@ class Layout(ABC):
     def key(folder: Folder, name: str) -> str:
         """The partition key of an EDF: its path below the root without the suffix."""
         return "/".join((*folder.below, stem_of(name)))
+
+
+def folders_named(data_dir: Path, name: re.Pattern[str]) -> list[Path]:
+    """The folders directly in ``data_dir`` whose names match a pattern, in order.
+
+    Raises :class:`BrainbrrError` where ``data_dir`` cannot be listed.
+    """
+    try:
+        with os.scandir(data_dir) as entries:
+            names = sorted(entry.name for entry in entries if name.fullmatch(entry.name))
+    except OSError as error:
+        raise unreadable_folder(error) from None
+    return [data_dir / own for own in names if (data_dir / own).is_dir()]
 
 
 def stem_of(name: str) -> str:

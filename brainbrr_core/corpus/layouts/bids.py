@@ -9,6 +9,7 @@ patients to splits. (Gorgolewski et al. 2016, Sci. Data 3,
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, szcore
@@ -86,7 +87,9 @@ class BidsLayout(Layout):
         entities = set(name.removesuffix(EVENTS_TABLE).split("_"))
         return any(entities <= set(recording.split("_")) for recording in recordings)
 
-    def read_labels(self, file: RecordingFile, signal_s: float | None) -> RecordingLabels:
+    def read_labels(
+        self, file: RecordingFile, signal_s: float | None, _start: datetime | None = None
+    ) -> RecordingLabels:
         """The events in the table of the EDF."""
         return read_events_labels(file, signal_s, self.texts)
 

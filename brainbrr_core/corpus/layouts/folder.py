@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
@@ -65,7 +66,9 @@ class FolderLayout(Layout):
             return stem in recordings or f"{stem}_eeg" in recordings
         return annotates_tuh(name, recordings)
 
-    def read_labels(self, file: RecordingFile, signal_s: float | None) -> RecordingLabels:
+    def read_labels(
+        self, file: RecordingFile, signal_s: float | None, _start: datetime | None = None
+    ) -> RecordingLabels:
         """Labels from an ``*_events.tsv`` if there is one, otherwise from TUH annotations."""
         if any(path.suffix == ".tsv" for path in file.annotations):
             return read_events_labels(file, signal_s, self.texts)

@@ -7,17 +7,18 @@ from pathlib import Path
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.layouts.base import Layout
 from brainbrr_core.corpus.layouts.bids import BidsLayout
+from brainbrr_core.corpus.layouts.chbmit import ChbmitLayout
 from brainbrr_core.corpus.layouts.folder import FolderLayout
+from brainbrr_core.corpus.layouts.seizeit import SeizeItLayout
+from brainbrr_core.corpus.layouts.siena import SienaLayout
 from brainbrr_core.corpus.layouts.tusz import TuszLayout
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import as_text, is_utf8
 
-#: Every layout by its name, in the order in which they are tried.
-LAYOUTS: dict[str, type[Layout]] = {
-    layout.name: layout for layout in (TuszLayout, BidsLayout, FolderLayout)
-}
-#: Layouts that are detected; others must be selected by name.
-_DETECTED = (TuszLayout, BidsLayout)
+#: Layouts that are detected, in the order in which they are tried; others are selected by name.
+_DETECTED = (TuszLayout, BidsLayout, ChbmitLayout, SienaLayout, SeizeItLayout)
+#: Every layout by its name.
+LAYOUTS: dict[str, type[Layout]] = {layout.name: layout for layout in (*_DETECTED, FolderLayout)}
 
 
 def open_layout(

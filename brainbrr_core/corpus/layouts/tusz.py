@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from brainbrr_core.annotation import Finding, on_signal, tse, tuh
@@ -64,7 +65,9 @@ class TuszLayout(Layout):
         """Whether a ``csv_bi`` or ``tse_bi`` has the name of a recording."""
         return annotates_tuh(name, recordings)
 
-    def read_labels(self, file: RecordingFile, signal_s: float | None) -> RecordingLabels:
+    def read_labels(
+        self, file: RecordingFile, signal_s: float | None, _start: datetime | None = None
+    ) -> RecordingLabels:
         """Events of the ``csv_bi``, with types and channels of the ``csv`` if there is one."""
         return read_tuh_labels(file, signal_s)
 

@@ -1,0 +1,76 @@
+"""Corpora with a folder for each patient and, in it, one list of all recordings and seizures."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from brainbrr_core.corpus.layouts.base import Folder, Layout, RecordingFile, folders_named
+from brainbrr_core.errors import check_exhausted
+
+
+class ListedLayout(Layout):
+    """EDFs directly in the folders of patients; a list in each folder has the seizures.
+
+    Recordings that a list names and that are not there are reported as skipped.
+    """
+
+    #: Names of the patients' folders.
+    folder_name: ClassVar[re.Pattern[str]]
+
+    @classmethod
+    def find(cls, data_dir: Path) -> Path | None:
+        """``data_dir`` if it has folders of patients."""
+        return data_dir if folders_named(data_dir, cls.folder_name) else None
+
+    def folders(self) -> list[Path]:
+        """The folders of the patients."""
+        return self.existing(folders_named(self.root, self.folder_name))
+
+    @staticmethod
+    @abstractmethod
+    def list_name(folder: str) -> str:
+        """The name of the list in the folder of a patient with this name."""
+
+    @abstractmethod
+    def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
+        """Names in the text of a list that mean none of the EDFs with these file names."""
+
+    def patient(self, folder: str) -> str:
+        """The patient whose recordings are in the folder with this name."""
+        return folder
+
+    def describe(self, folder: Folder, name: str) -> RecordingFile | None:
+        """The patient is the name of the folder; an EDF elsewhere is not a recording."""
+        if len(folder.below) != 1:
+            return None
+        (own,) = folder.below
+        return RecordingFile(
+            partition_key=self.key(folder, name),
+            split=None,
+            patient=self.patient(own),
+            session="",
+            montage="",
+            location=folder.location(name),
+            annotation_names=self.annotation_names(folder, own),
+        )
+
+    def annotation_names(self, folder: Folder, own: str) -> tuple[str, ...]:
+        """Names of the files, relative to a patient's folder ``own``, that have the seizures."""
+        return folder.present(self.list_name(own))
+
+    def absent(self, folder: Folder, edfs: Collection[str]) -> Iterable[str]:
+        """Names of EDFs that the list in a folder has and the folder has not."""
+        if len(folder.below) != 1 or not folder.present(name := self.list_name(folder.below[0])):
+            return ()
+        path = Path(folder.location(name))
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            # Each recording of the list has a finding about it.
+            check_exhausted(str(path), error)
+            return ()
+        return self.unlisted(text, edfs)

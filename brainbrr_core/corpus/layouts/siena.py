@@ -1,0 +1,69 @@
+"""The Siena Scalp EEG Database as PhysioNet has it: ``PNxx/*.edf`` with ``Seizures-list-PNxx.txt``.
+
+``subject_info.csv`` has the type of each patient's seizures.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from brainbrr_core.annotation import Finding, siena
+from brainbrr_core.corpus.layouts.base import Folder, RecordingFile, RecordingLabels
+from brainbrr_core.corpus.layouts.listed import ListedLayout
+
+_SUBJECTS = "subject_info.csv"
+
+
+class SienaLayout(ListedLayout):
+    """The patients of the Siena database."""
+
+    name = "siena"
+    form = "PNxx/*.edf with Seizures-list-PNxx.txt"
+    folder_name = re.compile(r"PN\d\d")
+    has_clock_times = True
+
+    @staticmethod
+    def list_name(folder: str) -> str:
+        """``Seizures-list-PNxx.txt``."""
+        return f"Seizures-list-{folder}.txt"
+
+    def annotation_names(self, folder: Folder, own: str) -> tuple[str, ...]:
+        """The list of seizures and, if there is one, the table with their types."""
+        names = folder.present(self.list_name(own))
+        if names and (self.root / _SUBJECTS).is_file():
+            return (*names, f"../{_SUBJECTS}")
+        return names
+
+    def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
+        """Names in a list without an EDF."""
+        return siena.unlisted(siena.parse(text, ""), edfs)
+
+    def read_labels(
+        self, file: RecordingFile, signal_s: float | None, start: datetime | None = None
+    ) -> RecordingLabels:
+        """The seizures of the EDF in the list of its patient, with the patient's type of seizure.
+
+        ``start`` is the time of the first sample according to the EDF.
+        """
+        if not file.annotations:
+            return RecordingLabels.absent()
+        path, *subjects = file.annotations
+        source = "seizures_list"
+        try:
+            listed = siena.read(path)
+            label = _label(subjects, file.patient)
+        except OSError as error:
+            return RecordingLabels.unreadable(path, source, error)
+        parsed = siena.recording_annotation(listed, file.path.name, start, signal_s, label)
+        if parsed is None:
+            return RecordingLabels.absent(Finding("not_listed", path.name))
+        return RecordingLabels.of(parsed, source, signal_s)
+
+
+def _label(subjects: list[Path], patient: str) -> str:
+    if not subjects:
+        return "seiz"
+    return siena.seizure_label(subjects[0].read_text("utf-8-sig", errors="replace"), patient)

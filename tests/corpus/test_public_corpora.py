@@ -1,0 +1,185 @@
+"""CHB-MIT, the Siena database and SeizeIT1 are recognized and read as their providers have them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core.annotation import UNKNOWN, Event
+from brainbrr_core.configuration import Corpus, Split
+from brainbrr_core.corpus.changes import changes
+from brainbrr_core.corpus.identity import seeded_split
+from brainbrr_core.corpus.index import Index, scan
+from brainbrr_core.corpus.index_file import read_index, update_index
+from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import BrainbrrError
+from tests.support.edf_files import patch
+from tests.support.public_corpora import edf, write_chbmit, write_seizeit, write_siena
+from tests.support.shell import Shell
+
+
+def events(index: Index) -> dict[str, tuple[Event, ...]]:
+    return {recording.path.rpartition("/")[2]: recording.events for recording in index}
+
+
+def codes(recording: Recording) -> list[str]:
+    """The codes of findings about the annotation."""
+    return [f.code for f in recording.findings if f.where != recording.file_name]
+
+
+def test_chbmit_is_recognized_with_the_seizures_of_its_summaries(tmp_path: Path) -> None:
+    index = scan(write_chbmit(tmp_path))
+    assert (index.layout, index.skipped) == ("chbmit", ())
+    assert events(index) == {
+        "chb01_01.edf": (),
+        "chb01_02.edf": (Event(10, 22),),
+        "chb01_03+.edf": (Event(1, 5), Event(30, 40)),
+        "chb21_01.edf": (),
+        "chb24_01.edf": (Event(3, 6), Event(20, 25)),
+    }
+    assert {r.partition_key for r in index} >= {"chb01/chb01_03+", "chb21/chb21_01"}
+    assert {r.label_reason for r in index} == {None}
+    assert {r.label_source for r in index} == {"summary.txt"}
+    assert [r.annotated_duration_s for r in index] == [40, 40, 40, 40, None]
+    assert [codes(r) for r in index] == [[]] * 5
+
+
+def test_the_person_of_two_cases_of_chbmit_is_one_patient(tmp_path: Path) -> None:
+    write_chbmit(tmp_path)
+    # Seeds that give the two names different splits.
+    seeds = [
+        seed
+        for seed in range(40)
+        if seeded_split("chb01", Split(seed=seed)) != seeded_split("chb21", Split(seed=seed))
+    ]
+    for seed in seeds[:5]:
+        index = scan(tmp_path, corpus=Corpus(split=Split(seed=seed)))
+        cases = {r.partition_key[:5]: (r.patient, r.split) for r in index}
+        split = seeded_split("chb01", Split(seed=seed))
+        assert cases["chb01"] == cases["chb21"] == ("chb01", split)
+        assert cases["chb24"][0] == "chb24"
+
+
+def test_an_edf_that_the_summary_lacks_is_excluded_and_one_that_is_missing_is_named(
+    tmp_path: Path,
+) -> None:
+    write_chbmit(tmp_path)
+    (tmp_path / "chb01" / "chb01_02.edf").unlink()
+    edf(tmp_path / "chb01" / "chb01_04.edf", datetime(2015, 3, 2, 1))
+    (tmp_path / "chb24" / "chb24-summary.txt").unlink()
+    edf(tmp_path / "chb01" / "old" / "chb01_01.edf", datetime(2015, 3, 2, 2))
+    index = scan(tmp_path)
+    assert set(index.skipped) == {
+        ("listed_without_edf", "chb01/chb01_02.edf"),
+        ("not_of_layout", "chb01/old/chb01_01.edf"),
+    }
+    rows = index.by_key()
+    unlisted = rows["chb01/chb01_04"]
+    assert (unlisted.label_reason, codes(unlisted)) == ("no_annotation", ["not_listed"])
+    assert rows["chb24/chb24_01"].label_reason == "no_annotation"
+    assert rows["chb01/chb01_01"].label_reason is None
+
+
+def test_siena_is_recognized_with_exact_seconds(tmp_path: Path) -> None:
+    index = scan(write_siena(tmp_path))
+    assert (index.layout, index.skipped) == ("siena", ())
+    assert events(index) == {
+        "PN00-1.edf": (Event(3, 13, "cpsz"),),
+        # Over midnight.
+        "PN00-2.edf": (Event(8, 19, "cpsz"),),
+        "PN01-1.edf": (Event(6, 11, "spsz"), Event(26, 36, "spsz")),
+        "PN06-4.edf": (Event(11, 21, "fnsz"),),
+    }
+    # Referential signals of the 19 electrodes, so that all of it can be used.
+    assert {r.reason for r in index} == {None}
+    assert [codes(r) for r in index] == [[], [], ["other_file_name"], ["other_file_name"]]
+    assert [r.patient for r in index] == ["PN00", "PN00", "PN01", "PN06"]
+
+
+def test_clock_times_count_from_the_start_in_the_edf(tmp_path: Path) -> None:
+    first = scan(write_siena(tmp_path))
+    path = tmp_path / "PN00" / "PN00-1.edf"
+    patch(path, 176, b"19.39.31", 8)
+    moved = scan(tmp_path, first).by_key()["PN00/PN00-1"]
+    assert moved.events == (Event(5, 15, "cpsz"),)
+    assert (moved.reason, codes(moved)) == (None, ["clock_mismatch"])
+    patch(path, 176, b"16.39.31", 8)
+    wrong = scan(tmp_path, first).by_key()["PN00/PN00-1"]
+    assert (wrong.label_reason, codes(wrong)[0]) == ("bad_annotation", "clock_contradicts")
+    patch(path, 176, b"00.00.99", 8)
+    unknown = scan(tmp_path, first).by_key()["PN00/PN00-1"]
+    assert (unknown.events, codes(unknown)) == ((Event(3, 13, "cpsz"),), ["clock_unchecked"])
+
+
+def test_a_file_that_siena_lists_and_that_is_missing_is_named(tmp_path: Path) -> None:
+    write_siena(tmp_path)
+    (tmp_path / "PN06" / "PN06-4.edf").unlink()
+    edf(tmp_path / "PN06" / "PN06-5.edf", datetime(2016, 1, 1, 13, 24, 41))
+    index = scan(tmp_path)
+    assert index.skipped == (("listed_without_edf", "PN06/PNO6-4.edf"),)
+    row = index.by_key()["PN06/PN06-5"]
+    assert (row.label_reason, codes(row)) == ("no_annotation", ["not_listed"])
+
+
+def test_a_corrected_list_is_read_again_and_hashes_no_edf(tmp_path: Path) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    write_siena(data)
+    first = update_index(str(data), cache)
+    assert update_index(str(data), cache) == first == read_index(cache)
+    assert not changes(str(data), cache, Corpus(), first)
+    path = data / "PN00" / "Seizures-list-PN00.txt"
+    path.write_text(path.read_text().replace("19.39.46", "19.39.50"))
+    expected = ("PN00/PN00-1", "PN00/PN00-2")
+    assert changes(str(data), cache, Corpus(), first).changed == expected
+    second = update_index(str(data), cache)
+    assert events(second)["PN00-1.edf"] == (Event(3, 17, "cpsz"),)
+    # The table of types is one of the files that describe a recording.
+    table = data / "subject_info.csv"
+    table.write_text(table.read_text().replace("IAS,T", "FBTC,T"))
+    assert events(update_index(str(data), cache))["PN00-2.edf"] == (Event(8, 19, "fnsz"),)
+
+
+def test_seizeit_is_recognized(tmp_path: Path) -> None:
+    index = scan(write_seizeit(tmp_path))
+    assert (index.layout, index.skipped) == ("seizeit1", ())
+    assert events(index) == {
+        "P_ID31_r1.edf": (),
+        "P_ID31_r2.edf": (Event(5, 12, "cpsz"), Event(20, 40, UNKNOWN)),
+    }
+    assert [(r.patient, r.reason) for r in index] == [("P_ID31", None)] * 2
+    (tmp_path / "P_ID31" / "P_ID31_r2.edf").unlink()
+    assert scan(tmp_path).skipped == (("annotation_without_edf", "P_ID31/P_ID31_r2_a1.tsv"),)
+
+
+@pytest.mark.parametrize(
+    ("write", "layout"), [(write_chbmit, "chbmit"), (write_siena, "siena")], ids=["chbmit", "siena"]
+)
+def test_a_corpus_behind_an_address_has_the_index_of_the_folder(
+    write: Callable[[Path], Path], layout: str, tmp_path: Path
+) -> None:
+    local = scan(write(tmp_path / "data"))
+    remote = update_index((tmp_path / "data").as_uri(), tmp_path / "cache")
+    assert remote.layout == layout
+    assert events(remote) == events(local)
+    assert [codes(r) for r in remote] == [codes(r) for r in local]
+
+
+def test_the_same_samples_under_two_patients_are_refused_as_in_any_corpus(tmp_path: Path) -> None:
+    write_siena(tmp_path)
+    shutil.copy(tmp_path / "PN00" / "PN00-1.edf", tmp_path / "PN06" / "PN06-4.edf")
+    with pytest.raises(BrainbrrError, match=r"PN00/PN00-1 = PN06/PN06-4"):
+        scan(tmp_path)
+
+
+def test_the_command_names_the_layout_and_what_is_missing(tmp_path: Path, shell: Shell) -> None:
+    write_chbmit(tmp_path / "data")
+    (tmp_path / "data" / "chb01" / "chb01_02.edf").unlink()
+    home = ("--data-dir", str(tmp_path / "data"), "--cache-root", str(tmp_path / "cache"))
+    done = shell.type("index", "--list", *home)
+    assert f"{tmp_path / 'data'} (chbmit)" in done.stdout.replace("\n", "")
+    assert "chb01/chb01_02.edf" in done.stdout
+    assert "1 to 5 s seiz; 30 to 40 s seiz" in done.stdout
