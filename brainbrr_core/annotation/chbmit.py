@@ -4,7 +4,12 @@ A block for each EDF gives its name, the clock times of its start and end (not i
 of its seizures, and for each seizure the seconds of its start and end from the start of the EDF:
 ``Seizure Start Time`` for an only seizure, otherwise ``Seizure 2 Start Time``. A clock time may
 count on past midnight (24:37:23). Lists of channels between the blocks are not read: the EDF has
-its own. (Shoeb 2009, PhD thesis, MIT; Goldberger et al. 2000, Circulation 101, e215.)
+its own. The summary of chb24 leaves out the EDFs without seizures: the corpus's list of recordings
+with seizures (``RECORDS-WITH-SEIZURES``) tells them from EDFs that were forgotten.
+
+Each end belongs to the start before it, whatever the number in its line: that of one end in
+chb09-summary.txt is wrong. (Shoeb 2009, PhD thesis, MIT; Goldberger et al. 2000, Circulation 101,
+e215.)
 """
 
 from __future__ import annotations
@@ -43,6 +48,17 @@ class _Block:
 def listed_names(text: str) -> list[str]:
     """Names of the EDFs in the text of a summary, in its order."""
     return [block.name for block in _blocks(text)]
+
+
+def without_seizures(inventory: str, case: str, edf: str) -> bool | None:
+    """Whether an EDF of a case has no seizure according to ``RECORDS-WITH-SEIZURES``.
+
+    ``inventory`` is the text of that list. None where it has no EDF of the case.
+    """
+    paths = {line.strip().lower() for line in inventory.splitlines()}
+    if not any(path.startswith(f"{case.lower()}/") for path in paths):
+        return None
+    return f"{case}/{edf}".lower() not in paths
 
 
 def parse(text: str, where: str, edf: str) -> ParsedAnnotation | None:

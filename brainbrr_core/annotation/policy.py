@@ -107,6 +107,16 @@ ANNOTATION_FINDINGS: dict[str, tuple[Consequence, str]] = {
         _COUNTED,
         "only the list or only the EDF says when the recording starts: nothing confirms it",
     ),
+    "only_in_inventory": (
+        _COUNTED,
+        "the summary of the case leaves this recording out, and the corpus's list of recordings "
+        "with seizures has only others of the case: no seizure",
+    ),
+    "inventory_contradicts": (
+        _COUNTED,
+        "the summary of the case and the corpus's list of recordings with seizures contradict each "
+        "other about this recording: the summary counts",
+    ),
     "alternative_times": (
         _COUNTED,
         "a seizure starts or ends at one of two times: unknown between them",

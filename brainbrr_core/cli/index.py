@@ -127,6 +127,8 @@ def _print_counts(
         [name, *(f"{getattr(counts, column):,}" for column in columns)] for name, counts in splits
     ]
     print_table(title, ["split", *(name.replace("_", " ") for name in columns)], rows)
+    if summary.completeness:
+        print(summary.completeness)
     if summary.usable_unknown_hours:
         print(
             f"unknown, neither seizure nor background: {summary.usable_unknown_hours:g} h of "

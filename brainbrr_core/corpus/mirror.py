@@ -28,7 +28,15 @@ from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.remote.interface import ObjectState, Remote
 
 #: Ends of the names of files that describe an EDF, and the start of another kind of them.
-_COMPANIONS = (".csv", ".csv_bi", ".tse", ".tse_bi", ".tsv", "-summary.txt")
+_COMPANIONS = (
+    ".csv",
+    ".csv_bi",
+    ".tse",
+    ".tse_bi",
+    ".tsv",
+    "-summary.txt",
+    "RECORDS-WITH-SEIZURES",
+)
 _SEIZURE_LIST = ("Seizures-list-", ".txt")
 #: Concurrent requests.
 REQUESTS = 32

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.layouts.base import CompleteCorpus
+from brainbrr_core.corpus.layouts.known import LAYOUTS
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
 from brainbrr_core.corpus.skipped import OF_EDFS, SKIPPED
 from brainbrr_core.errors import WorkRemains
@@ -54,7 +56,9 @@ class IndexSummary(RecordingCounts):
     everything that is not read, by kind. ``unsettled`` are EDFs that changed while they were read.
     ``split_rule`` is what assigned patients to splits, None where the corpus itself did;
     ``moved_patients`` are those in another split than their hash gives; ``resplit`` are patients
-    who were in another split in the index before.
+    who were in another split in the index before. ``complete`` is what all of a published
+    corpus has, and ``listed_seizures`` counts its seizures that were read, of any type, usable or
+    not.
     """
 
     layout: str
@@ -66,6 +70,19 @@ class IndexSummary(RecordingCounts):
     split_rule: str | None
     moved_patients: dict[str, str]
     resplit: list[tuple[str, str, str]]
+    listed_seizures: int
+    complete: CompleteCorpus | None
+
+    @property
+    def completeness(self) -> str:
+        """How many recordings and seizures of a published corpus are there; empty for others."""
+        if self.complete is None:
+            return ""
+        whole = self.complete
+        return (
+            f"{whole.title} has {whole.recordings:,} recordings with {whole.seizures:,} seizures: "
+            f"{self.found:,} with {self.listed_seizures:,} are here"
+        )
 
 
 def explain(code: str) -> str:
@@ -100,6 +117,8 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> IndexSummary:
         split_rule=None if index.assignment is None else index.assignment.rule,
         moved_patients={} if index.assignment is None else dict(index.assignment.moved),
         resplit=list(index.resplit),
+        listed_seizures=sum(len(r.all_seizures) for r in index),
+        complete=layout.complete if (layout := LAYOUTS.get(index.layout)) is not None else None,
     )
 
 

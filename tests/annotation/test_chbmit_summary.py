@@ -136,6 +136,14 @@ def test_a_seizure_without_an_end_is_unknown_until_the_next() -> None:
     assert codes(annotation) == ["event_without_end"]
 
 
+def test_an_end_belongs_to_the_start_before_it_whatever_its_number() -> None:
+    rows = seizures((2951, 3030), (3196, 3267))
+    rows[-1] = "Seizure 1 End Time:   3267 seconds"
+    annotation = parsed(block("a.edf", *rows), "a.edf")
+    assert annotation.events == (Event(2951, 3030), Event(3196, 3267))
+    assert annotation.findings == ()
+
+
 def test_a_seizure_that_ends_before_it_starts_or_after_the_signal_excludes() -> None:
     assert not parsed(block("a.edf", *seizures((200, 100))), "a.edf").usable
     outside = parsed(block("a.edf", *seizures((3500, 3700))), "a.edf")

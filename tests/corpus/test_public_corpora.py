@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import datetime
@@ -82,6 +83,31 @@ def test_an_edf_that_the_summary_lacks_is_excluded_and_one_that_is_missing_is_na
     assert (unlisted.label_reason, codes(unlisted)) == ("no_annotation", ["not_listed"])
     assert rows["chb24/chb24_01"].label_reason == "no_annotation"
     assert rows["chb01/chb01_01"].label_reason is None
+
+
+def test_what_a_summary_leaves_out_has_no_seizure_if_the_inventory_says_so(tmp_path: Path) -> None:
+    write_chbmit(tmp_path)
+    for name in ("chb01/chb01_04", "chb24/chb24_02", "chb24/chb24_03", "chb21/chb21_02"):
+        edf(tmp_path / f"{name}.edf", datetime(2015, 3, 2, 1))
+    # chb01_01 has no seizure, and chb01_02 is left out.
+    (tmp_path / "RECORDS-WITH-SEIZURES").write_text(
+        "chb01/chb01_01.edf\nchb01/chb01_03+.edf\nchb24/chb24_01.edf\nchb24/chb24_03.edf\n\n"
+    )
+    rows = scan(tmp_path).by_key()
+    assert {key: (row.label_reason, codes(row)) for key, row in rows.items()} == {
+        "chb01/chb01_01": (None, ["inventory_contradicts"]),
+        "chb01/chb01_02": (None, ["inventory_contradicts"]),
+        "chb01/chb01_03+": (None, []),
+        "chb01/chb01_04": (None, ["only_in_inventory"]),
+        "chb21/chb21_01": (None, []),
+        # The list has no recording of chb21 at all, so it says nothing about it.
+        "chb21/chb21_02": ("no_annotation", ["not_listed"]),
+        "chb24/chb24_01": (None, []),
+        "chb24/chb24_02": (None, ["only_in_inventory"]),
+        "chb24/chb24_03": ("no_annotation", ["not_listed"]),
+    }
+    assert rows["chb24/chb24_02"].events == rows["chb01/chb01_01"].events == ()
+    assert rows["chb01/chb01_02"].events == (Event(10, 22),)
 
 
 def test_siena_is_recognized_with_exact_seconds(tmp_path: Path) -> None:
@@ -183,3 +209,7 @@ def test_the_command_names_the_layout_and_what_is_missing(tmp_path: Path, shell:
     assert f"{tmp_path / 'data'} (chbmit)" in done.stdout.replace("\n", "")
     assert "chb01/chb01_02.edf" in done.stdout
     assert "1 to 5 s seiz; 30 to 40 s seiz" in done.stdout
+    assert "CHB-MIT 1.0.0 has 686 recordings with 198 seizures: 4 with 4 are here" in done.stdout
+    counts = json.loads(shell.type("index", "--json", *home).stdout)
+    assert counts["complete"] == {"title": "CHB-MIT 1.0.0", "recordings": 686, "seizures": 198}
+    assert (counts["found"], counts["listed_seizures"]) == (4, 4)

@@ -159,6 +159,15 @@ class RecordingLabels:
         return cls((), None, "", "no_annotation", findings)
 
 
+@dataclass(frozen=True, slots=True)
+class CompleteCorpus:
+    """What a published corpus, named by its ``title``, has when all of it is there."""
+
+    title: str
+    recordings: int
+    seizures: int
+
+
 class Layout(ABC):
     """How a corpus is laid out on disk."""
 
@@ -168,6 +177,8 @@ class Layout(ABC):
     form: ClassVar[str]
     #: Whether annotations have clock times, so that labels need the start of the EDF.
     has_clock_times: ClassVar[bool] = False
+    #: What the corpus has, where the layout is that of one published corpus.
+    complete: ClassVar[CompleteCorpus | None] = None
 
     def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
         self.root = root

@@ -1,18 +1,23 @@
-"""CHB-MIT as PhysioNet has it: ``chbNN/*.edf`` with ``chbNN/chbNN-summary.txt``."""
+"""CHB-MIT as PhysioNet has it: ``chbNN/*.edf`` with ``chbNN/chbNN-summary.txt``.
+
+``RECORDS-WITH-SEIZURES`` tells which EDFs that a summary leaves out have no seizure.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
-from brainbrr_core.annotation import Finding, chbmit
+from brainbrr_core.annotation import Finding, ParsedAnnotation, chbmit
 from brainbrr_core.annotation.clock import on_signal_despite_clock
-from brainbrr_core.corpus.layouts.base import RecordingFile, RecordingLabels
+from brainbrr_core.corpus.layouts.base import CompleteCorpus, Folder, RecordingFile, RecordingLabels
 from brainbrr_core.corpus.layouts.listed import ListedLayout
 
 #: Cases that are the same person as another case, recorded one and a half years later.
 _SAME_PERSON = {"chb21": "chb01"}
+_INVENTORY = "RECORDS-WITH-SEIZURES"
 
 
 class ChbmitLayout(ListedLayout):
@@ -21,6 +26,7 @@ class ChbmitLayout(ListedLayout):
     name = "chbmit"
     form = "chbNN/*.edf with chbNN-summary.txt"
     folder_name = re.compile(r"chb\d\d")
+    complete = CompleteCorpus("CHB-MIT 1.0.0", recordings=686, seizures=198)
 
     @staticmethod
     def list_name(folder: str) -> str:
@@ -31,6 +37,13 @@ class ChbmitLayout(ListedLayout):
         """The case, or the case under which the same person was recorded before."""
         return _SAME_PERSON.get(folder, folder)
 
+    def annotation_names(self, folder: Folder, own: str) -> tuple[str, ...]:
+        """The summary of the case and, if there is one, the list of recordings with seizures."""
+        names = folder.present(self.list_name(own))
+        if names and (self.root / _INVENTORY).is_file():
+            return (*names, f"../{_INVENTORY}")
+        return names
+
     def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
         """Names in a summary without an EDF."""
         present = {name.lower() for name in edfs}
@@ -40,15 +53,31 @@ class ChbmitLayout(ListedLayout):
     def read_labels(
         self, file: RecordingFile, signal_s: float | None, _start: datetime | None = None
     ) -> RecordingLabels:
-        """The seizures of the EDF in the summary of its case."""
+        """The seizures of the EDF in the summary of its case.
+
+        An EDF that the summary leaves out has none if the list of recordings with seizures has
+        others of its case; without that list, nothing is known.
+        """
         if not file.annotations:
             return RecordingLabels.absent()
-        (path,) = file.annotations
+        path, *inventories = file.annotations
+        edf = file.path
         try:
-            parsed = chbmit.read(path, file.path.name)
+            parsed = chbmit.read(path, edf.name)
+            quiet = None
+            for inventory in inventories:
+                text = inventory.read_text(encoding="utf-8", errors="replace")
+                quiet = chbmit.without_seizures(text, edf.parent.name, edf.name)
         except OSError as error:
             return RecordingLabels.unreadable(path, "summary.txt", error)
         if parsed is None:
-            return RecordingLabels.absent(Finding("not_listed", path.name))
+            if not quiet:
+                return RecordingLabels.absent(Finding("not_listed", path.name))
+            parsed = ParsedAnnotation(
+                path.name, findings=(Finding("only_in_inventory", path.name),)
+            )
+        elif quiet is not None and quiet != (not parsed.events and not parsed.endless):
+            finding = Finding("inventory_contradicts", path.name)
+            parsed = replace(parsed, findings=(*parsed.findings, finding))
         fitted = on_signal_despite_clock(parsed, signal_s)
         return RecordingLabels.of(fitted, "summary.txt", signal_s)

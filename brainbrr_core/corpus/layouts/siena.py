@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from brainbrr_core.annotation import Finding, siena
-from brainbrr_core.corpus.layouts.base import Folder, RecordingFile, RecordingLabels
+from brainbrr_core.corpus.layouts.base import CompleteCorpus, Folder, RecordingFile, RecordingLabels
 from brainbrr_core.corpus.layouts.listed import ListedLayout
 
 _SUBJECTS = "subject_info.csv"
@@ -24,6 +24,7 @@ class SienaLayout(ListedLayout):
     form = "PNxx/*.edf with Seizures-list-PNxx.txt"
     folder_name = re.compile(r"PN\d\d")
     has_clock_times = True
+    complete = CompleteCorpus("Siena Scalp EEG 1.0.0", recordings=41, seizures=47)
 
     @staticmethod
     def list_name(folder: str) -> str:
