@@ -13,7 +13,6 @@ import pytest
 from brainbrr_core.annotation import UNKNOWN, Event
 from brainbrr_core.configuration import Corpus, Split
 from brainbrr_core.corpus.changes import changes
-from brainbrr_core.corpus.identity import seeded_split
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import read_index, update_index
 from brainbrr_core.corpus.recording import Recording
@@ -51,18 +50,26 @@ def test_chbmit_is_recognized_with_the_seizures_of_its_summaries(tmp_path: Path)
 
 def test_the_person_of_two_cases_of_chbmit_is_one_patient(tmp_path: Path) -> None:
     write_chbmit(tmp_path)
-    # Seeds that give the two names different splits.
-    seeds = [
-        seed
-        for seed in range(40)
-        if seeded_split("chb01", Split(seed=seed)) != seeded_split("chb21", Split(seed=seed))
-    ]
-    for seed in seeds[:5]:
+    for case in ("chb02", "chb03", "chb04"):
+        edf(tmp_path / case / f"{case}_01.edf", datetime(2015, 3, 2, 1))
+    # Seeds with which the two names, as two patients, would be in two splits.
+    apart = Corpus(patient_pattern="^([^/]+)/")
+    seeds = []
+    for seed in range(40):
+        divided = {
+            r.patient: r.split
+            for r in scan(tmp_path, corpus=apart.model_copy(update={"split": Split(seed=seed)}))
+        }
+        if divided["chb01"] != divided["chb21"]:
+            seeds.append(seed)
+    assert len(seeds) > 3
+    for seed in seeds[:4]:
         index = scan(tmp_path, corpus=Corpus(split=Split(seed=seed)))
         cases = {r.partition_key[:5]: (r.patient, r.split) for r in index}
-        split = seeded_split("chb01", Split(seed=seed))
-        assert cases["chb01"] == cases["chb21"] == ("chb01", split)
-        assert cases["chb24"][0] == "chb24"
+        assert cases["chb01"] == cases["chb21"]
+        assert {patient for patient, _ in cases.values()} == {
+            *("chb01", "chb02", "chb03", "chb04", "chb24")
+        }
 
 
 def test_an_edf_that_the_summary_lacks_is_excluded_and_one_that_is_missing_is_named(
