@@ -26,10 +26,11 @@ from brainbrr_pipeline.records.data_versions import (
     ShardRecorder,
     observe,
     observe_selection,
+    recorded_as,
     selection_version,
 )
 from brainbrr_pipeline.records.event_writer import Context
-from brainbrr_pipeline.records.metadata import Metadata
+from brainbrr_pipeline.records.metadata import Metadata, of_excluded
 from brainbrr_pipeline.records.partitions import synchronize_partitions
 
 
@@ -91,9 +92,9 @@ def build_and_record(
 ) -> Plan:
     """Build what a plan lists, record it in Dagster, and return the profile's plan afterwards.
 
-    Fresh shards that Dagster has no current record of are recorded too; with ``record_all``, all
-    fresh shards are. A recording that fails leaves its own partition without a record. Raises
-    :class:`dagster.Failure` when all others are built.
+    Fresh shards and excluded recordings that Dagster has no current record of are recorded too, the
+    latter with their reason; with ``record_all``, all of them are. A recording that fails leaves
+    its own partition without a record. Raises :class:`dagster.Failure` when all others are built.
     """
     synchronize_partitions(context.instance, plan.index)
     observe(context, [item.recording for item in plan.items])
@@ -120,7 +121,8 @@ def _build(
     def describe(item: Item) -> Metadata:
         return shard_metadata(item, configuration.windows, configuration.labels.seizure)
 
-    with ShardRecorder(context, CodeVersions.of(configuration).windowed_cache) as recorder:
+    code_version = CodeVersions.of(configuration).windowed_cache
+    with ShardRecorder(context, code_version) as recorder:
 
         def on_result(result: Built) -> None:
             if result.error:
@@ -140,24 +142,30 @@ def _build(
 
         with _interruption_logged(context):
             summary = build(plan, configuration.preprocessing, on_result=on_result)
-        fresh = [item for item in plan.items if item.state is State.FRESH]
         unrecorded = [
-            item
-            for item in fresh
-            if record_all
-            or not recorder.is_recorded(item.recording.partition_key, item.fingerprint)
+            (item, version)
+            for item in plan.items
+            if (
+                version := recorded_as(item, code_version)
+                if record_all
+                else recorder.unrecorded(item)
+            )
+            is not None
         ]
         build_records = plan.store.records() if unrecorded else {}
-        for item in unrecorded:
+        for item, version in unrecorded:
+            if item.state is State.EXCLUDED:
+                recorder.record(item.recording, version, of_excluded(item))
+                continue
             metadata = describe(item) | {"bytes": item.bytes}
             built = build_records.get(item.recording.partition_key)
             if built is not None:
                 metadata |= {"build seconds": built.seconds, "built at": built.built_at}
-            recorder.record(item.recording, item.fingerprint, metadata)
+            recorder.record(item.recording, version, metadata)
     context.log.info(
         f"version {plan.store.version}: built {len(summary.built)}, failed "
-        f"{len(summary.failed)}, already fresh {len(fresh)} ({len(unrecorded)} of them "
-        f"recorded), excluded {plan.count(State.EXCLUDED)}"
+        f"{len(summary.failed)}, already fresh {plan.count(State.FRESH)}, excluded "
+        f"{plan.count(State.EXCLUDED)} ({len(unrecorded)} of these two recorded)"
     )
     return {result.partition_key: result.error for result in summary.failed} | {
         item.recording.partition_key: item.reason for item in plan.unreadable

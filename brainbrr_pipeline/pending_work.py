@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterEventType
 
-from brainbrr_core.cache.plan import State, plan_selection
+from brainbrr_core.cache.plan import Item, State, plan_selection
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.changes import changes
@@ -26,6 +26,7 @@ from brainbrr_pipeline.records.data_versions import (
     WINDOWED_CACHE,
     materialized_versions,
     observed_version,
+    recorded_as,
     recorded_versions,
     selection_version,
     unobserved,
@@ -109,15 +110,13 @@ def _cache_work(instance: dg.DagsterInstance, configuration: Configuration, inde
     store = Store.of(configuration)
     plan = plan_selection(store, configuration.preprocessing, configuration.selection, index)
     recorded = recorded_versions(instance, WINDOWED_CACHE, DagsterEventType.ASSET_MATERIALIZATION)
-    wanted = [
-        item
-        for item in plan.items
-        if item.needs_building
-        or (
-            item.state is State.FRESH
-            and recorded.get(item.recording.partition_key) != item.fingerprint
-        )
-    ]
+    code_version = CodeVersions.of(configuration).windowed_cache
+
+    def is_unrecorded(item: Item) -> bool:
+        version = recorded_as(item, code_version)
+        return version is not None and recorded.get(item.recording.partition_key) != version
+
+    wanted = [item for item in plan.items if item.needs_building or is_unrecorded(item)]
     if wanted:
         keys = tuple(item.recording.partition_key for item in wanted)
         to_build = len(plan.to_build)
@@ -125,7 +124,9 @@ def _cache_work(instance: dg.DagsterInstance, configuration: Configuration, inde
             WINDOWED_CACHE, DagsterEventType.ASSET_MATERIALIZATION
         )
         # The newest records are part of it, so that a shard lost again is built again.
-        identity = digest([[i.fingerprint, newest.get(i.recording.partition_key)] for i in wanted])
+        versions = [recorded_as(item, code_version) or item.fingerprint for item in wanted]
+        records = [newest.get(item.recording.partition_key) for item in wanted]
+        identity = digest([list(pair) for pair in zip(versions, records, strict=True)])
         return BuildRuns(keys, f"{to_build} to build, {len(keys) - to_build} to record", identity)
     version = selection_version(plan, configuration)
     made = (version, CodeVersions.of(configuration).cache_manifest)

@@ -92,9 +92,11 @@ def raw_edf_index(
     changed = observe(context, index)
     observe_selection(context, plan, selection_version(plan, configuration))
     usable = sum(recording.reason is None for recording in index)
+    excluded = sum(recording.signal_reason is not None for recording in index)
     context.log.info(
-        f"{len(index)} recordings: {usable} usable, {len(index) - usable} excluded; {added} "
-        f"partitions added, {removed} removed, {changed} EDFs new or changed"
+        f"{len(index)} recordings: {usable} usable, {excluded} excluded, "
+        f"{len(index) - usable - excluded} without usable annotations; {added} partitions added, "
+        f"{removed} removed, {changed} EDFs new or changed"
     )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(INDEX_DATA_VERSION),

@@ -12,6 +12,7 @@ from brainbrr_core.transfer.receive import Transfer
 from brainbrr_pipeline.assets.cache import GROUP
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.cache_build import shard_metadata
+from brainbrr_pipeline.records import metadata
 from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.data_versions import (
     RAW_EDF,
@@ -57,8 +58,10 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
                 item, configuration.windows, configuration.labels.seizure
             )
             | {"bytes": item.bytes, "pulled from": outcome.where}
-            for item in plan.items
             if item.state is State.FRESH
+            else metadata.of_excluded(item)
+            for item in plan.items
+            if item.state in (State.FRESH, State.EXCLUDED)
         }
         _record(context, plan, CodeVersions.of(configuration).windowed_cache, shown)
         observe_selection(context, plan, selection_version(plan, configuration))
@@ -77,14 +80,14 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
 def _record(
     context: dg.AssetExecutionContext, plan: Plan, code_version: str, shown: dict[str, Metadata]
 ) -> None:
-    """Record the fresh shards that Dagster has no current record of, with their metadata."""
+    """Record the partitions that Dagster has no current record of, with their metadata."""
     synchronize_partitions(context.instance, plan.index)
     observe(context, [item.recording for item in plan.items])
     with ShardRecorder(context, code_version) as recorder:
         for item in plan.items:
-            key = item.recording.partition_key
-            if key in shown and not recorder.is_recorded(key, item.fingerprint):
-                recorder.record(item.recording, item.fingerprint, shown[key])
+            version = recorder.unrecorded(item)
+            if version is not None:
+                recorder.record(item.recording, version, shown[item.recording.partition_key])
 
 
 def _metadata(outcome: Transfer) -> Metadata:

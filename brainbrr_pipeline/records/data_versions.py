@@ -14,7 +14,7 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from brainbrr_core.cache.manifest import source_digest
-from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import SCHEMA_VERSION
 from brainbrr_core.corpus.recording import Recording
@@ -48,6 +48,22 @@ def selection_version(plan: Plan, configuration: Configuration) -> str:
     source = source_digest(plan, configuration.manifest_settings)
     unfinished = [[item.recording.partition_key, item.state.value] for item in plan.to_build]
     return digest([source, unfinished]) if unfinished else source
+
+
+def recorded_as(item: Item, code_version: str) -> str | None:
+    """The data version with which an item's partition is recorded; None where nothing is to record.
+
+    That of a shard is its fingerprint. An excluded recording never gets a shard, and its partition
+    would be missing for ever, so it is recorded with the reason instead of one. An observation
+    would leave it missing: Dagster derives the status of a partition from materializations alone.
+    """
+    match item.state:
+        case State.FRESH:
+            return item.fingerprint
+        case State.EXCLUDED:
+            return digest(["excluded", item.reason, item.recording.source_version, code_version])
+        case _:
+            return None
 
 
 def observed_version(instance: dg.DagsterInstance, key: dg.AssetKey) -> str | None:
@@ -130,7 +146,7 @@ def _use_newest_observation(context: Context, key: dg.AssetKey) -> None:
 
 
 class ShardRecorder:
-    """Context manager that records shards as materializations of ``windowed_cache``."""
+    """Context manager that records shards, and reasons why there is none, as materializations."""
 
     def __init__(self, context: Context, code_version: str) -> None:
         self._writer, self._code_version = EventWriter(context), code_version
@@ -148,15 +164,16 @@ class ShardRecorder:
     def __exit__(self, *_: object) -> None:
         self._writer.flush()
 
-    def is_recorded(self, key: str, fingerprint: str) -> bool:
-        """Whether Dagster's newest record of a partition has this fingerprint.
+    def unrecorded(self, item: Item) -> str | None:
+        """The data version of an item; None where Dagster's newest record has it already.
 
-        The fingerprint covers the code version, which need not be compared as well.
+        The data version covers the code version, which need not be compared as well.
         """
-        return self._recorded.get(key) == fingerprint
+        version = recorded_as(item, self._code_version)
+        return None if self._recorded.get(item.recording.partition_key) == version else version
 
-    def record(self, recording: Recording, fingerprint: str, metadata: Metadata) -> None:
-        """Record one shard with the versions of its inputs."""
+    def record(self, recording: Recording, version: str, metadata: Metadata) -> None:
+        """Record one partition as of this data version, with the versions of its inputs."""
         key, source_version = recording.partition_key, recording.source_version
         pointer = self._observed.get(key)
         self._writer.add(
@@ -165,7 +182,7 @@ class ShardRecorder:
                 partition=key,
                 metadata=metadata,
                 tags={
-                    DATA_VERSION_TAG: fingerprint,
+                    DATA_VERSION_TAG: version,
                     CODE_VERSION_TAG: self._code_version,
                     DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
                     f"{INPUT_DATA_VERSION_TAG_PREFIX}/{RAW_EDF.to_user_string()}": source_version,

@@ -17,10 +17,11 @@ import dagster as dg
 
 from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
 from brainbrr_core.cache.manifest_file import UpdatedManifest
-from brainbrr_core.cache.plan import Plan, State
+from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.constants import CHANNELS, SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
+from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
 from brainbrr_core.corpus.summary import explain, summarize
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
 
@@ -37,6 +38,7 @@ Row = Mapping[str, str | int | float]
 #: Bytes of one sample of one channel stored as float32.
 _FLOAT32_BYTES = 4
 #: How many recordings a table of a plan lists: the rest is in `brainbrr cache status`.
+_UNLABELED = "without usable annotations"
 _LISTED_TO_BUILD, _LISTED_EXCLUDED = 20, 100
 #: What a manifest has of each split, and the titles of the columns.
 _OF_A_SPLIT = {
@@ -54,25 +56,41 @@ _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
 
 def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...]) -> Metadata:
-    """Counts per split, reasons of exclusion, findings, and shards without a recording."""
+    """Counts per split, reasons of exclusion, findings, and shards without a recording.
+
+    "excluded" has one meaning wherever Dagster shows it, that of :func:`of_plan`.
+    """
     summary = summarize(index, seizure_labels)
-    columns = ("found", "usable", "excluded", "patients", "hours", "seizures")
+    excluded = Counter(r.split for r in index if r.signal_reason is not None)
     return {
         "dagster/row_count": len(index),
         "path": dg.MetadataValue.path(index_path(plan.store.root)),
         "layout": index.layout,
         "splits": _table(
             [
-                {"split": name} | {column: getattr(counts, column) for column in columns}
+                {
+                    "split": name,
+                    "recordings": counts.found,
+                    "usable": counts.usable,
+                    "excluded": excluded[name],
+                    _UNLABELED: counts.excluded - excluded[name],
+                    "patients": counts.patients,
+                    "hours": counts.hours,
+                    "seizures": counts.seizures,
+                }
                 for name, counts in summary.splits.items()
             ]
         ),
-        "excluded because": _table(
-            [
-                {"reason": code, "recordings": count, "which means": explain(code)}
-                for code, count in summary.reasons.items()
-            ]
-        ),
+        **{
+            f"{title} because": _table(
+                [
+                    {"reason": code, "recordings": count, "which means": explain(code)}
+                    for code, count in summary.reasons.items()
+                    if code in meanings
+                ]
+            )
+            for title, meanings in (("excluded", SIGNAL_REASONS), (_UNLABELED, LABEL_REASONS))
+        },
         "findings": _table(
             [
                 {"finding": code, "recordings": count, "which means": explain(code)}
@@ -123,16 +141,13 @@ def of_plan(plan: Plan) -> Metadata:
                 {
                     "recording": item.recording.partition_key,
                     "reason": item.reason,
-                    # An imported version has a reason of its own, which is a sentence already.
-                    "which means": explain(item.reason)
-                    if item.reason == item.recording.signal_reason
-                    else item.reason,
+                    "which means": _meaning(item),
                 }
                 for item in excluded[:_LISTED_EXCLUDED]
             ]
         ),
-        "built, but without usable annotations": len(unlabeled),
-        f"without usable annotations (first {_LISTED_EXCLUDED})": _table(
+        f"built, but {_UNLABELED}": len(unlabeled),
+        f"{_UNLABELED} (first {_LISTED_EXCLUDED})": _table(
             [
                 {
                     "recording": recording.partition_key,
@@ -144,6 +159,23 @@ def of_plan(plan: Plan) -> Metadata:
             ]
         ),
     }
+
+
+def of_excluded(item: Item) -> Metadata:
+    """Why a partition has no shard, and never gets one unless its EDF or the settings change."""
+    return {
+        "excluded": item.reason,
+        "which means": _meaning(item),
+        "hours": round(item.recording.duration_s / 3600, 4),
+        "shard": "none: an excluded recording has none",
+    }
+
+
+def _meaning(item: Item) -> str:
+    """What the reason of an excluded item means."""
+    # An imported version has a reason of its own, which is a sentence already.
+    is_code = item.reason == item.recording.signal_reason
+    return explain(item.reason) if is_code else item.reason
 
 
 def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:

@@ -9,11 +9,12 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
+from dagster._core.definitions.data_version import StaleStatus
 
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.status import status
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.index_file import read_index
 from tests.support.pipeline_graph import CACHE, Graph, latest, wide_graph
 from tests.support.small_run import small_settings
@@ -164,10 +165,9 @@ def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_eve
         assert usable[1].partition_key in unlabeled
         reasons = column(metadata, "excluded recordings (first 100)", "reason")
         assert reasons == [by_name[str(key)].reason for key in excluded]
-        # Both together are what the index calls excluded.
-        assert len({*excluded, *unlabeled}) == sum(
-            int(str(number)) for number in column(shown, "splits", "excluded")
-        )
+        # The table of the index counts in the same way.
+        for title, keys in (("excluded", excluded), ("without usable annotations", unlabeled)):
+            assert sum(int(str(n)) for n in column(shown, "splits", title)) == len(keys)
     # Build, record and update the manifest, each at the request of the sensor.
     for _ in range(3):
         graph.follow(graph.tick())
@@ -175,6 +175,58 @@ def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_eve
         f"up to date: {len(index) - counted['excluded']} fresh, {counted['excluded']} excl"
         in str(graph.tick().skip_message)
     )
+
+
+def test_an_excluded_recording_is_recorded_with_its_reason_and_follows_its_edf(
+    corpus: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    graph = Graph(small_settings(tmp_path, corpus), instance)
+    assert graph.materialize("raw_edf_index", "windowed_cache").success
+    victim = next(r for r in read_index(graph.settings.cache_root) if r.reason is None)
+    key, edf = victim.partition_key, Path(victim.path)
+    content = edf.read_bytes()
+
+    def shown() -> dict[str, object]:
+        records = instance.fetch_materializations(CACHE, limit=100).records
+        record = next(record for record in records if record.partition_key == key)
+        assert record.asset_materialization is not None
+        return {name: v.value for name, v in record.asset_materialization.metadata.items()}
+
+    assert "excluded" not in shown()
+    # Unreadable now: the sensor asks for an index, then for a record of the reason, once.
+    edf.unlink()
+    edf.write_bytes(content[:100])
+    assert [request.job_name for request in graph.tick().run_requests or []] == ["update_index"]
+    graph.follow(graph.tick())
+    assert graph.statuses()[key] is StaleStatus.STALE
+    [request] = graph.tick().run_requests or []
+    assert request.run_config["ops"]["build_recordings"]["config"]["keys"] == [key]
+    assert all(result.success for result in graph.follow(graph.tick()))
+    assert (shown()["excluded"], shown()["which means"]) == (
+        "unreadable", "the file is not a readable EDF",
+    )  # fmt: skip
+    assert set(graph.statuses().values()) == {StaleStatus.FRESH}
+    assert instance.get_materialized_partitions(CACHE) == set(graph.statuses())
+    graph.follow(graph.tick())
+    assert "1 excluded" in str(graph.tick().skip_message)
+    # Another version of the chain makes it stale as it does every other partition.
+    bumped = graph.settings.model_copy(update={"preprocessing": Preprocessing(notch_hz=50)})
+    assert graph.statuses(bumped)[key] is StaleStatus.STALE
+    # A backfill of it succeeds, and records it again.
+    tags = {
+        "dagster/asset_partition_range_start": key,
+        "dagster/asset_partition_range_end": key,
+        "dagster/backfill": "abcdefgh",
+    }
+    again = graph.materialize("windowed_cache", tags=tags)
+    assert again.success and graph.recorded(again) == [key]
+    # The EDF is repaired: a shard, and no word of an exclusion.
+    edf.write_bytes(content)
+    assert graph.materialize("raw_edf_index").success
+    assert graph.statuses()[key] is StaleStatus.STALE
+    assert graph.materialize("windowed_cache").success
+    assert "excluded" not in shown() and shown()["bytes"]
+    assert graph.statuses()[key] is StaleStatus.FRESH
 
 
 def test_what_the_ui_shows_of_a_partition_and_of_the_tables(
