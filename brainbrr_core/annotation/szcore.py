@@ -36,10 +36,21 @@ REQUIRED = COLUMNS[:2]
 #: Columns that say what a row is, in order of precedence: that of SzCORE, with a fixed vocabulary,
 #: then the free-text columns of BIDS, of which the first that mentions seizures counts.
 KINDS = ("eventType", "trial_type", "value")
+#: How many characters of a first line are read to tell whether it is a header.
+_LONGEST_HEADER = 10_000
 #: Cells that BIDS defines as empty.
 _NOTHING = ("", "n/a")
 #: The meaning and label of a row in which no column mentions seizures.
 _SILENT = (Meaning.NOTHING, "")
+
+
+def has_events(path: Path) -> bool:
+    """Whether the first line of a table has the columns of an ``events.tsv``.
+
+    Raises ``OSError`` when it cannot be opened.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return _is_header(_cells(file.readline(_LONGEST_HEADER)))
 
 
 def read(path: Path, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotation:
@@ -58,9 +69,9 @@ def parse(text: str, where: str, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotati
     rows = 0
     marks: list[Mark] = []
     findings: list[Finding] = []
-    lines = text.removeprefix("\ufeff").splitlines()
-    names = [name.strip() for name in lines[0].split("\t")] if lines else []
-    if not set(REQUIRED) <= set(names) or not set(KINDS) & set(names):
+    lines = text.splitlines()
+    names = _cells(lines[0]) if lines else []
+    if not _is_header(names):
         return ParsedAnnotation(where, findings=(Finding("missing_header", f"{where}:1"),))
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
@@ -83,6 +94,14 @@ def parse(text: str, where: str, texts: Texts = DEFAULT_TEXTS) -> ParsedAnnotati
     if duration is None:
         findings.append(Finding("no_recording_duration", where))
     return in_order(where, marks, rows, duration, findings)
+
+
+def _cells(header: str) -> list[str]:
+    return [name.strip() for name in header.removeprefix("\ufeff").split("\t")]
+
+
+def _is_header(names: list[str]) -> bool:
+    return set(REQUIRED) <= set(names) and bool(set(KINDS) & set(names))
 
 
 def _mark(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import chain
 
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
@@ -59,3 +60,12 @@ def parse(records: Iterable[Sequence[bytes]], where: str, texts: Texts) -> Parse
     if not any(mark.meaning in _SEIZURE for mark in marks):
         return None
     return in_order(where, marks, rows, None, findings)
+
+
+def remarks(records: Iterable[Sequence[bytes]], besides: str) -> int:
+    """How many annotations have another text than ``besides``; they may name a patient."""
+    contents = chain.from_iterable(records)
+    entries = (entry for content in contents for entry in content.split(b"\0"))
+    matches = filter(None, map(_LIST.fullmatch, entries))
+    texts = (text for match in matches for text in match[3].split(b"\x14"))
+    return sum(bool(text) and text != besides.encode() for text in texts)

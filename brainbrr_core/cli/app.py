@@ -24,6 +24,7 @@ from brainbrr_core.cli import (
     predict,
     replay,
     runs,
+    score,
     synth,
     train,
     transfer,
@@ -84,6 +85,7 @@ for run_command in (
     evaluate.evaluate,
     runs.runs,
     compare.compare,
+    score.score,
     replay.replay,
 ):
     app.command(rich_help_panel="Train and score")(run_command)

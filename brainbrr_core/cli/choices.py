@@ -94,3 +94,19 @@ class GpuSection(StrEnum):
     RESUMING = "resuming"
     CROSSING = "crossing"
     LOSSES = "losses"
+
+
+class RuleFamily(StrEnum):
+    """Whose rules events are scored by."""
+
+    SZCORE = "szcore"
+    NEDC = "nedc"
+    BOTH = "both"
+
+
+class UnmatchedChoice(StrEnum):
+    """What becomes of a recording that only one of two folders has."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+    EMPTY = "empty"

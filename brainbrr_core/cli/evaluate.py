@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +18,12 @@ from brainbrr_core.cli.options import (
     configuration,
     run_folder,
 )
-from brainbrr_core.cli.printing import count, log, print_json, print_table
+from brainbrr_core.cli.printing import count, estimate_text, log, print_json, print_table
+from brainbrr_core.cli.score import print_rules
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.evaluate import Evaluation
-    from brainbrr_core.evaluation.results import Estimate
 
 
 _OTHER_CORPORA = "On other corpora"
@@ -164,26 +163,8 @@ def print_scores(evaluation: Evaluation) -> None:
     """Print the headline scores as a table, and where the report is."""
     from brainbrr_core.evaluation.external_words import external_sentences
     from brainbrr_core.evaluation.results import MARKS
-    from brainbrr_core.evaluation.statistics import Unit, unit_of
 
     results = evaluation.results
-    rows = []
-    for rule, values in results.headline.items():
-        if rule.endswith("_bckg"):
-            continue
-        rate = f"{values.false_per_day:.1f}"
-        # Rules that count samples of time count false seconds, not false events.
-        of_time = unit_of(f"{rule}.false_per_day") is Unit.FALSE_SECONDS
-        rows.append(
-            [
-                rule.replace("_", " "),
-                f"{values.sensitivity:.3f}",
-                f"{values.precision:.3f}",
-                f"{values.f1:.3f}",
-                *(("", rate) if of_time else (rate, "")),
-            ]
-        )
-    columns = ["rule", "sensitivity", "precision", "F1", "false/24 h", "false s/24 h"]
     note = (
         "the split that the threshold was tuned on"
         if results.split == results.threshold.split
@@ -191,11 +172,10 @@ def print_scores(evaluation: Evaluation) -> None:
     )
     if results.eval_looks is not None:
         note += f"; eval was scored {count(results.eval_looks.scorings, 'time')}"
-    print_table(
+    print_rules(
         f"{results.split}: {count(len(results.recordings), 'recording')}, {results.hours:.2f} h, "
         f"{count(results.seizures, 'seizure')} ({note})",
-        columns,
-        rows,
+        results.headline,
     )
     if results.external is not None:
         for sentence in external_sentences(results):
@@ -209,8 +189,8 @@ def print_scores(evaluation: Evaluation) -> None:
                 [
                     row.rule.replace("_", " "),
                     f"{row.limit:g}",
-                    _estimate(row.tuned_sensitivity, 3),
-                    _estimate(row.tuned_false_per_day, 2),
+                    estimate_text(row.tuned_sensitivity, 3),
+                    estimate_text(row.tuned_false_per_day, 2),
                 ]
                 for row in results.limits
             ],
@@ -228,14 +208,7 @@ def print_scores(evaluation: Evaluation) -> None:
             f"{count(seizures, 'known seizure')}; the report lists them with their reasons"
         )
     f1 = results.estimates["szcore_event.f1"]
-    print(f"F1 of SzCORE events: {_estimate(f1, 3)} (95% interval over patients)")
+    print(f"F1 of SzCORE events: {estimate_text(f1, 3)} (95% interval over patients)")
     print(f"AUROC {results.seconds.auroc:.3f}, AUPRC {results.seconds.auprc:.3f}, second by second")
     print(MARKS)
     print(f"report: {evaluation.report}")
-
-
-def _estimate(estimate: Estimate, digits: int) -> str:
-    """A figure with its interval in brackets; a dash where it is undefined."""
-    if math.isnan(estimate.value):
-        return "-"
-    return f"{estimate.value:.{digits}f} {estimate.bracketed(digits)}"

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from brainbrr_core.evaluation.results import Estimate
 
 #: What JSON can hold.
 Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
@@ -54,3 +57,10 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
 def count(number: int, noun: str) -> str:
     """A number with its noun: ``1 recording``, ``1,200 recordings``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def estimate_text(estimate: Estimate, digits: int) -> str:
+    """A figure with its interval in brackets; a dash where it is undefined."""
+    if math.isnan(estimate.value):
+        return "-"
+    return f"{estimate.value:,.{digits}f} {estimate.bracketed(digits)}"

@@ -137,8 +137,10 @@ class EdfHeader:
         return sum(signal.samples for signal in self.signals)
 
 
-def read_header(file: EdfBytes) -> EdfHeader:
+def read_header(file: EdfBytes, *, without_signals: bool = False) -> EdfHeader:
     """Read an EDF header.
+
+    A file that has annotations but no signals is accepted only ``without_signals``.
 
     Raises :class:`UnusableEdf` when the file has no EDF header, or one that contradicts itself, and
     ``OSError`` when it cannot be opened.
@@ -159,10 +161,12 @@ def read_header(file: EdfBytes) -> EdfHeader:
     if len(columns) < 256 * count:
         raise UnusableEdf("unreadable", "the header is cut short")
     signals = _signals(columns, count)
-    if all(signal.label == ANNOTATIONS for signal in signals):
+    only_annotations = all(signal.label == ANNOTATIONS for signal in signals)
+    if only_annotations and not without_signals:
         raise UnusableEdf("annotations_only")
     record_s = Fraction(duration.decode())
-    if record_s == 0 or not any(signal.samples for signal in signals):
+    # Without signals a data record may have no duration.
+    if (record_s == 0 and not only_annotations) or not any(signal.samples for signal in signals):
         raise UnusableEdf("no_samples")
     # Programs that rewrite headers shift this field, or change its case.
     kind = head[192:236].strip(b" \0")[:5].upper().decode("latin-1")

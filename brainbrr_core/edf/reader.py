@@ -289,9 +289,11 @@ def _flat(
 def annotation_records(file: EdfBytes) -> Iterator[list[bytes]]:
     """The bytes of every annotation signal, data record by data record.
 
+    The file may have no other signals.
+
     Raises :class:`UnusableEdf` for a file that is not an EDF, ``OSError`` when it cannot be read.
     """
-    header = read_header(file)
+    header = read_header(file, without_signals=True)
     columns = [
         slice(signal.offset, signal.offset + signal.samples)
         for signal in header.signals

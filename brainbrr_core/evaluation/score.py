@@ -5,13 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.event_counts import (
+    CALIBRATION_BINS,
+    LAST_HOUR,
+    OF_ALL_SECONDS,
+    Seconds,
+    counts_by_rule,
+    duration_group,
+    estimates_of,
+    false_alarm_hours,
+    latency_name,
+    outcomes_of,
+    patient_statistics,
+    type_group,
+)
 from brainbrr_core.evaluation.results import (
     FORMAT,
     SECONDS_PER_HOUR,
@@ -30,55 +43,34 @@ from brainbrr_core.evaluation.results import (
 )
 from brainbrr_core.evaluation.statistics import (
     HOURS,
-    LATENCY,
     LIMITED_RULES,
-    Latencies,
     PatientStatistics,
-    Unit,
-    calibration_counts,
     limit_name,
-    rank_counts,
     rows_at_limits,
     tuned_counts,
     tuned_name,
-    unit_of,
 )
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.scoring import (
     FALSE_ALARM_LIMITS,
     Counts,
-    NedcCounts,
     RuleSweep,
     ScoredRecording,
     Sweep,
-    SzcoreCounts,
     UnknownTime,
-    all_or_none,
     auprc,
     auroc,
     expected_calibration_error,
     figures,
-    interval,
-    nedc,
-    no_false_alarm,
     per_second,
     pr_points,
     rank,
     reliability,
     resamples,
     roc_points,
-    szcore,
     total,
 )
-from brainbrr_core.scoring.recording import scored_events
-
-#: Seizures are grouped by duration: from each of these seconds up to the next.
-DURATION_EDGES_S = (0.0, 10.0, 30.0, 60.0, 120.0, 300.0, math.inf)
-CALIBRATION_BINS = 10
-#: False alarms are counted by hour of the recording; all hours after this one are one group.
-LAST_HOUR = 24
-Seconds = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]
 
 
 @dataclass(frozen=True)
@@ -133,8 +125,7 @@ def score(
             f"nothing in the split {split!r} is known to be seizure or background: check its "
             "annotations (`brainbrr index`) and the configuration's labels.seizure"
         )
-    by_szcore = [szcore.score_recording(pair) for pair in pairs]
-    by_nedc = [nedc.score_recording(pair) for pair in pairs]
+    by_rule = counts_by_rule(pairs)
     rows = tuple(
         RecordingResult(
             recording.partition_key,
@@ -143,23 +134,28 @@ def score(
             recording.duration_s,
             tuple(recording.reference),
             tuple(recording.hypothesis),
-            nedc_counts.ovlp.seiz,
-            szcore_counts.event,
+            ovlp,
+            szcore_event,
             tuple(recording.unknown),
         )
-        for recording, szcore_counts, nedc_counts in zip(ordered, by_szcore, by_nedc, strict=True)
+        for recording, ovlp, szcore_event in zip(
+            ordered, by_rule["nedc_ovlp"], by_rule["szcore_event"], strict=True
+        )
     )
-    outcomes = tuple(outcome for row in rows for outcome in _outcomes(row))
+    outcomes = tuple(outcome for row in rows for outcome in outcomes_of(row))
     patients = tuple(sorted({recording.patient for recording in ordered}))
     patient_numbers = {patient: number for number, patient in enumerate(patients)}
     seconds = _seconds(ordered, patient_numbers)
-    by_rule = _by_rule(by_szcore, by_nedc)
-    hours = [hour for row in rows for hour in _hours(row)]
+    hours = [hour for row in rows for hour in false_alarm_hours(row)]
     tuned = tuned_counts(applied, threshold.at_limits or {}) if applied else {}
-    statistics = _statistics(patients, by_rule, rows, outcomes, seconds, sweep, hours, tuned)
+    statistics = patient_statistics(
+        patients, by_rule, rows, outcomes, hours, seconds=seconds, sweep=sweep, tuned=tuned
+    )
     of_seconds = _second_figures(*seconds[:2])
-    estimates = _estimates(
-        statistics, of_seconds, resamples(len(patients), bootstrap_samples, bootstrap_seed)
+    estimates = estimates_of(
+        statistics,
+        resamples(len(patients), bootstrap_samples, bootstrap_seed),
+        {name: getattr(of_seconds, name.removeprefix("seconds.")) for name in OF_ALL_SECONDS},
     )
     results = EvaluationResults(
         format=FORMAT,
@@ -178,8 +174,8 @@ def score(
         limits=_limits(sweep, threshold, estimates) if sweep else (),
         patients=_groups(rows, lambda row: row.patient),
         montages=_groups(rows, lambda row: row.montage),
-        seizure_types=_seizure_groups(outcomes, "type", _type, estimates),
-        seizure_durations=_seizure_groups(outcomes, "duration", _duration, estimates),
+        seizure_types=_seizure_groups(outcomes, "type", type_group, estimates),
+        seizure_durations=_seizure_groups(outcomes, "duration", duration_group, estimates),
         false_alarm_hours=_hour_rows(hours, estimates),
         outcomes=outcomes,
         recordings=rows,
@@ -210,45 +206,6 @@ def evaluation_set(recordings: Iterable[ScoredRecording | ManifestRecording]) ->
     )
 
 
-def _by_rule(
-    by_szcore: Sequence[SzcoreCounts], by_nedc: Sequence[NedcCounts]
-) -> dict[str, list[Counts]]:
-    """Counts of each recording by rule."""
-    rules = {
-        "szcore_event": [counts.event for counts in by_szcore],
-        "szcore_sample": [counts.sample for counts in by_szcore],
-    }
-    for name in ("ovlp", "taes", "taes_exact", "epoch", "alignment"):
-        by_label: list[nedc.ByLabel] = [getattr(counts, name) for counts in by_nedc]
-        rules[f"nedc_{name}"] = [counts.seiz for counts in by_label]
-        rules[f"nedc_{name}_bckg"] = [counts.bckg for counts in by_label]
-        rules[f"nedc_{name}_total"] = [counts.total for counts in by_label]
-    return rules
-
-
-def _outcomes(row: RecordingResult) -> list[SeizureOutcome]:
-    """The outcome of each annotated seizure; touching events of two types are two seizures."""
-    reference, hypothesis, _ = scored_events(row.events, touching=False)
-    outcomes = []
-    for event in reference:
-        over = [hyp for hyp in hypothesis if hyp.stop > event.start and hyp.start < event.stop]
-        inside = sum(min(h.stop, event.stop) - max(h.start, event.start) for h in over)
-        outcomes.append(
-            SeizureOutcome(
-                row.partition_key,
-                row.patient,
-                row.montage,
-                event.start,
-                event.stop,
-                event.label,
-                bool(over),
-                over[0].start - event.start if over else math.nan,
-                inside / event.duration,
-            )
-        )
-    return outcomes
-
-
 def _seconds(ordered: Sequence[ScoredRecording], patient_numbers: Mapping[str, int]) -> Seconds:
     """Score, label and patient of each known second of all recordings."""
     pairs = [per_second(row.scores_8hz, row.reference, row.unknown) for row in ordered]
@@ -276,23 +233,6 @@ def _second_figures(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> S
     )
 
 
-def _hours(row: RecordingResult) -> list[tuple[int, str, Counts]]:
-    """False alarms (OVLP) and known seconds of each hour of a recording, with its patient."""
-    reference, hypothesis = nedc.joined_events(row.events)
-    _, alone = nedc.overlaps(reference, hypothesis)
-    starts = [event.start for event, alarm in zip(hypothesis, alone, strict=True) if alarm]
-    unknown = UnknownTime.of(row.unknown, row.reference, row.duration_s).spans
-    hours = []
-    for hour in range(min(math.ceil(row.duration_s / SECONDS_PER_HOUR), LAST_HOUR + 1)):
-        first = hour * SECONDS_PER_HOUR
-        stop = row.duration_s if hour == LAST_HOUR else first + SECONDS_PER_HOUR
-        stop = min(stop, row.duration_s)
-        masked = math.fsum(max(min(stop, b) - max(first, a), 0.0) for a, b in unknown)
-        alarms = sum(first <= start < stop for start in starts)
-        hours.append((hour, row.patient, Counts(false=alarms, seconds=stop - first - masked)))
-    return hours
-
-
 def _hour_rows(
     hours: Sequence[tuple[int, str, Counts]], estimates: Mapping[str, Estimate]
 ) -> tuple[HourRow, ...]:
@@ -310,104 +250,6 @@ def _hour_rows(
             )
         )
     return tuple(rows)
-
-
-def _statistics(
-    patients: tuple[str, ...],
-    by_rule: Mapping[str, Sequence[Counts]],
-    rows: Sequence[RecordingResult],
-    outcomes: Sequence[SeizureOutcome],
-    seconds: Seconds,
-    sweep: Sweep | None,
-    hours: Sequence[tuple[int, str, Counts]],
-    tuned: Mapping[str, NDArray[np.float64]],
-) -> PatientStatistics:
-    patient_numbers = {patient: number for number, patient in enumerate(patients)}
-    tables: dict[str, NDArray[np.float64]] = {}
-
-    def add(name: str, patient: str, counts: Counts) -> None:
-        table = tables.setdefault(name, np.zeros((len(patients), 4)))
-        table[patient_numbers[patient]] += (
-            counts.reference,
-            counts.detected,
-            counts.false,
-            counts.seconds,
-        )
-
-    for rule, by_recording in by_rule.items():
-        for row, counts in zip(rows, by_recording, strict=True):
-            add(rule, row.patient, counts)
-    for row in rows:
-        add(f"montage.{row.montage}", row.patient, row.szcore)
-    for hour, patient_name, counts in hours:
-        add(f"{HOURS}{hour}", patient_name, counts)
-    late: dict[str, list[SeizureOutcome]] = {LATENCY: []}
-    for outcome in outcomes:
-        counts = Counts(1, float(outcome.detected))
-        names = [LATENCY]
-        for group in (f"type.{_type(outcome)}", f"duration.{_duration(outcome)}"):
-            add(group, outcome.patient, counts)
-            names.append(_latency_of(group))
-        for name in names:
-            late.setdefault(name, []).extend([outcome] if outcome.detected else [])
-    scores, labels, patient = seconds
-    return PatientStatistics(
-        patients,
-        tables | dict(tuned),
-        {rule: by_recording[0].false_unit for rule, by_recording in by_rule.items()},
-        sweep,
-        rank_counts(scores, labels, patient, len(patients)),
-        calibration_counts(scores, labels, patient, len(patients), CALIBRATION_BINS),
-        {
-            name: Latencies(
-                np.array([outcome.latency_s for outcome in detected], dtype=np.float64),
-                np.array([patient_numbers[outcome.patient] for outcome in detected], dtype=np.intp),
-            )
-            for name, detected in late.items()
-        },
-    )
-
-
-def _latency_of(group: str) -> str:
-    """Name of the median latency of a group of seizures."""
-    return f"{group}.median_latency_s"
-
-
-def _estimates(
-    statistics: PatientStatistics, seconds: SecondFigures, drawn: NDArray[np.float64]
-) -> dict[str, Estimate]:
-    observed, resampled = statistics.figures(), statistics.figures(drawn)
-    contributors = statistics.contributors()
-    estimates = {}
-    for name in sorted(observed):
-        value, patients = float(observed[name][0]), contributors[name]
-        # The reported value is computed from all seconds, not from binned ranks.
-        if name in _OF_ALL_SECONDS:
-            value = getattr(seconds, name.removeprefix("seconds."))
-        low, high = interval(resampled[name], patients)
-        if low == high:
-            # All resamples agree, which says nothing about other patients.
-            estimates[name] = _exact(statistics, name, value, patients)
-        else:
-            estimates[name] = Estimate.of(value, low, high, patients)
-    return estimates
-
-
-_OF_ALL_SECONDS = ("seconds.auroc", "seconds.auprc", "seconds.calibration_error")
-
-
-def _exact(statistics: PatientStatistics, name: str, value: float, patients: int) -> Estimate:
-    """An estimate whose bootstrap interval has no width.
-
-    Its interval is exact if all or none were detected or there is no false alarm; otherwise it has
-    none.
-    """
-    if unit_of(name) is Unit.ALARMS and value == 0:
-        seconds = statistics.silent_seconds(name)
-        return Estimate.of(value, *no_false_alarm(patients, seconds), patients, "poisson")
-    if unit_of(name) is Unit.SHARE and name not in (*_OF_ALL_SECONDS, "nedc_ira.kappa"):
-        return Estimate.of(value, *all_or_none(patients, value), patients, "clopper-pearson")
-    return Estimate.of(value, math.nan, math.nan, patients)
 
 
 def _limits(
@@ -478,19 +320,7 @@ def _seizure_groups(
             sum(member.detected for member in members),
             len({member.patient for member in members}),
             estimates[f"{kind}.{group}.sensitivity"],
-            estimates[_latency_of(f"{kind}.{group}")],
+            estimates[latency_name(f"{kind}.{group}")],
         )
         for group, members in ordered
     )
-
-
-def _type(outcome: SeizureOutcome) -> str:
-    return outcome.label
-
-
-def _duration(outcome: SeizureOutcome) -> str:
-    length = outcome.stop_s - outcome.start_s
-    low, high = next(edges for edges in pairwise(DURATION_EDGES_S) if length < edges[1])
-    if math.isinf(high):
-        return f"{low:g} s or more"
-    return f"{low:g} to {high:g} s" if low else f"under {high:g} s"

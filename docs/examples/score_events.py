@@ -10,9 +10,12 @@ from the beginning of each recording.
 # Two recordings of an hour, with annotated seizures (``reference``) and detections
 # (``hypothesis``). The last ten minutes of the first one are unknown, so they are not scored.
 
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 
 from brainbrr_core.annotation import Event
+from brainbrr_core.evaluation.event_scores import score_events
 from brainbrr_core.scoring import RecordingEvents, figures, nedc, szcore, total
 
 recordings = [
@@ -54,6 +57,16 @@ scored_by_nedc = [nedc.score_recording(recording) for recording in recordings]
 for rule in ("ovlp", "taes", "epoch", "alignment"):
     counts = total(getattr(of_recording, rule).seiz for of_recording in scored_by_nedc)
     print(f"NEDC {rule:10} sensitivity {counts.sensitivity:.2f}, precision {counts.precision:.2f}")
+
+# %%
+# All rules at once, with 95 % intervals over patients (too few of them here):
+# :func:`score_events <brainbrr_core.evaluation.event_scores.score_events>`. The command
+# ``brainbrr score REFERENCE HYPOTHESIS`` does the same with two folders of files.
+
+named = [replace(recording, name=recording.subject) for recording in recordings]
+for name, estimate in score_events(named).estimates.items():
+    if name in ("szcore_event.f1", "nedc_ovlp.false_per_day"):
+        print(name, f"{estimate.value:.2f}", estimate.bracketed(2))
 
 # %%
 # What was scored: annotations above, detections below, and the unknown time in gray.

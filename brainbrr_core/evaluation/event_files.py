@@ -1,0 +1,348 @@
+"""Events in files, of a reference and of a detector: which belong together, and what they hold.
+
+A folder has one file for each recording, at any depth: ``csv_bi`` or ``csv`` (TUH), ``tse_bi`` or
+``tse`` (TUSZ 1.5), ``*.tsv`` (SzCORE and BIDS) or EDF+ with its annotations. No signal is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from brainbrr_core.annotation import (
+    UNKNOWN,
+    Event,
+    ParsedAnnotation,
+    on_signal,
+    szcore,
+    tal,
+    tse,
+    tuh,
+    uncovered,
+)
+from brainbrr_core.annotation.edf_plus import ENDS
+from brainbrr_core.annotation.policy import excludes
+from brainbrr_core.annotation.texts import Texts
+from brainbrr_core.configuration.settings import AnnotationTexts
+from brainbrr_core.corpus.layouts.base import patient_in
+from brainbrr_core.edf.header import ANNOTATIONS, UnusableEdf, read_header
+from brainbrr_core.edf.reader import annotation_records
+from brainbrr_core.edf.records import available_records
+from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.scoring import RecordingEvents
+
+#: Suffixes of files with events. Of several files of one recording in a folder, the first counts.
+SUFFIXES = (".csv_bi", ".csv", ".tse_bi", ".tse", ".tsv", ".edf")
+#: What the names of a recording's files may end with beside their suffix.
+_ENDINGS = ("_events", "_eeg")
+#: How many files or recordings a message names.
+_NAMED = 3
+
+
+class Unmatched(StrEnum):
+    """What becomes of a recording that only one of two folders has."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True)
+class MatchedEvents:
+    """The recordings of a reference and a hypothesis.
+
+    Attributes
+    ----------
+    recordings : tuple of RecordingEvents
+        What can be scored, by name.
+    without_hypothesis, without_reference : tuple of str
+        Names of recordings that only the reference, or only the hypothesis, has.
+    """
+
+    recordings: tuple[RecordingEvents, ...]
+    without_hypothesis: tuple[str, ...]
+    without_reference: tuple[str, ...]
+
+
+def match_events(
+    reference: Path,
+    hypothesis: Path,
+    *,
+    patient_pattern: str | None = None,
+    unmatched: Unmatched = Unmatched.REFUSE,
+    seizure_texts: Sequence[str] = (),
+) -> MatchedEvents:
+    """Read the events of a reference and of a detector, and match them by recording.
+
+    Files match by their path below the folder, without suffix, ``_events`` and ``_eeg``; where the
+    two folders are arranged in different ways, by their name. Two files match whatever they are
+    called.
+
+    Parameters
+    ----------
+    reference, hypothesis : pathlib.Path
+        Folders with a file of events for each recording, or two such files.
+    patient_pattern : str, optional
+        Regular expression with one group, searched for in the path below the reference's folder:
+        the patient. By default the patient is that of a name of BIDS or TUSZ, otherwise the topmost
+        folder, otherwise the whole name, so that each recording counts as a patient.
+    unmatched : Unmatched, optional
+        ``refuse`` a recording that only one folder has, ``skip`` it, or take a reference without a
+        hypothesis as one with no (``empty``) detection.
+    seizure_texts : sequence of str, optional
+        Regular expressions of further texts that mean a seizure, in EDF+ and in the columns of
+        BIDS. Words such as "seizure" and the labels of TUSZ and SzCORE are known.
+
+    Returns
+    -------
+    MatchedEvents
+        Times in seconds from the start of each recording. Where the annotation of a reference is
+        neither seizure nor background, the time is unknown.
+
+    Raises
+    ------
+    BrainbrrError
+        For a file that cannot be read or understood, recordings that do not match, a recording
+        whose length no file states, and two lengths that differ.
+    """
+    patient, texts = _patient_rule(patient_pattern), _texts(seizure_texts)
+    if reference.is_file() and hypothesis.is_file():
+        name = _name(reference.name)
+        files = {name: (reference, hypothesis)}
+        return MatchedEvents((_read_pair(name, files[name], patient(name), texts),), (), ())
+    references, hypotheses = _files(reference), _by_name(_files(hypothesis), _files(reference))
+    alone = tuple(name for name in references if name not in hypotheses)
+    extra = tuple(name for name in hypotheses if name not in references)
+    if unmatched is Unmatched.REFUSE:
+        _refuse(alone, "has no file of events in", hypothesis)
+        _refuse(extra, "has no file of events in", reference)
+    recordings = tuple(
+        _read_pair(name, (path, hypotheses.get(name)), patient(name), texts)
+        for name, path in references.items()
+        if name in hypotheses or unmatched is Unmatched.EMPTY
+    )
+    if not recordings:
+        raise BrainbrrError(
+            f"{reference} and {hypothesis} have no recording in common: name the files of both "
+            "after the recordings"
+        )
+    return MatchedEvents(recordings, alone, extra)
+
+
+def _refuse(names: Sequence[str], what: str, folder: Path) -> None:
+    if names:
+        shown = ", ".join(names[:_NAMED])
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        raise BrainbrrError(
+            f"{shown}{more} {what} {folder}: add it, or choose with --unmatched skip or empty"
+        )
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """The file of events of each recording below a folder, by the recording's name, sorted."""
+    if not folder.is_dir():
+        missing = "is not a folder" if folder.exists() else "does not exist"
+        raise BrainbrrError(f"{folder} {missing}: give two folders with events, or two files")
+    files: dict[str, Path] = {}
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for file_name in names:
+            path = Path(parent, file_name)
+            if path.suffix.lower() not in SUFFIXES or file_name.startswith("."):
+                continue
+            if path.suffix.lower() == ".tsv" and not szcore.has_events(path):
+                continue
+            name = _name(path.relative_to(folder).as_posix())
+            other = files.get(name)
+            if other is None or _precedence(path) < _precedence(other):
+                files[name] = path
+    if not files:
+        forms = ", ".join(SUFFIXES)
+        raise BrainbrrError(f"{folder} has no file of events: it may have files with {forms}")
+    return dict(sorted(files.items()))
+
+
+def _unreadable(error: OSError) -> None:
+    raise BrainbrrError(f"{error.filename} cannot be read ({error.strerror}): make it readable")
+
+
+def _precedence(path: Path) -> int:
+    return SUFFIXES.index(path.suffix.lower())
+
+
+def _name(path: str) -> str:
+    """The name of a recording, from the path of one of its files."""
+    stem = path.rpartition(".")[0]
+    for ending in _ENDINGS:
+        stem = stem.removesuffix(ending)
+    return stem
+
+
+def _by_name(hypotheses: dict[str, Path], references: Mapping[str, Path]) -> dict[str, Path]:
+    """The hypotheses by the names of the references: by path, otherwise by the name alone."""
+    if hypotheses.keys() & references.keys():
+        return hypotheses
+    named: dict[str, list[str]] = {}
+    for name in references:
+        named.setdefault(name.rpartition("/")[2], []).append(name)
+    by_reference: dict[str, Path] = {}
+    for name, path in hypotheses.items():
+        candidates = named.get(name.rpartition("/")[2], [])
+        if len(candidates) > 1:
+            raise BrainbrrError(
+                f"{path} may belong to {candidates[0]} or {candidates[1]}: arrange the folders of "
+                "both alike"
+            )
+        target = candidates[0] if candidates else name
+        if target in by_reference:
+            raise BrainbrrError(
+                f"{path} and {by_reference[target]} both belong to {target}: keep one of them"
+            )
+        by_reference[target] = path
+    return by_reference
+
+
+def _patient_rule(pattern: str | None) -> Callable[[str], str]:
+    """What gives the patient of a recording's name."""
+    if pattern is None:
+        return _patient_of_name
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise BrainbrrError(
+            f"--patient-pattern {pattern!r} is not a regular expression: {error}"
+        ) from None
+    if compiled.groups != 1:
+        raise BrainbrrError(
+            f"--patient-pattern {pattern!r} has {compiled.groups} groups: put the part that is the "
+            "patient, and only that, in parentheses"
+        )
+
+    def patient(name: str) -> str:
+        match = compiled.search(name)
+        if match is None or not match[1]:
+            raise BrainbrrError(f"--patient-pattern {pattern!r} finds no patient in {name}")
+        return match[1]
+
+    return patient
+
+
+def _texts(seizure: Sequence[str]) -> Texts:
+    """What texts mean, those of ``brainbrr predict`` among them."""
+    known = AnnotationTexts()
+    try:
+        added = AnnotationTexts(seizure=(*known.seizure, r"\w+, confidence [\d.]+", *seizure))
+    except ValueError:
+        raise BrainbrrError(
+            f"--seizure-text {' '.join(map(repr, seizure))} is not a regular expression"
+        ) from None
+    return Texts(added)
+
+
+def _patient_of_name(name: str) -> str:
+    folder, _, stem = name.rpartition("/")
+    # A name of BIDS has lost its last part, which its patient does not need.
+    return patient_in(stem) or patient_in(f"{stem}_eeg") or folder.partition("/")[0] or stem
+
+
+def _read_pair(
+    name: str, files: tuple[Path, Path | None], patient: str, texts: Texts
+) -> RecordingEvents:
+    path, detected_path = files
+    reference = _read(path, texts)
+    if reference is None:
+        raise BrainbrrError(
+            f"{path} says nothing about seizures: a reference without seizures needs a file that "
+            "says so, such as a csv_bi with a row of bckg"
+        )
+    hypothesis = None if detected_path is None else _read(detected_path, texts)
+    detected_s = None if detected_path is None else _duration(detected_path, hypothesis)
+    duration_s = _duration(path, reference)
+    if duration_s is None:
+        duration_s = detected_s
+    if duration_s is None:
+        raise BrainbrrError(
+            f"{path}: neither the reference nor the hypothesis says how long the recording is: use "
+            "csv_bi or SzCORE's tsv for one of them, or put the EDF next to the reference"
+        )
+    annotated = _fitted(path, reference, duration_s).events
+    seizures = tuple(event for event in annotated if event.label != UNKNOWN)
+    unknown = uncovered((event for event in annotated if event.label == UNKNOWN), seizures)
+    detections: tuple[Event, ...] = ()
+    if detected_path is not None and hypothesis is not None:
+        detections = _fitted(detected_path, hypothesis, duration_s).events
+        if any(event.label == UNKNOWN for event in detections):
+            raise BrainbrrError(
+                f"{detected_path} has an event that may or may not be a detection (an onset "
+                "without an end, or a text that is not understood): correct it, or name such "
+                "texts with --seizure-text"
+            )
+    return RecordingEvents(patient, duration_s, seizures, detections, name, detected_s, unknown)
+
+
+def _read(path: Path, texts: Texts) -> ParsedAnnotation | None:
+    """The content of a file; None for an EDF+ whose annotations do not mention a seizure."""
+    suffix = path.suffix.lower()
+    if suffix == ".edf":
+        edf = LocalEdf(path)
+        try:
+            parsed = tal.parse(annotation_records(edf), path.name, texts)
+            others = 0 if parsed else tal.remarks(annotation_records(edf), ENDS)
+        except UnusableEdf as error:
+            raise _no_edf(path, error) from None
+        if others:
+            raise BrainbrrError(
+                f"{path} has {others} annotations, and none is understood as a seizure: name the "
+                "texts that are with --seizure-text, or convert the file to csv_bi"
+            )
+        return parsed
+    if suffix == ".tsv":
+        return szcore.read(path, texts)
+    return tse.read(path) if suffix in (".tse", ".tse_bi") else tuh.read(path)
+
+
+def _duration(path: Path, parsed: ParsedAnnotation | None) -> float | None:
+    """Length of the recording in seconds according to a file, or to the EDF of its name."""
+    if parsed is not None and parsed.duration_s is not None:
+        return parsed.duration_s
+    stem = _name(path.name)
+    for name in (f"{path.stem}.edf", f"{stem}.edf", f"{stem}_eeg.edf"):
+        edf = path.with_name(name)
+        if edf.is_file():
+            return _signal_s(edf)
+    return None
+
+
+def _signal_s(path: Path) -> float | None:
+    """Length of an EDF in seconds; None if it has no signal but annotations."""
+    edf = LocalEdf(path)
+    try:
+        header = read_header(edf, without_signals=True)
+    except UnusableEdf as error:
+        raise _no_edf(path, error) from None
+    if all(signal.label == ANNOTATIONS for signal in header.signals):
+        return None
+    return float(available_records(edf, header) * header.record_duration)
+
+
+def _no_edf(path: Path, error: UnusableEdf) -> BrainbrrError:
+    return BrainbrrError(f"{path} is not a readable EDF ({error}): export it again")
+
+
+def _fitted(path: Path, parsed: ParsedAnnotation, duration_s: float) -> ParsedAnnotation:
+    """The events on a signal of that length.
+
+    Raises :class:`BrainbrrError` where the file contradicts itself or the length.
+    """
+    fitted = on_signal(parsed, duration_s)
+    for finding in fitted.findings:
+        if excludes(finding.code):
+            raise BrainbrrError(
+                f"{path} cannot be scored: {finding}; correct the file or leave it out"
+            )
+    return fitted

@@ -1,0 +1,183 @@
+"""Scores of events alone, of any detector: no run, no signal and no probabilities are needed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.event_counts import (
+    counts_by_rule,
+    estimates_of,
+    outcomes_of,
+    patient_statistics,
+)
+from brainbrr_core.evaluation.results import (
+    SECONDS_PER_HOUR,
+    Estimate,
+    RecordingResult,
+    SeizureOutcome,
+)
+from brainbrr_core.evaluation.statistics import LATENCY
+from brainbrr_core.evaluation.tables import Row, write_table
+from brainbrr_core.scoring import Counts, RecordingEvents, UnknownTime, resamples, total
+
+#: Families of rules, and beginnings of the names of their figures.
+RULES = ("szcore", "nedc")
+
+
+@dataclass(frozen=True)
+class EventScores:
+    """Every figure of some recordings with events.
+
+    Attributes
+    ----------
+    counts : dict of Counts
+        Sums over the recordings by rule, such as ``szcore_event`` or ``nedc_taes``.
+    estimates : dict of Estimate
+        Figures with their 95 % interval over patients, by rule and figure, such as
+        ``szcore_event.f1``, or ``szcore_event_subject_mean.f1`` for the mean over patients.
+    recordings : tuple of RecordingResult
+        What is counted in each recording, by name.
+    outcomes : tuple of SeizureOutcome
+        Whether, and how late, each annotated seizure is detected.
+    unknown_s : float
+        Seconds that are neither seizure nor background, and are not counted.
+    """
+
+    counts: dict[str, Counts]
+    estimates: dict[str, Estimate]
+    recordings: tuple[RecordingResult, ...]
+    outcomes: tuple[SeizureOutcome, ...]
+    unknown_s: float
+
+    @property
+    def hours(self) -> float:
+        """Length of all recordings in hours, unknown time included."""
+        return math.fsum(row.duration_s for row in self.recordings) / SECONDS_PER_HOUR
+
+    @property
+    def patients(self) -> int:
+        """Number of patients."""
+        return len({row.patient for row in self.recordings})
+
+
+def score_events(
+    recordings: Iterable[RecordingEvents],
+    *,
+    rules: Sequence[str] = RULES,
+    bootstrap_samples: int = 1000,
+    bootstrap_seed: int = 0,
+) -> EventScores:
+    """Score the events of a detector against those of a reference.
+
+    Parameters
+    ----------
+    recordings : iterable of RecordingEvents
+        Reference and hypothesis of each recording, in any order. Names must differ.
+    rules : sequence of str, optional
+        ``szcore``, ``nedc`` or both.
+    bootstrap_samples, bootstrap_seed : int, optional
+        How many resamples of the patients the intervals are of, and the seed that draws them.
+
+    Returns
+    -------
+    EventScores
+        The figures of an evaluation, except those that need probabilities.
+
+    Raises
+    ------
+    BrainbrrError
+        Where there is nothing to score, a name occurs twice, a recording has no length, times are
+        impossible, or a hypothesis has another length than its recording.
+    """
+    if not rules or not set(rules) <= set(RULES):
+        raise BrainbrrError(f"the rules {list(rules)} are not known: use some of {list(RULES)}")
+    pairs = sorted(recordings, key=lambda recording: recording.name)
+    if not pairs:
+        raise BrainbrrError("there is no recording to score: give at least one")
+    names = [pair.name for pair in pairs]
+    for name, following in itertools.pairwise(names):
+        if name == following:
+            raise BrainbrrError(f"{name!r} would be scored twice: list each recording once")
+    by_rule = counts_by_rule(pairs)
+    rows = tuple(
+        RecordingResult(
+            pair.name,
+            pair.subject,
+            "",
+            pair.duration_s,
+            tuple(pair.reference),
+            tuple(pair.hypothesis),
+            ovlp,
+            event,
+            tuple(pair.unknown),
+        )
+        for pair, ovlp, event in zip(
+            pairs, by_rule["nedc_ovlp"], by_rule["szcore_event"], strict=True
+        )
+    )
+    unknown_s = math.fsum(
+        UnknownTime.of(pair.unknown, pair.reference, pair.duration_s).seconds for pair in pairs
+    )
+    if unknown_s and unknown_s >= math.fsum(pair.duration_s for pair in pairs):
+        raise BrainbrrError(
+            "nothing in these recordings is known to be seizure or background: check the reference"
+        )
+    outcomes = tuple(outcome for row in rows for outcome in outcomes_of(row))
+    patients = tuple(sorted({row.patient for row in rows}))
+    statistics = patient_statistics(patients, by_rule, rows, outcomes, ())
+    estimates = estimates_of(
+        statistics, resamples(len(patients), bootstrap_samples, bootstrap_seed)
+    )
+    # The latency belongs to every rule; figures of seconds need probabilities.
+    names_of_figures = (*(f"{rule}_" for rule in rules), LATENCY)
+    return EventScores(
+        {rule: total(counts) for rule, counts in by_rule.items() if rule.startswith(tuple(rules))},
+        {name: e for name, e in estimates.items() if name.startswith(names_of_figures)},
+        rows,
+        outcomes,
+        unknown_s,
+    )
+
+
+def write_event_scores(folder: Path, scores: EventScores) -> None:
+    """Write figures, recordings and seizures into a folder, each as Parquet and CSV."""
+    figures: list[Row] = [
+        (name, e.value, e.low, e.high, e.patients, e.method) for name, e in scores.estimates.items()
+    ]
+    write_table(
+        folder / "figures", ("figure", "value", "low", "high", "patients", "interval"), figures
+    )
+    recordings: list[Row] = [
+        (
+            row.partition_key,
+            row.patient,
+            row.duration_s,
+            *(row.szcore.reference, row.szcore.detected, row.szcore.false),
+            *(row.ovlp.reference, row.ovlp.detected, row.ovlp.false),
+        )
+        for row in scores.recordings
+    ]
+    counted = ("reference", "detected", "false")
+    write_table(
+        folder / "recordings",
+        (
+            *("recording", "patient", "duration_s"),
+            *(f"szcore_event_{name}" for name in counted),
+            *(f"nedc_ovlp_{name}" for name in counted),
+        ),
+        recordings,
+    )
+    seizures: list[Row] = [
+        (o.partition_key, o.patient, o.start_s, o.stop_s, o.detected, o.latency_s, o.covered)
+        for o in scores.outcomes
+    ]
+    write_table(
+        folder / "seizures",
+        ("recording", "patient", "start_s", "stop_s", "detected", "latency_s", "covered"),
+        seizures,
+    )
