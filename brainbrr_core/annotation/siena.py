@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -175,7 +175,12 @@ def recording_annotation(
         for seizure in listed.seizures:
             if seizure.name in names:
                 marks += _marks(seizure, first, label, listed.where, findings)
-    return on_signal(in_order(listed.where, marks, 0, None, findings), signal_s)
+    fitted = on_signal(in_order(listed.where, marks, 0, None, findings), signal_s)
+    # Stated for information: the last seconds of many recordings are not part of the registration.
+    ends = [one.end.times[0] for one in registrations if one.end and len(one.end.times) == 1]
+    if first is None or not ends:
+        return fitted
+    return replace(fitted, duration_s=seconds_after(ends[0], first))
 
 
 def _first_sample(

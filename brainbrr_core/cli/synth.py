@@ -23,8 +23,8 @@ def synth(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Imitate the corpus in this folder: its files, channels, rates and annotations, "
-            "with synthetic signals.",
+            help="Imitate the corpus in this folder, in its layout: its files, channels, rates and "
+            "annotations, with synthetic signals.",
         ),
     ] = None,
     workers: Annotated[
@@ -44,9 +44,10 @@ def synth(
         print_json(asdict(summary))
     else:
         splits = ", ".join(f"{split} {number}" for split, number in summary.splits.items())
+        shown = f" ({splits})" if splits else ""
         print(
             f"{out}: {count(summary.recordings, 'recording')} of "
             f"{count(summary.patients, 'patient')}, {summary.hours:.2f} h, "
-            f"{count(summary.seizures, 'seizure')} ({splits})"
+            f"{count(summary.seizures, 'seizure')}{shown}"
         )
     return 0

@@ -36,22 +36,34 @@ class Channel:
     digital: tuple[int, int]
 
 
+#: Electrodes that occur in derivations only, and the ones nearest to them.
+_NEAREST = {"FT9": "T1", "FT10": "T2"}
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The source of a channel; ``electrode`` is empty unless the kind is "electrode"."""
+    """The source of a channel.
+
+    ``electrode`` is empty unless the kind is "electrode" or "derivation"; a derivation is its
+    potential minus that of ``other``.
+    """
 
     kind: str
     electrode: str = ""
+    other: str = ""
 
 
 def source_of(label: str) -> Source:
     """The source of the channel with this label.
 
-    Kinds: electrode, ecg, emg, open (an unconnected input), quiet (anything else: trend values,
-    photic marker, direct-current inputs).
+    Kinds: electrode, derivation (``FP1-F7``), ecg, emg, open (an unconnected input), quiet
+    (anything else: trend values, photic marker, direct-current inputs).
     """
     name = re.sub(r"^EEG\s+", "", label.strip().upper())
-    first = re.split(r"[-\s]", name)[0]
+    first, *others = re.split(r"[-\s]", name)
+    ends = [_end_of_derivation(end) for end in (first, *others[:1])]
+    if len(ends) == 2 and all(ends):
+        return Source("derivation", *ends)
     electrode = RENAMED.get(first, first)
     if electrode in POSITIONS:
         return Source("electrode", electrode)
@@ -62,6 +74,12 @@ def source_of(label: str) -> Source:
     if first.isdigit():
         return Source("open")
     return Source("quiet")
+
+
+def _end_of_derivation(name: str) -> str:
+    """The electrode at an end of a derivation; empty where it is a reference or no electrode."""
+    name = _NEAREST.get(name, RENAMED.get(name, name))
+    return name if name in TEN_TWENTY or name in _NEAREST.values() else ""
 
 
 def units_per_microvolt(dimension: str) -> float | None:

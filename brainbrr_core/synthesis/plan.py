@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from datetime import time
 from fractions import Fraction
 
 import numpy as np
@@ -55,7 +56,7 @@ class CorpusSummary:
     ictal_hours : float
         Hours of seizures.
     splits : dict of str to int
-        Recordings of each split.
+        Recordings of each split; empty where the corpus has no splits.
     """
 
     recordings: int
@@ -79,12 +80,15 @@ class Seizure:
 class RecordingPlan:
     """One recording to be written.
 
-    ``key`` is its path below the data root without suffix. ``annotations`` are the suffix and the
-    content of each file next to the EDF. The signal depends on ``seed`` and ``key``, the traits of
-    the patient on ``seed`` and the name of the patient.
+    ``key`` is its path below the data root without suffix; ``split`` is empty where the corpus has
+    no splits. ``annotations`` are the suffix and the content of each file next to the EDF. The
+    signal depends on ``seed`` and ``key``, the traits of the patient on ``seed`` and ``patient``.
+    ``start`` is the time of day at which it starts.
     """
 
     key: str
+    split: str
+    patient: str
     seed: int
     records: int
     record_s: Fraction
@@ -92,21 +96,12 @@ class RecordingPlan:
     seizures: tuple[Seizure, ...]
     annotations: tuple[tuple[str, bytes], ...]
     year: int
+    start: time = time(0)
 
     @property
     def duration_s(self) -> float:
         """Duration of the signal in seconds."""
         return float(self.records * self.record_s)
-
-    @property
-    def split(self) -> str:
-        """The first part of the key."""
-        return self.key.split("/")[0]
-
-    @property
-    def patient(self) -> str:
-        """The second part of the key."""
-        return self.key.split("/")[1]
 
 
 def random_source(seed: int, *names: str) -> np.random.Generator:
@@ -165,6 +160,7 @@ def plan_corpus(
 
 def summarize(plans: list[RecordingPlan]) -> CorpusSummary:
     """Count the contents of ``plans``."""
+    has_splits = any(plan.split for plan in plans)
     splits = {split: sum(plan.split == split for plan in plans) for split in SPLITS}
     return CorpusSummary(
         recordings=len(plans),
@@ -175,7 +171,7 @@ def summarize(plans: list[RecordingPlan]) -> CorpusSummary:
             seizure_seconds(Event(s.start, s.stop) for s in plan.seizures) for plan in plans
         )
         / 3600,
-        splits=splits,
+        splits=splits if has_splits else {},
     )
 
 
@@ -259,7 +255,7 @@ def _plan_recording(
     year: int,
 ) -> RecordingPlan:
     rng = random_source(seed, "plan", key)
-    montage = key.split("/")[3]
+    split, patient, _, montage, name = key.split("/")
     midline = index % 12 != 7
     channels = synthetic_channels(
         montage,
@@ -271,16 +267,18 @@ def _plan_recording(
     )
     seizures: tuple[Seizure, ...] = ()
     if ictal:
-        focus = patient_focus(seed, key.split("/")[1])
+        focus = patient_focus(seed, patient)
         seizures = _seizures(rng, duration_s, further_every_s, focus)
     return RecordingPlan(
         key=key,
+        split=split,
+        patient=patient,
         seed=seed,
         records=duration_s,
         record_s=Fraction(1),
         channels=channels,
         seizures=seizures,
-        annotations=_annotation_files(key.split("/")[4], montage, duration_s, seizures),
+        annotations=_annotation_files(name, montage, duration_s, seizures),
         year=year,
     )
 

@@ -29,17 +29,22 @@ def write_recording(root: Path, plan: RecordingPlan) -> str:
     path = edf_path(root, plan)
     path.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in plan.annotations:
-        annotation = path.with_suffix(suffix)
-        unfinished = annotation.with_name(annotation.name + TEMPORARY)
-        unfinished.write_bytes(content)
-        flush(unfinished)
-        unfinished.replace(annotation)
+        write_companion(path.with_suffix(suffix), content)
     unfinished = path.with_name(path.name + TEMPORARY)
     _write_edf(unfinished, plan)
     flush(unfinished)
     unfinished.replace(path)
     flush(path.parent)
     return plan.key
+
+
+def write_companion(path: Path, content: bytes) -> None:
+    """Write a file that describes recordings."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + TEMPORARY)
+    unfinished.write_bytes(content)
+    flush(unfinished)
+    unfinished.replace(path)
 
 
 def _exact_range(physical: tuple[float, float]) -> tuple[float, float]:
@@ -73,7 +78,7 @@ def _write_edf(path: Path, plan: RecordingPlan) -> None:
     Edf(
         signals,
         recording=Recording(startdate=datetime.date(plan.year, 1, 1)),
-        starttime=datetime.time(0, 0, 0),
+        starttime=plan.start,
         data_record_duration=record_s,
         annotations=(),
     ).write(path)

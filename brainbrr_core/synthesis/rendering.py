@@ -54,8 +54,11 @@ def _render_rate(
     total, scratch = np.empty((2, count), dtype=np.float32)
     digital = {}
     for number, source in sources.items():
-        rng = random_source(plan.seed, plan.key, "channel", str(number))
-        total[:] = _channel_noise(rng, source, count, rate_hz, scale)
+        if source.kind == "derivation":
+            total[:] = _derived_noise(plan, source, count, rate_hz, scale)
+        else:
+            rng = random_source(plan.seed, plan.key, "channel", str(number))
+            total[:] = _channel_noise(rng, source, count, rate_hz, scale)
         for activity, gain in by_channel[number]:
             stop = min(activity.start + len(activity.wave), count)
             length = max(0, stop - activity.start)
@@ -80,7 +83,12 @@ def _activities(
     traits = random_source(plan.seed, "traits", plan.patient)
     slope, alpha_hz = traits.uniform(1.5, 1.9), traits.uniform(8.5, 11.0)
     electrodes = tuple(
-        dict.fromkeys(source.electrode for source in sources.values() if source.electrode)
+        dict.fromkeys(
+            electrode
+            for source in sources.values()
+            for electrode in (source.electrode, source.other)
+            if electrode
+        )
     )
     humming = tuple(str(n) for n, source in sources.items() if source.kind in _HUMMING)
     context = RecordingContext(count, rate_hz, electrodes, scale, drowsiness(rng, count, rate_hz))
@@ -103,15 +111,16 @@ def _by_channel(
     activities: list[tuple[Activity, bool]], sources: dict[int, Source]
 ) -> dict[int, list[tuple[Activity, float]]]:
     """The activities of each channel, with its gain."""
-    at_electrode: dict[str, list[int]] = {}
+    at_electrode: dict[str, list[tuple[int, float]]] = {}
     for number, source in sources.items():
-        if source.electrode:
-            at_electrode.setdefault(source.electrode, []).append(number)
+        for electrode, sign in ((source.electrode, 1.0), (source.other, -1.0)):
+            if electrode:
+                at_electrode.setdefault(electrode, []).append((number, sign))
     gains: dict[int, list[tuple[Activity, float]]] = {number: [] for number in sources}
     for activity, is_by_channel in activities:
         for name, gain in activity.gains.items():
-            for number in [int(name)] if is_by_channel else at_electrode.get(name, []):
-                gains[number].append((activity, gain))
+            for number, sign in [(int(name), 1.0)] if is_by_channel else at_electrode.get(name, []):
+                gains[number].append((activity, sign * gain))
     return gains
 
 
@@ -126,6 +135,22 @@ def _channel_noise(
         return _heartbeats(rng, count, rate_hz) + np.float32(3) * noise
     level = {"emg": 12.0, "open": 2.0}.get(source.kind, 0.3)
     return np.float32(level) * noise
+
+
+def _derived_noise(
+    plan: RecordingPlan, source: Source, count: int, rate_hz: float, scale: float
+) -> Wave:
+    """The noise of a derivation in µV: that of one electrode minus that of the other.
+
+    Derivations with a common electrode have its noise in common, so that chains of them add up.
+    """
+    one, other = (
+        own_noise(
+            random_source(plan.seed, plan.key, "electrode", name), name, count, rate_hz, scale
+        )
+        for name in (source.electrode, source.other)
+    )
+    return one - other
 
 
 def _heartbeats(rng: np.random.Generator, count: int, rate_hz: float) -> Wave:

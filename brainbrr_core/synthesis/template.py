@@ -1,4 +1,4 @@
-"""Planning a copy of an existing corpus from its headers and annotations, without its signals.
+"""Planning a copy of a corpus in the layout of TUSZ from its headers and annotations.
 
 A plan has the channels, rates, ranges, durations and seizures of the original. Free text of a
 header (patient, recording) is never read into a plan.
@@ -26,7 +26,7 @@ from brainbrr_core.synthesis.scalp import RENAMED
 
 _SUFFIXES = (".csv_bi", ".csv")
 #: Year in all headers, so that no file has a date of the original.
-_YEAR = 2012
+YEAR = 2012
 #: An EDF header field has eight characters.
 _FIELD = 8
 
@@ -107,7 +107,7 @@ def _divisors(number: int) -> list[int]:
 
 
 def _read(path: Path, root: Path) -> _Original:
-    channels, record_s, own_s = _header(path)
+    channels, record_s, own_s = read_channels(path)
     annotations = tuple(
         (suffix, path.with_suffix(suffix).read_bytes())
         for suffix in _SUFFIXES
@@ -124,9 +124,11 @@ def _plan(original: _Original, seed: int) -> RecordingPlan:
     record_s = record_length(duration_s, rates, original.record_s)
     records = max(1, math.ceil(duration_s / record_s))
     end = float(records * record_s)
-    patient = original.key.split("/")[1]
+    split, patient, *_ = original.key.split("/")
     return RecordingPlan(
         key=original.key,
+        split=split,
+        patient=patient,
         seed=seed,
         records=records,
         record_s=record_s,
@@ -140,12 +142,15 @@ def _plan(original: _Original, seed: int) -> RecordingPlan:
             if event.start < min(event.stop, end)
         ),
         annotations=original.annotations,
-        year=_YEAR,
+        year=YEAR,
     )
 
 
-def _header(path: Path) -> tuple[tuple[Channel, ...], Fraction, Fraction]:
-    """Channels, record length and duration in seconds from the header of an EDF."""
+def read_channels(path: Path) -> tuple[tuple[Channel, ...], Fraction, Fraction]:
+    """Channels, record length and duration in seconds from the header of an EDF.
+
+    Raises :class:`BrainbrrError` where it has no readable header or no signals.
+    """
     from edfio import read_edf
 
     try:

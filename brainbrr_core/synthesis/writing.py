@@ -8,12 +8,13 @@ missing recordings.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.pools import process_pool
@@ -27,7 +28,13 @@ from brainbrr_core.synthesis.plan import (
     plan_corpus,
     summarize,
 )
-from brainbrr_core.synthesis.recording import TEMPORARY, edf_path, write_recording
+from brainbrr_core.synthesis.published import plan_published, published_layout
+from brainbrr_core.synthesis.recording import (
+    TEMPORARY,
+    edf_path,
+    write_companion,
+    write_recording,
+)
 from brainbrr_core.synthesis.template import plan_like
 
 #: Incremented with every change that alters a byte of a corpus.
@@ -90,17 +97,20 @@ def write_corpus_like(
 ) -> CorpusSummary:
     """Write a copy of a corpus with synthetic signals.
 
-    Every EDF below the splits of ``like`` gives one with the same path, channels, rates and ranges.
-    It has the duration and the seizures of the annotation file; where no EDF with these rates has
-    exactly that duration, it ends with the next whole data record. Annotation files are copied
-    unchanged. An interrupted folder is completed, as by :func:`write_corpus`.
+    Every recording of ``like`` gives one with the same path, channels, rates and ranges. It has the
+    duration and the seizures of its annotations; where no EDF with these rates has exactly that
+    duration, it ends with the next whole data record. Annotation files are copied unchanged. An
+    interrupted folder is completed, as by :func:`write_corpus`.
+
+    The copy of a corpus in the layout of TUSZ is in ``out/edf``, that of another one in ``out``.
 
     Parameters
     ----------
     out : pathlib.Path
         Folder to write to; created where it is missing.
     like : pathlib.Path
-        The corpus to copy: the folder of its splits, or the folder above its ``edf``.
+        The corpus to copy, in a layout that is recognized; of TUSZ the folder of its splits, or
+        the folder above its ``edf``.
     seed : int
         Seed of all random numbers.
     workers : int, optional
@@ -118,13 +128,29 @@ def write_corpus_like(
         folder has other files.
     """
     check_seed(seed)
-    plans, digest = plan_like(like, seed)
-    return _write(out, plans, {"kind": "like", "source": digest, "seed": seed}, workers)
+    layout = published_layout(like)
+    parameters: dict[str, object] = {"kind": "like", "seed": seed}
+    if layout is None:
+        plans, digest = plan_like(like, seed)
+        return _write(out, plans, {**parameters, "source": digest}, workers)
+    plans, companions, digest = plan_published(layout, seed)
+    parameters |= {"source": digest, "layout": layout.name}
+    return _write(out, plans, parameters, workers, folder=".", companions=companions)
 
 
 def _write(
-    out: Path, plans: list[RecordingPlan], parameters: dict[str, object], workers: int | None
+    out: Path,
+    plans: list[RecordingPlan],
+    parameters: dict[str, object],
+    workers: int | None,
+    *,
+    folder: str = "edf",
+    companions: Mapping[str, bytes] = MappingProxyType({}),
 ) -> CorpusSummary:
+    """Write the recordings of ``plans`` below a folder of ``out``, and files that describe them.
+
+    ``companions`` are these files by their paths below that folder.
+    """
     if workers is not None and workers < 1:
         raise BrainbrrError(f"{workers} workers cannot write a corpus; give at least 1")
     summary = summarize(plans)
@@ -132,14 +158,17 @@ def _write(
     marker = out / MARKER
     unfinished = out / (MARKER + TEMPORARY)
     _check_folder(out, marker, unfinished, claim)
-    root = out / "edf"
+    root = out / folder
     missing = [plan for plan in plans if not edf_path(root, plan).is_file()]
-    if marker.is_file() and not missing:
+    lacking = [name for name in companions if not (root / name).is_file()]
+    if marker.is_file() and not missing and not lacking:
         return summary
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**claim, "summary": asdict(summary)}, indent=2, sort_keys=True) + "\n"
     unfinished.write_text(text, encoding="utf-8")
     marker.unlink(missing_ok=True)
+    for name in lacking:
+        write_companion(root / name, companions[name])
     # Longest first, so that no process is still writing a long recording at the end.
     missing.sort(key=lambda plan: (-_samples(plan), plan.key))
     processes = min(worker_processes(workers), len(missing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
@@ -43,16 +44,30 @@ def open_layout(
             "that holds the corpus"
         )
     candidates = _DETECTED if name is None else (LAYOUTS[name],)
-    for layout in candidates:
-        root = layout.find(data_dir)
-        if root is not None:
-            return layout(root, shown if root == data_dir else "", texts)
+    layout = _first_fitting(candidates, data_dir, shown, texts)
+    if layout is not None:
+        return layout
     if not any(data_dir.iterdir()):
         raise BrainbrrError(
             f"{shown} is empty: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
         )
-    forms = " or ".join(f"{layout.form} ({layout.name})" for layout in candidates)
+    forms = " or ".join(f"{candidate.form} ({candidate.name})" for candidate in candidates)
     raise BrainbrrError(
         f"{shown} is not laid out as {forms}: set BRAINBRR_DATA_DIR to the folder above, or "
         f"select another layout with --layout ({', '.join(LAYOUTS)})"
     )
+
+
+def detect_layout(data_dir: Path) -> Layout | None:
+    """The layout that the corpus at ``data_dir`` is recognized to have; None if there is none."""
+    return _first_fitting(_DETECTED, data_dir, str(data_dir), DEFAULT_TEXTS)
+
+
+def _first_fitting(
+    candidates: Iterable[type[Layout]], data_dir: Path, shown: str, texts: Texts
+) -> Layout | None:
+    for layout in candidates:
+        root = layout.find(data_dir)
+        if root is not None:
+            return layout(root, shown if root == data_dir else "", texts)
+    return None
