@@ -93,7 +93,7 @@ def test_derivations_are_differences_of_the_same_potentials(tmp_path: Path) -> N
     assert np.abs(by_label["P7-T7"] + by_label["T7-P7"]).max() <= step + 1e-3
     doubled = [data for name, data in own.items() if name.endswith(" T8-P8")]
     assert len(doubled) == 2
-    np.testing.assert_array_equal(*doubled)
+    np.testing.assert_array_equal(doubled[0], doubled[1])
 
 
 def test_a_seizure_shows_in_the_derivations_of_a_copy(tmp_path: Path) -> None:
