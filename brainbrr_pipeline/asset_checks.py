@@ -7,18 +7,21 @@ check can also be executed by itself.
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator
+from pathlib import Path
 from random import Random
 
 import dagster as dg
 
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.manifest_file import is_current, manifest_path, read_manifest
-from brainbrr_core.cache.plan import Plan, State, plan_profile
+from brainbrr_core.cache.plan import Plan, State
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.verify import check_shards
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
 from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
 from brainbrr_pipeline.records.metadata import Metadata, of_plan
@@ -104,17 +107,20 @@ def index_checks(
     context: dg.AssetCheckExecutionContext, workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
     """Checks of the corpus, before shards are built."""
-    yield from _selected(context, _index_results(workspace.load()))
+    configuration = workspace.load()
+    yield from _selected(
+        context,
+        _index_results(read_index(configuration.cache_root), configuration.labels.seizure),
+    )
 
 
-def _index_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
-    index = read_index(configuration.cache_root)
+def _index_results(index: Index, seizure_labels: tuple[str, ...]) -> Iterator[dg.AssetCheckResult]:
     splits: dict[str, set[str]] = {}
     seizures = 0
     for recording in index:
         splits.setdefault(recording.patient, set()).add(recording.split)
         if recording.reason is None:
-            seizures += len(recording.seizures(configuration.labels.seizure))
+            seizures += len(recording.seizures(seizure_labels))
     shared = sorted(patient for patient, in_splits in splits.items() if len(in_splits) > 1)
     yield _result(
         RAW_EDF_INDEX,
@@ -163,7 +169,7 @@ def cache_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Checks of the stored shards."""
     selected = {key.name for key in context.selected_asset_check_keys}
-    yield from cache_results(workspace.load(), context.run.run_id, selected)
+    yield from cache_results(ProfileCache.of(workspace.load()), context.run.run_id, selected)
 
 
 #: Names of the checks of ``windowed_cache``.
@@ -171,12 +177,12 @@ CACHE_CHECKS = ("complete_for_the_profile", "checksums_on_a_sample", "no_orphans
 
 
 def cache_results(
-    configuration: Configuration, seed: str, names: Collection[str] = CACHE_CHECKS
+    cache: ProfileCache, seed: str, names: Collection[str] = CACHE_CHECKS
 ) -> Iterator[dg.AssetCheckResult]:
     """The results of some checks of ``windowed_cache``; ``seed`` chooses the sample of shards."""
-    plan, options = plan_profile(configuration), configuration.options
+    plan, options = cache.plan(), cache.settings.options
     if "complete_for_the_profile" in names:
-        yield completeness(plan, configuration.profile, options)
+        yield completeness(plan, cache.profile, options)
     if "checksums_on_a_sample" in names:
         fresh = [item.recording.partition_key for item in plan.items if item.state is State.FRESH]
         sample = Random(seed).sample(fresh, min(SAMPLE, len(fresh)))
@@ -193,13 +199,13 @@ def cache_results(
         )
 
 
-def log_cache_checks(context: dg.AssetExecutionContext, configuration: Configuration) -> None:
+def log_cache_checks(context: dg.AssetExecutionContext, cache: ProfileCache) -> None:
     """Record the checks of ``windowed_cache`` from within a run of partitions.
 
     Such a run has no output, so Dagster skips the step of the checks, and would show each as
     skipped. It records an evaluation in place of the one that it had planned.
     """
-    for result in cache_results(configuration, context.run.run_id):
+    for result in cache_results(cache, context.run.run_id):
         context.log_event(
             dg.AssetCheckEvaluation(
                 asset_key=WINDOWED_CACHE,
@@ -278,22 +284,21 @@ def manifest_checks(
     context: dg.AssetCheckExecutionContext, workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
     """Checks of the manifest, before a model is trained."""
-    yield from _selected(context, _manifest_results(workspace.load()))
+    yield from _selected(context, _manifest_results(ProfileCache.of(workspace.load())))
 
 
-def _manifest_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
+def _manifest_results(cache: ProfileCache) -> Iterator[dg.AssetCheckResult]:
     # Imported here because loading the definitions does not need it.
-    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.cache.readiness import check
 
     def match() -> str:
-        plan = plan_profile(configuration)
-        manifest = read_manifest(manifest_path(plan.store, configuration.manifest_settings))
-        current = is_current(manifest, plan, configuration.manifest_settings)
+        plan = cache.plan()
+        manifest = read_manifest(manifest_path(plan.store, cache.settings))
+        current = is_current(manifest, plan, cache.settings)
         return "" if current else "it does not match the cache: materialize cache_manifest"
 
     def fit() -> str:
-        check(ProfileCache.of(configuration))
+        check(cache)
         return ""
 
     yield _result(CACHE_MANIFEST, "matches_the_cache", _reason(match))
@@ -324,10 +329,13 @@ def model_checks(
     """Checks of the model, before it is scored."""
     try:
         configuration = load_of_model(context, workspace)
+        results = _model_results(
+            ProfileCache.of(configuration),
+            configuration.runs_dir,
+            TrainingSettings.of(configuration),
+        )
     except BrainbrrError as error:
         results = _no_model(str(error))
-    else:
-        results = _model_results(configuration)
     yield from _selected(context, results)
 
 
@@ -337,16 +345,15 @@ def _no_model(why: str) -> Iterator[dg.AssetCheckResult]:
         yield _result(TRAINED_MODEL, name, why)
 
 
-def _model_results(configuration: Configuration) -> Iterator[dg.AssetCheckResult]:
+def _model_results(
+    cache: ProfileCache, runs_dir: Path, settings: TrainingSettings
+) -> Iterator[dg.AssetCheckResult]:
     # Imported here because it imports torch, which loading the definitions does not need.
-    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.cache.readiness import check
-    from brainbrr_core.runs.identity import TrainingSettings
     from brainbrr_core.runs.run import current_run
 
     try:
-        manifest = check(ProfileCache.of(configuration)).manifest
-        run = current_run(configuration.runs_dir, TrainingSettings.of(configuration), manifest)
+        run = current_run(runs_dir, settings, check(cache).manifest)
     except BrainbrrError as error:
         yield from _no_model(str(error))
         return

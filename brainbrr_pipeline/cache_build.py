@@ -15,12 +15,12 @@ import dagster as dg
 from brainbrr_core.cache.build import Built, build
 from brainbrr_core.cache.manifest import window_count
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan, plan_corpus, plan_profile
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing, Windows
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.data_versions import (
     RAW_EDF_INDEX,
     ShardRecorder,
@@ -88,9 +88,17 @@ def plan_list(configuration: Configuration, keys: Collection[str]) -> Plan:
 
 
 def build_and_record(
-    context: Context, plan: Plan, configuration: Configuration, *, record_all: bool = False
+    context: Context,
+    plan: Plan,
+    cache: ProfileCache,
+    code_version: str,
+    *,
+    record_all: bool = False,
 ) -> Plan:
     """Build what a plan lists, record it in Dagster, and return the profile's plan afterwards.
+
+    ``cache`` is the profile that the plan is of, or of some of whose recordings it is.
+    ``code_version`` is that of ``windowed_cache``.
 
     Fresh shards and excluded recordings that Dagster has no current record of are recorded too, the
     latter with their reason; with ``record_all``, all of them are. A recording that fails leaves
@@ -98,11 +106,11 @@ def build_and_record(
     """
     synchronize_partitions(context.instance, plan.index)
     observe(context, [item.recording for item in plan.items])
-    failed = _build(context, plan, configuration, record_all=record_all)
-    selected = {r.partition_key for r in select(plan.index, configuration.selection)}
+    failed = _build(context, plan, cache, code_version, record_all=record_all)
+    selected = {r.partition_key for r in select(plan.index, cache.settings.selection)}
     is_profile = selected == {item.recording.partition_key for item in plan.items}
-    after = plan if is_profile and not plan.to_build else plan_profile(configuration)
-    observe_selection(context, after, selection_version(after, configuration))
+    after = plan if is_profile and not plan.to_build else cache.plan()
+    observe_selection(context, after, selection_version(after, cache.settings))
     if failed:
         raise dg.Failure(
             f"{len(failed)} of {len(plan.items)} recordings failed: "
@@ -113,15 +121,15 @@ def build_and_record(
 
 
 def _build(
-    context: Context, plan: Plan, configuration: Configuration, *, record_all: bool
+    context: Context, plan: Plan, cache: ProfileCache, code_version: str, *, record_all: bool
 ) -> dict[str, str]:
     """Build and record; returns why each failed recording failed, by partition key."""
     items = {item.recording.partition_key: item for item in plan.items}
+    settings = cache.settings
 
     def describe(item: Item) -> Metadata:
-        return shard_metadata(item, configuration.windows, configuration.labels.seizure)
+        return shard_metadata(item, settings.windows, settings.seizure_labels)
 
-    code_version = CodeVersions.of(configuration).windowed_cache
     with ShardRecorder(context, code_version) as recorder:
 
         def on_result(result: Built) -> None:
@@ -141,7 +149,7 @@ def _build(
             )
 
         with _interruption_logged(context):
-            summary = build(plan, configuration.preprocessing, on_result=on_result)
+            summary = build(plan, cache.preprocessing, on_result=on_result)
         unrecorded = [
             (item, version)
             for item in plan.items

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration, load
 from brainbrr_pipeline import asset_checks, jobs, schedules, sensors
 from brainbrr_pipeline.assets import cache, corpus, model
@@ -46,8 +47,8 @@ def build_defs(
     workspace = Workspace.of(configuration) if configuration else Workspace()
     configuration = configuration or load()
     versions = CodeVersions.of(configuration)
-    tags = run_tags(configuration)
-    trains = tags | training_tags(configuration)
+    tags = run_tags(ProfileCache.of(configuration))
+    trains = tags | training_tags(configuration.model, configuration.training)
     training = jobs.train_and_evaluate_job(trains)
     schedule = schedules.train_and_evaluate(training, configuration.orchestration)
     job_defs: list[dg.JobDefinition | UnresolvedAssetJobDefinition]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import dagster as dg
 from pydantic import Field
 
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_pipeline.cache_build import build_and_record, plan_list, plan_partitions
 from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
@@ -41,12 +42,13 @@ def build_cache(code_version: str, tags: Mapping[str, str]) -> dg.JobDefinition:
     ) -> None:
         with user_errors_as_failures():
             configuration = workspace.load_for(context)
-            check_loaded(context, CodeVersions.of(configuration).windowed_cache)
+            current = CodeVersions.of(configuration).windowed_cache
+            check_loaded(context, current)
             if config.keys:
                 plan = plan_list(configuration, config.keys)
             else:
                 plan = plan_partitions(context, configuration)
-            build_and_record(context, plan, configuration)
+            build_and_record(context, plan, ProfileCache.of(configuration), current)
 
     @dg.job(
         name="build_cache",

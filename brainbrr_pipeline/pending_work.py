@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterEventType
 
-from brainbrr_core.cache.plan import Item, State, plan_selection
-from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.plan import Item, State
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index
@@ -88,7 +88,12 @@ def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Wo
             return IndexRun(f"corpus: {different}", digest([index_mtime, *names, states]))
     if index is None:
         index = read_index(root)
-    return _index_work(instance, index) or _cache_work(instance, configuration, index)
+    return _index_work(instance, index) or _cache_work(
+        instance,
+        ProfileCache.of(configuration),
+        CodeVersions.of(configuration),
+        index,
+    )
 
 
 def _index_work(instance: dg.DagsterInstance, index: Index) -> IndexRun | None:
@@ -106,11 +111,13 @@ def _index_work(instance: dg.DagsterInstance, index: Index) -> IndexRun | None:
     return None
 
 
-def _cache_work(instance: dg.DagsterInstance, configuration: Configuration, index: Index) -> Work:
-    store = Store.of(configuration)
-    plan = plan_selection(store, configuration.preprocessing, configuration.selection, index)
+def _cache_work(
+    instance: dg.DagsterInstance, cache: ProfileCache, current: CodeVersions, index: Index
+) -> Work:
+    """The next step after the index, under the code versions of the assets."""
+    plan = cache.plan(index)
     recorded = recorded_versions(instance, WINDOWED_CACHE, DagsterEventType.ASSET_MATERIALIZATION)
-    code_version = CodeVersions.of(configuration).windowed_cache
+    code_version = current.windowed_cache
 
     def is_unrecorded(item: Item) -> bool:
         version = recorded_as(item, code_version)
@@ -128,8 +135,8 @@ def _cache_work(instance: dg.DagsterInstance, configuration: Configuration, inde
         records = [newest.get(item.recording.partition_key) for item in wanted]
         identity = digest([list(pair) for pair in zip(versions, records, strict=True)])
         return BuildRuns(keys, f"{to_build} to build, {len(keys) - to_build} to record", identity)
-    version = selection_version(plan, configuration)
-    made = (version, CodeVersions.of(configuration).cache_manifest)
+    version = selection_version(plan, cache.settings)
+    made = (version, current.cache_manifest)
     if materialized_versions(instance, CACHE_MANIFEST) != made:
         return ManifestRun("the manifest does not match the cache", digest(["manifest", *made]))
     if observed_version(instance, SELECTED_RECORDINGS) != version:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import dagster as dg
 
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.records.event_writer import Context
@@ -63,7 +64,7 @@ class Workspace(dg.ConfigurableResource[Configuration]):
         job has none. Raises :class:`BrainbrrError` as :meth:`load` does.
         """
         configuration = self.load()
-        context.instance.add_run_tags(context.run.run_id, run_tags(configuration))
+        context.instance.add_run_tags(context.run.run_id, run_tags(ProfileCache.of(configuration)))
         return configuration
 
 

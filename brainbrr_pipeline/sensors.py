@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_pipeline.dagster_internals import NOT_FINISHED_STATUSES
 from brainbrr_pipeline.jobs import BUILD_OP, CacheJobs
 from brainbrr_pipeline.pending_work import (
@@ -58,7 +59,7 @@ def keep_up(jobs: CacheJobs, code_version: str) -> dg.SensorDefinition:
                 yield dg.SkipReason("a run that was requested before is not finished")
                 return
             work = work_to_do(context.instance, configuration)
-            tags = {ASKED_BY: SENSOR} | run_tags(configuration)
+            tags = {ASKED_BY: SENSOR} | run_tags(ProfileCache.of(configuration))
         context.log.info(work.why)
         match work:
             case IndexRun():

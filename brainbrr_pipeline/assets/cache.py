@@ -6,6 +6,7 @@ import dagster as dg
 
 from brainbrr_core.cache.manifest_file import SCHEMA, update_manifest
 from brainbrr_core.cache.plan import State, plan_profile
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_pipeline.asset_checks import log_cache_checks
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.cache_build import build_and_record, plan_partitions
@@ -53,19 +54,23 @@ def windowed_cache(code_version: str, *, partitioned: bool) -> dg.AssetsDefiniti
         """
         with user_errors_as_failures():
             configuration = workspace.load_for(context)
-            check_loaded(context, CodeVersions.of(configuration).windowed_cache)
+            current = CodeVersions.of(configuration).windowed_cache
+            check_loaded(context, current)
+            cache = ProfileCache.of(configuration)
             plan = plan_partitions(
                 context, configuration, context.partition_keys if partitioned else None
             )
             # A backfill takes a partition that its run did not record for failed.
             in_backfill = BACKFILL_ID_TAG in context.run.tags
-            after = build_and_record(context, plan, configuration, record_all=in_backfill)
+            after = build_and_record(context, plan, cache, current, record_all=in_backfill)
             if partitioned:
-                log_cache_checks(context, configuration)
+                log_cache_checks(context, cache)
         if not partitioned:
             # Without an output, Dagster would skip the steps downstream of this one.
             yield dg.MaterializeResult(
-                data_version=dg.DataVersion(selection_version(after, configuration)),
+                data_version=dg.DataVersion(
+                    selection_version(after, configuration.manifest_settings)
+                ),
                 metadata={
                     "built": len(plan.to_build),
                     **{f"{state} in the profile": after.count(state) for state in State},
@@ -100,7 +105,9 @@ def cache_manifest(code_version: str) -> dg.AssetsDefinition:
             configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).cache_manifest)
             plan = plan_profile(configuration)
-            observe_selection(context, plan, selection_version(plan, configuration))
+            observe_selection(
+                context, plan, selection_version(plan, configuration.manifest_settings)
+            )
             made = update_manifest(plan, configuration.manifest_settings)
         context.log.info(
             f"{len(made.manifest)} windows, "

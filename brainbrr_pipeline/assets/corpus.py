@@ -58,7 +58,8 @@ def selected_recordings(workspace: Workspace) -> dg.DataVersion:
     """Observe which recordings the profile selects, and what their shards and labels are."""
     with user_errors_as_failures():
         configuration = workspace.load()
-        return dg.DataVersion(selection_version(plan_profile(configuration), configuration))
+        plan = plan_profile(configuration)
+        return dg.DataVersion(selection_version(plan, configuration.manifest_settings))
 
 
 @dg.asset(
@@ -90,7 +91,7 @@ def raw_edf_index(
     to_build = (item.recording.partition_key for item in plan.to_build)
     added, removed = synchronize_partitions(context.instance, index, to_build)
     changed = observe(context, index)
-    observe_selection(context, plan, selection_version(plan, configuration))
+    observe_selection(context, plan, selection_version(plan, configuration.manifest_settings))
     usable = sum(recording.reason is None for recording in index)
     excluded = sum(recording.signal_reason is not None for recording in index)
     context.log.info(

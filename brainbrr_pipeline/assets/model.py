@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.records import metadata
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
@@ -56,7 +57,9 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
             configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).trained_model)
             configuration = load_with(workspace, launched_with)
-            tags = run_tags(configuration) | training_tags(configuration)
+            tags = run_tags(ProfileCache.of(configuration)) | training_tags(
+                configuration.model, configuration.training
+            )
             context.instance.add_run_tags(context.run.run_id, tags)
             context.log.info(f"device {gpu.verify(configuration.hardware)}")
             directory, reused = launch(context, pipes_subprocess_client, configuration)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from brainbrr_core.cache.plan import Plan, State, plan_profile
+from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.transfer.pull import pull
@@ -52,7 +52,7 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
             configuration = workspace.load_for(context)
             cache = ProfileCache.of(configuration)
             outcome = pull(cache, open_remote(remote), log=context.log.info)
-            plan = plan_profile(configuration)
+            plan = cache.plan()
         shown = {
             item.recording.partition_key: shard_metadata(
                 item, configuration.windows, configuration.labels.seizure
@@ -64,7 +64,7 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
             if item.state in (State.FRESH, State.EXCLUDED)
         }
         _record(context, plan, CodeVersions.of(configuration).windowed_cache, shown)
-        observe_selection(context, plan, selection_version(plan, configuration))
+        observe_selection(context, plan, selection_version(plan, cache.settings))
         failures = {**outcome.failed, **outcome.absent}
         if failures:
             raise dg.Failure(

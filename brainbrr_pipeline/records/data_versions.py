@@ -15,7 +15,7 @@ from dagster import DagsterEventType
 
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Item, Plan, State
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.corpus.index import SCHEMA_VERSION
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.files.canonical import digest
@@ -40,12 +40,12 @@ CACHE_MANIFEST = dg.AssetKey("cache_manifest")
 INDEX_DATA_VERSION = str(SCHEMA_VERSION)
 
 
-def selection_version(plan: Plan, configuration: Configuration) -> str:
+def selection_version(plan: Plan, settings: ManifestSettings) -> str:
     """The data version of ``selected_recordings``: that of a manifest written now.
 
     While shards are missing, stale or corrupt, it is a version that no manifest can have.
     """
-    source = source_digest(plan, configuration.manifest_settings)
+    source = source_digest(plan, settings)
     unfinished = [[item.recording.partition_key, item.state.value] for item in plan.to_build]
     return digest([source, unfinished]) if unfinished else source
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.configuration import Model, Training
 
 PROFILE, VERSION = "brainbrr/profile", "brainbrr/version"
 
 
-def run_tags(configuration: Configuration) -> dict[str, str]:
-    """Tags of every run under a configuration: its profile and its version of the cache.
-
-    Raises :class:`BrainbrrError` for a version that is neither derived nor imported.
-    """
-    return {PROFILE: configuration.profile, VERSION: Store.of(configuration).version}
+def run_tags(cache: ProfileCache) -> dict[str, str]:
+    """Tags of every run that uses a cache: its profile and its version."""
+    return {PROFILE: cache.profile, VERSION: cache.store.version}
 
 
-def training_tags(configuration: Configuration) -> dict[str, str]:
+def training_tags(model: Model, training: Training) -> dict[str, str]:
     """Tags of a run that trains: the settings that a user varies from one training to the next."""
     return {
-        "brainbrr/preset": configuration.model.preset,
-        "brainbrr/steps": str(configuration.training.steps),
-        "brainbrr/learning_rate": f"{configuration.training.learning_rate:g}",
-        "brainbrr/seed": str(configuration.training.seed),
+        "brainbrr/preset": model.preset,
+        "brainbrr/steps": str(training.steps),
+        "brainbrr/learning_rate": f"{training.learning_rate:g}",
+        "brainbrr/seed": str(training.seed),
     }

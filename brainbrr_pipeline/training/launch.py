@@ -8,9 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.threads import share_processors
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_pipeline.dagster_internals import DagsterPipesExecutionError
 
 MODULE = "brainbrr_pipeline.training.process"
@@ -26,6 +28,7 @@ def launch(
     Returns the run's folder, and whether a finished run was reused. Raises :class:`BrainbrrError`
     if the process fails, with its last output and the checkpoint that the next run resumes from.
     """
+    cache, settings = ProfileCache.of(configuration), TrainingSettings.of(configuration)
     environment = dict(os.environ)
     share_processors(environment)
     with tempfile.TemporaryDirectory(prefix="brainbrr-training-") as folder:
@@ -44,7 +47,7 @@ def launch(
             output = error_file.read_text(encoding="utf-8") if error_file.is_file() else ""
             raise BrainbrrError(
                 f"the training failed: {_first_line(output) or _exit_reason(str(error))}"
-                f"{_resume_hint(configuration)}"
+                f"{_resume_hint(configuration.runs_dir, settings, cache)}"
             ) from None
     message = invocation.get_custom_messages()[-1]
     return Path(message["run"]), bool(message["reused"])
@@ -65,20 +68,15 @@ def _exit_reason(message: str) -> str:
     return f"its process was ended by {name}{hint}"
 
 
-def _resume_hint(configuration: Configuration) -> str:
+def _resume_hint(runs_dir: Path, settings: TrainingSettings, cache: ProfileCache) -> str:
     """How to resume, or an empty text if there is no checkpoint."""
     # Imported here because it imports torch, which is needed after a failure only.
-    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.cache.readiness import check
-    from brainbrr_core.runs.identity import TrainingSettings
     from brainbrr_core.runs.run import run_directory
     from brainbrr_core.training.checkpoint import CHECKPOINT_NAME
 
     try:
-        manifest = check(ProfileCache.of(configuration)).manifest
-        directory = run_directory(
-            configuration.runs_dir, TrainingSettings.of(configuration), manifest
-        )
+        directory = run_directory(runs_dir, settings, check(cache).manifest)
     except BrainbrrError:
         return ""
     path = directory / CHECKPOINT_NAME
