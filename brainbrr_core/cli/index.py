@@ -81,7 +81,8 @@ def index(
     split_lines = describe_splits(
         recordings, recordings.assignment, recordings.resplit, settings.labels.seizure
     )
-    title = f"{settings.data_dir} ({summary.layout})"
+    layout_and_release = f"{summary.layout} {summary.release}".strip()
+    title = f"{settings.data_dir} ({layout_and_release})"
     _print_counts(title, summary, recordings.skipped, split_lines)
     print(f"index: {index_path(settings.cache_root)}")
     check_usable(recordings)

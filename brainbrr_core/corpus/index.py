@@ -60,6 +60,8 @@ class Index:
     resplit : tuple of (str, str, str)
         Patients who were in another split in the index before: name, that split and the new one.
         Not stored in the file of the index.
+    release : str
+        The release of the corpus where its files state one, otherwise empty.
     """
 
     recordings: tuple[Recording, ...]
@@ -69,6 +71,7 @@ class Index:
     channel_rules: str = ""
     assignment: Assignment | None = None
     resplit: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
+    release: str = ""
 
     def __iter__(self) -> Iterator[Recording]:
         return iter(self.recordings)
@@ -173,6 +176,7 @@ def scan(
         corpus.channel_rules,
         assignment,
         _resplit(before, ordered),
+        layout.release,
     )
 
 

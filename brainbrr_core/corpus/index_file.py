@@ -40,6 +40,7 @@ from brainbrr_core.machine.walk import as_text
 #: Keys of the metadata of the file.
 _SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"
 _CHANNEL_RULES, _ASSIGNMENT = "brainbrr.channel_rules", "brainbrr.assignment"
+_RELEASE = "brainbrr.release"
 
 
 class UnusableIndex(BrainbrrError):
@@ -92,6 +93,8 @@ def write_index(index: Index, cache_root: Path) -> Path:
     }
     if index.assignment is not None:
         metadata[_ASSIGNMENT] = json.dumps(asdict(index.assignment), sort_keys=True)
+    if index.release:
+        metadata[_RELEASE] = index.release
     return place_index(encode_checked(index_table(index), metadata), cache_root)
 
 
@@ -170,6 +173,7 @@ def _read(path: Path) -> Index:
         # Without them, the next scan judges every signal again.
         channel_rules=metadata.get(_CHANNEL_RULES, ""),
         assignment=_assignment(path, metadata.get(_ASSIGNMENT)),
+        release=metadata.get(_RELEASE, ""),
     )
 
 

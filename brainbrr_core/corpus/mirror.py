@@ -36,6 +36,7 @@ _COMPANIONS = (
     ".tsv",
     "-summary.txt",
     "RECORDS-WITH-SEIZURES",
+    "AAREADME.txt",
 )
 _SEIZURE_LIST = ("Seizures-list-", ".txt")
 #: Concurrent requests.

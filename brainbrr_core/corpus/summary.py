@@ -56,9 +56,9 @@ class IndexSummary(RecordingCounts):
     everything that is not read, by kind. ``unsettled`` are EDFs that changed while they were read.
     ``split_rule`` is what assigned patients to splits, None where the corpus itself did;
     ``moved_patients`` are those in another split than their hash gives; ``resplit`` are patients
-    who were in another split in the index before. ``complete`` is what all of a published
-    corpus has, and ``listed_seizures`` counts its seizures that were read, of any type, usable or
-    not.
+    who were in another split in the index before. ``release`` is what the files of the corpus
+    state, ``complete`` what all of a published corpus has, and ``listed_seizures`` counts its
+    seizures that were read, of any type, usable or not.
     """
 
     layout: str
@@ -71,6 +71,7 @@ class IndexSummary(RecordingCounts):
     moved_patients: dict[str, str]
     resplit: list[tuple[str, str, str]]
     listed_seizures: int
+    release: str
     complete: CompleteCorpus | None
 
     @property
@@ -118,7 +119,10 @@ def summarize(index: Index, seizure_labels: tuple[str, ...]) -> IndexSummary:
         moved_patients={} if index.assignment is None else dict(index.assignment.moved),
         resplit=list(index.resplit),
         listed_seizures=sum(len(r.all_seizures) for r in index),
-        complete=layout.complete if (layout := LAYOUTS.get(index.layout)) is not None else None,
+        release=index.release,
+        complete=LAYOUTS[index.layout].complete.get(index.release)
+        if index.layout in LAYOUTS
+        else None,
     )
 
 

@@ -14,8 +14,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from brainbrr_core.annotation import UNKNOWN, Event, tuh
-from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.layouts.base import unreadable_folder
+from brainbrr_core.corpus.layouts.tusz import SPLIT_FOLDERS
 from brainbrr_core.corpus.skipped import is_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import is_text, walk
@@ -57,7 +57,7 @@ def plan_like(like: Path, seed: int) -> tuple[list[RecordingPlan], str]:
     """
     root = data_root(like)
     try:
-        paths = [path for split in SPLITS for path in _edfs(root / split)]
+        paths = [path for folder in SPLIT_FOLDERS for path in _edfs(root / folder)]
     except OSError as error:
         raise unreadable_folder(error) from None
     if not paths:
@@ -127,7 +127,7 @@ def _plan(original: _Original, seed: int) -> RecordingPlan:
     split, patient, *_ = original.key.split("/")
     return RecordingPlan(
         key=original.key,
-        split=split,
+        split=SPLIT_FOLDERS[split],
         patient=patient,
         seed=seed,
         records=records,

@@ -341,6 +341,61 @@ def test_the_layout_of_tusz_1_5_is_read(tmp_path: Path) -> None:
     assert {r.annotated_duration_s for r in by_patient.values()} == {12.0}
 
 
+README = """File: {name}
+Database: TUH EEG {database}
+Version: {version}
+-----------------------------------------------------------
+Change Log:
+
+ v1.0.0 (20240207): Headers were modified.
+"""
+
+
+def test_releases_1_5_and_2_0_lie_side_by_side_and_the_release_is_read(tmp_path: Path) -> None:
+    old_tusz(tmp_path, "train", "01_tcp_ar", "002", "00000258")
+    # The name of the folder in releases until 1.5.0.
+    old_tusz(tmp_path, "dev_test", "02_tcp_le", "006", "00000675")
+    new = tmp_path / "edf" / "dev" / "aaaaaaac" / "s001_2002" / "02_tcp_le"
+    path = write_edf(new / "aaaaaaac_s001_t000.edf", seed=9)
+    path.with_suffix(".csv_bi").write_text(tuh.format_csv_bi([Event(1, 2)], 12, "x"))
+    index = scan(tmp_path)
+    assert [(*described(r), r.label_source) for r in index] == [
+        ("dev", "aaaaaaac", "s001_2002", "02_tcp_le", "csv_bi"),
+        ("dev", "00000675", "s002_2003_07_21", "02_tcp_le", "tse_bi"),
+        ("train", "00000258", "s002_2003_07_21", "01_tcp_ar", "tse_bi"),
+    ]
+    assert (index.release, index.skipped) == ("", ())
+    for name, database, version, release in (
+        ("_AAREADME.txt", "Seizure Corpus", "1.5.0", "1.5.0"),
+        ("AAREADME.txt", "Seizure Corpus (TUSZ)", "2.0.3", "2.0.3"),
+        ("AAREADME.txt", "Seizure Corpus (TUSZ)", "v2.0.6", "2.0.6"),
+        ("AAREADME.txt", "Epilepsy Corpus", "v3.0.0", "TUH EEG Epilepsy Corpus 3.0.0"),
+    ):
+        text = README.format(name=name, database=database, version=version)
+        (tmp_path / name).write_text(text)
+        # The folder above edf, and edf itself.
+        assert scan(tmp_path).release == scan(tmp_path / "edf").release == release
+    (tmp_path / "AAREADME.txt").write_text("Version: 9.9.9\n")
+    assert scan(tmp_path).release == "1.5.0"
+
+
+def test_the_index_keeps_the_release_and_the_command_compares_the_counts(
+    tmp_path: Path, shell: Shell
+) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    old_tusz(data, "train", "01_tcp_ar", "002", "00000258")
+    text = README.format(name="_AAREADME.txt", database="Seizure Corpus", version="1.5.0")
+    (data / "_AAREADME.txt").write_text(text)
+    home = ("--data-dir", data, "--cache-root", cache)
+    done = shell.type("index", *home)
+    assert "(tusz 1.5.0)" in done.stdout
+    assert "TUSZ 1.5.0 has 5,610 recordings with 3,055 seizures: 1 with 1 are here" in done.stdout
+    assert read_index(cache).release == "1.5.0"
+    (data / "_AAREADME.txt").unlink()
+    assert "(tusz)" in shell.type("index", *home).stdout
+    assert read_index(cache).release == ""
+
+
 @pytest.mark.parametrize(
     ("text", "codes"),
     [

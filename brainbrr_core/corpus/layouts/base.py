@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 from brainbrr_core.annotation import (
@@ -177,8 +178,8 @@ class Layout(ABC):
     form: ClassVar[str]
     #: Whether annotations have clock times, so that labels need the start of the EDF.
     has_clock_times: ClassVar[bool] = False
-    #: What the corpus has, where the layout is that of one published corpus.
-    complete: ClassVar[CompleteCorpus | None] = None
+    #: What a complete corpus has, by its ``release``, where the layout is that of one corpus.
+    complete: ClassVar[Mapping[str, CompleteCorpus]] = MappingProxyType({})
 
     def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
         self.root = root
@@ -197,6 +198,11 @@ class Layout(ABC):
     def folders(self) -> list[Path]:
         """Folders that are searched for recordings."""
         return [self.root]
+
+    @property
+    def release(self) -> str:
+        """The release of the corpus where its files state one, otherwise empty."""
+        return ""
 
     def existing(self, folders: Iterable[Path]) -> list[Path]:
         """Those of the folders that exist; a broken link is reported."""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 
 from brainbrr_core.annotation import Finding, ParsedAnnotation, chbmit
 from brainbrr_core.annotation.clock import on_signal_despite_clock
@@ -26,7 +27,7 @@ class ChbmitLayout(ListedLayout):
     name = "chbmit"
     form = "chbNN/*.edf with chbNN-summary.txt"
     folder_name = re.compile(r"chb\d\d")
-    complete = CompleteCorpus("CHB-MIT 1.0.0", recordings=686, seizures=198)
+    complete = MappingProxyType({"": CompleteCorpus("CHB-MIT 1.0.0", recordings=686, seizures=198)})
 
     @staticmethod
     def list_name(folder: str) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from brainbrr_core.annotation import Finding, siena
 from brainbrr_core.corpus.layouts.base import CompleteCorpus, Folder, RecordingFile, RecordingLabels
@@ -24,7 +25,9 @@ class SienaLayout(ListedLayout):
     form = "PNxx/*.edf with Seizures-list-PNxx.txt"
     folder_name = re.compile(r"PN\d\d")
     has_clock_times = True
-    complete = CompleteCorpus("Siena Scalp EEG 1.0.0", recordings=41, seizures=47)
+    complete = MappingProxyType(
+        {"": CompleteCorpus("Siena Scalp EEG 1.0.0", recordings=41, seizures=47)}
+    )
 
     @staticmethod
     def list_name(folder: str) -> str:

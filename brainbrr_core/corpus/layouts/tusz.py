@@ -1,7 +1,8 @@
 """The layouts of TUSZ, below the folder of a split (train, dev or eval).
 
 2.0: ``<patient>/<session>/<montage>/<stem>.edf`` with ``csv_bi``. 1.5 and earlier:
-``<montage>/<group>/<patient>/<session>/<stem>.edf`` with ``tse_bi``. They are told apart by path.
+``<montage>/<group>/<patient>/<session>/<stem>.edf`` with ``tse_bi``. They are told apart by path,
+and may lie side by side. ``AAREADME.txt`` states the release.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from brainbrr_core.annotation import Finding, on_signal, tse, tuh
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.layouts.base import (
+    CompleteCorpus,
     Folder,
     Layout,
     RecordingFile,
@@ -28,23 +31,59 @@ from brainbrr_core.errors import check_exhausted
 _MONTAGE, _GROUP = re.compile(r"\d\d_tcp_\w+"), re.compile(r"\d{3}")
 
 
+#: Folders of the splits. Releases until 1.5.0 have dev_test, and no eval.
+SPLIT_FOLDERS = {**{split: split for split in SPLITS}, "dev_test": "dev"}
+_READMES = ("AAREADME.txt", "_AAREADME.txt")
+_DATABASE = re.compile(r"^Database:[ \t]*([\w() -]{1,60}?)[ \t]*$", re.MULTILINE)
+_VERSION = re.compile(r"^Version:[ \t]*v?(\d+(?:\.\d+){1,3})[ \t]*$", re.MULTILINE)
+#: Characters of a README that state its database and version.
+_HEAD = 2000
+
+
 class TuszLayout(Layout):
     """The recordings below a folder that has the splits, or an ``edf`` folder with them."""
 
     name = "tusz"
+    #: By the AAREADME.txt of these releases; seizures are the rows of their binary annotations.
+    complete = MappingProxyType(
+        {
+            "2.0.3": CompleteCorpus("TUSZ 2.0.3", recordings=7361, seizures=3971),
+            "1.5.0": CompleteCorpus("TUSZ 1.5.0", recordings=5610, seizures=3055),
+        }
+    )
     form = "{train,dev,eval}/<patient>/<session>/<montage>/*.edf with *.csv_bi"
 
     @classmethod
     def find(cls, data_dir: Path) -> Path | None:
         """``data_dir`` or ``data_dir/edf``, whichever has the splits."""
         for root in (data_dir, data_dir / "edf"):
-            if any((root / split).is_dir() for split in SPLITS):
+            if any((root / folder).is_dir() for folder in SPLIT_FOLDERS):
                 return root
         return None
 
     def folders(self) -> list[Path]:
         """The folders of the splits."""
-        return self.existing(self.root / split for split in sorted(SPLITS))
+        return self.existing(self.root / folder for folder in sorted(SPLIT_FOLDERS))
+
+    @property
+    def release(self) -> str:
+        """The version in the ``AAREADME.txt`` beside the splits or above them.
+
+        With the name of the database where that is not the one of seizures.
+        """
+        for folder in (self.root, self.root.parent):
+            for name in _READMES:
+                try:
+                    with (folder / name).open(encoding="utf-8", errors="replace") as readme:
+                        head = readme.read(_HEAD)
+                except OSError:
+                    # The release is for information only.
+                    continue
+                database, version = _DATABASE.search(head), _VERSION.search(head)
+                if database is not None and version is not None:
+                    is_tusz = "seizure" in database[1].lower()
+                    return version[1] if is_tusz else f"{database[1]} {version[1]}"
+        return ""
 
     def describe(self, folder: Folder, name: str) -> RecordingFile:
         """Split, patient, session and montage are the names of folders."""
@@ -53,7 +92,7 @@ class TuszLayout(Layout):
         patient, session, montage = _parse_folders(tuple(between))
         return RecordingFile(
             partition_key=self.key(folder, name),
-            split=split,
+            split=SPLIT_FOLDERS.get(split, split),
             patient=patient or patient_in(stem_of(name)),
             session=session,
             montage=montage,
