@@ -8,11 +8,13 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 import pytest
 
 from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration.settings import LayoutName
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import read_index
 from tests.support.edf_files import write_edf
@@ -241,4 +243,4 @@ def test_the_index_lists_what_became_of_each_recording(
     ]
     assert (values["found"], values["usable"], values["excluded"]) == (12, 10, 2)
     refused = shell.refused("index", "--layout", "bdis", *options)
-    assert "'bdis' is not one of 'tusz', 'bids', 'folder'" in refused
+    assert all(f"'{layout}'" in refused for layout in get_args(LayoutName))
