@@ -26,8 +26,9 @@ from brainbrr_core.annotation.texts import Meaning
 _NAME = re.compile(r"file\s+name\s*:\s*(\S.*)", re.IGNORECASE)
 _CLOCK = re.compile(r"file\s+(start|end)\s+time\s*:\s*(.*)", re.IGNORECASE)
 _COUNT = re.compile(r"number\s+of\s+seizures\s+in\s+file\s*:\s*(\d{1,4})", re.IGNORECASE)
+# A line without a unit may have been cut short within its number.
 _TIME = re.compile(
-    r"seizure\s*\d*\s+(start|end)\s+time\s*:\s*(\d+(?:\.\d+)?)\s*(?:s|secs?|seconds?)?",
+    r"seizure\s*\d*\s+(start|end)\s+time\s*:\s*(\d{1,7}(?:\.\d{1,9})?)\s*(?:s|secs?|seconds?)",
     re.IGNORECASE,
 )
 _SEIZURE = "seizure"

@@ -4,7 +4,8 @@ The list is written by hand. For each seizure it gives the name of an EDF and th
 which its registration and the seizure start and end, with dots or colons. What is known of it:
 
 - a name may have an O for a 0 (``PNO6-1.edf``) or lack its number (``PN01.edf``, ``PN11-.edf``);
-- a second seizure of an EDF may repeat neither its name nor its registration;
+- a second seizure of an EDF may repeat neither its name nor its registration, while another
+  registration without a name belongs to an unknown EDF;
 - a heading may be ``Seizure n 1 (in sleep):``, and a time just ``Start time``;
 - a time may have a blank in it, a remark after it, or an alternative (``11.41.04 opure 11.40.43``);
 - the start of a registration may not be that of the EDF.
@@ -117,8 +118,11 @@ class _Reader:
             which = time[2].lower()
             if (time[1] or "").lower() == "registration":
                 self.end_seizure()
-                if which in self._registration:
+                before = self._registration.get(which)
+                if before is not None and before.times != clock.times:
+                    # Another registration without a name: its seizures are in an unknown EDF.
                     self.end_registration()
+                    self._name = None
                 self._registration[which] = clock
             else:
                 if which in self._seizure:
