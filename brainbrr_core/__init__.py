@@ -4,6 +4,7 @@ One package or module per concern; each imports only those below it (import-lint
 checks this by the contract in ``pyproject.toml``):
 
 - ``cli``            the ``brainbrr`` command
+- ``api``            what a script needs: the names that ``brainbrr_core`` itself has
 - ``doctor``         checks of this machine, and what to do next
 - ``benchmark``      speed of the store next to brain-go-brr v2, and of the network
 - ``evaluation``     scores of a trained model on a split, and the report
@@ -34,3 +35,51 @@ checks this by the contract in ``pyproject.toml``):
 
 Nothing here imports Dagster; ``brainbrr_pipeline`` does, and calls this library.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from brainbrr_core.annotation import Event
+    from brainbrr_core.api.stored_corpus import StoredCorpus, open_store, stored_versions
+    from brainbrr_core.evaluation.event_files import match_events
+    from brainbrr_core.evaluation.event_scores import EventScores, score_events
+    from brainbrr_core.scoring import RecordingEvents
+
+__all__ = [
+    "Event",
+    "EventScores",
+    "RecordingEvents",
+    "StoredCorpus",
+    "match_events",
+    "open_store",
+    "score_events",
+    "stored_versions",
+]
+
+#: Where each public name is defined. It is imported when it is first used, so that a script loads
+#: only what it needs: no name but those of networks loads torch, and none loads Dagster.
+_MODULES = {
+    "Event": "brainbrr_core.annotation",
+    "EventScores": "brainbrr_core.evaluation.event_scores",
+    "RecordingEvents": "brainbrr_core.scoring",
+    "StoredCorpus": "brainbrr_core.api.stored_corpus",
+    "match_events": "brainbrr_core.evaluation.event_files",
+    "open_store": "brainbrr_core.api.stored_corpus",
+    "score_events": "brainbrr_core.evaluation.event_scores",
+    "stored_versions": "brainbrr_core.api.stored_corpus",
+}
+
+# Hidden from the type checker, which would otherwise accept any name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
