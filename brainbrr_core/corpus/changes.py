@@ -11,6 +11,7 @@ from brainbrr_core.corpus.identity import identify_patients
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.layouts.known import open_layout
 from brainbrr_core.corpus.row_reading import companions_now, is_as_indexed, texts_digest
+from brainbrr_core.corpus.same_corpus import layout_now
 from brainbrr_core.corpus.sources import open_corpus, state_of
 from brainbrr_core.corpus.splits import IndexedSplits
 from brainbrr_core.files.state import FileState
@@ -44,20 +45,20 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
     Raises as :func:`open_layout` and :func:`identify_patients` do.
     """
     source = open_corpus(data_dir, cache_root)
-    previous_layout = index.layout if index is not None else None
+    root, name = source.address(source.root), corpus.layout
+    if name is None and index is not None:
+        name = layout_now(source.root, index.layout, index.recordings, root)
     layout = open_layout(
         source.root,
-        corpus.layout or previous_layout,
-        source.address(source.root),
+        name,
+        root,
         Texts(corpus.annotation_texts),
     )
     indexed = index.by_key() if index is not None else {}
     same_rules = index is not None and index.channel_rules == corpus.channel_rules
     added, changed, states = [], [], []
     before = IndexedSplits(index.assignment, index.recordings) if index is not None else None
-    files, _ = identify_patients(
-        layout.recordings(), corpus, source.root, source.address(source.root), before
-    )
+    files, _ = identify_patients(layout.recordings(), corpus, source.root, root, before)
     for file in files:
         recording = indexed.pop(file.partition_key, None)
         state = state_of(source, file.location)

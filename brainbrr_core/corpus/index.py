@@ -7,7 +7,7 @@ sizes, times and inodes of its files are the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identify_patients, with_similar_patients
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile, is_partition_key
-from brainbrr_core.corpus.layouts.known import open_layout
-from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.layouts.known import detected_layout, open_layout
+from brainbrr_core.corpus.recording import UNSEEN, Recording
 from brainbrr_core.corpus.row_reading import Rules, is_unchanged, read_row, with_path
 from brainbrr_core.corpus.same_content import SAME_CONTENT, exclude_copies, without_comparisons
-from brainbrr_core.corpus.same_corpus import check_same_corpus, check_vanished
+from brainbrr_core.corpus.same_corpus import check_same_corpus, check_vanished, layout_now
 from brainbrr_core.corpus.skipped import Skipped
-from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles
+from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles, state_of
 from brainbrr_core.corpus.splits import Assignment, IndexedSplits
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.memory import no_collection
@@ -126,19 +126,21 @@ def scan(
     corpus = corpus or Corpus()
     source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
     root = source.address(source.root)
-    previous_layout = previous.layout if previous is not None else None
+    name = corpus.layout
+    if name is None and previous is not None:
+        recordings_before = () if force else previous.recordings
+        name = layout_now(source.root, previous.layout, recordings_before, root)
     texts = Texts(corpus.annotation_texts)
-    layout = open_layout(source.root, corpus.layout or previous_layout, root, texts)
+    layout = open_layout(source.root, name, root, texts)
     with no_collection():
         files = list(layout.recordings())
+        if force and corpus.layout is None and _is_other(previous, files):
+            layout = open_layout(source.root, detected_layout(source.root) or name, root, texts)
+            files = list(layout.recordings())
     if not files:
         raise BrainbrrError(
             f"no .edf file below {root}: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
         )
-    before_splits = None
-    if previous is not None:
-        before_splits = IndexedSplits(previous.assignment, previous.recordings)
-    files, splits = identify_patients(files, corpus, source.root, root, before_splits)
     # An old index may have hidden files, which are not recordings.
     keys = {file.partition_key for file in files}
     before = {
@@ -149,7 +151,11 @@ def scan(
     _check_keys(files)
     gone = before.keys() - keys
     if not force:
-        check_vanished(before, gone, [], root)
+        check_vanished(before, gone, [], root, _sizes(source, files, before) if gone else None)
+    before_splits = None
+    if previous is not None:
+        before_splits = IndexedSplits(previous.assignment, previous.recordings)
+    files, splits = identify_patients(files, corpus, source.root, root, before_splits)
     # Another layout reads other things from the same files.
     is_same_layout = previous is not None and previous.layout == layout.name
     known = {
@@ -178,6 +184,25 @@ def scan(
         _resplit(before, ordered),
         layout.release,
     )
+
+
+def _is_other(previous: Index | None, files: Iterable[RecordingFile]) -> bool:
+    """Whether an index has recordings, and none of these files is one of them."""
+    if previous is None or not previous.recordings:
+        return False
+    return previous.by_key().keys().isdisjoint(file.partition_key for file in files)
+
+
+def _sizes(
+    source: CorpusFiles, files: Iterable[RecordingFile], before: Mapping[str, Recording]
+) -> dict[str, int]:
+    """Sizes of the EDFs that an earlier index has, too, by partition key."""
+    states = {
+        file.partition_key: state_of(source, file.location)
+        for file in files
+        if file.partition_key in before
+    }
+    return {key: state.size for key, state in states.items() if state != UNSEEN}
 
 
 def _resplit(

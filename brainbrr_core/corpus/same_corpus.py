@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
+from brainbrr_core.corpus.layouts.folder import FolderLayout
+from brainbrr_core.corpus.layouts.known import detected_layout, fits
 from brainbrr_core.corpus.recording import UNREADABLE_NOW, Recording
 from brainbrr_core.errors import BrainbrrError
 
@@ -21,13 +24,38 @@ def is_replaced(changed: int, common: int) -> bool:
     return common > 1 and changed > common / 2
 
 
+def layout_now(folder: Path, layout: str, recordings: Iterable[Recording], root: str) -> str:
+    """Name of the layout of a corpus whose last index has this ``layout`` and ``recordings``.
+
+    It is that layout if it fits the ``folder``, else the one that is detected. ``root`` is the name
+    of the folder in messages.
+
+    Raises :class:`BrainbrrError` where none fits and the folder has other EDFs than the index.
+    """
+    if not folder.is_dir() or fits(layout, folder):
+        return layout
+    now = detected_layout(folder)
+    if now is not None:
+        return now
+    paths = [(r.partition_key.rpartition("/")[0], r.file_name) for r in recordings]
+    has_edfs = next(FolderLayout(folder).recordings(), None) is not None
+    if has_edfs and paths and not any((folder / below / name).exists() for below, name in paths):
+        raise _other_corpus({r.partition_key: r for r in recordings}, root)
+    return layout
+
+
 def check_vanished(
-    before: dict[str, Recording], gone: set[str], unreadable: Iterable[Recording], root: str
+    before: dict[str, Recording],
+    gone: set[str],
+    unreadable: Iterable[Recording],
+    root: str,
+    sizes: Mapping[str, int] | None = None,
 ) -> None:
     """Raise :class:`BrainbrrError` where too many recordings are gone or cannot be read any more.
 
     ``before`` are the recordings of the last index by partition key. ``unreadable`` are those that
-    cannot be read now, including those that could not be read then.
+    cannot be read now, including those that could not be read then. ``sizes`` are those of the EDFs
+    that are not gone, as far as they are known: where most differ, it is another corpus.
     """
     unreadable = list(unreadable)
     if not gone and not unreadable:
@@ -41,6 +69,9 @@ def check_vanished(
         len(gone & readable) + len(lost), len(readable)
     ):
         return
+    other = sum(size != before[key].state.size for key, size in (sizes or {}).items())
+    if gone and sizes and other > len(sizes) / 2:
+        raise _other_corpus(before, root)
     what = [f"{len(gone)} of {len(before)} indexed recordings are gone from {root}"] if gone else []
     if lost:
         why = next(f.detail for f in lost[0].findings if f.code == UNREADABLE_NOW)
