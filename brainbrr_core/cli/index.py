@@ -69,7 +69,7 @@ def index(
         if list_ and not json:
             _print_outcomes(refused.recordings, labels)
         raise
-    summary = summarize(recordings, labels)
+    summary = summarize(recordings, labels, settings.preprocessing.notch_hz)
     status = 1 if recordings.unsettled else 0
     if json:
         outcomes = [_outcome(recording, labels) for recording in recordings] if list_ else None

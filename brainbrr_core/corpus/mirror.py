@@ -37,6 +37,7 @@ _COMPANIONS = (
     "-summary.txt",
     "RECORDS-WITH-SEIZURES",
     "AAREADME.txt",
+    "_eeg.json",
 )
 _SEIZURE_LIST = ("Seizures-list-", ".txt")
 #: Concurrent requests.

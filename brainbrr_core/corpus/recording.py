@@ -66,6 +66,11 @@ SIGNAL_FINDINGS = {
     "are kept",
     "similar_patient": "another patient of this split differs in case or Unicode form only: "
     "probably one person, counted as two",
+    "power_line_50": "its eeg.json states a power line of 50 Hz, so that preprocessing.notch_hz "
+    "should be 50",
+    "power_line_60": "its eeg.json states a power line of 60 Hz, so that preprocessing.notch_hz "
+    "should be 60",
+    "bad_eeg_json": "its eeg.json cannot be read, so that the power-line frequency is not known",
     "flat_channel": "has a constant value: its z-score is 0",
 }
 

@@ -15,6 +15,7 @@ from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.edf_annotations import read_edf_labels
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels
+from brainbrr_core.corpus.layouts.eeg_json import BAD_EEG_JSON, power_line_findings
 from brainbrr_core.corpus.recording import UNREADABLE_NOW, UNSEEN, Companion, Recording
 from brainbrr_core.corpus.sources import CorpusFiles, state_of
 from brainbrr_core.edf.header import EdfFacts, UnusableEdf
@@ -23,7 +24,9 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.files.state import FileState, Hashes
 
 #: Findings that may only mean that a file next to the EDF could not be opened.
-_UNOPENED = frozenset({"unreadable_annotation", "unusable_types", "bad_channel_table"})
+_UNOPENED = frozenset(
+    {"unreadable_annotation", "unusable_types", "bad_channel_table", BAD_EEG_JSON}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,7 @@ def _has_path(source: CorpusFiles, recording: Recording, file: RecordingFile) ->
 
 
 def _table(companions: tuple[Companion, ...], file: RecordingFile) -> list[Companion]:
-    """The channel table among the companions of an EDF: a change of it changes the signal."""
+    """What says something about the signal among the companions of an EDF."""
     return [companion for companion in companions if companion.name not in file.annotation_names]
 
 
@@ -278,6 +281,8 @@ def _signal_row(
     """A row without labels; ``reason`` and ``detail`` say why there is no signal."""
     excluded = () if reason is None else (Finding(reason, file.path.name, detail),)
     match = facts.match
+    jsons = (Path(file.companion(name)) for name in file.json_names)
+    power_line = () if match is None else power_line_findings(jsons, file.path.name)
     return Recording(
         partition_key=file.partition_key,
         split=file.split or "",
@@ -301,7 +306,7 @@ def _signal_row(
         companions=(),
         annotated_duration_s=None,
         events=(),
-        findings=(*facts.findings, *excluded),
+        findings=(*facts.findings, *power_line, *excluded),
         data_hash=hashes.data,
     )
 

@@ -10,6 +10,7 @@ from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.layouts.base import CompleteCorpus
+from brainbrr_core.corpus.layouts.eeg_json import POWER_LINE
 from brainbrr_core.corpus.layouts.known import LAYOUTS
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS, Recording
 from brainbrr_core.corpus.skipped import OF_EDFS, SKIPPED
@@ -95,10 +96,44 @@ def explain(code: str) -> str:
     return f"{text} ({consequence})"
 
 
-def summarize(index: Index, seizure_labels: tuple[str, ...]) -> IndexSummary:
-    """Count the recordings of an index; events with one of the labels are seizures."""
+def other_power_line(index: Index, notch_hz: int) -> tuple[int, int]:
+    """Usable recordings with a power line that the notch filter does not remove, and its frequency.
+
+    The frequency is that of most of them, in Hz; both are 0 where there is none.
+    """
+    by_code = {code: frequency for frequency, code in POWER_LINE.items() if frequency != notch_hz}
+    counts = Counter(
+        by_code[finding.code]
+        for r in index
+        if r.findings and r.signal_reason is None
+        for finding in r.findings
+        if finding.code in by_code
+    )
+    return (counts.total(), counts.most_common(1)[0][0]) if counts else (0, 0)
+
+
+def summarize(index: Index, seizure_labels: tuple[str, ...], notch_hz: int = 0) -> IndexSummary:
+    """Count the recordings of an index.
+
+    Parameters
+    ----------
+    index : Index
+        The index.
+    seizure_labels : tuple of str
+        Labels of events that count as seizures.
+    notch_hz : int
+        Frequency of the notch filter: a power line of this frequency is nothing to report.
+
+    Returns
+    -------
+    IndexSummary
+        The counts.
+    """
+    usual = {POWER_LINE.get(notch_hz)}
     findings = Counter(
-        code for r in index for code in {finding.code for finding in r.findings} - {r.reason}
+        code
+        for r in index
+        for code in {finding.code for finding in r.findings} - {r.reason} - usual
     )
     return IndexSummary(
         **asdict(_counts(index.recordings, seizure_labels)),

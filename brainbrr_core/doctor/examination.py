@@ -16,7 +16,7 @@ from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Preprocessing
 from brainbrr_core.corpus.index_file import index_path, missing_data_dir
-from brainbrr_core.corpus.summary import none_usable
+from brainbrr_core.corpus.summary import none_usable, other_power_line
 from brainbrr_core.doctor.estimate import (
     Extent,
     find_edfs,
@@ -212,6 +212,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
             *_gpu_warnings(configuration.hardware, gpu, software),
             *_data_warnings(data_dir, configuration.origin.data_dir),
             *([f"{unusable}: nothing of this corpus can be trained on"] if unusable else []),
+            *_power_line_warnings(plan, configuration.preprocessing.notch_hz),
         ),
         tuple(choices),
         ready,
@@ -391,6 +392,17 @@ def _gpu_warnings(
 def _data_warnings(data_dir: str | None, named_by: str) -> Iterator[str]:
     if data_dir is not None and (missing := missing_data_dir(data_dir, named_by)):
         yield missing
+
+
+def _power_line_warnings(plan: Plan | None, notch_hz: int) -> Iterator[str]:
+    recordings, frequency = (0, 0) if plan is None else other_power_line(plan.index, notch_hz)
+    if plan is not None and recordings:
+        yield (
+            f"{recordings:,} of {len(plan.index):,} recordings have a power line of {frequency} Hz "
+            f"by their *_eeg.json, and the notch filter removes {notch_hz} Hz: set "
+            f"`preprocessing: {{notch_hz: {frequency}}}` in a configuration file, which makes "
+            "another version of the cache"
+        )
 
 
 def _train(options: str) -> Choice:

@@ -101,5 +101,7 @@ def raw_edf_index(
     )
     return dg.MaterializeResult(
         data_version=dg.DataVersion(INDEX_DATA_VERSION),
-        metadata=metadata.of_index(index, plan, configuration.labels.seizure),
+        metadata=metadata.of_index(
+            index, plan, configuration.labels.seizure, configuration.preprocessing.notch_hz
+        ),
     )

@@ -55,12 +55,12 @@ _OF_A_SPLIT = {
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
 
-def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...]) -> Metadata:
+def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz: int) -> Metadata:
     """Counts per split, reasons of exclusion, findings, and shards without a recording.
 
     "excluded" has one meaning wherever Dagster shows it, that of :func:`of_plan`.
     """
-    summary = summarize(index, seizure_labels)
+    summary = summarize(index, seizure_labels, notch_hz)
     excluded = Counter(r.split for r in index if r.signal_reason is not None)
     return {
         "dagster/row_count": len(index),

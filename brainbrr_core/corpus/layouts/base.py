@@ -34,8 +34,8 @@ class RecordingFile(NamedTuple):
 
     ``split`` is None where the corpus does not define splits, ``patient`` empty where the path does
     not name one. ``annotation_names`` are files that determine the labels; ``table_name`` is a
-    table that marks channels as bad, and so determines the signal. Both are relative to the EDF's
-    folder.
+    table that marks channels as bad, and so determines the signal; ``json_names`` describe the
+    acquisition, the nearest first. All are relative to the EDF's folder.
 
     Paths are text because few of a corpus's hundreds of thousands of files are opened.
     """
@@ -48,6 +48,7 @@ class RecordingFile(NamedTuple):
     location: str
     annotation_names: tuple[str, ...] = ()
     table_name: str | None = None
+    json_names: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -58,8 +59,8 @@ class RecordingFile(NamedTuple):
     def companion_names(self) -> tuple[str, ...]:
         """Names of all files that describe this EDF."""
         if self.table_name is None:
-            return self.annotation_names
-        return (*self.annotation_names, self.table_name)
+            return (*self.annotation_names, *self.json_names)
+        return (*self.annotation_names, self.table_name, *self.json_names)
 
     def companion(self, name: str) -> str:
         """Path of a file with this name relative to the EDF's folder."""

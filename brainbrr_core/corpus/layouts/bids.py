@@ -67,6 +67,7 @@ class BidsLayout(Layout):
             location=location,
             annotation_names=() if events is None else (events,),
             table_name=self._tables.find(Path(location), "channels"),
+            json_names=self._tables.find_jsons(Path(location)),
         )
 
     def _split(self, subject: str) -> str | None:

@@ -57,6 +57,7 @@ class FolderLayout(Layout):
             location=location,
             annotation_names=annotations if events is None else (events,),
             table_name=self._tables.find(Path(location), "channels"),
+            json_names=self._tables.find_jsons(Path(location)),
         )
 
     def annotates(self, _folder: str, name: str, recordings: Collection[str]) -> bool | None:
