@@ -45,7 +45,8 @@ def changes(data_dir: str, cache_root: Path, corpus: Corpus, index: Index | None
     Raises as :func:`open_layout` and :func:`identify_patients` do.
     """
     source = open_corpus(data_dir, cache_root)
-    root, name = source.address(source.root), corpus.layout
+    root = source.address(source.root)
+    name: str | None = corpus.layout
     if name is None and index is not None:
         name = layout_now(source.root, index.layout, index.recordings, root)
     layout = open_layout(

@@ -126,7 +126,7 @@ def scan(
     corpus = corpus or Corpus()
     source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
     root = source.address(source.root)
-    name = corpus.layout
+    name: str | None = corpus.layout
     if name is None and previous is not None:
         recordings_before = () if force else previous.recordings
         name = layout_now(source.root, previous.layout, recordings_before, root)
