@@ -15,7 +15,7 @@ from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identify_patients, with_similar_patients
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile, is_partition_key
-from brainbrr_core.corpus.layouts.known import detected_layout, open_layout
+from brainbrr_core.corpus.layouts.known import detect_layout, open_layout
 from brainbrr_core.corpus.recording import UNSEEN, Recording
 from brainbrr_core.corpus.row_reading import Rules, is_unchanged, read_row, with_path
 from brainbrr_core.corpus.same_content import SAME_CONTENT, exclude_copies, without_comparisons
@@ -118,10 +118,10 @@ def scan(
     ------
     BrainbrrError
         There is nothing to index; a patient is in two splits; a list or table of splits does not
-        fit the patients; the content of one recording is in
-        two splits or under two patients; or a folder cannot be read. Unless ``force``, also when
-        more than 5 % of the previous recordings are gone or cannot be read any more, or most of
-        them have other content: an unmounted drive, or another corpus.
+        fit the patients; the content of one recording is in two splits or under two patients; or a
+        folder cannot be read. Unless ``force``, also when more than 5 % of the previous recordings
+        are gone or cannot be read any more, or most of them have other content: an unmounted drive,
+        or another corpus.
     """
     corpus = corpus or Corpus()
     source: CorpusFiles = LocalFiles(data) if isinstance(data, Path) else data
@@ -135,8 +135,10 @@ def scan(
     with no_collection():
         files = list(layout.recordings())
         if force and corpus.layout is None and _is_other(previous, files):
-            layout = open_layout(source.root, detected_layout(source.root) or name, root, texts)
-            files = list(layout.recordings())
+            now = detect_layout(source.root)
+            if now is not None:
+                layout = open_layout(source.root, now.name, root, texts)
+                files = list(layout.recordings())
     if not files:
         raise BrainbrrError(
             f"no .edf file below {root}: set BRAINBRR_DATA_DIR to the folder that holds the corpus"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from brainbrr_core.corpus.layouts.folder import FolderLayout
-from brainbrr_core.corpus.layouts.known import detected_layout, fits
+from brainbrr_core.corpus.layouts.known import detect_layout, fits
 from brainbrr_core.corpus.recording import UNREADABLE_NOW, Recording
 from brainbrr_core.errors import BrainbrrError
 
@@ -34,9 +34,9 @@ def layout_now(folder: Path, layout: str, recordings: Iterable[Recording], root:
     """
     if not folder.is_dir() or fits(layout, folder):
         return layout
-    now = detected_layout(folder)
+    now = detect_layout(folder)
     if now is not None:
-        return now
+        return now.name
     paths = [(r.partition_key.rpartition("/")[0], r.file_name) for r in recordings]
     has_edfs = next(FolderLayout(folder).recordings(), None) is not None
     if has_edfs and paths and not any((folder / below / name).exists() for below, name in paths):

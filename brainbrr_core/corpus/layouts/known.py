@@ -22,11 +22,6 @@ _DETECTED = (TuszLayout, BidsLayout, ChbmitLayout, SienaLayout, SeizeItLayout)
 LAYOUTS: dict[str, type[Layout]] = {layout.name: layout for layout in (*_DETECTED, FolderLayout)}
 
 
-def detected_layout(data_dir: Path) -> str | None:
-    """Name of the first layout that is detected and fits the folder; None where none does."""
-    return next((layout.name for layout in _DETECTED if layout.find(data_dir) is not None), None)
-
-
 def fits(name: str, data_dir: Path) -> bool:
     """Whether the folder can be read by the layout with this name."""
     return LAYOUTS[name].find(data_dir) is not None
