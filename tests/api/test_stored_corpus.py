@@ -86,7 +86,7 @@ def test_an_interval_may_span_the_batches_of_a_shard(
         assert np.allclose(signal, expected[:, start * 256 : stop * 256] * UNIT_SD, atol=1e-5)
 
 
-def test_the_index_tells_the_rest_by_key_or_by_its_end(
+def test_the_index_gives_events_and_findings_by_key_or_by_its_end(
     stored: StoredCorpus, master_cache: Configuration
 ) -> None:
     index = read_index(master_cache.cache_root)

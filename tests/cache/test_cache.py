@@ -164,7 +164,7 @@ def test_an_added_recording_is_missing_and_a_removed_one_is_an_orphan(
     assert after.store.shard_path(removed.partition_key).exists()
 
 
-def test_damage_of_every_kind_is_found_and_mended(settings: Configuration) -> None:
+def test_damage_of_every_kind_is_found_and_repaired(settings: Configuration) -> None:
     plan = made(settings)
     store = plan.store
     good = shard_bytes(store)

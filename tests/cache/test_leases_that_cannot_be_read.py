@@ -119,7 +119,7 @@ def test_a_lease_that_was_cut_short_counts_until_it_is_old(store: Store) -> None
     assert what_holds(store) == []
 
 
-def test_who_is_given_no_lock_tells_the_living_from_the_dead_by_age(
+def test_without_locks_age_distinguishes_live_from_dead_processes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As NFS does to who may only read."""

@@ -146,7 +146,7 @@ def planned(corpus: Corpus, settings: Configuration) -> Plan:
     return make_plan(corpus.store, settings.preprocessing, corpus.index, corpus.index)
 
 
-def test_every_condition_of_a_recording_is_told_as_a_look_at_it_alone_tells(
+def test_the_plan_judges_many_recordings_as_it_judges_one(
     varied: Corpus, built: Configuration
 ) -> None:
     # Of the copied root: by the headers of all shards; then by what that recorded; then with no
@@ -166,7 +166,7 @@ def test_every_condition_of_a_recording_is_told_as_a_look_at_it_alone_tells(
     assert plan.sources_unseen == 1
 
 
-def test_what_is_recorded_of_a_shard_is_not_read_again(
+def test_a_recorded_shard_is_not_read_again(
     varied: Corpus, built: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned(varied, built)
@@ -182,7 +182,7 @@ def test_what_is_recorded_of_a_shard_is_not_read_again(
     assert opened == [key.rsplit("/", 1)[1] for key in unrecorded]
 
 
-def test_an_imported_version_is_told_by_its_shards_alone(
+def test_an_imported_version_is_judged_by_its_shards_alone(
     varied: Corpus, built: Configuration
 ) -> None:
     imported = Store(varied.store.root, imported_version())

@@ -94,7 +94,7 @@ def test_recordings_that_vanish_after_they_were_unreadable_are_vanished(
     assert read_index(settings.cache_root) == forced
 
 
-def test_a_line_that_is_no_text_is_passed_over(built: Configuration) -> None:
+def test_a_line_that_is_not_text_is_skipped(built: Configuration) -> None:
     store = Store.of(built)
     for path in (store.folder / RECORDS, store.folder / RUNS, built.cache_root / INDEX_HASHES):
         before = path.read_bytes() if path.exists() else b""
@@ -140,7 +140,7 @@ def test_a_pull_names_shards_that_could_not_be_read(built: Configuration) -> Non
     }
 
 
-def test_an_inode_that_is_not_told_is_no_change() -> None:
+def test_an_unknown_inode_is_not_a_change() -> None:
     state = FileState(10, 20, 30)
     assert state.is_of_same_file(state._replace(inode=0))
     assert state._replace(inode=0).is_of_same_file(state)

@@ -123,7 +123,7 @@ def test_files_have_the_modes_that_umask_gives(tmp_path: Path) -> None:
     assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o664"}
 
 
-def test_leftovers_are_known_and_removed_when_surely_dead(built: Configuration) -> None:
+def test_leftovers_are_recognized_and_removed_when_surely_dead(built: Configuration) -> None:
     store = Store.of(built)
     index = read_index(built.cache_root)
 

@@ -340,7 +340,7 @@ def test_a_command_that_would_wait_for_another_stops(reference: Reference, tmp_p
 
 
 @pytest.mark.parametrize("how", ALTERED)
-def test_what_is_altered_in_a_remote_place_is_not_pulled(
+def test_altered_remote_objects_are_not_pulled(
     reference: Reference, tmp_path: Path, how: str
 ) -> None:
     world = World(tmp_path, reference)

@@ -116,7 +116,7 @@ def test_what_the_store_did_not_write_is_named_and_never_touched(two: Two, tmp_p
     assert "not written by brainbrr, never touched: " in command(settings, "cache", "status").stdout
 
 
-def test_a_version_that_has_no_marker_yet_is_known_and_gets_one(two: Two) -> None:
+def test_a_version_without_a_marker_is_recognized_and_gets_one(two: Two) -> None:
     settings, old = two
     for name in (MARKER, RECORDS):
         (old.folder / name).unlink()
@@ -303,7 +303,7 @@ def test_latest_does_not_dangle(two: Two) -> None:
     assert not latest.is_symlink()
 
 
-def test_orphans_of_a_version_that_is_held_or_wanted_again_stay(built: Configuration) -> None:
+def test_orphans_of_a_version_in_use_or_needed_again_stay(built: Configuration) -> None:
     index = read_index(built.cache_root)
     fewer = replace(index, recordings=index.recordings[1:])
     key = index.recordings[0].partition_key

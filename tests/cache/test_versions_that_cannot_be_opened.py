@@ -105,7 +105,7 @@ def test_a_version_that_is_removed_while_it_is_locked_is_made_again(
     assert removals == 1
 
 
-def test_a_version_whose_marker_was_cut_short_is_known_by_what_is_in_it(store: Store) -> None:
+def test_a_version_with_a_truncated_marker_is_recognized_by_its_content(store: Store) -> None:
     store.marker.write_bytes(b'{"version"')
     assert not store.is_here()
     # Of another version, it says as little.

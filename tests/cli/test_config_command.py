@@ -67,7 +67,7 @@ def test_only_what_differs_from_the_defaults_is_shown_where_asked(shell: Shell, 
     assert "cache_root" not in shown
 
 
-def test_the_signal_chain_is_told_in_words_with_the_version_that_follows(
+def test_the_signal_chain_is_described_with_the_version_that_follows(
     shell: Shell, mine: Path, tmp_path: Path
 ) -> None:
     words = ("config", "--config", f"full:cpu:{mine}", "--cache-root", tmp_path)

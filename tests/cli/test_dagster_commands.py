@@ -93,7 +93,7 @@ def test_env_says_on_standard_error_where_the_cache_root_is(
     assert err == ""
 
 
-def test_a_cache_of_the_current_folder_is_not_passed_over_in_silence(
+def test_a_cache_of_the_current_folder_is_mentioned(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (Path.cwd() / ".brainbrr" / "cache").mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_doctor_and_status_say_where_the_cache_root_is(
         assert err.startswith(f"cache root {home}/cache (default of this user;"), words
 
 
-def test_dagsters_commands_are_told_of_this_project_outside_of_a_checkout_only(
+def test_dagsters_commands_get_this_project_only_outside_a_checkout(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("DAGSTER_CLI_DEV_MODULE_NAME", "DAGSTER_CLI_DEFINITIONS_VALIDATE_MODULE_NAME")

@@ -114,9 +114,7 @@ def test_the_bundled_profiles_choose_what_their_files_say() -> None:
 
 
 @pytest.mark.usefixtures("one_worker")
-def test_a_corpus_of_which_nothing_can_be_used_is_said_to_be_one(
-    shell: Shell, tmp_path: Path
-) -> None:
+def test_a_corpus_without_usable_recordings_is_reported(shell: Shell, tmp_path: Path) -> None:
     folder = tmp_path / "tusz"
     for split in ("train", "dev", "eval"):
         for number in range(2):

@@ -54,7 +54,7 @@ def test_the_nearest_file_states_the_frequency(data: Path) -> None:
 
 
 @pytest.mark.parametrize("stated", ["n/a", None, True, 16.7, -50, [50]])
-def test_what_is_no_frequency_of_a_grid_says_nothing(data: Path, stated: object) -> None:
+def test_another_number_than_a_grid_frequency_is_not_a_finding(data: Path, stated: object) -> None:
     write(data / "task-rest_eeg.json", stated)
     assert found(scan(data)) == {subject: [] for subject in SUBJECTS}
 

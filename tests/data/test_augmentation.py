@@ -161,7 +161,7 @@ def test_a_move_by_the_whole_window_is_reflected_at_both_ends(shift: int) -> Non
     assert torch.equal(signals, torch.tensor(expected).expand(1, 19, 64) * float(np.float32(SCALE)))
 
 
-def test_left_and_right_change_places() -> None:
+def test_left_and_right_are_swapped() -> None:
     names = [CHANNELS[index] for index in MIRRORED]
     assert names[:3] == ["Fp2", "F4", "C4"]
     assert [names[CHANNELS.index(name)] for name in ("Fz", "Cz", "Pz")] == ["Fz", "Cz", "Pz"]
@@ -231,7 +231,7 @@ def test_noise_is_white_of_a_window_s_own_and_silent_channels_have_none() -> Non
     assert abs(float((noise[0, both] * noise[1, both]).mean())) < 0.01 * 5 / SAMPLES**0.5
 
 
-def test_what_is_drawn_follows_from_seed_step_and_place() -> None:
+def test_random_changes_follow_from_seed_step_and_position() -> None:
     stored = stored_windows()
     whole = augment(stored, drawn(ALL))
     assert torch.equal(augment(stored, drawn(ALL)), whole)

@@ -145,7 +145,7 @@ def test_batches_after_a_resume_are_those_of_the_straight_training(ready: Ready)
             assert same(batch, wanted)
 
 
-def test_a_damaged_shard_is_told_of_when_its_batch_is_due(ready: Ready) -> None:
+def test_a_damaged_shard_is_reported_when_its_batch_is_due(ready: Ready) -> None:
     drawn = BalancedSampling.of(ready.manifest, ready.settings.sampling).batches(4, 0)
     wanted = [set(ready.manifest.recording[rows].tolist()) for rows in itertools.islice(drawn, 60)]
     used = set().union(*wanted)

@@ -122,7 +122,7 @@ def test_hours_are_estimated_from_a_sample_of_headers(corpus: Path) -> None:
     assert extent.bytes == pytest.approx(0.4 * 3600 * 19 * 2 * 256, rel=0.02)
 
 
-def test_the_doctor_tells_a_new_machine_its_choices(settings: Configuration) -> None:
+def test_the_doctor_lists_the_choices_of_a_new_machine(settings: Configuration) -> None:
     examination = examine(settings)
     assert not examination.ready
     titles = [choice.what for choice in examination.choices]
@@ -233,7 +233,7 @@ def test_a_remote_cache_root_is_refused_with_the_pull_that_replaces_it(
         load(Overrides(runs_dir="s3://bucket/runs", cache_root=str(tmp_path)), {})
 
 
-def test_training_refuses_a_mounted_bucket_and_tells_of_a_slow_disk(
+def test_training_refuses_a_mounted_bucket_and_warns_of_a_slow_disk(
     settings: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)

@@ -171,7 +171,7 @@ def test_the_figures_are_those_of_an_evaluation_of_the_same_events() -> None:
         (["p7_night1", "p7_night2"], r"^(p\d+)_", ["p7", "p7"]),
     ],
 )
-def test_patients_are_told_by_the_names(
+def test_patients_follow_from_the_names(
     tmp_path: Path, names: list[str], pattern: str | None, patients: list[str]
 ) -> None:
     for side in ("ref", "hyp"):

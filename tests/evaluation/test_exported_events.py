@@ -195,7 +195,7 @@ def test_a_written_time_reads_as_itself(one: float, other: float) -> None:
 
 @examples(300)
 @given(st.integers(0, 8 * 10**6), st.integers(1, 8 * 10**6), st.integers(1, 9), st.integers(0, 8))
-def test_a_part_of_a_cut_event_ends_where_it_did(
+def test_a_piece_of_a_cut_event_ends_where_it_did(
     first: int, frames: int, parts: int, number: int
 ) -> None:
     length = frames / 8 / parts

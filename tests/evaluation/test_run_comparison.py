@@ -138,7 +138,7 @@ def test_runs_on_other_recordings_do_not_compare(tmp_path: Path) -> None:
         compare(a, a, "eval")
 
 
-def test_what_is_judged_is_said_with_its_error_rate(
+def test_the_judged_figure_is_named_with_its_error_rate(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a, b = (

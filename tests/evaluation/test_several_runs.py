@@ -164,7 +164,7 @@ def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell,
 @pytest.mark.parametrize(
     ("seeds", "said"), [("0,0", "0 twice"), ("1,x", "'x' is not a seed"), ("", "'' is not a seed")]
 )
-def test_seeds_that_are_none_are_one_line(shell: Shell, seeds: str, said: str) -> None:
+def test_malformed_seeds_are_one_line(shell: Shell, seeds: str, said: str) -> None:
     assert said in shell.refused("train", "--seeds", seeds)
     assert said in shell.refused("evaluate", "--seeds", seeds)
 

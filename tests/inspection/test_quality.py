@@ -96,7 +96,7 @@ def test_disconnected_seconds_are_smaller_or_larger_than_eeg() -> None:
     assert quality(signal).disconnected_s == pytest.approx(11)
 
 
-def test_unknown_figures_are_none_instead_of_zero() -> None:
+def test_unknown_figures_are_none_rather_than_zero() -> None:
     figures = SignalQuality(Fraction(90), None, None)
     figures.add(np.zeros(900, np.int16))
     assert (figures.flat_s, figures.saturated_s) == (10, None)

@@ -111,7 +111,7 @@ def test_a_prediction_and_an_estimate_have_the_recordings_of_the_index(patients:
     assert (sorted(found), complete) == (paths, True)
 
 
-def test_what_is_passed_over_is_named(patients: Path, tmp_path: Path) -> None:
+def test_skipped_files_are_named(patients: Path, tmp_path: Path) -> None:
     index = update_index(str(patients), tmp_path / "cache", FOLDER)
     assert set(index.skipped) == {
         ("hidden_edf", "pat0/._a.edf"),
@@ -316,7 +316,7 @@ def test_a_corpus_whose_own_name_is_no_text_is_refused_in_one_line(
     assert r"m\udcfcller is not UTF-8" in done.stderr
 
 
-def test_what_is_no_file_is_an_unreadable_recording_behind_an_address_too(tmp_path: Path) -> None:
+def test_a_remote_entry_that_is_not_a_file_is_an_unreadable_recording(tmp_path: Path) -> None:
     data = tmp_path / "data"
     recording(data / "pat" / "a.edf")
     (data / "pat" / "gone.edf").symlink_to(tmp_path / "nowhere")

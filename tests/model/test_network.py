@@ -153,7 +153,7 @@ def test_unknown_names_are_refused() -> None:
         build("tiny", ssm_backend=cast("Backend", "jax"))
 
 
-def test_missing_mamba_ssm_is_said_and_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_mamba_ssm_is_an_error_without_a_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mamba_ssm", None)
     with pytest.raises(BrainbrrError) as caught:
         build("tiny", ssm_backend="mamba_ssm")

@@ -132,7 +132,7 @@ def test_a_run_without_a_job_is_named_by_its_assets_and_its_partitions(
     assert ranged.link == f"http://127.0.0.1:3000/runs/{ranged.run_id}"
 
 
-def test_what_is_wrong_with_the_function_is_the_error_of_the_tick(
+def test_an_error_of_the_function_is_the_error_of_the_tick(
     one_built: Configuration,
     tmp_path: Path,
     instance: dg.DagsterInstance,
@@ -162,7 +162,7 @@ def test_a_name_that_is_no_function_is_refused_by_the_configuration(
         load(Overrides(config=f"smoke:cpu:{path}"), {})
 
 
-def test_an_address_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_malformed_address_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text("orchestration: {ui_url: dagster.example.org}\n")
     with pytest.raises(BrainbrrError, match=r"orchestration\.ui_url is .* write an address"):

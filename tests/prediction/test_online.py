@@ -210,7 +210,7 @@ def test_frames_are_read_whatever_a_pipe_gives(
     assert bool(said) == bool(rest)
 
 
-def test_samples_that_are_none_are_refused() -> None:
+def test_samples_that_are_not_finite_are_refused() -> None:
     for value in (np.nan, np.inf):
         frame = np.full(19, value, "<f4").tobytes()
         with pytest.raises(BrainbrrError, match="not finite"):

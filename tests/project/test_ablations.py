@@ -166,7 +166,7 @@ def test_the_weight_of_a_seizure_is_the_mean_length_by_its_own() -> None:
     assert weights[1] == pytest.approx((20 / 10,))
 
 
-def test_a_seizure_that_no_epoch_shows_has_no_part_in_the_mean() -> None:
+def test_a_seizure_in_no_epoch_does_not_enter_the_mean() -> None:
     """One begins after the last window, one lies in windows that are never drawn."""
     made = by_hand(
         [("a", 600, [(100, 110), (300, 340)]), ("b", 67, [(62, 66)]), ("c", 60, [(0, 60)])]

@@ -193,7 +193,7 @@ def test_a_pulse_is_where_it_was_after_a_day() -> None:
 
 
 @pytest.mark.parametrize("rate", ["99.99", "50", "1", "100000.1"])
-def test_a_rate_that_is_none_of_eeg_is_refused(rate: str) -> None:
+def test_a_rate_outside_100_hz_to_100_khz_is_refused(rate: str) -> None:
     with pytest.raises(UnsupportedRate, match="not between 100 Hz and 100 kHz"):
         design(Fraction(rate))
     assert design(Fraction(100)).up == 64

@@ -85,7 +85,7 @@ def test_recordings_too_long_to_keep_have_the_same_robust_scale(
     assert all(np.array_equal(a, b) for (a, _), (b, _) in zip(kept, again, strict=True))
 
 
-def test_a_first_stretch_is_measured_on_the_chosen_scale() -> None:
+def test_the_first_minutes_are_measured_on_the_chosen_scale() -> None:
     data = synthetic_eeg(256, 40)
     data[:, 20 * 256 :] *= 10
     source = ArraySource(data, Fraction(256))

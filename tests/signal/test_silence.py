@@ -33,7 +33,7 @@ def test_silence_takes_no_longer_than_a_signal() -> None:
     assert seconds["silence"] < 4 * seconds["noise"]
 
 
-def test_what_is_set_to_zero_is_nothing() -> None:
+def test_a_signal_after_an_hour_of_zeros_is_filtered_as_by_scipy() -> None:
     """A signal that begins again after an hour of zeros is what scipy makes of it."""
     data = synthetic_eeg(256, 20) - synthetic_eeg(256, 20)[:, :1]
     quiet = np.concatenate([data, np.zeros((19, 700 * 256)), data], axis=1)

@@ -45,7 +45,7 @@ def test_the_environment_is_set_before_it_is_read(monkeypatch: pytest.MonkeyPatc
     ("device", "deterministic", "fixed"),
     [("cpu", False, True), ("cpu", True, True), ("cuda", False, False), ("cuda", True, True)],
 )
-def test_what_torch_is_told(device: str, deterministic: bool, fixed: bool) -> None:
+def test_torch_is_configured_as_asked(device: str, deterministic: bool, fixed: bool) -> None:
     cudnn = torch.backends.cudnn
 
     def told() -> tuple[bool, bool, bool, bool]:

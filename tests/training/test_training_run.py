@@ -272,7 +272,7 @@ AUGMENTED = Augmentation(
 )
 
 
-def test_processes_share_each_batch_and_what_is_drawn_for_it(ready: Configuration) -> None:
+def test_processes_share_each_batch_and_its_random_numbers(ready: Configuration) -> None:
     settings = training(ready, augmentation=AUGMENTED)
     preflight = check(ProfileCache.of(settings))
     manifest, store = preflight.manifest, preflight.plan.store
