@@ -12,12 +12,11 @@ from brainbrr_core.configuration.settings import SEIZURE_LABELS, ChannelRules
 from brainbrr_core.corpus.edf_annotations import read_edf_labels
 from brainbrr_core.corpus.layouts.base import RecordingLabels
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
-from brainbrr_core.corpus.layouts.folder import FolderLayout
-from brainbrr_core.corpus.layouts.inheritance import dataset_root
+from brainbrr_core.corpus.layouts.known import layout_around
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.raw import RawFile, open_raw
-from brainbrr_core.edf.reader import EdfRecording, open_edf
+from brainbrr_core.edf.reader import EdfRecording, open_edf, recording_start
 from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.channels import Channel, choose_channels, read_channels
@@ -179,10 +178,11 @@ def _bad_channels(path: Path) -> tuple[str, ...]:
 
 def _read_labels(path: Path, duration_s: float, texts: Texts) -> RecordingLabels:
     """The labels of an EDF that is in no index: its annotation files, or its own annotations."""
-    layout = FolderLayout(dataset_root(path), texts=texts)
-    file = layout.describe_path(path)
-    if file.annotations:
-        return layout.read_labels(file, duration_s)
+    layout = layout_around(path, texts)
+    file = layout.describe_path(path.absolute())
+    if file is not None and file.annotations:
+        start = recording_start(path) if layout.has_clock_times else None
+        return layout.read_labels(file, duration_s, start)
     return read_edf_labels(LocalEdf(path), duration_s, texts)
 
 

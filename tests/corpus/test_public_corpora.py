@@ -12,11 +12,13 @@ import pytest
 
 from brainbrr_core.annotation import UNKNOWN, Event
 from brainbrr_core.configuration import Corpus, Split
+from brainbrr_core.configuration.settings import Preprocessing
 from brainbrr_core.corpus.changes import changes
 from brainbrr_core.corpus.index import Index, scan
 from brainbrr_core.corpus.index_file import read_index, update_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.inspection.inspection import inspect_recording
 from tests.support.edf_files import patch
 from tests.support.public_corpora import edf, write_chbmit, write_seizeit, write_siena
 from tests.support.shell import Shell
@@ -220,3 +222,27 @@ def test_the_command_names_the_layout_and_what_is_missing(tmp_path: Path, shell:
     counts = json.loads(shell.type("index", "--json", *home).stdout)
     assert counts["complete"] == {"title": "CHB-MIT 1.0.0", "recordings": 686, "seizures": 198}
     assert (counts["found"], counts["listed_seizures"]) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "expected"),
+    [
+        (write_chbmit, "chb01/chb01_03+.edf", (Event(1, 5), Event(30, 40))),
+        (write_siena, "PN00/PN00-2.edf", (Event(8, 19, "cpsz"),)),
+        (write_seizeit, "P_ID31/P_ID31_r2.edf", (Event(5, 12, "cpsz"), Event(20, 40, UNKNOWN))),
+    ],
+    ids=["chbmit", "siena", "seizeit1"],
+)
+def test_an_edf_in_no_index_is_inspected_with_its_seizures(
+    write: Callable[[Path], Path],
+    name: str,
+    expected: tuple[Event, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = write(tmp_path / "data") / name
+    assert inspect_recording(path, Preprocessing()).events == expected
+    monkeypatch.chdir(path.parent)
+    assert inspect_recording(Path(path.name), Preprocessing()).events == expected
+    path.rename(tmp_path / "elsewhere.edf")
+    assert inspect_recording(tmp_path / "elsewhere.edf", Preprocessing()).events == ()

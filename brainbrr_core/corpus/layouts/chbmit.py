@@ -38,9 +38,9 @@ class ChbmitLayout(ListedLayout):
         """The case, or the case under which the same person was recorded before."""
         return _SAME_PERSON.get(folder, folder)
 
-    def annotation_names(self, folder: Folder, own: str) -> tuple[str, ...]:
+    def annotation_names(self, folder: Folder, name: str) -> tuple[str, ...]:
         """The summary of the case and, if there is one, the list of recordings with seizures."""
-        names = folder.present(self.list_name(own))
+        names = super().annotation_names(folder, name)
         if names and (self.root / _INVENTORY).is_file():
             return (*names, f"../{_INVENTORY}")
         return names

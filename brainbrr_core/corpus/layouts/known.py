@@ -10,16 +10,24 @@ from brainbrr_core.corpus.layouts.base import Layout
 from brainbrr_core.corpus.layouts.bids import BidsLayout
 from brainbrr_core.corpus.layouts.chbmit import ChbmitLayout
 from brainbrr_core.corpus.layouts.folder import FolderLayout
+from brainbrr_core.corpus.layouts.inheritance import dataset_root
+from brainbrr_core.corpus.layouts.listed import PatientFolderLayout
 from brainbrr_core.corpus.layouts.seizeit import SeizeItLayout
 from brainbrr_core.corpus.layouts.siena import SienaLayout
 from brainbrr_core.corpus.layouts.tusz import TuszLayout
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import as_text, is_utf8
 
+_OF_PATIENT_FOLDERS: tuple[type[PatientFolderLayout], ...] = (
+    ChbmitLayout,
+    SienaLayout,
+    SeizeItLayout,
+)
 #: Layouts that are detected, in the order in which they are tried; others are selected by name.
-_DETECTED = (TuszLayout, BidsLayout, ChbmitLayout, SienaLayout, SeizeItLayout)
+_DETECTED: tuple[type[Layout], ...] = (TuszLayout, BidsLayout, *_OF_PATIENT_FOLDERS)
+_ALL: tuple[type[Layout], ...] = (*_DETECTED, FolderLayout)
 #: Every layout by its name.
-LAYOUTS: dict[str, type[Layout]] = {layout.name: layout for layout in (*_DETECTED, FolderLayout)}
+LAYOUTS: dict[str, type[Layout]] = {layout.name: layout for layout in _ALL}
 
 
 def fits(name: str, data_dir: Path) -> bool:
@@ -66,6 +74,19 @@ def open_layout(
 def detect_layout(data_dir: Path) -> Layout | None:
     """The layout that the corpus at ``data_dir`` is recognized to have; None if there is none."""
     return _first_fitting(_DETECTED, data_dir, str(data_dir), DEFAULT_TEXTS)
+
+
+def layout_around(edf: Path, texts: Texts = DEFAULT_TEXTS) -> Layout:
+    """The layout that finds the annotations of an EDF that is in no index.
+
+    That of a published corpus where its folder has the name of a patient of it, otherwise that of
+    any folder. Its root is absolute.
+    """
+    edf = edf.absolute()
+    for layout in _OF_PATIENT_FOLDERS:
+        if layout.folder_name.fullmatch(edf.parent.name):
+            return layout(edf.parent.parent, texts=texts)
+    return FolderLayout(dataset_root(edf), texts=texts)
 
 
 def _first_fitting(

@@ -1,4 +1,4 @@
-"""Corpora with a folder for each patient and, in it, one list of all recordings and seizures."""
+"""Corpora with a folder for each patient, and perhaps one list of all recordings in it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,8 @@ from brainbrr_core.corpus.layouts.base import Folder, Layout, RecordingFile, fol
 from brainbrr_core.errors import check_exhausted
 
 
-class ListedLayout(Layout):
-    """EDFs directly in the folders of patients; a list in each folder has the seizures.
-
-    Recordings that a list names and that are not there are reported as skipped.
-    """
+class PatientFolderLayout(Layout):
+    """EDFs directly in the folders of patients, which are recognized by their names."""
 
     #: Names of the patients' folders.
     folder_name: ClassVar[re.Pattern[str]]
@@ -30,19 +27,6 @@ class ListedLayout(Layout):
         """The folders of the patients."""
         return self.existing(folders_named(self.root, self.folder_name))
 
-    @staticmethod
-    @abstractmethod
-    def list_name(folder: str) -> str:
-        """The name of the list in the folder of a patient with this name."""
-
-    @abstractmethod
-    def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
-        """Names in the text of a list that mean none of the EDFs with these file names."""
-
-    def patient(self, folder: str) -> str:
-        """The patient whose recordings are in the folder with this name."""
-        return folder
-
     def describe(self, folder: Folder, name: str) -> RecordingFile | None:
         """The patient is the name of the folder; an EDF elsewhere is not a recording."""
         if len(folder.below) != 1:
@@ -55,12 +39,36 @@ class ListedLayout(Layout):
             session="",
             montage="",
             location=folder.location(name),
-            annotation_names=self.annotation_names(folder, own),
+            annotation_names=self.annotation_names(folder, name),
         )
 
-    def annotation_names(self, folder: Folder, own: str) -> tuple[str, ...]:
-        """Names of the files, relative to a patient's folder ``own``, that have the seizures."""
-        return folder.present(self.list_name(own))
+    def patient(self, folder: str) -> str:
+        """The patient whose recordings are in the folder with this name."""
+        return folder
+
+    @abstractmethod
+    def annotation_names(self, folder: Folder, name: str) -> tuple[str, ...]:
+        """Names of the files, relative to the folder of an EDF, that have its seizures."""
+
+
+class ListedLayout(PatientFolderLayout):
+    """Folders of patients in each of which a list has the seizures.
+
+    Recordings that a list names and that are not there are reported as skipped.
+    """
+
+    @staticmethod
+    @abstractmethod
+    def list_name(folder: str) -> str:
+        """The name of the list in the folder of a patient with this name."""
+
+    @abstractmethod
+    def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
+        """Names in the text of a list that mean none of the EDFs with these file names."""
+
+    def annotation_names(self, folder: Folder, _name: str) -> tuple[str, ...]:
+        """The list of the patient."""
+        return folder.present(self.list_name(folder.below[0]))
 
     def absent(self, folder: Folder, edfs: Collection[str]) -> Iterable[str]:
         """Names of EDFs that the list in a folder has and the folder has not."""

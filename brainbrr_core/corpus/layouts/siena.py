@@ -34,9 +34,9 @@ class SienaLayout(ListedLayout):
         """``Seizures-list-PNxx.txt``."""
         return f"Seizures-list-{folder}.txt"
 
-    def annotation_names(self, folder: Folder, own: str) -> tuple[str, ...]:
+    def annotation_names(self, folder: Folder, name: str) -> tuple[str, ...]:
         """The list of seizures and, if there is one, the table with their types."""
-        names = folder.present(self.list_name(own))
+        names = super().annotation_names(folder, name)
         if names and (self.root / _SUBJECTS).is_file():
             return (*names, f"../{_SUBJECTS}")
         return names
