@@ -33,6 +33,8 @@ _COMPANIONS = (
     ".csv_bi",
     ".tse",
     ".tse_bi",
+    ".lbl",
+    ".lbl_bi",
     ".tsv",
     "-summary.txt",
     "RECORDS-WITH-SEIZURES",

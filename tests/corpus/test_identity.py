@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from blake3 import blake3
 
-from brainbrr_core.annotation import Event, tse, tuh
+from brainbrr_core.annotation import Event, lbl, tse, tuh
 from brainbrr_core.configuration import Corpus, Split
 from brainbrr_core.corpus import sources as files_module
 from brainbrr_core.corpus.changes import changes
@@ -339,6 +339,77 @@ def test_the_layout_of_tusz_1_5_is_read(tmp_path: Path) -> None:
     assert by_patient["00000675"].events == (Event(1, 2, "seiz"),)
     assert by_patient["00001006"].events == (Event(3, 7.25, "fnsz", 0.9),)
     assert {r.annotated_duration_s for r in by_patient.values()} == {12.0}
+
+
+LBL_HEAD = """version = lbl_v1.0.0
+
+montage =  0, FP1-F7: EEG FP1-REF -- EEG F7-REF
+montage =  5, F8-T4 : EEG F8-REF  --  EEG T4-REF
+
+number_of_levels = 1
+level[0] = 1
+symbols[0] = {0: '(null)', 1: 'bckg', 2: 'seiz', 3: 'fnsz'}
+
+"""
+
+
+def lbl_text(*rows: tuple[float, float, int, int]) -> str:
+    """Text of an lbl with some events: start, stop, channel and number of the symbol."""
+    lines = []
+    for start, stop, channel, symbol in rows:
+        vector = ", ".join("1.0" if n == symbol else "0.0" for n in range(4))
+        lines.append(f"label = {{0, 0, {start:.4f}, {stop:.4f}, {channel}, [{vector}]}}")
+    return LBL_HEAD + "\n".join(lines) + "\n"
+
+
+def test_an_lbl_is_read_where_there_is_no_tse(tmp_path: Path) -> None:
+    binary = lbl_text(
+        *((0, 3, 0, 1), (3, 6, 0, 2), (6, 12, 0, 1)),
+        *((0, 4, 5, 1), (4, 7.25, 5, 2), (7.25, 12, 5, 1)),
+    )
+    typed = binary.replace("0.0, 0.0, 1.0, 0.0", "0.0, 0.0, 0.0, 1.0")
+    expected = {}
+    for number, (suffixes, source, label) in enumerate(
+        (
+            (("lbl_bi",), "lbl_bi", "seiz"),
+            (("lbl",), "lbl", "fnsz"),
+            (("lbl_bi", "lbl"), "lbl_bi+lbl", "fnsz"),
+            (("lbl_bi", "lbl", "tse_bi"), "tse_bi", "seiz"),
+        )
+    ):
+        path = old_tusz(tmp_path, "train", "01_tcp_ar", "002", f"{number:08}")
+        if "tse_bi" not in suffixes:
+            path.with_suffix(".tse_bi").unlink()
+        for suffix, text in (("lbl_bi", binary), ("lbl", typed)):
+            if suffix in suffixes:
+                path.with_suffix(f".{suffix}").write_text(text)
+        expected[f"{number:08}"] = (source, label)
+    rows = {r.patient: r for r in scan(tmp_path)}
+    assert {name: (r.label_source, r.events[0].label) for name, r in rows.items()} == expected
+    for row in rows.values():
+        # One seizure of the montage, from its start on one channel to its end on the other.
+        assert [(e.start, e.stop) for e in row.events] == [(3, 7.25)]
+        assert (row.reason, row.findings, row.annotated_duration_s) == (None, (), 12)
+    assert rows["00000000"].events[0].channels == ("FP1-F7", "F8-T4")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (("version = lbl_v1.0.0", ""), "missing_header"),
+        (("label = {0, 0, 3.0", "label = {0, 0, x3.0"), "malformed_row"),
+        (("2: 'seiz', ", ""), "unknown_label"),
+        (("[0.0, 0.0, 1.0, 0.0]", "[0.0, 0.5, 0.5, 0.0]"), "unknown_label"),
+        ((LBL_HEAD, ""), "missing_header"),
+    ],
+)
+def test_an_lbl_that_is_not_understood_excludes(change: tuple[str, str], code: str) -> None:
+    text = lbl_text((0, 3, 0, 1), (3, 6, 0, 2), (6, 12, 0, 1))
+    parsed = lbl.of_montage(lbl.parse(text, "x.lbl_bi"), 12)
+    assert (parsed.usable, [(e.start, e.stop) for e in parsed.events]) == (True, [(3, 6)])
+    damaged = lbl.of_montage(lbl.parse(text.replace(*change), "x.lbl_bi"), 12)
+    assert not damaged.usable
+    assert code in [finding.code for finding in damaged.findings]
 
 
 README = """File: {name}

@@ -1,8 +1,8 @@
 """The layouts of TUSZ, below the folder of a split (train, dev or eval).
 
 2.0: ``<patient>/<session>/<montage>/<stem>.edf`` with ``csv_bi``. 1.5 and earlier:
-``<montage>/<group>/<patient>/<session>/<stem>.edf`` with ``tse_bi``. They are told apart by path,
-and may lie side by side. ``AAREADME.txt`` states the release.
+``<montage>/<group>/<patient>/<session>/<stem>.edf`` with ``tse_bi`` or ``lbl_bi``. They are told
+apart by path, and may lie side by side. ``AAREADME.txt`` states the release.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
 
-from brainbrr_core.annotation import Finding, on_signal, tse, tuh
+from brainbrr_core.annotation import Finding, lbl, on_signal, tse, tuh
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.layouts.base import (
     CompleteCorpus,
@@ -122,14 +122,16 @@ def _parse_folders(folders: tuple[str, ...]) -> tuple[str, str, str]:
 def tuh_annotations(folder: Folder, edf: str) -> tuple[str, ...]:
     """Names of the annotation files of an EDF.
 
-    They are its ``csv_bi`` and ``csv``; without a ``csv_bi``, also ``tse_bi`` and ``tse``.
+    They are its ``csv_bi`` and ``csv``; without a ``csv_bi``, also ``tse_bi`` and ``tse``, and
+    without these ``lbl_bi`` and ``lbl``.
     """
     stem = stem_of(edf)
     binary = f"{stem}.csv_bi"
     current = folder.present(binary, f"{stem}.csv")
     if binary in current:
         return current
-    names = current + folder.present(f"{stem}.tse_bi", f"{stem}.tse")
+    older = folder.present(f"{stem}.tse_bi", f"{stem}.tse")
+    names = current + (older or folder.present(f"{stem}.lbl_bi", f"{stem}.lbl"))
     if names or folder.entries is None:
         return names
     # A file system that ignores case may list a name in another case.
@@ -138,7 +140,7 @@ def tuh_annotations(folder: Folder, edf: str) -> tuple[str, ...]:
 
 def annotates_tuh(name: str, recordings: Collection[str]) -> bool | None:
     """Whether a file annotates one of the recordings; None where it is not an annotation."""
-    if not name.endswith((".csv_bi", ".tse_bi")):
+    if not name.endswith((".csv_bi", ".tse_bi", ".lbl_bi")):
         return None
     return name.rpartition(".")[0] in recordings
 
@@ -146,8 +148,9 @@ def annotates_tuh(name: str, recordings: Collection[str]) -> bool | None:
 def read_tuh_labels(file: RecordingFile, signal_s: float | None) -> RecordingLabels:
     """Labels from the files of :func:`tuh_annotations` for a signal of ``signal_s`` seconds.
 
-    The types of events come from the ``csv`` next to a ``csv_bi``, or the ``tse`` next to a
-    ``tse_bi``. A ``tse`` alone has both; a ``csv`` alone is not used.
+    The types of events come from the ``csv`` next to a ``csv_bi``, the ``tse`` next to a
+    ``tse_bi``, or the ``lbl`` next to an ``lbl_bi``. A ``tse`` or ``lbl`` alone has both; a ``csv``
+    alone is not used.
     """
     by_suffix = {path.suffix: path for path in file.annotations}
     events, types, read = by_suffix.get(".csv_bi"), by_suffix.get(".csv"), tuh.read
@@ -155,13 +158,18 @@ def read_tuh_labels(file: RecordingFile, signal_s: float | None) -> RecordingLab
     if events is None:
         unused = () if types is None else (Finding("csv_without_csv_bi", types.name),)
         events, types, read = by_suffix.get(".tse_bi"), by_suffix.get(".tse"), tse.read
+    if events is None and types is None:
+        events, types, read = by_suffix.get(".lbl_bi"), by_suffix.get(".lbl"), lbl.read
     if events is None:
         events, types = types, None
     if events is None:
         return RecordingLabels.absent(*unused)
     source = "+".join(path.suffix[1:] for path in (events, types) if path is not None)
     try:
-        binary = on_signal(read(events), signal_s)
+        parsed = read(events)
+        # An lbl has the events of each channel.
+        fit = lbl.of_montage if read is lbl.read else on_signal
+        binary = fit(parsed, signal_s)
     except OSError as error:
         return RecordingLabels.unreadable(events, source, error)
     if types is not None and binary.usable:

@@ -1,0 +1,95 @@
+"""Annotation files of TUSZ 1.5 and earlier: ``lbl_bi`` and ``lbl`` (with types), per channel.
+
+Both are text. ``montage`` lines number the channels and ``symbols`` lines the labels. Each
+``label`` line is an event: its level, sublevel, start and stop in seconds, channel, and the
+probability of each symbol. Events and background together cover the recording, so the last stop is
+its duration. Labels and findings are those of ``csv``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from brainbrr_core.annotation import tuh
+from brainbrr_core.annotation.events import UNKNOWN, merge_overlapping
+from brainbrr_core.annotation.parsed import ParsedAnnotation, on_signal
+
+_VERSION = re.compile(r"version\s*=\s*lbl_v\S*")
+_MONTAGE = re.compile(r"montage\s*=\s*(\d+)\s*,\s*([^:,]+?)\s*:.*")
+_SYMBOLS = re.compile(r"symbols\[(\d+)\]\s*=\s*\{(.*)\}")
+_SYMBOL = re.compile(r"(\d+)\s*:\s*'([^']*)'")
+_LEVELS = re.compile(r"(?:number_of_levels|level\[\d+\])\s*=\s*\d+")
+_LABEL = re.compile(
+    r"label\s*=\s*\{\s*(\d+)\s*,\s*\d+\s*,\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*(\d+)\s*,"
+    r"\s*\[([\d.,\s]*)\]\s*\}"
+)
+
+
+def parse(text: str, where: str) -> ParsedAnnotation:
+    """Parse the text of an ``lbl`` or ``lbl_bi`` file; ``where`` names it in findings."""
+    channels: dict[str, str] = {}
+    symbols: dict[str, dict[int, str]] = {}
+    rows: list[str] = []
+    stops = [(0.0, 0)]
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), start=1):
+        stripped = line.strip()
+        # Every line stays one, so that findings have the line numbers of the file.
+        row = ""
+        if _VERSION.fullmatch(stripped):
+            row = ",".join(tuh.COLUMNS)
+        elif (montage := _MONTAGE.fullmatch(stripped)) is not None:
+            channels[montage[1]] = montage[2]
+        elif (level := _SYMBOLS.fullmatch(stripped)) is not None:
+            symbols[level[1]] = {int(key): name for key, name in _SYMBOL.findall(level[2])}
+        elif (label := _LABEL.fullmatch(stripped)) is not None:
+            row = _row(label, channels, symbols)
+            stops.append((_seconds(label[3]), number))
+        elif stripped and not stripped.startswith("#") and not _LEVELS.fullmatch(stripped):
+            row = "?"
+        rows.append(row)
+    stop, number = max(stops)
+    # Appended as the last line, for the same reason.
+    duration = [f"# duration = {stop} secs"] if stop > 0 else []
+    return replace(tuh.parse("\n".join([*rows, *duration]), where), duration_line=number)
+
+
+def read(path: Path) -> ParsedAnnotation:
+    """Read an ``lbl`` or ``lbl_bi`` file. Raises ``OSError`` when it cannot be opened."""
+    return parse(path.read_text(encoding="utf-8", errors="replace"), path.name)
+
+
+def of_montage(parsed: ParsedAnnotation, signal_s: float | None) -> ParsedAnnotation:
+    """The events of all channels as events of the montage, fitted to a signal of ``signal_s``.
+
+    Overlapping events of one label are one. Time that is unknown on a channel is unknown.
+    """
+    fitted = on_signal(parsed, signal_s, per_channel=True)
+    if not fitted.usable:
+        return fitted
+    unknown = merge_overlapping(event for event in fitted.events if event.label == UNKNOWN)
+    events = sorted([*tuh.typed_events(fitted), *unknown])
+    first: dict[tuple[float, str], int] = {}
+    for event, line in zip(fitted.events, fitted.lines, strict=True):
+        first.setdefault((event.start, event.label), line)
+    lines = tuple(first[event.start, event.label] for event in events)
+    return replace(fitted, events=tuple(events), lines=lines)
+
+
+def _row(label: re.Match[str], channels: dict[str, str], symbols: dict[str, dict[int, str]]) -> str:
+    """A ``label`` line in the form of a ``csv``; its label is empty where no symbol is certain."""
+    level, start, stop, channel, text = label.groups()
+    probabilities = [_seconds(value) for value in text.split(",")]
+    most = max(probabilities)
+    name = ""
+    if probabilities.count(most) == 1:
+        name = symbols.get(level, {}).get(probabilities.index(most), "")
+    return f"{channels.get(channel, channel)},{start},{stop},{name},{most}"
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
