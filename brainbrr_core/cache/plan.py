@@ -40,6 +40,9 @@ from brainbrr_core.corpus.recording import UNSEEN, Recording
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.machine.memory import no_collection
 
+#: The reason of a recording that another version has a shard of.
+VERSION_CHANGED = "version changed"
+
 
 class State(StrEnum):
     """State of a recording's shard in the store."""
@@ -317,7 +320,7 @@ def _item(known: _Known, recording: Recording, *, changed: bool) -> Item:
         file = file_state(path)
     except FileNotFoundError:
         if any(other.shard_path(key).exists() for other in known.others):
-            return Item(recording, State.STALE, "version changed", expected, samples)
+            return Item(recording, State.STALE, VERSION_CHANGED, expected, samples)
         return Item(recording, State.MISSING, "not built", expected, samples)
     except OSError as error:
         reason = UnreadableShard(Path(path), error).reason

@@ -12,6 +12,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.shard import UnreadableShard
 from brainbrr_core.cache.smaller_profile import or_smaller_profile
+from brainbrr_core.cache.stored_settings import stored_settings
 from brainbrr_core.corpus.split_report import advice, splits_without_seizures
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.filesystem import Kind, file_system
@@ -79,7 +80,8 @@ def fresh_plan(cache: ProfileCache, options: str) -> Plan:
         remedy = "pull s3://BUCKET/PREFIX" if elsewhere else "build"
         raise WorkRemains(
             f"{len(plan.to_build)} of {len(plan.items)} recordings of profile "
-            f"{cache.profile} are not fresh in {plan.store.root} ({_reasons(plan)}): run "
+            f"{cache.profile} are not fresh in {plan.store.root} ({_reasons(plan)}"
+            f"{_stored_with(plan, cache)}): run "
             f"`brainbrr cache {remedy}{options}`{or_smaller_profile(plan)}"
         )
     return plan
@@ -102,6 +104,12 @@ def _reasons(plan: Plan) -> str:
         for reason, count in plan.reasons().items()
         if not reason.startswith(State.EXCLUDED)
     )
+
+
+def _stored_with(plan: Plan, cache: ProfileCache) -> str:
+    """The settings that the stored shards were built with, where these are others."""
+    differences = stored_settings(plan, cache.preprocessing)
+    return "".join(f"; stored with {each}" for each in differences)
 
 
 def _check_splits(manifest: Manifest, plan: Plan, labels: tuple[str, ...], options: str) -> None:

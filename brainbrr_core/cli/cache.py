@@ -12,6 +12,7 @@ from brainbrr_core.cli.options import (
     CacheVersion,
     Config,
     DataDir,
+    ForRun,
     Json,
     Profile,
     RunsDir,
@@ -33,6 +34,7 @@ def build(
     profile: Profile = None,
     data_dir: DataDir = None,
     cache_root: CacheRoot = None,
+    run: ForRun = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Build this many recordings at most.")
     ] = None,
@@ -50,7 +52,7 @@ def build(
     from brainbrr_core.cache.plan import State, limited, plan_corpus
     from brainbrr_core.corpus.summary import check_usable
 
-    settings = configuration(config, profile, data_dir, cache_root)
+    settings = configuration(config, profile, data_dir, cache_root, for_run=run)
     whole = plan_corpus(settings, log)
     plan = limited(whole, limit)
     if dry_run:
@@ -106,6 +108,7 @@ def status(
     profile: Profile = None,
     cache_root: CacheRoot = None,
     cache_version: CacheVersion = None,
+    run: ForRun = None,
     json: Json = False,
 ) -> int:
     """Report what is stored, what is missing and why, and which processes use it."""
@@ -113,7 +116,9 @@ def status(
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.cache.status import status as describe
 
-    settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
+    settings = configuration(
+        config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
+    )
     plan = plan_profile(settings)
     values = describe(plan, settings.manifest_settings)
     if json:

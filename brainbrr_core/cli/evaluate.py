@@ -86,6 +86,15 @@ def evaluate(
             rich_help_panel=_OTHER_CORPORA,
         ),
     ] = False,
+    detection: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Another setting of detection than the run's, such as "
+            "detection.min_duration_s=5. The threshold is tuned again with it. May be repeated.",
+        ),
+    ] = None,
     config: Config = None,
     profile: Profile = None,
     cache_root: CacheRoot = None,
@@ -95,9 +104,10 @@ def evaluate(
 ) -> int:
     """Score a run on whole recordings and write the report.
 
-    The threshold is tuned on dev once and then fixed. With RUN and the cache root of another
-    corpus, the run is scored there unchanged: nothing of that corpus tunes anything, and patients
-    of the run's own corpus are left out.
+    The threshold is tuned on dev once and then fixed. RUN is scored with its own preprocessing,
+    detection and recordings, whatever the configuration says. With the cache root of another
+    corpus, it is scored there unchanged: nothing of that corpus tunes anything, and patients of the
+    run's own corpus are left out.
     """
     from brainbrr_core.cli import several
 
@@ -107,12 +117,15 @@ def evaluate(
         settings = settings.model_copy(update={"evaluation": allowed})
     asked = several.asked_of_other_corpora(adapt, other_people=other_people)
     if seeds is not None:
-        if run is not None or across is not None or data_dir is not None or asked is not None:
+        given = (run, across, data_dir, asked, detection)
+        if any(value is not None for value in given):
             raise BrainbrrError(
                 "--seeds scores the runs of the configuration: leave out RUN, --across, "
-                "--data-dir, --adapt and --other-people"
+                "--data-dir, --adapt, --other-people and --set"
             )
         return several.evaluate_seeds(settings, seeds, _own_split(split), json=json)
+    if across is not None and detection:
+        raise BrainbrrError("--set is for one corpus, the run's own: leave --across or --set out")
     if across is not None:
         shared = several.SharedOptions(config, profile, runs_dir)
         return several.evaluate_across(settings, run, across, shared, split, asked, json=json)
@@ -120,27 +133,22 @@ def evaluate(
         raise BrainbrrError(
             "name the RUN that is scored on another corpus: brainbrr evaluate RUN --cache-root ..."
         )
+    if detection and run is None:
+        raise BrainbrrError(
+            "--set changes the detection of a named RUN: give RUN, or change the configuration"
+        )
     if run is None:
         from brainbrr_core.evaluation.evaluate import evaluate as run_evaluation
 
         evaluation = run_evaluation(settings, _own_split(split), log=log)
     else:
-        from brainbrr_core.cache.profile_cache import ProfileCache
-        from brainbrr_core.evaluation.external import evaluate_run
-        from brainbrr_core.evaluation.own_corpus import OwnCorpus
-        from brainbrr_core.runs.identity import ReportSettings
+        from brainbrr_core.evaluation.named_run import evaluate_named_run
         from brainbrr_core.runs.run import open_run
 
         chosen = open_run(run_folder(run, settings.runs_dir))
         corpus = None if data_dir is None else settings.data_dir
-        evaluation = evaluate_run(
-            OwnCorpus.of(chosen, settings),
-            ProfileCache.of(settings),
-            ReportSettings.of(settings),
-            split,
-            asked,
-            data_dir=corpus,
-            log=log,
+        evaluation = evaluate_named_run(
+            *(settings, chosen, split, asked), data_dir=corpus, detection=detection or (), log=log
         )
     if json:
         print_json(several.as_json(evaluation))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
+
 from brainbrr_core.cli.options import (
     CacheRoot,
     CacheVersion,
     Config,
+    ForRun,
     Json,
     Profile,
     configuration,
     next_command,
 )
-from brainbrr_core.cli.printing import count, print_json, print_table
+from brainbrr_core.cli.printing import count, log, print_json, print_table
 
 
 def manifest(
@@ -19,6 +22,7 @@ def manifest(
     profile: Profile = None,
     cache_root: CacheRoot = None,
     cache_version: CacheVersion = None,
+    run: ForRun = None,
     json: Json = False,
 ) -> int:
     """Write the manifest of a profile: one row for each window, without reading any signal."""
@@ -28,7 +32,9 @@ def manifest(
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.constants import SPLITS
 
-    settings = configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
+    settings = configuration(
+        config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
+    )
     plan = plan_profile(settings)
     made = update_manifest(plan, settings.manifest_settings)
     summary = counts(made.manifest, SPLITS)
@@ -64,5 +70,8 @@ def manifest(
     for line in clipping_lines(clipping):
         print(line)
     print(f"{'written' if made.rewritten else 'already current'}: {made.path}")
-    next_command("train", settings, cache_version=cache_version)
+    if run is None:
+        next_command("train", settings, cache_version=cache_version)
+    else:
+        log(f"next: brainbrr evaluate {shlex.quote(run)}")
     return 0

@@ -52,6 +52,15 @@ CacheVersion = Annotated[
 ]
 #: How a command describes an argument that names a run.
 RUN_HELP = "Folder of a run, or its name in the runs folder"
+ForRun = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        metavar="RUN",
+        help="Use the preprocessing that this run was trained with and, in the cache root that it "
+        "was trained from, its recordings and windows.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -63,9 +72,10 @@ def configuration(
     runs_dir: str | None = None,
     cache_version: str | None = None,
     *,
+    for_run: str | None = None,
     uses_cache: bool = True,
 ) -> Configuration:
-    """The configuration that options, variables and files give.
+    """The configuration that options, variables and files give, ``for_run`` with that run's own.
 
     A command that ``uses_cache`` logs which cache root it uses, and why, where nobody set one.
     """
@@ -89,7 +99,18 @@ def configuration(
         local_cache = Path(".brainbrr", "cache")
         if local_cache.is_dir() and local_cache.absolute() != settings.cache_root:
             log(f"the cache in {local_cache} of this folder is not used: see --cache-root")
-    return settings
+    return settings if for_run is None else _for_run(settings, for_run)
+
+
+def _for_run(settings: Configuration, run: str) -> Configuration:
+    from brainbrr_core.runs.own_settings import settings_for_cache
+    from brainbrr_core.runs.run import open_run
+
+    opened = open_run(run_folder(run, settings.runs_dir))
+    own = settings_for_cache(settings, opened)
+    if own.differences:
+        log(own.sentence(opened))
+    return own.configuration
 
 
 def next_command(command: str, settings: Configuration, **given: str | None) -> None:

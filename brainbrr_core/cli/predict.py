@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from brainbrr_core.cli.choices import EventFormat, SampleTypeChoice
-from brainbrr_core.cli.options import Config, Json, RunsDir, configuration
+from brainbrr_core.cli.options import RUN_HELP, Config, Json, RunsDir, configuration, run_folder
 from brainbrr_core.cli.printing import count, log, print_json
 from brainbrr_core.errors import BrainbrrError
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from brainbrr_core.prediction.files import Written
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.online import Line, OnlineDetector
+    from brainbrr_core.runs.run import Run
     from brainbrr_core.scoring import OperatingPoint
 
 _STREAM = "Stream (--stream)"
@@ -54,8 +55,8 @@ def predict(
         ),
     ] = None,
     run: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Folder of a run (default: the latest run)."),
+        str | None,
+        typer.Option(metavar="RUN", help=f"{RUN_HELP} (default: the latest run)."),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -140,6 +141,8 @@ def predict(
 ) -> int:
     """Write the seizures that a trained network finds in recordings, in one or several formats.
 
+    The run is used with its own preprocessing and detection, whatever the configuration says.
+
     With --stream and - a frame on standard input is one sample of each channel, in this order:
 
     Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2.
@@ -154,8 +157,8 @@ def predict(
         write_statistics,
     )
     from brainbrr_core.prediction.online import OnlineDetector
-    from brainbrr_core.prediction.predictor import Predictor, threshold_of
-    from brainbrr_core.runs.run import latest_run, open_run
+    from brainbrr_core.prediction.predictor import Predictor, network_sentence, threshold_of
+    from brainbrr_core.runs.own_settings import with_network_settings
     from brainbrr_core.scoring import OperatingPoint
 
     if stats is not None and first_minutes is not None:
@@ -170,7 +173,12 @@ def predict(
         raise BrainbrrError(
             f"--threshold {threshold:g} is not a probability: give one between 0 and 1"
         )
-    settings = configuration(config, runs_dir=runs_dir, uses_cache=False)
+    configured = configuration(config, runs_dir=runs_dir, uses_cache=False)
+    chosen = _chosen_run(run, configured.runs_dir)
+    own = with_network_settings(configured, chosen)
+    if own.differences:
+        log(own.sentence(chosen))
+    settings = own.configuration
     causal = settings.preprocessing.zscore_minutes is not None
     if causal and save_stats is not None:
         raise BrainbrrError(
@@ -179,11 +187,10 @@ def predict(
         )
     if stream and first_minutes is None and stats is None and not causal:
         first_minutes = _DEFAULT_FIRST_MINUTES
-    chosen = open_run(run) if run is not None else latest_run(settings.runs_dir)
     point, origin = threshold_of(chosen, settings.detection, settings.hardware.precision)
     if threshold is not None:
         point = OperatingPoint.of_probability(threshold, settings.detection.off_ratio)
-        origin = "given"
+        origin = "given by --threshold"
     predictor = Predictor.of(chosen, settings, batch)
     normalization = Normalization(
         read_statistics(stats, predictor.version) if stats is not None else None,
@@ -191,7 +198,8 @@ def predict(
     )
     normalization.check(settings.preprocessing)
     whose = normalization.describe(settings.preprocessing)
-    log(f"run {chosen.name}, operating point {origin}: {point}")
+    latest = f" (the latest of {configured.runs_dir})" if run is None else ""
+    log(f"{network_sentence(chosen)}{latest}; operating point {origin}: {point}")
     if stream:
         if str(source) == "-":
             samples = _samples_of_standard_input(rate, sample_type, microvolts)
@@ -210,6 +218,16 @@ def predict(
         write_statistics(save_stats, written.last.statistics, predictor.version)
     _report(written, made_by, json)
     return 1 if written.failed else 0
+
+
+def _chosen_run(run: str | None, runs_dir: Path) -> Run:
+    """The run that is named by its folder or in the runs folder; the latest where none is."""
+    from brainbrr_core.runs.run import latest_run, open_run
+
+    if run is None:
+        return latest_run(runs_dir)
+    # A file is refused with what a run's folder has in it.
+    return open_run(Path(run) if Path(run).is_file() else run_folder(run, runs_dir))
 
 
 def _report(written: Written, made_by: Origin, json: bool) -> None:

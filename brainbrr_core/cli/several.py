@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from brainbrr_core.evaluation.external import OnAnotherCorpus
     from brainbrr_core.evaluation.results import Estimate
     from brainbrr_core.evaluation.seeds import SeedsReport
+    from brainbrr_core.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -154,15 +155,15 @@ def evaluate_across(
     from brainbrr_core.runs.identity import TrainingSettings
     from brainbrr_core.runs.run import current_run, open_run
 
-    corpora = [
-        _corpus(word.strip(), shared, settings.origin.layers, settings.cache_root)
-        for word in across.split(",")
-    ]
     if run is None:
         manifest = check(ProfileCache.of(settings)).manifest
         chosen = current_run(settings.runs_dir, TrainingSettings.of(settings), manifest)
     else:
         chosen = open_run(run_folder(run, settings.runs_dir))
+    corpora = [
+        _corpus(word.strip(), chosen, shared, settings.origin.layers, settings.cache_root)
+        for word in across.split(",")
+    ]
     report = run_evaluation(OwnCorpus.of(chosen, settings), corpora, split, asked, log=log)
     if json:
         print_json(
@@ -196,19 +197,22 @@ def evaluate_across(
 
 
 def _corpus(
-    word: str, shared: SharedOptions, layers: tuple[str, ...], own_cache_root: Path
+    word: str, run: Run, shared: SharedOptions, layers: tuple[str, ...], own_cache_root: Path
 ) -> OtherCorpus:
     """One of the corpora of ``--across``: a cache root, or a configuration file.
 
-    ``layers`` are the configuration files of the command, ``own_cache_root`` what they lead to.
+    It is scored with the settings of the run's network. ``layers`` are the configuration files of
+    the command, ``own_cache_root`` what they lead to.
     """
     from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.configuration import Overrides, load
     from brainbrr_core.errors import BrainbrrError
     from brainbrr_core.evaluation.across import OtherCorpus
     from brainbrr_core.runs.identity import ReportSettings
+    from brainbrr_core.runs.own_settings import with_network_settings
 
-    def scored_as(settings: Configuration) -> OtherCorpus:
+    def scored_as(configured: Configuration) -> OtherCorpus:
+        settings = with_network_settings(configured, run).configuration
         return OtherCorpus(name or None, ProfileCache.of(settings), ReportSettings.of(settings))
 
     name, equals, path = word.rpartition("=")

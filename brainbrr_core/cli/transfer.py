@@ -12,6 +12,7 @@ from brainbrr_core.cli.options import (
     CacheRoot,
     CacheVersion,
     Config,
+    ForRun,
     Json,
     Profile,
     configuration,
@@ -73,6 +74,7 @@ def pull(
     profile: Profile = None,
     cache_root: CacheRoot = None,
     cache_version: CacheVersion = None,
+    run: ForRun = None,
     transfers: Transfers = 16,
     force: Annotated[
         bool,
@@ -89,7 +91,9 @@ def pull(
 
     remote = open_remote(url)
     cache = ProfileCache.of(
-        configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
+        configuration(
+            config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
+        )
     )
     outcome = fetch(cache, remote, transfers=transfers, force=force, log=log)
     return _report(outcome, "pulled", json)

@@ -26,7 +26,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.known_patients import KnownPatients
 from brainbrr_core.evaluation.operating_threshold import choice_of, log_other_precision, tune
-from brainbrr_core.evaluation.own_corpus import OwnCorpus, check_version
+from brainbrr_core.evaluation.own_corpus import OwnCorpus
 from brainbrr_core.evaluation.provenance import provenance, weights_chosen_on
 from brainbrr_core.evaluation.report_folder import (
     IDENTITY,
@@ -42,6 +42,7 @@ from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import count_external_scoring
 from brainbrr_core.runs.identity import ReportSettings
+from brainbrr_core.runs.own_settings import check_version
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.threshold import read_threshold
 
@@ -87,7 +88,7 @@ def corpus_plan(cache: ProfileCache, run: Run, data_dir: str | None = None) -> P
     Where ``data_dir`` is given, the cache root must be that corpus's. Raises
     :class:`BrainbrrError` and :class:`WorkRemains` naming the command that indexes and builds it.
     """
-    check_version(run, cache.store.version)
+    check_version(run, cache.store.version, cache.preprocessing)
     root, options = cache.store.root, cache.settings.options
     if not index_path(root).is_file():
         folder = "FOLDER" if data_dir is None else shlex.quote(data_dir)

@@ -13,16 +13,15 @@ from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
-from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.operating_threshold import threshold_of_run
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.identity import ReportSettings
+from brainbrr_core.runs.own_settings import check_version, with_own_settings
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
 from brainbrr_core.runs.threshold import OperatingThreshold, read_threshold
-from brainbrr_core.runs.used_versions import RUN
 
 #: The sections and keys of a configuration that say which corpus is used and how.
 _OF_THE_CORPUS = (
@@ -31,27 +30,12 @@ _OF_THE_CORPUS = (
 )
 
 
-def check_version(run: Run, version: str) -> None:
-    """Raise :class:`BrainbrrError` unless a run was trained on a preprocessing version."""
-    trained = run.record.identity.preprocessing_version
-    if trained == version:
-        return
-    remedy = (
-        "its signal chain is not known, so only imported signals can be scored (--cache-version)"
-        if is_imported(trained)
-        else f"use the preprocessing section in {run.directory / RUN} for this corpus too"
-    )
-    raise BrainbrrError(
-        f"run {run.name} was trained on {trained} and the configuration says {version}: {remedy}"
-    )
-
-
 @dataclass(frozen=True)
 class OwnCorpus:
     """The corpus that a run was trained on.
 
-    It is one of ``candidates``, if it is on this machine. ``settings`` are those of detection and
-    of this machine's device.
+    It is one of ``candidates``, if it is on this machine. ``settings`` are the run's settings of
+    detection and this machine's device.
     """
 
     run: Run
@@ -61,20 +45,21 @@ class OwnCorpus:
     @classmethod
     def of(cls, run: Run, configuration: Configuration) -> OwnCorpus:
         """The corpus where a configuration says, or where the run's record says that it was."""
+        here = with_own_settings(configuration, run).configuration
         candidates = []
-        for candidate in (configuration, _recorded(run, configuration)):
+        for candidate in (here, _recorded(run, here)):
             if candidate is not None:
                 # A preprocessing version that cannot be used is not that of the run.
                 with suppress(BrainbrrError):
                     candidates.append(ProfileCache.of(candidate))
-        return cls(run, tuple(candidates), ReportSettings.of(configuration))
+        return cls(run, tuple(candidates), ReportSettings.of(here))
 
     def locate(self) -> tuple[ProfileCache, Plan]:
         """The corpus's cache and plan; :class:`WorkRemains` where it is not here."""
         run = self.run
         for candidate in self.candidates:
             try:
-                check_version(run, candidate.store.version)
+                check_version(run, candidate.store.version, candidate.preprocessing)
                 plan = fresh_plan(candidate, candidate.settings.options)
             except BrainbrrError:
                 # Another version, or incomplete here: the other candidate may be right.

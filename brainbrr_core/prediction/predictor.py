@@ -29,7 +29,9 @@ from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model.device import check_device
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.recording import OpenRecording, Prediction
+from brainbrr_core.runs.own_settings import check_version
 from brainbrr_core.runs.run import Run
+from brainbrr_core.runs.run_corpus import read_run_corpus
 from brainbrr_core.runs.threshold import read_threshold
 from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 
@@ -107,12 +109,7 @@ class Predictor:
         CPU one by one. The process keeps the memory that it frees from then on. Raises
         :class:`BrainbrrError` when the run was trained on another preprocessing version.
         """
-        trained = run.record.identity.preprocessing_version
-        if trained != version:
-            raise BrainbrrError(
-                f"run {run.name} was trained on {trained} and the configuration says {version}: "
-                "choose its configuration, or train again"
-            )
+        check_version(run, version, preprocessing)
         device = check_device(hardware)
         keep_freed_memory()
         return cls(
@@ -248,6 +245,32 @@ class Predictor:
         self, windows: Sequence[tuple[OpenRecording, NDArray[np.float32]]]
     ) -> tuple[Tensor, list[OpenRecording]]:
         return self.scorer.stacked([window for _, window in windows]), [one for one, _ in windows]
+
+
+def network_sentence(run: Run) -> str:
+    """Which network a run is: its size, what it was trained on, and when it finished.
+
+    Parameters
+    ----------
+    run : Run
+        A finished run.
+
+    Returns
+    -------
+    str
+        One line, such as "run smoke-0d12ffb17167: network tiny, trained on tusz (profile smoke,
+        300 steps), finished 2026-01-02 03:04 UTC".
+    """
+    record = run.record
+    corpus = read_run_corpus(run.directory)
+    profile = record.configuration.get("profile")
+    trained_on = "a corpus that is not recorded" if corpus is None else corpus.name
+    of_profile = "" if profile is None else f"profile {profile}, "
+    return (
+        f"run {run.name}: network {record.identity.model.preset}, trained on {trained_on} "
+        f"({of_profile}{record.fit.steps:,} steps), finished "
+        f"{record.finished_at[:16].replace('T', ' ')} UTC"
+    )
 
 
 def threshold_of(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from brainbrr_core.configuration.differences import setting_differences
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.runs.identity import LATER_TRAINING, training_values
@@ -20,6 +21,9 @@ from brainbrr_core.training.early_stopping import EarlyStopping
 from brainbrr_core.training.provenance import Provenance
 from brainbrr_core.training.resumption import find_resumption, set_aside
 from brainbrr_core.training.trainer import Trainer
+
+#: The entry of a checkpoint's settings with the name of the version that it was trained on.
+_VERSION = "preprocessing version"
 
 
 class CheckpointManager:
@@ -63,9 +67,7 @@ class CheckpointManager:
             "hardware.batch_size": trainer.hardware.batch_size,
             "hardware.precision": trainer.hardware.precision,
             "share of seizure in the training samples": trainer.positive_fraction,
-            "preprocessing version": (
-                None if provenance is None else provenance.preprocessing_version
-            ),
+            _VERSION: None if provenance is None else provenance.preprocessing_version,
         }
 
     # --- saving
@@ -164,6 +166,11 @@ class CheckpointManager:
         later = {f"training.{key}": value for key, value in LATER_TRAINING.items()}
         for key, value in (later | self._settings).items():
             written = checkpoint.settings.get(key, later.get(key))
+            if written != value and key == _VERSION and (apart := self._preprocessing(checkpoint)):
+                raise BrainbrrError(
+                    f"the checkpoint in {self.directory} was written with other preprocessing than "
+                    f"this run has ({apart}): {remedy}"
+                )
             if written != value:
                 raise BrainbrrError(
                     f"the checkpoint in {self.directory} was written with {key} {written}, this "
@@ -174,6 +181,16 @@ class CheckpointManager:
             raise BrainbrrError(
                 f"the checkpoint in {self.directory} is of another network: {remedy} (model.preset)"
             )
+
+    def _preprocessing(self, checkpoint: files.Checkpoint) -> str:
+        """The settings of preprocessing that differ from a checkpoint's, by their keys."""
+        written, own = (
+            provenance.get("configuration")
+            for provenance in (checkpoint.provenance, self._provenance)
+        )
+        if not isinstance(written, dict) or not isinstance(own, dict):
+            return ""
+        return "; ".join(map(str, setting_differences(written, own, ("preprocessing",))))
 
     def _restore_best(self) -> None:
         """Make the checkpoint and the file of the best weights agree.

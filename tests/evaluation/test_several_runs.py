@@ -394,11 +394,6 @@ def test_what_is_missing_is_one_line_with_its_command(
     assert "1 of 10 recordings" in line
     assert f"--cache-root {other.cache_root} --data-dir {other.data_dir}" in line
     shard.write_bytes(content)
-    # Another preprocessing version.
-    (tmp_path / "fifty.yaml").write_text("preprocessing: {notch_hz: 50}\n")
-    fifty = f"{config_of(own.settings)}:{tmp_path / 'fifty.yaml'}"
-    line = shell.refused("evaluate", run, "--config", fifty, "--cache-root", other.cache_root)
-    assert "was trained on v" in line and "preprocessing section" in line
     # A split that does not exist.
     assert "'test' is not one of" in shell.refused(*words, "--split", "test")
     # A run that is not finished, or none.

@@ -20,7 +20,14 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration, Detection, Sampling, Training, Windows
+from brainbrr_core.configuration import (
+    Configuration,
+    Detection,
+    Sampling,
+    Training,
+    Windows,
+    apply_assignments,
+)
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.detection import detect
 from brainbrr_core.detection.recordings import with_scores
@@ -104,6 +111,21 @@ def test_the_preflight_refuses_a_stale_manifest_and_names_the_command(ready: Rea
     plan_corpus(settings)
     with pytest.raises(WorkRemains, match="stale: run `brainbrr manifest"):
         check(ProfileCache.of(settings))
+
+
+def test_the_preflight_names_the_settings_that_the_stored_shards_were_built_with(
+    ready: Ready,
+) -> None:
+    settings, _, _ = ready
+    now = apply_assignments(
+        settings, ["preprocessing.notch_hz=50", "preprocessing.bandpass_hz=[1, 70]"]
+    )
+    with pytest.raises(WorkRemains) as error:
+        check(ProfileCache.of(now))
+    assert (
+        "(12 stale: version changed; stored with preprocessing.bandpass_hz: [0.5, 120.0] against "
+        "[1.0, 70.0]; stored with preprocessing.notch_hz: 60 against 50): run"
+    ) in str(error.value)
 
 
 def frames_of(manifest: Manifest, inside: dict[str, float]) -> dict[str, NDArray[np.float32]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from brainbrr_core.configuration import Hardware, Training
@@ -18,6 +19,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.loop import fit
+from brainbrr_core.training.provenance import Provenance
 from brainbrr_core.training.report import StepReport
 from tests.support.toy_training import (
     FRACTION,
@@ -145,6 +147,18 @@ def test_another_preprocessing_version_is_refused_with_both_named(tmp_path: Path
         )
     assert "v1_256hz_10-20_000000000000" in str(caught.value)
     assert "v1_256hz_10-20_111111111111" in str(caught.value)
+
+
+def test_a_checkpoint_of_other_preprocessing_is_refused_by_its_keys(tmp_path: Path) -> None:
+    def provenance(hertz: int, version: str) -> Provenance:
+        configuration: dict[str, JsonValue] = {"preprocessing": {"notch_hz": hertz}}
+        toy = toy_provenance(preprocessing_version=version)
+        return toy.model_copy(update={"configuration": configuration})
+
+    train(tmp_path, toy_settings(2), provenance=provenance(60, "v2_256hz_10-20_0"))
+    with pytest.raises(BrainbrrError, match=r"\(preprocessing\.notch_hz: 60 against 50\)") as error:
+        train(tmp_path, toy_settings(2), provenance=provenance(50, "v2_256hz_10-20_1"))
+    assert "v2_" not in str(error.value)
 
 
 def test_bfloat16_trains(tmp_path: Path) -> None:

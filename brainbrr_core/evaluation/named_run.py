@@ -1,0 +1,88 @@
+"""A run that is named by the user: scored with its own settings, on its own corpus or another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from brainbrr_core.cache.manifest import source_digest
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.configuration import Configuration, apply_assignments
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.evaluate import Evaluation
+from brainbrr_core.evaluation.external import OnAnotherCorpus, corpus_plan, evaluate_run
+from brainbrr_core.evaluation.own_corpus import OwnCorpus
+from brainbrr_core.runs.identity import ReportSettings
+from brainbrr_core.runs.own_settings import (
+    OwnSettings,
+    was_trained_from,
+    with_network_settings,
+    with_own_settings,
+)
+from brainbrr_core.runs.run import Run
+
+
+def evaluate_named_run(
+    configuration: Configuration,
+    run: Run,
+    split: str | None = None,
+    asked: OnAnotherCorpus | None = None,
+    *,
+    data_dir: str | None = None,
+    detection: Sequence[str] = (),
+    log: Callable[[str], None] = print,
+) -> Evaluation:
+    """Score a run, with its own settings, on the corpus in the cache root of a configuration.
+
+    Where settings of the configuration differ from the run's, the log names them by their keys. If
+    the corpus is the run's own, it is scored on the recordings that it was trained with;
+    ``detection`` then has settings of detection to score it with instead, each as
+    ``detection.KEY=VALUE``. The other parameters and errors are those of :func:`evaluate_run`.
+    """
+    own = with_own_settings(configuration, run)
+    if _is_of_run(own, run, data_dir):
+        used, settings = own, _with_detection(own.configuration, detection)
+    elif detection:
+        raise BrainbrrError(
+            "--set is for a run's own corpus: another one is scored with the settings that the "
+            "run's threshold was tuned with"
+        )
+    else:
+        used = with_network_settings(configuration, run)
+        settings = used.configuration
+    if used.differences:
+        log(used.sentence(run))
+    return evaluate_run(
+        OwnCorpus.of(run, configuration),
+        ProfileCache.of(settings),
+        ReportSettings.of(settings),
+        split,
+        asked,
+        data_dir=data_dir,
+        log=log,
+    )
+
+
+def _is_of_run(own: OwnSettings, run: Run, data_dir: str | None) -> bool:
+    """Whether the cache of a configuration with a run's own settings is of the run's corpus.
+
+    Raises as :func:`corpus_plan` where it is in the cache root that the run was trained from.
+    """
+    try:
+        cache = ProfileCache.of(own.configuration)
+        plan = corpus_plan(cache, run, data_dir)
+    except BrainbrrError:
+        if was_trained_from(own.configuration, run):
+            raise
+        return False
+    return run.was_trained_on(source_digest(plan, cache.settings))
+
+
+def _with_detection(configuration: Configuration, assignments: Sequence[str]) -> Configuration:
+    """The configuration with other settings of detection, each as ``detection.KEY=VALUE``."""
+    for assignment in assignments:
+        if not assignment.startswith("detection."):
+            raise BrainbrrError(
+                f"--set {assignment}: only settings of detection can be other than those of the "
+                "run's training, as in --set detection.min_duration_s=5"
+            )
+    return apply_assignments(configuration, assignments)
