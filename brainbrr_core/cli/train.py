@@ -24,6 +24,7 @@ from brainbrr_core.cli.printing import ignore, log, print_json
 if TYPE_CHECKING:
     from brainbrr_core.configuration import Configuration
     from brainbrr_core.runs.run import Run
+    from brainbrr_core.training.report import StepReport
 
 
 def train(
@@ -48,7 +49,7 @@ def train(
     Started by `torchrun`, which takes the path of this program, all its processes train one network
     together.
     """
-    from brainbrr_core.training.distributed import ProcessGroup
+    from brainbrr_core.training.ranks import Ranks
     from brainbrr_core.training.seeds import parse_seeds, train_seeds, with_seed
 
     chosen = None if seeds is None else parse_seeds(seeds)
@@ -56,7 +57,7 @@ def train(
         config, profile, cache_root=cache_root, runs_dir=runs_dir, cache_version=cache_version
     )
     # Of several processes, the first one prints for all.
-    first = ProcessGroup.from_environment(os.environ).is_main
+    first = Ranks.from_environment(os.environ).is_main
     train_one = partial(_train, shown=first)
     if chosen is None:
         run = train_one(settings)
@@ -88,7 +89,6 @@ def train(
 def _train(settings: Configuration, *, shown: bool) -> Run:
     """Train, with a progress bar and remarks where they are ``shown``."""
     from brainbrr_core.progress import progress
-    from brainbrr_core.training.report import StepReport
     from brainbrr_core.training.run import train as run_training
 
     if not shown:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.model import SeizureNetwork, build
-from brainbrr_core.model.backend import Backend
 from brainbrr_core.runs.identity import TRAINING_VERSION, TrainingSettings
 from brainbrr_core.runs.record import MODEL, RunRecord, finished_runs, read_record
 from brainbrr_core.runs.used_versions import RUN
-from brainbrr_core.runs.weights import load_model
+
+if TYPE_CHECKING:
+    from brainbrr_core.model import SeizureNetwork
+    from brainbrr_core.model.backend import Backend
 
 #: What changed with each training version, for messages about runs of an earlier one.
 _CHANGED_WITH = {
@@ -79,6 +81,10 @@ class Run:
             Where the backend is not installed, and where the weights are damaged or are not those
             that the run recorded.
         """
+        # Heavy: whoever only looks for a run needs no network.
+        from brainbrr_core.model import build
+        from brainbrr_core.runs.weights import load_model
+
         network = build(self.record.identity.model.preset, ssm_backend)
         path = self.directory / MODEL
         state, _ = load_model(path, self.record.model_blake3)

@@ -7,9 +7,8 @@ not distinguish the two.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -18,34 +17,15 @@ from torch import Tensor
 
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.training.ranks import Ranks
 
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessGroup:
-    """The processes that train one network together, seen from the process of rank ``rank``.
+class ProcessGroup(Ranks):
+    """The processes that train one network together, seen from the process of rank ``rank``."""
 
-    ``local_rank`` is the number of the GPU that this process uses on its machine.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    local_rank: int = 0
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> ProcessGroup:
-        """The group that ``torchrun`` describes in its variables; without them, one process."""
-        return cls(
-            int(environment.get("RANK", "0")),
-            int(environment.get("WORLD_SIZE", "1")),
-            int(environment.get("LOCAL_RANK", "0")),
-        )
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this is the process that writes files and logs."""
-        return self.rank == 0
+    __slots__ = ()
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean of a tensor over all processes. A NaN or infinity in one is one in all of them.

@@ -1,38 +1,24 @@
-"""A training, from the pre-flight to the record of a finished run.
+"""A training: the pre-flight, and then a finished run, resumed or new.
 
 The same cache, configuration and seed name the same folder, so a finished run is reused and an
-interrupted one resumes.
+interrupted one resumes. Nothing here loads torch until there is something to train: a cache that is
+not ready is reported at once.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from pydantic import JsonValue
 
-from brainbrr_core.cache.manifest import Manifest, counts
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import Preflight, check
-from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration, Hardware, Training
-from brainbrr_core.constants import SPLITS
-from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
-from brainbrr_core.data.augmentation import draw
-from brainbrr_core.data.device_batches import ArrivingBatch, send
-from brainbrr_core.data.device_feed import CPU, DeviceFeed
-from brainbrr_core.data.prefetch import read_ahead
-from brainbrr_core.data.weighting import equal_seizures
-from brainbrr_core.model import build
-from brainbrr_core.model.device import check_device, describe_device
+from brainbrr_core.configuration import Configuration
 from brainbrr_core.runs.identity import TrainingSettings
-from brainbrr_core.runs.record import MODEL, RunRecord, write_record
+from brainbrr_core.runs.record import MODEL
 from brainbrr_core.runs.run import (
     Run,
     earlier_runs,
@@ -40,21 +26,10 @@ from brainbrr_core.runs.run import (
     run_directory,
     run_identity,
 )
-from brainbrr_core.runs.run_corpus import RunCorpus
-from brainbrr_core.runs.used_versions import RUN, write_started
-from brainbrr_core.runs.weights import save_model
-from brainbrr_core.training.determinism import prepare_environment
-from brainbrr_core.training.distributed import SINGLE_PROCESS, ProcessGroup, join_process_group
-from brainbrr_core.training.loop import fit, ignore_line, ignore_step
-from brainbrr_core.training.metrics import MetricsLog
-from brainbrr_core.training.preflight import check_space, disk_remarks
-from brainbrr_core.training.provenance import Provenance
-from brainbrr_core.training.report import StepReport
-from brainbrr_core.training.resumption import steps_done
-from brainbrr_core.training.validation import Validation, Validator
+from brainbrr_core.runs.used_versions import RUN
 
-#: Batches in page-locked memory: one is filled while the other is copied to the device.
-RING = 2
+if TYPE_CHECKING:
+    from brainbrr_core.training.report import StepReport
 
 
 def train(
@@ -142,168 +117,8 @@ def train_on(
         return replace(open_run(directory), reused=True)
     for line in earlier_runs(runs_dir, run_identity(settings, preflight.manifest)):
         log(f"{line}; a new run is trained")
-    prepare_environment(settings.hardware)
-    with join_process_group(settings.hardware) as group:
-        if not group.is_main:
-            on_step, log = None, ignore_line
-        _train(preflight, settings, directory, dict(recorded or {}), group, on_step, log)
-        group.barrier()
+    # Heavy, and of no use where it is the cache that is not ready for training.
+    from brainbrr_core.training.new_run import train_anew
+
+    train_anew(preflight, settings, directory, dict(recorded or {}), on_step, log)
     return open_run(directory)
-
-
-def _train(
-    preflight: Preflight,
-    settings: TrainingSettings,
-    directory: Path,
-    recorded: dict[str, JsonValue],
-    group: ProcessGroup,
-    on_step: Callable[[StepReport], None] | None,
-    log: Callable[[str], None],
-) -> None:
-    manifest, store = preflight.manifest, preflight.plan.store
-    hardware, training = settings.hardware, settings.training
-    preset = settings.model.preset
-
-    device = check_device(hardware, group.local_rank)
-    check_space(directory.parent, preset, training.keep_checkpoints)
-    description = describe_device(device)
-    for line in [*preflight.lines(), *disk_remarks(preflight)]:
-        log(line)
-    log(
-        f"device {description}, ssm backend {hardware.ssm_backend}, {group.world_size} "
-        f"process{'es' if group.world_size > 1 else ''}"
-    )
-
-    sampling = BalancedSampling.of(manifest, settings.sampling)
-    log(
-        f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
-        f"{training.steps} steps of {hardware.batch_size}"
-    )
-    dataset = training_windows(manifest, store, training, sampling, device)
-    network = build(
-        preset,
-        hardware.ssm_backend,
-        seed=training.seed,
-        recompute_activations=hardware.recompute_activations,
-    )
-    provenance = Provenance(
-        profile=manifest.profile,
-        preset=preset,
-        configuration=recorded,
-        seed=training.seed,
-        preprocessing_version=manifest.version,
-        manifest=manifest.source,
-        ssm_backend=hardware.ssm_backend,
-        hardware=description.record(),
-    )
-    validate = Validator(
-        preflight.scorable("dev"),
-        manifest.window_samples,
-        store,
-        settings.detection,
-        hardware,
-        device,
-        group,
-    )
-
-    directory.mkdir(parents=True, exist_ok=True)
-    if group.is_main:
-        write_started(directory, manifest.version)
-        store.note_run(directory)
-    started = time.monotonic()
-    with MetricsLog(
-        directory,
-        group,
-        steps_done(directory) + 1,
-        wandb_project=training.wandb,
-        configuration=provenance.configuration,
-    ) as metrics:
-
-        def on_validation(validation: Validation) -> None:
-            metrics.log_validation(validation)
-            log(validation.line())
-
-        summary = fit(
-            network,
-            training_batches(dataset, sampling, training, hardware, DeviceFeed(device), group),
-            training,
-            hardware,
-            directory,
-            sampling.positive_fraction,
-            on_step or ignore_step,
-            validate=validate,
-            on_validation=on_validation,
-            step_log=metrics,
-            group=group,
-            provenance=provenance,
-            log=log,
-        )
-    if summary.stopped:
-        log(f"ended after {summary.steps} of {training.steps} steps: {summary.stopped}")
-    if summary.skipped_steps:
-        log(summary.skips())
-
-    if not group.is_main:
-        return
-    identity = run_identity(settings, manifest)
-    checksum = save_model(directory / MODEL, network.to("cpu"), {"identity": identity})
-    values: dict[str, object] = {
-        **provenance.record(),
-        "identity": identity,
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.monotonic() - started, 1),
-        "parameters": sum(p.numel() for p in network.parameters()),
-        "positive_fraction": sampling.positive_fraction,
-        "fit": summary.model_dump(mode="json"),
-        "processes": group.world_size,
-        "threads": torch.get_num_threads(),
-        "data": counts(manifest, SPLITS),
-        "model_blake3": checksum,
-    }
-    # The file that makes the run a finished one is written last.
-    RunCorpus.of(preflight.plan).write(directory)
-    write_record(directory, RunRecord.model_validate(values))
-
-
-def training_windows(
-    manifest: Manifest,
-    store: Store,
-    settings: Training,
-    sampling: BalancedSampling,
-    device: torch.device = CPU,
-) -> WindowDataset:
-    """The windows of a training, as int16, with weights where the settings ask for them."""
-    weights = None
-    if settings.seizure_weight == "events":
-        weights = equal_seizures(manifest, sampling.expected_draws(len(manifest)))
-    return WindowDataset(
-        manifest, store, kind="int16", ring=RING, seizure_weights=weights, device=device
-    )
-
-
-def training_batches(
-    dataset: WindowDataset,
-    sampling: BalancedSampling,
-    settings: Training,
-    hardware: Hardware,
-    feed: DeviceFeed,
-    group: ProcessGroup = SINGLE_PROCESS,
-) -> Callable[[int], Generator[Batch]]:
-    """A function that yields this process's share of the batches from a step on.
-
-    A thread reads and augments them and sends them to the device ahead of their use.
-    """
-    rows_of_process = np.arange(hardware.batch_size)[group.rank :: group.world_size]
-
-    def send_from(first_step: int) -> Iterator[ArrivingBatch]:
-        drawn = sampling.batches(hardware.batch_size, settings.seed, first_step)
-        for step, rows in enumerate(drawn, start=first_step):
-            changes = draw(settings.augmentation, settings.seed, step, rows_of_process.tolist())
-            yield send(dataset, dataset.fetch(rows[rows_of_process]), changes, feed)
-
-    def receive_from(first_step: int) -> Generator[Batch]:
-        with closing(read_ahead(send_from(first_step))) as arriving:
-            for batch in arriving:
-                yield batch.receive()
-
-    return receive_from

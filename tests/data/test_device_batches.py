@@ -24,7 +24,7 @@ from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.device_feed import CPU, DeviceFeed, Transfer, host_memory, to_float32
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.signal.quantization import SCALE, widen
-from brainbrr_core.training.run import training_batches, training_windows
+from brainbrr_core.training.new_run import training_batches, training_windows
 
 AUGMENTED = Augmentation(
     channel_dropout=0.1, amplitude=0.2, time_shift_s=5, noise_sd=0.05, left_right_flip=0.5

@@ -46,9 +46,9 @@ from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training import trainer
 from brainbrr_core.training.loss import balanced_loss, loss_of
+from brainbrr_core.training.new_run import training_windows
 from brainbrr_core.training.nonfinite import replay
 from brainbrr_core.training.report import StepReport
-from brainbrr_core.training.run import training_windows
 from tests.support.examples import examples
 from tests.support.toy_training import (
     FRACTION,

@@ -35,11 +35,12 @@ from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.record import FitRecord
 from brainbrr_core.runs.run import open_run, run_directory
 from brainbrr_core.training import checkpoint as files
-from brainbrr_core.training import run as run_module
+from brainbrr_core.training import new_run as run_module
 from brainbrr_core.training.distributed import ProcessGroup
+from brainbrr_core.training.new_run import training_batches
 from brainbrr_core.training.preflight import check_space, checkpoint_bytes
 from brainbrr_core.training.provenance import code_version
-from brainbrr_core.training.run import train, train_on, training_batches
+from brainbrr_core.training.run import train, train_on
 from tests.support.small_run import small_settings
 from tests.support.toy_training import toy_batch, toy_provenance, toy_settings
 from tests.support.toy_training import train as toy_train
