@@ -88,13 +88,13 @@ def clipping(plan: Plan, labels: tuple[str, ...]) -> tuple[list[Clipping], int]:
         if item.state is not State.FRESH:
             continue
         recording = item.recording
-        record = records.newest(recording.partition_key)
-        if record is None or record.clipped is None or record.fingerprint != item.fingerprint:
+        key = recording.partition_key
+        blocks = records.clipped(key, item.fingerprint)
+        if blocks is None:
             unknown += 1
             continue
         seizures = recording.seizures(labels)
-        key = recording.partition_key
-        result.append(Clipping.of(key, record.clipped, item.samples, seizures))
+        result.append(Clipping.of(key, blocks, item.samples, seizures))
     return result, unknown
 
 

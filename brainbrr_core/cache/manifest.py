@@ -140,7 +140,8 @@ def window_count(recording: Recording, windows: Windows, labels: tuple[str, ...]
     There is none of a recording that is excluded or shorter than a window.
     """
     count = _positions(recording, windows)
-    unknown = recording.unknown(labels) if count else ()
+    # Most recordings have no event at all.
+    unknown = recording.unknown(labels) if count and recording.events else ()
     if not unknown:
         return count
     starts = np.arange(count, dtype=np.int64) * windows.stride_s * RATE

@@ -147,6 +147,7 @@ class Plan:
         return dict(sorted(counts.items()))
 
 
+@no_collection()
 def plan_profile(configuration: Configuration) -> Plan:
     """Plan the recordings of a profile from the index in the cache root, without listing EDFs.
 
@@ -186,6 +187,7 @@ def plan_selection(
     return make_plan(store, preprocessing, index, selected, just_indexed=just_indexed)
 
 
+@no_collection()
 def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print) -> Plan:
     """Index the corpus, then plan; without a data directory, plan from the existing index.
 
@@ -252,11 +254,11 @@ def make_plan(
                 changed: bool | None = False
             else:
                 changed = _source_changed(recording)
-            unseen += changed is None
+                unseen += changed is None
             if known is None:
                 items.append(_imported_item(store, recording))
             else:
-                items.append(_item(known, recording, changed=changed is True))
+                items.append(_item(known, recording, changed is True))
     if known is not None:
         _record_moved(store, known.moved)
     return Plan(store, index, tuple(items), unseen)
@@ -278,7 +280,8 @@ def _source_changed(recording: Recording) -> bool | None:
         state = file_state(recording.path)
     except OSError:
         return None
-    return state != recording.state and not recording.state.is_of_same_file(state)
+    before = recording.state
+    return state != before and not before.is_of_same_file(state)
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,7 @@ class _Known:
         )
 
 
-def _item(known: _Known, recording: Recording, *, changed: bool) -> Item:
+def _item(known: _Known, recording: Recording, changed: bool) -> Item:
     """The state of a recording; a shard whose record must be renewed is added to ``moved``."""
     expected = known.fingerprint(recording.content_hash, recording.missing)
     samples = stored_samples(recording)
@@ -325,6 +328,9 @@ def _item(known: _Known, recording: Recording, *, changed: bool) -> Item:
     except OSError as error:
         reason = UnreadableShard(Path(path), error).reason
         return Item(recording, State.UNREADABLE, reason, expected, samples)
+    if not changed and known.records.is_recorded(key, file, expected, recording.content_hash):
+        # Of a hundred thousand shards, nearly all.
+        return Item(recording, State.FRESH, "", expected, samples, file.size)
     state, reason = _judged(known, recording, expected, file, changed=changed)
     return Item(recording, state, reason, expected, samples, file.size)
 

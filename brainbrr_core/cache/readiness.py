@@ -16,6 +16,7 @@ from brainbrr_core.cache.stored_settings import stored_settings
 from brainbrr_core.corpus.split_report import advice, splits_without_seizures
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.filesystem import Kind, file_system
+from brainbrr_core.machine.memory import no_collection
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,11 @@ def check(cache: ProfileCache) -> Preflight:
     fresh, and :class:`BrainbrrError` for splits that cannot be trained on.
     """
     settings = cache.settings
-    plan = fresh_plan(cache, settings.options)
-    manifest = read_manifest(manifest_path(plan.store, settings), settings.options)
-    if not is_current(manifest, plan, settings):
+    with no_collection():
+        plan = fresh_plan(cache, settings.options)
+        manifest = read_manifest(manifest_path(plan.store, settings), settings.options)
+        current = is_current(manifest, plan, settings)
+    if not current:
         raise WorkRemains(
             f"the manifest of profile {settings.profile} is stale: run `brainbrr manifest"
             f"{settings.options}`"

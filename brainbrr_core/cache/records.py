@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -67,12 +69,12 @@ class Records:
         self._fingerprints: list[str] = []
         self._source_hashes: list[str] = []
         self._sizes, self._mtimes, self._inodes = array("q"), array("q"), array("Q")
-        self._built_at: list[str] = []
         self._seconds = array("d")
+        self._built_at: list[str] = []
         self._programs: list[str] = []
         self._clipped: list[ClippedBlocks] = []
-        #: Clipped blocks of the rows that follow those of ``_clipped``, not unpacked yet.
-        self._packed: list[Sequence[ClippedBlocks] | pa.ListArray] = []
+        #: The rows that follow those of these three lists, not unpacked yet.
+        self._packed: list[_Columns] = []
         self._newest: dict[str, int] = {}
         self._earlier: dict[tuple[str, int, int], int] = {}
         self._add(_as_columns(list(records)))
@@ -101,9 +103,35 @@ class Records:
         row = self._newest.get(partition_key)
         return None if row is None else self._record(row)
 
+    def clipped(self, partition_key: str, fingerprint: str) -> ClippedBlocks:
+        """Clipped blocks in the newest record of a partition; None where they are not recorded.
+
+        Those of a shard with another fingerprint do not count.
+        """
+        row = self._newest.get(partition_key)
+        if row is None or self._fingerprints[row] != fingerprint:
+            return None
+        self._unpack(row)
+        return self._clipped[row]
+
     def all_newest(self) -> dict[str, BuildRecord]:
         """The newest record of each partition, by partition key."""
         return {key: self._record(row) for key, row in self._newest.items()}
+
+    def is_recorded(
+        self, partition_key: str, state: FileState, fingerprint: str, source_hash: str
+    ) -> bool:
+        """Whether the newest record of a shard has this state of its file, and this origin.
+
+        Where it has not, :meth:`origin` may still know the shard by an earlier record.
+        """
+        row = self._newest.get(partition_key, -1)
+        return (
+            row >= 0
+            and self._fingerprints[row] == fingerprint
+            and self._source_hashes[row] == source_hash
+            and (self._sizes[row], self._mtimes[row], self._inodes[row]) == state
+        )
 
     def origin(self, partition_key: str, state: FileState) -> Origin | None:
         """The recorded origin of a shard whose file is in this state; None without a record."""
@@ -121,11 +149,15 @@ class Records:
             return None
         return Origin(self._fingerprints[row], self._source_hashes[row])
 
-    def _record(self, row: int) -> BuildRecord:
+    def _unpack(self, row: int) -> None:
         while row >= len(self._clipped):
-            packed = self._packed.pop(0)
-            is_unpacked = isinstance(packed, list)
-            self._clipped.extend(packed if is_unpacked else _unpack_clipped(packed))
+            columns = self._packed.pop(0)
+            self._built_at += _repeated_texts(columns.built_at)
+            self._programs += _repeated_texts(columns.programs)
+            self._clipped += _unpack_clipped(columns.clipped)
+
+    def _record(self, row: int) -> BuildRecord:
+        self._unpack(row)
         return BuildRecord(
             self._keys[row],
             self._fingerprints[row],
@@ -143,13 +175,16 @@ class Records:
         self._keys += columns.keys
         self._fingerprints += columns.fingerprints
         self._source_hashes += columns.source_hashes
-        self._sizes.extend(columns.sizes)
-        self._mtimes.extend(columns.mtimes)
-        self._inodes.extend(columns.inodes)
-        self._built_at += columns.built_at
-        self._seconds.extend(columns.seconds)
-        self._programs += columns.programs
-        self._packed.append(columns.clipped)
+        self._sizes.frombytes(np.asarray(columns.sizes, np.int64).tobytes())
+        self._mtimes.frombytes(np.asarray(columns.mtimes, np.int64).tobytes())
+        self._inodes.frombytes(np.asarray(columns.inodes, np.uint64).tobytes())
+        self._seconds.frombytes(np.asarray(columns.seconds, np.float64).tobytes())
+        self._packed.append(columns)
+        rows = dict(zip(columns.keys, range(row, len(self._keys)), strict=True))
+        # Most partitions have one record.
+        if len(rows) == len(columns.keys) and self._newest.keys().isdisjoint(rows):
+            self._newest.update(rows)
+            return
         for key in columns.keys:
             before = self._newest.get(key)
             if before is not None:
@@ -165,12 +200,12 @@ class _Columns:
     keys: list[str]
     fingerprints: list[str]
     source_hashes: list[str]
-    sizes: Iterable[int]
-    mtimes: Iterable[int]
-    inodes: Iterable[int]
-    built_at: list[str]
-    seconds: Iterable[float]
-    programs: list[str]
+    sizes: list[int] | NDArray[np.uint64]
+    mtimes: list[int] | NDArray[np.uint64]
+    inodes: list[int] | NDArray[np.uint64]
+    built_at: list[str] | pa.StringArray
+    seconds: list[float] | NDArray[np.float64]
+    programs: list[str] | pa.StringArray
     clipped: list[ClippedBlocks] | pa.ListArray
 
 
@@ -224,19 +259,14 @@ def _parse(piece: bytes) -> _Columns:
         ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="error"),
     )
     columns = {name: table[name].combine_chunks() for name in _SCHEMA.names}
-    states = columns["state"].flatten()
-    three = pa.repeat(pa.scalar(3, pa.int32()), len(table))
+    states, offsets = columns["state"].values, columns["state"].offsets.to_numpy()
     if (
-        len(states) != 3 * len(table)
+        any(columns[field.name].null_count for field in _SCHEMA if not field.nullable)
+        or (offsets != np.arange(0, 3 * len(table) + 1, 3)).any()
         or states.null_count
-        or not columns["state"].value_lengths().equals(three)
-        or any(columns[field.name].null_count for field in _SCHEMA if not field.nullable)
-        or not columns["state"]
-        .value_lengths()
-        .equals(pa.repeat(pa.scalar(3, pa.int32()), len(table)))
     ):
         raise ValueError("a line is no record")
-    sizes, mtimes, inodes = states.to_numpy().reshape(-1, 3).T.tolist()
+    sizes, mtimes, inodes = states.to_numpy().reshape(-1, 3).T
     return _Columns(
         _texts(columns["partition_key"]),
         _texts(columns["fingerprint"]),
@@ -244,9 +274,9 @@ def _parse(piece: bytes) -> _Columns:
         sizes,
         mtimes,
         inodes,
-        _repeated_texts(columns["built_at"]),
+        columns["built_at"],
         columns["seconds"].to_numpy(),
-        _repeated_texts(columns["program"]),
+        columns["program"],
         columns["clipped"],
     )
 
@@ -255,14 +285,18 @@ def _texts(column: pa.StringArray) -> list[str]:
     return list(column.to_numpy(zero_copy_only=False))
 
 
-def _repeated_texts(column: pa.StringArray) -> list[str]:
+def _repeated_texts(column: list[str] | pa.StringArray) -> list[str]:
     """Texts with many repetitions; equal ones become one object."""
+    if isinstance(column, list):
+        return column
     codes = column.dictionary_encode()
     texts = codes.dictionary.to_pylist()
     return [texts[code] for code in codes.indices.to_numpy().tolist()]
 
 
-def _unpack_clipped(packed: pa.ListArray) -> list[ClippedBlocks]:
+def _unpack_clipped(packed: list[ClippedBlocks] | pa.ListArray) -> list[ClippedBlocks]:
+    if isinstance(packed, list):
+        return packed
     if packed.null_count == len(packed):
         return [None] * len(packed)
     return [

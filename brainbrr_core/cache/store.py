@@ -129,9 +129,11 @@ class Store:
                 for entry in _listed(folder):
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                    elif (
-                        entry.name.endswith(SUFFIX)
-                        and not entry.name.startswith(".")
+                        continue
+                    name = entry.name
+                    if (
+                        name.endswith(SUFFIX)
+                        and name[0] != "."
                         and not (entry.is_symlink() and _is_folder(entry))
                     ):
                         keys.add(entry.path[start : -len(SUFFIX)])

@@ -112,15 +112,18 @@ def status(
     json: Json = False,
 ) -> int:
     """Report what is stored, what is missing and why, and which processes use it."""
-    from brainbrr_core.cache.clipping import clipping_lines
-    from brainbrr_core.cache.plan import plan_profile
-    from brainbrr_core.cache.status import status as describe
+    from brainbrr_core.machine.memory import no_collection
 
-    settings = configuration(
-        config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
-    )
-    plan = plan_profile(settings)
-    values = describe(plan, settings.manifest_settings)
+    with no_collection():
+        from brainbrr_core.cache.clipping import clipping_lines
+        from brainbrr_core.cache.plan import plan_profile
+        from brainbrr_core.cache.status import status as describe
+
+        settings = configuration(
+            config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
+        )
+        plan = plan_profile(settings)
+        values = describe(plan, settings.manifest_settings)
     if json:
         print_json(values)
     else:

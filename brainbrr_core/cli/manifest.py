@@ -31,14 +31,16 @@ def manifest(
     from brainbrr_core.cache.manifest_file import update_manifest
     from brainbrr_core.cache.plan import plan_profile
     from brainbrr_core.constants import SPLITS
+    from brainbrr_core.machine.memory import no_collection
 
     settings = configuration(
         config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
     )
-    plan = plan_profile(settings)
-    made = update_manifest(plan, settings.manifest_settings)
-    summary = counts(made.manifest, SPLITS)
-    clipping = clipping_summary(plan, settings.labels.seizure)
+    with no_collection():
+        plan = plan_profile(settings)
+        made = update_manifest(plan, settings.manifest_settings)
+        summary = counts(made.manifest, SPLITS)
+        clipping = clipping_summary(plan, settings.labels.seizure)
     if json:
         print_json(
             {

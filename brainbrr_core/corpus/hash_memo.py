@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def remember(cache_root: Path, recording: Recording, hashes: Hashes) -> None:
 
 def with_known_hashes(index: Index, cache_root: Path) -> Index:
     """The index with the hashes of remote EDFs that were downloaded since it was written."""
-    if not any(_lacks_hash(recording) for recording in index):
+    if all(map(attrgetter("content_hash"), index)) or not any(map(_lacks_hash, index)):
         return index
     known = known_hashes(cache_root)
     recordings = tuple(

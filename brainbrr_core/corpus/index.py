@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import Texts
@@ -84,6 +85,7 @@ class Index:
         return {recording.partition_key: recording for recording in self.recordings}
 
 
+@no_collection()
 def scan(
     data: Path | CorpusFiles,
     previous: Index | None = None,
@@ -132,13 +134,12 @@ def scan(
         name = layout_now(source.root, previous.layout, recordings_before, root)
     texts = Texts(corpus.annotation_texts)
     layout = open_layout(source.root, name, root, texts)
-    with no_collection():
-        files = list(layout.recordings())
-        if force and corpus.layout is None and _is_other(previous, files):
-            now = detect_layout(source.root)
-            if now is not None:
-                layout = open_layout(source.root, now.name, root, texts)
-                files = list(layout.recordings())
+    files = list(layout.recordings())
+    if force and corpus.layout is None and _is_other(previous, files):
+        now = detect_layout(source.root)
+        if now is not None:
+            layout = open_layout(source.root, now.name, root, texts)
+            files = list(layout.recordings())
     if not files:
         raise BrainbrrError(
             f"no .edf file below {root}: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
@@ -150,7 +151,8 @@ def scan(
         for key, r in (previous.by_key() if previous else {}).items()
         if key in keys or is_partition_key(key)
     }
-    _check_keys(files)
+    if len(keys) < len(files):
+        raise _repeated_key(files)
     gone = before.keys() - keys
     if not force:
         check_vanished(before, gone, [], root, _sizes(source, files, before) if gone else None)
@@ -174,7 +176,7 @@ def scan(
         check_same_corpus(before, recordings, root)
     recordings, assignment = splits.completed(recordings)
     compared = _compare(recordings, files, source)
-    ordered = tuple(sorted(compared, key=lambda recording: recording.partition_key))
+    ordered = tuple(sorted(compared, key=attrgetter("partition_key")))
     skipped = tuple(sorted(layout.skipped))
     return Index(
         ordered,
@@ -270,7 +272,6 @@ def _recordings(
             return None if row is None else with_path(source, row, file)
 
     with (
-        no_collection(),
         progress("index", len(files), "recordings") as bar,
         summarize_when_stopped(summary),
     ):
@@ -293,9 +294,8 @@ def _recordings(
     return [recording for recording in in_order if recording is not None], unsettled
 
 
-def _check_keys(files: list[RecordingFile]) -> None:
+def _repeated_key(files: list[RecordingFile]) -> BrainbrrError:
     repeated = [key for key, n in Counter(f.partition_key for f in files).items() if n > 1]
-    if repeated:
-        raise BrainbrrError(
-            f"two files give the partition key {repeated[0]} (.edf and .EDF?): remove one"
-        )
+    return BrainbrrError(
+        f"two files give the partition key {repeated[0]} (.edf and .EDF?): remove one"
+    )

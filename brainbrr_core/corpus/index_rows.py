@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from functools import partial
+from itertools import pairwise, repeat
 from operator import attrgetter
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
-from brainbrr_core.corpus.recording import Companion, Recording
+from brainbrr_core.corpus.recording import Companion, Recording, set_each
 from brainbrr_core.files.state import FileState, Hashes
 from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
@@ -38,8 +39,14 @@ _EVENT_FIELDS = {
 }
 _FINDING_FIELDS = {"code": pa.string(), "where": pa.string(), "detail": pa.string()}
 _MATCHED_FIELDS = {"electrode": pa.string(), "label": pa.string()}
-#: Columns with many texts of which few differ, as Parquet names them.
-REPETITIVE = ("matched.list.element.electrode", "matched.list.element.label")
+#: Columns with many texts of which few differ, as Parquet names them. They are read as codes.
+REPETITIVE = (
+    *("split", "patient", "session", "montage", "signal_reason", "label_reason", "label_source"),
+    *("label_texts", "missing.list.element"),
+    *("matched.list.element.electrode", "matched.list.element.label"),
+    *("events.list.element.label", "events.list.element.channels.list.element"),
+    *("findings.list.element.code", "findings.list.element.detail"),
+)
 
 
 # Reading: each function gives the values of a column, one for each row.
@@ -77,20 +84,26 @@ def _optional_numbers(array: pa.Array) -> list[float | None]:
 def _shared(array: pa.Array) -> list[str]:
     """Texts many of which are equal: equal texts are one object. An absent text is empty."""
     codes, texts = _encode(array)
-    return [texts[code] for code in codes.tolist()]
+    return list(map([*texts, ""].__getitem__, codes.tolist()))
 
 
 def _optional_shared(array: pa.Array) -> list[str | None]:
     """Texts many of which are equal or absent: equal texts are one object."""
-    encoded = array.dictionary_encode()
-    texts: list[str | None] = [*encoded.dictionary.to_pylist(), None]
-    return [texts[code] for code in encoded.indices.fill_null(-1).to_numpy().tolist()]
+    codes, texts = _encode(array)
+    values: list[str | None] = [*texts, None]
+    return list(map(values.__getitem__, codes.tolist()))
 
 
 def _encode(array: pa.Array) -> tuple[_Codes, list[str]]:
-    """The different texts of a column, and the position of each row's text among them."""
-    encoded = (array.fill_null("") if array.null_count else array).dictionary_encode()
-    return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+    """The different texts of a column, and the position of each row's text among them.
+
+    The position of an absent text is -1.
+    """
+    encoded = array if isinstance(array, pa.DictionaryArray) else array.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    if encoded.indices.null_count:
+        codes = np.nan_to_num(codes, nan=-1)
+    return codes.astype(np.int32, copy=False), encoded.dictionary.to_pylist()
 
 
 def _rates(numerators: Sequence[int], denominators: Sequence[int]) -> list[Fraction]:
@@ -100,18 +113,30 @@ def _rates(numerators: Sequence[int], denominators: Sequence[int]) -> list[Fract
 
 
 def _states(array: pa.Array) -> list[FileState]:
-    return list(map(FileState, *map(_integers, array.flatten())))
+    return _file_states(*array.flatten())
+
+
+def _file_states(*columns: pa.Array) -> list[FileState]:
+    # As FileState(...) would make them, in a third of the time.
+    return list(map(partial(tuple.__new__, FileState), zip(*map(_integers, columns), strict=True)))
+
+
+def _elements(array: pa.ListArray) -> pa.Array:
+    """The elements of all lists, one after the other; no list is absent."""
+    # Not array.flatten(): that imports all of Arrow's functions, which takes longer than a column.
+    start = array.offsets[0].as_py() if len(array) else 0
+    return array.values[start : array.offsets[-1].as_py() if len(array) else 0]
 
 
 def _spans(array: pa.ListArray) -> Iterator[tuple[int, int]]:
-    """Start and stop of each list in ``array.flatten()``."""
+    """Start and stop of each list in ``_elements(array)``."""
     offsets = array.offsets.to_numpy()
     offsets = (offsets - offsets[:1]).tolist() if len(offsets) else [0]
     return pairwise(offsets)
 
 
 def _split_lists(array: pa.ListArray, elements: Sequence[Element]) -> list[tuple[Element, ...]]:
-    """``elements``, made from ``array.flatten()``, as one tuple for each list."""
+    """``elements``, made from ``_elements(array)``, as one tuple for each list."""
     return [tuple(elements[start:stop]) for start, stop in _spans(array)]
 
 
@@ -133,12 +158,12 @@ def _share_lists(
 
 def _shared_lists(array: pa.ListArray) -> list[tuple[str, ...]]:
     """Lists of texts many of which are equal."""
-    codes, texts = _encode(array.flatten())
+    codes, texts = _encode(_elements(array))
     return _share_lists(array, codes, lambda own: tuple(texts[code] for code in own.tolist()))
 
 
 def _matched(array: pa.ListArray) -> list[tuple[tuple[str, str], ...]]:
-    (first, electrodes), (second, labels) = map(_encode, array.flatten().flatten())
+    (first, electrodes), (second, labels) = map(_encode, _elements(array).flatten())
 
     def pairs(own: _Codes) -> tuple[tuple[str, str], ...]:
         return tuple((electrodes[one], labels[other]) for one, other in own.tolist())
@@ -147,26 +172,29 @@ def _matched(array: pa.ListArray) -> list[tuple[tuple[str, str], ...]]:
 
 
 def _companions(array: pa.ListArray) -> list[tuple[Companion, ...]]:
-    name, *state = array.flatten().flatten()
-    states = map(FileState, *map(_integers, state))
-    return _split_lists(array, list(map(Companion, _texts(name), states)))
+    name, *state = _elements(array).flatten()
+    pairs = zip(_texts(name), _file_states(*state), strict=True)
+    return _split_lists(array, list(map(partial(tuple.__new__, Companion), pairs)))
 
 
 def _events(array: pa.ListArray) -> list[tuple[Event, ...]]:
-    start, stop, label, confidence, channels = array.flatten().flatten()
-    events = map(
-        Event,
-        _numbers(start),
-        _numbers(stop),
-        _shared(label),
-        _numbers(confidence),
-        _shared_lists(channels),
-    )
-    return _split_lists(array, list(events))
+    start, stop, label, confidence, channels = _elements(array).flatten()
+    values: dict[str, Sequence[object]] = {
+        "start": _numbers(start),
+        "stop": _numbers(stop),
+        "label": _shared(label),
+        "confidence": _numbers(confidence),
+        "channels": _shared_lists(channels),
+    }
+    # As Event(...) would make them, in a third of the time.
+    events = list(map(Event.__new__, repeat(Event, len(start))))
+    for name, column in values.items():
+        set_each(events, name, column)
+    return _split_lists(array, events)
 
 
 def _findings(array: pa.ListArray) -> list[tuple[Finding, ...]]:
-    code, where, detail = array.flatten().flatten()
+    code, where, detail = _elements(array).flatten()
     findings = map(Finding, _shared(code), _texts(where), _shared(detail))
     return _split_lists(array, list(findings))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import repeat
@@ -183,7 +184,7 @@ class Recording(_ReadWhenAsked):
         ``column`` returns the values of the field of a name for all recordings, in order. Few
         commands need every field of a hundred thousand recordings.
         """
-        recordings = tuple(cls.__new__(cls) for _ in range(count))
+        recordings = tuple(map(cls.__new__, repeat(cls, count)))
         lock = Lock()
         done: set[str] = set()
 
@@ -191,10 +192,10 @@ class Recording(_ReadWhenAsked):
             # Two threads may use the same field for the first time at once.
             with lock:
                 if name not in done:
-                    _set_each(recordings, name, column(name))
+                    set_each(recordings, name, column(name))
                     done.add(name)
 
-        _set_each(recordings, "_read", repeat(read, count))
+        set_each(recordings, "_read", repeat(read, count))
         return recordings
 
     @property
@@ -277,8 +278,8 @@ class Recording(_ReadWhenAsked):
         )
 
 
-def _set_each(recordings: tuple[Recording, ...], name: str, values: Iterable[object]) -> None:
-    """Set one field of each recording; its descriptor bypasses the frozen dataclass quickly."""
-    setter = getattr(Recording, name).__set__
-    for _ in map(setter, recordings, values):
-        pass
+def set_each(objects: Sequence[object], name: str, values: Iterable[object]) -> None:
+    """Set one field of each object of a dataclass with slots, which may be frozen, quickly."""
+    if objects:
+        setter = getattr(type(objects[0]), name).__set__
+        deque(map(setter, objects, values), maxlen=0)

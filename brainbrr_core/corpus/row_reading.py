@@ -93,19 +93,14 @@ def is_unchanged(
         return False
     if not _is_in_state(source, file.location, known.state):
         return False
-    for companion, name in zip(companions, names, strict=True):
-        if companion.name != name or not _is_in_state(
-            source, file.companion(name), companion.state
-        ):
+    for companion, name, path in zip(companions, names, file.companion_locations(), strict=True):
+        if companion.name != name or not _is_in_state(source, path, companion.state):
             return False
     return True
 
 
 def _is_in_state(source: CorpusFiles, location: str, before: FileState) -> bool:
-    try:
-        now = source.state(location)
-    except OSError:
-        now = UNSEEN
+    now = state_of(source, location)
     return now == before or before.is_of_same_file(now)
 
 
@@ -177,8 +172,13 @@ def _are_same(before: tuple[Companion, ...], now: tuple[Companion, ...]) -> bool
 def texts_digest(layout: Layout, file: RecordingFile) -> str:
     """Digest of the patterns for a recording's annotations; empty where none is free text."""
     names = file.annotation_names
-    fixed = names and not any(name.endswith(".tsv") for name in names)
-    return "" if fixed else layout.texts.digest
+    for name in names:
+        if name.endswith(".tsv"):
+            break
+    else:
+        if names:
+            return ""
+    return layout.texts.digest
 
 
 def is_as_indexed(

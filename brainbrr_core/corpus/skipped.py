@@ -98,10 +98,12 @@ def skipped_in_folder(
     is the annotation of one of the recordings, named without suffixes; None where it is not an
     annotation. An annotation of a recording in another format is not reported in addition to it.
     """
-    recordings = {name[: -len(".edf")] for name in edfs if name[0] != "."}
-    for name in names:
+    own = set(edfs)
+    others = [name for name in names if name not in own]
+    recordings = {name[: -len(".edf")] for name in own if name[0] != "."}
+    for name in others:
         lower = name.lower()
-        if _is_unfinished(lower):
+        if ".edf" in lower and _is_unfinished(lower):
             yield "unfinished_transfer", name
         elif (
             lower.rpartition(".")[2] in _LAST_PARTS
@@ -113,7 +115,7 @@ def skipped_in_folder(
             recordings.add(name[: -len(ending)])
     # One missing EDF may have several annotations.
     stems = set()
-    for name in names:
+    for name in others:
         if name[0] == "." or annotates(name, recordings) is not False:
             continue
         stem = name.rpartition(".")[0]

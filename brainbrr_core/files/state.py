@@ -23,7 +23,9 @@ def file_state(path: str | os.PathLike[str]) -> FileState:
     keeps_inodes = _stable.get(status.st_dev)
     if keeps_inodes is None:
         keeps_inodes = _stable[status.st_dev] = _keeps_inodes(Path(path), status)
-    return FileState(status.st_size, status.st_mtime_ns, status.st_ino if keeps_inodes else 0)
+    inode = status.st_ino if keeps_inodes else 0
+    # As FileState(...) would make it, in half of the time: commands look at 100,000 files.
+    return tuple.__new__(FileState, (status.st_size, status.st_mtime_ns, inode))
 
 
 #: Whether inodes are stable, by device; cached since finding out means reading the mount list.

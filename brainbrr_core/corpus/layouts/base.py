@@ -66,6 +66,15 @@ class RecordingFile(NamedTuple):
         """Path of a file with this name relative to the EDF's folder."""
         return companion_location(self.location, name)
 
+    def companion_locations(self) -> list[str]:
+        """Paths of all files that describe this EDF."""
+        names = self.companion_names
+        folder, slash, _ = self.location.rpartition("/")
+        return [
+            companion_location(self.location, name) if name[:3] == "../" else folder + slash + name
+            for name in names
+        ]
+
     @property
     def annotations(self) -> tuple[Path, ...]:
         """Paths of the files that determine the labels."""
@@ -108,10 +117,9 @@ class Folder(NamedTuple):
         """Those of the names that exist as a file or link, or cannot be accessed."""
         if self.entries is None:
             return tuple(name for name in names if _is_present(Path(self.location(name))))
+        entries = self.entries
         return tuple(
-            name
-            for name in names
-            if (entry := self.entries.get(name)) is not None and _is_file_or_link(entry)
+            [name for name in names if name in entries and _is_file_or_link(entries[name])]
         )
 
     def unlisted(self) -> Folder:
