@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -41,6 +42,18 @@ query Page {
   assetNodes { assetKey { path } staleStatus }
 }
 """
+#: A module with an asset that does nothing.
+_EMPTY_ASSET = """\
+import dagster as dg
+
+
+@dg.asset
+def empty() -> None:
+    pass
+
+
+defs = dg.Definitions([empty], executor=dg.in_process_executor)
+"""
 
 
 def main(
@@ -61,7 +74,10 @@ def main(
         [
             ["recording a materialization, ms", f"{values['materialization_ms']:.2f}", "10"],
             ["a run with nothing to build, including start-up, s", f"{values['no_op_s']:.2f}", "5"],
+            ["its processor time, s", f"{values['no_op_cpu_s']:.2f}", ""],
+            ["processor time of a run of an empty asset, s", f"{values['empty_cpu_s']:.2f}", ""],
             ["a tick of the sensor, s", f"{values['tick_s']:.2f}", "2"],
+            ["its processor time, s", f"{values['tick_cpu_s']:.2f}", ""],
             ["the GraphQL query of an asset's page, s", f"{values['page_s']:.2f}", "3"],
         ],
     )
@@ -83,14 +99,23 @@ def measure(folder: Path, recordings: int) -> dict[str, float]:
         "BRAINBRR_RUNS_DIR": str(configuration.runs_dir),
         "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": "brainbrr_pipeline.command_line",
     }
-    first = _materialize(environment)
-    no_op = min(_materialize(environment) for _ in range(2))
+    first, _ = _materialize(environment)
+    no_op, no_op_cpu = map(min, zip(*(_materialize(environment) for _ in range(2)), strict=True))
+    # What Dagster takes for a run that does nothing at all.
+    module = folder / "empty_asset.py"
+    module.write_text(_EMPTY_ASSET, encoding="utf-8")
+    of_empty = {k: v for k, v in environment.items() if not k.startswith("DAGSTER_CLI_")}
+    empty = [_materialize(of_empty, "empty", "--python-file", str(module)) for _ in range(2)]
+    tick, tick_cpu = _tick(environment)
     return {
         "recordings": recordings,
         # Includes an observation of each EDF, which the first run records as well.
         "materialization_ms": round((first - no_op) / recordings * 1000, 3),
         "no_op_s": round(no_op, 3),
-        "tick_s": round(_tick(environment), 3),
+        "no_op_cpu_s": round(no_op_cpu, 3),
+        "empty_cpu_s": round(min(cpu for _, cpu in empty), 3),
+        "tick_s": round(tick, 3),
+        "tick_cpu_s": round(tick_cpu, 3),
         "page_s": round(_page(environment), 3),
     }
 
@@ -99,20 +124,33 @@ def _command(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def _materialize(environment: dict[str, str]) -> float:
-    """Seconds of ``dagster asset materialize`` for index and cache, with nothing to build."""
-    assets = "raw_edf_index,windowed_cache"
-    command = [_command("dagster"), "asset", "materialize", "--select", assets]
-    start = time.perf_counter()
+def _materialize(
+    environment: dict[str, str], assets: str = "raw_edf_index,windowed_cache", *options: str
+) -> tuple[float, float]:
+    """Seconds of ``dagster asset materialize``, and of the processor.
+
+    By default for index and cache, with nothing to build.
+    """
+    command = [_command("dagster"), "asset", "materialize", "--select", assets, *options]
+    start, before = time.perf_counter(), _children_s()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode != 0:
         raise BrainbrrError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
-    return seconds
+    return seconds, _children_s() - before
 
 
-def _tick(environment: dict[str, str]) -> float:
-    """Seconds of a tick as the code server evaluates it: the fastest of three."""
+def _children_s() -> float:
+    """Processor seconds of the processes that this one has started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _tick(environment: dict[str, str]) -> tuple[float, float]:
+    """Seconds of a tick as the code server evaluates it, and of the processor.
+
+    Each is the least of three.
+    """
     os.environ.update(environment)
     import dagster as dg
 
@@ -121,16 +159,17 @@ def _tick(environment: dict[str, str]) -> float:
 
     repository = build_defs().get_repository_def()
     sensor = repository.get_sensor_def("keep_up")
-    times = []
+    times, processor = [], []
     with dg.DagsterInstance.get() as instance:
         for _ in range(3):
             with dg.build_sensor_context(
                 instance=instance, repository_def=repository, resources={"workspace": Workspace()}
             ) as context:
-                start = time.perf_counter()
+                start, before = time.perf_counter(), time.process_time()
                 sensor.evaluate_tick(context)
                 times.append(time.perf_counter() - start)
-    return min(times)
+                processor.append(time.process_time() - before)
+    return min(times), min(processor)
 
 
 def _page(environment: dict[str, str]) -> float:
