@@ -171,9 +171,10 @@ def _build(
                 metadata |= {"build seconds": built.seconds, "built at": built.built_at}
             recorder.record(item.recording, version, metadata)
     context.log.info(
-        f"version {plan.store.version}: built {len(summary.built)}, failed "
-        f"{len(summary.failed)}, already fresh {plan.count(State.FRESH)}, excluded "
-        f"{plan.count(State.EXCLUDED)} ({len(unrecorded)} of these two recorded)"
+        f"version {plan.store.version}: built {len(summary.built)}, built by others meanwhile "
+        f"{len(summary.built_by_others)}, failed {len(summary.failed)}, already fresh "
+        f"{plan.count(State.FRESH)}, excluded {plan.count(State.EXCLUDED)} ({len(unrecorded)} of "
+        "these two recorded)"
     )
     return {result.partition_key: result.error for result in summary.failed} | {
         item.recording.partition_key: item.reason for item in plan.unreadable

@@ -101,6 +101,8 @@ class Built:
         Channels that were interpolated.
     error : str
         Why there is no shard. Empty if the shard is fresh.
+    by_another : bool
+        Whether another process had built the shard since the plan was made.
     """
 
     partition_key: str
@@ -113,6 +115,7 @@ class Built:
     duration_s: float = 0.0
     interpolated: tuple[str, ...] = ()
     error: str = ""
+    by_another: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,13 @@ class BuildSummary:
 
     @property
     def built(self) -> list[Built]:
-        """Number of shards that were built."""
-        return [result for result in self.results if not result.error]
+        """Recordings whose shard this build made."""
+        return [result for result in self.results if not result.error and not result.by_another]
+
+    @property
+    def built_by_others(self) -> list[Built]:
+        """Recordings whose shard another process made meanwhile."""
+        return [result for result in self.results if not result.error and result.by_another]
 
     @property
     def failed(self) -> list[Built]:
@@ -357,7 +365,10 @@ def build_one(
     target = store.shard_path(recording.partition_key)
     try:
         with exclusive_partial(target) as file:
-            if not store.has_whole_shard(recording.partition_key, fingerprint):
+            if store.has_whole_shard(recording.partition_key, fingerprint):
+                size = file_state(target).size
+                outcome = replace(outcome, bytes=size, by_another=True)
+            else:
                 header, chunks = _process(settings, recording, fingerprint)
                 size, clipped = write_shard(file, header, chunks)
                 _check_unchanged(recording)

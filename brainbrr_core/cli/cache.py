@@ -78,6 +78,7 @@ def build(
         print_json(
             {
                 "built": len(summary.built),
+                "built_by_others": len(summary.built_by_others),
                 "fresh_before": fresh,
                 "failed": failed,
                 "seconds": round(summary.seconds, 2),
@@ -87,9 +88,11 @@ def build(
         for key, error in failed.items():
             print(f"failed: {key}: {error}")
         hours = sum(result.duration_s for result in summary.built) / 3600
+        others = len(summary.built_by_others)
+        meanwhile = f"{others:,} built by another process meanwhile, " if others else ""
         print(
             f"built {count(len(summary.built), 'recording')} ({hours:.2f} h) in "
-            f"{summary.seconds:.1f} s; {fresh:,} already fresh, "
+            f"{summary.seconds:.1f} s; {meanwhile}{fresh:,} already fresh, "
             f"{plan.count(State.EXCLUDED):,} excluded, {len(failed):,} failed"
         )
     check_usable(plan.index)

@@ -289,7 +289,7 @@ summary = build(
     workers=1,
     on_result=lambda result: print("done", flush=True),
 )
-print(len([r for r in summary.built if r.bytes]), len(summary.failed))
+print(len(summary.built), len(summary.failed))
 """
 
 

@@ -113,6 +113,7 @@ def test_status_says_what_needs_doing_and_how(
     rest = shell.type("cache", "build", "--json", *config)
     assert json.loads(rest.stdout) | {"seconds": 0} == {
         "built": 8,
+        "built_by_others": 0,
         "fresh_before": 4,
         "failed": {},
         "seconds": 0,
