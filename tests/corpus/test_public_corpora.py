@@ -203,6 +203,15 @@ def test_a_corpus_behind_an_address_has_the_index_of_the_folder(
     assert [codes(r) for r in remote] == [codes(r) for r in local]
 
 
+@pytest.mark.parametrize("name", ["chb01", "PN00", "P_ID31"])
+def test_folders_with_such_names_alone_are_no_such_corpus(name: str, tmp_path: Path) -> None:
+    edf(tmp_path / name / "night.edf", datetime(2016, 1, 1))
+    with pytest.raises(BrainbrrError, match="select another layout with --layout") as refused:
+        scan(tmp_path)
+    assert "chbNN/*.edf with chbNN-summary.txt (chbmit)" in str(refused.value)
+    assert [r.patient for r in scan(tmp_path, corpus=Corpus(layout="folder"))] == [name]
+
+
 def test_the_same_samples_under_two_patients_are_refused_as_in_any_corpus(tmp_path: Path) -> None:
     write_siena(tmp_path)
     shutil.copy(tmp_path / "PN00" / "PN00-1.edf", tmp_path / "PN06" / "PN06-4.edf")

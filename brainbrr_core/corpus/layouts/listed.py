@@ -20,8 +20,14 @@ class PatientFolderLayout(Layout):
 
     @classmethod
     def find(cls, data_dir: Path) -> Path | None:
-        """``data_dir`` if it has folders of patients."""
-        return data_dir if folders_named(data_dir, cls.folder_name) else None
+        """``data_dir`` if it has folders of patients, and one of them annotations."""
+        folders = folders_named(data_dir, cls.folder_name)
+        return data_dir if any(map(cls.is_annotated, folders)) else None
+
+    @classmethod
+    @abstractmethod
+    def is_annotated(cls, folder: Path) -> bool:
+        """Whether the folder of a patient has annotations of this corpus."""
 
     def folders(self) -> list[Path]:
         """The folders of the patients."""
@@ -56,6 +62,11 @@ class ListedLayout(PatientFolderLayout):
 
     Recordings that a list names and that are not there are reported as skipped.
     """
+
+    @classmethod
+    def is_annotated(cls, folder: Path) -> bool:
+        """Whether there is a list."""
+        return (folder / cls.list_name(folder.name)).is_file()
 
     @staticmethod
     @abstractmethod

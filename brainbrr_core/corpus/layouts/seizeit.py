@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import datetime
+from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, seizeit
 from brainbrr_core.corpus.layouts.base import Folder, RecordingFile, RecordingLabels, stem_of
@@ -17,6 +18,11 @@ class SeizeItLayout(PatientFolderLayout):
     name = "seizeit1"
     form = "P_IDxx/P_IDxx_rN.edf with P_IDxx_rN_a1.tsv"
     folder_name = re.compile(r"P_ID\d+")
+
+    @classmethod
+    def is_annotated(cls, folder: Path) -> bool:
+        """Whether there is an ``_a1.tsv``."""
+        return next(folder.glob(f"*{seizeit.SUFFIX}"), None) is not None
 
     def annotation_names(self, folder: Folder, name: str) -> tuple[str, ...]:
         """The ``_a1.tsv`` with the name of the EDF."""
