@@ -30,9 +30,15 @@ from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order, on
 from brainbrr_core.annotation.policy import CLOCK_MISMATCH_S, ROUNDING_S
 from brainbrr_core.annotation.texts import Meaning, label_of
 
-_HEADING = re.compile(r"seizure\s*n\b\s*[.°]?\s*\d+.*", re.IGNORECASE)
+_HEADING = re.compile(r"seizure\s*n\s*[.°]?\s*\d+.*", re.IGNORECASE)
 _NAME = re.compile(r"file\s+name\s*:\s*(.*)", re.IGNORECASE)
-_TIME = re.compile(r"(?:(registration|seizure)\s+)?(start|end)\s+time\s*:?\s*(.*)", re.IGNORECASE)
+_TIME = re.compile(
+    r"(?:(registration|seizure)\s+)?(start|end)(?:\s+time\s*:?|\s*:)\s*(.*)", re.IGNORECASE
+)
+#: A time that may be that of a seizure, and not a date.
+_ANY_CLOCK = re.compile(
+    r"(?=.*(?:seiz|regist|start|end|onset|offset|time)).*\d[.:,]\d\d[.:,]\d\d", re.IGNORECASE
+)
 #: The types in ``subject_info.csv`` as types of HED-SCORE: focal with impaired awareness, focal
 #: without, focal to bilateral tonic-clonic.
 _TYPES = {"IAS": "sz_foc_ia", "WIAS": "sz_foc_a", "FBTC": "sz_foc_f2b"}
@@ -128,6 +134,11 @@ class _Reader:
                 if which in self._seizure:
                     self.end_seizure()
                 self._seizure[which] = clock
+        elif _ANY_CLOCK.match(line) is not None:
+            # A time of which it is not known what it is.
+            self.end_seizure()
+            self._seizure["start"] = Clock((), number)
+            self.end_seizure()
         elif _HEADING.fullmatch(line) is not None:
             self.end_seizure()
 

@@ -163,6 +163,18 @@ def test_a_time_that_is_not_understood_excludes(time: str) -> None:
     assert not annotation.usable
 
 
+def test_a_line_with_a_time_that_is_not_understood_excludes() -> None:
+    for line in ("Seizure onset: 23.10.10", "? Seizure start time: 23.10.10", "23:10:10 seizure"):
+        annotation = of(entry() + f"Seizure n 2\n{line}\nSeizure end time: 23.11.10\n")
+        assert "malformed_row" in codes(annotation), line
+        assert not annotation.usable
+    # A date is no time, and a missing word changes nothing.
+    dated = of("Date: 01.01.16\n" + entry())
+    assert (dated.events, dated.findings) == ((Event(600, 660),), ())
+    text = entry().replace("Seizure start time:", "Seizure start:").replace("n 1", "n1")
+    assert (of(text).events, of(text).findings) == ((Event(600, 660),), ())
+
+
 def test_the_start_in_the_header_counts_and_the_list_confirms_it() -> None:
     # By seconds: the clock of the list is inaccurate.
     near = of(entry(registration=("22.50.20", "23.50.10")))
