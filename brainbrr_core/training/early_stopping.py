@@ -32,6 +32,10 @@ class EarlyStopping(BaseModel):
         """Whether patience is exhausted."""
         return 0 < self.patience <= self.since_best
 
+    def has_validated(self, step: int) -> bool:
+        """Whether the weights after a step were validated."""
+        return bool(self.validations) and self.validations[-1].step == step
+
     def update(self, validation: Validation) -> bool:
         """Add a validation; return whether it is the best so far."""
         self.validations.append(validation)

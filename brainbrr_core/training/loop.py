@@ -33,6 +33,7 @@ from brainbrr_core.training.nonfinite import end_training, list_windows
 from brainbrr_core.training.provenance import Provenance
 from brainbrr_core.training.report import FitSummary, StepReport
 from brainbrr_core.training.step_timer import StepTimer, Times
+from brainbrr_core.training.stopping import listen
 from brainbrr_core.training.trainer import StepMetrics, Trainer
 from brainbrr_core.training.validation import Validation
 
@@ -141,6 +142,10 @@ def fit(
 
     A step whose loss or gradient is not finite changes no weight. It is logged and counted, and
     the count survives interruptions.
+
+    In a single process, the first Ctrl+C (or SIGTERM) ends the training after the current step, or
+    within a validation, with a checkpoint from which the same call resumes; a second one ends it at
+    once. A validation that was interrupted is done first when the training resumes.
     """
     if not 0.0 < positive_fraction < 1.0:
         raise BrainbrrError(
@@ -153,7 +158,12 @@ def fit(
     device = check_device(hardware, group.local_rank)
     keep_freed_memory()
     report_every = hardware.report_every or REPORT_EVERY[device.type]
-    with fixed_arithmetic(hardware, device), _fits_memory(hardware, group):
+    alone = group.world_size == 1
+    with (
+        fixed_arithmetic(hardware, device),
+        _fits_memory(hardware, group),
+        listen(active=alone) as stop,
+    ):
         trainer = Trainer(network, settings, hardware, device, positive_fraction, group)
         checkpoints = CheckpointManager(directory, trainer, provenance, log)
         resumed_from = step = checkpoints.resume()
@@ -162,6 +172,39 @@ def fit(
         timer = StepTimer()
         last_loss: float | None = None
         source: Iterator[Batch] | None = None
+
+        def is_due(number: int) -> bool:
+            """Whether a validation follows step ``number``."""
+            is_last = number == settings.steps
+            return validate is not None and (is_last or number % settings.validate_every == 0)
+
+        def do_validation() -> None:
+            """Validate the averaged weights; an interruption first saves the step before it."""
+            if validate is None:
+                return
+            try:
+                with stop.at_once(), timer.validating(), trainer.averaged_weights() as averaged:
+                    validation = validate(averaged, step)
+            except KeyboardInterrupt as interruption:
+                if not alone:
+                    raise
+                if step_log is not None:
+                    step_log.flush()
+                checkpoints.save(step)
+                interruption.add_note(
+                    f"step {step} of {settings.steps} is saved in {directory}: run the same "
+                    "command again to resume with its validation"
+                )
+                raise
+            if early_stopping.update(validation):
+                checkpoints.keep_best()
+            if on_validation is not None:
+                on_validation(validation)
+
+        if step > 0 and is_due(step) and not early_stopping.has_validated(step):
+            # It was interrupted.
+            do_validation()
+            checkpoints.save(step)
 
         while step < settings.steps and not early_stopping.should_stop:
             if source is None:
@@ -177,9 +220,10 @@ def fit(
             timer.add_windows(len(batch.names) * group.world_size)
             step += 1
 
+            stops = stop.requested
+            validates = is_due(step) and not stops
             is_last = step == settings.steps
-            validates = validate is not None and (is_last or step % settings.validate_every == 0)
-            saves = validates or is_last or step % settings.checkpoint_every == 0
+            saves = validates or is_last or stops or step % settings.checkpoint_every == 0
             if not saves and trainer.pending_steps < report_every:
                 continue
 
@@ -199,18 +243,17 @@ def fit(
                     step_log.log_step(report)
                 if saves and metrics.step == step:
                     trainer.check_weights(step)
-                    if validates and validate is not None:
-                        with timer.validating():
-                            with trainer.averaged_weights() as averaged:
-                                validation = validate(averaged, step)
-                            if early_stopping.update(validation):
-                                checkpoints.keep_best()
-                        if on_validation is not None:
-                            on_validation(validation)
+                    if validates:
+                        do_validation()
                     if step_log is not None:
                         step_log.flush()
                     checkpoints.save(step)
                 on_step(report)
+            if stops:
+                stop.end(
+                    f"step {step} of {settings.steps} is saved in {directory}: run the same "
+                    "command again to resume"
+                )
         checkpoints.load_final_weights()
     totals = timer.totals()
     return FitSummary(
