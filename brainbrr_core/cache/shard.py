@@ -30,7 +30,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, with_config
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
-from brainbrr_core.files.atomic import LEFTOVER_S, flush, is_same_file
+from brainbrr_core.files.atomic import LEFTOVER_S, begin_flush, flush, is_same_file
 from brainbrr_core.files.canonical import Json, canonical_json
 from brainbrr_core.locking import locked, open_to_lock, server_time
 
@@ -250,6 +250,7 @@ def write_shard(
                     _CLIPPED_COUNTS: _packed_counts(text, number, counts),
                 },
             )
+            begin_flush(file)
     file.flush()
     size = file.tell()
     os.fsync(file.fileno())

@@ -43,7 +43,7 @@ class GrowingEdf:
         if match.reason is not None:
             raise wrong_channels(match)
         self._channels = [self._header.signals[index] for index, _ in match.signals.values()]
-        self._gains = [np.float32(channel.microvolts()) for channel in self._channels]
+        self._gains = np.array([channel.microvolts() for channel in self._channels], np.float32)
         rates = {channel.samples / self._header.record_duration for channel in self._channels}
         if len(rates) > 1:
             raise UnusableEdf("uneven_rates", ", ".join(f"{float(r):g}" for r in sorted(rates)))
@@ -92,7 +92,7 @@ class GrowingEdf:
     ) -> NDArray[np.float32]:
         length = self._channels[0].samples
         out = np.empty((len(self._channels), len(records) * length), np.float32)
-        for row, channel, gain in zip(out, self._channels, self._gains, strict=True):
-            digital = records[:, channel.offset : channel.offset + length]
-            to_microvolts(digital, 0, np.float32(zero[channel.offset]), gain, row)
+        offsets = np.array([channel.offset for channel in self._channels])
+        zeros = zero[offsets].astype(np.float32)
+        to_microvolts(records, offsets, length, 0, zeros, self._gains, out)
         return out

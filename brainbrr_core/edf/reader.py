@@ -111,10 +111,10 @@ class EdfRecording:
         records = read_records(self.file, self._header, first, after_last)
         skip = start - first * per_record
         out = np.empty((len(self._channels), stop - start), np.float32)
-        channels = zip(out, self._channels, self._gains, self._first, strict=True)
-        for row, channel, gain, zero in channels:
-            digital = records[:, channel.offset : channel.offset + per_record]
-            to_microvolts(digital, skip, np.float32(zero), np.float32(gain), row)
+        offsets = np.array([channel.offset for channel in self._channels])
+        first_values = np.array(self._first, np.float32)
+        gains = np.array(self._gains, np.float32)
+        to_microvolts(records, offsets, per_record, skip, first_values, gains, out)
         return out
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -92,6 +95,34 @@ def flush(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def begin_flush(file: IO[bytes]) -> None:
+    """Let the system begin to write a file to the disk, and return at once.
+
+    While more is computed for the same file, the disk works, and the flush at the end takes less
+    time. It promises nothing, and does nothing where the operating system or the file system has no
+    such call.
+    """
+    call = _sync_file_range()
+    if call is not None:
+        file.flush()
+        call(file.fileno(), 0, 0, _WRITE)
+
+
+#: The flag of Linux's ``sync_file_range`` to begin writing, without waiting (fs.h).
+_WRITE = 2
+
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """The call of Linux; None on other systems."""
+    if not sys.platform.startswith("linux"):
+        return None
+    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if call is not None:
+        call.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return call
 
 
 def append_line(path: Path, line: str) -> None:

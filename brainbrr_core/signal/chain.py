@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.constants import BLOCK_S, CHANNELS
 from brainbrr_core.signal.edges import SignalSource, level, read_reflected
-from brainbrr_core.signal.filters import at_rest, filter_in_place, sections
+from brainbrr_core.signal.filters import at_rest, sections
 from brainbrr_core.signal.interpolation import interpolation_weights
 from brainbrr_core.signal.quantization import SCALE, quantize
 from brainbrr_core.signal.resampling import BlockResampler, InterpolatingResampler, design
@@ -72,6 +72,9 @@ class Filtering:
 
         They are µV relative to the level at which the recording begins. ``raw`` may be overwritten.
         """
+        # A heavy import, needed only where signals are computed.
+        from brainbrr_core.signal.recurrence import filter_in_place
+
         resampled = self._resampled(raw, count)
         self._made += count
         filter_in_place(resampled, sections(self._settings), self._state)

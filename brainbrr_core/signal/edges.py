@@ -50,7 +50,8 @@ class SignalSource(Protocol):
         -------
         array of float32, shape (channels, stop - start)
             In µV relative to a constant per channel, such as its first sample: without an
-            electrode's offset float32 is exact enough, and the band-pass removes it anyway.
+            electrode's offset float32 is exact enough, and the band-pass removes it anyway. Unless
+            it is a view, the caller may overwrite it.
         """
 
 
@@ -86,7 +87,9 @@ def read_reflected(
         center = _within(first[:, :1], first[:, 1:])
         mirrored = source.read(1, min(1 - start, samples))[:, ::-1]
         parts.append(2 * (center - zero) - (mirrored - zero))
-    parts.append(source.read(max(start, 0), min(stop, samples)) - zero)
+    within = source.read(max(start, 0), min(stop, samples))
+    # A view is somebody else's memory.
+    parts.append(np.subtract(within, zero, out=within if within.flags.owndata else None))
     if stop > samples:
         last = source.read(samples - 1 - edge, samples)
         center = _within(last[:, -1:], last[:, :-1])

@@ -8,7 +8,7 @@ once are several outputs, never several terms of one sum: so its width changes n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from llvmlite import ir
@@ -21,13 +21,10 @@ from numpy.typing import NDArray
 
 from brainbrr_core.machine.compiled import compiled
 from brainbrr_core.signal.product_width import COLUMNS
+from brainbrr_core.signal.vectors import Generator, data_of, element, repeated, vector_at
 
 #: Rows of a matrix's ``COLUMNS`` outputs that are made at a time: as many as the registers hold.
 _ROWS = 6
-
-
-#: Writes the LLVM instructions of one call, given the values of its arguments.
-_Generator = Callable[[BaseContext, ir.IRBuilder, Signature, Sequence[ir.Value]], ir.Value]
 
 
 @intrinsic
@@ -38,7 +35,7 @@ def _rows_of_products(
     matrix: types.Array,
     out: types.Array,
     targets: types.Array,
-) -> tuple[Signature, _Generator]:
+) -> tuple[Signature, Generator]:
     """Write ``_ROWS`` times ``signal[start:start + len(matrix)] @ matrix``, (16,), to ``out``.
 
     ``signal`` and ``out`` are contiguous float32, ``starts`` and ``targets`` (``_ROWS``,) positions
@@ -51,38 +48,27 @@ def _rows_of_products(
         signature: Signature,
         arguments: Sequence[ir.Value],
     ) -> ir.Value:
-        arrays = [
-            context.make_array(kind)(context, builder, value)
+        signal, starts, matrix, out, targets = (
+            data_of(context, builder, kind, value)
             for kind, value in zip(signature.args, arguments, strict=True)
-        ]
-        signal, starts, matrix, out, targets = (array.data for array in arrays)
-        [taps, _] = cgutils.unpack_tuple(builder, arrays[2].shape)
+        )
+        shape = context.make_array(signature.args[2])(context, builder, arguments[2]).shape
+        [taps, _] = cgutils.unpack_tuple(builder, shape)
         wide = ir.VectorType(ir.FloatType(), COLUMNS)
-
-        def vector_at(pointer: ir.Value) -> ir.Value:
-            return builder.bitcast(pointer, wide.as_pointer())
-
-        def position(table: ir.Value, row: int) -> ir.Value:
-            return builder.load(cgutils.gep_inbounds(builder, table, row))
-
-        sources = [builder.gep(signal, [position(starts, row)]) for row in range(_ROWS)]
+        sources = [builder.gep(signal, [element(builder, starts, row)]) for row in range(_ROWS)]
         sums = [cgutils.alloca_once_value(builder, ir.Constant(wide, None)) for _ in sources]
         fused = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(wide, [wide, wide, wide]), f"llvm.fma.v{COLUMNS}f32"
         )
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), COLUMNS), None)
         with cgutils.for_range(builder, taps) as loop:
             column = builder.mul(loop.index, ir.Constant(loop.index.type, COLUMNS))
-            weights = builder.load(vector_at(builder.gep(matrix, [column])), align=4)
+            weights = builder.load(vector_at(builder, matrix, column, wide), align=4)
             for source, total in zip(sources, sums, strict=True):
                 sample = builder.load(builder.gep(source, [loop.index]))
-                one = builder.insert_element(
-                    ir.Constant(wide, ir.Undefined), sample, ir.Constant(ir.IntType(32), 0)
-                )
-                same = builder.shuffle_vector(one, one, lanes)
+                same = repeated(builder, sample, wide)
                 builder.store(builder.call(fused, [same, weights, builder.load(total)]), total)
         for row, total in enumerate(sums):
-            target = vector_at(builder.gep(out, [position(targets, row)]))
+            target = vector_at(builder, out, element(builder, targets, row), wide)
             builder.store(builder.load(total), target, align=4)
         return context.get_dummy_value()
 

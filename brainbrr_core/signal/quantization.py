@@ -16,56 +16,31 @@ SCALE = 10.0 / 32767.0
 
 @compiled
 def to_microvolts(
-    digital: NDArray[np.int16],
+    records: NDArray[np.int16],
+    offsets: NDArray[np.int64],
+    length: int,
     skip: int,
-    zero: np.float32,
-    gain: np.float32,
+    zeros: NDArray[np.float32],
+    gains: NDArray[np.float32],
     out: NDArray[np.float32],
 ) -> None:  # pragma: no cover - compiled
-    """Write one channel of some data records as ``(digital - zero) * gain`` to ``out`` (n,).
+    """Write channels of some data records as ``(digital - zero) * gain`` to ``out`` (channels, n).
 
-    ``digital`` is (records, samples), the first ``skip`` samples of which are left out.
-    Differences of 16-bit numbers are exact in float32.
+    ``records`` is (records, samples of a record), contiguous; a channel has ``length`` samples of
+    each from its offset on. The first ``skip`` samples are left out. Differences of 16-bit numbers
+    are exact in float32.
     """
-    length = digital.shape[1]
-    for record in range(digital.shape[0]):
-        start = record * length - skip
-        first = max(-start, 0)
-        last = min(length, out.shape[0] - start)
-        if last > first:
-            source = digital[record, first:last]
-            target = out[start + first : start + last]
-            for t in range(last - first):
-                target[t] = (np.float32(source[t]) - zero) * gain
-
-
-@compiled
-def add_moments(
-    samples: NDArray[np.float32], sums: NDArray[np.float64]
-) -> None:  # pragma: no cover - compiled
-    """Add each channel's sum and sum of squares to ``sums`` (channels, 2).
-
-    The filters leave no offset, so a plain sum of squares in float64 loses nothing. Sixteen
-    partial sums let the processor work on several samples at once, in a fixed order.
-    """
-    lanes = 16
-    totals = np.empty(lanes)
-    squares = np.empty(lanes)
-    whole = samples.shape[1] // lanes * lanes
-    for channel in range(samples.shape[0]):
-        totals[:] = 0.0
-        squares[:] = 0.0
-        for t in range(0, whole, lanes):
-            for lane in range(lanes):
-                x = np.float64(samples[channel, t + lane])
-                totals[lane] += x
-                squares[lane] += x * x
-        for t in range(whole, samples.shape[1]):
-            x = np.float64(samples[channel, t])
-            totals[0] += x
-            squares[0] += x * x
-        sums[channel, 0] += totals.sum()
-        sums[channel, 1] += squares.sum()
+    for channel in range(out.shape[0]):
+        offset, zero, gain = offsets[channel], zeros[channel], gains[channel]
+        for record in range(records.shape[0]):
+            start = record * length - skip
+            first = max(-start, 0)
+            last = min(length, out.shape[1] - start)
+            if last > first:
+                source = records[record, offset + first : offset + last]
+                target = out[channel, start + first : start + last]
+                for t in range(last - first):
+                    target[t] = (np.float32(source[t]) - zero) * gain
 
 
 @compiled

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.machine.compiled import compiled
-from brainbrr_core.signal.quantization import add_moments
 
 #: Seconds at the beginning that are left out. The response of the band-pass and the notch to
 #: a sample of garbage is down to a thousandth of it by then.
@@ -131,6 +130,9 @@ def _first(filtered: Iterable[NDArray[np.float32]], samples: int) -> Iterator[ND
 
 
 def _moments(filtered: Iterable[NDArray[np.float32]], settling: int) -> Statistics:
+    # A heavy import, needed only where signals are computed.
+    from brainbrr_core.signal.moments import add_moments
+
     sums = np.zeros((len(CHANNELS), 2))
     before = np.zeros_like(sums)
     counted = 0

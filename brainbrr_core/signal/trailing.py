@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.constants import BLOCK_S, CHANNELS
-from brainbrr_core.signal.quantization import add_moments
 from brainbrr_core.signal.statistics import SETTLING_S, Statistics, of_moments, robust
 
 #: Seconds at the beginning that are z-scored as a whole.
@@ -71,6 +70,9 @@ class TrailingStatistics:
             yield from self._begin()
 
     def _take(self, block: NDArray[np.float32]) -> Iterator[Scaled]:
+        # A heavy import, needed only where signals are computed.
+        from brainbrr_core.signal.moments import add_moments
+
         settling = 0 if self._sums else SETTLING_S * self._settings.rate_hz
         counted = np.ascontiguousarray(block[:, settling:])
         sums = np.zeros((len(CHANNELS), 2))

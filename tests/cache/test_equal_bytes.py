@@ -9,9 +9,17 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from blake3 import blake3
+from numpy.typing import NDArray
 
+from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.signal.chain import Chain
+from brainbrr_core.signal.filters import sections
+from brainbrr_core.signal.moments import add_moments
 from brainbrr_core.signal.product_width import COLUMNS
 from brainbrr_core.signal.products import banded_products, solve, weighted_sums
+from brainbrr_core.signal.quantization import to_microvolts
+from brainbrr_core.signal.recurrence import filter_in_place
 from brainbrr_core.signal.resampling import BlockResampler, design
 
 #: Prints a digest of what is stored of recordings made of whole numbers, with what they are
@@ -80,6 +88,84 @@ def test_the_width_of_vectors_changes_no_byte(
 #: What every processor prints. Whoever changes it makes every store in the world stale: a person
 #: bumps the algorithm version.
 DIGEST = "5281a67a9f7a7f796bd093f712e0f36aabc51a6402d16546463adf65b70b8c56"
+
+
+class WholeNumbers:
+    """A recording of whole numbers, which no processor rounds."""
+
+    def __init__(self, rate: int, samples: int) -> None:
+        self.rate, self.samples, self.missing = Fraction(rate), samples, ("Cz",)
+        steps = np.random.default_rng(rate).integers(-9, 10, (18, samples))
+        self.data = steps.cumsum(axis=1) % 4001
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        return (self.data[:, start:stop] - self.data[:, :1]).astype(np.float32) * np.float32(0.1)
+
+
+@pytest.mark.parametrize(
+    ("rate", "digest"),
+    [
+        (200, "9970513a0811da6462a0eeea62608904"),
+        (250, "e694d16cb6fa6fcbe285f9958dba7373"),
+        (256, "334db30cdadb38bd075804b7641c5696"),
+        (400, "480d68bccf6422538075a9a8deca34e2"),
+        (500, "ecc3ef8c71e7ce272e48de1da9b42932"),
+        (512, "3522594948385c48d086122e30d0e43c"),
+        (1000, "6fb7ec9e2381b4c4dccb86ed21d3c95a"),
+    ],
+)
+def test_recordings_of_any_length_are_stored_as_ever(rate: int, digest: str) -> None:
+    """The digests are those of the first release of version 2 of the signal chain."""
+    made = blake3()
+    for samples in (10 * rate, 10 * rate + 1, 61 * rate + 7, 127 * rate + rate // 3):
+        chain = Chain(WholeNumbers(rate, samples), Preprocessing())
+        made.update(chain.statistics.mean.tobytes() + chain.statistics.deviation.tobytes())
+        for blocks, clipped in chain.quantized():
+            made.update(blocks.tobytes() + clipped.tobytes())
+    assert made.hexdigest()[:32] == digest
+
+
+def test_an_output_of_the_filters_is_computed_step_by_step() -> None:
+    """Each operation is rounded to float64; more channels than are filtered side by side."""
+    sos = sections(Preprocessing())
+    samples = np.random.default_rng(6).standard_normal((23, 523)).astype(np.float32)
+    state = np.random.default_rng(7).standard_normal((len(sos), 23, 2))
+    expected, kept = samples.astype(np.float64), state.copy()
+    for section, (b0, b1, b2, _, a1, a2) in enumerate(sos):
+        one, two = kept[section].T
+        for t in range(expected.shape[1]):
+            x = expected[:, t].copy()
+            y = b0 * x + one
+            one, two = b1 * x - a1 * y + two, b2 * x - a2 * y
+            expected[:, t] = y
+        kept[section] = np.stack([one, two], axis=1)
+    filter_in_place(samples, sos, state)
+    assert np.array_equal(samples, expected.astype(np.float32))
+    assert np.array_equal(state, kept)
+
+
+@pytest.mark.parametrize("count", [0, 5, 16, 333])
+def test_moments_are_sums_of_every_16th_sample(count: int) -> None:
+    samples = np.random.default_rng(8).standard_normal((3, count)).astype(np.float32)
+    sums = np.ones((3, 2))
+    add_moments(samples, sums)
+    for channel, row in enumerate(samples.astype(np.float64)):
+        for column, values in enumerate((row, row * row)):
+            partial = [0.0] * 16
+            for t, value in enumerate(values):
+                partial[t % 16 if t < count // 16 * 16 else 0] += float(value)
+            assert sums[channel, column] == 1.0 + sum(partial)
+
+
+def test_samples_of_data_records_become_microvolts() -> None:
+    records = np.random.default_rng(9).integers(-(2**15), 2**15, (4, 30)).astype(np.int16)
+    offsets, zeros = np.array([20, 0]), np.array([-32768, 32767], np.float32)
+    gains = np.array([0.1, -3.0], np.float32)
+    out = np.empty((2, 33), np.float32)
+    to_microvolts(records, offsets, 10, 3, zeros, gains, out)
+    for row, offset, zero, gain in zip(out, offsets, zeros, gains, strict=True):
+        digital = records[:, offset : offset + 10].reshape(-1)[3:36].astype(np.float32)
+        assert np.array_equal(row, (digital - zero) * gain)
 
 
 def test_products_are_those_of_numpy() -> None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.signal.chain import filtered as production_filtered
-from brainbrr_core.signal.filters import at_rest, filter_in_place, sections
+from brainbrr_core.signal.filters import at_rest, sections
+from brainbrr_core.signal.recurrence import filter_in_place
 from tests.support.signal_reference import ArraySource, filtered, synthetic_eeg
 
 
