@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.memory import use_huge_pages
 from brainbrr_core.signal.quantization import SCALE
 
 CPU = torch.device("cpu")
@@ -35,7 +36,9 @@ def host_memory(shape: Sequence[int], dtype: torch.dtype, device: torch.device) 
     tensor's size. Raises :class:`BrainbrrError` where no more memory can be page-locked.
     """
     if device.type != "cuda" or 0 in shape:
-        return torch.empty(*shape, dtype=dtype)
+        memory = torch.empty(*shape, dtype=dtype)
+        use_huge_pages(memory.data_ptr(), memory.nbytes)
+        return memory
     try:
         # Of that GPU and not of the first one, on which a context would take memory.
         with torch.cuda.device(device):

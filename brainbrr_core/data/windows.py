@@ -37,12 +37,15 @@ from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.signal.quantization import SCALE, span, widen
+from brainbrr_core.signal.streaming import widen_past_caches
 
 #: The label of a sample that is neither seizure nor background: the loss ignores it.
 UNKNOWN_LABEL = -1.0
 _SCALE = np.float32(SCALE)
 #: Windows in a batch from which several threads fill it faster.
 _THREADED = 4
+#: Bytes of a batch from which its first windows have left the caches before it is complete.
+_CACHED = 1 << 24
 #: The most threads that read: more of them would wait for the same memory.
 _READERS = 8
 #: Where Linux says how many memory maps a process may have (65,530 by default), and half of that.
@@ -355,12 +358,13 @@ class WindowDataset(Dataset[Batch]):
         recording = manifest.recordings[manifest.recording[row]]
         start = int(manifest.start[row])
         signal = buffers.signal_arrays[n]
+        write = widen_past_caches if buffers.signals.nbytes > _CACHED else widen
         position = 0
         for blocks in self._shards.blocks(
             recording, start // BLOCK_SAMPLES, manifest.window_samples // BLOCK_SAMPLES
         ):
             if self._kind is torch.float32:
-                widen(blocks, _SCALE, cast("NDArray[np.float32]", signal), position)
+                write(blocks, _SCALE, cast("NDArray[np.float32]", signal), position)
             else:
                 target = signal.reshape(len(CHANNELS), -1, BLOCK_SAMPLES)
                 target[:, position : position + len(blocks)] = blocks.transpose(1, 0, 2)

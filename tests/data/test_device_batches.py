@@ -24,6 +24,7 @@ from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.device_feed import CPU, DeviceFeed, Transfer, host_memory, to_float32
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.signal.quantization import SCALE, widen
+from brainbrr_core.signal.streaming import widen_past_caches
 from brainbrr_core.training.new_run import training_batches, training_windows
 
 AUGMENTED = Augmentation(
@@ -120,6 +121,21 @@ def test_every_stored_sample_is_widened_to_the_same_bits() -> None:
     expected = np.empty((1, 65536), np.float32)
     widen(samples.reshape(1, 1, -1), np.float32(SCALE), expected, 0)
     assert np.array_equal(to_float32(torch.from_numpy(samples)).numpy(), expected[0])
+
+
+@pytest.mark.parametrize(("length", "begin"), [(2560, 0), (2560, 3), (2550, 0)])
+def test_what_is_written_past_the_caches_is_the_same(length: int, begin: int) -> None:
+    """At any address, and with lengths that are no multiple of what one instruction writes."""
+    blocks = np.random.default_rng(0).integers(-32768, 32768, (3, 2, length)).astype(np.int16)
+    # The memory of a tensor begins at a multiple of 64 bytes.
+    memory = torch.full((begin + 2 * 4 * length,), torch.nan).numpy()
+    out = memory[begin:].reshape(2, 4 * length)
+    expected = out.copy()
+    widen(blocks, np.float32(SCALE), expected, 1)
+    widen_past_caches(blocks, np.float32(SCALE), out, 1)
+    assert np.array_equal(out, expected, equal_nan=True)
+    # The first block was left alone.
+    assert np.isnan(out[:, :length]).all() and not np.isnan(out[:, length:]).any()
 
 
 def test_a_buffer_is_not_overwritten_before_its_copy_has_ended(ready: Ready) -> None:

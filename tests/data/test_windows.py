@@ -99,6 +99,20 @@ def test_recordings_without_windows_are_counted_with_their_reason(built: Built) 
     ) == (12 - short)
 
 
+def test_a_window_is_the_same_in_a_batch_of_any_size(built: Built) -> None:
+    _, plan, manifest = built
+    dataset = WindowDataset(manifest, plan.store)
+    alone = WindowDataset(manifest, plan.store, ring=1)
+    rows = np.arange(32) % len(manifest)
+    many = dataset.fetch(rows)
+    assert many.signals.nbytes > 1 << 25
+    for n, row in enumerate(rows):
+        one = alone.fetch(np.array([row]))
+        assert torch.equal(many.signals[n], one.signals[0])
+        assert torch.equal(many.labels[n], one.labels[0])
+        assert many.names[n] == one.names[0]
+
+
 def test_a_window_is_the_slice_of_its_shard_with_its_labels(built: Built) -> None:
     _, plan, manifest = built
     dataset = WindowDataset(manifest, plan.store)
