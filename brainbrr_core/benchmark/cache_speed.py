@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, RandomSampler
 
 from brainbrr_core.benchmark import brain_go_brr_v2
 from brainbrr_core.benchmark.build_memory import peak_of_build
+from brainbrr_core.benchmark.build_stages import StageTimes, stage_table, stage_times
 from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, widen
 from brainbrr_core.benchmark.result import Figures, Report, Table
 from brainbrr_core.cache.build import build_one
@@ -102,6 +103,7 @@ class CacheSpeed(Report):
     recordings: int
     hours: float
     build: BuildTimes
+    stages: list[StageTimes]
     bytes: CacheSizes
     window_ms: WindowTimes
     loader: LoaderRates
@@ -112,7 +114,7 @@ class CacheSpeed(Report):
     peak_rss_mb: int
 
     def tables(self) -> list[Table]:
-        """One row for each measurement."""
+        """One row for each measurement; and the stages of a build, one row for each rate."""
         build, size, window = self.build, self.bytes, self.window_ms
         loader, opened = self.loader, self.open_s
         rows = [
@@ -157,7 +159,10 @@ class CacheSpeed(Report):
             ["peak memory of a build, MB", "", f"{self.peak_rss_mb}", "", ""],
         ]
         title = f"{self.recordings} recordings, {self.hours} h, one core"
-        return [Table(title, ["", "brain-go-brr v2", "brainbrr", "floor", "ratio"], rows)]
+        return [
+            Table(title, ["", "brain-go-brr v2", "brainbrr", "floor", "ratio"], rows),
+            stage_table(self.stages),
+        ]
 
 
 def run(
@@ -194,6 +199,7 @@ def run(
         floor = _time_of(lambda: [content_hash(Path(r.path)) for r in chosen])
         log("building the cache")
         ours = _build_time(plan, preprocessing)
+        stages = stage_times(plan, preprocessing)
         longest = max(plan.items, key=lambda item: item.recording.duration_s)
         peak_mb = peak_of_build(plan.store, preprocessing, longest)
         log("building the cache of brain-go-brr v2")
@@ -223,6 +229,7 @@ def run(
                 read_and_hash_s_per_h=round(floor / hours, 4),
                 ratio=round(theirs / ours, 1),
             ),
+            stages=stages,
             bytes=_cache_sizes(archives, shards, hours),
             window_ms=window,
             loader=loader,

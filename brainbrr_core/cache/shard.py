@@ -245,7 +245,7 @@ def write_shard(
             writer.write_batch(
                 pa.record_batch([column], schema=schema),
                 custom_metadata={
-                    _CHECKSUM: _checksum(text, number, clipped, flat),
+                    _CHECKSUM: batch_checksum(text, number, clipped, flat),
                     _CLIPPED: str(clipped).encode(),
                     _CLIPPED_COUNTS: _packed_counts(text, number, counts),
                 },
@@ -284,7 +284,7 @@ def _unpacked_counts(
     return counts
 
 
-def _checksum(header: bytes, number: int, clipped: int, values: NDArray[np.int16]) -> bytes:
+def batch_checksum(header: bytes, number: int, clipped: int, values: NDArray[np.int16]) -> bytes:
     """BLAKE3 over a record batch: its shard's header, its position, its count and its payload."""
     hasher = blake3(header)
     hasher.update(f"\n{number} {clipped}\n".encode())
@@ -482,7 +482,7 @@ class Shard:
             batch, metadata = self._reader.get_batch_with_custom_metadata(number)
             expected, clipped = metadata[_CHECKSUM], int(metadata[_CLIPPED])
             values = np.asarray(batch.column(0).flatten())
-            checksum = _checksum(self._text, number, clipped, values)
+            checksum = batch_checksum(self._text, number, clipped, values)
             counts = self._counts(number, len(batch), metadata)
         if checksum != expected:
             raise DamagedShard(f"batch {number} does not match its checksum")
