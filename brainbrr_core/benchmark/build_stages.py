@@ -84,14 +84,14 @@ def stage_times(plan: Plan, preprocessing: Preprocessing) -> list[StageTimes]:
 
 
 def stage_table(times: Sequence[StageTimes]) -> Table:
-    """One row for each sampling rate."""
-    columns = list(StageTimes.model_fields)
+    """One column for each sampling rate."""
     rows = [
-        [f"{run.rate_hz:g}", *(f"{getattr(run, name):.0f}" for name in columns[1:])]
-        for run in times
+        [name, *(f"{getattr(run, name):.0f}" for run in times)]
+        for name in StageTimes.model_fields
+        if name != "rate_hz"
     ]
-    title = "a build by stages, CPU ms for an hour of EEG"
-    return Table(title, ["Hz", *columns[1:]], rows)
+    title = "a build by stages, milliseconds of a processor for an hour of EEG"
+    return Table(title, ["stage", *(f"{run.rate_hz:g} Hz" for run in times)], rows)
 
 
 def _times(
@@ -99,10 +99,11 @@ def _times(
 ) -> StageTimes:
     hours = sum(item.recording.duration_s for item in items) / 3600
     clock = _StageClock()
+    for item in items:
+        plan.store.shard_path(item.recording.partition_key).unlink(missing_ok=True)
     elapsed = time.perf_counter()
     with clock.timing():
         for item in items:
-            plan.store.shard_path(item.recording.partition_key).unlink(missing_ok=True)
             clock.timed("hash", content_hash)(Path(item.recording.path))
             build = clock.timed("rest", building.build_one)
             done = build(plan.store, preprocessing, item.recording, item.fingerprint)

@@ -57,7 +57,8 @@ class SignalSource(Protocol):
 
 def edge_samples(rate: Fraction) -> int:
     """Samples of each end from which the level is taken, at ``rate`` samples per second."""
-    return max(1, int(EDGE_S * rate))
+    # In integers, which take a tenth of the time of fractions.
+    return max(1, EDGE_S * rate.numerator // rate.denominator)
 
 
 def level(source: SignalSource) -> NDArray[np.float32]:
