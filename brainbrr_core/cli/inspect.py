@@ -11,10 +11,8 @@ import typer
 from brainbrr_core.cli.options import CacheRoot, Config, DataDir, Json, configuration
 from brainbrr_core.cli.printing import Json as JsonValue
 from brainbrr_core.cli.printing import print_json
-from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
-    from brainbrr_core.corpus.recording import Recording
     from brainbrr_core.inspection.channels import Channel
     from brainbrr_core.inspection.inspection import Inspection
 
@@ -49,11 +47,12 @@ def inspect(
 ) -> int:
     """Draw a recording, raw and preprocessed, with its events, channel figures and findings."""
     from brainbrr_core.annotation.texts import Texts
+    from brainbrr_core.corpus.lookup import find_edf
     from brainbrr_core.inspection.files import write_inspection
     from brainbrr_core.inspection.inspection import inspect_recording
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
-    path, row = _find(recording, settings.cache_root)
+    path, row = find_edf(recording, settings.cache_root)
     inspection = inspect_recording(
         path,
         settings.preprocessing,
@@ -93,42 +92,6 @@ def _clipped(inspection: Inspection) -> list[str]:
         within = "" if ictal is None else f", {ictal:.4%} of those in seizures"
         lines.append(f"clipped: {name}: {signal.clipped:.4%} of its samples{within}")
     return lines
-
-
-def _find(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
-    """The EDF of a partition key or path, and its row of the index where it has one."""
-    from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index
-    from brainbrr_core.corpus.lookup import find_recording
-
-    path = Path(name)
-    is_path = path.suffix.lower() == ".edf" and path.is_file()
-    if not index_path(cache_root).is_file():
-        if is_path:
-            return path, None
-        if path.suffix.lower() == ".edf":
-            raise BrainbrrError(
-                f"there is no file {path}: give the path of an EDF, or a partition key"
-            )
-        raise BrainbrrError(
-            f"there is no index at {index_path(cache_root)} to find {name} in: run "
-            "`brainbrr index`, or give the path of an EDF"
-        )
-    try:
-        index = read_index(cache_root)
-    except UnusableIndex:
-        if is_path:
-            # A file can be drawn without an index.
-            return path, None
-        raise
-    if is_path:
-        same = (row for row in index if Path(row.path).resolve() == path.resolve())
-        return path, next(same, None)
-    recording = find_recording(index, name)
-    if recording.is_remote:
-        raise BrainbrrError(
-            f"{recording.path} is not on this machine: copy it here and give its path"
-        )
-    return Path(recording.path), recording
 
 
 def _as_json(inspection: Inspection) -> dict[str, JsonValue]:

@@ -39,7 +39,8 @@ def predict(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="An EDF or a folder of EDFs; with --stream an EDF, or - for standard input.",
+            help="An EDF or a folder of EDFs, or a partition key of the index or its end; with "
+            "--stream an EDF, or - for standard input.",
         ),
     ],
     out: Annotated[
@@ -147,6 +148,8 @@ def predict(
 
     Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz Fp2 F4 C4 P4 F8 T4 T6 O2.
     """
+    from brainbrr_core.corpus.index_file import index_path
+    from brainbrr_core.corpus.lookup import find_edf
     from brainbrr_core.corpus.skipped import describe_skipped
     from brainbrr_core.prediction.files import predict_files, targets
     from brainbrr_core.prediction.formats import Origin
@@ -174,6 +177,8 @@ def predict(
             f"--threshold {threshold:g} is not a probability: give one between 0 and 1"
         )
     configured = configuration(config, runs_dir=runs_dir, uses_cache=False)
+    if str(source) != "-" and not source.exists() and index_path(configured.cache_root).is_file():
+        source, _ = find_edf(str(source), configured.cache_root)
     chosen = _chosen_run(run, configured.runs_dir)
     own = with_network_settings(configured, chosen)
     if own.differences:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from pathlib import Path
 
 from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
 
@@ -57,6 +59,57 @@ def find_recording(index: Index, name: str) -> Recording:
         f"no recording {name} in the index{hint}: give a partition key, the end of one, or the "
         "path of an EDF; `brainbrr index --list` lists the keys"
     )
+
+
+def find_edf(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
+    """The EDF that a user names by its path, or as in :func:`find_recording`.
+
+    Parameters
+    ----------
+    name : str
+        The path of an EDF, a partition key, or its end.
+    cache_root : pathlib.Path
+        The cache root whose index is asked.
+
+    Returns
+    -------
+    tuple of (pathlib.Path, Recording or None)
+        The EDF, and its row of the index where it has one.
+
+    Raises
+    ------
+    BrainbrrError
+        Where there is no such file and no such recording, or it is not on this machine.
+    """
+    path = Path(name)
+    is_path = path.suffix.lower() == ".edf" and path.is_file()
+    if not index_path(cache_root).is_file():
+        if is_path:
+            return path, None
+        if path.suffix.lower() == ".edf":
+            raise BrainbrrError(
+                f"there is no file {path}: give the path of an EDF, or a partition key"
+            )
+        raise BrainbrrError(
+            f"there is no index at {index_path(cache_root)} to find {name} in: run "
+            "`brainbrr index`, or give the path of an EDF"
+        )
+    try:
+        index = read_index(cache_root)
+    except UnusableIndex:
+        if is_path:
+            # A file needs no index.
+            return path, None
+        raise
+    if is_path:
+        same = (row for row in index if Path(row.path).resolve() == path.resolve())
+        return path, next(same, None)
+    recording = find_recording(index, name)
+    if recording.is_remote:
+        raise BrainbrrError(
+            f"{recording.path} is not on this machine: copy it here and give its path"
+        )
+    return Path(recording.path), recording
 
 
 def _names_patient(name: str, patient: str) -> bool:

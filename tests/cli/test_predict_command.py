@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from brainbrr_core.configuration import Corpus, Overrides, load
+from brainbrr_core.corpus.index_file import update_index
 from tests.support.edf_files import write_edf
 from tests.support.prediction_runs import UNIT, digital_eeg, random_run, write_digital
 from tests.support.project import ROOT
@@ -64,6 +66,24 @@ def test_a_folder_with_a_broken_file_is_predicted_and_exits_1(
     assert code == 0
     assert (values["recordings"], values["failed"], values["eeg_s"]) == (2, {}, 76)
     assert values["times_real_time"] == pytest.approx(76 / values["seconds"], rel=0.1)
+
+
+def test_a_recording_of_the_index_is_predicted_by_the_end_of_its_key(
+    predicting: Predicting, tmp_path: Path
+) -> None:
+    write_digital(tmp_path / "data" / "alice" / "night_1.edf", digital_eeg(45, 200), 200)
+    write_digital(tmp_path / "data" / "bob" / "night_2.edf", digital_eeg(31, 200), 200)
+    settings = load(Overrides(config=predicting.config), environment={})
+    update_index(str(tmp_path / "data"), settings.cache_root, Corpus(layout="folder"))
+    for name in ("bob/night_2", "night_2.edf", "_2"):
+        out = tmp_path / f"{len(name)}.tsv"
+        code, _ = predicting.predict(name, out)
+        assert code == 0
+        assert "31.00" in out.read_text().splitlines()[1]
+    line = predicting.refused("alice/night_3", tmp_path / "no.tsv")
+    assert "no recording alice/night_3 in the index (the nearest of this patient is" in line
+    assert "2 recordings are named night" not in line
+    assert "partition key" in predicting.refused("night", tmp_path / "no.tsv")
 
 
 def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
