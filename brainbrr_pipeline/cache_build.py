@@ -7,19 +7,19 @@ become thousands of runs. A list in the run configuration avoids that.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 import dagster as dg
 
 from brainbrr_core.cache.build import Built, build
 from brainbrr_core.cache.manifest import window_count
-from brainbrr_core.cache.plan import Item, Plan, State, make_plan, plan_corpus, plan_profile
+from brainbrr_core.cache.plan import Item, Plan, State, make_plan
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration, Preprocessing, Windows
-from brainbrr_core.corpus.index_file import index_path, read_index, update_index
+from brainbrr_core.configuration import Preprocessing, Windows
+from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.records.data_versions import (
     RAW_EDF_INDEX,
@@ -52,39 +52,37 @@ def plan_keys(store: Store, preprocessing: Preprocessing, keys: Collection[str])
 
 
 def plan_partitions(
-    context: Context, configuration: Configuration, keys: Collection[str] | None = None
+    context: Context,
+    cache: ProfileCache,
+    keys: Collection[str] | None,
+    index_and_plan: Callable[[], Plan],
 ) -> Plan:
     """The plan for some partitions, by default for the profile, with an up-to-date index.
 
-    The index is updated first, unless this run also materializes ``raw_edf_index``.
+    ``index_and_plan`` updates the index and plans the profile. It is called unless this run also
+    materializes ``raw_edf_index``.
     """
     if RAW_EDF_INDEX in (context.run.asset_selection or ()):
-        plan = plan_profile(configuration)
+        plan = cache.plan()
     else:
-        plan = plan_corpus(configuration, context.log.info)
+        plan = index_and_plan()
     if keys is None:
         return plan
-    return plan_keys(Store.of(configuration), configuration.preprocessing, keys)
+    return plan_keys(cache.store, cache.preprocessing, keys)
 
 
-def plan_list(configuration: Configuration, keys: Collection[str]) -> Plan:
+def plan_list(cache: ProfileCache, keys: Collection[str], update: Callable[[], object]) -> Plan:
     """The plan for a list of partition keys, without a scan of the corpus where possible.
 
-    The corpus is scanned only if there is no index or if one of these EDFs has changed since:
-    there may be many such runs, each with its own list.
+    ``update`` scans the corpus. It is called only if there is no index or if one of these EDFs has
+    changed since: there may be many such runs, each with its own list.
     """
-    store = Store.of(configuration)
-    if index_path(configuration.cache_root).is_file():
-        plan = plan_keys(store, configuration.preprocessing, keys)
+    if index_path(cache.store.root).is_file():
+        plan = plan_keys(cache.store, cache.preprocessing, keys)
         if not any(item.reason == "source changed" for item in plan.to_build):
             return plan
-    update_index(
-        configuration.data_dir,
-        configuration.cache_root,
-        configuration.corpus,
-        named_by=configuration.origin.data_dir,
-    )
-    return plan_keys(store, configuration.preprocessing, keys)
+    update()
+    return plan_keys(cache.store, cache.preprocessing, keys)
 
 
 def build_and_record(

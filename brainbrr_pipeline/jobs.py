@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import dagster as dg
 from pydantic import Field
 
+from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.corpus.index_file import update_index
 from brainbrr_pipeline.cache_build import build_and_record, plan_list, plan_partitions
 from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
@@ -44,11 +47,20 @@ def build_cache(code_version: str, tags: Mapping[str, str]) -> dg.JobDefinition:
             configuration = workspace.load_for(context)
             current = CodeVersions.of(configuration).windowed_cache
             check_loaded(context, current)
+            cache = ProfileCache.of(configuration)
             if config.keys:
-                plan = plan_list(configuration, config.keys)
+                scan = partial(
+                    update_index,
+                    configuration.data_dir,
+                    configuration.cache_root,
+                    configuration.corpus,
+                    named_by=configuration.origin.data_dir,
+                )
+                plan = plan_list(cache, config.keys, scan)
             else:
-                plan = plan_partitions(context, configuration)
-            build_and_record(context, plan, ProfileCache.of(configuration), current)
+                look = partial(plan_corpus, configuration, context.log.info)
+                plan = plan_partitions(context, cache, None, look)
+            build_and_record(context, plan, cache, current)
 
     @dg.job(
         name="build_cache",

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -28,11 +29,13 @@ from brainbrr_core.benchmark.result import Figures, Report, Table
 from brainbrr_core.cache.build import build as build_shards
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.manifest_file import update_manifest
-from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.cache.plan import Plan, plan_corpus
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import (
     Configuration,
     Detection,
+    Hardware,
     Model,
     Overrides,
     Training,
@@ -251,12 +254,28 @@ def run(
     Raises :class:`BrainbrrError` where an assignment changes what the measurement itself sets:
     folders, selection, preset, steps and seed.
     """
-    base = _training_configuration(configuration, preset, steps, seed, assignments)
+    _refuse_fixed(assignments)
+    measured = _measured(configuration.hardware, preset, steps, seed)
+    base = apply_assignments(configuration.model_copy(update=measured), assignments)
     clock = time.perf_counter()
     first = base.model_copy(update=_folders(folder / "ten"))
-    recordings = _prepare(first, folder / "ten" / CORPUS, TEN_PATIENTS, seed, "")
+    recordings = _prepare(
+        partial(plan_corpus, first),
+        ProfileCache.of(first),
+        folder / "ten" / CORPUS,
+        TEN_PATIENTS,
+        seed,
+        "",
+    )
     second = base.model_copy(update=_folders(folder / "more"))
-    others = _prepare(second, folder / "more" / CORPUS, MORE_PATIENTS, seed + MORE_SEED, "more/")
+    others = _prepare(
+        partial(plan_corpus, second),
+        ProfileCache.of(second),
+        folder / "more" / CORPUS,
+        MORE_PATIENTS,
+        seed + MORE_SEED,
+        "more/",
+    )
     corpus_s = time.perf_counter() - clock
     by_split = {
         split: [one for one in recordings if one.recording.split == split] for split in SPLITS
@@ -337,9 +356,17 @@ def training_progress(steps: int) -> Iterator[Callable[[StepReport], None]]:
 
 
 def _prepare(
-    configuration: Configuration, corpus: Path, size: CorpusSize, seed: int, prefix: str
+    make_plan: Callable[[], Plan],
+    cache: ProfileCache,
+    corpus: Path,
+    size: CorpusSize,
+    seed: int,
+    prefix: str,
 ) -> list[_Stored]:
-    """Write and build a corpus; return its recordings that can be scored."""
+    """Write and build a corpus; return its recordings that can be scored.
+
+    ``make_plan`` indexes the corpus and plans its ``cache``.
+    """
     write_corpus(
         corpus,
         recordings=size.recordings,
@@ -347,9 +374,9 @@ def _prepare(
         seed=seed,
         further_every_s=size.further_every_s,
     )
-    build_shards(plan_corpus(configuration), configuration.preprocessing)
-    plan = plan_corpus(configuration)
-    manifest = update_manifest(plan, configuration.manifest_settings).manifest
+    build_shards(make_plan(), cache.preprocessing)
+    plan = make_plan()
+    manifest = update_manifest(plan, cache.settings).manifest
     return [_Stored(plan.store, r, prefix + r.patient) for r in manifest.recordings]
 
 
@@ -367,16 +394,18 @@ def _rounded(figures: Floats, patients: int) -> Interval:
     return low, high
 
 
-def _training_configuration(
-    configuration: Configuration, preset: str, steps: int, seed: int, assignments: Sequence[str]
-) -> Configuration:
-    """The configuration of the training, without its folders."""
+def _refuse_fixed(assignments: Sequence[str]) -> None:
+    """Raise :class:`BrainbrrError` where an assignment changes what the measurement sets."""
     refused = [text for text in assignments if _is_fixed(text.partition("=")[0].strip())]
     if refused:
         raise BrainbrrError(
             f"--set {refused[0]}: the measurement sets that itself; preset, steps and seed have "
             "options of their own"
         )
+
+
+def _measured(hardware: Hardware, preset: str, steps: int, seed: int) -> dict[str, object]:
+    """The settings of the training that the measurement sets, other than its folders."""
     training = Training(
         seed=seed,
         steps=steps,
@@ -387,17 +416,14 @@ def _training_configuration(
         keep_checkpoints=0,
         augmentation=load(Overrides(config=f"{AUGMENTED_AS}:cpu"), {}).training.augmentation,
     )
-    measured = configuration.model_copy(
-        update={
-            "profile": "learn",
-            "version": None,
-            "selection": Selection(),
-            "model": Model.model_validate({"preset": preset}),
-            "training": training,
-            "hardware": configuration.hardware.model_copy(update={"batch_size": BATCH}),
-        }
-    )
-    return apply_assignments(measured, assignments)
+    return {
+        "profile": "learn",
+        "version": None,
+        "selection": Selection(),
+        "model": Model.model_validate({"preset": preset}),
+        "training": training,
+        "hardware": hardware.model_copy(update={"batch_size": BATCH}),
+    }
 
 
 def _folders(folder: Path) -> dict[str, str | Path]:

@@ -99,9 +99,9 @@ def build(
     if failed or plan.index.unsettled:
         return 1
     if not json and len(plan.to_build) < len(whole.to_build):
-        next_command("cache build", settings, data_dir=data_dir)
+        next_command("cache build", settings.options, data_dir=data_dir)
     elif not json:
-        next_command("manifest", settings)
+        next_command("manifest", settings.options)
     return 0
 
 

@@ -22,8 +22,9 @@ from brainbrr_core.cli.printing import Json as JsonValue
 from brainbrr_core.cli.printing import print_json
 
 if TYPE_CHECKING:
-    from brainbrr_core.configuration import Configuration
+    from brainbrr_core.configuration import Preprocessing
     from brainbrr_core.configuration.provenance import ResolvedSetting
+    from brainbrr_core.configuration.settings import ChannelRules
 
 _WIDTH = 100
 
@@ -53,7 +54,7 @@ def config(
     )
     store = Store.of(settings)
     resolved = [each for each in resolved_settings(settings) if each.changed or not changed]
-    sentences = _signal_chain(settings, store.version)
+    sentences = _signal_chain(settings.preprocessing, settings.corpus, store.version)
     if json:
         print_json(
             {
@@ -78,7 +79,7 @@ def config(
     return 0
 
 
-def _signal_chain(settings: Configuration, version: str) -> list[str]:
+def _signal_chain(preprocessing: Preprocessing, rules: ChannelRules, version: str) -> list[str]:
     """What is done to the signal before it is stored, in sentences."""
     from brainbrr_core.cache.version import is_imported
     from brainbrr_core.evaluation.method import imported_sentence, signal_sentence
@@ -90,10 +91,10 @@ def _signal_chain(settings: Configuration, version: str) -> list[str]:
         "common": "is excluded",
     }
     return [
-        signal_sentence(settings.preprocessing),
+        signal_sentence(preprocessing),
         "Reference: each channel as it was recorded; a recording whose labels name several "
-        f"references {several[settings.corpus.references]} (corpus.references: "
-        f"{settings.corpus.references}).",
+        f"references {several[rules.references]} (corpus.references: "
+        f"{rules.references}).",
     ]
 
 

@@ -87,7 +87,7 @@ def index(
     print(f"index: {index_path(settings.cache_root)}")
     check_usable(recordings)
     if status == 0:
-        next_command("cache build", settings, data_dir=data_dir)
+        next_command("cache build", settings.options, data_dir=data_dir)
     return status
 
 

@@ -73,7 +73,7 @@ def manifest(
         print(line)
     print(f"{'written' if made.rewritten else 'already current'}: {made.path}")
     if run is None:
-        next_command("train", settings, cache_version=cache_version)
+        next_command("train", settings.options, cache_version=cache_version)
     else:
         log(f"next: brainbrr evaluate {shlex.quote(run)}")
     return 0

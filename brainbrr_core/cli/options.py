@@ -99,22 +99,28 @@ def configuration(
         local_cache = Path(".brainbrr", "cache")
         if local_cache.is_dir() and local_cache.absolute() != settings.cache_root:
             log(f"the cache in {local_cache} of this folder is not used: see --cache-root")
-    return settings if for_run is None else _for_run(settings, for_run)
-
-
-def _for_run(settings: Configuration, run: str) -> Configuration:
-    from brainbrr_core.runs.own_settings import settings_for_cache
+    if for_run is None:
+        return settings
+    from brainbrr_core.runs.own_settings import (
+        was_trained_from,
+        with_network_settings,
+        with_own_settings,
+    )
     from brainbrr_core.runs.run import open_run
 
-    opened = open_run(run_folder(run, settings.runs_dir))
-    own = settings_for_cache(settings, opened)
+    opened = open_run(run_folder(for_run, settings.runs_dir))
+    if was_trained_from(opened, settings.cache_root):
+        own = with_own_settings(settings, opened)
+    else:
+        # The recordings in another cache root are not those of its training.
+        own = with_network_settings(settings, opened)
     if own.differences:
         log(own.sentence(opened))
     return own.configuration
 
 
-def next_command(command: str, settings: Configuration, **given: str | None) -> None:
-    """Log the command that usually follows, with the options that chose this configuration.
+def next_command(command: str, options: str, **given: str | None) -> None:
+    """Log the command that usually follows, with the options that chose the configuration.
 
     ``given`` are further options of the command, by their names in Python; one that is None was
     not given.
@@ -124,7 +130,7 @@ def next_command(command: str, settings: Configuration, **given: str | None) -> 
         for name, value in given.items()
         if value is not None
     )
-    log(f"next: brainbrr {command}{settings.options}{further}")
+    log(f"next: brainbrr {command}{options}{further}")
 
 
 def run_folder(run: str, runs_dir: Path) -> Path:

@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from brainbrr_core.configuration import Configuration
-    from brainbrr_core.evaluation.across import AcrossReport, CorpusRow, OtherCorpus
+    from brainbrr_core.evaluation.across import AcrossReport, CorpusRow
     from brainbrr_core.evaluation.evaluate import Evaluation
     from brainbrr_core.evaluation.external import OnAnotherCorpus
     from brainbrr_core.evaluation.results import Estimate
     from brainbrr_core.evaluation.seeds import SeedsReport
-    from brainbrr_core.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -150,9 +149,11 @@ def evaluate_across(
     """Score one run on several other corpora and print a row for each."""
     from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.cache.readiness import check
+    from brainbrr_core.evaluation.across import OtherCorpus
     from brainbrr_core.evaluation.across import evaluate_across as run_evaluation
     from brainbrr_core.evaluation.own_corpus import OwnCorpus
-    from brainbrr_core.runs.identity import TrainingSettings
+    from brainbrr_core.runs.identity import ReportSettings, TrainingSettings
+    from brainbrr_core.runs.own_settings import with_network_settings
     from brainbrr_core.runs.run import current_run, open_run
 
     if run is None:
@@ -160,10 +161,13 @@ def evaluate_across(
         chosen = current_run(settings.runs_dir, TrainingSettings.of(settings), manifest)
     else:
         chosen = open_run(run_folder(run, settings.runs_dir))
-    corpora = [
-        _corpus(word.strip(), chosen, shared, settings.origin.layers, settings.cache_root)
-        for word in across.split(",")
-    ]
+    corpora = []
+    for word in across.split(","):
+        name, configured = _corpus(
+            word.strip(), shared, settings.origin.layers, settings.cache_root
+        )
+        used = with_network_settings(configured, chosen).configuration
+        corpora.append(OtherCorpus(name, ProfileCache.of(used), ReportSettings.of(used)))
     report = run_evaluation(OwnCorpus.of(chosen, settings), corpora, split, asked, log=log)
     if json:
         print_json(
@@ -197,23 +201,14 @@ def evaluate_across(
 
 
 def _corpus(
-    word: str, run: Run, shared: SharedOptions, layers: tuple[str, ...], own_cache_root: Path
-) -> OtherCorpus:
-    """One of the corpora of ``--across``: a cache root, or a configuration file.
+    word: str, shared: SharedOptions, layers: tuple[str, ...], own_cache_root: Path
+) -> tuple[str | None, Configuration]:
+    """One of the corpora of ``--across``, a cache root or a configuration file, and its name.
 
-    It is scored with the settings of the run's network. ``layers`` are the configuration files of
-    the command, ``own_cache_root`` what they lead to.
+    ``layers`` are the configuration files of the command, ``own_cache_root`` what they lead to.
     """
-    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.configuration import Overrides, load
     from brainbrr_core.errors import BrainbrrError
-    from brainbrr_core.evaluation.across import OtherCorpus
-    from brainbrr_core.runs.identity import ReportSettings
-    from brainbrr_core.runs.own_settings import with_network_settings
-
-    def scored_as(configured: Configuration) -> OtherCorpus:
-        settings = with_network_settings(configured, run).configuration
-        return OtherCorpus(name or None, ProfileCache.of(settings), ReportSettings.of(settings))
 
     name, equals, path = word.rpartition("=")
     if not path or (equals and not name):
@@ -225,7 +220,7 @@ def _corpus(
         overrides = Overrides(
             config=shared.config, profile=shared.profile, runs_dir=shared.runs_dir, cache_root=path
         )
-        return scored_as(load(overrides))
+        return name or None, load(overrides)
     if not path.endswith((".yaml", ".yml")):
         raise BrainbrrError(
             f"--across has {path}, which is neither a folder nor a .yaml file: name the cache root "
@@ -245,7 +240,7 @@ def _corpus(
         raise BrainbrrError(
             f"{path} sets no cache root of its own: set its cache_root to that of the other corpus"
         )
-    return scored_as(corpus)
+    return name or None, corpus
 
 
 def _print_across(report: AcrossReport) -> None:

@@ -49,8 +49,9 @@ def train(
     Started by `torchrun`, which takes the path of this program, all its processes train one network
     together.
     """
+    from brainbrr_core.configuration.load import apply_values
     from brainbrr_core.training.ranks import Ranks
-    from brainbrr_core.training.seeds import parse_seeds, train_seeds, with_seed
+    from brainbrr_core.training.seeds import parse_seeds, train_seeds
 
     chosen = None if seeds is None else parse_seeds(seeds)
     settings = configuration(
@@ -65,12 +66,14 @@ def train(
             print_json(_as_json(run))
         elif first:
             print(_outcome(run))
-            next_command("evaluate", settings, runs_dir=runs_dir, cache_version=cache_version)
+            next_command(
+                "evaluate", settings.options, runs_dir=runs_dir, cache_version=cache_version
+            )
         return 0
     runs = []
     trained = train_seeds(
         chosen,
-        lambda seed: train_one(with_seed(settings, seed)),
+        lambda seed: train_one(apply_values(settings, {"training.seed": seed}, "--seeds")),
         log=log if first else ignore,
     )
     for seed, run in trained:
@@ -81,7 +84,11 @@ def train(
         print_json({"seeds": runs})
     elif first:
         next_command(
-            "evaluate", settings, runs_dir=runs_dir, cache_version=cache_version, seeds=seeds
+            "evaluate",
+            settings.options,
+            runs_dir=runs_dir,
+            cache_version=cache_version,
+            seeds=seeds,
         )
     return 0
 

@@ -7,8 +7,9 @@ import platform
 import resource
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,7 +168,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
 
     ``look_only`` measures nothing: neither the disk nor the time of preprocessing.
     """
-    plan, trouble = _plan(configuration)
+    plan, trouble = _plan(configuration.cache_root, partial(plan_profile, configuration))
     data_dir, preprocessing = configuration.data_dir, configuration.preprocessing
     store = Store.derived(configuration.cache_root, configuration.preprocessing)
     if plan is not None:
@@ -219,12 +220,12 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     )
 
 
-def _plan(configuration: Configuration) -> tuple[Plan | None, str]:
-    """The plan of the profile, or None with the reason why there is none."""
-    if not index_path(configuration.cache_root).is_file():
+def _plan(cache_root: Path, make: Callable[[], Plan]) -> tuple[Plan | None, str]:
+    """The plan that ``make`` gives, or None with the reason why there is none."""
+    if not index_path(cache_root).is_file():
         return None, "no index yet"
     try:
-        return plan_profile(configuration), ""
+        return make(), ""
     except BrainbrrError as error:
         return None, str(error)
 

@@ -40,7 +40,8 @@ def evaluate_named_run(
     """
     own = with_own_settings(configuration, run)
     if _is_of_run(own, run, data_dir):
-        used, settings = own, _with_detection(own.configuration, detection)
+        _refuse_others(detection)
+        used, settings = own, apply_assignments(own.configuration, detection)
     elif detection:
         raise BrainbrrError(
             "--set is for a run's own corpus: another one is scored with the settings that the "
@@ -71,18 +72,17 @@ def _is_of_run(own: OwnSettings, run: Run, data_dir: str | None) -> bool:
         cache = ProfileCache.of(own.configuration)
         plan = corpus_plan(cache, run, data_dir)
     except BrainbrrError:
-        if was_trained_from(own.configuration, run):
+        if was_trained_from(run, own.configuration.cache_root):
             raise
         return False
     return run.was_trained_on(source_digest(plan, cache.settings))
 
 
-def _with_detection(configuration: Configuration, assignments: Sequence[str]) -> Configuration:
-    """The configuration with other settings of detection, each as ``detection.KEY=VALUE``."""
+def _refuse_others(assignments: Sequence[str]) -> None:
+    """Raise :class:`BrainbrrError` where one is not of detection, as ``detection.KEY=VALUE``."""
     for assignment in assignments:
         if not assignment.startswith("detection."):
             raise BrainbrrError(
                 f"--set {assignment}: only settings of detection can be other than those of the "
                 "run's training, as in --set detection.min_duration_s=5"
             )
-    return apply_assignments(configuration, assignments)

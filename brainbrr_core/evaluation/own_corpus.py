@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Plan
@@ -47,7 +47,7 @@ class OwnCorpus:
         """The corpus where a configuration says, or where the run's record says that it was."""
         here = with_own_settings(configuration, run).configuration
         candidates = []
-        for candidate in (here, _recorded(run, here)):
+        for candidate in (here, _recorded(run, here.model_dump(mode="json"))):
             if candidate is not None:
                 # A preprocessing version that cannot be used is not that of the run.
                 with suppress(BrainbrrError):
@@ -112,15 +112,17 @@ class OwnCorpus:
         return corpus
 
 
-def _recorded(run: Run, configuration: Configuration) -> Configuration | None:
-    """The configuration of a run's training on this machine's device; None if not recorded."""
+def _recorded(run: Run, values: dict[str, JsonValue]) -> Configuration | None:
+    """The configuration of a run's training, with other ``values`` than those of its corpus.
+
+    None if none is recorded.
+    """
     recorded = run.record.configuration
     if not recorded:
         return None
-    values = configuration.model_dump(mode="json")
-    values |= {name: recorded[name] for name in _OF_THE_CORPUS if name in recorded}
+    of_corpus = {name: recorded[name] for name in _OF_THE_CORPUS if name in recorded}
     try:
-        return Configuration.model_validate(values)
+        return Configuration.model_validate(values | of_corpus)
     except ValidationError:
         # Written by another version of the program.
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
@@ -87,21 +88,9 @@ def with_own_settings(configuration: Configuration, run: Run) -> OwnSettings:
     return _with(configuration, run, sections)
 
 
-def settings_for_cache(configuration: Configuration, run: Run) -> OwnSettings:
-    """The settings with which the cache of a configuration is built for a run.
-
-    In the cache root that the run was trained from, these are all of its own settings; in another
-    one, those of its network, since its recordings are others. Raises as
-    :func:`with_network_settings`.
-    """
-    if was_trained_from(configuration, run):
-        return with_own_settings(configuration, run)
-    return with_network_settings(configuration, run)
-
-
-def was_trained_from(configuration: Configuration, run: Run) -> bool:
-    """Whether the cache root of a configuration is the one that a run was trained from."""
-    return run.record.configuration.get("cache_root") == str(configuration.cache_root)
+def was_trained_from(run: Run, cache_root: Path) -> bool:
+    """Whether a cache root is the one that a run was trained from."""
+    return run.record.configuration.get("cache_root") == str(cache_root)
 
 
 def _with(configuration: Configuration, run: Run, sections: Collection[str]) -> OwnSettings:
@@ -113,7 +102,9 @@ def _with(configuration: Configuration, run: Run, sections: Collection[str]) -> 
         own = own.model_copy(update={"detection": tuned.detection})
     differences = setting_differences(own.model_dump(mode="json"), current, sections)
     origin = configuration.origin
-    option = f" --run {_argument(configuration, run)}"
+    # With another --runs-dir the name alone would not be enough.
+    named = origin.sources.get("runs_dir") != "--runs-dir"
+    option = f" --run {_argument(run, configuration.runs_dir if named else None)}"
     of_a_cache = any(each.key.partition(".")[0] in _OF_A_CACHE for each in differences)
     if of_a_cache and not origin.options.endswith(option):
         # Commands that build or copy a cache for this run need its settings.
@@ -121,11 +112,9 @@ def _with(configuration: Configuration, run: Run, sections: Collection[str]) -> 
     return OwnSettings(own.with_origin(origin), tuple(differences))
 
 
-def _argument(configuration: Configuration, run: Run) -> str:
-    """How a command names the run: by its name where that is enough."""
-    listed = run.directory.parent == configuration.runs_dir
-    by_option = configuration.origin.sources.get("runs_dir") == "--runs-dir"
-    return shlex.quote(run.name if listed and not by_option else str(run.directory))
+def _argument(run: Run, runs_dir: Path | None) -> str:
+    """How a command names the run: by its name if it is in the folder that it would look in."""
+    return shlex.quote(run.name if run.directory.parent == runs_dir else str(run.directory))
 
 
 def _recorded(run: Run, current: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

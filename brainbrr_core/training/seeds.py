@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from brainbrr_core.cache.manifest import Manifest
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.run import Run, open_run, run_directory
@@ -32,12 +31,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     if twice:
         raise BrainbrrError(f"--seeds {text} has {twice[0]} twice: give each seed once")
     return tuple(seeds)
-
-
-def with_seed(configuration: Configuration, seed: int) -> Configuration:
-    """The same configuration with another seed of the training."""
-    training = configuration.training.model_copy(update={"seed": seed})
-    return configuration.model_copy(update={"training": training})
 
 
 def train_seeds(

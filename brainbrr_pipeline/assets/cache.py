@@ -1,11 +1,12 @@
 """``windowed_cache`` and ``cache_manifest``."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
 from brainbrr_core.cache.manifest_file import SCHEMA, update_manifest
-from brainbrr_core.cache.plan import State, plan_profile
+from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_pipeline.asset_checks import log_cache_checks
 from brainbrr_pipeline.assets.corpus import OWNERS
@@ -58,7 +59,10 @@ def windowed_cache(code_version: str, *, partitioned: bool) -> dg.AssetsDefiniti
             check_loaded(context, current)
             cache = ProfileCache.of(configuration)
             plan = plan_partitions(
-                context, configuration, context.partition_keys if partitioned else None
+                context,
+                cache,
+                context.partition_keys if partitioned else None,
+                partial(plan_corpus, configuration, context.log.info),
             )
             # A backfill takes a partition that its run did not record for failed.
             in_backfill = BACKFILL_ID_TAG in context.run.tags

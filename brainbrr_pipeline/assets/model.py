@@ -3,6 +3,7 @@
 import dagster as dg
 
 from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.records import metadata
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
@@ -57,12 +58,18 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
             configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).trained_model)
             configuration = load_with(workspace, launched_with)
-            tags = run_tags(ProfileCache.of(configuration)) | training_tags(
-                configuration.model, configuration.training
-            )
+            cache = ProfileCache.of(configuration)
+            tags = run_tags(cache) | training_tags(configuration.model, configuration.training)
             context.instance.add_run_tags(context.run.run_id, tags)
             context.log.info(f"device {gpu.verify(configuration.hardware)}")
-            directory, reused = launch(context, pipes_subprocess_client, configuration)
+            directory, reused = launch(
+                context,
+                pipes_subprocess_client,
+                configuration.model_dump_json(),
+                cache,
+                TrainingSettings.of(configuration),
+                configuration.runs_dir,
+            )
             # Imported here because it imports torch, which loading the definitions does not need.
             from brainbrr_core.runs.run import open_run
 

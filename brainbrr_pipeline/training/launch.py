@@ -9,7 +9,6 @@ from pathlib import Path
 import dagster as dg
 
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.threads import share_processors
 from brainbrr_core.runs.identity import TrainingSettings
@@ -21,14 +20,18 @@ MODULE = "brainbrr_pipeline.training.process"
 def launch(
     context: dg.AssetExecutionContext,
     client: dg.PipesSubprocessClient,
-    configuration: Configuration,
+    configuration: str,
+    cache: ProfileCache,
+    settings: TrainingSettings,
+    runs_dir: Path,
 ) -> tuple[Path, bool]:
-    """Train in a separate process.
+    """Train in a separate process, which is given the whole ``configuration`` as JSON.
+
+    ``cache``, ``settings`` and ``runs_dir`` are those of the configuration, for messages.
 
     Returns the run's folder, and whether a finished run was reused. Raises :class:`BrainbrrError`
     if the process fails, with its last output and the checkpoint that the next run resumes from.
     """
-    cache, settings = ProfileCache.of(configuration), TrainingSettings.of(configuration)
     environment = dict(os.environ)
     share_processors(environment)
     with tempfile.TemporaryDirectory(prefix="brainbrr-training-") as folder:
@@ -39,7 +42,7 @@ def launch(
                 command=[sys.executable, "-m", MODULE],
                 env=environment,
                 extras={
-                    "settings": configuration.model_dump_json(),
+                    "settings": configuration,
                     "error_file": str(error_file),
                 },
             )
@@ -47,7 +50,7 @@ def launch(
             output = error_file.read_text(encoding="utf-8") if error_file.is_file() else ""
             raise BrainbrrError(
                 f"the training failed: {_first_line(output) or _exit_reason(str(error))}"
-                f"{_resume_hint(configuration.runs_dir, settings, cache)}"
+                f"{_resume_hint(runs_dir, settings, cache)}"
             ) from None
     message = invocation.get_custom_messages()[-1]
     return Path(message["run"]), bool(message["reused"])
