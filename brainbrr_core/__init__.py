@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from brainbrr_core.annotation import Event
+    from brainbrr_core.api.split_windows import SplitWindows, open_windows
     from brainbrr_core.api.stored_corpus import StoredCorpus, open_store, stored_versions
     from brainbrr_core.evaluation.event_files import match_events
     from brainbrr_core.evaluation.event_scores import EventScores, score_events
@@ -52,9 +53,11 @@ __all__ = [
     "Event",
     "EventScores",
     "RecordingEvents",
+    "SplitWindows",
     "StoredCorpus",
     "match_events",
     "open_store",
+    "open_windows",
     "score_events",
     "stored_versions",
 ]
@@ -65,9 +68,11 @@ _MODULES = {
     "Event": "brainbrr_core.annotation",
     "EventScores": "brainbrr_core.evaluation.event_scores",
     "RecordingEvents": "brainbrr_core.scoring",
+    "SplitWindows": "brainbrr_core.api.split_windows",
     "StoredCorpus": "brainbrr_core.api.stored_corpus",
     "match_events": "brainbrr_core.evaluation.event_files",
     "open_store": "brainbrr_core.api.stored_corpus",
+    "open_windows": "brainbrr_core.api.split_windows",
     "score_events": "brainbrr_core.evaluation.event_scores",
     "stored_versions": "brainbrr_core.api.stored_corpus",
 }

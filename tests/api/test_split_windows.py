@@ -1,0 +1,88 @@
+"""Windows for any network: those of ``brainbrr train``, in tensors that belong to the caller."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from brainbrr_core import SplitWindows, open_store, open_windows
+from brainbrr_core.api.split_windows import EpochBatches
+from brainbrr_core.cache.manifest_file import manifest_path, update_manifest
+from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.cache.store import Store
+from brainbrr_core.configuration import Configuration, Sampling
+from brainbrr_core.data import BalancedSampling
+from brainbrr_core.errors import BrainbrrError, WorkRemains
+
+
+@pytest.fixture
+def windows(built: Configuration) -> SplitWindows:
+    update_manifest(plan_corpus(built), built.manifest_settings)
+    return open_windows(built.cache_root, "train", profile=built.profile)
+
+
+def expected(windows: SplitWindows, root: object, row: int) -> tuple[NDArray[np.float32], ...]:
+    """A window and its labels, from the recording as a whole and a loop over its seizures."""
+    manifest = windows.manifest
+    recording = manifest.recordings[manifest.recording[row]]
+    stored = open_store(str(root))
+    signal = stored.read(recording.partition_key, unit="sd")
+    labels = np.zeros(signal.shape[1], np.float32)
+    for event in stored.events(recording.partition_key):
+        labels[round(event.start * 256) : round(event.stop * 256)] = 1
+    start = int(manifest.start[row])
+    span = slice(start, start + manifest.window_samples)
+    return signal[:, span], labels[span]
+
+
+def test_every_window_comes_once_with_its_signal_and_labels(
+    windows: SplitWindows, built: Configuration
+) -> None:
+    pairs = list(windows.loader(3))
+    signals = torch.cat([signals for signals, _ in pairs])
+    labels = torch.cat([labels for _, labels in pairs])
+    assert len(signals) == len(labels) == len(windows) == len(windows.rows) > 6
+    assert all(len(some) == 3 for some, _ in pairs[:-1])
+    assert signals.dtype == labels.dtype == torch.float32
+    for number in (0, 4, len(windows) - 1):
+        signal, label = expected(windows, built.cache_root, int(windows.rows[number]))
+        assert np.array_equal(signals[number].numpy(), signal)
+        assert np.array_equal(labels[number].numpy(), label)
+    # As arrays: the same.
+    arrays = [signals for signals, _ in windows.arrays(3)]
+    assert np.array_equal(np.concatenate(arrays), signals.numpy())
+
+
+def test_epochs_are_balanced_and_follow_from_the_seed(windows: SplitWindows) -> None:
+    sampling = Sampling(background_ratio=1.0)
+    loader = windows.loader(2, sampling=sampling, seed=3)
+    epochs = [torch.cat([labels for _, labels in loader]) for _ in range(2)]
+    balanced = BalancedSampling.of(windows.manifest, sampling)
+    assert len(loader) == -(-len(balanced) // 2)
+    for number, labels in enumerate(epochs):
+        rows = balanced.epoch(3, number)
+        share = windows.manifest.ictal[rows]
+        assert np.allclose(labels.mean(1), share, atol=1e-3)
+    again = windows.loader(2, sampling=sampling, seed=3)
+    sampler = again.batch_sampler
+    assert isinstance(sampler, EpochBatches)
+    sampler.set_epoch(1)
+    assert torch.equal(torch.cat([labels for _, labels in again]), epochs[1])
+
+
+def test_a_split_version_or_profile_that_is_not_there_is_named(
+    windows: SplitWindows, built: Configuration
+) -> None:
+    root = built.cache_root
+    with pytest.raises(BrainbrrError, match="'test' is not a split: use one of train, dev, eval"):
+        open_windows(root, "test")
+    with pytest.raises(WorkRemains, match=r"no manifest of profile full .* --profile full"):
+        open_windows(root, "train")
+    with pytest.raises(BrainbrrError, match="at least 1"):
+        windows.loader(0)
+    path = manifest_path(Store.of(built), built.manifest_settings)
+    path.with_name(f"{built.profile}-000000000000.parquet").write_bytes(path.read_bytes())
+    with pytest.raises(BrainbrrError, match="has 2 manifests in"):
+        open_windows(root, "train", profile=built.profile)
