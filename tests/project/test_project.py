@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -119,8 +119,19 @@ def _modules(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             yield node.module.partition(".")[0]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
-            [name] = [one.value for one in node.args if isinstance(one, ast.Constant)]
-            yield str(name).partition(".")[0]
+            # The name of a module may be looked up in a table of the file.
+            names = _texts(node.args) or [
+                name
+                for table in ast.walk(tree)
+                if isinstance(table, ast.Dict)
+                for name in _texts(table.values)
+            ]
+            assert names, f"which modules does {ast.unparse(node)} import?"
+            yield from (name.partition(".")[0] for name in names)
+
+
+def _texts(values: Sequence[ast.AST]) -> list[str]:
+    return [str(one.value) for one in values if isinstance(one, ast.Constant)]
 
 
 def of_packages() -> dict[str, set[str]]:
