@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,33 +97,67 @@ def clipping(plan: Plan, labels: tuple[str, ...]) -> tuple[list[Clipping], int]:
     return result, unknown
 
 
-def clipping_summary(plan: Plan, labels: tuple[str, ...]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ClippedRecording:
+    """Shares of the clipped samples of one recording; None during seizures without any."""
+
+    partition_key: str
+    clipped: float
+    clipped_in_seizures: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClippingSummary:
+    """Clipped samples of the fresh recordings of a plan.
+
+    Attributes
+    ----------
+    clipped : float or None
+        Share of all samples; None without samples.
+    clipped_in_seizures : float or None
+        Share of the samples in blocks with a seizure; None without seizures.
+    recordings : int
+        Recordings with clipped samples.
+    not_known : int
+        Recordings whose shards have no record of it (format version 1).
+    most : tuple of ClippedRecording
+        Those with the most clipping, most in seizures first.
+    """
+
+    clipped: float | None
+    clipped_in_seizures: float | None
+    recordings: int
+    not_known: int
+    most: tuple[ClippedRecording, ...]
+
+
+def clipping_summary(plan: Plan, labels: tuple[str, ...]) -> ClippingSummary:
     """Clipped shares of all samples and of seizure blocks; recordings with most clipping.
 
-    ``not_known`` counts recordings whose shards have no record of it (format version 1).
+    ``labels`` count as seizure.
     """
     measured, unknown = clipping(plan, labels)
     worst = sorted(
         (one for one in measured if one.clipped),
         key=lambda one: (-one.part_in_seizures, -one.part, one.partition_key),
     )
-    return {
-        "clipped": _part(sum(c.clipped for c in measured), sum(c.samples for c in measured)),
-        "clipped_in_seizures": _part(
+    return ClippingSummary(
+        clipped=_part(sum(c.clipped for c in measured), sum(c.samples for c in measured)),
+        clipped_in_seizures=_part(
             sum(c.clipped_in_seizures for c in measured),
             sum(c.samples_in_seizures for c in measured),
         ),
-        "recordings": len(worst),
-        "not_known": unknown,
-        "most": [
-            {
-                "partition_key": one.partition_key,
-                "clipped": round(one.part, 8),
-                "clipped_in_seizures": _part(one.clipped_in_seizures, one.samples_in_seizures),
-            }
+        recordings=len(worst),
+        not_known=unknown,
+        most=tuple(
+            ClippedRecording(
+                one.partition_key,
+                round(one.part, 8),
+                _part(one.clipped_in_seizures, one.samples_in_seizures),
+            )
             for one in worst[:_NAMED]
-        ],
-    }
+        ),
+    )
 
 
 def _part(count: int, samples: int) -> float | None:
@@ -136,22 +169,22 @@ def _recordings(number: int) -> str:
     return f"{number:,} recording{'' if number == 1 else 's'}"
 
 
-def clipping_lines(summary: dict[str, Any]) -> list[str]:
+def clipping_lines(summary: ClippingSummary) -> list[str]:
     """The lines that a command prints for :func:`clipping_summary`."""
-    if summary["clipped"] is None:
+    if summary.clipped is None:
         lines = []
     else:
         lines = [
-            f"clipped: {summary['clipped']:.4%} of all samples"
-            + _in_seizures(summary["clipped_in_seizures"])
-            + f", in {_recordings(summary['recordings'])}"
+            f"clipped: {summary.clipped:.4%} of all samples"
+            + _in_seizures(summary.clipped_in_seizures)
+            + f", in {_recordings(summary.recordings)}"
         ]
     lines += [
-        f"  {one['partition_key']}: {one['clipped']:.4%}" + _in_seizures(one["clipped_in_seizures"])
-        for one in summary["most"]
+        f"  {one.partition_key}: {one.clipped:.4%}" + _in_seizures(one.clipped_in_seizures)
+        for one in summary.most
     ]
-    if summary["not_known"]:
-        lines.append(f"clipped: not known of {_recordings(summary['not_known'])}")
+    if summary.not_known:
+        lines.append(f"clipped: not known of {_recordings(summary.not_known)}")
     return lines
 
 

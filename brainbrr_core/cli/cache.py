@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -119,47 +120,53 @@ def status(
 
     with no_collection():
         from brainbrr_core.cache.clipping import clipping_lines
-        from brainbrr_core.cache.plan import plan_profile
+        from brainbrr_core.cache.plan import State, plan_profile
         from brainbrr_core.cache.status import status as describe
 
         settings = configuration(
             config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
         )
         plan = plan_profile(settings)
-        values = describe(plan, settings.manifest_settings)
+        report = describe(plan, settings.manifest_settings)
     if json:
-        print_json(values)
+        print_json(report.values())
     else:
-        states = ["selected", "fresh", "missing", "stale", "corrupt", "excluded", "orphaned"]
-        if values["unreadable"]:
-            states.insert(-2, "unreadable")
-        print(f"root     {values['root']}\nversion  {values['version']}")
+        numbers = {
+            "selected": report.selected,
+            **{
+                state.value: number
+                for state, number in report.states.items()
+                if number or state is not State.UNREADABLE
+            },
+            "orphaned": report.orphaned,
+        }
+        print(f"root     {report.root}\nversion  {report.version}")
         print_table(
-            f"Recordings of profile {values['profile']}",
-            list(states),
-            [[f"{values[state]:,}" for state in states]],
+            f"Recordings of profile {report.profile}",
+            list(numbers),
+            [[f"{number:,}" for number in numbers.values()]],
         )
         columns = ["split", "selected", "fresh", "hours", "windows"]
         rows = [
-            [split, *(f"{counts[column]:,}" for column in columns[1:])]
-            for split, counts in values["splits"].items()
+            [split, *(f"{number:,}" for number in astuple(of_split))]
+            for split, of_split in report.splits.items()
         ]
-        total = [values[column] for column in columns[1:]]
+        total = [report.selected, report.states[State.FRESH], report.hours, report.windows]
         print_table("By split", columns, [*rows, ["all", *(f"{value:,}" for value in total)]])
-        print(f"{values['bytes'] / 1e6:,.1f} MB")
-        for reason, number in values["reasons"].items():
+        print(f"{report.bytes / 1e6:,.1f} MB")
+        for reason, number in report.reasons.items():
             print(f"{reason}: {count(number, 'recording')}")
-        for line in clipping_lines(values["clipping"]):
+        for line in clipping_lines(report.clipping):
             print(line)
-        for version, size in values["other_versions"].items():
+        for version, size in report.other_versions.items():
             print(f"other version: {version}, {size / 1e6:,.1f} MB")
-        for version, names in values["holders"].items():
+        for version, names in report.holders.items():
             for name in names:
                 print(f"in use: {version}: {name}")
-        for path in values["foreign"]:
+        for path in report.foreign:
             print(f"not written by brainbrr, never touched: {path}")
-        if values["sources_unseen"]:
-            unseen = count(values["sources_unseen"], "recording")
+        if report.sources_unseen:
+            unseen = count(report.sources_unseen, "recording")
             print(f"not compared with the EDFs, which are not on this machine: {unseen}")
         if plan.to_build:
             print(f"to fix this, run: brainbrr cache build{settings.options}")

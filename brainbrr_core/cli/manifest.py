@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 
 from brainbrr_core.cli.options import (
     CacheRoot,
@@ -49,7 +50,7 @@ def manifest(
                 "windows": len(made.manifest),
                 "splits": summary,
                 "without_windows": made.manifest.without_windows,
-                "clipping": clipping,
+                "clipping": asdict(clipping),
             }
         )
         return 0

@@ -107,7 +107,7 @@ def test_a_shard_that_does_not_say_what_was_clipped_is_recorded_as_not_known(
     plan = plan_profile(built)
     item = plan.items[0]
     key = item.recording.partition_key
-    assert status(plan, built.manifest_settings)["clipping"]["not_known"] == 0
+    assert status(plan, built.manifest_settings).clipping.not_known == 0
     store.shard_path(key).unlink()
     with monkeypatch.context() as patch:
         patch.setattr(shard_module, "_CLIPPED_COUNTS", b"something else")
@@ -115,7 +115,7 @@ def test_a_shard_that_does_not_say_what_was_clipped_is_recorded_as_not_known(
     (store.folder / RECORDS).unlink()
     build(plan_profile(built), built.preprocessing, workers=1)
     assert [one for one, record in store.records().items() if record.clipped is None] == [key]
-    assert status(plan_profile(built), built.manifest_settings)["clipping"]["not_known"] == 1
+    assert status(plan_profile(built), built.manifest_settings).clipping.not_known == 1
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(

@@ -198,7 +198,7 @@ def test_a_changed_parameter_makes_everything_stale_and_keeps_the_old_version(
     assert len(rebuilt(bumped)) == 12
     assert shard_bytes(old) == before
     assert states(plan_corpus(settings)) == {State.FRESH: 12}
-    assert old.version in status(plan_corpus(bumped), bumped.manifest_settings)["other_versions"]
+    assert old.version in status(plan_corpus(bumped), bumped.manifest_settings).other_versions
 
 
 @pytest.mark.parametrize(
@@ -496,13 +496,15 @@ def test_the_audit_says_what_was_built_when_from_what(settings: Configuration) -
 def test_status_counts_what_is_there(settings: Configuration) -> None:
     small = settings.model_copy(update={"selection": Selection(recordings=5)})
     made(small)
-    values = status(plan_corpus(settings), settings.manifest_settings)
-    assert (values["selected"], values["fresh"], values["missing"]) == (12, 5, 7)
-    assert values["bytes"] == sum(len(b) for b in shard_bytes(Store.of(settings)).values())
-    assert values["selected"] == sum(
-        values[state] for state in ("fresh", "missing", "stale", "corrupt", "excluded")
+    counted = status(plan_corpus(settings), settings.manifest_settings)
+    assert (counted.selected, counted.states[State.FRESH], counted.states[State.MISSING]) == (
+        12,
+        5,
+        7,
     )
-    assert values["windows"] == sum(split["windows"] for split in values["splits"].values())
+    assert counted.bytes == sum(len(b) for b in shard_bytes(Store.of(settings)).values())
+    assert counted.selected == sum(counted.states.values())
+    assert counted.windows == sum(split.windows for split in counted.splits.values())
 
 
 def test_a_manifest_is_refused_while_the_cache_is_not_fresh(settings: Configuration) -> None:

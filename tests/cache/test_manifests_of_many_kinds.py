@@ -96,8 +96,8 @@ def test_a_split_without_recordings_is_not_counted(built: Configuration) -> None
     assert counts(made, ("train",))["train"]["seizures"] == 1
     plan = plan_profile(built)
     items = tuple(item for item in plan.items if item.recording.split != "dev")
-    assert list(status(plan, built.manifest_settings)["splits"]) == ["train", "dev", "eval"]
-    assert list(status(replace(plan, items=items), built.manifest_settings)["splits"]) == [
+    assert list(status(plan, built.manifest_settings).splits) == ["train", "dev", "eval"]
+    assert list(status(replace(plan, items=items), built.manifest_settings).splits) == [
         "train",
         "eval",
     ]

@@ -111,8 +111,8 @@ def test_what_the_store_did_not_write_is_named_and_never_touched(two: Two, tmp_p
     assert (root / "vfile").read_text() == (root / ".mine.0a1b2c3d.part").read_text() == "mine"
     assert contents(outside) == {"kept.arrow": b"mine"}
     values = status(plan_profile(settings), settings.manifest_settings)
-    assert {Path(path).name for path in values["foreign"]} == names
-    assert values["other_versions"] == {}
+    assert {Path(path).name for path in values.foreign} == names
+    assert values.other_versions == {}
     assert "not written by brainbrr, never touched: " in command(settings, "cache", "status").stdout
 
 

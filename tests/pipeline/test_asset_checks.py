@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from dagster._core.definitions.data_version import StaleStatus
 
-from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.status import status
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
@@ -160,7 +160,7 @@ def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_eve
         assert column(metadata, "not fresh (first 20)", "recording") == missing[:20]
         excluded = column(metadata, "excluded recordings (first 100)", "recording")
         assert usable[0].partition_key in excluded
-        assert metadata["excluded"].value == len(excluded) == counted["excluded"]
+        assert metadata["excluded"].value == len(excluded) == counted.states[State.EXCLUDED]
         unlabeled = column(metadata, "without usable annotations (first 100)", "recording")
         assert usable[1].partition_key in unlabeled
         reasons = column(metadata, "excluded recordings (first 100)", "reason")
@@ -171,10 +171,9 @@ def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_eve
     # Build, record and update the manifest, each at the request of the sensor.
     for _ in range(3):
         graph.follow(graph.tick())
-    assert (
-        f"up to date: {len(index) - counted['excluded']} fresh, {counted['excluded']} excl"
-        in str(graph.tick().skip_message)
-    )
+    left_out = counted.states[State.EXCLUDED]
+    up_to_date = f"up to date: {len(index) - left_out} fresh, {left_out} excl"
+    assert up_to_date in str(graph.tick().skip_message)
 
 
 def test_an_excluded_recording_is_recorded_with_its_reason_and_follows_its_edf(
