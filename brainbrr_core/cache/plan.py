@@ -40,8 +40,9 @@ from brainbrr_core.corpus.recording import UNSEEN, Recording
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.machine.memory import no_collection
 
-#: The reason of a recording that another version has a shard of.
-VERSION_CHANGED = "version changed"
+#: The reason of a recording that another version has a shard of, and that of one whose shard failed
+#: verification and has not been built again.
+VERSION_CHANGED, QUARANTINED = "version changed", "damaged and moved to quarantine"
 
 
 class State(StrEnum):
@@ -297,6 +298,8 @@ class _Known:
     records: Records
     fingerprint: Callable[[str, Sequence[str]], str]
     moved: list[BuildRecord]
+    #: The folder of this version's damaged shards, None where there is none.
+    quarantine: Path | None
 
     @classmethod
     def of(cls, store: Store, settings: Preprocessing) -> _Known:
@@ -307,6 +310,7 @@ class _Known:
             store.read_records(),
             shard_fingerprints(settings),
             [],
+            store.quarantine if store.quarantine.is_dir() else None,
         )
 
 
@@ -322,6 +326,8 @@ def _item(known: _Known, recording: Recording, changed: bool) -> Item:
     try:
         file = file_state(path)
     except FileNotFoundError:
+        if known.quarantine is not None and (known.quarantine / f"{key}{SUFFIX}").exists():
+            return Item(recording, State.MISSING, QUARANTINED, expected, samples)
         if any(other.shard_path(key).exists() for other in known.others):
             return Item(recording, State.STALE, VERSION_CHANGED, expected, samples)
         return Item(recording, State.MISSING, "not built", expected, samples)

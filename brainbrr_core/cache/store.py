@@ -94,6 +94,11 @@ class Store:
         return self.root / self.version
 
     @property
+    def quarantine(self) -> Path:
+        """Folder of this version's shards that failed verification, which need not exist."""
+        return self.root / QUARANTINE / self.version
+
+    @property
     def marker(self) -> Path:
         """The file that marks the folder as a version; its mtime is the time of the last use."""
         return self.folder / MARKER

@@ -17,7 +17,7 @@ from brainbrr_core.cache.shard import (
     exclusive_partial,
     verify_shard,
 )
-from brainbrr_core.cache.store import QUARANTINE, Store
+from brainbrr_core.cache.store import Store
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.files.state import content_hash
@@ -175,7 +175,7 @@ def _compared(recording: Recording) -> str:
 
 
 def quarantine(store: Store, key: str) -> bool:
-    """Move a damaged shard to quarantine, so that the plan reports it as missing.
+    """Move a damaged shard to quarantine, which the plan reports until it is built again.
 
     The shard is checked again under its lock. Returns False if it is whole by then, because a
     builder replaced it, and True if it was moved, even by another process. Raises ``OSError`` if
@@ -187,7 +187,7 @@ def quarantine(store: Store, key: str) -> bool:
         if finding.unreadable:
             raise UnreadableShard(path, finding.unreadable)
         if finding.damage:
-            target = store.root / QUARANTINE / store.version / f"{key}{SUFFIX}"
+            target = store.quarantine / f"{key}{SUFFIX}"
             target.parent.mkdir(parents=True, exist_ok=True)
             path.rename(target)
         return bool(finding.damage) or finding.gone

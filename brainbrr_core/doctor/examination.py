@@ -171,11 +171,14 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     plan, trouble = _plan(configuration.cache_root, partial(plan_profile, configuration))
     data_dir, preprocessing = configuration.data_dir, configuration.preprocessing
     store = Store.derived(configuration.cache_root, configuration.preprocessing)
+    basis = "measured on one recording, without the time to write it"
     if plan is not None:
         extent: Extent | None = indexed_extent(plan.index)
         needed: Extent | None = indexed_extent(item.recording for item in plan.to_build)
         speed = recorded_speed(store, plan.index)
-        if speed is None and not look_only:
+        if speed is not None:
+            basis = "as in earlier builds of this cache"
+        elif not look_only:
             speed = _speed_of_edfs(plan, preprocessing)
     else:
         edfs, complete = _edfs_below(data_dir)
@@ -199,7 +202,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     elif unusable:
         choices = [_explain_reasons(configuration.options), _demo()]
     else:
-        choices = _choices(configuration.options, data_dir, extent, needed, speed)
+        choices = _choices(configuration.options, data_dir, extent, needed, speed, basis)
     return Examination(
         machine,
         software,
@@ -430,11 +433,12 @@ def _choices(
     extent: Extent | None,
     needed: Extent | None,
     speed: float | None,
+    basis: str,
 ) -> list[Choice]:
     """What can be done where the cache of the profile is not ready.
 
     ``needed`` is the EEG that the profile still lacks, ``extent`` all of the corpus, ``speed``
-    seconds of EEG that one process preprocesses in a second.
+    seconds of EEG that one process preprocesses in a second, and ``basis`` how that is known.
     """
     gigabytes = None if needed is None else round(needed.bytes / 1e9, 1)
     choices = [
@@ -454,7 +458,7 @@ def _choices(
         if speed is None:
             remark += "; the time was not measured"
         else:
-            remark += f"; {speed:,.0f} times real time in each of {workers} processes"
+            remark += f"; {speed:,.0f} times real time in each of {workers} processes, {basis}"
         choices.append(
             Choice(
                 "build it from the EDFs",

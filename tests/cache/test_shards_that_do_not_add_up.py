@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from brainbrr_core.cache import plan as plan_module
 from brainbrr_core.cache import shard as shard_module
 from brainbrr_core.cache import verify as verify_module
+from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.shard import (
     BATCH_BLOCKS,
@@ -161,3 +163,22 @@ def test_a_shard_that_goes_while_it_is_planned_is_missing(
     plan = plan_profile(built)
     assert plan.reasons() == {"missing: not built": 1}
     assert plan.count(State.FRESH) == 11
+
+
+def test_a_shard_in_quarantine_is_said_to_be_there_also_beside_another_version(
+    built: Configuration,
+) -> None:
+    store = Store.of(built)
+    key = sorted(store.shard_keys())[4]
+    # Another version, as after a change of the settings, has shards of all recordings.
+    earlier = built.cache_root / "v1_256hz_10-20_0123456789ab"
+    shutil.copytree(store.folder, earlier)
+    shard = store.shard_path(key)
+    content = shard.read_bytes()
+    shard.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    plan = plan_profile(built)
+    assert [*verify(store, [item.recording for item in plan.items]).damaged] == [key]
+    plan = plan_profile(built)
+    assert plan.reasons() == {"missing: damaged and moved to quarantine": 1}
+    assert build(plan, built.preprocessing, workers=1).failed == []
+    assert plan_profile(built).reasons() == {}
