@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -308,8 +309,14 @@ def _refuse_missing(names: Mapping[str, str], splits: Mapping[str, str], where: 
 
 
 def _with_nearest(name: str, names: Collection[str]) -> str:
-    near = get_close_matches(name, names, n=1, cutoff=0.0)
+    # A number without its leading zeros is the most likely mistake.
+    same = [other for other in names if _without_zeros(other) == _without_zeros(name)]
+    near = same or get_close_matches(name, names, n=1, cutoff=0.0)
     return f"{name} (the nearest is {near[0]})" if near else name
+
+
+def _without_zeros(name: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name_form(name).removeprefix(_SUBJECT))
 
 
 def _counted(names: Sequence[str]) -> str:

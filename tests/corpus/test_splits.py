@@ -306,6 +306,13 @@ def test_lists_that_do_not_fit_are_refused_in_one_line(
     assert read_index(cache) == before
 
 
+@pytest.mark.parametrize("name", ["sub-3", "3", "SUB-003"])
+def test_the_nearest_name_has_the_same_number(tmp_path: Path, name: str) -> None:
+    data = write_bids(tmp_path / "data", ["sub-13", "sub-30", *FIVE])
+    with pytest.raises(BrainbrrError, match=r"\(the nearest is sub-03\)"):
+        scan(data, corpus=listed(dev=[name]))
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
