@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from brainbrr_core.configuration import Configuration
 
 DEMO_RECORDINGS, DEMO_HOURS, DEMO_SEED = 48, 5.0, 1
+#: Half of the steps of ``smoke``: training takes most of the demo's time.
+_TRAINING = {"steps": 150, "warmup_steps": 20, "validate_every": 75}
 #: Seconds between two looks at how far the graph is.
 _LOOK_EVERY_S = 0.2
 #: An error of this project in Dagster's log, where its module and class stand before its text.
@@ -32,8 +35,6 @@ _ERROR = re.compile(r"^brainbrr_core\.errors\.\w+: (.+)$", re.MULTILINE)
 
 def demo() -> int:
     """Write a small synthetic corpus, run the whole graph through Dagster, and show the scores."""
-    from brainbrr_core.cli.evaluate import print_scores
-    from brainbrr_core.evaluation.evaluate import evaluate
     from brainbrr_core.synthesis import write_corpus
 
     started = time.monotonic()
@@ -56,6 +57,10 @@ def demo() -> int:
         print(f"   wrote {count(len(new), 'file')}: shards, manifest, model, report")
     else:
         print("   nothing was rebuilt: every shard, manifest, model and report is current")
+    # Heavy imports, for which nobody waits here: _materialize has made them.
+    from brainbrr_core.cli.evaluate import print_scores
+    from brainbrr_core.evaluation.evaluate import evaluate
+
     print("3. show the scores", flush=True)
     print_scores(evaluate(settings, log=ignore))
     print(
@@ -92,6 +97,8 @@ def _materialize(folder: Path, environment: dict[str, str], log: Path) -> None:
             return False
 
         try:
+            # Takes seconds, as does the start of Dagster meanwhile; the scores are shown with it.
+            importlib.import_module("brainbrr_core.evaluation.evaluate")
             show_reports(reports, running)
         except BaseException:
             # Ctrl+C went to the process too; after anything else it must not outlive its display.
@@ -140,12 +147,15 @@ def _write_demo_config(path: Path) -> None:
         "runs_dir": str(home / "runs"),
         "dagster_home": str(home / "dagster"),
     }
-    scoring = {"evaluation": {"split": "eval", "allow_eval": True}}
+    settings = {
+        "evaluation": {"split": "eval", "allow_eval": True},
+        "training": _TRAINING,
+    }
     try:
         home.mkdir(parents=True, exist_ok=True)
         path.write_text(
-            "# Written by `brainbrr demo`: the folders of the demo.\n"
-            + yaml.safe_dump(folders | scoring),
+            "# Written by `brainbrr demo`: its folders and its short training.\n"
+            + yaml.safe_dump(folders | settings),
             encoding="utf-8",
         )
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from brainbrr_core.cli import app, dagster, demo
-from brainbrr_core.configuration import load, location
+from brainbrr_core.configuration import Overrides, load, location
 from tests.support.project import ROOT
 
 DEMO = "demo/demo.yaml"
@@ -138,6 +138,26 @@ def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(
     assert words[1:] == ["dev", "--module-name", "brainbrr_pipeline.definitions", "--port", "3456"]
     assert Path.cwd() == home / "dagster"
     assert load(environment=environment).profile == "dev"
+
+
+def test_the_demo_trains_half_as_long_as_smoke_and_scores_eval(tmp_path: Path) -> None:
+    path = tmp_path / "demo" / "demo.yaml"
+    demo._write_demo_config(path)
+    smoke, of_demo = (
+        load(Overrides(config=config), {}) for config in ("smoke:cpu", f"smoke:cpu:{path}")
+    )
+    assert of_demo.training.steps == smoke.training.steps / 2
+    assert of_demo.training.steps % of_demo.training.validate_every == 0
+    # Everything else is as in smoke.
+    short = smoke.training.model_copy(
+        update={
+            name: getattr(of_demo.training, name)
+            for name in ("steps", "warmup_steps", "validate_every")
+        }
+    )
+    assert of_demo.training == short
+    assert (of_demo.evaluation.split, of_demo.evaluation.allow_eval) == ("eval", True)
+    assert of_demo.cache_root == path.parent / "cache"
 
 
 def test_the_demo_without_a_folder_to_write_to_is_one_line(
