@@ -14,9 +14,10 @@ from urllib.parse import quote
 
 import dagster as dg
 
-from brainbrr_core.configuration import load
+from brainbrr_core.configuration import Configuration, load
 from brainbrr_core.configuration.settings import Orchestration
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.serving.announcement import announcement_of
 from brainbrr_pipeline.dagster_internals import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -26,6 +27,8 @@ from brainbrr_pipeline.jobs import BUILD_OP
 from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
+#: Where `dagster dev` listens unless told otherwise.
+_DEFAULT_UI = "http://127.0.0.1:3000"
 SENSOR = "notify_of_failures"
 #: How many partitions the text of a notice names.
 _NAMED_PARTITIONS = 3
@@ -96,9 +99,9 @@ def notify_of_failures(settings: Orchestration) -> dg.SensorDefinition:
     )
     def _notify(context: dg.RunFailureSensorContext, workspace: Workspace) -> None:
         with user_errors_as_failures():
-            orchestration = workspace.load().orchestration
-            hook = load_hook(orchestration.on_failure)
-            failure = describe(context, orchestration)
+            configuration = workspace.load()
+            hook = load_hook(configuration.orchestration.on_failure)
+            failure = describe(context, ui_address(configuration))
         hook(failure)
 
     return _notify
@@ -131,13 +134,22 @@ def load_hook(name: str | None) -> Hook:
     return hook
 
 
-def describe(context: dg.RunFailureSensorContext, settings: Orchestration) -> RunFailure:
-    """The failed run that a tick of the sensor is about."""
+def ui_address(configuration: Configuration) -> str:
+    """The address of Dagster's UI, without a slash at its end."""
+    set_to = configuration.orchestration.ui_url
+    if set_to is not None:
+        return set_to.rstrip("/")
+    running = announcement_of(configuration.dagster_home)
+    return _DEFAULT_UI if running is None else running.ui
+
+
+def describe(context: dg.RunFailureSensorContext, ui: str) -> RunFailure:
+    """The failed run that a tick of the sensor is about; ``ui`` is the address of the UI."""
     run = context.dagster_run
     return RunFailure(
         job=_job(run),
         run_id=run.run_id,
-        link=f"{settings.ui_url.rstrip('/')}/runs/{quote(run.run_id)}",
+        link=f"{ui}/runs/{quote(run.run_id)}",
         error=_first_line(_messages(context)),
         partitions=_partitions(context),
         will_retry=run.tags.get(WILL_RETRY_TAG) == "true",
@@ -192,8 +204,8 @@ def _partitions(context: dg.RunFailureSensorContext) -> tuple[str, ...]:
 def main() -> int:
     """Call the configured function with an example. Returns the exit status."""
     try:
-        orchestration = load().orchestration
-        hook = load_hook(orchestration.on_failure)
+        configuration = load()
+        hook = load_hook(configuration.orchestration.on_failure)
     except BrainbrrError as error:
         print(f"brainbrr: {error}", file=sys.stderr)
         return error.exit_status
@@ -201,11 +213,11 @@ def main() -> int:
         RunFailure(
             "build_cache",
             "00000000-0000-0000-0000-000000000000",
-            f"{orchestration.ui_url.rstrip('/')}/runs",
+            f"{ui_address(configuration)}/runs",
             "this is a test: no run has failed",
         )
     )
-    print(f"{orchestration.on_failure} was called with an example of a failed run")
+    print(f"{configuration.orchestration.on_failure} was called with an example of a failed run")
     return 0
 
 

@@ -111,19 +111,68 @@ def env(
 
 
 def ui(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 3000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the UI; 0 takes a free one.")
+    ] = 3000,
+    runs_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Port of the runs folder, read-only, for links to reports; by default the next.",
+        ),
+    ] = None,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on. Another than loopback shows all to the network."),
+    ] = "127.0.0.1",
     config: Config = None,
     profile: Profile = None,
 ) -> int:
-    """Start Dagster's UI, its sensors and its schedules for this project."""
+    """Start Dagster's UI, its sensors and its schedules for this project, until Ctrl+C or SIGTERM.
+
+    The runs folder is served beside it, so that the links to reports in the UI open.
+    """
+    from brainbrr_core.serving.announcement import Announcement, announced, refuse_another
+    from brainbrr_core.serving.folder_server import FolderServer
+    from brainbrr_core.serving.processes import check_port, running
+
     settings = configuration(config, profile)
+    home = settings.dagster_home
     environment = os.environ | variables(settings)
-    prepare_dagster_home(settings.dagster_home)
-    command = [dagster_program(), "dev", "--module-name", DEFINITIONS_MODULE, "--port", str(port)]
-    typer.echo(f"http://127.0.0.1:{port} (stop with Ctrl+C)", err=True)
-    os.chdir(working_folder(settings.dagster_home))
-    # In place of this process: a signal that ends it ends Dagster's services too.
-    os.execve(command[0], command, environment)
+    prepare_dagster_home(home)
+    # All that can be wrong is said before anything starts.
+    program = dagster_program()
+    refuse_another(home)
+    _refuse_another_daemon(home)
+    if runs_port is None:
+        runs_port = port + 1 if 0 < port < 65535 else 0
+    port = check_port(host, port, "--port")
+    check_port(host, runs_port, "--runs-port")
+    command = [
+        program, "dev", "--module-name", DEFINITIONS_MODULE, "--host", host, "--port", str(port)
+    ]  # fmt: skip
+    with FolderServer(settings.runs_dir, host, runs_port) as server:
+        address = f"http://{host}:{port}"
+        here = Announcement(os.getpid(), address, server.address, str(settings.runs_dir))
+        with (
+            announced(home, here),
+            running(command, environment, working_folder(home)) as process,
+        ):
+            typer.echo(f"{address} (stop with Ctrl+C); runs at {server.address}", err=True)
+            return process.wait()
+
+
+def _refuse_another_daemon(home: Path) -> None:
+    """Two daemons on one DAGSTER_HOME would both start what sensors and schedules ask for."""
+    from brainbrr_core.serving.processes import daemon_on
+
+    other = daemon_on(home)
+    if other is not None:
+        raise BrainbrrError(
+            f"process {other} is Dagster's daemon on DAGSTER_HOME {home} already: end what started "
+            f"it (`kill {other}` ends `dagster dev`, too), or set DAGSTER_HOME to another folder"
+        )
 
 
 def dagster_program() -> str:

@@ -507,8 +507,9 @@ class Orchestration(Section):
     #: Function that the sensor ``notify_of_failures`` calls for each run that fails, as
     #: ``package.module:function``. With ``null`` there is none.
     on_failure: str | None = None
-    #: Address of Dagster's UI for the links in notices of failed runs.
-    ui_url: str = "http://127.0.0.1:3000"
+    #: Address of Dagster's UI for the links in notices of failed runs. With ``null`` it is that of
+    #: the running ``brainbrr ui``, or otherwise ``http://127.0.0.1:3000``.
+    ui_url: str | None = None
 
     @field_validator("time_zone")
     @classmethod
@@ -531,8 +532,8 @@ class Orchestration(Section):
 
     @field_validator("ui_url")
     @classmethod
-    def _is_an_address(cls, url: str) -> str:
-        if not re.fullmatch(r"https?://[^\s/]+\S*", url):
+    def _is_an_address(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s/]+\S*", url):
             raise ValueError("write an address, such as http://127.0.0.1:3000")
         return url
 

@@ -4,6 +4,7 @@ import dagster as dg
 
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.runs.identity import TrainingSettings
+from brainbrr_core.serving.announcement import announcement_of
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.records import metadata
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
@@ -111,9 +112,11 @@ def eval_report(code_version: str) -> dg.AssetsDefinition:
             check_loaded(context, CodeVersions.of(configuration).eval_report)
             configuration = load_of_model(context, workspace)
             evaluation = evaluate(configuration, log=context.log.info)
+        served = announcement_of(configuration.dagster_home)
+        link = None if served is None else served.link(evaluation.report)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(evaluation.identity),
-            metadata=metadata.of_evaluation(evaluation),
+            metadata=metadata.of_evaluation(evaluation, link),
         )
 
     return _eval_report

@@ -58,7 +58,12 @@ def column_schema(schema: pa.Schema, descriptions: Mapping[str, str]) -> dg.Tabl
     """The columns of a Parquet file with their descriptions, in Dagster's form."""
     return dg.TableSchema(
         columns=[
-            dg.TableColumn(field.name, str(field.type), descriptions[field.name])
+            dg.TableColumn(field.name, _type(field.type), descriptions[field.name])
             for field in schema
         ]
     )
+
+
+def _type(column: pa.DataType) -> str:
+    """The type of a column's values, however they are stored."""
+    return str(column.value_type if pa.types.is_dictionary(column) else column)

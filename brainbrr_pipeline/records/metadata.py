@@ -293,8 +293,10 @@ def _picture(figure: Figure, text: str) -> str:
     return f"![{text}](data:image/png;base64,{encoded})"
 
 
-def of_evaluation(evaluation: Evaluation) -> Metadata:
+def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
     """The scores as numbers, as curves and as a table, and where the report is.
+
+    ``link`` is the address at which a browser opens the report; None where it is not served.
 
     Dagster plots a number over the materializations of an asset. A figure that is undefined has no
     number, so that the plot has a gap there.
@@ -317,7 +319,7 @@ def of_evaluation(evaluation: Evaluation) -> Metadata:
         **{title: value for title, value in values.items() if math.isfinite(value)},
         "operating curve and ROC": dg.MetadataValue.md(score_curves(results)),
         "report": dg.MetadataValue.path(evaluation.report),
-        "open": dg.MetadataValue.url(evaluation.report.as_uri()),
+        **({} if link is None else {"open the report": dg.MetadataValue.url(link)}),
         "run": evaluation.run.name,
         "split": results.split,
         "reused": evaluation.reused,

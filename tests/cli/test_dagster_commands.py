@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from brainbrr_core.cli import app, dagster, demo
 from brainbrr_core.configuration import Overrides, load, location
+from brainbrr_core.serving import processes
+from brainbrr_core.serving.announcement import Announcement, announcement_of
 from tests.support.project import ROOT
+from tests.support.services import free_port
 
 DEMO = "demo/demo.yaml"
 
@@ -125,19 +132,61 @@ def test_dagsters_commands_get_this_project_only_outside_a_checkout(
 def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    started: list[tuple[str, list[str], dict[str, str]]] = []
+    started: list[tuple[list[str], dict[str, str], Path]] = []
+    announcements: list[Announcement | None] = []
 
-    def become(path: str, words: list[str], environment: dict[str, str]) -> None:
-        started.append((path, words, environment))
-        raise SystemExit(0)
+    @contextmanager
+    def run(
+        words: list[str], environment: dict[str, str], folder: Path
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        started.append((words, environment, folder))
+        announcements.append(announcement_of(home / "dagster"))
+        with subprocess.Popen([sys.executable, "-c", "raise SystemExit(7)"]) as process:
+            yield process
 
-    monkeypatch.setattr(os, "execve", become)
-    type_command("ui", "--port", "3456", "--profile", "dev", monkeypatch=monkeypatch, capsys=capsys)
-    [(path, words, environment)] = started
-    assert Path(path).name == "dagster"
-    assert words[1:] == ["dev", "--module-name", "brainbrr_pipeline.definitions", "--port", "3456"]
-    assert Path.cwd() == home / "dagster"
+    monkeypatch.setattr(processes, "running", run)
+    port, runs_port = free_port(), free_port()
+    words = ("--port", str(port), "--runs-port", str(runs_port), "--profile", "dev")
+    status, _, err = type_command("ui", *words, monkeypatch=monkeypatch, capsys=capsys)
+    [(command, environment, folder)] = started
+    assert Path(command[0]).name == "dagster"
+    assert command[1:] == [
+        "dev", "--module-name", "brainbrr_pipeline.definitions",
+        "--host", "127.0.0.1", "--port", str(port),
+    ]  # fmt: skip
+    assert folder == home / "dagster"
     assert load(environment=environment).profile == "dev"
+    # Dagster's own end is the end of the command.
+    assert status == 7
+    assert (
+        f"http://127.0.0.1:{port} (stop with Ctrl+C); runs at http://127.0.0.1:{runs_port}" in err
+    )
+    [announced] = announcements
+    assert announced is not None and announced.runs_dir == str(home / "runs")
+    assert announced.ui == f"http://127.0.0.1:{port}"
+    assert announcement_of(home / "dagster") is None
+
+
+@pytest.mark.parametrize("option", ["--port", "--runs-port"])
+def test_a_taken_port_is_one_line_before_anything_starts(
+    home: Path,
+    option: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(processes, "running", None)
+    monkeypatch.setenv("DAGSTER_HOME", str(home))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        others = {"--port": "0", "--runs-port": "0"} | {option: port}
+        words = [word for pair in others.items() for word in pair]
+        status, _, err = type_command("ui", *words, monkeypatch=monkeypatch, capsys=capsys)
+    assert status == 2
+    [line] = [line for line in err.splitlines() if not line.startswith("cache root")]
+    assert f"port {port} of 127.0.0.1 cannot be listened on" in line
+    assert f"choose another one with {option}" in line
 
 
 def test_the_demo_trains_half_as_long_as_smoke_and_scores_eval(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_tables_of_commands_and_of_dagster_have_one_unit_in_a_column(
     assert rows["szcore sample"] == rows["nedc epoch"] == ["", "120.0"]
     assert "applied to eval" in shown and "1.000 [0.158, 1.000]‡†" in shown
     assert "F1 of SzCORE events: 0.800 [0.667, 1.000]†" in shown
-    scores = of_evaluation(evaluation)["scores"]
+    scores = of_evaluation(evaluation, None)["scores"]
     assert isinstance(scores, dg.TableMetadataValue)
     records = scores.records
     by_rule = {record.data["rule"]: record.data for record in records}

@@ -71,6 +71,9 @@ def test_every_column_of_a_table_has_a_description(one_built: Configuration) -> 
         assert isinstance(shown, dg.TableSchema)
         assert [column.name for column in shown.columns] == schema.names
         assert all(str(column.description).endswith(".") for column in shown.columns)
+        # Not how the values are stored, such as dictionary<values=string, ...>.
+        types = {column.name: column.type for column in shown.columns}
+        assert (types["split"], types["patient"]) == ("string", "string")
     assert set(columns.INDEX) == set(INDEX_SCHEMA.names)
     assert set(columns.MANIFEST) == set(MANIFEST_SCHEMA.names)
 

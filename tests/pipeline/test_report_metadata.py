@@ -39,10 +39,21 @@ def results(reference: list[Event], hypothesis: list[Event]) -> EvaluationResult
     return score([scored], split="dev", threshold=choice, provenance={}).results
 
 
-def metadata(scored: EvaluationResults) -> Metadata:
+def metadata(scored: EvaluationResults, link: str | None = None) -> Metadata:
     return of_evaluation(
-        Evaluation(Path("/report.html"), scored, recorded_run(Path("run")), "", False)
+        Evaluation(Path("/report.html"), scored, recorded_run(Path("run")), "", False),
+        link,
     )
+
+
+def test_the_report_is_a_link_where_it_is_served_and_a_path_always() -> None:
+    scored = results([Event(100, 130)], [Event(110, 140, "seiz", 0.9)])
+    link = "http://127.0.0.1:3001/run/report-dev/report.html"
+    assert metadata(scored, link)["open the report"] == dg.MetadataValue.url(link)
+    alone = metadata(scored)
+    assert alone["report"] == dg.MetadataValue.path("/report.html")
+    # A browser does not open a link to a file from a page of http.
+    assert not any(isinstance(value, dg.UrlMetadataValue) for value in alone.values())
 
 
 def test_scores_are_numbers_that_dagster_plots_szcore_first() -> None:
