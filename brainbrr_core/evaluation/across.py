@@ -15,6 +15,7 @@ from brainbrr_core.corpus.data_root import corpus_name, safe_name
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.external import OnAnotherCorpus, corpus_plan, evaluate_run
+from brainbrr_core.evaluation.facts import ExternalCorpus
 from brainbrr_core.evaluation.key_figures import (
     LIMIT_FIGURES,
     OPERATING_FIGURES,
@@ -24,7 +25,7 @@ from brainbrr_core.evaluation.key_figures import (
 from brainbrr_core.evaluation.own_corpus import OwnCorpus
 from brainbrr_core.evaluation.report.page import report_environment
 from brainbrr_core.evaluation.report_folder import REPORT, report_folder
-from brainbrr_core.evaluation.results import MARKS, Estimate, ExternalCorpus, read_results
+from brainbrr_core.evaluation.results import MARKS, Estimate, read_results
 from brainbrr_core.evaluation.tables import Row, write_table
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest

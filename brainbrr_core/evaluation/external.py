@@ -24,6 +24,7 @@ from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root,
 from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
+from brainbrr_core.evaluation.facts import ExternalCorpus
 from brainbrr_core.evaluation.known_patients import KnownPatients
 from brainbrr_core.evaluation.operating_threshold import choice_of, log_other_precision, tune
 from brainbrr_core.evaluation.own_corpus import OwnCorpus
@@ -34,7 +35,7 @@ from brainbrr_core.evaluation.report_folder import (
     stored_results,
     write_evaluation,
 )
-from brainbrr_core.evaluation.results import ExternalCorpus, UnscoredRecording
+from brainbrr_core.evaluation.results import UnscoredRecording
 from brainbrr_core.evaluation.score import evaluation_set
 from brainbrr_core.evaluation.split_scores import compute_scores
 from brainbrr_core.evaluation.unscored import log_unscored, unscored_recordings

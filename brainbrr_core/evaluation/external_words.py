@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from brainbrr_core.evaluation.results import EvaluationResults, ExternalCorpus
+from brainbrr_core.evaluation.facts import ExternalCorpus
+from brainbrr_core.evaluation.results import EvaluationResults
 
 
 def external_sentences(results: EvaluationResults) -> list[str]:

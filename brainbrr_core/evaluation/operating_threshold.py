@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
+from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.method import another_precision
-from brainbrr_core.evaluation.results import ThresholdChoice
 from brainbrr_core.evaluation.score import evaluation_set
 from brainbrr_core.evaluation.split_scores import SplitScores, compute_scores
 from brainbrr_core.evaluation.statistics import points_at_limits

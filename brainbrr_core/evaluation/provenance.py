@@ -10,8 +10,8 @@ from importlib.metadata import version as library_version
 from pathlib import Path
 
 from brainbrr_core.detection.scorer import windows_at_once
+from brainbrr_core.evaluation.facts import SplitFacts, TrainingFacts, ValidationPoint
 from brainbrr_core.evaluation.method import compilation_words
-from brainbrr_core.evaluation.results import SplitFacts, TrainingFacts, ValidationPoint
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.model.device import check_device, describe_device

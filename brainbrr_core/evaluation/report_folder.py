@@ -12,6 +12,7 @@ from brainbrr_core.cache.version import is_imported
 from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.facts import ExternalCorpus, ThresholdChoice
 from brainbrr_core.evaluation.method import computing_sentence, method
 from brainbrr_core.evaluation.provenance import training_facts
 from brainbrr_core.evaluation.report.highlights import (
@@ -24,8 +25,6 @@ from brainbrr_core.evaluation.report.pictures import Strip
 from brainbrr_core.evaluation.results import (
     RESULTS,
     EvaluationResults,
-    ExternalCorpus,
-    ThresholdChoice,
     UnscoredRecording,
     read_results,
 )

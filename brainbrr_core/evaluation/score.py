@@ -25,6 +25,7 @@ from brainbrr_core.evaluation.event_counts import (
     patient_statistics,
     type_group,
 )
+from brainbrr_core.evaluation.facts import ThresholdChoice, TrainingFacts
 from brainbrr_core.evaluation.results import (
     FORMAT,
     SECONDS_PER_HOUR,
@@ -37,8 +38,6 @@ from brainbrr_core.evaluation.results import (
     SecondFigures,
     SeizureGroup,
     SeizureOutcome,
-    ThresholdChoice,
-    TrainingFacts,
     UnscoredRecording,
 )
 from brainbrr_core.evaluation.statistics import (

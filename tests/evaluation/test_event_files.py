@@ -19,7 +19,7 @@ from brainbrr_core.annotation.edf_plus import format_edf_plus
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.event_files import Unmatched, match_events
 from brainbrr_core.evaluation.event_scores import EventScores, score_events
-from brainbrr_core.evaluation.results import ThresholdChoice
+from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.scoring import OperatingPoint, RecordingEvents, ScoredRecording
 from tests.support.shell import Shell

@@ -19,7 +19,7 @@ from brainbrr_core.annotation import szcore as szcore_file
 from brainbrr_core.annotation.times import duration_to, seconds_text
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import detect
-from brainbrr_core.evaluation.results import ThresholdChoice
+from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.score import Scoring, score
 from brainbrr_core.evaluation.tables import write_tables
 from brainbrr_core.prediction.formats import FORMATS, Origin

@@ -19,10 +19,8 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
 from brainbrr_core.detection import Finder, detect, finder
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.results import (
-    EvaluationResults,
-    ThresholdChoice,
-)
+from brainbrr_core.evaluation.facts import ThresholdChoice
+from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.evaluation.statistics import (
     RANK_BINS,

@@ -18,6 +18,7 @@ from brainbrr_core.cli.evaluate import print_scores
 from brainbrr_core.configuration import Detection, Preprocessing
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.evaluation.evaluate import Evaluation
+from brainbrr_core.evaluation.facts import ThresholdChoice, TrainingFacts
 from brainbrr_core.evaluation.method import method
 from brainbrr_core.evaluation.provenance import training_facts
 from brainbrr_core.evaluation.report.eeg_strip import eeg_strip, strip_picture
@@ -42,12 +43,7 @@ from brainbrr_core.evaluation.report.published import (
     obstacle,
     ours,
 )
-from brainbrr_core.evaluation.results import (
-    EvaluationResults,
-    ThresholdChoice,
-    TrainingFacts,
-    UnscoredRecording,
-)
+from brainbrr_core.evaluation.results import EvaluationResults, UnscoredRecording
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.runs.record import RunRecord

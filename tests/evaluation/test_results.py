@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.report.page import (
     concentration_sentence,
 )
-from brainbrr_core.evaluation.results import (
-    EvaluationResults,
-    ThresholdChoice,
-)
+from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.scoring import OperatingPoint, ScoredRecording, Sweep, sweep_at, sweep_thresholds
 from tests.support.fixed_events import FixedEvents

@@ -12,7 +12,8 @@ import pytest
 
 from brainbrr_core.annotation.events import Event
 from brainbrr_core.evaluation.evaluate import Evaluation
-from brainbrr_core.evaluation.results import EvaluationResults, ThresholdChoice
+from brainbrr_core.evaluation.facts import ThresholdChoice
+from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 from brainbrr_pipeline.records.metadata import Metadata, of_evaluation

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.results import ThresholdChoice
+from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.score import Scoring, evaluation_set, score
 from brainbrr_core.evaluation.tables import tables
 from brainbrr_core.scoring import (

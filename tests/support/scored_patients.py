@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.evaluation.results import (
-    RESULTS,
-    ThresholdChoice,
-)
+from brainbrr_core.evaluation.facts import ThresholdChoice
+from brainbrr_core.evaluation.results import RESULTS
 from brainbrr_core.evaluation.score import Scoring, score
 from brainbrr_core.evaluation.tables import write_tables
 from brainbrr_core.scoring import (

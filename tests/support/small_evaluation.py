@@ -8,11 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
-from brainbrr_core.evaluation.results import (
-    EvaluationResults,
-    ThresholdChoice,
-    UnscoredRecording,
-)
+from brainbrr_core.evaluation.facts import ThresholdChoice
+from brainbrr_core.evaluation.results import EvaluationResults, UnscoredRecording
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 

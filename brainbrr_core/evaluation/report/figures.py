@@ -12,9 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from brainbrr_core.display.colors import BLUE, GREEN, ORANGE, VERMILLION
+from brainbrr_core.evaluation.facts import TrainingFacts
 from brainbrr_core.evaluation.report.drawing import STYLE, TEXT, svg
 from brainbrr_core.evaluation.report.pictures import Picture
-from brainbrr_core.evaluation.results import EvaluationResults, GroupRow, TrainingFacts
+from brainbrr_core.evaluation.results import EvaluationResults, GroupRow
 from brainbrr_core.scoring import SweepRow
 
 _SIZE = (4.4, 3.5)

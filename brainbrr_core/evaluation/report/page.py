@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from brainbrr_core.display.pages import template_environment
 from brainbrr_core.evaluation.external_words import external_sentences
+from brainbrr_core.evaluation.facts import TrainingFacts
 from brainbrr_core.evaluation.report.pictures import Picture, Strip
 from brainbrr_core.evaluation.report.published import PUBLISHED, PUBLISHED_GROUPS, obstacle, ours
 from brainbrr_core.evaluation.results import (
@@ -23,7 +24,6 @@ from brainbrr_core.evaluation.results import (
     Estimate,
     EvaluationResults,
     GroupRow,
-    TrainingFacts,
 )
 from brainbrr_core.evaluation.statistics import Unit, unit_of
 from brainbrr_core.files.atomic import replacing
