@@ -111,10 +111,15 @@ class GpuResource(dg.ConfigurableResource[Hardware]):
         return str(describe_device(check_device(hardware)))
 
 
+#: What went wrong in this process that a user can fix, in order.
+user_errors: list[str] = []
+
+
 @contextmanager
 def user_errors_as_failures() -> Iterator[None]:
     """Turn an error that a user can fix into a failure of the step or tick: one line."""
     try:
         yield
     except BrainbrrError as error:
+        user_errors.append(str(error))
         raise dg.Failure(description=str(error), allow_retries=False) from None

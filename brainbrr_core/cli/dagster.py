@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 DEFINITIONS_MODULE = "brainbrr_pipeline.definitions"
 #: Definitions without partitions, for ``dagster asset materialize`` alone.
 COMMAND_LINE_MODULE = "brainbrr_pipeline.command_line"
+#: Functions behind `dagster asset materialize` and `dagster dev`.
+_SUPERSEDED = ("asset_materialize_command", "dev_command")
 #: ``dagster.yaml`` of a new DAGSTER_HOME.
 INSTANCE = """\
 telemetry:
@@ -70,6 +72,8 @@ def variables(settings: Configuration) -> dict[str, str]:
         "BRAINBRR_RUNS_DIR": str(settings.runs_dir),
         # Each variable is for one command: the one for all of them would redirect deployments too.
         "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": COMMAND_LINE_MODULE,
+        "DAGSTER_CLI_ASSET_LIST_MODULE_NAME": COMMAND_LINE_MODULE,
+        "PYTHONWARNINGS": _without_notices(os.environ.get("PYTHONWARNINGS", "")),
     }
     if checkout() is None:
         # In a checkout pyproject.toml names the module, which leaves `dagster dev -w` to its users.
@@ -80,6 +84,18 @@ def variables(settings: Configuration) -> dict[str, str]:
     if scripts not in path.split(os.pathsep):
         values["PATH"] = os.pathsep.join([scripts, path])
     return values
+
+
+def _without_notices(warnings: str) -> str:
+    """PYTHONWARNINGS that also leaves out what Dagster says at each call of two of its commands.
+
+    It recommends another program, which cannot be given the definitions without partitions. Other
+    warnings are shown as before.
+    """
+    own = [f"ignore:Function `{name}` is superseded" for name in _SUPERSEDED]
+    given = [entry for entry in warnings.split(",") if entry and entry not in own]
+    # Later entries win.
+    return ",".join([*given, *own])
 
 
 def prepare_dagster_home(home: Path) -> None:
@@ -95,6 +111,14 @@ def prepare_dagster_home(home: Path) -> None:
 
 
 def env(
+    dotenv: Annotated[
+        bool,
+        typer.Option(
+            "--dotenv",
+            help="Print lines for a file .env instead, which `dagster dev`, `dagster sensor start` "
+            "and other commands that use Dagster's storage read in the current folder.",
+        ),
+    ] = False,
     config: Config = None,
     profile: Profile = None,
     data_dir: DataDir = None,
@@ -106,8 +130,28 @@ def env(
     values = variables(settings)
     prepare_dagster_home(settings.dagster_home)
     for name, value in values.items():
-        print(f"export {name}={shlex.quote(value)}")
+        if not dotenv:
+            print(f"export {name}={shlex.quote(value)}")
+        elif name in _OF_STORAGE:
+            print(f"{name}={_quoted(value)}")
     return 0
+
+
+#: Variables that a file .env can set: the others are read before Dagster reads the file.
+_OF_STORAGE = (
+    "DAGSTER_HOME",
+    "BRAINBRR_CONFIG",
+    "BRAINBRR_PROFILE",
+    "BRAINBRR_DATA_DIR",
+    "BRAINBRR_CACHE_ROOT",
+    "BRAINBRR_RUNS_DIR",
+)
+
+
+def _quoted(value: str) -> str:
+    """A value as a file .env has it: in single quotes nothing is replaced."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def ui(

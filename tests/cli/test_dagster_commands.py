@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import socket
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
 
 from brainbrr_core.cli import app, dagster, demo
 from brainbrr_core.configuration import Overrides, load, location
@@ -127,6 +129,79 @@ def test_dagsters_commands_get_this_project_only_outside_a_checkout(
     assert "DAGSTER_MODULE_NAME" not in installed
     monkeypatch.setattr(location, "PACKAGED_CONFIGS", home / "nothing")
     assert not set(names) & dagster.variables(load()).keys()
+
+
+def test_dagsters_notice_of_another_program_is_left_out_and_no_other_warning(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "default")
+    environment = {**os.environ, **dagster.variables(load())}
+    monkeypatch.setenv("PYTHONWARNINGS", environment["PYTHONWARNINGS"])
+    assert dagster.variables(load())["PYTHONWARNINGS"] == environment["PYTHONWARNINGS"]
+    code = (
+        "import warnings\n"
+        "for name in ('asset_materialize_command', 'dev_command', 'another'):\n"
+        "    warnings.warn(f'Function `{name}` is superseded and its usage is discouraged.')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.count("Warning") == 1
+    assert "`another` is superseded" in done.stderr
+    assert home
+
+
+def test_lines_for_a_file_are_read_as_dagster_reads_them(
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    odd = tmp_path / "a 'b' $HOME #c \\d"
+    words = ("env", "--dotenv", "--cache-root", str(odd), "--profile", "dev")
+    _, out, _ = type_command(*words, monkeypatch=monkeypatch, capsys=capsys)
+    values = dotenv_values(stream=io.StringIO(out))
+    assert values["DAGSTER_HOME"] == str(home / "dagster")
+    assert values["BRAINBRR_CACHE_ROOT"] == str(odd)
+    given = load(environment={name: value or "" for name, value in values.items()})
+    assert (given.profile, given.cache_root) == ("dev", odd)
+    # Dagster reads these before the file.
+    assert not any(name.startswith(("DAGSTER_CLI", "PYTHON", "PATH")) for name in values)
+
+
+@pytest.mark.parametrize(
+    ("words", "configuration", "line"),
+    [
+        (("list",), "nope", "no configuration named 'nope'"),
+        (("materialize", "--select", "nothing"), None, "AssetKey(s) ['nothing'] were selected"),
+        (
+            ("materialize", "--select", "trained_model", "--config-json",
+             '{"ops": {"trained_model": {"config": {"steps": "many"}}}}'),
+            None, "the run configuration is wrong: Invalid scalar at path root:ops:trained_model",
+        ),
+        (("materialize", "--select", "raw_edf_index"), None, "no data directory: set"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_the_last_line_of_dagsters_command(
+    words: tuple[str, ...],
+    configuration: str | None,
+    line: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    environment = {**os.environ, **dagster.variables(load()), "OMP_NUM_THREADS": "1"}
+    monkeypatch.undo()
+    (home / "dagster").mkdir()
+    if configuration is not None:
+        environment["BRAINBRR_CONFIG"] = configuration
+    done = subprocess.run(
+        [dagster.dagster_program(), "asset", *words],
+        env=environment, cwd=home, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("brainbrr: ") and line in last
+    assert "superseded" not in done.stderr
 
 
 def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(
