@@ -110,7 +110,10 @@ def index_checks(
     configuration = workspace.load()
     yield from _selected(
         context,
-        _index_results(read_index(configuration.cache_root), configuration.labels.seizure),
+        _index_results(
+            read_index(configuration.cache_root).in_montage(configuration.preprocessing.montage),
+            configuration.labels.seizure,
+        ),
     )
 
 

@@ -105,7 +105,7 @@ def build_and_record(
     synchronize_partitions(context.instance, plan.index)
     observe(context, [item.recording for item in plan.items])
     failed = _build(context, plan, cache, code_version, record_all=record_all)
-    selected = {r.partition_key for r in select(plan.index, cache.settings.selection)}
+    selected = {r.partition_key for r in select(plan.montage_index, cache.settings.selection)}
     is_profile = selected == {item.recording.partition_key for item in plan.items}
     after = plan if is_profile and not plan.to_build else cache.plan()
     observe_selection(context, after, selection_version(after, cache.settings))

@@ -46,7 +46,6 @@ from brainbrr_core.cache.version import (
 )
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules
-from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.spool import AHEAD, Spool, sweep
@@ -98,7 +97,7 @@ class Built:
     duration_s : float
         Length of the recording in seconds.
     interpolated : tuple of str
-        Channels that were interpolated.
+        Electrodes that were interpolated.
     error : str
         Why there is no shard. Empty if the shard is fresh.
     by_another : bool
@@ -345,7 +344,7 @@ def link_latest(plan: Plan, settings: Preprocessing) -> None:
 
 
 def shard_bytes(recording: Recording) -> int:
-    """Payload of a recording's shard in bytes."""
+    """Payload of a recording's shard in bytes, at most."""
     return -(-stored_samples(recording) // BLOCK_SAMPLES) * BLOCK_BYTES
 
 
@@ -418,7 +417,7 @@ def _process(
     _check_unchanged(recording)
     # The index has decided whether the file is accepted.
     accepted = ChannelRules(references="any", interpolate_at_most=len(recording.missing))
-    source = open_edf(Path(recording.path), recording.missing, accepted)
+    source = open_edf(Path(recording.path), recording.missing, accepted, settings.montage)
     chain = Chain(source, settings)
     header = ShardHeader(
         format_version=FORMAT_VERSION,
@@ -427,12 +426,12 @@ def _process(
         parameters=chain_parameters(settings),
         source_hash=recording.content_hash,
         source_size=recording.state.size,
-        channels=CHANNELS,
+        channels=settings.channels,
         rate=settings.rate_hz,
         samples=chain.samples,
         mean=tuple(chain.statistics.mean.tolist()),
         deviation=tuple(chain.statistics.deviation.tolist()),
-        interpolated=source.missing,
+        interpolated=source.interpolated,
         libraries=_libraries(),
     )
     return header, chain.quantized()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.shard import BLOCK_SAMPLES
+from brainbrr_core.cache.version import channels_of
 from brainbrr_core.constants import BLOCK_S, CHANNELS
 
 #: Recordings that are named: those with the largest part of their seizures clipped, then the
@@ -23,7 +24,7 @@ _NAMED = 5
 
 
 def clipped_blocks(counts: NDArray[np.int32] | None) -> tuple[tuple[int, int], ...] | None:
-    """Counts (blocks, 19) of clipped samples as a build record has them; None if not recorded."""
+    """Counts (blocks, channels) of clipped samples as a record has them; None if not recorded."""
     if counts is None:
         return None
     totals = counts.sum(axis=1)
@@ -57,6 +58,7 @@ class Clipping:
         blocks: Sequence[tuple[int, int]],
         samples: int,
         seizures: Iterable[Event],
+        channels: int = len(CHANNELS),
     ) -> Clipping:
         """Clipping of a recording of ``samples`` per channel, from a build record's blocks."""
         touched = {
@@ -70,9 +72,9 @@ class Clipping:
         return cls(
             partition_key,
             sum(count for _, count in blocks),
-            samples * len(CHANNELS),
+            samples * channels,
             sum(count for block, count in blocks if block in touched),
-            in_seizures * len(CHANNELS),
+            in_seizures * channels,
         )
 
 
@@ -83,6 +85,7 @@ def clipping(plan: Plan, labels: tuple[str, ...]) -> tuple[list[Clipping], int]:
     """
     records = plan.store.read_records()
     result, unknown = [], 0
+    channels = len(channels_of(plan.store.version))
     for item in plan.items:
         if item.state is not State.FRESH:
             continue
@@ -93,7 +96,7 @@ def clipping(plan: Plan, labels: tuple[str, ...]) -> tuple[list[Clipping], int]:
             unknown += 1
             continue
         seizures = recording.seizures(labels)
-        result.append(Clipping.of(key, blocks, item.samples, seizures))
+        result.append(Clipping.of(key, blocks, item.samples, seizures, channels))
     return result, unknown
 
 

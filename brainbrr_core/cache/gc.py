@@ -34,7 +34,7 @@ from brainbrr_core.cache.store import (
     folder_bytes,
     lock_of,
 )
-from brainbrr_core.cache.version import is_imported, is_version_name
+from brainbrr_core.cache.version import is_imported, is_version_name, montage_of
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.same_corpus import is_vanished
 from brainbrr_core.errors import BrainbrrError, not_writable
@@ -276,7 +276,9 @@ def _remove_orphan(item: Garbage) -> str:
     recordings = read_index(store.root).recordings
     position = bisect_left(recordings, key, key=attrgetter("partition_key"))
     for recording in recordings[position : position + 1]:
-        if recording.partition_key == key and recording.signal_reason is None:
+        if recording.partition_key != key:
+            continue
+        if recording.in_montage(montage_of(store.version)).signal_reason is None:
             return "the index has this recording again"
     with store.exclusive():
         users = holders(store.folder)

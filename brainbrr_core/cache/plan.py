@@ -30,6 +30,7 @@ from brainbrr_core.cache.version import (
     FORMAT_VERSION,
     imported_fingerprint,
     is_imported,
+    montage_of,
     shard_fingerprints,
 )
 from brainbrr_core.configuration import Configuration, Preprocessing
@@ -112,13 +113,18 @@ class Plan:
     sources_unseen: int
 
     @cached_property
+    def montage_index(self) -> Index:
+        """The index as the montage of the version sees it."""
+        return self.index.in_montage(montage_of(self.store.version))
+
+    @cached_property
     def orphans(self) -> tuple[str, ...]:
         """Partition keys of shards that no recording of the index accounts for.
 
         Found when first asked for, in a walk through every folder of the version. Raises
         :class:`UnreadableShard` where one cannot be listed.
         """
-        expected = {r.partition_key for r in self.index if r.signal_reason is None}
+        expected = {r.partition_key for r in self.montage_index if r.signal_reason is None}
         return tuple(sorted(self.store.shard_keys() - expected))
 
     def count(self, state: State) -> int:
@@ -184,7 +190,7 @@ def plan_selection(
 
     ``just_indexed`` is that of :func:`make_plan`.
     """
-    selected = select(index, selection)
+    selected = select(index.in_montage(preprocessing.montage), selection)
     return make_plan(store, preprocessing, index, selected, just_indexed=just_indexed)
 
 
@@ -250,7 +256,8 @@ def make_plan(
     unsettled = frozenset(index.unsettled)
     with no_collection():
         known = None if is_imported(store.version) else _Known.of(store, settings)
-        for recording in selected:
+        for chosen in selected:
+            recording = chosen.in_montage(settings.montage)
             if just_indexed and recording.path not in unsettled and _was_seen(recording):
                 changed: bool | None = False
             else:

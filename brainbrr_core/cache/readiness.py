@@ -127,8 +127,8 @@ def _check_splits(manifest: Manifest, plan: Plan, labels: tuple[str, ...], optio
         if (manifest.category[rows] > 0).any():
             continue
         lacks = f"split {split} has no window with a seizure in profile {manifest.profile}"
-        if split in splits_without_seizures(plan.index, labels):
-            raise BrainbrrError(f"{lacks}: {advice(plan.index, labels)}")
+        if split in splits_without_seizures(plan.montage_index, labels):
+            raise BrainbrrError(f"{lacks}: {advice(plan.montage_index, labels)}")
         if len(plan.items) < len(plan.index):
             raise BrainbrrError(f"{lacks}: choose a larger --profile")
         raise BrainbrrError(

@@ -1,8 +1,8 @@
 """One recording of the store: an Arrow IPC file, memory-mapped, one row per 10 s block.
 
-A row is ``(19, 2560)`` int16; one unit is ``SCALE`` standard deviations. The schema's metadata
-records what shaped the bytes. Each record batch carries its number of clipped samples and a
-checksum over everything that a reader gets from it: header, position, number and payload. So a
+A row is ``(channels, 2560)`` int16; one unit is ``SCALE`` standard deviations. The schema's
+metadata records what shaped the bytes. Each record batch carries its number of clipped samples and
+a checksum over everything that a reader gets from it: header, position, number and payload. So a
 day-long recording is written in bounded memory, and each batch can be verified by itself. The
 number of clipped samples in each block and channel is stored next to it with its own checksum;
 shards of format version 1 do not have it.
@@ -35,8 +35,8 @@ from brainbrr_core.files.canonical import Json, canonical_json
 from brainbrr_core.locking import locked, open_to_lock, server_time
 
 BLOCK_SAMPLES = BLOCK_S * RATE
-BLOCK_VALUES = len(CHANNELS) * BLOCK_SAMPLES
-BLOCK_BYTES = 2 * BLOCK_VALUES
+#: Bytes of a block of the montage with most channels, for estimates of space.
+BLOCK_BYTES = 2 * len(CHANNELS) * BLOCK_SAMPLES
 #: Blocks in a record batch: six minutes, 3.5 MB.
 BATCH_BLOCKS = 36
 #: Arrow's errors for wrong bytes; it has others for what the operating system refuses.
@@ -54,7 +54,7 @@ _HEADER = b"brainbrr.shard"
 _CHECKSUM = b"blake3"
 _CLIPPED = b"clipped"
 _CLIPPED_COUNTS = b"clipped_by_block_and_channel"
-#: Blocks, (n, 19, 2560), with the number of clipped samples of each block and channel, (n, 19).
+#: Blocks, (n, channels, 2560), with the number of clipped samples of each block and channel.
 Chunk = tuple[NDArray[np.int16], NDArray[np.int32]]
 
 
@@ -115,7 +115,7 @@ class ShardHeader:
     mean, deviation : tuple of float
         Mean and standard deviation of each channel in µV, by which the samples were normalized.
     interpolated : tuple of str
-        Channels that were interpolated from their neighbors.
+        Electrodes that were interpolated from their neighbors.
     libraries : dict of str to str
         Versions of the libraries that computed the samples.
     """
@@ -228,20 +228,22 @@ def write_shard(
     """Write blocks to a file of :func:`exclusive_partial`, which :func:`commit_shard` then renames.
 
     Returns the number of bytes, which are flushed to the disk, and the number of clipped samples
-    of each block and channel, (blocks, 19).
+    of each block and channel, (blocks, channels).
     """
-    clipped_counts = [np.zeros((0, len(CHANNELS)), np.int32)]
+    channels = len(header.channels)
+    values = channels * BLOCK_SAMPLES
+    clipped_counts = [np.zeros((0, channels), np.int32)]
     text = canonical_json(_header_values(header)).encode()
     schema = pa.schema(
-        [pa.field("block", pa.list_(pa.int16(), BLOCK_VALUES), nullable=False)],
+        [pa.field("block", pa.list_(pa.int16(), values), nullable=False)],
         metadata={_HEADER: text},
     )
     with ipc.new_file(pa.PythonFile(file, mode="w"), schema) as writer:
-        for number, (batch, counts) in enumerate(_batches(chunks)):
+        for number, (batch, counts) in enumerate(_batches(chunks, channels)):
             flat = batch.reshape(-1)
             clipped_counts.append(counts.copy())
             clipped = int(counts.sum())
-            column = pa.FixedSizeListArray.from_arrays(pa.array(flat), BLOCK_VALUES)
+            column = pa.FixedSizeListArray.from_arrays(pa.array(flat), values)
             writer.write_batch(
                 pa.record_batch([column], schema=schema),
                 custom_metadata={
@@ -270,15 +272,15 @@ def _counts_checksum(header: bytes, number: int, text: bytes) -> bytes:
 
 
 def _unpacked_counts(
-    header: bytes, number: int, blocks: int, packed: bytes | None
+    header: bytes, number: int, shape: tuple[int, int], packed: bytes | None
 ) -> NDArray[np.int32] | None:
-    """The counts that :func:`_packed_counts` packed; None if there are none."""
+    """The counts (blocks, channels) that :func:`_packed_counts` packed; None if there are none."""
     if packed is None:
         return None
     checksum, _, text = packed.partition(b" ")
     if checksum != _counts_checksum(header, number, text):
         raise DamagedShard(f"batch {number}: its counts of clipped samples were changed")
-    counts = np.zeros((blocks, len(CHANNELS)), np.int32)
+    counts = np.zeros(shape, np.int32)
     for block, channel, count in json.loads(text):
         counts[block, channel] = count
     return counts
@@ -318,13 +320,13 @@ def verify_shard(path: Path, partition_key: str, fingerprint: str | None = None)
     return shard
 
 
-def _batches(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+def _batches(chunks: Iterable[Chunk], channels: int) -> Iterator[Chunk]:
     """Combine chunks into batches of ``BATCH_BLOCKS`` blocks; the last one may be shorter.
 
     All batches share one buffer: a batch is valid until the next one is requested.
     """
-    buffer = np.empty((BATCH_BLOCKS, len(CHANNELS), BLOCK_SAMPLES), np.int16)
-    clipped = np.empty((BATCH_BLOCKS, len(CHANNELS)), np.int32)
+    buffer = np.empty((BATCH_BLOCKS, channels, BLOCK_SAMPLES), np.int16)
+    clipped = np.empty((BATCH_BLOCKS, channels), np.int32)
     filled = 0
     for chunk, chunk_clipped in chunks:
         rest, rest_clipped = chunk, chunk_clipped
@@ -428,6 +430,7 @@ class Shard:
             self._reader = ipc.open_file(source)
             self._text = (self._reader.schema.metadata or {})[_HEADER]
             self.header = _HEADER_TYPE.validate_json(self._text)
+        self._channels = len(self.header.channels)
         batches = -(-self.header.blocks // BATCH_BLOCKS)
         if self._reader.num_record_batches != batches:
             raise DamagedShard(f"{self._reader.num_record_batches} of {batches} batches")
@@ -458,13 +461,13 @@ class Shard:
         return DamagedShard(f"{what} ({type(error).__name__})")
 
     def batch(self, number: int) -> NDArray[np.int16]:
-        """Blocks of one record batch, (blocks, 19, 2560), read-only; views of a mapped file."""
+        """Blocks of a record batch, (blocks, channels, 2560), read-only; views of a mapped file."""
         with self._judged(f"batch {number}"):
             column = self._reader.get_batch(number).column(0)
-        return np.asarray(column.flatten()).reshape(-1, len(CHANNELS), BLOCK_SAMPLES)
+        return np.asarray(column.flatten()).reshape(-1, self._channels, BLOCK_SAMPLES)
 
     def blocks(self, first: int, count: int) -> Iterator[NDArray[np.int16]]:
-        """Views (19, 2560) of ``count`` blocks from ``first``."""
+        """Views (channels, 2560) of ``count`` blocks from ``first``."""
         for number in range(first, first + count):
             yield self.batch(number // BATCH_BLOCKS)[number % BATCH_BLOCKS]
 
@@ -488,15 +491,16 @@ class Shard:
             raise DamagedShard(f"batch {number} does not match its checksum")
         if counts is not None and counts.sum() != clipped:
             raise DamagedShard(f"batch {number}: its counts of clipped samples do not add up")
-        return values.reshape(-1, len(CHANNELS), BLOCK_SAMPLES), clipped
+        return values.reshape(-1, self._channels, BLOCK_SAMPLES), clipped
 
     def _counts(
         self, number: int, blocks: int, metadata: Mapping[bytes, bytes]
     ) -> NDArray[np.int32] | None:
-        return _unpacked_counts(self._text, number, blocks, metadata.get(_CLIPPED_COUNTS))
+        shape = (blocks, self._channels)
+        return _unpacked_counts(self._text, number, shape, metadata.get(_CLIPPED_COUNTS))
 
     def clipped(self) -> NDArray[np.int32] | None:
-        """Clipped samples of each block and channel, (blocks, 19); None if not recorded."""
+        """Clipped samples of each block and channel, (blocks, channels); None if not recorded."""
         counts = []
         for number in range(self._reader.num_record_batches):
             with self._judged(f"batch {number}"):
@@ -505,7 +509,7 @@ class Shard:
             if of_batch is None:
                 return None
             counts.append(of_batch)
-        return np.concatenate(counts) if counts else np.zeros((0, len(CHANNELS)), np.int32)
+        return np.concatenate(counts) if counts else np.zeros((0, self._channels), np.int32)
 
     def verify(self) -> int:
         """Check every byte of the payload and return the number of clipped samples.

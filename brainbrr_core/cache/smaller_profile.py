@@ -23,7 +23,7 @@ def smaller_profile(plan: Plan) -> str | None:
     states = {item.recording.partition_key: item.state for item in plan.items}
     largest, name = 0, None
     for profile, selection in bundled_selections().items():
-        keys = [recording.partition_key for recording in select(plan.index, selection)]
+        keys = [recording.partition_key for recording in select(plan.montage_index, selection)]
         of_profile = {states.get(key) for key in keys}
         if (
             largest < len(keys) < len(states)

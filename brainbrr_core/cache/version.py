@@ -13,10 +13,12 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
+from brainbrr_core.constants import BLOCK_S, CHANNELS, MONTAGES, RATE, MontageName
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import canonical_json, digest, json_text
 from brainbrr_core.signal import edges, statistics, trailing
 from brainbrr_core.signal.chain import ALGORITHM_VERSION
+from brainbrr_core.signal.derivation import derivation_rules
 from brainbrr_core.signal.interpolation import interpolation_constants
 from brainbrr_core.signal.montage import label_rules
 from brainbrr_core.signal.quantization import SCALE
@@ -35,11 +37,12 @@ def chain_parameters(settings: Preprocessing) -> dict[str, JsonValue]:
     """The settings and constants that shape the bytes of a shard; hashed for its fingerprint."""
     chain = settings.model_dump(mode="json")
     by_block = {} if settings.zscore_minutes is None else trailing.CONSTANTS
+    derived = {} if settings.montage == "10-20" else {"derivations": digest(derivation_rules())}
     return {
         "algorithm": ALGORITHM_VERSION,
         "format": FORMAT_VERSION,
         "block_s": BLOCK_S,
-        "channels": list(CHANNELS),
+        "channels": list(settings.channels),
         "scale": repr(SCALE),
         "resampler": DESIGN,
         "edges": edges.CONSTANTS,
@@ -47,6 +50,7 @@ def chain_parameters(settings: Preprocessing) -> dict[str, JsonValue]:
         # As digests: every shard carries these parameters.
         "interpolation": digest(interpolation_constants()),
         "labels": digest(label_rules()),
+        **derived,
         "chain": {
             name: value
             for name, value in chain.items()
@@ -138,9 +142,30 @@ def imported_fingerprint(source_hash: str) -> str:
 
 
 #: ``v<algorithm>_<rate>hz_<montage>_<12 hex digits>``; an imported one has ``v0-npz`` in front.
-_NAME = re.compile(r"v(?:[1-9]\d*|0-npz)_\d+hz_[^_/]+_[0-9a-f]{12}")
+_NAME = re.compile(r"v(?:[1-9]\d*|0-npz)_\d+hz_(?P<montage>[^_/]+)_[0-9a-f]{12}")
 
 
 def is_version_name(name: str) -> bool:
     """Whether this is the full name of a version, built or imported."""
     return _NAME.fullmatch(name) is not None
+
+
+def montage_of(version: str) -> MontageName:
+    """The montage that a version's name has.
+
+    Raises :class:`BrainbrrError` for a name without one, or with one that only another version of
+    the program has.
+    """
+    match = _NAME.fullmatch(version)
+    for montage in MONTAGES:
+        if match is not None and match["montage"] == montage:
+            return montage
+    raise BrainbrrError(
+        f"{version} is of no montage of this program ({', '.join(MONTAGES)}): use the program that "
+        "wrote it"
+    )
+
+
+def channels_of(version: str) -> tuple[str, ...]:
+    """The channels of the shards of a version, in order. Raises as :func:`montage_of`."""
+    return MONTAGES[montage_of(version)]

@@ -96,7 +96,7 @@ def build(
             f"{summary.seconds:.1f} s; {meanwhile}{fresh:,} already fresh, "
             f"{plan.count(State.EXCLUDED):,} excluded, {len(failed):,} failed"
         )
-    check_usable(plan.index)
+    check_usable(plan.montage_index)
     if failed or plan.index.unsettled:
         return 1
     if not json and len(plan.to_build) < len(whole.to_build):

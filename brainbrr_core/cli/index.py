@@ -64,7 +64,7 @@ def index(
             force=force,
             named_by=settings.origin.data_dir,
             log=log,
-        )
+        ).in_montage(settings.preprocessing.montage)
     except SharedContent as refused:
         if list_ and not json:
             _print_outcomes(refused.recordings, labels)

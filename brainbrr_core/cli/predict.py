@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from brainbrr_core.configuration.settings import ChannelRules
+    from brainbrr_core.constants import MontageName
     from brainbrr_core.prediction.files import Written
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.online import Line, OnlineDetector
@@ -207,9 +208,11 @@ def predict(
     log(f"{network_sentence(chosen)}{latest}; operating point {origin}: {point}")
     if stream:
         if str(source) == "-":
-            samples = _samples_of_standard_input(rate, sample_type, microvolts)
+            montage = settings.preprocessing.montage
+            samples = _samples_of_standard_input(rate, sample_type, microvolts, montage)
         else:
-            samples = _samples_of_growing_edf(source, rate, idle, settings.corpus)
+            montage = settings.preprocessing.montage
+            samples = _samples_of_growing_edf(source, rate, idle, settings.corpus, montage)
         online = OnlineDetector(predictor, samples.rate, samples.missing, point, normalization)
         return _follow(online, samples, chosen.name, point, whose, out, save_stats)
     made_by = Origin(chosen.name, predictor.version, point, whose)
@@ -270,8 +273,8 @@ def _report(written: Written, made_by: Origin, json: bool) -> None:
 class _Samples:
     """A signal that is being recorded.
 
-    Its sampling rate in Hz, the channels that are missing, and its samples (19, n) in µV as they
-    arrive.
+    Its sampling rate in Hz, the channels that are missing, and its samples (channels, n) in µV as
+    they arrive.
     """
 
     rate: Fraction
@@ -280,7 +283,7 @@ class _Samples:
 
 
 def _samples_of_standard_input(
-    rate: str | None, sample_type: SampleTypeChoice, microvolts: float
+    rate: str | None, sample_type: SampleTypeChoice, microvolts: float, montage: MontageName
 ) -> _Samples:
     from brainbrr_core.prediction.raw_samples import raw_samples, sample_type_of
     from brainbrr_core.signal.resampling import UnsupportedRate, design
@@ -299,17 +302,22 @@ def _samples_of_standard_input(
         raise BrainbrrError(
             f"--rate {rate} is not a sampling rate from 100 to 100,000: give frames a second, in Hz"
         ) from None
-    return _Samples(hertz, (), raw_samples(sys.stdin.buffer, kind, microvolts, log))
+    pieces = raw_samples(sys.stdin.buffer, kind, microvolts, log, montage)
+    return _Samples(hertz, (), pieces)
 
 
 def _samples_of_growing_edf(
-    source: Path, rate: str | None, idle_s: float, rules: ChannelRules
+    source: Path,
+    rate: str | None,
+    idle_s: float,
+    rules: ChannelRules,
+    montage: MontageName,
 ) -> _Samples:
     from brainbrr_core.prediction.recording import growing_pieces, growing_source
 
     if rate is not None:
         raise BrainbrrError(f"{source} states its own sampling rate: leave --rate out")
-    edf = growing_source(source, rules)
+    edf = growing_source(source, rules, montage)
     return _Samples(edf.rate, edf.missing, growing_pieces(source, edf, idle_s))
 
 

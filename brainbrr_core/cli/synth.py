@@ -10,6 +10,7 @@ import typer
 
 from brainbrr_core.cli.options import Json
 from brainbrr_core.cli.printing import count, print_json
+from brainbrr_core.errors import BrainbrrError
 
 
 def synth(
@@ -27,6 +28,13 @@ def synth(
             "annotations, with synthetic signals.",
         ),
     ] = None,
+    bipolar: Annotated[
+        bool,
+        typer.Option(
+            "--bipolar",
+            help="Write bipolar derivations, as CHB-MIT has them, instead of electrodes.",
+        ),
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(help="Number of processes (default: as cores and memory allow)."),
@@ -36,10 +44,16 @@ def synth(
     """Write a synthetic corpus like TUSZ, with seizures at known times."""
     from brainbrr_core.synthesis import write_corpus, write_corpus_like
 
+    if like is not None and bipolar:
+        raise BrainbrrError(
+            "--like gives the channels of the copied corpus: leave --like or --bipolar out"
+        )
     if like is not None:
         summary = write_corpus_like(out, like, seed=seed, workers=workers)
     else:
-        summary = write_corpus(out, recordings=recordings, hours=hours, seed=seed, workers=workers)
+        summary = write_corpus(
+            out, recordings=recordings, hours=hours, seed=seed, bipolar=bipolar, workers=workers
+        )
     if json:
         print_json(asdict(summary))
     else:

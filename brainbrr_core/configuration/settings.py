@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from brainbrr_core.constants import BLOCK_S, RATE
+from brainbrr_core.constants import BLOCK_S, MONTAGES, RATE, MontageName
 
 
 class Section(BaseModel):
@@ -50,8 +50,10 @@ class Preprocessing(Section):
 
     #: Sampling rate of the stored signal, in Hz. Every recording is resampled to it.
     rate_hz: Literal[256] = RATE
-    #: Stored channels: the 19 electrodes of the 10-20 system.
-    montage: Literal["10-20"] = "10-20"
+    #: Stored channels: the 19 electrodes of the 10-20 system, or the 18 bipolar derivations of the
+    #: double banana. Derivations are computed from the electrodes, or taken from a bipolar
+    #: recording, which ``10-20`` cannot use.
+    montage: MontageName = "10-20"
     #: Lower and upper cutoff frequency of the Butterworth band-pass, in Hz. The default is that of
     #: brain-go-brr v2, so that models and results can be compared.
     bandpass_hz: tuple[float, float] = (0.5, 120.0)
@@ -72,6 +74,11 @@ class Preprocessing(Section):
     #: block. With ``null``, one z-score is computed from the whole recording. A number makes stored
     #: recordings and a live signal alike.
     zscore_minutes: Annotated[int, Field(ge=1, le=60)] | None = None
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The stored channels, in order."""
+        return MONTAGES[self.montage]
 
     @model_validator(mode="after")
     def _ordered(self) -> Preprocessing:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import Corpus
+from brainbrr_core.constants import MontageName
 from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identify_patients, with_similar_patients
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile, is_partition_key
 from brainbrr_core.corpus.layouts.known import detect_layout, open_layout
@@ -79,6 +80,12 @@ class Index:
 
     def __len__(self) -> int:
         return len(self.recordings)
+
+    def in_montage(self, montage: MontageName) -> Index:
+        """The index as a montage sees its recordings: see :meth:`Recording.in_montage`."""
+        if montage == "10-20":
+            return self
+        return replace(self, recordings=tuple(r.in_montage(montage) for r in self.recordings))
 
     def by_key(self) -> dict[str, Recording]:
         """The recordings by partition key."""

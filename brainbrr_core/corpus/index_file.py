@@ -163,7 +163,11 @@ def _read(path: Path) -> Index:
         )
     skipped = _skipped(path, metadata[_SKIPPED])
     groups = [
-        read_recordings(file.metadata.row_group(group).num_rows, partial(read_column, file, group))
+        read_recordings(
+            file.metadata.row_group(group).num_rows,
+            file.schema_arrow.names,
+            partial(read_column, file, group),
+        )
         for group in range(file.num_row_groups)
     ]
     return Index(

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
-from brainbrr_core.corpus.recording import Companion, Recording, set_each
+from brainbrr_core.corpus.recording import BipolarSignal, Companion, Recording, set_each
 from brainbrr_core.files.state import FileState, Hashes
 from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
@@ -39,6 +39,15 @@ _EVENT_FIELDS = {
 }
 _FINDING_FIELDS = {"code": pa.string(), "where": pa.string(), "detail": pa.string()}
 _MATCHED_FIELDS = {"electrode": pa.string(), "label": pa.string()}
+_BIPOLAR_FIELDS = {
+    "reason": pa.string(),
+    "rate_numerator": pa.int64(),
+    "rate_denominator": pa.int64(),
+    "samples": pa.int64(),
+    "matched": pa.list_(pa.struct(_MATCHED_FIELDS)),
+    "missing": pa.list_(pa.string()),
+    "findings": pa.list_(pa.struct(_FINDING_FIELDS)),
+}
 #: Columns with many texts of which few differ, as Parquet names them. They are read as codes.
 REPETITIVE = (
     *("split", "patient", "session", "montage", "signal_reason", "label_reason", "label_source"),
@@ -199,6 +208,22 @@ def _findings(array: pa.ListArray) -> list[tuple[Finding, ...]]:
     return _split_lists(array, list(findings))
 
 
+def _bipolar(array: pa.Array) -> list[BipolarSignal | None]:
+    return [
+        None
+        if row is None
+        else BipolarSignal(
+            row["reason"],
+            Fraction(row["rate_numerator"], row["rate_denominator"]),
+            row["samples"],
+            tuple((one["electrode"], one["label"]) for one in row["matched"]),
+            tuple(row["missing"]),
+            tuple(Finding(**one) for one in row["findings"]),
+        )
+        for row in array.to_pylist()
+    ]
+
+
 # Writing: each function gives the value of one row.
 
 
@@ -214,12 +239,27 @@ def _event_rows(recording: Recording) -> list[dict[str, object]]:
     return [{name: getattr(event, name) for name in _EVENT_FIELDS} for event in recording.events]
 
 
-def _finding_rows(recording: Recording) -> list[dict[str, object]]:
-    return [{name: getattr(one, name) for name in _FINDING_FIELDS} for one in recording.findings]
+def _finding_rows(source: Recording | BipolarSignal) -> list[dict[str, object]]:
+    return [{name: getattr(one, name) for name in _FINDING_FIELDS} for one in source.findings]
 
 
-def _matched_rows(recording: Recording) -> list[dict[str, str]]:
-    return [dict(zip(_MATCHED_FIELDS, pair, strict=True)) for pair in recording.matched]
+def _matched_rows(source: Recording | BipolarSignal) -> list[dict[str, str]]:
+    return [dict(zip(_MATCHED_FIELDS, pair, strict=True)) for pair in source.matched]
+
+
+def _bipolar_row(recording: Recording) -> dict[str, object] | None:
+    bipolar = recording.bipolar
+    if bipolar is None:
+        return None
+    return {
+        "reason": bipolar.reason,
+        "rate_numerator": bipolar.rate.numerator,
+        "rate_denominator": bipolar.rate.denominator,
+        "samples": bipolar.samples,
+        "matched": _matched_rows(bipolar),
+        "missing": bipolar.missing,
+        "findings": _finding_rows(bipolar),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +308,10 @@ _COLUMNS = (
     _Column("findings", pa.list_(pa.struct(_FINDING_FIELDS)), _findings, _finding_rows),
     _Column("label_texts", pa.string(), _shared),
     _Column("data_hash", pa.string(), _texts),
+    _Column("bipolar", pa.struct(_BIPOLAR_FIELDS), _bipolar, _bipolar_row),
 )
+#: Columns that an index of an earlier program lacks: its recordings have None there.
+_LATER = frozenset({"bipolar"})
 SCHEMA = pa.schema([(column.name, column.type) for column in _COLUMNS])
 _READERS = {column.name: column.read for column in _COLUMNS if column.read is not None}
 _WRITERS = {column.name: column.write or attrgetter(column.name) for column in _COLUMNS}
@@ -280,14 +323,18 @@ def index_table(recordings: Iterable[Recording]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
-def read_recordings(count: int, column: Callable[[str], pa.Array]) -> tuple[Recording, ...]:
-    """The recordings of an index of ``count`` rows.
+def read_recordings(
+    count: int, names: Sequence[str], column: Callable[[str], pa.Array]
+) -> tuple[Recording, ...]:
+    """The recordings of an index of ``count`` rows with columns of these ``names``.
 
     ``column`` reads the column of a name. It is called when a recording is first asked for the
     field that the column has.
     """
 
     def values(field: str) -> Sequence[object]:
+        if field in _LATER and field not in names:
+            return [None] * count
         with no_collection():
             if field == "rate":
                 return _rates(

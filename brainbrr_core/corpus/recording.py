@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import repeat
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
 from brainbrr_core.annotation import UNKNOWN, Event, Finding, seizure_seconds, uncovered
+from brainbrr_core.constants import MontageName
 from brainbrr_core.files.state import FileState
 
 #: Why a recording has no shard. A closed list.
@@ -27,10 +28,13 @@ SIGNAL_REASONS = {
     "few_channels": "fewer than 10 of the 19 electrodes: another kind of recording",
     "missing_channels": "more electrodes are missing than may be interpolated, or one at the edge "
     "of the cap is missing together with a neighbor",
-    "bipolar_montage": "bipolar derivations: a referential recording is needed",
+    "bipolar_montage": "bipolar derivations: preprocessing.montage double-banana may read them, "
+    "10-20 needs a referential recording",
+    "missing_derivations": "a bipolar recording without all 18 derivations of the double banana",
     "no_common_reference": "the electrodes have different references, and corpus.references is "
     "common",
-    "duplicate_channel": "two signals are labeled as the same electrode",
+    "duplicate_channel": "two signals are labeled as the same electrode, or as the same derivation "
+    "and differ",
     "uneven_rates": "the electrodes have different sampling rates",
     "unsupported_rate": "the sampling rate is below 100 Hz, or above 100 kHz",
     "unknown_unit": "the unit of an electrode is not V, mV, µV or nV",
@@ -80,6 +84,8 @@ SIGNAL_FINDINGS = {
 UNSEEN = FileState(0, 0, 0)
 #: Code of the finding about a recording with a file that could be read before and cannot be now.
 UNREADABLE_NOW = "unreadable_now"
+#: Findings about an EDF that are not about its channels.
+_OF_ANY_MONTAGE = frozenset({UNREADABLE_NOW, "similar_patient"})
 
 
 class Companion(NamedTuple):
@@ -87,6 +93,24 @@ class Companion(NamedTuple):
 
     name: str
     state: FileState
+
+
+@dataclass(frozen=True, slots=True)
+class BipolarSignal:
+    """What a bipolar recording gives in the montage ``double-banana``.
+
+    The fields mean what those of a :class:`Recording` do, of derivations instead of electrodes:
+    ``reason`` is its ``signal_reason``, and ``findings`` are those about the signal alone. Where
+    the signal can be used, ``missing`` has the labels of channels that are marked as bad and were
+    not used.
+    """
+
+    reason: str | None
+    rate: Fraction
+    samples: int
+    matched: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 class _ReadWhenAsked:
@@ -132,7 +156,8 @@ class Recording(_ReadWhenAsked):
     matched : tuple of (str, str)
         Each electrode of the file and the label of its signal.
     missing : tuple of str
-        The others of the 19 electrodes; interpolated where the signal can be used.
+        The others of the 19 electrodes; interpolated where the signal can be used. Of a bipolar
+        recording in the montage ``double-banana``, see :class:`BipolarSignal`.
     signal_reason, label_reason : str or None
         Why the recording has no shard, or no windows.
     label_source : str
@@ -149,6 +174,9 @@ class Recording(_ReadWhenAsked):
         Digest of the patterns that interpreted free text; empty where there was none.
     data_hash : str
         Hash of the EDF without its header; empty where it is unknown.
+    bipolar : BipolarSignal or None
+        What a bipolar recording gives in the montage ``double-banana``; None for a referential one,
+        which gives the same electrodes in every montage.
     """
 
     partition_key: str
@@ -174,6 +202,7 @@ class Recording(_ReadWhenAsked):
     findings: tuple[Finding, ...]
     label_texts: str = ""
     data_hash: str = ""
+    bipolar: BipolarSignal | None = None
 
     @classmethod
     def read_when_asked(
@@ -197,6 +226,33 @@ class Recording(_ReadWhenAsked):
 
         set_each(recordings, "_read", repeat(read, count))
         return recordings
+
+    def in_montage(self, montage: MontageName) -> Recording:
+        """The recording as a montage sees it: whether and why its signal cannot be used, and how.
+
+        The index has recordings as ``10-20`` sees them.
+        """
+        if montage == "10-20" or self.bipolar is None:
+            return self
+        bipolar, name = self.bipolar, self.file_name
+        others = (f for f in self.findings if f.where != name or f.code in _OF_ANY_MONTAGE)
+        return replace(
+            self,
+            signal_reason=bipolar.reason,
+            rate=bipolar.rate,
+            samples=bipolar.samples,
+            matched=bipolar.matched,
+            missing=bipolar.missing,
+            findings=(*bipolar.findings, *others),
+            bipolar=None,
+        )
+
+    @property
+    def is_usable_in_a_montage(self) -> bool:
+        """Whether the signal can be used in at least one montage."""
+        return self.signal_reason is None or (
+            self.bipolar is not None and self.bipolar.reason is None
+        )
 
     @property
     def file_name(self) -> str:

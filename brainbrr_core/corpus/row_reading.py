@@ -16,7 +16,13 @@ from brainbrr_core.corpus.edf_annotations import read_edf_labels
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels
 from brainbrr_core.corpus.layouts.eeg_json import BAD_EEG_JSON, power_line_findings
-from brainbrr_core.corpus.recording import UNREADABLE_NOW, UNSEEN, Companion, Recording
+from brainbrr_core.corpus.recording import (
+    UNREADABLE_NOW,
+    UNSEEN,
+    BipolarSignal,
+    Companion,
+    Recording,
+)
 from brainbrr_core.corpus.sources import CorpusFiles, state_of
 from brainbrr_core.edf.header import EdfFacts, UnusableEdf
 from brainbrr_core.edf.reader import open_edf, recording_start
@@ -52,8 +58,8 @@ def read_row(
     when this process cannot open more files.
     """
     if known is not None:
-        if known.is_unreadable_now:
-            # The rules may have changed since it was last read.
+        # Of a file that could not be read, the rules may have changed since it was.
+        if known.is_unreadable_now or _lacks_derivations(known):
             rules = replace(rules, changed=True)
         known = without_unreadable_mark(known)
     companions = companions_now(source, file)
@@ -81,7 +87,7 @@ def is_unchanged(
     source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording, rules: Rules
 ) -> bool:
     """Whether :func:`read_row` would return ``known`` itself; opens no file."""
-    if rules.changed or _was_never_read(known):
+    if rules.changed or _was_never_read(known) or _lacks_derivations(known):
         return False
     # Most recordings have no findings.
     if known.findings and (known.is_unreadable_now or _has_unopened(known)):
@@ -135,6 +141,11 @@ def _row(
     else:
         signal = replace(known, findings=_signal_findings(known))
     return _with_labels(source, with_path(source, signal, file), layout, file, companions)
+
+
+def _lacks_derivations(recording: Recording) -> bool:
+    """Whether a version of the program that only knew electrodes judged a bipolar recording."""
+    return recording.signal_reason == "bipolar_montage" and recording.bipolar is None
 
 
 def _was_never_read(recording: Recording) -> bool:
@@ -243,7 +254,7 @@ def _read_signal(
     Raises ``OSError`` when the EDF cannot be read, and :class:`WorkRemains` when it changes while
     it is read.
     """
-    reason, detail = None, ""
+    reason, detail, bipolar = None, "", None
     facts = EdfFacts()
     if state == UNSEEN:
         # Raises the error that says why.
@@ -253,12 +264,37 @@ def _read_signal(
     try:
         if not hashes.content:
             hashes = source.hashes(file.path)
-        facts = open_edf(source.edf(file.path), _bad_channels(file), rules.channels).facts
+        bad = _bad_channels(file)
+        facts = open_edf(source.edf(file.path), bad, rules.channels).facts
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
+    if reason == "bipolar_montage":
+        bipolar = _read_bipolar(source, file, bad, rules)
     if source.state(file.path) != state:
         raise WorkRemains(f"{file.path} changed while it was indexed: run the command again")
-    return _signal_row(source, file, state, hashes, facts, reason, detail)
+    row = _signal_row(source, file, state, hashes, facts, reason, detail)
+    return row if bipolar is None else replace(row, bipolar=bipolar)
+
+
+def _read_bipolar(
+    source: CorpusFiles, file: RecordingFile, bad: tuple[str, ...], rules: Rules
+) -> BipolarSignal:
+    """What a bipolar EDF gives in the montage of derivations. Raises ``OSError``."""
+    reason: str | None = None
+    excluded: tuple[Finding, ...] = ()
+    try:
+        facts = open_edf(source.edf(file.path), bad, rules.channels, "double-banana").facts
+    except UnusableEdf as error:
+        reason, facts = error.reason, error.facts
+        excluded = (Finding(reason, file.path.name, error.detail),)
+    return BipolarSignal(
+        reason,
+        facts.rate,
+        facts.samples,
+        facts.matched,
+        facts.missing or (),
+        (*facts.findings, *excluded),
+    )
 
 
 def _unreadable(
@@ -280,9 +316,9 @@ def _signal_row(
 ) -> Recording:
     """A row without labels; ``reason`` and ``detail`` say why there is no signal."""
     excluded = () if reason is None else (Finding(reason, file.path.name, detail),)
-    match = facts.match
     jsons = (Path(file.companion(name)) for name in file.json_names)
-    power_line = () if match is None else power_line_findings(jsons, file.path.name)
+    known = facts.missing is not None
+    power_line = power_line_findings(jsons, file.path.name) if known else ()
     return Recording(
         partition_key=file.partition_key,
         split=file.split or "",
@@ -296,10 +332,8 @@ def _signal_row(
         samples=facts.samples,
         signals=facts.signals,
         discontinuous=facts.discontinuous,
-        matched=()
-        if match is None
-        else tuple((name, label) for name, (_, label) in match.signals.items()),
-        missing=CHANNELS if match is None else match.missing,
+        matched=facts.matched,
+        missing=CHANNELS if facts.missing is None else facts.missing,
         signal_reason=reason,
         label_reason=None,
         label_source="",
@@ -330,12 +364,12 @@ def _with_labels(
     Raises ``OSError`` when the annotations of the EDF, or the start that clock times need, cannot
     be read.
     """
-    signal_s = recording.duration_s or None
+    signal_s = recording.in_montage("double-banana").duration_s or None
     start = None
     if layout.has_clock_times and recording.signal_reason != "unreadable":
         start = recording_start(source.edf(file.path))
     labels = layout.read_labels(file, signal_s, start)
-    if not file.annotations and recording.signal_reason is None:
+    if not file.annotations and recording.is_usable_in_a_montage:
         labels = read_edf_labels(source.edf(file.path), signal_s, layout.texts)
     return replace(
         recording,

@@ -60,7 +60,7 @@ def _groups(
     recordings: Iterable[Recording], object_tag: Callable[[Recording], str]
 ) -> Iterator[list[Recording]]:
     """Groups of two or more recordings with the same content; the groups are disjoint."""
-    recordings = [recording for recording in recordings if recording.signal_reason is None]
+    recordings = [recording for recording in recordings if recording.is_usable_in_a_montage]
     marked = [_marks(recording, object_tag) for recording in recordings]
     marks_of_all = [mark for marks in marked for mark in marks]
     if len(set(marks_of_all)) == len(marks_of_all):
@@ -118,6 +118,10 @@ def _exclude(recording: Recording, used: Recording) -> Recording:
     events = "" if recording.events == used.events else ", other events"
     detail = f"same {what} as {used.partition_key}{events}"
     finding = Finding(SAME_CONTENT, recording.file_name, detail)
+    bipolar = recording.bipolar
+    if bipolar is not None:
+        bipolar = replace(bipolar, reason=SAME_CONTENT, findings=(*bipolar.findings, finding))
+        return replace(recording, bipolar=bipolar, findings=(*recording.findings, finding))
     return replace(recording, signal_reason=SAME_CONTENT, findings=(*recording.findings, finding))
 
 
@@ -125,8 +129,16 @@ def without_comparisons(recording: Recording, codes: frozenset[str]) -> Recordin
     """A recording without the findings from comparisons, whose codes are ``codes``."""
     if not any(finding.code in codes for finding in recording.findings):
         return recording
+    bipolar = recording.bipolar
+    if bipolar is not None:
+        bipolar = replace(
+            bipolar,
+            reason=None if bipolar.reason == SAME_CONTENT else bipolar.reason,
+            findings=tuple(finding for finding in bipolar.findings if finding.code not in codes),
+        )
     return replace(
         recording,
+        bipolar=bipolar,
         signal_reason=None if recording.signal_reason == SAME_CONTENT else recording.signal_reason,
         findings=tuple(finding for finding in recording.findings if finding.code not in codes),
     )

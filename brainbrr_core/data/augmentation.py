@@ -22,13 +22,28 @@ from brainbrr_core.data.device_feed import on_device, to_float32
 
 _LEFT_RIGHT = {"Fp1": "Fp2", "F3": "F4", "C3": "C4", "P3": "P4", "F7": "F8", "T3": "T4"}
 _LEFT_RIGHT |= {"T5": "T6", "O1": "O2"}
+_LEFT_RIGHT |= {"T7": "T8", "P7": "P8"}
 _OTHER = _LEFT_RIGHT | {right: left for left, right in _LEFT_RIGHT.items()}
-#: For each channel, the one on the other side of the head; midline channels are their own.
-MIRRORED = [CHANNELS.index(_OTHER.get(name, name)) for name in CHANNELS]
 #: Rows whose noise is drawn before it is added: few on a CPU, so that it stays in the cache, and
 #: more on a GPU, where the host has to start a kernel for each addition.
 _NOISY_ROWS = {"cpu": 8, "cuda": 64}
 Index = TypeVar("Index", Tensor, NDArray[np.int64])
+
+
+def mirror(channels: Sequence[str]) -> tuple[int, ...]:
+    """For each channel, the position of the one on the other side of the head.
+
+    Midline channels are their own. A derivation is mirrored with both of its electrodes.
+    """
+
+    def other(channel: str) -> str:
+        return "-".join(_OTHER.get(name, name) for name in channel.split("-"))
+
+    return tuple(channels.index(other(channel)) for channel in channels)
+
+
+#: :func:`mirror` of the 19 electrodes.
+MIRRORED = mirror(CHANNELS)
 
 
 @dataclass(frozen=True)
@@ -36,8 +51,8 @@ class Changes:
     """The changes that were drawn for the windows of a batch.
 
     For each row ``shifts`` (B,) in samples, whether it is ``mirrored`` (B,), the factor ``gains``
-    (B, 19) of each channel, 0 where it is silent, and the seed of its noise, which has the
-    standard deviation ``noise_sd``.
+    (B, channels) of each channel, 0 where it is silent, and the seed of its noise, which has the
+    standard deviation ``noise_sd``. ``mirror`` is that of the channels.
     """
 
     shifts: NDArray[np.int64]
@@ -45,10 +60,17 @@ class Changes:
     gains: NDArray[np.float32]
     noise_seeds: tuple[int, ...]
     noise_sd: float
+    mirror: tuple[int, ...] = MIRRORED
 
 
-def draw(settings: Augmentation, seed: int, step: int, positions: Sequence[int]) -> Changes | None:
-    """Draw the changes to windows; None where the settings ask for none.
+def draw(
+    settings: Augmentation,
+    seed: int,
+    step: int,
+    positions: Sequence[int],
+    channels: Sequence[str] = CHANNELS,
+) -> Changes | None:
+    """Draw the changes to windows of some ``channels``; None where the settings ask for none.
 
     ``positions`` are the rows' positions in the whole batch of ``step``.
     """
@@ -57,17 +79,18 @@ def draw(settings: Augmentation, seed: int, step: int, positions: Sequence[int])
     rows = max(positions, default=-1) + 1
     # Row by row, so that those before a row, and not how many follow it, decide what it gets. All
     # is drawn even if it is switched off, so that one setting does not change another's.
-    drawn = np.random.default_rng([seed, step]).random((rows, 3 + len(CHANNELS)))
+    drawn = np.random.default_rng([seed, step]).random((rows, 3 + len(channels)))
     noise_seeds = np.random.default_rng([seed, step, 0]).integers(1 << 63, size=rows)
-    shift, gain, flip, channels = np.split(drawn[list(positions)], [1, 2, 3], axis=1)
+    shift, gain, flip, silent = np.split(drawn[list(positions)], [1, 2, 3], axis=1)
     factors = (1 + settings.amplitude) ** (2 * gain - 1)
-    gains = np.where(channels < settings.channel_dropout, 0.0, factors).astype(np.float32)
+    gains = np.where(silent < settings.channel_dropout, 0.0, factors).astype(np.float32)
     return Changes(
         np.rint((2 * shift[:, 0] - 1) * settings.time_shift_s * RATE).astype(np.int64),
         flip[:, 0] < settings.left_right_flip,
         gains,
         tuple(noise_seeds[list(positions)].tolist()),
         settings.noise_sd,
+        mirror(channels),
     )
 
 
@@ -90,7 +113,7 @@ def _moved(row: NDArray[np.float32], shift: int) -> NDArray[np.float32]:
 
 
 def augment(stored: Tensor, changes: Changes | None) -> Tensor:
-    """Stored windows (B, 19, T) int16 with changes, float32 in standard deviations.
+    """Stored windows (B, channels, T) int16 with changes, float32 in standard deviations.
 
     They are mirrored and moved, then converted, multiplied, and given noise where they
     are not silent.
@@ -102,7 +125,7 @@ def augment(stored: Tensor, changes: Changes | None) -> Tensor:
     device = stored.device
     rows, channels, length = stored.shape
     if changes.mirrored.any():
-        order = np.where(changes.mirrored[:, None], MIRRORED, np.arange(channels))
+        order = np.where(changes.mirrored[:, None], changes.mirror, np.arange(channels))
         source = (np.arange(rows)[:, None] * channels + order).ravel()
         flat = stored.reshape(rows * channels, length)
         stored = flat.index_select(0, on_device(source, device)).view_as(stored)

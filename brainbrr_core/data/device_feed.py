@@ -105,7 +105,7 @@ class DeviceFeed:
         *others: Tensor,
         widen: Callable[[Tensor], Tensor] = to_float32,
     ) -> Transfer:
-        """Send stored windows (B, 19, T) int16, and other tensors with them.
+        """Send stored windows (B, channels, T) int16, and other tensors with them.
 
         What arrives is ``widen`` of the windows, computed on the device, and the others as they
         are. ``widen`` must make a new tensor.

@@ -29,7 +29,8 @@ from brainbrr_core.cache.shard import (
     UnreadableShard,
 )
 from brainbrr_core.cache.store import Store
-from brainbrr_core.constants import CHANNELS, RATE
+from brainbrr_core.cache.version import channels_of
+from brainbrr_core.constants import RATE
 from brainbrr_core.data.device_feed import CPU, host_memory
 from brainbrr_core.data.weighting import SeizureWeights
 from brainbrr_core.errors import WorkRemains
@@ -66,7 +67,7 @@ class Batch:
 
     Attributes
     ----------
-    signals : Tensor, shape (B, 19, T)
+    signals : Tensor, shape (B, channels, T)
         In standard deviations (float32), or as stored (int16, ``SCALE`` standard deviations per
         unit).
     labels : Tensor of float32, shape (B, T)
@@ -163,7 +164,7 @@ class _Shards:
     def blocks(
         self, recording: ManifestRecording, first: int, count: int
     ) -> Iterator[NDArray[np.int16]]:
-        """Yield ``count`` blocks from ``first`` on, as views (n, 19, 2560) of record batches."""
+        """Yield ``count`` blocks from ``first`` on: views (n, channels, 2560) of record batches."""
         while count:
             number, row = divmod(first, BATCH_BLOCKS)
             batch = self._batch(recording, number)
@@ -288,6 +289,8 @@ class WindowDataset(Dataset[Batch]):
         self._seizure_weights = seizure_weights
         self._kind = torch.float32 if kind == "float32" else torch.int16
         self._device = device
+        #: Names of the channels of its windows.
+        self.channels = channels_of(store.version)
         self.rows = np.arange(len(manifest)) if rows is None else rows
         self._shards = _Shards(store, open_shards)
         self.threads = threads or min(usable_cores(), _READERS)
@@ -366,7 +369,7 @@ class WindowDataset(Dataset[Batch]):
             if self._kind is torch.float32:
                 write(blocks, _SCALE, cast("NDArray[np.float32]", signal), position)
             else:
-                target = signal.reshape(len(CHANNELS), -1, BLOCK_SAMPLES)
+                target = signal.reshape(len(signal), -1, BLOCK_SAMPLES)
                 target[:, position : position + len(blocks)] = blocks.transpose(1, 0, 2)
             position += len(blocks)
         labels = buffers.label_arrays[n]
@@ -388,7 +391,8 @@ class WindowDataset(Dataset[Batch]):
 
     def _new_buffers(self, count: int) -> _Buffers:
         weighted = self._seizure_weights is not None
-        return _Buffers.of(count, self.manifest.window_samples, self._kind, weighted, self._device)
+        shape = (count, len(self.channels), self.manifest.window_samples)
+        return _Buffers.of(shape, self._kind, weighted, self._device)
 
 
 @dataclass(frozen=True)
@@ -405,9 +409,10 @@ class _Buffers:
 
     @classmethod
     def of(
-        cls, count: int, samples: int, kind: torch.dtype, weighted: bool, device: torch.device
+        cls, shape: tuple[int, int, int], kind: torch.dtype, weighted: bool, device: torch.device
     ) -> _Buffers:
-        signals = host_memory((count, len(CHANNELS), samples), kind, device)
+        count, _, samples = shape
+        signals = host_memory(shape, kind, device)
         labels = host_memory((count, samples), torch.float32, device)
         weights = host_memory((count if weighted else 0, samples), torch.float32, device)
         return cls(
@@ -496,7 +501,7 @@ class RecordingReader:
 
         Returns
         -------
-        array of float32, shape (19, stop - start)
+        array of float32, shape (channels, stop - start)
             The signal in standard deviations.
 
         Raises
@@ -516,7 +521,7 @@ class RecordingReader:
         ----------
         start, stop : int
             First sample, and the one after the last, at 256 Hz.
-        out : array of int16, shape (19, stop - start)
+        out : array of int16, shape (channels, stop - start)
             Where to write; one unit is ``SCALE`` standard deviations.
         """
         first = start // BLOCK_SAMPLES

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
-from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data.device_feed import DeviceFeed, Transfer, host_memory
 from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.windows import RecordingReader
@@ -44,7 +43,7 @@ class StoredSignal(Protocol):
     samples: int
 
     def copy(self, start: int, stop: int, out: NDArray[np.int16]) -> None:
-        """Write samples ``start`` to ``stop`` to ``out`` (19, stop - start)."""
+        """Write samples ``start`` to ``stop`` to ``out`` (channels, stop - start)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +129,9 @@ def recording_frames(
     )
     # Closed from the inside out: no thread reads when the files are let go.
     with (
-        closing(_batches(opened, scorer.batch, window, DeviceFeed(scorer.device))) as read,
+        closing(
+            _batches(opened, scorer.batch, scorer.channels, window, DeviceFeed(scorer.device))
+        ) as read,
         closing(read_ahead(read)) as ahead,
         closing(scorer.scores((sent.receive()[0], windows) for sent, windows in ahead)) as scored,
     ):
@@ -145,11 +146,11 @@ _Windows = Sequence[tuple[_Recording[Key], int]]
 
 
 def _batches(
-    recordings: Iterable[_Recording[Key]], size: int, window: int, feed: DeviceFeed
+    recordings: Iterable[_Recording[Key]], size: int, channels: int, window: int, feed: DeviceFeed
 ) -> Generator[tuple[Transfer, _Windows[Key]]]:
     """The windows of recordings, read and sent to the device, with what each is."""
     windows = ((one, start) for one in recordings for start in one.stitcher.starts)
-    shape = (size, len(CHANNELS), window)
+    shape = (size, channels, window)
     ring = [host_memory(shape, torch.int16, feed.device) for _ in range(_RING)]
     copies: list[Transfer | None] = [None] * _RING
     threads = min(usable_cores(), _THREADS, size)

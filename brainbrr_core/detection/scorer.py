@@ -19,8 +19,10 @@ from torch.nn import functional
 
 from brainbrr_core.configuration import Hardware
 from brainbrr_core.configuration.settings import Compilation, Precision
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data.device_feed import host_memory
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.compilation import compiled
 from brainbrr_core.model.memory import fits_memory
@@ -71,7 +73,7 @@ class WindowScorer:
     Parameters
     ----------
     network : torch.nn.Module
-        Takes windows (windows, 19, samples) and gives logits (windows, samples).
+        Takes windows (windows, channels, samples) and gives logits (windows, samples).
     device : torch.device
         Where the network is.
     batch : int
@@ -92,6 +94,8 @@ class WindowScorer:
     ) -> None:
         self.network, self.device, self.batch = network, device, batch
         self.precision = precision
+        #: Channels of its windows.
+        self.channels = network.channels if isinstance(network, SeizureNetwork) else len(CHANNELS)
         self._forward = compiled(network, compilation)
         self._back = _WayBack(device) if device.type == "cuda" else None
 
@@ -111,11 +115,11 @@ class WindowScorer:
     ) -> Generator[tuple[NDArray[np.float32], Tag], None, None]:
         """The scores (windows, samples) of each batch, in order, with what came with it.
 
-        A batch is (windows, 19, samples), float32 in standard deviations, of no more than ``batch``
-        windows, on any device. On a GPU the scores are a view of memory that those of the next but
-        one batch are written to, and a batch is taken before the scores of the one before it are
-        given. Where ``batches`` raises a :class:`BrainbrrError`, the scores of what came before
-        are given first.
+        A batch is (windows, channels, samples), float32 in standard deviations, of no more than
+        ``batch`` windows, on any device. On a GPU the scores are a view of memory that those of the
+        next but one batch are written to, and a batch is taken before the scores of the one before
+        it are given. Where ``batches`` raises a :class:`BrainbrrError`, the scores of what came
+        before are given first.
 
         Raises ``ValueError`` where a batch is too large or the network's output has another shape,
         and :class:`~brainbrr_core.errors.BrainbrrError` where the device's memory is too small.
@@ -146,14 +150,14 @@ class WindowScorer:
     def window_scores(self, windows: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Score of each sample of no more than ``batch`` windows, float32 ``(windows, samples)``.
 
-        ``windows`` are float32 ``(19, samples)`` each. Raises as :meth:`scores` does.
+        ``windows`` are float32 ``(channels, samples)`` each. Raises as :meth:`scores` does.
         """
         [(scores, _)] = self.scores([(self.stacked(windows), None)])
         # The caller's own: nothing that is scored later is written to it.
         return scores.copy()
 
     def stacked(self, windows: Sequence[NDArray[np.float32]]) -> Tensor:
-        """Windows, float32 ``(19, samples)`` each, as one batch in this machine's memory."""
+        """Windows, float32 ``(channels, samples)`` each, as one batch in this machine's memory."""
         # In torch's own memory, whose alignment is always the same: some kernels round by it.
         shape = (len(windows), *windows[0].shape)
         batch = torch.empty(shape, pin_memory=self.device.type == "cuda")

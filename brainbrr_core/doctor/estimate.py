@@ -109,7 +109,7 @@ def measured_speed(edfs: dict[Path, int], settings: Preprocessing) -> float | No
     """
     for path in sorted(edfs, key=lambda path: (edfs[path], path))[:SAMPLED]:
         try:
-            source = open_edf(path)
+            source = open_edf(path, montage=settings.montage)
             duration = float(source.samples / source.rate)
             # A few seconds of EEG would only measure how the chain starts.
             if not 60 <= duration <= LONGEST_S:

@@ -173,7 +173,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     store = Store.derived(configuration.cache_root, configuration.preprocessing)
     basis = "measured on one recording, without the time to write it"
     if plan is not None:
-        extent: Extent | None = indexed_extent(plan.index)
+        extent: Extent | None = indexed_extent(plan.montage_index)
         needed: Extent | None = indexed_extent(item.recording for item in plan.to_build)
         speed = recorded_speed(store, plan.index)
         if speed is not None:
@@ -195,7 +195,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
         root_file_system,
         look_only=look_only,
     )
-    unusable = "" if plan is None else none_usable(plan.index)
+    unusable = "" if plan is None else none_usable(plan.montage_index)
     ready = plan is not None and not plan.unfit and plan.count(State.FRESH) > 0 and not unusable
     if ready:
         choices = [_train(configuration.options)]

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import MontageName
+from brainbrr_core.edf.channels import match_labels, montage_channels
 from brainbrr_core.edf.header import EdfHeader, UnusableEdf, read_header
-from brainbrr_core.edf.reader import wrong_channels
 from brainbrr_core.edf.records import read_records, whole_records
 from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.edf.timestamps import RecordClock
-from brainbrr_core.signal.montage import match_channels
-from brainbrr_core.signal.quantization import to_microvolts
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 
 #: Seconds between two checks of the file's size, and seconds of signal that are read at once.
@@ -25,7 +24,7 @@ _POLL_S, _READ_S = 0.5, 60
 
 
 class GrowingEdf:
-    """The electrodes of an EDF whose data records are appended while it is read.
+    """The channels of a montage in an EDF whose data records are appended while it is read.
 
     The number of records in its header is ignored: writers fill it in at the end. ``bad`` names
     channels that count as missing. Raises :class:`UnusableEdf` as
@@ -34,21 +33,23 @@ class GrowingEdf:
     """
 
     def __init__(
-        self, path: Path, bad: Iterable[str] = (), rules: ChannelRules | None = None
+        self,
+        path: Path,
+        bad: Iterable[str] = (),
+        rules: ChannelRules | None = None,
+        montage: MontageName = "10-20",
     ) -> None:
         self._file = LocalEdf(path)
         self._header: EdfHeader = read_header(self._file)
         labels = [signal.label for signal in self._header.signals]
-        match = match_channels(labels, bad, rules)
-        if match.reason is not None:
-            raise wrong_channels(match)
-        self._channels = [self._header.signals[index] for index, _ in match.signals.values()]
-        self._gains = np.array([channel.microvolts() for channel in self._channels], np.float32)
-        rates = {channel.samples / self._header.record_duration for channel in self._channels}
+        match = match_labels(labels, bad, rules, montage)
+        channels = self._channels = montage_channels(self._header, match)
+        channels.check_calibration()
+        rates = {s.samples / self._header.record_duration for s in channels.signals.values()}
         if len(rates) > 1:
             raise UnusableEdf("uneven_rates", ", ".join(f"{float(r):g}" for r in sorted(rates)))
         self.rate: Fraction = rates.pop()
-        self.missing = match.to_interpolate
+        self.missing = channels.missing
         try:
             design(self.rate)
         except UnsupportedRate as error:
@@ -79,20 +80,12 @@ class GrowingEdf:
                     clock.check()
                 if zero is None:
                     zero = records[0].copy()
-                yield self._microvolts(records, zero)
+                self._channels.check_copies(records)
+                samples = len(records) * self._channels.per_record
+                yield self._channels.microvolts(records, zero, 0, samples)
                 done += count
             elif waited >= idle_s:
                 return
             else:
                 sleep(_POLL_S)
                 waited += _POLL_S
-
-    def _microvolts(
-        self, records: NDArray[np.int16], zero: NDArray[np.int16]
-    ) -> NDArray[np.float32]:
-        length = self._channels[0].samples
-        out = np.empty((len(self._channels), len(records) * length), np.float32)
-        offsets = np.array([channel.offset for channel in self._channels])
-        zeros = zero[offsets].astype(np.float32)
-        to_microvolts(records, offsets, length, 0, zeros, self._gains, out)
-        return out

@@ -18,7 +18,6 @@ from itertools import accumulate
 from brainbrr_core.annotation import Finding
 from brainbrr_core.edf import units
 from brainbrr_core.edf.source import EdfBytes
-from brainbrr_core.signal.montage import MontageMatch
 
 #: Name and width in bytes of each field of a signal, in the order of the file.
 _COLUMNS = (
@@ -50,19 +49,22 @@ class EdfFacts:
     """What was learned about a file before reading it succeeded or failed; filled in step by step.
 
     ``rate`` is that of the electrodes in Hz and ``samples`` their length; ``signals`` counts the
-    signals that are not annotations; ``match`` says which signal is which electrode.
+    signals that are not annotations; ``matched`` has each electrode, or derivation, of the file
+    with the label of its signal. ``missing`` has the others, or of a bipolar file that has all,
+    the labels that are marked as bad and not used; it is None before that is known.
     """
 
     rate: Fraction = Fraction(0)
     samples: int = 0
     signals: int = 0
-    match: MontageMatch | None = None
+    matched: tuple[tuple[str, str], ...] = ()
+    missing: tuple[str, ...] | None = None
     discontinuous: bool = False
     findings: list[Finding] = field(default_factory=list)
 
 
 class UnusableEdf(Exception):
-    """A file from which no 19-channel signal can be read.
+    """A file that does not give the channels of a montage.
 
     Attributes
     ----------

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.settings import ChannelRules
-from brainbrr_core.constants import BLOCK_S, CHANNELS
+from brainbrr_core.constants import BLOCK_S, MontageName
+from brainbrr_core.edf.channels import MontageChannels, match_labels, montage_channels
 from brainbrr_core.edf.header import (
     ANNOTATIONS,
     EdfFacts,
@@ -33,20 +34,17 @@ from brainbrr_core.edf.source import EdfBytes, LocalEdf
 from brainbrr_core.edf.timestamps import first_stamp, record_clock, spaced_records
 from brainbrr_core.edf.units import oddity_of, quote_unit
 from brainbrr_core.machine.walk import as_text
-from brainbrr_core.signal.montage import MontageMatch, match_channels
-from brainbrr_core.signal.quantization import to_microvolts
+from brainbrr_core.signal.montage import MontageMatch
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 
 #: In Hz: half of it is the highest frequency that the signal chain passes. A recording with a
 #: lower sampling rate is accepted with a finding.
 LOWEST_FULL_RATE = 240
-#: With fewer of the 19 electrodes, it is another kind of recording (behind the ear, a monitor).
-FEW_CHANNELS = 10
 
 
 @dataclass(frozen=True)
 class EdfRecording:
-    """The electrodes of one EDF in µV, opened by :func:`open_edf`.
+    """The channels of a montage in one EDF, in µV, opened by :func:`open_edf`.
 
     Attributes
     ----------
@@ -54,6 +52,8 @@ class EdfRecording:
         The file that is read.
     match : MontageMatch
         Which signal of the file is which electrode.
+    channels : MontageChannels
+        Which signals of the file give the channels of the montage.
     rate : fractions.Fraction
         Sampling rate in Hz.
     samples : int
@@ -64,13 +64,12 @@ class EdfRecording:
 
     file: EdfBytes
     match: MontageMatch
+    channels: MontageChannels
     rate: Fraction
     samples: int
     facts: EdfFacts
     _header: EdfHeader
-    _channels: tuple[EdfSignal, ...]
-    _gains: tuple[float, ...]
-    _first: tuple[int, ...]
+    _first: NDArray[np.int16]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -79,8 +78,13 @@ class EdfRecording:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Electrodes that must be interpolated, by name."""
-        return self.match.to_interpolate
+        """Electrodes that must be interpolated after the filters, by name."""
+        return self.channels.missing
+
+    @property
+    def interpolated(self) -> tuple[str, ...]:
+        """Electrodes that the file lacks and that are interpolated, by name."""
+        return self.channels.interpolated
 
     @property
     def duration_s(self) -> float:
@@ -88,7 +92,7 @@ class EdfRecording:
         return float(self.samples / self.rate)
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Read samples ``start`` up to ``stop`` of the electrodes that the file has.
+        """Read samples ``start`` up to ``stop`` of the channels.
 
         Parameters
         ----------
@@ -99,29 +103,28 @@ class EdfRecording:
         -------
         numpy.ndarray
             (channels, stop - start) float32 in µV, relative to the first sample of each channel.
-            The channels are in the order of the 19 electrodes, without the ``missing`` ones.
+            The channels are in the order of the montage, without the ``missing`` ones.
 
         Raises
         ------
         OSError
             The file cannot be read.
         """
-        per_record = self._channels[0].samples
+        per_record = self.channels.per_record
         first, after_last = start // per_record, -(-stop // per_record)
         records = read_records(self.file, self._header, first, after_last)
-        skip = start - first * per_record
-        out = np.empty((len(self._channels), stop - start), np.float32)
-        offsets = np.array([channel.offset for channel in self._channels])
-        first_values = np.array(self._first, np.float32)
-        gains = np.array(self._gains, np.float32)
-        to_microvolts(records, offsets, per_record, skip, first_values, gains, out)
-        return out
+        return self.channels.microvolts(
+            records, self._first, start - first * per_record, stop - start
+        )
 
 
 def open_edf(
-    file: Path | EdfBytes, bad: Iterable[str] = (), rules: ChannelRules | None = None
+    file: Path | EdfBytes,
+    bad: Iterable[str] = (),
+    rules: ChannelRules | None = None,
+    montage: MontageName = "10-20",
 ) -> EdfRecording:
-    """Open an EDF and match its signals to the 19 electrodes.
+    """Open an EDF and match its signals to the channels of a montage.
 
     Parameters
     ----------
@@ -132,22 +135,24 @@ def open_edf(
     rules : ChannelRules, optional
         Which references are accepted, and how many electrodes may be interpolated; by default
         those of the default configuration.
+    montage : {"10-20", "double-banana"}
+        The channels to read. ``double-banana`` reads referential and bipolar recordings.
 
     Returns
     -------
     EdfRecording
-        The electrodes of the file.
+        The channels of the file.
 
     Raises
     ------
     UnusableEdf
-        The file gives no 19-channel signal; the error has the reason.
+        The file does not give the channels; the error has the reason.
     OSError
         The file cannot be read.
     """
     facts = EdfFacts()
     try:
-        return _open(_bytes(file), tuple(bad), rules, facts)
+        return _open(_bytes(file), tuple(bad), rules, montage, facts)
     except UnusableEdf as error:
         error.facts = facts
         raise
@@ -158,7 +163,11 @@ def _bytes(file: Path | EdfBytes) -> EdfBytes:
 
 
 def _open(
-    file: EdfBytes, bad: tuple[str, ...], rules: ChannelRules | None, facts: EdfFacts
+    file: EdfBytes,
+    bad: tuple[str, ...],
+    rules: ChannelRules | None,
+    montage: MontageName,
+    facts: EdfFacts,
 ) -> EdfRecording:
     header = read_header(file)
     name, note = file.name, facts.findings.append
@@ -166,29 +175,29 @@ def _open(
         note(Finding(header.odd_date, name))
     labels = [signal.label for signal in header.signals]
     facts.signals = sum(label != ANNOTATIONS for label in labels)
-    match = facts.match = match_channels(labels, bad, rules)
-    channels = tuple(header.signals[index] for index, _ in match.signals.values())
+    match = match_labels(labels, bad, rules, montage)
+    facts.matched, facts.missing = match.labels, match.missing
+    signals = tuple(header.signals[index] for index in match.indices.values())
     records = _usable_records(file, header, facts)
     # A recording without any electrode has a length, too.
-    timed = channels or tuple(s for s in header.signals if s.label != ANNOTATIONS)
+    timed = signals or tuple(s for s in header.signals if s.label != ANNOTATIONS)
     rates = sorted({signal.samples / header.record_duration for signal in timed})
     if len(rates) == 1:
         facts.rate, facts.samples = rates[0], records * timed[0].samples
-    for electrode in match.bad:
-        note(Finding("bad_channel", name, electrode))
+    for channel in match.bad:
+        note(Finding("bad_channel", name, channel))
     for label in match.unmatched:
         note(Finding("unmatched_bad_channel", name, as_text(label)))
-    if match.reason is not None:
-        raise wrong_channels(match)
-    if match.mixed_references:
-        note(Finding("mixed_references", name, match.mixed_references))
+    channels = montage_channels(header, match)
+    if match.derivations is None and match.electrodes.mixed_references:
+        note(Finding("mixed_references", name, match.electrodes.mixed_references))
     if len(rates) > 1:
         raise UnusableEdf("uneven_rates", ", ".join(f"{float(rate):g} Hz" for rate in rates))
     rate, samples = facts.rate, facts.samples
     if samples == 0:
         raise UnusableEdf("no_samples")
-    gains = tuple(channel.microvolts() for channel in channels)
-    for unit, count in Counter(channel.dimension for channel in channels).items():
+    gains = channels.gains
+    for unit, count in Counter(signal.dimension for signal in signals).items():
         if code := oddity_of(unit):
             note(Finding(code, name, f"{quote_unit(unit)} on {count} channels"))
     _check_time(file, header, records, facts)
@@ -200,36 +209,21 @@ def _open(
         raise UnusableEdf("unsupported_rate", str(error)) from None
     if rate < LOWEST_FULL_RATE:
         note(Finding("low_rate", name, f"content ends at {float(rate) / 2:g} Hz"))
-    for electrode in match.to_interpolate:
+    for electrode in channels.interpolated:
         note(Finding("interpolated_channel", name, electrode))
-    for electrode, gain in zip(match.signals, gains, strict=True):
+    for channel, gain in zip(channels.signals, gains, strict=True):
         if gain < 0:
-            note(Finding("inverted_channel", name, electrode))
-    flat = _flat(file, header, channels, records)
-    if len(flat) == len(channels):
+            note(Finding("inverted_channel", name, channel))
+    flat = _flat(file, header, signals, records)
+    if len(flat) == len(signals):
         raise UnusableEdf("flat_signal")
     for index in flat:
-        note(Finding("flat_channel", name, list(match.signals)[index]))
-    record = read_records(file, header, 0, 1)[0]
-    first = tuple(int(record[channel.offset]) for channel in channels)
-    return EdfRecording(file, match, rate, samples, facts, header, channels, gains, first)
-
-
-def wrong_channels(match: MontageMatch) -> UnusableEdf:
-    """The error for channels that do not give the 19, naming the electrodes that decide it."""
-    if match.reason == "duplicate_channel":
-        return UnusableEdf("duplicate_channel", ", ".join(match.duplicated))
-    if match.reason == "bipolar_montage":
-        return UnusableEdf("bipolar_montage", f"{match.bipolar} derivations")
-    if len(match.signals) < FEW_CHANNELS:
-        return UnusableEdf("few_channels", f"{len(match.signals)} of {len(CHANNELS)} electrodes")
-    if match.reason == "no_common_reference":
-        return UnusableEdf("no_common_reference", match.mixed_references)
-    lone = ", ".join(match.without_neighbors)
-    why = f"; at the edge without all of their neighbors: {lone}" if lone else ""
-    most = match.rules.interpolate_at_most
-    limit = f"; {most} at most are interpolated" if len(match.missing) > most else ""
-    return UnusableEdf("missing_channels", f"{', '.join(match.missing)}{limit}{why}")
+        note(Finding("flat_channel", name, list(channels.signals)[index]))
+    if channels.copies:
+        for _, chunk in record_chunks(file, header, records):
+            channels.check_copies(chunk)
+    first = read_records(file, header, 0, 1)[0].copy()
+    return EdfRecording(file, match.electrodes, channels, rate, samples, facts, header, first)
 
 
 def _usable_records(file: EdfBytes, header: EdfHeader, facts: EdfFacts) -> int:

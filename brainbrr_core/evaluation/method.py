@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from brainbrr_core.configuration import Detection, Hardware, Preprocessing
 from brainbrr_core.configuration.settings import Compilation
-from brainbrr_core.constants import BLOCK_S, CHANNELS, FRAME_HZ
+from brainbrr_core.constants import BLOCK_S, CHANNELS, DOUBLE_BANANA, FRAME_HZ
 from brainbrr_core.signal.trailing import START_S
 
 _SCALES = {
@@ -65,6 +65,12 @@ def another_precision(tuned_in: str, used: str) -> str:
     )
 
 
+_CHANNELS_OF = {
+    "10-20": f"the {len(CHANNELS)} electrodes of the 10-20 system",
+    "double-banana": f"the {len(DOUBLE_BANANA)} bipolar derivations of the double-banana montage",
+}
+
+
 def signal_sentence(settings: Preprocessing) -> str:
     """The signal chain, and whether its z-score is causal."""
     low, high = settings.bandpass_hz
@@ -80,7 +86,7 @@ def signal_sentence(settings: Preprocessing) -> str:
             f"{START_S} s, which have their own: a detector at the bedside has the same signal."
         )
     return (
-        f"Signal: µV of the {len(CHANNELS)} electrodes of the {settings.montage} system, resampled "
+        f"Signal: µV of {_CHANNELS_OF[settings.montage]}, resampled "
         f"to {settings.rate_hz} Hz by a linear-phase FIR filter, band-pass {low:g} to {high:g} Hz "
         f"(Butterworth, order {settings.bandpass_order}, causal), notch at {settings.notch_hz} Hz "
         f"(Q {settings.notch_q:g}, causal), missing electrodes interpolated, z-scored per channel "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
-from brainbrr_core.cache.version import is_imported
+from brainbrr_core.cache.version import channels_of, is_imported
 from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.errors import BrainbrrError
@@ -127,6 +127,7 @@ def _strips(
     stored = {recording.partition_key: recording for recording in recordings}
     scored = {recording.partition_key: recording for recording in scores.recordings}
     strips = []
+    names = channels_of(store.version)
     for highlight in (
         *typical_hits(results),
         *worst_misses(results),
@@ -135,5 +136,6 @@ def _strips(
         reader = RecordingReader(store, stored[highlight.partition_key])
         start, stop = round(highlight.start_s * RATE), round(highlight.stop_s * RATE)
         signal = reader.read(start, min(stop, reader.samples))
-        strips.append(Strip(highlight, signal, scored[highlight.partition_key].scores_8hz))
+        scores_8hz = scored[highlight.partition_key].scores_8hz
+        strips.append(Strip(highlight, signal, scores_8hz, channel_names=names))
     return strips

@@ -11,7 +11,8 @@ import numpy as np
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.constants import CHANNELS
+from brainbrr_core.constants import DOUBLE_BANANA, MONTAGES
+from brainbrr_core.edf.channels import LabelMatch
 from brainbrr_core.edf.header import EdfSignal
 from brainbrr_core.edf.raw import RawFile, calibration, is_annotation
 from brainbrr_core.edf.reader import EdfRecording
@@ -19,10 +20,11 @@ from brainbrr_core.inspection.envelope import Envelope, EnvelopeBuilder, finest
 from brainbrr_core.inspection.quality import SampleStatistics
 from brainbrr_core.progress import Progress, progress
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.signal.montage import MontageMatch, electrode_of, is_bipolar
+from brainbrr_core.signal.derivation import electrodes_of
+from brainbrr_core.signal.montage import derivation_of, electrode_of
 from brainbrr_core.signal.quantization import SCALE
 
-#: Other signals that are drawn below the electrodes when these do not give a 19-channel signal.
+#: Other signals that are drawn below the channels when the recording does not have all of these.
 MOST_OTHERS = 64
 
 
@@ -66,7 +68,7 @@ class PreprocessedSignal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channel:
-    """One row of the drawing: an electrode, or another signal of the file.
+    """One row of the drawing: a channel of the montage, or another signal of the file.
 
     ``match`` says in words how it was matched and ``label`` what the file calls it. ``raw`` is
     None where the file has no sample of it, ``preprocessed`` where there is no such signal.
@@ -100,46 +102,91 @@ class ChannelSelection:
 
 
 def choose_channels(
-    raw: RawFile, match: MontageMatch, interpolated: Sequence[str]
+    raw: RawFile, match: LabelMatch, interpolated: Sequence[str], *, usable: bool
 ) -> ChannelSelection:
-    """Select the 19 electrodes and, when they give no 19-channel signal, the other signals too."""
+    """Select the channels of the montage and, where the file is not ``usable``, other signals too.
+
+    A derivation that is computed from electrodes has no signal of its own in the file: those of the
+    electrodes are drawn below the derivations.
+    """
     signals = raw.header.signals
-    rows: list[Row] = []
-    for name in CHANNELS:
-        if name in match.signals:
-            index, label = match.signals[name]
-            if signals[index].samples:
-                rows.append(Row(name, "matched", label, signal=signals[index]))
-            else:
-                rows.append(Row(name, "without a sample", label))
-        elif name in interpolated:
-            rows.append(Row(name, "missing: interpolated", interpolated=True))
-        else:
-            rows.append(Row(name, "missing"))
-    used = {index for index, _ in match.signals.values()}
+    indices = match.indices
+    used = set(indices.values())
+    if match.is_derived:
+        rows = [_derived_row(name, match, interpolated) for name in DOUBLE_BANANA]
+        rows += [
+            _row(signals, name, indices[name], label, interpolated) for name, label in match.labels
+        ]
+    else:
+        labels = dict(match.labels)
+        rows = [
+            _row(signals, name, indices.get(name), labels.get(name, ""), interpolated)
+            for name in MONTAGES[match.montage]
+        ]
+    count = len(rows)
     unused = []
     for index, signal in enumerate(signals):
         if index in used:
             continue
         kind = _kind(signal, match)
-        drawable = match.reason is not None and not is_annotation(signal) and signal.samples > 0
-        if drawable and len(rows) < len(CHANNELS) + MOST_OTHERS:
+        drawable = not usable and not is_annotation(signal) and signal.samples > 0
+        if drawable and len(rows) < count + MOST_OTHERS:
             rows.append(Row(signal.label, kind, signal.label, signal=signal))
         else:
             unused.append((signal.label, kind))
     return ChannelSelection(tuple(rows), tuple(unused))
 
 
-def _kind(signal: EdfSignal, match: MontageMatch) -> str:
-    """In words, what a signal is that was not matched to an electrode."""
-    electrode = electrode_of(signal.label)
+def _row(
+    signals: Sequence[EdfSignal],
+    name: str,
+    index: int | None,
+    label: str,
+    interpolated: Sequence[str],
+) -> Row:
+    """A channel that is a signal of the file, or missing."""
+    if index is None:
+        if name in interpolated:
+            return Row(name, "missing: interpolated", interpolated=True)
+        return Row(name, "missing")
+    if not signals[index].samples:
+        return Row(name, "without a sample", label)
+    how = "matched"
+    if name in DOUBLE_BANANA and derivation_of(label) != electrodes_of(name):
+        how = "matched, with the opposite sign"
+    return Row(name, how, label, signal=signals[index])
+
+
+def _derived_row(name: str, match: LabelMatch, interpolated: Sequence[str]) -> Row:
+    """A derivation that is computed from two electrodes."""
+    electrodes = electrodes_of(name)
+    absent = [electrode for electrode in electrodes if electrode not in match.indices]
+    if not absent:
+        labels = dict(match.labels)
+        return Row(name, "derived", " - ".join(labels[electrode] for electrode in electrodes))
+    named = " and ".join(absent)
+    if set(absent) <= set(interpolated):
+        whole = len(absent) == len(electrodes)
+        return Row(name, f"derived: {named} interpolated", interpolated=whole)
+    return Row(name, f"missing: no {named}")
+
+
+def _kind(signal: EdfSignal, match: LabelMatch) -> str:
+    """In words, what a signal is that was not matched to a channel."""
+    electrode, derivation = electrode_of(signal.label), derivation_of(signal.label)
     if is_annotation(signal):
         return "text, not a signal"
-    if electrode in match.bad:
+    if match.derivations is None and electrode in match.bad:
         return f"{electrode}, marked bad in channels.tsv"
-    if electrode in match.duplicated:
+    if match.derivations is not None and signal.label.strip() in match.bad:
+        return "marked bad in channels.tsv"
+    if electrode in match.electrodes.duplicated:
         return f"second signal for {electrode}"
-    return "bipolar derivation" if is_bipolar(signal.label) else "not one of the 19 electrodes"
+    if derivation is not None:
+        return "bipolar derivation"
+    if match.derivations is not None:
+        return "not one of the derivations"
+    return "not one of the 19 electrodes"
 
 
 def read_channels(
@@ -153,11 +200,11 @@ def read_channels(
 ) -> tuple[Channel, ...]:
     """Read the signals of all rows, with envelopes from ``start_s`` to ``stop_s``.
 
-    ``source`` is the same file opened as a 19-channel recording, None where it cannot be. The
+    ``source`` is the same file opened as a recording of the montage, None where it cannot be. The
     ``seizures`` must not overlap each other.
     """
     drawn = sum(row.signal is not None for row in rows)
-    drawn += len(CHANNELS) if source is not None else 0
+    drawn += len(settings.channels) if source is not None else 0
     bins = finest(drawn, stop_s - start_s)
     passes = 1 if source is None else 2
     seconds = (start_s, stop_s)
@@ -174,7 +221,7 @@ def read_channels(
             row.label,
             row.interpolated,
             None if row.signal is None else next(read),
-            # The 19 electrodes are the first rows.
+            # The channels of the montage are the first rows.
             preprocessed[number] if number < len(preprocessed) else None,
         )
         for number, row in enumerate(rows)
@@ -237,17 +284,17 @@ def _preprocess(
     chain = Chain(source, settings)
     rate = Fraction(settings.rate_hz)
     first, stop = (min(round(limit * rate), chain.samples) for limit in seconds)
-    builders = [EnvelopeBuilder(rate, first, stop, bins) for _ in CHANNELS]
+    builders = [EnvelopeBuilder(rate, first, stop, bins) for _ in settings.channels]
     limit = round(settings.clip_sd / SCALE)
-    clipped = np.zeros(len(CHANNELS), np.int64)
-    clipped_in_seizures = np.zeros(len(CHANNELS), np.int64)
+    clipped = np.zeros(len(settings.channels), np.int64)
+    clipped_in_seizures = np.zeros(len(settings.channels), np.int64)
     spans = [
         (round(event.start * rate), min(round(event.stop * rate), chain.samples))
         for event in seizures
     ]
     position = 0
     for blocks, counts in chain.quantized():
-        signal = blocks.swapaxes(0, 1).reshape(len(CHANNELS), -1)
+        signal = blocks.swapaxes(0, 1).reshape(len(settings.channels), -1)
         clipped += counts.sum(axis=0)
         for begin, end in spans:
             inside = signal[:, max(begin - position, 0) : max(end - position, 0)]
@@ -257,7 +304,7 @@ def _preprocess(
         before, position = position, position + signal.shape[1]
         bar.advance(float((min(position, chain.samples) - before) / rate) / 3600)
     ictal = sum(max(end - begin, 0) for begin, end in spans)
-    fractions = clipped_in_seizures / ictal if ictal else repeat(None, len(CHANNELS))
+    fractions = clipped_in_seizures / ictal if ictal else repeat(None, len(settings.channels))
     return [
         PreprocessedSignal(
             mean=float(mean),

@@ -14,13 +14,13 @@ from brainbrr_core.corpus.layouts.base import RecordingLabels
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.layouts.known import layout_around
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
+from brainbrr_core.edf.channels import match_labels
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.raw import RawFile, open_raw
 from brainbrr_core.edf.reader import EdfRecording, open_edf, recording_start
 from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.channels import Channel, choose_channels, read_channels
-from brainbrr_core.signal.montage import match_channels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +125,7 @@ def inspect_recording(
     reasons = []
     try:
         bad = _bad_channels(path)
-        source = open_edf(path, bad, rules)
+        source = open_edf(path, bad, rules, settings.montage)
         findings: tuple[Finding, ...] = source.findings
     except UnusableEdf as error:
         reasons.append((error.reason, SIGNAL_REASONS[error.reason]))
@@ -137,8 +137,12 @@ def inspect_recording(
     )
     if labels.reason is not None:
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
-    match = match_channels([signal.label for signal in raw.header.signals], bad, rules)
-    selection = choose_channels(raw, match, source.missing if source is not None else ())
+    labels_of_file = [signal.label for signal in raw.header.signals]
+    match = match_labels(labels_of_file, bad, rules, settings.montage)
+    interpolated = source.interpolated if source is not None else ()
+    selection = choose_channels(
+        raw, match, interpolated, usable=source is not None or match.is_usable
+    )
     seizures = merge_overlapping(event for event in labels.events if event.label in seizure_labels)
     channels = read_channels(selection.rows, raw, source, settings, start_s, stop_s, seizures)
     return Inspection(

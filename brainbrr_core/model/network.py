@@ -144,7 +144,7 @@ class Upsample(nn.Module):
 
 
 class SeizureNetwork(nn.Module):
-    """Maps windows of the 19-channel montage at 256 Hz to a seizure logit for each sample.
+    """Maps windows of a montage at 256 Hz to a seizure logit for each sample.
 
     Parameters
     ----------
@@ -152,6 +152,8 @@ class SeizureNetwork(nn.Module):
         The sizes.
     ssm_backend : {"torch", "mamba_ssm"}
         What computes the state-space layers. The parameters and their names are the same.
+    channels : int
+        Channels of the montage: 19 electrodes, or 18 derivations.
     recompute_activations : bool
         Whether a training keeps only the tensors that pass from one part of the network to the
         next and computes the others again in the backward pass: the same loss and gradients, in
@@ -168,23 +170,23 @@ class SeizureNetwork(nn.Module):
         shape: NetworkShape,
         ssm_backend: Backend = "torch",
         *,
+        channels: int = len(CHANNELS),
         recompute_activations: bool = False,
     ) -> None:
         super().__init__()
         self.shape = shape
+        self.channels = channels
         self.recompute_activations = recompute_activations
-        channels, strides = shape.channels, shape.strides
+        widths, strides = shape.channels, shape.strides
         self.down = nn.ModuleList(
             nn.Sequential(
                 # Kernels overlap by half; the padding keeps every step centered on its samples.
                 nn.Conv1d(before, after, 2 * stride, stride, padding=stride // 2),
                 ResidualBlock(after),
             )
-            for before, after, stride in zip(
-                (len(CHANNELS), *channels[:-1]), channels, strides, strict=True
-            )
+            for before, after, stride in zip((channels, *widths[:-1]), widths, strides, strict=True)
         )
-        d_model = channels[-1]
+        d_model = widths[-1]
         self.blocks = nn.Sequential(
             *(MultiKernelBlock(d_model, shape.kernels) for _ in range(shape.blocks))
         )
@@ -194,11 +196,11 @@ class SeizureNetwork(nn.Module):
         )
         self.norm = GatedRMSNorm(d_model)
         self.up = nn.ModuleList(
-            Upsample(channels[stage], channels[stage - 1], strides[stage])
-            for stage in range(len(channels) - 1, 0, -1)
+            Upsample(widths[stage], widths[stage - 1], strides[stage])
+            for stage in range(len(widths) - 1, 0, -1)
         )
-        self.head_norm = group_norm(channels[0])
-        self.head = nn.Conv1d(channels[0], strides[0], 3, padding=1)
+        self.head_norm = group_norm(widths[0])
+        self.head = nn.Conv1d(widths[0], strides[0], 3, padding=1)
         self._scale_initial_weights()
 
     def _scale_initial_weights(self) -> None:
@@ -217,8 +219,8 @@ class SeizureNetwork(nn.Module):
 
         Parameters
         ----------
-        x : Tensor, shape (batch, 19, samples)
-            Signals in standard deviations, channels in the order of ``CHANNELS``; ``samples`` is a
+        x : Tensor, shape (batch, channels, samples)
+            Signals in standard deviations, channels in the order of the montage; ``samples`` is a
             multiple of ``shape.total_stride``.
 
         Returns
@@ -231,9 +233,9 @@ class SeizureNetwork(nn.Module):
         ValueError
             For any other shape.
         """
-        if x.dim() != 3 or x.shape[1] != len(CHANNELS) or x.shape[2] % self.shape.total_stride:
+        if x.dim() != 3 or x.shape[1] != self.channels or x.shape[2] % self.shape.total_stride:
             raise ValueError(
-                f"expected (batch, {len(CHANNELS)}, a multiple of {self.shape.total_stride}), "
+                f"expected (batch, {self.channels}, a multiple of {self.shape.total_stride}), "
                 f"got {tuple(x.shape)}"
             )
         skips: list[Tensor] = []

@@ -6,6 +6,7 @@ import contextlib
 
 import torch
 
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.network import NetworkShape, SeizureNetwork
@@ -30,6 +31,7 @@ def build(
     ssm_backend: Backend = "torch",
     seed: int | None = None,
     *,
+    channels: int = len(CHANNELS),
     recompute_activations: bool = False,
 ) -> SeizureNetwork:
     """Build the network of a preset on the CPU, with initial weights.
@@ -42,6 +44,8 @@ def build(
         What computes the state-space layers. The parameters are the same.
     seed : int, optional
         With a seed, the weights depend on nothing else and torch's random state does not change.
+    channels : int
+        Channels of the montage.
     recompute_activations : bool
         For a training with little memory: see :class:`SeizureNetwork`.
 
@@ -61,4 +65,6 @@ def build(
     with torch.random.fork_rng(devices=[]) if seed is not None else contextlib.nullcontext():
         if seed is not None:
             torch.manual_seed(seed)
-        return SeizureNetwork(shape, ssm_backend, recompute_activations=recompute_activations)
+        return SeizureNetwork(
+            shape, ssm_backend, channels=channels, recompute_activations=recompute_activations
+        )

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from brainbrr_core.cache.version import channels_of
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.constants import CHANNELS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.signal.chain import STREAM_STEP, filtered
@@ -25,9 +25,6 @@ from brainbrr_core.signal.statistics import Statistics
 
 #: The setting of a z-score that needs nothing of what is still to come.
 ZSCORE_MINUTES = "preprocessing.zscore_minutes"
-_COUNT = Field(min_length=len(CHANNELS), max_length=len(CHANNELS))
-_Means = Annotated[tuple[float, ...], _COUNT]
-_Deviations = Annotated[tuple[Annotated[float, Field(ge=0)], ...], _COUNT]
 
 
 @dataclass(frozen=True)
@@ -84,15 +81,21 @@ class _StatisticsFile(BaseModel):
 
     preprocessing_version: str
     channels: tuple[str, ...]
-    mean_uv: _Means
-    deviation_uv: _Deviations
+    mean_uv: tuple[float, ...]
+    deviation_uv: tuple[Annotated[float, Field(ge=0)], ...]
+
+    @model_validator(mode="after")
+    def _one_for_each_channel(self) -> _StatisticsFile:
+        if not len(self.channels) == len(self.mean_uv) == len(self.deviation_uv):
+            raise ValueError("a channel has no mean or no deviation")
+        return self
 
 
 def write_statistics(path: Path, statistics: Statistics, version: str) -> None:
     """Write a mean and standard deviation for later recordings, with the version of the chain."""
     content = _StatisticsFile(
         preprocessing_version=version,
-        channels=CHANNELS,
+        channels=channels_of(version),
         mean_uv=tuple(statistics.mean.tolist()),
         deviation_uv=tuple(statistics.deviation.tolist()),
     )
@@ -116,7 +119,7 @@ def read_statistics(path: Path, version: str) -> Statistics:
         raise BrainbrrError(
             f"{path} is no file of means and standard deviations: {remedy}"
         ) from None
-    if content.preprocessing_version != version or content.channels != CHANNELS:
+    if content.preprocessing_version != version or content.channels != channels_of(version):
         raise BrainbrrError(
             f"{path} is of {content.preprocessing_version} and the run of {version}: {remedy}"
         )

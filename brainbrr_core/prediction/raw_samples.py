@@ -1,7 +1,8 @@
-"""Samples from a pipe: frames of the 19 channels, one after the other, without a header.
+"""Samples from a pipe: frames of the channels, one after the other, without a header.
 
-A frame is one sample of each channel in the order of ``CHANNELS`` (Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz
-Pz Fp2 F4 C4 P4 F8 T4 T6 O2), little-endian: float32 or int16, worth a stated number of µV a unit.
+A frame is one sample of each channel, little-endian: float32 or int16, worth a stated number of µV
+a unit. Channels are the electrodes in the order of ``CHANNELS`` (Fp1 F3 C3 P3 F7 T3 T5 O1 Fz Cz Pz
+Fp2 F4 C4 P4 F8 T4 T6 O2), from which the derivations of another montage are computed.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from typing import BinaryIO, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.constants import CHANNELS
+from brainbrr_core.constants import CHANNELS, MontageName
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.signal.derivation import add_up, sums_of_electrodes
 
 SampleType = Literal["float32", "int16"]
 #: Bytes that are asked for at once; a pipe gives what it has.
@@ -31,9 +33,13 @@ def sample_type_of(name: str) -> SampleType:
 
 
 def raw_samples(
-    file: BinaryIO, kind: SampleType, microvolts: float, log: Callable[[str], None]
+    file: BinaryIO,
+    kind: SampleType,
+    microvolts: float,
+    log: Callable[[str], None],
+    montage: MontageName = "10-20",
 ) -> Iterator[NDArray[np.float32]]:
-    """Samples (19, n) in µV from each channel's first sample, as they arrive.
+    """Samples (channels, n) of a montage in µV from each channel's first, as they arrive.
 
     Raises :class:`BrainbrrError` for a sample that is not finite.
     """
@@ -60,6 +66,10 @@ def raw_samples(
         frames += count
         if zero is None:
             zero = samples[:, :1].copy()
-        yield (samples - zero) * np.float32(microvolts)
+        if montage == "10-20":
+            yield (samples - zero) * np.float32(microvolts)
+        else:
+            electrodes = samples.astype(np.float64) - zero
+            yield add_up(sums_of_electrodes(), electrodes * microvolts)
     if rest:
         log(f"{len(rest)} bytes at the end are no whole frame of {size} bytes: left out")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules
-from brainbrr_core.constants import RATE
+from brainbrr_core.constants import RATE, MontageName
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.detection import RecordingStitcher, padded_window
@@ -56,16 +56,20 @@ class Prediction:
     statistics: Statistics
 
 
-def open_source(path: Path, rules: ChannelRules | None = None) -> EdfRecording:
+def open_source(
+    path: Path, rules: ChannelRules | None = None, montage: MontageName = "10-20"
+) -> EdfRecording:
     """An EDF ready for the signal chain. Raises :class:`BrainbrrError` when it is unusable."""
     with _reading(path):
-        return open_edf(path, bad_channels_of(path), rules)
+        return open_edf(path, bad_channels_of(path), rules, montage)
 
 
-def growing_source(path: Path, rules: ChannelRules | None = None) -> GrowingEdf:
+def growing_source(
+    path: Path, rules: ChannelRules | None = None, montage: MontageName = "10-20"
+) -> GrowingEdf:
     """An EDF that is still being written. Raises :class:`BrainbrrError` when it is unusable."""
     with _reading(path):
-        return GrowingEdf(path, bad_channels_of(path), rules)
+        return GrowingEdf(path, bad_channels_of(path), rules, montage)
 
 
 def growing_pieces(path: Path, edf: GrowingEdf, idle_s: float) -> Iterator[NDArray[np.float32]]:
@@ -94,7 +98,7 @@ class OpenRecording:
         self.path, self._window = path, window
         #: Whether the file turned out to be unusable after its first windows.
         self.failed = False
-        self._source = open_source(path, rules)
+        self._source = open_source(path, rules, preprocessing.montage)
         with _reading(path):
             self._start = recording_start(path)
             statistics = normalization.of(self._source, preprocessing)
@@ -109,7 +113,7 @@ class OpenRecording:
         return self._chain.samples / RATE
 
     def windows(self) -> Iterator[NDArray[np.float32]]:
-        """The signal (19, window) of each window, in order."""
+        """The signal (channels, window) of each window, in order."""
         for start in self.scores.starts:
             with _reading(self.path):
                 window = padded_window(self._signal.read, start, self._chain.samples, self._window)
@@ -133,7 +137,7 @@ class ForwardReader:
         self._first = 0
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Samples ``start`` to ``stop``, (19, stop - start) float32 in standard deviations.
+        """Samples ``start`` to ``stop``, (channels, stop - start) float32 in standard deviations.
 
         Raises ``ValueError`` for samples that have been passed.
         """

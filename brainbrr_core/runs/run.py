@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from brainbrr_core.cache.manifest import Manifest
+from brainbrr_core.cache.version import channels_of
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.identity import TRAINING_VERSION, TrainingSettings
@@ -85,7 +86,9 @@ class Run:
         from brainbrr_core.model import build
         from brainbrr_core.runs.weights import load_model
 
-        network = build(self.record.identity.model.preset, ssm_backend)
+        identity = self.record.identity
+        channels = len(channels_of(identity.preprocessing_version))
+        network = build(identity.model.preset, ssm_backend, channels=channels)
         path = self.directory / MODEL
         state, _ = load_model(path, self.record.model_blake3)
         try:

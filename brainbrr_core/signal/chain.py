@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.constants import BLOCK_S, CHANNELS
+from brainbrr_core.constants import BLOCK_S
 from brainbrr_core.signal.edges import SignalSource, level, read_reflected
 from brainbrr_core.signal.filters import at_rest, sections
-from brainbrr_core.signal.interpolation import interpolation_weights
+from brainbrr_core.signal.interpolation import rounded_weights
 from brainbrr_core.signal.quantization import SCALE, quantize
 from brainbrr_core.signal.resampling import BlockResampler, InterpolatingResampler, design
 from brainbrr_core.signal.statistics import Statistics
@@ -36,7 +36,7 @@ KEEP_BYTES = 150_000_000
 
 
 class Filtering:
-    """From raw samples to filtered µV of all 19 channels, in steps of a fixed length.
+    """From raw samples to filtered µV of all channels of the montage, in steps of a fixed length.
 
     ``step`` is the number of outputs at 256 Hz that are made at a time, rounded up to whole periods
     of the resampler. It changes no bit of the signal.
@@ -52,9 +52,10 @@ class Filtering:
             if self._resampler.is_interpolated
             else BlockResampler(self._resampler)
         )
-        self._present = [n for n, name in enumerate(CHANNELS) if name not in missing]
-        self._absent = [n for n, name in enumerate(CHANNELS) if name in missing]
-        self._weights = _rounded(interpolation_weights(missing)) if self._absent else None
+        names = settings.channels
+        self._present = [n for n, name in enumerate(names) if name not in missing]
+        self._absent = [n for n, name in enumerate(names) if name in missing]
+        self._weights = rounded_weights(missing) if self._absent else None
         self._state = at_rest(settings, len(self._present))
         self._made = 0
         self.step = -(-step // self._blocks.period) * self._blocks.period
@@ -68,7 +69,7 @@ class Filtering:
         return self._blocks.input_range(first, count)
 
     def apply(self, raw: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-        """The next ``count`` outputs (19, count), from the raw samples of :meth:`input_range`.
+        """The next outputs (channels, count), from the raw samples of :meth:`input_range`.
 
         They are µV relative to the level at which the recording begins. ``raw`` may be overwritten.
         """
@@ -83,7 +84,7 @@ class Filtering:
         # A heavy import, needed only where signals are computed.
         from brainbrr_core.signal.products import weighted_sums
 
-        filtered = np.empty((len(CHANNELS), count), np.float32)
+        filtered = np.empty((len(self._settings.channels), count), np.float32)
         filtered[self._present] = resampled
         made = np.empty((len(self._absent), count), np.float32)
         weighted_sums(self._weights, resampled, made)
@@ -94,11 +95,6 @@ class Filtering:
         if isinstance(self._blocks, InterpolatingResampler):
             return self._blocks.apply(raw, self._made, count)
         return np.ascontiguousarray(self._blocks.apply(raw, count))
-
-
-def _rounded(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights rounded to multiples of 2**-32: last bits of powers and roots differ by library."""
-    return np.asarray(np.rint(weights * 2.0**32) / 2.0**32)
 
 
 def filtered(
@@ -118,8 +114,9 @@ def filtered(
 
     Yields
     ------
-    array of float32, shape (19, n)
-        Consecutive parts of the signal at 256 Hz in µV, channels in the order of ``CHANNELS``.
+    array of float32, shape (channels, n)
+        Consecutive parts of the signal at 256 Hz in µV, channels in the order of
+        ``settings.channels``.
 
     Raises
     ------
@@ -143,7 +140,7 @@ class Quantizer:
         self._factor = np.divide(
             1.0,
             statistics.deviation * SCALE,
-            out=np.zeros(len(CHANNELS)),
+            out=np.zeros(len(statistics.deviation)),
             where=statistics.deviation > 0,
         ).astype(np.float32)
         self._mean = statistics.mean.astype(np.float32)
@@ -151,9 +148,9 @@ class Quantizer:
         self._block_samples = BLOCK_S * settings.rate_hz
 
     def apply(self, filtered: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
-        """Blocks (n, 19, 2560), the last padded with zeros, and their clipped samples (n, 19)."""
+        """Blocks (n, channels, 2560), the last padded with zeros, and their clipped samples."""
         count = -(-filtered.shape[1] // self._block_samples)
-        blocks = np.zeros((count, len(CHANNELS), self._block_samples), np.int16)
+        blocks = np.zeros((count, len(filtered), self._block_samples), np.int16)
         clipped = np.empty(blocks.shape[:2], np.int32)
         quantize(filtered, self._mean, self._factor, self._limit, blocks, clipped)
         return blocks, clipped
@@ -204,9 +201,9 @@ class Chain:
 
         Yields
         ------
-        blocks : array of int16, shape (n, 19, 2560)
+        blocks : array of int16, shape (n, channels, 2560)
             Consecutive blocks of 10 s; one unit is ``SCALE`` standard deviations.
-        clipped : array of int32, shape (n, 19)
+        clipped : array of int32, shape (n, channels)
             How many samples of each block and channel were clipped.
         """
         chunks = self._kept if self._kept is not None else self._chunks()
@@ -234,7 +231,7 @@ class Chain:
 
     def _measure(self) -> Statistics:
         pieces = self._chunks
-        if self.samples * len(CHANNELS) * 4 <= KEEP_BYTES:
+        if self.samples * len(self._settings.channels) * 4 <= KEEP_BYTES:
             chunks = self._kept = list(self._chunks())
             pieces = partial(iter, chunks)
         return Statistics.of_passes(pieces, self.samples, self._settings)

@@ -23,7 +23,8 @@ CONSTANTS: dict[str, JsonValue] = {"edge_s": EDGE_S, "level": "median", "reflect
 class SignalSource(Protocol):
     """A recording's raw signal.
 
-    Its channels are the electrodes that the recording has, in the order of ``CHANNELS``.
+    Its channels are those of a montage that the recording has, in the order of the montage: for
+    ``10-20``, electrodes may be missing; the derivations of ``double-banana`` are complete.
     """
 
     @property
@@ -36,7 +37,7 @@ class SignalSource(Protocol):
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Names of the electrodes that are not among the channels, to be interpolated."""
+        """Electrodes that are not among the channels, to be interpolated after filtering."""
 
     def read(self, start: int, stop: int) -> NDArray[np.float32]:
         """Read an interval of the signal.

@@ -84,3 +84,11 @@ def interpolation_weights(missing: Sequence[str]) -> NDArray[np.float64]:
     evaluate = np.hstack([_spline(_cosines(to, at)), np.ones((len(missing), 1))])
     # The system is symmetric, so that solving it for the transposed weights is the same.
     return np.ascontiguousarray(solve(system, np.ascontiguousarray(evaluate.T))[:count].T)
+
+
+def rounded_weights(missing: Sequence[str]) -> NDArray[np.float64]:
+    """:func:`interpolation_weights`, rounded to multiples of 2**-32.
+
+    The last bits of powers and roots differ from one library to another.
+    """
+    return np.asarray(np.rint(interpolation_weights(missing) * 2.0**32) / 2.0**32)

@@ -45,6 +45,10 @@ _REFERENCES = {
 #: Linked ears or mastoids written out, perhaps truncated to the 16 characters of a label.
 _LINKED = re.compile(r"LINK(?:ED)?(?P<mastoids>M[A-Z]*)?[A-Z]*")
 _LABEL = re.compile(r"(?:(?:EEG|POL)\s+)?(?P<electrode>[^\s.-]+)\.*(?:\s*-\s*(?P<other>\S.*))?")
+#: A derivation between two electrodes. Some programs number channels whose labels are equal.
+DERIVATION_LABEL = re.compile(
+    r"(?:(?:EEG|POL)\s+)?(?P<first>[^\s.-]+)\.*\s*-\s*(?P<second>[^\s.-]+)\.*(?:-\d+)?"
+)
 #: Characters of a label in an EDF.
 _LABEL_WIDTH = 16
 
@@ -99,7 +103,7 @@ class MontageMatch:
 
     @property
     def reason(self) -> str | None:
-        """Why no 19-channel signal can be made, or None when it can."""
+        """Why the 19 electrodes cannot be had, or None when they can."""
         if self.duplicated:
             return "duplicate_channel"
         if not self._can_be_interpolated:
@@ -167,12 +171,17 @@ def electrode_of(label: str) -> str | None:
 
 
 @lru_cache(maxsize=4096)
-def is_bipolar(label: str) -> bool:
-    """Whether a label names a derivation between two of the wanted electrodes."""
-    match = _LABEL.fullmatch(label.strip().upper())
-    if match is None or match["other"] is None:
-        return False
-    return match["electrode"] in _BY_NAME and match["other"] in _BY_NAME
+def derivation_of(label: str) -> tuple[str, str] | None:
+    """The electrodes of a bipolar channel label in their order, or None.
+
+    Understands ``FP1-F7``, ``EEG Fp1-F7``, ``F7-T3``, ``F7-T7`` and, of several channels with equal
+    labels, ``T8-P8-0``. Both must be among the 19 electrodes: ``T7-FT9`` is not understood.
+    """
+    match = DERIVATION_LABEL.fullmatch(label.strip().upper())
+    if match is None or not {match["first"], match["second"]} <= _BY_NAME.keys():
+        return None
+    first, second = _BY_NAME[match["first"]], _BY_NAME[match["second"]]
+    return None if first == second else (first, second)
 
 
 def match_channels(
@@ -198,7 +207,7 @@ def match_channels(
         signals={name: signals[name] for name in CHANNELS if name in signals},
         missing=tuple(name for name in CHANNELS if name not in signals),
         duplicated=tuple(dict.fromkeys(duplicated)),
-        bipolar=sum(is_bipolar(label) for label in labels),
+        bipolar=sum(derivation_of(label) is not None for label in labels),
         bad=tuple(name for name in CHANNELS if name in marked and name in names),
         unmatched=tuple(sorted(marked[name] for name in marked.keys() - set(names))),
         references=_references(signals[name][1] for name in CHANNELS if name in signals),

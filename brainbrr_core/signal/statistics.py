@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.constants import CHANNELS
 from brainbrr_core.machine.compiled import compiled
 
 #: Seconds at the beginning that are left out. The response of the band-pass and the notch to
@@ -38,9 +37,9 @@ class Statistics:
 
     Attributes
     ----------
-    mean : array of float64, shape (19,)
+    mean : array of float64, shape (channels,)
         Mean in µV; the median on the scale ``robust``.
-    deviation : array of float64, shape (19,)
+    deviation : array of float64, shape (channels,)
         Standard deviation in µV; on the scale ``robust``, the interquartile range divided by that
         of a Gaussian of standard deviation 1.
     """
@@ -58,7 +57,7 @@ class Statistics:
 
         Parameters
         ----------
-        filtered : iterable of arrays of float32, shape (19, n)
+        filtered : iterable of arrays of float32, shape (channels, n)
             Consecutive pieces of the signal in µV at 256 Hz.
         samples : int
             How many samples count.
@@ -82,8 +81,8 @@ class Statistics:
         Parameters
         ----------
         pieces : callable
-            Returns the pieces of the signal (19, n) in µV at 256 Hz from the beginning; called
-            once, and several times for the scale ``robust``.
+            Returns the pieces of the signal (channels, n) in µV at 256 Hz from the beginning;
+            called once, and several times for the scale ``robust``.
         samples : int
             How many samples count.
         settings : Preprocessing
@@ -95,7 +94,7 @@ class Statistics:
             Center and spread without the first two seconds.
         """
         settling = SETTLING_S * settings.rate_hz
-        settled = _moments(_first(pieces(), samples), settling)
+        settled = _moments(_first(pieces(), samples), settling, len(settings.channels))
         if settings.scale == "recording_sd":
             return settled
         return robust(lambda: _first(pieces(), samples), settling, settled)
@@ -106,14 +105,14 @@ def robust(pieces: Pieces, settling: int, moments: Statistics) -> Statistics:
 
     ``moments`` are the same signal's mean and deviation, for channels that are too quiet.
     """
-    lower, middle, upper = _quartiles(pieces, settling)
+    lower, middle, upper = _quartiles(pieces, settling, len(moments.mean))
     spread = upper - lower
     deviation = np.where(spread < QUIET_UV, moments.deviation, spread / GAUSSIAN_IQR)
     return Statistics(middle, deviation)
 
 
 def of_moments(sums: NDArray[np.float64], samples: int) -> Statistics:
-    """Mean and deviation from each channel's sum and sum of squares (19, 2)."""
+    """Mean and deviation from each channel's sum and sum of squares (channels, 2)."""
     mean, square = sums.T / max(samples, 1)
     return Statistics(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
 
@@ -129,11 +128,11 @@ def _first(filtered: Iterable[NDArray[np.float32]], samples: int) -> Iterator[ND
             return
 
 
-def _moments(filtered: Iterable[NDArray[np.float32]], settling: int) -> Statistics:
+def _moments(filtered: Iterable[NDArray[np.float32]], settling: int, channels: int) -> Statistics:
     # A heavy import, needed only where signals are computed.
     from brainbrr_core.signal.moments import add_moments
 
-    sums = np.zeros((len(CHANNELS), 2))
+    sums = np.zeros((channels, 2))
     before = np.zeros_like(sums)
     counted = 0
     for piece in filtered:
@@ -150,8 +149,8 @@ def _moments(filtered: Iterable[NDArray[np.float32]], settling: int) -> Statisti
     return of_moments(sums, used)
 
 
-def _quartiles(pieces: Pieces, settling: int) -> NDArray[np.float64]:
-    """The three quartiles (3, 19) as ``numpy.quantile`` has them, to the last sample.
+def _quartiles(pieces: Pieces, settling: int, channels: int) -> NDArray[np.float64]:
+    """The three quartiles (3, channels) as ``numpy.quantile`` has them, to the last sample.
 
     Numbers in the order of their values are counted by the upper half of their bits, then by the
     lower half among those that share the upper one with a quartile.
@@ -159,24 +158,24 @@ def _quartiles(pieces: Pieces, settling: int) -> NDArray[np.float64]:
     length = sum(piece.shape[1] for piece in pieces())
     skipped = settling if length >= 2 * settling else 0
     if not length:
-        return np.zeros((3, len(CHANNELS)))
+        return np.zeros((3, channels))
     # Quartiles lie between two samples each.
     ranks, parts = np.divmod((length - skipped - 1) * np.arange(1, 4), 4)
     both = np.stack([ranks, np.minimum(ranks + 1, length - skipped - 1)], axis=1).reshape(-1)
-    upper = np.zeros((len(CHANNELS), 1 << 16), np.int64)
+    upper = np.zeros((channels, 1 << 16), np.int64)
     for piece in _after(pieces(), skipped):
         count_upper_halves(piece.view(np.uint32), upper)
     high = np.array([_position(counts, both) for counts in upper])
-    lower = np.zeros((len(CHANNELS), len(both), 1 << 16), np.int32)
+    lower = np.zeros((channels, len(both), 1 << 16), np.int32)
     for piece in _after(pieces(), skipped):
         count_lower_halves(piece.view(np.uint32), high, lower)
-    values = np.empty((len(CHANNELS), len(both)))
+    values = np.empty((channels, len(both)))
     for channel, counts in enumerate(lower):
         for n, wanted in enumerate(both):
             smaller = upper[channel, : high[channel, n]].sum()
             low = _position(counts[n], wanted - smaller)
             values[channel, n] = _value_of(int(high[channel, n]) << 16 | int(low))
-    before, after = values.reshape(len(CHANNELS), 3, 2).transpose(2, 1, 0)
+    before, after = values.reshape(channels, 3, 2).transpose(2, 1, 0)
     return np.asarray(before + (after - before) * parts[:, None] / 4)
 
 

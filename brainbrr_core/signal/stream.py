@@ -43,10 +43,11 @@ class _Tail:
 
 
 class SignalStream:
-    """Raw samples in, filtered µV of the 19 channels at 256 Hz out.
+    """Raw samples in, filtered µV of the montage's channels at 256 Hz out.
 
-    ``missing`` names electrodes to be interpolated; the others come in the order of
-    ``CHANNELS``. Memory is bounded by some seconds of signal, and by the pieces that are pushed.
+    ``missing`` names channels to be interpolated; the others come in the order of
+    ``settings.channels``. Memory is bounded by some seconds of signal, and by the pieces that are
+    pushed.
     """
 
     def __init__(self, rate: Fraction, missing: tuple[str, ...], settings: Preprocessing) -> None:
@@ -70,7 +71,7 @@ class SignalStream:
         return beyond + (0.0 if STREAM_STEP % step == 0 else step / self._rate_hz)
 
     def push(self, raw: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        """Add samples (channels, n) in µV; yield the outputs (19, m) that they complete.
+        """Add samples (channels, n) in µV; yield the outputs (channels, m) that they complete.
 
         Values count relative to each channel's first sample, as in ``SignalSource``: a constant
         makes no difference beyond the last bits of float32.

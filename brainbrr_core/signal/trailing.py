@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.constants import BLOCK_S, CHANNELS
+from brainbrr_core.constants import BLOCK_S
 from brainbrr_core.signal.statistics import SETTLING_S, Statistics, of_moments, robust
 
 #: Seconds at the beginning that are z-scored as a whole.
@@ -27,7 +27,7 @@ START_S = 60
 #: The constants of trailing statistics, as the preprocessing versions that use them have them.
 CONSTANTS = {"start_s": START_S}
 
-#: Up to 10 s of filtered signal (19, n), and the statistics for their z-score.
+#: Up to 10 s of filtered signal (channels, n), and the statistics for their z-score.
 Scaled = tuple[NDArray[np.float32], Statistics]
 
 
@@ -47,13 +47,13 @@ class TrailingStatistics:
         blocks = settings.zscore_minutes * 60 // BLOCK_S
         self._sums: deque[tuple[NDArray[np.float64], int]] = deque(maxlen=blocks)
         self._kept: deque[NDArray[np.float32]] = deque(maxlen=blocks)
-        self._rest = np.zeros((len(CHANNELS), 0), np.float32)
+        self._rest = np.zeros((len(settings.channels), 0), np.float32)
         #: The blocks of the first minute until it is over.
         self._start: list[NDArray[np.float32]] = []
         self._started = False
 
     def push(self, filtered: NDArray[np.float32]) -> Iterator[Scaled]:
-        """Add the next samples (19, n) in µV; yield the blocks that they complete."""
+        """Add the next samples (channels, n) in µV; yield the blocks that they complete."""
         if self._rest.shape[1]:
             filtered = np.concatenate([self._rest, filtered], axis=1)
         size = self._block_samples
@@ -75,7 +75,7 @@ class TrailingStatistics:
 
         settling = 0 if self._sums else SETTLING_S * self._settings.rate_hz
         counted = np.ascontiguousarray(block[:, settling:])
-        sums = np.zeros((len(CHANNELS), 2))
+        sums = np.zeros((len(counted), 2))
         add_moments(counted, sums)
         self._sums.append((sums, counted.shape[1]))
         if self._settings.scale == "robust":
@@ -98,7 +98,7 @@ class TrailingStatistics:
     def _trailing(self) -> Statistics:
         """The statistics of the minutes that end with the last block."""
         # Summed in this order, not in one that a library chooses.
-        sums, used = np.zeros((len(CHANNELS), 2)), 0
+        sums, used = np.zeros((len(self._settings.channels), 2)), 0
         for of_block, count in self._sums:
             sums += of_block
             used += count

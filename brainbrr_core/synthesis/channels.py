@@ -40,6 +40,17 @@ class Channel:
 _NEAREST = {"FT9": "T1", "FT10": "T2"}
 
 
+#: The channels of most bipolar recordings of CHB-MIT. One derivation is there in both directions,
+#: another one twice.
+BIPOLAR_LABELS = (
+    *("FP1-F7", "F7-T7", "T7-P7", "P7-O1", "FP1-F3", "F3-C3", "C3-P3", "P3-O1"),
+    *("FP2-F4", "F4-C4", "C4-P4", "P4-O2", "FP2-F8", "F8-T8", "T8-P8", "P8-O2"),
+    *("FZ-CZ", "CZ-PZ", "P7-T7", "T7-FT9", "FT9-FT10", "FT10-T8", "T8-P8"),
+)
+_BIPOLAR_RANGE_UV = (-800.0, 800.0)
+_BIPOLAR_DIGITAL_RANGE = (-2048, 2047)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """The source of a channel.
@@ -115,3 +126,11 @@ def synthetic_channels(
             for name, dimension in _HOUSEKEEPING
         ]
     return tuple(channels)
+
+
+def bipolar_channels(rate_hz: int) -> tuple[Channel, ...]:
+    """Bipolar derivations as in CHB-MIT, with data records of 1 s."""
+    return tuple(
+        Channel(label, rate_hz, "uV", _BIPOLAR_RANGE_UV, _BIPOLAR_DIGITAL_RANGE)
+        for label in BIPOLAR_LABELS
+    )

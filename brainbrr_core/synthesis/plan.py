@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import time
 from fractions import Fraction
 
@@ -17,7 +17,12 @@ import numpy as np
 from brainbrr_core.annotation import Event, seizure_seconds, tuh
 from brainbrr_core.constants import BACKGROUND, SPLITS
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.synthesis.channels import MONTAGES, Channel, synthetic_channels
+from brainbrr_core.synthesis.channels import (
+    MONTAGES,
+    Channel,
+    bipolar_channels,
+    synthetic_channels,
+)
 from brainbrr_core.synthesis.scalp import (
     CORE_REACH,
     RING_REACH,
@@ -117,12 +122,18 @@ def patient_focus(seed: int, patient: str) -> str:
 
 
 def plan_corpus(
-    recordings: int, hours: float, seed: int, further_every_s: float | None = FURTHER_EVERY_S
+    recordings: int,
+    hours: float,
+    seed: int,
+    further_every_s: float | None = FURTHER_EVERY_S,
+    *,
+    bipolar: bool = False,
 ) -> list[RecordingPlan]:
     """Plan a corpus of ``recordings`` recordings with ``hours`` hours in total.
 
     A recording with seizures has one, plus one for every ``further_every_s`` seconds on average;
-    None adds none. Raises :class:`BrainbrrError` for values out of range.
+    None adds none. ``bipolar`` recordings have derivations instead of electrodes. Raises
+    :class:`BrainbrrError` for values out of range.
     """
     _check(recordings, hours, seed)
     if further_every_s is not None and not further_every_s > 0:
@@ -155,6 +166,11 @@ def plan_corpus(
                         year,
                     )
                 )
+    if bipolar:
+        # The first channel is an electrode; records last 1 s.
+        return [
+            replace(plan, channels=bipolar_channels(plan.channels[0].samples)) for plan in plans
+        ]
     return plans
 
 

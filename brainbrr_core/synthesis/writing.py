@@ -49,6 +49,7 @@ def write_corpus(
     hours: float,
     seed: int,
     further_every_s: float | None = FURTHER_EVERY_S,
+    bipolar: bool = False,
     workers: int | None = None,
 ) -> CorpusSummary:
     """Write a corpus with synthetic EEG and known seizures in the layout of TUSZ.
@@ -71,6 +72,8 @@ def write_corpus(
     further_every_s : float, optional
         Seconds of recording for each additional seizure, on average, in recordings with seizures;
         None for no additional ones.
+    bipolar : bool
+        Whether the EDFs have bipolar derivations, as those of CHB-MIT, instead of electrodes.
     workers : int, optional
         Number of processes; by default as many as cores and memory allow.
 
@@ -84,11 +87,13 @@ def write_corpus(
     BrainbrrError
         An argument is out of range, or the folder has other files.
     """
-    plans = plan_corpus(recordings, hours, seed, further_every_s)
+    plans = plan_corpus(recordings, hours, seed, further_every_s, bipolar=bipolar)
     parameters: dict[str, object] = {"recordings": recordings, "hours": float(hours), "seed": seed}
     # Left out for the default, so that folders of versions without this option are recognized.
     if further_every_s != FURTHER_EVERY_S:
         parameters["further_every_s"] = further_every_s
+    if bipolar:
+        parameters["bipolar"] = True
     return _write(out, plans, {"kind": "made", **parameters}, workers)
 
 

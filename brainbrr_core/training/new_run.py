@@ -104,6 +104,7 @@ def _train(
         preset,
         hardware.ssm_backend,
         seed=training.seed,
+        channels=len(dataset.channels),
         recompute_activations=hardware.recompute_activations,
     )
     provenance = Provenance(
@@ -218,7 +219,8 @@ def training_batches(
     def send_from(first_step: int) -> Iterator[ArrivingBatch]:
         drawn = sampling.batches(hardware.batch_size, settings.seed, first_step)
         for step, rows in enumerate(drawn, start=first_step):
-            changes = draw(settings.augmentation, settings.seed, step, rows_of_process.tolist())
+            positions = rows_of_process.tolist()
+            changes = draw(settings.augmentation, settings.seed, step, positions, dataset.channels)
             yield send(dataset, dataset.fetch(rows[rows_of_process]), changes, feed)
 
     def receive_from(first_step: int) -> Generator[Batch]:

@@ -176,7 +176,7 @@ def replay(path: Path) -> tuple[StepDiagnosis, SavedStep]:
         raise _not_a_saved_step(path, names) from None
     if saved.preset is None:
         raise _not_a_saved_step(path, "preset")
-    network = build(saved.preset)
+    network = build(saved.preset, channels=batch.signals.shape[1])
     network.load_state_dict(
         {n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")}
     )

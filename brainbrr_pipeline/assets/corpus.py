@@ -92,8 +92,9 @@ def raw_edf_index(
     added, removed = synchronize_partitions(context.instance, index, to_build)
     changed = observe(context, index)
     observe_selection(context, plan, selection_version(plan, configuration.manifest_settings))
-    usable = sum(recording.reason is None for recording in index)
-    excluded = sum(recording.signal_reason is not None for recording in index)
+    judged = index.in_montage(configuration.preprocessing.montage)
+    usable = sum(recording.reason is None for recording in judged)
+    excluded = sum(recording.signal_reason is not None for recording in judged)
     context.log.info(
         f"{len(index)} recordings: {usable} usable, {excluded} excluded, "
         f"{len(index) - usable - excluded} without usable annotations; {added} partitions added, "
@@ -102,6 +103,6 @@ def raw_edf_index(
     return dg.MaterializeResult(
         data_version=dg.DataVersion(INDEX_DATA_VERSION),
         metadata=metadata.of_index(
-            index, plan, configuration.labels.seizure, configuration.preprocessing.notch_hz
+            judged, plan, configuration.labels.seizure, configuration.preprocessing.notch_hz
         ),
     )

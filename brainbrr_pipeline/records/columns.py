@@ -39,6 +39,8 @@ INDEX = {
     "findings": "Irregularities of the files, by their codes.",
     "label_texts": "Digest of the patterns that interpreted free text; empty where there was none.",
     "data_hash": "Hash of the EDF without its header; empty where it is unknown.",
+    "bipolar": "What a bipolar recording gives in the montage double-banana: reason of exclusion, "
+    "rate, samples, derivations and findings; empty for a referential one.",
 }
 
 #: Columns of ``cache_manifest``.

@@ -18,7 +18,8 @@ import dagster as dg
 from brainbrr_core.cache.manifest import CATEGORIES, Manifest, counts
 from brainbrr_core.cache.manifest_file import UpdatedManifest
 from brainbrr_core.cache.plan import Item, Plan, State
-from brainbrr_core.constants import CHANNELS, SPLITS
+from brainbrr_core.cache.version import channels_of
+from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
@@ -184,7 +185,8 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
     splits = counts(manifest, SPLITS)
     balance = Counter({name: sum(int(row[name]) for row in splits.values()) for name in CATEGORIES})
     stored = sum(item.bytes for item in plan.items)
-    float32 = len(manifest) * manifest.window_samples * len(CHANNELS) * _FLOAT32_BYTES
+    samples = manifest.window_samples * len(channels_of(plan.store.version))
+    float32 = len(manifest) * samples * _FLOAT32_BYTES
     return {
         "dagster/row_count": len(manifest),
         "path": dg.MetadataValue.path(made.path),

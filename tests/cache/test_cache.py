@@ -31,6 +31,7 @@ from brainbrr_core.cache.verify import verify
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Labels, Preprocessing, Windows
 from brainbrr_core.configuration.settings import ChannelRules, Selection
+from brainbrr_core.constants import MontageName
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, update_index, write_index
 from brainbrr_core.edf.reader import open_edf
@@ -265,8 +266,10 @@ def test_an_edf_replaced_while_it_is_read_leaves_no_shard(
     victim = plan.items[0].recording
     real_open = open_edf
 
-    def replaced(path: Path, bad: tuple[str, ...], rules: ChannelRules) -> object:
-        source = real_open(path, bad, rules)
+    def replaced(
+        path: Path, bad: tuple[str, ...], rules: ChannelRules, montage: MontageName
+    ) -> object:
+        source = real_open(path, bad, rules, montage)
         os.utime(path, ns=(1, 1))
         return source
 

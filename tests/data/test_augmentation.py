@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from brainbrr_core.configuration import Augmentation, Overrides, load
-from brainbrr_core.constants import CHANNELS
-from brainbrr_core.data.augmentation import MIRRORED, Changes, augment, draw, move
+from brainbrr_core.constants import CHANNELS, DOUBLE_BANANA
+from brainbrr_core.data.augmentation import MIRRORED, Changes, augment, draw, mirror, move
 from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.signal.quantization import SCALE
 from tests.support.examples import examples
@@ -159,6 +159,22 @@ def test_a_move_by_the_whole_window_is_reflected_at_both_ends(shift: int) -> Non
     assert values[0].tolist() == expected
     signals = augment(stored, changes)
     assert torch.equal(signals, torch.tensor(expected).expand(1, 19, 64) * float(np.float32(SCALE)))
+
+
+def test_derivations_are_mirrored_with_both_electrodes() -> None:
+    order = mirror(DOUBLE_BANANA)
+    names = dict(zip(DOUBLE_BANANA, (DOUBLE_BANANA[at] for at in order), strict=True))
+    assert names["Fp1-F7"] == "Fp2-F8"
+    assert names["T7-P7"] == "T8-P8"
+    assert names["P4-O2"] == "P3-O1"
+    assert names["Fz-Cz"] == "Fz-Cz"
+    assert [order[at] for at in order] == list(range(18))
+    stored = torch.arange(2 * 18 * 4).reshape(2, 18, 4).to(torch.int16)
+    settings = Augmentation(left_right_flip=1.0)
+    changes = draw(settings, 0, 0, range(2), DOUBLE_BANANA)
+    assert changes is not None
+    assert changes.gains.shape == (2, 18)
+    assert torch.equal(augment(stored, changes), wide(stored)[:, list(order)])
 
 
 def test_left_and_right_are_swapped() -> None:

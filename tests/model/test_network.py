@@ -38,6 +38,17 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         build("tiny", seed=0)(torch.zeros(shape))
 
 
+def test_the_input_is_as_wide_as_the_montage() -> None:
+    network = SeizureNetwork(SMALLEST, channels=18)
+    assert network.channels == 18
+    assert network(torch.zeros(2, 18, 64)).shape == (2, 64)
+    with pytest.raises(ValueError, match=r"expected \(batch, 18, a multiple of 8\)"):
+        network(torch.zeros(2, 19, 64))
+    # Eight filters of eight samples look at one channel less.
+    assert size(SeizureNetwork(SMALLEST)) - size(network) == 8 * 8
+    assert build("tiny", seed=0, channels=18).channels == 18
+
+
 def test_sizes_of_the_presets() -> None:
     millions = {preset: size(build(preset, seed=0)) / 1e6 for preset in PRESETS}
     assert 0.5 < millions["tiny"] < 0.7

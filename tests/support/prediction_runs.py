@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.cache.version import preprocessing_version
 from brainbrr_core.configuration import Configuration, Overrides, load
-from brainbrr_core.constants import CHANNELS
+from brainbrr_core.constants import CHANNELS, MONTAGES, MontageName
 from brainbrr_core.model import build
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.record import MODEL
@@ -32,23 +32,24 @@ detection: {stride_s: 10, on_threshold: 0.5, off_ratio: 0.99, smooth_s: 1.0, min
 """
 
 
-def random_settings(place: Path) -> Configuration:
+def random_settings(place: Path, montage: MontageName = "10-20") -> Configuration:
     """Settings under which the network of :func:`random_predictor` finds many events."""
     path = place / "random.yaml"
     path.write_text(
         SETTINGS
+        + f"preprocessing: {{montage: {montage}}}\n"
         + "".join(f"{key}: {place / key}\n" for key in ("cache_root", "runs_dir", "dagster_home"))
     )
     return load(Overrides(config=f"smoke:cpu:{path}"), environment={})
 
 
-def random_predictor(place: Path, batch: int = 1) -> Predictor:
+def random_predictor(place: Path, batch: int = 1, montage: MontageName = "10-20") -> Predictor:
     """A tiny network with random weights."""
-    network = build("tiny", seed=3).eval()
+    network = build("tiny", seed=3, channels=len(MONTAGES[montage])).eval()
     with torch.no_grad():
         # Fresh weights hardly move the output; this makes it cross any threshold near 0.5.
         network.head.weight.mul_(20)
-    settings = random_settings(place)
+    settings = random_settings(place, montage)
     return Predictor(
         network,
         preprocessing_version(settings.preprocessing),
@@ -62,9 +63,9 @@ def random_predictor(place: Path, batch: int = 1) -> Predictor:
     )
 
 
-def random_run(place: Path) -> tuple[Path, str]:
+def random_run(place: Path, montage: MontageName = "10-20") -> tuple[Path, str]:
     """The same network as a run's folder, and what ``--config`` must say."""
-    predictor = random_predictor(place)
+    predictor = random_predictor(place, montage=montage)
     folder = place / "runs_dir" / "random"
     folder.mkdir(parents=True)
     checksum = save_model(folder / MODEL, predictor.network, {})

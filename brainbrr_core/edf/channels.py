@@ -1,0 +1,239 @@
+"""Which signals of an EDF give the channels of a montage, and those channels in µV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import CHANNELS, DOUBLE_BANANA, MontageName
+from brainbrr_core.edf.header import EdfHeader, EdfSignal, UnusableEdf
+from brainbrr_core.edf.raw import calibration
+from brainbrr_core.signal.derivation import (
+    BipolarMatch,
+    Sum,
+    add_up,
+    match_derivations,
+    sums_of_electrodes,
+)
+from brainbrr_core.signal.montage import MontageMatch, match_channels
+from brainbrr_core.signal.quantization import to_microvolts
+
+#: With fewer of the 19 electrodes, it is another kind of recording (behind the ear, a monitor).
+FEW_CHANNELS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMatch:
+    """Which signals of a file a montage can use, by their labels.
+
+    ``derivations`` is None where the electrodes decide: for the montage ``10-20``, and for a
+    referential recording.
+    """
+
+    montage: MontageName
+    electrodes: MontageMatch
+    derivations: BipolarMatch | None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the labels name all channels, or enough of them."""
+        if self.derivations is not None:
+            return not self.derivations.missing
+        return self.electrodes.reason is None
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether the channels are computed from electrodes."""
+        return self.montage == "double-banana" and self.derivations is None
+
+    @property
+    def indices(self) -> dict[str, int]:
+        """The index of the signal of each electrode or derivation."""
+        if self.derivations is not None:
+            return {name: index for name, (index, *_) in self.derivations.signals.items()}
+        return {name: index for name, (index, _) in self.electrodes.signals.items()}
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Each electrode or derivation and the label of its signal."""
+        if self.derivations is not None:
+            return tuple((name, label) for name, (_, label, _) in self.derivations.signals.items())
+        return tuple((name, label) for name, (_, label) in self.electrodes.signals.items())
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Electrodes or derivations that no signal carries.
+
+        Of a bipolar file with all derivations, the labels that are marked as bad and not used.
+        """
+        if self.derivations is not None:
+            return self.derivations.missing or self.derivations.bad
+        return self.electrodes.missing
+
+    @property
+    def bad(self) -> tuple[str, ...]:
+        """Electrodes of the file, or labels of its derivations, that are marked as bad."""
+        return (self.derivations or self.electrodes).bad
+
+    @property
+    def unmatched(self) -> tuple[str, ...]:
+        """What is marked as bad and is not in the file."""
+        return (self.derivations or self.electrodes).unmatched
+
+
+def match_labels(
+    labels: list[str], bad: Iterable[str], rules: ChannelRules | None, montage: MontageName
+) -> LabelMatch:
+    """Match the labels of a file to a montage; ``bad`` names channels that count as missing."""
+    bad = tuple(bad)
+    electrodes = match_channels(labels, bad, rules)
+    is_bipolar = montage == "double-banana" and electrodes.reason == "bipolar_montage"
+    return LabelMatch(montage, electrodes, match_derivations(labels, bad) if is_bipolar else None)
+
+
+@dataclass(frozen=True)
+class MontageChannels:
+    """The channels of a montage in one EDF.
+
+    Attributes
+    ----------
+    signals : dict of str to EdfSignal
+        The signals of the file that are read, by the electrode that each carries, or the
+        derivation.
+    sums : tuple of Sum, optional
+        Each channel as a sum of ``signals``; None where they are the channels themselves.
+    missing : tuple of str
+        Channels that must be interpolated after the filters.
+    interpolated : tuple of str
+        Electrodes that are interpolated, whether before the filters or after them.
+    copies : dict of str to tuple of EdfSignal
+        Other signals of the same derivation: the file can be used where they are the same signal.
+    """
+
+    signals: dict[str, EdfSignal]
+    sums: tuple[Sum, ...] | None = None
+    missing: tuple[str, ...] = ()
+    interpolated: tuple[str, ...] = ()
+    copies: dict[str, tuple[EdfSignal, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def gains(self) -> tuple[float, ...]:
+        """µV per digital unit of each signal. Raises :class:`UnusableEdf` where one has none."""
+        return tuple(signal.microvolts() for signal in self.signals.values())
+
+    def check_calibration(self) -> None:
+        """Raise :class:`UnusableEdf` where the header does not say what a signal's samples mean."""
+        for signal in self.signals.values():
+            signal.microvolts()
+
+    @property
+    def per_record(self) -> int:
+        """Samples of each signal in a data record."""
+        return next(iter(self.signals.values())).samples
+
+    def microvolts(
+        self, records: NDArray[np.int16], zero: NDArray[np.int16], skip: int, count: int
+    ) -> NDArray[np.float32]:
+        """The channels (channels, count) of some data records, without the first ``skip`` samples.
+
+        They are relative to the samples at the beginning of each signal in the data record
+        ``zero``.
+        """
+        if self.sums is None:
+            out = np.empty((len(self.signals), count), np.float32)
+            offsets = np.array([signal.offset for signal in self.signals.values()])
+            zeros = zero[offsets].astype(np.float32)
+            gains = np.array(self.gains, np.float32)
+            to_microvolts(records, offsets, self.per_record, skip, zeros, gains, out)
+            return out
+        exact = np.empty((len(self.signals), count), np.float64)
+        for values, signal, gain in zip(exact, self.signals.values(), self.gains, strict=True):
+            digital = records[:, signal.offset : signal.offset + signal.samples].reshape(-1)
+            values[:] = digital[skip : skip + count]
+            values -= float(zero[signal.offset])
+            values *= gain
+        return add_up(self.sums, exact)
+
+    def check_copies(self, records: NDArray[np.int16]) -> None:
+        """Raise :class:`UnusableEdf` unless the copies equal their signals in some data records.
+
+        Two samples are equal that are less than a step of their digital values apart, on average of
+        both.
+        """
+        for name, copies in self.copies.items():
+            signal = self.signals[name]
+            for copy in copies:
+                if copy.samples != signal.samples or _differ(records, signal, copy):
+                    raise UnusableEdf(
+                        "duplicate_channel",
+                        f"{name}: the file has two signals {signal.label!r} and {copy.label!r}, "
+                        "which differ",
+                    )
+
+
+def _differ(records: NDArray[np.int16], one: EdfSignal, other: EdfSignal) -> bool:
+    gain, other_gain = one.microvolts(), other.microvolts()
+    first = records[:, one.offset : one.offset + one.samples]
+    second = records[:, other.offset : other.offset + other.samples]
+    if one.ranges == other.ranges and gain == other_gain:
+        return not np.array_equal(first, second)
+    _, offset, _ = calibration(one)
+    _, other_offset, _ = calibration(other)
+    difference = (gain * first + offset) - (other_gain * second + other_offset)
+    # A little less than a step: what is left of it is the rounding of these numbers.
+    return bool((np.abs(difference) > 0.499 * (abs(gain) + abs(other_gain))).any())
+
+
+def montage_channels(header: EdfHeader, match: LabelMatch) -> MontageChannels:
+    """The channels of a montage in a file.
+
+    Raises :class:`UnusableEdf` where the file does not have them.
+    """
+    signals = {name: header.signals[index] for name, index in match.indices.items()}
+    electrodes, derivations = match.electrodes, match.derivations
+    if derivations is not None:
+        if derivations.missing:
+            raise UnusableEdf("missing_derivations", ", ".join(derivations.missing))
+        signs = [sign for _, _, sign in derivations.signals.values()]
+        copies = {
+            name: tuple(header.signals[index] for index in indices)
+            for name, indices in derivations.doubled.items()
+        }
+        sums = tuple(((position, sign),) for position, sign in enumerate(signs))
+        return MontageChannels(signals, sums, copies=copies)
+    if electrodes.reason is not None:
+        raise _wrong_electrodes(header, electrodes)
+    interpolated = electrodes.to_interpolate
+    if match.montage == "10-20":
+        return MontageChannels(signals, None, interpolated, interpolated)
+    return MontageChannels(signals, sums_of_electrodes(interpolated), (), interpolated)
+
+
+def _wrong_electrodes(header: EdfHeader, match: MontageMatch) -> UnusableEdf:
+    """The error for channels that do not give the 19, naming the electrodes that decide it."""
+    if match.reason == "duplicate_channel":
+        return UnusableEdf("duplicate_channel", ", ".join(match.duplicated))
+    if match.reason == "bipolar_montage":
+        # A montage of derivations needs no rules for references and interpolation.
+        absent = match_derivations([signal.label for signal in header.signals]).missing
+        of_wanted = len(DOUBLE_BANANA) - len(absent)
+        reads = "; preprocessing.montage: double-banana reads them" if not absent else ""
+        return UnusableEdf(
+            "bipolar_montage",
+            f"{match.bipolar} derivations, {of_wanted} of the {len(DOUBLE_BANANA)} of "
+            f"double-banana{reads}",
+        )
+    if len(match.signals) < FEW_CHANNELS:
+        return UnusableEdf("few_channels", f"{len(match.signals)} of {len(CHANNELS)} electrodes")
+    if match.reason == "no_common_reference":
+        return UnusableEdf("no_common_reference", match.mixed_references)
+    lone = ", ".join(match.without_neighbors)
+    why = f"; at the edge without all of their neighbors: {lone}" if lone else ""
+    most = match.rules.interpolate_at_most
+    limit = f"; {most} at most are interpolated" if len(match.missing) > most else ""
+    return UnusableEdf("missing_channels", f"{', '.join(match.missing)}{limit}{why}")
