@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +13,7 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules
+from brainbrr_core.constants import MontageName
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.edf.reader import EdfRecording, open_edf
 from brainbrr_pipeline.records.partitions import NAME
@@ -42,11 +43,11 @@ def make_unreadable(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the build fail to read one recording."""
 
     def open_or_fail(
-        path: Path, missing: Iterable[str], rules: ChannelRules | None
+        path: Path, missing: Iterable[str], rules: ChannelRules | None, montage: MontageName
     ) -> EdfRecording:
         if key in path.as_posix():
             raise OSError("the disk is on fire")
-        return open_edf(path, missing, rules)
+        return open_edf(path, missing, rules, montage)
 
     monkeypatch.setattr("brainbrr_core.cache.build.open_edf", open_or_fail)
 
