@@ -17,6 +17,7 @@ from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.shard import BLOCK_SAMPLES
 from brainbrr_core.cache.version import channels_of
 from brainbrr_core.constants import BLOCK_S, CHANNELS
+from brainbrr_core.display import counts
 
 #: Recordings that are named: those with the largest part of their seizures clipped, then the
 #: largest part of all samples.
@@ -168,10 +169,6 @@ def _part(count: int, samples: int) -> float | None:
     return round(count / samples, 8) if samples else None
 
 
-def _recordings(number: int) -> str:
-    return f"{number:,} recording{'' if number == 1 else 's'}"
-
-
 def clipping_lines(summary: ClippingSummary) -> list[str]:
     """The lines that a command prints for :func:`clipping_summary`."""
     if summary.clipped is None:
@@ -180,14 +177,14 @@ def clipping_lines(summary: ClippingSummary) -> list[str]:
         lines = [
             f"clipped: {summary.clipped:.4%} of all samples"
             + _in_seizures(summary.clipped_in_seizures)
-            + f", in {_recordings(summary.recordings)}"
+            + f", in {counts.count(summary.recordings, 'recording')}"
         ]
     lines += [
         f"  {one.partition_key}: {one.clipped:.4%}" + _in_seizures(one.clipped_in_seizures)
         for one in summary.most
     ]
     if summary.not_known:
-        lines.append(f"clipped: not known of {_recordings(summary.not_known)}")
+        lines.append(f"clipped: not known of {counts.count(summary.not_known, 'recording')}")
     return lines
 
 

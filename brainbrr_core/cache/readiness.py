@@ -14,6 +14,7 @@ from brainbrr_core.cache.shard import UnreadableShard
 from brainbrr_core.cache.smaller_profile import or_smaller_profile
 from brainbrr_core.cache.stored_settings import stored_settings
 from brainbrr_core.corpus.split_report import advice, splits_without_seizures
+from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.filesystem import Kind, file_system
 from brainbrr_core.machine.memory import no_collection
@@ -40,10 +41,12 @@ class Preflight:
             f"profile {self.manifest.profile}: {plan.count(State.FRESH)} hits, "
             f"{len(plan.to_build)} misses, {plan.count(State.EXCLUDED)} excluded, of "
             f"{len(plan.items)} recordings",
-            f"manifest {len(self.manifest)} windows of {len(self.manifest.recordings)} recordings",
+            f"manifest {counts.count(len(self.manifest), 'window')} of "
+            f"{counts.count(len(self.manifest.recordings), 'recording')}",
         ]
         if plan.sources_unseen:
-            lines.append(f"the EDFs of {plan.sources_unseen} recordings are not on this machine")
+            unseen = counts.count(plan.sources_unseen, "recording")
+            lines.append(f"the EDFs of {unseen} are not on this machine")
         return lines
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
+from brainbrr_core.display.counts import count as count
+
 if TYPE_CHECKING:
     from brainbrr_core.evaluation.results import Estimate
 
@@ -52,11 +54,6 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun: ``1 recording``, ``1,200 recordings``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def estimate_text(estimate: Estimate, digits: int) -> str:

@@ -16,6 +16,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration import Evaluation as EvaluationSettings
+from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.operating_threshold import threshold_of_run
 from brainbrr_core.evaluation.provenance import provenance, weights_chosen_on
@@ -196,7 +197,7 @@ def _evaluate(
     if split == "eval":
         runs_dir = run.directory.parent
         looks = count_scoring(runs_dir, run.name, evaluation_set(recordings))
-        log(f"eval is scored: {looks.scorings} times so far from {runs_dir}")
+        log(f"eval is scored: {counts.count(looks.scorings, 'time')} so far from {runs_dir}")
     scores = on_dev if split == "dev" else None
     if scores is None:
         scores = compute_scores(predictor, plan.store, recordings, split)

@@ -22,6 +22,7 @@ from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
 from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.facts import ExternalCorpus
@@ -166,7 +167,7 @@ def _evaluate_external(
     chosen = _choose(plan, labels, split, asked, known_patients)
     label = _label(name, split, asked.adapt)
     for reason, count in sorted(chosen.left_out.items()):
-        log(f"left out: {count} recordings of {name}: {reason}")
+        log(f"left out: {counts.count(count, 'recording')} of {name}: {reason}")
     if not chosen.scored:
         raise BrainbrrError(_nothing_to_score(run, plan, name, split, chosen, known_patients))
     frozen = read_threshold(run.directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from brainbrr_core.display import counts
 from brainbrr_core.evaluation.facts import ExternalCorpus
 from brainbrr_core.evaluation.results import EvaluationResults
 
@@ -47,15 +48,17 @@ def _scored(corpus: ExternalCorpus, profile: str) -> str:
 def _known(corpus: ExternalCorpus) -> str:
     compared = (
         f"Its recordings and patients were compared, by content and by name, with the "
-        f"{corpus.known_recordings:,} recordings of {corpus.known_patients:,} patients that the "
+        f"{counts.count(corpus.known_recordings, 'recording')} of "
+        f"{counts.count(corpus.known_patients, 'patient')} that the "
         f"run knows from “{corpus.own_name}”"
     )
     count = sum(corpus.left_out.values())
     if count:
         reasons = "; ".join(f"{number:,}: {reason}" for reason, number in corpus.left_out.items())
         sentence = (
-            f"{compared}: {count:,} recordings of {corpus.left_out_patients:,} patients are among "
-            f"them and are left out ({reasons})."
+            f"{compared}: {counts.count(count, 'recording')} of "
+            f"{counts.count(corpus.left_out_patients, 'patient')} are among them and are left out "
+            f"({reasons})."
         )
     else:
         sentence = f"{compared}: none is among them."

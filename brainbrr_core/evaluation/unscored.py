@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.scorable import is_scorable
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
+from brainbrr_core.display import counts
 from brainbrr_core.evaluation.results import UnscoredRecording
 
 
@@ -33,7 +34,8 @@ def log_unscored(
     for reason in sorted({row.reason for row in unscored}):
         rows = [row for row in unscored if row.reason == reason]
         hours = sum(row.duration_s for row in rows) / 3600
-        log(f"not scored: {len(rows)} recordings ({hours:.2f} h) of {split}: {reason}")
+        recordings = counts.count(len(rows), "recording")
+        log(f"not scored: {recordings} ({hours:.2f} h) of {split}: {reason}")
 
 
 def _describe(reason: str) -> str:

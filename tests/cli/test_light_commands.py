@@ -16,7 +16,12 @@ from brainbrr_core.runs.run import run_directory
 from tests.support.run_records import run_values
 
 #: Beside the command line itself: what starts a process and names its errors.
-LIGHT = ("brainbrr_core.cli", "brainbrr_core.errors", "brainbrr_core.machine")
+LIGHT = (
+    "brainbrr_core.cli",
+    "brainbrr_core.display",
+    "brainbrr_core.errors",
+    "brainbrr_core.machine",
+)
 HEAVY = {"dagster", "matplotlib", "mne", "numba", "numpy", "pandas", "pyarrow", "pydantic", "scipy"}
 HEAVY |= {"torch", "yaml"}
 

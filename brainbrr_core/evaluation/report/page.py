@@ -13,6 +13,7 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup
 
+from brainbrr_core.display.counts import count
 from brainbrr_core.display.pages import template_environment
 from brainbrr_core.evaluation.external_words import external_sentences
 from brainbrr_core.evaluation.facts import TrainingFacts
@@ -84,11 +85,11 @@ def method_sentences(results: EvaluationResults) -> list[str]:
     """What was scored, how threshold and weights were chosen, and how figures are defined."""
     choice = results.threshold
     thresholds = str(choice.point)
-    patients = _plural(len(results.patients), "patient")
-    recordings = _plural(len(results.recordings), "recording")
+    patients = count(len(results.patients), "patient")
+    recordings = count(len(results.recordings), "recording")
     sentences = [
         f"This report scores the split “{results.split}”: {recordings} of {patients}, "
-        f"{results.hours:.1f} hours with {_plural(results.seizures, 'seizure')}. "
+        f"{results.hours:.1f} hours with {count(results.seizures, 'seizure')}. "
         + _unscored_sentence(results),
     ]
     if results.unknown_s:
@@ -115,8 +116,8 @@ def method_sentences(results: EvaluationResults) -> list[str]:
     looks = results.eval_looks
     if looks is not None:
         sentences.append(
-            f"“eval” has been scored {_plural(looks.scorings, 'time')} from this runs folder, "
-            f"with {_plural(looks.runs, 'run')}, including this evaluation."
+            f"“eval” has been scored {count(looks.scorings, 'time')} from this runs folder, "
+            f"with {count(looks.runs, 'run')}, including this evaluation."
         )
     sentences.append(
         f"Brackets contain {LEVEL:.0%} confidence intervals from a bootstrap over patients "
@@ -151,8 +152,8 @@ def _training_sentence(training: TrainingFacts, chosen_on: str | None) -> str:
         return (progress + weights).rstrip()
     return (
         f"{progress}{weights}The network was trained on {trained_on.hours:,.1f} hours of "
-        f"{_plural(trained_on.patients, 'patient')} with "
-        f"{_plural(trained_on.seizures, 'seizure')}, of which {trained_on.masked_s:,.0f} seconds "
+        f"{count(trained_on.patients, 'patient')} with "
+        f"{count(trained_on.seizures, 'seizure')}, of which {trained_on.masked_s:,.0f} seconds "
         "have an unknown label and were masked."
     )
 
@@ -167,8 +168,8 @@ def concentration_sentence(rows: Sequence[GroupRow]) -> str:
         reached += alarms[half]
         half += 1
     return (
-        f"{half:,} of {_plural(len(rows), 'patient')} had {reached / sum(alarms):.0%} of the "
-        f"{_plural(round(sum(alarms)), 'false alarm')} (NEDC OVLP); {len(rows) - len(alarms):,} "
+        f"{half:,} of {count(len(rows), 'patient')} had {reached / sum(alarms):.0%} of the "
+        f"{count(round(sum(alarms)), 'false alarm')} (NEDC OVLP); {len(rows) - len(alarms):,} "
         "had none."
     )
 
@@ -180,8 +181,8 @@ def _unscored_sentence(results: EvaluationResults) -> str:
     hours = sum(row.duration_s for row in left_out) / SECONDS_PER_HOUR
     seizures = sum(row.seizures for row in left_out)
     return (
-        f"Not scored: {_plural(len(left_out), 'recording')} ({hours:.1f} hours, "
-        f"{_plural(seizures, 'known seizure')}); the list below gives names and reasons."
+        f"Not scored: {count(len(left_out), 'recording')} ({hours:.1f} hours, "
+        f"{count(seizures, 'known seizure')}); the list below gives names and reasons."
     )
 
 
@@ -286,7 +287,3 @@ def _inline_svg(svg: str) -> Markup:
     """An SVG element of :func:`drawing.svg` without its namespaces, which HTML does not need."""
     bare = svg.replace(' xmlns="http://www.w3.org/2000/svg"', "", 1)
     return Markup(bare.replace(' xmlns:xlink="http://www.w3.org/1999/xlink"', "", 1))
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
