@@ -50,7 +50,14 @@ _MEASURED = {
     "cache status": _command("cache", "status", "--json"),
     "manifest": _command("manifest", "--json"),
     "cache build": _command("cache", "build", "--json"),
+    # As `brainbrr train` begins: torch is loaded after it.
     "a training's pre-flight": (
+        "from brainbrr_core.training import run\n"
+        "from brainbrr_core.cache.profile_cache import ProfileCache\n"
+        "from brainbrr_core.cache.readiness import check\n"
+        "check(ProfileCache.of(load()))"
+    ),
+    "a training's windows": (
         "from brainbrr_core.data import WindowDataset\n"
         "from brainbrr_core.cache.profile_cache import ProfileCache\n"
         "from brainbrr_core.cache.readiness import check\n"

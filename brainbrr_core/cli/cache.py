@@ -49,13 +49,16 @@ def build(
     json: Json = False,
 ) -> int:
     """Build the shards that are missing, stale or corrupt, and only those."""
-    from brainbrr_core.cache.build import build as build_plan
-    from brainbrr_core.cache.plan import State, limited, plan_corpus
-    from brainbrr_core.corpus.summary import check_usable
+    from brainbrr_core.machine.memory import no_collection
 
-    settings = configuration(config, profile, data_dir, cache_root, for_run=run)
-    whole = plan_corpus(settings, log)
-    plan = limited(whole, limit)
+    with no_collection():
+        from brainbrr_core.cache.build import build as build_plan
+        from brainbrr_core.cache.plan import State, limited, plan_corpus
+        from brainbrr_core.corpus.summary import check_usable
+
+        settings = configuration(config, profile, data_dir, cache_root, for_run=run)
+        whole = plan_corpus(settings, log)
+        plan = limited(whole, limit)
     if dry_run:
         keys = {
             item.recording.partition_key: f"{item.state}: {item.reason}" for item in plan.to_build

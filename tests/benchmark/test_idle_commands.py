@@ -32,6 +32,12 @@ def test_each_command_is_measured_where_nothing_is_to_do(
     assert {"reading the index", "a plan", "cache status", "manifest"} <= measured.commands.keys()
     # Python alone takes this much.
     assert all(row.cpu_s > 0.01 and row.peak_mb > 5 for row in measured.commands.values())
+    # Torch is loaded for the windows of a training and not to look whether they are there.
+    without, with_torch = (
+        measured.commands[name].peak_mb
+        for name in ("a training's pre-flight", "a training's windows")
+    )
+    assert without + 50 < with_torch
     assert [row[0] for row in measured.table().rows] == said[1:]
     plan.store.shard_path(plan.items[0].recording.partition_key).unlink()
     with pytest.raises(BrainbrrError, match="a measured command failed"):

@@ -57,3 +57,21 @@ def test_a_shard_seen_in_two_states_has_an_origin_in_each(tmp_path: Path) -> Non
     assert read.origin(key, FileState(5, 6, 0)) == Origin("f" * 64, older.source_hash)
     assert read.origin(key, FileState(5, 6, 8)) is None
     assert read.origin(key, FileState(9, 9, 9)) is None
+
+
+def test_a_shard_is_recorded_as_its_newest_record_says_and_no_other(tmp_path: Path) -> None:
+    older = record(1, ((0, 2),))
+    newer = older._replace(fingerprint="f" * 64, state=FileState(5, 6, 7), clipped=((3, 1),))
+    lines = [older.as_line(), record(2).as_line(), newer.as_line()]
+    read = Records.read(write(tmp_path / "records", *lines))
+    key, source = newer.partition_key, newer.source_hash
+    assert read.is_recorded(key, newer.state, newer.fingerprint, source)
+    assert not read.is_recorded(key, newer.state, older.fingerprint, source)
+    assert not read.is_recorded(key, newer.state, newer.fingerprint, "0" * 64)
+    for state in (FileState(4, 6, 7), FileState(5, 5, 7), FileState(5, 6, 8), older.state):
+        assert not read.is_recorded(key, state, newer.fingerprint, source)
+    assert not read.is_recorded("train/p/other", newer.state, newer.fingerprint, source)
+    assert read.clipped(key, newer.fingerprint) == ((3, 1),)
+    assert read.clipped(key, older.fingerprint) is None
+    assert read.clipped("train/p/r2", record(2).fingerprint) is None
+    assert read.clipped("train/p/other", newer.fingerprint) is None
