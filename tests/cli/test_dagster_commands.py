@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 import socket
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dotenv import dotenv_values
+from dagster._core.secrets.env_file import get_env_var_dict
 
 from brainbrr_core.cli import app, dagster, demo
 from brainbrr_core.configuration import Overrides, load, location
@@ -160,10 +159,11 @@ def test_lines_for_a_file_are_read_as_dagster_reads_them(
     odd = tmp_path / "a 'b' $HOME #c \\d"
     words = ("env", "--dotenv", "--cache-root", str(odd), "--profile", "dev")
     _, out, _ = type_command(*words, monkeypatch=monkeypatch, capsys=capsys)
-    values = dotenv_values(stream=io.StringIO(out))
+    (tmp_path / ".env").write_text(out)
+    values = get_env_var_dict(str(tmp_path))
     assert values["DAGSTER_HOME"] == str(home / "dagster")
     assert values["BRAINBRR_CACHE_ROOT"] == str(odd)
-    given = load(environment={name: value or "" for name, value in values.items()})
+    given = load(environment=dict(values))
     assert (given.profile, given.cache_root) == ("dev", odd)
     # Dagster reads these before the file.
     assert not any(name.startswith(("DAGSTER_CLI", "PYTHON", "PATH")) for name in values)
