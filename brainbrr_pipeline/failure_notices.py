@@ -10,11 +10,12 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import quote
 
 import dagster as dg
 
-from brainbrr_core.configuration import Configuration, load
+from brainbrr_core.configuration import load
 from brainbrr_core.configuration.settings import Orchestration
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.serving.announcement import announcement_of
@@ -101,7 +102,9 @@ def notify_of_failures(settings: Orchestration) -> dg.SensorDefinition:
         with user_errors_as_failures():
             configuration = workspace.load()
             hook = load_hook(configuration.orchestration.on_failure)
-            failure = describe(context, ui_address(configuration))
+            failure = describe(
+                context, ui_address(configuration.orchestration, configuration.dagster_home)
+            )
         hook(failure)
 
     return _notify
@@ -134,12 +137,12 @@ def load_hook(name: str | None) -> Hook:
     return hook
 
 
-def ui_address(configuration: Configuration) -> str:
+def ui_address(orchestration: Orchestration, dagster_home: Path) -> str:
     """The address of Dagster's UI, without a slash at its end."""
-    set_to = configuration.orchestration.ui_url
+    set_to = orchestration.ui_url
     if set_to is not None:
         return set_to.rstrip("/")
-    running = announcement_of(configuration.dagster_home)
+    running = announcement_of(dagster_home)
     return _DEFAULT_UI if running is None else running.ui
 
 
@@ -213,7 +216,7 @@ def main() -> int:
         RunFailure(
             "build_cache",
             "00000000-0000-0000-0000-000000000000",
-            f"{ui_address(configuration)}/runs",
+            f"{ui_address(configuration.orchestration, configuration.dagster_home)}/runs",
             "this is a test: no run has failed",
         )
     )
