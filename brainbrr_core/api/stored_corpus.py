@@ -229,7 +229,18 @@ def open_store(root: str | Path, version: str | None = None) -> StoredCorpus:
 
 
 def stored_versions(root: str | Path) -> tuple[str, ...]:
-    """Names of the versions in a cache root, sorted; none where it does not exist."""
+    """The versions in a cache root.
+
+    Parameters
+    ----------
+    root : str or pathlib.Path
+        The cache root.
+
+    Returns
+    -------
+    tuple of str
+        Their names, sorted; none where the root does not exist.
+    """
     return tuple(sorted(store.version for store in Store(Path(root), "").other_versions()))
 
 

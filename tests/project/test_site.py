@@ -25,6 +25,8 @@ import yaml
 from numpydoc.docscrape import NumpyDocString
 from pydantic import BaseModel
 
+from brainbrr_core.cache.manifest_file import update_manifest
+from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
 from brainbrr_core.synthesis import write_corpus
@@ -164,9 +166,21 @@ def test_no_name_is_in_the_reference_twice() -> None:
     assert len(names) == len(set(names))
 
 
+def store_in_the_current_folder(master: Configuration) -> None:
+    """A cache where the demo and a checkout have theirs, with the manifest of a profile."""
+    root = Path(".brainbrr", "cache")
+    shutil.copytree(master.cache_root, root, symlinks=True)
+    here = master.model_copy(update={"cache_root": root, "profile": "smoke"})
+    update_manifest(plan_corpus(here), here.manifest_settings)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: Any) -> None:
+def test_the_python_of_a_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: Any, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.chdir(tmp_path)
+    if page.stem == "store":
+        store_in_the_current_folder(request.getfixturevalue("master_cache"))
     for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
     for block in blocks(page.read_text("utf-8"), "python"):
