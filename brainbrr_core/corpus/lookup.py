@@ -82,14 +82,15 @@ def find_edf(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
         Where there is no such file and no such recording, or it is not on this machine.
     """
     path = Path(name)
-    is_path = path.suffix.lower() == ".edf" and path.is_file()
+    has_suffix = path.suffix.lower() == ".edf"
+    is_path = has_suffix and path.is_file()
+    if has_suffix and path.is_absolute() and not is_path:
+        raise BrainbrrError(f"there is no EDF at {path}: give its path, or a partition key")
     if not index_path(cache_root).is_file():
         if is_path:
             return path, None
-        if path.suffix.lower() == ".edf":
-            raise BrainbrrError(
-                f"there is no file {path}: give the path of an EDF, or a partition key"
-            )
+        if has_suffix:
+            raise BrainbrrError(f"there is no EDF at {path}: give its path, or a partition key")
         raise BrainbrrError(
             f"there is no index at {index_path(cache_root)} to find {name} in: run "
             "`brainbrr index`, or give the path of an EDF"
