@@ -19,7 +19,7 @@ from brainbrr_core.cache import build as building
 from brainbrr_core.cache import shard
 from brainbrr_core.cache.plan import Item, Plan
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.edf import reader
+from brainbrr_core.edf import channels, reader
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.signal import chain, moments, recurrence
@@ -33,7 +33,8 @@ _BUILDS = 5
 #: The functions of each stage, by the module or class that has them.
 _FUNCTIONS: tuple[tuple[str, object, str], ...] = (
     ("read", reader, "read_records"),
-    ("decode", reader, "to_microvolts"),
+    ("decode", channels, "to_microvolts"),
+    ("decode", channels, "add_up"),
     ("decode", chain, "read_reflected"),
     ("resample", BlockResampler, "apply"),
     ("resample", InterpolatingResampler, "apply"),

@@ -465,7 +465,7 @@ def _choices(
                 f"brainbrr cache build{options}"
                 + ("" if data_dir is None else f" --data-dir {shlex.quote(data_dir)}"),
                 gigabytes,
-                None if speed is None else round(needed.hours / speed / workers, 5),
+                None if speed is None else round(needed.hours / speed / workers, 8),
                 remark,
             )
         )

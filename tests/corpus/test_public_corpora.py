@@ -224,7 +224,8 @@ def test_the_command_names_the_layout_and_what_is_missing(tmp_path: Path, shell:
     (tmp_path / "data" / "chb01" / "chb01_02.edf").unlink()
     home = ("--data-dir", str(tmp_path / "data"), "--cache-root", str(tmp_path / "cache"))
     done = shell.type("index", "--list", *home)
-    assert f"{tmp_path / 'data'} (chbmit)" in done.stdout.replace("\n", "")
+    # A title that is longer than the terminal is broken.
+    assert f"{tmp_path / 'data'}(chbmit)" in "".join(done.stdout.split())
     assert "chb01/chb01_02.edf" in done.stdout
     assert "1 to 5 s seiz; 30 to 40 s seiz" in done.stdout
     assert "CHB-MIT 1.0.0 has 686 recordings with 198 seizures: 4 with 4 are here" in done.stdout

@@ -398,20 +398,21 @@ def test_targets_name_what_does_not_fit(tmp_path: Path) -> None:
 def test_statistics_are_kept_exactly_and_belong_to_a_version(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     statistics = Statistics(rng.standard_normal(19), rng.random(19) * 1e-3)
+    versions = [f"v2_256hz_10-20_00000000000{n}" for n in (1, 2)]
     path = tmp_path / "s.json"
-    write_statistics(path, statistics, "v1")
-    read = read_statistics(path, "v1")
+    write_statistics(path, statistics, versions[0])
+    read = read_statistics(path, versions[0])
     assert np.array_equal(read.mean, statistics.mean)
     assert np.array_equal(read.deviation, statistics.deviation)
-    with pytest.raises(BrainbrrError, match="is of v1 and the run of v2"):
-        read_statistics(path, "v2")
+    with pytest.raises(BrainbrrError, match=f"is of {versions[0]} and the run of {versions[1]}"):
+        read_statistics(path, versions[1])
     for content in ("{}", "[1", path.read_text().replace("0.", "-0."), "\x00"):
         path.write_text(content)
         with pytest.raises(BrainbrrError, match="no file of means") as error:
-            read_statistics(path, "v1")
+            read_statistics(path, versions[0])
         assert "\n" not in str(error.value)
     with pytest.raises(BrainbrrError, match="does not exist"):
-        read_statistics(tmp_path / "none", "v1")
+        read_statistics(tmp_path / "none", versions[0])
 
 
 def test_a_recordings_own_statistics_given_back_change_nothing_but_rounding(
