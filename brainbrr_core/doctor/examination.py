@@ -422,7 +422,7 @@ def _demo() -> Choice:
         "try everything with synthetic recordings",
         "brainbrr demo",
         disk_gb=0.3,
-        hours=0.1,
+        hours=0.05,
         remark=f"needs no data; Python {sys.version_info.major}.{sys.version_info.minor}",
     )
 
