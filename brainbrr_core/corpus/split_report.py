@@ -63,7 +63,7 @@ def describe_splits(
         yield f"{resplit_line(len(resplit))}: {changes}"
     lacking = splits_without_seizures(recordings, labels)
     if lacking:
-        yield f"no patient with seizures in {' and '.join(lacking)}: {advice(recordings, labels)}"
+        yield f"no patient with seizures in {' or '.join(lacking)}: {advice(recordings, labels)}"
 
 
 def splits_without_seizures(recordings: Iterable[Recording], labels: tuple[str, ...]) -> list[str]:
