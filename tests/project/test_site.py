@@ -454,6 +454,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / folder, checkout / folder, ignore=made)
     for path in [*ROOT.glob("*.md"), ROOT / "pyproject.toml", ROOT / "LICENSE"]:
         shutil.copy(path, checkout)
+    # A page links to it.
+    (checkout / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "README.md", checkout / "tests")
     recipe = re.search(r"^docs: .*\n\t(.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert recipe is not None
     done = subprocess.run(
