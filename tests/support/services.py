@@ -145,9 +145,11 @@ class Services:
         for process in self._processes.values():
             process.send_signal(signal.SIGTERM)
         psutil.wait_procs(self.running(), timeout=5)
-        for process in self.running():
-            process.kill()
+        for straggler in self.running():
+            straggler.kill()
         psutil.wait_procs(self.running(), timeout=5)
+        for process in self._processes.values():
+            process.wait(timeout=HANGS_S)
 
     def running(self) -> list[psutil.Process]:
         """Processes that were started here and by them, and that live."""
