@@ -343,7 +343,7 @@ def model_checks(
 
 
 def _no_model(why: str) -> Iterator[dg.AssetCheckResult]:
-    """The results of the checks of the model where there is none that they could be about."""
+    """The results of the checks of the model where no model exists."""
     for name in ("trained_on_the_current_version", "loss_is_finite"):
         yield _result(TRAINED_MODEL, name, why)
 

@@ -46,7 +46,7 @@ _TYPES = {"IAS": "sz_foc_ia", "WIAS": "sz_foc_a", "FBTC": "sz_foc_f2b"}
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The times of one line: one, several alternatives, or none that is understood."""
+    """The times of one line: one, several alternatives, or nothing where it is not understood."""
 
     times: tuple[int, ...]
     line: int
