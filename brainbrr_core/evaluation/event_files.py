@@ -115,7 +115,8 @@ def match_events(
         name = _name(reference.name)
         files = {name: (reference, hypothesis)}
         return MatchedEvents((_read_pair(name, files[name], patient(name), texts),), (), ())
-    references, hypotheses = _files(reference), _by_name(_files(hypothesis), _files(reference))
+    references = _files(reference)
+    hypotheses = _by_name(_files(hypothesis), references)
     alone = tuple(name for name in references if name not in hypotheses)
     extra = tuple(name for name in hypotheses if name not in references)
     if unmatched is Unmatched.REFUSE:
