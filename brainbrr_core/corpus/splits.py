@@ -24,6 +24,7 @@ from brainbrr_core.corpus.participants import read_split_table
 from brainbrr_core.corpus.patients import name_form, spellings
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.row_reading import with_split
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 
 #: File in the folder of a corpus that assigns each patient to a split.
@@ -293,7 +294,7 @@ def _resolved(
             )
     if unknown:
         raise BrainbrrError(
-            f"{where} names {_counted(unknown)} not in the corpus: "
+            f"{where} names {count(len(unknown), 'patient')} not in the corpus: "
             f"{_shown([_with_nearest(name, names.values()) for name in unknown])}; correct it"
         )
     return splits
@@ -303,8 +304,8 @@ def _refuse_missing(names: Mapping[str, str], splits: Mapping[str, str], where: 
     missing = sorted(name for form, name in names.items() if form not in splits)
     if missing:
         raise BrainbrrError(
-            f"{where} gives no split for {_counted(missing)} of the corpus: {_shown(missing)}; add "
-            "each as train, dev or eval"
+            f"{where} gives no split for {count(len(missing), 'patient')} of the corpus: "
+            f"{_shown(missing)}; add each as train, dev or eval"
         )
 
 
@@ -317,10 +318,6 @@ def _with_nearest(name: str, names: Collection[str]) -> str:
 
 def _without_zeros(name: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", name_form(name).removeprefix(_SUBJECT))
-
-
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names)} patient{'' if len(names) == 1 else 's'}"
 
 
 def _shown(names: Sequence[str]) -> str:
