@@ -329,10 +329,7 @@ def link_latest(plan: Plan, settings: Preprocessing) -> None:
     if link.exists() and not link.is_symlink():
         print(f"{link} was not set: it is somebody's file or folder", file=sys.stderr)
         return
-    if (
-        plan.store.folder.is_dir()
-        and not make_plan(plan.store, settings, plan.index, plan.index).unfit
-    ):
+    if plan.store.folder.is_dir() and not _of_corpus(plan, settings).unfit:
         fresh = link.with_name(f".{LATEST}-{secrets.token_hex(8)}")
         try:
             fresh.symlink_to(plan.store.version)
@@ -341,6 +338,14 @@ def link_latest(plan: Plan, settings: Preprocessing) -> None:
             # The link is only a convenience: nothing that was built depends on it.
             fresh.unlink(missing_ok=True)
             print(f"{link} was not set: {error.strerror}", file=sys.stderr)
+
+
+def _of_corpus(plan: Plan, settings: Preprocessing) -> Plan:
+    """The plan of every recording of the index, as the store is now."""
+    if len(plan.items) == len(plan.index) and not plan.to_build:
+        # Nothing was built since it was made.
+        return plan
+    return make_plan(plan.store, settings, plan.index, plan.index)
 
 
 def shard_bytes(recording: Recording) -> int:
