@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from brainbrr_core.annotation import Event
+    from brainbrr_core.api.preprocessing import preprocess
     from brainbrr_core.api.split_windows import SplitWindows, open_windows
     from brainbrr_core.api.stored_corpus import StoredCorpus, open_store, stored_versions
     from brainbrr_core.evaluation.event_files import match_events
@@ -58,6 +59,7 @@ __all__ = [
     "match_events",
     "open_store",
     "open_windows",
+    "preprocess",
     "score_events",
     "stored_versions",
 ]
@@ -73,6 +75,7 @@ _MODULES = {
     "match_events": "brainbrr_core.evaluation.event_files",
     "open_store": "brainbrr_core.api.stored_corpus",
     "open_windows": "brainbrr_core.api.split_windows",
+    "preprocess": "brainbrr_core.api.preprocessing",
     "score_events": "brainbrr_core.evaluation.event_scores",
     "stored_versions": "brainbrr_core.api.stored_corpus",
 }

@@ -20,6 +20,7 @@ from brainbrr_core.corpus.lookup import find_recording
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.signal.quantization import SCALE
+from brainbrr_core.signal.statistics import Statistics
 
 if TYPE_CHECKING:
     import mne
@@ -121,8 +122,7 @@ class StoredCorpus:
         WorkRemains
             Where the recording is not stored, or its shard is damaged.
         """
-        if unit not in get_args(Unit):
-            raise BrainbrrError(f"the unit {unit!r} is not known: use one of {get_args(Unit)}")
+        check_unit(unit)
         partition_key = self.recording(key).partition_key
         header = self.header(partition_key)
         first = min(max(round(start_s * RATE), 0), header.samples)
@@ -244,17 +244,31 @@ def stored_versions(root: str | Path) -> tuple[str, ...]:
     return tuple(sorted(store.version for store in Store(Path(root), "").other_versions()))
 
 
+def check_unit(unit: str) -> None:
+    """Raise :class:`BrainbrrError` for a unit that is none."""
+    if unit not in get_args(Unit):
+        raise BrainbrrError(f"the unit {unit!r} is not known: use one of {get_args(Unit)}")
+
+
+def in_microvolts(signal: NDArray[np.float32], statistics: Statistics) -> NDArray[np.float32]:
+    """A signal in standard deviations (channels, n) in µV, by the statistics of its channels."""
+    deviation, mean = (
+        values.astype(np.float32)[:, None] for values in (statistics.deviation, statistics.mean)
+    )
+    return signal * deviation + mean
+
+
 def _microvolts(signal: NDArray[np.float32], header: ShardHeader) -> NDArray[np.float32]:
     chain = header.parameters.get("chain")
-    deviation, mean = (np.array(v, np.float32)[:, None] for v in (header.deviation, header.mean))
+    statistics = Statistics(np.array(header.mean), np.array(header.deviation))
     by_block = isinstance(chain, dict) and chain.get("zscore_minutes") is not None
-    if by_block or not np.isfinite(deviation).all():
+    if by_block or not np.isfinite(statistics.deviation).all():
         raise BrainbrrError(
             f"{header.partition_key} has no µV: "
             + ("each of its blocks has its own scale" if by_block else "its scale is not known")
             + '; read it with unit="sd"'
         )
-    return signal * deviation + mean
+    return in_microvolts(signal, statistics)
 
 
 def _damaged(key: str, error: DamagedShard) -> WorkRemains:

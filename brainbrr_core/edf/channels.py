@@ -189,38 +189,66 @@ def _differ(records: NDArray[np.int16], one: EdfSignal, other: EdfSignal) -> boo
     return bool((np.abs(difference) > 0.499 * (abs(gain) + abs(other_gain))).any())
 
 
-def montage_channels(header: EdfHeader, match: LabelMatch) -> MontageChannels:
-    """The channels of a montage in a file.
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """How the channels of a montage are made from the signals of a recording.
 
-    Raises :class:`UnusableEdf` where the file does not have them.
+    ``indices`` has the signal of each electrode or derivation that is used, ``sums`` each channel
+    as a sum of them (None where they are the channels themselves), ``missing`` the channels that
+    are interpolated after the filters, ``interpolated`` all electrodes that are interpolated, and
+    ``copies`` other signals of the same derivation, which must be the same signal.
     """
-    signals = {name: header.signals[index] for name, index in match.indices.items()}
+
+    indices: dict[str, int]
+    sums: tuple[Sum, ...] | None = None
+    missing: tuple[str, ...] = ()
+    interpolated: tuple[str, ...] = ()
+    copies: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def composition(labels: list[str], match: LabelMatch) -> Composition:
+    """How a montage is made from the signals with these labels.
+
+    Raises :class:`UnusableEdf` where they do not give it.
+    """
+    indices = match.indices
     electrodes, derivations = match.electrodes, match.derivations
     if derivations is not None:
         if derivations.missing:
             raise UnusableEdf("missing_derivations", ", ".join(derivations.missing))
         signs = [sign for _, _, sign in derivations.signals.values()]
-        copies = {
-            name: tuple(header.signals[index] for index in indices)
-            for name, indices in derivations.doubled.items()
-        }
         sums = tuple(((position, sign),) for position, sign in enumerate(signs))
-        return MontageChannels(signals, sums, copies=copies)
+        return Composition(indices, sums, copies=derivations.doubled)
     if electrodes.reason is not None:
-        raise _wrong_electrodes(header, electrodes)
+        raise _wrong_electrodes(labels, electrodes)
     interpolated = electrodes.to_interpolate
     if match.montage == "10-20":
-        return MontageChannels(signals, None, interpolated, interpolated)
-    return MontageChannels(signals, sums_of_electrodes(interpolated), (), interpolated)
+        return Composition(indices, None, interpolated, interpolated)
+    return Composition(indices, sums_of_electrodes(interpolated), (), interpolated)
 
 
-def _wrong_electrodes(header: EdfHeader, match: MontageMatch) -> UnusableEdf:
+def montage_channels(header: EdfHeader, match: LabelMatch) -> MontageChannels:
+    """The channels of a montage in a file.
+
+    Raises :class:`UnusableEdf` where the file does not have them.
+    """
+    made = composition([signal.label for signal in header.signals], match)
+    return MontageChannels(
+        {name: header.signals[index] for name, index in made.indices.items()},
+        made.sums,
+        made.missing,
+        made.interpolated,
+        {name: tuple(header.signals[n] for n in copies) for name, copies in made.copies.items()},
+    )
+
+
+def _wrong_electrodes(labels: list[str], match: MontageMatch) -> UnusableEdf:
     """The error for channels that do not give the 19, naming the electrodes that decide it."""
     if match.reason == "duplicate_channel":
         return UnusableEdf("duplicate_channel", ", ".join(match.duplicated))
     if match.reason == "bipolar_montage":
         # A montage of derivations needs no rules for references and interpolation.
-        absent = match_derivations([signal.label for signal in header.signals]).missing
+        absent = match_derivations(labels).missing
         of_wanted = len(DOUBLE_BANANA) - len(absent)
         reads = "; preprocessing.montage: double-banana reads them" if not absent else ""
         return UnusableEdf(

@@ -32,7 +32,8 @@ _LOST = frozenset({"", ".V", "?V", "_V"})
 #: Limits, in µV, of the physical range and the digital step of nearly all EEG recordings. A range
 #: in mV or V instead of µV is smaller, one in nV larger. That of a DC amplifier (±400 mV) could be
 #: either, so it is outside the limits.
-_EEG_RANGE, _EEG_STEP = (200.0, 20_000.0), (0.003, 1.0)
+LARGEST_STEP_UV = 1.0
+_EEG_RANGE, _EEG_STEP = (200.0, 20_000.0), (0.003, LARGEST_STEP_UV)
 ODD_UNIT, LOST_UNIT = "odd_unit", "lost_unit"
 
 

@@ -30,6 +30,7 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
 from brainbrr_core.synthesis import write_corpus
+from tests.support.prediction_runs import digital_eeg, write_digital
 from tests.support.project import ROOT
 from tests.support.shell import BIN, Shell, clean_environment
 
@@ -181,6 +182,8 @@ def test_the_python_of_a_page_runs(
     monkeypatch.chdir(tmp_path)
     if page.stem == "store":
         store_in_the_current_folder(request.getfixturevalue("master_cache"))
+    if page.stem == "own-eeg":
+        write_digital(tmp_path / "recording.edf", digital_eeg(31, 256), 256)
     for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
     for block in blocks(page.read_text("utf-8"), "python"):
