@@ -20,6 +20,7 @@ from brainbrr_core.cache.selection import select
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Preprocessing, Windows
 from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.records.data_versions import (
     RAW_EDF_INDEX,
@@ -111,7 +112,7 @@ def build_and_record(
     observe_selection(context, after, selection_version(after, cache.settings))
     if failed:
         raise dg.Failure(
-            f"{len(failed)} of {len(plan.items)} recordings failed: "
+            f"{len(failed)} of {count(len(plan.items), 'recording')} failed: "
             + "; ".join(f"{key}: {error}" for key, error in list(failed.items())[:10]),
             allow_retries=False,
         )

@@ -18,6 +18,7 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.lookup import find_recording
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.signal.statistics import Statistics
@@ -50,7 +51,8 @@ class StoredCorpus:
         self._open = lru_cache(_OPEN)(self._opened)
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.version} in {self.root}: {len(self)} recordings>"
+        size = count(len(self), "recording")
+        return f"<{type(self).__name__} {self.version} in {self.root}: {size}>"
 
     def __len__(self) -> int:
         return len(self.keys)

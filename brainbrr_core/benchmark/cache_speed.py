@@ -36,6 +36,7 @@ from brainbrr_core.data import Batch, WindowDataset
 from brainbrr_core.data.augmentation import augment, draw
 from brainbrr_core.data.device_batches import move_labels
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import content_hash
 
@@ -158,7 +159,7 @@ class CacheSpeed(Report):
             [f"plan of {TUSZ_RECORDINGS:,} recordings, s", "", f"{self.plan_s:.2f}", "", ""],
             ["peak memory of a build, MB", "", f"{self.peak_rss_mb}", "", ""],
         ]
-        title = f"{self.recordings} recordings, {self.hours} h, one core"
+        title = f"{count(self.recordings, 'recording')}, {self.hours} h, one core"
         return [
             Table(title, ["", "brain-go-brr v2", "brainbrr", "floor", "ratio"], rows),
             stage_table(self.stages),

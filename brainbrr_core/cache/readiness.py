@@ -40,7 +40,7 @@ class Preflight:
             f"version {plan.store.version}",
             f"profile {self.manifest.profile}: {plan.count(State.FRESH)} hits, "
             f"{len(plan.to_build)} misses, {plan.count(State.EXCLUDED)} excluded, of "
-            f"{len(plan.items)} recordings",
+            f"{counts.count(len(plan.items), 'recording')}",
             f"manifest {counts.count(len(self.manifest), 'window')} of "
             f"{counts.count(len(self.manifest.recordings), 'recording')}",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from brainbrr_core.display import counts
+from brainbrr_core.display.counts import count
 from brainbrr_core.evaluation.facts import ExternalCorpus
 from brainbrr_core.evaluation.results import EvaluationResults
 
@@ -40,7 +41,7 @@ def _scored(corpus: ExternalCorpus, profile: str) -> str:
     if corpus.selected < corpus.recordings:
         selected = (
             f", of which the profile {profile} selects {corpus.selected:,} of "
-            f"{corpus.recordings:,} recordings"
+            f"{count(corpus.recordings, 'recording')}"
         )
     return f"The scored recordings are {what} (layout {corpus.layout}){selected}."
 

@@ -19,6 +19,7 @@ from brainbrr_core.cache.build import link_latest
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.shard import DamagedShard
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.progress import progress
@@ -75,7 +76,7 @@ def export_archive(cache: ProfileCache, path: Path) -> Transfer:
                     with store.shard_path(key).open("rb") as file:
                         archive.addfile(_member(_shard_name(store.version, key), blob.size), file)
                     outcome.count(blob.size, moved=True)
-                    note = f"{outcome.moved} of {len(catalog.shards)} shards"
+                    note = f"{outcome.moved} of {count(len(catalog.shards), 'shard')}"
                     bar.advance(blob.size / 1e6, note)
         except OSError as error:
             raise BrainbrrError(
@@ -176,7 +177,7 @@ def _import(
                 outcome.failed[key] = f"refused: damaged or another file ({error})"
                 continue
             outcome.count(blob.size, moved=moved)
-            bar.advance(blob.size / 1e6, f"{outcome.moved} of {len(needed.shards)} shards")
+            bar.advance(blob.size / 1e6, f"{outcome.moved} of {count(len(needed.shards), 'shard')}")
     archive.check_end()
     if outcome.moved:
         flush_folders(store, needed.shards.keys() - outcome.failed.keys())

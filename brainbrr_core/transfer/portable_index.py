@@ -26,6 +26,7 @@ from brainbrr_core.corpus.index_file import (
 from brainbrr_core.corpus.recording import Companion, Recording
 from brainbrr_core.corpus.row_reading import without_unreadable_mark
 from brainbrr_core.corpus.same_corpus import is_replaced, is_vanished
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import FileState
 from brainbrr_core.transfer.catalog import Blob, check_keys
@@ -107,7 +108,7 @@ def adopt_index(
             return _complete_own(own, received, cache_root)
         check_same_corpus(own, received, where, cache_root, force=force)
     place_index(content, cache_root)
-    return AdoptedIndex(received, f"received, {len(received)} recordings")
+    return AdoptedIndex(received, f"received, {count(len(received), 'recording')}")
 
 
 def fill_in_hashes(index: Index, other: Index) -> Index:

@@ -8,6 +8,7 @@ import dagster as dg
 from brainbrr_core.cache.manifest_file import SCHEMA, update_manifest
 from brainbrr_core.cache.plan import State, plan_corpus, plan_profile
 from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.display.counts import count
 from brainbrr_pipeline.asset_checks import log_cache_checks
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.cache_build import build_and_record, plan_partitions
@@ -114,7 +115,7 @@ def cache_manifest(code_version: str) -> dg.AssetsDefinition:
             )
             made = update_manifest(plan, configuration.manifest_settings)
         context.log.info(
-            f"{len(made.manifest)} windows, "
+            f"{count(len(made.manifest), 'window')}, "
             + ("written" if made.rewritten else "already current, nothing written")
         )
         return dg.MaterializeResult(

@@ -5,6 +5,7 @@ import dagster as dg
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.corpus.index_file import update_index
 from brainbrr_core.corpus.index_rows import SCHEMA
+from brainbrr_core.display.counts import count
 from brainbrr_pipeline.records import columns, metadata
 from brainbrr_pipeline.records.data_versions import (
     INDEX_DATA_VERSION,
@@ -96,7 +97,7 @@ def raw_edf_index(
     usable = sum(recording.reason is None for recording in judged)
     excluded = sum(recording.signal_reason is not None for recording in judged)
     context.log.info(
-        f"{len(index)} recordings: {usable} usable, {excluded} excluded, "
+        f"{count(len(index), 'recording')}: {usable} usable, {excluded} excluded, "
         f"{len(index) - usable - excluded} without usable annotations; {added} partitions added, "
         f"{removed} removed, {changed} EDFs new or changed"
     )

@@ -6,6 +6,7 @@ import dagster as dg
 
 from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.display.counts import count
 from brainbrr_core.remote.connect import open_remote
 from brainbrr_core.transfer.pull import pull
 from brainbrr_core.transfer.receive import Transfer
@@ -68,7 +69,7 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
         failures = {**outcome.failed, **outcome.absent}
         if failures:
             raise dg.Failure(
-                f"{len(failures)} of {len(plan.items)} recordings were not pulled: "
+                f"not pulled: {len(failures)} of {count(len(plan.items), 'recording')}: "
                 + "; ".join(f"{key}: {why}" for key, why in sorted(failures.items())[:10]),
                 allow_retries=False,
             )
