@@ -19,7 +19,7 @@ from brainbrr_core.annotation.texts import Meaning, Texts
 
 #: The length of a time is bounded because the file is untrusted input.
 _TIME = rb"[0-9]{1,10}(?:\.[0-9]{0,12})?"
-_LIST = re.compile(rb"([+-]%b)(?:\x15(%b)?)?\x14(.*)" % (_TIME, _TIME), re.DOTALL)
+LIST = re.compile(rb"([+-]%b)(?:\x15(%b)?)?\x14(.*)" % (_TIME, _TIME), re.DOTALL)
 #: Meanings that make the annotations of a file the labels of its recording.
 _SEIZURE = (Meaning.ONSET, Meaning.END, Meaning.SEIZURE)
 
@@ -38,7 +38,7 @@ def parse(records: Iterable[Sequence[bytes]], where: str, texts: Texts) -> Parse
     for number, signals in enumerate(records, start=1):
         location = f"{where}:{number}"
         entries = [entry for content in signals for entry in content.split(b"\0") if entry]
-        lists = [_LIST.fullmatch(entry) for entry in entries]
+        lists = [LIST.fullmatch(entry) for entry in entries]
         if None in lists:
             findings.append(Finding("malformed_row", location, "not an annotation list"))
         for position, match in enumerate(lists):
@@ -66,6 +66,6 @@ def remarks(records: Iterable[Sequence[bytes]], besides: str) -> int:
     """How many annotations have another text than ``besides``; they may name a patient."""
     contents = chain.from_iterable(records)
     entries = (entry for content in contents for entry in content.split(b"\0"))
-    matches = filter(None, map(_LIST.fullmatch, entries))
+    matches = filter(None, map(LIST.fullmatch, entries))
     texts = (text for match in matches for text in match[3].split(b"\x14"))
     return sum(bool(text) and text != besides.encode() for text in texts)

@@ -15,6 +15,7 @@ from brainbrr_core.cli import (
     compare,
     config,
     dagster,
+    deidentify,
     demo,
     doctor,
     evaluate,
@@ -73,7 +74,7 @@ def brainbrr(
 
 
 app.command(rich_help_panel="Start here")(demo.demo)
-for corpus_command in (synth.synth, index.index, inspect.inspect):
+for corpus_command in (synth.synth, index.index, inspect.inspect, deidentify.deidentify):
     app.command(rich_help_panel="Corpus")(corpus_command)
 app.command(rich_help_panel="Cache")(manifest.manifest)
 for transfer_command in (transfer.push, transfer.pull, transfer.export):

@@ -1,9 +1,12 @@
-"""Spellings of a patient's name that mean the same patient."""
+"""Spellings of a patient's name that mean the same patient, and finding the name in a path."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import ItemsView, Iterable
+
+from brainbrr_core.errors import BrainbrrError
 
 
 def spellings(patients: Iterable[str]) -> ItemsView[str, set[str]]:
@@ -19,3 +22,22 @@ def name_form(patient: str) -> str:
     if patient.isascii():
         return patient.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", patient).casefold())
+
+
+def patient_pattern(text: str) -> re.Pattern[str]:
+    """The compiled ``--patient-pattern``, whose only group is the patient in a path.
+
+    Raises :class:`BrainbrrError` where it is none.
+    """
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise BrainbrrError(
+            f"--patient-pattern {text!r} is not a regular expression: {error}"
+        ) from None
+    if pattern.groups != 1:
+        raise BrainbrrError(
+            f"--patient-pattern {text!r} has {pattern.groups} groups: put the part that is the "
+            "patient, and only that, in parentheses"
+        )
+    return pattern

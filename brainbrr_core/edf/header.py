@@ -20,7 +20,7 @@ from brainbrr_core.edf import units
 from brainbrr_core.edf.source import EdfBytes
 
 #: Name and width in bytes of each field of a signal, in the order of the file.
-_COLUMNS = (
+COLUMNS = (
     ("label", 16),
     ("transducer", 80),
     ("dimension", 8),
@@ -214,7 +214,7 @@ def _start(date: bytes, time: bytes) -> tuple[datetime | None, str]:
 def _signals(columns: bytes, count: int) -> tuple[EdfSignal, ...]:
     fields: dict[str, list[bytes]] = {}
     start = 0
-    for name, width in _COLUMNS:
+    for name, width in COLUMNS:
         end = start + width * count
         fields[name] = [columns[at : at + width] for at in range(start, end, width)]
         start = end

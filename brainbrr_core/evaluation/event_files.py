@@ -7,7 +7,6 @@ A folder has one file for each recording, at any depth: ``csv_bi`` or ``csv`` (T
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +28,7 @@ from brainbrr_core.annotation.policy import excludes
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import AnnotationTexts
 from brainbrr_core.corpus.layouts.base import patient_in
+from brainbrr_core.corpus.patients import patient_pattern
 from brainbrr_core.edf.header import ANNOTATIONS, UnusableEdf, read_header
 from brainbrr_core.edf.reader import annotation_records
 from brainbrr_core.edf.records import available_records
@@ -212,17 +212,7 @@ def _patient_rule(pattern: str | None) -> Callable[[str], str]:
     """What gives the patient of a recording's name."""
     if pattern is None:
         return _patient_of_name
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise BrainbrrError(
-            f"--patient-pattern {pattern!r} is not a regular expression: {error}"
-        ) from None
-    if compiled.groups != 1:
-        raise BrainbrrError(
-            f"--patient-pattern {pattern!r} has {compiled.groups} groups: put the part that is the "
-            "patient, and only that, in parentheses"
-        )
+    compiled = patient_pattern(pattern)
 
     def patient(name: str) -> str:
         match = compiled.search(name)
