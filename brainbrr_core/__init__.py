@@ -43,6 +43,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from brainbrr_core.annotation import Event
+    from brainbrr_core.api.detector import Detector, load_model
     from brainbrr_core.api.preprocessing import preprocess
     from brainbrr_core.api.split_windows import SplitWindows, open_windows
     from brainbrr_core.api.stored_corpus import StoredCorpus, open_store, stored_versions
@@ -51,11 +52,13 @@ if TYPE_CHECKING:
     from brainbrr_core.scoring import RecordingEvents
 
 __all__ = [
+    "Detector",
     "Event",
     "EventScores",
     "RecordingEvents",
     "SplitWindows",
     "StoredCorpus",
+    "load_model",
     "match_events",
     "open_store",
     "open_windows",
@@ -67,11 +70,13 @@ __all__ = [
 #: Where each public name is defined. It is imported when it is first used, so that a script loads
 #: only what it needs: no name but those of networks loads torch, and none loads Dagster.
 _MODULES = {
+    "Detector": "brainbrr_core.api.detector",
     "Event": "brainbrr_core.annotation",
     "EventScores": "brainbrr_core.evaluation.event_scores",
     "RecordingEvents": "brainbrr_core.scoring",
     "SplitWindows": "brainbrr_core.api.split_windows",
     "StoredCorpus": "brainbrr_core.api.stored_corpus",
+    "load_model": "brainbrr_core.api.detector",
     "match_events": "brainbrr_core.evaluation.event_files",
     "open_store": "brainbrr_core.api.stored_corpus",
     "open_windows": "brainbrr_core.api.split_windows",

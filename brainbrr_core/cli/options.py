@@ -134,15 +134,7 @@ def next_command(command: str, options: str, **given: str | None) -> None:
 
 
 def run_folder(run: str, runs_dir: Path) -> Path:
-    """The folder of a run that is given by its folder, or by its name in the runs folder.
+    """As :func:`brainbrr_core.runs.run.find_run_folder`, which is imported when it is needed."""
+    from brainbrr_core.runs.run import find_run_folder
 
-    Raises :class:`BrainbrrError` where there is neither.
-    """
-    from brainbrr_core.errors import BrainbrrError
-
-    for folder in (Path(run), runs_dir / run):
-        if folder.is_dir():
-            return folder.resolve()
-    raise BrainbrrError(
-        f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
-    )
+    return find_run_folder(run, runs_dir)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model.device import check_device
 from brainbrr_core.prediction.normalization import Normalization
-from brainbrr_core.prediction.recording import OpenRecording, Prediction
+from brainbrr_core.prediction.recording import Input, OpenRecording, Prediction, open_file
 from brainbrr_core.runs.own_settings import check_version
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.run_corpus import read_run_corpus
@@ -36,6 +36,7 @@ from brainbrr_core.runs.threshold import read_threshold
 from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 
 Key = TypeVar("Key")
+Tag = TypeVar("Tag")
 
 
 @dataclass(frozen=True)
@@ -189,44 +190,61 @@ class Predictor:
         normalization: Normalization | None = None,
         on_share: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[Path, Prediction | BrainbrrError]]:
-        """Events of each EDF, or why there are none, as they become known.
+        """Events of each EDF, or why there are none, as :meth:`predict_inputs` gives them."""
+        montage = self.preprocessing.montage
+        return self.predict_inputs(
+            ((path, partial(open_file, path, self.rules, montage)) for path in paths),
+            point,
+            normalization,
+            on_share,
+        )
 
-        The windows of one recording after the other fill the batches, so that many short
-        recordings keep a GPU as busy as a long one. ``on_share`` is called with the share of a
-        recording that was done. Memory is bounded whatever a recording's length.
+    def predict_inputs(
+        self,
+        recordings: Iterable[tuple[Key, Callable[[], Input]]],
+        point: OperatingPoint,
+        normalization: Normalization | None = None,
+        on_share: Callable[[float], None] | None = None,
+    ) -> Iterator[tuple[Key, Prediction | BrainbrrError]]:
+        """Events of each recording, or why there are none, as they become known.
+
+        Each is opened when its turn comes. The windows of one recording after the other fill the
+        batches, so that many short recordings keep a GPU as busy as a long one. ``on_share`` is
+        called with the share of a recording that was done. Memory is bounded whatever a
+        recording's length.
         """
         self.require_chain()
         how = normalization or Normalization()
         share = on_share or (lambda _share: None)
-        failed: deque[tuple[Path, BrainbrrError]] = deque()
+        failed: deque[tuple[Key, BrainbrrError]] = deque()
 
-        def batches() -> Iterator[tuple[Tensor, list[OpenRecording]]]:
-            waiting: list[tuple[OpenRecording, NDArray[np.float32]]] = []
-            for path in paths:
+        def batches() -> Iterator[tuple[Tensor, list[tuple[Key, OpenRecording]]]]:
+            waiting: list[tuple[tuple[Key, OpenRecording], NDArray[np.float32]]] = []
+            for key, open_recording in recordings:
                 opened = None
                 try:
                     opened = OpenRecording(
-                        path, self.preprocessing, self.rules, self._stitcher, self.window, how
+                        open_recording(), self.preprocessing, self._stitcher, self.window, how
                     )
                     for window in opened.windows():
-                        waiting.append((opened, window))
+                        waiting.append(((key, opened), window))
                         if len(waiting) == self.batch:
                             yield self._batch(waiting)
                             waiting.clear()
                 except BrainbrrError as error:
-                    waiting = [entry for entry in waiting if entry[0] is not opened]
+                    waiting = [entry for entry in waiting if entry[0][1] is not opened]
                     share(1.0 - (opened.scores.share if opened else 0.0))
                     if opened is not None:
                         # The network may be computing windows of it.
                         opened.failed = True
-                    failed.append((path, error))
+                    failed.append((key, error))
             if waiting:
                 yield self._batch(waiting)
 
         for scores, windows in self.scorer.scores(batches()):
             while failed:
                 yield failed.popleft()
-            for values, opened in zip(scores, windows, strict=True):
+            for values, (key, opened) in zip(scores, windows, strict=True):
                 if opened.failed:
                     continue
                 opened.scores.take(values)
@@ -234,7 +252,7 @@ class Predictor:
                 if opened.scores.complete:
                     frames = opened.scores.frames()
                     events = detect(frames, opened.duration_s, self.detection, point)
-                    yield opened.path, opened.prediction(events)
+                    yield key, opened.prediction(events, frames)
         yield from failed
 
     def _stitcher(self, samples: int) -> RecordingStitcher:
@@ -242,8 +260,8 @@ class Predictor:
         return RecordingStitcher(samples, self.window, self.stride, self.detection.stitching)
 
     def _batch(
-        self, windows: Sequence[tuple[OpenRecording, NDArray[np.float32]]]
-    ) -> tuple[Tensor, list[OpenRecording]]:
+        self, windows: Sequence[tuple[Tag, NDArray[np.float32]]]
+    ) -> tuple[Tensor, list[Tag]]:
         return self.scorer.stacked([window for _, window in windows]), [one for one, _ in windows]
 
 

@@ -1,4 +1,7 @@
-"""One EDF on its way to events: opened, prepared piece by piece, its windows' results collected."""
+"""One recording on its way to events: prepared piece by piece, its windows' results collected.
+
+An EDF is opened here; any other signal, such as an array, by whoever has it.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,9 @@ from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import EdfRecording, open_edf, recording_start
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.normalization import Normalization
+from brainbrr_core.scoring import sigmoid
 from brainbrr_core.signal.chain import Chain
+from brainbrr_core.signal.edges import SignalSource
 from brainbrr_core.signal.quantization import span
 from brainbrr_core.signal.statistics import Statistics
 
@@ -47,6 +52,8 @@ class Prediction:
     statistics : Statistics
         The mean and deviation of each channel, in µV, that its signal was z-scored with; the whole
         recording's where each block has its own.
+    scores : array of float32, shape (ceil(duration_s * 8),)
+        A logit for each frame of 1/8 s, before it is smoothed.
     """
 
     events: list[Event]
@@ -54,6 +61,38 @@ class Prediction:
     start: datetime.datetime | None
     findings: tuple[Finding, ...]
     statistics: Statistics
+    scores: NDArray[np.float32]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """The probability of a seizure in each frame of 1/8 s."""
+        return sigmoid(self.scores)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A recording that is to be predicted.
+
+    ``name`` is what messages call it, ``start`` the date and time of its first sample (None where
+    they are not known), and ``findings`` are what is odd about its signal.
+    """
+
+    name: str
+    source: SignalSource
+    start: datetime.datetime | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """Duration in seconds."""
+        return float(self.source.samples / self.source.rate)
+
+
+def open_file(path: Path, rules: ChannelRules | None, montage: MontageName) -> Input:
+    """An EDF to be predicted. Raises :class:`BrainbrrError` when it is unusable."""
+    source = open_source(path, rules, montage)
+    with _reading(path):
+        return Input(str(path), source, recording_start(path), source.findings)
 
 
 def open_source(
@@ -79,30 +118,27 @@ def growing_pieces(path: Path, edf: GrowingEdf, idle_s: float) -> Iterator[NDArr
 
 
 class OpenRecording:
-    """An EDF, its prepared signal read from front to back, and the scores of its windows.
+    """A recording, its prepared signal read from front to back, and the scores of its windows.
 
     ``stitcher`` makes, for a number of samples, what collects the scores; ``window`` is in samples.
     No more than a window and a minute of the signal is held. Raises :class:`BrainbrrError` when
-    the file is unusable.
+    the recording cannot be used.
     """
 
     def __init__(
         self,
-        path: Path,
+        recording: Input,
         preprocessing: Preprocessing,
-        rules: ChannelRules | None,
         stitcher: Callable[[int], RecordingStitcher],
         window: int,
         normalization: Normalization,
     ) -> None:
-        self.path, self._window = path, window
-        #: Whether the file turned out to be unusable after its first windows.
+        self._recording, self._window = recording, window
+        #: Whether the recording turned out to be unusable after its first windows.
         self.failed = False
-        self._source = open_source(path, rules, preprocessing.montage)
-        with _reading(path):
-            self._start = recording_start(path)
-            statistics = normalization.of(self._source, preprocessing)
-            self._chain = Chain(self._source, preprocessing, statistics)
+        with _reading(recording.name):
+            statistics = normalization.of(recording.source, preprocessing)
+            self._chain = Chain(recording.source, preprocessing, statistics)
         self._signal = ForwardReader(self._chain)
         #: The network's scores of its windows.
         self.scores = stitcher(self._chain.samples)
@@ -115,15 +151,20 @@ class OpenRecording:
     def windows(self) -> Iterator[NDArray[np.float32]]:
         """The signal (channels, window) of each window, in order."""
         for start in self.scores.starts:
-            with _reading(self.path):
+            with _reading(self._recording.name):
                 window = padded_window(self._signal.read, start, self._chain.samples, self._window)
             yield window
 
-    def prediction(self, events: list[Event]) -> Prediction:
-        """The recording's events, start, findings and statistics."""
-        source = self._source
+    def prediction(self, events: list[Event], frames: NDArray[np.float32]) -> Prediction:
+        """The recording's events, the scores of its frames, and what else is known of it."""
+        recording = self._recording
         return Prediction(
-            events, source.duration_s, self._start, source.findings, self._chain.statistics
+            events,
+            recording.duration_s,
+            recording.start,
+            recording.findings,
+            self._chain.statistics,
+            frames,
         )
 
 
@@ -155,11 +196,11 @@ class ForwardReader:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Why a file cannot be used becomes one line."""
+def _reading(name: Path | str) -> Iterator[None]:
+    """Why a recording cannot be used becomes one line."""
     try:
         yield
     except UnusableEdf as error:
-        raise BrainbrrError(f"{path}: {SIGNAL_REASONS[error.reason]} ({error})") from None
+        raise BrainbrrError(f"{name}: {SIGNAL_REASONS[error.reason]} ({error})") from None
     except OSError as error:
-        raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
+        raise BrainbrrError(f"{name} cannot be read: {error.strerror}") from None

@@ -139,6 +139,19 @@ def open_run(directory: Path) -> Run:
     return Run(directory, read_record(directory))
 
 
+def find_run_folder(run: str, runs_dir: Path) -> Path:
+    """The folder of a run that is given by its folder, or by its name in the runs folder.
+
+    Raises :class:`BrainbrrError` where there is neither.
+    """
+    for folder in (Path(run), runs_dir / run):
+        if folder.is_dir():
+            return folder.resolve()
+    raise BrainbrrError(
+        f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
+    )
+
+
 def latest_run(runs_dir: Path) -> Run:
     """Open the run that finished last.
 

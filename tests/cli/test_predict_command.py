@@ -53,7 +53,7 @@ def test_a_folder_with_a_broken_file_is_predicted_and_exits_1(
     assert "failed: " in out
     assert str(folder / "broken.edf") in out
     assert re.search(r"\d+ events in 2 recordings; 1 failed", out)
-    assert re.search(r"0\.02 h of EEG in [\d.]+ s: \d+ times real time", out)
+    assert re.search(r"0\.02 h of EEG in [\d.]+ s: [\d,]+ times real time", out)
     assert sorted(p.name for p in (tmp_path / "out").rglob("*.*")) == [
         "a.json",
         "a.tsv",

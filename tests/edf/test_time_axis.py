@@ -290,7 +290,7 @@ def test_every_format_has_the_time_of_an_event_to_the_millisecond(
 def test_a_whole_second_is_written_without_a_fraction() -> None:
     start = datetime.datetime(2020, 3, 2, 10)
     figures = Statistics(np.zeros(19), np.ones(19))
-    prediction = Prediction([Event(5, 12.5)], 60, start, (), figures)
+    prediction = Prediction([Event(5, 12.5)], 60, start, (), figures, np.zeros(480, np.float32))
     tsv = FORMATS["tsv"].encode(prediction, "a", ORIGIN).decode()
     assert "\t2020-03-02 10:00:00\t" in tsv
     assert json.loads(FORMATS["json"].encode(prediction, "a", ORIGIN))["start"] == (

@@ -164,6 +164,7 @@ def test_predictions_in_files_score_as_they_did(
                 None,
                 (),
                 Statistics(np.zeros(19), np.ones(19)),
+                np.zeros(math.ceil(row.duration_s * 8), np.float32),
             )
             found, duration_s = read(FORMATS[name].encode(prediction, "name", ORIGIN))
             if name == "edf":

@@ -77,7 +77,8 @@ def predictions(draw: st.DrawFn) -> Prediction:
         st.none() | st.datetimes(datetime.datetime(1985, 1, 1), datetime.datetime(2084, 12, 31))
     )
     statistics = Statistics(np.zeros(19), np.ones(19))
-    return Prediction(events, samples / 256, start, (), statistics)
+    scores = np.linspace(-9, 9, -(-samples // 32), dtype=np.float32)
+    return Prediction(events, samples / 256, start, (), statistics, scores)
 
 
 def times(rows: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:

@@ -30,7 +30,7 @@ from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
 from brainbrr_core.synthesis import write_corpus
-from tests.support.prediction_runs import digital_eeg, write_digital
+from tests.support.prediction_runs import digital_eeg, random_run, write_digital
 from tests.support.project import ROOT
 from tests.support.shell import BIN, Shell, clean_environment
 
@@ -175,6 +175,13 @@ def store_in_the_current_folder(master: Configuration) -> None:
     update_manifest(plan_corpus(here), here.manifest_settings)
 
 
+def run_in_the_current_folder() -> None:
+    """A recording, and a run where a checkout has its own."""
+    write_digital(Path("recording.edf"), digital_eeg(31, 256), 256)
+    folder, _ = random_run(Path.cwd())
+    folder.rename(Path("my-run"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_python_of_a_page_runs(
     page: Path, tmp_path: Path, monkeypatch: Any, request: pytest.FixtureRequest
@@ -183,7 +190,7 @@ def test_the_python_of_a_page_runs(
     if page.stem == "store":
         store_in_the_current_folder(request.getfixturevalue("master_cache"))
     if page.stem == "own-eeg":
-        write_digital(tmp_path / "recording.edf", digital_eeg(31, 256), 256)
+        run_in_the_current_folder()
     for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
     for block in blocks(page.read_text("utf-8"), "python"):
