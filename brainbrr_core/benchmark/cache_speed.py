@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from brainbrr_core.benchmark import brain_go_brr_v2
 from brainbrr_core.benchmark.build_memory import peak_of_build
 from brainbrr_core.benchmark.build_stages import StageTimes, stage_table, stage_times
-from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, widen
+from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, with_many_recordings
 from brainbrr_core.benchmark.result import Figures, Report, Table
 from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.manifest import Manifest, make_manifest
@@ -52,7 +52,7 @@ _AUGMENTED_AS = "full"
 class BuildTimes(Figures):
     """Seconds for an hour of EEG. Reading and hashing the EDFs is the least that a build takes."""
 
-    predecessor_s_per_h: float
+    v2_s_per_h: float
     this_s_per_h: float
     read_and_hash_s_per_h: float
     ratio: float
@@ -61,7 +61,7 @@ class BuildTimes(Figures):
 class CacheSizes(Figures):
     """MB for an hour of EEG."""
 
-    predecessor_mb_per_h: float
+    v2_mb_per_h: float
     this_mb_per_h: float
     ratio: float
 
@@ -69,7 +69,7 @@ class CacheSizes(Figures):
 class WindowTimes(Figures):
     """Milliseconds to read one random window, median and 99th percentile; and to copy one."""
 
-    predecessor_p50: float
+    v2_p50: float
     this_p50: float
     this_p99: float
     memcpy_p50: float
@@ -84,7 +84,7 @@ class LoaderRates(Figures):
     widen and to augment the window. Here the processor does that, too.
     """
 
-    predecessor_windows_per_s: float
+    v2_windows_per_s: float
     this_windows_per_s: int
     ratio: int
     host_ms: float
@@ -94,7 +94,7 @@ class LoaderRates(Figures):
 class OpeningTimes(Figures):
     """Seconds to open all recordings for reading."""
 
-    predecessor: float
+    v2: float
     this: float
 
 
@@ -121,21 +121,21 @@ class CacheSpeed(Report):
         rows = [
             [
                 "build, s per hour of EEG",
-                f"{build.predecessor_s_per_h:.2f}",
+                f"{build.v2_s_per_h:.2f}",
                 f"{build.this_s_per_h:.3f}",
                 f"{build.read_and_hash_s_per_h:.3f} (read, hash)",
                 f"{build.ratio:.0f}",
             ],
             [
                 "MB per hour of EEG",
-                f"{size.predecessor_mb_per_h:.0f}",
+                f"{size.v2_mb_per_h:.0f}",
                 f"{size.this_mb_per_h:.1f}",
                 "",
                 f"{size.ratio:.1f}",
             ],
             [
                 "random window, ms (median)",
-                f"{window.predecessor_p50:.1f}",
+                f"{window.v2_p50:.1f}",
                 f"{window.this_p50:.3f}",
                 f"{window.memcpy_p50:.3f} (memcpy)",
                 f"{window.ratio:,}",
@@ -143,7 +143,7 @@ class CacheSpeed(Report):
             ["random window, ms (99 %)", "", f"{window.this_p99:.3f}", "", ""],
             [
                 f"loader at batch {_BATCH}, windows/s",
-                f"{loader.predecessor_windows_per_s:.1f}",
+                f"{loader.v2_windows_per_s:.1f}",
                 f"{loader.this_windows_per_s:,}",
                 "",
                 f"{loader.ratio:,}",
@@ -155,7 +155,7 @@ class CacheSpeed(Report):
                 "",
                 "",
             ],
-            ["opening, s", f"{opened.predecessor:.2f}", f"{opened.this:.4f}", "", ""],
+            ["opening, s", f"{opened.v2:.2f}", f"{opened.this:.4f}", "", ""],
             [f"plan of {TUSZ_RECORDINGS:,} recordings, s", "", f"{self.plan_s:.2f}", "", ""],
             ["peak memory of a build, MB", "", f"{self.peak_rss_mb}", "", ""],
         ]
@@ -219,13 +219,13 @@ def run(
         window = _window_times(manifest, plan.store, npz)
         loader = _loader_rates(manifest, plan.store, npz)
         log(f"planning {TUSZ_RECORDINGS} recordings")
-        wide = widen(measured, chosen[0], folder / "wide")
+        wide = with_many_recordings(measured, chosen[0], folder / "wide")
         shards = [plan.store.shard_path(r.partition_key) for r in chosen]
         return CacheSpeed(
             recordings=len(chosen),
             hours=round(hours, 3),
             build=BuildTimes(
-                predecessor_s_per_h=round(theirs / hours, 3),
+                v2_s_per_h=round(theirs / hours, 3),
                 this_s_per_h=round(ours / hours, 4),
                 read_and_hash_s_per_h=round(floor / hours, 4),
                 ratio=round(theirs / ours, 1),
@@ -235,7 +235,7 @@ def run(
             window_ms=window,
             loader=loader,
             open_s=OpeningTimes(
-                predecessor=round(npz_opened, 4),
+                v2=round(npz_opened, 4),
                 this=round(_time_of(lambda: WindowDataset(manifest, plan.store)), 5),
             ),
             plan_s=round(_plan_time(lambda: plan_profile(wide)), 3),
@@ -260,7 +260,7 @@ def _cache_sizes(archives: Iterable[Path], shards: Iterable[Path], hours: float)
         sum(path.stat().st_size for path in paths) / 1e6 / hours for paths in (archives, shards)
     )
     return CacheSizes(
-        predecessor_mb_per_h=round(theirs, 1),
+        v2_mb_per_h=round(theirs, 1),
         this_mb_per_h=round(ours, 1),
         ratio=round(theirs / ours, 2),
     )
@@ -313,7 +313,7 @@ def _window_times(manifest: Manifest, store: Store, npz: brain_go_brr_v2.NpzData
     copies = [_time_of(partial(target.copy_, big[position])) for position in positions]
     p50 = float(np.median(this))
     return WindowTimes(
-        predecessor_p50=round(float(np.median(theirs)) * 1e3, 2),
+        v2_p50=round(float(np.median(theirs)) * 1e3, 2),
         this_p50=round(p50 * 1e3, 4),
         this_p99=round(float(np.percentile(this, 99)) * 1e3, 4),
         memcpy_p50=round(float(np.median(copies)) * 1e3, 4),
@@ -335,7 +335,7 @@ def _loader_rates(manifest: Manifest, store: Store, npz: brain_go_brr_v2.NpzData
     rate = _BATCH / _time_of(lambda: [None for _ in theirs])
     host_ms, device_ms = _training_costs(manifest, store)
     return LoaderRates(
-        predecessor_windows_per_s=round(rate, 2),
+        v2_windows_per_s=round(rate, 2),
         this_windows_per_s=round(this),
         ratio=round(this / rate),
         host_ms=host_ms,

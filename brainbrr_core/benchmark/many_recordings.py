@@ -41,10 +41,10 @@ def wide_cache(folder: Path, recordings: int) -> Configuration:
     )
     build(plan_corpus(narrow), narrow.preprocessing, workers=1)
     usable = [r for r in read_index(narrow.cache_root) if r.reason is None and r.all_seizures]
-    return widen(narrow, usable[0], folder / "wide", recordings)
+    return with_many_recordings(narrow, usable[0], folder / "wide", recordings)
 
 
-def widen(
+def with_many_recordings(
     configuration: Configuration,
     template: Recording,
     folder: Path,

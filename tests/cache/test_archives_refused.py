@@ -1,4 +1,4 @@
-"""Archives of the predecessor that cannot be taken: each is refused alone, with its reason."""
+"""Archives of brain-go-brr v2 that cannot be taken: each is refused alone, with its reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The predecessor's archives become shards of their own version, or are refused with the reason."""
+"""Archives of brain-go-brr v2 become shards of their own version, or the reason is said."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.small_run import small_config
 
 
 def archive(folder: Path, stem: str, samples: int, seed: int) -> NDArray[np.float32]:
-    """Write windows of noise as the predecessor did; the signal that they cover."""
+    """Write windows of noise as brain-go-brr v2 did; the signal that they cover."""
     signal = np.random.default_rng(seed).standard_normal((19, samples)).astype(np.float32)
     count = (samples - 15360) // 2560 + 1
     windows = np.stack([signal[:, n * 2560 : n * 2560 + 15360] for n in range(count)])

@@ -152,7 +152,7 @@ def test_every_way_into_the_store_leaves_a_marker(
 
 
 def test_an_import_of_archives_leaves_a_marker(built: Configuration, tmp_path: Path) -> None:
-    folder = tmp_path / "predecessor"
+    folder = tmp_path / "another program"
     folder.mkdir()
     (folder / f"nobody{npz_import.SUFFIX}").write_bytes(b"no archive")
     summary = npz_import.import_archives(folder, built.cache_root, read_index(built.cache_root), ())
