@@ -22,7 +22,7 @@ from brainbrr_core.configuration.settings import Compilation, Precision
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.data.device_feed import host_memory
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.model import SeizureNetwork
+from brainbrr_core.model import AnyNetwork
 from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.compilation import compiled
 from brainbrr_core.model.memory import fits_memory
@@ -95,7 +95,7 @@ class WindowScorer:
         self.network, self.device, self.batch = network, device, batch
         self.precision = precision
         #: Channels of its windows.
-        self.channels = network.channels if isinstance(network, SeizureNetwork) else len(CHANNELS)
+        self.channels = network.channels if isinstance(network, AnyNetwork) else len(CHANNELS)
         self._forward = compiled(network, compilation)
         self._back = _WayBack(device) if device.type == "cuda" else None
 

@@ -49,7 +49,7 @@ def provenance(
                 "evaluation": settings.evaluation.model_dump(mode="json"),
             }
         )[:12],
-        "model": f"{identity.model.preset}, {record.parameters:,} parameters",
+        "model": f"{identity.model.settings.name}, {record.parameters:,} parameters",
         "ssm backend of the training": run.trained_with,
         "ssm backend of this report": hardware.ssm_backend,
         "precision of the training": identity.precision,

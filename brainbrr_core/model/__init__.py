@@ -1,10 +1,23 @@
-"""The Bi-Mamba-2 network: from a window of EEG to a seizure logit for every sample.
+"""The networks: from a window of EEG to a seizure logit for every sample.
 
-Here belong the network, its layers, the state-space recurrence and the named sizes. How it is
-trained belongs to ``training``; what its logits mean for events belongs to ``detection``.
+Here belong the default network (Bi-Mamba-2), its layers, the state-space recurrence and the named
+sizes; the other networks by name, and what makes a network of any resolution one that gives a logit
+for every sample. How one is trained belongs to ``training``; what its logits mean for events
+belongs to ``detection``.
 """
 
+from brainbrr_core.model.contract import AdaptedNetwork, check_on_one_batch
+from brainbrr_core.model.named import AnyNetwork, build_network
 from brainbrr_core.model.network import NetworkShape, SeizureNetwork
 from brainbrr_core.model.presets import PRESETS, build
 
-__all__ = ["PRESETS", "NetworkShape", "SeizureNetwork", "build"]
+__all__ = [
+    "PRESETS",
+    "AdaptedNetwork",
+    "AnyNetwork",
+    "NetworkShape",
+    "SeizureNetwork",
+    "build",
+    "build_network",
+    "check_on_one_batch",
+]

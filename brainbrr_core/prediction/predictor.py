@@ -25,7 +25,7 @@ from brainbrr_core.detection.recordings import StoredSignal, recording_frames, s
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
-from brainbrr_core.model import SeizureNetwork
+from brainbrr_core.model import AnyNetwork
 from brainbrr_core.model.device import check_device
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.recording import Input, OpenRecording, Prediction, open_file
@@ -45,7 +45,7 @@ class Predictor:
 
     Parameters
     ----------
-    network : SeizureNetwork
+    network : SeizureNetwork or AdaptedNetwork
         The network, on ``device`` and in evaluation mode.
     version : str
         The preprocessing version of the network's signals.
@@ -65,7 +65,7 @@ class Predictor:
         Which EDFs are usable, by their channels; by default those of an empty configuration.
     """
 
-    network: SeizureNetwork
+    network: AnyNetwork
     version: str
     preprocessing: Preprocessing
     detection: Detection
@@ -285,7 +285,7 @@ def network_sentence(run: Run) -> str:
     trained_on = "a corpus that is not recorded" if corpus is None else corpus.name
     of_profile = "" if profile is None else f"profile {profile}, "
     return (
-        f"run {run.name}: network {record.identity.model.preset}, trained on {trained_on} "
+        f"run {run.name}: network {record.identity.model.settings.name}, trained on {trained_on} "
         f"({of_profile}{record.fit.steps:,} steps), finished "
         f"{record.finished_at[:16].replace('T', ' ')} UTC"
     )

@@ -16,6 +16,7 @@ from brainbrr_core.configuration import (
     Training,
     Windows,
 )
+from brainbrr_core.runs.network_source import network_identity
 
 #: Bumped when the network or the training changes though its settings do not.
 TRAINING_VERSION = 5
@@ -98,11 +99,12 @@ class TrainingSettings:
         """The settings that shape a model.
 
         Device and backend are not among them: they compute the same network up to rounding, and a
-        run is used on other machines than the one that trained it.
+        run is used on other machines than the one that trained it. Raises
+        :class:`BrainbrrError` where the source of a network's class cannot be found.
         """
         return {
             "training_version": TRAINING_VERSION,
-            "model": self.model.model_dump(mode="json"),
+            "model": network_identity(self.model),
             "training": training_values(self.training),
             "windows": self.windows.model_dump(mode="json"),
             # Validations choose the weights by the events that these settings give.

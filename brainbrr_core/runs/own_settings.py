@@ -15,6 +15,7 @@ from pydantic import JsonValue, ValidationError
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.configuration.differences import SettingDifference, setting_differences
+from brainbrr_core.configuration.settings import DEFAULT_NETWORK
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.threshold import read_threshold
@@ -128,6 +129,8 @@ def _recorded(run: Run, current: Mapping[str, JsonValue]) -> dict[str, JsonValue
             section, now = identity.get(name), current[name]
             if isinstance(section, dict) and isinstance(now, dict):
                 values[name] = {**now, **section}
+        if record.identity.model.network != DEFAULT_NETWORK:
+            values["model"] = record.identity.model.settings.model_dump(mode="json")
     return {**values, "version": version if is_imported(version) else None}
 
 

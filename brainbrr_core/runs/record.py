@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
 
+from brainbrr_core.configuration.settings import DEFAULT_NETWORK, Model
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.runs.used_versions import RUN
@@ -28,9 +29,28 @@ class _Section(BaseModel):
 
 
 class ModelIdentity(_Section):
-    """The network of a run."""
+    """The network of a run: the preset of the default one, or the name and options of another.
 
-    preset: str
+    ``source`` is the hash of the source file of a class that is not the program's own.
+    """
+
+    preset: str = ""
+    network: str = DEFAULT_NETWORK
+    options: dict[str, JsonValue] = {}
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _named(self) -> ModelIdentity:
+        if self.network == DEFAULT_NETWORK and not self.preset:
+            raise ValueError("neither a preset nor another network")
+        return self
+
+    @property
+    def settings(self) -> Model:
+        """The settings that lead to this network."""
+        if self.network == DEFAULT_NETWORK:
+            return Model.model_validate({"preset": self.preset})
+        return Model(network=self.network, options=self.options)
 
 
 class WindowsIdentity(_Section):

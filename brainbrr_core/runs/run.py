@@ -10,14 +10,17 @@ from pydantic import JsonValue
 
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.version import channels_of
+from brainbrr_core.constants import RATE
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import digest
+from brainbrr_core.files.state import content_hash
 from brainbrr_core.runs.identity import TRAINING_VERSION, TrainingSettings
+from brainbrr_core.runs.network_source import NETWORK_SOURCE, source_file
 from brainbrr_core.runs.record import MODEL, RunRecord, finished_runs, read_record
 from brainbrr_core.runs.used_versions import RUN
 
 if TYPE_CHECKING:
-    from brainbrr_core.model import SeizureNetwork
+    from brainbrr_core.model import AnyNetwork
     from brainbrr_core.model.backend import Backend
 
 #: What changed with each training version, for messages about runs of an earlier one.
@@ -63,7 +66,7 @@ class Run:
         """Whether the run's manifest has this hash of recordings, annotations and settings."""
         return self.record.identity.manifest == source
 
-    def load_network(self, ssm_backend: Backend) -> SeizureNetwork:
+    def load_network(self, ssm_backend: Backend) -> AnyNetwork:
         """Load the trained network in evaluation mode on the CPU.
 
         Parameters
@@ -73,22 +76,29 @@ class Run:
 
         Returns
         -------
-        SeizureNetwork
+        SeizureNetwork or AdaptedNetwork
             The network with the weights of the run.
 
         Raises
         ------
         BrainbrrError
-            Where the backend is not installed, and where the weights are damaged or are not those
+            Where the backend is not installed, where the class of the network cannot be imported
+            or has changed since the training, and where the weights are damaged or are not those
             that the run recorded.
         """
         # Heavy: whoever only looks for a run needs no network.
-        from brainbrr_core.model import build
+        from brainbrr_core.model import build_network
         from brainbrr_core.runs.weights import load_model
 
         identity = self.record.identity
         channels = len(channels_of(identity.preprocessing_version))
-        network = build(identity.model.preset, ssm_backend, channels=channels)
+        self._check_source()
+        network = build_network(
+            identity.model.settings,
+            identity.windows.length_s * RATE,
+            channels=channels,
+            ssm_backend=ssm_backend,
+        )
         path = self.directory / MODEL
         state, _ = load_model(path, self.record.model_blake3)
         try:
@@ -99,6 +109,19 @@ class Run:
                 "names: remove the folder and train again"
             ) from None
         return network.eval()
+
+    def _check_source(self) -> None:
+        """Raise :class:`BrainbrrError` where the class of the network is not the trained one."""
+        model = self.record.identity.model
+        kept = self.directory / NETWORK_SOURCE
+        if not kept.is_file():
+            return
+        current = source_file(model.network)
+        if content_hash(current) != model.source:
+            raise BrainbrrError(
+                f"{current} has changed since run {self.name} was trained with "
+                f"{model.network}: restore it from {kept}, or train again"
+            )
 
 
 def run_identity(settings: TrainingSettings, manifest: Manifest) -> dict[str, JsonValue]:

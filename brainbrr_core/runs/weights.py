@@ -68,6 +68,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str,
     when the disk does not take it; then ``path`` is as it was.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # A weight that a network has by two names is written twice: the format shares no memory.
+    written: set[int] = set()
+    for name, tensor in stored.items():
+        if tensor.data_ptr() in written:
+            stored[name] = tensor.clone()
+        written.add(tensor.data_ptr())
     checksum = content_checksum(stored)
     text = json.dumps({"blake3": checksum, "header": header}, sort_keys=True)
     with writing(path) as temporary:

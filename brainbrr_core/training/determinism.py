@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 from brainbrr_core.configuration import Hardware
@@ -43,6 +44,16 @@ def _set(name: str, value: str, reader: str, too_late: bool) -> None:
             f"happened in this process: run `export {name}={value}` and start it again"
         )
     os.environ[name] = value
+
+
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Seed what a network draws itself in a step, such as its dropout.
+
+    It depends on the step alone, as augmentation does, so that a training that resumes draws what
+    an uninterrupted one does. Each process draws its own.
+    """
+    mixed = np.random.SeedSequence([seed % 2**64, step, rank]).generate_state(1, np.uint64)
+    torch.manual_seed(int(mixed[0]))
 
 
 @contextmanager

@@ -236,8 +236,8 @@ def fit(
                     # Two iterators may not read at once: the first one must release its buffers.
                     source = None
                     batch = next(batches(metrics.step - 1))
-                    preset = None if provenance is None else provenance.preset
-                    end_training(trainer, metrics, batch, directory, preset)
+                    model = None if provenance is None else provenance.model
+                    end_training(trainer, metrics, batch, directory, model)
                 report = _report(metrics, times, settings, timer.validated_s, resumed_from)
                 if step_log is not None:
                     step_log.log_step(report)

@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from brainbrr_core.cache.manifest import Manifest, counts
 from brainbrr_core.cache.readiness import Preflight
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.version import channels_of
 from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.data import BalancedSampling, Batch, WindowDataset
@@ -27,9 +28,10 @@ from brainbrr_core.data.device_batches import ArrivingBatch, send
 from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.weighting import equal_seizures
-from brainbrr_core.model import build
+from brainbrr_core.model import AdaptedNetwork, AnyNetwork, build_network, check_on_one_batch
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.runs.identity import TrainingSettings
+from brainbrr_core.runs.network_source import keep_source
 from brainbrr_core.runs.record import MODEL, RunRecord, write_record
 from brainbrr_core.runs.run import run_identity
 from brainbrr_core.runs.run_corpus import RunCorpus
@@ -82,10 +84,10 @@ def _train(
 ) -> None:
     manifest, store = preflight.manifest, preflight.plan.store
     hardware, training = settings.hardware, settings.training
-    preset = settings.model.preset
-
     device = check_device(hardware, group.local_rank)
-    check_space(directory.parent, preset, training.keep_checkpoints)
+    network = _checked_network(settings, manifest)
+    weight_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
+    check_space(directory.parent, weight_bytes, training.keep_checkpoints)
     description = describe_device(device)
     for line in [*preflight.lines(), *disk_remarks(preflight)]:
         log(line)
@@ -100,16 +102,9 @@ def _train(
         f"{training.steps} steps of {hardware.batch_size}"
     )
     dataset = training_windows(manifest, store, training, sampling, device)
-    network = build(
-        preset,
-        hardware.ssm_backend,
-        seed=training.seed,
-        channels=len(dataset.channels),
-        recompute_activations=hardware.recompute_activations,
-    )
     provenance = Provenance(
         profile=manifest.profile,
-        preset=preset,
+        model=settings.model,
         configuration=recorded,
         seed=training.seed,
         preprocessing_version=manifest.version,
@@ -130,6 +125,7 @@ def _train(
     directory.mkdir(parents=True, exist_ok=True)
     if group.is_main:
         write_started(directory, manifest.version)
+        keep_source(settings.model.network, directory)
         store.note_run(directory)
     started = time.monotonic()
     with MetricsLog(
@@ -184,6 +180,21 @@ def _train(
     # The file that makes the run a finished one is written last.
     RunCorpus.of(preflight.plan).write(directory)
     write_record(directory, RunRecord.model_validate(values))
+
+
+def _checked_network(settings: TrainingSettings, manifest: Manifest) -> AnyNetwork:
+    """The network to train, with its initial weights; raises where it is none that can be."""
+    network = build_network(
+        settings.model,
+        manifest.window_samples,
+        channels=len(channels_of(manifest.version)),
+        ssm_backend=settings.hardware.ssm_backend,
+        seed=settings.training.seed,
+        recompute_activations=settings.hardware.recompute_activations,
+    )
+    if isinstance(network, AdaptedNetwork):
+        check_on_one_batch(network)
+    return network
 
 
 def training_windows(

@@ -16,11 +16,11 @@ import torch
 from pydantic import BaseModel, ValidationError
 from torch import Tensor, nn
 
-from brainbrr_core.configuration import Training
+from brainbrr_core.configuration import Model, Training
 from brainbrr_core.configuration.settings import Precision
 from brainbrr_core.data import Batch, known_samples
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.model import build
+from brainbrr_core.model import build_network
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training.loss import Loss, loss_of
 from brainbrr_core.training.trainer import StepMetrics, Trainer
@@ -56,8 +56,10 @@ class SavedStep(BaseModel):
     #: Loss and gradient norm at the time, as text: JSON has no NaN or infinity.
     loss: str
     norm: str
-    #: Name of the network's size; None where the training was not given one.
-    preset: str | None
+    #: The network; None where the training was not given one.
+    model: Model | None = None
+    #: What earlier versions of the program wrote instead: the name of its size.
+    preset: str | None = None
     training: Training
     positive_fraction: float
     precision: Precision
@@ -111,7 +113,7 @@ def diagnose_step(
 
 
 def end_training(
-    trainer: Trainer, metrics: StepMetrics, batch: Batch, directory: Path, preset: str | None
+    trainer: Trainer, metrics: StepMetrics, batch: Batch, directory: Path, model: Model | None
 ) -> NoReturn:
     """Save what is needed to replay a step that is not finite, and raise :class:`BrainbrrError`.
 
@@ -124,7 +126,7 @@ def end_training(
         step=metrics.step,
         loss=str(metrics.loss),
         norm=str(metrics.gradient_norm),
-        preset=preset,
+        model=model,
         training=trainer.settings,
         positive_fraction=trainer.positive_fraction,
         precision=trainer.hardware.precision,
@@ -174,9 +176,13 @@ def replay(path: Path) -> tuple[StepDiagnosis, SavedStep]:
     except ValidationError as error:
         names = ", ".join(".".join(map(str, problem["loc"])) for problem in error.errors())
         raise _not_a_saved_step(path, names) from None
-    if saved.preset is None:
-        raise _not_a_saved_step(path, "preset")
-    network = build(saved.preset, channels=batch.signals.shape[1])
+    model = saved.model
+    if model is None and saved.preset is not None:
+        model = Model.model_validate({"preset": saved.preset})
+    if model is None:
+        raise _not_a_saved_step(path, "model")
+    _, channels, samples = batch.signals.shape
+    network = build_network(model, samples, channels=channels)
     network.load_state_dict(
         {n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")}
     )

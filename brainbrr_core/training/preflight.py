@@ -39,27 +39,22 @@ def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
     ]
 
 
-def check_space(runs_dir: Path, preset: str, keep_checkpoints: int) -> None:
-    """Raise :class:`BrainbrrError` where the disk of ``runs_dir`` has no space for a run."""
+def check_space(runs_dir: Path, weight_bytes: int, keep_checkpoints: int) -> None:
+    """Raise :class:`BrainbrrError` where the disk of ``runs_dir`` has no space for a run.
+
+    ``weight_bytes`` is the size of the network's weights.
+    """
     check_room(
         runs_dir,
-        checkpoint_bytes(preset, keep_checkpoints),
+        checkpoint_bytes(weight_bytes, keep_checkpoints),
         "the checkpoints of a run need",
         "free some, set BRAINBRR_RUNS_DIR to another disk, or lower training.keep_checkpoints",
     )
 
 
-def checkpoint_bytes(preset: str, keep_checkpoints: int) -> int:
+def checkpoint_bytes(weight_bytes: int, keep_checkpoints: int) -> int:
     """The most bytes that the files of a run take up at any time."""
-    # Heavy, and of no use where it is the cache that is not ready for training.
-    import torch
-
-    from brainbrr_core.model import build
-
-    with torch.device("meta"):
-        network = build(preset)
-    weights = sum(parameter.numel() for parameter in network.parameters()) * 4
     # A checkpoint has the weights, their average, two moments and the best weights. There are the
     # kept ones, the last one, and the one being written; and the best and the final weights, each
     # next to its temporary file.
-    return weights * (5 * (keep_checkpoints + 2) + 4)
+    return weight_bytes * (5 * (keep_checkpoints + 2) + 4)

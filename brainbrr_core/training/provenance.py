@@ -10,6 +10,7 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 import brainbrr_core
+from brainbrr_core.configuration import Model
 from brainbrr_core.model.backend import Backend
 
 LIBRARIES = ("brainbrr", "torch", "numpy", "safetensors")
@@ -37,8 +38,8 @@ class Provenance(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     profile: str
-    #: Name of the network's size.
-    preset: str
+    #: The network.
+    model: Model
     #: The whole configuration, as JSON.
     configuration: dict[str, JsonValue]
     seed: int
@@ -53,5 +54,5 @@ class Provenance(BaseModel):
 
     def record(self) -> dict[str, JsonValue]:
         """The values as checkpoints and ``run.json`` have them."""
-        record: dict[str, JsonValue] = self.model_dump(mode="json")
-        return record
+        record: dict[str, JsonValue] = self.model_dump(mode="json", exclude={"model"})
+        return {**record, **self.model.shaping()}

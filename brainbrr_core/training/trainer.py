@@ -21,6 +21,7 @@ from brainbrr_core.configuration import Hardware, Training
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model.compilation import clear_gradients, compiled
+from brainbrr_core.training.determinism import seed_step
 from brainbrr_core.training.distributed import ProcessGroup
 from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
@@ -111,8 +112,15 @@ class Trainer:
         #: The exponential moving average of the weights, by name.
         self.ema = {name: value.clone() for name, value in network.state_dict().items()}
         # The same tensors in the same order, for one kernel over all of them.
-        self._weights = list(network.state_dict().values())
-        self._averages = list(self.ema.values())
+        floating = {n: v for n, v in network.state_dict().items() if v.is_floating_point()}
+        self._weights = list(floating.values())
+        self._averages = [self.ema[name] for name in floating]
+        #: Counters of a network, such as those of batch norms, have no average: the last holds.
+        self._counters = [
+            (self.ema[name], value)
+            for name, value in network.state_dict().items()
+            if name not in floating
+        ]
         #: The most steps that are skipped because they are not finite; one more ends the training.
         self.skipped_steps_limit = skipped_steps_limit(settings, hardware)
         # The device counts them itself, so that no host has to wait for it.
@@ -136,6 +144,7 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        seed_step(self.settings.seed, step, self.group.rank)
         clear_gradients(self.network, keep=self.hardware.compile == "cuda_graphs")
         loss, spread = self._forward_backward(batch)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
@@ -143,6 +152,8 @@ class Trainer:
         self._update_weights(figures)
         with torch.no_grad():
             torch._foreach_lerp_(self._averages, self._weights, 1.0 - ema_decay(step))
+            for last, counter in self._counters:
+                last.copy_(counter)
         self._pending.append(_PendingStep(step + 1, figures, rate, batch.names))
 
     def _forward_backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -221,7 +232,8 @@ class Trainer:
         No later step could repair it.
         """
         largest = torch.stack(torch._foreach_norm(self._weights, math.inf)).tolist()
-        for name, value in zip(self.ema, largest, strict=True):
+        names = [name for name, value in self.ema.items() if value.is_floating_point()]
+        for name, value in zip(names, largest, strict=True):
             if not math.isfinite(value):
                 raise BrainbrrError(
                     f"{name} is not finite after step {step} though every step that was not "

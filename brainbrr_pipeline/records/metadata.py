@@ -241,7 +241,7 @@ def of_run(run: Run) -> Metadata:
         "run": dg.MetadataValue.path(run.directory),
         "preprocessing version": identity.preprocessing_version,
         "manifest": identity.manifest[:12],
-        "preset": identity.model.preset,
+        "preset": identity.model.settings.name,
         "parameters": record.parameters,
         "steps": fit.steps,
         "skipped steps": len(fit.skipped_steps),

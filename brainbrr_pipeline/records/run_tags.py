@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Model, Training
+from brainbrr_core.configuration.settings import DEFAULT_NETWORK
 
 PROFILE, VERSION = "brainbrr/profile", "brainbrr/version"
 
@@ -16,7 +17,7 @@ def run_tags(cache: ProfileCache) -> dict[str, str]:
 def training_tags(model: Model, training: Training) -> dict[str, str]:
     """Tags of a run that trains: the settings that a user varies from one training to the next."""
     return {
-        "brainbrr/preset": model.preset,
+        f"brainbrr/{'preset' if model.network == DEFAULT_NETWORK else 'network'}": model.name,
         "brainbrr/steps": str(training.steps),
         "brainbrr/learning_rate": f"{training.learning_rate:g}",
         "brainbrr/seed": str(training.seed),

@@ -154,6 +154,7 @@ def _values(schema: dict[str, Any]) -> str:
         "integer": "a whole number",
         "number": "a number",
         "boolean": "`true` or `false`",
+        "object": "a mapping of names to values",
     }
     limits = [
         f"{word} {schema[key]:g}"

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.configuration import Hardware, Model, Training
 from brainbrr_core.data import UNKNOWN_LABEL, Batch, known_samples
 from brainbrr_core.model import NetworkShape, SeizureNetwork, build
 from brainbrr_core.runs import weights as weight_files
@@ -124,7 +124,7 @@ def toy_trainer(
 def toy_provenance(preset: str = "tiny", preprocessing_version: str = "v0") -> Provenance:
     return Provenance(
         profile="toy",
-        preset=preset,
+        model=Model.model_validate({"preset": preset}),
         configuration={},
         seed=0,
         preprocessing_version=preprocessing_version,

@@ -27,6 +27,7 @@ from brainbrr_core.data.device_feed import CPU, DeviceFeed
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.provenance import skipped_note
 from brainbrr_core.files import room
+from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model import backend as backends
 from brainbrr_core.model import build as build_network
 from brainbrr_core.model.mamba2 import Mamba2
@@ -237,6 +238,7 @@ def test_the_backend_is_chosen_where_a_run_is_used(
 def test_other_weights_than_the_recorded_ones_are_refused(ready: Configuration) -> None:
     run = train(ready, log=quiet)
     network = run.load_network("torch")
+    assert isinstance(network, SeizureNetwork)
     with torch.no_grad():
         network.head.weight[0, 0, 0] += 1e-6
     weight_files.save_model(run.directory / "model.safetensors", network, {})
@@ -249,14 +251,14 @@ def test_a_full_disk_and_another_device_stop_before_the_first_batch(
     ready: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = 4 * sum(p.numel() for p in train(ready, log=quiet).load_network("torch").parameters())
-    needed = checkpoint_bytes("tiny", 2)
+    needed = checkpoint_bytes(weights, 2)
     assert needed == weights * (5 * (2 + 2) + 4)
     other = training(ready, seed=5)
     for free in (needed - 1, needed):
         with monkeypatch.context() as patch:
             patch.setattr(room, "free_bytes", lambda _path, free=free: free)
             if free == needed:
-                check_space(other.runs_dir, "tiny", 2)
+                check_space(other.runs_dir, weights, 2)
                 continue
             with pytest.raises(BrainbrrError, match="GB free and the checkpoints"):
                 train(other, log=quiet)
