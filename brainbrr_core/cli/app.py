@@ -19,6 +19,7 @@ from brainbrr_core.cli import (
     demo,
     doctor,
     evaluate,
+    excerpts,
     index,
     inspect,
     manifest,
@@ -87,6 +88,7 @@ for run_command in (
     runs.runs,
     compare.compare,
     score.score,
+    excerpts.excerpts,
     replay.replay,
 ):
     app.command(rich_help_panel="Train and score")(run_command)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,23 +49,20 @@ class LabeledInterval:
     stop_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Detected:
-    """What a detector found in one recording.
+class Detected(Protocol):
+    """What a detector found in one recording, such as a ``Prediction``."""
 
-    Attributes
-    ----------
-    events : sequence of Event
-        The events, in order.
-    scores : array of float32, shape (frames,)
-        The score of each frame of 1/8 s, higher where a seizure is more likely.
-    duration_s : float
-        Length of the recording in seconds.
-    """
+    @property
+    def events(self) -> Sequence[Event]:
+        """The events, in order."""
 
-    events: Sequence[Event]
-    scores: NDArray[np.float32]
-    duration_s: float
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """The score of each frame of 1/8 s, higher where a seizure is more likely."""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the recording in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +237,9 @@ def score_excerpts(
     intervals : iterable of LabeledInterval
         The intervals, several of one recording where it has several.
     detect : callable
-        Gives what the detector found in a recording; called once for each.
+        Gives what the detector found in a recording: its ``events``, the ``scores`` of its frames
+        of 1/8 s, and its ``duration_s``, as :meth:`brainbrr_core.Detector.analyze` does. Called
+        once for each recording.
     seizure_labels : sequence of str
         The labels that mean a seizure, in upper or lower case.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.stats import binomtest, chi2
 
 from brainbrr_core.annotation import Event
@@ -21,10 +23,16 @@ from brainbrr_core.evaluation.excerpts import (
 )
 
 
+class _Detected(NamedTuple):
+    events: list[Event]
+    scores: NDArray[np.float32]
+    duration_s: float
+
+
 def _detected(seconds: list[float], *events: tuple[float, float]) -> Detected:
     """A recording with these scores, one for each second."""
     scores = np.repeat(np.asarray(seconds, dtype=np.float32), 8)
-    return Detected([Event(start, stop) for start, stop in events], scores, float(len(seconds)))
+    return _Detected([Event(start, stop) for start, stop in events], scores, float(len(seconds)))
 
 
 def test_only_labeled_seconds_count() -> None:
