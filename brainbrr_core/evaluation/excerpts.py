@@ -67,7 +67,13 @@ class Detected(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of a number of trials, with Clopper and Pearson's 95 % interval (1934)."""
+    """How many of a number of trials, with Clopper and Pearson's 95 % interval (1934).
+
+    Attributes
+    ----------
+    hits, trials : int
+        The two numbers.
+    """
 
     hits: int
     trials: int
@@ -83,7 +89,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many events in a time, with Garwood's 95 % interval of a Poisson rate (1936)."""
+    """How many events in a time, with Garwood's 95 % interval of a Poisson rate (1936).
+
+    Attributes
+    ----------
+    events : int
+        Number of events.
+    hours : float
+        The time.
+    """
 
     events: int
     hours: float

@@ -12,7 +12,7 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.loader import LoadingContextForTest
 
-from brainbrr_core.benchmark.many_recordings import widen
+from brainbrr_core.benchmark.many_recordings import with_many_recordings
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_pipeline.graph import build_defs
@@ -135,7 +135,7 @@ def wide_settings(one_built: Configuration, folder: Path, recordings: int) -> Co
     """A corpus of one recording many times, indexed and built, without records in Dagster."""
     usable = [r for r in read_index(one_built.cache_root) if r.reason is None and r.events]
     model = min(usable, key=lambda r: r.duration_s if r.duration_s >= 60 else 1e9)
-    return widen(one_built, model, folder / "wide", recordings)
+    return with_many_recordings(one_built, model, folder / "wide", recordings)
 
 
 def latest(instance: dg.DagsterInstance, name: str) -> dg.AssetMaterialization:
