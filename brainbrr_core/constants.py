@@ -67,3 +67,6 @@ MONTAGES: Final[Mapping[MontageName, tuple[str, ...]]] = {
 SPLITS: Final = ("train", "dev", "eval")
 #: Label of an event that says "no seizure here", as TUSZ writes it.
 BACKGROUND: Final = "bckg"
+#: How the name of an EDF ends that has the probability of a seizure beside the EEG: a copy, not a
+#: recording of its own.
+PROBABILITY_EDF: Final = ".probabilities.edf"

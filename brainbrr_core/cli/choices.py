@@ -59,6 +59,14 @@ class EventFormat(StrEnum):
     JSON = "json"
 
 
+class TraceFormat(StrEnum):
+    """The formats in which probabilities are written."""
+
+    TSV = "tsv"
+    PARQUET = "parquet"
+    EDF = "edf"
+
+
 class SampleTypeChoice(StrEnum):
     """The types of samples on standard input, little-endian."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from brainbrr_core.cli.choices import EventFormat, SampleTypeChoice
+from brainbrr_core.cli.choices import EventFormat, SampleTypeChoice, TraceFormat
 from brainbrr_core.cli.options import RUN_HELP, Config, Json, RunsDir, configuration, run_folder
 from brainbrr_core.cli.printing import count, log, print_json
 from brainbrr_core.errors import BrainbrrError
@@ -54,6 +54,13 @@ def predict(
             "--format",
             help="Format of the events: tsv is SzCORE's, csv_bi NEDC's, edf EDF+ annotations. May "
             "be repeated (default: by the ending of OUT, otherwise tsv).",
+        ),
+    ] = None,
+    probabilities: Annotated[
+        list[TraceFormat] | None,
+        typer.Option(
+            help="Also write the probability of a seizure in each 1/8 s, beside the events: as a "
+            "table, or (edf) as a signal beside those of the EDF. May be repeated.",
         ),
     ] = None,
     run: Annotated[
@@ -173,6 +180,8 @@ def predict(
         raise BrainbrrError("give OUT: a folder or, for one EDF in one format, a file")
     if stream and format:
         raise BrainbrrError("--stream writes JSON lines: leave --format out")
+    if stream and probabilities:
+        raise BrainbrrError("--stream writes JSON lines: leave --probabilities out")
     if threshold is not None and not 0 < threshold < 1:
         raise BrainbrrError(
             f"--threshold {threshold:g} is not a probability: give one between 0 and 1"
@@ -216,7 +225,7 @@ def predict(
         online = OnlineDetector(predictor, samples.rate, samples.missing, point, normalization)
         return _follow(online, samples, chosen.name, point, whose, out, save_stats)
     made_by = Origin(chosen.name, predictor.version, point, whose)
-    where = targets(source, out or Path(), format or [])
+    where = targets(source, out or Path(), format or [], probabilities or [])
     for line in describe_skipped(where.skipped):
         log(line)
     if save_stats is not None and not source.is_file():

@@ -69,7 +69,7 @@ class HeaderFields:
     @classmethod
     def of(cls, content: bytes) -> HeaderFields:
         """The texts of a header that is one of an EDF."""
-        fixed = {name: _text(content[start:stop]) for name, (start, stop) in _FIXED.items()}
+        fixed = {name: _text(content[start:stop]) for name, (start, stop) in FIXED.items()}
         count, start = int(fixed["signals"]), 256
         signals = {}
         for name, width in COLUMNS:
@@ -184,7 +184,7 @@ def clean_header(
     columns = {name: _clean_column(name, fields, removed) for name, _ in COLUMNS}
     return b"".join(
         [
-            *(_field(fixed[name], stop - start) for name, (start, stop) in _FIXED.items()),
+            *(_field(fixed[name], stop - start) for name, (start, stop) in FIXED.items()),
             *(_field(text, width) for name, width in COLUMNS for text in columns[name]),
         ]
     )
@@ -257,4 +257,5 @@ def _positions() -> dict[str, tuple[int, int]]:
     return positions
 
 
-_FIXED = _positions()
+#: Where each field of the fixed part of a header begins and ends.
+FIXED = _positions()

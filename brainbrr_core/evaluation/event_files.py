@@ -27,6 +27,7 @@ from brainbrr_core.annotation.edf_plus import ENDS
 from brainbrr_core.annotation.policy import excludes
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import AnnotationTexts
+from brainbrr_core.constants import PROBABILITY_EDF
 from brainbrr_core.corpus.layouts.base import patient_in
 from brainbrr_core.corpus.patients import patient_pattern
 from brainbrr_core.edf.header import ANNOTATIONS, UnusableEdf, read_header
@@ -39,7 +40,7 @@ from brainbrr_core.scoring import RecordingEvents
 #: Suffixes of files with events. Of several files of one recording in a folder, the first counts.
 SUFFIXES = (".csv_bi", ".csv", ".tse_bi", ".tse", ".tsv", ".edf")
 #: What the names of a recording's files may end with beside their suffix.
-_ENDINGS = ("_events", "_eeg")
+_ENDINGS = (".annotations", "_events", "_eeg")
 #: How many files or recordings a message names.
 _NAMED = 3
 
@@ -155,6 +156,8 @@ def _files(folder: Path) -> dict[str, Path]:
         for file_name in names:
             path = Path(parent, file_name)
             if path.suffix.lower() not in SUFFIXES or file_name.startswith("."):
+                continue
+            if file_name.endswith(PROBABILITY_EDF):
                 continue
             if path.suffix.lower() == ".tsv" and not szcore.has_events(path):
                 continue

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainbrr_core.corpus.layouts.folder import FolderLayout
@@ -16,15 +16,16 @@ from brainbrr_core.prediction.formats import FORMATS, Origin
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.prediction.recording import Prediction
+from brainbrr_core.prediction.traces import TRACES, SourceUnusable, check_traces
 from brainbrr_core.progress import progress
 
-#: How the names of annotations end that are EDFs without a signal.
-_ANNOTATIONS = FORMATS["edf"].suffix
+#: How the names of EDFs end that are predictions, not recordings.
+_PREDICTIONS = (FORMATS["edf"].suffix, TRACES["edf"].suffix)
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The recordings, and the files that each one's events are written to.
+    """The recordings, and the files that each one's events and probabilities are written to.
 
     ``skipped`` is what lies below ``source`` and is not read.
     """
@@ -32,6 +33,7 @@ class Targets:
     source: Path
     files: dict[Path, list[tuple[str, Path]]]
     skipped: tuple[Skipped, ...] = ()
+    traces: dict[Path, list[tuple[str, Path]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def edf_files(source: Path) -> tuple[list[Path], list[Skipped]]:
     if source.is_dir():
         layout = FolderLayout(source)
         paths = sorted(
-            file.path for file in layout.recordings() if not file.path.name.endswith(_ANNOTATIONS)
+            file.path for file in layout.recordings() if not file.path.name.endswith(_PREDICTIONS)
         )
         of_signals = (item for item in layout.skipped if item.kind != "annotation_without_edf")
         skipped = sorted(of_signals)
@@ -79,12 +81,14 @@ def edf_files(source: Path) -> tuple[list[Path], list[Skipped]]:
     return paths, skipped
 
 
-def targets(source: Path, out: Path, formats: Sequence[str]) -> Targets:
+def targets(source: Path, out: Path, formats: Sequence[str], traces: Sequence[str] = ()) -> Targets:
     """Where the events of ``source``, one EDF or a folder of them, are to be written.
 
     For one EDF and one format ``out`` may be the file itself; its ending then names the format,
     where ``formats`` does not. Otherwise it is a folder, in which the tree below ``source`` is
-    repeated. Raises :class:`BrainbrrError` for an unknown format or an ``out`` that does not fit.
+    repeated. ``traces`` are the formats in which probabilities are written beside the events.
+
+    Raises :class:`BrainbrrError` for an unknown format or an ``out`` that does not fit.
     """
     for name in formats:
         if name not in FORMATS:
@@ -104,21 +108,29 @@ def targets(source: Path, out: Path, formats: Sequence[str]) -> Targets:
             )
         (path,), skipped = edf_files(source)
         chosen = {path: [(named, out)]}
+        stems = {path: str(out).removesuffix(_suffix_of(out.name))}
     else:
         names = tuple(dict.fromkeys(formats or ("tsv",)))
         base = source.parent if single else source
         paths, skipped = edf_files(source)
+        stems = {path: str(out / path.relative_to(base).with_suffix("")) for path in paths}
         chosen = {
-            path: [(name, _below(out, path, base, FORMATS[name].suffix)) for name in names]
-            for path in paths
+            path: [(name, Path(stem + FORMATS[name].suffix)) for name in names]
+            for path, stem in stems.items()
         }
-    _refuse_clashes(chosen)
-    return Targets(source, chosen, tuple(skipped))
+    check_traces(traces, chosen)
+    beside = {
+        path: [(name, Path(stem + TRACES[name].suffix)) for name in dict.fromkeys(traces)]
+        for path, stem in stems.items()
+    }
+    _refuse_clashes({path: [*files, *beside[path]] for path, files in chosen.items()})
+    return Targets(source, chosen, tuple(skipped), beside)
 
 
-def _below(out: Path, path: Path, base: Path, suffix: str) -> Path:
-    relative = path.relative_to(base)
-    return out / relative.with_name(relative.stem + suffix)
+def _suffix_of(name: str) -> str:
+    """How the name of a file of events ends."""
+    known = (one.suffix for one in FORMATS.values())
+    return next((suffix for suffix in known if name.endswith(suffix)), Path(name).suffix)
 
 
 def _refuse_clashes(chosen: dict[Path, list[tuple[str, Path]]]) -> None:
@@ -142,7 +154,7 @@ def predict_files(
     normalization: Normalization | None = None,
     log: Callable[[str], None] = print,
 ) -> Written:
-    """Write the events of every recording.
+    """Write the events of every recording, and its probabilities where they are asked for.
 
     In a folder, one EDF that fails fails alone; a single EDF that does raises
     :class:`BrainbrrError`.
@@ -161,8 +173,17 @@ def predict_files(
                 continue
             for finding in outcome.findings:
                 log(str(finding))
+            try:
+                for name, target in where.traces.get(path, ()):
+                    _write(target, TRACES[name].pieces(path, outcome, origin))
+                    written.append(target)
+            except SourceUnusable as error:
+                if path == where.source:
+                    raise
+                failed[path] = str(error)
+                continue
             for name, target in where.files[path]:
-                _write(target, FORMATS[name].encode(outcome, path.stem, origin))
+                _write(target, [FORMATS[name].encode(outcome, path.stem, origin)])
                 written.append(target)
             events += len(outcome.events)
             eeg_s += outcome.duration_s
@@ -172,9 +193,9 @@ def predict_files(
     return Written(tuple(written), recordings, events, failed, eeg_s, seconds, last)
 
 
-def _write(target: Path, content: bytes) -> None:
+def _write(target: Path, pieces: Iterable[bytes]) -> None:
     try:
-        with replacing(target) as temporary:
-            temporary.write_bytes(content)
+        with replacing(target) as temporary, temporary.open("wb") as file:
+            file.writelines(pieces)
     except OSError as error:
         raise BrainbrrError(f"{target} cannot be written: {error.strerror}") from None

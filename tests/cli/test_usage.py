@@ -22,6 +22,7 @@ from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.presets import PRESETS
 from brainbrr_core.prediction.formats import FORMATS
 from brainbrr_core.prediction.raw_samples import SampleType
+from brainbrr_core.prediction.traces import TRACES
 from tests.support.project import ROOT
 from tests.support.shell import BIN, Shell, clean_environment
 
@@ -157,6 +158,7 @@ def test_the_choices_are_those_that_the_program_accepts() -> None:
     adapt = get_type_hints(OnAnotherCorpus)["adapt"]
     assert set(choices.AdaptChoice) == {each for part in get_args(adapt) for each in get_args(part)}
     assert list(choices.EventFormat) == list(FORMATS)
+    assert list(choices.TraceFormat) == list(TRACES)
     assert list(choices.PresetName) == list(PRESETS)
     assert list(choices.BackendName) == list(get_args(Backend))
     assert list(choices.GpuSection) == list(NAMES)
