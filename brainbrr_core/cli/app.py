@@ -27,6 +27,7 @@ from brainbrr_core.cli import (
     replay,
     runs,
     score,
+    sweep,
     synth,
     train,
     transfer,
@@ -84,6 +85,7 @@ cache.app.command(name="import", rich_help_panel=cache.TRANSFER)(transfer.import
 app.add_typer(cache.app, name="cache", rich_help_panel="Cache")
 for run_command in (
     train.train,
+    sweep.sweep,
     evaluate.evaluate,
     runs.runs,
     compare.compare,

@@ -22,9 +22,12 @@ from brainbrr_core.cli.printing import Json as JsonValue
 from brainbrr_core.cli.printing import ignore, log, print_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from brainbrr_core.configuration import Configuration
     from brainbrr_core.runs.run import Run
     from brainbrr_core.training.report import StepReport
+    from brainbrr_core.training.validation import Validation
 
 
 def train(
@@ -59,7 +62,7 @@ def train(
     )
     # Of several processes, the first one prints for all.
     first = Ranks.from_environment(os.environ).is_main
-    train_one = partial(_train, shown=first)
+    train_one = partial(train_with_bar, shown=first)
     if chosen is None:
         run = train_one(settings)
         if first and json:
@@ -93,21 +96,29 @@ def train(
     return 0
 
 
-def _train(settings: Configuration, *, shown: bool) -> Run:
+def train_with_bar(
+    settings: Configuration,
+    *,
+    shown: bool,
+    on_step: Callable[[StepReport], None] | None = None,
+    on_validation: Callable[[Validation], None] | None = None,
+) -> Run:
     """Train, with a progress bar and remarks where they are ``shown``."""
     from brainbrr_core.progress import progress
     from brainbrr_core.training.run import train as run_training
 
     if not shown:
-        return run_training(settings, log=ignore)
+        return run_training(settings, on_step=on_step, on_validation=on_validation, log=ignore)
     with progress("train", settings.training.steps, "steps") as bar:
 
         def show(step: StepReport) -> None:
             if step.step == step.resumed_from + 1:
                 bar.resume_from(step.resumed_from)
             bar.advance(note=step.note())
+            if on_step is not None:
+                on_step(step)
 
-        return run_training(settings, on_step=show, log=log)
+        return run_training(settings, on_step=show, on_validation=on_validation, log=log)
 
 
 def _outcome(run: Run) -> str:

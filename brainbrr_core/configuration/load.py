@@ -222,16 +222,21 @@ def apply_values(
     """
     content: dict[str, object] = {}
     for key, value in assigned.items():
-        *sections, name = key.split(".")
-        nested: dict[str, object] = {name: value}
-        for section in reversed(sections):
-            nested = {section: nested}
-        _merge(content, nested)
+        set_value(content, key, value)
     values = configuration.model_dump()
     _merge(values, content)
     layer = Layer(source, Path(source), content, bundled=False)
     refuse_empty_sections(layer)
     return validate(values, [layer]).with_origin(configuration.origin)
+
+
+def set_value(content: dict[str, object], key: str, value: object) -> None:
+    """Set a key such as ``training.seed`` in the content of a configuration file."""
+    *sections, name = key.split(".")
+    nested: dict[str, object] = {name: value}
+    for section in reversed(sections):
+        nested = {section: nested}
+    _merge(content, nested)
 
 
 def _demo(overrides: Overrides, environment: Mapping[str, str]) -> str | None:

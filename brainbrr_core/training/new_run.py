@@ -57,6 +57,7 @@ def train_anew(
     directory: Path,
     recorded: dict[str, JsonValue],
     on_step: Callable[[StepReport], None] | None,
+    after_validation: Callable[[Validation], None] | None,
     log: Callable[[str], None],
 ) -> None:
     """Train a network on a checked cache, from its last checkpoint on if there is one.
@@ -68,8 +69,8 @@ def train_anew(
     prepare_environment(settings.hardware)
     with join_process_group(settings.hardware) as group:
         if not group.is_main:
-            on_step, log = None, ignore_line
-        _train(preflight, settings, directory, recorded, group, on_step, log)
+            on_step, after_validation, log = None, None, ignore_line
+        _train(preflight, settings, directory, recorded, group, on_step, after_validation, log)
         group.barrier()
 
 
@@ -80,6 +81,7 @@ def _train(
     recorded: dict[str, JsonValue],
     group: ProcessGroup,
     on_step: Callable[[StepReport], None] | None,
+    after_validation: Callable[[Validation], None] | None,
     log: Callable[[str], None],
 ) -> None:
     manifest, store = preflight.manifest, preflight.plan.store
@@ -139,6 +141,8 @@ def _train(
         def on_validation(validation: Validation) -> None:
             metrics.log_validation(validation)
             log(validation.line())
+            if after_validation is not None:
+                after_validation(validation)
 
         summary = fit(
             network,

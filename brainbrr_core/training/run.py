@@ -30,12 +30,14 @@ from brainbrr_core.runs.used_versions import RUN
 
 if TYPE_CHECKING:
     from brainbrr_core.training.report import StepReport
+    from brainbrr_core.training.validation import Validation
 
 
 def train(
     configuration: Configuration,
     *,
     on_step: Callable[[StepReport], None] | None = None,
+    on_validation: Callable[[Validation], None] | None = None,
     log: Callable[[str], None] = print,
 ) -> Run:
     """Train the network of a configuration, or return the finished run of the same identity.
@@ -49,6 +51,8 @@ def train(
         The cache to train on, and how.
     on_step : callable, optional
         Called with a :class:`StepReport` after each optimizer step.
+    on_validation : callable, optional
+        Called with a :class:`Validation` after each validation; what it raises ends the training.
     log : callable
         Called with each line that tells how the training proceeds.
 
@@ -73,6 +77,7 @@ def train(
             configuration.runs_dir,
             recorded=configuration.model_dump(mode="json"),
             on_step=on_step,
+            on_validation=on_validation,
             log=log,
         )
 
@@ -84,6 +89,7 @@ def train_on(
     *,
     recorded: Mapping[str, JsonValue] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
+    on_validation: Callable[[Validation], None] | None = None,
     log: Callable[[str], None] = print,
 ) -> Run:
     """Train a network on a checked cache, as :func:`train` does, without a lease on its version.
@@ -98,7 +104,7 @@ def train_on(
         The folder in which the run has its folder.
     recorded : mapping, optional
         What ``run.json`` records as the configuration. It shapes nothing.
-    on_step, log : callable, optional
+    on_step, on_validation, log : callable, optional
         As in :func:`train`.
 
     Returns
@@ -120,5 +126,5 @@ def train_on(
     # Heavy, and of no use where it is the cache that is not ready for training.
     from brainbrr_core.training.new_run import train_anew
 
-    train_anew(preflight, settings, directory, dict(recorded or {}), on_step, log)
+    train_anew(preflight, settings, directory, dict(recorded or {}), on_step, on_validation, log)
     return open_run(directory)

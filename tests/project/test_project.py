@@ -35,6 +35,7 @@ OF_EXTRA = {
     "gpu": "brainbrr_core/model/backend.py",
     "bench": "brainbrr_core/benchmark/recurrence.py",
     "wandb": "brainbrr_core/training/metrics.py",
+    "sweep": "brainbrr_core/sweep/",
     "deploy": "brainbrr_pipeline/deployment/",
 }
 #: What is needed though no module of the packages imports it, and what for.
