@@ -12,10 +12,14 @@ from brainbrr_core.cli.options import Json
 from brainbrr_core.cli.printing import count, print_json
 from brainbrr_core.errors import BrainbrrError
 
+_RECORDINGS = 24
+
 
 def synth(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write the corpus to.")],
-    recordings: Annotated[int, typer.Option(help="Number of recordings.")] = 24,
+    recordings: Annotated[
+        int | None, typer.Option(help="Number of recordings.", show_default="24")
+    ] = None,
     hours: Annotated[float, typer.Option(help="Hours of EEG in total.")] = 3.0,
     seed: Annotated[
         int, typer.Option(help="Seed of the corpus; the same seed gives the same bytes.")
@@ -35,6 +39,14 @@ def synth(
             help="Write bipolar derivations, as CHB-MIT has them, instead of electrodes.",
         ),
     ] = False,
+    simulator: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGES",
+            help="Simulate varied scalp EEG to train on: `varied`, or a YAML file with ranges that "
+            "differ from it. The number of recordings follows from --hours.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Number of processes (default: as cores and memory allow)."),
@@ -48,11 +60,28 @@ def synth(
         raise BrainbrrError(
             "--like gives the channels of the copied corpus: leave --like or --bipolar out"
         )
-    if like is not None:
+    if simulator is not None:
+        if like is not None or bipolar or recordings is not None:
+            raise BrainbrrError(
+                "--simulator decides on recordings and channels itself: "
+                "leave --like, --bipolar and --recordings out"
+            )
+        from brainbrr_core.simulation import load_ranges, write_simulated_corpus
+
+        ranges = load_ranges(simulator)
+        summary = write_simulated_corpus(
+            out, hours=hours, seed=seed, ranges=ranges, workers=workers
+        )
+    elif like is not None:
         summary = write_corpus_like(out, like, seed=seed, workers=workers)
     else:
         summary = write_corpus(
-            out, recordings=recordings, hours=hours, seed=seed, bipolar=bipolar, workers=workers
+            out,
+            recordings=_RECORDINGS if recordings is None else recordings,
+            hours=hours,
+            seed=seed,
+            bipolar=bipolar,
+            workers=workers,
         )
     if json:
         print_json(asdict(summary))

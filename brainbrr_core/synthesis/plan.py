@@ -145,7 +145,7 @@ def plan_corpus(
     for split, count in zip(SPLITS, _split_sizes(recordings), strict=True):
         for number, size in enumerate(_patient_sizes(count, 2 if recordings >= 12 else 1)):
             patients += 1
-            patient = _patient_name(patients)
+            patient = patient_name(patients)
             ictal = _ictal_flags(rng, size, first=number == 0)
             for position, (session, token) in enumerate(_sessions(rng, size)):
                 sessions += token == 0
@@ -234,7 +234,8 @@ def _patient_sizes(count: int, least: int) -> list[int]:
     return [count // patients + (number < count % patients) for number in range(patients)]
 
 
-def _patient_name(number: int) -> str:
+def patient_name(number: int) -> str:
+    """Eight letters that name a patient of a synthetic corpus."""
     letters = []
     for _ in range(8):
         number, letter = divmod(number, 26)

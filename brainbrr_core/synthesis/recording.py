@@ -7,12 +7,18 @@ recording whose EDF exists is complete.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from brainbrr_core.files.atomic import flush
 from brainbrr_core.synthesis.plan import RecordingPlan
 
 TEMPORARY = ".unfinished"
+#: Gives the digital samples of each channel of a plan.
+Renderer = Callable[[RecordingPlan], list[NDArray[np.int16]]]
 
 
 def edf_path(root: Path, plan: RecordingPlan) -> Path:
@@ -21,17 +27,18 @@ def edf_path(root: Path, plan: RecordingPlan) -> Path:
     return root / folder / f"{name}.edf"
 
 
-def write_recording(root: Path, plan: RecordingPlan) -> str:
+def write_recording(root: Path, render: Renderer | None, plan: RecordingPlan) -> str:
     """Write the files of a plan below ``root``; returns its key.
 
-    The EDF is EDF+C with an anonymous header. Its bytes depend only on the plan.
+    The EDF is EDF+C with an anonymous header. Its bytes depend only on the plan and on ``render``,
+    which is this package's own where it is None.
     """
     path = edf_path(root, plan)
     path.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in plan.annotations:
         write_companion(path.with_suffix(suffix), content)
     unfinished = path.with_name(path.name + TEMPORARY)
-    _write_edf(unfinished, plan)
+    _write_edf(unfinished, plan, render)
     flush(unfinished)
     unfinished.replace(path)
     flush(path.parent)
@@ -57,11 +64,13 @@ def _exact_range(physical: tuple[float, float]) -> tuple[float, float]:
     return low + abs(low) * 1e-12, high - abs(high) * 1e-12
 
 
-def _write_edf(path: Path, plan: RecordingPlan) -> None:
+def _write_edf(path: Path, plan: RecordingPlan, render: Renderer | None) -> None:
     from edfio import Edf, EdfSignal, Recording
 
-    from brainbrr_core.synthesis.rendering import render
+    if render is None:
+        from brainbrr_core.synthesis.rendering import render as render_here
 
+        render = render_here
     record_s = float(plan.record_s)
     signals = [
         EdfSignal.from_digital(

@@ -31,6 +31,7 @@ from brainbrr_core.synthesis.plan import (
 from brainbrr_core.synthesis.published import plan_published, published_layout
 from brainbrr_core.synthesis.recording import (
     TEMPORARY,
+    Renderer,
     edf_path,
     write_companion,
     write_recording,
@@ -94,7 +95,7 @@ def write_corpus(
         parameters["further_every_s"] = further_every_s
     if bipolar:
         parameters["bipolar"] = True
-    return _write(out, plans, {"kind": "made", **parameters}, workers)
+    return write_plans(out, plans, {"kind": "made", **parameters}, workers)
 
 
 def write_corpus_like(
@@ -137,13 +138,13 @@ def write_corpus_like(
     parameters: dict[str, object] = {"kind": "like", "seed": seed}
     if layout is None:
         plans, digest = plan_like(like, seed)
-        return _write(out, plans, {**parameters, "source": digest}, workers)
+        return write_plans(out, plans, {**parameters, "source": digest}, workers)
     plans, companions, digest = plan_published(layout, seed)
     parameters |= {"source": digest, "layout": layout.name}
-    return _write(out, plans, parameters, workers, folder=".", companions=companions)
+    return write_plans(out, plans, parameters, workers, folder=".", companions=companions)
 
 
-def _write(
+def write_plans(
     out: Path,
     plans: list[RecordingPlan],
     parameters: dict[str, object],
@@ -151,10 +152,38 @@ def _write(
     *,
     folder: str = "edf",
     companions: Mapping[str, bytes] = MappingProxyType({}),
+    render: Renderer | None = None,
 ) -> CorpusSummary:
     """Write the recordings of ``plans`` below a folder of ``out``, and files that describe them.
 
-    ``companions`` are these files by their paths below that folder.
+    Parameters
+    ----------
+    out : pathlib.Path
+        Folder to write to; created where it is missing.
+    plans : list of RecordingPlan
+        The recordings.
+    parameters : dict
+        What was asked for: a folder that something else was asked for is refused.
+    workers : int or None
+        Number of processes; by default as many as cores and memory allow.
+    folder : str
+        The folder below ``out``.
+    companions : mapping of str to bytes
+        The files that describe them, by their paths below that folder.
+    render : callable, optional
+        Gives the samples of a plan, instead of this package; for another process it is pickled.
+
+    Returns
+    -------
+    CorpusSummary
+        Contents of the corpus.
+
+    Raises
+    ------
+    BrainbrrError
+        ``workers`` is below 1, or the folder has other files.
+    WorkRemains
+        A process died.
     """
     if workers is not None and workers < 1:
         raise BrainbrrError(f"{workers} workers cannot write a corpus; give at least 1")
@@ -179,7 +208,7 @@ def _write(
     processes = min(worker_processes(workers), len(missing))
     with (
         progress("writing recordings", len(missing), "recordings") as bar,
-        closing(_write_recordings(root, missing, processes)) as keys,
+        closing(_write_recordings(root, missing, processes, render)) as keys,
     ):
         for key in keys:
             bar.advance(1, key)
@@ -214,15 +243,17 @@ def _samples(plan: RecordingPlan) -> int:
     return plan.records * sum(channel.samples for channel in plan.channels)
 
 
-def _write_recordings(root: Path, plans: list[RecordingPlan], processes: int) -> Generator[str]:
+def _write_recordings(
+    root: Path, plans: list[RecordingPlan], processes: int, render: Renderer | None
+) -> Generator[str]:
     """Write the recordings of ``plans`` and yield the key of each when it is done."""
     if processes <= 1:
         for plan in plans:
-            yield write_recording(root, plan)
+            yield write_recording(root, render, plan)
         return
     try:
         with process_pool(processes) as pool:
-            futures = [pool.submit(write_recording, root, plan) for plan in plans]
+            futures = [pool.submit(write_recording, root, render, plan) for plan in plans]
             for future in as_completed(futures):
                 yield future.result()
     except BrokenProcessPool as error:
