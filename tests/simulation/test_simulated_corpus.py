@@ -11,19 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edfio import read_edf
+from numpy.typing import NDArray
 
 from brainbrr_core.annotation import tuh
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.simulation import load_ranges, write_simulated_corpus
 from brainbrr_core.simulation.corpus import plan_simulated, render_plan
 from brainbrr_core.simulation.drawing import draw_one
+from brainbrr_core.simulation.head import NAMES
 from brainbrr_core.simulation.ranges import SEIZURE_KINDS, VARIED, Ranges
 from brainbrr_core.simulation.rendering import potentials_of
-from brainbrr_core.simulation.scenario import SEIZURE, Scenario
+from brainbrr_core.simulation.scenario import Scenario
 from brainbrr_core.simulation.states import Spell
 from tests.support.project import ROOT
 from tests.support.shell import Shell
-from tests.support.simulated import NAMES, band_power, peak_hz, varied
+from tests.support.simulated import band_power, peak_hz, varied
 
 HOURS, SEED = 0.2, 3
 SMALL = """
@@ -145,23 +147,23 @@ def test_every_kind_of_seizure_pattern_and_artifact_occurs_with_its_share() -> N
     assert all(splits[plan.patient] == plan.split for plan in plans)
 
 
-def spectrum_of(state: str, changes: str, tmp_path: Path) -> tuple[np.ndarray, Ranges]:
-    """The potentials of an hour in one state, of a patient with alpha and no seizures."""
-    ranges = ranges_of(tmp_path / "one.yaml", changes)
+NOT_CRITICAL = "patients: {condition_weights: {critical: 0}}\n"
+
+
+def potentials_in(state: str, tmp_path: Path) -> NDArray[np.float32]:
+    """Two minutes of potentials in one state, of a patient with alpha and no slowing."""
+    ranges = ranges_of(tmp_path / "one.yaml", NOT_CRITICAL)
     recording = draw_one(1, "aaaaaaab", 0, ranges)
     patient = replace(recording.patient, alpha_hz=10.0, alpha_uv=30.0, slowing_uv=0.0)
     scenario = Scenario(120, "background", (Spell(state, 0.0, 120.0),), ())
     recorder = replace(recording.recorder, rate_hz=256)
     one = replace(recording, patient=patient, scenario=scenario, recorder=recorder)
-    return potentials_of(one, ranges).data, ranges
-
-
-NO_TRANSIENTS = "patients: {condition_weights: {critical: 0}}\n"
+    return potentials_of(one, ranges).data
 
 
 def test_alpha_is_occipital_and_goes_when_the_eyes_open(tmp_path: Path) -> None:
-    closed, _ = spectrum_of("eyes closed", NO_TRANSIENTS, tmp_path)
-    opened, _ = spectrum_of("eyes open", NO_TRANSIENTS, tmp_path)
+    closed = potentials_in("eyes closed", tmp_path)
+    opened = potentials_in("eyes open", tmp_path)
     occipital, frontal = NAMES.index("O1"), NAMES.index("F3")
     alpha = band_power(closed[occipital], 256, 9, 11)
     assert peak_hz(closed[occipital], 256, low=6) == pytest.approx(10.0, abs=1.0)
@@ -170,15 +172,15 @@ def test_alpha_is_occipital_and_goes_when_the_eyes_open(tmp_path: Path) -> None:
 
 
 def test_deep_sleep_is_slower_than_wakefulness(tmp_path: Path) -> None:
-    asleep, _ = spectrum_of("deep sleep", NO_TRANSIENTS, tmp_path)
-    awake, _ = spectrum_of("eyes open", NO_TRANSIENTS, tmp_path)
+    asleep = potentials_in("deep sleep", tmp_path)
+    awake = potentials_in("eyes open", tmp_path)
     row = NAMES.index("F3")
     slow = [band_power(data[row], 256, 0.5, 2) for data in (asleep, awake)]
     assert slow[0] > 3 * slow[1]
 
 
 def test_burst_suppression_is_silent_between_bursts(tmp_path: Path) -> None:
-    data, _ = spectrum_of("burst suppression", NO_TRANSIENTS, tmp_path)
+    data = potentials_in("burst suppression", tmp_path)
     level = np.sqrt(np.convolve(data[NAMES.index("C3")] ** 2, np.ones(128) / 128, "same"))
     assert np.percentile(level, 95) > 4 * np.percentile(level, 10)
 
@@ -253,4 +255,3 @@ def test_seizures_of_a_whole_scene_reach_from_end_to_end() -> None:
         if lasting:
             assert truth["scene"] in ("whole", "onset", "offset", "free")
     assert wholes > 10
-    assert SEIZURE == "seizure"
