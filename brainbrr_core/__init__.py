@@ -5,6 +5,7 @@ checks this by the contract in ``pyproject.toml``):
 
 - ``cli``            the ``brainbrr`` command
 - ``api``            what a script needs: the names that ``brainbrr_core`` itself has
+- ``export``         trained networks outside their runs: model folders, graphs, copies
 - ``doctor``         checks of this machine, and what to do next
 - ``benchmark``      speed of the store next to brain-go-brr v2, and of the network
 - ``evaluation``     scores of a trained model on a split, and the report

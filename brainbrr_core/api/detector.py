@@ -19,7 +19,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import Input, Prediction, open_file
 from brainbrr_core.runs.own_settings import with_network_settings
-from brainbrr_core.runs.run import find_run_folder, open_run
+from brainbrr_core.runs.run import find_run_folder, open_model
 from brainbrr_core.scoring import OperatingPoint
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def load_model(
     Parameters
     ----------
     run : str or pathlib.Path
-        The folder of a run, or its name in the folder of runs.
+        The folder of a run or of an exported model, or a run's name in the folder of runs.
     threshold : float, optional
         Probability at which an event begins, instead of the run's operating point; it ends below
         ``detection.off_ratio`` times that.
@@ -222,7 +222,7 @@ def load_model(
     Raises
     ------
     WorkRemains
-        Where the folder has no finished run.
+        Where the folder has no finished run and no model.
     BrainbrrError
         Where there is no such run or device, or the run is damaged or cannot be given recordings.
     """
@@ -233,7 +233,7 @@ def load_model(
     configured = load(
         Overrides(config=config, runs_dir=None if runs_dir is None else str(runs_dir))
     )
-    chosen = open_run(find_run_folder(str(run), configured.runs_dir))
+    chosen = open_model(find_run_folder(str(run), configured.runs_dir))
     settings = with_network_settings(configured, chosen).configuration
     hardware = _hardware(settings.hardware, device)
     predictor = Predictor.of(chosen, settings.model_copy(update={"hardware": hardware}), batch)

@@ -23,6 +23,7 @@ from brainbrr_core.cli import (
     index,
     inspect,
     manifest,
+    model,
     predict,
     replay,
     runs,
@@ -95,6 +96,7 @@ for run_command in (
 ):
     app.command(rich_help_panel="Train and score")(run_command)
 app.command(rich_help_panel="Predict")(predict.predict)
+app.add_typer(model.app, name="model", rich_help_panel="Predict")
 for dagster_command in (dagster.ui, dagster.env):
     app.command(rich_help_panel="Dagster")(dagster_command)
 for machine_command in (doctor.doctor, config.config):

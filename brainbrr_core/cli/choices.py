@@ -118,3 +118,11 @@ class UnmatchedChoice(StrEnum):
     REFUSE = "refuse"
     SKIP = "skip"
     EMPTY = "empty"
+
+
+class ModelFormat(StrEnum):
+    """The formats in which a network is exported."""
+
+    SAFETENSORS = "safetensors"
+    ONNX = "onnx"
+    TORCH_EXPORT = "torch-export"

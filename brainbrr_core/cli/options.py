@@ -106,9 +106,9 @@ def configuration(
         with_network_settings,
         with_own_settings,
     )
-    from brainbrr_core.runs.run import open_run
+    from brainbrr_core.runs.run import open_model
 
-    opened = open_run(run_folder(for_run, settings.runs_dir))
+    opened = open_model(run_folder(for_run, settings.runs_dir))
     if was_trained_from(opened, settings.cache_root):
         own = with_own_settings(settings, opened)
     else:

@@ -65,7 +65,10 @@ def predict(
     ] = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help=f"{RUN_HELP} (default: the latest run)."),
+        typer.Option(
+            metavar="RUN",
+            help=f"{RUN_HELP}, or the folder of an exported model (default: the latest run).",
+        ),
     ] = None,
     threshold: Annotated[
         float | None,
@@ -238,13 +241,13 @@ def predict(
 
 
 def _chosen_run(run: str | None, runs_dir: Path) -> Run:
-    """The run that is named by its folder or in the runs folder; the latest where none is."""
-    from brainbrr_core.runs.run import latest_run, open_run
+    """The run or model that is named by its folder or in the runs folder; else the latest run."""
+    from brainbrr_core.runs.run import latest_run, open_model
 
     if run is None:
         return latest_run(runs_dir)
     # A file is refused with what a run's folder has in it.
-    return open_run(Path(run) if Path(run).is_file() else run_folder(run, runs_dir))
+    return open_model(Path(run) if Path(run).is_file() else run_folder(run, runs_dir))
 
 
 def _report(written: Written, made_by: Origin, json: bool) -> None:

@@ -31,8 +31,6 @@ from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.prediction.recording import Input, OpenRecording, Prediction, open_file
 from brainbrr_core.runs.own_settings import check_version
 from brainbrr_core.runs.run import Run
-from brainbrr_core.runs.run_corpus import read_run_corpus
-from brainbrr_core.runs.threshold import read_threshold
 from brainbrr_core.scoring import OperatingPoint, ScoredRecording
 
 Key = TypeVar("Key")
@@ -280,9 +278,8 @@ def network_sentence(run: Run) -> str:
         300 steps), finished 2026-01-02 03:04 UTC".
     """
     record = run.record
-    corpus = read_run_corpus(run.directory)
     profile = record.configuration.get("profile")
-    trained_on = "a corpus that is not recorded" if corpus is None else corpus.name
+    trained_on = run.corpus_name or "a corpus that is not recorded"
     of_profile = "" if profile is None else f"profile {profile}, "
     return (
         f"run {run.name}: network {record.identity.model.settings.name}, trained on {trained_on} "
@@ -317,7 +314,7 @@ def threshold_of(
     BrainbrrError
         Where the run's threshold is damaged.
     """
-    tuned = read_threshold(run.directory)
+    tuned = run.threshold
     if tuned is not None and tuned.detection == detection:
         if tuned.precision != precision:
             return tuned.point, f"tuned on dev in {tuned.precision} (used in {precision} here)"

@@ -36,6 +36,11 @@ def network_identity(model: Model) -> dict[str, JsonValue]:
     return {**values, "source": content_hash(source_file(model.network))}
 
 
+def is_own_class(network: str) -> bool:
+    """Whether a network is a class that is neither the program's own nor braindecode's."""
+    return network not in NETWORKS and network.partition(":")[0] != BRAINDECODE
+
+
 def source_file(network: str) -> Path:
     """The file of the module in ``package.module:Class``.
 
@@ -63,7 +68,7 @@ def _not_importable(network: str, reason: str) -> BrainbrrError:
 
 def keep_source(network: str, directory: Path) -> None:
     """Copy the source file of a class that is not the program's own to a run's folder."""
-    if network in NETWORKS or network.partition(":")[0] == BRAINDECODE:
+    if not is_own_class(network):
         return
     with replacing(directory / NETWORK_SOURCE) as temporary:
         temporary.write_bytes(source_file(network).read_bytes())

@@ -18,8 +18,6 @@ from brainbrr_core.configuration.differences import SettingDifference, setting_d
 from brainbrr_core.configuration.settings import DEFAULT_NETWORK
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs.run import Run
-from brainbrr_core.runs.threshold import read_threshold
-from brainbrr_core.runs.used_versions import RUN
 
 #: Sections and settings that belong to the network, on whatever recordings it is used.
 _OF_THE_NETWORK = ("version", "preprocessing", "windows", "model", "detection")
@@ -98,7 +96,7 @@ def _with(configuration: Configuration, run: Run, sections: Collection[str]) -> 
     current = configuration.model_dump(mode="json")
     values = {name: value for name, value in _recorded(run, current).items() if name in sections}
     own = _validated({**current, **values}, run)
-    tuned = read_threshold(run.directory)
+    tuned = run.threshold
     if tuned is not None:
         own = own.model_copy(update={"detection": tuned.detection})
     differences = setting_differences(own.model_dump(mode="json"), current, sections)
@@ -141,7 +139,7 @@ def _validated(values: Mapping[str, JsonValue], run: Run) -> Configuration:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise BrainbrrError(
-            f"{run.directory / RUN} has a setting that this version of the program does not accept "
+            f"{run.record_path} has a setting that this version of the program does not accept "
             f"({key}: {first['msg']}): use the version that trained the run"
         ) from None
 

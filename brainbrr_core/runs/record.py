@@ -14,6 +14,8 @@ from brainbrr_core.runs.used_versions import RUN
 
 #: The weights of a finished run.
 MODEL = "model.safetensors"
+#: What a folder that `brainbrr model export` wrote has in place of a run's files of JSON.
+CONFIG = "config.json"
 #: A sum over no recording is written as a whole number, and stays one.
 Number = int | float
 
@@ -150,12 +152,17 @@ def read_record(directory: Path) -> RunRecord:
     """The content of ``run.json`` in a run's folder.
 
     Raises :class:`WorkRemains` where the folder has none, and :class:`BrainbrrError` where
-    ``directory`` is a file or ``run.json`` is damaged.
+    ``directory`` is a file or has an exported model, or ``run.json`` is damaged.
     """
     try:
         text = (directory / RUN).read_text(encoding="utf-8")
         return RunRecord.model_validate_json(text)
     except FileNotFoundError:
+        if (directory / CONFIG).is_file():
+            raise BrainbrrError(
+                f"{directory} is a model and not the run that it was exported from: it can be "
+                "used to predict and to train from"
+            ) from None
         raise WorkRemains(f"no finished run in {directory}: run `brainbrr train`") from None
     except NotADirectoryError:
         raise BrainbrrError(

@@ -1,4 +1,7 @@
-"""A finished run: a folder whose name is a hash of everything that shapes the model."""
+"""A finished run: a folder whose name is a hash of everything that shapes the model.
+
+A model that was exported from a run is read as that run, for predicting.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,11 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.runs.identity import TRAINING_VERSION, TrainingSettings
-from brainbrr_core.runs.network_source import NETWORK_SOURCE, source_file
-from brainbrr_core.runs.record import MODEL, RunRecord, finished_runs, read_record
+from brainbrr_core.runs.model_folder import ModelConfig, read_model_config
+from brainbrr_core.runs.network_source import NETWORK_SOURCE, is_own_class, source_file
+from brainbrr_core.runs.record import CONFIG, MODEL, RunRecord, finished_runs, read_record
+from brainbrr_core.runs.run_corpus import read_run_corpus
+from brainbrr_core.runs.threshold import OperatingThreshold, read_threshold
 from brainbrr_core.runs.used_versions import RUN
 
 if TYPE_CHECKING:
@@ -46,16 +52,45 @@ class Run:
         The identity of the model, and how it was trained.
     reused : bool
         Whether a training was asked for and this run was already there.
+    exported : ModelConfig, optional
+        The content of ``config.json``, where the folder is that of an exported model.
     """
 
     directory: Path
     record: RunRecord
     reused: bool = False
+    exported: ModelConfig | None = None
 
     @property
     def name(self) -> str:
         """The folder's name."""
         return self.directory.name
+
+    @property
+    def record_path(self) -> Path:
+        """The file that the record is in."""
+        return self.directory / (RUN if self.exported is None else CONFIG)
+
+    @property
+    def corpus_name(self) -> str | None:
+        """The corpus that the run was trained on; None where that is not recorded.
+
+        Raises :class:`BrainbrrError` where the file that says so is damaged.
+        """
+        if self.exported is not None:
+            return self.exported.corpus
+        corpus = read_run_corpus(self.directory)
+        return None if corpus is None else corpus.name
+
+    @property
+    def threshold(self) -> OperatingThreshold | None:
+        """The threshold that was tuned on dev; None without one.
+
+        Raises :class:`BrainbrrError` where its file is damaged.
+        """
+        if self.exported is not None:
+            return self.exported.threshold
+        return read_threshold(self.directory)
 
     @property
     def trained_with(self) -> str:
@@ -105,7 +140,7 @@ class Run:
             network.load_state_dict(state)
         except RuntimeError:
             raise BrainbrrError(
-                f"the weights in {path} are not those of the network that {self.directory / RUN} "
+                f"the weights in {path} are not those of the network that {self.record_path} "
                 "names: remove the folder and train again"
             ) from None
         return network.eval()
@@ -114,13 +149,15 @@ class Run:
         """Raise :class:`BrainbrrError` where the class of the network is not the trained one."""
         model = self.record.identity.model
         kept = self.directory / NETWORK_SOURCE
-        if not kept.is_file():
+        # A model that was exported has no copy of it: whose code it is decides who may have it.
+        if not kept.is_file() and (self.exported is None or not is_own_class(model.network)):
             return
         current = source_file(model.network)
         if content_hash(current) != model.source:
+            earlier = f" from {kept}" if kept.is_file() else " as it was then"
             raise BrainbrrError(
                 f"{current} has changed since run {self.name} was trained with "
-                f"{model.network}: restore it from {kept}, or train again"
+                f"{model.network}: restore it{earlier}, or train again"
             )
 
 
@@ -173,6 +210,32 @@ def find_run_folder(run: str, runs_dir: Path) -> Path:
     raise BrainbrrError(
         f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
     )
+
+
+def open_model(directory: Path) -> Run:
+    """Open a finished run, or a model that was exported from one, for predicting.
+
+    Parameters
+    ----------
+    directory : Path
+        The folder of a run, or one that ``brainbrr model export`` wrote.
+
+    Returns
+    -------
+    Run
+        The run; the weights are not read, and are verified when they are.
+
+    Raises
+    ------
+    WorkRemains
+        Where the folder has neither.
+    BrainbrrError
+        Where ``directory`` is a file, or its record is damaged or not of this program.
+    """
+    if (directory / RUN).is_file() or not (directory / CONFIG).is_file():
+        return open_run(directory)
+    exported = read_model_config(directory)
+    return Run(directory, exported.run, exported=exported)
 
 
 def latest_run(runs_dir: Path) -> Run:

@@ -1,0 +1,167 @@
+"""An exported graph gives the network's probabilities, and an EDF its events, without brainbrr."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from brainbrr_core.constants import RATE, MontageName
+from brainbrr_core.detection import RecordingStitcher
+from brainbrr_core.prediction.normalization import Normalization
+from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.prediction.recording import OpenRecording
+from brainbrr_core.runs.run import Run, open_run
+from brainbrr_core.scoring import sigmoid
+from tests.support.exported_models import assert_private, export, secretive_run
+from tests.support.prediction_runs import (
+    WINDOW_S,
+    digital_eeg,
+    random_run,
+    random_settings,
+    write_digital,
+)
+from tests.support.shell import Shell, clean_environment
+
+#: An export takes some seconds.
+pytestmark = pytest.mark.slow
+
+#: Runs a script in a process that has no brainbrr and no torch.
+WITHOUT_BRAINBRR = """\
+import runpy, sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("brainbrr_core", "brainbrr_pipeline", "torch", "mne"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Blocked())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A run, and its model with both graphs."""
+    place = tmp_path_factory.mktemp("graphs")
+    run, settings = secretive_run(place)
+    return run, export(run, settings, place / "model", "onnx", "torch-export")
+
+
+def windows(count: int) -> NDArray[np.float32]:
+    rng = np.random.default_rng(count)
+    return rng.standard_normal((count, 19, WINDOW_S * RATE)).astype(np.float32)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_graphs_give_the_networks_logits_for_any_number_of_windows(
+    model: tuple[Run, Path], count: int
+) -> None:
+    run, folder = model
+    signals = windows(count)
+    with torch.inference_mode():
+        expected = run.load_network("torch")(torch.from_numpy(signals)).numpy()
+    session = onnxruntime.InferenceSession(
+        folder / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    logits, probabilities = session.run(["logits", "probabilities"], {"signals": signals})
+    # The network is not indifferent to what it sees.
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    np.testing.assert_allclose(probabilities, sigmoid(expected), atol=1e-4)
+    of_torch = torch.export.load(folder / "model.pt2").module()(torch.from_numpy(signals))
+    np.testing.assert_allclose(of_torch[0].numpy(), expected, atol=1e-4)
+    np.testing.assert_allclose(of_torch[1].numpy(), sigmoid(expected), atol=1e-4)
+
+
+def test_nothing_private_is_in_the_graphs(model: tuple[Run, Path]) -> None:
+    run, folder = model
+    assert {path.name for path in folder.iterdir()} == {
+        *("config.json", "model.safetensors", "README.md", "model.onnx", "model.pt2"),
+        *("signal_chain.json", "predict.py"),
+    }
+    for path in folder.iterdir():
+        assert_private(path, run.directory.parents[1])
+
+
+def without_brainbrr(script: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_BRAINBRR, str(script), *map(str, words)],
+        env=clean_environment(),
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def probabilities(edf: Path, run: Run, place: Path, montage: MontageName) -> NDArray[np.float64]:
+    """What the program itself makes of an EDF."""
+    settings = random_settings(place, montage)
+    predictor = Predictor.of(run, settings)
+    how = predictor.detection
+
+    def stitcher(samples: int) -> RecordingStitcher:
+        return RecordingStitcher(samples, predictor.window, predictor.stride, how.stitching)
+
+    opened = OpenRecording(
+        *(edf, predictor.preprocessing, predictor.rules, stitcher, predictor.window),
+        Normalization(),
+    )
+    for window in opened.windows():
+        opened.scores.take(predictor.scorer.window_scores([window])[0])
+    return sigmoid(opened.scores.frames())
+
+
+@pytest.mark.parametrize(("rate", "seconds"), [(256, 95), (250, 65), (333, 41), (256, 12)])
+def test_an_edf_has_the_same_probabilities_and_events_without_brainbrr(
+    model: tuple[Run, Path], tmp_path: Path, shell: Shell, rate: int, seconds: int
+) -> None:
+    run, folder = model
+    edf = write_digital(tmp_path / "a.edf", digital_eeg(seconds, rate, 5), rate)
+    done = without_brainbrr(
+        folder / "predict.py", edf, tmp_path / "theirs.tsv", tmp_path / "theirs.npy"
+    )
+    assert done.returncode == 0, done.stderr
+    expected = probabilities(edf, run, tmp_path, "10-20")
+    assert expected.std() > 0.01
+    np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), expected, atol=1e-4)
+    config = f"smoke:cpu:{tmp_path / 'random.yaml'}"
+    out = tmp_path / "ours.json"
+    done = shell.type("predict", edf, out, "--run", run.directory, "--config", config)
+    assert done.returncode == 0, done.stderr
+    events = json.loads(out.read_text())["events"]
+    rows = [line.split("\t") for line in (tmp_path / "theirs.tsv").read_text().splitlines()[1:]]
+    assert events or seconds == 12
+    assert len(rows) == len(events)
+    for row, event in zip(rows, events, strict=True):
+        assert float(row[0]) == pytest.approx(event["onset_s"], abs=1e-3)
+        assert float(row[1]) == pytest.approx(event["duration_s"], abs=1e-3)
+        assert float(row[3]) == pytest.approx(event["confidence"], abs=2e-4)
+
+
+def test_derivations_are_computed_without_brainbrr_too(tmp_path: Path) -> None:
+    folder, _ = random_run(tmp_path, "double-banana")
+    run = open_run(folder)
+    out = export(run, random_settings(tmp_path, "double-banana"), tmp_path / "model", "onnx")
+    edf = write_digital(tmp_path / "a.edf", digital_eeg(30, 256, 5), 256)
+    done = without_brainbrr(out / "predict.py", edf, tmp_path / "a.tsv", tmp_path / "a.npy")
+    assert done.returncode == 0, done.stderr
+    expected = probabilities(edf, run, tmp_path, "double-banana")
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), expected, atol=1e-4)
+
+
+def test_an_edf_that_lacks_an_electrode_is_one_line_without_brainbrr(
+    model: tuple[Run, Path], tmp_path: Path
+) -> None:
+    _, folder = model
+    edf = write_digital(tmp_path / "a.edf", digital_eeg(12, 256, channels=18), 256)
+    done = without_brainbrr(folder / "predict.py", edf, tmp_path / "a.tsv")
+    assert done.returncode == 1
+    assert done.stderr == f"predict.py: {edf} lacks Fz: use brainbrr\n"
