@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.export.copies import pull_model, push_model
 from brainbrr_core.remote.folder import FolderRemote
 from brainbrr_core.runs.model_folder import CHECKSUM, with_checksum
 from tests.support.exported_models import export, secretive_run
+from tests.support.local_hub import LocalHub, use_local_hub
 from tests.support.object_store import BUCKET
 from tests.support.shell import Shell
 
@@ -143,58 +141,13 @@ def test_a_config_cannot_name_a_file_outside_its_folder(model: Path, tmp_path: P
     assert not (tmp_path / "a" / "escaped").exists()
 
 
-class Hub:
-    """What is used of a hub's client, with repositories as folders."""
-
-    root = Path("unset")
-    reachable = True
-
-    def __init__(self, library_name: str) -> None:
-        assert library_name == "brainbrr"
-
-    def create_repo(self, repo_id: str, *, exist_ok: bool) -> None:
-        (self.root / repo_id).mkdir(parents=True, exist_ok=exist_ok)
-
-    def upload_folder(
-        self,
-        *,
-        repo_id: str,
-        folder_path: Path,
-        revision: str | None,
-        allow_patterns: list[str],
-        commit_message: str,
-    ) -> None:
-        assert revision is None and commit_message
-        for name in allow_patterns:
-            shutil.copy(folder_path / name, self.root / repo_id / name)
-
-    def hf_hub_download(
-        self, repo_id: str, filename: str, *, revision: str | None, local_dir: Path
-    ) -> str:
-        assert revision in (None, "v1")
-        if not self.reachable:
-            raise LocalEntryNotFoundError("cannot reach the hub")
-        if not (self.root / repo_id / filename).is_file():
-            raise EntryNotFoundError.__new__(EntryNotFoundError)
-        # The client leaves notes of its own beside the file.
-        (local_dir / ".cache").mkdir(exist_ok=True)
-        return str(shutil.copy(self.root / repo_id / filename, local_dir / filename))
-
-
 @pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[Hub]:
-    real = huggingface_hub.HfApi
-    # What the client of the tests takes is what the real one does.
-    for name in ("create_repo", "upload_folder", "hf_hub_download"):
-        ours = inspect.signature(getattr(Hub, name)).parameters
-        assert set(ours) <= set(inspect.signature(getattr(real, name)).parameters), name
-    monkeypatch.setattr(Hub, "root", tmp_path / "hub")
-    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    return Hub
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type[LocalHub]:
+    return use_local_hub(monkeypatch, tmp_path / "hub")
 
 
 def test_a_hub_takes_a_model_and_gives_it_back(
-    hub: type[Hub],
+    hub: type[LocalHub],
     model: Path,
     tmp_path: Path,
     shell: Shell,
@@ -212,7 +165,7 @@ def test_a_hub_takes_a_model_and_gives_it_back(
 
 
 def test_what_a_hub_refuses_is_one_line(
-    hub: type[Hub],
+    hub: type[LocalHub],
     model: Path,
     tmp_path: Path,
     shell: Shell,

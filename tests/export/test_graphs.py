@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from brainbrr_core.constants import RATE, MontageName
-from brainbrr_core.detection import RecordingStitcher
-from brainbrr_core.prediction.normalization import Normalization
-from brainbrr_core.prediction.predictor import Predictor
-from brainbrr_core.prediction.recording import OpenRecording
+from brainbrr_core.prediction.predictor import Predictor, threshold_of
+from brainbrr_core.prediction.recording import Prediction
+from brainbrr_core.runs.own_settings import with_network_settings
 from brainbrr_core.runs.run import Run, open_run
 from brainbrr_core.scoring import sigmoid
 from tests.support.exported_models import assert_private, export, secretive_run
@@ -28,7 +26,7 @@ from tests.support.prediction_runs import (
     random_settings,
     write_digital,
 )
-from tests.support.shell import Shell, clean_environment
+from tests.support.shell import clean_environment
 
 #: An export takes some seconds.
 pytestmark = pytest.mark.slow
@@ -101,27 +99,16 @@ def without_brainbrr(script: Path, *words: object) -> subprocess.CompletedProces
     )
 
 
-def probabilities(edf: Path, run: Run, place: Path, montage: MontageName) -> NDArray[np.float64]:
+def prediction(edf: Path, run: Run, place: Path, montage: MontageName = "10-20") -> Prediction:
     """What the program itself makes of an EDF."""
-    settings = random_settings(place, montage)
-    predictor = Predictor.of(run, settings)
-    how = predictor.detection
-
-    def stitcher(samples: int) -> RecordingStitcher:
-        return RecordingStitcher(samples, predictor.window, predictor.stride, how.stitching)
-
-    opened = OpenRecording(
-        *(edf, predictor.preprocessing, predictor.rules, stitcher, predictor.window),
-        Normalization(),
-    )
-    for window in opened.windows():
-        opened.scores.take(predictor.scorer.window_scores([window])[0])
-    return sigmoid(opened.scores.frames())
+    settings = with_network_settings(random_settings(place, montage), run).configuration
+    point, _ = threshold_of(run, settings.detection, "float32")
+    return Predictor.of(run, settings).predict(edf, point)
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [(256, 95), (250, 65), (333, 41), (256, 12)])
 def test_an_edf_has_the_same_probabilities_and_events_without_brainbrr(
-    model: tuple[Run, Path], tmp_path: Path, shell: Shell, rate: int, seconds: int
+    model: tuple[Run, Path], tmp_path: Path, rate: int, seconds: int
 ) -> None:
     run, folder = model
     edf = write_digital(tmp_path / "a.edf", digital_eeg(seconds, rate, 5), rate)
@@ -129,21 +116,17 @@ def test_an_edf_has_the_same_probabilities_and_events_without_brainbrr(
         folder / "predict.py", edf, tmp_path / "theirs.tsv", tmp_path / "theirs.npy"
     )
     assert done.returncode == 0, done.stderr
-    expected = probabilities(edf, run, tmp_path, "10-20")
-    assert expected.std() > 0.01
-    np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), expected, atol=1e-4)
-    config = f"smoke:cpu:{tmp_path / 'random.yaml'}"
-    out = tmp_path / "ours.json"
-    done = shell.type("predict", edf, out, "--run", run.directory, "--config", config)
-    assert done.returncode == 0, done.stderr
-    events = json.loads(out.read_text())["events"]
+    ours = prediction(edf, run, tmp_path)
+    assert ours.probabilities.std() > 0.01
+    np.testing.assert_allclose(np.load(tmp_path / "theirs.npy"), ours.probabilities, atol=1e-4)
     rows = [line.split("\t") for line in (tmp_path / "theirs.tsv").read_text().splitlines()[1:]]
-    assert events or seconds == 12
-    assert len(rows) == len(events)
-    for row, event in zip(rows, events, strict=True):
-        assert float(row[0]) == pytest.approx(event["onset_s"], abs=1e-3)
-        assert float(row[1]) == pytest.approx(event["duration_s"], abs=1e-3)
-        assert float(row[3]) == pytest.approx(event["confidence"], abs=2e-4)
+    assert ours.events or seconds == 12
+    assert len(rows) == len(ours.events)
+    for row, event in zip(rows, ours.events, strict=True):
+        assert float(row[0]) == pytest.approx(event.start, abs=1e-3)
+        assert float(row[1]) == pytest.approx(event.duration, abs=1e-3)
+        assert event.confidence is not None
+        assert float(row[3]) == pytest.approx(event.confidence, abs=2e-4)
 
 
 def test_derivations_are_computed_without_brainbrr_too(tmp_path: Path) -> None:
@@ -153,8 +136,8 @@ def test_derivations_are_computed_without_brainbrr_too(tmp_path: Path) -> None:
     edf = write_digital(tmp_path / "a.edf", digital_eeg(30, 256, 5), 256)
     done = without_brainbrr(out / "predict.py", edf, tmp_path / "a.tsv", tmp_path / "a.npy")
     assert done.returncode == 0, done.stderr
-    expected = probabilities(edf, run, tmp_path, "double-banana")
-    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), expected, atol=1e-4)
+    ours = prediction(edf, run, tmp_path, "double-banana")
+    np.testing.assert_allclose(np.load(tmp_path / "a.npy"), ours.probabilities, atol=1e-4)
 
 
 def test_an_edf_that_lacks_an_electrode_is_one_line_without_brainbrr(

@@ -36,6 +36,8 @@ OF_EXTRA = {
     "bench": "brainbrr_core/benchmark/recurrence.py",
     "wandb": "brainbrr_core/training/metrics.py",
     "sweep": "brainbrr_core/sweep/",
+    "onnx": "brainbrr_core/export/standalone.py",
+    "hub": "brainbrr_core/export/hub.py",
     "deploy": "brainbrr_pipeline/deployment/",
 }
 #: What is needed though no module of the packages imports it, and what for.
@@ -48,6 +50,7 @@ WITHOUT_IMPORT = {
     "gpu": {
         "causal-conv1d": "mamba-ssm takes it for its convolutions where it is installed",
     },
+    "onnx": {"onnxscript": "torch.onnx, which writes the graphs, imports it"},
     "deploy": {
         "celery": "the command that starts a worker, in configs/deploy/celery",
         "dagster-postgres": "Dagster's storage, named in configs/deploy/celery/dagster.yaml",
@@ -59,6 +62,7 @@ WITHOUT_IMPORT = {
         "hatchling": "builds the wheel of tests/project/test_installed.py, without a network",
         "import-linter": "a tool of `make check`",
         "mypy": "a tool of `make check`",
+        "onnxscript": "torch.onnx imports it, in tests of exported graphs",
         "pytest-randomly": "a plugin of `make test`",
         "pytest-xdist": "a plugin of `make test`",
         "ruff": "a tool of `make check`",
