@@ -113,8 +113,9 @@ def _summary(run: Run) -> Iterator[str]:
         "turn those into events. Made with brainbrr."
     )
     yield (
-        f"Network: {network.settings.name}{options}; {record.parameters:,} parameters. Input: {len(channels)} channels "
-        f"({' '.join(channels)}) at 256 Hz in windows of {record.identity.windows.length_s} s."
+        f"Network: {network.settings.name}{options}; {record.parameters:,} parameters. Input: "
+        f"{len(channels)} channels ({' '.join(channels)}) at 256 Hz in windows of "
+        f"{record.identity.windows.length_s} s."
     )
 
 

@@ -73,8 +73,8 @@ class AdaptedNetwork(nn.Module):
                 f"{self.name} takes windows of the length that it was built for"
             )
         logits: Tensor = self.network(x)
-        steps = self._steps(logits, len(x))
-        by_step = logits.reshape(len(x), steps)
+        steps = self._steps(logits, x.shape[0])
+        by_step = logits.reshape(x.shape[0], steps)
         if steps == self.samples:
             return by_step
         return by_step[..., None].expand(-1, -1, self.samples // steps).flatten(1)

@@ -12,7 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from brainbrr_core.configuration import Model
 from brainbrr_core.constants import RATE, MontageName
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.export.graphs import write_graphs
+from brainbrr_core.model import AdaptedNetwork, build_network
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import Prediction
 from brainbrr_core.runs.own_settings import with_network_settings
@@ -27,9 +31,6 @@ from tests.support.prediction_runs import (
     write_digital,
 )
 from tests.support.shell import clean_environment
-
-#: An export takes some seconds.
-pytestmark = pytest.mark.slow
 
 #: Runs a script in a process that has no brainbrr and no torch.
 WITHOUT_BRAINBRR = """\
@@ -57,6 +58,7 @@ def windows(count: int) -> NDArray[np.float32]:
     return rng.standard_normal((count, 19, WINDOW_S * RATE)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_the_graphs_give_the_networks_logits_for_any_number_of_windows(
     model: tuple[Run, Path], count: int
@@ -78,6 +80,7 @@ def test_the_graphs_give_the_networks_logits_for_any_number_of_windows(
     np.testing.assert_allclose(of_torch[1].numpy(), sigmoid(expected), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_nothing_private_is_in_the_graphs(model: tuple[Run, Path]) -> None:
     run, folder = model
     assert {path.name for path in folder.iterdir()} == {
@@ -106,6 +109,7 @@ def prediction(edf: Path, run: Run, place: Path, montage: MontageName = "10-20")
     return Predictor.of(run, settings).predict(edf, point)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rate", "seconds"), [(256, 95), (250, 65), (333, 41), (256, 12)])
 def test_an_edf_has_the_same_probabilities_and_events_without_brainbrr(
     model: tuple[Run, Path], tmp_path: Path, rate: int, seconds: int
@@ -129,6 +133,7 @@ def test_an_edf_has_the_same_probabilities_and_events_without_brainbrr(
         assert float(row[3]) == pytest.approx(event.confidence, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_derivations_are_computed_without_brainbrr_too(tmp_path: Path) -> None:
     folder, _ = random_run(tmp_path, "double-banana")
     run = open_run(folder)
@@ -140,6 +145,7 @@ def test_derivations_are_computed_without_brainbrr_too(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "a.npy"), ours.probabilities, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_an_edf_that_lacks_an_electrode_is_one_line_without_brainbrr(
     model: tuple[Run, Path], tmp_path: Path
 ) -> None:
@@ -148,3 +154,39 @@ def test_an_edf_that_lacks_an_electrode_is_one_line_without_brainbrr(
     done = without_brainbrr(folder / "predict.py", edf, tmp_path / "a.tsv")
     assert done.returncode == 1
     assert done.stderr == f"predict.py: {edf} lacks Fz: use brainbrr\n"
+
+
+def test_any_network_by_name_has_a_graph(tmp_path: Path) -> None:
+    network = build_network(Model(network="eegnet"), 10 * RATE, channels=18, seed=1).eval()
+    write_graphs(tmp_path, network, 10, ["onnx"])
+    signals = np.random.default_rng(0).standard_normal((3, 18, 10 * RATE)).astype(np.float32)
+    session = onnxruntime.InferenceSession(
+        tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+    )
+    logits, probabilities = session.run(["logits", "probabilities"], {"signals": signals})
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(signals)).numpy()
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+    np.testing.assert_allclose(probabilities, sigmoid(expected), atol=1e-4)
+
+
+class Counting(torch.nn.Module):
+    """A network that looks at its input's values to decide what to do."""
+
+    channels = 19
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(1) if float(x.max()) > 0 else x.sum(1)
+
+
+def test_a_network_without_a_graph_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = AdaptedNetwork(Counting(), "mine:Counting", 19, 10 * RATE)
+    with pytest.raises(BrainbrrError, match="torch makes no graph of this network") as raised:
+        write_graphs(tmp_path, network, 10, ["torch-export"])
+    assert "\n" not in str(raised.value)
+    monkeypatch.setattr("brainbrr_core.export.graphs.find_spec", lambda _name: None)
+    with pytest.raises(BrainbrrError, match=r"pip install 'brainbrr\[onnx\]'"):
+        write_graphs(tmp_path, network, 10, ["onnx"])
+    assert list(tmp_path.iterdir()) == []

@@ -11,13 +11,17 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Model
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.report_folder import report_folder
 from brainbrr_core.evaluation.results import RESULTS
 from brainbrr_core.export.card import Statements
+from brainbrr_core.files.state import content_hash
+from brainbrr_core.model import build_network
 from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.runs.record import MODEL
 from brainbrr_core.runs.run import Run, open_model
+from brainbrr_core.runs.weights import load_tensors, save_model, save_tensors
 from tests.support.exported_models import (
     SECRET,
     assert_private,
@@ -177,8 +181,6 @@ def test_a_damaged_or_foreign_folder_is_one_line(
 
 def _scale(run: Run) -> None:
     """Change the weights of a run, and its record of them."""
-    from brainbrr_core.runs.weights import load_tensors, save_tensors
-
     tensors, _ = load_tensors(run.directory / MODEL)
     checksum = save_tensors(
         run.directory / MODEL, {name: value * 2 for name, value in tensors.items()}, {}
@@ -213,3 +215,36 @@ def test_an_export_replaces_nothing(
     before = sorted(tmp_path.iterdir())
     assert "damaged" in shell.refused("model", "export", run.directory, tmp_path / "new")
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_model_of_ones_own_class_needs_the_class_that_was_trained(
+    named: tuple[Run, Configuration], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    source = tmp_path / "a_network_of_mine.py"
+    source.write_text(
+        "import torch\n"
+        "class Mean(torch.nn.Module):\n"
+        "    def __init__(self, channels, samples, rate, width=1):\n"
+        "        super().__init__()\n"
+        "        self.mix = torch.nn.Conv1d(channels, width, 1)\n"
+        "    def forward(self, x):\n"
+        "        return self.mix(x).mean(1)\n"
+    )
+    run, settings = named
+    record = json.loads((run.directory / "run.json").read_text())
+    identity = {"network": "a_network_of_mine:Mean", "options": {"width": 3}}
+    network = build_network(Model.model_validate(identity), 20 * 256, channels=19, seed=1)
+    record["identity"]["model"] = identity | {"source": content_hash(source)}
+    record["configuration"]["model"] |= identity
+    record["model_blake3"] = save_model(run.directory / MODEL, network, {})
+    (run.directory / "run.json").write_text(json.dumps(record))
+    folder = export(open_model(run.directory), settings, tmp_path / "model")
+    assert "Network: a_network_of_mine:Mean, width 3" in (folder / "README.md").read_text()
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".md", ".safetensors"}
+    loaded = open_model(folder).load_network("torch").state_dict()
+    assert (loaded["network.mix.weight"] == network.state_dict()["network.mix.weight"]).all()
+    source.write_text(source.read_text().replace("mean(1)", "sum(1)"))
+    with pytest.raises(BrainbrrError, match=r"a_network_of_mine\.py has changed"):
+        open_model(folder).load_network("torch")

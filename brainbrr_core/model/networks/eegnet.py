@@ -111,4 +111,4 @@ class EEGNet(nn.Module):
         features = functional.elu(self.separable_norm(self.separable(features)))
         features = self.dropout(self.second_pool(features))
         logits: Tensor = self.head(features.flatten(1))
-        return logits.view(len(x), -1)
+        return logits.view(x.shape[0], -1)
