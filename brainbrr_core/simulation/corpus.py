@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, tuh
@@ -28,14 +29,17 @@ from brainbrr_core.synthesis.plan import (
     check_seed,
     patient_name,
 )
+from brainbrr_core.synthesis.recording import write_companion
 from brainbrr_core.synthesis.scalp import CORE_REACH, tcp_channels, touching, within
 from brainbrr_core.synthesis.writing import write_plans
 
 #: Incremented with every change that alters a byte of a simulated corpus.
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 2
 MAX_HOURS = 20_000.0
 #: Suffix of the files that say all that is in a recording.
 TRUTH = ".truth.json"
+#: The ranges of a corpus, in its folder.
+RANGES_FILE = "ranges.yaml"
 #: The splits of successive patients.
 _SPLITS = ("train", "dev", "eval", "train", "train", "train", "train")
 #: Patients who are added at most, so that each split has a seizure.
@@ -49,9 +53,9 @@ def write_simulated_corpus(
     """Write a corpus of simulated EEG in the layout of TUSZ.
 
     Each recording is an EDF with ``csv``, ``csv_bi`` and ``truth.json``, which also has its states,
-    patterns and artifacts. The bytes depend only on ``hours``, ``seed``, ``ranges`` and the
-    libraries that compute them; a corpus of more hours has the same ones under the same names.
-    A complete folder is not changed; an interrupted one is completed.
+    patterns and artifacts; ``out/ranges.yaml`` has the ranges. The bytes depend only on ``hours``,
+    ``seed``, ``ranges`` and the libraries that compute them; a corpus of more hours has the same
+    ones under the same names. A complete folder is not changed; an interrupted one is completed.
 
     Parameters
     ----------
@@ -86,7 +90,10 @@ def write_simulated_corpus(
         "seed": seed,
         "ranges": digest[:12],
     }
-    return write_plans(out, plans, parameters, workers, render=partial(render_plan, ranges))
+    summary = write_plans(out, plans, parameters, workers, render=partial(render_plan, ranges))
+    text = yaml.safe_dump(json.loads(ranges.model_dump_json()), sort_keys=False)
+    write_companion(out / RANGES_FILE, text.encode())
+    return summary
 
 
 def plan_simulated(hours: float, seed: int, ranges: Ranges) -> list[RecordingPlan]:

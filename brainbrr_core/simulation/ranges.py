@@ -239,6 +239,7 @@ class Recorders(_Section):
     range_uv: dict[float, float]
     gain: Positive
     ear_electrodes: Share
+    missing: Share
 
     @model_validator(mode="after")
     def _is_possible(self) -> Recorders:

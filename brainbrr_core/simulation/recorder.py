@@ -22,6 +22,10 @@ from brainbrr_core.synthesis.sources import Wave, random_course
 _LARGEST_DIGITAL = 32767
 #: Share of the sampling rate from which an amplifier lets nothing pass.
 _ANTI_ALIASING = 0.42
+#: Electrodes that are not at the edge of the cap, where two missing neighbors exclude a recording.
+_INNER = ("F3", "F4", "C3", "C4", "P3", "P4", "FZ", "CZ", "PZ")
+#: As many are interpolated by default where a corpus is read.
+_MOST_MISSING = 3
 _ROWS = {name: row for row, name in enumerate(NAMES)}
 
 
@@ -40,6 +44,7 @@ class Recorder:
     range_uv: float
     gain: float
     ears: bool
+    missing: tuple[str, ...] = ()
 
     @property
     def montage(self) -> str:
@@ -51,7 +56,8 @@ class Recorder:
     @property
     def electrodes(self) -> tuple[str, ...]:
         """The electrodes that are recorded, in the order of the file."""
-        return TEN_TWENTY + (("A1", "A2") if self.ears else ())
+        present = tuple(name for name in TEN_TWENTY if name not in self.missing)
+        return present + (("A1", "A2") if self.ears else ())
 
     def channels(self) -> tuple[Channel, ...]:
         """The channels of its files, with data records of 1 s."""
@@ -86,7 +92,16 @@ def draw_recorder(rng: np.random.Generator, ranges: Recorders) -> Recorder:
         range_uv=pick(rng, ranges.range_uv),
         gain=draw(rng, ranges.gain),
         ears=bool(reference != "left ear" and rng.random() < ranges.ear_electrodes),
+        missing=_missing(rng, ranges.missing),
     )
+
+
+def _missing(rng: np.random.Generator, share: float) -> tuple[str, ...]:
+    if rng.random() >= share:
+        return ()
+    count = int(rng.integers(1, _MOST_MISSING, endpoint=True))
+    candidates = TEN_TWENTY if count == 1 else _INNER
+    return tuple(candidates[n] for n in sorted(rng.permutation(len(candidates))[:count]))
 
 
 def record(

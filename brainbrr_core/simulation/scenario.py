@@ -55,11 +55,18 @@ def draw_scenario(
 ) -> Scenario:
     """The scenario of a recording of ``seconds`` seconds.
 
-    A scene with a seizure becomes ``background`` for a patient without seizures.
+    A scene with a seizure becomes ``background`` for a patient without seizures, and ``whole``
+    becomes ``inside`` where the patient's seizures are too short.
     """
     if not patient.seizure_types and scene in _SCENES_WITH_SEIZURE:
         scene = "background"
-    seizures = _seizures(rng, patient, seconds, scene, ranges)
+    kind = ""
+    if patient.seizure_types:
+        kind = patient.seizure_types[int(rng.integers(len(patient.seizure_types)))]
+        if scene == "whole" and ranges.seizures[kind].seconds[1] < 1.1 * seconds:
+            # A seizure of this kind is too short to fill the recording.
+            scene = "inside"
+    seizures = _seizures(rng, patient, kind, seconds, scene, ranges)
     episodes = [*seizures, *_patterns(rng, patient, seconds, scene, seizures, ranges)]
     episodes += _artifacts(rng, seconds, ranges)
     episodes.sort(key=lambda episode: (episode.start, episode.family, episode.kind))
@@ -76,16 +83,18 @@ def _seizure(patient: Patient, kind: str, start: float, stop: float) -> Episode:
 
 
 def _seizures(
-    rng: np.random.Generator, patient: Patient, seconds: int, scene: str, ranges: Ranges
+    rng: np.random.Generator,
+    patient: Patient,
+    kind: str,
+    seconds: int,
+    scene: str,
+    ranges: Ranges,
 ) -> list[Episode]:
-    if not patient.seizure_types or scene in ("background", "pattern"):
+    """The seizures of a scene: one of a kind, or in the scene ``free`` any of the patient's."""
+    if not kind or scene in ("background", "pattern"):
         return []
-    kind = patient.seizure_types[int(rng.integers(len(patient.seizure_types)))]
     usual = ranges.seizures[kind].seconds
     length = draw(rng, usual)
-    if scene == "whole" and usual[1] < 1.1 * seconds:
-        # A seizure of this kind is too short to fill the recording.
-        scene = "inside"
     if scene == "whole":
         length = draw(rng, (max(usual[0], 1.05 * seconds), usual[1]))
         start = -rng.uniform(0, length - seconds)

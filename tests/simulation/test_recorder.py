@@ -75,6 +75,10 @@ def test_recorders_are_drawn_from_the_ranges() -> None:
     drawn = [draw_recorder(np.random.default_rng(seed), ranges) for seed in range(200)]
     assert {one.rate_hz for one in drawn} == set(ranges.rates_hz)
     assert {one.reference for one in drawn} == set(ranges.references)
+    lacking = [one.missing for one in drawn if one.missing]
+    assert len(lacking) / len(drawn) == pytest.approx(ranges.missing, abs=0.06)
+    assert max(map(len, lacking)) <= 3
+    assert all(not set(one.missing) & set(one.electrodes) for one in drawn)
     low, high = ranges.resolution_uv
     assert all(low <= one.resolution_uv <= high for one in drawn)
     assert {one.montage for one in drawn} == {"01_tcp_ar", "02_tcp_le", "03_tcp_ar_a"}

@@ -23,6 +23,7 @@ from brainbrr_core.simulation.ranges import SEIZURE_KINDS, VARIED, Ranges
 from brainbrr_core.simulation.rendering import potentials_of
 from brainbrr_core.simulation.scenario import Scenario
 from brainbrr_core.simulation.states import Spell
+from brainbrr_core.synthesis.scalp import TEN_TWENTY
 from tests.support.project import ROOT
 from tests.support.shell import Shell
 from tests.support.simulated import band_power, peak_hz, varied
@@ -100,11 +101,14 @@ def test_annotations_are_the_truth_and_lie_within_the_recording(written: Path) -
         assert annotated.duration_s == edf.duration
         assert all(0 <= start < stop <= edf.duration for start, stop in expected)
         assert edf.signals[0].sampling_frequency == truth["recorder"]["rate_hz"]
-        assert {signal.label for signal in edf.signals} >= {"EEG FP1-REF"} or {
-            signal.label for signal in edf.signals
-        } >= {"EEG FP1-LE"}
-        if truth["scene"] == "whole" and truth["recording"] == "clip":
-            assert expected
+        suffix = "LE" if truth["recorder"]["reference"] == "linked ears" else "REF"
+        missing = [f"EEG {name}-{suffix}" for name in truth["recorder"]["missing"]]
+        labels = [signal.label for signal in edf.signals]
+        assert not set(missing) & set(labels)
+        assert {f"EEG {name}-{suffix}" for name in TEN_TWENTY} == {
+            *labels,
+            *missing,
+        } - {f"EEG A1-{suffix}", f"EEG A2-{suffix}"}
         seizures += len(expected)
     assert seizures > 0
 
@@ -117,7 +121,11 @@ def test_every_recording_is_used(written: Path, shell: Shell, tmp_path: Path) ->
     seconds = [read_edf(path).duration for path in written.rglob("*.edf")]
     assert found["found"] == len(seconds) > 5
     assert found["usable"] == sum(duration >= 60 for duration in seconds)
-    assert set(found["findings"]) <= {"low_rate"} and not found["skipped"]
+    assert set(found["findings"]) <= {"low_rate", "interpolated_channel"} and not found["skipped"]
+
+
+def test_the_ranges_of_a_corpus_are_in_its_folder(written: Path, small: Ranges) -> None:
+    assert load_ranges(str(written / "ranges.yaml")) == small != varied()
 
 
 def test_another_request_for_the_same_folder_is_refused(written: Path, small: Ranges) -> None:
@@ -252,6 +260,8 @@ def test_seizures_of_a_whole_scene_reach_from_end_to_end() -> None:
         [truth] = [json.loads(text) for suffix, text in plan.annotations if suffix.endswith("json")]
         lasting = [s for s in plan.seizures if s.start == 0 and s.stop == plan.duration_s]
         wholes += bool(lasting)
-        if lasting:
-            assert truth["scene"] in ("whole", "onset", "offset", "free")
+        if truth["scene"] == "whole":
+            assert lasting
+        if truth["scene"] in ("background", "pattern"):
+            assert not plan.seizures
     assert wholes > 10
