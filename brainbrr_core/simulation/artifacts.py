@@ -5,9 +5,9 @@ Each function adds one artifact to a canvas: ``start`` is its first sample, ``sa
 
 Sources
 -------
-Tatum et al. (2011), J. Clin. Neurophysiol. 28, 30-49: artifacts of the EEG, all those below.
+Tatum et al. (2011), J. Clin. Neurophysiol. 28, 252-263: artifacts of the EEG.
 Goncharova et al. (2003), Clin. Neurophysiol. 114, 1580-1593: muscle.
-Klass (1995), J. Clin. Neurophysiol. 12, 72-92: movements that look like rhythms of the brain.
+Klass (1995), Am. J. EEG Technol. 35, 239-269: artifacts that look like rhythms of the brain.
 """
 
 from __future__ import annotations

@@ -3,10 +3,13 @@
 Sources
 -------
 Donoghue et al. (2020), Nat. Neurosci. 23, 1655-1665: exponents of the aperiodic spectrum.
-Stone et al. (1998) and Aurlien et al. (2004), Clin. Neurophysiol. 115, 665-673: alpha by age.
-Lodder and van Putten (2011), Clin. Neurophysiol. 122, 1723-1730: width of the posterior rhythm.
-Frauscher et al. (2015) and Purcell et al. (2017), Nat. Commun. 8, 15930: sleep spindles.
-Blume (2006), Clin. EEG Neurosci. 37, 69-77: beta of drugs. Kane et al. (2017): slowing, breach.
+Aurlien et al. (2004), Clin. Neurophysiol. 115, 665-673: alpha and slowing by age.
+Lodder and van Putten (2011), J. Neurosci. Methods 200, 86-93: the posterior rhythm.
+Purcell et al. (2017), Nat. Commun. 8, 15930: sleep spindles.
+Blume (2006), J. Clin. Neurophysiol. 23, 306-311: beta of drugs.
+Kane et al. (2017), Clin. Neurophysiol. Pract. 2, 170-185: slowing, breach, burst suppression, waves
+of sleep. Westmoreland and Klass (1990), J. Clin. Neurophysiol. 7, 209-228, and Reiher and Lebel
+(1977), Can. J. Neurol. Sci. 4, 39-47: variants that resemble epilepsy.
 Goncharova et al. (2003), Clin. Neurophysiol. 114, 1580-1593: spectrum and places of muscle.
 """
 

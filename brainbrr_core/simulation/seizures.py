@@ -6,8 +6,8 @@ is attenuated during and after some seizures, and slow after some.
 Sources
 -------
 Hirsch et al. (2021), J. Clin. Neurophysiol. 38, 1-29: what an electrographic seizure is.
-Jirsch et al. (2006), Brain 129, 1593-1608, and Lagarde et al. (2019), Brain 142, 1282-1296: onset
-with low-voltage fast activity and other beginnings.
+Lagarde et al. (2019), Epilepsia 60, 85-95: onset with low-voltage fast activity, with periodic
+spikes, and other beginnings.
 Ebersole and Pacia (1996), Epilepsia 37, 386-399: rhythmic theta of temporal seizures.
 Schindler et al. (2007), Brain 130, 65-77, and Kramer et al. (2012), PNAS 109, 21116-21121:
 slowing and synchronization towards the end.
