@@ -20,9 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from brainbrr_core.configuration import Model
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.detection import window_starts
-from brainbrr_core.model import SeizureNetwork, build
+from brainbrr_core.model import AnyNetwork, SeizureNetwork, build, build_network
 
 MINUTES = (1, 2, 4, 8, 16, 32)
 
@@ -55,7 +56,7 @@ def cost(
 
 
 def peak_bytes(
-    preset: str,
+    model: Model,
     seconds: float,
     *,
     bfloat16: bool = False,
@@ -67,13 +68,15 @@ def peak_bytes(
     the network that are computed again. Workspaces of libraries are not included.
     """
     with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        network = build(preset, recompute_activations=recompute_activations).train()
+        network = build_network(
+            model, round(seconds * RATE), recompute_activations=recompute_activations
+        )
         # The difference cancels weights and their gradients, most of the memory of few windows.
         fewer, more = (_peak(network, windows, seconds) for windows in (8, 16))
     return (more - fewer) // 8
 
 
-def _peak(network: SeizureNetwork, windows: int, seconds: float) -> int:
+def _peak(network: AnyNetwork, windows: int, seconds: float) -> int:
     allocated = AllocatedBytes()
     with allocated:
         signals = torch.empty(windows, len(CHANNELS), round(seconds * RATE))

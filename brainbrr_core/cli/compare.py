@@ -11,13 +11,17 @@ import typer
 from brainbrr_core.cli.choices import ScoredSplit
 from brainbrr_core.cli.options import (
     RUN_HELP,
+    CacheRoot,
+    CacheVersion,
     Config,
     Json,
+    Profile,
     RunsDir,
     configuration,
     run_folder,
 )
 from brainbrr_core.cli.printing import count, print_json, print_table
+from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
     from brainbrr_core.configuration.differences import SettingDifference
@@ -27,8 +31,20 @@ _SHOWN_EVENTS = 20
 
 
 def compare(
-    run_a: Annotated[str, typer.Argument(metavar="RUN_A", help=f"{RUN_HELP}.")],
-    run_b: Annotated[str, typer.Argument(metavar="RUN_B", help=f"{RUN_HELP}.")],
+    run_a: Annotated[
+        str | None, typer.Argument(metavar="RUN_A", help=f"{RUN_HELP}.", show_default=False)
+    ] = None,
+    run_b: Annotated[
+        str | None, typer.Argument(metavar="RUN_B", help=f"{RUN_HELP}.", show_default=False)
+    ] = None,
+    networks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Instead of two runs: train each of these networks, such as bimamba2,eegnet,tcn, "
+            "on the profile unless that is done, score them, and write one table.",
+        ),
+    ] = None,
     split: Annotated[
         ScoredSplit | None,
         typer.Option(help="The split whose reports are compared (default: evaluation.split)."),
@@ -45,7 +61,10 @@ def compare(
         bool, typer.Option("--all", help="Show every figure, not only those that differ.")
     ] = False,
     config: Config = None,
+    profile: Profile = None,
+    cache_root: CacheRoot = None,
     runs_dir: RunsDir = None,
+    cache_version: CacheVersion = None,
     json: Json = False,
 ) -> int:
     """Compare two runs: which is better, their settings, and figures and events that differ.
@@ -54,6 +73,36 @@ def compare(
     intervals come from a paired bootstrap over patients. Only the primary figure is judged by its
     interval; all others are exploratory.
     """
+    if networks is not None:
+        if run_a is not None or primary is not None or all:
+            raise BrainbrrError(
+                "--networks trains and scores networks by itself: give it without runs, --primary "
+                "and --all"
+            )
+        from brainbrr_core.cache.profile_cache import ProfileCache
+        from brainbrr_core.cli.networks import compare_networks, parse_networks
+        from brainbrr_core.cli.train import train_with_bar
+        from brainbrr_core.runs.identity import ReportSettings
+
+        whole = configuration(
+            config, profile, cache_root=cache_root, runs_dir=runs_dir, cache_version=cache_version
+        )
+        return compare_networks(
+            parse_networks(networks, whole.model),
+            lambda model: train_with_bar(whole.model_copy(update={"model": model}), shown=True),
+            ProfileCache.of(whole),
+            ReportSettings.of(whole),
+            split,
+            json=json,
+        )
+    if profile or cache_root or cache_version:
+        raise BrainbrrError(
+            "two runs are compared by their reports alone: --profile, --cache-root and "
+            "--cache-version are for --networks"
+        )
+    if run_a is None or run_b is None:
+        lacking = "RUN_A" if run_a is None else "RUN_B"
+        raise BrainbrrError(f"missing argument '{lacking}': see `brainbrr compare --help`")
     from brainbrr_core.evaluation.compare import PRIMARY
     from brainbrr_core.evaluation.compare import compare as compare_runs
 

@@ -78,7 +78,7 @@ def _doctor_batch(
     from brainbrr_core.doctor.batch import TrainingStep, capacity, window_seconds
 
     settings = configuration(config, profile, uses_cache=False)
-    step = TrainingStep(settings.model.preset, settings.hardware, settings.training)
+    step = TrainingStep(settings.model, settings.hardware, settings.training)
     lengths_s = [window_seconds(each) for each in minutes] or [settings.windows.length_s]
     fitting = capacity(step, lengths_s, log)
     batch_size = settings.hardware.batch_size
@@ -101,7 +101,7 @@ def _print_batch_json(
     print_json(
         {
             "device": fitting.device,
-            "preset": step.preset,
+            "preset": step.model.name,
             "free_gb": round(fitting.free_gb, 1),
             "rows": [asdict(row) | {"at_least": row.at_least} for row in fitting.rows],
             "hardware": {
@@ -114,10 +114,10 @@ def _print_batch_json(
 
 def _print_capacity(step: TrainingStep, fitting: Capacity) -> None:
     hardware = step.hardware
-    tried = hardware.device != "cpu"
+    tried, name = hardware.device != "cpu", step.model.name
     how = "tried" if tried else "calculated, nothing was run"
     print_table(
-        f"{step.preset}, {hardware.ssm_backend}, {hardware.precision}, {fitting.device['name']}: "
+        f"{name}, {hardware.ssm_backend}, {hardware.precision}, {fitting.device['name']}: "
         f"{fitting.free_gb:.1f} GB free, of which a tenth is left free ({how})",
         ["window", "activations", "windows at a time", "GB", *(["windows/s"] if tried else [])],
         [

@@ -328,6 +328,11 @@ DEFAULT_NETWORK = "bimamba2"
 NETWORKS = (
     DEFAULT_NETWORK,
     "eegnet",
+    "line_length",
+    "seizure_transformer",
+    "tcn",
+    "tcn_bimamba",
+    "unet",
 )
 #: ``braindecode:NAME``, a network of that package.
 BRAINDECODE = "braindecode"

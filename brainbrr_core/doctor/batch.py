@@ -21,13 +21,13 @@ from typing import TypeVar
 import torch
 
 from brainbrr_core.benchmark.network_cost import peak_bytes
-from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.configuration import Hardware, Model, Training
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.data import Batch
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_memory
-from brainbrr_core.model import SeizureNetwork, build
+from brainbrr_core.model import AnyNetwork, build_network, can_recompute_activations
 from brainbrr_core.model.device import check_device, describe_device
 from brainbrr_core.model.memory import OutOfMemory
 from brainbrr_core.training.loop import fit
@@ -54,7 +54,7 @@ Argument = TypeVar("Argument")
 class Trial:
     """A training step that a process is to run."""
 
-    preset: str
+    model: Model
     hardware: Hardware
     training: Training
     window_s: int
@@ -93,7 +93,8 @@ class Fitting:
 class Capacity:
     """The device, its free memory, and what fits.
 
-    There are two rows for each length: with and without recomputing activations.
+    There are two rows for each length, with and without recomputing activations, where the network
+    can recompute them, and otherwise one.
     """
 
     device: dict[str, str]
@@ -126,7 +127,7 @@ class Capacity:
 class TrainingStep:
     """What decides how much memory a training step needs, but its windows."""
 
-    preset: str
+    model: Model
     hardware: Hardware
     training: Training
 
@@ -165,14 +166,14 @@ def _calculated_capacity(
         raise BrainbrrError(
             "this system does not report how much memory is free, so the batch cannot be calculated"
         )
-    network = build(step.preset)
-    fixed = _LIBRARIES_BYTES + _PARAMETER_BYTES * sum(p.numel() for p in network.parameters())
     rows = []
     for window_s in lengths_s:
-        for recompute in (False, True):
+        network = build_network(step.model, window_s * RATE)
+        fixed = _LIBRARIES_BYTES + _PARAMETER_BYTES * sum(p.numel() for p in network.parameters())
+        for recompute in _ways(step.model):
             log(f"{_name(window_s, recompute)}: calculating")
             each = _STEP_OVER_TENSORS * peak_bytes(
-                step.preset,
+                step.model,
                 window_s,
                 bfloat16=step.hardware.precision == "bfloat16",
                 recompute_activations=recompute,
@@ -190,14 +191,14 @@ def _tried_capacity(
     rows = []
     for window_s in lengths_s:
         start = step.hardware.batch_size
-        for recompute in (False, True):
+        for recompute in _ways(step.model):
             changes = {"recompute_activations": recompute, "accumulate": 1}
             hardware = step.hardware.model_copy(update=changes)
 
             def fits(
                 windows: int, hardware: Hardware = hardware, window_s: int = window_s
             ) -> Tried | None:
-                trial = Trial(step.preset, hardware, step.training, window_s, windows)
+                trial = Trial(step.model, hardware, step.training, window_s, windows)
                 tried = in_own_process(attempt, trial)
                 log(
                     f"{_name(window_s, hardware.recompute_activations)}: {windows} at a time "
@@ -212,6 +213,11 @@ def _tried_capacity(
             start, tried = most
             rows.append(Fitting(window_s, recompute, start, tried.memory_gb, tried.windows_per_s))
     return Capacity(device, free_gb, tuple(rows))
+
+
+def _ways(model: Model) -> tuple[bool, ...]:
+    """Whether activations are recomputed, for each way in which a network can be trained."""
+    return (False, True) if can_recompute_activations(model) else (False,)
 
 
 def _name(window_s: int, recompute: bool) -> str:
@@ -287,9 +293,10 @@ def attempt(trial: Trial) -> Tried | None:
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         torch.cuda.set_per_process_memory_fraction((1 - MARGIN) * free / total, device)
-    network = build(
-        trial.preset,
-        trial.hardware.ssm_backend,
+    network = build_network(
+        trial.model,
+        trial.window_s * RATE,
+        ssm_backend=trial.hardware.ssm_backend,
         seed=0,
         recompute_activations=trial.hardware.recompute_activations,
     )
@@ -304,7 +311,7 @@ def attempt(trial: Trial) -> Tried | None:
         ) from None
 
 
-def _steps(trial: Trial, network: SeizureNetwork, device: torch.device) -> Tried:
+def _steps(trial: Trial, network: AnyNetwork, device: torch.device) -> Tried:
     ends: list[float] = []
 
     def note(_report: StepReport) -> None:

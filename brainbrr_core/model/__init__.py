@@ -7,7 +7,7 @@ belongs to ``detection``.
 """
 
 from brainbrr_core.model.contract import AdaptedNetwork, check_on_one_batch
-from brainbrr_core.model.named import AnyNetwork, build_network
+from brainbrr_core.model.named import AnyNetwork, build_network, can_recompute_activations
 from brainbrr_core.model.network import NetworkShape, SeizureNetwork
 from brainbrr_core.model.presets import PRESETS, build
 
@@ -19,5 +19,6 @@ __all__ = [
     "SeizureNetwork",
     "build",
     "build_network",
+    "can_recompute_activations",
     "check_on_one_batch",
 ]

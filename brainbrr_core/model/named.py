@@ -13,7 +13,7 @@ import torch
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from torch import nn
 
-from brainbrr_core.configuration.settings import DEFAULT_NETWORK, Model
+from brainbrr_core.configuration.settings import BRAINDECODE, DEFAULT_NETWORK, Model
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.modules import look_in_current_folder
@@ -21,6 +21,7 @@ from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.contract import AdaptedNetwork, described
 from brainbrr_core.model.network import SeizureNetwork
 from brainbrr_core.model.networks import BUILT_IN
+from brainbrr_core.model.networks.braindecode import braindecode_network
 from brainbrr_core.model.presets import build
 
 #: The first parameters of every class of a network.
@@ -84,7 +85,7 @@ def build_network(
         "ssm_backend": ssm_backend,
         "recompute_activations": recompute_activations,
     }
-    if recompute_activations and "recompute_activations" not in parameters:
+    if recompute_activations and not can_recompute_activations(model):
         raise BrainbrrError(
             f"model.network {model.network} cannot recompute activations: set "
             "hardware.recompute_activations: false, and raise hardware.accumulate for less memory"
@@ -112,6 +113,13 @@ def build_network(
     return AdaptedNetwork(network, model.network, channels, samples).train()
 
 
+def can_recompute_activations(model: Model) -> bool:
+    """Whether a network has ``hardware.recompute_activations``. Raises as :func:`network_class`."""
+    if model.network == DEFAULT_NETWORK:
+        return True
+    return "recompute_activations" in inspect.signature(network_class(model.network)).parameters
+
+
 def network_class(name: str) -> Callable[..., object]:
     """The class that a name of a network stands for.
 
@@ -120,6 +128,8 @@ def network_class(name: str) -> Callable[..., object]:
     if name in BUILT_IN:
         return BUILT_IN[name]
     module_name, _, class_name = name.partition(":")
+    if module_name == BRAINDECODE:
+        return braindecode_network(class_name)
     look_in_current_folder()
     try:
         module = pkgutil.resolve_name(f"{module_name}:")

@@ -35,7 +35,7 @@ from brainbrr_core.benchmark.operation_times import (
 )
 from brainbrr_core.benchmark.recurrence import naive
 from brainbrr_core.cli.app import app
-from brainbrr_core.configuration import Hardware
+from brainbrr_core.configuration import Hardware, Model
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import SeizureNetwork
 from brainbrr_core.model.ssd import ssd
@@ -180,7 +180,8 @@ def test_recomputed_activations_need_less_memory_and_a_third_more_operations() -
     assert sparing.forward == plain.forward
     assert 1.2 < sparing.training / plain.training < 4 / 3
     assert sparing.kept_bytes < plain.kept_bytes / 5
-    most, less = (peak_bytes("tiny", 60, recompute_activations=again) for again in (False, True))
+    tiny = Model(preset="tiny")
+    most, less = (peak_bytes(tiny, 60, recompute_activations=again) for again in (False, True))
     # All that is kept is in use when the backward pass begins, which adds little.
     assert 1 <= most / plain.kept_bytes < 1.05
     # While the gradients of one block are computed, its activations are in use.
@@ -196,4 +197,4 @@ def test_more_windows_need_the_memory_that_was_counted() -> None:
 
     measured = (peak(6) - peak(2)) / 4
     # Libraries take additional memory for convolutions.
-    assert 1 <= measured / (peak_bytes("small", 60) / 1e6) < 1.4
+    assert 1 <= measured / (peak_bytes(Model(preset="small"), 60) / 1e6) < 1.4

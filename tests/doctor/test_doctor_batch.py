@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from brainbrr_core.benchmark.network_cost import peak_bytes
-from brainbrr_core.configuration import Hardware, Overrides, Training, load
+from brainbrr_core.configuration import Hardware, Model, Overrides, Training, load
+from brainbrr_core.configuration.settings import NETWORKS
 from brainbrr_core.doctor import batch
 from brainbrr_core.doctor.batch import (
     Capacity,
@@ -55,7 +57,7 @@ def test_the_largest_number_is_found_to_an_eighth_in_few_tries(most: int, start:
 def a_gpu() -> TrainingStep:
     """The training step of the profile full on an H100."""
     settings = load(Overrides(config="full:h100"), {})
-    return TrainingStep(settings.model.preset, settings.hardware, settings.training)
+    return TrainingStep(settings.model, settings.hardware, settings.training)
 
 
 def with_memory(monkeypatch: pytest.MonkeyPatch, windows: Callable[[Trial], float]) -> list[Trial]:
@@ -99,7 +101,7 @@ def test_a_gpu_is_tried_with_and_without_recomputation_at_every_length(
     assert values["hardware"]["240"]["accumulate"] == 8
     assert {t.hardware.ssm_backend for t in tried} == {"mamba_ssm"}
     assert {t.hardware.accumulate for t in tried} == {1}
-    assert {t.preset for t in tried} == {"base"}
+    assert {t.model.preset for t in tried} == {"base"}
     text = shell.type(*command).stdout
     assert "hardware: {batch_size: 64, accumulate: 2, recompute_activations: false}" in text
     assert "Another batch_size makes another training" in text
@@ -132,7 +134,7 @@ def test_on_a_cpu_the_batch_is_calculated_and_nothing_is_run(
     monkeypatch.setattr(batch, "in_own_process", lambda *_: pytest.fail("a process was started"))
     values = json.loads(shell.type("doctor", "--batch", "--config", "smoke:cpu", "--json").stdout)
     plain, sparing = values["rows"]
-    each = peak_bytes("tiny", 60)
+    each = peak_bytes(Model(preset="tiny"), 60)
     parameters = 0.6e6
     expected = (0.9 * 8e9 - 0.45e9 - 20 * parameters) / (1.25 * each)
     assert abs(plain["windows"] - expected) < 2
@@ -142,10 +144,32 @@ def test_on_a_cpu_the_batch_is_calculated_and_nothing_is_run(
     assert values["hardware"]["60"]["accumulate"] == 1
 
 
+def test_another_network_has_a_row_of_its_own_size(
+    monkeypatch: pytest.MonkeyPatch, shell: Shell, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(batch, "usable_memory", lambda: 8_000_000_000)
+    rows = {}
+    for name in NETWORKS:
+        chosen = tmp_path / f"{name}.yaml"
+        chosen.write_text(f"model: {{network: {name}}}\n")
+        told = json.loads(
+            shell.type("doctor", "--batch", "--config", f"smoke:cpu:{chosen}", "--json").stdout
+        )
+        assert told["preset"] == ("tiny" if name == "bimamba2" else name)
+        rows[name] = [(row["recompute_activations"], row["windows"]) for row in told["rows"]]
+        # Only the default network can recompute activations.
+        expected = [False, True] if name == "bimamba2" else [False]
+        assert [recompute for recompute, _ in rows[name]] == expected
+    # The more a network keeps for its gradient, the fewer windows fit.
+    largest = ["line_length", "tcn", "seizure_transformer", "tcn_bimamba"]
+    fitting = [rows[name][0][1] for name in largest]
+    assert fitting == sorted(fitting, reverse=True) and min(fitting) > 0
+
+
 def test_real_steps_are_run_and_too_little_memory_is_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trial = Trial("tiny", Hardware(), Training(), 10, 2)
+    trial = Trial(Model(preset="tiny"), Hardware(), Training(), 10, 2)
     tried = attempt(trial)
     assert tried is not None
     assert tried.windows_per_s > 0

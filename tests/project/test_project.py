@@ -34,6 +34,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 OF_EXTRA = {
     "gpu": "brainbrr_core/model/backend.py",
     "bench": "brainbrr_core/benchmark/recurrence.py",
+    "braindecode": "brainbrr_core/model/networks/braindecode.py",
     "wandb": "brainbrr_core/training/metrics.py",
     "sweep": "brainbrr_core/sweep/",
     "onnx": "brainbrr_core/export/standalone.py",

@@ -35,6 +35,11 @@ from tests.support.toy_training import (
 #: Options with which each network is small, and its windows may be of 2 s.
 SMALL: dict[str, dict[str, JsonValue]] = {
     "eegnet": {"segment_s": 1, "F1": 4},
+    "line_length": {"step_s": 0.25, "smooth_s": 0.75},
+    "seizure_transformer": {"width": 32, "layers": 2, "feedforward": 64},
+    "tcn": {"width": 8, "levels": 3},
+    "tcn_bimamba": {"width": 32, "layers": 1, "headdim": 16, "d_state": 4},
+    "unet": {"width": 4, "depth": 3},
 }
 OTHERS = [name for name in NETWORKS if name != DEFAULT_NETWORK]
 
