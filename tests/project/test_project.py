@@ -62,6 +62,7 @@ WITHOUT_IMPORT = {
         "coverage": "`make coverage`",
         "hatchling": "builds the wheel of tests/project/test_installed.py, without a network",
         "import-linter": "a tool of `make check`",
+        "lightning": "the example of docs/python.md trains with it",
         "mypy": "a tool of `make check`",
         "onnxscript": "torch.onnx imports it, in tests of exported graphs",
         "pytest-randomly": "a plugin of `make test`",

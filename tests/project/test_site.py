@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pybv
 import pytest
 import typer
 import yaml
@@ -29,8 +30,9 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.synthesis import write_corpus
-from tests.support.prediction_runs import digital_eeg, random_run, write_digital
+from tests.support.prediction_runs import UNIT, digital_eeg, random_run, write_digital
 from tests.support.project import ROOT
 from tests.support.shell import BIN, Shell, clean_environment
 
@@ -176,20 +178,33 @@ def store_in_the_current_folder(master: Configuration) -> None:
 
 
 def run_in_the_current_folder() -> None:
-    """A recording, and a run where a checkout has its own."""
-    write_digital(Path("recording.edf"), digital_eeg(31, 256), 256)
+    """A recording in two formats, and a run."""
+    digital = digital_eeg(65, 256)
+    write_digital(Path("recording.edf"), digital, 256)
+    pybv.write_brainvision(
+        data=digital * UNIT * 1e-6,
+        sfreq=256,
+        ch_names=[*CHANNELS],
+        fname_base="recording",
+        folder_out=".",
+        events=[{"onset": 256, "duration": 1, "description": "lights off", "type": "Comment"}],
+    )
     folder, _ = random_run(Path.cwd())
     folder.rename(Path("my-run"))
 
 
+# Of Lightning itself, and of its wish for processes that load windows.
+@pytest.mark.filterwarnings(
+    "ignore::FutureWarning:lightning", "ignore:.*does not have many workers"
+)
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_python_of_a_page_runs(
     page: Path, tmp_path: Path, monkeypatch: Any, request: pytest.FixtureRequest
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if page.stem == "store":
+    if page.stem in ("store", "python"):
         store_in_the_current_folder(request.getfixturevalue("master_cache"))
-    if page.stem == "own-eeg":
+    if page.stem in ("own-eeg", "python"):
         run_in_the_current_folder()
     for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
