@@ -18,8 +18,10 @@ from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration, Model
 from brainbrr_core.configuration.settings import DEFAULT_NETWORK, NETWORKS
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import AnyNetwork, build_network
 from brainbrr_core.runs.run import open_run
+from brainbrr_core.training.nonfinite import replay
 from tests.support.project import ROOT
 from tests.support.shell import Shell
 from tests.support.small_run import small_config, small_settings
@@ -28,6 +30,9 @@ from tests.support.toy_training import (
     Interrupted,
     interrupt_at,
     same_weights,
+    spoiled_batch,
+    spoiled_batches,
+    toy_provenance,
     toy_settings,
     train,
 )
@@ -58,6 +63,9 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(name: str, tmp_
     resumed, summary = train(tmp_path / "parts", settings, network=small(name, seed=9))
     assert summary.resumed_from == 2
     assert same_weights(whole, resumed)
+    # What a batch norm counts has no average.
+    counters = [v for v in resumed.state_dict().values() if not v.is_floating_point()]
+    assert all(counter.item() == 5 for counter in counters)
     assert not same_weights(whole, small(name))
 
 
@@ -181,3 +189,20 @@ def test_a_network_that_gives_nonsense_ends_before_the_first_step(
     (tmp_path / "own_networks.py").write_text(NETWORK.replace("x.std(-1)", "x.std(-1).log().log()"))
     assert "gives NaN or infinity" in shell.refused("train", *own)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_step_of_another_network_that_is_not_finite_is_replayed(
+    tmp_path: Path,
+) -> None:
+    provenance = toy_provenance().model_copy(
+        update={"model": Model(network="tcn", options=SMALL["tcn"])}
+    )
+    settings = toy_settings(6, skipped_steps_limit=0)
+    with pytest.raises(BrainbrrError, match=r"brainbrr replay (\S+)") as caught:
+        train(
+            tmp_path, settings, network=small("tcn"), batches=spoiled_batches, provenance=provenance
+        )
+    [path] = re.findall(r"brainbrr replay (\S+)`", str(caught.value))
+    diagnosis, saved = replay(Path(path))
+    assert (saved.step, diagnosis.windows) == (4, (spoiled_batch(3).names[3],))
+    assert saved.model is not None and saved.model.network == "tcn"
