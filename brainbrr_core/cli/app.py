@@ -25,6 +25,7 @@ from brainbrr_core.cli import (
     manifest,
     model,
     predict,
+    pretrain,
     replay,
     runs,
     score,
@@ -86,6 +87,7 @@ cache.app.command(name="import", rich_help_panel=cache.TRANSFER)(transfer.import
 app.add_typer(cache.app, name="cache", rich_help_panel="Cache")
 for run_command in (
     train.train,
+    pretrain.pretrain,
     sweep.sweep,
     evaluate.evaluate,
     runs.runs,
