@@ -47,6 +47,14 @@ def synth(
             "differ from it. The number of recordings follows from --hours.",
         ),
     ] = None,
+    unseen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGES",
+            help="With --simulator: what is simulated for the patients of dev and eval, such as "
+            "`unseen`, with recorders and artifacts that train does not have.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Number of processes (default: as cores and memory allow)."),
@@ -60,6 +68,8 @@ def synth(
         raise BrainbrrError(
             "--like gives the channels of the copied corpus: leave --like or --bipolar out"
         )
+    if unseen is not None and simulator is None:
+        raise BrainbrrError("--unseen is for simulated EEG: give --simulator too")
     if simulator is not None:
         if like is not None or bipolar or recordings is not None:
             raise BrainbrrError(
@@ -70,7 +80,12 @@ def synth(
 
         ranges = load_ranges(simulator)
         summary = write_simulated_corpus(
-            out, hours=hours, seed=seed, ranges=ranges, workers=workers
+            out,
+            hours=hours,
+            seed=seed,
+            ranges=ranges,
+            unseen=None if unseen is None else load_ranges(unseen),
+            workers=workers,
         )
     elif like is not None:
         summary = write_corpus_like(out, like, seed=seed, workers=workers)

@@ -34,12 +34,14 @@ from brainbrr_core.synthesis.scalp import CORE_REACH, tcp_channels, touching, wi
 from brainbrr_core.synthesis.writing import write_plans
 
 #: Incremented with every change that alters a byte of a simulated corpus.
-SIMULATOR_VERSION = 2
+SIMULATOR_VERSION = 3
 MAX_HOURS = 20_000.0
 #: Suffix of the files that say all that is in a recording.
 TRUTH = ".truth.json"
 #: The ranges of a corpus, in its folder.
 RANGES_FILE = "ranges.yaml"
+#: Those of dev and eval, where they are others.
+UNSEEN_FILE = "unseen.yaml"
 #: The splits of successive patients.
 _SPLITS = ("train", "dev", "eval", "train", "train", "train", "train")
 #: Patients who are added at most, so that each split has a seizure.
@@ -48,7 +50,13 @@ _YEAR = 2015
 
 
 def write_simulated_corpus(
-    out: Path, *, hours: float, seed: int, ranges: Ranges, workers: int | None = None
+    out: Path,
+    *,
+    hours: float,
+    seed: int,
+    ranges: Ranges,
+    unseen: Ranges | None = None,
+    workers: int | None = None,
 ) -> CorpusSummary:
     """Write a corpus of simulated EEG in the layout of TUSZ.
 
@@ -68,6 +76,8 @@ def write_simulated_corpus(
         Seed of all random numbers.
     ranges : Ranges
         What may be drawn.
+    unseen : Ranges, optional
+        What may be drawn for patients of dev and eval, if not the same.
     workers : int, optional
         Number of processes; by default as many as cores and memory allow.
 
@@ -81,22 +91,35 @@ def write_simulated_corpus(
     BrainbrrError
         An argument is out of range, or the folder has other files.
     """
-    plans = plan_simulated(hours, seed, ranges)
-    digest = hashlib.sha256(ranges.model_dump_json().encode()).hexdigest()
+    plans = plan_simulated(hours, seed, ranges, unseen)
     parameters: dict[str, object] = {
         "kind": "simulated",
         "simulator_version": SIMULATOR_VERSION,
         "hours": float(hours),
         "seed": seed,
-        "ranges": digest[:12],
+        "ranges": _digest(ranges),
     }
-    summary = write_plans(out, plans, parameters, workers, render=partial(render_plan, ranges))
-    text = yaml.safe_dump(json.loads(ranges.model_dump_json()), sort_keys=False)
-    write_companion(out / RANGES_FILE, text.encode())
+    if unseen is not None:
+        parameters["unseen"] = _digest(unseen)
+    render = partial(render_plan, ranges, unseen=unseen)
+    summary = write_plans(out, plans, parameters, workers, render=render)
+    write_companion(out / RANGES_FILE, _as_yaml(ranges))
+    if unseen is not None:
+        write_companion(out / UNSEEN_FILE, _as_yaml(unseen))
     return summary
 
 
-def plan_simulated(hours: float, seed: int, ranges: Ranges) -> list[RecordingPlan]:
+def _digest(ranges: Ranges) -> str:
+    return hashlib.sha256(ranges.model_dump_json().encode()).hexdigest()[:12]
+
+
+def _as_yaml(ranges: Ranges) -> bytes:
+    return yaml.safe_dump(json.loads(ranges.model_dump_json()), sort_keys=False).encode()
+
+
+def plan_simulated(
+    hours: float, seed: int, ranges: Ranges, unseen: Ranges | None = None
+) -> list[RecordingPlan]:
     """Plan a corpus of at least ``hours`` hours; raises :class:`BrainbrrError` out of range."""
     check_seed(seed)
     if not 0 < hours <= MAX_HOURS:
@@ -105,14 +128,15 @@ def plan_simulated(hours: float, seed: int, ranges: Ranges) -> list[RecordingPla
     seconds = 0.0
     more = 0
     lacking = set(SPLITS)
-    labels: dict[str, str] = {kind: one.label for kind, one in ranges.seizures.items()}
     for number in count(1):
         patient, split = patient_name(number), _SPLITS[(number - 1) % len(_SPLITS)]
         if seconds >= 3600 * hours:
             more += 1
             if not lacking or more > _MORE_PATIENTS:
                 return plans
-        for recording in _recordings(seed, patient, ranges):
+        drawn = _of_split(split, ranges, unseen)
+        labels: dict[str, str] = {kind: one.label for kind, one in drawn.seizures.items()}
+        for recording in _recordings(seed, patient, drawn):
             if seconds >= 3600 * hours and split not in lacking:
                 break
             plan = plan_recording(recording, split, labels)
@@ -121,6 +145,11 @@ def plan_simulated(hours: float, seed: int, ranges: Ranges) -> list[RecordingPla
             if plan.seizures:
                 lacking.discard(split)
     raise AssertionError("patients are counted without end")
+
+
+def _of_split(split: str, ranges: Ranges, unseen: Ranges | None) -> Ranges:
+    """What is drawn for the patients of a split."""
+    return ranges if unseen is None or split == SPLITS[0] else unseen
 
 
 def _recordings(seed: int, patient: str, ranges: Ranges) -> Iterator[Recording]:
@@ -209,11 +238,14 @@ def _truth(recording: Recording) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def render_plan(ranges: Ranges, plan: RecordingPlan) -> list[NDArray[np.int16]]:
+def render_plan(
+    ranges: Ranges, plan: RecordingPlan, unseen: Ranges | None = None
+) -> list[NDArray[np.int16]]:
     """The digital samples of each channel of a planned recording."""
     # A heavy import, needed only where signals are computed.
     from brainbrr_core.simulation.rendering import render_recording
 
     session, token = (int(part[1:]) for part in plan.key.rsplit("_", 2)[1:])
-    recording = draw_one(plan.seed, plan.patient, 3 * (session - 1) + token, ranges)
-    return render_recording(recording, ranges)
+    drawn = _of_split(plan.split, ranges, unseen)
+    recording = draw_one(plan.seed, plan.patient, 3 * (session - 1) + token, drawn)
+    return render_recording(recording, drawn)

@@ -22,8 +22,9 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.simulation.artifacts import ARTIFACTS
 from brainbrr_core.simulation.head import REGIONS
 
-#: The name of the ranges that come with the package.
-VARIED = "varied"
+#: The names of the ranges that come with the package: all that is drawn for training, and what
+#: differs in recorders and artifacts that no training has.
+VARIED, UNSEEN = "varied", "unseen"
 _PACKAGED = Path(__file__).with_name("varied.yaml")
 Name = TypeVar("Name")
 #: A range whose ends differ by more than this factor is drawn from on a logarithmic scale.
@@ -234,6 +235,8 @@ class Recorders(_Section):
     notch: Share
     mains_hz: dict[int, float]
     hum_uv: Positive
+    strong_hum: Share
+    strong_hum_uv: Positive
     references: Weights
     resolution_uv: Positive
     range_uv: dict[float, float]
@@ -309,7 +312,7 @@ class Ranges(_Section):
 
 
 def load_ranges(choice: str) -> Ranges:
-    """The ranges that a choice names: ``varied``, or the path of a YAML file.
+    """The ranges that a choice names: ``varied``, ``unseen``, or the path of a YAML file.
 
     A file needs only what differs from ``varied``; a mapping in it changes the entries that it
     names.
@@ -322,10 +325,10 @@ def load_ranges(choice: str) -> Ranges:
     values: dict[str, object] = read_mapping(_PACKAGED)
     where = choice
     if choice != VARIED:
-        path = Path(choice)
+        path = _PACKAGED.with_name("unseen.yaml") if choice == UNSEEN else Path(choice)
         if not path.is_file():
             raise BrainbrrError(
-                f"--simulator {choice}: there is no such file; give {VARIED} or a YAML file"
+                f"there are no ranges {choice}: give {VARIED}, {UNSEEN} or the path of a YAML file"
             )
         values = _merged(values, read_mapping(path))
     try:

@@ -80,6 +80,7 @@ def draw_recorder(rng: np.random.Generator, ranges: Recorders) -> Recorder:
     """A recorder."""
     mains = pick(rng, ranges.mains_hz)
     reference = pick(rng, ranges.references)
+    strong = rng.random() < ranges.strong_hum
     return Recorder(
         rate_hz=pick(rng, ranges.rates_hz),
         reference=reference,
@@ -87,7 +88,7 @@ def draw_recorder(rng: np.random.Generator, ranges: Recorders) -> Recorder:
         lowpass_hz=pick(rng, ranges.lowpass_hz),
         notch_hz=mains if rng.random() < ranges.notch else 0,
         mains_hz=mains,
-        hum_uv=draw(rng, ranges.hum_uv),
+        hum_uv=draw(rng, ranges.strong_hum_uv if strong else ranges.hum_uv),
         resolution_uv=draw(rng, ranges.resolution_uv),
         range_uv=pick(rng, ranges.range_uv),
         gain=draw(rng, ranges.gain),
