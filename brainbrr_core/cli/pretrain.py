@@ -32,7 +32,7 @@ def pretrain(
             metavar="OUT", help="Folder for the corpus, its cache, the run and the model."
         ),
     ],
-    hours: Annotated[float, typer.Option(min=1, help="Hours of EEG to simulate.")] = 100.0,
+    hours: Annotated[float, typer.Option(help="Hours of EEG to simulate.")] = 100.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulation.")] = 0,
     ranges: Annotated[
         str,
@@ -129,11 +129,11 @@ def _export(run: Run, use: Use, out: Path, data: str) -> Path:
     """The model folder of a run; one that is there and has the run's weights is left as it is."""
     from brainbrr_core.export.card import Statements
     from brainbrr_core.export.folder import export_run
+    from brainbrr_core.runs.model_folder import read_model_config
     from brainbrr_core.runs.record import CONFIG
-    from brainbrr_core.runs.run import open_run
 
     if (out / CONFIG).exists():
-        if open_run(out).record.model_blake3 == run.record.model_blake3:
+        if read_model_config(out).run.model_blake3 == run.record.model_blake3:
             return out
         raise BrainbrrError(
             f"{out} has the model of another run: move it elsewhere, and run the same command again"

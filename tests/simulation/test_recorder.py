@@ -74,7 +74,14 @@ def test_recorders_are_drawn_from_the_ranges() -> None:
     ranges = varied().recorders
     drawn = [draw_recorder(np.random.default_rng(seed), ranges) for seed in range(200)]
     assert {one.rate_hz for one in drawn} == set(ranges.rates_hz)
-    assert {one.reference for one in drawn} == set(ranges.references)
+    assert {one.reference for one in drawn} == {
+        name for name, weight in ranges.references.items() if weight
+    }
+    low, high = ranges.strong_hum_uv
+    assert high > low > ranges.hum_uv[1]
+    strong = [one.hum_uv for one in drawn if one.hum_uv > ranges.hum_uv[1]]
+    assert len(strong) / len(drawn) == pytest.approx(ranges.strong_hum, abs=0.04)
+    assert all(low <= level <= high for level in strong)
     lacking = [one.missing for one in drawn if one.missing]
     assert len(lacking) / len(drawn) == pytest.approx(ranges.missing, abs=0.06)
     assert max(map(len, lacking)) <= 3

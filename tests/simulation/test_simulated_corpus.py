@@ -144,7 +144,8 @@ def test_every_kind_of_seizure_pattern_and_artifact_occurs_with_its_share() -> N
         kinds.update({one["kind"] for one in truth["episodes"]})
         scenes[truth["scene"]] += 1
     ranges = varied()
-    assert kinds.keys() == ranges.seizures.keys() | ranges.patterns.keys() | ranges.artifacts.keys()
+    artifacts = {name for name, artifact in ranges.artifacts.items() if artifact.share}
+    assert kinds.keys() == ranges.seizures.keys() | ranges.patterns.keys() | artifacts
     for kind in ("muscle", "chewing", "tremor"):
         assert kinds[kind] < 1.1 * ranges.artifacts[kind].share * len(plans)
     assert min(scenes.values()) > 0.02 * len(plans)
@@ -263,3 +264,44 @@ def test_seizures_of_a_whole_scene_reach_from_end_to_end() -> None:
         if truth["scene"] in ("background", "pattern"):
             assert not plan.seizures
     assert wholes > 10
+
+
+def test_dev_and_eval_may_have_what_train_does_not_have(tmp_path: Path, small: Ranges) -> None:
+    unseen = ranges_of(
+        tmp_path / "unseen.yaml",
+        SMALL + 'recorders: {rates_hz: {"200": 0, "250": 0, "256": 0, '
+        '"400": 0, "500": 0, "512": 0, "300": 1}}\n',
+    )
+    out, same = tmp_path / "out", tmp_path / "same"
+    write_simulated_corpus(out, hours=HOURS, seed=SEED, ranges=small, unseen=unseen, workers=1)
+    rates: dict[str, set[int]] = {}
+    for path in out.rglob("*.edf"):
+        split = path.relative_to(out / "edf").parts[0]
+        rates.setdefault(split, set()).add(round(read_edf(path).signals[0].sampling_frequency))
+    assert rates["dev"] == rates["eval"] == {300}
+    assert 300 not in rates["train"]
+    # Those of train are what they are without it.
+    write_simulated_corpus(same, hours=HOURS, seed=SEED, ranges=small, workers=1)
+    assert contents(out / "edf" / "train") == contents(same / "edf" / "train")
+    with pytest.raises(BrainbrrError, match="another"):
+        write_simulated_corpus(out, hours=HOURS, seed=SEED, ranges=small, workers=1)
+    assert load_ranges(str(out / "unseen.yaml")) == unseen
+
+
+def test_what_the_packaged_ranges_of_unseen_have_is_in_no_training() -> None:
+    trained, unseen = load_ranges("varied"), load_ranges("unseen")
+    for name in ("rates_hz", "highpass_hz", "lowpass_hz"):
+        first, second = (
+            {key for key, weight in getattr(one.recorders, name).items() if weight}
+            for one in (trained, unseen)
+        )
+        assert first and second and not first & second, name
+    assert not trained.recorders.references["left ear"]
+    assert unseen.recorders.references["left ear"]
+    only = [
+        name
+        for name, artifact in unseen.artifacts.items()
+        if artifact.share and not trained.artifacts[name].share
+    ]
+    assert only == ["salt bridge", "infusion pump"]
+    assert trained.seizures == unseen.seizures and trained.patterns == unseen.patterns
