@@ -9,7 +9,7 @@ from pydantic import Field
 
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.corpus.index_file import index_corpora
 from brainbrr_pipeline.cache_build import build_and_record, plan_list, plan_partitions
 from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
@@ -50,11 +50,7 @@ def build_cache(code_version: str, tags: Mapping[str, str]) -> dg.JobDefinition:
             cache = ProfileCache.of(configuration)
             if config.keys:
                 scan = partial(
-                    update_index,
-                    configuration.data_dir,
-                    configuration.cache_root,
-                    configuration.corpus,
-                    named_by=configuration.origin.data_dir,
+                    index_corpora, configuration.corpus_sources, configuration.cache_root
                 )
                 plan = plan_list(cache, config.keys, scan)
             else:

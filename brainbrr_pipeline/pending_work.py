@@ -15,7 +15,7 @@ from dagster import DagsterEventType
 from brainbrr_core.cache.plan import Item, State
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.corpus.changes import changes
+from brainbrr_core.corpus.changes import changes_of_corpora
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.files.canonical import digest
@@ -79,8 +79,9 @@ def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Wo
     root = configuration.cache_root
     path = index_path(root)
     index = read_index(root) if path.is_file() else None
-    if configuration.data_dir is not None:
-        different = changes(configuration.data_dir, root, configuration.corpus, index)
+    sources = configuration.corpus_sources
+    if any(source.data_dir is not None for source in sources):
+        different = changes_of_corpora(sources, root, index)
         if different:
             index_mtime = path.stat().st_mtime_ns if index is not None else 0
             names = [different.added, different.changed, different.removed]

@@ -52,6 +52,8 @@ class ManifestRecording:
         Disjoint seizures within the signal: start and stop in seconds, and label.
     unknown : tuple of (float, float)
         Disjoint intervals in seconds that are neither seizure nor background.
+    corpus : str
+        Name of its corpus, where there are several; otherwise empty.
     """
 
     partition_key: str
@@ -62,6 +64,7 @@ class ManifestRecording:
     samples: int
     seizures: tuple[tuple[float, float, str], ...]
     unknown: tuple[tuple[float, float], ...] = ()
+    corpus: str = ""
 
     @property
     def duration_s(self) -> float:
@@ -196,10 +199,14 @@ def _source_row(item: Item) -> str:
     events = [
         f"[{event.start!r},{event.stop!r},{json_text(event.label)}]" for event in recording.events
     ]
+    # Only a patient of one of several corpora can become another one with the same files.
+    patient = ""
+    if recording.corpus and recording.partition_key.startswith(f"{recording.corpus}/"):
+        patient = f",{json_text(recording.patient)}"
     return (
         f"[{json_text(recording.partition_key)},{json_text(item.fingerprint)},"
         f"{json_text(recording.split)},{'null' if reason is None else json_text(reason)},"
-        f"[{','.join(events)}]]"
+        f"[{','.join(events)}]{patient}]"
     )
 
 
@@ -308,6 +315,7 @@ def manifest_recording(item: Item, labels: tuple[str, ...]) -> ManifestRecording
             for start, stop in recording.unknown(labels)
             if start < min(stop, end)
         ),
+        recording.corpus,
     )
 
 

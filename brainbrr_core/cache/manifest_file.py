@@ -51,6 +51,7 @@ _CONTENT = "brainbrr.manifest"
 SCHEMA = pa.schema(
     [
         ("partition_key", pa.dictionary(pa.int32(), pa.string())),
+        ("corpus", pa.dictionary(pa.int8(), pa.string())),
         ("split", pa.dictionary(pa.int8(), pa.string())),
         ("patient", pa.dictionary(pa.int32(), pa.string())),
         ("start_sample", pa.int64()),
@@ -85,16 +86,22 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write a manifest, whole or not at all."""
     recordings = manifest.recordings
     types = _seizure_types(manifest)
-    columns = [
-        _dictionary(manifest.recording, [r.partition_key for r in recordings]),
-        _dictionary(*_codes([r.split for r in recordings], manifest.recording), pa.int8()),
-        _dictionary(*_codes([r.patient for r in recordings], manifest.recording)),
-        pa.array(manifest.start),
-        pa.array(manifest.ictal),
-        _dictionary(manifest.category, list(CATEGORIES), pa.int8()),
-        types,
-        pa.array(manifest.unknown),
-    ]
+    columns = {
+        "partition_key": _dictionary(manifest.recording, [r.partition_key for r in recordings]),
+        "split": _dictionary(*_codes([r.split for r in recordings], manifest.recording), pa.int8()),
+        "patient": _dictionary(*_codes([r.patient for r in recordings], manifest.recording)),
+        "start_sample": pa.array(manifest.start),
+        "ictal_fraction": pa.array(manifest.ictal),
+        "category": _dictionary(manifest.category, list(CATEGORIES), pa.int8()),
+        "seizure_type": types,
+        "unknown_fraction": pa.array(manifest.unknown),
+    }
+    schema = SCHEMA
+    if several := any(r.corpus for r in recordings):
+        names = [r.corpus for r in recordings]
+        columns["corpus"] = _dictionary(*_codes(names, manifest.recording), pa.int8())
+    else:
+        schema = SCHEMA.remove(SCHEMA.get_field_index("corpus"))
     text = canonical_json(
         {
             "schema": SCHEMA_VERSION,
@@ -108,8 +115,8 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
         }
     )
     begin, end = text.split(_ROWS)
-    text = "".join([begin, _ROWS, *_rows_as_text(recordings), end])
-    table = pa.Table.from_arrays(columns, schema=SCHEMA)
+    text = "".join([begin, _ROWS, *_rows_as_text(recordings, several=several), end])
+    table = pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
     with replacing(path) as temporary:
         temporary.write_bytes(encode_checked(table, {_CONTENT: text}))
 
@@ -119,8 +126,10 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
 _ROWS = '"recordings":['
 
 
-def _rows_as_text(recordings: Sequence[ManifestRecording]) -> Iterator[str]:
+def _rows_as_text(recordings: Sequence[ManifestRecording], *, several: bool) -> Iterator[str]:
     """The recordings as canonical JSON without its outer brackets, in pieces.
+
+    Those of ``several`` corpora also have the name of theirs.
 
     Some at a time: for all of them at once, JSON keeps every number as a text until the end.
     """
@@ -138,6 +147,7 @@ def _rows_as_text(recordings: Sequence[ManifestRecording]) -> Iterator[str]:
                     r.samples,
                     r.seizures,
                     r.unknown,
+                    *([r.corpus] if several else []),
                 ]
                 for r in recordings[start : start + AT_ONCE]
             ]
@@ -249,7 +259,9 @@ def _unsealed(content: bytes) -> tuple[str, dict[str, pa.Array]]:
 def _read_recordings(rows: Sequence[Sequence[Any]]) -> list[ManifestRecording]:
     """The recordings of some rows of a manifest's text, each in the order of the fields."""
     recordings = list(map(ManifestRecording.__new__, repeat(ManifestRecording, len(rows))))
-    key, split, patient, montage, fingerprint, samples, seizures, unknown = zip(*rows, strict=True)
+    key, split, patient, montage, fingerprint, samples, seizures, unknown, *corpus = zip(
+        *rows, strict=True
+    )
     columns: dict[str, Iterable[object]] = {
         "partition_key": key,
         "split": map(sys.intern, split),
@@ -262,6 +274,7 @@ def _read_recordings(rows: Sequence[Sequence[Any]]) -> list[ManifestRecording]:
             for own in seizures
         ],
         "unknown": [tuple(map(tuple, own)) if own else () for own in unknown],
+        "corpus": map(sys.intern, corpus[0]) if corpus else repeat(""),
     }
     # As ManifestRecording(...) would make them, in a third of the time.
     for name, column in columns.items():
@@ -326,8 +339,11 @@ def read_manifest(path: Path, options: str = "") -> Manifest:
 
 def is_current(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> bool:
     """Whether a manifest was made from the plan's recordings and these settings."""
+    # Of a corpus without a prefix, only the name may have changed.
+    corpora = {item.recording.corpus for item in plan.items}
     return (
         all(item.state in (State.FRESH, State.EXCLUDED) for item in plan.items)
+        and all(recording.corpus in corpora for recording in manifest.recordings)
         and manifest.version == plan.store.version
         and manifest.source == source_digest(plan, settings)
     )

@@ -36,7 +36,7 @@ from brainbrr_core.cache.version import (
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.corpus.index import Index
-from brainbrr_core.corpus.index_file import index_path, read_index, update_index
+from brainbrr_core.corpus.index_file import index_corpora, index_path, read_index
 from brainbrr_core.corpus.recording import UNSEEN, Recording
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.machine.memory import no_collection
@@ -216,18 +216,14 @@ def plan_corpus(configuration: Configuration, log: Callable[[str], None] = print
         If the corpus cannot be indexed.
     """
     root = configuration.cache_root
-    if configuration.data_dir is None and index_path(root).is_file():
+    sources = configuration.corpus_sources
+    is_nowhere = all(source.data_dir is None for source in sources)
+    if is_nowhere and index_path(root).is_file():
         log("no data directory is set: the index stands for the corpus")
     else:
-        looked = update_index(
-            configuration.data_dir,
-            root,
-            configuration.corpus,
-            named_by=configuration.origin.data_dir,
-            log=log,
-        )
+        looked = index_corpora(sources, root, log=log)
         store = Store.of(configuration)
-        index = replace(read_index(root), unsettled=looked.unsettled)
+        index = replace(read_index(root), unsettled=looked.unsettled, absent=looked.absent)
         return plan_selection(
             store,
             configuration.preprocessing,
@@ -258,7 +254,8 @@ def make_plan(
         known = None if is_imported(store.version) else _Known.of(store, settings)
         for chosen in selected:
             recording = chosen.in_montage(settings.montage)
-            if just_indexed and recording.path not in unsettled and _was_seen(recording):
+            seen = recording.path not in unsettled and recording.corpus not in index.absent
+            if just_indexed and seen and _was_seen(recording):
                 changed: bool | None = False
             else:
                 changed = _source_changed(recording)

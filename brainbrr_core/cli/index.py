@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +22,7 @@ from brainbrr_core.cli.printing import count, log, print_json, print_table
 if TYPE_CHECKING:
     from brainbrr_core.corpus.recording import Recording
     from brainbrr_core.corpus.skipped import Skipped
-    from brainbrr_core.corpus.summary import IndexSummary
+    from brainbrr_core.corpus.summary import IndexSummary, RecordingCounts
 
 
 def index(
@@ -46,44 +46,67 @@ def index(
     json: Json = False,
 ) -> int:
     """Scan a corpus: list its recordings, and report which cannot be used and why."""
-    from brainbrr_core.corpus.index_file import index_path, update_index
+    from brainbrr_core.constants import SPLITS
+    from brainbrr_core.corpus.index_file import index_corpora, index_path
     from brainbrr_core.corpus.same_content import SharedContent
-    from brainbrr_core.corpus.split_report import describe_splits
+    from brainbrr_core.corpus.several import corpora_of
+    from brainbrr_core.corpus.split_report import describe_assignment, describe_splits
     from brainbrr_core.corpus.summary import check_usable, summarize
+    from brainbrr_core.errors import BrainbrrError
 
     settings = configuration(config, data_dir=data_dir, cache_root=cache_root)
-    corpus = settings.corpus
+    sources = settings.corpus_sources
     if layout is not None:
-        corpus = corpus.model_copy(update={"layout": layout.value})
+        if settings.corpora:
+            raise BrainbrrError("--layout is of one corpus: set layout in its entry of corpora")
+        corpus = settings.corpus.model_copy(update={"layout": layout.value})
+        sources = (replace(sources[0], settings=corpus),)
     labels = settings.labels.seizure
     try:
-        recordings = update_index(
-            settings.data_dir,
-            settings.cache_root,
-            corpus,
-            force=force,
-            named_by=settings.origin.data_dir,
-            log=log,
-        ).in_montage(settings.preprocessing.montage)
+        recordings = index_corpora(sources, settings.cache_root, force=force, log=log).in_montage(
+            settings.preprocessing.montage
+        )
     except SharedContent as refused:
         if list_ and not json:
             _print_outcomes(refused.recordings, labels)
         raise
-    summary = summarize(recordings, labels, settings.preprocessing.notch_hz)
-    status = 1 if recordings.unsettled else 0
+    notch_hz = settings.preprocessing.notch_hz
+    summary = summarize(recordings, labels, notch_hz)
+    alone = [
+        (source, summarize(part, labels, notch_hz), part)
+        for source, (_, part) in zip(sources, corpora_of(recordings), strict=True)
+    ]
+    expected = {source.name for source in sources if source.data_dir is not None}
+    status = 1 if recordings.unsettled or expected & {*recordings.absent} else 0
     if json:
-        outcomes = [_outcome(recording, labels) for recording in recordings] if list_ else None
-        print_json(asdict(summary) | ({"recordings": outcomes} if outcomes is not None else {}))
+        values = asdict(summary)
+        if recordings.corpora:
+            values["corpora"] = {source.name: asdict(counts) for source, counts, _ in alone}
+            values["absent"] = list(recordings.absent)
+        if list_:
+            values["recordings"] = [_outcome(recording, labels) for recording in recordings]
+        print_json(values)
         check_usable(recordings)
         return status
     if list_:
         _print_outcomes(recordings, labels)
-    split_lines = describe_splits(
-        recordings, recordings.assignment, recordings.resplit, settings.labels.seizure
-    )
-    layout_and_release = f"{summary.layout} {summary.release}".strip()
-    title = f"{settings.data_dir} ({layout_and_release})"
-    _print_counts(title, summary, recordings.skipped, split_lines)
+    for source, counts, part in alone:
+        layout_and_release = f"{counts.layout} {counts.release}".strip()
+        name = f"{source.name}: " if source.name else ""
+        _print_counts(
+            f"{name}{source.data_dir or 'not here'} ({layout_and_release})",
+            counts,
+            part.skipped,
+            describe_assignment(part, part.assignment),
+        )
+    if recordings.corpora:
+        rows = {source.name: counts for source, counts, _ in alone} | {"all": summary}
+        print_table("All corpora", ["corpus", *_TITLES], [_row(*row) for row in rows.items()])
+    for line in describe_splits(recordings, recordings.resplit, labels):
+        print(line)
+    empty = set(SPLITS) - set(summary.splits)
+    if empty:
+        print(f"no recording in {', '.join(sorted(empty))}")
     print(f"index: {index_path(settings.cache_root)}")
     check_usable(recordings)
     if status == 0:
@@ -118,16 +141,11 @@ def _print_counts(
     title: str, summary: IndexSummary, skipped: Iterable[Skipped], split_lines: Iterable[str]
 ) -> None:
     """Print the counts of each split, why recordings are excluded, and the other findings."""
-    from brainbrr_core.constants import SPLITS
     from brainbrr_core.corpus.skipped import describe_skipped
     from brainbrr_core.corpus.summary import explain
 
-    columns = ["found", "usable", "excluded", "patients", "hours", "seizures", "usable_seizures"]
     splits = [*summary.splits.items(), ("all", summary)]
-    rows = [
-        [name, *(f"{getattr(counts, column):,}" for column in columns)] for name, counts in splits
-    ]
-    print_table(title, ["split", *(name.replace("_", " ") for name in columns)], rows)
+    print_table(title, ["split", *_TITLES], [_row(*row) for row in splits])
     if summary.completeness:
         print(summary.completeness)
     if summary.usable_unknown_hours:
@@ -152,6 +170,12 @@ def _print_counts(
         print(line)
     for line in split_lines:
         print(line)
-    empty = set(SPLITS) - {name for name, _ in splits}
-    if empty:
-        print(f"no recording in {', '.join(sorted(empty))}")
+
+
+#: Columns of the tables of counts, and their titles.
+_COLUMNS = ("found", "usable", "excluded", "patients", "hours", "seizures", "usable_seizures")
+_TITLES = [name.replace("_", " ") for name in _COLUMNS]
+
+
+def _row(name: str, counts: RecordingCounts) -> list[str]:
+    return [name, *(f"{getattr(counts, column):,}" for column in _COLUMNS)]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel, JsonValue
+from pydantic_core import to_jsonable_python
 
 from brainbrr_core.configuration.settings import Configuration
 
@@ -61,7 +62,7 @@ def _defaults(model: type[BaseModel], above: str) -> Iterator[tuple[str, JsonVal
         if isinstance(default, BaseModel):
             yield from by_key(default.model_dump(mode="json"), f"{above}{name}.").items()
         else:
-            yield f"{above}{name}", default
+            yield f"{above}{name}", to_jsonable_python(default)
 
 
 def setting_differences(

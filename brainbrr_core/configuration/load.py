@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from brainbrr_core.configuration.environment import (
     CONFIG_VARIABLE,
@@ -27,7 +28,12 @@ from brainbrr_core.configuration.location import (
     default_home_owner,
     demo_config_path,
 )
-from brainbrr_core.configuration.settings import Configuration, Origin
+from brainbrr_core.configuration.settings import (
+    Configuration,
+    CorpusReading,
+    ListedCorpus,
+    Origin,
+)
 from brainbrr_core.configuration.validation import (
     refuse_empty_sections,
     refuse_replaced_keys,
@@ -361,12 +367,33 @@ def _with_absolute_paths(values: dict[str, object], layers: Sequence[Layer]) -> 
     data_dir = configuration.data_dir
     if data_dir is not None and "://" not in data_dir:
         absolute["data_dir"] = str(expand_path(data_dir, "data_dir"))
-    table = configuration.corpus.split.table
-    if table is not None:
-        path = str(expand_path(table, "corpus.split.table"))
-        split = configuration.corpus.split.model_copy(update={"table": path})
-        absolute["corpus"] = configuration.corpus.model_copy(update={"split": split})
+    absolute["corpus"] = _with_absolute_table(configuration.corpus, "corpus")
+    absolute["corpora"] = tuple(
+        _with_absolute_folder(listed, f"corpora.{number}")
+        for number, listed in enumerate(configuration.corpora)
+    )
     return configuration.model_copy(update=absolute)
+
+
+_Reading = TypeVar("_Reading", bound=CorpusReading)
+
+
+def _with_absolute_table(corpus: _Reading, key: str) -> _Reading:
+    """The settings of a corpus in which the table of splits has an absolute path."""
+    if corpus.split.table is None:
+        return corpus
+    path = str(expand_path(corpus.split.table, f"{key}.split.table"))
+    return corpus.model_copy(update={"split": corpus.split.model_copy(update={"table": path})})
+
+
+def _with_absolute_folder(listed: ListedCorpus, key: str) -> ListedCorpus:
+    """One of several corpora, in which its folder and its table of splits have absolute paths."""
+    folder = listed.data_dir
+    if folder == "":
+        raise BrainbrrError(f"{key}.data_dir ({listed.name}) is empty: name a folder")
+    if folder is not None and "://" not in folder:
+        folder = str(expand_path(folder, f"{key}.data_dir"))
+    return _with_absolute_table(listed.model_copy(update={"data_dir": folder}), key)
 
 
 def _remote_folder(key: str, address: str) -> str:

@@ -16,8 +16,10 @@ from pydantic import (
     Field,
     JsonValue,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -255,8 +257,8 @@ class ChannelRules(Section):
         return json.dumps(values, sort_keys=True)
 
 
-class Corpus(ChannelRules):
-    """The layout of the corpus, and how its paths, annotations and channels are read."""
+class CorpusReading(Section):
+    """The layout of a corpus, and how its paths and annotations are read."""
 
     #: Layout of folders and annotations. With ``null`` it is recognized from the files.
     layout: LayoutName | None = None
@@ -267,6 +269,8 @@ class Corpus(ChannelRules):
     split: Split = Split()
     #: What free texts of annotations mean.
     annotation_texts: AnnotationTexts = AnnotationTexts()
+    #: A note on the license of the corpus, which reports repeat.
+    license: str = ""
 
     @field_validator("patient_pattern")
     @classmethod
@@ -283,6 +287,59 @@ class Corpus(ChannelRules):
                 "'^([^-]+)-'; (?:...) is no group"
             )
         return pattern
+
+
+class Corpus(ChannelRules, CorpusReading):
+    """The layout of the corpus, and how its paths, annotations and channels are read."""
+
+
+class ListedCorpus(CorpusReading):
+    """One of several corpora: its name, where it is, and how its paths and annotations are read."""
+
+    #: Name of the corpus. With a slash it comes before the paths of its EDFs, and before the names
+    #: of its patients.
+    name: str
+    #: Folder or URL of the corpus. With ``null``, on a machine without its EDFs, the index stands
+    #: for it.
+    data_dir: str | None = None
+    #: Whether the name comes before partition keys and patients. With ``false``, which one corpus
+    #: may have, they are those of a cache root with this corpus alone, and its shards are kept.
+    prefix_keys: bool = True
+    #: Patients of this corpus who are also in another one, each with the name of the patient there,
+    #: such as ``{PN00: chbmit/chb05}``. Both count as one patient, in the split of the other
+    #: corpus.
+    same_patients: dict[str, str] = {}
+
+    @field_validator("name")
+    @classmethod
+    def _can_be_a_folder(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("use letters, digits, dots, hyphens and underscores, such as chbmit")
+        return name
+
+    @model_validator(mode="after")
+    def _maps_into_another(self) -> ListedCorpus:
+        if self.same_patients and not self.prefix_keys:
+            raise ValueError(
+                "same_patients of a corpus with prefix_keys: false would change its patients: list "
+                "them in the entry of the other corpus"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, whole: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """The settings that are not the defaults: a list has no room for the others."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in whole(self).items()
+            if getattr(self, name) != fields[name].get_default()
+        }
+
+    @property
+    def prefix(self) -> str:
+        """What comes before keys and patients in the index."""
+        return f"{self.name}/" if self.prefix_keys else ""
 
 
 class Windows(Section):
@@ -320,6 +377,10 @@ class Sampling(Section):
     background_ratio: Annotated[float, Field(ge=0)] = 2.5
     #: Whether each window of a kind is drawn equally often, or each patient who has such windows.
     balance: Literal["windows", "patients"] = "windows"
+    #: How much of each kind of window comes from each corpus of ``corpora``, as weights by name,
+    #: such as ``{tusz: 1, chbmit: 1}``. Corpora that are not named have the weight 1. With an empty
+    #: mapping, windows are drawn whatever their corpus is.
+    corpus_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
 
 
 #: The default network, whose size is a preset.
@@ -631,6 +692,34 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class CorpusSource:
+    """A corpus of a configuration: where it is, and how it is read.
+
+    Attributes
+    ----------
+    data_dir : str or None
+        Folder or URL of the corpus; None on a machine without its EDFs.
+    settings : Corpus
+        How its paths, annotations and channels are read.
+    named_by : str
+        What sets ``data_dir``, for messages, such as ``BRAINBRR_DATA_DIR``.
+    name : str
+        Name of one of several corpora; empty for one alone.
+    prefix : str
+        What comes before its partition keys and patients in the index.
+    same_patients : mapping of str to str
+        Patients of this corpus who are also in another one: each name here, and the one there.
+    """
+
+    data_dir: str | None
+    settings: Corpus
+    named_by: str = "data_dir"
+    name: str = ""
+    prefix: str = ""
+    same_patients: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ManifestSettings:
     """The settings that decide what a manifest contains, and how it was chosen.
 
@@ -675,6 +764,9 @@ class Configuration(Section):
     #: Name of an imported version of the cache. With ``null`` the version follows from the settings
     #: of the section preprocessing.
     version: str | None = None
+    #: Several corpora on one cache root, instead of ``data_dir`` and the layout, patients and
+    #: splits of ``corpus``, each with a name.
+    corpora: tuple[ListedCorpus, ...] = ()
     corpus: Corpus = Corpus()
     preprocessing: Preprocessing = Preprocessing()
     labels: Labels = Labels()
@@ -689,6 +781,49 @@ class Configuration(Section):
     orchestration: Orchestration = Orchestration()
 
     _origin: Origin = PrivateAttr(Origin())
+
+    @model_validator(mode="after")
+    def _one_way_to_name_corpora(self) -> Configuration:
+        if not self.corpora:
+            return self
+        names = [corpus.name.lower() for corpus in self.corpora]
+        if len(set(names)) < len(names):
+            twice = next(name for number, name in enumerate(names) if name in names[:number])
+            raise ValueError(f"corpora has two entries named {twice}: give each its own name")
+        if sum(not corpus.prefix_keys for corpus in self.corpora) > 1:
+            raise ValueError("corpora has two entries with prefix_keys: false: leave one of them")
+        if self.data_dir is not None:
+            raise ValueError(
+                "data_dir (BRAINBRR_DATA_DIR, --data-dir) names one corpus and corpora lists "
+                "several: unset it, or leave corpora out"
+            )
+        for name, default in CorpusReading.model_fields.items():
+            if getattr(self.corpus, name) != default.get_default():
+                raise ValueError(
+                    f"corpus.{name} is of one corpus and corpora lists several: move it into the "
+                    "entry of its corpus"
+                )
+        return self
+
+    @property
+    def corpus_sources(self) -> tuple[CorpusSource, ...]:
+        """The corpora: those of ``corpora``, or the one at ``data_dir``."""
+        if not self.corpora:
+            return (CorpusSource(self.data_dir, self.corpus, self._origin.data_dir),)
+        of_all = {name: getattr(self.corpus, name) for name in ChannelRules.model_fields}
+        return tuple(
+            CorpusSource(
+                listed.data_dir,
+                Corpus(
+                    **of_all, **{name: getattr(listed, name) for name in CorpusReading.model_fields}
+                ),
+                f"data_dir of {listed.name} in corpora",
+                listed.name,
+                listed.prefix,
+                listed.same_patients,
+            )
+            for listed in self.corpora
+        )
 
     @property
     def origin(self) -> Origin:

@@ -81,6 +81,9 @@ def _explain(error: ValidationError, layers: Sequence[Layer]) -> str:
     if first["type"] == "extra_forbidden":
         return f"{where}: unknown key {key}: the nearest valid key is {_nearest_key(key)}"
     message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        # About settings of several sections, which the message names.
+        return f"{where}: {message}"
     value = first["input"]
     shown = "" if isinstance(value, dict | list) else f" is {value!r}"
     return f"{where}: {key}{shown}: {message}"
@@ -106,7 +109,9 @@ def _nearest_key(key: str) -> str:
     section, _, name = key.rpartition(".")
     model: type[BaseModel] = Configuration
     for part in filter(None, section.split(".")):
-        model = _section(model, part) or Configuration
+        # An item of a list has the keys of its section.
+        if not part.isdigit():
+            model = _section(model, part) or Configuration
     [near] = difflib.get_close_matches(name, list(model.model_fields), n=1, cutoff=0.0)
     return f"{section}.{near}" if section else near
 

@@ -1,4 +1,4 @@
-"""The folder in which the recordings of an index were, and the name of the corpus after it."""
+"""The folders in which the recordings of an index were, and what its corpora are called."""
 
 from __future__ import annotations
 
@@ -6,25 +6,43 @@ import re
 from pathlib import Path
 
 from brainbrr_core.corpus.index import Index
+from brainbrr_core.corpus.several import corpora_of
 
 #: Folders that do not name a corpus: its subfolder ``edf``, and versions.
 _NOT_A_NAME = re.compile(r"edf|v?\d+(\.\d+)*", re.IGNORECASE)
 
 
-def data_root(index: Index) -> str:
-    """The folder or URL that the partition keys of an index are relative to."""
-    first = index.recordings[0]
-    return first.path.rsplit("/", first.partition_key.count("/") + 1)[0]
+def data_roots(index: Index) -> dict[str, str]:
+    """The folder or URL that the keys of each corpus of an index are relative to, by its name."""
+    roots = {}
+    for corpus, part in corpora_of(index):
+        first = part.recordings[0]
+        roots[corpus.name] = first.path.rsplit("/", first.partition_key.count("/") + 1)[0]
+    return roots
 
 
 def corpus_name(index: Index) -> str:
-    """The last folder of the data root that is a name: ``tusz`` for ``/data/tusz/v2.0.3/edf``.
+    """The name of a corpus: the one that it has, or the last folder of its root that is a name.
 
-    It can be part of a file name: see :func:`safe_name`.
+    For ``/data/tusz/v2.0.3/edf`` it is ``tusz``. Those of several corpora are joined, as in
+    ``tusz+chbmit``. It can be part of a file name: see :func:`safe_name`.
     """
-    folders = [folder for folder in data_root(index).split("/") if folder]
+    return "+".join(name or _name_of(root) for name, root in data_roots(index).items())
+
+
+def _name_of(root: str) -> str:
+    folders = [folder for folder in root.split("/") if folder]
     names = [folder for folder in folders if not _NOT_A_NAME.fullmatch(folder)]
     return safe_name((names or folders or ["corpus"])[-1])
+
+
+def license_notes(index: Index) -> dict[str, str]:
+    """The notes on licenses of the corpora of an index, as a report lists them; those there are."""
+    return {
+        f"license of {corpus.name or corpus_name(index)}": corpus.license
+        for corpus, _ in corpora_of(index)
+        if corpus.license
+    }
 
 
 def safe_name(name: str) -> str:
@@ -33,8 +51,8 @@ def safe_name(name: str) -> str:
 
 
 def is_data_root(index: Index, folder: str) -> bool:
-    """Whether the recordings of an index were in ``folder``, or in ``edf`` below it."""
-    return _without_edf(data_root(index)) == _without_edf(folder)
+    """Whether all recordings of an index were in ``folder``, or in ``edf`` below it."""
+    return {*map(_without_edf, data_roots(index).values())} == {_without_edf(folder)}
 
 
 def _without_edf(folder: str) -> str:

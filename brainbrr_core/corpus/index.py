@@ -39,16 +39,42 @@ _BATCH = 500
 _COMPARISONS = frozenset({SAME_CONTENT, SIMILAR_PATIENT})
 
 
+@dataclass(frozen=True, slots=True)
+class IndexedCorpus:
+    """What an index of several corpora says of one of them.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    prefix : str
+        What comes before its partition keys and patients.
+    layout, channel_rules, assignment, release, license
+        As those of the :class:`Index` of the corpus alone.
+    same_patients : tuple of (str, str)
+        Patients of this corpus who are in another one: the name here, and the one there.
+    """
+
+    name: str
+    prefix: str
+    layout: str
+    channel_rules: str
+    assignment: Assignment | None
+    release: str
+    license: str
+    same_patients: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class Index:
-    """All recordings of a corpus.
+    """All recordings of a corpus, or of several (``brainbrr_core.corpus.several``).
 
     Attributes
     ----------
     recordings : tuple of Recording
         In the order of their partition keys.
     layout : str
-        Name of the layout of the corpus.
+        Name of the layout of the corpus; of several, the names of their layouts.
     skipped : tuple of Skipped
         Files and folders of the corpus that are not read.
     unsettled : tuple of str
@@ -64,6 +90,13 @@ class Index:
         Not stored in the file of the index.
     release : str
         The release of the corpus where its files state one, otherwise empty.
+    license : str
+        The note on the license of the corpus in the settings.
+    corpora : tuple of IndexedCorpus
+        The corpora that have names. What the other attributes say of a corpus alone is here then.
+    absent : tuple of str
+        Corpora that were not on this machine, so that their rows are those of the previous index.
+        Not stored in the file of the index.
     """
 
     recordings: tuple[Recording, ...]
@@ -74,6 +107,9 @@ class Index:
     assignment: Assignment | None = None
     resplit: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
     release: str = ""
+    license: str = ""
+    corpora: tuple[IndexedCorpus, ...] = ()
+    absent: tuple[str, ...] = field(default=(), compare=False)
 
     def __iter__(self) -> Iterator[Recording]:
         return iter(self.recordings)
@@ -192,8 +228,9 @@ def scan(
         tuple(sorted(unsettled)),
         corpus.channel_rules,
         assignment,
-        _resplit(before, ordered),
+        resplit(before, ordered),
         layout.release,
+        corpus.license,
     )
 
 
@@ -216,7 +253,7 @@ def _sizes(
     return {key: state.size for key, state in states.items() if state != UNSEEN}
 
 
-def _resplit(
+def resplit(
     before: dict[str, Recording], after: Iterable[Recording]
 ) -> tuple[tuple[str, str, str], ...]:
     """Patients with a recording in another split than before: name, that split and the new one."""

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
-from brainbrr_core.configuration.settings import Corpus
+from brainbrr_core.configuration.settings import Corpus, CorpusSource
 from brainbrr_core.corpus.hash_memo import IndexMemo, with_known_hashes
-from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, scan
+from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, IndexedCorpus, scan
 from brainbrr_core.corpus.index_rows import (
     REPETITIVE,
     hashes_by_file,
     index_table,
     read_recordings,
 )
+from brainbrr_core.corpus.several import corpora_of, join, without_copies
 from brainbrr_core.corpus.skipped import SKIPPED, Skipped
 from brainbrr_core.corpus.sources import open_corpus
 from brainbrr_core.corpus.split_report import resplit_line
 from brainbrr_core.corpus.splits import Assignment
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError, not_writable
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.checked_parquet import (
@@ -40,7 +44,7 @@ from brainbrr_core.machine.walk import as_text
 #: Keys of the metadata of the file.
 _SCHEMA, _LAYOUT, _SKIPPED = "brainbrr.index", "brainbrr.layout", "brainbrr.skipped"
 _CHANNEL_RULES, _ASSIGNMENT = "brainbrr.channel_rules", "brainbrr.assignment"
-_RELEASE = "brainbrr.release"
+_RELEASE, _LICENSE, _CORPORA = "brainbrr.release", "brainbrr.license", "brainbrr.corpora"
 
 
 class UnusableIndex(BrainbrrError):
@@ -95,6 +99,10 @@ def write_index(index: Index, cache_root: Path) -> Path:
         metadata[_ASSIGNMENT] = json.dumps(asdict(index.assignment), sort_keys=True)
     if index.release:
         metadata[_RELEASE] = index.release
+    if index.license:
+        metadata[_LICENSE] = index.license
+    if index.corpora:
+        metadata[_CORPORA] = json.dumps([asdict(corpus) for corpus in index.corpora])
     return place_index(encode_checked(index_table(index), metadata), cache_root)
 
 
@@ -178,6 +186,8 @@ def _read(path: Path) -> Index:
         channel_rules=metadata.get(_CHANNEL_RULES, ""),
         assignment=_assignment(path, metadata.get(_ASSIGNMENT)),
         release=metadata.get(_RELEASE, ""),
+        license=metadata.get(_LICENSE, ""),
+        corpora=_corpora(path, metadata.get(_CORPORA)),
     )
 
 
@@ -215,6 +225,74 @@ def _assignment(path: Path, text: str | None) -> Assignment | None:
         ) from None
 
 
+def _corpora(path: Path, text: str | None) -> tuple[IndexedCorpus, ...]:
+    """The corpora of an index of several; empty in one of a corpus without a name."""
+    if text is None:
+        return ()
+    try:
+        return _CORPORA_OF_JSON.validate_json(text)
+    except ValueError:
+        raise UnusableIndex(
+            f"{path} does not say readably which corpora it has: run `brainbrr index`"
+        ) from None
+
+
+_CORPORA_OF_JSON = TypeAdapter(tuple[IndexedCorpus, ...])
+
+
+def why_absent(source: CorpusSource, *, several: bool) -> str:
+    """Why a corpus cannot be scanned on this machine; empty where it can."""
+    if source.data_dir is None:
+        if several:
+            return f"{source.named_by} is not set"
+        return (
+            "no data directory: set BRAINBRR_DATA_DIR to the folder that holds the corpus, "
+            "or run `brainbrr demo`"
+        )
+    if missing := missing_data_dir(source.data_dir, source.named_by):
+        return missing
+    # An empty folder is usually where a drive is not mounted.
+    if several and "://" not in source.data_dir and not any(Path(source.data_dir).iterdir()):
+        return (
+            f"{source.named_by} names {as_text(source.data_dir)}, which is empty: mount its drive"
+        )
+    return ""
+
+
+def _check_listed(
+    indexed: Iterable[tuple[IndexedCorpus, Index]], sources: Sequence[CorpusSource]
+) -> None:
+    """Raise :class:`BrainbrrError` where a corpus of the index is not among the sources."""
+    listed = {source.prefix for source in sources}
+    for corpus, index in indexed:
+        if corpus.prefix in listed or not len(index):
+            continue
+        kept = count(len(index), "recording")
+        if corpus.prefix:
+            raise BrainbrrError(
+                f"the index of this cache root has {kept} of the corpus {corpus.name}, which the "
+                "configuration does not list: add it to corpora (without data_dir, if it is not "
+                "on this machine), or run `brainbrr index --force`, which drops it"
+            )
+        raise BrainbrrError(
+            f"the index of this cache root has {kept} whose keys begin with no name of a corpus, "
+            "and every entry of corpora would put one there: give the entry of that corpus "
+            "`prefix_keys: false`, which keeps its keys and shards, or run `brainbrr index "
+            "--force`, which drops them"
+        )
+
+
+@contextmanager
+def _naming(corpus: str) -> Iterator[None]:
+    """Have the errors of one of several corpora begin with its name."""
+    try:
+        yield
+    except BrainbrrError as error:
+        if corpus:
+            error.args = (f"corpus {corpus}: {error}",)
+        raise
+
+
 def missing_data_dir(data_dir: str, named_by: str) -> str:
     """What is wrong with a data directory that is not there; empty for one that is, and for a URL.
 
@@ -239,11 +317,7 @@ def update_index(
     named_by: str = "data_dir",
     log: Callable[[str], None] | None = None,
 ) -> Index:
-    """Scan a corpus and update the index of a cache root.
-
-    EDFs that have not changed are not read again, and EDFs that were hashed before an interruption,
-    or by another version of the program, are not hashed again. An index that cannot be used is
-    replaced. When an error is raised, the old index is unchanged.
+    """Scan one corpus and update the index of a cache root: see :func:`index_corpora`.
 
     Parameters
     ----------
@@ -258,8 +332,7 @@ def update_index(
     named_by : str
         What sets ``data_dir``, for messages, such as ``BRAINBRR_DATA_DIR``.
     log : callable, optional
-        Called with a line of text when an index is replaced, when patients are in another split
-        than before, and for each EDF that changed while it was read.
+        Called with each remark, a line of text.
 
     Returns
     -------
@@ -269,16 +342,57 @@ def update_index(
     Raises
     ------
     BrainbrrError
-        As :func:`~brainbrr_core.corpus.index.scan` and :func:`write_index`, and when ``data_dir``
-        is None.
+        As :func:`index_corpora`.
     """
-    if data_dir is None:
-        raise BrainbrrError(
-            "no data directory: set BRAINBRR_DATA_DIR to the folder that holds the corpus, "
-            "or run `brainbrr demo`"
-        )
-    if missing := missing_data_dir(data_dir, named_by):
-        raise BrainbrrError(missing)
+    source = CorpusSource(data_dir, corpus or Corpus(), named_by)
+    return index_corpora([source], cache_root, force=force, log=log)
+
+
+def index_corpora(
+    sources: Sequence[CorpusSource],
+    cache_root: Path,
+    *,
+    force: bool = False,
+    log: Callable[[str], None] | None = None,
+) -> Index:
+    """Scan the corpora of a configuration and update the index of a cache root.
+
+    EDFs that have not changed are not read again, and EDFs that were hashed before an interruption,
+    or by another version of the program, are not hashed again. An index that cannot be used is
+    replaced. When an error is raised, the old index is unchanged. Of several corpora, one that is
+    not on this machine keeps its rows.
+
+    Parameters
+    ----------
+    sources : sequence of CorpusSource
+        The corpora: several with names, or one without.
+    cache_root : pathlib.Path
+        The cache root.
+    force : bool
+        Accept that recordings vanished, that a corpus is another one, or that a corpus of the index
+        is not among the sources.
+    log : callable, optional
+        Called with a line of text when an index is replaced, when patients are in another split
+        than before, for each corpus that is not on this machine, and for each EDF that changed
+        while it was read.
+
+    Returns
+    -------
+    Index
+        The new index.
+
+    Raises
+    ------
+    BrainbrrError
+        As :func:`~brainbrr_core.corpus.index.scan`, :func:`~brainbrr_core.corpus.several.join` and
+        :func:`write_index`, and for a corpus that is not here and was never indexed.
+    """
+    several = len(sources) > 1
+    absent = {
+        source.name: why for source in sources if (why := why_absent(source, several=several))
+    }
+    if not several and absent:
+        raise BrainbrrError(absent[sources[0].name])
     previous, earlier = None, {}
     if index_path(cache_root).is_file():
         try:
@@ -287,9 +401,27 @@ def update_index(
             earlier = dict(error.hashes)
             if log is not None:
                 log(f"{error} (it is being replaced now)")
+    alone = {} if previous is None else {one.prefix: (one, i) for one, i in corpora_of(previous)}
+    if not force:
+        _check_listed(alone.values(), sources)
     memo = IndexMemo(cache_root, earlier)
-    source = open_corpus(data_dir, cache_root, memo)
-    index = scan(source, previous, corpus, force=force)
+    scanned = []
+    for source in sources:
+        _, before = alone.get(source.prefix, (None, None))
+        if source.name not in absent:
+            with _naming(source.name):
+                files = open_corpus(str(source.data_dir), cache_root, memo)
+                scanned.append((source, scan(files, before, source.settings, force=force)))
+            continue
+        if before is None:
+            raise BrainbrrError(f"the corpus {source.name} is in no index: {absent[source.name]}")
+        if log is not None:
+            log(
+                f"the corpus {source.name} is not here, and its {count(len(before), 'recording')} "
+                f"stay as they were indexed: {absent[source.name]}"
+            )
+        scanned.append((source, without_copies(before)))
+    index = replace(join(scanned, previous), absent=tuple(absent))
     if index != previous:
         write_index(index, cache_root)
     memo.clear()

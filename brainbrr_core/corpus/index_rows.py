@@ -48,7 +48,8 @@ _BIPOLAR_FIELDS = {
     "missing": pa.list_(pa.string()),
     "findings": pa.list_(pa.struct(_FINDING_FIELDS)),
 }
-#: Columns with many texts of which few differ, as Parquet names them. They are read as codes.
+#: Columns with many texts of which few differ, as Parquet names them, and which every index has.
+#: They are read as codes.
 REPETITIVE = (
     *("split", "patient", "session", "montage", "signal_reason", "label_reason", "label_source"),
     *("label_texts", "missing.list.element"),
@@ -280,6 +281,7 @@ class _Column:
 #: follow from the others; they are for other programs that read the file.
 _COLUMNS = (
     _Column("partition_key", pa.string(), _texts),
+    _Column("corpus", pa.string(), _shared),
     _Column("split", pa.string(), _shared),
     _Column("patient", pa.string(), _shared),
     _Column("session", pa.string(), _shared),
@@ -310,17 +312,22 @@ _COLUMNS = (
     _Column("data_hash", pa.string(), _texts),
     _Column("bipolar", pa.struct(_BIPOLAR_FIELDS), _bipolar, _bipolar_row),
 )
-#: Columns that an index of an earlier program lacks: its recordings have None there.
-_LATER = frozenset({"bipolar"})
+#: Columns that an index may lack, and what its recordings then have: ``bipolar`` in one of an
+#: earlier program, ``corpus`` in one of a single corpus.
+_LATER = {"bipolar": None, "corpus": ""}
 SCHEMA = pa.schema([(column.name, column.type) for column in _COLUMNS])
 _READERS = {column.name: column.read for column in _COLUMNS if column.read is not None}
 _WRITERS = {column.name: column.write or attrgetter(column.name) for column in _COLUMNS}
 
 
 def index_table(recordings: Iterable[Recording]) -> pa.Table:
-    """The table of an index, one row for each recording."""
-    rows = [{name: write(one) for name, write in _WRITERS.items()} for one in recordings]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    """The table of an index, one row for each recording; with corpora if they have names."""
+    recordings = list(recordings)
+    several = any(recording.corpus for recording in recordings)
+    schema = SCHEMA if several else SCHEMA.remove(SCHEMA.get_field_index("corpus"))
+    writers = {name: _WRITERS[name] for name in schema.names}
+    rows = [{name: write(one) for name, write in writers.items()} for one in recordings]
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def read_recordings(
@@ -334,7 +341,7 @@ def read_recordings(
 
     def values(field: str) -> Sequence[object]:
         if field in _LATER and field not in names:
-            return [None] * count
+            return [_LATER[field]] * count
         with no_collection():
             if field == "rate":
                 return _rates(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index
+from brainbrr_core.corpus.patients import name_alone
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
 
@@ -52,7 +53,9 @@ def find_recording(index: Index, name: str) -> Recording:
             f"{len(meant):,} recordings are named {name}: {', '.join(meant[:_LISTED])}{more}: give "
             "more of the partition key"
         )
-    of_patient = [key for key, row in by_key.items() if _names_patient(name, row.patient)]
+    of_patient = [
+        key for key, row in by_key.items() if _names_patient(name, name_alone(row.patient, key))
+    ]
     near = get_close_matches(ending, of_patient, n=1, cutoff=0.0)
     hint = f" (the nearest of this patient is {near[0]})" if near else ""
     raise BrainbrrError(

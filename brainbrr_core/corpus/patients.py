@@ -41,3 +41,12 @@ def patient_pattern(text: str) -> re.Pattern[str]:
             "patient, and only that, in parentheses"
         )
     return pattern
+
+
+def name_alone(patient: str, partition_key: str) -> str:
+    """A patient's name without that of the corpus before it, which the key of a recording has, too.
+
+    ``chb01`` for the patient ``chbmit/chb01`` of the recording ``chbmit/chb01/chb01_03``.
+    """
+    corpus, slash, name = patient.partition("/")
+    return name if slash and partition_key.startswith(f"{corpus}/") else patient

@@ -177,6 +177,8 @@ class Recording(_ReadWhenAsked):
     bipolar : BipolarSignal or None
         What a bipolar recording gives in the montage ``double-banana``; None for a referential one,
         which gives the same electrodes in every montage.
+    corpus : str
+        Name of its corpus in an index of several; otherwise empty.
     """
 
     partition_key: str
@@ -203,6 +205,7 @@ class Recording(_ReadWhenAsked):
     label_texts: str = ""
     data_hash: str = ""
     bipolar: BipolarSignal | None = None
+    corpus: str = ""
 
     @classmethod
     def read_when_asked(

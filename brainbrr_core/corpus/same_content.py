@@ -1,12 +1,12 @@
 """Recordings with the same content: the same bytes, or the same samples with another header.
 
-Under two patients or in two splits, they are an error, as a patient in two splits is. Under one
-patient, only one of them is used.
+Under two patients of a corpus or in two splits, they are an error, as a patient in two splits is.
+Otherwise only one of them is used. The patients of two corpora may have two names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from brainbrr_core.annotation import Finding
@@ -28,23 +28,30 @@ class SharedContent(BrainbrrError):
 
 
 def exclude_copies(
-    recordings: Sequence[Recording], object_tag: Callable[[Recording], str]
+    recordings: Sequence[Recording],
+    object_tag: Callable[[Recording], str],
+    order: Mapping[str, int] | None = None,
 ) -> list[Recording]:
     """Exclude all but one recording of each group with the same content.
 
     The first key with usable annotations is used, otherwise the first key. Recordings that are
     excluded because of their signal are not compared. ``object_tag`` identifies the content of a
-    remote EDF that was never downloaded; empty where it cannot.
+    remote EDF that was never downloaded; empty where it cannot. Of several corpora, ``order`` says
+    by name whose recordings come first.
 
-    Raises :class:`SharedContent` where a group has two patients or two splits.
+    Raises :class:`SharedContent` where a group has two patients of one corpus, or two splits.
     """
+    rank = order or {}
     groups = list(_groups(recordings, object_tag))
-    mixed = [group for group in groups if len({(r.patient, r.split) for r in group}) > 1]
+    mixed = [group for group in groups if _is_mixed(group)]
     if mixed:
         raise SharedContent(_message(mixed), recordings)
     used: dict[str, Recording] = {}
     for group in groups:
-        first = min(group, key=lambda r: (r.label_reason is not None, r.partition_key))
+        first = min(
+            group,
+            key=lambda r: (r.label_reason is not None, rank.get(r.corpus, 0), r.partition_key),
+        )
         for recording in group:
             if recording is not first:
                 used[recording.partition_key] = first
@@ -54,6 +61,13 @@ def exclude_copies(
         else recording
         for recording in recordings
     ]
+
+
+def _is_mixed(group: Sequence[Recording]) -> bool:
+    """Whether recordings with the same content are of two splits, or two patients of a corpus."""
+    patients = {(recording.corpus, recording.patient) for recording in group}
+    splits = {recording.split for recording in group}
+    return len(splits) > 1 or len(patients) > len({corpus for corpus, _ in patients})
 
 
 def _groups(
@@ -100,6 +114,12 @@ def _marks(
 def _message(groups: Sequence[Sequence[Recording]]) -> str:
     shown = "; ".join(_list_keys(group) for group in groups[:_NAMED])
     more = f"; and {len(groups) - _NAMED} more such groups" if len(groups) > _NAMED else ""
+    if any(len({recording.corpus for recording in group}) > 1 for group in groups):
+        return (
+            f"the same samples are in two splits of two corpora ({shown}{more}): a model would be "
+            "scored on patients of its training data; in the entry of one corpus, say who its "
+            "patients are in the other one, such as `same_patients: {HERE: NAME/THERE}`"
+        )
     return (
         f"the same samples are under two patients or in two splits ({shown}{more}): a model would "
         "be scored on its training data; remove all but one of each, or, if it is one patient "

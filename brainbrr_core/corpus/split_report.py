@@ -21,31 +21,10 @@ def resplit_line(patients: int) -> str:
     )
 
 
-def describe_splits(
-    recordings: Iterable[Recording],
-    assignment: Assignment | None,
-    resplit: tuple[tuple[str, str, str], ...],
-    labels: tuple[str, ...],
+def describe_assignment(
+    recordings: Iterable[Recording], assignment: Assignment | None
 ) -> Iterator[str]:
-    """A line for each fact about the splits of an index that its table of counts does not show.
-
-    Parameters
-    ----------
-    recordings : iterable of Recording
-        The recordings of the index.
-    assignment : Assignment or None
-        What assigned its patients.
-    resplit : tuple of (str, str, str)
-        Patients who were in another split before: name, that split and the new one.
-    labels : tuple of str
-        Labels of events that count as seizures.
-
-    Yields
-    ------
-    str
-        The lines.
-    """
-    recordings = list(recordings)
+    """Lines about what assigned the patients of a corpus, and who is not where a hash says."""
     if assignment is not None:
         yield f"splits: {_rule(assignment)}"
         present = {recording.patient for recording in recordings}
@@ -58,6 +37,30 @@ def describe_splits(
                 "later move nobody. A cache root of its own may move others: list the patients "
                 f"in a {SPLIT_TABLE} beside the data to have the same splits everywhere"
             )
+
+
+def describe_splits(
+    recordings: Iterable[Recording],
+    resplit: tuple[tuple[str, str, str], ...],
+    labels: tuple[str, ...],
+) -> Iterator[str]:
+    """Lines about patients of an index who moved, and about splits without seizures.
+
+    Parameters
+    ----------
+    recordings : iterable of Recording
+        The recordings of the index.
+    resplit : tuple of (str, str, str)
+        Patients who were in another split before: name, that split and the new one.
+    labels : tuple of str
+        Labels of events that count as seizures.
+
+    Yields
+    ------
+    str
+        The lines.
+    """
+    recordings = list(recordings)
     if resplit:
         changes = _list(f"{name} ({old}, now {new})" for name, old, new in resplit)
         yield f"{resplit_line(len(resplit))}: {changes}"
@@ -74,7 +77,14 @@ def splits_without_seizures(recordings: Iterable[Recording], labels: tuple[str, 
 
 def advice(recordings: Iterable[Recording], labels: tuple[str, ...]) -> str:
     """What to do about a split without seizures: which patients have some, and what to write."""
+    recordings = list(recordings)
     ictal = sorted({r.patient for r in recordings if r.reason is None and r.seizures(labels)})
+    if len(ictal) >= 2 and any(recording.corpus for recording in recordings):
+        return (
+            f"{_who(len(ictal), 'has', 'have')} seizures ({_list(ictal)}); assign them in the "
+            "entries of their corpora in a configuration file, such as `split: {dev: [NAME]}` with "
+            "the name of the patient in that corpus, and run `brainbrr index`"
+        )
     if len(ictal) < 2:
         has = "no patient has" if not ictal else f"only {ictal[0]} has"
         return (

@@ -63,6 +63,7 @@ def with_scores(recording: ManifestRecording, scores: NDArray[np.float32]) -> Sc
         recording.unknown,
         partition_key=recording.partition_key,
         montage=recording.montage,
+        corpus=recording.corpus,
     )
 
 

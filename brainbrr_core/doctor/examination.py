@@ -7,7 +7,7 @@ import platform
 import resource
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Preprocessing
+from brainbrr_core.configuration.settings import CorpusSource
 from brainbrr_core.corpus.index_file import index_path, missing_data_dir
 from brainbrr_core.corpus.summary import none_usable, other_power_line
 from brainbrr_core.doctor.estimate import (
@@ -169,7 +170,8 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     ``look_only`` measures nothing: neither the disk nor the time of preprocessing.
     """
     plan, trouble = _plan(configuration.cache_root, partial(plan_profile, configuration))
-    data_dir, preprocessing = configuration.data_dir, configuration.preprocessing
+    sources, preprocessing = configuration.corpus_sources, configuration.preprocessing
+    folders = [source.data_dir for source in sources if source.data_dir is not None]
     store = Store.derived(configuration.cache_root, configuration.preprocessing)
     basis = "measured on one recording, without the time to write it"
     if plan is not None:
@@ -181,7 +183,7 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
         elif not look_only:
             speed = _speed_of_edfs(plan, preprocessing)
     else:
-        edfs, complete = _edfs_below(data_dir)
+        edfs, complete = _edfs_below(folders)
         extent = needed = sampled_extent(edfs, complete=complete) if edfs else None
         speed = None if look_only else measured_speed(edfs, preprocessing)
     root_file_system = file_system(configuration.cache_root)
@@ -202,19 +204,23 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     elif unusable:
         choices = [_explain_reasons(configuration.options), _demo()]
     else:
-        choices = _choices(configuration.options, data_dir, extent, needed, speed, basis)
+        # The folders of several corpora are in the configuration.
+        data_dir = configuration.data_dir
+        option = "" if data_dir is None else f" --data-dir {shlex.quote(data_dir)}"
+        options = configuration.options
+        choices = _choices(options, option, bool(folders), extent, needed, speed, basis)
     return Examination(
         machine,
         software,
         gpu,
-        _data(data_dir, extent),
+        _data(", ".join(folders) or None, extent),
         cache,
         (
             *_cache_warnings(cache, needed),
             *_file_system_warnings(cache.root, root_file_system, wsl=machine.wsl),
             *_machine_warnings(machine),
             *_gpu_warnings(configuration.hardware, gpu, software),
-            *_data_warnings(data_dir, configuration.origin.data_dir),
+            *_data_warnings(sources),
             *([f"{unusable}: nothing of this corpus can be trained on"] if unusable else []),
             *_power_line_warnings(plan, configuration.preprocessing.notch_hz),
         ),
@@ -243,11 +249,16 @@ def _speed_of_edfs(plan: Plan, preprocessing: Preprocessing) -> float | None:
     return measured_speed(edfs, preprocessing)
 
 
-def _edfs_below(data_dir: str | None) -> tuple[dict[Path, int], bool]:
-    """The EDFs of a corpus on this machine with their bytes, and whether these are all."""
-    if data_dir is None or "://" in data_dir or not Path(data_dir).is_dir():
-        return {}, True
-    return find_edfs(Path(data_dir))
+def _edfs_below(folders: Sequence[str]) -> tuple[dict[Path, int], bool]:
+    """The EDFs of corpora on this machine with their bytes, and whether these are all."""
+    edfs: dict[Path, int] = {}
+    complete = True
+    for folder in folders:
+        if "://" not in folder and Path(folder).is_dir():
+            own, all_of_it = find_edfs(Path(folder))
+            edfs |= own
+            complete &= all_of_it
+    return edfs, complete
 
 
 def _machine() -> Machine:
@@ -393,9 +404,12 @@ def _gpu_warnings(
         )
 
 
-def _data_warnings(data_dir: str | None, named_by: str) -> Iterator[str]:
-    if data_dir is not None and (missing := missing_data_dir(data_dir, named_by)):
-        yield missing
+def _data_warnings(sources: Sequence[CorpusSource]) -> Iterator[str]:
+    for source in sources:
+        if source.data_dir is not None and (
+            missing := missing_data_dir(source.data_dir, source.named_by)
+        ):
+            yield missing
 
 
 def _power_line_warnings(plan: Plan | None, notch_hz: int) -> Iterator[str]:
@@ -429,7 +443,8 @@ def _demo() -> Choice:
 
 def _choices(
     options: str,
-    data_dir: str | None,
+    data_option: str,
+    has_data_dir: bool,
     extent: Extent | None,
     needed: Extent | None,
     speed: float | None,
@@ -462,14 +477,13 @@ def _choices(
         choices.append(
             Choice(
                 "build it from the EDFs",
-                f"brainbrr cache build{options}"
-                + ("" if data_dir is None else f" --data-dir {shlex.quote(data_dir)}"),
+                f"brainbrr cache build{options}{data_option}",
                 gigabytes,
                 None if speed is None else round(needed.hours / speed / workers, 8),
                 remark,
             )
         )
-    elif data_dir is None:
+    elif not has_data_dir:
         choices.append(
             Choice(
                 "build it from EDFs",

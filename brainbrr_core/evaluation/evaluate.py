@@ -16,6 +16,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration import Evaluation as EvaluationSettings
+from brainbrr_core.corpus.data_root import license_notes
 from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.operating_threshold import threshold_of_run
@@ -213,6 +214,7 @@ def _evaluate(
         settings=settings,
         choice=choice,
         provenance=provenance(run, settings, profile, plan.store.version, preflight.manifest.source)
+        | license_notes(plan.index)
         | {IDENTITY: identity},
         weights_chosen_on=weights_chosen_on(run.record),
         unscored=unscored,

@@ -146,6 +146,8 @@ def patient_statistics(
             add(rule, row.patient, counts)
     for row in rows:
         add(f"montage.{row.montage}", row.patient, row.szcore)
+        if row.corpus:
+            add(f"corpus.{row.corpus}", row.patient, row.szcore)
     for hour, patient_name, counts in hours:
         add(f"{HOURS}{hour}", patient_name, counts)
     late: dict[str, list[SeizureOutcome]] = {LATENCY: []}

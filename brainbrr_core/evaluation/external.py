@@ -20,7 +20,13 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import fresh_plan
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.constants import SPLITS
-from brainbrr_core.corpus.data_root import corpus_name, data_root, is_data_root, safe_name
+from brainbrr_core.corpus.data_root import (
+    corpus_name,
+    data_roots,
+    is_data_root,
+    license_notes,
+    safe_name,
+)
 from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
@@ -99,13 +105,16 @@ def corpus_plan(cache: ProfileCache, run: Run, data_dir: str | None = None) -> P
             f"{folder}`, with a cache root of this corpus's own"
         )
     index = read_index(root)
+    roots = list(data_roots(index).values())
     if data_dir is not None and not is_data_root(index, data_dir):
         raise BrainbrrError(
-            f"the cache root {root} is that of {data_root(index)}, not of {data_dir}: each corpus "
-            f"has its own; run `brainbrr cache build --data-dir {shlex.quote(data_dir)} "
+            f"the cache root {root} is that of {' and '.join(roots)}, not of {data_dir}: give that "
+            f"corpus its own; run `brainbrr cache build --data-dir {shlex.quote(data_dir)} "
             "--cache-root FOLDER` and give that --cache-root"
         )
-    return fresh_plan(cache, f"{options} --data-dir {shlex.quote(data_root(index))}")
+    # The folders of several corpora are in a configuration.
+    folder = "" if index.corpora else f" --data-dir {shlex.quote(roots[0])}"
+    return fresh_plan(cache, f"{options}{folder}")
 
 
 def evaluate_run(
@@ -225,6 +234,7 @@ def _evaluate_external(
             plan.store.version,
             source_digest(plan, cache.settings),
         )
+        | license_notes(plan.index)
         | {IDENTITY: identity},
         weights_chosen_on=None if weights_chosen_on(run.record) is None else OWN_DEV,
         unscored=chosen.unscored,

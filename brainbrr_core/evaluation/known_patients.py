@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from brainbrr_core.corpus.patients import name_form
+from brainbrr_core.corpus.patients import name_alone, name_form
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.runs.run_corpus import RunCorpus
 
@@ -39,8 +39,9 @@ class KnownPatients:
         """The patients of some ``recordings``, all of a corpus, that a run's ``own`` corpus has.
 
         A patient is known of whom one recording has the bytes or the samples of one of the run's,
-        or whose name is that of one of its patients, by case and Unicode form alike. Names do not
-        count with ``other_people``, as those of two corpora that both begin with sub-01.
+        or whose name is that of one of its patients, by case and Unicode form alike, and whatever
+        the corpora are called. Names do not count with ``other_people``, as those of two corpora
+        that both begin with sub-01.
         """
         splits = {split: number for number, split in enumerate(_USES)}
         content: dict[str, str] = {}
@@ -49,20 +50,21 @@ class KnownPatients:
             # The most serious use is written last.
             for mark in filter(None, (entry.content_hash, entry.data_hash)):
                 content[mark] = entry.split
-            names[name_form(entry.patient)] = entry.split
+            names[name_form(name_alone(entry.patient, entry.partition_key))] = entry.split
         by_content: dict[str, set[str]] = {}
-        patients = set()
+        patients: dict[str, str] = {}
         for recording in recordings:
-            patients.add(recording.patient)
+            alone = name_alone(recording.patient, recording.partition_key)
+            patients.setdefault(recording.patient, alone)
             for mark in (recording.content_hash, recording.data_hash):
                 if mark in content:
                     by_content.setdefault(recording.patient, set()).add(content[mark])
         reasons, namesakes = {}, set()
-        for patient in patients:
+        for patient, alone in patients.items():
             if patient in by_content:
                 split = min(by_content[patient], key=splits.__getitem__)
                 reasons[patient] = _reason(split, _CONTENT)
-            elif (form := name_form(patient)) in names:
+            elif (form := name_form(alone)) in names:
                 if other_people:
                     namesakes.add(patient)
                 else:

@@ -25,8 +25,8 @@ from brainbrr_core.runs.threshold import OperatingThreshold, read_threshold
 
 #: The sections and keys of a configuration that say which corpus is used and how.
 _OF_THE_CORPUS = (
-    *("profile", "data_dir", "cache_root", "version", "corpus", "preprocessing", "labels"),
-    *("windows", "selection", "sampling"),
+    *("profile", "data_dir", "cache_root", "version", "corpora", "corpus", "preprocessing"),
+    *("labels", "windows", "selection", "sampling"),
 )
 
 

@@ -137,6 +137,8 @@ class RecordingResult:
         Events after SzCORE's merging and splitting.
     unknown : tuple of (float, float)
         Intervals, start and stop in seconds, that are neither seizure nor background.
+    corpus : str
+        Name of its corpus, where there are several; otherwise empty.
     """
 
     partition_key: str
@@ -148,6 +150,7 @@ class RecordingResult:
     ovlp: Counts
     szcore: Counts
     unknown: tuple[tuple[float, float], ...] = ()
+    corpus: str = ""
 
     @property
     def events(self) -> RecordingEvents:
@@ -251,12 +254,12 @@ class HourRow:
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """Figures of some of the recordings: those of a patient or of a montage.
+    """Figures of some of the recordings: those of a patient, of a montage or of a corpus.
 
     Attributes
     ----------
     name : str
-        The patient or the montage.
+        The patient, the montage or the corpus.
     recordings : int
         Number of recordings.
     hours : float
@@ -356,7 +359,7 @@ class EvaluationResults:
         ``nedc_alignment`` (SEIZ only, pooled) and these with ``_total`` (all classes);
         ``nedc_ira.kappa``; ``seconds.*``; sensitivity at limits of false alarms;
         ``<rule>_tuned_at_<limit>.<figure>`` at the points that keep the limit on the tuning split;
-        latency; groups of seizures and montages; hours of the recordings.
+        latency; groups of seizures, montages and corpora; hours of the recordings.
     counts : dict of Counts
         The sums behind the pooled rules.
     bootstrap_samples, bootstrap_seed : int
@@ -389,6 +392,8 @@ class EvaluationResults:
         Sentences on the signal chain and on detection.
     external : ExternalCorpus or None
         The corpus, where it is another than that of the run.
+    corpora : tuple of GroupRow
+        Figures of each corpus, where they have names.
     """
 
     format: int
@@ -418,6 +423,7 @@ class EvaluationResults:
     training: TrainingFacts | None = None
     method: tuple[str, ...] = ()
     external: ExternalCorpus | None = None
+    corpora: tuple[GroupRow, ...] = ()
 
     @property
     def hours(self) -> float:

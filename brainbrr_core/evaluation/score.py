@@ -136,6 +136,7 @@ def score(
             ovlp,
             szcore_event,
             tuple(recording.unknown),
+            recording.corpus,
         )
         for recording, ovlp, szcore_event in zip(
             ordered, by_rule["nedc_ovlp"], by_rule["szcore_event"], strict=True
@@ -173,6 +174,7 @@ def score(
         limits=_limits(sweep, threshold, estimates) if sweep else (),
         patients=_groups(rows, lambda row: row.patient),
         montages=_groups(rows, lambda row: row.montage),
+        corpora=_groups((row for row in rows if row.corpus), lambda row: row.corpus),
         seizure_types=_seizure_groups(outcomes, "type", type_group, estimates),
         seizure_durations=_seizure_groups(outcomes, "duration", duration_group, estimates),
         false_alarm_hours=_hour_rows(hours, estimates),

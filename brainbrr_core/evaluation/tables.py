@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
-from brainbrr_core.evaluation.results import Estimate, EvaluationResults
+from brainbrr_core.evaluation.results import Estimate, EvaluationResults, GroupRow
 from brainbrr_core.evaluation.statistics import Latencies, PatientStatistics, Unit, unit_of
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import canonical_json
@@ -56,12 +56,14 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
     """The tables of a report by name.
 
     They are figures by their unit, recordings, seizures, detections, unknown time, patients,
-    operating points, the curve, and recordings that are not scored.
+    corpora where they have names, operating points, the curve, and recordings that are not scored.
 
     Undefined figures are null. Seizures, detections and unknown time, scored again, give the
     counts of the report: their times are not rounded.
     """
     counts = ("reference", "detected", "missed", "false")
+    # A column of corpora only where there are several, or one with a name.
+    of_corpus = ("corpus",) if results.corpora else ()
     return {
         **{name: _figures(results, unit) for unit, name in _FIGURE_TABLES.items()},
         "operating_points": _operating_points(results),
@@ -69,6 +71,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
             (
                 *("partition_key", "patient", "montage", "duration_s", "unknown_s"),
                 *(f"{rule}_{count}" for rule in ("ovlp", "szcore") for count in counts),
+                *of_corpus,
             ),
             [
                 (
@@ -79,6 +82,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
                     UnknownTime.of(row.unknown, row.reference, row.duration_s).seconds,
                     *_counts(row.ovlp),
                     *_counts(row.szcore),
+                    *((row.corpus,) if of_corpus else ()),
                 )
                 for row in results.recordings
             ],
@@ -108,30 +112,8 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
             ("partition_key", "start_s", "stop_s"),
             [(row.partition_key, *span) for row in results.recordings for span in row.unknown],
         ),
-        "patients": _table(
-            (
-                "patient",
-                "recordings",
-                "hours",
-                "seizures",
-                "szcore_sensitivity",
-                "szcore_precision",
-                "szcore_f1",
-                "szcore_false_per_day",
-                *tuple(f"ovlp_{count}" for count in counts),
-            ),
-            [
-                (
-                    row.name,
-                    row.recordings,
-                    row.hours,
-                    row.seizures,
-                    *astuple(row.figures),
-                    *_counts(row.ovlp),
-                )
-                for row in results.patients
-            ],
-        ),
+        "patients": _groups("patient", results.patients),
+        **({"corpora": _groups("corpus", results.corpora)} if results.corpora else {}),
         "operating_curve": _table(
             (
                 "threshold",
@@ -149,6 +131,34 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
             [astuple(row) for row in results.unscored],
         ),
     }
+
+
+def _groups(name: str, rows: Sequence[GroupRow]) -> pa.Table:
+    """Figures and counts of groups of recordings, the first column their name."""
+    return _table(
+        (
+            name,
+            "recordings",
+            "hours",
+            "seizures",
+            "szcore_sensitivity",
+            "szcore_precision",
+            "szcore_f1",
+            "szcore_false_per_day",
+            *(f"ovlp_{count}" for count in ("reference", "detected", "missed", "false")),
+        ),
+        [
+            (
+                row.name,
+                row.recordings,
+                row.hours,
+                row.seizures,
+                *astuple(row.figures),
+                *_counts(row.ovlp),
+            )
+            for row in rows
+        ],
+    )
 
 
 #: Figures of one unit are one table: a column has one unit.

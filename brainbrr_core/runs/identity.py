@@ -30,7 +30,7 @@ _UNVALIDATED = {"on_threshold", "confidence"}
 #: before the setting existed. At that value they are left out, so that runs from before keep their
 #: names.
 LATER_TRAINING: dict[str, JsonValue] = {"seizure_weight": "seconds", "label_smoothing": 0.0}
-_LATER_SAMPLING: dict[str, JsonValue] = {"balance": "windows"}
+_LATER_SAMPLING: dict[str, JsonValue] = {"balance": "windows", "corpus_weights": {}}
 
 
 def training_values(settings: Training) -> dict[str, JsonValue]:

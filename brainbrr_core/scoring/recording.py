@@ -68,6 +68,8 @@ class ScoredRecording:
     partition_key, montage : str
         What the recording is called in the store, and its electrode montage; empty where
         nothing needs them.
+    corpus : str
+        Name of its corpus, where there are several; otherwise empty.
     """
 
     patient: str
@@ -78,6 +80,7 @@ class ScoredRecording:
     hypothesis: tuple[Event, ...] = ()
     partition_key: str = ""
     montage: str = ""
+    corpus: str = ""
 
     @property
     def events(self) -> RecordingEvents:

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from brainbrr_core.cache.plan import plan_profile
-from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.corpus.index_file import index_corpora
 from brainbrr_core.corpus.index_rows import SCHEMA
 from brainbrr_core.display.counts import count
 from brainbrr_pipeline.records import columns, metadata
@@ -37,12 +37,7 @@ def raw_edf(*, partitioned: bool) -> dg.AssetsDefinition | dg.SourceAsset:
     def _raw_edf(workspace: Workspace) -> dg.DataVersionsByPartition:
         with user_errors_as_failures():
             configuration = workspace.load()
-            index = update_index(
-                configuration.data_dir,
-                configuration.cache_root,
-                configuration.corpus,
-                named_by=configuration.origin.data_dir,
-            )
+            index = index_corpora(configuration.corpus_sources, configuration.cache_root)
         return dg.DataVersionsByPartition({r.partition_key: r.source_version for r in index})
 
     return _raw_edf
@@ -81,12 +76,8 @@ def raw_edf_index(
     """
     with user_errors_as_failures():
         configuration = workspace.load_for(context)
-        index = update_index(
-            configuration.data_dir,
-            configuration.cache_root,
-            configuration.corpus,
-            named_by=configuration.origin.data_dir,
-            log=context.log.warning,
+        index = index_corpora(
+            configuration.corpus_sources, configuration.cache_root, log=context.log.warning
         )
         plan = plan_profile(configuration)
     to_build = (item.recording.partition_key for item in plan.to_build)

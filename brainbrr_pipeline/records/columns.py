@@ -10,6 +10,7 @@ import pyarrow as pa
 #: Columns of ``raw_edf_index``.
 INDEX = {
     "partition_key": "Path of the EDF below the corpus, without its suffix.",
+    "corpus": "Name of the corpus; not there in an index of one corpus without a name.",
     "split": "Split of the patient: train, dev or eval.",
     "patient": "Name of the patient, from the path.",
     "session": "Name of the session, from the path; empty where the layout has none.",
@@ -46,6 +47,7 @@ INDEX = {
 #: Columns of ``cache_manifest``.
 MANIFEST = {
     "partition_key": "Recording that the window is from.",
+    "corpus": "Name of its corpus; not there in a manifest of one corpus without a name.",
     "split": "Split of the patient: train, dev or eval.",
     "patient": "Name of the patient.",
     "start_sample": "First sample of the window in the shard, at 256 Hz.",

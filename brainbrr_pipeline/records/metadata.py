@@ -23,7 +23,8 @@ from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
-from brainbrr_core.corpus.summary import explain, summarize
+from brainbrr_core.corpus.several import corpora_of
+from brainbrr_core.corpus.summary import RecordingCounts, explain, summarize
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
 
 if TYPE_CHECKING:
@@ -63,25 +64,28 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz
     """
     summary = summarize(index, seizure_labels, notch_hz)
     excluded = Counter(r.split for r in index if r.signal_reason is not None)
+    excluded_of_corpora = Counter(r.corpus for r in index if r.signal_reason is not None)
+    corpora: list[Row] = [
+        {
+            "corpus": corpus.name,
+            "layout": corpus.layout,
+            **_counts_row(
+                summarize(part, seizure_labels, notch_hz), excluded_of_corpora[corpus.name]
+            ),
+        }
+        for corpus, part in corpora_of(index)
+    ]
     return {
         "dagster/row_count": len(index),
         "path": dg.MetadataValue.path(index_path(plan.store.root)),
         "layout": index.layout,
         "splits": _table(
             [
-                {
-                    "split": name,
-                    "recordings": counts.found,
-                    "usable": counts.usable,
-                    "excluded": excluded[name],
-                    _UNLABELED: counts.excluded - excluded[name],
-                    "patients": counts.patients,
-                    "hours": counts.hours,
-                    "seizures": counts.seizures,
-                }
+                {"split": name, **_counts_row(counts, excluded[name])}
                 for name, counts in summary.splits.items()
             ]
         ),
+        **({"corpora": _table(corpora)} if index.corpora else {}),
         **{
             f"{title} because": _table(
                 [
@@ -108,6 +112,19 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz
         **of_plan(plan),
         "orphaned shards": len(plan.orphans),
         "orphans": dg.MetadataValue.json(list(plan.orphans[:100])),
+    }
+
+
+def _counts_row(counts: RecordingCounts, excluded: int) -> dict[str, str | int | float]:
+    """What a table shows of some recordings, of which ``excluded`` get no shard."""
+    return {
+        "recordings": counts.found,
+        "usable": counts.usable,
+        "excluded": excluded,
+        _UNLABELED: counts.excluded - excluded,
+        "patients": counts.patients,
+        "hours": counts.hours,
+        "seizures": counts.seizures,
     }
 
 
@@ -327,6 +344,7 @@ def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
         "reused": evaluation.reused,
         "hours": round(results.hours, 4),
         "hours masked as unknown": round(results.unknown_s / 3600, 4),
+        **({"corpora": _table(_corpora(results))} if results.corpora else {}),
         "scores": _table(
             [
                 {
@@ -346,6 +364,23 @@ def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
             ]
         ),
     }
+
+
+def _corpora(results: EvaluationResults) -> list[Row]:
+    """The figures of each corpus by SzCORE's event rule."""
+    return [
+        {
+            "corpus": row.name,
+            "recordings": row.recordings,
+            "hours": round(row.hours, 4),
+            "seizures": row.seizures,
+            "sensitivity": _figure(row.figures.sensitivity),
+            "precision": _figure(row.figures.precision),
+            "F1": _figure(row.figures.f1),
+            "false alarms per 24 h": _figure(row.figures.false_per_day),
+        }
+        for row in results.corpora
+    ]
 
 
 def score_curves(results: EvaluationResults) -> str:
