@@ -188,6 +188,24 @@ def print_scores(evaluation: Evaluation) -> None:
     if results.external is not None:
         for sentence in external_sentences(results):
             print(sentence)
+    if results.corpora:
+        names = ("sensitivity", "precision", "f1", "false_per_day")
+        print_table(
+            "SzCORE events of each corpus",
+            ["corpus", "recordings", "seizures", "sensitivity", "precision", "F1", "false/24 h"],
+            [
+                [
+                    row.name,
+                    f"{row.recordings:,}",
+                    f"{row.seizures:,}",
+                    *(
+                        estimate_text(results.estimates[f"corpus.{row.name}.{name}"], digits)
+                        for name, digits in zip(names, (3, 3, 3, 2), strict=True)
+                    ),
+                ]
+                for row in results.corpora
+            ],
+        )
     if results.limits:
         print_table(
             f"Sensitivity at a limit of false alarms, chosen on "

@@ -283,13 +283,16 @@ def _check_listed(
 
 
 @contextmanager
-def _naming(corpus: str) -> Iterator[None]:
-    """Have the errors of one of several corpora begin with its name."""
+def _naming(source: CorpusSource) -> Iterator[None]:
+    """Have the errors of one of several corpora begin with its name, and say what to edit."""
     try:
         yield
     except BrainbrrError as error:
-        if corpus:
-            error.args = (f"corpus {corpus}: {error}",)
+        if source.name:
+            # A variable and an option are for one corpus.
+            text = str(error).replace("BRAINBRR_DATA_DIR", source.named_by)
+            text = text.replace("with --layout", f"with layout of {source.name} in corpora")
+            error.args = (f"corpus {source.name}: {text}",)
         raise
 
 
@@ -409,7 +412,7 @@ def index_corpora(
     for source in sources:
         _, before = alone.get(source.prefix, (None, None))
         if source.name not in absent:
-            with _naming(source.name):
+            with _naming(source):
                 files = open_corpus(str(source.data_dir), cache_root, memo)
                 scanned.append((source, scan(files, before, source.settings, force=force)))
             continue

@@ -28,6 +28,7 @@ from brainbrr_core.corpus.data_root import (
     safe_name,
 )
 from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.corpus.summary import explain, none_usable
 from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
@@ -347,6 +348,9 @@ def _nothing_to_score(
             f"run {run.name} knows the patients of all {count} recordings of {split} of {name} "
             f"from its own corpus, so nothing is left to score: {remedy}"
         )
+    if unusable := none_usable(plan.montage_index):
+        [(reason, _)] = Counter(str(r.reason) for r in plan.montage_index).most_common(1)
+        return f"no recording of {name} can be scored: {unusable} ({explain(reason)})"
     counts = Counter(item.recording.split for item in plan.items if item.recording.reason is None)
     has = ", ".join(
         f"{split_name} ({counts[split_name]})" for split_name in SPLITS if counts[split_name]
