@@ -45,7 +45,7 @@ def index(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Scan a corpus: list its recordings, and report which cannot be used and why."""
+    """Scan the corpora: list their recordings, and report which cannot be used and why."""
     from brainbrr_core.constants import SPLITS
     from brainbrr_core.corpus.index_file import index_corpora, index_path
     from brainbrr_core.corpus.same_content import SharedContent

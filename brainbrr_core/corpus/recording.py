@@ -41,7 +41,8 @@ SIGNAL_REASONS = {
     "no_calibration": "the ranges of an electrode are empty or not numbers",
     "flat_signal": "every electrode has a constant value",
     "too_short": "shorter than one 10 s block",
-    "same_content": "another recording of the patient has the same samples: only one is used",
+    "same_content": "another recording, of the patient or in another corpus, has the same samples: "
+    "only one is used",
 }
 #: Why a recording has a shard but no windows. A closed list.
 LABEL_REASONS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from brainbrr_core.configuration import Configuration
+from brainbrr_core.configuration import Configuration, Overrides, load
 from brainbrr_core.corpus.changes import changes_of_corpora
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_corpora, index_path, read_index, update_index
@@ -18,6 +19,8 @@ from brainbrr_core.corpus.lookup import find_recording
 from brainbrr_core.corpus.same_content import SharedContent
 from brainbrr_core.corpus.several import corpora_of
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.results import read_results
+from tests.support.project import ROOT
 from tests.support.several_corpora import (
     OF_CHBMIT,
     OF_SIENA,
@@ -26,6 +29,7 @@ from tests.support.several_corpora import (
     write_siena_like,
 )
 from tests.support.shell import Shell
+from tests.support.small_run import SMALL
 
 Corpora = Mapping[str, Mapping[str, object]]
 
@@ -338,3 +342,51 @@ def test_a_recording_of_several_corpora_is_named_by_the_end_of_its_key(
     assert find_recording(index, "PN01-1").partition_key == "siena/PN01/PN01-1"
     with pytest.raises(BrainbrrError, match="nearest of this patient is chbmit/chb02/chb02_0"):
         find_recording(index, "chb02_07")
+
+
+@pytest.mark.usefixtures("one_worker")
+def test_the_page_on_several_corpora_is_right(tmp_path: Path, corpus: Path, shell: Shell) -> None:
+    page = (ROOT / "docs" / "several-corpora.md").read_text(encoding="utf-8")
+    both, kept, patients, weights = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (commands,) = re.findall(r"```\n(brainbrr .*?)```", page, re.DOTALL)
+    write_chbmit_like(tmp_path / "chb-mit")
+    write_siena_like(tmp_path / "siena", seconds=70)
+    write_siena_like(tmp_path / "clinic", ["PN11"], seconds=71)
+    folders = {"/data/tusz/v2.0.3": str(corpus), "/data/": f"{tmp_path}/"}
+    small = SMALL.replace("profile: small\n", "")
+
+    def written(name: str, text: str, settings: str = "") -> str:
+        for folder, here in folders.items():
+            text = text.replace(folder, here)
+        path = tmp_path / name
+        roots = "".join(
+            f"{key}: {tmp_path / name}-{key}\n"
+            for key in ("cache_root", "runs_dir", "dagster_home")
+        )
+        path.write_text(text + settings + roots)
+        return f"full:cpu:{path}"
+
+    config = written("both.yaml", both, small)
+    for line in commands.splitlines():
+        done = shell.type(*line.replace("full:cpu:./both.yaml", config).split()[1:])
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+    (report,) = (tmp_path / "both.yaml-runs_dir").glob("*/report-eval")
+    assert {row["corpus"] for row in pq.read_table(report / "corpora.parquet").to_pylist()} == {
+        "tusz",
+        "chbmit",
+    }
+    results = read_results(report)
+    assert results.provenance["license of chbmit"] == "Open Data Commons Attribution License 1.0"
+    assert "corpus.chbmit.f1" in results.estimates
+    indexed_keys = {r.partition_key for r in read_index(tmp_path / "both.yaml-cache_root")}
+    assert "chbmit/chb01/chb01_02" in indexed_keys
+    # The same recordings, those of the first corpus under the keys that it has alone.
+    assert shell.type("index", "--config", written("kept.yaml", kept)).returncode == 0
+    keys = {r.partition_key for r in read_index(tmp_path / "kept.yaml-cache_root")}
+    assert keys == {key.removeprefix("tusz/") for key in indexed_keys}
+    settings = load(Overrides(config=written("weights.yaml", weights)), environment={})
+    assert settings.sampling.corpus_weights == {"tusz": 2, "chbmit": 1}
+    # PN11 of the clinic is PN00 of Siena.
+    done = shell.type("index", "--config", written("patients.yaml", patients), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["patients"] == 3
