@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import BaseModel, JsonValue
-from pydantic_core import to_jsonable_python
 
 from brainbrr_core.configuration.settings import Configuration
 
@@ -62,7 +61,8 @@ def _defaults(model: type[BaseModel], above: str) -> Iterator[tuple[str, JsonVal
         if isinstance(default, BaseModel):
             yield from by_key(default.model_dump(mode="json"), f"{above}{name}.").items()
         else:
-            yield f"{above}{name}", to_jsonable_python(default)
+            # As JSON has it.
+            yield f"{above}{name}", list(default) if isinstance(default, tuple) else default
 
 
 def setting_differences(
