@@ -129,13 +129,24 @@ def _commands(files: Sequence[str]) -> list[str]:
     return lines
 
 
+def _listed_corpora(record: RunRecord) -> Iterator[str]:
+    """The corpora that the configuration of a training lists, with its notes on their licenses."""
+    listed = record.configuration.get("corpora")
+    for corpus in listed if isinstance(listed, list) else []:
+        if isinstance(corpus, dict):
+            license = corpus.get("license")
+            yield f"{corpus.get('name')} ({license})" if license else f"{corpus.get('name')}"
+
+
 def _data(record: RunRecord, said: Statements) -> Iterator[str]:
     if said.data:
         yield said.data
     else:
         corpus = record.configuration.get("corpus")
         layout = corpus.get("layout") if isinstance(corpus, dict) else None
-        if isinstance(layout, str) and layout in _LAYOUTS:
+        if listed := list(_listed_corpora(record)):
+            yield f"Corpora: {'; '.join(listed)}."
+        elif isinstance(layout, str) and layout in _LAYOUTS:
             name, license = _LAYOUTS[layout]
             yield (
                 f"A corpus in the layout of {name}. Whether it is that one is not recorded; its "

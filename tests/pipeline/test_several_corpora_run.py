@@ -162,6 +162,10 @@ def test_from_one_corpus_to_three_and_to_a_report(
     (folder,) = settings.runs_dir.glob("small-*")
     results = read_results(folder / "report-eval")
     assert results.provenance["license of chbmit"] == "ODC-By 1.0"
+    copy = listed.folder / "model"
+    exported = shell.type("model", "export", folder, copy, "--config", listed.config)
+    assert exported.returncode == 0, exported.stderr
+    assert "Corpora: tusz; chbmit (ODC-By 1.0); siena." in (copy / "README.md").read_text()
     # A patient of each corpus counts as one of its own.
     assert {"chbmit/chb03", "siena/PN02"} <= {row.name for row in results.patients}
     (run,) = json.loads(shell.type("runs", "--json", "--config", listed.config).stdout)
