@@ -17,6 +17,7 @@ from brainbrr_core.corpus.same_corpus import layout_now
 from brainbrr_core.corpus.several import corpora_of
 from brainbrr_core.corpus.sources import open_corpus, state_of
 from brainbrr_core.corpus.splits import IndexedSplits
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import FileState
 
 
@@ -52,8 +53,8 @@ def changes_of_corpora(
 ) -> Changes:
     """Compare corpora with their index; without an index, every recording is added.
 
-    A corpus that is not on this machine has not changed. One of the index that is not among the
-    sources is removed.
+    Of several corpora, one that is not on this machine has not changed. One of the index that is
+    not among the sources is removed.
 
     Raises as :func:`open_layout` and :func:`identify_patients` do.
     """
@@ -64,7 +65,10 @@ def changes_of_corpora(
     states: list[FileState] = []
     for source in sources:
         corpus, indexed = alone.pop(source.prefix, (None, None))
-        if indexed is not None and why_absent(source, several=len(sources) > 1):
+        # A corpus alone that is not there is an error, which opening its layout raises.
+        if len(sources) > 1 and (absent := why_absent(source, several=True)):
+            if indexed is None:
+                raise BrainbrrError(f"the corpus {source.name} is in no index: {absent}")
             continue
         same_patients = dict(corpus.same_patients if corpus is not None else ())
         own = _changes(source, cache_root, indexed, same_patients)

@@ -196,8 +196,11 @@ def test_a_corpus_that_is_not_here_keeps_its_recordings(
 def test_a_corpus_that_was_never_indexed_must_be_there(trees: Corpora, listed: Listed) -> None:
     missing = {"name": "other", "data_dir": listed.folder / "nowhere"}
     settings = listed.write(trees["siena"], missing)
-    with pytest.raises(BrainbrrError, match=r"the corpus other is in no index: .*does not exist"):
+    words = r"the corpus other is in no index: .*does not exist"
+    with pytest.raises(BrainbrrError, match=words):
         indexed(settings)
+    with pytest.raises(BrainbrrError, match=words):
+        changes_of_corpora(settings.corpus_sources, settings.cache_root, None)
     assert not index_path(settings.cache_root).exists()
 
 
