@@ -309,9 +309,11 @@ _COLUMNS = (
     _Column("label_texts", pa.string(), _shared),
     _Column("data_hash", pa.string(), _texts),
     _Column("bipolar", pa.struct(_BIPOLAR_FIELDS), _bipolar, _bipolar_row),
+    _Column("reader", pa.string(), _shared),
 )
-#: Columns that an index of an earlier program lacks: its recordings have None there.
-_LATER = frozenset({"bipolar"})
+#: Columns that an index may lack, and what its recordings have there. One of an earlier program
+#: lacks both, one of EDFs alone has no readers.
+_LATER: Mapping[str, object] = {"bipolar": None, "reader": ""}
 SCHEMA = pa.schema([(column.name, column.type) for column in _COLUMNS])
 _READERS = {column.name: column.read for column in _COLUMNS if column.read is not None}
 _WRITERS = {column.name: column.write or attrgetter(column.name) for column in _COLUMNS}
@@ -320,7 +322,8 @@ _WRITERS = {column.name: column.write or attrgetter(column.name) for column in _
 def index_table(recordings: Iterable[Recording]) -> pa.Table:
     """The table of an index, one row for each recording."""
     rows = [{name: write(one) for name, write in _WRITERS.items()} for one in recordings]
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    return table if any(row["reader"] for row in rows) else table.drop_columns("reader")
 
 
 def read_recordings(
@@ -334,7 +337,7 @@ def read_recordings(
 
     def values(field: str) -> Sequence[object]:
         if field in _LATER and field not in names:
-            return [None] * count
+            return [_LATER[field]] * count
         with no_collection():
             if field == "rate":
                 return _rates(

@@ -16,7 +16,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration.settings import Preprocessing
 from brainbrr_core.constants import BLOCK_S
 from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.corpus.skipped import is_edf
+from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.edf.header import UnusableEdf, read_header
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.edf.source import LocalEdf

@@ -13,6 +13,7 @@ from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import CHANNELS, DOUBLE_BANANA, MontageName
 from brainbrr_core.edf.header import EdfHeader, EdfSignal, UnusableEdf
 from brainbrr_core.edf.raw import calibration
+from brainbrr_core.edf.source import Digital
 from brainbrr_core.signal.derivation import (
     BipolarMatch,
     Sum,
@@ -137,14 +138,14 @@ class MontageChannels:
         return next(iter(self.signals.values())).samples
 
     def microvolts(
-        self, records: NDArray[np.int16], zero: NDArray[np.int16], skip: int, count: int
+        self, records: NDArray[Digital], zero: NDArray[Digital], skip: int, count: int
     ) -> NDArray[np.float32]:
         """The channels (channels, count) of some data records, without the first ``skip`` samples.
 
         They are relative to the samples at the beginning of each signal in the data record
         ``zero``.
         """
-        if self.sums is None:
+        if self.sums is None and records.dtype.kind == "i":
             out = np.empty((len(self.signals), count), np.float32)
             offsets = np.array([signal.offset for signal in self.signals.values()])
             zeros = zero[offsets].astype(np.float32)
@@ -157,9 +158,9 @@ class MontageChannels:
             values[:] = digital[skip : skip + count]
             values -= float(zero[signal.offset])
             values *= gain
-        return add_up(self.sums, exact)
+        return exact.astype(np.float32) if self.sums is None else add_up(self.sums, exact)
 
-    def check_copies(self, records: NDArray[np.int16]) -> None:
+    def check_copies(self, records: NDArray[Digital]) -> None:
         """Raise :class:`UnusableEdf` unless the copies equal their signals in some data records.
 
         Two samples are equal that are less than a step of their digital values apart, on average of
@@ -176,7 +177,7 @@ class MontageChannels:
                     )
 
 
-def _differ(records: NDArray[np.int16], one: EdfSignal, other: EdfSignal) -> bool:
+def _differ(records: NDArray[Digital], one: EdfSignal, other: EdfSignal) -> bool:
     gain, other_gain = one.microvolts(), other.microvolts()
     first = records[:, one.offset : one.offset + one.samples]
     second = records[:, other.offset : other.offset + other.samples]

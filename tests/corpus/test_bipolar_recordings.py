@@ -255,14 +255,13 @@ def test_an_index_that_knows_no_derivations_is_judged_again(tmp_path: Path) -> N
 
 
 def test_an_index_without_the_column_is_read(tmp_path: Path) -> None:
-    from brainbrr_core.corpus.index_rows import SCHEMA, index_table, read_recordings
+    from brainbrr_core.corpus.index_rows import index_table, read_recordings
 
     path = in_split(tmp_path / "data")
     write_signals(path, {n: electrodes(256, 20)[n] for n in CHANNELS}, 256)
     index = scan(tmp_path / "data")
     table = index_table(index).drop_columns(["bipolar"])
-    names = [name for name in SCHEMA.names if name != "bipolar"]
-    read = read_recordings(1, names, lambda name: table[name].combine_chunks())
+    read = read_recordings(1, table.column_names, lambda name: table[name].combine_chunks())
     assert read == index.recordings
 
 
