@@ -49,6 +49,7 @@ from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.spool import AHEAD, Spool, sweep
+from brainbrr_core.edf.channels import aliases_of
 from brainbrr_core.edf.formats import reader_of
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import open_edf
@@ -425,7 +426,13 @@ def _process(
     _check_unchanged(recording)
     # The index has decided whether the file is accepted.
     accepted = ChannelRules(references="any", interpolate_at_most=len(recording.missing))
-    source = open_edf(Path(recording.path), recording.missing, accepted, settings.montage)
+    source = open_edf(
+        Path(recording.path),
+        recording.missing,
+        accepted,
+        settings.montage,
+        aliases_of(recording.matched),
+    )
     chain = Chain(source, settings)
     header = ShardHeader(
         format_version=FORMAT_VERSION,

@@ -288,8 +288,6 @@ def _source_changed(recording: Recording) -> bool | None:
     if recording.is_remote:
         # The listing told, when the index was made.
         return False
-    if recording.reader and recording.reader != reader_of(recording.path):
-        return True
     changed = False
     for path, before in recording.file_states:
         try:
@@ -297,7 +295,7 @@ def _source_changed(recording: Recording) -> bool | None:
         except OSError:
             return None
         changed |= state != before and not before.is_of_same_file(state)
-    return changed
+    return changed or (recording.reader != "" and recording.reader != reader_of(recording.path))
 
 
 @dataclass(frozen=True)

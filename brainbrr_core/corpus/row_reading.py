@@ -60,7 +60,7 @@ def read_row(
     """
     if known is not None:
         # Of a file that could not be read, the rules may have changed since it was.
-        if known.is_unreadable_now or _lacks_derivations(known):
+        if known.is_unreadable_now or _is_outdated(known, layout):
             rules = replace(rules, changed=True)
         known = without_unreadable_mark(known)
     companions = companions_now(source, file)
@@ -88,7 +88,7 @@ def is_unchanged(
     source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording, rules: Rules
 ) -> bool:
     """Whether :func:`read_row` would return ``known`` itself; opens no file."""
-    if rules.changed or _was_never_read(known) or _lacks_derivations(known):
+    if rules.changed or _was_never_read(known) or _is_outdated(known, layout):
         return False
     # Most recordings have no findings.
     if known.findings and (known.is_unreadable_now or _has_unopened(known)):
@@ -133,7 +133,7 @@ def _row(
         or _was_never_read(known)
         or not _is_same_signal(known, file, state, companions)
     ):
-        signal = _read_signal(source, file, rules, state, Hashes())
+        signal = _read_signal(source, layout, file, rules, state, Hashes())
         return _with_labels(source, signal, layout, file, companions)
     # A file that could not be opened may be readable now, although its state is the same.
     before = () if _has_unopened(known) else known.companions
@@ -142,7 +142,7 @@ def _row(
         return with_path(source, known, file)
     if rules.changed or _table(before, file) != _table(companions, file):
         hashes = Hashes(known.content_hash, known.data_hash)
-        signal = _read_signal(source, file, rules, state, hashes)
+        signal = _read_signal(source, layout, file, rules, state, hashes)
     else:
         signal = replace(known, findings=_signal_findings(known))
     return _with_labels(source, with_path(source, signal, file), layout, file, companions)
@@ -163,9 +163,15 @@ def _is_same_signal(
     return _are_same(before, now)
 
 
-def _lacks_derivations(recording: Recording) -> bool:
-    """Whether a version of the program that only knew electrodes judged a bipolar recording."""
-    return recording.signal_reason == "bipolar_montage" and recording.bipolar is None
+def _is_outdated(recording: Recording, layout: Layout) -> bool:
+    """Whether a version of the program that knew fewer labels may have judged a recording.
+
+    It is a bipolar one that was only looked at for electrodes, or one without an electrode that has
+    a label of its own in the corpus.
+    """
+    if recording.signal_reason == "bipolar_montage" and recording.bipolar is None:
+        return True
+    return bool(layout.aliased) and not layout.aliased.isdisjoint(recording.missing)
 
 
 def _was_never_read(recording: Recording) -> bool:
@@ -267,7 +273,12 @@ def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
 
 
 def _read_signal(
-    source: CorpusFiles, file: RecordingFile, rules: Rules, state: FileState, hashes: Hashes
+    source: CorpusFiles,
+    layout: Layout,
+    file: RecordingFile,
+    rules: Rules,
+    state: FileState,
+    hashes: Hashes,
 ) -> Recording:
     """The row of a signal, read from the EDF and its channel table; ``hashes`` are used if known.
 
@@ -289,7 +300,8 @@ def _read_signal(
         if not hashes.content:
             hashes = source.hashes(file.path, file.parts)
         bad = _bad_channels(file)
-        facts = open_edf(source.edf(file.path), bad, rules.channels).facts
+        edf = source.edf(file.path)
+        facts = open_edf(edf, bad, rules.channels, aliases=layout.aliases).facts
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
     if reason == "bipolar_montage":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import BLOCK_S, MontageName
-from brainbrr_core.edf.channels import MontageChannels, match_labels, montage_channels
+from brainbrr_core.edf.channels import Aliases, MontageChannels, match_labels, montage_channels
 from brainbrr_core.edf.formats import is_native, suffix_of
 from brainbrr_core.edf.header import (
     DecodedFile,
@@ -124,6 +124,7 @@ def open_edf(
     bad: Iterable[str] = (),
     rules: ChannelRules | None = None,
     montage: MontageName = "10-20",
+    aliases: Aliases | None = None,
 ) -> EdfRecording:
     """Open a recording and match its signals to the channels of a montage.
 
@@ -139,6 +140,8 @@ def open_edf(
         those of the default configuration.
     montage : {"10-20", "double-banana"}
         The channels to read. ``double-banana`` reads referential and bipolar recordings.
+    aliases : callable, optional
+        What electrodes are called in the corpus of the recording, besides their usual labels.
 
     Returns
     -------
@@ -154,7 +157,7 @@ def open_edf(
     """
     facts = EdfFacts()
     try:
-        return _open(recording_file(file), tuple(bad), rules, montage, facts)
+        return _open(recording_file(file), tuple(bad), rules, montage, facts, aliases)
     except UnusableEdf as error:
         error.facts = facts
         raise
@@ -178,6 +181,7 @@ def _open(
     rules: ChannelRules | None,
     montage: MontageName,
     facts: EdfFacts,
+    aliases: Aliases | None,
 ) -> EdfRecording:
     header = read_header(file)
     name, note = file.name, facts.findings.append
@@ -187,7 +191,7 @@ def _open(
     facts.signals = sum(not header.is_text(signal) for signal in header.signals)
     if isinstance(file, DecodedFile):
         bad = (*bad, *file.bad)
-    match = match_labels(labels, bad, rules, montage)
+    match = match_labels(labels, bad, rules, montage, aliases)
     facts.matched, facts.missing = match.labels, match.missing
     signals = tuple(header.signals[index] for index in match.indices.values())
     records = _usable_records(file, header, facts)

@@ -95,8 +95,9 @@ def _header_bytes(head: bytes) -> int:
 
 
 def combined_hash(hashes: Iterable[str]) -> str:
-    """One hash of several files in an order, from their content hashes."""
-    return blake3("\n".join(hashes).encode()).hexdigest()
+    """One hash of several files in an order, from their content hashes; of one file, its own."""
+    first, *others = hashes
+    return blake3("\n".join([first, *others]).encode()).hexdigest() if others else first
 
 
 _PIECE = 1 << 20

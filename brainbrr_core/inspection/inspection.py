@@ -119,12 +119,13 @@ def inspect_recording(
     stop_s = raw.duration_s if seconds is None else min(start_s + seconds, raw.duration_s)
     if stop_s <= start_s:
         raise BrainbrrError(f"{path} lasts {raw.duration_s:g} s: give a --start before its end")
+    aliases = layout_around(path).aliases
     bad: tuple[str, ...] = ()
     source: EdfRecording | None = None
     reasons = []
     try:
         bad = _bad_channels(path)
-        source = open_edf(path, bad, rules, settings.montage)
+        source = open_edf(path, bad, rules, settings.montage, aliases)
         findings: tuple[Finding, ...] = source.findings
     except UnusableEdf as error:
         reasons.append((error.reason, SIGNAL_REASONS[error.reason]))
@@ -137,7 +138,7 @@ def inspect_recording(
     if labels.reason is not None:
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
     labels_of_file = [signal.label for signal in raw.header.signals]
-    match = match_labels(labels_of_file, bad, rules, settings.montage)
+    match = match_labels(labels_of_file, bad, rules, settings.montage, aliases)
     interpolated = source.interpolated if source is not None else ()
     selection = choose_channels(
         raw, match, interpolated, usable=source is not None or match.is_usable

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -197,6 +197,8 @@ class Layout(ABC):
     has_clock_times: ClassVar[bool] = False
     #: Suffixes of the main files of its recordings.
     formats: ClassVar[frozenset[str]] = frozenset({".edf"})
+    #: Electrodes that may have another label in this corpus than anywhere else.
+    aliased: ClassVar[frozenset[str]] = frozenset()
     #: What a complete corpus has, by its ``release``, where the layout is that of one corpus.
     complete: ClassVar[Mapping[str, CompleteCorpus]] = MappingProxyType({})
 
@@ -257,6 +259,14 @@ class Layout(ABC):
         ``start`` is the time of its first sample, where annotations have clock times
         (``has_clock_times``) and the EDF says it.
         """
+
+    def aliases(self, _labels: Sequence[str]) -> Mapping[str, str]:
+        """Labels of a file that are electrodes in this corpus only, each with its electrode.
+
+        They decide which recordings of this corpus have an electrode, and are no part of the rules
+        for labels that belong to the preprocessing version.
+        """
+        return {}
 
     def annotates(self, _folder: str, _name: str, _recordings: Collection[str]) -> bool | None:
         """Whether a file is the annotation of one of the ``recordings`` in its folder.
