@@ -17,7 +17,7 @@ from brainbrr_core.files.state import FileState
 
 #: Why a recording has no shard. A closed list.
 SIGNAL_REASONS = {
-    "unreadable": "the file is not a readable EDF, or not what its name says",
+    "unreadable": "the file is not a readable EDF, or not of the format of its suffix",
     "missing_part": "a file that the recording consists of is not there: copy it, too",
     "bdf_file": "a BDF file with an .edf name",
     "annotations_only": "the file has annotations and no signals",

@@ -12,7 +12,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from datetime import timedelta
 from fractions import Fraction
 from functools import cached_property
@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,25 +62,22 @@ _SAMPLE_TIME = re.compile(r"^\s*(\d{1,15})=(\d{1,10}(?:\.\d{0,12})?)\s*$", re.MU
 _LOCK = RLock()
 
 
-class _Decoding(AbstractContextManager[None]):
+class _Decoding(ExitStack):
     """What MNE raises becomes :class:`UnusableEdf`, except where a file cannot be opened at all."""
 
-    def __init__(self) -> None:
+    def __enter__(self) -> Self:
+        self.enter_context(_LOCK)
         # Of a damaged file, a number may be no possible one.
-        self._quiet = np.errstate(all="ignore")
-
-    def __enter__(self) -> None:
-        _LOCK.acquire()
-        self._quiet.__enter__()
+        self.enter_context(np.errstate(all="ignore"))
+        return self
 
     def __exit__(
         self,
-        _kind: type[BaseException] | None,
+        kind: type[BaseException] | None,
         error: BaseException | None,
-        _traceback: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
-        self._quiet.__exit__()
-        _LOCK.release()
+        super().__exit__(kind, error, traceback)
         if isinstance(error, UnusableEdf):
             return
         if isinstance(error, FileNotFoundError):

@@ -57,7 +57,7 @@ def test_a_truncated_label_is_the_electrode_of_its_position(tmp_path: Path, labe
         assert source.missing == ()
         drawn = inspect_recording(path, settings.preprocessing)
         assert {channel.name: channel.label for channel in drawn.channels}["O1"] == o1
-    assert np.array_equal(*shards)
+    assert np.array_equal(shards[0], shards[1])
 
 
 def test_the_other_signals_1_and_2_are_no_electrodes() -> None:
