@@ -16,7 +16,9 @@ from brainbrr_core.annotation.texts import DEFAULT_TEXTS
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.edf_annotations import read_edf_labels
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
+from brainbrr_core.deidentification.recording import open_source
 from brainbrr_core.edf.formats import choose, part_names, reader_of
+from brainbrr_core.edf.growing import GrowingEdf
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import open_edf, recording_file, recording_start
 from tests.support.edf_files import cut, patch
@@ -121,6 +123,14 @@ def test_bdf_has_24_bits_and_keeps_an_offset_exactly(tmp_path: Path) -> None:
     for row, own in zip(got, read.signals, strict=False):
         assert np.abs(row - (own.data - own.data[0])).max() < 1e-6
     assert got.std() > 0.5
+
+
+def test_a_bdf_is_followed_while_it_is_written_and_is_not_copied_as_an_edf(tmp_path: Path) -> None:
+    path = write_bdf(tmp_path / "a.bdf", raw_of(microvolts()))
+    pieces = list(GrowingEdf(path).pieces(0))
+    assert np.array_equal(np.concatenate(pieces, axis=1), open_edf(path).read(0, 30 * RATE))
+    with pytest.raises(UnusableEdf, match="only EDFs are copied"):
+        open_source(path)
 
 
 def test_bdf_plus_time_stamps_are_checked(tmp_path: Path) -> None:

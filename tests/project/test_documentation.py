@@ -60,9 +60,8 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_the_page_has_every_format_that_is_read() -> None:
     _, _, after = PAGE.read_text(encoding="utf-8").partition("## Formats\n")
-    rows = re.findall(
-        r"^\| (\w+).*?\| `(\.\w+)` \| .*? \| (\w+) \|", after.partition("\n## ")[0], re.M
-    )
+    table = after.partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+).*?\| `(\.\w+)` \|.*?\| (brainbrr|MNE) \|", table, re.MULTILINE)
     assert rows == [
         (one.name, suffix, "MNE" if one.mne_reader else "brainbrr")
         for suffix, one in FORMATS.items()
