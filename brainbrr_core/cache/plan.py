@@ -293,6 +293,9 @@ def _source_changed(recording: Recording) -> bool | None:
         try:
             state = file_state(path)
         except OSError:
+            if before == UNSEEN:
+                # A part that was not there when the corpus was indexed either.
+                continue
             return None
         changed |= state != before and not before.is_of_same_file(state)
     return changed or (recording.reader != "" and recording.reader != reader_of(recording.path))

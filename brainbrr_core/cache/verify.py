@@ -169,9 +169,9 @@ def _hash_now(recording: Recording) -> str:
 
 def _compared(recording: Recording) -> str:
     """What is wrong with an EDF; empty if it has the indexed content or is not on this machine."""
-    path = Path(recording.path)
     try:
-        same = not path.is_file() or _hash_now(recording) == recording.content_hash
+        is_here = all(Path(path).is_file() for path, _ in recording.file_states)
+        same = not is_here or _hash_now(recording) == recording.content_hash
     except OSError as error:
         return error.strerror or str(error)
     except WorkRemains:

@@ -216,6 +216,18 @@ def test_broken_recordings_are_rows_with_a_reason_and_the_next_index_sees_them_m
     assert all(r.content_hash for r in again)
 
 
+def test_a_part_that_was_never_there_is_not_looked_for_again(
+    configured: Configuration, data: Path
+) -> None:
+    (gone,) = data.rglob("*_eeg.eeg")
+    gone.unlink()
+    plan = built(configured)
+    assert plan.sources_unseen == 0
+    assert states(plan)[".vhdr"] == (State.EXCLUDED, "missing_part")
+    verification = verify(plan.store, plan.index)
+    assert (verification.unreadable, verification.changed_sources) == ({}, ())
+
+
 def test_a_second_index_opens_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = scan(data)
 
