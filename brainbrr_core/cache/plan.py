@@ -293,7 +293,7 @@ def _source_changed(recording: Recording) -> bool | None:
         try:
             state = file_state(path)
         except OSError:
-            if before == UNSEEN:
+            if before == UNSEEN and path != recording.path:
                 # A part that was not there when the corpus was indexed either.
                 continue
             return None
