@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from brainbrr_core.annotation.clock import DAY_S, clock_times, seconds_after, seconds_between
@@ -318,6 +319,26 @@ def _means(name: str, edf: str, names: Iterable[str]) -> bool:
     if own.rstrip("-") != patient or (dash, number) != ("-", "1"):
         return False
     return not any(re.match(r"-\d", _form(other).removeprefix(patient)) for other in names)
+
+
+#: The electrode before O1 in every EDF of the corpus, and O1 without its letter.
+_BEFORE_O1 = re.compile(r"(?:EEG )?P3", re.IGNORECASE)
+_O1, _TRUNCATED_O1 = re.compile(r"(?:EEG )?O1", re.IGNORECASE), re.compile(r"(?:EEG )?1")
+
+
+def truncated_labels(labels: Sequence[str]) -> dict[str, str]:
+    """The label that stands for O1 in an EDF, where that has lost its letter; otherwise nothing.
+
+    EDFs of the corpus have further signals ``1`` and ``2`` that are no electrodes: only the signal
+    after P3 is meant, and only in an EDF without an O1.
+    """
+    stripped = [label.strip() for label in labels]
+    if any(map(_O1.fullmatch, stripped)):
+        return {}
+    for before, label in pairwise(stripped):
+        if _BEFORE_O1.fullmatch(before) and _TRUNCATED_O1.fullmatch(label):
+            return {label: "O1"}
+    return {}
 
 
 def seizure_label(subjects: str, patient: str) -> str:

@@ -109,7 +109,7 @@ def with_many_recordings(
     store.append_records(
         BuildRecord(
             row.partition_key,
-            fingerprint(row.content_hash, row.missing),
+            fingerprint(row.content_hash, row.missing, row.reader),
             row.content_hash,
             file_state(store.shard_path(row.partition_key)),
             "",

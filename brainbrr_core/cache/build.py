@@ -49,6 +49,8 @@ from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.spool import AHEAD, Spool, sweep
+from brainbrr_core.edf.channels import aliases_of
+from brainbrr_core.edf.formats import reader_of
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -302,7 +304,9 @@ def _fetch_and_build(
         return pool.submit(build_one, store, settings, item.recording, item.fingerprint).result()
     try:
         with spool.fetched(item.recording) as local:
-            fingerprint = shard_fingerprint(settings, local.content_hash, local.missing)
+            fingerprint = shard_fingerprint(
+                settings, local.content_hash, local.missing, local.reader
+            )
             return pool.submit(build_one, store, settings, local, fingerprint).result()
     except (BrainbrrError, OSError) as error:
         return _failed(item, _one_line(error, item.recording))
@@ -422,7 +426,13 @@ def _process(
     _check_unchanged(recording)
     # The index has decided whether the file is accepted.
     accepted = ChannelRules(references="any", interpolate_at_most=len(recording.missing))
-    source = open_edf(Path(recording.path), recording.missing, accepted, settings.montage)
+    source = open_edf(
+        Path(recording.path),
+        recording.missing,
+        accepted,
+        settings.montage,
+        aliases_of(recording.matched),
+    )
     chain = Chain(source, settings)
     header = ShardHeader(
         format_version=FORMAT_VERSION,
@@ -437,7 +447,7 @@ def _process(
         mean=tuple(chain.statistics.mean.tolist()),
         deviation=tuple(chain.statistics.deviation.tolist()),
         interpolated=source.interpolated,
-        libraries=_libraries(),
+        libraries=_libraries() | ({"reader": recording.reader} if recording.reader else {}),
     )
     return header, chain.quantized()
 
@@ -449,8 +459,13 @@ def _libraries() -> dict[str, str]:
 
 def _check_unchanged(recording: Recording) -> None:
     """Raise an error unless the EDF has the indexed hash before and after it is read."""
-    if not recording.state.is_of_same_file(file_state(Path(recording.path))):
+    if any(not state.is_of_same_file(file_state(path)) for path, state in recording.file_states):
         raise WorkRemains("the EDF changed since it was indexed: run `brainbrr index` and build")
+    if recording.reader and recording.reader != (reader := reader_of(recording.path)):
+        raise WorkRemains(
+            f"indexed with {recording.reader}, and {reader} is installed: run `brainbrr index` and "
+            "build"
+        )
 
 
 def _record(store: Store, outcome: Built) -> BuildRecord:

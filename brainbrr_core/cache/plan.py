@@ -38,6 +38,7 @@ from brainbrr_core.configuration.settings import Selection
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_corpora, index_path, read_index
 from brainbrr_core.corpus.recording import UNSEEN, Recording
+from brainbrr_core.edf.formats import reader_of
 from brainbrr_core.files.state import FileState, file_state
 from brainbrr_core.machine.memory import no_collection
 
@@ -277,16 +278,24 @@ def _was_seen(recording: Recording) -> bool:
 
 
 def _source_changed(recording: Recording) -> bool | None:
-    """Whether the EDF differs from the indexed one; None where it cannot be seen."""
+    """Whether the EDF differs from the indexed one; None where it cannot be seen.
+
+    So does a recording in another format whose reader has another version than the index had.
+    """
     if recording.is_remote:
         # The listing told, when the index was made.
         return False
-    try:
-        state = file_state(recording.path)
-    except OSError:
-        return None
-    before = recording.state
-    return state != before and not before.is_of_same_file(state)
+    changed = False
+    for path, before in recording.file_states:
+        try:
+            state = file_state(path)
+        except OSError:
+            if before == UNSEEN and path != recording.path:
+                # A part that was not there when the corpus was indexed either.
+                continue
+            return None
+        changed |= state != before and not before.is_of_same_file(state)
+    return changed or (recording.reader != "" and recording.reader != reader_of(recording.path))
 
 
 @dataclass(frozen=True)
@@ -300,7 +309,7 @@ class _Known:
     folder: str
     others: list[Store]
     records: Records
-    fingerprint: Callable[[str, Sequence[str]], str]
+    fingerprint: Callable[[str, Sequence[str], str], str]
     moved: list[BuildRecord]
     #: The folder of this version's damaged shards, None where there is none.
     quarantine: Path | None
@@ -320,7 +329,7 @@ class _Known:
 
 def _item(known: _Known, recording: Recording, changed: bool) -> Item:
     """The state of a recording; a shard whose record must be renewed is added to ``moved``."""
-    expected = known.fingerprint(recording.content_hash, recording.missing)
+    expected = known.fingerprint(recording.content_hash, recording.missing, recording.reader)
     samples = stored_samples(recording)
     if recording.signal_reason is not None:
         return Item(recording, State.EXCLUDED, recording.signal_reason, expected, samples)
@@ -371,7 +380,8 @@ def _judged(
     if changed or source != recording.content_hash:
         return State.STALE, "source changed"
     if fingerprint != expected:
-        return State.STALE, "bad channels changed"
+        changeable = "bad channels or reader" if recording.reader else "bad channels"
+        return State.STALE, f"{changeable} changed"
     return State.FRESH, ""
 
 

@@ -20,7 +20,7 @@ from brainbrr_core.cache.shard import (
 from brainbrr_core.cache.store import Store
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
-from brainbrr_core.files.state import content_hash
+from brainbrr_core.files.state import combined_hash, content_hash
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.machine.processors import usable_cores
 from brainbrr_core.progress import progress
@@ -162,11 +162,16 @@ def _look(store: Store, key: str, *, whose: bool = True) -> _Finding:
 _CHANGED = "changed"
 
 
+def _hash_now(recording: Recording) -> str:
+    """The present content hash of the files of a recording."""
+    return combined_hash(content_hash(Path(path)) for path, _ in recording.file_states)
+
+
 def _compared(recording: Recording) -> str:
     """What is wrong with an EDF; empty if it has the indexed content or is not on this machine."""
-    path = Path(recording.path)
     try:
-        same = not path.is_file() or content_hash(path) == recording.content_hash
+        is_here = all(Path(path).is_file() for path, _ in recording.file_states)
+        same = not is_here or _hash_now(recording) == recording.content_hash
     except OSError as error:
         return error.strerror or str(error)
     except WorkRemains:

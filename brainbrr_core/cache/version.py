@@ -83,29 +83,31 @@ def preprocessing_version(settings: Preprocessing) -> str:
 
 
 def shard_fingerprint(
-    settings: Preprocessing, content_hash: str, interpolated: Sequence[str]
+    settings: Preprocessing, content_hash: str, interpolated: Sequence[str], reader: str = ""
 ) -> str:
     """What one recording's shard must carry.
 
     The chain's fingerprint, the EDF's hash, and which electrodes are interpolated, since a table
-    beside the EDF may mark channels as bad.
+    beside the EDF may mark channels as bad. Of a recording in another format, also its ``reader``
+    (:func:`brainbrr_core.edf.formats.reader_of`).
     """
-    return shard_fingerprints(settings)(content_hash, interpolated)
+    return shard_fingerprints(settings)(content_hash, interpolated, reader)
 
 
-def shard_fingerprints(settings: Preprocessing) -> Callable[[str, Sequence[str]], str]:
+def shard_fingerprints(settings: Preprocessing) -> Callable[[str, Sequence[str], str], str]:
     """:func:`shard_fingerprint` of many recordings, of which most have the same electrodes."""
     chain = chain_fingerprint(settings)
     beginnings: dict[tuple[str, ...], str] = {}
 
-    def fingerprint(content_hash: str, interpolated: Sequence[str]) -> str:
-        # The digest of all three; what many recordings share is written once.
+    def fingerprint(content_hash: str, interpolated: Sequence[str], reader: str = "") -> str:
+        # The digest of all; what many recordings share is written once.
         electrodes = tuple(interpolated)
         beginning = beginnings.get(electrodes)
         if beginning is None:
             values = {"chain": chain, "interpolated": electrodes}
             beginning = beginnings[electrodes] = canonical_json(values).removesuffix("}")
-        text = f'{beginning},"source":{json_text(content_hash)}}}'
+        read_by = f',"reader":{json_text(reader)}' if reader else ""
+        text = f'{beginning}{read_by},"source":{json_text(content_hash)}}}'
         return hashlib.sha256(text.encode()).hexdigest()
 
     return fingerprint

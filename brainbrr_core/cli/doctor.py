@@ -191,7 +191,7 @@ def _data(data: Data) -> str:
         return "no data directory is set (BRAINBRR_DATA_DIR)"
     location = data.data_dir or "no data directory is set; from the index"
     if data.recordings is None:
-        return f"{location}: no EDFs"
+        return f"{location}: no EDF or BDF"
     about = "" if data.known_from == "index" else "about "
     return f"{location}: {count(data.recordings, 'recording')}, {about}{data.hours:,} h"
 

@@ -25,6 +25,7 @@ from brainbrr_core.corpus.same_corpus import check_same_corpus, check_vanished, 
 from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles, state_of
 from brainbrr_core.corpus.splits import Assignment, IndexedSplits
+from brainbrr_core.edf.formats import FORMATS
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool
@@ -177,15 +178,18 @@ def scan(
         name = layout_now(source.root, previous.layout, recordings_before, root)
     texts = Texts(corpus.annotation_texts)
     layout = open_layout(source.root, name, root, texts)
+    layout.suffixes &= source.formats
     files = list(layout.recordings())
     if force and corpus.layout is None and _is_other(previous, files):
         now = detect_layout(source.root)
         if now is not None:
             layout = open_layout(source.root, now.name, root, texts)
+            layout.suffixes &= source.formats
             files = list(layout.recordings())
     if not files:
         raise BrainbrrError(
-            f"no .edf file below {root}: set BRAINBRR_DATA_DIR to the folder that holds the corpus"
+            f"no {_listed(layout.suffixes)} file below {root}: set BRAINBRR_DATA_DIR to the folder "
+            "that holds the corpus"
         )
     # An old index may have hidden files, which are not recordings.
     keys = {file.partition_key for file in files}
@@ -232,6 +236,10 @@ def scan(
         layout.release,
         corpus.license,
     )
+
+
+def _listed(suffixes: Iterable[str]) -> str:
+    return " or ".join(suffix for suffix in FORMATS if suffix in suffixes)
 
 
 def _is_other(previous: Index | None, files: Iterable[RecordingFile]) -> bool:

@@ -311,23 +311,22 @@ _COLUMNS = (
     _Column("label_texts", pa.string(), _shared),
     _Column("data_hash", pa.string(), _texts),
     _Column("bipolar", pa.struct(_BIPOLAR_FIELDS), _bipolar, _bipolar_row),
+    _Column("reader", pa.string(), _shared),
 )
-#: Columns that an index may lack, and what its recordings then have: ``bipolar`` in one of an
-#: earlier program, ``corpus`` in one of a single corpus.
-_LATER = {"bipolar": None, "corpus": ""}
+#: Columns that an index may lack, and what its recordings have there. One of an earlier program
+#: lacks ``bipolar``, one of EDFs alone has no readers, and one of a single corpus no corpora.
+_LATER: Mapping[str, object] = {"bipolar": None, "reader": "", "corpus": ""}
 SCHEMA = pa.schema([(column.name, column.type) for column in _COLUMNS])
 _READERS = {column.name: column.read for column in _COLUMNS if column.read is not None}
 _WRITERS = {column.name: column.write or attrgetter(column.name) for column in _COLUMNS}
 
 
 def index_table(recordings: Iterable[Recording]) -> pa.Table:
-    """The table of an index, one row for each recording; with corpora if they have names."""
-    recordings = list(recordings)
-    several = any(recording.corpus for recording in recordings)
-    schema = SCHEMA if several else SCHEMA.remove(SCHEMA.get_field_index("corpus"))
-    writers = {name: _WRITERS[name] for name in schema.names}
-    rows = [{name: write(one) for name, write in writers.items()} for one in recordings]
-    return pa.Table.from_pylist(rows, schema=schema)
+    """The table of an index, one row for each recording."""
+    rows = [{name: write(one) for name, write in _WRITERS.items()} for one in recordings]
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    unused = [name for name in ("reader", "corpus") if not any(row[name] for row in rows)]
+    return table.drop_columns(unused) if unused else table
 
 
 def read_recordings(

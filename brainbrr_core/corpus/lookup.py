@@ -10,6 +10,7 @@ from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import UnusableIndex, index_path, read_index
 from brainbrr_core.corpus.patients import name_alone
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.edf.formats import suffix_of, without_suffix
 from brainbrr_core.errors import BrainbrrError
 
 #: How many recordings a message lists at most.
@@ -25,7 +26,7 @@ def find_recording(index: Index, name: str) -> Recording:
         The index of the corpus.
     name : str
         A partition key, or its end: whole folders and file name, or only the last characters. It
-        may end in ``.edf``.
+        may end in ``.edf`` or the suffix of another format.
 
     Returns
     -------
@@ -39,8 +40,7 @@ def find_recording(index: Index, name: str) -> Recording:
         several are, listing the first of them.
     """
     by_key = index.by_key()
-    ending = name[: -len(".edf")] if name.lower().endswith(".edf") else name
-    ending = ending.strip("/")
+    ending = without_suffix(name).strip("/")
     if ending in by_key:
         return by_key[ending]
     whole = [key for key in by_key if key.endswith(f"/{ending}")]
@@ -85,7 +85,7 @@ def find_edf(name: str, cache_root: Path) -> tuple[Path, Recording | None]:
         Where there is no such file and no such recording, or it is not on this machine.
     """
     path = Path(name)
-    has_suffix = path.suffix.lower() == ".edf"
+    has_suffix = suffix_of(path.name) != ""
     is_path = has_suffix and path.is_file()
     if has_suffix and path.is_absolute() and not is_path:
         raise BrainbrrError(f"there is no EDF at {path}: give its path, or a partition key")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.corpus.hash_memo import known_hashes
-from brainbrr_core.corpus.skipped import is_edf, is_worth_naming
-from brainbrr_core.edf.source import EdfBytes
+from brainbrr_core.corpus.skipped import is_worth_naming
+from brainbrr_core.edf.formats import NATIVE, is_native
+from brainbrr_core.edf.source import Digital, EdfBytes, from_24_bits
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.state import FileState, Hashes
@@ -75,9 +77,11 @@ class RemoteEdf:
         """The first ``count`` bytes, fewer where the object is shorter."""
         return self._read(0, count)
 
-    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
+    def samples(self, offset: int, count: int, sample_bytes: int = 2) -> NDArray[Digital]:
         """``count`` numbers from byte ``offset`` of the object."""
-        content = self._read(offset, offset + 2 * count)
+        content = self._read(offset, offset + sample_bytes * count)
+        if sample_bytes == 3:
+            return from_24_bits(np.frombuffer(content, np.uint8))
         return np.frombuffer(content, np.dtype("<i2"), len(content) // 2)
 
     def _read(self, start: int, stop: int) -> bytes:
@@ -103,11 +107,12 @@ class MirroredFiles:
         self._objects = {
             name: state
             for name, state in self._remote.states("").items()
-            if is_edf(name) or _is_companion(name) or is_worth_naming(_file_name(name))
+            if is_native(name) or _is_companion(name) or is_worth_naming(_file_name(name))
         }
-        if not any(map(is_edf, self._objects)):
+        if not any(map(is_native, self._objects)):
             raise BrainbrrError(
-                f"no .edf object at {self.url}: set BRAINBRR_DATA_DIR to the address of the corpus"
+                f"no .edf or .bdf object at {self.url}: set BRAINBRR_DATA_DIR to the address of "
+                "the corpus"
             )
         untagged = next(
             (name for name, state in self._objects.items() if not state.tag and _is_read(name)),
@@ -121,6 +126,11 @@ class MirroredFiles:
         self._update()
 
     @property
+    def formats(self) -> frozenset[str]:
+        """EDF and BDF: other formats are read from files, not from objects."""
+        return NATIVE
+
+    @property
     def root(self) -> Path:
         """Folder of the mirror."""
         return self._folder / "files"
@@ -132,7 +142,7 @@ class MirroredFiles:
             raise FileNotFoundError(path)
         return remote_state(state)
 
-    def hashes(self, path: Path) -> Hashes:
+    def hashes(self, path: Path, _parts: Sequence[Path] = ()) -> Hashes:
         """The hashes, if the EDF was downloaded in its present state."""
         return self._hashes.get((self.address(path), self.state(path)), Hashes())
 
@@ -231,7 +241,7 @@ def remote_state(state: ObjectState) -> FileState:
 
 
 def _is_read(name: str) -> bool:
-    return is_edf(name) or _is_companion(name)
+    return is_native(name) or _is_companion(name)
 
 
 def _is_companion(name: str) -> bool:

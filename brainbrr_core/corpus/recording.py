@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from brainbrr_core.annotation import UNKNOWN, Event, Finding, seizure_seconds, uncovered
 from brainbrr_core.constants import MontageName
+from brainbrr_core.edf.formats import is_part
 from brainbrr_core.files.state import FileState
 
 #: Why a recording has no shard. A closed list.
 SIGNAL_REASONS = {
-    "unreadable": "the file is not a readable EDF",
+    "unreadable": "the file is not a readable EDF, or not of the format of its suffix",
+    "missing_part": "a file that the recording consists of is not there: copy it, too",
     "bdf_file": "a BDF file with an .edf name",
     "annotations_only": "the file has annotations and no signals",
     "no_samples": "the file has no samples",
@@ -61,7 +63,7 @@ SIGNAL_FINDINGS = {
     "partial_last_record": "the file ends within a data record, which is ignored",
     "no_time_stamps": "records without time stamps: the absence of gaps is taken on trust",
     "low_rate": "sampled below 240 Hz: frequencies above half of the sampling rate are missing",
-    "bad_channel": "marked bad in the channel table: counts as missing",
+    "bad_channel": "marked bad in the channel table, or in a FIF itself: counts as missing",
     "unmatched_bad_channel": "marked bad in the channel table, but the file has no such channel",
     "mixed_references": "the electrodes have different references",
     "interpolated_channel": "missing, and interpolated from its neighbors",
@@ -90,7 +92,7 @@ _OF_ANY_MONTAGE = frozenset({UNREADABLE_NOW, "similar_patient"})
 
 
 class Companion(NamedTuple):
-    """A file that describes an EDF: its path relative to the EDF's folder, and its state."""
+    """A file that describes an EDF, or is a part of it: its path from the EDF's folder, state."""
 
     name: str
     state: FileState
@@ -141,11 +143,12 @@ class Recording(_ReadWhenAsked):
     split, patient, session, montage : str
         What the path and the settings of the corpus say; session and montage may be empty.
     path : str
-        Path or URL of the EDF.
+        Path or URL of the EDF, or of the main file of a recording in another format.
     state : FileState
         Size, time and inode of the EDF.
     content_hash : str
-        Hash of the EDF; empty where it cannot be read, or is remote and was never downloaded.
+        Hash of the EDF, or of all files of the recording; empty where it cannot be read, or is
+        remote and was never downloaded.
     rate : fractions.Fraction
         Sampling rate of the electrodes in Hz; 0 where it is unknown.
     samples : int
@@ -164,7 +167,7 @@ class Recording(_ReadWhenAsked):
     label_source : str
         Kind of the annotation files; empty where there are none.
     companions : tuple of Companion
-        Files that describe the EDF, with their states.
+        Files that describe the EDF, or are parts of the recording, with their states.
     annotated_duration_s : float or None
         Duration that the annotation file states, in seconds.
     events : tuple of Event
@@ -178,6 +181,8 @@ class Recording(_ReadWhenAsked):
     bipolar : BipolarSignal or None
         What a bipolar recording gives in the montage ``double-banana``; None for a referential one,
         which gives the same electrodes in every montage.
+    reader : str
+        Name and version of what read the file, where that shapes the signal; empty for an EDF.
     corpus : str
         Name of its corpus in an index of several; otherwise empty.
     """
@@ -206,6 +211,7 @@ class Recording(_ReadWhenAsked):
     label_texts: str = ""
     data_hash: str = ""
     bipolar: BipolarSignal | None = None
+    reader: str = ""
     corpus: str = ""
 
     @classmethod
@@ -275,17 +281,28 @@ class Recording(_ReadWhenAsked):
 
     @property
     def source_version(self) -> str:
-        """Version of the signal: content and electrodes that are interpolated.
+        """Version of the signal: content, electrodes that are interpolated, and the reader.
 
         The content is the hash of the EDF, or the state of a remote object. A channel table next to
-        the EDF can change the electrodes.
+        the EDF can change the electrodes. The reader is that of a recording in another format.
         """
         if self.is_remote:
             content = f"{self.state.size}-{self.state.mtime_ns:016x}"
         else:
             content = self.content_hash or "unreadable"
         interpolated = self.missing if self.signal_reason is None else ()
-        return "+".join([content, *interpolated])
+        read_by = (self.reader,) if self.reader else ()
+        return "+".join([content, *interpolated, *read_by])
+
+    @property
+    def file_states(self) -> list[tuple[str, FileState]]:
+        """Path and indexed state of each file of the recording itself, the main file first."""
+        own = (self.path, self.state)
+        if not self.reader:
+            return [own]
+        folder = self.path.rpartition("/")[0]
+        parts = (companion for companion in self.companions if is_part(companion.name))
+        return [own, *((f"{folder}/{part.name}", part.state) for part in parts)]
 
     @property
     def duration_s(self) -> float:

@@ -24,6 +24,7 @@ from brainbrr_core.corpus.recording import (
     Recording,
 )
 from brainbrr_core.corpus.sources import CorpusFiles, state_of
+from brainbrr_core.edf.formats import is_part, reader_of
 from brainbrr_core.edf.header import EdfFacts, UnusableEdf
 from brainbrr_core.edf.reader import open_edf, recording_start
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
@@ -59,7 +60,7 @@ def read_row(
     """
     if known is not None:
         # Of a file that could not be read, the rules may have changed since it was.
-        if known.is_unreadable_now or _lacks_derivations(known):
+        if known.is_unreadable_now or _is_outdated(known, layout):
             rules = replace(rules, changed=True)
         known = without_unreadable_mark(known)
     companions = companions_now(source, file)
@@ -87,7 +88,7 @@ def is_unchanged(
     source: CorpusFiles, layout: Layout, file: RecordingFile, known: Recording, rules: Rules
 ) -> bool:
     """Whether :func:`read_row` would return ``known`` itself; opens no file."""
-    if rules.changed or _was_never_read(known) or _lacks_derivations(known):
+    if rules.changed or _was_never_read(known) or _is_outdated(known, layout):
         return False
     # Most recordings have no findings.
     if known.findings and (known.is_unreadable_now or _has_unopened(known)):
@@ -95,7 +96,7 @@ def is_unchanged(
     companions, names = known.companions, file.companion_names
     if len(companions) != len(names) or known.label_texts != texts_digest(layout, file):
         return False
-    if not _has_path(source, known, file):
+    if not _has_path(source, known, file) or known.reader != reader_of(file.location):
         return False
     if not _is_in_state(source, file.location, known.state):
         return False
@@ -127,8 +128,12 @@ def _row(
     companions: tuple[Companion, ...],
 ) -> Recording:
     """The row of a readable recording. Raises ``OSError`` where a file cannot be read."""
-    if known is None or not known.state.is_of_same_file(state) or _was_never_read(known):
-        signal = _read_signal(source, file, rules, state, Hashes())
+    if (
+        known is None
+        or _was_never_read(known)
+        or not _is_same_signal(known, file, state, companions)
+    ):
+        signal = _read_signal(source, layout, file, rules, state, Hashes())
         return _with_labels(source, signal, layout, file, companions)
     # A file that could not be opened may be readable now, although its state is the same.
     before = () if _has_unopened(known) else known.companions
@@ -137,15 +142,36 @@ def _row(
         return with_path(source, known, file)
     if rules.changed or _table(before, file) != _table(companions, file):
         hashes = Hashes(known.content_hash, known.data_hash)
-        signal = _read_signal(source, file, rules, state, hashes)
+        signal = _read_signal(source, layout, file, rules, state, hashes)
     else:
         signal = replace(known, findings=_signal_findings(known))
     return _with_labels(source, with_path(source, signal, file), layout, file, companions)
 
 
-def _lacks_derivations(recording: Recording) -> bool:
-    """Whether a version of the program that only knew electrodes judged a bipolar recording."""
-    return recording.signal_reason == "bipolar_montage" and recording.bipolar is None
+def _is_same_signal(
+    known: Recording, file: RecordingFile, state: FileState, companions: tuple[Companion, ...]
+) -> bool:
+    """Whether the files of a recording itself, and what reads them, are those of a known row."""
+    if not known.state.is_of_same_file(state) or known.reader != reader_of(file.location):
+        return False
+    if not known.reader:
+        return True
+    before, now = (
+        tuple(companion for companion in all_of_them if is_part(companion.name))
+        for all_of_them in (known.companions, companions)
+    )
+    return _are_same(before, now)
+
+
+def _is_outdated(recording: Recording, layout: Layout) -> bool:
+    """Whether a version of the program that knew fewer labels may have judged a recording.
+
+    It is a bipolar one that was only looked at for electrodes, or one without an electrode that has
+    a label of its own in the corpus.
+    """
+    if recording.signal_reason == "bipolar_montage" and recording.bipolar is None:
+        return True
+    return bool(layout.aliased) and not layout.aliased.isdisjoint(recording.missing)
 
 
 def _was_never_read(recording: Recording) -> bool:
@@ -247,7 +273,12 @@ def _signal_findings(recording: Recording) -> tuple[Finding, ...]:
 
 
 def _read_signal(
-    source: CorpusFiles, file: RecordingFile, rules: Rules, state: FileState, hashes: Hashes
+    source: CorpusFiles,
+    layout: Layout,
+    file: RecordingFile,
+    rules: Rules,
+    state: FileState,
+    hashes: Hashes,
 ) -> Recording:
     """The row of a signal, read from the EDF and its channel table; ``hashes`` are used if known.
 
@@ -256,21 +287,27 @@ def _read_signal(
     """
     reason, detail, bipolar = None, "", None
     facts = EdfFacts()
+    parts = [state_of(source, path) for path in file.parts]
     if state == UNSEEN:
         # Raises the error that says why.
         state = source.state(file.path)
     if not file.path.is_file():
         raise OSError(errno.EINVAL, "not a file")
     try:
+        for part in file.parts:
+            if not part.is_file():
+                raise UnusableEdf("missing_part", part.name)
         if not hashes.content:
-            hashes = source.hashes(file.path)
+            hashes = source.hashes(file.path, file.parts)
         bad = _bad_channels(file)
-        facts = open_edf(source.edf(file.path), bad, rules.channels).facts
+        edf = source.edf(file.path)
+        facts = open_edf(edf, bad, rules.channels, aliases=layout.aliases).facts
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
     if reason == "bipolar_montage":
         bipolar = _read_bipolar(source, file, bad, rules)
-    if source.state(file.path) != state:
+    parts_now = [state_of(source, path) for path in file.parts]
+    if source.state(file.path) != state or parts_now != parts:
         raise WorkRemains(f"{file.path} changed while it was indexed: run the command again")
     row = _signal_row(source, file, state, hashes, facts, reason, detail)
     return row if bipolar is None else replace(row, bipolar=bipolar)
@@ -342,6 +379,7 @@ def _signal_row(
         events=(),
         findings=(*facts.findings, *power_line, *excluded),
         data_hash=hashes.data,
+        reader=reader_of(file.location),
     )
 
 

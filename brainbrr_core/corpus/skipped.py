@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
+from brainbrr_core.edf.formats import without_suffix
 from brainbrr_core.machine.walk import RECORDING_FOLDERS, as_text
 
 #: Why something is not read, by kind. A closed list.
 SKIPPED = {
-    "not_of_layout": "an EDF that is not a recording in this layout",
+    "not_of_layout": "an EDF, or a file of another format, that is no recording in this layout",
     "hidden_edf": "a hidden file named like an EDF, as macOS creates next to each real one",
     "no_text": "its name is not UTF-8 or has control characters: rename it",
     "linked_again": "a link to a folder that is read by another path, or that contains the link",
@@ -23,6 +24,8 @@ SKIPPED = {
     "hidden_folder": "a hidden folder",
     "system_folder": "a folder of the operating system",
     "other_format": "EEG in a format that is not read: convert or unpack it to EDF",
+    "same_name": "a recording that is read from another file of the same name: remove one of them "
+    "if they differ",
     "unfinished_transfer": "a file named as by a transfer that is not finished",
     "annotation_without_edf": "an annotation without its EDF: was the download interrupted?",
     "listed_without_edf": "an EDF that the list of its patient's recordings names and that is not "
@@ -31,12 +34,13 @@ SKIPPED = {
 #: Kinds that concern EDFs and folders; the others concern other files.
 OF_EDFS = frozenset(SKIPPED) - {
     "other_format",
+    "same_name",
     "unfinished_transfer",
     "annotation_without_edf",
     "listed_without_edf",
 }
 
-#: Suffixes of the main file of recordings in formats that are not read.
+#: Suffixes of the main file of recordings in formats that are not read, in some layouts or at all.
 _OTHER_FORMATS = (
     *(f".edf{packed}" for packed in (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")),
     # BioSemi, BrainVision, EEGLAB, Neuroscan and ANT, GDF, MNE, Micromed, Nicolet, Persyst, NWB.
@@ -76,11 +80,6 @@ class Skipped(NamedTuple):
         return cls(kind, as_text(path.as_posix()) + end)
 
 
-def is_edf(name: str) -> bool:
-    """Whether a file has the suffix of an EDF; it may be hidden."""
-    return name.lower().endswith(".edf")
-
-
 def is_worth_naming(name: str) -> bool:
     """Whether a file that is neither an EDF nor an annotation is reported as not read."""
     lower = name.lower()
@@ -94,13 +93,14 @@ def skipped_in_folder(
 ) -> Iterator[tuple[str, str]]:
     """Kind and name of each file of a folder, other than EDFs, that is reported as not read.
 
-    ``edfs`` are the EDFs among the ``names``. ``annotates(name, recordings)`` says whether a file
-    is the annotation of one of the recordings, named without suffixes; None where it is not an
-    annotation. An annotation of a recording in another format is not reported in addition to it.
+    ``edfs`` are the recordings among the ``names``, and what belongs to them.
+    ``annotates(name, recordings)`` says whether a file is the annotation of one of the recordings,
+    named without suffixes; None where it is not an annotation. An annotation of a recording in
+    another format is not reported in addition to it.
     """
     own = set(edfs)
     others = [name for name in names if name not in own]
-    recordings = {name[: -len(".edf")] for name in own if name[0] != "."}
+    recordings = {without_suffix(name) for name in own if name[0] != "."}
     for name in others:
         lower = name.lower()
         if ".edf" in lower and _is_unfinished(lower):

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from brainbrr_core.corpus.hash_memo import IndexMemo
 from brainbrr_core.corpus.recording import UNSEEN
-from brainbrr_core.edf.source import EdfBytes, LocalEdf
-from brainbrr_core.files.state import FileState, Hashes, edf_hashes, file_state
+from brainbrr_core.edf.formats import FORMATS
+from brainbrr_core.edf.reader import recording_file
+from brainbrr_core.edf.source import EdfBytes
+from brainbrr_core.files.state import FileState, Hashes, combined_hash, edf_hashes, file_state
 from brainbrr_core.machine.filesystem import file_system
 from brainbrr_core.machine.processors import usable_cores
 
@@ -26,17 +29,24 @@ class CorpusFiles(Protocol):
     def root(self) -> Path:
         """The folder that a layout walks."""
 
+    @property
+    def formats(self) -> frozenset[str]:
+        """Suffixes of the recordings that can be read."""
+
     def state(self, path: Path | str) -> FileState:
         """Size, time and inode of a file. Raises ``OSError`` when it cannot be accessed."""
 
-    def hashes(self, path: Path) -> Hashes:
-        """The hashes of an EDF; empty where it would have to be downloaded for them."""
+    def hashes(self, path: Path, parts: Sequence[Path] = ()) -> Hashes:
+        """The hashes of an EDF, or of a recording with further ``parts``.
+
+        Empty where it would have to be downloaded for them.
+        """
 
     def object_tag(self, path: Path | str) -> str:
         """A tag that objects with the same content share; empty where there is none."""
 
     def edf(self, path: Path) -> EdfBytes:
-        """An EDF, for reading."""
+        """A recording, for reading."""
 
     def address(self, path: Path | str) -> str:
         """Path or URL of a file, for the index."""
@@ -62,6 +72,11 @@ class LocalFiles:
         self._hashed = 0
 
     @property
+    def formats(self) -> frozenset[str]:
+        """Every format."""
+        return frozenset(FORMATS)
+
+    @property
     def root(self) -> Path:
         """The folder itself."""
         return self._root
@@ -78,8 +93,16 @@ class LocalFiles:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         return state
 
-    def hashes(self, path: Path) -> Hashes:
-        """The hashes of a file, computed unless the memo has them for its present state."""
+    def hashes(self, path: Path, parts: Sequence[Path] = ()) -> Hashes:
+        """The hashes of a file and of its parts, computed unless the memo has them."""
+        own = self._hashes_of(path)
+        if not parts:
+            return own
+        each = [own, *map(self._hashes_of, parts)]
+        return Hashes(combined_hash(hashes.content for hashes in each))
+
+    def _hashes_of(self, path: Path) -> Hashes:
+        """The hashes of one file, computed unless the memo has them for its present state."""
         state = file_state(path)
         hashes = self._memo.get(path, state) if self._memo is not None else Hashes()
         if hashes.content:
@@ -96,7 +119,7 @@ class LocalFiles:
 
     def edf(self, path: Path) -> EdfBytes:
         """The file itself."""
-        return LocalEdf(path)
+        return recording_file(path)
 
     def address(self, path: Path | str) -> str:
         """The path."""

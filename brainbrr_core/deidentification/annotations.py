@@ -13,6 +13,7 @@ from brainbrr_core.annotation.texts import Meaning, Texts
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
 from brainbrr_core.constants import BACKGROUND
 from brainbrr_core.edf.header import ANNOTATIONS, EdfHeader, UnusableEdf
+from brainbrr_core.edf.source import Digital
 
 #: The word for each meaning, which the default configuration understands in the same way.
 _WORDS = {
@@ -58,7 +59,7 @@ class AnnotationFilter:
         ]
         self._waiting: deque[bytes] = deque()
 
-    def apply(self, records: NDArray[np.int16]) -> None:
+    def apply(self, records: NDArray[Digital]) -> None:
         """Change the annotation signals of data records (records, samples) in place."""
         if not self._columns:
             return

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.layouts.base import stem_of, unreadable_folder
-from brainbrr_core.corpus.skipped import is_edf
 from brainbrr_core.deidentification.header import Identity
 from brainbrr_core.deidentification.naming import has_date, names_patient
 from brainbrr_core.deidentification.patients import patient_of
@@ -22,6 +21,7 @@ from brainbrr_core.deidentification.tables import (
     TableContext,
     table_ending,
 )
+from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
 from brainbrr_core.files.atomic import replacing

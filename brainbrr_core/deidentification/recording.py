@@ -50,6 +50,8 @@ def open_source(path: Path) -> SourceEdf:
     """
     file = LocalEdf(path)
     header = read_header(file, without_signals=True)
+    if header.sample_bytes != 2:
+        raise UnusableEdf("unreadable", "a BDF: only EDFs are copied")
     whole, rest = whole_records(file, header)
     if whole <= 0:
         raise UnusableEdf("no_samples", "no whole data record")

@@ -11,9 +11,9 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from brainbrr_core.corpus.layouts.base import stem_of
-from brainbrr_core.corpus.skipped import is_edf
 from brainbrr_core.deidentification.folder import Copied
 from brainbrr_core.deidentification.kinds import KINDS
+from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.files.atomic import replacing
 

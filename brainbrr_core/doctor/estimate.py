@@ -16,7 +16,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration.settings import Preprocessing
 from brainbrr_core.constants import BLOCK_S
 from brainbrr_core.corpus.recording import Recording
-from brainbrr_core.corpus.skipped import is_edf
+from brainbrr_core.edf.formats import is_native
 from brainbrr_core.edf.header import UnusableEdf, read_header
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.edf.source import LocalEdf
@@ -60,7 +60,7 @@ def find_edfs(folder: Path, seconds: float = LOOKING_S) -> tuple[dict[Path, int]
     limit = time.monotonic() + seconds
     for listing in walk([folder], unreadable=lambda _error: None):
         for entry in listing.files:
-            if is_edf(entry.name) and not entry.name.startswith("."):
+            if is_native(entry.name) and not entry.name.startswith("."):
                 with suppress(FileNotFoundError):
                     edfs[Path(entry.path)] = entry.stat().st_size
         if time.monotonic() > limit:
@@ -79,7 +79,9 @@ def sampled_extent(edfs: dict[Path, int], *, complete: bool) -> Extent:
         except (OSError, UnusableEdf):
             continue
         # By the file's size: the number of records in a header need not be true.
-        records = max(edfs[path] - header.header_bytes, 0) / (2 * header.record_samples)
+        records = max(edfs[path] - header.header_bytes, 0) / (
+            header.sample_bytes * header.record_samples
+        )
         hours += float(records * header.record_duration) / 3600
         size += edfs[path]
     total = hours * sum(edfs.values()) / size if size else 0.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import CHANNELS, DOUBLE_BANANA, MontageName
 from brainbrr_core.edf.header import EdfHeader, EdfSignal, UnusableEdf
 from brainbrr_core.edf.raw import calibration
+from brainbrr_core.edf.source import Digital
 from brainbrr_core.signal.derivation import (
     BipolarMatch,
     Sum,
@@ -20,7 +21,7 @@ from brainbrr_core.signal.derivation import (
     match_derivations,
     sums_of_electrodes,
 )
-from brainbrr_core.signal.montage import MontageMatch, match_channels
+from brainbrr_core.signal.montage import MontageMatch, electrode_of, match_channels
 from brainbrr_core.signal.quantization import to_microvolts
 
 #: With fewer of the 19 electrodes, it is another kind of recording (behind the ear, a monitor).
@@ -86,12 +87,39 @@ class LabelMatch:
         return (self.derivations or self.electrodes).unmatched
 
 
+#: Gives, for the labels of a file, those that are electrodes in its corpus only, each with its
+#: electrode. Of several signals with such a label, the first is meant.
+Aliases = Callable[[Sequence[str]], Mapping[str, str]]
+
+
+def aliases_of(matched: Iterable[tuple[str, str]]) -> Aliases:
+    """The aliases among electrodes that were matched before, each with the label of its signal."""
+    known = {
+        label: name for name, label in matched if name in CHANNELS and electrode_of(label) is None
+    }
+    return lambda _labels: known
+
+
 def match_labels(
-    labels: list[str], bad: Iterable[str], rules: ChannelRules | None, montage: MontageName
+    labels: list[str],
+    bad: Iterable[str],
+    rules: ChannelRules | None,
+    montage: MontageName,
+    aliases: Aliases | None = None,
 ) -> LabelMatch:
     """Match the labels of a file to a montage; ``bad`` names channels that count as missing."""
-    bad = tuple(bad)
-    electrodes = match_channels(labels, bad, rules)
+    bad, names = tuple(bad), labels
+    meant = aliases(labels) if aliases is not None else {}
+    if meant:
+        stripped = [label.strip() for label in labels]
+        by_index = {stripped.index(label): name for label, name in meant.items()}
+        names = [by_index.get(index, label) for index, label in enumerate(labels)]
+    electrodes = match_channels(names, bad, rules)
+    if meant:
+        signals = {
+            name: (index, labels[index].strip()) for name, (index, _) in electrodes.signals.items()
+        }
+        electrodes = replace(electrodes, signals=signals)
     is_bipolar = montage == "double-banana" and electrodes.reason == "bipolar_montage"
     return LabelMatch(montage, electrodes, match_derivations(labels, bad) if is_bipolar else None)
 
@@ -137,14 +165,14 @@ class MontageChannels:
         return next(iter(self.signals.values())).samples
 
     def microvolts(
-        self, records: NDArray[np.int16], zero: NDArray[np.int16], skip: int, count: int
+        self, records: NDArray[Digital], zero: NDArray[Digital], skip: int, count: int
     ) -> NDArray[np.float32]:
         """The channels (channels, count) of some data records, without the first ``skip`` samples.
 
         They are relative to the samples at the beginning of each signal in the data record
         ``zero``.
         """
-        if self.sums is None:
+        if self.sums is None and records.dtype.kind == "i":
             out = np.empty((len(self.signals), count), np.float32)
             offsets = np.array([signal.offset for signal in self.signals.values()])
             zeros = zero[offsets].astype(np.float32)
@@ -157,9 +185,9 @@ class MontageChannels:
             values[:] = digital[skip : skip + count]
             values -= float(zero[signal.offset])
             values *= gain
-        return add_up(self.sums, exact)
+        return exact.astype(np.float32) if self.sums is None else add_up(self.sums, exact)
 
-    def check_copies(self, records: NDArray[np.int16]) -> None:
+    def check_copies(self, records: NDArray[Digital]) -> None:
         """Raise :class:`UnusableEdf` unless the copies equal their signals in some data records.
 
         Two samples are equal that are less than a step of their digital values apart, on average of
@@ -176,7 +204,7 @@ class MontageChannels:
                     )
 
 
-def _differ(records: NDArray[np.int16], one: EdfSignal, other: EdfSignal) -> bool:
+def _differ(records: NDArray[Digital], one: EdfSignal, other: EdfSignal) -> bool:
     gain, other_gain = one.microvolts(), other.microvolts()
     first = records[:, one.offset : one.offset + one.samples]
     second = records[:, other.offset : other.offset + other.samples]

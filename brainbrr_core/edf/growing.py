@@ -15,7 +15,7 @@ from brainbrr_core.constants import MontageName
 from brainbrr_core.edf.channels import match_labels, montage_channels
 from brainbrr_core.edf.header import EdfHeader, UnusableEdf, read_header
 from brainbrr_core.edf.records import read_records, whole_records
-from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.edf.source import Digital, LocalEdf
 from brainbrr_core.edf.timestamps import RecordClock
 from brainbrr_core.signal.resampling import UnsupportedRate, design
 
@@ -68,7 +68,7 @@ class GrowingEdf:
         clock = RecordClock(self._header, self.rate)
         at_once = max(1, int(_READ_S / self._header.record_duration))
         done, waited = 0, 0.0
-        zero: NDArray[np.int16] | None = None
+        zero: NDArray[Digital] | None = None
         while True:
             whole, _ = whole_records(self._file, self._header)
             if whole > done:

@@ -1,19 +1,24 @@
-"""The fixed-width header of an EDF file, as far as a clinical recording needs it.
+"""The fixed-width header of an EDF or BDF file, as far as a clinical recording needs it.
 
 Only what describes the signals, and the start time, leaves this module: no identity, no free text.
 A header is untrusted input, so every number is bounded before it is used.
 
 The format: Kemp et al. (1992), Electroenceph. clin. Neurophysiol. 82, 391-393, and the
-EDF+ specification (2003).
+EDF+ specification (2003). A BDF has samples of 24 bits and is otherwise the same.
 """
 
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
 from itertools import accumulate
+
+import numpy as np
+from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Finding
 from brainbrr_core.edf import units
@@ -34,8 +39,10 @@ COLUMNS = (
 )
 #: µV per digital unit, 1 kV: a larger gain is not a calibration, and would overflow in float32.
 _LARGEST_GAIN = 1e9
-#: The label of a signal that holds EDF+ annotations.
-ANNOTATIONS = "EDF Annotations"
+#: The label of a signal that holds EDF+ annotations, and the same of BDF+.
+ANNOTATIONS, BDF_ANNOTATIONS = "EDF Annotations", "BDF Annotations"
+#: How a BDF begins.
+BDF_MAGIC = b"\xffBIOSEMI"
 #: Bytes of the largest data record that is accepted. The specification allows 61,440, but some
 #: programs write the whole recording as one record.
 LARGEST_RECORD = 1 << 26
@@ -88,7 +95,8 @@ class EdfSignal:
 
     ``offset`` and ``samples`` are the position and the number of its samples in a data record.
     ``dimension`` is the unit, ``ranges`` physical minimum and maximum, digital minimum and maximum,
-    all as text of the header.
+    all as text of the header. ``has_limits`` says whether the digital ones are the limits of its
+    samples.
     """
 
     label: str
@@ -96,6 +104,7 @@ class EdfSignal:
     samples: int
     dimension: str
     ranges: tuple[str, str, str, str]
+    has_limits: bool = True
 
     def microvolts(self) -> float:
         """µV per digital unit. Raises :class:`UnusableEdf` where the header does not say it."""
@@ -120,9 +129,10 @@ class EdfSignal:
 class EdfHeader:
     """The content of a header; ``records`` is -1 where it does not give their number.
 
-    ``kind`` is ``EDF+C``, ``EDF+D``, or empty for a plain EDF. ``record_duration`` is in seconds.
-    ``start`` is None where the header gives no possible date and time. ``odd_date`` is the code of
-    a finding about the date, or empty.
+    ``kind`` is ``EDF+C`` or ``EDF+D``, also for a BDF+, or empty for a plain EDF.
+    ``record_duration`` is in seconds. ``start`` is None where the header gives no possible date and
+    time. ``odd_date`` is the code of a finding about the date, or empty. ``sample_bytes`` is the
+    width of a sample: 2, 3 in a BDF, 8 where a library decodes the samples.
     """
 
     signals: tuple[EdfSignal, ...]
@@ -132,25 +142,73 @@ class EdfHeader:
     kind: str
     start: datetime | None
     odd_date: str
+    sample_bytes: int = 2
 
     @property
     def record_samples(self) -> int:
-        """16-bit numbers in one data record, annotations included."""
+        """Numbers in one data record, annotations included."""
         return sum(signal.samples for signal in self.signals)
+
+    def is_text(self, signal: EdfSignal) -> bool:
+        """Whether a signal holds annotations instead of samples."""
+        return signal.label == (BDF_ANNOTATIONS if self.sample_bytes == 3 else ANNOTATIONS)
+
+
+class DecodedFile(ABC):
+    """A recording in another format, which a library decodes: an EDF whose samples are float64.
+
+    All members may raise :class:`UnusableEdf` and ``OSError``.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The file name without its folder, for findings."""
+
+    @property
+    @abstractmethod
+    def header(self) -> EdfHeader:
+        """The channels, and records of one sample of each."""
+
+    @property
+    @abstractmethod
+    def bad(self) -> tuple[str, ...]:
+        """Channels that the file itself marks as bad."""
+
+    @abstractmethod
+    def annotation_lists(self) -> Iterator[bytes]:
+        """Each annotation as a time-stamped list of EDF+, relative to the first sample."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes of all samples."""
+
+    @abstractmethod
+    def head(self, count: int) -> bytes:
+        """Nothing: the header is not stored as bytes."""
+
+    @abstractmethod
+    def samples(self, offset: int, count: int, sample_bytes: int = 8) -> NDArray[np.float64]:
+        """``count`` numbers from byte ``offset`` of all samples, both of whole data records."""
 
 
 def read_header(file: EdfBytes, *, without_signals: bool = False) -> EdfHeader:
-    """Read an EDF header.
+    """Read the header of an EDF or BDF, or of what a library decodes as one.
 
     A file that has annotations but no signals is accepted only ``without_signals``.
 
     Raises :class:`UnusableEdf` when the file has no EDF header, or one that contradicts itself, and
     ``OSError`` when it cannot be opened.
     """
+    if isinstance(file, DecodedFile):
+        return file.header
     head = file.head(256)
-    if head[:1] == b"\xff":
+    is_bdf = file.name.lower().endswith(".bdf")
+    if head[:1] == b"\xff" and not is_bdf:
         raise UnusableEdf("bdf_file")
-    if len(head) < 256 or head[:8].strip() != b"0":
+    if is_bdf and (len(head) < 256 or head[:8] != BDF_MAGIC):
+        raise UnusableEdf("unreadable", "no BDF header")
+    if not is_bdf and (len(head) < 256 or head[:8].strip() != b"0"):
         raise UnusableEdf("unreadable", "no EDF header")
     count, header_bytes = _integer(head[252:]), _integer(head[184:192])
     records = -1 if head[236:244].strip() == b"-1" else _integer(head[236:244])
@@ -163,7 +221,8 @@ def read_header(file: EdfBytes, *, without_signals: bool = False) -> EdfHeader:
     if len(columns) < 256 * count:
         raise UnusableEdf("unreadable", "the header is cut short")
     signals = _signals(columns, count)
-    only_annotations = all(signal.label == ANNOTATIONS for signal in signals)
+    text = BDF_ANNOTATIONS if is_bdf else ANNOTATIONS
+    only_annotations = all(signal.label == text for signal in signals)
     if only_annotations and not without_signals:
         raise UnusableEdf("annotations_only")
     record_s = Fraction(duration.decode())
@@ -172,6 +231,8 @@ def read_header(file: EdfBytes, *, without_signals: bool = False) -> EdfHeader:
         raise UnusableEdf("no_samples")
     # Programs that rewrite headers shift this field, or change its case.
     kind = head[192:236].strip(b" \0")[:5].upper().decode("latin-1")
+    if is_bdf:
+        kind = kind.replace("BDF+", "EDF+")
     header = EdfHeader(
         signals,
         records,
@@ -179,12 +240,13 @@ def read_header(file: EdfBytes, *, without_signals: bool = False) -> EdfHeader:
         record_s,
         kind if kind in ("EDF+C", "EDF+D") else "",
         *_start(head[168:176], head[176:184]),
+        sample_bytes=3 if is_bdf else 2,
     )
-    if 2 * header.record_samples > LARGEST_RECORD:
+    size = header.sample_bytes * header.record_samples
+    if size > LARGEST_RECORD:
         raise UnusableEdf(
             "unreadable",
-            f"a data record of {2 * header.record_samples} bytes, above the limit of "
-            f"{LARGEST_RECORD}",
+            f"a data record of {size} bytes, above the limit of {LARGEST_RECORD}",
         )
     return header
 

@@ -1,4 +1,4 @@
-"""An EDF file as a clinical recording: its wanted channels in µV, and what is odd about it.
+"""A file as a clinical recording: its wanted channels in µV, and what is odd about it.
 
 Files that other readers accept with a warning, or whose gaps they silently close, are judged here.
 Data records are read in chunks and never memory-mapped: a mapped file would count as memory of the
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Finding
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import BLOCK_S, MontageName
-from brainbrr_core.edf.channels import MontageChannels, match_labels, montage_channels
+from brainbrr_core.edf.channels import Aliases, MontageChannels, match_labels, montage_channels
+from brainbrr_core.edf.formats import is_native, suffix_of
 from brainbrr_core.edf.header import (
-    ANNOTATIONS,
+    DecodedFile,
     EdfFacts,
     EdfHeader,
     EdfSignal,
@@ -30,7 +31,7 @@ from brainbrr_core.edf.header import (
     read_header,
 )
 from brainbrr_core.edf.records import available_records, read_records, record_chunks, whole_records
-from brainbrr_core.edf.source import EdfBytes, LocalEdf
+from brainbrr_core.edf.source import Digital, EdfBytes, LocalEdf, as_bytes
 from brainbrr_core.edf.timestamps import first_stamp, record_clock, spaced_records
 from brainbrr_core.edf.units import oddity_of, quote_unit
 from brainbrr_core.machine.walk import as_text
@@ -69,7 +70,7 @@ class EdfRecording:
     samples: int
     facts: EdfFacts
     _header: EdfHeader
-    _first: NDArray[np.int16]
+    _first: NDArray[Digital]
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -123,13 +124,15 @@ def open_edf(
     bad: Iterable[str] = (),
     rules: ChannelRules | None = None,
     montage: MontageName = "10-20",
+    aliases: Aliases | None = None,
 ) -> EdfRecording:
-    """Open an EDF and match its signals to the channels of a montage.
+    """Open a recording and match its signals to the channels of a montage.
 
     Parameters
     ----------
     file : pathlib.Path or EdfBytes
-        The EDF.
+        The EDF, or the main file of a recording in another format
+        (:data:`brainbrr_core.edf.formats.FORMATS`).
     bad : iterable of str
         Names of channels that count as missing.
     rules : ChannelRules, optional
@@ -137,6 +140,8 @@ def open_edf(
         those of the default configuration.
     montage : {"10-20", "double-banana"}
         The channels to read. ``double-banana`` reads referential and bipolar recordings.
+    aliases : callable, optional
+        What electrodes are called in the corpus of the recording, besides their usual labels.
 
     Returns
     -------
@@ -152,14 +157,22 @@ def open_edf(
     """
     facts = EdfFacts()
     try:
-        return _open(_bytes(file), tuple(bad), rules, montage, facts)
+        return _open(recording_file(file), tuple(bad), rules, montage, facts, aliases)
     except UnusableEdf as error:
         error.facts = facts
         raise
 
 
-def _bytes(file: Path | EdfBytes) -> EdfBytes:
-    return LocalEdf(file) if isinstance(file, Path) else file
+def recording_file(file: Path | EdfBytes) -> EdfBytes:
+    """A file of any format by its path, without opening it; what is not a path is returned."""
+    if not isinstance(file, Path):
+        return file
+    if is_native(file.name) or not suffix_of(file.name):
+        return LocalEdf(file)
+    # Only other formats need MNE's readers.
+    from brainbrr_core.edf.decoded import MneFile
+
+    return MneFile(file)
 
 
 def _open(
@@ -168,19 +181,22 @@ def _open(
     rules: ChannelRules | None,
     montage: MontageName,
     facts: EdfFacts,
+    aliases: Aliases | None,
 ) -> EdfRecording:
     header = read_header(file)
     name, note = file.name, facts.findings.append
     if header.odd_date:
         note(Finding(header.odd_date, name))
     labels = [signal.label for signal in header.signals]
-    facts.signals = sum(label != ANNOTATIONS for label in labels)
-    match = match_labels(labels, bad, rules, montage)
+    facts.signals = sum(not header.is_text(signal) for signal in header.signals)
+    if isinstance(file, DecodedFile):
+        bad = (*bad, *file.bad)
+    match = match_labels(labels, bad, rules, montage, aliases)
     facts.matched, facts.missing = match.labels, match.missing
     signals = tuple(header.signals[index] for index in match.indices.values())
     records = _usable_records(file, header, facts)
     # A recording without any electrode has a length, too.
-    timed = signals or tuple(s for s in header.signals if s.label != ANNOTATIONS)
+    timed = signals or tuple(s for s in header.signals if not header.is_text(s))
     rates = sorted({signal.samples / header.record_duration for signal in timed})
     if len(rates) == 1:
         facts.rate, facts.samples = rates[0], records * timed[0].samples
@@ -261,9 +277,9 @@ def _flat(
     """Channels with one value throughout: a few records give the suspects, all records decide."""
     suspects = list(range(len(channels)))
     record = read_records(file, header, 0, 1)[0]
-    values = [int(record[channel.offset]) for channel in channels]
+    values = [record[channel.offset] for channel in channels]
 
-    def varies(block: NDArray[np.int16], index: int) -> bool:
+    def varies(block: NDArray[Digital], index: int) -> bool:
         channel = channels[index]
         samples = block[:, channel.offset : channel.offset + channel.samples]
         return bool((samples != values[index]).any())
@@ -283,21 +299,26 @@ def _flat(
 def annotation_records(file: EdfBytes) -> Iterator[list[bytes]]:
     """The bytes of every annotation signal, data record by data record.
 
-    The file may have no other signals.
+    An EDF may have no other signals. Of other formats, each annotation counts as a record.
 
-    Raises :class:`UnusableEdf` for a file that is not an EDF, ``OSError`` when it cannot be read.
+    Raises :class:`UnusableEdf` for a file that makes no sense, ``OSError`` when it cannot be read.
     """
     header = read_header(file, without_signals=True)
+    if isinstance(file, DecodedFile):
+        for number, entry in enumerate(file.annotation_lists()):
+            # The empty text of the first list of an EDF+ says when the file begins.
+            yield [entry if number else b"+0\x14\x14\0" + entry]
+        return
     columns = [
         slice(signal.offset, signal.offset + signal.samples)
         for signal in header.signals
-        if signal.label == ANNOTATIONS
+        if header.is_text(signal)
     ]
     if not columns:
         return
     for _, chunk in record_chunks(file, header, available_records(file, header)):
         for record in chunk:
-            yield [record[column].tobytes() for column in columns]
+            yield [as_bytes(record[column]) for column in columns]
 
 
 def recording_start(file: Path | EdfBytes) -> datetime.datetime | None:
@@ -306,7 +327,7 @@ def recording_start(file: Path | EdfBytes) -> datetime.datetime | None:
     The header has whole seconds; the first time stamp of an EDF+ adds the fraction of a second, to
     the microsecond. Raises ``OSError`` when the file cannot be read.
     """
-    edf = _bytes(file)
+    edf = recording_file(file)
     try:
         header = read_header(edf)
     except UnusableEdf:

@@ -1,14 +1,13 @@
-"""Data records of an EDF: how many whole ones a file has, and reading some of them."""
+"""Data records of a recording: how many whole ones a file has, and reading some of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.edf.header import EdfHeader
-from brainbrr_core.edf.source import EdfBytes
+from brainbrr_core.edf.source import Digital, EdfBytes
 
 #: Bytes of data records that are read at once.
 _CHUNK_BYTES = 1 << 22
@@ -19,7 +18,7 @@ def whole_records(file: EdfBytes, header: EdfHeader) -> tuple[int, int]:
 
     Not more than 0 where the file ends within its header. Raises ``OSError``.
     """
-    return divmod(file.size() - header.header_bytes, 2 * header.record_samples)
+    return divmod(file.size() - header.header_bytes, header.sample_bytes * header.record_samples)
 
 
 def available_records(file: EdfBytes, header: EdfHeader) -> int:
@@ -28,21 +27,23 @@ def available_records(file: EdfBytes, header: EdfHeader) -> int:
     return max(whole if header.records < 0 else min(whole, header.records), 0)
 
 
-def read_records(file: EdfBytes, header: EdfHeader, first: int, stop: int) -> NDArray[np.int16]:
+def read_records(file: EdfBytes, header: EdfHeader, first: int, stop: int) -> NDArray[Digital]:
     """Data records ``first`` up to ``stop``, (records, samples of a record). Raises ``OSError``."""
     size = header.record_samples
     count = (stop - first) * size
-    return file.samples(header.header_bytes + 2 * first * size, count).reshape(-1, size)
+    width = header.sample_bytes
+    start = header.header_bytes + width * first * size
+    return file.samples(start, count, width).reshape(-1, size)
 
 
 def record_chunks(
     file: EdfBytes, header: EdfHeader, records: int
-) -> Iterator[tuple[int, NDArray[np.int16]]]:
+) -> Iterator[tuple[int, NDArray[Digital]]]:
     """The first ``records`` data records, some megabytes at a time.
 
     Each chunk, (records, samples of a record), comes with the number of its first record. Raises
     ``OSError``.
     """
-    step = max(1, _CHUNK_BYTES // (2 * header.record_samples))
+    step = max(1, _CHUNK_BYTES // (header.sample_bytes * header.record_samples))
     for first in range(0, records, step):
         yield first, read_records(file, header, first, min(first + step, records))

@@ -1,4 +1,4 @@
-"""How the bytes of one EDF are read: from a local file, or in ranges from a remote one."""
+"""How the bytes of one recording are read: from a local file, or in ranges from a remote one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+#: Samples as they are in a file: 16 bits of an EDF, 24 of a BDF, numbers that a library decoded.
+Digital = np.int16 | np.int32 | np.float64
+
 
 class EdfBytes(Protocol):
-    """One EDF, of which any range can be read. All methods may raise ``OSError``."""
+    """One EDF or BDF, of which any range can be read. All methods may raise ``OSError``."""
 
     @property
     def name(self) -> str:
@@ -23,13 +26,13 @@ class EdfBytes(Protocol):
     def head(self, count: int) -> bytes:
         """The first ``count`` bytes, fewer where the file is shorter."""
 
-    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
-        """``count`` little-endian 16-bit numbers from byte ``offset``, (count,)."""
+    def samples(self, offset: int, count: int, sample_bytes: int = 2) -> NDArray[Digital]:
+        """``count`` little-endian numbers of 2 or 3 bytes from byte ``offset``, (count,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalEdf:
-    """An EDF on this machine."""
+    """An EDF or BDF on this machine."""
 
     path: Path
 
@@ -47,6 +50,23 @@ class LocalEdf:
         with self.path.open("rb") as file:
             return file.read(count)
 
-    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
+    def samples(self, offset: int, count: int, sample_bytes: int = 2) -> NDArray[Digital]:
         """``count`` numbers from byte ``offset``, read into memory, not mapped."""
-        return np.fromfile(self.path, np.dtype("<i2"), count, offset=offset)
+        if sample_bytes == 2:
+            return np.fromfile(self.path, np.dtype("<i2"), count, offset=offset)
+        return from_24_bits(np.fromfile(self.path, np.uint8, 3 * count, offset=offset))
+
+
+def from_24_bits(content: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """The little-endian 24-bit numbers in these bytes; an incomplete last one is left out."""
+    count = len(content) // 3
+    wide = np.zeros((count, 4), np.uint8)
+    wide[:, 1:] = content[: 3 * count].reshape(count, 3)
+    return wide.view("<i4").reshape(count) >> 8
+
+
+def as_bytes(samples: NDArray[Digital]) -> bytes:
+    """The bytes that numbers have in a file: the text in a signal for annotations."""
+    if samples.dtype.itemsize == 2:
+        return samples.tobytes()
+    return samples.astype("<i4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()

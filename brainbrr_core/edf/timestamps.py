@@ -14,9 +14,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from brainbrr_core.edf.header import ANNOTATIONS, EdfHeader, EdfSignal, UnusableEdf
+from brainbrr_core.edf.header import EdfHeader, EdfSignal, UnusableEdf
 from brainbrr_core.edf.records import record_chunks
-from brainbrr_core.edf.source import EdfBytes
+from brainbrr_core.edf.source import Digital, EdfBytes, as_bytes
 
 #: A start in seconds; its length is bounded because the file is untrusted input.
 _STAMP = re.compile(rb"([+-][0-9]{1,10}(?:\.[0-9]{0,12})?)\x14")
@@ -33,7 +33,7 @@ _PROBES = 8
 
 def stamped_signal(header: EdfHeader) -> EdfSignal | None:
     """The signal that holds the time stamps; None where there is none."""
-    annotations = (signal for signal in header.signals if signal.label == ANNOTATIONS)
+    annotations = filter(header.is_text, header.signals)
     first = next(annotations, None)
     return first if first is not None and first.samples else None
 
@@ -80,14 +80,15 @@ def record_clock(file: EdfBytes, header: EdfHeader, records: int, rate: Fraction
 
 def _annotations(
     file: EdfBytes, header: EdfHeader, signal: EdfSignal, number: int
-) -> NDArray[np.int16]:
+) -> NDArray[Digital]:
     """The samples of ``signal`` in one data record."""
     before = number * header.record_samples + signal.offset
-    return file.samples(header.header_bytes + 2 * before, signal.samples)
+    width = header.sample_bytes
+    return file.samples(header.header_bytes + width * before, signal.samples, width)
 
 
-def _stamp(header: EdfHeader, annotations: NDArray[np.int16]) -> Fraction | None:
-    match = (_STAMP if header.kind else _EMPTY_STAMP).match(annotations.tobytes())
+def _stamp(header: EdfHeader, annotations: NDArray[Digital]) -> Fraction | None:
+    match = (_STAMP if header.kind else _EMPTY_STAMP).match(as_bytes(annotations))
     return None if match is None else Fraction(match[1].decode())
 
 
@@ -116,7 +117,7 @@ class RecordClock:
         self._steps: tuple[Fraction, Fraction] | None = None
         self._worst = (0, Fraction(0))
 
-    def add(self, first: int, annotations: NDArray[np.int16]) -> None:
+    def add(self, first: int, annotations: NDArray[Digital]) -> None:
         """Add data records, starting with number ``first``, in ascending order.
 
         ``annotations`` are the samples of the stamped signal in them, (records, samples).

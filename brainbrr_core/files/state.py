@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +54,8 @@ class Hashes(NamedTuple):
 
 #: Length in bytes of the fixed part of an EDF header, and the field in it with the full length.
 _FIXED_HEADER, _LENGTH = 256, slice(184, 192)
+#: How a BDF begins, which is otherwise like an EDF.
+_BDF = b"\xffBIOSEMI"
 
 
 class EdfHasher:
@@ -86,9 +88,16 @@ class EdfHasher:
 
 
 def _header_bytes(head: bytes) -> int:
-    """The length in bytes that an EDF header gives for itself; 0 if it is not an EDF header."""
+    """The length in bytes that the header of an EDF or BDF gives for itself; 0 if it is neither."""
     length = head[_LENGTH].strip()
-    return int(length) if head[:8].strip() == b"0" and length.isdigit() else 0
+    begins_as_one = head[:8].strip() == b"0" or head[:8] == _BDF
+    return int(length) if begins_as_one and length.isdigit() else 0
+
+
+def combined_hash(hashes: Iterable[str]) -> str:
+    """One hash of several files in an order, from their content hashes; of one file, its own."""
+    first, *others = hashes
+    return blake3("\n".join([first, *others]).encode()).hexdigest() if others else first
 
 
 _PIECE = 1 << 20

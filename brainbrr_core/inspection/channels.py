@@ -241,7 +241,8 @@ def _read_raw(
         rate = raw.rate(signal)
         first, stop = (round(limit * rate) for limit in seconds)
         statistics.append(SampleStatistics(signal, rate))
-        builders.append(EnvelopeBuilder(rate, first, stop, bins))
+        kind = np.int16 if raw.header.sample_bytes == 2 else np.int32
+        builders.append(EnvelopeBuilder(rate, first, stop, bins, kind))
     for first, records in raw.chunks():
         for signal, figures, builder in zip(signals, statistics, builders, strict=True):
             samples = records[:, signal.offset : signal.offset + signal.samples].reshape(-1)

@@ -10,6 +10,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.edf.source import Digital
+
 #: Steps per second, the finest first, and how many values a page with that resolution may have. A
 #: value takes some 0.8 bytes. An hour of 19 channels, raw and preprocessed, gets 32 steps per
 #: second, twenty minutes get 64.
@@ -72,19 +74,26 @@ class EnvelopeBuilder:
     """Builds the envelope of an interval of a signal, which is added in chunks.
 
     ``rate`` is in samples per second. The interval has the samples from ``first`` up to ``stop``.
-    ``bins_per_s`` is lowered to the rate where it is higher.
+    ``bins_per_s`` is lowered to the rate where it is higher. ``kind`` is the type of the samples.
     """
 
-    def __init__(self, rate: Fraction, first: int, stop: int, bins_per_s: int) -> None:
+    def __init__(
+        self,
+        rate: Fraction,
+        first: int,
+        stop: int,
+        bins_per_s: int,
+        kind: type[np.int16] | type[np.int32] = np.int16,
+    ) -> None:
         self.rate, self.first, self.stop = rate, first, stop
         self.bins_per_s = min(Fraction(bins_per_s), rate)
         self._per_bin = rate / self.bins_per_s
         bins = int((stop - first - 1) / self._per_bin) + 1 if stop > first else 0
-        limits = np.iinfo(np.int16)
-        self._low = np.full(bins, limits.max, np.int16)
-        self._high = np.full(bins, limits.min, np.int16)
+        limits = np.iinfo(kind)
+        self._low = np.full(bins, limits.max, kind)
+        self._high = np.full(bins, limits.min, kind)
 
-    def add(self, samples: NDArray[np.int16], position: int) -> None:
+    def add(self, samples: NDArray[Digital], position: int) -> None:
         """Add ``samples`` (n,), the first of which is sample ``position`` of the signal."""
         begin, end = max(position, self.first), min(position + len(samples), self.stop)
         if end <= begin:
@@ -103,7 +112,8 @@ class EnvelopeBuilder:
     def envelope(self, gain: float, offset: float, unit: str) -> Envelope:
         """The envelope, where ``gain * sample + offset`` is the value in ``unit``."""
         if not len(self._low):
-            return Envelope(self._low, self._high, self.bins_per_s, 1.0, 0.0, 0.0, unit)
+            nothing = np.zeros(0, np.int16)
+            return Envelope(nothing, nothing, self.bins_per_s, 1.0, 0.0, 0.0, unit)
         low, high = self._low.astype(np.int64), self._high.astype(np.int64)
         if gain < 0:
             low, high, gain = -high, -low, -gain

@@ -17,8 +17,7 @@ from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Record
 from brainbrr_core.edf.channels import match_labels
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.raw import RawFile, open_raw
-from brainbrr_core.edf.reader import EdfRecording, open_edf, recording_start
-from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.edf.reader import EdfRecording, open_edf, recording_file, recording_start
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.channels import Channel, choose_channels, read_channels
 
@@ -81,14 +80,14 @@ def inspect_recording(
     seconds: float | None = None,
     seizure_labels: tuple[str, ...] = SEIZURE_LABELS,
 ) -> Inspection:
-    """Read the signals, events and findings of an EDF.
+    """Read the signals, events and findings of a recording.
 
     Figures describe the whole recording, whatever interval is drawn.
 
     Parameters
     ----------
     path : pathlib.Path
-        The EDF.
+        The EDF, or the main file of a recording in another format.
     settings : Preprocessing
         Parameters of the signal chain.
     recording : Recording, optional
@@ -120,12 +119,13 @@ def inspect_recording(
     stop_s = raw.duration_s if seconds is None else min(start_s + seconds, raw.duration_s)
     if stop_s <= start_s:
         raise BrainbrrError(f"{path} lasts {raw.duration_s:g} s: give a --start before its end")
+    aliases = layout_around(path).aliases
     bad: tuple[str, ...] = ()
     source: EdfRecording | None = None
     reasons = []
     try:
         bad = _bad_channels(path)
-        source = open_edf(path, bad, rules, settings.montage)
+        source = open_edf(path, bad, rules, settings.montage, aliases)
         findings: tuple[Finding, ...] = source.findings
     except UnusableEdf as error:
         reasons.append((error.reason, SIGNAL_REASONS[error.reason]))
@@ -138,7 +138,7 @@ def inspect_recording(
     if labels.reason is not None:
         reasons.append((labels.reason, LABEL_REASONS[labels.reason]))
     labels_of_file = [signal.label for signal in raw.header.signals]
-    match = match_labels(labels_of_file, bad, rules, settings.montage)
+    match = match_labels(labels_of_file, bad, rules, settings.montage, aliases)
     interpolated = source.interpolated if source is not None else ()
     selection = choose_channels(
         raw, match, interpolated, usable=source is not None or match.is_usable
@@ -162,7 +162,7 @@ def inspect_recording(
 
 def _open(path: Path) -> RawFile:
     try:
-        return open_raw(path)
+        return open_raw(recording_file(path))
     except UnusableEdf as error:
         detail = f" ({error.detail})" if error.detail else ""
         meaning = SIGNAL_REASONS[error.reason]
@@ -187,7 +187,7 @@ def _read_labels(path: Path, duration_s: float, texts: Texts) -> RecordingLabels
     if file is not None and file.annotations:
         start = recording_start(path) if layout.has_clock_times else None
         return layout.read_labels(file, duration_s, start)
-    return read_edf_labels(LocalEdf(path), duration_s, texts)
+    return read_edf_labels(recording_file(path), duration_s, texts)
 
 
 def _indexed_labels(recording: Recording) -> RecordingLabels:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.edf.header import EdfSignal
 from brainbrr_core.edf.raw import calibration
+from brainbrr_core.edf.source import Digital
 
 #: A signal that varies by at most this many digital units is flat: rounding alone may make one.
 FLAT_STEPS = 1
@@ -46,7 +47,7 @@ class SignalQuality:
         self._seconds = _Seconds.of(self._second, self._rate)
         self._hum = self._disconnected = 0
 
-    def add(self, samples: NDArray[np.int16]) -> None:
+    def add(self, samples: NDArray[Digital]) -> None:
         """Add the next ``samples`` (n,)."""
         if self._ends is not None:
             low, high = self._ends
@@ -107,10 +108,10 @@ class _Flat:
         #: Where the last flat window starts.
         self._last = -width
 
-    def add(self, samples: NDArray[np.int16]) -> None:
+    def add(self, samples: NDArray[Digital]) -> None:
         pending = np.concatenate([self._tail, samples])
         if len(pending) >= self._width:
-            high = _running(np.maximum, pending, self._width).astype(np.int32)
+            high = _running(np.maximum, pending, self._width).astype(np.int64)
             flat = high - _running(np.minimum, pending, self._width) <= FLAT_STEPS
             starts = self._first + np.flatnonzero(flat)
             if len(starts):
@@ -123,7 +124,7 @@ class _Flat:
         self._tail = pending[len(pending) - tail :]
 
 
-def _running(extreme: np.ufunc, samples: NDArray[np.int16], width: int) -> NDArray[np.int16]:
+def _running(extreme: np.ufunc, samples: NDArray[Digital], width: int) -> NDArray[Digital]:
     """Minimum or maximum of every ``width`` samples, (n - width + 1,), by doubling."""
     best, size = samples, 1
     while size < width:
@@ -151,7 +152,7 @@ class _Seconds:
         phases = 2 * np.pi * np.outer(frequencies, np.arange(length)) / rate
         return cls(length, frequencies, np.concatenate([np.cos(phases), np.sin(phases)]))
 
-    def judge(self, seconds: NDArray[np.int16]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def judge(self, seconds: NDArray[Digital]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Standard deviation in digital units, and the larger mains share, each (n,).
 
         ``seconds`` is (n, length).
@@ -176,7 +177,7 @@ class SampleStatistics:
         gain, _, unit = calibration(signal)
         self.quality = SignalQuality(rate, gain if unit == "µV" else None, _digital_ends(signal))
 
-    def add(self, samples: NDArray[np.int16]) -> None:
+    def add(self, samples: NDArray[Digital]) -> None:
         """Add the next ``samples`` (n,)."""
         wide = samples.astype(np.int64)
         self._count += len(wide)
@@ -204,6 +205,8 @@ class SampleStatistics:
 
 
 def _digital_ends(signal: EdfSignal) -> tuple[int, int] | None:
+    if not signal.has_limits:
+        return None
     try:
         ends = sorted(int(float(text)) for text in signal.ranges[2:])
     except (ValueError, OverflowError):

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainbrr_core.corpus.layouts.folder import FolderLayout
-from brainbrr_core.corpus.skipped import Skipped, is_edf
+from brainbrr_core.corpus.skipped import Skipped
+from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.walk import as_text, is_utf8

@@ -21,6 +21,7 @@ from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import RATE, MontageName
 from brainbrr_core.corpus.layouts.channels_tsv import bad_channels_of
+from brainbrr_core.corpus.layouts.known import layout_around
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.detection import RecordingStitcher, padded_window
 from brainbrr_core.edf.growing import GrowingEdf
@@ -98,9 +99,9 @@ def open_file(path: Path, rules: ChannelRules | None, montage: MontageName) -> I
 def open_source(
     path: Path, rules: ChannelRules | None = None, montage: MontageName = "10-20"
 ) -> EdfRecording:
-    """An EDF ready for the signal chain. Raises :class:`BrainbrrError` when it is unusable."""
+    """A recording ready for the signal chain. Raises :class:`BrainbrrError` when it is unusable."""
     with _reading(path):
-        return open_edf(path, bad_channels_of(path), rules, montage)
+        return open_edf(path, bad_channels_of(path), rules, montage, layout_around(path).aliases)
 
 
 def growing_source(

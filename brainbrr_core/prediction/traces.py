@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from brainbrr_core.constants import FRAME_HZ, PROBABILITY_EDF
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
-from brainbrr_core.corpus.skipped import is_edf
 from brainbrr_core.deidentification.header import FIXED, clean_header
 from brainbrr_core.deidentification.recording import open_source
+from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.edf.header import ANNOTATIONS, COLUMNS, EdfHeader, UnusableEdf
 from brainbrr_core.edf.records import record_chunks
 from brainbrr_core.errors import BrainbrrError

@@ -16,7 +16,7 @@ SCALE = 10.0 / 32767.0
 
 @compiled
 def to_microvolts(
-    records: NDArray[np.int16],
+    records: NDArray[np.int16 | np.int32 | np.float64],
     offsets: NDArray[np.int64],
     length: int,
     skip: int,
@@ -27,8 +27,8 @@ def to_microvolts(
     """Write channels of some data records as ``(digital - zero) * gain`` to ``out`` (channels, n).
 
     ``records`` is (records, samples of a record), contiguous; a channel has ``length`` samples of
-    each from its offset on. The first ``skip`` samples are left out. Differences of 16-bit numbers
-    are exact in float32.
+    each from its offset on. The first ``skip`` samples are left out. Differences of numbers
+    of 16 or 24 bits are exact in float32.
     """
     for channel in range(out.shape[0]):
         offset, zero, gain = offsets[channel], zeros[channel], gains[channel]

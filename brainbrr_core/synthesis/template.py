@@ -16,7 +16,7 @@ from pathlib import Path
 from brainbrr_core.annotation import UNKNOWN, Event, tuh
 from brainbrr_core.corpus.layouts.base import unreadable_folder
 from brainbrr_core.corpus.layouts.tusz import SPLIT_FOLDERS
-from brainbrr_core.corpus.skipped import is_edf
+from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.walk import is_text, walk
 from brainbrr_core.progress import progress

@@ -42,6 +42,7 @@ INDEX = {
     "data_hash": "Hash of the EDF without its header; empty where it is unknown.",
     "bipolar": "What a bipolar recording gives in the montage double-banana: reason of exclusion, "
     "rate, samples, derivations and findings; empty for a referential one.",
+    "reader": "Name and version of what read a file that is no EDF; empty for an EDF.",
 }
 
 #: Columns of ``cache_manifest``.

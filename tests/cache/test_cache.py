@@ -34,6 +34,7 @@ from brainbrr_core.configuration.settings import ChannelRules, Selection
 from brainbrr_core.constants import MontageName
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, update_index, write_index
+from brainbrr_core.edf.channels import Aliases
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files import room
@@ -267,9 +268,13 @@ def test_an_edf_replaced_while_it_is_read_leaves_no_shard(
     real_open = open_edf
 
     def replaced(
-        path: Path, bad: tuple[str, ...], rules: ChannelRules, montage: MontageName
+        path: Path,
+        bad: tuple[str, ...],
+        rules: ChannelRules,
+        montage: MontageName,
+        aliases: Aliases,
     ) -> object:
-        source = real_open(path, bad, rules, montage)
+        source = real_open(path, bad, rules, montage, aliases)
         os.utime(path, ns=(1, 1))
         return source
 

@@ -178,7 +178,7 @@ def test_network_errors_only_cost_time(
 
 @pytest.mark.usefixtures("s3")
 def test_a_bucket_that_is_empty_or_absent_is_one_line(afar: Configuration) -> None:
-    with pytest.raises(BrainbrrError, match=r"no \.edf object at s3://"):
+    with pytest.raises(BrainbrrError, match=r"no \.edf or \.bdf object at s3://"):
         plan_corpus(afar)
     nowhere = afar.model_copy(update={"data_dir": "s3://no-such-bucket-here/edf"})
     with pytest.raises(BrainbrrError) as error:

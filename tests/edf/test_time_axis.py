@@ -23,7 +23,7 @@ from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.recording import SIGNAL_REASONS
 from brainbrr_core.edf.header import EdfHeader, EdfSignal, UnusableEdf, read_header
 from brainbrr_core.edf.reader import open_edf, recording_start
-from brainbrr_core.edf.source import LocalEdf
+from brainbrr_core.edf.source import Digital, LocalEdf
 from brainbrr_core.edf.timestamps import RecordClock
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.inspection.inspection import inspect_recording
@@ -183,9 +183,9 @@ class Counting:
         self.read += count
         return self._file.head(count)
 
-    def samples(self, offset: int, count: int) -> NDArray[np.int16]:
-        self.read += 2 * count
-        return self._file.samples(offset, count)
+    def samples(self, offset: int, count: int, sample_bytes: int = 2) -> NDArray[Digital]:
+        self.read += sample_bytes * count
+        return self._file.samples(offset, count, sample_bytes)
 
 
 def test_only_some_stamps_of_a_good_edf_plus_c_are_read(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_what_is_not_read_is_counted_by_kind(
     shell: Shell, patients: Path, tmp_path: Path, address: str
 ) -> None:
     (patients / "pat0" / "b.csv_bi").touch()
-    (patients / "pat0" / "c.bdf").write_bytes(b"\xffBIOSEMI")
+    (patients / "pat0" / "c.nwb").write_bytes(b"HDF")
     environment = {
         "BRAINBRR_DATA_DIR": address.format(patients),
         "BRAINBRR_CACHE_ROOT": str(tmp_path / "cache"),
@@ -267,7 +267,7 @@ def test_what_is_not_read_is_counted_by_kind(
     assert "not read: 1 annotation_without_edf: " in done.stdout
     assert "\n  pat0/b.csv_bi\n" in done.stdout
     assert "not read: 1 other_format: " in done.stdout
-    assert "\n  pat0/c.bdf\n" in done.stdout
+    assert "\n  pat0/c.nwb\n" in done.stdout
 
 
 NAMES = [b"m\xfcller.edf", b"new\nline.edf", b"tab\tx.edf"]

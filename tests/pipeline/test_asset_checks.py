@@ -202,7 +202,7 @@ def test_an_excluded_recording_is_recorded_with_its_reason_and_follows_its_edf(
     assert request.run_config["ops"]["build_recordings"]["config"]["keys"] == [key]
     assert all(result.success for result in graph.follow(graph.tick()))
     assert (shown()["excluded"], shown()["which means"]) == (
-        "unreadable", "the file is not a readable EDF",
+        "unreadable", "the file is not a readable EDF, or not of the format of its suffix",
     )  # fmt: skip
     assert set(graph.statuses().values()) == {StaleStatus.FRESH}
     assert instance.get_materialized_partitions(CACHE) == set(graph.statuses())

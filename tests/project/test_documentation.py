@@ -10,6 +10,7 @@ import pytest
 from brainbrr_core.annotation.policy import ANNOTATION_FINDINGS
 from brainbrr_core.configuration import Overrides, load
 from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_FINDINGS, SIGNAL_REASONS
+from brainbrr_core.edf.formats import FORMATS
 from tests.support.project import ROOT
 
 PAGE = ROOT / "docs" / "recordings.md"
@@ -55,3 +56,13 @@ def test_every_configuration_of_a_page_is_accepted(page: Path, tmp_path: Path) -
 def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_page_has_every_format_that_is_read() -> None:
+    _, _, after = PAGE.read_text(encoding="utf-8").partition("## Formats\n")
+    table = after.partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+).*?\| `(\.\w+)` \|.*?\| (brainbrr|MNE) \|", table, re.MULTILINE)
+    assert rows == [
+        (one.name, suffix, "MNE" if one.mne_reader else "brainbrr")
+        for suffix, one in FORMATS.items()
+    ]

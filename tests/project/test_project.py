@@ -60,6 +60,7 @@ WITHOUT_IMPORT = {
     },
     "dev": {
         "coverage": "`make coverage`",
+        "eeglabio": "mne.export, which writes EEGLAB files for tests, imports it",
         "hatchling": "builds the wheel of tests/project/test_installed.py, without a network",
         "import-linter": "a tool of `make check`",
         "lightning": "the example of docs/python.md trains with it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,8 @@ from brainbrr_core.annotation import (
     seizure_seconds,
 )
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
-from brainbrr_core.corpus.skipped import Skipped, is_edf, skipped_in_folder
+from brainbrr_core.corpus.skipped import Skipped, skipped_in_folder
+from brainbrr_core.edf.formats import choose, is_edf, part_names
 from brainbrr_core.errors import BrainbrrError, check_exhausted
 from brainbrr_core.machine.walk import Listing, is_text, walk
 
@@ -30,12 +31,13 @@ _LEAST_KNOWN_S = 0.01
 
 
 class RecordingFile(NamedTuple):
-    """One EDF of a corpus and what its path says.
+    """One EDF of a corpus, or the main file in another format, and what its path says.
 
     ``split`` is None where the corpus does not define splits, ``patient`` empty where the path does
     not name one. ``annotation_names`` are files that determine the labels; ``table_name`` is a
     table that marks channels as bad, and so determines the signal; ``json_names`` describe the
-    acquisition, the nearest first. All are relative to the EDF's folder.
+    acquisition, the nearest first; ``part_names`` are further files of the recording itself, of a
+    format that has several. All are relative to the EDF's folder.
 
     Paths are text because few of a corpus's hundreds of thousands of files are opened.
     """
@@ -49,6 +51,7 @@ class RecordingFile(NamedTuple):
     annotation_names: tuple[str, ...] = ()
     table_name: str | None = None
     json_names: tuple[str, ...] = ()
+    part_names: tuple[str, ...] = ()
 
     @property
     def path(self) -> Path:
@@ -57,10 +60,10 @@ class RecordingFile(NamedTuple):
 
     @property
     def companion_names(self) -> tuple[str, ...]:
-        """Names of all files that describe this EDF."""
+        """Names of all files that describe this EDF, and of its further parts."""
         if self.table_name is None:
-            return (*self.annotation_names, *self.json_names)
-        return (*self.annotation_names, self.table_name, *self.json_names)
+            return (*self.annotation_names, *self.json_names, *self.part_names)
+        return (*self.annotation_names, self.table_name, *self.json_names, *self.part_names)
 
     def companion(self, name: str) -> str:
         """Path of a file with this name relative to the EDF's folder."""
@@ -86,8 +89,13 @@ class RecordingFile(NamedTuple):
         return None if self.table_name is None else Path(self.companion(self.table_name))
 
     @property
+    def parts(self) -> tuple[Path, ...]:
+        """Paths of the further files of the recording itself."""
+        return tuple(Path(self.companion(name)) for name in self.part_names)
+
+    @property
     def companions(self) -> tuple[Path, ...]:
-        """Paths of all files that describe this EDF."""
+        """Paths of all files that describe this EDF, and of its further parts."""
         return tuple(Path(self.companion(name)) for name in self.companion_names)
 
 
@@ -187,6 +195,10 @@ class Layout(ABC):
     form: ClassVar[str]
     #: Whether annotations have clock times, so that labels need the start of the EDF.
     has_clock_times: ClassVar[bool] = False
+    #: Suffixes of the main files of its recordings.
+    formats: ClassVar[frozenset[str]] = frozenset({".edf"})
+    #: Electrodes that may have another label in this corpus than anywhere else.
+    aliased: ClassVar[frozenset[str]] = frozenset()
     #: What a complete corpus has, by its ``release``, where the layout is that of one corpus.
     complete: ClassVar[Mapping[str, CompleteCorpus]] = MappingProxyType({})
 
@@ -196,6 +208,8 @@ class Layout(ABC):
         self.shown = shown or str(root)
         #: Interprets annotations of free text.
         self.texts = texts
+        #: Suffixes that are read of those: another source may not give all of them.
+        self.suffixes = self.formats
         #: Files and folders below the root that are not read; complete after ``recordings``.
         self.skipped: list[Skipped] = []
 
@@ -225,7 +239,8 @@ class Layout(ABC):
 
     def describe_path(self, path: Path) -> RecordingFile | None:
         """What the path of an EDF below the root says; None where it is not a recording."""
-        return self.describe(self.folder_of(path), path.name)
+        file = self.describe(self.folder_of(path), path.name)
+        return None if file is None else with_parts(file)
 
     def folder_of(self, path: Path) -> Folder:
         """The folder of a file below the root, without listing it."""
@@ -244,6 +259,14 @@ class Layout(ABC):
         ``start`` is the time of its first sample, where annotations have clock times
         (``has_clock_times``) and the EDF says it.
         """
+
+    def aliases(self, _labels: Sequence[str]) -> Mapping[str, str]:
+        """Labels of a file that are electrodes in this corpus only, each with its electrode.
+
+        They decide which recordings of this corpus have an electrode, and are no part of the rules
+        for labels that belong to the preprocessing version.
+        """
+        return {}
 
     def annotates(self, _folder: str, _name: str, _recordings: Collection[str]) -> bool | None:
         """Whether a file is the annotation of one of the ``recordings`` in its folder.
@@ -275,7 +298,10 @@ class Layout(ABC):
         folder = self._folder(listing)
         is_named_in_text = not folder.below or is_partition_key("/".join(folder.below))
         names = [entry.name for entry in listing.files]
-        edfs = list(filter(is_edf, names))
+        chosen = choose(names, self.suffixes)
+        for name in chosen.doubled:
+            self._skip("same_name", folder.location(name))
+        edfs = chosen.recordings
         for name in edfs:
             file = None
             if name.startswith("."):
@@ -285,13 +311,13 @@ class Layout(ABC):
             elif (file := self.describe(folder, name)) is None:
                 self._skip("not_of_layout", folder.location(name))
             if file is not None:
-                yield file
+                yield with_parts(file)
         for name in self.absent(folder, edfs):
             self._skip("listed_without_edf", folder.location(name))
         if names:
             name_of_folder = folder.below[-1] if folder.below else ""
             for kind, name in skipped_in_folder(
-                names, edfs, partial(self.annotates, name_of_folder)
+                names, chosen.all, partial(self.annotates, name_of_folder)
             ):
                 self._skip(kind, folder.location(name))
 
@@ -312,6 +338,13 @@ class Layout(ABC):
     def key(folder: Folder, name: str) -> str:
         """The partition key of an EDF: its path below the root without the suffix."""
         return "/".join((*folder.below, stem_of(name)))
+
+
+def with_parts(file: RecordingFile) -> RecordingFile:
+    """The recording with the names of its further files; an EDF has none."""
+    if is_edf(file.location):
+        return file
+    return file._replace(part_names=part_names(file.path))
 
 
 def folders_named(data_dir: Path, name: re.Pattern[str]) -> list[Path]:

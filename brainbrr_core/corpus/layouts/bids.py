@@ -1,6 +1,7 @@
 """BIDS-EEG: ``sub-*/[ses-*/]eeg/*_eeg.edf`` with ``*_events.tsv`` as SzCORE writes it.
 
-Siena and other corpora are available in this layout. A ``*_channels.tsv`` may mark channels as bad;
+Recordings may also be in other formats (``edf.formats``). Siena and other corpora are available in
+this layout. A ``*_channels.tsv`` may mark channels as bad;
 it and ``*_events.tsv`` may be in a folder above (``inheritance``). ``participants.tsv`` may assign
 patients to splits. (Gorgolewski et al. 2016, Sci. Data 3,
 160044; Pernet et al. 2019, Sci. Data 6, 103; Dan et al. 2024.)
@@ -23,9 +24,12 @@ from brainbrr_core.corpus.layouts.base import (
 )
 from brainbrr_core.corpus.layouts.inheritance import Tables
 from brainbrr_core.corpus.participants import read_splits
+from brainbrr_core.edf.formats import FORMATS
 from brainbrr_core.errors import BrainbrrError
 
 _SUBJECTS, _PARTICIPANTS = "sub-*", "participants.tsv"
+#: Folders of a dataset, at any depth, whose recordings are processed or not converted yet.
+_NO_RAW_DATA = frozenset({"derivatives", "sourcedata"})
 #: Suffix of the table with the events of a recording.
 EVENTS_TABLE = "_events.tsv"
 
@@ -35,6 +39,7 @@ class BidsLayout(Layout):
 
     name = "bids"
     form = "sub-*/[ses-*/]eeg/*_eeg.edf with *_events.tsv"
+    formats = frozenset(FORMATS)
 
     def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
         super().__init__(root, shown, texts)
@@ -54,6 +59,8 @@ class BidsLayout(Layout):
     def describe(self, folder: Folder, name: str) -> RecordingFile | None:
         """Patient and session are entities of the path; other modalities are not recordings."""
         if folder.below[-1:] != ("eeg",) or not stem_of(name).endswith("_eeg"):
+            return None
+        if not _NO_RAW_DATA.isdisjoint(folder.below):
             return None
         subject, *others = folder.below
         location = folder.location(name)

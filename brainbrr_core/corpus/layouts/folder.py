@@ -14,10 +14,12 @@ from brainbrr_core.corpus.layouts.base import (
     RecordingLabels,
     patient_in,
     stem_of,
+    with_parts,
 )
 from brainbrr_core.corpus.layouts.bids import EVENTS_TABLE, read_events_labels
 from brainbrr_core.corpus.layouts.inheritance import Tables
 from brainbrr_core.corpus.layouts.tusz import annotates_tuh, read_tuh_labels, tuh_annotations
+from brainbrr_core.edf.formats import FORMATS
 
 
 class FolderLayout(Layout):
@@ -29,6 +31,7 @@ class FolderLayout(Layout):
 
     name = "folder"
     form = "*.edf anywhere, with *.csv_bi or *_events.tsv"
+    formats = frozenset(FORMATS)
 
     def __init__(self, root: Path, shown: str = "", texts: Texts = DEFAULT_TEXTS) -> None:
         super().__init__(root, shown, texts)
@@ -41,7 +44,7 @@ class FolderLayout(Layout):
 
     def describe_path(self, path: Path) -> RecordingFile:
         """What the path of an EDF says; every EDF is a recording."""
-        return self.describe(self.folder_of(path), path.name)
+        return with_parts(self.describe(self.folder_of(path), path.name))
 
     def describe(self, folder: Folder, name: str) -> RecordingFile:
         """What folder and name of an EDF say; ``csv_bi`` takes precedence over ``*_events.tsv``."""

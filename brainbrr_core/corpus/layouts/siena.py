@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,7 @@ class SienaLayout(ListedLayout):
     form = "PNxx/*.edf with Seizures-list-PNxx.txt"
     folder_name = re.compile(r"PN\d\d")
     has_clock_times = True
+    aliased = frozenset({"O1"})
     complete = MappingProxyType(
         {"": CompleteCorpus("Siena Scalp EEG 1.0.0", recordings=41, seizures=47)}
     )
@@ -44,6 +45,10 @@ class SienaLayout(ListedLayout):
     def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
         """Names in a list without an EDF."""
         return siena.unlisted(siena.parse(text, ""), edfs)
+
+    def aliases(self, labels: Sequence[str]) -> Mapping[str, str]:
+        """O1 where the file has ``1`` for it: after P3, in a file without another O1."""
+        return siena.truncated_labels(labels)
 
     def read_labels(
         self, file: RecordingFile, signal_s: float | None, start: datetime | None = None
