@@ -19,7 +19,8 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import Input, Prediction, open_file
 from brainbrr_core.runs.own_settings import with_network_settings
-from brainbrr_core.runs.run import find_run_folder, open_model
+from brainbrr_core.runs.record import find_run_folder
+from brainbrr_core.runs.run import open_model
 from brainbrr_core.scoring import OperatingPoint
 
 if TYPE_CHECKING:

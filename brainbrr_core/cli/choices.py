@@ -126,3 +126,9 @@ class ModelFormat(StrEnum):
     SAFETENSORS = "safetensors"
     ONNX = "onnx"
     TORCH_EXPORT = "torch-export"
+
+
+class FrozenPart(StrEnum):
+    """The parts of a network that a training can leave as they are."""
+
+    ENCODER = "encoder"

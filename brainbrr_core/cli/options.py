@@ -134,7 +134,7 @@ def next_command(command: str, options: str, **given: str | None) -> None:
 
 
 def run_folder(run: str, runs_dir: Path) -> Path:
-    """As :func:`brainbrr_core.runs.run.find_run_folder`, which is imported when it is needed."""
-    from brainbrr_core.runs.run import find_run_folder
+    """As :func:`brainbrr_core.runs.record.find_run_folder`, which is imported when it is needed."""
+    from brainbrr_core.runs.record import find_run_folder
 
     return find_run_folder(run, runs_dir)

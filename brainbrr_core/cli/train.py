@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from brainbrr_core.cli.choices import FrozenPart
 from brainbrr_core.cli.options import (
     CacheRoot,
     CacheVersion,
@@ -39,6 +40,21 @@ def train(
             "finished is not trained again.",
         ),
     ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with the weights of a run or an exported model: its folder, or a run's "
+            "name (default: training.start_from).",
+        ),
+    ] = None,
+    freeze: Annotated[
+        FrozenPart | None,
+        typer.Option(
+            help="Part of the network whose weights stay as they are (default: training.freeze)."
+        ),
+    ] = None,
     config: Config = None,
     profile: Profile = None,
     cache_root: CacheRoot = None,
@@ -60,6 +76,10 @@ def train(
     settings = configuration(
         config, profile, cache_root=cache_root, runs_dir=runs_dir, cache_version=cache_version
     )
+    given = {"training.start_from": start_from, "training.freeze": freeze and freeze.value}
+    values = {key: value for key, value in given.items() if value is not None}
+    if values:
+        settings = apply_values(settings, values, "--from and --freeze")
     # Of several processes, the first one prints for all.
     first = Ranks.from_environment(os.environ).is_main
     train_one = partial(train_with_bar, shown=first)
@@ -69,9 +89,9 @@ def train(
             print_json(_as_json(run))
         elif first:
             print(_outcome(run))
-            next_command(
-                "evaluate", settings.options, runs_dir=runs_dir, cache_version=cache_version
-            )
+            # What the configuration does not say, the run's name does.
+            evaluate = f"evaluate {run.name}" if values else "evaluate"
+            next_command(evaluate, settings.options, runs_dir=runs_dir, cache_version=cache_version)
         return 0
     runs = []
     trained = train_seeds(
@@ -85,7 +105,7 @@ def train(
             print(f"seed {seed}: {_outcome(run)}", flush=True)
     if first and json:
         print_json({"seeds": runs})
-    elif first:
+    elif first and not values:
         next_command(
             "evaluate",
             settings.options,

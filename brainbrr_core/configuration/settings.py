@@ -506,9 +506,21 @@ class Training(Section):
     patience: Annotated[int, Field(ge=0)] = 0
     #: Random changes of training windows.
     augmentation: Augmentation = Augmentation()
+    #: Run or exported model whose weights the training begins with, for fine-tuning: its folder, or
+    #: a run's name in the folder of runs. Network and montage must be the same. With ``null`` the
+    #: weights are random. The run's identity has the checksum of the weights, not this path.
+    start_from: str | None = None
+    #: Part of the network whose weights stay those of ``start_from``: its encoder, or none.
+    freeze: Literal["encoder"] | None = None
     #: Project of Weights & Biases to log to, in addition to TensorBoard. With ``null`` none is
     #: used.
     wandb: str | None = None
+
+    @model_validator(mode="after")
+    def _freezes_what_is_trained(self) -> Training:
+        if self.freeze is not None and self.start_from is None:
+            raise ValueError("freeze keeps the weights of start_from, which is not set: set both")
+        return self
 
 
 class Detection(Section):

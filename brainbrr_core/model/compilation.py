@@ -39,5 +39,5 @@ def clear_gradients(network: nn.Module, *, keep: bool) -> None:
     network.zero_grad(set_to_none=not keep)
     if keep:
         for parameter in network.parameters():
-            if parameter.grad is None:
+            if parameter.grad is None and parameter.requires_grad:
                 parameter.grad = torch.zeros_like(parameter)

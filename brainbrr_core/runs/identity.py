@@ -17,6 +17,7 @@ from brainbrr_core.configuration import (
     Windows,
 )
 from brainbrr_core.runs.network_source import network_identity
+from brainbrr_core.runs.starting_point import StartingPoint, find_starting_point
 
 #: Bumped when the network or the training changes though its settings do not.
 TRAINING_VERSION = 5
@@ -24,18 +25,25 @@ TRAINING_VERSION = 5
 EVALUATION_VERSION = 5
 #: Training settings that change no weight of a run.
 WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "skipped_steps_limit", "wandb"}
+#: Those that a run's identity has in another form: of a path, the checksum of the weights there.
+_IN_ANOTHER_FORM = {"start_from"}
 #: Settings of detection that no validation uses: it tries every threshold.
 _UNVALIDATED = {"on_threshold", "confidence"}
 #: Settings newer than the training version, each with the value at which a training is the same as
 #: before the setting existed. At that value they are left out, so that runs from before keep their
 #: names.
-LATER_TRAINING: dict[str, JsonValue] = {"seizure_weight": "seconds", "label_smoothing": 0.0}
+LATER_TRAINING: dict[str, JsonValue] = {
+    "seizure_weight": "seconds",
+    "label_smoothing": 0.0,
+    "freeze": None,
+}
 _LATER_SAMPLING: dict[str, JsonValue] = {"balance": "windows", "corpus_weights": {}}
 
 
 def training_values(settings: Training) -> dict[str, JsonValue]:
     """The training settings that shape weights."""
-    return _without(settings.model_dump(mode="json", exclude=WEIGHTLESS), LATER_TRAINING)
+    left_out = WEIGHTLESS | _IN_ANOTHER_FORM
+    return _without(settings.model_dump(mode="json", exclude=left_out), LATER_TRAINING)
 
 
 def sampling_values(settings: Sampling) -> dict[str, JsonValue]:
@@ -70,6 +78,8 @@ class TrainingSettings:
         How validations turn scores into events.
     hardware : Hardware
         The device, and the batch that fits it.
+    start : StartingPoint, optional
+        Whose weights the training begins with, where they are not random.
     """
 
     model: Model
@@ -78,10 +88,14 @@ class TrainingSettings:
     sampling: Sampling
     detection: Detection
     hardware: Hardware
+    start: StartingPoint | None = None
 
     @classmethod
     def of(cls, configuration: Configuration) -> TrainingSettings:
-        """The settings of the training that a configuration asks for."""
+        """The settings of the training that a configuration asks for.
+
+        Raises :class:`BrainbrrError` where the run or model that it starts from is not there.
+        """
         return cls(
             configuration.model,
             configuration.training,
@@ -89,6 +103,7 @@ class TrainingSettings:
             configuration.sampling,
             configuration.detection,
             configuration.hardware,
+            find_starting_point(configuration.training.start_from, configuration.runs_dir),
         )
 
     def with_seed(self, seed: int) -> TrainingSettings:
@@ -112,6 +127,7 @@ class TrainingSettings:
             "sampling": sampling_values(self.sampling),
             "batch_size": self.hardware.batch_size,
             "precision": self.hardware.precision,
+            **({} if self.start is None else {"start": {"weights": self.start.checksum}}),
         }
 
 

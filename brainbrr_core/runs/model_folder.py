@@ -18,6 +18,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.record import CONFIG, MODEL, RunRecord
 from brainbrr_core.runs.threshold import OperatingThreshold
+from brainbrr_core.runs.used_versions import RUN
 
 #: Version of what ``config.json`` has.
 FORMAT = 1
@@ -71,6 +72,16 @@ def with_checksum(values: Mapping[str, JsonValue]) -> bytes:
     """The bytes of a ``config.json`` with these values."""
     content = {**values, CHECKSUM: digest(values)}
     return (json.dumps(content, indent=1, sort_keys=True) + "\n").encode()
+
+
+def read_exported(directory: Path) -> ModelConfig | None:
+    """The ``config.json`` of a model folder; None where there is none, or a run beside it.
+
+    Raises as :func:`read_model_config`.
+    """
+    if (directory / RUN).is_file() or not (directory / CONFIG).is_file():
+        return None
+    return read_model_config(directory)
 
 
 def read_model_config(directory: Path) -> ModelConfig:

@@ -172,6 +172,19 @@ def read_record(directory: Path) -> RunRecord:
         raise BrainbrrError(f"{directory / RUN} is damaged: remove it and train again") from None
 
 
+def find_run_folder(run: str, runs_dir: Path) -> Path:
+    """The folder of a run that is given by its folder, or by its name in the runs folder.
+
+    Raises :class:`BrainbrrError` where there is neither.
+    """
+    for folder in (Path(run), runs_dir / run):
+        if folder.is_dir():
+            return folder.resolve()
+    raise BrainbrrError(
+        f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
+    )
+
+
 def finished_runs(runs_dir: Path) -> list[Path]:
     """The folders below ``runs_dir`` with a ``run.json``, ordered by when that was written."""
     finished = runs_dir.glob(f"*/{RUN}")

@@ -18,7 +18,7 @@ from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.runs.identity import TRAINING_VERSION, TrainingSettings
-from brainbrr_core.runs.model_folder import ModelConfig, read_model_config
+from brainbrr_core.runs.model_folder import ModelConfig, read_exported
 from brainbrr_core.runs.network_source import NETWORK_SOURCE, is_own_class, source_file
 from brainbrr_core.runs.record import CONFIG, MODEL, RunRecord, finished_runs, read_record
 from brainbrr_core.runs.run_corpus import read_run_corpus
@@ -199,19 +199,6 @@ def open_run(directory: Path) -> Run:
     return Run(directory, read_record(directory))
 
 
-def find_run_folder(run: str, runs_dir: Path) -> Path:
-    """The folder of a run that is given by its folder, or by its name in the runs folder.
-
-    Raises :class:`BrainbrrError` where there is neither.
-    """
-    for folder in (Path(run), runs_dir / run):
-        if folder.is_dir():
-            return folder.resolve()
-    raise BrainbrrError(
-        f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
-    )
-
-
 def open_model(directory: Path) -> Run:
     """Open a finished run, or a model that was exported from one, for predicting.
 
@@ -232,9 +219,9 @@ def open_model(directory: Path) -> Run:
     BrainbrrError
         Where ``directory`` is a file, or its record is damaged or not of this program.
     """
-    if (directory / RUN).is_file() or not (directory / CONFIG).is_file():
+    exported = read_exported(directory)
+    if exported is None:
         return open_run(directory)
-    exported = read_model_config(directory)
     return Run(directory, exported.run, exported=exported)
 
 

@@ -39,6 +39,7 @@ from brainbrr_core.runs.used_versions import write_started
 from brainbrr_core.runs.weights import save_model
 from brainbrr_core.training.determinism import prepare_environment
 from brainbrr_core.training.distributed import SINGLE_PROCESS, ProcessGroup, join_process_group
+from brainbrr_core.training.fine_tuning import begin_with, freeze_encoder, starting_sentence
 from brainbrr_core.training.loop import fit, ignore_line, ignore_step
 from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.preflight import check_space, disk_remarks
@@ -98,6 +99,8 @@ def _train(
         f"process{'es' if group.world_size > 1 else ''}"
     )
 
+    if settings.start is not None:
+        log(starting_sentence(settings.start, network))
     sampling = BalancedSampling.of(manifest, settings.sampling)
     log(
         f"training set {len(sampling)} windows an epoch, {sampling.positive_fraction:.4f} ictal; "
@@ -198,6 +201,10 @@ def _checked_network(settings: TrainingSettings, manifest: Manifest) -> AnyNetwo
     )
     if isinstance(network, AdaptedNetwork):
         check_on_one_batch(network)
+    if settings.start is not None:
+        begin_with(network, settings.start, settings.model, manifest.version)
+    if settings.training.freeze is not None:
+        freeze_encoder(network)
     return network
 
 

@@ -31,10 +31,13 @@ class ParameterGroups:
 def parameter_groups(network: nn.Module) -> ParameterGroups:
     """Divide parameters by weight decay: matrices and kernels decay, vectors and scalars do not.
 
-    Biases, norms and the parameters that Mamba-2 marks are among those that do not.
+    Biases, norms and the parameters that Mamba-2 marks are among those that do not. Frozen ones
+    are in neither group.
     """
     groups = ParameterGroups([], [])
     for parameter in network.parameters():
+        if not parameter.requires_grad:
+            continue
         decays = parameter.ndim >= 2 and not getattr(parameter, NO_WEIGHT_DECAY, False)
         (groups.decaying if decays else groups.without_decay).append(parameter)
     return groups
