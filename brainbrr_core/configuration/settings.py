@@ -515,6 +515,8 @@ class Training(Section):
     #: Project of Weights & Biases to log to, in addition to TensorBoard. With ``null`` none is
     #: used.
     wandb: str | None = None
+    #: Experiment of MLflow to log to, in addition to TensorBoard. With ``null`` none is used.
+    mlflow: str | None = None
 
     @model_validator(mode="after")
     def _freezes_what_is_trained(self) -> Training:

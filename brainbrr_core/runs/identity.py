@@ -24,7 +24,7 @@ TRAINING_VERSION = 5
 #: Bumped when scoring, detection or the report changes though its settings do not.
 EVALUATION_VERSION = 5
 #: Training settings that change no weight of a run.
-WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "skipped_steps_limit", "wandb"}
+WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "skipped_steps_limit", "wandb", "mlflow"}
 #: Those that a run's identity has in another form: of a path, the checksum of the weights there.
 _IN_ANOTHER_FORM = {"start_from"}
 #: Settings of detection that no validation uses: it tries every threshold.

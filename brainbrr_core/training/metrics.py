@@ -1,4 +1,4 @@
-"""The curves of a training: JSON lines and TensorBoard, and Weights & Biases on request."""
+"""The curves of a training: JSON lines and TensorBoard; Weights & Biases and MLflow on request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import math
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.training.distributed import ProcessGroup
+from brainbrr_core.training.mlflow_log import MlflowLog
 from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.validation import Validation
 
@@ -31,6 +32,11 @@ _TRAINING = (
     "spread",
     "windows_per_s",
     "data_wait_share",
+)
+#: Sections of the configuration that say nothing of machines, folders, addresses and patients.
+_SHARED = (
+    *("preprocessing", "labels", "windows", "sampling", "selection"),
+    *("model", "training", "detection", "hardware"),
 )
 _VALIDATION = ("score", "sensitivity", "false_per_day", "f1", "auroc", "auprc")
 
@@ -59,13 +65,18 @@ class MetricsLog:
         removed.
     wandb_project : str, optional
         Project of Weights & Biases to log to as well.
+    mlflow_experiment : str, optional
+        Experiment of MLflow to log to as well.
     configuration : dict, optional
-        The configuration as JSON, for Weights & Biases.
+        The configuration as JSON, of which both get :func:`shared_settings`.
+    log : callable
+        Called with a line where MLflow fails.
 
     Raises
     ------
     BrainbrrError
-        When Weights & Biases is asked for and is not installed.
+        When Weights & Biases or MLflow is asked for and is not installed, or MLflow cannot be
+        reached.
     """
 
     def __init__(
@@ -75,15 +86,21 @@ class MetricsLog:
         first_step: int,
         *,
         wandb_project: str | None = None,
+        mlflow_experiment: str | None = None,
         configuration: dict[str, JsonValue] | None = None,
+        log: Callable[[str], None] = print,
     ) -> None:
         self._active = group.is_main
         if not self._active:
             return
+        shared = shared_settings(configuration or {})
         self._wandb = (
+            None if wandb_project is None else _start_wandb_run(directory, wandb_project, shared)
+        )
+        self._mlflow = (
             None
-            if wandb_project is None
-            else _start_wandb_run(directory, wandb_project, configuration)
+            if mlflow_experiment is None
+            else MlflowLog(directory, mlflow_experiment, first_step, shared, log)
         )
         # Here, because its import takes a second.
         from torch.utils.tensorboard import SummaryWriter
@@ -110,6 +127,8 @@ class MetricsLog:
             return
         if self._wandb is not None:
             self._wandb.finish(exit_code=0 if error is None else 1)
+        if self._mlflow is not None:
+            self._mlflow.finish(error)
         try:
             self._lines.close()
             self._board.close()
@@ -145,6 +164,8 @@ class MetricsLog:
             self._lines.flush()
             os.fsync(self._lines.fileno())
             self._board.flush()
+        if self._mlflow is not None:
+            self._mlflow.flush()
 
     @contextmanager
     def _errors_in_one_line(self) -> Iterator[None]:
@@ -174,6 +195,23 @@ class MetricsLog:
             self._board.add_scalar(name, value, step)
         if self._wandb is not None:
             self._wandb.log(named, step=step)
+        if self._mlflow is not None:
+            self._mlflow.log(named, step)
+
+
+def shared_settings(configuration: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What of a configuration may leave this machine: what shapes a run, and no more.
+
+    Folders, addresses (which may have a password), lists of patients and the names of projects are
+    left out.
+    """
+    shared: dict[str, JsonValue] = {}
+    for section in _SHARED:
+        values = configuration.get(section)
+        if isinstance(values, dict):
+            hidden = ("wandb", "mlflow", "start_from")
+            shared[section] = {key: each for key, each in values.items() if key not in hidden}
+    return shared
 
 
 def _cut(path: Path, first_step: int) -> None:
@@ -194,7 +232,7 @@ def _cut(path: Path, first_step: int) -> None:
 
 
 def _start_wandb_run(
-    directory: Path, project: str, configuration: dict[str, JsonValue] | None
+    directory: Path, project: str, configuration: dict[str, JsonValue]
 ) -> WandbRun:
     try:
         wandb = importlib.import_module("wandb")

@@ -138,7 +138,9 @@ def _train(
         group,
         steps_done(directory) + 1,
         wandb_project=training.wandb,
+        mlflow_experiment=training.mlflow,
         configuration=provenance.configuration,
+        log=log,
     ) as metrics:
 
         def on_validation(validation: Validation) -> None:

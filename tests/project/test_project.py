@@ -36,6 +36,7 @@ OF_EXTRA = {
     "bench": "brainbrr_core/benchmark/recurrence.py",
     "braindecode": "brainbrr_core/model/networks/braindecode.py",
     "wandb": "brainbrr_core/training/metrics.py",
+    "mlflow": "brainbrr_core/training/mlflow_log.py",
     "sweep": "brainbrr_core/sweep/",
     "onnx": "brainbrr_core/export/standalone.py",
     "hub": "brainbrr_core/export/hub.py",

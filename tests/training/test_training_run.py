@@ -204,6 +204,12 @@ def test_wandb_only_when_asked(ready: Configuration, monkeypatch: pytest.MonkeyP
     run = train(asked, log=quiet)
     assert started["project"] == "seizures"
     assert started["name"] == run.name
+    # No folder or address, and no list of patients, leaves this machine.
+    assert set(started["config"]) == {
+        *("preprocessing", "labels", "windows", "sampling", "selection"),
+        *("model", "training", "detection", "hardware"),
+    }
+    assert started["config"]["training"]["steps"] == 3
     assert sorted({step for _, step in logged}) == [1, 2, 3]
     assert ends == [0]
     # It changes no weight, so it is the same run without it.
