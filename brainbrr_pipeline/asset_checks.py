@@ -292,7 +292,7 @@ def manifest_checks(
 
 def _manifest_results(cache: ProfileCache) -> Iterator[dg.AssetCheckResult]:
     # Imported here because loading the definitions does not need it.
-    from brainbrr_core.cache.readiness import check
+    from brainbrr_core.cache.readiness import check, check_folds
 
     def match() -> str:
         plan = cache.plan()
@@ -301,7 +301,10 @@ def _manifest_results(cache: ProfileCache) -> Iterator[dg.AssetCheckResult]:
         return "" if current else "it does not match the cache: materialize cache_manifest"
 
     def fit() -> str:
-        check(cache)
+        if cache.split.has_folds:
+            check_folds(cache)
+        else:
+            check(cache)
         return ""
 
     yield _result(CACHE_MANIFEST, "matches_the_cache", _reason(match))

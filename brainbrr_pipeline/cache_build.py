@@ -32,7 +32,7 @@ from brainbrr_pipeline.records.data_versions import (
 )
 from brainbrr_pipeline.records.event_writer import Context
 from brainbrr_pipeline.records.metadata import Metadata, of_excluded
-from brainbrr_pipeline.records.partitions import synchronize_partitions
+from brainbrr_pipeline.records.partitions import synchronize_folds, synchronize_partitions
 
 
 def plan_keys(store: Store, preprocessing: Preprocessing, keys: Collection[str]) -> Plan:
@@ -109,6 +109,7 @@ def build_and_record(
     selected = {r.partition_key for r in select(plan.montage_index, cache.settings.selection)}
     is_profile = selected == {item.recording.partition_key for item in plan.items}
     after = plan if is_profile and not plan.to_build else cache.plan()
+    synchronize_folds(context.instance, cache, after)
     observe_selection(context, after, selection_version(after, cache.settings))
     if failed:
         raise dg.Failure(

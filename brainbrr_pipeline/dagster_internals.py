@@ -31,6 +31,8 @@ Runs and backfills
       change what a range means
     - ``ASSET_PARTITION_RANGE_END_TAG``, ``WILL_RETRY_TAG``: the partitions of a failed run, and
       whether Dagster starts it again; without them, a notice of the failure does not say so
+    - ``PARTITION_NAME_TAG``: the fold that a check of a model or of its scores is about; without
+      it, the check is about the fold that was trained last
     - ``NOT_FINISHED_STATUSES``: statuses of runs that are queued or running; without it, the
       sensor asks for work that is already in progress
     - ``DagsterPipesExecutionError``: a training process that failed; without it, its last output
@@ -66,6 +68,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
     BACKFILL_ID_TAG,
+    PARTITION_NAME_TAG,
     WILL_RETRY_TAG,
 )
 
@@ -80,6 +83,7 @@ __all__ = [
     "INPUT_EVENT_POINTER_TAG_PREFIX",
     "NOT_FINISHED_STATUSES",
     "NULL_EVENT_POINTER",
+    "PARTITION_NAME_TAG",
     "WILL_RETRY_TAG",
     "AssetObservationData",
     "BulkActionStatus",

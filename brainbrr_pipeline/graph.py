@@ -12,6 +12,7 @@ from brainbrr_pipeline.assets.pulled_cache import pulled_cache
 from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
 from brainbrr_pipeline.failure_notices import notify_of_failures
 from brainbrr_pipeline.records.code_version import CodeVersions
+from brainbrr_pipeline.records.partitions import fold_partitions
 from brainbrr_pipeline.records.run_tags import run_tags, training_tags
 from brainbrr_pipeline.resources import GpuResource, Workspace
 
@@ -49,8 +50,9 @@ def build_defs(
     versions = CodeVersions.of(configuration)
     tags = run_tags(ProfileCache.of(configuration))
     trains = tags | training_tags(configuration.model, configuration.training)
+    folds = fold_partitions(configuration.corpus.split)
     training = jobs.train_and_evaluate_job(trains)
-    schedule = schedules.train_and_evaluate(training, configuration.orchestration)
+    schedule = schedules.train_and_evaluate(training, configuration.orchestration, folds)
     job_defs: list[dg.JobDefinition | UnresolvedAssetJobDefinition]
     sensor_defs = [notify_of_failures(configuration.orchestration)]
     if remote is None:
@@ -77,8 +79,8 @@ def build_defs(
                 corpus.selected_recordings,
                 shards,
                 cache.cache_manifest(versions.cache_manifest),
-                model.trained_model(versions.trained_model),
-                model.eval_report(versions.eval_report),
+                model.trained_model(versions.trained_model, folds),
+                model.eval_report(versions.eval_report, folds),
             ]
         ),
         asset_checks=asset_checks.all_checks(),

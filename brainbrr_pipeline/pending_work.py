@@ -31,7 +31,7 @@ from brainbrr_pipeline.records.data_versions import (
     selection_version,
     unobserved,
 )
-from brainbrr_pipeline.records.partitions import partition_changes
+from brainbrr_pipeline.records.partitions import fold_changes, partition_changes
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,11 @@ def _cache_work(
 ) -> Work:
     """The next step after the index, under the code versions of the assets."""
     plan = cache.plan(index)
+    new, gone = fold_changes(instance, cache, plan)
+    if new or gone:
+        return IndexRun(
+            f"folds: {len(new)} to add, {len(gone)} to drop", digest(["folds", new, gone])
+        )
     recorded = recorded_versions(instance, WINDOWED_CACHE, DagsterEventType.ASSET_MATERIALIZATION)
     code_version = current.windowed_cache
 

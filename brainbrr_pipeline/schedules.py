@@ -1,5 +1,8 @@
 """The schedule that trains, stopped until it is turned on."""
 
+from collections.abc import Iterator
+from functools import partial
+
 import dagster as dg
 
 from brainbrr_core.configuration.settings import Orchestration
@@ -8,19 +11,25 @@ from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
 
 
 def train_and_evaluate(
-    job: UnresolvedAssetJobDefinition, settings: Orchestration
+    job: UnresolvedAssetJobDefinition,
+    settings: Orchestration,
+    folds: dg.PartitionsDefinition[str] | None,
 ) -> dg.ScheduleDefinition:
     """The schedule of trainings, at the times of a cron expression in a time zone.
+
+    With ``folds`` it requests a run for each of them.
 
     Raises :class:`BrainbrrError` if the expression is not one.
     """
     cron, zone = settings.training_cron, settings.time_zone
+
     try:
         return dg.ScheduleDefinition(
             name="train_and_evaluate",
             job=job,
             cron_schedule=cron,
             execution_timezone=zone,
+            execution_fn=None if folds is None else partial(_each_fold, folds),
             default_status=dg.DefaultScheduleStatus.STOPPED,
             description="Trains on the current manifest and scores the model. A finished run of "
             "the same cache, configuration and seed is reused. Its times are those of "
@@ -31,3 +40,11 @@ def train_and_evaluate(
             f"orchestration.training_cron is {cron!r}: write a cron expression of five fields, "
             "such as '0 20 * * 5' for Fridays at 20:00"
         ) from None
+
+
+def _each_fold(
+    folds: dg.PartitionsDefinition[str], context: dg.ScheduleEvaluationContext
+) -> Iterator[dg.RunRequest]:
+    """A run for each fold that there is now."""
+    for key in folds.get_partition_keys(dynamic_partitions_store=context.instance):
+        yield dg.RunRequest(partition_key=key)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -286,6 +286,28 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
         category=np.where(ictal >= full, 2, np.where(ictal > 0, 1, 0)).astype(np.int8),
         unknown=(unknown / (windows.length_s * RATE)).astype(np.float32),
         without_windows=dict(sorted(without.items())),
+        unknown_windows=dict(sorted(unknown_windows.items())),
+    )
+
+
+def with_splits(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> Manifest:
+    """The manifest with the splits of a plan of the same recordings and shards.
+
+    It is the one that :func:`make_manifest` would make of that plan.
+    """
+    splits = {item.recording.partition_key: item.recording.split for item in plan.items}
+    windows, labels = settings.windows, settings.seizure_labels
+    unknown_windows: Counter[str] = Counter()
+    for item in plan.items:
+        recording = item.recording
+        if item.state is State.FRESH and recording.events:
+            left_out = _positions(recording, windows) - window_count(recording, windows, labels)
+            if left_out:
+                unknown_windows[recording.split] += left_out
+    return replace(
+        manifest,
+        source=source_digest(plan, settings),
+        recordings=tuple(replace(r, split=splits[r.partition_key]) for r in manifest.recordings),
         unknown_windows=dict(sorted(unknown_windows.items())),
     )
 

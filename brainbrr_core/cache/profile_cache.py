@@ -7,15 +7,18 @@ call take it, or the plan that it makes, and need no other setting to work on sh
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from brainbrr_core.cache.lease import hold
 from brainbrr_core.cache.plan import Plan, plan_selection
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.configuration.settings import ManifestSettings
+from brainbrr_core.configuration.settings import ManifestSettings, Split
+from brainbrr_core.corpus.folds import Folds
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.corpus.patients import name_form
+from brainbrr_core.corpus.row_reading import with_split
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,15 @@ class ProfileCache:
         The signal chain that shards are built with.
     settings : ManifestSettings
         The profile: its name, its recordings, their windows, and the options that chose it.
+    split : Split
+        How patients are assigned to splits. Where it names a fold, trainings and scores use the
+        splits of that fold in place of those of the index. Shards and manifest do not depend on it.
     """
 
     store: Store
     preprocessing: Preprocessing
     settings: ManifestSettings
+    split: Split
 
     @classmethod
     def of(cls, configuration: Configuration) -> ProfileCache:
@@ -43,7 +50,10 @@ class ProfileCache:
         Raises :class:`BrainbrrError` for a version that cannot be used: see :meth:`Store.of`.
         """
         return cls(
-            Store.of(configuration), configuration.preprocessing, configuration.manifest_settings
+            Store.of(configuration),
+            configuration.preprocessing,
+            configuration.manifest_settings,
+            configuration.corpus.split,
         )
 
     @property
@@ -68,3 +78,31 @@ class ProfileCache:
         if index is None:
             index = read_index(self.store.root)
         return plan_selection(self.store, self.preprocessing, self.settings.selection, index)
+
+    def folds(self, plan: Plan) -> Folds:
+        """The folds of the plan's recordings.
+
+        Raises :class:`BrainbrrError` where there are too few patients.
+        """
+        return Folds.of((item.recording for item in plan.items), self.split)
+
+    def with_fold(self, fold: int) -> ProfileCache:
+        """The same cache and profile, with another fold."""
+        return replace(self, split=self.split.model_copy(update={"fold": fold}))
+
+    def in_fold(self, plan: Plan) -> Plan:
+        """The plan with the splits of the fold; itself where none is chosen.
+
+        Raises :class:`BrainbrrError` where there is no such fold.
+        """
+        if self.split.fold is None:
+            return plan
+        splits = self.folds(plan).splits(self.split.fold)
+        items = (
+            replace(
+                item,
+                recording=with_split(item.recording, splits[name_form(item.recording.patient)]),
+            )
+            for item in plan.items
+        )
+        return replace(plan, items=tuple(items))

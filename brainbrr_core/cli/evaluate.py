@@ -8,10 +8,12 @@ import typer
 
 from brainbrr_core.cli.choices import AdaptChoice, AnySplit
 from brainbrr_core.cli.options import (
+    FOLD,
     RUN_HELP,
     CacheRoot,
     CacheVersion,
     Config,
+    Fold,
     Json,
     Profile,
     RunsDir,
@@ -53,6 +55,15 @@ def evaluate(
             "write a report of their spread.",
         ),
     ] = None,
+    fold: Fold = None,
+    folds: Annotated[
+        bool,
+        typer.Option(
+            "--folds",
+            help="Score every fold of the cross-validation on the patients whom it holds out, and "
+            "write a report of all of them; needs --allow-eval.",
+        ),
+    ] = False,
     data_dir: Annotated[
         str | None,
         typer.Option(
@@ -116,6 +127,26 @@ def evaluate(
         allowed = settings.evaluation.model_copy(update={"allow_eval": True})
         settings = settings.model_copy(update={"evaluation": allowed})
     asked = several.asked_of_other_corpora(adapt, other_people=other_people)
+    if folds or fold is not None:
+        others = (run, across, data_dir, asked, detection)
+        beside_folds = (fold, seeds, split) if folds else ()
+        if any(value is not None for value in (*others, *beside_folds)):
+            raise BrainbrrError(
+                "--fold and --folds score the runs of the configuration: leave out RUN, --across, "
+                "--data-dir, --adapt, --other-people and --set, and with --folds also --fold, "
+                "--seeds and --split"
+            )
+    if folds:
+        from brainbrr_core.cache.profile_cache import ProfileCache
+        from brainbrr_core.runs.identity import ReportSettings, TrainingSettings
+
+        training, report = TrainingSettings.of(settings), ReportSettings.of(settings)
+        cache = ProfileCache.of(settings)
+        return several.evaluate_folds(cache, settings.runs_dir, training, report, json=json)
+    if fold is not None:
+        from brainbrr_core.configuration.load import apply_values
+
+        settings = apply_values(settings, {FOLD: fold}, "--fold")
     if seeds is not None:
         given = (run, across, data_dir, asked, detection)
         if any(value is not None for value in given):

@@ -102,7 +102,7 @@ def index(
     if recordings.corpora:
         rows = {source.name: counts for source, counts, _ in alone} | {"all": summary}
         print_table("All corpora", ["corpus", *_TITLES], [_row(*row) for row in rows.items()])
-    for line in describe_splits(recordings, recordings.resplit, labels):
+    for line in describe_splits(recordings, recordings.resplit, labels, settings.corpus.split):
         print(line)
     empty = set(SPLITS) - set(summary.splits)
     if empty:

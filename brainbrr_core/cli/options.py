@@ -50,6 +50,15 @@ CacheVersion = Annotated[
         metavar="VERSION", help="Cache version to use (default: derived from the configuration)."
     ),
 ]
+#: The setting of the option ``--fold``.
+FOLD = "corpus.split.fold"
+Fold = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="One fold of the cross-validation, from 1 on (see corpus.split.scheme).",
+    ),
+]
 #: How a command describes an argument that names a run.
 RUN_HELP = "Folder of a run, or its name in the runs folder"
 ForRun = Annotated[

@@ -1,4 +1,4 @@
-"""``brainbrr evaluate`` with ``--seeds`` or ``--across``: several runs, or several corpora."""
+"""``brainbrr evaluate`` with ``--seeds``, ``--folds`` or ``--across``: runs, or corpora."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from brainbrr_core.cli.printing import Json, count, log, print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.configuration import Configuration
     from brainbrr_core.evaluation.across import AcrossReport, CorpusRow
     from brainbrr_core.evaluation.evaluate import Evaluation
     from brainbrr_core.evaluation.external import OnAnotherCorpus
+    from brainbrr_core.evaluation.folds import FoldsReport
     from brainbrr_core.evaluation.results import Estimate
     from brainbrr_core.evaluation.seeds import SeedsReport
+    from brainbrr_core.runs.identity import ReportSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,89 @@ def _print_seeds(report: SeedsReport) -> None:
         "The spread over seeds is that of other trainings on these patients; the intervals in each "
         "seed's report are those of other patients. Neither includes the other."
     )
+    print(f"report: {report.report}")
+
+
+def evaluate_folds(
+    cache: ProfileCache,
+    runs_dir: Path,
+    training: TrainingSettings,
+    settings: ReportSettings,
+    *,
+    json: bool,
+) -> int:
+    """Score the runs of all folds and print the figures of all patients who are held out."""
+    from brainbrr_core.cache.readiness import check_folds
+    from brainbrr_core.evaluation.folds import evaluate_folds as run_evaluation
+    from brainbrr_core.training.seeds import runs_of_folds
+
+    folds = check_folds(cache)
+    manifests = {fold: checked.manifest for fold, checked in folds.items()}
+    runs = runs_of_folds(runs_dir, training, manifests, cache.settings.options)
+    report = run_evaluation(runs, folds, settings, log=log)
+    if json:
+        print_json(
+            {
+                "report": str(report.report),
+                "scores": {rule: asdict(counts) for rule, counts in report.scores.counts.items()},
+                "figures": _figures(report.scores.estimates),
+                "folds": [
+                    {
+                        "fold": one.fold,
+                        "run": one.evaluation.run.name,
+                        "report": str(one.evaluation.report),
+                        "reused": one.evaluation.reused,
+                        "on_threshold": one.results.threshold.point.probability,
+                        "threshold_from": one.results.threshold.split,
+                        "scorings": report.scorings[one.fold],
+                    }
+                    for one in report.folds
+                ],
+                "patients": [
+                    {"fold": fold, **asdict(patient)} for fold, patient in report.patients
+                ],
+            }
+        )
+    else:
+        _print_folds(report)
+    return 0
+
+
+def _print_folds(report: FoldsReport) -> None:
+    from brainbrr_core.evaluation.folds import sentences
+    from brainbrr_core.evaluation.key_figures import by_unit
+    from brainbrr_core.evaluation.results import MARKS
+
+    scores = report.scores
+    print(
+        f"{count(len(report.folds), 'fold')}, each scored on the patients whom it holds out: "
+        f"{count(scores.patients, 'patient')}, {count(len(scores.recordings), 'recording')}, "
+        f"{scores.hours:.2f} h, {count(len(scores.outcomes), 'seizure')}"
+    )
+    for unit, figures in by_unit(report.figures).items():
+        print_table(
+            f"all held-out patients, {unit.heading} (in brackets 95% intervals over patients)",
+            ["figure", "value"],
+            [
+                [one.title, _with_interval(scores.estimates[one.name], one.digits)]
+                for one in figures
+            ],
+        )
+    print_table(
+        "each patient, SzCORE events",
+        ["patient", "fold", "hours", "seizures", "sensitivity", "F1", "false/24 h"],
+        [
+            [
+                *(row.name, str(fold), f"{row.hours:.1f}", str(row.seizures)),
+                *(_number(row.figures.sensitivity, 3), _number(row.figures.f1, 3)),
+                _number(row.figures.false_per_day, 1),
+            ]
+            for fold, row in report.patients
+        ],
+    )
+    for sentence in sentences(report):
+        print(sentence)
+    print(MARKS)
     print(f"report: {report.report}")
 
 

@@ -10,9 +10,11 @@ import typer
 
 from brainbrr_core.cli.choices import FrozenPart
 from brainbrr_core.cli.options import (
+    FOLD,
     CacheRoot,
     CacheVersion,
     Config,
+    Fold,
     Json,
     Profile,
     RunsDir,
@@ -21,6 +23,7 @@ from brainbrr_core.cli.options import (
 )
 from brainbrr_core.cli.printing import Json as JsonValue
 from brainbrr_core.cli.printing import ignore, log, print_json
+from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +58,15 @@ def train(
             help="Part of the network whose weights stay as they are (default: training.freeze)."
         ),
     ] = None,
+    fold: Fold = None,
+    folds: Annotated[
+        bool,
+        typer.Option(
+            "--folds",
+            help="Train every fold of the cross-validation, one after the other. A run that is "
+            "finished is not trained again.",
+        ),
+    ] = False,
     config: Config = None,
     profile: Profile = None,
     cache_root: CacheRoot = None,
@@ -70,8 +82,13 @@ def train(
     """
     from brainbrr_core.configuration.load import apply_values
     from brainbrr_core.training.ranks import Ranks
-    from brainbrr_core.training.seeds import parse_seeds, train_seeds
+    from brainbrr_core.training.seeds import parse_seeds, train_each
 
+    if folds and (fold is not None or seeds is not None):
+        raise BrainbrrError(
+            "--folds trains every fold with the seed of the configuration: leave out --fold and "
+            "--seeds"
+        )
     chosen = None if seeds is None else parse_seeds(seeds)
     settings = configuration(
         config, profile, cache_root=cache_root, runs_dir=runs_dir, cache_version=cache_version
@@ -80,39 +97,54 @@ def train(
     values = {key: value for key, value in given.items() if value is not None}
     if values:
         settings = apply_values(settings, values, "--from and --freeze")
+    if fold is not None:
+        settings = apply_values(settings, {FOLD: fold}, "--fold")
     # Of several processes, the first one prints for all.
     first = Ranks.from_environment(os.environ).is_main
     train_one = partial(train_with_bar, shown=first)
-    if chosen is None:
+    suggest = partial(
+        next_command,
+        options=settings.options,
+        runs_dir=runs_dir,
+        cache_version=cache_version,
+        fold=None if fold is None else str(fold),
+    )
+    if chosen is None and not folds:
         run = train_one(settings)
         if first and json:
             print_json(_as_json(run))
         elif first:
             print(_outcome(run))
             # What the configuration does not say, the run's name does.
-            evaluate = f"evaluate {run.name}" if values else "evaluate"
-            next_command(evaluate, settings.options, runs_dir=runs_dir, cache_version=cache_version)
+            if values:
+                suggest(f"evaluate {run.name}", fold=None)
+            else:
+                suggest("evaluate")
         return 0
+    if chosen is None:
+        from brainbrr_core.cache.profile_cache import ProfileCache
+        from brainbrr_core.cache.readiness import check_folds
+
+        kind, numbers = "fold", tuple(check_folds(ProfileCache.of(settings)))
+    else:
+        kind, numbers = "seed", chosen
+
+    def train_number(number: int) -> Run:
+        if kind == "fold":
+            return train_one(apply_values(settings, {FOLD: number}, "--folds"))
+        return train_one(apply_values(settings, {"training.seed": number}, "--seeds"))
+
     runs = []
-    trained = train_seeds(
-        chosen,
-        lambda seed: train_one(apply_values(settings, {"training.seed": seed}, "--seeds")),
-        log=log if first else ignore,
-    )
-    for seed, run in trained:
-        runs.append({"seed": seed, **_as_json(run)})
+    for number, run in train_each(kind, numbers, train_number, log=log if first else ignore):
+        runs.append({kind: number, **_as_json(run)})
         if first and not json:
-            print(f"seed {seed}: {_outcome(run)}", flush=True)
+            print(f"{kind} {number}: {_outcome(run)}", flush=True)
     if first and json:
-        print_json({"seeds": runs})
+        print_json({f"{kind}s": runs})
+    elif first and not values and kind == "fold":
+        suggest("evaluate --folds --allow-eval")
     elif first and not values:
-        next_command(
-            "evaluate",
-            settings.options,
-            runs_dir=runs_dir,
-            cache_version=cache_version,
-            seeds=seeds,
-        )
+        suggest("evaluate", seeds=seeds)
     return 0
 
 

@@ -120,19 +120,37 @@ class Labels(Section):
 LayoutName = Literal["tusz", "bids", "chbmit", "siena", "seizeit1", "folder"]
 
 
+#: How patients are assigned to splits.
+SplitScheme = Literal["fixed", "hash", "kfold", "leave_one_patient_out"]
+#: Those with several trainings, each of which holds out other patients.
+SCHEMES_WITH_FOLDS = ("kfold", "leave_one_patient_out")
+
+
 class Split(Section):
-    """Which patients are in the splits dev and eval. The others are train.
+    """How patients are assigned to the splits train, dev and eval.
 
     ``dev`` and ``eval`` are either fractions, by which the patients of a corpus without splits are
     assigned at random, or lists of patients. Patients that no list names have the split that the
     corpus gives them, or are train.
+
+    With one of the schemes ``kfold`` and ``leave_one_patient_out`` there are several trainings, the
+    folds. Each holds out other patients as its eval, and each patient is held out in one of them.
     """
 
+    #: What assigns the patients. ``fixed``: lists, a table, the corpus itself, or else a hash of
+    #: their names. ``hash``: the hash, whatever the corpus says. ``kfold``: ``folds`` folds.
+    #: ``leave_one_patient_out``: a fold for each patient.
+    scheme: SplitScheme = "fixed"
+    #: Number of folds of the scheme ``kfold``.
+    folds: Annotated[int, Field(ge=2)] = 5
+    #: The fold that is trained or evaluated, from 1 on. It is usually chosen by ``--fold``.
+    fold: Annotated[int, Field(ge=1)] | None = None
     #: Seed of the random assignment of patients to splits.
     seed: int = 0
-    #: The split dev: a fraction of the patients, or a list of their names.
+    #: The split dev: a fraction of the patients, or a list of their names. In a fold, it is a
+    #: fraction of the patients who are not held out.
     dev: float | tuple[str, ...] = 0.15
-    #: The split eval: a fraction of the patients, or a list of their names.
+    #: The split eval: a fraction of the patients, or a list of their names. Folds do not use it.
     eval: float | tuple[str, ...] = 0.15
     #: Names of the patients of the split train. With ``null`` every other patient is in it; with a
     #: list, each patient must be in one of the three lists.
@@ -177,6 +195,34 @@ class Split(Section):
         elif self.table is not None:
             raise ValueError("give either lists of patients or a table")
         return self
+
+    @model_validator(mode="after")
+    def _of_the_scheme(self) -> Split:
+        if self.scheme != "fixed" and (self.lists is not None or self.table is not None):
+            raise ValueError(
+                f"the scheme {self.scheme} assigns all patients itself: leave out lists and table, "
+                "or use scheme: fixed"
+            )
+        if self.has_folds and self.dev == 0:
+            raise ValueError(
+                "weights and threshold of each fold are chosen on its dev: give dev a fraction "
+                "above 0"
+            )
+        if self.fold is None:
+            return self
+        if not self.has_folds:
+            raise ValueError(
+                f"the scheme {self.scheme} has no folds, and fold is {self.fold}: set scheme to "
+                "kfold or leave_one_patient_out"
+            )
+        if self.scheme == "kfold" and self.fold > self.folds:
+            raise ValueError(f"there is no fold {self.fold} of {self.folds}")
+        return self
+
+    @property
+    def has_folds(self) -> bool:
+        """Whether the scheme has folds, each of which holds out other patients."""
+        return self.scheme in SCHEMES_WITH_FOLDS
 
     @property
     def lists(self) -> dict[str, tuple[str, ...]] | None:
@@ -811,7 +857,14 @@ class Configuration(Section):
                 "data_dir (BRAINBRR_DATA_DIR, --data-dir) names one corpus and corpora lists "
                 "several: unset it, or leave corpora out"
             )
+        if any(corpus.split.has_folds for corpus in self.corpora):
+            raise ValueError(
+                "folds are of all corpora together, and an entry of corpora has its own: set "
+                "corpus.split.scheme instead"
+            )
         for name, default in CorpusReading.model_fields.items():
+            if name == "split" and self.corpus.split.has_folds:
+                continue
             if getattr(self.corpus, name) != default.get_default():
                 raise ValueError(
                     f"corpus.{name} is of one corpus and corpora lists several: move it into the "

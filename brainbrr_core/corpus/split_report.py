@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from brainbrr_core.configuration.settings import Split
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.splits import HASH, LISTS, SPLIT_TABLE, Assignment
@@ -43,6 +44,7 @@ def describe_splits(
     recordings: Iterable[Recording],
     resplit: tuple[tuple[str, str, str], ...],
     labels: tuple[str, ...],
+    settings: Split,
 ) -> Iterator[str]:
     """Lines about patients of an index who moved, and about splits without seizures.
 
@@ -54,12 +56,24 @@ def describe_splits(
         Patients who were in another split before: name, that split and the new one.
     labels : tuple of str
         Labels of events that count as seizures.
+    settings : Split
+        The settings of the splits. Where their scheme has folds, the splits of the index are not
+        used, and one line says so.
 
     Yields
     ------
     str
         The lines.
     """
+    if settings.has_folds:
+        folds = (
+            "a fold for each patient" if settings.scheme != "kfold" else f"{settings.folds} folds"
+        )
+        yield (
+            f"splits: {folds} (corpus.split.scheme {settings.scheme}), which hold out each patient "
+            "once; a training or an evaluation of a fold does not use the splits in this table"
+        )
+        return
     recordings = list(recordings)
     if resplit:
         changes = _list(f"{name} ({old}, now {new})" for name, old, new in resplit)

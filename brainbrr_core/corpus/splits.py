@@ -1,9 +1,10 @@
 """The split of each patient, where the folders of a corpus do not say it.
 
 Lists in the settings come first, then a table, then what the corpus itself says. Patients of a
-corpus that says nothing are assigned by a hash. In a small corpus a split may get no patient with
-seizures by it; such a split is given one from another split. A patient of an earlier index keeps
-the split once a network could have been trained with it.
+corpus that says nothing are assigned by a hash; by the scheme ``hash``, those of any corpus are. In
+a small corpus a split may get no patient with seizures by it; such a split is given one from
+another split. A patient of an earlier index keeps the split once a network could have been trained
+with it.
 """
 
 from __future__ import annotations
@@ -154,6 +155,8 @@ def plan_splits(
         leaves one out; or the table cannot be read.
     """
     names = {form: min(group) for form, group in spellings(file.patient for file in files)}
+    if settings.scheme == "hash":
+        return _hashed([file._replace(split=None) for file in files], names, settings, before)
     lists = settings.lists
     table = Path(settings.table) if settings.table is not None else data / SPLIT_TABLE
     where = settings.table or f"{shown}/{SPLIT_TABLE}"

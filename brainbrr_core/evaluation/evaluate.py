@@ -104,7 +104,12 @@ def evaluate(
     with cache.hold("evaluate"):
         _check_permission(settings.evaluation, runs_dir, split)
         preflight = check(cache)
-        run = current_run(runs_dir, TrainingSettings.of(configuration), preflight.manifest)
+        run = current_run(
+            runs_dir,
+            TrainingSettings.of(configuration),
+            preflight.manifest,
+            cache.split.fold,
+        )
         return _evaluate(run, preflight, settings, split, log)
 
 
@@ -155,7 +160,7 @@ def _evaluate(
     split: str,
     log: Callable[[str], None],
 ) -> Evaluation:
-    plan, profile = preflight.plan, preflight.cache.profile
+    plan, profile, assigned = preflight.plan, preflight.cache.profile, preflight.cache.split
     if read_run_corpus(run.directory) is None and os.access(run.directory, os.W_OK):
         # A run of an earlier version of the program: it was trained on this plan.
         RunCorpus.of(plan).write(run.directory)
@@ -215,6 +220,7 @@ def _evaluate(
         choice=choice,
         provenance=provenance(run, settings, profile, plan.store.version, preflight.manifest.source)
         | license_notes(plan.index)
+        | ({} if assigned.fold is None else {"fold": f"{assigned.fold} ({assigned.scheme})"})
         | {IDENTITY: identity},
         weights_chosen_on=weights_chosen_on(run.record),
         unscored=unscored,
@@ -224,10 +230,18 @@ def _evaluate(
 
 
 def _check_permission(settings: EvaluationSettings, runs_dir: Path, split: str) -> None:
-    if split == "eval" and not settings.allow_eval:
+    if split == "eval":
+        refuse_unasked_eval(settings, runs_dir, "; or choose --split dev")
+
+
+def refuse_unasked_eval(settings: EvaluationSettings, runs_dir: Path, otherwise: str = "") -> None:
+    """Raise :class:`BrainbrrError` unless the settings allow scoring eval.
+
+    ``otherwise`` ends the message with what to do instead.
+    """
+    if not settings.allow_eval:
         scorings = len(read_ledger(runs_dir))
         raise BrainbrrError(
             "the eval split is scored only on purpose: add --allow-eval (evaluation.allow_eval "
-            f"in a configuration), and each time is counted ({scorings} so far); or choose "
-            "--split dev"
+            f"in a configuration), and each time is counted ({scorings} so far){otherwise}"
         )

@@ -15,7 +15,7 @@ from pydantic import JsonValue, ValidationError
 from brainbrr_core.cache.version import is_imported
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.configuration.differences import SettingDifference, setting_differences
-from brainbrr_core.configuration.settings import DEFAULT_NETWORK
+from brainbrr_core.configuration.settings import DEFAULT_NETWORK, SCHEMES_WITH_FOLDS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs.run import Run
 
@@ -73,18 +73,19 @@ def with_network_settings(configuration: Configuration, run: Run) -> OwnSettings
     BrainbrrError
         Where ``run.json`` has settings that this version of the program does not accept.
     """
-    return _with(configuration, run, _OF_THE_NETWORK)
+    return _with(configuration, run, _OF_THE_NETWORK, in_its_fold=False)
 
 
 def with_own_settings(configuration: Configuration, run: Run) -> OwnSettings:
     """As :func:`with_network_settings`, and with the recordings that the run was trained on.
 
-    A profile that an option of the command names stays. Raises as :func:`with_network_settings`.
+    Where the run or the configuration has folds, the splits are the run's, in its fold. A profile
+    that an option of the command names stays. Raises as :func:`with_network_settings`.
     """
     sections = [*_OF_THE_NETWORK, *_OF_THE_LABELS]
     if configuration.origin.sources.get("profile") != "--profile":
         sections += _OF_THE_SELECTION
-    return _with(configuration, run, sections)
+    return _with(configuration, run, sections, in_its_fold=True)
 
 
 def was_trained_from(run: Run, cache_root: Path) -> bool:
@@ -92,9 +93,14 @@ def was_trained_from(run: Run, cache_root: Path) -> bool:
     return run.record.configuration.get("cache_root") == str(cache_root)
 
 
-def _with(configuration: Configuration, run: Run, sections: Collection[str]) -> OwnSettings:
+def _with(
+    configuration: Configuration, run: Run, sections: Collection[str], *, in_its_fold: bool
+) -> OwnSettings:
     current = configuration.model_dump(mode="json")
-    values = {name: value for name, value in _recorded(run, current).items() if name in sections}
+    recorded = _recorded(run, current)
+    values = {name: value for name, value in recorded.items() if name in sections}
+    if in_its_fold and (corpus := _corpus_in_fold(recorded, current)):
+        values["corpus"], sections = corpus, [*sections, "corpus"]
     own = _validated({**current, **values}, run)
     tuned = run.threshold
     if tuned is not None:
@@ -109,6 +115,20 @@ def _with(configuration: Configuration, run: Run, sections: Collection[str]) -> 
         # Commands that build or copy a cache for this run need its settings.
         origin = replace(origin, options=origin.options + option)
     return OwnSettings(own.with_origin(origin), tuple(differences))
+
+
+def _corpus_in_fold(
+    recorded: Mapping[str, JsonValue], current: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """The section ``corpus`` with a run's settings of splits; empty where neither has folds."""
+    corpus, now = recorded.get("corpus"), current["corpus"]
+    if not isinstance(corpus, dict) or not isinstance(now, dict):
+        return {}
+    splits = corpus.get("split", {}), now["split"]
+    schemes = {split.get("scheme") for split in splits if isinstance(split, dict)}
+    if schemes.isdisjoint(SCHEMES_WITH_FOLDS):
+        return {}
+    return {**now, "split": splits[0]}
 
 
 def _argument(run: Run, runs_dir: Path | None) -> str:

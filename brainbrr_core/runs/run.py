@@ -251,17 +251,23 @@ def latest_run(runs_dir: Path) -> Run:
     return open_run(finished[-1])
 
 
-def current_run(runs_dir: Path, settings: TrainingSettings, manifest: Manifest) -> Run:
+def current_run(
+    runs_dir: Path, settings: TrainingSettings, manifest: Manifest, fold: int | None = None
+) -> Run:
     """The finished run, in the folder of runs, that settings and a manifest lead to now.
 
     Raises :class:`WorkRemains` where there is none; the message names a run that differs only in
-    its training version, if there is one.
+    its training version, if there is one, and the command that trains the one of this ``fold``.
     """
     directory = run_directory(runs_dir, settings, manifest)
     if not (directory / RUN).exists():
         earlier = earlier_runs(runs_dir, run_identity(settings, manifest))
         if earlier:
             raise WorkRemains(f"{'; '.join(earlier)}: run `brainbrr train`")
+        if fold is not None:
+            raise WorkRemains(
+                f"no finished run of fold {fold} in {runs_dir}: run `brainbrr train --fold {fold}`"
+            )
     return open_run(directory)
 
 

@@ -1,8 +1,8 @@
-"""One configuration trained with several seeds, each of them a separate run."""
+"""One configuration trained with several seeds, or in several folds, each a separate run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from brainbrr_core.cache.manifest import Manifest
@@ -33,28 +33,30 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def train_seeds(
-    seeds: Sequence[int],
+def train_each(
+    kind: str,
+    numbers: Sequence[int],
     train_one: Callable[[int], Run],
     *,
     log: Callable[[str], None] = print,
 ) -> Iterator[tuple[int, Run]]:
-    """Train one run per seed, one after the other; yield seed and run as each is finished.
+    """Train one run per seed or fold, one after the other; yield its number and the finished run.
 
-    ``train_one`` trains with a seed. A finished run is not trained again and an interrupted one
-    resumes, so the same call completes what was interrupted. A ``KeyboardInterrupt`` gets a note of
-    which seeds are done. Raises what ``train_one`` raises; later seeds are then not started.
+    ``kind`` is what messages call each, ``"seed"`` or ``"fold"``. ``train_one`` trains one of them.
+    A finished run is not trained again and an interrupted one resumes, so the same call completes
+    what was interrupted. A ``KeyboardInterrupt`` gets a note of which are done. Raises what
+    ``train_one`` raises; later ones are then not started.
     """
     finished: list[int] = []
-    for seed in seeds:
-        log(f"seed {seed} ({len(finished) + 1} of {len(seeds)})")
+    for number in numbers:
+        log(f"{kind} {number} ({len(finished) + 1} of {len(numbers)})")
         try:
-            run = train_one(seed)
+            run = train_one(number)
         except KeyboardInterrupt as interruption:
-            interruption.add_note(_summary(finished, seed, seeds))
+            interruption.add_note(_summary(kind, finished, number, numbers))
             raise
-        finished.append(seed)
-        yield seed, run
+        finished.append(number)
+        yield number, run
 
 
 def runs_of_seeds(
@@ -79,13 +81,32 @@ def runs_of_seeds(
     return {seed: open_run(folder) for seed, folder in folders.items()}
 
 
-def _summary(finished: Sequence[int], current: int, seeds: Sequence[int]) -> str:
-    remaining = [seed for seed in seeds if seed not in finished]
+def runs_of_folds(
+    runs_dir: Path, settings: TrainingSettings, folds: Mapping[int, Manifest], options: str = ""
+) -> dict[int, Run]:
+    """The finished run of each fold, whose manifest is given, in the order of the folds.
+
+    Raises :class:`WorkRemains` as :func:`runs_of_seeds` does.
+    """
+    folders = {
+        fold: run_directory(runs_dir, settings, manifest) for fold, manifest in folds.items()
+    }
+    missing = [fold for fold, folder in folders.items() if not (folder / RUN).is_file()]
+    if missing:
+        raise WorkRemains(
+            f"no finished run of fold {_list(missing)} in {runs_dir}: run "
+            f"`brainbrr train --folds{options}`"
+        )
+    return {fold: open_run(folder) for fold, folder in folders.items()}
+
+
+def _summary(kind: str, finished: Sequence[int], current: int, numbers: Sequence[int]) -> str:
+    remaining = [number for number in numbers if number not in finished]
     return (
-        f"finished seeds: {_list(finished) or 'none'}; remaining: {_list(remaining)}; the same "
-        f"command resumes with seed {current} from its last checkpoint"
+        f"finished {kind}s: {_list(finished) or 'none'}; remaining: {_list(remaining)}; the same "
+        f"command resumes with {kind} {current} from its last checkpoint"
     )
 
 
-def _list(seeds: Sequence[int]) -> str:
-    return ",".join(map(str, seeds))
+def _list(numbers: Sequence[int]) -> str:
+    return ",".join(map(str, numbers))

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.corpus.index_file import index_corpora
 from brainbrr_core.corpus.index_rows import SCHEMA
 from brainbrr_core.display.counts import count
@@ -15,7 +16,11 @@ from brainbrr_pipeline.records.data_versions import (
     observe_selection,
     selection_version,
 )
-from brainbrr_pipeline.records.partitions import recordings, synchronize_partitions
+from brainbrr_pipeline.records.partitions import (
+    recordings,
+    synchronize_folds,
+    synchronize_partitions,
+)
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
 GROUP = "corpus"
@@ -80,6 +85,7 @@ def raw_edf_index(
             configuration.corpus_sources, configuration.cache_root, log=context.log.warning
         )
         plan = plan_profile(configuration)
+        synchronize_folds(context.instance, ProfileCache.of(configuration), plan)
     to_build = (item.recording.partition_key for item in plan.to_build)
     added, removed = synchronize_partitions(context.instance, index, to_build)
     changed = observe(context, index)

@@ -27,14 +27,17 @@ from brainbrr_pipeline.training.launch_settings import (
 GROUP = "model"
 
 
-def trained_model(code_version: str) -> dg.AssetsDefinition:
-    """The asset of a training run."""
+def trained_model(
+    code_version: str, folds: dg.PartitionsDefinition[str] | None
+) -> dg.AssetsDefinition:
+    """The asset of a training run, one partition per fold where there are ``folds``."""
 
     @dg.asset(
         name=TRAINED_MODEL.to_user_string(),
         group_name=GROUP,
         owners=OWNERS,
         deps=["cache_manifest"],
+        partitions_def=folds,
         code_version=code_version,
         op_tags=op_tags(code_version) | {"dagster-celery/queue": "gpu"},
         kinds={"pytorch"},
@@ -52,13 +55,15 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
         Training runs in a separate process on the device that the gpu resource names. A finished
         run of the same cache, configuration and seed is reused, and an interrupted one resumes
         from its last checkpoint. The launchpad takes steps, learning rate, preset, seed and profile
-        in place of the configuration's.
+        in place of the configuration's. In a cross-validation, a partition is the training of one
+        fold.
         """
         launched_with = config.values()
         with user_errors_as_failures():
             configuration = workspace.load_for(context)
             check_loaded(context, CodeVersions.of(configuration).trained_model)
-            configuration = load_with(workspace, launched_with)
+            fold = context.partition_key if folds is not None else None
+            configuration = load_with(workspace, launched_with, fold)
             cache = ProfileCache.of(configuration)
             tags = run_tags(cache) | training_tags(configuration.model, configuration.training)
             context.instance.add_run_tags(context.run.run_id, tags)
@@ -84,14 +89,17 @@ def trained_model(code_version: str) -> dg.AssetsDefinition:
     return _trained_model
 
 
-def eval_report(code_version: str) -> dg.AssetsDefinition:
-    """The asset of scores."""
+def eval_report(
+    code_version: str, folds: dg.PartitionsDefinition[str] | None
+) -> dg.AssetsDefinition:
+    """The asset of scores, one partition per fold where there are ``folds``."""
 
     @dg.asset(
         name="eval_report",
         group_name=GROUP,
         owners=OWNERS,
         deps=[TRAINED_MODEL],
+        partitions_def=folds,
         code_version=code_version,
         op_tags=op_tags(code_version),
         kinds={"html"},

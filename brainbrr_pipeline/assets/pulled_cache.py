@@ -25,7 +25,7 @@ from brainbrr_pipeline.records.data_versions import (
     selection_version,
 )
 from brainbrr_pipeline.records.metadata import Metadata
-from brainbrr_pipeline.records.partitions import synchronize_partitions
+from brainbrr_pipeline.records.partitions import synchronize_folds, synchronize_partitions
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
 
@@ -54,6 +54,7 @@ def pulled_cache(code_version: str, remote: str) -> dg.AssetsDefinition:
             cache = ProfileCache.of(configuration)
             outcome = pull(cache, open_remote(remote), log=context.log.info)
             plan = cache.plan()
+            synchronize_folds(context.instance, cache, plan)
         shown = {
             item.recording.partition_key: shard_metadata(
                 item, configuration.windows, configuration.labels.seizure

@@ -41,10 +41,14 @@ class CodeVersions:
     def of(cls, configuration: Configuration) -> CodeVersions:
         """The code versions under a configuration."""
         report = ReportSettings.of(configuration).shaping(configuration.evaluation.split)
+        training, split = TrainingSettings.of(configuration).shaping(), configuration.corpus.split
+        if split.has_folds:
+            # With other folds, a partition is another training.
+            training["folds"] = split.model_dump(include={"scheme", "folds", "seed", "dev"})
         return cls(
             windowed_cache=preprocessing_version(configuration.preprocessing),
             cache_manifest=settings_digest(configuration.manifest_settings)[:12],
-            trained_model=digest(TrainingSettings.of(configuration).shaping())[:12],
+            trained_model=digest(training)[:12],
             eval_report=digest(report)[:12],
         )
 

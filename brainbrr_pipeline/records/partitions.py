@@ -1,4 +1,7 @@
-"""One dynamic partition per recording of the index. Its key is the recording's identity."""
+"""The partitions: one per recording of the index, and one per fold of the cross-validation.
+
+The key of a recording's partition is the recording's identity, that of a fold is its number.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from itertools import pairwise
 
 import dagster as dg
 
+from brainbrr_core.cache.plan import Plan
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.configuration import Split
 from brainbrr_core.corpus.index import Index
 from brainbrr_pipeline.dagster_internals import (
     ASSET_PARTITION_RANGE_START_TAG,
@@ -19,6 +25,45 @@ NAME = "recordings"
 #: Ranges of partitions to build above which the partitions are reordered: each range is a run.
 _MAX_RANGES = 8
 recordings = dg.DynamicPartitionsDefinition(name=NAME)
+#: Name of the partitions of folds whose number follows from the patients.
+FOLDS = "folds"
+
+
+def fold_partitions(split: Split) -> dg.PartitionsDefinition[str] | None:
+    """The partitions of the folds; None where the scheme of the splits has none.
+
+    With a fold for each patient they are dynamic, because the index decides how many there are.
+    """
+    if not split.has_folds:
+        return None
+    if split.scheme == "kfold":
+        return dg.StaticPartitionsDefinition([str(n + 1) for n in range(split.folds)])
+    return dg.DynamicPartitionsDefinition(name=FOLDS)
+
+
+def fold_changes(
+    instance: dg.DagsterInstance, cache: ProfileCache, plan: Plan
+) -> tuple[list[str], list[str]]:
+    """Keys of folds to add and to drop; none where the number of folds is a setting.
+
+    Raises :class:`BrainbrrError` where the plan has too few patients for folds.
+    """
+    if not isinstance(fold_partitions(cache.split), dg.DynamicPartitionsDefinition):
+        return [], []
+    existing = instance.get_dynamic_partitions(FOLDS)
+    wanted = [str(n + 1) for n in range(len(cache.folds(plan)))]
+    return [key for key in wanted if key not in existing], [
+        key for key in existing if key not in wanted
+    ]
+
+
+def synchronize_folds(instance: dg.DagsterInstance, cache: ProfileCache, plan: Plan) -> None:
+    """Add and drop partitions of folds. Raises as :func:`fold_changes` does."""
+    new, gone = fold_changes(instance, cache, plan)
+    if new:
+        instance.add_dynamic_partitions(FOLDS, new)
+    for key in gone:
+        instance.delete_dynamic_partition(FOLDS, key)
 
 
 def partition_changes(instance: dg.DagsterInstance, index: Index) -> tuple[list[str], list[str]]:

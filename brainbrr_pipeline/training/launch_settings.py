@@ -14,6 +14,7 @@ from dagster import DagsterEventType
 from pydantic import Field
 
 from brainbrr_core.configuration import Configuration, apply_values
+from brainbrr_pipeline.dagster_internals import PARTITION_NAME_TAG
 from brainbrr_pipeline.records.event_writer import Context
 from brainbrr_pipeline.resources import Workspace
 
@@ -67,15 +68,20 @@ class TrainingConfig(dg.Config):
         return {key: value for key, value in given.items() if value is not None}
 
 
-def load_with(workspace: Workspace, values: Mapping[str, object]) -> Configuration:
+def load_with(
+    workspace: Workspace, values: Mapping[str, object], fold: str | None = None
+) -> Configuration:
     """The configuration with the settings of a launch in place of its own.
 
-    A profile counts as the option ``--profile`` does: with the other settings of its file. Raises
+    ``fold`` is the partition that is trained or scored, where there are folds. A profile counts as
+    the option ``--profile`` does: with the other settings of its file. Raises
     :class:`BrainbrrError` for a value out of range, and for a profile that does not exist.
     """
     profile = values.get("profile")
     configuration = workspace.load(None if profile is None else str(profile))
     settings = {key: value for key, value in values.items() if key != "profile"}
+    if fold is not None and configuration.corpus.split.has_folds:
+        settings["corpus.split.fold"] = int(fold)
     return apply_values(configuration, settings, _SOURCE) if settings else configuration
 
 
@@ -84,16 +90,28 @@ def load_of_model(
 ) -> Configuration:
     """The configuration with which the model was launched that a check or a score is about.
 
-    That is the model of the same run, or otherwise the one that was materialized last. Raises
-    :class:`BrainbrrError` as :func:`load_with` does.
+    That is the model of the same run, or otherwise the one that was materialized last, of the
+    fold that the run is about where it is about one. Raises :class:`BrainbrrError` as
+    :func:`load_with` does.
     """
+    fold = context.run.tags.get(PARTITION_NAME_TAG)
     event = _trained_in(context.instance, context.run.run_id)
     if event is None:
-        latest = context.instance.get_latest_materialization_event(TRAINED_MODEL)
-        event = None if latest is None else latest.asset_materialization
+        event = _trained_last(context.instance, fold)
+    if fold is None and event is not None:
+        fold = event.partition
     launched = None if event is None else event.metadata.get(LAUNCHED_WITH)
     values = launched.value if isinstance(launched, dg.JsonMetadataValue) else None
-    return load_with(workspace, values if isinstance(values, dict) else {})
+    return load_with(workspace, values if isinstance(values, dict) else {}, fold)
+
+
+def _trained_last(instance: dg.DagsterInstance, fold: str | None) -> dg.AssetMaterialization | None:
+    """The newest materialization of ``trained_model``, or of one fold of it."""
+    partitions = None if fold is None else [fold]
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(TRAINED_MODEL, asset_partitions=partitions), limit=1
+    ).records
+    return records[0].asset_materialization if records else None
 
 
 def _trained_in(instance: dg.DagsterInstance, run_id: str) -> dg.AssetMaterialization | None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from brainbrr_core.annotation import UNKNOWN, Event
 from brainbrr_core.cache import manifest_file
-from brainbrr_core.cache.manifest import Manifest, ManifestRecording, counts
+from brainbrr_core.cache.manifest import Manifest, ManifestRecording, counts, make_manifest
 from brainbrr_core.cache.manifest_file import read_manifest, update_manifest, write_manifest
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.cache.readiness import check
+from brainbrr_core.cache.readiness import check, check_folds
 from brainbrr_core.cache.status import status
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.settings import Selection
+from brainbrr_core.configuration.settings import Selection, Split
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import Recording
@@ -155,3 +156,35 @@ def test_a_profile_without_the_seizures_of_a_split_names_a_larger_one(built: Con
     assert str(error.value) == (
         "split dev has no window with a seizure in profile small: choose a larger --profile"
     )
+
+
+def test_the_manifest_of_a_fold_is_the_one_that_its_plan_would_give(built: Configuration) -> None:
+    """The file is the same for every fold: only the splits of its recordings are replaced."""
+    recordings = list(read_index(built.cache_root))
+    unknown = Event(0.0, 1e4, UNKNOWN)
+    reindexed(
+        built,
+        *(replace(r, events=(unknown,)) if not r.all_seizures else r for r in recordings[:4]),
+        *(replace(r, events=(*r.events, Event(0.0, 70.0, UNKNOWN))) for r in recordings[4:]),
+    )
+    split = Split(scheme="kfold", folds=3)
+    folded = built.model_copy(update={"corpus": built.corpus.model_copy(update={"split": split})})
+    cache = ProfileCache.of(folded)
+    plan, base = cache.plan(), check(ProfileCache.of(built)).manifest
+    assert sum(base.unknown_windows.values()) > 10
+    sources = {base.source}
+    for fold, preflight in check_folds(cache).items():
+        made = make_manifest(cache.with_fold(fold).in_fold(plan), built.manifest_settings)
+        for name in (each.name for each in fields(Manifest)):
+            np.testing.assert_array_equal(
+                getattr(preflight.manifest, name), getattr(made, name), err_msg=name
+            )
+        alone = check(cache.with_fold(fold)).manifest
+        assert (alone.source, alone.recordings) == (made.source, made.recordings)
+        sources.add(made.source)
+    # Every fold is another training.
+    assert len(sources) == 4
+    with pytest.raises(BrainbrrError, match="choose one, as with --fold 1"):
+        check(cache)
+    with pytest.raises(BrainbrrError, match=r"corpus\.split\.scheme is fixed; set it to kfold or"):
+        check_folds(ProfileCache.of(built))

@@ -24,7 +24,7 @@ from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.run_corpus import RUN_CORPUS, read_run_corpus
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.run import train
-from brainbrr_core.training.seeds import train_seeds
+from brainbrr_core.training.seeds import train_each
 from tests.support.pages import well_formed
 from tests.support.run_records import recorded_run
 from tests.support.shell import Shell
@@ -179,7 +179,7 @@ def test_what_interrupts_a_training_of_several_seeds_knows_which_are_done(own: O
         return recorded_run(own.run)
 
     with pytest.raises(KeyboardInterrupt) as stopped:
-        list(train_seeds((4, 5, 6), train_one, log=lambda _line: None))
+        list(train_each("seed", (4, 5, 6), train_one, log=lambda _line: None))
     assert begun == [4, 5]
     [note] = stopped.value.__notes__
     assert note.startswith("finished seeds: 4; remaining: 5,6;")

@@ -43,7 +43,8 @@ def test_every_configuration_of_a_page_is_accepted(page: Path, tmp_path: Path) -
         # Unknown keys, and values that no setting has, are refused.
         settings = load(Overrides(config=f"smoke:cpu:{path}"), {})
         pattern = settings.corpus.patient_pattern
-        if pattern is not None:
+        # In the recipe for one patient's seizures, each file counts as a patient.
+        if pattern is not None and page.name != "splits.md":
             match = re.search(pattern, "PN00-1")
             assert match is not None and match[1] == "PN00"
 

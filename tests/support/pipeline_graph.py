@@ -107,9 +107,11 @@ class Graph:
             for key in self.instance.get_dynamic_partitions(NAME)
         }
 
-    def status(self, name: str, settings: Configuration | None = None) -> StaleStatus:
-        """The status that Dagster's own resolver gives an unpartitioned asset."""
-        return self._resolver(settings).get_status(dg.AssetKey(name))
+    def status(
+        self, name: str, settings: Configuration | None = None, partition: str | None = None
+    ) -> StaleStatus:
+        """The status that Dagster's own resolver gives an asset, or a partition of it."""
+        return self._resolver(settings).get_status(dg.AssetKey(name), partition)
 
     def _resolver(self, settings: Configuration | None) -> CachingStaleStatusResolver:
         defs = build_defs(settings or self.settings, resources=self.resources)

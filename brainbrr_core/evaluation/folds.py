@@ -1,0 +1,218 @@
+"""The folds of a cross-validation: each scored on whom it holds out, and all of them together.
+
+The figures of all folds are those of the events of every patient who was held out, counted by the
+same rules as those of one run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from brainbrr_core.cache.readiness import Preflight
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained, refuse_unasked_eval
+from brainbrr_core.evaluation.event_scores import EventScores, score_events, write_event_scores
+from brainbrr_core.evaluation.key_figures import OPERATING_FIGURES, KeyFigure, by_unit
+from brainbrr_core.evaluation.report.page import report_environment
+from brainbrr_core.evaluation.report_folder import REPORT
+from brainbrr_core.evaluation.results import MARKS, EvaluationResults, GroupRow
+from brainbrr_core.evaluation.score import evaluation_set
+from brainbrr_core.evaluation.tables import write_table
+from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.canonical import digest
+from brainbrr_core.runs.eval_ledger import read_ledger
+from brainbrr_core.runs.identity import ReportSettings
+from brainbrr_core.runs.run import Run
+
+#: The split of a fold that has the patients whom it holds out.
+HELD_OUT = "eval"
+
+
+@dataclass(frozen=True)
+class FoldEvaluation:
+    """The evaluation of one fold's run on the patients whom the fold holds out."""
+
+    fold: int
+    evaluation: Evaluation
+
+    @property
+    def results(self) -> EvaluationResults:
+        """The results of that evaluation."""
+        return self.evaluation.results
+
+
+@dataclass(frozen=True)
+class FoldsReport:
+    """Where the report over folds lies and what it says.
+
+    Attributes
+    ----------
+    report : Path
+        The HTML page. Its folder has the tables.
+    folds : tuple of FoldEvaluation
+        The evaluation of each fold, in order.
+    scores : EventScores
+        The events of all patients together. Their intervals are over these patients.
+    scorings : dict of int to int
+        How often the patients of each fold were scored from this runs folder.
+    """
+
+    report: Path
+    folds: tuple[FoldEvaluation, ...]
+    scores: EventScores
+    scorings: dict[int, int]
+
+    @property
+    def patients(self) -> list[tuple[int, GroupRow]]:
+        """Each patient's fold and figures, by the patient's name."""
+        rows = ((one.fold, row) for one in self.folds for row in one.results.patients)
+        return sorted(rows, key=lambda pair: pair[1].name)
+
+    @property
+    def figures(self) -> tuple[KeyFigure, ...]:
+        """The key figures of the events of all patients.
+
+        Those of single seconds are not among them: the networks of two folds have scores of
+        different scales, which cannot be ranked together.
+        """
+        return tuple(figure for figure in OPERATING_FIGURES if figure.name in self.scores.estimates)
+
+
+def evaluate_folds(
+    runs: Mapping[int, Run],
+    folds: Mapping[int, Preflight],
+    settings: ReportSettings,
+    *,
+    log: Callable[[str], None] = print,
+) -> FoldsReport:
+    """Score the run of each fold on the patients whom it holds out; write a report of all of them.
+
+    ``folds`` are those that :func:`~brainbrr_core.cache.readiness.check_folds` returned. Every fold
+    has a threshold of its own, tuned on its dev. Each scoring is put on record, and a current
+    report of a fold is reused. Raises what :func:`evaluate_trained` raises.
+    """
+    runs_dir = next(iter(runs.values())).directory.parent
+    refuse_unasked_eval(settings.evaluation, runs_dir)
+    evaluations = []
+    for fold, run in runs.items():
+        log(f"fold {fold}: run {run.name}")
+        done = evaluate_trained(run, folds[fold].cache, settings, HELD_OUT, log=log)
+        if done.results.evaluation_set != evaluation_set(folds[fold].scorable(HELD_OUT)):
+            raise BrainbrrError(
+                "the cache changed while the folds were scored: give the same command again"
+            )
+        evaluations.append(FoldEvaluation(fold, done))
+    scores = score_events(
+        (row.events for one in evaluations for row in one.results.recordings),
+        bootstrap_samples=settings.evaluation.bootstrap_samples,
+        bootstrap_seed=settings.evaluation.bootstrap_seed,
+    )
+    times = Counter(scoring.evaluation_set for scoring in read_ledger(runs_dir))
+    name = digest(sorted(run.name for run in runs.values()))[:12]
+    folder = runs_dir / f"{evaluations[0].results.profile}-folds-{name}"
+    report = FoldsReport(
+        folder / f"report-{HELD_OUT}" / REPORT,
+        tuple(evaluations),
+        scores,
+        {one.fold: times[one.results.evaluation_set] for one in evaluations},
+    )
+    _write(report)
+    return report
+
+
+def _write(report: FoldsReport) -> None:
+    folder = report.report.parent
+    write_event_scores(folder, report.scores)
+    write_table(
+        folder / "folds",
+        (
+            *("fold", "run", "threshold", "threshold_from", "patients", "recordings", "hours"),
+            *("seizures", "szcore_event_reference", "szcore_event_detected", "szcore_event_false"),
+            "scorings",
+        ),
+        [
+            (
+                *(one.fold, one.evaluation.run.name, one.results.threshold.point.probability),
+                *(one.results.threshold.split, len(one.results.patients)),
+                *(len(one.results.recordings), one.results.hours, one.results.seizures),
+                *(counts.reference, counts.detected, counts.false, report.scorings[one.fold]),
+            )
+            for one in report.folds
+            for counts in [one.results.counts["szcore_event"]]
+        ],
+    )
+    write_table(
+        folder / "patients",
+        (
+            *("patient", "fold", "recordings", "hours", "seizures"),
+            *("szcore_event_sensitivity", "szcore_event_precision", "szcore_event_f1"),
+            *("szcore_event_false_per_day", "nedc_ovlp_reference", "nedc_ovlp_detected"),
+            "nedc_ovlp_false",
+        ),
+        [
+            (
+                *(row.name, fold, row.recordings, row.hours, row.seizures),
+                *(row.figures.sensitivity, row.figures.precision, row.figures.f1),
+                *(row.figures.false_per_day, row.ovlp.reference, row.ovlp.detected, row.ovlp.false),
+            )
+            for fold, row in report.patients
+        ],
+    )
+    text = (
+        report_environment()
+        .get_template("folds.html.j2")
+        .render(
+            report=report,
+            figures=by_unit(report.figures),
+            sentences=list(sentences(report)),
+            marks=MARKS,
+            profile=report.folds[0].results.profile,
+            links=[
+                os.path.relpath(one.evaluation.report, folder).replace(os.sep, "/")
+                for one in report.folds
+            ],
+        )
+    )
+    with replacing(report.report) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def sentences(report: FoldsReport) -> Iterator[str]:
+    """What the figures mean, and what they do not."""
+    count, patients = len(report.folds), report.scores.patients
+    thresholds = [one.results.threshold.point.probability for one in report.folds]
+    yield (
+        f"{count} trainings with the same configuration, each without the patients of one fold. "
+        f"The figures are of all {patients:,} patients, each scored by the network that was "
+        "trained without that patient."
+    )
+    yield (
+        "Each fold has its own threshold, tuned on its own dev, which has none of the patients "
+        f"whom it holds out. As probabilities, the thresholds are {min(thresholds):.3f} to "
+        f"{max(thresholds):.3f}."
+    )
+    yield (
+        "The intervals are those of other patients for these networks. The networks share most of "
+        "their training patients, so that the folds are not independent trials; how much another "
+        "training would differ is not part of the intervals. No network of one fold has these "
+        "figures: they are those of the method."
+    )
+    yield (
+        "Figures without a threshold, such as AUROC, are in the report of each fold: the scores of "
+        "different networks cannot be ranked together."
+    )
+    unscored = [row for one in report.folds for row in one.results.unscored]
+    if unscored:
+        yield (
+            f"{len(unscored):,} recordings of these patients are not scored; the report of each "
+            "fold lists them with their reasons."
+        )
+    often = max(report.scorings.values())
+    yield (
+        "The patients of each fold have been scored "
+        f"{'once' if often == 1 else f'up to {often:,} times'} from this runs folder so far."
+    )

@@ -1,0 +1,239 @@
+"""Cross-validation by the commands of the page, and the figures of all folds worked out again."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from brainbrr_core.cache.build import build
+from brainbrr_core.cache.manifest_file import update_manifest
+from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.evaluation import report_folder
+from brainbrr_core.runs.run_corpus import read_run_corpus
+from tests.support.pages import well_formed
+from tests.support.shell import Shell
+from tests.support.small_run import small_config, small_settings
+
+pytestmark = pytest.mark.usefixtures("one_worker", "without_strips")
+FOLDS = 3
+SETTINGS = (
+    f"corpus: {{split: {{scheme: kfold, folds: {FOLDS}}}}}\n"
+    "training: {steps: 1}\nhardware: {batch_size: 2}\ndetection: {stride_s: 60}\n"
+    "evaluation: {split: dev, allow_eval: false}\n"
+)
+
+
+@pytest.fixture
+def without_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No EEG in the reports: drawing it takes most of the time."""
+    monkeypatch.setattr(report_folder, "_strips", lambda *_: [])
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A built corpus, and what all commands on it are given."""
+
+    folder: Path
+
+    def words(self, runs: Path) -> tuple[object, ...]:
+        return (
+            "--config",
+            f"{small_config(self.folder)}:{self.folder}/folds.yaml",
+            "--runs-dir",
+            runs,
+        )
+
+
+@pytest.fixture(scope="module")
+def ready(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Ready:
+    """The corpus, built with its one manifest under fixed splits; no test changes it."""
+    folder = tmp_path_factory.mktemp("folds")
+    settings = small_settings(folder, master_corpus)
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    update_manifest(plan_corpus(settings), settings.manifest_settings)
+    (folder / "folds.yaml").write_text(SETTINGS)
+    return Ready(folder)
+
+
+def typed(shell: Shell, *words: object) -> dict[str, Any]:
+    done = shell.type(*words, "--json")
+    assert done.returncode == 0, done.stderr
+    values: dict[str, Any] = json.loads(done.stdout)
+    return values
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def state_of_cache(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file of a cache with its inode and modification time, leases and records apart."""
+    root = folder / "cache"
+    return {
+        str(path.relative_to(root)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in sorted(root.rglob("*"))
+        if path.suffix in (".arrow", ".parquet")
+    }
+
+
+def test_all_folds_are_trained_scored_and_pooled(
+    shell: Shell, ready: Ready, tmp_path: Path
+) -> None:
+    runs, before = tmp_path / "runs", state_of_cache(ready.folder)
+    words = ready.words(runs)
+    assert "choose one, as with --fold 1, or all of them" in shell.refused("train", *words)
+    assert "there is no fold 4 of 3" in shell.refused("train", "--fold", 4, *words)
+    second = typed(shell, "train", "--fold", 2, *words)
+    line = shell.refused("evaluate", "--folds", "--allow-eval", *words, status=1)
+    assert "no finished run of fold 1,3" in line and "`brainbrr train --folds" in line
+
+    trained = typed(shell, "train", "--folds", *words)["folds"]
+    assert [part["fold"] for part in trained] == [1, 2, 3]
+    assert [part["reused"] for part in trained] == [False, True, False]
+    assert trained[1]["run"] == second["run"]
+    assert len({part["run"] for part in trained}) == FOLDS
+    # Shards, index and manifest are the same for every fold.
+    assert state_of_cache(ready.folder) == before
+
+    # Each patient is held out once, and no fold knows whom it holds out.
+    index = read_index(ready.folder / "cache")
+    held_out: list[tuple[str, int]] = []
+    for part in trained:
+        corpus = read_run_corpus(Path(part["run"]))
+        assert corpus is not None
+        own = {(r.patient, r.split) for r in corpus.recordings}
+        assert len(own) == len({patient for patient, _ in own})
+        held_out += [(patient, part["fold"]) for patient, split in own if split == "eval"]
+    assert sorted(patient for patient, _ in held_out) == sorted(
+        {r.patient for r in index if r.reason is None}
+    )
+
+    # Nobody's eval is scored without being asked, and nothing is recorded then.
+    refusal = shell.refused("evaluate", "--folds", *words)
+    assert "add --allow-eval" in refusal and "--split dev" not in refusal
+    assert not (runs / "eval-scorings.jsonl").exists()
+    pooled = typed(shell, "evaluate", "--folds", "--allow-eval", *words)
+    assert [part["reused"] for part in pooled["folds"]] == [False] * FOLDS
+    assert [part["threshold_from"] for part in pooled["folds"]] == ["dev"] * FOLDS
+    assert [part["scorings"] for part in pooled["folds"]] == [1] * FOLDS
+    assert len((runs / "eval-scorings.jsonl").read_text().splitlines()) == FOLDS
+    assert {row["name"]: row["fold"] for row in pooled["patients"]} == dict(held_out)
+    assert_worked_out_again(pooled)
+
+    # Both the reports and the records stay as they are when asked for again.
+    again = typed(shell, "evaluate", "--folds", "--allow-eval", *words)
+    assert [part["reused"] for part in again["folds"]] == [True] * FOLDS
+    assert again["figures"] == pooled["figures"]
+    assert len((runs / "eval-scorings.jsonl").read_text().splitlines()) == FOLDS
+    page = Path(pooled["report"]).read_text(encoding="utf-8")
+    assert well_formed(page).count("table") == 4
+    assert "Each fold has its own threshold, tuned on its own dev" in page
+    shown = shell.type("evaluate", "--folds", "--allow-eval", *words).stdout
+    assert "The patients of each fold have been scored once from this runs folder" in shown
+
+    # A fold alone: its dev by default, as for any run; a run by its name is in its fold.
+    alone = typed(shell, "evaluate", "--fold", 3, *words)
+    assert (alone["split"], alone["run"]) == ("dev", Path(trained[2]["run"]).name)
+    named = typed(shell, "evaluate", alone["run"], "--config", small_config(ready.folder),
+                  "--runs-dir", runs, "--split", "eval", "--allow-eval")  # fmt: skip
+    of_fold = next(part for part in pooled["folds"] if part["fold"] == 3)
+    assert (named["report"], named["reused"]) == (of_fold["report"], True)
+    assert "leave out RUN" in shell.refused("evaluate", alone["run"], "--fold", 3, *words)
+    assert "leave out --fold" in shell.refused("train", "--folds", "--seeds", "0,1", *words)
+
+
+def assert_worked_out_again(pooled: dict[str, Any]) -> None:
+    """Check the pooled figures against counts and draws from the tables of events of each fold."""
+    counts: dict[str, list[float]] = defaultdict(lambda: [0.0] * 4)
+    szcore: dict[str, list[float]] = defaultdict(lambda: [0.0] * 4)
+    for part in pooled["folds"]:
+        folder = Path(part["report"]).parent
+        detections = rows_of(folder / "detections.csv")
+        seizures = rows_of(folder / "seizures.csv")
+
+        def spans(rows: list[dict[str, str]], key: str) -> list[tuple[float, float]]:
+            return [
+                (float(row["start_s"]), float(row["stop_s"]))
+                for row in rows
+                if row["partition_key"] == key
+            ]
+
+        for row in rows_of(folder / "recordings.csv"):
+            found, real = (spans(rows, row["partition_key"]) for rows in (detections, seizures))
+            own = counts[row["patient"]]
+            own[0] += len(real)
+            own[1] += sum(any(b > start and a < stop for a, b in found) for start, stop in real)
+            own[2] += sum(not any(b > start and a < stop for a, b in real) for start, stop in found)
+            own[3] += float(row["duration_s"])
+            for number, name in enumerate(("szcore_reference", "szcore_detected", "szcore_false")):
+                szcore[row["patient"]][number] += float(row[name])
+            szcore[row["patient"]][3] += float(row["duration_s"])
+    for rule, by_patient in (("nedc_ovlp", counts), ("szcore_event", szcore)):
+        table = np.array([by_patient[name] for name in sorted(by_patient)])
+        total = table.sum(axis=0)
+        assert [pooled["scores"][rule][name] for name in ("reference", "detected", "false")] == (
+            pytest.approx(total[:3])
+        )
+        figures = pooled["figures"]
+        assert figures[f"{rule}.sensitivity"]["value"] == pytest.approx(total[1] / total[0])
+        rate = figures[f"{rule}.false_per_day"]
+        assert rate["value"] == pytest.approx(total[2] * 86400 / total[3])
+        # The interval: patients drawn with replacement, each with all of its recordings.
+        generator = np.random.default_rng(0)
+        times = generator.multinomial(len(table), np.full(len(table), 1 / len(table)), size=1000)
+        drawn = times @ table
+        low, high = np.quantile(drawn[:, 2] * 86400 / drawn[:, 3], [0.025, 0.975])
+        assert total[2] == 0 or (rate["low"], rate["high"]) == pytest.approx((low, high))
+        if rule == "szcore_event":
+            of_patients = {row["name"]: row["figures"] for row in pooled["patients"]}
+            for name, (reference, detected, _, seconds) in by_patient.items():
+                if reference:
+                    assert of_patients[name]["sensitivity"] == pytest.approx(detected / reference)
+                false = by_patient[name][2]
+                assert of_patients[name]["false_per_day"] == pytest.approx(false * 86400 / seconds)
+
+
+@pytest.mark.slow
+def test_one_patient_is_left_out_at_a_time(shell: Shell, ready: Ready, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("corpus: {split: {scheme: leave_one_patient_out}}\n")
+    config = f"{ready.words(tmp_path)[1]}:{tmp_path}/one.yaml"
+    words = ("--config", config, "--runs-dir", tmp_path / "runs")
+    patients = sorted({r.patient for r in read_index(ready.folder / "cache") if r.reason is None})
+    assert f"gives {len(patients)} folds" in shell.refused("train", "--fold", 99, *words)
+    typed(shell, "train", "--folds", *words)
+    pooled = typed(shell, "evaluate", "--folds", "--allow-eval", *words)
+    # Also those without a seizure, whose false alarms count.
+    assert [(row["fold"], row["name"]) for row in pooled["patients"]] == list(
+        enumerate(patients, start=1)
+    )
+    assert any(row["seizures"] == 0 for row in pooled["patients"])
+    assert_worked_out_again(pooled)
+
+
+def test_the_index_does_not_depend_on_the_scheme(
+    shell: Shell, ready: Ready, tmp_path: Path
+) -> None:
+    content = index_path(ready.folder / "cache").read_bytes()
+    done = shell.type("index", *ready.words(tmp_path)[:2])
+    assert done.returncode == 0, done.stderr
+    assert index_path(ready.folder / "cache").read_bytes() == content
+    assert f"splits: {FOLDS} folds" in done.stdout
+
+
+def test_a_run_without_folds_is_scored_as_it_was_trained(
+    shell: Shell, ready: Ready, tmp_path: Path
+) -> None:
+    fixed = ("--config", small_config(ready.folder), "--runs-dir", tmp_path / "runs")
+    trained = typed(shell, "train", *fixed)
+    words = ready.words(tmp_path / "runs")
+    scored = typed(shell, "evaluate", Path(trained["run"]).name, "--split", "dev", *words)
+    assert Path(scored["report"]).parent == Path(trained["run"]) / "report-dev"
