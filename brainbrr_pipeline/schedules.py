@@ -47,4 +47,7 @@ def _each_fold(
 ) -> Iterator[dg.RunRequest]:
     """A run for each fold that there is now."""
     for key in folds.get_partition_keys(dynamic_partitions_store=context.instance):
-        yield dg.RunRequest(partition_key=key)
+        # Dagster wants a key of several requests; each time of the schedule is asked for once.
+        yield dg.RunRequest(
+            f"{context.scheduled_execution_time.isoformat()} {key}", partition_key=key
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -22,8 +23,6 @@ from brainbrr_pipeline.graph import build_defs
 from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.partitions import FOLDS
 from tests.support.pipeline_graph import CHAIN, Graph
-from tests.support.shell import run
-from tests.support.small_run import SMALL
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 MODEL, REPORT = "trained_model", "eval_report"
@@ -161,29 +160,9 @@ def test_the_schedule_trains_every_fold(
     # A schedule opens its instance anew, so that it must be on disk.
     with dg.instance_for_test() as instance:
         instance.add_dynamic_partitions(FOLDS, ["7"])
-        with dg.build_schedule_context(instance=instance, repository_def=repository) as context:
+        at = datetime(2026, 1, 2, 20, tzinfo=UTC)
+        with dg.build_schedule_context(
+            instance=instance, repository_def=repository, scheduled_execution_time=at
+        ) as context:
             data = repository.get_schedule_def("train_and_evaluate").evaluate_tick(context)
     assert [request.partition_key for request in data.run_requests or []] == folds
-
-
-@pytest.mark.slow
-def test_a_fold_is_trained_by_dagsters_command(built: Configuration, tmp_path: Path) -> None:
-    path = tmp_path / "folds.yaml"
-    path.write_text(
-        f"{SMALL}corpus: {{split: {{scheme: kfold, folds: 3}}}}\ncache_root: {built.cache_root}\n"
-        f"runs_dir: {tmp_path}/runs\ndagster_home: {tmp_path}/dagster\n"
-    )
-    environment = {
-        "BRAINBRR_CONFIG": f"smoke:cpu:{path}",
-        "DAGSTER_HOME": str(tmp_path / "dagster"),
-        "DAGSTER_CLI_ASSET_MATERIALIZE_MODULE_NAME": "brainbrr_pipeline.command_line",
-    }
-    (tmp_path / "dagster").mkdir()
-    materialize = ("dagster", "asset", "materialize", "--select")
-    for words in (("cache_manifest",), (MODEL, "--partition", "3")):
-        done = run(*materialize, *words, environment=environment)
-        assert done.returncode == 0, done.stderr
-    shown = run("brainbrr", "runs", "--json", environment=environment)
-    assert '"finished"' in shown.stdout
-    refused = run(*materialize, MODEL, environment=environment)
-    assert refused.returncode != 0 and "--partition" in refused.stderr
