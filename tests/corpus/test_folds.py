@@ -92,6 +92,14 @@ def test_each_patient_is_held_out_once_and_seizures_are_spread(
     assert [again.splits(n + 1) for n in range(folds)] == [made.splits(n + 1) for n in range(folds)]
 
 
+def test_who_has_many_seizures_is_beside_who_has_few(model: Recording) -> None:
+    made = Folds.of(recordings(model, [10, 9, 2, 1]), kfold(2))
+    assert {frozenset(held_out) for held_out in made.held_out} == {
+        frozenset({"p00", "p03"}),
+        frozenset({"p01", "p02"}),
+    }
+
+
 def test_the_seed_decides_who_is_in_dev(model: Recording) -> None:
     everyone = recordings(model, [1] * 20)
     made = {seed: Folds.of(everyone, kfold(4, seed)).splits(1) for seed in range(3)}
