@@ -34,7 +34,7 @@ _OF_THE_CONFIGURATION = (
 )
 _OF_THE_USER = {"training": ("wandb", "start_from")}
 #: Names of profiles that are not a user's.
-_PROFILES = ("smoke", "dev", "full")
+_PROFILES = ("smoke", "dev", "full", "pretrained")
 #: The formats of a graph, and of the weights alone.
 FORMATS = ("safetensors", "onnx", "torch-export")
 

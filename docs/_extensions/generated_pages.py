@@ -22,7 +22,7 @@ DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 CONFIGS = ROOT / "configs"
 #: The files of ``configs`` that say which recordings, and how long a training; others are devices.
-PROFILES = ("smoke", "dev", "full")
+PROFILES = ("smoke", "dev", "full", "pretrained")
 #: Suffixes of files that a page shows.
 PICTURES = {".png", ".svg"}
 #: Pages that are files of the repository, by the name of the page.
@@ -122,7 +122,8 @@ def _of_model(name: str, model: type[BaseModel], schema: dict[str, Any]) -> Iter
         # What Python calls None is null in a file.
         meaning = re.sub(r"\bNone\b", "`null`", _plain(described(model, field)))
         yield from (f"`{key}`", f": {meaning}", "")
-        yield from (f"  Values: {_values(properties[field])}. Default: {default}.", "")
+        values = _values(properties[field], schema["$defs"])
+        yield from (f"  Values: {values}. Default: {default}.", "")
     for key, section in sections:
         yield from _of_model(key, section, schema)
 
@@ -136,18 +137,21 @@ def described(model: type[BaseModel], field: str) -> str:
     raise KeyError(field)
 
 
-def _values(schema: dict[str, Any]) -> str:
+def _values(schema: dict[str, Any], definitions: dict[str, Any]) -> str:
     """Which values a setting takes, in words, from its JSON schema."""
+    if "$ref" in schema:
+        keys = definitions[schema["$ref"].rpartition("/")[2]]["properties"]
+        return "mappings with some of the keys " + ", ".join(f"`{key}`" for key in keys)
     if "anyOf" in schema:
-        return _alternatives([_values(each) for each in schema["anyOf"]])
+        return _alternatives([_values(each, definitions) for each in schema["anyOf"]])
     choices = schema.get("enum", [schema["const"]] if "const" in schema else [])
     if choices:
         return _alternatives([f"`{_yaml(choice)}`" for choice in choices])
     kind = schema.get("type")
     if kind == "array":
         if "prefixItems" in schema:
-            return " and ".join(_values(each) for each in schema["prefixItems"])
-        return f"a list of {_values(schema['items'])}"
+            return " and ".join(_values(each, definitions) for each in schema["prefixItems"])
+        return f"a list of {_values(schema['items'], definitions)}"
     words = {
         "null": "`null`",
         "string": "text",

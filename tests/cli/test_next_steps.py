@@ -107,7 +107,7 @@ def test_a_refusal_names_the_smaller_profile_that_is_built(
 
 def test_the_bundled_profiles_choose_what_their_files_say() -> None:
     selections = layer_files.bundled_selections()
-    assert selections.keys() == {"smoke", "dev", "full"}
+    assert selections.keys() == {"smoke", "dev", "full", "pretrained"}
     for name, selection in selections.items():
         loaded = load(Overrides(profile=name, cache_root="/x", runs_dir="/y"), {})
         assert selection == loaded.selection

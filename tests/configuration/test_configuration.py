@@ -254,7 +254,7 @@ def test_a_run_names_one_profile_and_one_device(tmp_path: Path) -> None:
         ("smoke:dev:cpu", "2 profiles, smoke and dev"),
         ("smoke:cpu:a100", "2 devices, cpu and a100"),
         ("full", "no device (a100, cpu, h100, rtx4090): use, for example, full:cpu"),
-        ("a100", "no profile (dev, full, smoke): use, for example, full:a100"),
+        ("a100", "no profile (dev, full, pretrained, smoke): use, for example, full:a100"),
         (
             f"full:{folders}",
             f"no device (a100, cpu, h100, rtx4090): use, for example, full:cpu:{folders}",

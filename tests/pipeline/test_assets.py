@@ -15,6 +15,7 @@ from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.configuration.settings import ChannelRules
 from brainbrr_core.constants import MontageName
 from brainbrr_core.corpus.index_file import read_index
+from brainbrr_core.edf.channels import Aliases
 from brainbrr_core.edf.reader import EdfRecording, open_edf
 from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import GpuResource
@@ -43,11 +44,15 @@ def make_unreadable(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the build fail to read one recording."""
 
     def open_or_fail(
-        path: Path, missing: Iterable[str], rules: ChannelRules | None, montage: MontageName
+        path: Path,
+        missing: Iterable[str],
+        rules: ChannelRules | None,
+        montage: MontageName,
+        aliases: Aliases,
     ) -> EdfRecording:
         if key in path.as_posix():
             raise OSError("the disk is on fire")
-        return open_edf(path, missing, rules, montage)
+        return open_edf(path, missing, rules, montage, aliases)
 
     monkeypatch.setattr("brainbrr_core.cache.build.open_edf", open_or_fail)
 
