@@ -67,7 +67,8 @@ def predict(
         str | None,
         typer.Option(
             metavar="RUN",
-            help=f"{RUN_HELP}, or the folder of an exported model (default: the latest run).",
+            help=f"{RUN_HELP}, or the folder of an exported model (default: the latest run; "
+            "without one, pretrained, which comes with brainbrr).",
         ),
     ] = None,
     threshold: Annotated[
@@ -173,6 +174,7 @@ def predict(
     from brainbrr_core.prediction.online import OnlineDetector
     from brainbrr_core.prediction.predictor import Predictor, network_sentence, threshold_of
     from brainbrr_core.runs.own_settings import with_network_settings
+    from brainbrr_core.runs.record import PRETRAINED
     from brainbrr_core.scoring import OperatingPoint
 
     if stats is not None and first_minutes is not None:
@@ -216,8 +218,14 @@ def predict(
     )
     normalization.check(settings.preprocessing)
     whose = normalization.describe(settings.preprocessing)
-    latest = f" (the latest of {configured.runs_dir})" if run is None else ""
+    is_pretrained = chosen.directory == PRETRAINED
+    latest = f" (the latest of {configured.runs_dir})" if run is None and not is_pretrained else ""
     log(f"{network_sentence(chosen)}{latest}; operating point {origin}: {point}")
+    if is_pretrained:
+        log(
+            "This network comes with brainbrr. It was trained on simulated EEG alone and is for "
+            f"research, not for decisions about patients; its card is {PRETRAINED / 'README.md'}"
+        )
     if stream:
         if str(source) == "-":
             montage = settings.preprocessing.montage
@@ -241,11 +249,15 @@ def predict(
 
 
 def _chosen_run(run: str | None, runs_dir: Path) -> Run:
-    """The run or model that is named by its folder or in the runs folder; else the latest run."""
+    """The run or model that is named by its folder or in the runs folder; else the latest run.
+
+    Where there is no run, it is the model that comes with the package.
+    """
+    from brainbrr_core.runs.record import PRETRAINED, finished_runs
     from brainbrr_core.runs.run import latest_run, open_model
 
     if run is None:
-        return latest_run(runs_dir)
+        return latest_run(runs_dir) if finished_runs(runs_dir) else open_model(PRETRAINED)
     # A file is refused with what a run's folder has in it.
     return open_model(Path(run) if Path(run).is_file() else run_folder(run, runs_dir))
 

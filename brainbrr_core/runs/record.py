@@ -16,6 +16,8 @@ from brainbrr_core.runs.used_versions import RUN
 MODEL = "model.safetensors"
 #: What a folder that `brainbrr model export` wrote has in place of a run's files of JSON.
 CONFIG = "config.json"
+#: The model that comes with the package: see its card, ``README.md``.
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
 #: A sum over no recording is written as a whole number, and stays one.
 Number = int | float
 
@@ -175,11 +177,14 @@ def read_record(directory: Path) -> RunRecord:
 def find_run_folder(run: str, runs_dir: Path) -> Path:
     """The folder of a run that is given by its folder, or by its name in the runs folder.
 
-    Raises :class:`BrainbrrError` where there is neither.
+    ``pretrained`` is the model that comes with the package, where no folder has that name. Raises
+    :class:`BrainbrrError` where there is none of them.
     """
     for folder in (Path(run), runs_dir / run):
         if folder.is_dir():
             return folder.resolve()
+    if run == PRETRAINED.name:
+        return PRETRAINED
     raise BrainbrrError(
         f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
     )

@@ -1,0 +1,46 @@
+"""The model that comes with the package: found without a run, and said to be what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from brainbrr_core import load_model
+from brainbrr_core.constants import CHANNELS
+from brainbrr_core.runs.record import PRETRAINED
+from tests.support.prediction_runs import digital_eeg, random_run, write_digital
+from tests.support.shell import Shell, clean_environment
+
+
+def test_without_a_run_the_network_is_the_one_of_the_package(tmp_path: Path, shell: Shell) -> None:
+    edf = write_digital(tmp_path / "a.edf", digital_eeg(95, 250), 250)
+    done = shell.type("predict", edf, tmp_path / "a.tsv", "--runs-dir", tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    assert "comes with brainbrr" in done.stderr and "simulated EEG alone" in done.stderr
+    assert str(PRETRAINED / "README.md") in done.stderr
+    named = shell.type("predict", edf, tmp_path / "b.tsv", "--run", "pretrained")
+    assert named.returncode == 0, named.stderr
+    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
+
+
+def test_a_run_comes_before_it(tmp_path: Path, shell: Shell) -> None:
+    edf = write_digital(tmp_path / "a.edf", digital_eeg(40, 250), 250)
+    folder, config = random_run(tmp_path)
+    typed = ("predict", edf, tmp_path / "a.tsv", "--config", config)
+    done = shell.type(*typed, "--runs-dir", folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert folder.name in done.stderr and "comes with brainbrr" not in done.stderr
+
+
+def test_it_is_small_and_its_card_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", clean_environment())
+    detector = load_model("pretrained", device="cpu")
+    assert detector.channels == CHANNELS and 0 < detector.threshold < 1
+    files = [path for path in PRETRAINED.iterdir() if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 15e6
+    card = (PRETRAINED / "README.md").read_text("utf-8")
+    for words in ("Simulated scalp EEG alone", "no medical device", "apache-2.0"):
+        assert words in card, words
+    # Neither a path of a machine nor a recording of a person.
+    assert "/tmp" not in card and "/home" not in card and "/work" not in card
