@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from brainbrr_core.runs.run import Run
 
 _DATA = (
-    "Simulated scalp EEG alone, made by `brainbrr synth --simulator {ranges} --unseen {unseen} "
-    "--hours {hours:g} --seed {seed}`. No recording of a person was used."
+    "Simulated scalp EEG alone (`brainbrr synth --simulator {ranges} --unseen {unseen} "
+    "--hours {hours:g} --seed {seed}`), no recording of a person"
 )
 
 _LICENSE = "apache-2.0"

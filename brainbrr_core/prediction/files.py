@@ -94,6 +94,8 @@ def targets(source: Path, out: Path, formats: Sequence[str], traces: Sequence[st
     for name in formats:
         if name not in FORMATS:
             raise BrainbrrError(f"format {name!r} is not known: use {', '.join(FORMATS)}")
+    if not source.exists():
+        raise BrainbrrError(f"no EDF at {source}: give a file or a folder with some")
     single = source.is_file()
     named = next(
         (name for name, known in FORMATS.items() if out.name.endswith(known.suffix)),

@@ -93,6 +93,7 @@ def test_mistakes_are_one_line(predicting: Predicting, tmp_path: Path) -> None:
         edf, out, "--run", predicting.folder / "run.json"
     )
     assert "no finished run" in predicting.refused(edf, out, "--run", tmp_path, status=1)
+    assert "no EDF at" in predicting.refused(tmp_path / "none.edf", tmp_path / "none.tsv")
     assert "'xml' is not one of" in predicting.refused(edf, tmp_path / "o", "--format", "xml")
     assert "does not exist" in predicting.refused(edf, out, "--stats", tmp_path / "none.json")
     assert "exclude each other" in predicting.refused(
