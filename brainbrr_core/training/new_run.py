@@ -192,7 +192,7 @@ def _train(
 
 
 def _checked_network(settings: TrainingSettings, manifest: Manifest) -> AnyNetwork:
-    """The network to train, with its initial weights; raises where it is none that can be."""
+    """The network to train, with its initial weights; raises where it cannot be trained."""
     network = build_network(
         settings.model,
         manifest.window_samples,
