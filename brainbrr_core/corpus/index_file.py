@@ -320,7 +320,7 @@ def update_index(
     named_by: str = "data_dir",
     log: Callable[[str], None] | None = None,
 ) -> Index:
-    """Scan one corpus and update the index of a cache root: see :func:`index_corpora`.
+    """Scan one corpus and update the index of a cache root: see ``index_corpora``.
 
     Parameters
     ----------
@@ -345,7 +345,7 @@ def update_index(
     Raises
     ------
     BrainbrrError
-        As :func:`index_corpora`.
+        As ``index_corpora``.
     """
     source = CorpusSource(data_dir, corpus or Corpus(), named_by)
     return index_corpora([source], cache_root, force=force, log=log)

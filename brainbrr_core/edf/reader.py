@@ -132,7 +132,7 @@ def open_edf(
     ----------
     file : pathlib.Path or EdfBytes
         The EDF, or the main file of a recording in another format
-        (:data:`brainbrr_core.edf.formats.FORMATS`).
+        (``brainbrr_core.edf.formats.FORMATS``).
     bad : iterable of str
         Names of channels that count as missing.
     rules : ChannelRules, optional

@@ -252,8 +252,8 @@ def score_excerpts(
         The intervals, several of one recording where it has several.
     detect : callable
         Gives what the detector found in a recording: its ``events``, the ``scores`` of its frames
-        of 1/8 s, and its ``duration_s``, as :meth:`brainbrr_core.Detector.analyze` does. Called
-        once for each recording.
+        of 1/8 s, and its ``duration_s``, as
+        :meth:`brainbrr_core.api.detector.Detector.analyze` does. Called once for each recording.
     seizure_labels : sequence of str
         The labels that mean a seizure, in upper or lower case.
 

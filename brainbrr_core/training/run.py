@@ -52,7 +52,7 @@ def train(
     on_step : callable, optional
         Called with a :class:`StepReport` after each optimizer step.
     on_validation : callable, optional
-        Called with a :class:`Validation` after each validation; what it raises ends the training.
+        Called with a ``Validation`` after each validation; what it raises ends the training.
     log : callable
         Called with each line that tells how the training proceeds.
 
