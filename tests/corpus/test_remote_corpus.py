@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -159,14 +160,17 @@ def test_network_errors_only_cost_time(
 ) -> None:
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     rng = random.Random(3)
-    # Half of all requests fail, each in one of these ways, until an object has failed seven times:
-    # what fails eight times is given up.
+    # Half of all requests fail, each in one of these ways, until seven about an object have failed:
+    # what fails eight times is given up, and looking for an object takes a listing and a HEAD.
     faults = ["500", "slowdown", "cut", "lost"] + [""] * 4
     failed: Counter[str] = Counter()
 
     def rule(_method: str, path: str) -> str:
-        fault = rng.choice(faults) if failed[path] < 7 else ""
-        failed[path] += bool(fault)
+        address = urlsplit(path)
+        [name] = parse_qs(address.query).get("prefix", [address.path.partition("/")[2]])
+        name = unquote(name).strip("/").removeprefix(f"{BUCKET}/")
+        fault = rng.choice(faults) if failed[name] < 7 else ""
+        failed[name] += bool(fault)
         return fault
 
     bucket.rule = rule
