@@ -1,8 +1,8 @@
 """Confidence intervals by a bootstrap over patients, and exact ones where it has no width.
 
 Recordings of one patient resemble each other, so patients are drawn, with replacement, and all
-recordings of a drawn patient come along (cluster bootstrap; Efron and Tibshirani 1993, chapter
-8). An interval goes from the 2.5th to the 97.5th percentile of the resampled figures.
+recordings of a drawn patient come along (cluster bootstrap; Field and Welsh 2007, J. R. Stat. Soc.
+B 69, 369-390). An interval goes from the 2.5th to the 97.5th percentile of the resampled figures.
 
 A figure of fewer than two patients has no interval. Where all resamples give one figure, the
 bootstrap says nothing either: if all or none was found, Clopper and Pearson's interval (1934) is
@@ -119,7 +119,7 @@ def two_sided_p(differences: NDArray[np.float64]) -> float:
     """Bootstrap p-value of no difference from resampled differences; NaN where all are undefined.
 
     Twice the smaller share of resamples on either side of 0, those at 0 on both; one is added to
-    the counts, so that it is never 0 (Davison and Hinkley 1997, section 4.2).
+    the counts, so that it is never 0, as in a permutation test (Phipson and Smyth 2010).
     """
     defined = differences[~np.isnan(differences)]
     if not defined.size:
@@ -132,7 +132,8 @@ def false_discovery_rates(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Benjamini and Hochberg's adjusted p-values (1995), in the order of ``p_values``.
 
     Rejecting all hypotheses with at most ``q`` keeps the expected share of false ones among the
-    rejected below ``q``, where the tests are independent or positively dependent.
+    rejected below ``q``, where the tests are independent or positively dependent (Benjamini and
+    Yekutieli 2001).
     """
     order = np.argsort(p_values, kind="stable")
     scaled = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)

@@ -1,7 +1,7 @@
 """NEDC's rules: OVLP, TAES, EPOCH and DP alignment, each label alone and all of them together.
 
-Ziyabari et al. 2019 and Shah et al. 2021, "Objective evaluation metrics for automatic
-classification of EEG events"; details as NEDC's EEG evaluation v6 behaves. There are two
+Ziyabari et al. 2019 (arXiv:1712.10107) and Shah et al. 2021, both "Objective evaluation metrics for
+automatic classification of EEG events"; details as NEDC's EEG evaluation v6 behaves. There are two
 labels, ``seiz`` and ``bckg``. Every rule counts each label as if it were the only one; a figure
 of ``seiz`` alone is "SEIZ only", that of the sum over both is "total". The two differ in
 sensitivity and in false alarms per 24 hours, and a report must say which it shows.

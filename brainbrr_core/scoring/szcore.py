@@ -1,7 +1,8 @@
 """The SzCORE rule, sample-based and event-based, by the timescoring library.
 
-Dan et al. 2024, "SzCORE: seizure community open-source research evaluation framework for the
-validation of EEG-based automated seizure detection algorithms"; library timescoring 0.0.7.
+Dan et al., "SzCORE: seizure community open-source research evaluation framework for the validation
+of electroencephalography-based automated seizure detection algorithms", Epilepsia 66, Suppl. 3
+(online 2024); library timescoring 0.0.7.
 
 What the library leaves to its caller is done here:
 

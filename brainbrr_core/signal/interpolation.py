@@ -50,7 +50,7 @@ def interpolation_constants() -> dict[str, JsonValue]:
 
 
 def _spline(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The function g of Perrin et al. (1989), equation 3, at cosines of angles."""
+    """The function g of Perrin et al. (1989), of which a spline is made, at cosines of angles."""
     orders = np.arange(1, TERMS + 1, dtype=np.float64)
     factors = (2 * orders + 1) / ((orders * (orders + 1)) ** STIFFNESS * 4 * np.pi)
     return np.asarray(legendre.legval(cosines, np.concatenate([[0.0], factors])))

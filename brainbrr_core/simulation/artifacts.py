@@ -7,7 +7,7 @@ Sources
 -------
 Tatum et al. (2011), J. Clin. Neurophysiol. 28, 252-263: artifacts of the EEG.
 Goncharova et al. (2003), Clin. Neurophysiol. 114, 1580-1593: muscle.
-Klass (1995), Am. J. EEG Technol. 35, 239-269: artifacts that look like rhythms of the brain.
+Tatum (2013), Neurology 80 (Suppl. 1), S12: artifacts that are taken for epilepsy.
 """
 
 from __future__ import annotations

@@ -2,15 +2,20 @@
 
 Sources
 -------
-Donoghue et al. (2020), Nat. Neurosci. 23, 1655-1665: exponents of the aperiodic spectrum.
-Aurlien et al. (2004), Clin. Neurophysiol. 115, 665-673: alpha and slowing by age.
+Donoghue et al. (2020), Nat. Neurosci. 23, 1655-1665: the aperiodic spectrum and its exponent.
+Aurlien et al. (2004), Clin. Neurophysiol. 115, 665-673: alpha and background by age.
 Lodder and van Putten (2011), J. Neurosci. Methods 200, 86-93: the posterior rhythm.
 Purcell et al. (2017), Nat. Commun. 8, 15930: sleep spindles.
-Blume (2006), J. Clin. Neurophysiol. 23, 306-311: beta of drugs.
+"Comparison of the EEG effects of midazolam, thiopental, and propofol" (PubMed 9246224): beta of
+drugs.
 Kane et al. (2017), Clin. Neurophysiol. Pract. 2, 170-185: slowing, breach, burst suppression, waves
-of sleep. Westmoreland and Klass (1990), J. Clin. Neurophysiol. 7, 209-228, and Reiher and Lebel
-(1977), Can. J. Neurol. Sci. 4, 39-47: variants that resemble epilepsy.
-Goncharova et al. (2003), Clin. Neurophysiol. 114, 1580-1593: spectrum and places of muscle.
+of sleep.
+Tatum et al. (2006), J. Clin. Neurophysiol. 23, 194-207, and Kang and Krauss (2019), J. Clin.
+Neurophysiol. 36, 257-263: variants that resemble epilepsy.
+Brigo (2011), Epilepsy Behav. 20, 254-256: intermittent rhythmic delta.
+Goncharova et al. (2003), Clin. Neurophysiol. 114, 1580-1593: spectrum and sites of muscle.
+Iwasaki et al. (2005), Clin. Neurophysiol. 116, 878-885: blinks.
+"Ocular artifacts in EEG and event-related potentials. I", Brain Topogr. 6 (1993), 51-63: glances.
 """
 
 from __future__ import annotations
@@ -247,8 +252,8 @@ def _render_kind(
 def render_eyes(rng: np.random.Generator, canvas: Canvas, levels: Levels) -> None:
     """Add blinks and eye movements, as often as the levels say.
 
-    The eye is a dipole whose cornea is positive: a blink is a positive wave in front, a glance a
-    step of opposite signs at F7 and F8 (Iwasaki et al., 2005, Clin. Neurophysiol. 116, 878-885).
+    The eye is a dipole whose cornea is positive. A blink, in which the lid slides over it, is a
+    positive wave in front; a glance, which turns it, is a step of opposite signs at F7 and F8.
     """
     blink_uv, gaze_uv = draw(rng, (60, 220)), draw(rng, (25, 110))
     blink = canvas.gains(

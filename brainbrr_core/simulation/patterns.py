@@ -6,8 +6,8 @@ Hirsch et al. (2021), J. Clin. Neurophysiol. 38, 1-29, the critical care EEG ter
 American Clinical Neurophysiology Society: periodic discharges (PD) of up to 2.5 Hz and rhythmic
 delta activity (RDA), lateralized (L), bilateral independent (BI) or generalized (G), with fast
 activity (F), rhythmic activity (R) or sharp waves (S), static or fluctuating but not evolving.
-Boulanger et al. (2006), Can. J. Neurol. Sci. 33, 175-180: triphasic waves, and their lag between
-front and back.
+Boulanger et al., "Triphasic waves versus nonconvulsive status epilepticus: EEG distinction", Can.
+J. Neurol. Sci.: frequency and form of triphasic waves, and the lag of their second phase.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Sources
 -------
-Sinha et al. (2016), J. Clin. Neurophysiol. 33, 303-307: minimal requirements of digital recordings.
+Sinha et al. (2016), J. Clin. Neurophysiol. 33, 303-307: minimum requirements of clinical EEG.
 Yao et al. (2019), Brain Topogr. 32, 530-549: references in use.
 """
 

@@ -6,16 +6,15 @@ is attenuated during and after some seizures, and slow after some.
 Sources
 -------
 Hirsch et al. (2021), J. Clin. Neurophysiol. 38, 1-29: what an electrographic seizure is.
-Lagarde et al. (2019), Epilepsia 60, 85-95: onset with low-voltage fast activity, with periodic
-spikes, and other beginnings.
-Ebersole and Pacia (1996), Epilepsia 37, 386-399: rhythmic theta of temporal seizures.
-Schindler et al. (2007), Brain 130, 65-77, and Kramer et al. (2012), PNAS 109, 21116-21121:
-slowing and synchronization towards the end.
-Sadleir et al. (2009), Epilepsia 50, 1572-1578: spike and wave of absences.
+Perucca et al. (2014), Brain 137, 183-196: beginnings within the brain, with low-voltage fast
+activity, periodic spikes, and others.
+"Clinical implications of scalp ictal EEG pattern in patients with temporal lobe epilepsy", Clin.
+Neurophysiol. 130 (2019), 1604-1610: theta and delta of temporal seizures.
+Kramer et al. (2012), PNAS 109, 21116-21121: slowing and synchronization towards the end.
+Tenney and Glauser (2013), Epilepsy Curr. 13, 135: spike and wave of absences, and their length.
 Theodore et al. (1994), Neurology 44, 1403-1407: phases of tonic-clonic seizures.
-Lhatoo et al. (2010), Ann. Neurol. 68, 787-796: suppression after them.
-Beniczky et al. (2013), Epilepsia 54 Suppl. 6, 28-29, and Leitinger et al. (2016), Lancet Neurol.
-15, 1054-1062: nonconvulsive status.
+Bauer et al. (2017), Brain 140, 655-668: clonic bursts that slow down, and suppression after them.
+Leitinger et al. (2016), Lancet Neurol. 15, 1054-1062: nonconvulsive status.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Source: K. Wu, Z. Zhao and B. Yener, "SeizureTransformer: Scaling U-Net with Transformer for
 Simultaneous Time-Step Level Seizure Detection from Long EEG Recordings", arXiv:2504.00336 (2025).
-Its sizes are those of EQTransformer (S. M. Mousavi et al., Nature Communications 11, 2020).
+Its kernels are as long as those of EQTransformer (S. M. Mousavi et al., Nature Communications 11,
+3952, 2020).
 """
 
 from __future__ import annotations
