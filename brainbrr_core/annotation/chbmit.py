@@ -15,10 +15,11 @@ e215.)
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brainbrr_core.annotation.clock import clock_times, seconds_after
+from brainbrr_core.annotation.clock import clock_times, clock_words, seconds_after
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order
 from brainbrr_core.annotation.texts import Meaning
@@ -32,6 +33,9 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 _SEIZURE = "seizure"
+_EDF = r"chb\d\d[a-z]?_\d\d\+?\.edf"
+#: Names of EDFs, and their paths in ``RECORDS-WITH-SEIZURES``, that the corpus itself has.
+_OWN_NAME, _OWN_PATH = re.compile(_EDF), re.compile(rf"chb\d\d/{_EDF}")
 
 
 @dataclass(slots=True)
@@ -86,6 +90,43 @@ def read(path: Path, edf: str) -> ParsedAnnotation | None:
     Raises ``OSError`` when it cannot be opened.
     """
     return parse(path.read_text(encoding="utf-8", errors="replace"), path.name, edf)
+
+
+def summary_without_free_text(text: str, edfs: Collection[str]) -> str:
+    """A summary that says the same about seizures, line by line, and nothing else.
+
+    Names of EDFs stay where they are those of the corpus or among the ``edfs``.
+    """
+    own = {name.lower() for name in edfs}
+    lines: list[str] = []
+    begun = False
+    for line in text.removeprefix("\ufeff").splitlines():
+        stripped, kept = line.strip(), ""
+        if (name := _NAME.fullmatch(stripped)) is not None:
+            begun = True
+            is_known = name[1].lower() in own or _OWN_NAME.fullmatch(name[1].lower())
+            kept = f"File Name: {name[1] if is_known else 'unknown.edf'}"
+        elif not begun:
+            pass
+        elif (clock := _CLOCK.fullmatch(stripped)) is not None:
+            kept = f"File {clock[1].capitalize()} Time: {clock_words(clock[2])}"
+        elif _COUNT.fullmatch(stripped) or _TIME.fullmatch(stripped):
+            kept = stripped
+        elif _SEIZURE in stripped.lower():
+            # What is not understood excludes the recording, and has to go on doing so.
+            kept = "Seizure ?"
+        lines.append(kept)
+    return "\n".join(lines) + "\n"
+
+
+def inventory_without_free_text(text: str, paths: Collection[str]) -> str:
+    """``RECORDS-WITH-SEIZURES`` with paths of the corpus or among the ``paths`` alone."""
+    own = {path.lower() for path in paths}
+    lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
+    kept = (
+        line if line.lower() in own or _OWN_PATH.fullmatch(line.lower()) else "" for line in lines
+    )
+    return "\n".join(kept) + "\n"
 
 
 def _blocks(text: str) -> list[_Block]:

@@ -33,6 +33,16 @@ def clock_times(text: str) -> tuple[int, ...] | None:
     return tuple(times)
 
 
+def clock_words(text: str) -> str:
+    """The clock times in a text as it writes them, and nothing else of it; ``?`` where not a time.
+
+    :func:`clock_times` reads the same times from the result.
+    """
+    if not clock_times(text):
+        return "?"
+    return " or ".join(match[0] for match in _CLOCK.finditer(_SPLIT.sub("", text)))
+
+
 def seconds_after(clock: float, start: float) -> float:
     """Seconds from the clock time ``start`` to ``clock``, at most a day, also past midnight.
 

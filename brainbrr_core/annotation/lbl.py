@@ -9,17 +9,24 @@ its duration. Labels and findings are those of ``csv``.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from brainbrr_core.annotation import tuh
 from brainbrr_core.annotation.events import UNKNOWN, merge_overlapping
 from brainbrr_core.annotation.parsed import ParsedAnnotation, on_signal
+from brainbrr_core.configuration.settings import SEIZURE_LABELS
+from brainbrr_core.constants import BACKGROUND
 
 _VERSION = re.compile(r"version\s*=\s*lbl_v\S*")
 _MONTAGE = re.compile(r"montage\s*=\s*(\d+)\s*,\s*([^:,]+?)\s*:.*")
 _SYMBOLS = re.compile(r"symbols\[(\d+)\]\s*=\s*\{(.*)\}")
 _SYMBOL = re.compile(r"(\d+)\s*:\s*'([^']*)'")
+#: Symbols of the corpus that are no seizure, and those that are.
+_SYMBOL_NAMES = frozenset(
+    ("(null)", "spsw", "gped", "pled", "eyem", "artf", "intr", "slow", "calb", "shiv", "elpp")
+) | {*SEIZURE_LABELS, BACKGROUND, UNKNOWN, "unkn"}
 _LEVELS = re.compile(r"(?:number_of_levels|level\[\d+\])\s*=\s*\d+")
 _LABEL = re.compile(
     r"label\s*=\s*\{\s*(\d+)\s*,\s*\d+\s*,\s*([\d.]+)\s*,\s*([\d.]+)\s*,\s*(\d+)\s*,"
@@ -53,6 +60,34 @@ def parse(text: str, where: str) -> ParsedAnnotation:
     # Appended as the last line, for the same reason.
     duration = [f"# duration = {stop} secs"] if stop > 0 else []
     return replace(tuh.parse("\n".join([*rows, *duration]), where), duration_line=number)
+
+
+def without_free_text(text: str, is_channel: Callable[[str], bool]) -> str:
+    """An ``lbl`` or ``lbl_bi`` that says the same about seizures, line by line, and nothing else.
+
+    ``is_channel`` tells whether a text is the name of a channel; others get numbers.
+    """
+    lines = []
+    for line in text.removeprefix("\ufeff").splitlines():
+        stripped, kept = line.strip(), ""
+        if _VERSION.fullmatch(stripped):
+            kept = "version = lbl_v1.0.0"
+        elif (montage := _MONTAGE.fullmatch(stripped)) is not None:
+            number, name = montage.groups()
+            kept = f"montage = {number}, {name if is_channel(name) else number}:"
+        elif (level := _SYMBOLS.fullmatch(stripped)) is not None:
+            names = (
+                f"{key}: '{name if name in _SYMBOL_NAMES else 'other'}'"
+                for key, name in _SYMBOL.findall(level[2])
+            )
+            kept = f"symbols[{level[1]}] = {{{', '.join(names)}}}"
+        elif _LABEL.fullmatch(stripped) or _LEVELS.fullmatch(stripped):
+            kept = stripped
+        elif stripped and not stripped.startswith("#"):
+            # What is not understood excludes the recording, and has to go on doing so.
+            kept = "?"
+        lines.append(kept)
+    return "\n".join(lines) + "\n"
 
 
 def read(path: Path) -> ParsedAnnotation:

@@ -51,6 +51,33 @@ def parse(text: str, where: str) -> ParsedAnnotation:
     return in_order(where, marks, 0, None, findings)
 
 
+def without_free_text(text: str, name: str) -> str:
+    """An ``_a1.tsv`` that says the same about seizures, line by line, and nothing else.
+
+    ``name`` is its file name. Remarks are left out; so is the name of another recording, which the
+    file still contradicts.
+    """
+    subject, _, recording = name.removesuffix(SUFFIX).rpartition("_")
+    own = {"subject": subject, "recording": recording}
+    lines = []
+    for line in text.removeprefix("\ufeff").splitlines():
+        stripped, kept = line.strip(), ""
+        if (match := _FIELD.match(stripped)) is not None:
+            field = match[1].lower()
+            is_own = match[2].lower() == own[field].lower()
+            kept = f"# {field.capitalize()}: {match[2] if is_own else 'unknown'}"
+        elif stripped and not stripped.startswith("#"):
+            cells = [cell.strip() for cell in line.split("\t")]
+            times = [
+                cell if cell.lower() in ("none", "") or _seconds(cell) is not None else "?"
+                for cell in cells[:2]
+            ]
+            kinds = [cell if cell.upper() in _TYPES else "?" for cell in cells[2:_CELLS]]
+            kept = "\t".join([*times, *kinds])
+        lines.append(kept)
+    return "\n".join(lines) + "\n"
+
+
 def _stem(where: str) -> str:
     return where.removesuffix(SUFFIX).lower()
 

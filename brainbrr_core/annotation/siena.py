@@ -18,20 +18,26 @@ The registration times of the list confirm it or are a finding. (Detti et al. 20
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
-from brainbrr_core.annotation.clock import DAY_S, clock_times, seconds_after, seconds_between
+from brainbrr_core.annotation.clock import (
+    DAY_S,
+    clock_times,
+    clock_words,
+    seconds_after,
+    seconds_between,
+)
 from brainbrr_core.annotation.events import UNKNOWN
 from brainbrr_core.annotation.findings import Finding
 from brainbrr_core.annotation.parsed import Mark, ParsedAnnotation, in_order, on_signal
 from brainbrr_core.annotation.policy import CLOCK_MISMATCH_S, ROUNDING_S
 from brainbrr_core.annotation.texts import Meaning, label_of
 
-_HEADING = re.compile(r"seizure\s*n\s*[.°]?\s*\d+.*", re.IGNORECASE)
+_HEADING = re.compile(r"seizure\s*n\s*[.°]?\s*(\d+).*", re.IGNORECASE)
 _NAME = re.compile(r"file\s+name\s*:\s*(.*)", re.IGNORECASE)
 _TIME = re.compile(
     r"(?:(registration|seizure)\s+)?(start|end)(?:\s+time\s*:?|\s*:)\s*(.*)", re.IGNORECASE
@@ -319,6 +325,38 @@ def _means(name: str, edf: str, names: Iterable[str]) -> bool:
     if own.rstrip("-") != patient or (dash, number) != ("-", "1"):
         return False
     return not any(re.match(r"-\d", _form(other).removeprefix(patient)) for other in names)
+
+
+#: Names of EDFs that are the corpus's own, also in the spellings of its lists.
+_OWN_NAME = re.compile(r"PN[0-9O]{2}-?[\d.]{0,8}(?:\.edf)?", re.IGNORECASE)
+
+
+def without_free_text(text: str, edfs: Collection[str]) -> str:
+    """A list that says the same about seizures, line by line, and nothing else.
+
+    Names of EDFs stay where they are those of the corpus or mean one of the ``edfs``.
+    """
+    listed = parse(text, "")
+    meant = {name for edf in edfs for name in listed.names_of(edf)}
+    lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
+    return "\n".join(_fixed_words(line, meant) for line in lines) + "\n"
+
+
+def _fixed_words(line: str, meant: Collection[str]) -> str:
+    """What :class:`_Reader` takes from a line, in fixed words."""
+    if (name := _NAME.fullmatch(line)) is not None:
+        own = name[1].strip()
+        if own and own not in meant and _OWN_NAME.fullmatch(own) is None:
+            own = "unknown.edf"
+        return f"File name: {own}".strip()
+    if (time := _TIME.fullmatch(line)) is not None:
+        words = f"{time[1] or ''} {time[2]} time: ".strip().lower().capitalize()
+        return f"{words} {clock_words(time[3])}"
+    if _ANY_CLOCK.match(line) is not None:
+        return "Time 0:00:00"
+    if (heading := _HEADING.fullmatch(line)) is not None:
+        return f"Seizure n {heading[1][-2:]}"
+    return ""
 
 
 #: The electrode before O1 in every EDF of the corpus, and O1 without its letter.

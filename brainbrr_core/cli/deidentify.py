@@ -66,7 +66,8 @@ def deidentify(
     """Copy EDFs without names, birth dates and free text, with shifted dates.
 
     The samples stay bit for bit. A secret decides the pseudonym of each patient, and by how many
-    days all dates of the patient move. Annotations about seizures stay, in fixed words.
+    days all dates of the patient move. Annotations about seizures and the tables of a corpus
+    (splits, channels, ages) stay, in fixed words.
     """
     if check:
         if out is not None or rename or keep_paths or secret or patient_pattern:
@@ -119,7 +120,7 @@ def _print(copied: Copied) -> None:
     there = f", {copied.present:,} there already" if copied.present else ""
     print(
         f"{count(copied.written, 'EDF')} written{there}; "
-        f"{count(copied.tables, 'file')} of annotations; {patients or 'no patient'}"
+        f"{count(copied.tables, 'file')} that describe them; {patients or 'no patient'}"
     )
     rows = [
         [meaning, f"{copied.files[kind]:,}", f"{copied.items[kind]:,}"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from brainbrr_core.errors import BrainbrrError
 
 #: Values of the column in lower case, and the splits that they mean.
-_SPLITS = {
+SPLIT_WORDS = {
     "train": "train",
     "training": "train",
     "dev": "dev",
@@ -77,7 +77,7 @@ def _splits(rows: list[list[str]], shown: str, prefix: str) -> dict[str, str]:
         value = cells[split_column]
         if value.lower() in ("", "n/a"):
             continue
-        split = _SPLITS.get(value.lower())
+        split = SPLIT_WORDS.get(value.lower())
         if split is None:
             raise BrainbrrError(
                 f"{shown}: {value!r} is not a split: use train, dev or eval (or val and test)"

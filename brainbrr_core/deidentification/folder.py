@@ -10,17 +10,14 @@ from pathlib import Path, PurePosixPath
 
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.layouts.base import stem_of, unreadable_folder
+from brainbrr_core.deidentification.companions import Companion, Companions, is_companion
+from brainbrr_core.deidentification.companions import cleaned as cleaned_companion
 from brainbrr_core.deidentification.header import Identity
 from brainbrr_core.deidentification.naming import has_date, names_patient
 from brainbrr_core.deidentification.patients import patient_of
 from brainbrr_core.deidentification.recording import SourceEdf, cleaned, open_source
 from brainbrr_core.deidentification.secret import Secret
-from brainbrr_core.deidentification.tables import (
-    CLEANERS,
-    NotInVocabulary,
-    TableContext,
-    table_ending,
-)
+from brainbrr_core.deidentification.tables import TableContext
 from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.errors import BrainbrrError, WorkRemains, check_exhausted
@@ -28,8 +25,6 @@ from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.walk import walk
 from brainbrr_core.progress import progress
 
-#: Bytes of the largest file of annotations that is copied.
-_LARGEST_TABLE = 1 << 26
 #: Why an EDF is not copied, besides the reasons of ``UnusableEdf``; a closed list.
 NAMED_IN_PATH = "named_in_path"
 UNREADABLE = "unreadable"
@@ -37,8 +32,9 @@ EXISTS = "exists"
 #: Why another file is not copied; a closed list.
 NOT_COPIED = {
     "vocabulary": "it may have free text",
-    "no_edf": "no EDF of its name was copied",
-    "other": "neither an EDF nor annotations in a known form",
+    "no_edf": "no EDF that it describes was copied",
+    "renamed": "it describes several EDFs, which have other names now",
+    "other": "neither an EDF nor a file that a layout reads",
     "hidden": "hidden, or a folder that is not entered",
     "exists": "OUT has another file of this name",
 }
@@ -75,7 +71,7 @@ class Copied:
     written, present : int
         EDFs that were written, and that were there already from an earlier call.
     tables : int
-        Files of annotations that were written or there already.
+        Files that describe EDFs (annotations, channels, people) that were written or there already.
     files, items : Counter of str
         What was removed, by kind: in how many files, and how often.
     refused : list of Refused
@@ -151,18 +147,25 @@ def deidentify(
     plan = list(_planned(root, edfs, secret, naming, named, copied))
     folder = out.parent if is_one else out
     targets = {one.relative: folder / one.target for one in plan}
-    kept: dict[PurePosixPath, Planned] = {}
+    written: dict[PurePosixPath, Planned] = {}
     with progress("deidentify", len(plan), "files") as bar:
         for one in plan:
             removed = Counter[str]()
             pieces = _pieces(root / one.relative, one.identity, texts, removed)
             if _written(targets[one.relative], pieces, one.relative, copied):
                 copied.count(removed)
-                kept[one.relative.with_name(stem_of(one.relative.name))] = one
+                written[one.relative] = one
             bar.advance()
     copied.patients = Counter(rule for _, rule in {(one.patient, one.rule) for one in plan})
+    companions = Companions(written)
     for relative in others:
-        _copy_table(root, relative, targets, kept, texts, copied)
+        found = companions.find(relative)
+        if found is None:
+            copied.left.append(
+                (str(relative), "no_edf" if is_companion(relative.name) else "other")
+            )
+        else:
+            _copy_companion(root, out, found, written, naming.rename, texts, copied)
     return copied
 
 
@@ -290,34 +293,34 @@ def _is_same(path: Path, pieces: Iterable[bytes]) -> bool:
         return same and not file.read(1)
 
 
-def _copy_table(
+def _copy_companion(
     root: Path,
-    relative: PurePosixPath,
-    targets: dict[PurePosixPath, Path],
-    kept: dict[PurePosixPath, Planned],
+    out: Path,
+    found: Companion,
+    planned: dict[PurePosixPath, Planned],
+    rename: bool,
     texts: Texts,
     copied: Copied,
 ) -> None:
-    """Write a file of annotations anew, or count why not."""
-    ending = table_ending(relative.name)
-    if ending is None:
-        copied.left.append((str(relative), "other"))
+    """Write a file that describes EDFs anew, or count why not."""
+    relative, removed = found.relative, Counter[str]()
+    described = [planned[edf] for edf in found.edfs]
+    target, name = out / relative, ""
+    if found.ending is not None:
+        edf, own = described[0], relative.name.removesuffix(found.ending)
+        name = stem_of(edf.target.name)
+        if stem_of(edf.relative.name) == f"{own}_eeg":
+            name = name.removesuffix("_eeg")
+        target = out / edf.target.with_name(f"{name}{found.ending}")
+    elif rename:
+        copied.left.append((str(relative), "renamed"))
         return
-    stem = relative.with_name(relative.name.removesuffix(ending))
-    one = kept.get(stem) or kept.get(stem.with_name(f"{stem.name}_eeg"))
-    if one is None:
-        copied.left.append((str(relative), "no_edf"))
-        return
-    edf, removed = targets[one.relative], Counter[str]()
-    named = stem_of(edf.name)
-    if one.relative.name.startswith(f"{stem.name}_eeg"):
-        named = named.removesuffix("_eeg")
-    context = TableContext(texts, named, one.identity, removed)
-    content = clean_table(root / relative, ending, context)
+    identities = frozenset(one.identity for one in described)
+    context = TableContext(texts, name, identities, removed, found.inside)
+    content = cleaned_companion(root / relative, found.kind, context)
     if content is None:
         copied.left.append((str(relative), "vocabulary"))
         return
-    target = edf.with_name(f"{named}{ending}")
     try:
         if not target.exists():
             with replacing(target) as temporary:
@@ -332,17 +335,6 @@ def _copy_table(
         ) from None
     copied.tables += 1
     copied.count(removed)
-
-
-def clean_table(path: Path, ending: str, context: TableContext) -> bytes | None:
-    """The bytes of a file of annotations in fixed words; None where it may have free text."""
-    try:
-        if path.stat().st_size > _LARGEST_TABLE:
-            return None
-        text = path.read_text(encoding="utf-8")
-        return CLEANERS[ending](text, context).encode()
-    except (OSError, UnicodeDecodeError, NotInVocabulary):
-        return None
 
 
 @dataclass(frozen=True)
@@ -386,21 +378,20 @@ def remaining(source: Path) -> tuple[int, list[Holding]]:
             if +removed:
                 holding.append(Holding(str(relative), dict(+removed)))
             bar.advance()
-    stems = {edf.with_name(stem_of(edf.name)) for edf in edfs}
+    companions = Companions(edfs)
     for relative in others:
-        kinds = _table_holds(root, relative, stems)
+        kinds = _companion_holds(root, relative, companions)
         if kinds:
             holding.append(Holding(str(relative), kinds))
     return len(edfs), sorted(holding, key=lambda one: one.path)
 
 
-def _table_holds(root: Path, relative: PurePosixPath, stems: set[PurePosixPath]) -> dict[str, int]:
+def _companion_holds(root: Path, relative: PurePosixPath, companions: Companions) -> dict[str, int]:
     """What a file besides the EDFs holds, by kind."""
-    ending = table_ending(relative.name)
-    if ending is None:
+    found = companions.find(relative)
+    if found is None:
         return {"other_file": 1}
-    name, removed = relative.name.removesuffix(ending), Counter[str]()
-    own = {relative.with_name(name), relative.with_name(f"{name}_eeg")} & stems
-    context = TableContext(DEFAULT_TEXTS, name, None, removed)
-    content = clean_table(root / relative, ending, context) if own else None
+    name, removed = relative.name.removesuffix(found.ending or ""), Counter[str]()
+    context = TableContext(DEFAULT_TEXTS, name, frozenset(), removed, found.inside)
+    content = cleaned_companion(root / relative, found.kind, context)
     return {"other_file": 1} if content is None else dict(+removed)

@@ -204,7 +204,7 @@ def _clean_column(name: str, fields: HeaderFields, removed: Counter[str]) -> Seq
             for number, text in enumerate(texts, start=1)
         ]
     elif name == "dimension":
-        kept = [text if _is_unit(text) else "?" for text in texts]
+        kept = [text if is_unit(text) else "?" for text in texts]
         name = "unit"
     else:
         for number, text in enumerate(texts, start=1):
@@ -223,7 +223,8 @@ def _clean_label(label: str, number: int, words: frozenset[str]) -> str:
     return label if label.isprintable() and not names_patient(label, words) else f"signal {number}"
 
 
-def _is_unit(text: str) -> bool:
+def is_unit(text: str) -> bool:
+    """Whether a text is a unit of measurement, or says that it is unknown."""
     lost = text in ("?", "")
     return lost or units.microvolts_in(text) is not None or _UNIT.fullmatch(text) is not None
 

@@ -1,4 +1,4 @@
-"""Files of annotations beside an EDF, written anew where all of their words are fixed ones."""
+"""Files of annotations, written anew where all of their words are fixed ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
-from brainbrr_core.annotation import szcore, tuh
+from brainbrr_core.annotation import chbmit, lbl, seizeit, siena, szcore, tuh
 from brainbrr_core.annotation.events import UNKNOWN
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import SEIZURE_LABELS
 from brainbrr_core.constants import BACKGROUND
+from brainbrr_core.corpus.layouts import tusz
 from brainbrr_core.deidentification.annotations import word_of
 from brainbrr_core.deidentification.header import Identity
 
@@ -34,6 +36,12 @@ _LABELS = frozenset((*SEIZURE_LABELS, BACKGROUND, UNKNOWN, "unkn"))
 _TSE_VERSION = re.compile(r"version\s*=\s*tse_v[\d.]{1,8}")
 _CSV_VERSION = re.compile(r"#\s*version\s*=\s*csv_v[\d.]{1,8}")
 _CSV_DURATION = re.compile(r"#\s*duration\s*=\s*\d{1,9}(\.\d{0,15})?\s*(secs?)?")
+#: Names of the databases of Temple University.
+_DATABASE = re.compile(
+    r"(the )?TUH EEG( (seizure|abnormal|artifact|epilepsy|events?|slowing))?( EEG)?( corpus)?"
+    r"( \(?TU[A-Z]{2}\)?)?",
+    re.IGNORECASE,
+)
 _CSV_NAME = re.compile(r"#\s*bname\s*=")
 
 
@@ -43,25 +51,49 @@ class NotInVocabulary(Exception):
 
 @dataclass(frozen=True)
 class TableContext:
-    """What a file of annotations is cleaned with: words, its recording's new name, its identity."""
+    """What a file of annotations is cleaned with.
+
+    Attributes
+    ----------
+    texts : Texts
+        What free texts mean.
+    name : str
+        The new name, without a suffix, of the only recording that the file describes; otherwise
+        the name that it has.
+    identities : frozenset of Identity
+        Those of the patients that the file describes; none where it is only looked at.
+    removed : Counter of str
+        Counts what is left out, by kind.
+    edfs : tuple of PurePosixPath
+        The EDFs that the file describes, relative to its folder.
+    """
 
     texts: Texts
     name: str
-    identity: Identity | None
+    identities: frozenset[Identity]
     removed: Counter[str]
+    edfs: tuple[PurePosixPath, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The file names of these EDFs."""
+        return [edf.name for edf in self.edfs]
 
 
 def clean_events(text: str, context: TableContext) -> str:
     """An ``events.tsv`` with fixed words and shifted dates.
 
-    Raises :class:`NotInVocabulary` for a column or a cell that may be free text.
+    Columns that are not those of SzCORE and BIDS are left out; so are texts that say nothing about
+    seizures. Raises :class:`NotInVocabulary` for another cell that may be free text.
     """
     lines = text.removeprefix("\ufeff").splitlines()
     names = [name.strip() for name in lines[0].split("\t")] if lines else []
     is_table = set(szcore.REQUIRED) <= set(names) and set(szcore.KINDS) & set(names)
-    if not is_table or len(set(names)) != len(names) or not set(names) <= set(_CELLS):
+    if not is_table or len(set(names)) != len(names):
         raise NotInVocabulary
-    rows = ["\t".join(names)]
+    kept = [name for name in names if name in _CELLS]
+    context.removed["table_column"] += len(names) - len(kept)
+    rows = ["\t".join(kept)]
     for line in filter(str.strip, lines[1:]):
         cells = [cell.strip() for cell in line.split("\t")]
         if len(cells) != len(names):
@@ -70,6 +102,7 @@ def clean_events(text: str, context: TableContext) -> str:
             "\t".join(
                 cell if cell in _EMPTY else _CELLS[name](cell, context)
                 for name, cell in zip(names, cells, strict=True)
+                if name in _CELLS
             )
         )
     return "\n".join(rows) + "\n"
@@ -119,19 +152,60 @@ def clean_tse(text: str, context: TableContext) -> str:
     return "\n".join(rows) + "\n"
 
 
-#: What cleans the text of a file, by the end of its name; longer ends come first.
-CLEANERS: dict[str, Callable[[str, TableContext], str]] = {
-    "_events.tsv": clean_events,
-    ".csv_bi": clean_csv,
-    ".tse_bi": clean_tse,
-    ".csv": clean_csv,
-    ".tse": clean_tse,
-}
+def clean_lbl(text: str, context: TableContext) -> str:
+    """An ``lbl_bi`` or ``lbl`` of TUSZ without comments, with symbols of the corpus alone."""
+    return _fixed(text, lbl.without_free_text(text, is_channel), context)
 
 
-def table_ending(name: str) -> str | None:
-    """The end of the name of a file of annotations that can be cleaned; None for other files."""
-    return next((ending for ending in CLEANERS if name.endswith(ending)), None)
+def clean_seizeit(text: str, context: TableContext) -> str:
+    """An ``_a1.tsv`` of SeizeIT1 without remarks."""
+    return _fixed(text, seizeit.without_free_text(text, f"{context.name}{seizeit.SUFFIX}"), context)
+
+
+def clean_summary(text: str, context: TableContext) -> str:
+    """A summary of CHB-MIT without lists of channels and other lines."""
+    return _fixed(text, chbmit.summary_without_free_text(text, context.names), context)
+
+
+def clean_inventory(text: str, context: TableContext) -> str:
+    """The ``RECORDS-WITH-SEIZURES`` of CHB-MIT with paths alone."""
+    paths = [str(edf) for edf in context.edfs]
+    return _fixed(text, chbmit.inventory_without_free_text(text, paths), context)
+
+
+def clean_seizure_list(text: str, context: TableContext) -> str:
+    """A list of seizures of Siena with names of EDFs and clock times alone.
+
+    Clock times stay, since the times of day in the headers of EDFs do.
+    """
+    return _fixed(text, siena.without_free_text(text, context.names), context)
+
+
+def clean_readme(text: str, context: TableContext) -> str:
+    """An ``AAREADME.txt`` of TUSZ with the database and its version alone.
+
+    Raises :class:`NotInVocabulary` where it states none of the databases of Temple University.
+    """
+    stated = tusz.stated_release(text)
+    if stated is None or _DATABASE.fullmatch(stated[0]) is None:
+        raise NotInVocabulary
+    kept = f"Database: {stated[0]}\nVersion: {stated[1]}\n"
+    context.removed["table_comment"] += text != kept
+    return kept
+
+
+def _fixed(text: str, kept: str, context: TableContext) -> str:
+    """A text of which every line stays one; lines that lost something are counted."""
+    before = text.removeprefix("\ufeff").splitlines()
+    context.removed["table_comment"] += sum(
+        old.split() != new.split() for old, new in zip(before, kept.splitlines(), strict=False)
+    )
+    return kept
+
+
+def is_channel(text: str) -> bool:
+    """Whether a text is the name of a channel in one of the usual forms."""
+    return _CHANNEL.fullmatch(text) is not None
 
 
 def _comment(line: str, context: TableContext) -> list[str]:
@@ -177,9 +251,7 @@ def _event_type(cell: str, _context: TableContext) -> str:
 def _words(cell: str, context: TableContext) -> str:
     if _CODE.fullmatch(cell):
         return cell
-    word = word_of(cell, context.texts)
-    if word is None:
-        raise NotInVocabulary
+    word = word_of(cell, context.texts) or "n/a"
     context.removed["table_wording"] += word != cell
     return word
 
@@ -189,10 +261,14 @@ def _moved(cell: str, context: TableContext) -> str:
         time = datetime.datetime.fromisoformat(cell)
     except ValueError:
         raise NotInVocabulary from None
-    if time.date() == szcore.UNKNOWN_START.date() or context.identity is None:
+    if time.date() == szcore.UNKNOWN_START.date() or not context.identities:
         return cell
-    moved = context.identity.shifted(time.date())
     context.removed["table_date"] += 1
+    # The dates of several patients move by different numbers of days.
+    moved = None
+    if len(context.identities) == 1:
+        (identity,) = context.identities
+        moved = identity.shifted(time.date())
     if moved is None:
         return "n/a"
     return szcore.clock_time(datetime.datetime.combine(moved, time.time()))

@@ -115,6 +115,16 @@ class Tables:
         return names[ending]
 
 
+def is_inherited(name: str, recording: str) -> bool:
+    """Whether a file with this name describes a recording in its folder or below it.
+
+    ``recording`` is the name of the recording without a suffix.
+    """
+    stem, _, ending = name.rpartition(".")
+    entities = _entities(name, stem.rpartition("_")[2], f".{ending}")
+    return entities is not None and entities <= set(recording.removesuffix("_eeg").split("_"))
+
+
 def _entities(name: str, suffix: str, ending: str) -> set[str] | None:
     """The entities in the name of a file; None for a file of another kind."""
     if not name.endswith(ending):

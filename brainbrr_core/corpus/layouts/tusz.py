@@ -33,7 +33,7 @@ _MONTAGE, _GROUP = re.compile(r"\d\d_tcp_\w+"), re.compile(r"\d{3}")
 
 #: Folders of the splits. Releases until 1.5.0 have dev_test, and no eval.
 SPLIT_FOLDERS = {**{split: split for split in SPLITS}, "dev_test": "dev"}
-_READMES = ("AAREADME.txt", "_AAREADME.txt")
+READMES = ("AAREADME.txt", "_AAREADME.txt")
 _DATABASE = re.compile(r"^Database:[ \t]*([\w() -]{1,60}?)[ \t]*$", re.MULTILINE)
 _VERSION = re.compile(r"^Version:[ \t]*v?(\d+(?:\.\d+){1,3})[ \t]*$", re.MULTILINE)
 #: Characters of a README that state its database and version.
@@ -72,17 +72,17 @@ class TuszLayout(Layout):
         With the name of the database where that is not the one of seizures.
         """
         for folder in (self.root, self.root.parent):
-            for name in _READMES:
+            for name in READMES:
                 try:
                     with (folder / name).open(encoding="utf-8", errors="replace") as readme:
                         head = readme.read(_HEAD)
                 except OSError:
                     # The release is for information only.
                     continue
-                database, version = _DATABASE.search(head), _VERSION.search(head)
-                if database is not None and version is not None:
-                    is_tusz = "seizure" in database[1].lower()
-                    return version[1] if is_tusz else f"{database[1]} {version[1]}"
+                stated = stated_release(head)
+                if stated is not None:
+                    database, version = stated
+                    return version if "seizure" in database.lower() else f"{database} {version}"
         return ""
 
     def describe(self, folder: Folder, name: str) -> RecordingFile:
@@ -109,6 +109,15 @@ class TuszLayout(Layout):
     ) -> RecordingLabels:
         """Events of the ``csv_bi``, with types and channels of the ``csv`` if there is one."""
         return read_tuh_labels(file, signal_s)
+
+
+def stated_release(readme: str) -> tuple[str, str] | None:
+    """The name of the database and its version in the text of an ``AAREADME.txt``.
+
+    None where it does not state both.
+    """
+    database, version = _DATABASE.search(readme), _VERSION.search(readme)
+    return None if database is None or version is None else (database[1], version[1])
 
 
 def _parse_folders(folders: tuple[str, ...]) -> tuple[str, str, str]:
