@@ -12,11 +12,12 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from brainbrr_core.cache.build import Built, build
+from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest import window_count
 from brainbrr_core.cache.plan import Item, Plan, State, make_plan
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.selection import select
+from brainbrr_core.cache.shard_build import Built
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Preprocessing, Windows
 from brainbrr_core.corpus.index_file import index_path, read_index

@@ -6,8 +6,8 @@ This module imports only what a worker needs, since the worker's process imports
 from __future__ import annotations
 
 from brainbrr_core.benchmark.peak_memory import peak_mb
-from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.plan import Item
+from brainbrr_core.cache.shard_build import build_one
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.errors import BrainbrrError

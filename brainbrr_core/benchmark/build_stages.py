@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from brainbrr_core.benchmark.result import Figures, Table
-from brainbrr_core.cache import build as building
-from brainbrr_core.cache import shard
+from brainbrr_core.cache import shard, shard_build
 from brainbrr_core.cache.plan import Item, Plan
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.edf import channels, reader
@@ -42,7 +41,7 @@ _FUNCTIONS: tuple[tuple[str, object, str], ...] = (
     ("statistics", moments, "add_moments"),
     ("quantize", Quantizer, "apply"),
     ("checksum", shard, "batch_checksum"),
-    ("write", building, "write_shard"),
+    ("write", shard_build, "write_shard"),
     ("flush", shard, "begin_flush"),
     ("flush", os, "fsync"),
 )
@@ -106,7 +105,7 @@ def _times(
     with clock.timing():
         for item in items:
             clock.timed("hash", content_hash)(Path(item.recording.path))
-            build = clock.timed("rest", building.build_one)
+            build = clock.timed("rest", shard_build.build_one)
             done = build(plan.store, preprocessing, item.recording, item.fingerprint)
             if done.error:
                 raise BrainbrrError(f"{done.partition_key}: {done.error}")

@@ -24,9 +24,9 @@ from brainbrr_core.benchmark.build_memory import peak_of_build
 from brainbrr_core.benchmark.build_stages import StageTimes, stage_table, stage_times
 from brainbrr_core.benchmark.many_recordings import TUSZ_RECORDINGS, with_many_recordings
 from brainbrr_core.benchmark.result import Figures, Report, Table
-from brainbrr_core.cache.build import build_one
 from brainbrr_core.cache.manifest import Manifest, make_manifest
 from brainbrr_core.cache.plan import Plan, plan_profile
+from brainbrr_core.cache.shard_build import build_one
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Overrides, Preprocessing, load
 from brainbrr_core.configuration.settings import Selection

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from brainbrr_core.cache.lease import holders
 from brainbrr_core.cache.plan import Plan
-from brainbrr_core.cache.shard import SUFFIX, exclusive_partial, is_partial
+from brainbrr_core.cache.shard import SUFFIX
 from brainbrr_core.cache.store import (
     LATEST,
     LEASES,
@@ -34,6 +34,7 @@ from brainbrr_core.cache.store import (
     folder_bytes,
     lock_of,
 )
+from brainbrr_core.cache.unfinished import exclusive_partial, is_partial
 from brainbrr_core.cache.version import is_imported, is_version_name, montage_of
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.same_corpus import is_vanished

@@ -17,16 +17,9 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import merge_overlapping
 from brainbrr_core.cache.lease import hold
-from brainbrr_core.cache.shard import (
-    BLOCK_SAMPLES,
-    Chunk,
-    ShardHeader,
-    commit_shard,
-    exclusive_partial,
-    stored_samples,
-    write_shard,
-)
+from brainbrr_core.cache.shard import BLOCK_SAMPLES, Chunk, ShardHeader, stored_samples, write_shard
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.unfinished import commit_shard, exclusive_partial
 from brainbrr_core.cache.version import (
     FORMAT_VERSION,
     imported_fingerprint,

@@ -9,15 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from brainbrr_core.cache.lease import hold
-from brainbrr_core.cache.shard import (
-    SUFFIX,
-    DamagedShard,
-    Shard,
-    UnreadableShard,
-    exclusive_partial,
-    verify_shard,
-)
+from brainbrr_core.cache.shard import SUFFIX, DamagedShard, Shard, UnreadableShard, verify_shard
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.unfinished import exclusive_partial
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.files.state import combined_hash, content_hash

@@ -17,13 +17,9 @@ from blake3 import blake3
 
 from brainbrr_core.cache.clipping import clipped_blocks
 from brainbrr_core.cache.records import BuildRecord
-from brainbrr_core.cache.shard import (
-    DamagedShard,
-    Shard,
-    commit_shard,
-    exclusive_partial,
-)
+from brainbrr_core.cache.shard import DamagedShard, Shard
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.unfinished import commit_shard, exclusive_partial
 from brainbrr_core.files.atomic import flush
 from brainbrr_core.files.room import check_room
 from brainbrr_core.files.state import file_state

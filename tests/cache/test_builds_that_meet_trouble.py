@@ -16,11 +16,12 @@ import pytest
 
 from brainbrr_core.cache import build as build_module
 from brainbrr_core.cache import shard as shard_module
-from brainbrr_core.cache.build import build, build_one, link_latest
+from brainbrr_core.cache.build import build, link_latest
 from brainbrr_core.cache.plan import make_plan, plan_profile
-from brainbrr_core.cache.shard import exclusive_partial
+from brainbrr_core.cache.shard_build import build_one
 from brainbrr_core.cache.status import status
 from brainbrr_core.cache.store import LATEST, RECORDS, Store
+from brainbrr_core.cache.unfinished import exclusive_partial
 from brainbrr_core.cache.version import imported_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index

@@ -278,7 +278,7 @@ def test_an_edf_replaced_while_it_is_read_leaves_no_shard(
         os.utime(path, ns=(1, 1))
         return source
 
-    monkeypatch.setattr("brainbrr_core.cache.build.open_edf", replaced)
+    monkeypatch.setattr("brainbrr_core.cache.shard_build.open_edf", replaced)
     one = [item for item in plan.items if item.recording is victim]
     summary = build(Plan(plan.store, plan.index, tuple(one), 0), settings.preprocessing, workers=1)
     assert len(summary.failed) == 1

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from brainbrr_core.cache import shard as shard_module
-from brainbrr_core.cache.shard import exclusive_partial, partial_path
+from brainbrr_core.cache import unfinished
+from brainbrr_core.cache.unfinished import exclusive_partial, partial_path
 from brainbrr_core.files.atomic import LEFTOVER_S
 from brainbrr_core.locking import locked, open_to_lock
 from tests.support.privileges import modes_apply
@@ -67,7 +67,7 @@ def test_what_may_not_be_written_and_goes_meanwhile_is_no_error(
         path.unlink()
         return open_to_lock(path)
 
-    monkeypatch.setattr(shard_module, "open_to_lock", gone)
+    monkeypatch.setattr(unfinished, "open_to_lock", gone)
     left(tmp_path, 0o444)
     with modes_apply():
         assert take(tmp_path) == 0
@@ -90,7 +90,7 @@ def test_what_another_builder_puts_in_its_stead_is_not_removed(
             sizes.append(path.stat().st_size)
             yield
 
-    monkeypatch.setattr(shard_module, "locked", replaced)
+    monkeypatch.setattr(unfinished, "locked", replaced)
     with modes_apply():
         assert take(tmp_path) == 0
     # It was still there when the lock was asked for again.

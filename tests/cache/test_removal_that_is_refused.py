@@ -14,8 +14,8 @@ import pytest
 from brainbrr_core.cache import gc
 from brainbrr_core.cache.gc import Garbage, Kind
 from brainbrr_core.cache.plan import Plan, make_plan
-from brainbrr_core.cache.shard import exclusive_partial, partial_path
 from brainbrr_core.cache.store import MANIFESTS, MARKER, QUARANTINE, RECORDS, Store
+from brainbrr_core.cache.unfinished import exclusive_partial, partial_path
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index

@@ -27,10 +27,10 @@ from brainbrr_core.cache.shard import (
     Shard,
     ShardHeader,
     UnreadableShard,
-    exclusive_partial,
     write_shard,
 )
 from brainbrr_core.cache.store import QUARANTINE, RECORDS, Store
+from brainbrr_core.cache.unfinished import exclusive_partial
 from brainbrr_core.cache.verify import check_shards, verify
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import CHANNELS

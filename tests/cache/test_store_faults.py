@@ -13,10 +13,11 @@ import pytest
 
 from brainbrr_core.cache import build as build_module
 from brainbrr_core.cache import gc
-from brainbrr_core.cache.build import Built, build, build_one
+from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import read_manifest, update_manifest
 from brainbrr_core.cache.plan import State, make_plan, plan_corpus, plan_profile
 from brainbrr_core.cache.shard import DamagedShard, Shard
+from brainbrr_core.cache.shard_build import Built, build_one
 from brainbrr_core.cache.store import RECORDS, Store
 from brainbrr_core.configuration import Configuration, Preprocessing
 from brainbrr_core.corpus.recording import Recording

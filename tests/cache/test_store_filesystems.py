@@ -27,13 +27,13 @@ from brainbrr_core.cache.lease import hold, holders
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import State, make_plan, plan_profile
-from brainbrr_core.cache.shard import Shard, exclusive_partial, partial_path
+from brainbrr_core.cache.shard import Shard
 from brainbrr_core.cache.store import RECORDS, Store
+from brainbrr_core.cache.unfinished import exclusive_partial, partial_path
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.corpus.spool import Spool, sweep
-from brainbrr_core.data import WindowDataset
-from brainbrr_core.data import windows as windows_module
+from brainbrr_core.data import WindowDataset, open_shards
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files import atomic
 from brainbrr_core.files import state as state_module
@@ -420,10 +420,10 @@ def test_no_more_than_a_limit_of_shards_is_mapped(built: Configuration) -> None:
 def test_the_limit_follows_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = tmp_path / "max_map_count"
     limit.write_text("1000\n")
-    monkeypatch.setattr(windows_module, "MAX_MAPS", limit)
-    assert windows_module.open_limit() == 500
+    monkeypatch.setattr(open_shards, "MAX_MAPS", limit)
+    assert open_shards.open_limit() == 500
     limit.unlink()
-    assert windows_module.open_limit() == 32_765
+    assert open_shards.open_limit() == 32_765
 
 
 def test_on_a_network_shards_are_read_so_that_a_lost_one_is_a_line(
@@ -432,8 +432,8 @@ def test_on_a_network_shards_are_read_so_that_a_lost_one_is_a_line(
     manifest, store = manifest_of(built)
     rows = np.arange(0, len(manifest), 7)
     expected = WindowDataset(manifest, store).fetch(rows).signals
-    monkeypatch.setattr(windows_module, "file_system", shared)
-    monkeypatch.setattr(windows_module, "_READ_BATCHES", 2)
+    monkeypatch.setattr(open_shards, "file_system", shared)
+    monkeypatch.setattr(open_shards, "_READ_BATCHES", 2)
     dataset = WindowDataset(manifest, store)
     assert torch.equal(dataset.fetch(rows).signals, expected)
     assert maps_of(store) == 0
@@ -466,7 +466,8 @@ import os, sys
 from pathlib import Path
 from brainbrr_core.files.atomic import append_line, replacing
 from brainbrr_core.cache.lease import hold, holders
-from brainbrr_core.cache.shard import Shard, UnreadableShard, commit_shard, exclusive_partial
+from brainbrr_core.cache.shard import Shard, UnreadableShard
+from brainbrr_core.cache.unfinished import commit_shard, exclusive_partial
 from brainbrr_core.cache.store import Store
 from brainbrr_core.files.state import file_state
 from brainbrr_core.locking import this_process

@@ -15,14 +15,9 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from brainbrr_core.cache.shard import exclusive_partial
+from brainbrr_core.cache.unfinished import exclusive_partial
 from tests.support.command_server import FULL, KILL, REFUSED, TERMINATE, TORN, CommandServer, Fault
 from tests.support.examples import examples
 from tests.support.store_model import (

@@ -19,19 +19,19 @@ from typer.testing import CliRunner
 
 from brainbrr_core.cache import manifest_file
 from brainbrr_core.cache import verify as verify_module
-from brainbrr_core.cache.build import build, build_one
+from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest import make_manifest
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_profile
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.shard import DamagedShard, Shard, UnreadableShard
+from brainbrr_core.cache.shard_build import build_one
 from brainbrr_core.cache.store import QUARANTINE, RECORDS, Store
 from brainbrr_core.cache.verify import verify
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.data import WindowDataset
-from brainbrr_core.data import windows as windows_module
+from brainbrr_core.data import WindowDataset, open_shards
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.transfer.push import shard_blob
 from tests.support.services import HANGS_S
@@ -305,7 +305,7 @@ def test_a_shard_is_read_not_mapped_unless_the_caller_maps_it(built: Configurati
     with pytest.raises(DamagedShard):
         shard.batch(0)
     assert whole.any()
-    assert windows_module.open_limit() > 0
+    assert open_shards.open_limit() > 0
 
 
 def test_a_folder_that_cannot_be_listed_is_not_empty(

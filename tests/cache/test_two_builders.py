@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from brainbrr_core.cache.build import Built, build
+from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import Plan, State, limited, plan_corpus
+from brainbrr_core.cache.shard_build import Built
 from brainbrr_core.configuration import Configuration
 from tests.support.services import HANGS_S
 from tests.support.shell import BIN, Shell, clean_environment

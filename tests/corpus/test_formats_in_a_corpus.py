@@ -133,7 +133,7 @@ def test_a_new_version_of_the_reader_makes_its_recordings_stale_and_no_others(
         reader = reader_of(name)
         return f"{reader}.post1" if reader.startswith("mne.") else reader
 
-    for module in ("corpus.row_reading", "cache.plan", "cache.build"):
+    for module in ("corpus.row_reading", "cache.plan", "cache.shard_build"):
         monkeypatch.setattr(f"brainbrr_core.{module}.reader_of", newer)
     # Before the corpus is indexed again: nothing is built with another reader than the index says.
     outdated = plan_profile(configured)

@@ -196,7 +196,7 @@ def test_windows_that_cross_a_record_batch_are_whole(
     settings, plan, manifest = built
     rows = np.arange(0, len(manifest), 5)
     expected = WindowDataset(manifest, plan.store).fetch(rows).signals
-    for module in ("brainbrr_core.cache.shard", "brainbrr_core.data.windows"):
+    for module in ("brainbrr_core.cache.shard", "brainbrr_core.data.open_shards"):
         monkeypatch.setattr(f"{module}.BATCH_BLOCKS", 4)
     other = settings.model_copy(update={"cache_root": settings.cache_root / "small"})
     build(plan_corpus(other), other.preprocessing, workers=1)

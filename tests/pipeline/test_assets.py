@@ -54,7 +54,7 @@ def make_unreadable(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError("the disk is on fire")
         return open_edf(path, missing, rules, montage, aliases)
 
-    monkeypatch.setattr("brainbrr_core.cache.build.open_edf", open_or_fail)
+    monkeypatch.setattr("brainbrr_core.cache.shard_build.open_edf", open_or_fail)
 
 
 def test_the_whole_graph_runs_and_a_second_run_rebuilds_nothing(graph: Graph) -> None:

@@ -17,7 +17,7 @@ BUILD = """
 import json, sys
 from pathlib import Path
 from brainbrr_core.benchmark.peak_memory import peak_mb
-from brainbrr_core.cache.build import build_one
+from brainbrr_core.cache.shard_build import build_one
 from brainbrr_core.cache.plan import make_plan
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import preprocessing_version

@@ -11,14 +11,9 @@ from blake3 import blake3
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.cache.shard import (
-    BLOCK_SAMPLES,
-    ShardHeader,
-    commit_shard,
-    exclusive_partial,
-    write_shard,
-)
+from brainbrr_core.cache.shard import BLOCK_SAMPLES, ShardHeader, write_shard
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.unfinished import commit_shard, exclusive_partial
 from brainbrr_core.cache.version import FORMAT_VERSION, chain_parameters, shard_fingerprint
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.settings import Selection
