@@ -35,7 +35,7 @@ class _Section(BaseModel):
 class ModelIdentity(_Section):
     """The network of a run: the preset of the default one, or the name and options of another.
 
-    ``source`` is the hash of the source file of a class that is not the program's own.
+    ``source`` is the hash of the source of a class that is not the program's own.
     """
 
     preset: str = ""

@@ -16,10 +16,9 @@ from brainbrr_core.cache.version import channels_of
 from brainbrr_core.constants import RATE
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import digest
-from brainbrr_core.files.state import content_hash
 from brainbrr_core.runs.identity import TRAINING_VERSION, TrainingSettings
 from brainbrr_core.runs.model_folder import ModelConfig, read_exported
-from brainbrr_core.runs.network_source import NETWORK_SOURCE, is_own_class, source_file
+from brainbrr_core.runs.network_source import check_source
 from brainbrr_core.runs.record import CONFIG, MODEL, RunRecord, finished_runs, read_record
 from brainbrr_core.runs.run_corpus import read_run_corpus
 from brainbrr_core.runs.threshold import OperatingThreshold, read_threshold
@@ -127,7 +126,7 @@ class Run:
 
         identity = self.record.identity
         channels = len(channels_of(identity.preprocessing_version))
-        self._check_source()
+        check_source(identity.model.network, identity.model.source, self.directory)
         network = build_network(
             identity.model.settings,
             identity.windows.length_s * RATE,
@@ -144,21 +143,6 @@ class Run:
                 "names: remove the folder and train again"
             ) from None
         return network.eval()
-
-    def _check_source(self) -> None:
-        """Raise :class:`BrainbrrError` where the class of the network is not the trained one."""
-        model = self.record.identity.model
-        kept = self.directory / NETWORK_SOURCE
-        # A model that was exported has no copy of it: whose code it is decides who may have it.
-        if not kept.is_file() and (self.exported is None or not is_own_class(model.network)):
-            return
-        current = source_file(model.network)
-        if content_hash(current) != model.source:
-            earlier = f" from {kept}" if kept.is_file() else " as it was then"
-            raise BrainbrrError(
-                f"{current} has changed since run {self.name} was trained with "
-                f"{model.network}: restore it{earlier}, or train again"
-            )
 
 
 def run_identity(settings: TrainingSettings, manifest: Manifest) -> dict[str, JsonValue]:
