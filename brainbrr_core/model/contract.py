@@ -9,7 +9,7 @@ losses, the stitching of windows and the scores want one for each sample, which
 from __future__ import annotations
 
 import traceback
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,24 @@ class AdaptedNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.name, self.channels, self.samples = name, channels, samples
+        # Not as an attribute of its own, which would have its weights twice.
+        self._frozen: tuple[nn.Module, ...] = ()
+
+    def freeze(self, part: nn.Module) -> None:
+        """Leave a part of the network as it is: its weights, statistics of norms, and no dropout.
+
+        The part stays in evaluation mode, whatever mode the network is set to.
+        """
+        part.requires_grad_(False)
+        self._frozen = (*self._frozen, part)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode, in which a frozen part is not, or evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     @property
     def declared(self) -> str | None:

@@ -31,21 +31,21 @@ def begin_with(network: AnyNetwork, start: StartingPoint, model: Model, version:
 
 
 def freeze_encoder(network: AnyNetwork) -> None:
-    """Leave the weights of a network's encoder as they are, in whatever trains it.
+    """Leave the encoder of a network as it is, with its statistics, in whatever trains it.
 
     Raises :class:`BrainbrrError` for a network without an encoder.
     """
-    encoder: object = (
-        network.down
-        if isinstance(network, SeizureNetwork)
-        else getattr(network.network, "encoder", None)
-    )
+    if isinstance(network, SeizureNetwork):
+        # Nothing in it is different in training.
+        network.down.requires_grad_(False)
+        return
+    encoder: object = getattr(network.network, "encoder", None)
     if not isinstance(encoder, nn.Module):
         raise BrainbrrError(
             f"training.freeze: the network {network.name} has no encoder: leave it out, or give "
             "its class an attribute encoder"
         )
-    encoder.requires_grad_(False)
+    network.freeze(encoder)
 
 
 def starting_sentence(start: StartingPoint, network: nn.Module) -> str:

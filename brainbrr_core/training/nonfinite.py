@@ -22,6 +22,7 @@ from brainbrr_core.data import Batch, known_samples
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build_network
 from brainbrr_core.runs import weights as weight_files
+from brainbrr_core.training.fine_tuning import freeze_encoder
 from brainbrr_core.training.loss import Loss, loss_of
 from brainbrr_core.training.trainer import StepMetrics, Trainer
 
@@ -186,6 +187,8 @@ def replay(path: Path) -> tuple[StepDiagnosis, SavedStep]:
     network.load_state_dict(
         {n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")}
     )
+    if saved.training.freeze is not None:
+        freeze_encoder(network)
     loss = loss_of(saved.training, saved.positive_fraction)
     return diagnose_step(network.train(), loss, batch, saved.precision == "bfloat16"), saved
 

@@ -115,6 +115,9 @@ class Trainer:
         floating = {n: v for n, v in network.state_dict().items() if v.is_floating_point()}
         self._weights = list(floating.values())
         self._averages = [self.ema[name] for name in floating]
+        #: What forward passes change in training, such as the statistics of a batch norm.
+        parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+        self._statistics = [v for n, v in network.state_dict().items() if n not in parameters]
         #: Counters of a network, such as those of batch norms, have no average: the last holds.
         self._counters = [
             (self.ema[name], value)
@@ -135,9 +138,9 @@ class Trainer:
         gradient.
 
         The host does not wait for the device: :meth:`fetch_metrics` returns the figures. Where the
-        loss or gradient is not finite in any process, the step changes no weight, moment or count
-        of the optimizer in all of them; and where that was one step too many, neither does any
-        later step.
+        loss or gradient is not finite in any process, the step changes no weight, statistic of a
+        norm, moment or count of the optimizer in all of them; and where that was one step too
+        many, neither does any later step.
         """
         rate = learning_rate(
             step, self.settings.steps, self.settings.warmup_steps, self.settings.learning_rate
@@ -146,10 +149,12 @@ class Trainer:
             group["lr"] = rate
         seed_step(self.settings.seed, step, self.group.rank)
         clear_gradients(self.network, keep=self.hardware.compile == "cuda_graphs")
+        statistics = [value.clone() for value in self._statistics]
         loss, spread = self._forward_backward(batch)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
         figures = self.group.mean(torch.stack([loss, norm, spread]))
-        self._update_weights(figures)
+        skipped = self._update_weights(figures)
+        self._update_statistics(statistics, skipped)
         with torch.no_grad():
             torch._foreach_lerp_(self._averages, self._weights, 1.0 - ema_decay(step))
             for last, counter in self._counters:
@@ -196,15 +201,32 @@ class Trainer:
         no_sync: AbstractContextManager[None] = self._replicas.no_sync()
         return no_sync
 
-    def _update_weights(self, figures: Tensor) -> None:
-        """Take the optimizer's step, which the device itself skips where a figure is not finite."""
+    def _update_weights(self, figures: Tensor) -> Tensor:
+        """Take the optimizer's step, which the device itself skips where a figure is not finite.
+
+        Returns whether it did, on the device.
+        """
         nonfinite = ~torch.isfinite(figures).all()
         self._skipped += nonfinite
         # After the step that ends the training the weights stay those that it began with, however
         # late the host learns of it.
         over_limit = self._skipped > self.skipped_steps_limit
-        self.optimizer.found_inf = (nonfinite | over_limit).float()
+        skipped = nonfinite | over_limit
+        self.optimizer.found_inf = skipped.float()
         self.optimizer.step()
+        return skipped
+
+    def _update_statistics(self, before: list[Tensor], skipped: Tensor) -> None:
+        """Make the statistics of norms the same in all processes; a skipped step leaves them.
+
+        Each process has seen its own windows, so that those of all are the mean.
+        """
+        for old, value in zip(before, self._statistics, strict=True):
+            new = value
+            if self.group.world_size > 1 and value.is_floating_point():
+                # What no process has changed stays as it is, to the bit.
+                new = old + self.group.mean(value - old)
+            value.copy_(torch.where(skipped, old, new))
 
     @property
     def pending_steps(self) -> int:

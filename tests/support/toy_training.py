@@ -3,8 +3,11 @@
 The program is ``toy_training.py FOLDER STEPS CHECKPOINT_EVERY ACCUMULATE [LAST]``, alone or with
 the variables of ``torchrun``. With ``TOY_MASKED`` some samples are unknown; with ``TOY_SPOILED``
 the last window of step 4 has a NaN and one step may be skipped; with ``TOY_GPU=BACKEND`` the preset
-``tiny`` trains on a GPU, deterministically. The program prints a line per step and writes
-``weights.safetensors``; after the step LAST it waits to be killed.
+``tiny`` trains on a GPU, deterministically; with ``TOY_NETWORK=NAME`` another network trains, small
+and without dropout; with ``TOY_TWINS`` every window comes twice, once for each of two processes.
+The program prints a line per step and writes ``weights.safetensors``, and
+``weights-RANK.safetensors`` of every process but the main one; after the step LAST it waits to be
+killed.
 """
 
 from __future__ import annotations
@@ -22,11 +25,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import JsonValue
 from torch import Tensor, nn
 
 from brainbrr_core.configuration import Hardware, Model, Training
 from brainbrr_core.data import UNKNOWN_LABEL, Batch, known_samples
-from brainbrr_core.model import NetworkShape, SeizureNetwork, build
+from brainbrr_core.model import AnyNetwork, NetworkShape, SeizureNetwork, build, build_network
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.determinism import prepare_environment
@@ -46,6 +50,16 @@ SMALLEST = NetworkShape(
 )
 SAMPLES = 512
 FRACTION = 0.25
+#: Options with which each of the other networks is small, and its windows may be of 2 s.
+SMALL_OPTIONS: dict[str, dict[str, JsonValue]] = {
+    "dcrnn": {"step_s": 0.25, "hidden": 8},
+    "eegnet": {"segment_s": 1, "F1": 4},
+    "line_length": {"step_s": 0.25, "smooth_s": 0.75},
+    "seizure_transformer": {"width": 32, "layers": 2, "feedforward": 64},
+    "tcn": {"width": 8, "levels": 3},
+    "tcn_bimamba": {"width": 32, "layers": 1, "headdim": 16, "d_state": 4},
+    "unet": {"width": 4, "depth": 3},
+}
 
 
 def toy_batch(step: int, rows: int = 4) -> Batch:
@@ -76,6 +90,15 @@ def masked_batch(step: int) -> Batch:
     return counted(batch)
 
 
+def twin_batch(step: int) -> Batch:
+    """Two windows, each of them twice."""
+    batch = toy_batch(step)
+    twins = [0, 0, 1, 1]
+    return Batch(
+        batch.signals[twins], batch.labels[twins], batch.names, known=(SAMPLES,) * len(twins)
+    )
+
+
 def spoiled_batch(step: int) -> Batch:
     """The toy's batch; that of step 4 has a NaN in its last row."""
     batch = toy_batch(step)
@@ -96,6 +119,13 @@ def toy_network(seed: int = 0) -> SeizureNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return SeizureNetwork(SMALLEST)
+
+
+def other_network(name: str, seed: int = 0, **options: JsonValue) -> AnyNetwork:
+    """One of the other networks, small."""
+    return build_network(
+        Model(network=name, options=SMALL_OPTIONS[name] | options), SAMPLES, seed=seed
+    )
 
 
 def toy_settings(steps: int, checkpoint_every: int = 100, **others: Any) -> Training:
@@ -245,10 +275,14 @@ def main() -> None:
         hardware = Hardware.model_validate(hardware.model_dump() | values)
         prepare_environment(hardware)
         make_network = partial(build, "tiny", hardware.ssm_backend)
+    if "TOY_NETWORK" in os.environ:
+        make_network = partial(other_network, os.environ["TOY_NETWORK"], dropout=0.0)
     make: Callable[[int], Batch] = toy_batch
     limit: int | None = None
     if "TOY_MASKED" in os.environ:
         make = masked_batch
+    elif "TOY_TWINS" in os.environ:
+        make = twin_batch
     elif "TOY_SPOILED" in os.environ:
         make, limit = spoiled_batch, 1
     with join_process_group(hardware) as group:
@@ -273,8 +307,8 @@ def main() -> None:
         network = make_network(seed=group.rank)
         settings = toy_settings(steps, every, skipped_steps_limit=limit)
         fit(network, share, settings, hardware, folder, FRACTION, show, group=group, log=say)
-    if group.is_main:
-        weight_files.save_model(folder / "weights.safetensors", network, {})
+    name = "weights" if group.is_main else f"weights-{group.rank}"
+    weight_files.save_model(folder / f"{name}.safetensors", network, {})
 
 
 if __name__ == "__main__":

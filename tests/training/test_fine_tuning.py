@@ -120,8 +120,8 @@ def test_another_network_or_montage_is_one_line(
         TrainingSettings.of(tuned(settings, tmp_path / "none"))
     with pytest.raises(BrainbrrError, match="freeze keeps the weights of start_from"):
         apply_values(settings, {"training.freeze": "encoder"}, "the test")
-    network = build_network(Model(network="eegnet"), 2560, channels=19)
-    with pytest.raises(BrainbrrError, match="the network eegnet has no encoder"):
+    network = build_network(Model(network="line_length"), 2560, channels=19)
+    with pytest.raises(BrainbrrError, match="the network line_length has no encoder"):
         freeze_encoder(network)
 
 

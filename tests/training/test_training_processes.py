@@ -18,6 +18,7 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.distributed import ProcessGroup, join_process_group
+from brainbrr_core.training.schedule import ema_decay
 from tests.support import toy_training
 from tests.support.services import HANGS_S, free_port
 
@@ -99,15 +100,69 @@ def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
     assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
 
 
-def two_processes(folder: Path, accumulate: int, **variables: str) -> list[list[float]]:
+#: Of a network with batch norms, and windows of which each process has the same ones.
+UNET = {"TOY_NETWORK": "unet"}
+
+
+def test_two_processes_train_batch_norms_as_one_where_their_windows_are_alike(
+    tmp_path: Path,
+) -> None:
+    alone = finished(start(tmp_path / "alone", 12, 5, 1, **UNET, TOY_TWINS="yes"))
+    together = two_processes(tmp_path / "together", 1, **UNET, TOY_TWINS="yes")
+    assert len(alone) == 12
+    assert np.allclose(np.array(together), np.array(alone), rtol=1e-3, atol=1e-6)
+
+
+def test_statistics_of_batch_norms_are_those_of_all_processes(tmp_path: Path) -> None:
+    """Each normalizes by its own windows; what is validated and saved is the same in all."""
+    two_processes(tmp_path, 1, steps=1, **UNET)
+    of_main, of_other = weights(tmp_path), weights(tmp_path, "weights-1")
+    assert all(torch.equal(value, of_other[name]) for name, value in of_main.items())
+    network = toy_training.other_network("unet", dropout=0.0)
+    seen = network.network.get_submodule("down.0.conv")(toy_training.toy_batch(0).signals)
+    # A tenth of what was seen, and of that what the average over steps takes of the first.
+    expected = (1 - ema_decay(0)) * 0.1 * seen.mean(dim=(0, 2)).detach()
+    mean = of_main["network.down.0.norm.running_mean"]
+    assert torch.allclose(mean, expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_with_batch_norms_resume_to_the_same_bits(tmp_path: Path) -> None:
+    unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
+    whole = two_processes(unbroken, 2, **UNET)
+    both = started_together(broken, (12, 5, 2, 7), **UNET)
+    with both[0] as main, both[1] as other:
+        assert main.stdout is not None
+        assert [json.loads(main.stdout.readline())[0] for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
+        for process in (main, other):
+            process.kill()
+    assert two_processes(broken, 2, **UNET) == whole[5:]
+    first, second = weights(unbroken), weights(broken)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def weights(folder: Path, name: str = "weights") -> dict[str, torch.Tensor]:
+    return weight_files.load_model(folder / f"{name}.safetensors")[0]
+
+
+def two_processes(
+    folder: Path, accumulate: int, steps: int = 12, **variables: str
+) -> list[list[float]]:
     """What the main one of two processes prints that train together; the other prints nothing."""
+    both = started_together(folder, (steps, 5, accumulate), **variables)
+    main, other = finished(both[0]), finished(both[1])
+    assert other == []
+    return main
+
+
+def started_together(
+    folder: Path, words: tuple[int, ...], **variables: str
+) -> list[subprocess.Popen[str]]:
     port = str(free_port())
-    both = [
+    return [
         start(
             folder,
-            12,
-            5,
-            accumulate,
+            *words,
             RANK=str(rank),
             WORLD_SIZE="2",
             LOCAL_RANK=str(rank),
@@ -117,9 +172,6 @@ def two_processes(folder: Path, accumulate: int, **variables: str) -> list[list[
         )
         for rank in range(2)
     ]
-    main, other = finished(both[0]), finished(both[1])
-    assert other == []
-    return main
 
 
 def test_a_process_reads_its_rank_from_the_environment() -> None:

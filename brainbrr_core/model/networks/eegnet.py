@@ -102,6 +102,20 @@ class EEGNet(nn.Module):
         self.head = nn.Linear(wide * steps, 1)
         parametrize.register_parametrization(self.head, "weight", MaxNorm(0.25))
 
+    @property
+    def encoder(self) -> nn.Module:
+        """All but the head, which a training can leave as it is."""
+        return nn.ModuleList(
+            [
+                self.temporal,
+                self.temporal_norm,
+                self.spatial,
+                self.spatial_norm,
+                self.separable,
+                self.separable_norm,
+            ]
+        )
+
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (batch, channels, samples) to (batch, segments)."""
         segments = cut(x, self.segment)[:, None]

@@ -119,6 +119,11 @@ class SeizureTransformer(nn.Module):
         )
         self.head = nn.Conv1d(widths[0], 1, 11, padding=5)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """What lowers the rate, which a training can leave as it is."""
+        return self.down
+
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (batch, channels, samples) to (batch, samples)."""
         skips: list[Tensor] = []

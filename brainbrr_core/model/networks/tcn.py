@@ -114,6 +114,11 @@ class TCN(nn.Module):
         )
         self.head = nn.Conv1d(width, 1, 1)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """All but the head, which a training can leave as it is."""
+        return nn.ModuleList([self.front, self.blocks])
+
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (batch, channels, samples) to (batch, samples / stride)."""
         logits: Tensor = self.head(self.blocks(self.front(x)))

@@ -82,6 +82,11 @@ class TcnBiMamba(nn.Module):
         self.norm = GatedRMSNorm(width)
         self.head = nn.Linear(width, 1)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """What lowers the rate, which a training can leave as it is."""
+        return self.front
+
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (batch, channels, samples) to (batch, samples / 16)."""
         x = self.front(x).transpose(1, 2)

@@ -88,6 +88,11 @@ class UNet(nn.Module):
         )
         self.head = nn.Conv1d(widths[0], 1, 1)
 
+    @property
+    def encoder(self) -> nn.Module:
+        """What lowers the rate, which a training can leave as it is."""
+        return self.down
+
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (batch, channels, samples) to (batch, samples / stride)."""
         skips: list[Tensor] = []
