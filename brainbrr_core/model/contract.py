@@ -119,9 +119,9 @@ class AdaptedNetwork(nn.Module):
 
 
 def check_on_one_batch(network: AdaptedNetwork) -> None:
-    """Try a network on one batch of noise.
+    """Try a network on one batch of noise: once as it is used, and twice as it is trained.
 
-    Its weights do not change, nor does torch's random state.
+    Afterwards its weights and torch's random state are those of before.
 
     Parameters
     ----------
@@ -131,8 +131,8 @@ def check_on_one_batch(network: AdaptedNetwork) -> None:
     Raises
     ------
     BrainbrrError
-        In one line, where its output has another shape or is not finite, where it fails, or where
-        nothing in it can be trained.
+        In one line, where its output has another shape or is not finite, where it fails, where
+        nothing in it can be trained, and where it keeps a state that no checkpoint can have.
     """
     about = f"model.network {network.name}"
     if network.declared not in (None, *get_args(Resolution)):
@@ -145,7 +145,9 @@ def check_on_one_batch(network: AdaptedNetwork) -> None:
         network.samples,
         generator=torch.Generator().manual_seed(0),
     )
-    # What is in training mode now changes statistics with each batch that it sees.
+    buffers = dict(network.named_buffers())
+    before = {name: value.clone() for name, value in buffers.items()}
+    # What is in training mode changes statistics with each batch that it sees.
     network.eval()
     try:
         with torch.random.fork_rng(devices=[]):
@@ -170,6 +172,34 @@ def check_on_one_batch(network: AdaptedNetwork) -> None:
             f"{about} cannot be trained: no parameter that requires a gradient reaches its logits "
             "(detach, no_grad or numpy in its forward?)"
         )
+    try:
+        with torch.random.fork_rng(devices=[]):
+            _train_twice(network, signals)
+    # As above.
+    except Exception as error:
+        raise BrainbrrError(
+            f"{about} fails in training on a batch {tuple(signals.shape)}, twice the same: "
+            f"{described(error)}"
+        ) from error
+    now = dict(network.named_buffers())
+    for name in sorted(buffers.keys() | now.keys()):
+        if now.get(name) is not buffers.get(name):
+            raise BrainbrrError(
+                f"{about} has another tensor as its buffer {name.removeprefix('network.')} after "
+                "a batch, which no checkpoint and no average of the weights would have: change it "
+                "in place, with copy_"
+            )
+    with torch.no_grad():
+        for name, value in before.items():
+            buffers[name].copy_(value)
+
+
+def _train_twice(network: AdaptedNetwork, signals: Tensor) -> None:
+    """Two forward and backward passes, whose gradients nobody gets."""
+    parameters = [each for each in network.parameters() if each.requires_grad]
+    for _ in range(2):
+        logits = network(signals)
+        torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
 
 
 def described(error: Exception) -> str:

@@ -70,6 +70,46 @@ class Fails(OfSteps):
     def forward(self, x):
         raise KeyError("no such\\nlayer")
 
+class FailsInTraining(OfSteps):
+    def forward(self, x):
+        if self.training:
+            raise KeyError("no such loss")
+        return super().forward(x)
+
+class OtherShapeInTraining(OfSteps):
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits[:, :7] if self.training else logits
+
+class KeepsItsGraph(OfSteps):
+    last = 0.0
+
+    def forward(self, x):
+        logits = super().forward(x) ** 2 + self.last
+        self.last = logits
+        return logits
+
+class ReplacesItsMean(OfSteps):
+    def __init__(self, channels, samples, rate):
+        super().__init__(channels, samples, rate)
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, x):
+        if self.training:
+            self.mean = 0.9 * self.mean + 0.1 * x.mean()
+        return super().forward(x - self.mean)
+
+class Grows(ReplacesItsMean):
+    def forward(self, x):
+        self.mean = torch.cat([self.mean.flatten(), x.mean()[None]])
+        return OfSteps.forward(self, x)
+
+class KeepsItsMean(ReplacesItsMean):
+    def forward(self, x):
+        if self.training:
+            self.mean.copy_(0.9 * self.mean + 0.1 * x.mean())
+        return self.scale * (x[:, 0] - self.mean).view(len(x), self.steps, -1).mean(-1)
+
 class Pair(nn.Module):
     def __init__(self, channels, samples, rate):
         super().__init__()
@@ -176,6 +216,11 @@ def test_windows_of_another_length_are_refused() -> None:
             r"KeyError: 'no such\\nlayer' \(.*somebodys_networks.py, line",
         ),
         ("Pair", "it gives tuple, not a tensor"),
+        ("FailsInTraining", r"fails in training on a batch .* KeyError: 'no such loss'"),
+        ("OtherShapeInTraining", r"fails in training .*it gives \(2, 7\) for 2 windows"),
+        ("KeepsItsGraph", "fails in training .*backward through the graph a second time"),
+        ("ReplacesItsMean", "another tensor as its buffer mean after a batch.*with copy_"),
+        ("Grows", "another tensor as its buffer mean after a batch"),
     ],
 )
 def test_a_network_that_does_not_keep_to_the_contract_is_one_line(kind: str, said: str) -> None:
@@ -188,11 +233,13 @@ def test_a_network_that_does_not_keep_to_the_contract_is_one_line(kind: str, sai
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_network_that_keeps_to_it_is_left_as_it_was() -> None:
-    network = adapted("OfSteps")
+@pytest.mark.parametrize("kind", ["OfSteps", "KeepsItsMean"])
+def test_a_network_that_keeps_to_it_is_left_as_it_was(kind: str) -> None:
+    network = adapted(kind)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     check_on_one_batch(network)
     assert network.training
+    assert all(parameter.grad is None for parameter in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
@@ -226,7 +273,7 @@ def test_what_only_the_default_network_can_do_is_said() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"network": "egnet"}, "the nearest is eegnet: use one of bimamba2, eegnet"),
+        ({"network": "egnet"}, "the nearest is eegnet: use one of bimamba2, dcrnn, eegnet"),
         ({"network": "a b:C"}, "there is no such network"),
         ({"options": {"layers": 3}}, "bimamba2 has no options: its size is model.preset"),
     ],
