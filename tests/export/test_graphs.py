@@ -12,11 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from brainbrr_core.configuration import Model
 from brainbrr_core.constants import RATE, MontageName
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.export.graphs import write_graphs
-from brainbrr_core.model import AdaptedNetwork, build_network
+from brainbrr_core.model import AdaptedNetwork
+from brainbrr_core.model.networks import BUILT_IN
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
 from brainbrr_core.prediction.recording import Prediction
 from brainbrr_core.runs.own_settings import with_network_settings
@@ -31,6 +31,7 @@ from tests.support.prediction_runs import (
     write_digital,
 )
 from tests.support.shell import clean_environment
+from tests.support.toy_training import other_network
 
 #: Runs a script in a process that has no brainbrr and no torch.
 WITHOUT_BRAINBRR = """\
@@ -156,18 +157,27 @@ def test_an_edf_that_lacks_an_electrode_is_one_line_without_brainbrr(
     assert done.stderr == f"predict.py: {edf} lacks Fz: use brainbrr\n"
 
 
-def test_any_network_by_name_has_a_graph(tmp_path: Path) -> None:
-    network = build_network(Model(network="eegnet"), 10 * RATE, channels=18, seed=1).eval()
-    write_graphs(tmp_path, network, 10, ["onnx"])
-    signals = np.random.default_rng(0).standard_normal((3, 18, 10 * RATE)).astype(np.float32)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "eegnet" else pytest.param(name, marks=pytest.mark.slow) for name in BUILT_IN],
+)
+def test_any_network_by_name_has_a_graph(name: str, tmp_path: Path) -> None:
+    network = other_network(name, seed=1).eval()
+    seconds = network.samples // RATE
+    write_graphs(tmp_path, network, seconds, ["onnx", "torch-export"])
+    shape = (3, network.channels, network.samples)
+    signals = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     session = onnxruntime.InferenceSession(
         tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
     )
     logits, probabilities = session.run(["logits", "probabilities"], {"signals": signals})
     with torch.inference_mode():
         expected = network(torch.from_numpy(signals)).numpy()
+    assert expected.std() > 1e-3
     np.testing.assert_allclose(logits, expected, atol=1e-4)
     np.testing.assert_allclose(probabilities, sigmoid(expected), atol=1e-4)
+    of_torch = torch.export.load(tmp_path / "model.pt2").module()(torch.from_numpy(signals))
+    np.testing.assert_allclose(of_torch[0].numpy(), expected, atol=1e-4)
 
 
 class Counting(torch.nn.Module):

@@ -15,10 +15,13 @@ from torch import Tensor, nn
 
 from brainbrr_core.configuration import Model
 from brainbrr_core.configuration.settings import NETWORKS
+from brainbrr_core.constants import CHANNELS, DOUBLE_BANANA
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import AdaptedNetwork, build_network, check_on_one_batch
-from brainbrr_core.model.networks import TCN, EEGNet, LineLength, SeizureTransformer, UNet
+from brainbrr_core.model.networks import DCRNN, TCN, EEGNet, LineLength, SeizureTransformer, UNet
 from brainbrr_core.model.networks.braindecode import Adapted
+from brainbrr_core.model.networks.dcrnn import DiffusionConvolution, GraphGRU, LogSpectrum
+from brainbrr_core.model.networks.electrode_graph import distance_graph, positions
 from brainbrr_core.model.networks.seizure_transformer import sinusoids
 
 #: A window of 10 s, and one of 60 s.
@@ -76,6 +79,9 @@ def test_the_logits_of_a_window_do_not_depend_on_the_others(name: str) -> None:
 
 def test_the_sizes_are_those_of_the_papers() -> None:
     assert size(built("line_length")) == 3
+    # Two layers of 64 with walks of 0, 1 and 2 steps, from 128 frequencies; and the head.
+    gru = [3 * before * 192 + 192 + 3 * 64 * 192 for before in (128, 64)]
+    assert size(built("dcrnn")) == sum(gru) + 65
     # Wu et al.: about 41 million with a table of 6000 positions of 512 features.
     transformer = SeizureTransformer(19, MINUTE, 256)
     assert size(transformer) + 6000 * 512 == pytest.approx(41e6, rel=0.01)
@@ -176,9 +182,114 @@ def test_the_skips_of_the_u_net_reach_the_logits() -> None:
     assert not torch.allclose(before, first_only)
 
 
+def test_electrodes_are_where_the_10_20_system_has_them() -> None:
+    where = dict(zip(CHANNELS, positions(CHANNELS).numpy(), strict=True))
+    assert where["Cz"] == pytest.approx([0, 0, 1])
+    # Ears are to the sides, the nose is ahead; the left mirrors the right.
+    assert where["T4"] == pytest.approx([1, 0, 0]) and where["T3"] == pytest.approx([-1, 0, 0])
+    for left, right in (("F7", "F8"), ("Fp1", "Fp2"), ("P3", "P4"), ("O1", "O2"), ("C3", "C4")):
+        assert where[left] * [-1, 1, 1] == pytest.approx(where[right])
+    # Half of the way between its neighbors, on the arc over it.
+    along = where["Fz"] + where["Pz"]
+    assert along / np.linalg.norm(along) == pytest.approx(where["Cz"])
+    between = where["F7"] + where["Fz"]
+    assert np.arccos(where["F3"] @ between / np.linalg.norm(between)) < np.radians(1)
+    middle = positions(["C3-Cz", "T7-P7"]).numpy()
+    assert middle[0] == pytest.approx([-math.sin(math.pi / 8), 0, math.cos(math.pi / 8)])
+    assert np.linalg.norm(middle, axis=1) == pytest.approx([1, 1])
+
+
+@pytest.mark.parametrize("channels", [19, 18])
+def test_neighbors_on_the_head_are_connected(channels: int) -> None:
+    graph = distance_graph(channels, 0.9).numpy()
+    labels = CHANNELS if channels == 19 else DOUBLE_BANANA
+    where = positions(labels).numpy()
+    distances = [
+        [math.dist(first, second) for second in where.tolist()] for first in where.tolist()
+    ]
+    pairs = [distances[i][j] for i in range(channels) for j in range(i)]
+    for i in range(channels):
+        for j in range(channels):
+            near = math.exp(-((distances[i][j] / np.std(pairs)) ** 2))
+            assert graph[i, j] == pytest.approx(near if distances[i][j] <= 0.9 else 0.0)
+    # Every channel is reached from every other one.
+    assert (np.linalg.matrix_power(graph, channels) > 0).all()
+    if channels == 19:
+        of_cz = {CHANNELS[j] for j in np.flatnonzero(graph[CHANNELS.index("Cz")])}
+        assert of_cz == {"Cz", "Fz", "Pz", "C3", "C4"}
+
+
+def test_a_diffusion_convolution_is_the_one_written_out() -> None:
+    graph = distance_graph(19, 0.9)
+    convolution = DiffusionConvolution(graph, 2, 3, 4).double()
+    x = torch.randn(2, 19, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    weight, bias = values(convolution, "mix.weight").numpy(), values(convolution, "mix.bias")
+    transition = graph.numpy() / graph.numpy().sum(axis=1)[:, None]
+    expected = np.zeros((2, 19, 4)) + bias.numpy()
+    for window in range(2):
+        reached = x[window].numpy()
+        for walk in range(3):
+            expected[window] += reached @ weight[:, 3 * walk : 3 * walk + 3].T
+            reached = transition @ reached
+    assert np.allclose(convolution(x).detach().numpy(), expected, atol=1e-6)
+
+
+def test_a_graph_gru_is_a_gru_where_no_node_is_connected() -> None:
+    """Without neighbors every node is a GRU of torch by itself."""
+    cell = GraphGRU(torch.eye(5), 0, 3, 4)
+    gru = nn.GRU(3, 4, batch_first=True)
+    with torch.no_grad():
+        gru.weight_ih_l0.copy_(values(cell, "of_input.mix.weight"))
+        gru.bias_ih_l0.copy_(values(cell, "of_input.mix.bias"))
+        gru.weight_hh_l0.zero_()
+        gru.bias_hh_l0.zero_()
+        gru.weight_hh_l0[:8].copy_(values(cell, "gates.mix.weight"))
+        # Torch resets after this product, which is here before it: the same for one that is 0.
+        values(cell, "candidate.mix.weight").zero_()
+    x = torch.randn(2, 7, 5, 3, generator=torch.Generator().manual_seed(5))
+    out = cell(x)
+    for node in range(5):
+        assert torch.allclose(out[:, :, node], gru(x[:, :, node])[0], atol=1e-6)
+    # And the product of the candidate, after the reset, by hand for one node and two times.
+    with torch.no_grad():
+        weight = values(cell, "candidate.mix.weight").normal_(
+            generator=torch.Generator().manual_seed(6)
+        )
+    given = cell.of_input(x)[0, :, 0].detach()
+    state = torch.zeros(4)
+    for time in range(2):
+        gates = torch.sigmoid(given[time, :8] + values(cell, "gates.mix.weight") @ state)
+        candidate = torch.tanh(given[time, 8:] + weight @ (gates[:4] * state))
+        state = gates[4:] * state + (1 - gates[4:]) * candidate
+    assert torch.allclose(cell(x)[0, 1, 0], state, atol=1e-6)
+
+
+def test_the_spectrum_of_a_step_is_that_of_numpy() -> None:
+    x = eeg(1, 256)[0]
+    spectrum = np.abs(np.fft.rfft(x.numpy().astype(np.float64)))[:, :128] / 16
+    expected = np.log(np.sqrt(spectrum**2 + 1e-6))
+    assert np.allclose(LogSpectrum(256)(x).numpy(), expected, atol=1e-4)
+
+
+def test_a_step_of_the_dcrnn_sees_itself_earlier_ones_and_other_channels() -> None:
+    network = DCRNN(19, SAMPLES, 256, hidden=8, layers=1, diffusion=1).eval()
+    x = eeg(1).requires_grad_()
+    network(x)[0, 4].backward()
+    assert x.grad is not None
+    by_step = x.grad[0].unflatten(-1, (10, 256)).abs().amax(dim=-1)
+    assert bool((by_step[:, 5:] == 0).all())
+    assert bool((by_step[:, 4] > 0).sum() > 1) and bool((by_step[:, 0] > 0).any())
+    # One step to the reset gate of a neighbor, and one from what that has left of its state.
+    graph = distance_graph(19, 0.9)
+    assert bool((by_step[:, 4] > 0).sum() <= (graph @ graph > 0).sum(dim=1).max())
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
+        ("dcrnn", {"step_s": 3}, "segments of 3 s do not divide"),
+        ("dcrnn", {"step_s": 10}, "must be shorter than a window"),
+        ("dcrnn", {"layers": 0}, "must be at least 1"),
         ("tcn", {"stride": 7}, "steps of 7 samples do not divide"),
         ("tcn", {"levels": 0}, "must be at least 1"),
         ("unet", {"depth": 7}, "do not divide a window of 10 s evenly"),

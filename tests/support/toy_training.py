@@ -30,7 +30,13 @@ from torch import Tensor, nn
 
 from brainbrr_core.configuration import Hardware, Model, Training
 from brainbrr_core.data import UNKNOWN_LABEL, Batch, known_samples
-from brainbrr_core.model import AnyNetwork, NetworkShape, SeizureNetwork, build, build_network
+from brainbrr_core.model import (
+    AdaptedNetwork,
+    NetworkShape,
+    SeizureNetwork,
+    build,
+    build_network,
+)
 from brainbrr_core.runs import weights as weight_files
 from brainbrr_core.training import checkpoint as files
 from brainbrr_core.training.determinism import prepare_environment
@@ -121,11 +127,12 @@ def toy_network(seed: int = 0) -> SeizureNetwork:
         return SeizureNetwork(SMALLEST)
 
 
-def other_network(name: str, seed: int = 0, **options: JsonValue) -> AnyNetwork:
+def other_network(name: str, seed: int = 0, **options: JsonValue) -> AdaptedNetwork:
     """One of the other networks, small."""
-    return build_network(
-        Model(network=name, options=SMALL_OPTIONS[name] | options), SAMPLES, seed=seed
-    )
+    model = Model(network=name, options=SMALL_OPTIONS[name] | options)
+    network = build_network(model, SAMPLES, seed=seed)
+    assert isinstance(network, AdaptedNetwork)
+    return network
 
 
 def toy_settings(steps: int, checkpoint_every: int = 100, **others: Any) -> Training:

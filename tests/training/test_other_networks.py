@@ -20,7 +20,7 @@ from brainbrr_core.configuration import Configuration, Model
 from brainbrr_core.configuration.settings import DEFAULT_NETWORK, NETWORKS
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.model import AdaptedNetwork, AnyNetwork
+from brainbrr_core.model import AdaptedNetwork
 from brainbrr_core.runs.run import open_run
 from brainbrr_core.training.fine_tuning import freeze_encoder
 from brainbrr_core.training.nonfinite import replay
@@ -67,7 +67,7 @@ def test_a_resumed_training_is_the_uninterrupted_one_bit_for_bit(name: str, tmp_
 def test_a_frozen_encoder_is_the_same_after_a_training(name: str, tmp_path: Path) -> None:
     """Its weights and the statistics of its norms; and no dropout is in it."""
 
-    def network_of(weights: dict[str, Tensor]) -> AnyNetwork:
+    def network_of(weights: dict[str, Tensor]) -> AdaptedNetwork:
         network = other_network(name, seed=9)
         network.load_state_dict(weights)
         freeze_encoder(network)

@@ -15,6 +15,7 @@ DEFAULT_NETWORK = "bimamba2"
 #: Every network that has a name.
 NETWORKS = (
     DEFAULT_NETWORK,
+    "dcrnn",
     "eegnet",
     "line_length",
     "seizure_transformer",

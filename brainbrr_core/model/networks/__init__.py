@@ -6,6 +6,7 @@ Their names are those of ``configuration.settings.NETWORKS``. Each is a class th
 
 from torch import nn
 
+from brainbrr_core.model.networks.dcrnn import DCRNN
 from brainbrr_core.model.networks.eegnet import EEGNet
 from brainbrr_core.model.networks.line_length import LineLength
 from brainbrr_core.model.networks.seizure_transformer import SeizureTransformer
@@ -13,10 +14,20 @@ from brainbrr_core.model.networks.tcn import TCN
 from brainbrr_core.model.networks.tcn_bimamba import TcnBiMamba
 from brainbrr_core.model.networks.unet import UNet
 
-__all__ = ["BUILT_IN", "TCN", "EEGNet", "LineLength", "SeizureTransformer", "TcnBiMamba", "UNet"]
+__all__ = [
+    "BUILT_IN",
+    "DCRNN",
+    "TCN",
+    "EEGNet",
+    "LineLength",
+    "SeizureTransformer",
+    "TcnBiMamba",
+    "UNet",
+]
 
 #: Class by name.
 BUILT_IN: dict[str, type[nn.Module]] = {
+    "dcrnn": DCRNN,
     "eegnet": EEGNet,
     "line_length": LineLength,
     "seizure_transformer": SeizureTransformer,
