@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from brainbrr_core.configuration import Model
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.detection import window_starts
-from brainbrr_core.model import AnyNetwork, SeizureNetwork, build, build_network
+from brainbrr_core.model import AnyNetwork, build_network
 
 MINUTES = (1, 2, 4, 8, 16, 32)
 
@@ -44,15 +44,21 @@ class Cost:
 
 
 def cost(
-    preset: str,
+    model: Model,
     seconds: float,
     *,
     bfloat16: bool = False,
     recompute_activations: bool = False,
 ) -> Cost:
-    """Cost of one window of a preset's network in torch, in float32 or with autocast."""
+    """Cost of one window of a network in torch, in float32 or with autocast.
+
+    Raises as :func:`brainbrr_core.model.build_network`.
+    """
     with FakeTensorMode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        return _counted(build(preset, recompute_activations=recompute_activations).train(), seconds)
+        network = build_network(
+            model, round(seconds * RATE), recompute_activations=recompute_activations
+        )
+        return _counted(network.train(), seconds)
 
 
 def peak_bytes(
@@ -120,7 +126,7 @@ def _storages(values: object) -> list[torch.UntypedStorage]:
     return [value.untyped_storage() for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
-def _counted(network: SeizureNetwork, seconds: float) -> Cost:
+def _counted(network: AnyNetwork, seconds: float) -> Cost:
     signals = torch.empty(1, len(CHANNELS), round(seconds * RATE))
     saved: dict[int, tuple[Tensor, int]] = {}
 
@@ -153,7 +159,7 @@ def scoring_operations(preset: str, hours: float, window_s: int, stride_s: int) 
     """
     samples, window = round(hours * 3600 * RATE), window_s * RATE
     windows = len(window_starts(samples, window, min(stride_s, window_s) * RATE))
-    return windows * cost(preset, window_s).forward
+    return windows * cost(Model.model_validate({"preset": preset}), window_s).forward
 
 
 def operation_counter() -> FlopCounterMode:

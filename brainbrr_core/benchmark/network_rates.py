@@ -28,12 +28,18 @@ from brainbrr_core.benchmark.operation_times import (
 from brainbrr_core.benchmark.peak_memory import peak_mb
 from brainbrr_core.benchmark.recurrence import RecurrenceTimes, compare
 from brainbrr_core.benchmark.result import Figures, Report, Table
-from brainbrr_core.configuration import Hardware, Training
+from brainbrr_core.configuration import Hardware, Model, Training
+from brainbrr_core.configuration.settings import DEFAULT_NETWORK
 from brainbrr_core.constants import CHANNELS, RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.machine.memory import keep_freed_memory
 from brainbrr_core.machine.pools import process_pool
-from brainbrr_core.model import build
+from brainbrr_core.model import (
+    AdaptedNetwork,
+    build_network,
+    check_on_one_batch,
+    has_state_space_layers,
+)
 from brainbrr_core.model.arithmetic import float32_products
 from brainbrr_core.model.backend import Backend
 from brainbrr_core.model.compilation import clear_gradients, compiled
@@ -55,7 +61,7 @@ _POSITIVE_FRACTION = 0.2
 class Task:
     """What one process measures: passes over one batch again and again."""
 
-    preset: str
+    model: Model
     backend: Backend
     kind: Pass
     batch: int
@@ -98,17 +104,27 @@ class PassFigures(Figures):
 
 
 class NetworkRate(Figures):
-    """A preset's network with one backend and one batch size."""
+    """A network with one backend and one batch size."""
 
-    preset: str
-    backend: Backend
+    network: str
+    #: The size of the default network; None for another one.
+    preset: str | None
+    #: What computes its state-space layers; None for a network without.
+    backend: Backend | None
+    parameters: int
     batch: int
     forward: PassFigures
     training: PassFigures
 
     def cells(self, kind: Pass) -> list[str]:
         """The first cells of a row."""
-        return [f"{self.preset}, {self.backend}", str(self.batch), kind]
+        name = self.preset or self.network
+        return [
+            name if self.backend is None else f"{name}, {self.backend}",
+            f"{self.parameters:,}",
+            str(self.batch),
+            kind,
+        ]
 
     def figures(self, kind: Pass) -> PassFigures:
         """Those of one kind of pass."""
@@ -131,7 +147,17 @@ class NetworkRates(Report):
         rates = Table(
             f"windows of {self.window_s} s, {self.precision}, {device}; peak of a matrix "
             f"product {self.peak_gflop_per_s:,.0f} GFLOP/s",
-            ["network", "batch", "pass", "windows/s", "MB", "GFLOP", "of peak", "busy"],
+            [
+                "network",
+                "parameters",
+                "batch",
+                "pass",
+                "windows/s",
+                "MB",
+                "GFLOP",
+                "of peak",
+                "busy",
+            ],
             [
                 [
                     *row.cells(kind),
@@ -160,7 +186,7 @@ class NetworkRates(Report):
             for figures in (row.figures(kind),)
             if figures.time is not None
         ]
-        columns = ["network", "batch", "pass", *KINDS, REST, "projections of peak"]
+        columns = ["network", "parameters", "batch", "pass", *KINDS, REST, "projections of peak"]
         title = "where the time goes, and how near the projections come to the peak"
         return [Table(title, columns, rows)] if rows else []
 
@@ -180,34 +206,52 @@ def run(
     hardware: Hardware,
     window_s: int,
     *,
-    presets: Sequence[str],
+    models: Sequence[Model],
     backends: Sequence[Backend],
     batches: Sequence[int],
     budget_s: float,
     log: Callable[[str], None] = print,
 ) -> NetworkRates:
-    """Measure presets, backends and batch sizes on a device; on a CPU also the recurrence.
+    """Measure networks, backends and batch sizes on a device.
 
-    Raises :class:`BrainbrrError` when the device or a backend is not available.
+    On a CPU the recurrence of state-space layers is measured, too, where a network has some.
+
+    Raises :class:`BrainbrrError` when the device or a backend is not available, and for a network
+    that cannot be built or does not do what a network must.
     """
     device = check_device(hardware)
-    for backend in backends:
-        build("tiny", backend)
+    variants = [
+        (model, backend, _parameters(model, window_s, backend, hardware))
+        for model in models
+        for backend in (backends if has_state_space_layers(model) else (None,))
+    ]
     threads = torch.get_num_threads()
     peak = gemm_peak(device, hardware.precision)
     rows = []
-    for preset in presets:
-        counted = cost(preset, window_s)
+    for model, backend, parameters in variants:
+        counted = cost(model, window_s)
         operations = {"forward": counted.forward, "training": counted.training}
-        for backend in backends:
-            for batch in batches:
-                passes = {}
-                for kind in PASSES:
-                    log(f"{preset}, {backend}, batch {batch}: {kind}")
-                    task = Task(preset, backend, kind, batch, window_s, hardware, budget_s, threads)
-                    passes[kind] = _pass_figures(task, operations[kind], peak)
-                rows.append(NetworkRate(preset=preset, backend=backend, batch=batch, **passes))
-    if device.type == "cpu":
+        for batch in batches:
+            passes = {}
+            for kind in PASSES:
+                of_backend = "" if backend is None else f", {backend}"
+                log(f"{model.name}{of_backend}, batch {batch}: {kind}")
+                task = Task(
+                    model, backend or "torch", kind, batch, window_s, hardware, budget_s, threads
+                )
+                passes[kind] = _pass_figures(task, operations[kind], peak)
+            rows.append(
+                NetworkRate(
+                    network=model.network,
+                    preset=model.preset if model.network == DEFAULT_NETWORK else None,
+                    backend=backend,
+                    parameters=parameters,
+                    batch=batch,
+                    **passes,
+                )
+            )
+    scans = device.type == "cpu" and any(backend is not None for _, backend, _ in variants)
+    if scans:
         log("comparing scans")
     return NetworkRates(
         device=describe_device(device).record(),
@@ -215,8 +259,24 @@ def run(
         window_s=window_s,
         peak_gflop_per_s=round(peak / 1e9, 1),
         rows=tuple(rows),
-        scan=compare() if device.type == "cpu" else None,
+        scan=compare() if scans else None,
     )
+
+
+def _parameters(model: Model, window_s: int, backend: Backend | None, hardware: Hardware) -> int:
+    """How many parameters a network has, which is tried on one batch.
+
+    Raises :class:`BrainbrrError` where it cannot be built, or does not do what a network must.
+    """
+    network = build_network(
+        model,
+        window_s * RATE,
+        ssm_backend=backend or "torch",
+        recompute_activations=hardware.recompute_activations,
+    )
+    if isinstance(network, AdaptedNetwork):
+        check_on_one_batch(network)
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _pass_figures(task: Task, operations: int, peak: float) -> PassFigures:
@@ -249,16 +309,16 @@ class LengthCost(Figures):
 
 
 class Growth(Report):
-    """How the cost of presets grows with the length of the window."""
+    """How the cost of networks grows with the length of the window."""
 
-    presets: dict[str, tuple[LengthCost, ...]]
+    networks: dict[str, tuple[LengthCost, ...]]
 
     def as_json(self) -> dict[str, JsonValue]:
-        """The rows by preset."""
-        return {name: [row.as_json() for row in rows] for name, rows in self.presets.items()}
+        """The rows by network: by the preset of the default one."""
+        return {name: [row.as_json() for row in rows] for name, rows in self.networks.items()}
 
     def tables(self) -> list[Table]:
-        """One table for each preset."""
+        """One table for each network."""
         columns = [
             "minutes",
             "forward GFLOP",
@@ -288,27 +348,27 @@ class Growth(Report):
                     for row in rows
                 ],
             )
-            for name, rows in self.presets.items()
+            for name, rows in self.networks.items()
         ]
 
 
-def growth(presets: Sequence[str], hardware: Hardware) -> Growth:
+def growth(models: Sequence[Model], hardware: Hardware) -> Growth:
     """Count operations and the memory kept for the gradient, and measure the peak of a training.
 
     The peak is what torch allocated on a GPU; on a CPU that of the process, libraries included.
     """
     threads = torch.get_num_threads()
     return Growth(
-        presets={
-            preset: tuple(_length_cost(preset, length, hardware, threads) for length in MINUTES)
-            for preset in presets
+        networks={
+            model.name: tuple(_length_cost(model, length, hardware, threads) for length in MINUTES)
+            for model in models
         }
     )
 
 
-def _length_cost(preset: str, minutes: int, hardware: Hardware, threads: int) -> LengthCost:
-    counted = cost(preset, 60 * minutes)
-    task = Task(preset, "torch", "training", 1, 60 * minutes, hardware, 0.0, threads)
+def _length_cost(model: Model, minutes: int, hardware: Hardware, threads: int) -> LengthCost:
+    counted = cost(model, 60 * minutes)
+    task = Task(model, "torch", "training", 1, 60 * minutes, hardware, 0.0, threads)
     return LengthCost(
         minutes=minutes,
         forward_gflop=round(counted.forward / 1e9, 3),
@@ -369,9 +429,11 @@ def measure_shares(task: Task) -> Shares:
     step = make_step(task, check_device(task.hardware))
     seconds = operation_times(step)
     whole = sum(seconds.values())
+    spent_in_products = seconds["projections"]
     return Shares(
         {kind: round(spent / whole, 3) for kind, spent in seconds.items()},
-        operations_of_projections(step) / seconds["projections"],
+        # Not every network has some.
+        operations_of_projections(step) / spent_in_products if spent_in_products else 0.0,
     )
 
 
@@ -380,8 +442,13 @@ def make_step(task: Task, device: torch.device) -> Callable[[], None]:
 
     It has the arithmetic of a training, or of scoring for a forward pass.
     """
-    recompute = task.hardware.recompute_activations
-    network = build(task.preset, task.backend, seed=0, recompute_activations=recompute).to(device)
+    network = build_network(
+        task.model,
+        task.window_s * RATE,
+        ssm_backend=task.backend,
+        seed=0,
+        recompute_activations=task.hardware.recompute_activations,
+    ).to(device)
     generator = torch.Generator().manual_seed(0)
     shape = (task.batch, len(CHANNELS), task.window_s * RATE)
     signals = torch.randn(shape, generator=generator).to(device)

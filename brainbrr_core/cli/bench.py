@@ -72,6 +72,12 @@ def model(
         list[PresetName] | None,
         typer.Option(help="Size of the network; may be repeated (default: tiny and small)."),
     ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Another network, as model.network names it; may be repeated."
+        ),
+    ] = None,
     backend: Annotated[
         list[BackendName] | None,
         typer.Option(
@@ -91,17 +97,22 @@ def model(
     config: Config = None,
     json: Json = False,
 ) -> int:
-    """Measure the network: windows per second, memory, and the share of the device's peak speed."""
+    """Measure networks: windows per second, memory, and the share of the device's peak speed."""
     from brainbrr_core.benchmark.network_rates import backends_of, growth, run
+    from brainbrr_core.cli.networks import parse_networks
+    from brainbrr_core.configuration import Model
 
     whole = configuration(config, uses_cache=False)
-    presets = preset or [PresetName.TINY, PresetName.SMALL]
+    presets = preset or ([] if network else [PresetName.TINY, PresetName.SMALL])
+    models = [Model.model_validate({"preset": name}) for name in presets]
+    if network:
+        models += parse_networks(",".join(network), whole.model, "--network").values()
     if lengths:
-        return _print(growth(presets, whole.hardware), json=json)
+        return _print(growth(models, whole.hardware), json=json)
     rates = run(
         whole.hardware,
         whole.windows.length_s,
-        presets=presets,
+        models=models,
         backends=backends_of(backend or [whole.hardware.ssm_backend]),
         batches=batch or [1, whole.hardware.batch_size],
         budget_s=seconds,

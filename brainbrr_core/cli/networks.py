@@ -64,7 +64,7 @@ def compare_networks(
     return 0
 
 
-def parse_networks(text: str, configured: Model) -> dict[str, Model]:
+def parse_networks(text: str, configured: Model, option: str = "--networks") -> dict[str, Model]:
     """The networks of a text such as ``bimamba2,eegnet``, by name.
 
     The configuration's own network has its options, the default one its preset, and all others
@@ -80,7 +80,7 @@ def parse_networks(text: str, configured: Model) -> dict[str, Model]:
     for word in text.split(","):
         name = word.strip()
         if name in models:
-            raise BrainbrrError(f"--networks has {name} twice: name each network once")
+            raise BrainbrrError(f"{option} has {name} twice: name each network once")
         if name == configured.network:
             models[name] = configured
             continue
@@ -88,7 +88,7 @@ def parse_networks(text: str, configured: Model) -> dict[str, Model]:
             models[name] = Model(network=name, preset=configured.preset)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise BrainbrrError(f"--networks has {name!r}: {reason}") from None
+            raise BrainbrrError(f"{option} has {name!r}: {reason}") from None
     return models
 
 

@@ -7,7 +7,12 @@ belongs to ``detection``.
 """
 
 from brainbrr_core.model.contract import AdaptedNetwork, check_on_one_batch
-from brainbrr_core.model.named import AnyNetwork, build_network, can_recompute_activations
+from brainbrr_core.model.named import (
+    AnyNetwork,
+    build_network,
+    can_recompute_activations,
+    has_state_space_layers,
+)
 from brainbrr_core.model.network import NetworkShape, SeizureNetwork
 from brainbrr_core.model.presets import PRESETS, build
 
@@ -21,4 +26,5 @@ __all__ = [
     "build_network",
     "can_recompute_activations",
     "check_on_one_batch",
+    "has_state_space_layers",
 ]

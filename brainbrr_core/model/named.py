@@ -115,9 +115,18 @@ def build_network(
 
 def can_recompute_activations(model: Model) -> bool:
     """Whether a network has ``hardware.recompute_activations``. Raises as :func:`network_class`."""
+    return _takes("recompute_activations", model)
+
+
+def has_state_space_layers(model: Model) -> bool:
+    """Whether a network has ``hardware.ssm_backend``. Raises as :func:`network_class`."""
+    return _takes("ssm_backend", model)
+
+
+def _takes(parameter: str, model: Model) -> bool:
     if model.network == DEFAULT_NETWORK:
         return True
-    return "recompute_activations" in inspect.signature(network_class(model.network)).parameters
+    return parameter in inspect.signature(network_class(model.network)).parameters
 
 
 def network_class(name: str) -> Callable[..., object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from typer.testing import CliRunner
 
+from brainbrr_core.benchmark import network_rates
 from brainbrr_core.benchmark.network_cost import (
     AllocatedBytes,
     convolution_backward_operations,
@@ -61,9 +63,12 @@ def test_the_operations_of_a_validation_agree_with_a_count_by_hand() -> None:
     for preset, hours in (("tiny", 435.0), ("base", 1 / 60), ("tiny", 0.1)):
         windows = max(round(hours * 3600 / 30) - 1, 1)
         counted_operations = scoring_operations(preset, hours, 60, 30)
-        assert counted_operations == windows * cost(preset, 60).forward
+        assert (
+            counted_operations
+            == windows * cost(Model.model_validate({"preset": preset}), 60).forward
+        )
     # TUSZ's dev with the largest network: 3.6 s of what an H100 does at best (790 TFLOP/s).
-    assert 52_199 * cost("base", 60).forward == pytest.approx(2.85e15, rel=0.01)
+    assert 52_199 * cost(Model(preset="base"), 60).forward == pytest.approx(2.85e15, rel=0.01)
 
 
 def test_the_operations_of_a_layer_agree_with_a_count_by_hand() -> None:
@@ -81,7 +86,7 @@ def test_the_operations_of_a_layer_agree_with_a_count_by_hand() -> None:
 
 
 def test_base_costs_what_its_projections_cost_and_little_more() -> None:
-    base = cost("base", 60)
+    base = cost(Model(preset="base"), 60)
     inner, heads = 1024, 16
     projections = 2 * 960 * 512 * (2 * inner + 32 + heads + inner) * 2 * 6
     assert projections < base.forward < 2 * projections
@@ -102,7 +107,7 @@ def test_the_naive_scan_is_the_recurrence() -> None:
 
 
 def test_a_rate_is_measured() -> None:
-    task = Task("tiny", "torch", "training", 1, 10, Hardware(), 0.0, 1)
+    task = Task(Model(preset="tiny"), "torch", "training", 1, 10, Hardware(), 0.0, 1)
     rate = measure(task)
     assert rate.windows_per_s > 0
     assert rate.memory_mb > 100
@@ -122,7 +127,9 @@ def test_a_measured_step_has_the_arithmetic_of_real_work(
         return forward(network, x)
 
     monkeypatch.setattr(SeizureNetwork, "forward", noted)
-    make_step(Task("tiny", "torch", kind, 1, 10, Hardware(), 0.0, 1), torch.device("cpu"))()
+    make_step(
+        Task(Model(preset="tiny"), "torch", kind, 1, 10, Hardware(), 0.0, 1), torch.device("cpu")
+    )()
     assert modes == [(False, kind == "training")]
 
 
@@ -152,6 +159,33 @@ def test_unknown_names_are_refused() -> None:
         backends_of(["torch", "jax"])
 
 
+def test_other_networks_are_measured_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A process of its own for each figure would take a minute.
+    monkeypatch.setattr(network_rates, "in_own_process", lambda measured, task: measured(task))
+    short = tmp_path / "short.yaml"
+    short.write_text("windows: {length_s: 10, stride_s: 10}\ndetection: {stride_s: 10}\n")
+    words = ["bench", "model", "--network", "eegnet", "--network", "line_length", "--batch", "1"]
+    options = ["--seconds", "0", "--config", f"smoke:cpu:{short}", "--json"]
+    done = CliRunner().invoke(app, [*words, *options])
+    assert done.exit_code == 0, done.output
+    measured = json.loads(done.stdout)
+    assert [row["network"] for row in measured["rows"]] == ["eegnet", "line_length"]
+    # No state-space layers, so neither has a backend, and their recurrence is not measured.
+    assert [row["backend"] for row in measured["rows"]] == [None, None]
+    assert measured["scan"] is None
+    eegnet, line_length = measured["rows"]
+    assert (eegnet["parameters"], line_length["parameters"]) == (2241, 3)
+    # Two segments: the temporal filter, then each of 16 spatial ones, at every sample.
+    filters = 2 * 2 * 1280 * (8 * 19 * 128 + 16 * 19)
+    assert eegnet["forward"]["gflop_per_window"] == pytest.approx(filters / 1e9, rel=0.05)
+    assert line_length["forward"]["gflop_per_window"] == 0.0
+    assert all(row["training"]["windows_per_s"] > 0 for row in measured["rows"])
+    with pytest.raises(BrainbrrError, match="--network has 'egnet': there is no such network"):
+        CliRunner().invoke(app, ["bench", "model", "--network", "egnet"], catch_exceptions=False)
+
+
 def test_the_commands_are_there() -> None:
     for words in (["bench", "--help"], ["bench", "model", "--help"], ["bench", "learn", "--help"]):
         done = CliRunner().invoke(app, words)
@@ -176,11 +210,11 @@ def test_peak_bytes_agree_with_a_count_by_hand() -> None:
 
 
 def test_recomputed_activations_need_less_memory_and_a_third_more_operations() -> None:
-    plain, sparing = (cost("tiny", 60, recompute_activations=again) for again in (False, True))
+    tiny = Model(preset="tiny")
+    plain, sparing = (cost(tiny, 60, recompute_activations=again) for again in (False, True))
     assert sparing.forward == plain.forward
     assert 1.2 < sparing.training / plain.training < 4 / 3
     assert sparing.kept_bytes < plain.kept_bytes / 5
-    tiny = Model(preset="tiny")
     most, less = (peak_bytes(tiny, 60, recompute_activations=again) for again in (False, True))
     # All that is kept is in use when the backward pass begins, which adds little.
     assert 1 <= most / plain.kept_bytes < 1.05
@@ -192,7 +226,7 @@ def test_recomputed_activations_need_less_memory_and_a_third_more_operations() -
 def test_more_windows_need_the_memory_that_was_counted() -> None:
     def peak(batch: int) -> float:
         hardware = Hardware(batch_size=batch)
-        task = Task("small", "torch", "training", batch, 60, hardware, 0.0, 1)
+        task = Task(Model(preset="small"), "torch", "training", batch, 60, hardware, 0.0, 1)
         return in_own_process(measure, task).memory_mb
 
     measured = (peak(6) - peak(2)) / 4

@@ -15,6 +15,7 @@ from brainbrr_core.benchmark.network_cost import cost
 from brainbrr_core.benchmark.network_rates import PASSES, Pass, gemm_peak, make_step, settle
 from brainbrr_core.benchmark.network_rates import Task as Step
 from brainbrr_core.benchmark.result import Figures, Table
+from brainbrr_core.configuration import Model
 from brainbrr_core.configuration.settings import Compilation
 from brainbrr_core.machine.pools import process_pool
 from brainbrr_core.machine.processors import usable_cores
@@ -155,7 +156,7 @@ def _steps(task: Task) -> list[Step]:
     hardware = task.configuration.hardware
     return [
         Step(
-            one.preset,
+            Model.model_validate({"preset": one.preset}),
             one.backend,
             kind,
             one.batch,
@@ -185,7 +186,7 @@ def warm_up(task: Task) -> WarmUp:
         seconds = list(pool.map(_first, steps))
     rows = tuple(
         FirstStep(
-            preset=step.preset,
+            preset=step.model.preset,
             backend=step.backend,
             compile=step.hardware.compile,
             kind=step.kind,
@@ -214,13 +215,14 @@ def rates(task: Task) -> Rates:
     device = check_device(hardware)
     peak = gemm_peak(device, hardware.precision)
     costs = {
-        preset: cost(preset, task.configuration.windows.length_s) for preset in task.extent.presets
+        preset: cost(Model.model_validate({"preset": preset}), task.configuration.windows.length_s)
+        for preset in task.extent.presets
     }
     rows, unmeasured = [], []
     begun = time.monotonic()
     for step in _steps(task):
         row = UnmeasuredRate(
-            preset=step.preset,
+            preset=step.model.preset,
             backend=step.backend,
             compile=step.hardware.compile,
             batch=step.batch,
@@ -229,7 +231,7 @@ def rates(task: Task) -> Rates:
         if time.monotonic() - begun > task.limit_s - _LAST_S:
             unmeasured.append(row)
             continue
-        counted = costs[step.preset]
+        counted = costs[step.model.preset]
         operations = counted.forward if step.kind == "forward" else counted.training
         try:
             seconds, memory_mb, first_s = _measure(step, device)

@@ -316,7 +316,7 @@ def waiting(task: Task) -> Waiting:
     for preset in task.extent.trained:
         hardware = _on_gpu(task, batch_size=task.extent.batches[preset])
         step = Step(
-            preset,
+            Model.model_validate({"preset": preset}),
             hardware.ssm_backend,
             "training",
             hardware.batch_size,
