@@ -239,11 +239,11 @@ def test_a_graph_gru_is_a_gru_where_no_node_is_connected() -> None:
     cell = GraphGRU(torch.eye(5), 0, 3, 4)
     gru = nn.GRU(3, 4, batch_first=True)
     with torch.no_grad():
-        gru.weight_ih_l0.copy_(values(cell, "of_input.mix.weight"))
-        gru.bias_ih_l0.copy_(values(cell, "of_input.mix.bias"))
-        gru.weight_hh_l0.zero_()
-        gru.bias_hh_l0.zero_()
-        gru.weight_hh_l0[:8].copy_(values(cell, "gates.mix.weight"))
+        values(gru, "weight_ih_l0").copy_(values(cell, "of_input.mix.weight"))
+        values(gru, "bias_ih_l0").copy_(values(cell, "of_input.mix.bias"))
+        values(gru, "weight_hh_l0").zero_()
+        values(gru, "bias_hh_l0").zero_()
+        values(gru, "weight_hh_l0")[:8].copy_(values(cell, "gates.mix.weight"))
         # Torch resets after this product, which is here before it: the same for one that is 0.
         values(cell, "candidate.mix.weight").zero_()
     x = torch.randn(2, 7, 5, 3, generator=torch.Generator().manual_seed(5))

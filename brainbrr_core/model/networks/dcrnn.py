@@ -46,8 +46,8 @@ class LogSpectrum(nn.Module):
         # In float32 under autocast, too: bfloat16 would drown the weak frequencies in the strong.
         with torch.autocast(x.device.type, enabled=False):
             parts = torch.matmul(x.to(self.waves.dtype), self.waves)
-            power = parts.square().unflatten(-1, (2, self.frequencies)).sum(-2)
-            return 0.5 * torch.log(power + _SMALLEST)
+            cosines, sines = parts.split(self.frequencies, dim=-1)
+            return 0.5 * torch.log(cosines.square() + sines.square() + _SMALLEST)
 
 
 class DiffusionConvolution(nn.Module):
@@ -179,7 +179,7 @@ class DCRNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (batch, channels, samples) to (batch, steps)."""
-        by_step = x.unflatten(-1, (-1, self.step_samples)).transpose(1, 2)
+        by_step = x.reshape(*x.shape[:-1], -1, self.step_samples).transpose(1, 2)
         states = self.encoder(self.spectrum(by_step))
         by_node = self.head(functional.relu(self.dropout(states)))
         # The node that is surest of a seizure decides.

@@ -56,7 +56,8 @@ def positions(labels: Sequence[str]) -> Tensor:
     middles = torch.stack(
         [torch.stack([_position(name) for name in label.split("-")]).sum(0) for label in labels]
     )
-    return middles / middles.norm(dim=1, keepdim=True)
+    on_sphere: Tensor = middles / middles.norm(dim=1, keepdim=True)
+    return on_sphere
 
 
 def _position(electrode: str) -> Tensor:
