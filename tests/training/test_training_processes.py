@@ -100,22 +100,18 @@ def test_two_processes_skip_a_step_together(tmp_path: Path) -> None:
     assert largest_difference(tmp_path / "alone", tmp_path / "together") < 1e-4
 
 
-#: Of a network with batch norms, and windows of which each process has the same ones.
-UNET = {"TOY_NETWORK": "unet"}
-
-
 def test_two_processes_train_batch_norms_as_one_where_their_windows_are_alike(
     tmp_path: Path,
 ) -> None:
-    alone = finished(start(tmp_path / "alone", 12, 5, 1, **UNET, TOY_TWINS="yes"))
-    together = two_processes(tmp_path / "together", 1, **UNET, TOY_TWINS="yes")
+    alone = finished(start(tmp_path / "alone", 12, 5, 1, TOY_NETWORK="unet", TOY_TWINS="yes"))
+    together = two_processes(tmp_path / "together", 1, TOY_NETWORK="unet", TOY_TWINS="yes")
     assert len(alone) == 12
     assert np.allclose(np.array(together), np.array(alone), rtol=1e-3, atol=1e-6)
 
 
 def test_statistics_of_batch_norms_are_those_of_all_processes(tmp_path: Path) -> None:
     """Each normalizes by its own windows; what is validated and saved is the same in all."""
-    two_processes(tmp_path, 1, steps=1, **UNET)
+    two_processes(tmp_path, 1, steps=1, TOY_NETWORK="unet")
     of_main, of_other = weights(tmp_path), weights(tmp_path, "weights-1")
     assert all(torch.equal(value, of_other[name]) for name, value in of_main.items())
     network = toy_training.other_network("unet", dropout=0.0)
@@ -129,14 +125,14 @@ def test_statistics_of_batch_norms_are_those_of_all_processes(tmp_path: Path) ->
 @pytest.mark.slow
 def test_two_processes_with_batch_norms_resume_to_the_same_bits(tmp_path: Path) -> None:
     unbroken, broken = tmp_path / "unbroken", tmp_path / "broken"
-    whole = two_processes(unbroken, 2, **UNET)
-    both = started_together(broken, (12, 5, 2, 7), **UNET)
+    whole = two_processes(unbroken, 2, TOY_NETWORK="unet")
+    both = started_together(broken, (12, 5, 2, 7), TOY_NETWORK="unet")
     with both[0] as main, both[1] as other:
         assert main.stdout is not None
         assert [json.loads(main.stdout.readline())[0] for _ in range(7)] == [1, 2, 3, 4, 5, 6, 7]
         for process in (main, other):
             process.kill()
-    assert two_processes(broken, 2, **UNET) == whole[5:]
+    assert two_processes(broken, 2, TOY_NETWORK="unet") == whole[5:]
     first, second = weights(unbroken), weights(broken)
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
