@@ -18,7 +18,11 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --constraint constraints.txt torch
 	$(BIN)/pip install --constraint constraints.txt --editable '.[dev,deploy,docs]'
+	sed -i 's/^from dagster/$(FIND_PROJECT); &/' $(BIN)/dagster
 	touch $@
+
+# `dagster` of this environment finds the project in a shell without `eval "$(brainbrr env)"`, too.
+FIND_PROJECT := from brainbrr_pipeline.any_shell import find_project; find_project()
 
 # What pip chooses for an empty environment, without installing it. What a build adds to its
 # version (+cpu) is left out, so that each machine takes its own build of a release.

@@ -14,6 +14,8 @@
 - ``records``           partitions, data versions, code versions, events and metadata
 - ``training``          the process that trains
 - ``command_line``      the definitions without partitions, for ``dagster asset materialize``
+- ``terminal``          what commands print of a mistake: one line, the last
+- ``any_shell``         how ``dagster`` finds this project in a shell that sets no variables
 - ``populate``          the definitions of a machine that pulls its cache
 - ``deployment``        run launcher and run coordinator for workers on several machines
 - ``benchmark``         what orchestration costs at the size of TUSZ

@@ -25,7 +25,7 @@ from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
 from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
 from brainbrr_pipeline.records.metadata import Metadata, of_plan
-from brainbrr_pipeline.resources import Workspace
+from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 from brainbrr_pipeline.training.launch_settings import TRAINED_MODEL, load_of_model
 
 #: How many shards are read and compared with their checksums.
@@ -107,14 +107,11 @@ def index_checks(
     context: dg.AssetCheckExecutionContext, workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
     """Checks of the corpus, before shards are built."""
-    configuration = workspace.load()
-    yield from _selected(
-        context,
-        _index_results(
-            read_index(configuration.cache_root).in_montage(configuration.preprocessing.montage),
-            configuration.labels.seizure,
-        ),
-    )
+    with user_errors_as_failures():
+        configuration = workspace.load()
+        index = read_index(configuration.cache_root)
+    index = index.in_montage(configuration.preprocessing.montage)
+    yield from _selected(context, _index_results(index, configuration.labels.seizure))
 
 
 def _index_results(index: Index, seizure_labels: tuple[str, ...]) -> Iterator[dg.AssetCheckResult]:
@@ -172,7 +169,9 @@ def cache_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Checks of the stored shards."""
     selected = {key.name for key in context.selected_asset_check_keys}
-    yield from cache_results(ProfileCache.of(workspace.load()), context.run.run_id, selected)
+    with user_errors_as_failures():
+        cache = ProfileCache.of(workspace.load())
+        yield from cache_results(cache, context.run.run_id, selected)
 
 
 #: Names of the checks of ``windowed_cache``.
@@ -287,7 +286,9 @@ def manifest_checks(
     context: dg.AssetCheckExecutionContext, workspace: Workspace
 ) -> Iterator[dg.AssetCheckResult]:
     """Checks of the manifest, before a model is trained."""
-    yield from _selected(context, _manifest_results(ProfileCache.of(workspace.load())))
+    with user_errors_as_failures():
+        cache = ProfileCache.of(workspace.load())
+        yield from _selected(context, _manifest_results(cache))
 
 
 def _manifest_results(cache: ProfileCache) -> Iterator[dg.AssetCheckResult]:

@@ -38,6 +38,14 @@ Runs and backfills
     - ``DagsterPipesExecutionError``: a training process that failed; without it, its last output
       and the checkpoint to resume from are missing from the error
 
+Commands in a shell without variables, and what they print
+    - ``get_env_var_dict``: what a file ``.env`` sets; without it, storage and configuration that
+      the file names would not belong together
+    - ``CheckError``: a wrong combination of options and assets, which Dagster's commands refuse
+      with it; without it, they end with a traceback
+    - ``DagsterAssetCheckFailedError``: a step that a failed check ended; without it, the stack
+      trace of that step stands above the reason
+
 Deployment on several machines
     - ``CheckRunHealthResult``, ``WorkerStatus``: the answer of a run launcher that checks its
       workers; without them, the run of a killed worker stays in progress forever
@@ -47,6 +55,7 @@ Types, for annotations only
     - ``UnresolvedAssetJobDefinition``: what ``dagster.define_asset_job`` returns
 """
 
+from dagster._check import CheckError
 from dagster._core.definitions.data_version import (
     CODE_VERSION_TAG,
     DATA_VERSION_IS_USER_PROVIDED_TAG,
@@ -58,10 +67,11 @@ from dagster._core.definitions.data_version import (
 )
 from dagster._core.definitions.metadata import RawMetadataValue
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.errors import DagsterPipesExecutionError
+from dagster._core.errors import DagsterAssetCheckFailedError, DagsterPipesExecutionError
 from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.launcher import CheckRunHealthResult, WorkerStatus
+from dagster._core.secrets.env_file import get_env_var_dict
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.event_log.sqlite import SqliteEventLogStorage
 from dagster._core.storage.tags import (
@@ -88,7 +98,9 @@ __all__ = [
     "AssetObservationData",
     "BulkActionStatus",
     "BulkActionsFilter",
+    "CheckError",
     "CheckRunHealthResult",
+    "DagsterAssetCheckFailedError",
     "DagsterPipesExecutionError",
     "RawMetadataValue",
     "SqliteEventLogStorage",
@@ -96,4 +108,5 @@ __all__ = [
     "UnresolvedAssetJobDefinition",
     "WorkerStatus",
     "extract_data_version_from_entry",
+    "get_env_var_dict",
 ]

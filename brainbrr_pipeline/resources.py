@@ -10,6 +10,7 @@ import dagster as dg
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.remote.address import redact
 from brainbrr_pipeline.records.event_writer import Context
 from brainbrr_pipeline.records.run_tags import run_tags
 
@@ -111,15 +112,10 @@ class GpuResource(dg.ConfigurableResource[Hardware]):
         return str(describe_device(check_device(hardware)))
 
 
-#: What went wrong in this process that a user can fix, in order.
-user_errors: list[str] = []
-
-
 @contextmanager
 def user_errors_as_failures() -> Iterator[None]:
     """Turn an error that a user can fix into a failure of the step or tick: one line."""
     try:
         yield
     except BrainbrrError as error:
-        user_errors.append(str(error))
-        raise dg.Failure(description=str(error), allow_retries=False) from None
+        raise dg.Failure(description=redact(str(error)), allow_retries=False) from None

@@ -130,9 +130,8 @@ def main() -> None:
 def _run() -> None:
     try:
         app()
-    except BrainbrrError as error:
-        print(f"brainbrr: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except OSError as error:
-        print(f"brainbrr: {error}", file=sys.stderr)
-        sys.exit(2)
+    except (BrainbrrError, OSError) as error:
+        from brainbrr_core.remote.address import redact
+
+        print(f"brainbrr: {redact(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_status if isinstance(error, BrainbrrError) else 2)

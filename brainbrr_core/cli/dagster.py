@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 DEFINITIONS_MODULE = "brainbrr_pipeline.definitions"
 #: Definitions without partitions, for ``dagster asset materialize`` alone.
 COMMAND_LINE_MODULE = "brainbrr_pipeline.command_line"
-#: Functions behind `dagster asset materialize` and `dagster dev`.
-_SUPERSEDED = ("asset_materialize_command", "dev_command")
+#: Functions behind commands that say at each call that another program replaces them.
+SUPERSEDED = (
+    "asset_materialize_command",
+    "definitions_validate_command",
+    "dev_command",
+    "job_execute_command",
+)
 #: ``dagster.yaml`` of a new DAGSTER_HOME.
 INSTANCE = """\
 telemetry:
@@ -87,12 +92,12 @@ def variables(settings: Configuration) -> dict[str, str]:
 
 
 def _without_notices(warnings: str) -> str:
-    """PYTHONWARNINGS that also leaves out what Dagster says at each call of two of its commands.
+    """PYTHONWARNINGS that also leaves out what Dagster says at each call of some of its commands.
 
     It recommends another program, which cannot be given the definitions without partitions. Other
     warnings are shown as before.
     """
-    own = [f"ignore:Function `{name}` is superseded" for name in _SUPERSEDED]
+    own = [f"ignore:Function `{name}` is superseded" for name in SUPERSEDED]
     given = [entry for entry in warnings.split(",") if entry and entry not in own]
     # Later entries win.
     return ",".join([*given, *own])
@@ -126,7 +131,12 @@ def env(
     runs_dir: RunsDir = None,
 ) -> int:
     """Print variables for `eval "$(brainbrr env)"`, so that `dagster` finds this project."""
+    from brainbrr_core.remote.address import normalize_address
+
     settings = configuration(config, profile, data_dir, cache_root, runs_dir)
+    if settings.data_dir is not None and "://" in settings.data_dir:
+        # One with a password would be printed, and every command refuses it.
+        normalize_address(settings.data_dir)
     values = variables(settings)
     prepare_dagster_home(settings.dagster_home)
     for name, value in values.items():

@@ -30,7 +30,7 @@ _TRAINING = {"steps": 150, "warmup_steps": 20, "validate_every": 75}
 #: Seconds between two looks at how far the graph is.
 _LOOK_EVERY_S = 0.2
 #: An error of this project in Dagster's log, where its module and class stand before its text.
-_ERROR = re.compile(r"^brainbrr_core\.errors\.\w+: (.+)$", re.MULTILINE)
+_ERROR = re.compile(r"^brainbrr: (.+)$", re.MULTILINE)
 
 
 def demo() -> int:

@@ -119,13 +119,20 @@ def _outcome(recording: Recording, labels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "recording": recording.partition_key,
         "split": recording.split,
-        "status": "ok" if recording.reason is None else "excluded",
+        "status": _status(recording),
         "reason": recording.reason or "",
         "seconds": round(recording.duration_s, 2),
         "seizures": len(recording.seizures(labels)),
         "findings": [str(finding) for finding in recording.findings],
         "events": [[event.start, event.stop, event.label] for event in recording.events],
     }
+
+
+def _status(recording: Recording) -> str:
+    """Whether a recording is used, gets no shard, or gets one without usable annotations."""
+    if recording.signal_reason is not None:
+        return "excluded"
+    return "ok" if recording.reason is None else "unlabeled"
 
 
 def _print_outcomes(recordings: Iterable[Recording], labels: tuple[str, ...]) -> None:
@@ -140,7 +147,7 @@ def _print_outcomes(recordings: Iterable[Recording], labels: tuple[str, ...]) ->
 def _print_counts(
     title: str, summary: IndexSummary, skipped: Iterable[Skipped], split_lines: Iterable[str]
 ) -> None:
-    """Print the counts of each split, why recordings are excluded, and the other findings."""
+    """Print the counts of each split, why recordings are not usable, and the other findings."""
     from brainbrr_core.corpus.skipped import describe_skipped
     from brainbrr_core.corpus.summary import explain
 
@@ -155,7 +162,7 @@ def _print_counts(
         )
     if summary.reasons:
         print_table(
-            "Excluded recordings by reason",
+            "Excluded and unlabeled recordings by reason",
             ["reason", *(name for name, _ in splits)],
             [
                 [reason, *(f"{counts.reasons.get(reason, 0):,}" for _, counts in splits)]
@@ -173,7 +180,10 @@ def _print_counts(
 
 
 #: Columns of the tables of counts, and their titles.
-_COLUMNS = ("found", "usable", "excluded", "patients", "hours", "seizures", "usable_seizures")
+_COLUMNS = (
+    *("found", "usable", "excluded", "unlabeled"),
+    *("patients", "hours", "seizures", "usable_seizures"),
+)
 _TITLES = [name.replace("_", " ") for name in _COLUMNS]
 
 

@@ -12,6 +12,7 @@ from brainbrr_core.configuration.differences import by_key, default_settings
 from brainbrr_core.configuration.layers import Layer, read_layer
 from brainbrr_core.configuration.settings import Configuration
 from brainbrr_core.configuration.yaml_file import key_lines
+from brainbrr_core.remote.address import redact
 
 
 class SourceKind(StrEnum):
@@ -35,7 +36,7 @@ class ResolvedSetting:
     key : str
         Section and name, such as ``preprocessing.notch_hz``.
     value : JSON value
-        The value that holds.
+        The value that holds; names, passwords and signatures in addresses are replaced by ``***``.
     default : JSON value
         What it is where nothing sets it; None where that depends on the machine.
     kind : SourceKind
@@ -92,7 +93,7 @@ def resolved_settings(configuration: Configuration) -> list[ResolvedSetting]:
         settings.append(
             ResolvedSetting(
                 key,
-                value,
+                _redacted(value),
                 defaults.get(key),
                 _kind(source, layers),
                 source,
@@ -113,3 +114,14 @@ def _kind(source: str, layers: dict[str, Layer]) -> SourceKind:
     if not layer.bundled:
         return SourceKind.FILE
     return SourceKind.PROFILE if layer.sets_profile else SourceKind.DEVICE
+
+
+def _redacted(value: JsonValue) -> JsonValue:
+    """A value without the secrets of addresses in it."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, list):
+        return [_redacted(one) for one in value]
+    if isinstance(value, dict):
+        return {key: _redacted(one) for key, one in value.items()}
+    return value

@@ -19,16 +19,18 @@ from brainbrr_core.errors import WorkRemains
 
 @dataclass(frozen=True, slots=True)
 class RecordingCounts:
-    """Counts of some recordings: ``found`` is ``usable`` plus ``excluded``.
+    """Counts of some recordings: ``found`` is ``usable`` plus ``excluded`` plus ``unlabeled``.
 
-    ``reasons`` counts the excluded ones by reason and adds up to ``excluded``. Figures that begin
-    with ``usable`` are those of the usable recordings alone; unknown hours are neither seizure nor
+    ``excluded`` recordings get no shard. ``unlabeled`` ones, without usable annotations, get one
+    and take no part in training and scores. ``reasons`` counts both by reason. Figures that begin with
+    ``usable`` are those of the usable recordings alone; unknown hours are neither seizure nor
     background.
     """
 
     found: int
     usable: int
     excluded: int
+    unlabeled: int
     reasons: dict[str, int]
     patients: int
     hours: float
@@ -200,7 +202,8 @@ def _counts(recordings: Iterable[Recording], labels: tuple[str, ...]) -> Recordi
     return RecordingCounts(
         found=len(rows),
         usable=len(usable),
-        excluded=sum(reasons.values()),
+        excluded=sum(number for code, number in reasons.items() if code in SIGNAL_REASONS),
+        unlabeled=sum(number for code, number in reasons.items() if code in LABEL_REASONS),
         reasons=dict(sorted(reasons.items())),
         patients=len({row.patient for row in rows}),
         hours=_hours(row.duration_s for row in rows),

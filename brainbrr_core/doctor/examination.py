@@ -39,6 +39,7 @@ from brainbrr_core.machine.filesystem import (
 )
 from brainbrr_core.machine.processors import usable_cores, worker_processes
 from brainbrr_core.machine.software import Gpu, gpus, torch_cuda, versions
+from brainbrr_core.remote.address import redact
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -206,14 +207,14 @@ def examine(configuration: Configuration, *, look_only: bool = False) -> Examina
     else:
         # The folders of several corpora are in the configuration.
         data_dir = configuration.data_dir
-        option = "" if data_dir is None else f" --data-dir {shlex.quote(data_dir)}"
+        option = "" if data_dir is None else f" --data-dir {shlex.quote(redact(data_dir))}"
         options = configuration.options
         choices = _choices(options, option, bool(folders), extent, needed, speed, basis)
     return Examination(
         machine,
         software,
         gpu,
-        _data(", ".join(folders) or None, extent),
+        _data(redact(", ".join(folders)) or None, extent),
         cache,
         (
             *_cache_warnings(cache, needed),

@@ -60,18 +60,14 @@ _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz: int) -> Metadata:
     """Counts per split, reasons of exclusion, findings, and shards without a recording.
 
-    "excluded" has one meaning wherever Dagster shows it, that of :func:`of_plan`.
+    "excluded" has one meaning wherever it is shown, that of :func:`of_plan`.
     """
     summary = summarize(index, seizure_labels, notch_hz)
-    excluded = Counter(r.split for r in index if r.signal_reason is not None)
-    excluded_of_corpora = Counter(r.corpus for r in index if r.signal_reason is not None)
     corpora: list[Row] = [
         {
             "corpus": corpus.name,
             "layout": corpus.layout,
-            **_counts_row(
-                summarize(part, seizure_labels, notch_hz), excluded_of_corpora[corpus.name]
-            ),
+            **_counts_row(summarize(part, seizure_labels, notch_hz)),
         }
         for corpus, part in corpora_of(index)
     ]
@@ -80,10 +76,7 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz
         "path": dg.MetadataValue.path(index_path(plan.store.root)),
         "layout": index.layout,
         "splits": _table(
-            [
-                {"split": name, **_counts_row(counts, excluded[name])}
-                for name, counts in summary.splits.items()
-            ]
+            [{"split": name, **_counts_row(counts)} for name, counts in summary.splits.items()]
         ),
         **({"corpora": _table(corpora)} if index.corpora else {}),
         **{
@@ -115,13 +108,13 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz
     }
 
 
-def _counts_row(counts: RecordingCounts, excluded: int) -> dict[str, str | int | float]:
-    """What a table shows of some recordings, of which ``excluded`` get no shard."""
+def _counts_row(counts: RecordingCounts) -> dict[str, str | int | float]:
+    """What a table shows of some recordings."""
     return {
         "recordings": counts.found,
         "usable": counts.usable,
-        "excluded": excluded,
-        _UNLABELED: counts.excluded - excluded,
+        "excluded": counts.excluded,
+        _UNLABELED: counts.unlabeled,
         "patients": counts.patients,
         "hours": counts.hours,
         "seizures": counts.seizures,
@@ -131,9 +124,9 @@ def _counts_row(counts: RecordingCounts, excluded: int) -> dict[str, str | int |
 def of_plan(plan: Plan) -> Metadata:
     """Which recordings of a selection have no fresh shard, and why: numbers, and tables of names.
 
-    "excluded" counts what ``brainbrr cache status`` and the sensor call so: recordings that get no
-    shard. The index also counts those whose annotations are unusable, which get a shard and are
-    left out of training and scores.
+    "excluded" counts what ``brainbrr index``, ``brainbrr cache status`` and the sensor call so:
+    recordings that get no shard. Those whose annotations are unusable get a shard and are left out
+    of training and scores.
     """
     excluded = [item for item in plan.items if item.state is State.EXCLUDED]
     unlabeled = [
@@ -262,10 +255,10 @@ def of_run(run: Run) -> Metadata:
         "parameters": record.parameters,
         "steps": fit.steps,
         "skipped steps": len(fit.skipped_steps),
-        "last loss": fit.last_loss,
+        "last loss": None if fit.last_loss is None else round(fit.last_loss, 5),
         "windows per second": round(fit.windows_per_s, 1),
         "share of time waiting for data": round(fit.data_wait_share, 4),
-        "training seconds": record.seconds,
+        "training seconds": round(record.seconds, 1),
         "hardware": dg.MetadataValue.json(record.hardware),
         "curves": dg.MetadataValue.md(curves(run)),
     }
@@ -326,7 +319,8 @@ def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
 
     results = evaluation.results
     values = {
-        figure.title: results.estimates[figure.name].value
+        # As many digits as a difference between two models can be told by.
+        figure.title: round(results.estimates[figure.name].value, figure.digits)
         # The primary score first: SzCORE's rule for events.
         for figure in OPERATING_FIGURES
     }

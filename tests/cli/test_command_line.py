@@ -236,12 +236,17 @@ def test_the_index_lists_what_became_of_each_recording(
     assert len(rows) == 12
     outcomes = {row[0].rsplit("/")[-1]: row for row in rows}
     assert outcomes[victim.stem][2:4] == ["excluded", "unreadable"]
-    assert outcomes[spoilt.stem][2:4] == ["excluded", "bad_annotation"]
+    assert outcomes[spoilt.stem][2:4] == ["unlabeled", "bad_annotation"]
     assert f"{annotation.name}:7: unknown_label" in outcomes[spoilt.stem][-2]
     values = json.loads(shell.type("index", "--list", "--json", *options).stdout)
     assert [[r["recording"], r["reason"]] for r in values["recordings"]] == [
         [row[0], row[3]] for row in rows
     ]
-    assert (values["found"], values["usable"], values["excluded"]) == (12, 10, 2)
+    assert (values["found"], values["usable"]) == (12, 10)
+    assert (values["excluded"], values["unlabeled"]) == (1, 1)
+    # No other command counts them otherwise.
+    assert shell.type("cache", "build", *options).returncode == 0
+    status = json.loads(shell.type("cache", "status", "--json", *options).stdout)
+    assert (status["fresh"], status["excluded"]) == (11, 1)
     refused = shell.refused("index", "--layout", "bdis", *options)
     assert all(f"'{layout}'" in refused for layout in get_args(LayoutName))

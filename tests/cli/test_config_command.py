@@ -98,3 +98,26 @@ def test_what_is_printed_is_a_file_for_config(shell: Shell, mine: Path, tmp_path
     again.write_text(printed)
     after = load(Overrides(config=str(again)), environment={})
     assert after.model_dump() == before.model_dump()
+
+
+@pytest.mark.parametrize("scheme", ["s3", "https", "ftp"])
+def test_no_command_prints_the_password_of_an_address(
+    scheme: str, shell: Shell, tmp_path: Path
+) -> None:
+    address = f"{scheme}://me:hunter2@host/bucket?X-Amz-Signature=abcdef"
+    several = tmp_path / "several.yaml"
+    several.write_text(f"corpora: [{{name: one, layout: bids, data_dir: '{address}'}}]\n")
+    for environment in (
+        {"BRAINBRR_DATA_DIR": address},
+        {"BRAINBRR_CONFIG": f"smoke:cpu:{several}"},
+    ):
+        folders = {"BRAINBRR_CACHE_ROOT": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "home")}
+        for words in (
+            ("config",), ("config", "--json"), ("config", "--changed"), ("doctor",),
+            ("doctor", "--json"), ("index",), ("cache", "build"), ("env",),
+        ):  # fmt: skip
+            done = shell.type(*words, environment=environment | folders)
+            said = done.stdout + done.stderr
+            assert "hunter2" not in said and "abcdef" not in said, (words, said)
+            if words[0] == "config":
+                assert f"{scheme}://***@host/bucket?X-Amz-Signature=***" in said

@@ -180,6 +180,10 @@ def test_lines_for_a_file_are_read_as_dagster_reads_them(
             None, "the run configuration is wrong: Invalid scalar at path root:ops:trained_model",
         ),
         (("materialize", "--select", "raw_edf_index"), None, "no data directory: set"),
+        (
+            ("materialize", "--select", "windowed_cache", "--partition", "eval/a"),
+            None, "windowed_cache is, with -m brainbrr_pipeline.definitions",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_is_the_last_line_of_dagsters_command(
@@ -202,6 +206,7 @@ def test_a_mistake_is_the_last_line_of_dagsters_command(
     last = done.stderr.splitlines()[-1]
     assert last.startswith("brainbrr: ") and line in last
     assert "superseded" not in done.stderr
+    assert "Traceback" not in done.stderr and "Stack Trace" not in done.stderr
 
 
 def test_the_ui_names_its_module_and_starts_in_a_folder_of_its_own(

@@ -48,7 +48,9 @@ def test_counts_add_up_and_every_exclusion_has_its_reason(tmp_path: Path) -> Non
     make(tmp_path, "eval/p4/s1/01_tcp_ar/p4_s1_t1", "TERM,2,14,seiz,1\n")
     index = scan(tmp_path)
     summary = summarize(index, SEIZURE)
-    assert (summary.found, summary.usable, summary.excluded) == (7, 2, 5)
+    assert (summary.found, summary.usable) == (7, 2)
+    # Too short and unreadable; two annotation files that are not to be trusted, one missing.
+    assert (summary.excluded, summary.unlabeled) == (2, 3)
     assert summary.reasons == {
         "bad_annotation": 2,
         "no_annotation": 1,
@@ -63,13 +65,14 @@ def test_counts_add_up_and_every_exclusion_has_its_reason(tmp_path: Path) -> Non
     assert [r.seizure_s for r in index if r.reason is not None] == [0.0] * 5
     assert summary.hours == pytest.approx((12 * 5 + 8) / 3600, abs=1e-4)
     assert summary.usable_hours == pytest.approx(12 * 2 / 3600, abs=1e-4)
-    for column in ("found", "usable", "excluded", "patients", "seizures", "usable_seizures"):
+    numbers = ("found", "usable", "excluded", "unlabeled")
+    for column in (*numbers, "patients", "seizures", "usable_seizures"):
         assert sum(getattr(counts, column) for counts in summary.splits.values()) == getattr(
             summary, column
         )
     for counts in (summary, *summary.splits.values()):
-        assert counts.found == counts.usable + counts.excluded
-        assert counts.excluded == sum(counts.reasons.values())
+        assert counts.found == counts.usable + counts.excluded + counts.unlabeled
+        assert counts.excluded + counts.unlabeled == sum(counts.reasons.values())
     findings = {
         r.partition_key.rsplit("/")[-1]: [(f.code, f.where) for f in r.findings] for r in index
     }

@@ -78,6 +78,13 @@ def test_scores_are_numbers_that_dagster_plots_szcore_first() -> None:
     assert table.records[0].data["rule"] == "szcore event"
 
 
+def test_scores_have_the_decimals_that_the_report_shows() -> None:
+    seizures = [Event(100, 130), Event(600, 650), Event(1100, 1150)]
+    shown = metadata(results(seizures, [Event(110, 140, "seiz", 0.9)]))
+    # One of three seizures, and no false alarm.
+    assert (shown[SENSITIVITY], shown[F1], shown[FALSE_ALARMS]) == (0.333, 0.5, 0)
+
+
 def test_an_undefined_score_is_a_gap_not_a_number() -> None:
     shown = metadata(results([], []))
     assert SENSITIVITY not in shown

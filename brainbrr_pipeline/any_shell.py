@@ -1,0 +1,54 @@
+"""In a checkout, ``dagster`` finds this project in any shell: ``make setup`` has it call this.
+
+Dagster's commands find code and storage by variables, which ``eval "$(brainbrr env)"`` sets. Where
+they are not set, as in a new shell, :func:`find_project` sets what the configuration gives.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from brainbrr_core.cli.dagster import SUPERSEDED, prepare_dagster_home, variables
+from brainbrr_core.configuration import checkout, load
+from brainbrr_pipeline.dagster_internals import get_env_var_dict
+from brainbrr_pipeline.terminal import print_mistakes_last
+
+#: Dagster's commands that a user types and that need code or storage.
+_COMMANDS = {"asset", "definitions", "dev", "instance", "job", "run", "schedule", "sensor"}
+#: Options that name the code, so that no variable may name other code.
+_CODE_OPTIONS = {"-f", "--python-file", "--package-name", "--autoload-defs-module-name"}
+
+
+def find_project() -> None:
+    """Set the variables for the command of Dagster that this process was started with.
+
+    Raises :class:`BrainbrrError`, whose message is printed in one line, if the configuration is
+    wrong.
+    """
+    words, root = sys.argv[1:], checkout()
+    if not words or words[0] not in _COMMANDS:
+        return
+    if root is None or not Path.cwd().is_relative_to(root):
+        # What is typed in another folder may be about another project.
+        return
+    print_mistakes_last()
+    for name in SUPERSEDED:
+        warnings.filterwarnings("ignore", f"Function `{name}` is superseded")
+    _set_variables(words)
+
+
+def _set_variables(words: Sequence[str]) -> None:
+    # Dagster sets what a file .env in this folder says, too, and later: the file wins.
+    environment = {**os.environ, **get_env_var_dict(str(Path.cwd()))}
+    settings = load(environment=environment)
+    prepare_dagster_home(settings.dagster_home)
+    for name, value in variables(settings).items():
+        names_code = name.startswith("DAGSTER_CLI_")
+        if (name == "DAGSTER_HOME" or names_code) and not os.environ.get(name):
+            if names_code and _CODE_OPTIONS & set(words):
+                continue
+            os.environ[name] = value
