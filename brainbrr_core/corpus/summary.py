@@ -22,8 +22,8 @@ class RecordingCounts:
     """Counts of some recordings: ``found`` is ``usable`` plus ``excluded`` plus ``unlabeled``.
 
     ``excluded`` recordings get no shard. ``unlabeled`` ones, without usable annotations, get one
-    and take no part in training and scores. ``reasons`` counts both by reason. Figures that begin with
-    ``usable`` are those of the usable recordings alone; unknown hours are neither seizure nor
+    and take no part in training and scores. ``reasons`` counts both by reason. Figures that begin
+    with ``usable`` are those of the usable recordings alone; unknown hours are neither seizure nor
     background.
     """
 
