@@ -35,6 +35,7 @@ from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import RATE
 from brainbrr_core.corpus.recording import set_each
 from brainbrr_core.errors import WorkRemains, not_writable
+from brainbrr_core.files import arrow_values
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import canonical_json
 from brainbrr_core.files.checked_parquet import (
@@ -319,19 +320,21 @@ def read_manifest(path: Path, options: str = "") -> Manifest:
     del text
     position = {r.partition_key: number for number, r in enumerate(recordings)}
     keys, category = columns["partition_key"], columns["category"]
-    lookup = np.array([position[key] for key in keys.dictionary.to_pylist()], np.int32)
-    names = np.array([CATEGORIES.index(name) for name in category.dictionary.to_pylist()], np.int8)
+    lookup = np.array([position[key] for key in arrow_values.texts(keys.dictionary)], np.int32)
+    names = np.array(
+        [CATEGORIES.index(name) for name in arrow_values.texts(category.dictionary)], np.int8
+    )
     return Manifest(
         head.profile,
         head.version,
         head.source,
         head.window_samples,
         recordings,
-        lookup[keys.indices.to_numpy()],
-        columns["start_sample"].to_numpy().copy(),
-        columns["ictal_fraction"].to_numpy().copy(),
-        names[category.indices.to_numpy()],
-        columns["unknown_fraction"].to_numpy().copy(),
+        lookup[arrow_values.codes(keys)],
+        arrow_values.numbers(columns["start_sample"]).copy(),
+        arrow_values.numbers(columns["ictal_fraction"]).copy(),
+        names[arrow_values.codes(category)],
+        arrow_values.numbers(columns["unknown_fraction"]).copy(),
         head.without_windows,
         head.unknown_windows,
     )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pyarrow.json import ParseOptions, ReadOptions, read_json
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from brainbrr_core.files import arrow_values
 from brainbrr_core.files.state import FileState
 from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
@@ -259,39 +260,35 @@ def _parse(piece: bytes) -> _Columns:
         ParseOptions(explicit_schema=_SCHEMA, unexpected_field_behavior="error"),
     )
     columns = {name: table[name].combine_chunks() for name in _SCHEMA.names}
-    states, offsets = columns["state"].values, columns["state"].offsets.to_numpy()
+    states, offsets = columns["state"].values, arrow_values.numbers(columns["state"].offsets)
     if (
         any(columns[field.name].null_count for field in _SCHEMA if not field.nullable)
         or (offsets != np.arange(0, 3 * len(table) + 1, 3)).any()
         or states.null_count
     ):
         raise ValueError("a line is no record")
-    sizes, mtimes, inodes = states.to_numpy().reshape(-1, 3).T
+    sizes, mtimes, inodes = arrow_values.numbers(states).reshape(-1, 3).T
     return _Columns(
-        _texts(columns["partition_key"]),
-        _texts(columns["fingerprint"]),
-        _texts(columns["source_hash"]),
+        arrow_values.texts(columns["partition_key"]),
+        arrow_values.texts(columns["fingerprint"]),
+        arrow_values.texts(columns["source_hash"]),
         sizes,
         mtimes,
         inodes,
         columns["built_at"],
-        columns["seconds"].to_numpy(),
+        arrow_values.numbers(columns["seconds"]),
         columns["program"],
         columns["clipped"],
     )
-
-
-def _texts(column: pa.StringArray) -> list[str]:
-    return list(column.to_numpy(zero_copy_only=False))
 
 
 def _repeated_texts(column: list[str] | pa.StringArray) -> list[str]:
     """Texts with many repetitions; equal ones become one object."""
     if isinstance(column, list):
         return column
-    codes = column.dictionary_encode()
-    texts = codes.dictionary.to_pylist()
-    return [texts[code] for code in codes.indices.to_numpy().tolist()]
+    encoded = column.dictionary_encode()
+    texts = arrow_values.texts(encoded.dictionary)
+    return [texts[code] for code in arrow_values.codes(encoded).tolist()]
 
 
 def _unpack_clipped(packed: list[ClippedBlocks] | pa.ListArray) -> list[ClippedBlocks]:

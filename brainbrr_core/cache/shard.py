@@ -29,6 +29,7 @@ from pydantic import ConfigDict, JsonValue, TypeAdapter, with_config
 from brainbrr_core.constants import BLOCK_S, CHANNELS, RATE
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import WorkRemains
+from brainbrr_core.files import arrow_values
 from brainbrr_core.files.atomic import begin_flush
 from brainbrr_core.files.canonical import Json, canonical_json
 
@@ -376,7 +377,8 @@ class Shard:
         """Blocks of a record batch, (blocks, channels, 2560), read-only; views of a mapped file."""
         with self._judged(f"batch {number}"):
             column = self._reader.get_batch(number).column(0)
-        return np.asarray(column.flatten()).reshape(-1, self._channels, BLOCK_SAMPLES)
+            values = arrow_values.numbers(column.flatten())
+        return values.reshape(-1, self._channels, BLOCK_SAMPLES)
 
     def blocks(self, first: int, count: int) -> Iterator[NDArray[np.int16]]:
         """Views (channels, 2560) of ``count`` blocks from ``first``."""
@@ -396,7 +398,7 @@ class Shard:
         with self._judged(f"batch {number}"):
             batch, metadata = self._reader.get_batch_with_custom_metadata(number)
             expected, clipped = metadata[_CHECKSUM], int(metadata[_CLIPPED])
-            values = np.asarray(batch.column(0).flatten())
+            values = arrow_values.numbers(batch.column(0).flatten())
             checksum = batch_checksum(self._text, number, clipped, values)
             counts = self._counts(number, len(batch), metadata)
         if checksum != expected:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event, Finding
 from brainbrr_core.corpus.recording import BipolarSignal, Companion, Recording, set_each
+from brainbrr_core.files import arrow_values
 from brainbrr_core.files.state import FileState, Hashes
 from brainbrr_core.machine.memory import no_collection, release_arrow_memory
 
@@ -62,26 +63,21 @@ REPETITIVE = (
 # Reading: each function gives the values of a column, one for each row.
 
 
-def _texts(array: pa.Array) -> list[str]:
-    """Texts most of which differ."""
-    return list(array.to_numpy(zero_copy_only=False))
-
-
 def _integers(array: pa.Array) -> list[int]:
     """Integers, none of them absent."""
-    values: list[int] = array.to_numpy(zero_copy_only=False).tolist()
+    values: list[int] = arrow_values.numbers(array).tolist()
     return values
 
 
 def _numbers(array: pa.Array) -> list[float]:
     """Floating-point numbers, none of them absent."""
-    values: list[float] = array.to_numpy(zero_copy_only=False).tolist()
+    values: list[float] = arrow_values.numbers(array).tolist()
     return values
 
 
 def _flags(array: pa.Array) -> list[bool]:
     """Truth values, none of them absent."""
-    values: list[bool] = array.to_numpy(zero_copy_only=False).tolist()
+    values: list[bool] = arrow_values.flags(array).tolist()
     return values
 
 
@@ -110,10 +106,7 @@ def _encode(array: pa.Array) -> tuple[_Codes, list[str]]:
     The position of an absent text is -1.
     """
     encoded = array if isinstance(array, pa.DictionaryArray) else array.dictionary_encode()
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    if encoded.indices.null_count:
-        codes = np.nan_to_num(codes, nan=-1)
-    return codes.astype(np.int32, copy=False), encoded.dictionary.to_pylist()
+    return arrow_values.codes(encoded), arrow_values.texts(encoded.dictionary)
 
 
 def _rates(numerators: Sequence[int], denominators: Sequence[int]) -> list[Fraction]:
@@ -140,8 +133,8 @@ def _elements(array: pa.ListArray) -> pa.Array:
 
 def _spans(array: pa.ListArray) -> Iterator[tuple[int, int]]:
     """Start and stop of each list in ``_elements(array)``."""
-    offsets = array.offsets.to_numpy()
-    offsets = (offsets - offsets[:1]).tolist() if len(offsets) else [0]
+    offsets: list[int] = arrow_values.numbers(array.offsets).tolist()
+    offsets = [offset - offsets[0] for offset in offsets] if offsets else [0]
     return pairwise(offsets)
 
 
@@ -183,7 +176,7 @@ def _matched(array: pa.ListArray) -> list[tuple[tuple[str, str], ...]]:
 
 def _companions(array: pa.ListArray) -> list[tuple[Companion, ...]]:
     name, *state = _elements(array).flatten()
-    pairs = zip(_texts(name), _file_states(*state), strict=True)
+    pairs = zip(arrow_values.texts(name), _file_states(*state), strict=True)
     return _split_lists(array, list(map(partial(tuple.__new__, Companion), pairs)))
 
 
@@ -205,7 +198,7 @@ def _events(array: pa.ListArray) -> list[tuple[Event, ...]]:
 
 def _findings(array: pa.ListArray) -> list[tuple[Finding, ...]]:
     code, where, detail = _elements(array).flatten()
-    findings = map(Finding, _shared(code), _texts(where), _shared(detail))
+    findings = map(Finding, _shared(code), arrow_values.texts(where), _shared(detail))
     return _split_lists(array, list(findings))
 
 
@@ -280,7 +273,7 @@ class _Column:
 #: All columns, in the order of the file. Status, reason, duration and the figures of seizures
 #: follow from the others; they are for other programs that read the file.
 _COLUMNS = (
-    _Column("partition_key", pa.string(), _texts),
+    _Column("partition_key", pa.string(), arrow_values.texts),
     _Column("corpus", pa.string(), _shared),
     _Column("split", pa.string(), _shared),
     _Column("patient", pa.string(), _shared),
@@ -291,9 +284,9 @@ _COLUMNS = (
     _Column("duration_s", pa.float64()),
     _Column("seizures", pa.int32(), write=lambda r: len(r.all_seizures)),
     _Column("seizure_s", pa.float64()),
-    _Column("path", pa.string(), _texts),
+    _Column("path", pa.string(), arrow_values.texts),
     _Column("state", pa.struct(_STATE_FIELDS), _states, _state_row),
-    _Column("content_hash", pa.string(), _texts),
+    _Column("content_hash", pa.string(), arrow_values.texts),
     _Column("rate_numerator", pa.int64(), write=lambda r: r.rate.numerator),
     _Column("rate_denominator", pa.int64(), write=lambda r: r.rate.denominator),
     _Column("samples", pa.int64(), _integers),
@@ -309,7 +302,7 @@ _COLUMNS = (
     _Column("events", pa.list_(pa.struct(_EVENT_FIELDS)), _events, _event_rows),
     _Column("findings", pa.list_(pa.struct(_FINDING_FIELDS)), _findings, _finding_rows),
     _Column("label_texts", pa.string(), _shared),
-    _Column("data_hash", pa.string(), _texts),
+    _Column("data_hash", pa.string(), arrow_values.texts),
     _Column("bipolar", pa.struct(_BIPOLAR_FIELDS), _bipolar, _bipolar_row),
     _Column("reader", pa.string(), _shared),
 )

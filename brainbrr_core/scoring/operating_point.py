@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
+
+# scipy is imported where it is used: whoever reads a threshold from a file does not need it.
 
 
 def sigmoid(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """The probabilities that logits stand for, in float64: in float32 it is 1 from 17 on."""
+    from scipy.special import expit
+
     probabilities: NDArray[np.float64] = expit(np.asarray(scores, dtype=np.float64))
     return probabilities
 
@@ -44,15 +47,24 @@ class OperatingPoint:
     @classmethod
     def of_probability(cls, on: float, off_ratio: float) -> OperatingPoint:
         """The point at a probability ``on``, off at ``off_ratio`` times that probability."""
+        from scipy.special import logit
+
         return cls(float(logit(on)), float(logit(on * off_ratio)))
 
     @property
     def probability(self) -> float:
         """The probability at which an event begins, where scores are logits."""
-        return float(expit(self.on))
+        return _probability(self.on)
 
     def __str__(self) -> str:
         return (
             f"on at logit {self.on:.4g} (probability {self.probability:.4g}), "
-            f"off at {self.off:.4g} ({float(expit(self.off)):.4g})"
+            f"off at {self.off:.4g} ({_probability(self.off):.4g})"
         )
+
+
+def _probability(logit: float) -> float:
+    """The probability that a logit stands for."""
+    from scipy.special import expit
+
+    return float(expit(logit))

@@ -63,13 +63,14 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz
     "excluded" has one meaning wherever it is shown, that of :func:`of_plan`.
     """
     summary = summarize(index, seizure_labels, notch_hz)
+    # Of a corpus without a name, it would count all recordings a second time.
     corpora: list[Row] = [
         {
             "corpus": corpus.name,
             "layout": corpus.layout,
             **_counts_row(summarize(part, seizure_labels, notch_hz)),
         }
-        for corpus, part in corpora_of(index)
+        for corpus, part in (corpora_of(index) if index.corpora else ())
     ]
     return {
         "dagster/row_count": len(index),

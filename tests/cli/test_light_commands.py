@@ -88,3 +88,21 @@ def test_train_names_a_finished_run_without_loading_torch(
         assert f"finished already: {directory}" in printed
         assert f"run {directory.name} is finished already: nothing to train" in said
         assert "torch" not in loaded
+
+
+def test_a_build_and_a_status_with_nothing_to_do_load_no_pandas(built: Configuration) -> None:
+    words = ["--config=full:cpu", f"--cache-root={built.cache_root}"]
+    data_dir = f"--data-dir={built.data_dir}"
+    for command in (("cache", "build", data_dir), ("cache", "status")):
+        _, status, said, loaded = call(*command, *words)
+        assert status == 0, said
+        # Arrow loads it where it is installed, to hand over values that are none of its own.
+        assert not {"pandas", "scipy", "torch"} & set(loaded), command
+
+
+def test_the_definitions_load_what_their_runs_may_not_need_later() -> None:
+    code = "import sys, brainbrr_pipeline.definitions; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "brainbrr_pipeline.graph" in loaded
+    assert not {"matplotlib", "mne", "numba", "pandas", "scipy", "torch"} & loaded
