@@ -9,9 +9,11 @@ import base64
 import io
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import dagster as dg
 
@@ -22,7 +24,7 @@ from brainbrr_core.cache.version import channels_of
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path
-from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS
+from brainbrr_core.corpus.recording import LABEL_REASONS, SIGNAL_REASONS, Recording
 from brainbrr_core.corpus.several import corpora_of
 from brainbrr_core.corpus.summary import RecordingCounts, explain, summarize
 from brainbrr_pipeline.dagster_internals import RawMetadataValue
@@ -54,6 +56,10 @@ _OF_A_SPLIT = {
     "partial": "windows partly seizure",
     "full": "windows fully seizure",
 }
+#: Length from which on the UI hides Markdown behind a button.
+_MARKDOWN_AT_ONCE = 1000
+#: Characters that mean something in Markdown.
+_MARKDOWN = re.compile(r"[\\\\`*_{}\[\]<>()#+!|~&-]")
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
 
@@ -147,6 +153,7 @@ def of_plan(plan: Plan) -> Metadata:
                 for item in plan.unfit[:_LISTED_TO_BUILD]
             ]
         ),
+        "open one to build": _links(item.recording for item in plan.unfit),
         "excluded": len(excluded),
         f"excluded recordings (first {_LISTED_EXCLUDED})": _table(
             [
@@ -158,6 +165,7 @@ def of_plan(plan: Plan) -> Metadata:
                 for item in excluded[:_LISTED_EXCLUDED]
             ]
         ),
+        "open an excluded one": _links(item.recording for item in excluded),
         f"built, but {_UNLABELED}": len(unlabeled),
         f"{_UNLABELED} (first {_LISTED_EXCLUDED})": _table(
             [
@@ -171,6 +179,23 @@ def of_plan(plan: Plan) -> Metadata:
             ]
         ),
     }
+
+
+def _links(recordings: Iterable[Recording]) -> dg.MarkdownMetadataValue | str:
+    """Links to the partitions of the first recordings, as many as the UI shows at once.
+
+    They are beside the tables, since a cell of a table cannot be a link. "none" without recordings.
+    """
+    text = ""
+    for recording in recordings:
+        key = recording.partition_key
+        page = f"/assets/windowed_cache?view=partitions&partition={quote(key, safe='')}"
+        name = _MARKDOWN.sub(r"\\\g<0>", key)
+        line = f"- [{name}]({page})\n"
+        if len(text) + len(line) >= _MARKDOWN_AT_ONCE:
+            break
+        text += line
+    return dg.MetadataValue.md(text) if text else "none"
 
 
 def of_excluded(item: Item) -> Metadata:

@@ -246,7 +246,7 @@ def test_the_index_lists_what_became_of_each_recording(
     assert (values["excluded"], values["unlabeled"]) == (1, 1)
     # No other command counts them otherwise.
     assert shell.type("cache", "build", *options).returncode == 0
-    status = json.loads(shell.type("cache", "status", "--json", *options).stdout)
+    status = json.loads(shell.type("cache", "status", "--json", *options[2:]).stdout)
     assert (status["fresh"], status["excluded"]) == (11, 1)
     refused = shell.refused("index", "--layout", "bdis", *options)
     assert all(f"'{layout}'" in refused for layout in get_args(LayoutName))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import dagster as dg
 import numpy as np
@@ -42,6 +44,17 @@ def column(metadata: Mapping[str, object], table: str, name: str) -> list[object
     value = metadata[table]
     assert isinstance(value, dg.TableMetadataValue)
     return [record.data[name] for record in value.records]
+
+
+def linked(metadata: Mapping[str, object], name: str) -> list[object]:
+    """The partitions of windowed_cache whose pages are linked, which the UI shows at once."""
+    value = metadata[name]
+    assert isinstance(value, dg.MarkdownMetadataValue)
+    assert len(str(value.value)) < 1000
+    links = re.findall(
+        r"\]\(/assets/windowed_cache\?view=partitions&partition=(\S+)\)", str(value.value)
+    )
+    return [unquote(link) for link in links]
 
 
 def steps_run(result: dg.ExecuteInProcessResult) -> set[str]:
@@ -163,6 +176,8 @@ def test_what_needs_building_and_what_is_excluded_is_named_and_counted_alike_eve
         assert metadata["excluded"].value == len(excluded) == counted.states[State.EXCLUDED]
         unlabeled = column(metadata, "without usable annotations (first 100)", "recording")
         assert usable[1].partition_key in unlabeled
+        for name, keys in (("open one to build", missing), ("open an excluded one", excluded)):
+            assert linked(metadata, name) == keys[: len(linked(metadata, name))] != []
         reasons = column(metadata, "excluded recordings (first 100)", "reason")
         assert reasons == [by_name[str(key)].reason for key in excluded]
         # The table of the index counts in the same way.
