@@ -200,7 +200,8 @@ def load_model(
     Parameters
     ----------
     run : str or pathlib.Path
-        The folder of a run or of an exported model, or a run's name in the folder of runs.
+        The folder of a run or of an exported model, or a run's name in the folder of runs;
+        ``pretrained`` is the model that comes with the package.
     threshold : float, optional
         Probability at which an event begins, instead of the run's operating point; it ends below
         ``detection.off_ratio`` times that.

@@ -69,11 +69,15 @@ def train(
         For a device that is not the one asked for, for splits that cannot be trained on, for a
         loss or gradient that is not finite, and for anything else that ends a training early.
     """
+    settings = TrainingSettings.of(configuration)
     cache = ProfileCache.of(configuration)
+    if settings.start is not None:
+        # Before anybody builds a cache for weights that do not fit it.
+        settings.start.check(settings.model, cache.store.version)
     with cache.hold("train"):
         return train_on(
             check(cache),
-            TrainingSettings.of(configuration),
+            settings,
             configuration.runs_dir,
             recorded=configuration.model_dump(mode="json"),
             on_step=on_step,

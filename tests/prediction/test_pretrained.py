@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from brainbrr_core import load_model
-from brainbrr_core.constants import CHANNELS
+from brainbrr_core.configuration import Model
+from brainbrr_core.constants import CHANNELS, RATE
+from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.model import build_network
 from brainbrr_core.runs.record import PRETRAINED
+from brainbrr_core.runs.run import open_model
+from brainbrr_core.runs.starting_point import find_starting_point
+from brainbrr_core.training.fine_tuning import begin_with
 from tests.support.prediction_runs import digital_eeg, random_run, write_digital
 from tests.support.shell import Shell, clean_environment
 
@@ -44,3 +51,21 @@ def test_it_is_small_and_its_card_says_what_it_is(monkeypatch: pytest.MonkeyPatc
         assert words in card, words
     # Neither a path of a machine nor a recording of a person.
     assert "/tmp" not in card and "/home" not in card and "/work" not in card
+
+
+def test_a_training_begins_with_it_on_its_montage_and_with_any_window(tmp_path: Path) -> None:
+    start = find_starting_point("pretrained", tmp_path)
+    assert start is not None and start.directory == PRETRAINED
+    identity = start.record.identity
+    tiny, version = Model(preset="tiny"), identity.preprocessing_version
+    # Its own windows are of 30 s.
+    assert identity.windows.length_s == 30
+    network = build_network(tiny, 60 * RATE, seed=3)
+    begin_with(network, start, tiny, version)
+    pretrained = open_model(PRETRAINED).load_network("torch").state_dict()
+    assert all(torch.equal(value, pretrained[key]) for key, value in network.state_dict().items())
+    banana = version.replace("10-20", "double-banana")
+    with pytest.raises(BrainbrrError, match="montage 10-20 and this training of double-banana"):
+        begin_with(network, start, tiny, banana)
+    with pytest.raises(BrainbrrError, match="network tiny and this training of dcrnn"):
+        begin_with(network, start, Model(network="dcrnn"), version)

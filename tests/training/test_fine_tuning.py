@@ -116,6 +116,12 @@ def test_another_network_or_montage_is_one_line(
         start.check(Model(preset="small"), version)
     with pytest.raises(BrainbrrError, match="montage 10-20 and this training of double-banana"):
         start.check(settings.model, version.replace("10-20", "double-banana"))
+    # Before it is said that its cache is not built.
+    banana = apply_values(
+        tuned(settings, run.name), {"preprocessing.montage": "double-banana"}, "the test"
+    )
+    with pytest.raises(BrainbrrError, match="montage 10-20 and this training of double-banana"):
+        train(banana, log=lambda _line: None)
     with pytest.raises(BrainbrrError, match=f"no run {tmp_path / 'none'}"):
         TrainingSettings.of(tuned(settings, tmp_path / "none"))
     with pytest.raises(BrainbrrError, match="freeze keeps the weights of start_from"):
