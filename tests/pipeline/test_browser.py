@@ -90,7 +90,7 @@ class Ui:
     def wait_for(self, *parts: str, seconds: float = PAGE_S) -> None:
         self._wait(f"the page says {parts}", lambda: self.sees(*parts), seconds)
 
-    def _wait(self, what: str, happened: Callable[[], bool], seconds: float) -> None:
+    def _wait(self, what: str, happened: Callable[[], object], seconds: float) -> None:
         try:
             wait_until(what, happened, seconds=seconds)
         except pytest.fail.Exception:
@@ -111,6 +111,13 @@ class Ui:
             return False
 
         self._wait(f"a button {label}", clicked, PAGE_S)
+
+    def follow(self, text: str) -> None:
+        """Click the link of a text."""
+        self._wait(f"a link {text}", lambda: self._driver.find_elements(By.LINK_TEXT, text), PAGE_S)
+        link = self._driver.find_element(By.LINK_TEXT, text)
+        self._driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", link)
+        link.click()
 
     def picture(self, name: str) -> None:
         """Keep what is shown, numbered in order."""
@@ -257,6 +264,11 @@ def test_a_person_builds_sees_what_is_stale_and_backfills(project: Project, ui: 
     index = read_index(project.settings.cache_root)
     keys = [recording.partition_key for recording in index]
     assert len(keys) == RECORDINGS
+    # What has to be built is named, with links to the pages of the partitions.
+    ui.open("/assets/raw_edf_index?view=events")
+    ui.follow(keys[0])
+    ui.wait_for("windowed_cache", keys[0], "No metadata entries")
+    ui.picture("a-partition-to-build")
 
     ui.backfill_all("materialize-all")
     ui.wait_for(f"Materialized ({RECORDINGS})", "Missing (0)", seconds=RUN_S)
