@@ -41,6 +41,7 @@ SIGNAL_REASONS = {
     "unsupported_rate": "the sampling rate is below 100 Hz, or above 100 kHz",
     "unknown_unit": "the unit of an electrode is not V, mV, µV or nV",
     "no_calibration": "the ranges of an electrode are empty or not numbers",
+    "not_finite": "a sample of an electrode is not a number, or infinite",
     "flat_signal": "every electrode has a constant value",
     "too_short": "shorter than one 10 s block",
     "same_content": "another recording, of the patient or in another corpus, has the same samples: "

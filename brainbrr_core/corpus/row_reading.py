@@ -300,8 +300,9 @@ def _read_signal(
         if not hashes.content:
             hashes = source.hashes(file.path, file.parts)
         bad = _bad_channels(file)
-        edf = source.edf(file.path)
-        facts = open_edf(edf, bad, rules.channels, aliases=layout.aliases).facts
+        edf = open_edf(source.edf(file.path), bad, rules.channels, aliases=layout.aliases)
+        facts = edf.facts
+        edf.check_samples()
     except UnusableEdf as error:
         reason, detail, facts = error.reason, error.detail, error.facts
     if reason == "bipolar_montage":
@@ -320,7 +321,9 @@ def _read_bipolar(
     reason: str | None = None
     excluded: tuple[Finding, ...] = ()
     try:
-        facts = open_edf(source.edf(file.path), bad, rules.channels, "double-banana").facts
+        edf = open_edf(source.edf(file.path), bad, rules.channels, "double-banana")
+        facts = edf.facts
+        edf.check_samples()
     except UnusableEdf as error:
         reason, facts = error.reason, error.facts
         excluded = (Finding(reason, file.path.name, error.detail),)

@@ -170,7 +170,7 @@ class MontageChannels:
         """The channels (channels, count) of some data records, without the first ``skip`` samples.
 
         They are relative to the samples at the beginning of each signal in the data record
-        ``zero``.
+        ``zero``. Raises :class:`UnusableEdf` where a sample is not finite.
         """
         if self.sums is None and records.dtype.kind == "i":
             out = np.empty((len(self.signals), count), np.float32)
@@ -185,7 +185,18 @@ class MontageChannels:
             values[:] = digital[skip : skip + count]
             values -= float(zero[signal.offset])
             values *= gain
+        self._check_finite(exact)
         return exact.astype(np.float32) if self.sums is None else add_up(self.sums, exact)
+
+    def _check_finite(self, samples: NDArray[np.float64]) -> None:
+        """Raise :class:`UnusableEdf` where samples (signals, n) are not numbers, or infinite."""
+        odd = [
+            name
+            for name, own in zip(self.signals, samples, strict=True)
+            if not np.isfinite(own).all()
+        ]
+        if odd:
+            raise UnusableEdf("not_finite", ", ".join(odd))
 
     def check_copies(self, records: NDArray[Digital]) -> None:
         """Raise :class:`UnusableEdf` unless the copies equal their signals in some data records.

@@ -50,11 +50,11 @@ class RawFile:
     def chunks(self) -> Iterator[tuple[int, NDArray[Digital]]]:
         """All data records, as :func:`~brainbrr_core.edf.records.record_chunks` gives them.
 
-        Samples that a library decoded are rounded to whole nV.
+        Samples that a library decoded are rounded to whole nV; what is not a number becomes 0.
         """
         for first, records in record_chunks(self.file, self.header, self.records):
             if records.dtype.kind == "f":
-                yield first, np.rint(records).clip(*_INT32).astype(np.int32)
+                yield first, np.rint(np.nan_to_num(records)).clip(*_INT32).astype(np.int32)
             else:
                 yield first, records
 

@@ -41,6 +41,8 @@ from brainbrr_core.signal.resampling import UnsupportedRate, design
 #: In Hz: half of it is the highest frequency that the signal chain passes. A recording with a
 #: lower sampling rate is accepted with a finding.
 LOWEST_FULL_RATE = 240
+#: Samples of each channel that are looked at together.
+_CHECKED = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class EdfRecording:
         ------
         OSError
             The file cannot be read.
+        UnusableEdf
+            A sample is not a number, or infinite, as in a format with floating-point samples.
         """
         per_record = self.channels.per_record
         first, after_last = start // per_record, -(-stop // per_record)
@@ -117,6 +121,21 @@ class EdfRecording:
         return self.channels.microvolts(
             records, self._first, start - first * per_record, stop - start
         )
+
+    def check_samples(self) -> None:
+        """Raise :class:`UnusableEdf` where a sample is not a number, or infinite.
+
+        Only a format that a library decodes can have such samples; all of it is read. Raises
+        ``OSError`` when that is not possible.
+        """
+        if not isinstance(self.file, DecodedFile):
+            return
+        for start in range(0, self.samples, _CHECKED):
+            try:
+                self.read(start, min(start + _CHECKED, self.samples))
+            except UnusableEdf as error:
+                error.facts = self.facts
+                raise
 
 
 def open_edf(

@@ -122,11 +122,13 @@ def inspect_recording(
     aliases = layout_around(path).aliases
     bad: tuple[str, ...] = ()
     source: EdfRecording | None = None
+    findings: tuple[Finding, ...]
     reasons = []
     try:
         bad = _bad_channels(path)
-        source = open_edf(path, bad, rules, settings.montage, aliases)
-        findings: tuple[Finding, ...] = source.findings
+        opened = open_edf(path, bad, rules, settings.montage, aliases)
+        opened.check_samples()
+        source, findings = opened, opened.findings
     except UnusableEdf as error:
         reasons.append((error.reason, SIGNAL_REASONS[error.reason]))
         findings = (*error.facts.findings, Finding(error.reason, path.name, error.detail))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from tests.support.format_files import microvolts, raw_of, write_format
 from tests.support.prediction_runs import random_run
 from tests.support.shell import Shell
@@ -45,3 +47,8 @@ def test_a_broken_recording_is_one_line(tmp_path: Path, shell: Shell) -> None:
     (tmp_path / "b.set").write_bytes(b"nothing" * 100)
     refused = shell.refused("predict", tmp_path / "b.set", tmp_path / "b.tsv", "--config", config)
     assert "unreadable" in refused
+    signal = microvolts(70)
+    signal[0, -1] = np.nan
+    path = write_format("FIF", tmp_path / "nan", raw_of(signal))
+    refused = shell.refused("predict", path, tmp_path / "c.tsv", "--config", config)
+    assert "not a number, or infinite (not_finite: Fp1)" in refused

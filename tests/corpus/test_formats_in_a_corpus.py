@@ -15,14 +15,16 @@ from brainbrr_core.cache.build import build
 from brainbrr_core.cache.plan import Plan, State, plan_corpus, plan_profile
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.cache.verify import verify
-from brainbrr_core.configuration import Configuration, Corpus, Overrides, load
+from brainbrr_core.configuration import Configuration, Corpus, Overrides, Preprocessing, load
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.edf.formats import reader_of
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import content_hash
+from brainbrr_core.inspection.inspection import inspect_recording
 from tests.support.edf_files import cut, write_edf
 from tests.support.format_files import (
+    NAMES,
     WRITERS,
     microvolts,
     raw_of,
@@ -214,6 +216,27 @@ def test_broken_recordings_are_rows_with_a_reason_and_the_next_index_sees_them_m
     reasons = {Path(r.path).suffix: r.reason for r in again}
     assert reasons[".vhdr"] is reasons[".set"] is None
     assert all(r.content_hash for r in again)
+
+
+def test_a_recording_with_samples_that_are_no_numbers_is_excluded_unless_its_channel_is_bad(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "data" / "sub-01" / "eeg"
+    folder.mkdir(parents=True)
+    signal = microvolts()
+    signal[NAMES.index("Cz"), 5000] = np.nan
+    path = write_fif(folder / "sub-01_task-rest_eeg.fif", raw_of(signal))
+    [row] = scan(tmp_path / "data")
+    assert row.reason == "not_finite"
+    assert [(f.where, f.detail) for f in row.findings if f.code == "not_finite"] == [
+        (path.name, "Cz")
+    ]
+    assert (row.duration_s, row.missing) == (30.0, ())
+    drawn = inspect_recording(path, Preprocessing())
+    assert [reason for reason, _ in drawn.reasons] == ["not_finite"]
+    (folder / "sub-01_task-rest_channels.tsv").write_text("name\tstatus\nCz\tbad\n")
+    [row] = scan(tmp_path / "data")
+    assert (row.reason, row.missing) == (None, ("Cz",))
 
 
 def test_a_part_that_was_never_there_is_not_looked_for_again(

@@ -233,11 +233,29 @@ def test_damage_anywhere_is_a_reason_or_another_signal(tmp_path: Path, name: str
             content[position] = rng.integers(256)
         path.write_bytes(bytes(content[: rng.integers(len(whole) // 2, len(whole))]))
         try:
-            recording = open_edf(path)
+            open_edf(path).read(0, 100)
         except UnusableEdf as error:
             assert error.reason in SIGNAL_REASONS
-        else:
-            recording.read(0, 100)
+
+
+@pytest.mark.parametrize("name", ["BrainVision float32", "EEGLAB", "EEGLAB with fdt", "FIF"])
+def test_a_sample_that_is_no_number_is_never_read_as_one(tmp_path: Path, name: str) -> None:
+    signal = microvolts()
+    signal[2, 20 * RATE], signal[5, 3000:3010] = np.nan, np.inf
+    signal[NAMES.index("ECG")] = np.nan
+    recording = open_edf(write_format(name, tmp_path, raw_of(signal)))
+    assert np.isfinite(recording.read(0, 3000)).all()
+    for interval, names in {
+        (2900, 3001): CHANNELS[5],
+        (20 * RATE, 20 * RATE + 1): CHANNELS[2],
+        (0, 30 * RATE): f"{CHANNELS[2]}, {CHANNELS[5]}",
+    }.items():
+        with pytest.raises(UnusableEdf) as error:
+            recording.read(*interval)
+        assert (error.value.reason, error.value.detail) == ("not_finite", names)
+    with pytest.raises(UnusableEdf, match="not_finite"):
+        recording.check_samples()
+    open_edf(write_format(name, tmp_path / "whole", raw_of(microvolts()))).check_samples()
 
 
 def test_gaps_that_a_file_states_exclude_it(tmp_path: Path) -> None:
