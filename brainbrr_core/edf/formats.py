@@ -38,8 +38,10 @@ FORMATS = {
 _SUFFIXES = tuple(FORMATS)
 #: Suffixes of files of which any range of bytes can be read.
 NATIVE = frozenset({".edf", ".bdf"})
-#: Suffixes of files that are a part of a recording, next to its main file.
+#: Usual suffixes of files that are a part of a recording, next to its main file.
 _PART_SUFFIXES = (".eeg", ".vmrk", ".fdt", ".dat", ".fif")
+#: Suffixes of files that describe a recording: annotations, channels, and how it was acquired.
+_DESCRIPTIONS = (".tsv", ".json", ".csv", ".csv_bi", ".tse", ".tse_bi", ".lbl", ".lbl_bi")
 #: Files named in the main file of BrainVision and of Persyst.
 _NAMED = {
     ".vhdr": re.compile(r"^\s*(?:DataFile|MarkerFile)\s*=\s*(\S.*?)\s*$", re.I | re.M),
@@ -93,8 +95,11 @@ def reader_of(name: str) -> str:
 
 
 def is_part(name: str) -> bool:
-    """Whether a file that belongs to a recording has samples or markers of it."""
-    return name.lower().endswith(_PART_SUFFIXES)
+    """Whether a file that belongs to a recording has samples or markers of it.
+
+    The main file may name them, with any suffix.
+    """
+    return not name.lower().endswith(_DESCRIPTIONS)
 
 
 class Chosen(NamedTuple):
@@ -135,7 +140,9 @@ def choose(names: Sequence[str], suffixes: Iterable[str]) -> Chosen:
     parts.update(
         name
         for name in names
-        if name not in by_suffix and is_part(name) and name.rpartition(".")[0] in stems
+        if name not in by_suffix
+        and name.lower().endswith(_PART_SUFFIXES)
+        and name.rpartition(".")[0] in stems
     )
     return Chosen(chosen, doubled, frozenset(parts))
 

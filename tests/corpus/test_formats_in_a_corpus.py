@@ -159,11 +159,17 @@ def test_a_new_version_of_the_reader_makes_its_recordings_stale_and_no_others(
 
 
 @pytest.mark.parametrize(
-    ("suffix", "part"), [(".vhdr", ".eeg"), (".set", ".fdt"), (".lay", ".dat")]
+    ("suffix", "part"), [(".vhdr", ".eeg"), (".vhdr", ".seg"), (".set", ".fdt"), (".lay", ".dat")]
 )
 def test_a_changed_part_is_another_recording(
     configured: Configuration, data: Path, suffix: str, part: str
 ) -> None:
+    if part == ".seg":
+        # BrainVision Analyzer writes other suffixes, too: the header names the file.
+        (header,) = data.rglob("*.vhdr")
+        samples = header.with_suffix(".eeg")
+        header.write_text(header.read_text("utf-8").replace(samples.name, f"{samples.stem}.seg"))
+        samples.rename(samples.with_suffix(".seg"))
     before = built(configured)
     hashes = {r.path: r.content_hash for r in before.index}
     (changed,) = data.rglob(f"*_eeg{part}")

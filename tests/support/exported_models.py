@@ -39,6 +39,8 @@ def secretive_run(place: Path) -> tuple[Run, Configuration]:
             "corpus.split.eval": [f"{SECRET}2"],
             "corpus.annotation_texts.ignored": [SECRET],
             "training.wandb": SECRET,
+            "training.mlflow": f"sleep lab of {SECRET}",
+            "training.start_from": f"/data/{SECRET}",
             "profile": SECRET,
         },
         "the test",
