@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import yaml
 
 from brainbrr_core.cache.version import channels_of, is_imported
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.evaluation.key_figures import OPERATING_FIGURES, key_figures
 from brainbrr_core.evaluation.method import method
@@ -243,12 +244,14 @@ def _what(results: EvaluationResults) -> str:
     seen = (
         ""
         if looks is None
-        else f"; scored {looks.scorings} times by {looks.runs} runs, this time included"
+        else f"; scored {count(looks.scorings, 'time')} by {count(looks.runs, 'run')}, this time "
+        "included"
     )
     chosen = "" if results.split != "dev" else "; steps and threshold were chosen on it"
     threshold = results.threshold
     origin = "set by hand" if threshold.split is None else f"tuned on {threshold.split}"
     return (
-        f"{len(results.patients):,} patients, {len(results.recordings):,} recordings, "
-        f"{results.hours:,.1f} h, {results.seizures:,} seizures; threshold {origin}{chosen}{seen}"
+        f"{count(len(results.patients), 'patient')}, "
+        f"{count(len(results.recordings), 'recording')}, {results.hours:,.1f} h, "
+        f"{count(results.seizures, 'seizure')}; threshold {origin}{chosen}{seen}"
     )

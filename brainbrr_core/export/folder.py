@@ -17,6 +17,7 @@ from brainbrr_core.constants import RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.export.card import CARD, Statements, corpus_words, model_card
 from brainbrr_core.export.use import Use
+from brainbrr_core.runs.identity import OF_THE_USER
 from brainbrr_core.runs.model_folder import FORMAT, StoredFile, with_checksum
 from brainbrr_core.runs.record import CONFIG, MODEL, RunRecord
 from brainbrr_core.runs.run import Run
@@ -32,7 +33,6 @@ _OF_THE_CONFIGURATION = (
     *("version", "preprocessing", "labels", "windows", "sampling", "model", "training"),
     "detection",
 )
-_OF_THE_USER = {"training": ("wandb", "start_from")}
 #: Names of profiles that are not a user's.
 _PROFILES = ("smoke", "dev", "full", "pretrained")
 #: The formats of a graph, and of the weights alone.
@@ -158,11 +158,10 @@ def _without_names(record: RunRecord) -> dict[str, JsonValue]:
     values = {name: written[name] for name in _OF_THE_RECORD if name in written}
     configuration: dict[str, JsonValue] = {}
     for name in _OF_THE_CONFIGURATION:
-        section = record.configuration.get(name)
-        if isinstance(section, dict):
-            left_out = _OF_THE_USER.get(name, ())
-            section = {key: value for key, value in section.items() if key not in left_out}
         if name in record.configuration:
+            section = record.configuration[name]
+            if name == "training" and isinstance(section, dict):
+                section = {key: value for key, value in section.items() if key not in OF_THE_USER}
             configuration[name] = section
     profile = record.configuration.get("profile")
     if profile in _PROFILES:

@@ -25,6 +25,8 @@ TRAINING_VERSION = 5
 EVALUATION_VERSION = 5
 #: Training settings that change no weight of a run.
 WEIGHTLESS = {"checkpoint_every", "keep_checkpoints", "skipped_steps_limit", "wandb", "mlflow"}
+#: Training settings that name projects and folders of a user: what leaves the machine lacks them.
+OF_THE_USER = frozenset({"wandb", "mlflow", "start_from"})
 #: Those that a run's identity has in another form: of a path, the checksum of the weights there.
 _IN_ANOTHER_FORM = {"start_from"}
 #: Settings of detection that no validation uses: it tries every threshold.

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.atomic import replacing
+from brainbrr_core.runs.identity import OF_THE_USER
 from brainbrr_core.training.distributed import ProcessGroup
 from brainbrr_core.training.mlflow_log import MlflowLog
 from brainbrr_core.training.report import StepReport
@@ -209,8 +210,7 @@ def shared_settings(configuration: Mapping[str, JsonValue]) -> dict[str, JsonVal
     for section in _SHARED:
         values = configuration.get(section)
         if isinstance(values, dict):
-            hidden = ("wandb", "mlflow", "start_from")
-            shared[section] = {key: each for key, each in values.items() if key not in hidden}
+            shared[section] = {key: each for key, each in values.items() if key not in OF_THE_USER}
     return shared
 
 
