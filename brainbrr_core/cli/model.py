@@ -118,7 +118,9 @@ def pull(
     """Copy a model from a folder, a bucket or a hub; verified."""
     from brainbrr_core.export.copies import pull_model
 
-    target = out or Path(address.rstrip("/").rpartition("/")[2].partition("@")[0])
+    # A revision may have slashes, and a folder an @.
+    named = address.partition("@")[0] if address.startswith("hf://") else address
+    target = out or Path(named.rstrip("/").rpartition("/")[2])
     pull_model(address, target)
     if json:
         print_json({"model": str(target), "address": address})

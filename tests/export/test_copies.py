@@ -162,6 +162,11 @@ def test_a_hub_takes_a_model_and_gives_it_back(
     assert shell.type("model", "pull", "hf://lab/detector@v1").returncode == 0
     (model / "notes.txt").unlink()
     assert content(tmp_path / "hub" / "detector") == content(model)
+    # A revision may have slashes; the folder is still called after the model.
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(model)
+    done = shell.type("model", "pull", "hf://lab/detector@refs/pr/1")
+    assert done.stdout == "pulled, verified: detector\n"
 
 
 def test_what_a_hub_refuses_is_one_line(

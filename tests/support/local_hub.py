@@ -39,7 +39,7 @@ class LocalHub:
     def hf_hub_download(
         self, repo_id: str, filename: str, *, revision: str | None, local_dir: Path
     ) -> str:
-        assert revision in (None, "v1", "main")
+        assert revision in (None, "v1", "main", "refs/pr/1")
         if not self.reachable:
             raise LocalEntryNotFoundError("cannot reach the hub")
         if not (self.root / repo_id / filename).is_file():
