@@ -3,8 +3,8 @@
     python predict.py recording.edf events.tsv [probabilities.npy]
 
 Needs numpy, scipy, edfio and onnxruntime. Every number of the signal chain and of the detection is
-in signal_chain.json. Probabilities are of frames of 1/8 s. Not done here: interpolating electrodes
-that the EDF lacks, a z-score of the last minutes, and gaps of an EDF+D.
+in signal_chain.json. Probabilities are of frames of 1/8 s. Refused are EDFs that lack an electrode
+or have gaps, and a model with a z-score of the last minutes.
 """
 
 from __future__ import annotations
@@ -103,12 +103,19 @@ def electrodes(
     """The signals of electrodes in µV, relative to each one's first sample, and their rate."""
     signals: dict[str, NDArray[np.float64]] = {}
     rates = set()
-    for signal in edfio.read_edf(path).signals:
+    edf = edfio.read_edf(path)
+    if not edf.is_continuous:
+        sys.exit(f"predict.py: {path} has gaps between its data records: use brainbrr")
+    for signal in edf.signals:
         match = re.fullmatch(label, signal.label.strip().upper())
         name = names.get(match["electrode"]) if match else None
         if name and match and not (match["other"] and match["other"] in names):
-            data = signal.data * MICROVOLTS[signal.physical_dimension]
-            signals.setdefault(name, data - data[0])
+            unit = signal.physical_dimension
+            if name in signals or unit not in MICROVOLTS:
+                what = f"a unit {unit!r}" if unit not in MICROVOLTS else "two signals"
+                sys.exit(f"predict.py: {path} has {what} of {name}: use brainbrr")
+            data = signal.data * MICROVOLTS[unit]
+            signals[name] = data - data[0]
             rates.add(Fraction(signal.sampling_frequency).limit_denominator(10**6))
     if len(rates) != 1:
         sys.exit(f"predict.py: {path} has no electrodes of one sampling rate: use brainbrr")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from brainbrr_core.constants import RATE, MontageName
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.export.graphs import write_graphs
+from brainbrr_core.export.standalone import electrodes
 from brainbrr_core.model import AdaptedNetwork
 from brainbrr_core.model.networks import BUILT_IN
 from brainbrr_core.prediction.predictor import Predictor, threshold_of
@@ -22,6 +23,8 @@ from brainbrr_core.prediction.recording import Prediction
 from brainbrr_core.runs.own_settings import with_network_settings
 from brainbrr_core.runs.run import Run, open_run
 from brainbrr_core.scoring import sigmoid
+from brainbrr_core.signal.montage import label_rules
+from tests.support.edf_files import restamp, write_edf
 from tests.support.exported_models import assert_private, export, secretive_run
 from tests.support.prediction_runs import (
     WINDOW_S,
@@ -155,6 +158,27 @@ def test_an_edf_that_lacks_an_electrode_is_one_line_without_brainbrr(
     done = without_brainbrr(folder / "predict.py", edf, tmp_path / "a.tsv")
     assert done.returncode == 1
     assert done.stderr == f"predict.py: {edf} lacks Fz: use brainbrr\n"
+
+
+@pytest.mark.parametrize(
+    ("labels", "unit", "onsets", "line"),
+    [
+        (["Fp1", "EEG FP1-REF"], "uV", None, "has two signals of Fp1: use brainbrr"),
+        (["Fp1"], "n/a", None, "has a unit 'n/a' of Fp1: use brainbrr"),
+        (["Fp1"], "uV", ["+0", "+60"], "has gaps between its data records: use brainbrr"),
+    ],
+)
+def test_what_brainbrr_excludes_is_refused_without_it(
+    tmp_path: Path, labels: list[str], unit: str, onsets: list[str] | None, line: str
+) -> None:
+    edf = write_edf(
+        tmp_path / "a.edf", labels=labels, unit=unit, seconds=2, stamped=onsets is not None
+    )
+    if onsets is not None:
+        restamp(edf, b"EDF+D", onsets)
+    with pytest.raises(SystemExit) as refused:
+        electrodes(str(edf), str(label_rules()["label"]), {"FP1": "Fp1"})
+    assert str(refused.value) == f"predict.py: {edf} {line}"
 
 
 @pytest.mark.parametrize(
