@@ -17,6 +17,7 @@ from brainbrr_core.deidentification.naming import identity_words, names_patient
 from brainbrr_core.deidentification.secret import PSEUDONYM
 from brainbrr_core.edf import units
 from brainbrr_core.edf.header import ANNOTATIONS, COLUMNS, EdfHeader, UnusableEdf
+from brainbrr_core.signal.montage import derivation_of, electrode_of
 
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DATE = re.compile(
@@ -52,6 +53,8 @@ class Identity:
 
     def shifted(self, date: datetime.date) -> datetime.date | None:
         """A date that has moved; None where an EDF cannot have it."""
+        if date.year > _LAST_YEAR:
+            return None
         moved = date + datetime.timedelta(days=self.days)
         return moved if moved.year <= _LAST_YEAR else None
 
@@ -130,14 +133,13 @@ class HeaderFields:
     @property
     def birth_date(self) -> datetime.date | None:
         """The patient's birth date; None where the header does not give one that is possible."""
-        match = _DATE.fullmatch(self.patient.get("patient_birth_date", ""))
-        if match is None:
-            return None
-        month = _MONTHS.index(match["month"].upper()) + 1
-        try:
-            return datetime.date(int(match["year"]), month, int(match["day"]))
-        except ValueError:
-            return None
+        return _date_in(self.patient.get("patient_birth_date", ""))
+
+    @property
+    def recording_date(self) -> datetime.date | None:
+        """The date in the field of the recording, by EDF+; None where it has none."""
+        words = self.fixed["recording"].split()
+        return _date_in(words[1]) if words[1:] and words[0].lower() == "startdate" else None
 
 
 def clean_header(
@@ -220,7 +222,23 @@ def _clean_label(label: str, number: int, words: frozenset[str]) -> str:
         return label
     if "annotation" in label.casefold():
         raise UnusableEdf("unreadable", f"signal {number} may hold text, and not as EDF+ does")
-    return label if label.isprintable() and not names_patient(label, words) else f"signal {number}"
+    # P3 may be a patient's code, too; where all EEG has an electrode of that name, it names nobody.
+    is_electrode = electrode_of(label) is not None or derivation_of(label) is not None
+    if label.isprintable() and (is_electrode or not names_patient(label, words)):
+        return label
+    return f"signal {number}"
+
+
+def _date_in(word: str) -> datetime.date | None:
+    """The date that a word such as ``12-MAR-2019`` is; None for another, or an impossible one."""
+    match = _DATE.fullmatch(word)
+    if match is None:
+        return None
+    month = _MONTHS.index(match["month"].upper()) + 1
+    try:
+        return datetime.date(int(match["year"]), month, int(match["day"]))
+    except ValueError:
+        return None
 
 
 def is_unit(text: str) -> bool:

@@ -36,9 +36,9 @@ class SourceEdf:
 
     @property
     def dates(self) -> tuple[datetime.date, ...]:
-        """The dates that the header gives: of the recording, and of the patient's birth."""
+        """The dates that the header gives: of the recording, twice, and of the patient's birth."""
         start = self.header.start.date() if self.header.start is not None else None
-        dates = (start, self.fields.birth_date)
+        dates = (start, self.fields.recording_date, self.fields.birth_date)
         return tuple(date for date in dates if date is not None and date != UNKNOWN_DATE)
 
 

@@ -41,12 +41,14 @@ def write_report(out: Path, copied: Copied) -> Path:
 
     Raises :class:`WorkRemains` where the folder cannot be written to.
     """
+    # ``.`` has no name.
+    out = out.resolve()
     stem = stem_of(out.name) if is_edf(out.name) else out.name
     text = json.dumps(as_json(copied), indent=1) + "\n"
     number = 1
     while True:
         end = "" if number == 1 else f"-{number}"
-        path = out.absolute().with_name(f"{stem}.deidentified{end}.json")
+        path = out.with_name(f"{stem}.deidentified{end}.json")
         try:
             if not os.path.lexists(path):
                 with replacing(path) as temporary:

@@ -20,6 +20,7 @@ from brainbrr_core.annotation import tal
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.deidentification.folder import Naming, deidentify, remaining
+from brainbrr_core.deidentification.header import Identity
 from brainbrr_core.deidentification.secret import Secret
 from brainbrr_core.edf.reader import annotation_records
 from brainbrr_core.edf.source import LocalEdf
@@ -284,6 +285,13 @@ def test_dates_of_a_patient_move_together_and_those_of_others_by_other_days(tmp_
     assert codes["two"][0] != codes["one"][0]
 
 
+def test_a_date_that_an_edf_cannot_have_is_left_out() -> None:
+    last = datetime.date(2084, 12, 31)
+    for date in (last, datetime.date(9999, 12, 31)):
+        assert Identity("x", 1).shifted(date) is None
+    assert Identity("x", 30).shifted(last.replace(month=12, day=1)) == last
+
+
 def test_an_unknown_date_stays_one(tmp_path: Path) -> None:
     source = write_edf(tmp_path / "a.edf", labels=["Fp1"])
     patch(source, 88, b"Startdate X X X X", 80)
@@ -318,6 +326,14 @@ def test_a_file_whose_path_names_the_patient_is_only_copied_on_request(tmp_path:
     assert all(path.startswith(f"{code}/{code}_") for path in paths)
 
 
+def test_a_path_with_the_date_of_the_recordings_field_is_one_with_a_date(tmp_path: Path) -> None:
+    source = identified(tmp_path / "in" / "x" / "2019-03-12.edf")
+    # The other date of the header was blanked earlier.
+    patch(source, 168, b"01.01.85", 8)
+    copied = deidentify(tmp_path / "in", tmp_path / "out", SECRET, Naming())
+    assert [one.reason for one in copied.refused] == ["its path has a date of its header"]
+
+
 def test_a_label_that_names_the_patient_is_replaced(tmp_path: Path) -> None:
     source = identified(tmp_path / "a.edf")
     patch_signal(source, 0, 16, 1, b"ECG Miller")
@@ -327,6 +343,14 @@ def test_a_label_that_names_the_patient_is_replaced(tmp_path: Path) -> None:
         "EEG Fp1-REF",
         "signal 2",
     ]
+
+
+def test_the_label_of_an_electrode_stays_whatever_the_patient_is_called(tmp_path: Path) -> None:
+    labels = ["EEG P3-REF", "P3", "P3-O1", "P3-Maier", "P3 of Maier"]
+    source = write_edf(tmp_path / "a.edf", labels=labels, seconds=12)
+    patch(source, 8, b"P3 X X Maier", 80)
+    edf = edfio.read_edf(copy_one(source, tmp_path / "b.edf"))
+    assert [signal.label for signal in edf.signals] == [*labels[:3], "signal 4", "signal 5"]
 
 
 def test_nothing_is_overwritten_and_a_second_call_goes_on(tmp_path: Path) -> None:
@@ -523,6 +547,18 @@ def test_what_lies_within_each_other_is_refused(tmp_path: Path, shell: Shell) ->
     assert "--keep-paths" in shell.refused(*start, tmp_path / "o", "--rename", "--keep-paths")
     assert not (tmp_path / "out").exists()
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["x"]
+
+
+def test_the_report_of_copies_in_this_folder_has_its_name(
+    tmp_path: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identified(tmp_path / "in" / "x" / "1.edf")
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    done = shell.type("deidentify", tmp_path / "in", ".", "--secret", tmp_path / "s")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "x" / "1.edf").is_file()
+    assert f"report: {tmp_path / 'out.deidentified.json'}" in done.stdout
 
 
 def test_the_check_names_fields_and_never_their_content(tmp_path: Path, shell: Shell) -> None:
