@@ -49,6 +49,13 @@ def compare(
         ScoredSplit | None,
         typer.Option(help="The split whose reports are compared (default: evaluation.split)."),
     ] = None,
+    allow_eval: Annotated[
+        bool,
+        typer.Option(
+            "--allow-eval",
+            help="With --networks: allow scoring the eval split; every time is counted.",
+        ),
+    ] = False,
     primary: Annotated[
         str | None,
         typer.Option(
@@ -82,23 +89,30 @@ def compare(
         from brainbrr_core.cache.profile_cache import ProfileCache
         from brainbrr_core.cli.networks import compare_networks, parse_networks
         from brainbrr_core.cli.train import train_with_bar
+        from brainbrr_core.evaluation.evaluate import check_permission
         from brainbrr_core.runs.identity import ReportSettings
 
         whole = configuration(
             config, profile, cache_root=cache_root, runs_dir=runs_dir, cache_version=cache_version
         )
+        if allow_eval:
+            allowed = whole.evaluation.model_copy(update={"allow_eval": True})
+            whole = whole.model_copy(update={"evaluation": allowed})
+        models = parse_networks(networks, whole.model)
+        # Before the first training, not after the last one.
+        check_permission(whole.evaluation, whole.runs_dir, split or whole.evaluation.split)
         return compare_networks(
-            parse_networks(networks, whole.model),
+            models,
             lambda model: train_with_bar(whole.model_copy(update={"model": model}), shown=True),
             ProfileCache.of(whole),
             ReportSettings.of(whole),
             split,
             json=json,
         )
-    if profile or cache_root or cache_version:
+    if profile or cache_root or cache_version or allow_eval:
         raise BrainbrrError(
-            "two runs are compared by their reports alone: --profile, --cache-root and "
-            "--cache-version are for --networks"
+            "two runs are compared by their reports alone: --profile, --cache-root, "
+            "--cache-version and --allow-eval are for --networks"
         )
     if run_a is None or run_b is None:
         lacking = "RUN_A" if run_a is None else "RUN_B"

@@ -102,7 +102,7 @@ def evaluate(
     cache, settings = ProfileCache.of(configuration), ReportSettings.of(configuration)
     runs_dir, split = configuration.runs_dir, split or configuration.evaluation.split
     with cache.hold("evaluate"):
-        _check_permission(settings.evaluation, runs_dir, split)
+        check_permission(settings.evaluation, runs_dir, split)
         preflight = check(cache)
         run = current_run(
             runs_dir,
@@ -149,7 +149,7 @@ def evaluate_trained(
         Where eval is not permitted, and where the split has no recording to score.
     """
     with cache.hold("evaluate"):
-        _check_permission(settings.evaluation, run.directory.parent, split)
+        check_permission(settings.evaluation, run.directory.parent, split)
         return _evaluate(run, check(cache), settings, split, log)
 
 
@@ -229,7 +229,8 @@ def _evaluate(
     return Evaluation(folder / REPORT, results, run, identity, reused=False)
 
 
-def _check_permission(settings: EvaluationSettings, runs_dir: Path, split: str) -> None:
+def check_permission(settings: EvaluationSettings, runs_dir: Path, split: str) -> None:
+    """Raise :class:`BrainbrrError` for eval unless the settings allow scoring it."""
     if split == "eval":
         refuse_unasked_eval(settings, runs_dir, "; or choose --split dev")
 

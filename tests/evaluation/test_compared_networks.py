@@ -74,7 +74,7 @@ def test_networks_are_trained_scored_and_compared_in_one_table(
         (("--networks", "tcn,nowhere:Net"), "nowhere cannot be imported"),
         (("--networks", "tcn", "--primary", "x"), "give it without runs"),
         (("--networks", "tcn", "A", "B"), "give it without runs"),
-        (("A", "B", "--profile", "smoke"), "--profile, --cache-root and --cache-version are for"),
+        (("A", "B", "--profile", "smoke"), "--cache-version and --allow-eval are for"),
         (("A",), "missing argument 'RUN_B': see `brainbrr compare --help`"),
         ((), "missing argument 'RUN_A'"),
     ],
@@ -89,6 +89,19 @@ def test_what_is_wrong_is_said_before_anything_is_trained(
     before = sorted(prepared.runs_dir.glob("*"))
     assert said in shell.refused("compare", *words, *config)
     assert sorted(prepared.runs_dir.glob("*")) == before
+
+
+def test_eval_is_asked_for_before_anything_is_trained(
+    shell: Shell, config: tuple[str, str], prepared: Configuration, tmp_path: Path
+) -> None:
+    careful = tmp_path / "careful.yaml"
+    careful.write_text("evaluation: {allow_eval: false}\ntraining: {seed: 77}\n")
+    words = ("compare", "--networks", "line_length", "--config", f"{config[1]}:{careful}")
+    before = sorted(prepared.runs_dir.glob("*"))
+    assert "scored only on purpose: add --allow-eval" in shell.refused(*words)
+    assert sorted(prepared.runs_dir.glob("*")) == before
+    done = shell.type(*words, "--allow-eval", "--json")
+    assert json.loads(done.stdout)["split"] == "eval"
 
 
 def test_the_options_of_the_configured_network_hold_for_it_alone(
