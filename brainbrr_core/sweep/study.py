@@ -161,6 +161,8 @@ def run_sweep(
     with _alone(folder):
         study, storage = _open(folder, space)
         _check_identity(study, folder, space, identity)
+        # An earlier call may have ended between a trial and this file.
+        _write_best(_report(study, folder))
         for _ in _trained(study, storage, space, training, trials, log):
             _write_best(_report(study, folder))
         return _report(study, folder)

@@ -217,6 +217,16 @@ def test_a_training_worse_than_the_median_at_the_same_step_is_given_up(tmp_path:
     assert [len(figures) for _, figures in all_trained.trained] == [4] * 8
 
 
+def test_a_sweep_that_ended_before_it_wrote_its_best_settings_writes_them(tmp_path: Path) -> None:
+    space, training = space_of(tmp_path), FakeTraining(tmp_path / "s", rising)
+    layer = training.sweep(space, 2).best_layer
+    written = layer.read_text()
+    layer.unlink()
+    training.sweep(space, 2)
+    assert layer.read_text() == written
+    assert len(training.trained) == 2
+
+
 def test_a_last_step_is_never_given_up_and_the_best_weights_count(tmp_path: Path) -> None:
     def falling(number: int, _x: float) -> list[float]:
         return [0.5, 0.9, 0.8, 0.7] if number < 2 else [0.95, 0.96, 0.97, 0.1]
