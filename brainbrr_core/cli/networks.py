@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from brainbrr_core.cli.choices import ScoredSplit
-from brainbrr_core.cli.printing import log, print_json, print_table
+from brainbrr_core.cli.printing import estimate_text, log, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.configuration import Model
     from brainbrr_core.evaluation.networks import NetworkRow, NetworksReport
-    from brainbrr_core.evaluation.results import Estimate
     from brainbrr_core.runs.identity import ReportSettings
     from brainbrr_core.runs.run import Run
 
@@ -106,7 +104,7 @@ def _print_networks(report: NetworksReport) -> None:
         f"SzCORE events on {report.split} (in brackets 95% intervals over patients)",
         ["network", *(title.replace("false alarms per", "false /") for _, title, _ in FIGURES)],
         [
-            [row.name, *(_with_interval(row.figures[name], digits) for name, _, digits in FIGURES)]
+            [row.name, *(estimate_text(row.figures[name], digits) for name, _, digits in FIGURES)]
             for row in report.rows
         ],
     )
@@ -119,8 +117,3 @@ def _print_networks(report: NetworksReport) -> None:
 def _costs(row: NetworkRow) -> list[str]:
     record = row.run.record
     return [f"{record.parameters:,}", f"{record.fit.windows_per_s:.1f}", f"{record.seconds:.0f}"]
-
-
-def _with_interval(value: Estimate, digits: int) -> str:
-    number = "-" if math.isnan(value.value) else f"{value.value:.{digits}f}"
-    return f"{number} {value.bracketed(digits)}".rstrip()

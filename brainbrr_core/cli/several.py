@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from brainbrr_core.cli.choices import AdaptChoice, AnySplit, ProfileName
 from brainbrr_core.cli.options import run_folder
-from brainbrr_core.cli.printing import Json, count, log, print_json, print_table
+from brainbrr_core.cli.printing import Json, count, estimate_text, log, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -199,10 +199,7 @@ def _print_folds(report: FoldsReport) -> None:
         print_table(
             f"all held-out patients, {unit.heading} (in brackets 95% intervals over patients)",
             ["figure", "value"],
-            [
-                [one.title, _with_interval(scores.estimates[one.name], one.digits)]
-                for one in figures
-            ],
+            [[one.title, estimate_text(scores.estimates[one.name], one.digits)] for one in figures],
         )
     print_table(
         "each patient, SzCORE events",
@@ -341,7 +338,7 @@ def _print_across(report: AcrossReport) -> None:
         print_table(title, ["corpus", *columns], rows)
 
     def figure(name: str, digits: int = 3) -> Callable[[CorpusRow], str]:
-        return lambda row: _with_interval(row.figures[name], digits)
+        return lambda row: estimate_text(row.figures[name], digits)
 
     # Three tables: with their intervals, all of it in one would not fit a terminal.
     table(
@@ -372,10 +369,6 @@ def _print_across(report: AcrossReport) -> None:
 
 def _figures(figures: Mapping[str, Estimate]) -> dict[str, Json]:
     return {name: asdict(value) for name, value in figures.items()}
-
-
-def _with_interval(value: Estimate, digits: int) -> str:
-    return f"{_number(value.value, digits)} {value.bracketed(digits)}".rstrip()
 
 
 def _number(value: float, digits: int) -> str:

@@ -113,8 +113,9 @@ def _spread(
     folds = settings.folds
     if len(usable) < folds:
         raise BrainbrrError(
-            f"corpus.split.folds is {folds}, and {count(len(usable), 'patient')} of the profile "
-            "have usable recordings: set it to no more than that, or choose a larger --profile"
+            f"corpus.split.folds is {folds}, and the profile has usable recordings of "
+            f"{count(len(usable), 'patient')}: set it to no more than that, or choose a larger "
+            "--profile"
         )
 
     def chance(name: str) -> tuple[float, str]:

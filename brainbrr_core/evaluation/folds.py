@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.cache.readiness import Preflight
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained, refuse_unasked_eval
 from brainbrr_core.evaluation.event_scores import EventScores, score_events, write_event_scores
@@ -183,10 +184,11 @@ def _write(report: FoldsReport) -> None:
 
 def sentences(report: FoldsReport) -> Iterator[str]:
     """What the figures mean, and what they do not."""
-    count, patients = len(report.folds), report.scores.patients
+    patients = report.scores.patients
     thresholds = [one.results.threshold.point.probability for one in report.folds]
     yield (
-        f"{count} trainings with the same configuration, each without the patients of one fold. "
+        f"{len(report.folds)} trainings with the same configuration, each without the patients of "
+        "one fold. "
         f"The figures are of all {patients:,} patients, each scored by the network that was "
         "trained without that patient."
     )
@@ -208,8 +210,8 @@ def sentences(report: FoldsReport) -> Iterator[str]:
     unscored = [row for one in report.folds for row in one.results.unscored]
     if unscored:
         yield (
-            f"{len(unscored):,} recordings of these patients are not scored; the report of each "
-            "fold lists them with their reasons."
+            f"Not scored: {count(len(unscored), 'recording')} of these patients; the report of "
+            "each fold lists them with their reasons."
         )
     often = max(report.scorings.values())
     yield (

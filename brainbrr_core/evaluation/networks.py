@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.key_figures import key_figures
@@ -86,9 +87,9 @@ class NetworksReport:
         looks = self.rows[-1].evaluation.results.eval_looks
         if looks is not None:
             sentences.append(
-                f"“eval” has been scored {looks.scorings:,} times from this runs folder, with "
-                f"{looks.runs:,} runs: a network that is chosen by this table has been chosen "
-                "on eval."
+                f"“eval” has been scored {count(looks.scorings, 'time')} from this runs folder, "
+                f"with {count(looks.runs, 'run')}: a network that is chosen by this table has been "
+                "chosen on eval."
             )
         return sentences
 
