@@ -227,11 +227,10 @@ def predict(
             f"research, not for decisions about patients; its card is {PRETRAINED / 'README.md'}"
         )
     if stream:
+        montage = settings.preprocessing.montage
         if str(source) == "-":
-            montage = settings.preprocessing.montage
             samples = _samples_of_standard_input(rate, sample_type, microvolts, montage)
         else:
-            montage = settings.preprocessing.montage
             samples = _samples_of_growing_edf(source, rate, idle, settings.corpus, montage)
         online = OnlineDetector(predictor, samples.rate, samples.missing, point, normalization)
         return _follow(online, samples, chosen.name, point, whose, out, save_stats)

@@ -85,7 +85,7 @@ def build_network(
         "ssm_backend": ssm_backend,
         "recompute_activations": recompute_activations,
     }
-    if recompute_activations and not can_recompute_activations(model):
+    if recompute_activations and "recompute_activations" not in parameters:
         raise BrainbrrError(
             f"model.network {model.network} cannot recompute activations: set "
             "hardware.recompute_activations: false, and raise hardware.accumulate for less memory"
