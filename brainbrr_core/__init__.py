@@ -10,22 +10,26 @@ checks this by the contract in ``pyproject.toml``):
 - ``benchmark``      speed of the store next to brain-go-brr v2, and of the network
 - ``evaluation``     scores of a trained model on a split, and the report
 - ``prediction``     running a trained network on recordings and writing the events
+- ``sweep``          a search for better settings, whose trials are runs
 - ``training``       pre-flight, the training loop, checkpoints
 - ``detection``      from network output on a recording to events
 - ``runs``           folders of finished trainings: record, weights, threshold
 - ``scoring``        comparing events with reference events: SzCORE and NEDC rules
-- ``model``          the Bi-Mamba-2 network
+- ``model``          the networks: Bi-Mamba-2, others by name, one's own
 - ``data``           windows of the cache as torch tensors
 - ``transfer``       copying a cache between machines, verified
 - ``cache``          the store: shards, versions, plan, build, manifest
 - ``inspection``     reading and drawing a single recording
+- ``deidentification``  copies of EDFs that do not say who was recorded
+- ``simulation``     varied scalp EEG with known seizures, to train on
 - ``synthesis``      TUSZ-like corpora with known seizures
 - ``corpus``         recordings on disk: layouts, the index
-- ``edf``            EDF files: headers, time stamps, signals in µV
+- ``edf``            EDF files and other formats: headers, time stamps, signals in µV
 - ``signal``         montage and signal chain, on arrays
 - ``annotation``     events and the files they are written in
 - ``configuration``  the configuration model
 - ``remote``         addresses of buckets and network shares, access to them, retries
+- ``serving``        a folder served read-only, beside Dagster's UI
 - ``files``          atomic writes, checksums and file states
 - ``progress``       progress of long-running work
 - ``errors``         errors that a user can fix

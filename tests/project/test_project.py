@@ -23,6 +23,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from trove_classifiers import classifiers
 
+import brainbrr_core
 from tests.support.project import ROOT
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -291,3 +292,11 @@ def test_a_change_is_checked_by_the_command_that_anyone_can_run() -> None:
         assert run == {"run": commands[name]}
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     assert "docs" in {line.split()[0] for line in make("help")}
+
+
+def test_the_tour_of_the_library_names_each_of_its_packages() -> None:
+    folder = ROOT / "brainbrr_core"
+    packages = {path.parent.name for path in folder.glob("*/__init__.py")}
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    described = re.findall(r"^- ``(\w+)``", brainbrr_core.__doc__ or "", re.MULTILINE)
+    assert sorted(described) == sorted(packages | modules)
