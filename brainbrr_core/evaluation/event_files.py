@@ -6,11 +6,11 @@ A folder has one file for each recording, at any depth: ``csv_bi`` or ``csv`` (T
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import NoReturn
 
 from brainbrr_core.annotation import (
     UNKNOWN,
@@ -35,6 +35,7 @@ from brainbrr_core.edf.reader import annotation_records
 from brainbrr_core.edf.records import available_records
 from brainbrr_core.edf.source import LocalEdf
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.machine.walk import walk
 from brainbrr_core.scoring import RecordingEvents
 
 #: Suffixes of files with events. Of several files of one recording in a folder, the first counts.
@@ -151,32 +152,44 @@ def _files(folder: Path) -> dict[str, Path]:
         missing = "is not a folder" if folder.exists() else "does not exist"
         raise BrainbrrError(f"{folder} {missing}: give two folders with events, or two files")
     files: dict[str, Path] = {}
-    for parent, folders, names in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for file_name in names:
-            path = Path(parent, file_name)
-            if path.suffix.lower() not in SUFFIXES or file_name.startswith("."):
+    for listing in walk([folder], unreadable=_unreadable):
+        for entry in listing.files:
+            path = Path(entry.path)
+            if path.suffix.lower() not in SUFFIXES or entry.name.startswith("."):
                 continue
-            if file_name.endswith(PROBABILITY_EDF):
+            if entry.name.endswith(PROBABILITY_EDF):
                 continue
-            if path.suffix.lower() == ".tsv" and not szcore.has_events(path):
+            if path.suffix.lower() == ".tsv" and not _has_events(path):
                 continue
             name = _name(path.relative_to(folder).as_posix())
-            other = files.get(name)
-            if other is None or _precedence(path) < _precedence(other):
-                files[name] = path
+            other = files.setdefault(name, path)
+            if other is path:
+                continue
+            if _precedence(path) == _precedence(other):
+                raise BrainbrrError(
+                    f"{other} and {path} are both the events of {name}: keep one of them"
+                )
+            files[name] = min(path, other, key=_precedence)
     if not files:
         forms = ", ".join(SUFFIXES)
         raise BrainbrrError(f"{folder} has no file of events: it may have files with {forms}")
     return dict(sorted(files.items()))
 
 
-def _unreadable(error: OSError) -> None:
+def _unreadable(error: OSError) -> NoReturn:
     raise BrainbrrError(f"{error.filename} cannot be read ({error.strerror}): make it readable")
 
 
-def _precedence(path: Path) -> int:
-    return SUFFIXES.index(path.suffix.lower())
+def _has_events(path: Path) -> bool:
+    try:
+        return szcore.has_events(path)
+    except OSError as error:
+        _unreadable(error)
+
+
+def _precedence(path: Path) -> tuple[int, bool]:
+    # An EDF+ that has only annotations may be next to the EDF that they are about.
+    return SUFFIXES.index(path.suffix.lower()), not path.stem.endswith(_ENDINGS[0])
 
 
 def _name(path: str) -> str:

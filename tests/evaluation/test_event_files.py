@@ -296,3 +296,42 @@ def test_the_command_prints_writes_and_refuses(
     assert re.search(r"nedc ovlp +│ +0\.500 │ +0\.500 │ 0\.500 │ +48\.0", text)
     assert "3 recordings, 2 patients, 0.50 h, 2 seizures" in text
     assert "none does not exist" in shell.refused("score", reference, tmp_path / "none")
+
+
+def test_recordings_in_linked_folders_are_scored(reference: Path, tmp_path: Path) -> None:
+    detections = tmp_path / "detections"
+    for name, spans in DETECTED.items():
+        write(detections / name.split("_")[0] / "s001_2012", name, spans, "tsv")
+    for folder in (reference, detections):
+        elsewhere = tmp_path / f"moved-{folder.name}"
+        (folder / "aaaaaaab").rename(elsewhere)
+        (folder / "aaaaaaab").symlink_to(elsewhere)
+    matched = match_events(reference, detections)
+    assert [one.name.rpartition("/")[2] for one in matched.recordings] == sorted(TRUE)
+
+
+def test_two_files_of_one_recording_in_one_form_are_refused(
+    reference: Path, tmp_path: Path
+) -> None:
+    detections = tmp_path / "detections"
+    for name, spans in DETECTED.items():
+        write(detections, name, spans, "tsv")
+    # As another program, or an earlier call, leaves it.
+    other = detections / f"{min(TRUE)}.tsv"
+    other.write_text(szcore.format_tsv(events([(500, 560)]), 600.0, START))
+    with pytest.raises(BrainbrrError, match="are both the events of .*_t000: keep one of them"):
+        match_events(reference, detections)
+
+
+def test_annotations_are_read_and_not_the_edf_that_they_are_about(
+    reference: Path, tmp_path: Path
+) -> None:
+    detections = tmp_path / "detections"
+    for name, spans in DETECTED.items():
+        write(detections, f"{name}.annotations", spans, "edf")
+        # The recorder's own events; which of the two a folder lists first must not matter.
+        write(detections, name, [(1, 599)], "edf")
+    matched = match_events(reference, detections)
+    assert [[(e.start, e.stop) for e in one.hypothesis] for one in matched.recordings] == [
+        DETECTED[name] for name in TRUE
+    ]
