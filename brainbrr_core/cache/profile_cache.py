@@ -84,7 +84,9 @@ class ProfileCache:
 
         Raises :class:`BrainbrrError` where there are too few patients.
         """
-        return Folds.of((item.recording for item in plan.items), self.split)
+        # Only patients of several corpora can have a recording in common.
+        everyone = plan.index if len(plan.index.corpora) > 1 else ()
+        return Folds.of((item.recording for item in plan.items), self.split, everyone)
 
     def with_fold(self, fold: int) -> ProfileCache:
         """The same cache and profile, with another fold."""

@@ -42,10 +42,17 @@ class Folds:
     held_out: tuple[frozenset[str], ...]
     settings: Split
     _patients: Mapping[str, _Patient]
+    #: The name of the person in ``_patients``, by the name of the patient.
+    _people: Mapping[str, str]
 
     @classmethod
-    def of(cls, recordings: Iterable[Recording], settings: Split) -> Folds:
+    def of(
+        cls, recordings: Iterable[Recording], settings: Split, everyone: Iterable[Recording] = ()
+    ) -> Folds:
         """The folds of recordings by the scheme of ``settings``.
+
+        ``everyone`` are all recordings of the corpora where ``recordings`` are some of them.
+        Patients of two corpora who have a recording in common are one person, held out once.
 
         With ``kfold``, patients with seizures are spread first, so that the folds differ by at most
         one of them and have similar numbers of seizures. Then the others are spread, so that the
@@ -54,9 +61,14 @@ class Folds:
 
         Raises :class:`BrainbrrError` where there are fewer patients than folds.
         """
+        recordings = list(recordings)
+        one_person = _one_person([*recordings, *everyone])
+        people: dict[str, str] = {}
         patients: dict[str, _Patient] = {}
         for recording in recordings:
-            patient = patients.setdefault(name_form(recording.patient), _Patient())
+            name = name_form(recording.patient)
+            people[name] = one_person.get(name, name)
+            patient = patients.setdefault(people[name], _Patient())
             if recording.reason is None:
                 patient.recordings += 1
                 patient.seconds += recording.duration_s
@@ -73,7 +85,16 @@ class Folds:
             )
         for number, name in enumerate(sorted(patients.keys() - set(usable))):
             held_out[number % len(held_out)].append(name)
-        return cls(tuple(map(frozenset, held_out)), settings, patients)
+        fold_of = {name: number for number, names in enumerate(held_out) for name in names}
+        return cls(
+            tuple(
+                frozenset(name for name, person in people.items() if fold_of[person] == number)
+                for number in range(len(held_out))
+            ),
+            settings,
+            patients,
+            people,
+        )
 
     def __len__(self) -> int:
         return len(self.held_out)
@@ -91,7 +112,7 @@ class Folds:
                 f"there is no fold {fold}: corpus.split.scheme {self.settings.scheme} gives "
                 f"{len(self)} folds for these recordings, from 1 on"
             )
-        held_out = self.held_out[fold - 1]
+        held_out = {self._people[name] for name in self.held_out[fold - 1]}
         others = sorted(
             self._patients.keys() - held_out,
             key=lambda name: (seeded_fraction(f"{name} in fold {fold}", self.settings.seed), name),
@@ -103,7 +124,32 @@ class Folds:
         dev = ictal[: max(1, min(round(dev_fraction * len(ictal)), len(ictal) - 1))]
         dev += silent[: round(dev_fraction * len(silent))]
         splits = dict.fromkeys(self._patients, "train")
-        return splits | dict.fromkeys(dev, "dev") | dict.fromkeys(held_out, "eval")
+        splits |= dict.fromkeys(dev, "dev") | dict.fromkeys(held_out, "eval")
+        return {name: splits[person] for name, person in self._people.items()}
+
+
+def _one_person(recordings: Iterable[Recording]) -> dict[str, str]:
+    """One name for the patients of several corpora who share the bytes or samples of a recording.
+
+    Both are name forms. Within a corpus, such patients are refused when it is indexed.
+    """
+    names: dict[str, str] = {}
+
+    def person(name: str) -> str:
+        while name in names:
+            name = names[name]
+        return name
+
+    first: dict[str, str] = {}
+    for recording in recordings:
+        if not recording.corpus:
+            continue
+        own = name_form(recording.patient)
+        for mark in filter(None, (recording.content_hash, recording.data_hash)):
+            one, other = sorted((person(own), person(first.setdefault(mark, own))))
+            if one != other:
+                names[other] = one
+    return {name: person(name) for name in names}
 
 
 def _spread(

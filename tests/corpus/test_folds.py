@@ -121,6 +121,44 @@ def test_spellings_of_one_patient_are_held_out_together(model: Recording) -> Non
     assert len(made) == 4
 
 
+@pytest.mark.parametrize("mark", ["content_hash", "data_hash"])
+@pytest.mark.parametrize("split", [kfold(3), Split(scheme="leave_one_patient_out")])
+def test_one_person_under_two_names_in_two_corpora_is_held_out_once(
+    model: Recording, mark: str, split: Split
+) -> None:
+    """The index accepts it where both are in one of its splits: the folds have others."""
+
+    def there(corpus: str, patient: str, content: str) -> Recording:
+        name = f"{corpus}/{patient}"
+        return replace(
+            model,
+            patient=name,
+            partition_key=f"{name}/{content}",
+            corpus=corpus,
+            events=(Event(0, 1, "seiz"),),
+            content_hash=content if mark == "content_hash" else f"c{name}/{content}",
+            data_hash=content if mark == "data_hash" else f"d{name}/{content}",
+        )
+
+    everyone = [there("a", f"p{number}", f"a{number}") for number in range(5)]
+    everyone += [there("b", f"q{number}", f"b{number}") for number in range(4)]
+    # One of them has recordings in a and b, and another one in b and c.
+    shared = [there("b", "q2", "a0"), there("c", "r", "b2"), there("c", "r", "c0")]
+    person = {"a/p0", "b/q2", "c/r"}
+    made = Folds.of([*everyone, *shared], split)
+    for fold, held_out in enumerate(made.held_out, start=1):
+        assert person <= held_out or not person & held_out
+        assert len({made.splits(fold)[name] for name in person}) == 1
+    assert Counter(name for names in made.held_out for name in names) == Counter(
+        {recording.patient for recording in [*everyone, *shared]}
+    )
+    if split.scheme == "leave_one_patient_out":
+        assert len(made) == 8
+    # The recordings that they have in common need not be in the profile.
+    again = Folds.of([*everyone, shared[2]], split, [*everyone, *shared])
+    assert any(person <= held_out for held_out in again.held_out)
+
+
 def test_a_patient_without_usable_recordings_has_no_fold_alone(model: Recording) -> None:
     everyone = recordings(model, [2, 1, 1])
     unusable = replace(model, patient="a", partition_key="a/0", signal_reason="too_short")
