@@ -290,14 +290,42 @@ def loose_electrode(
 def reference_change(
     rng: np.random.Generator, canvas: Canvas, start: int, samples: int, uv: float, hertz: float
 ) -> None:
-    """A step at all electrodes, after which the reference adds noise of its own to all."""
+    """A step of the reference, after which it adds noise of its own to all channels."""
     del hertz
-    same = np.ones(len(NAMES))
-    canvas.add(start, _pop(rng, samples, canvas.rate_hz, 0.5) * np.float32(uv), same)
+    field = _of_the_reference()
+    canvas.add(start, _pop(rng, samples, canvas.rate_hz, 0.5) * np.float32(uv), field)
     rest = canvas.samples - max(0, start)
     if rest > 1:
         noise = shaped_noise(rng, rest, pink(bins_hz(rest, canvas.rate_hz), rng.uniform(0.5, 2)))
-        canvas.add(max(0, start), noise * np.float32(rng.uniform(2, 15)), same)
+        canvas.add(max(0, start), noise * np.float32(rng.uniform(2, 15)), field)
+
+
+def reference_movement(
+    rng: np.random.Generator, canvas: Canvas, start: int, samples: int, uv: float, hertz: float
+) -> None:
+    """A reference that moves or dries: the same waves in all channels, slow or with each breath.
+
+    Where the recorder has the average of all electrodes as its reference, nothing of it remains.
+    """
+    frequencies = bins_hz(samples, canvas.rate_hz)
+    if rng.random() < 0.5:
+        spectrum = narrow(frequencies, hertz, rng.uniform(0.2, 0.8) * hertz)
+    else:
+        spectrum = pink(frequencies, rng.uniform(1.5, 3.5), corner_hz=hertz)
+    wave = shaped_noise(rng, samples, spectrum) * np.float32(0.5 * uv)
+    wave *= ramps(samples, canvas.rate_hz, 0.3, 0.5)
+    wave *= 0.6 + 0.4 * random_course(rng, samples, canvas.rate_hz, rng.uniform(1, 10))
+    canvas.add(start, wave, _of_the_reference())
+
+
+def _of_the_reference() -> Array:
+    """The field of a potential of the reference: what is recorded against it all has, it has not.
+
+    The electrodes of ``NAMES`` that may be references come after those of the scalp.
+    """
+    field = np.zeros(len(NAMES))
+    field[:SCALP_COUNT] = 1.0
+    return field
 
 
 _NEIGHBORS = [("F3", "C3"), ("C3", "P3"), ("F4", "C4"), ("C4", "P4"), ("FP1", "FP2"), ("O1", "O2")]
@@ -367,6 +395,7 @@ ARTIFACTS: dict[str, Artifact] = {
     "saturation": saturation,
     "loose electrode": loose_electrode,
     "reference change": reference_change,
+    "reference movement": reference_movement,
     "photic driving": photic_driving,
     "infusion pump": infusion_pump,
     "salt bridge": salt_bridge,

@@ -277,6 +277,7 @@ class Ranges(_Section):
     seizures_per_hour: Positive
     patterns: dict[str, Pattern]
     pattern_share: dict[str, Share]
+    artifact_rate: Positive
     artifacts: dict[str, Artifact]
     recorders: Recorders
 

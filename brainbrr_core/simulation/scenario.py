@@ -168,9 +168,10 @@ def _patterns(
 
 def _artifacts(rng: np.random.Generator, seconds: int, ranges: Ranges) -> list[Episode]:
     episodes = []
+    restless = draw(rng, ranges.artifact_rate)
     for kind, artifact in ranges.artifacts.items():
         has_kind = rng.random() < artifact.share
-        expected = max(draw(rng, artifact.per_hour) * seconds / 3600, _FEWEST)
+        expected = max(restless * draw(rng, artifact.per_hour) * seconds / 3600, _FEWEST)
         for _ in range(int(rng.poisson(expected)) if has_kind else 0):
             length = draw(rng, artifact.seconds)
             start = rng.uniform(-0.5 * length, seconds)

@@ -7,7 +7,8 @@ import pytest
 
 from brainbrr_core.simulation.artifacts import ARTIFACTS
 from brainbrr_core.simulation.canvas import Canvas
-from brainbrr_core.simulation.head import NAMES
+from brainbrr_core.simulation.head import NAMES, SCALP_COUNT
+from brainbrr_core.simulation.recorder import Recorder, record
 from tests.support.simulated import LEFT, RIGHT, band_power, empty, peak_hz, varied
 
 RATE = 256
@@ -73,6 +74,27 @@ def test_the_heart_beats_at_its_rate_with_opposite_signs_on_both_sides() -> None
     onsets = np.flatnonzero(beats[1:] & ~beats[:-1])
     intervals = np.diff(onsets) / RATE
     assert np.median(intervals) == pytest.approx(1 / 1.2, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["reference change", "reference movement"])
+def test_what_a_reference_does_is_the_same_in_all_channels_but_not_against_their_average(
+    kind: str,
+) -> None:
+    data = artifact(kind, 20.0, 1.0, 8).data
+    recorded = {}
+    for reference in ("CPZ", "FCZ", "left ear", "linked ears", "average"):
+        recorder = Recorder(RATE, reference, 0.1, 0, 0, 60, 1e-6, 0.1, 3000, 1.0, ears=False)
+        recorded[reference] = record(np.random.default_rng(0), data.copy(), recorder)
+    average = recorded.pop("average")
+    assert np.abs(average).max() < 0.01
+    for signals in recorded.values():
+        assert np.abs(signals[0]).max() > 30
+        assert signals == pytest.approx(np.tile(signals[0], (SCALP_COUNT, 1)), abs=0.01)
+
+
+def test_movement_of_the_reference_is_as_slow_as_its_pace() -> None:
+    data = artifact("reference movement", 60.0, 1.0, 9).data
+    assert band_power(data[0], RATE, 0.1, 3) > 5 * band_power(data[0], RATE, 6, 100)
 
 
 def test_photic_driving_is_occipital_at_the_rate_of_the_flashes_or_twice_it() -> None:
