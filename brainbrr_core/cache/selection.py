@@ -21,11 +21,28 @@ _SHARES = {"train": 3, "dev": 1, "eval": 1}
 def select(recordings: Iterable[Recording], selection: Selection) -> list[Recording]:
     """The recordings of a profile, in the order of their partition keys."""
     everything = list(recordings)
+    if selection.train_patients is not None:
+        everything = _with_train_patients(everything, selection.train_patients, selection.seed)
     if selection.recordings is None or selection.recordings >= len(everything):
         chosen = everything
     else:
         chosen = _ranked(everything, selection.seed)[: selection.recordings]
     return sorted(chosen, key=lambda recording: recording.partition_key)
+
+
+def _with_train_patients(recordings: list[Recording], count: int, seed: int) -> list[Recording]:
+    """Drop the training recordings of all but ``count`` patients; those with seizures come first.
+
+    Of two counts, the patients of the smaller one are among those of the larger one.
+    """
+    usable = [r for r in recordings if r.split == "train" and r.reason is None]
+    ictal = {r.patient for r in usable if r.all_seizures}
+    patients = sorted(
+        {r.patient for r in usable},
+        key=lambda patient: (patient not in ictal, _rank(seed, patient)),
+    )
+    kept = set(patients[:count])
+    return [r for r in recordings if r.split != "train" or r.patient in kept]
 
 
 def _ranked(recordings: list[Recording], seed: int) -> list[Recording]:
@@ -65,8 +82,8 @@ def _by_patient(recordings: list[Recording]) -> list[Recording]:
 
 def _shuffled(recordings: list[Recording], seed: int) -> list[Recording]:
     """The recordings in a fixed order that does not depend on their names' order."""
+    return sorted(recordings, key=lambda recording: _rank(seed, recording.partition_key))
 
-    def rank(recording: Recording) -> bytes:
-        return hashlib.sha256(f"{seed}:{recording.partition_key}".encode()).digest()
 
-    return sorted(recordings, key=rank)
+def _rank(seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
