@@ -162,10 +162,14 @@ def _positions(recording: Recording, windows: Windows) -> int:
 
 def settings_digest(settings: ManifestSettings) -> str:
     """Hash of the settings that shape a manifest: selection, windows and label map."""
+    selection = settings.selection.model_dump(mode="json")
+    if settings.selection.train_patients is None:
+        # So that manifests of before there was this setting stay current.
+        del selection["train_patients"]
     return digest(
         {
             "schema": SCHEMA_VERSION,
-            "selection": settings.selection.model_dump(mode="json"),
+            "selection": selection,
             "windows": settings.windows.model_dump(mode="json"),
             "labels": sorted(settings.seizure_labels),
             "full": settings.full_threshold,

@@ -250,36 +250,6 @@ def test_profiles_grow_without_dropping_and_have_seizures_in_each_split(
             assert {r.split for r in chosen if r.events} == {"train", "dev", "eval"}
 
 
-def test_few_patients_of_train_are_chosen_with_seizures_first_and_dev_and_eval_stay(
-    settings: Configuration,
-) -> None:
-    recordings = list(read_index(settings.cache_root))
-    ictal = {r.patient for r in recordings if r.split == "train" and r.events}
-    held = {r.partition_key for r in recordings if r.split != "train"}
-    orders = set()
-    for seed in range(4):
-        previous: set[str] = set()
-        order = []
-        for count in range(1, 1 + len({r.patient for r in recordings if r.split == "train"})):
-            chosen = select(recordings, Selection(train_patients=count, seed=seed))
-            patients = {r.patient for r in chosen if r.split == "train"}
-            assert len(patients) == count and previous < patients
-            assert {r.partition_key for r in chosen if r.split != "train"} == held
-            assert [r for r in recordings if r.patient in patients] == [
-                r for r in chosen if r.split == "train"
-            ]
-            order += patients - previous
-            previous = patients
-        assert set(order[: len(ictal)]) == ictal
-        orders.add(tuple(order))
-    assert len(orders) > 1
-
-
-def test_a_selection_of_all_patients_has_the_digest_that_it_had() -> None:
-    assert Selection(recordings=4).model_dump() == {"recordings": 4, "seed": 0}
-    assert Selection(train_patients=2).model_dump()["train_patients"] == 2
-
-
 def test_a_recording_that_fails_fails_alone(settings: Configuration) -> None:
     plan = plan_corpus(settings)
     victim = Path(plan.items[3].recording.path)
