@@ -207,6 +207,66 @@ def learn(
 
 
 @app.command()
+def transfer(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="[MODEL]", help="A run, a model folder, or `pretrained`."),
+    ] = "pretrained",
+    patients: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Patients to train on; may be repeated (default: 1, 2, 4, 8)."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each kind.")] = 3,
+    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps of a training.")] = 120,
+    hours: Annotated[float, typer.Option(help="Hours of the simulated corpus.")] = 40.0,
+    ranges: Annotated[
+        str,
+        typer.Option(
+            "--simulator",
+            metavar="RANGES",
+            help="What is simulated: `elsewhere`, a hospital that no simulated training has had, "
+            "or as for `brainbrr synth`.",
+        ),
+    ] = "elsewhere",
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep the corpus and the runs in this folder, and reuse what it has."),
+    ] = None,
+    config: Annotated[
+        str, typer.Option(metavar="NAMES", help="Configuration of network, windows and device.")
+    ] = "cpu:pretrained",
+    json: Json = False,
+) -> int:
+    """Train on few patients of a simulated corpus, from a model and from nothing, and compare."""
+    from brainbrr_core.benchmark.few_patients import run
+    from brainbrr_core.cli.options import run_folder
+    from brainbrr_core.configuration import Overrides, load
+    from brainbrr_core.simulation import load_ranges
+
+    with _folder(folder, "brainbrr-transfer-") as work:
+        paths = {name: str(work / name) for name in ("corpus", "cache", "runs")}
+        settings = load(
+            Overrides(
+                config=config,
+                data_dir=paths["corpus"],
+                cache_root=paths["cache"],
+                runs_dir=paths["runs"],
+            )
+        )
+        measured = run(
+            settings,
+            run_folder(model, settings.runs_dir),
+            patients=patients or (1, 2, 4, 8),
+            seeds=seeds,
+            steps=steps,
+            hours=hours,
+            ranges=load_ranges(ranges),
+            log=log,
+        )
+    return _print(measured, json=json)
+
+
+@app.command()
 def faults(
     kills: Annotated[int, typer.Option(min=1, help="How many builds to kill.")] = 100,
     json: Json = False,

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brainbrr_core.cli.options import Json
-from brainbrr_core.cli.printing import count, ignore, print_json
+from brainbrr_core.cli.printing import ignore, print_json
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
-    from brainbrr_core.cache.plan import Plan
-    from brainbrr_core.configuration import Preprocessing
     from brainbrr_core.export.use import Use
     from brainbrr_core.runs.run import Run
 
 _DATA = (
     "Simulated scalp EEG alone (`brainbrr synth --simulator {ranges} --unseen {unseen} "
-    "--hours {hours:g} --seed {seed}`), no recording of a person"
+    "--hours {hours:g} --seed {seed}`), no recording of a person."
 )
 
 _LICENSE = "apache-2.0"
@@ -71,6 +69,7 @@ def pretrain(
     of other recorders and artifacts, and say little of real ones: measure those with `brainbrr
     excerpts` or `brainbrr evaluate RUN --cache-root OTHER`.
     """
+    from brainbrr_core.cache.complete_build import build_completely
     from brainbrr_core.cache.manifest_file import update_manifest
     from brainbrr_core.cache.plan import plan_corpus, plan_profile
     from brainbrr_core.cli.evaluate import print_scores
@@ -97,7 +96,7 @@ def pretrain(
         workers=workers,
     )
     plan = plan_corpus(settings, ignore)
-    _build(plan, settings.preprocessing, workers)
+    build_completely(plan, settings.preprocessing, workers)
     update_manifest(plan_profile(settings), settings.manifest_settings)
     run = train_with_bar(settings, shown=not json)
     evaluation = evaluate(settings, log=ignore)
@@ -110,19 +109,6 @@ def pretrain(
     print_scores(evaluation)
     print(f"model: {model}\nuse it: brainbrr predict my.edf --run {model}")
     return 0
-
-
-def _build(plan: Plan, preprocessing: Preprocessing, workers: int | None) -> None:
-    """Build every shard; raises :class:`WorkRemains` where one could not be built."""
-    from brainbrr_core.cache.build import build
-    from brainbrr_core.errors import WorkRemains
-
-    failed = build(plan, preprocessing, workers=workers).failed
-    if failed:
-        raise WorkRemains(
-            f"{count(len(failed), 'recording')} of the corpus could not be built, such as "
-            f"{failed[0].partition_key} ({failed[0].error}): run the same command again"
-        )
 
 
 def _export(run: Run, use: Use, out: Path, data: str) -> Path:

@@ -22,9 +22,9 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.simulation.artifacts import ARTIFACTS
 from brainbrr_core.simulation.head import REGIONS
 
-#: The names of the ranges that come with the package: all that is drawn for training, and what
-#: differs in recorders and artifacts that no training has.
-VARIED, UNSEEN = "varied", "unseen"
+#: The names of the ranges that come with the package: all that is drawn for training, what differs
+#: in recorders and artifacts that no training has, and a hospital that is in neither.
+VARIED, UNSEEN, ELSEWHERE = "varied", "unseen", "elsewhere"
 _PACKAGED = Path(__file__).with_name("varied.yaml")
 Name = TypeVar("Name")
 #: A range whose ends differ by more than this factor is drawn from on a logarithmic scale.
@@ -313,7 +313,7 @@ class Ranges(_Section):
 
 
 def load_ranges(choice: str) -> Ranges:
-    """The ranges that a choice names: ``varied``, ``unseen``, or the path of a YAML file.
+    """The ranges that a choice names: ``varied``, ``unseen``, ``elsewhere``, or a YAML file's path.
 
     A file needs only what differs from ``varied``; a mapping in it changes the entries that it
     names.
@@ -326,10 +326,12 @@ def load_ranges(choice: str) -> Ranges:
     values: dict[str, object] = read_mapping(_PACKAGED)
     where = choice
     if choice != VARIED:
-        path = _PACKAGED.with_name("unseen.yaml") if choice == UNSEEN else Path(choice)
+        is_packaged = choice in (UNSEEN, ELSEWHERE)
+        path = _PACKAGED.with_name(f"{choice}.yaml") if is_packaged else Path(choice)
         if not path.is_file():
             raise BrainbrrError(
-                f"there are no ranges {choice}: give {VARIED}, {UNSEEN} or the path of a YAML file"
+                f"there are no ranges {choice}: give {VARIED}, {UNSEEN}, {ELSEWHERE} or the path "
+                "of a YAML file"
             )
         values = _merged(values, read_mapping(path))
     try:

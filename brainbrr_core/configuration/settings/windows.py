@@ -25,8 +25,8 @@ class Selection(Section):
     #: Number of recordings, taken from every split and with seizures first. With ``null`` all are
     #: used.
     recordings: Annotated[int, Field(gt=0)] | None = None
-    #: Number of patients of train, those with seizures first, for a training on few of them. Dev and
-    #: eval keep all of theirs. With ``null`` all are used.
+    #: Number of patients of train, those with seizures first, for a training on few of them. Dev
+    #: and eval keep all of theirs. With ``null`` all are used.
     train_patients: Annotated[int, Field(gt=0)] | None = None
     #: Seed of the random order in which recordings, and patients of train, are taken.
     seed: int = 0
