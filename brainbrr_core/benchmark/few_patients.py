@@ -9,6 +9,7 @@ is, with a threshold of its own, is the row of no patient.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,12 +22,11 @@ from brainbrr_core.cache.complete_build import build_completely
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus, plan_profile
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.cache.readiness import check
-from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.settings import Selection
+from brainbrr_core.cache.readiness import Preflight, check
+from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
 from brainbrr_core.evaluation.split_scores import compute_scores
 from brainbrr_core.prediction.predictor import Predictor
-from brainbrr_core.runs.run import Run, open_model
+from brainbrr_core.runs.run import open_model
 from brainbrr_core.scoring import auprc, per_second, rank, total, tune_threshold
 from brainbrr_core.scoring.szcore import score_recording
 from brainbrr_core.simulation import write_simulated_corpus
@@ -95,7 +95,7 @@ class Transfer(Report):
 
 
 def run(
-    settings: Configuration,
+    overrides: Overrides,
     model: Path,
     *,
     patients: Sequence[int],
@@ -105,10 +105,10 @@ def run(
     ranges: Ranges,
     log: Callable[[str], None] = print,
 ) -> Transfer:
-    """Write the corpus where ``settings`` have one, and train and score every network.
+    """Write the corpus where ``overrides`` have one, and train and score every network.
 
     What an earlier call left there is reused, finished trainings included. Network, windows and
-    signal are those of ``settings``, which must be those of the model.
+    signal are those of ``overrides``, which must be those of the model.
 
     Raises
     ------
@@ -117,27 +117,27 @@ def run(
     WorkRemains
         Where a recording of the corpus could not be built.
     """
-    corpus = Path(str(settings.data_dir))
-    write_simulated_corpus(corpus, hours=hours, seed=0, ranges=ranges)
-    start, base = open_model(model), _with(settings, steps, None, 0, None)
+    base = _settings(overrides, steps, None, 0, None)
+    write_simulated_corpus(Path(str(base.data_dir)), hours=hours, seed=0, ranges=ranges)
     build_completely(plan_corpus(base), base.preprocessing)
-    update_manifest(plan_profile(base), base.manifest_settings)
-    trainings = [_scored(base, start, MODEL, 0, 0, 0.0)]
+    start, cache = open_model(model), ProfileCache.of(base)
+    update_manifest(plan_profile(base), cache.settings)
+    preflight = check(cache)
+    trainings = [_scored(preflight, Predictor.of(start, base), MODEL, 0, 0, 0.0)]
     for count in patients:
         for seed in range(seeds):
             for name, start_from in ((MODEL, str(model)), (NOTHING, None)):
-                chosen = _with(settings, steps, count, seed, start_from)
-                update_manifest(plan_profile(chosen), chosen.manifest_settings)
+                settings = _settings(overrides, steps, count, seed, start_from)
+                update_manifest(plan_profile(settings), settings.manifest_settings)
                 clock = time.perf_counter()
-                trained = train(chosen, log=lambda _: None)
+                predictor = Predictor.of(train(settings, log=lambda _: None), settings)
                 seconds = time.perf_counter() - clock
-                trainings.append(_scored(chosen, trained, name, count, seed, seconds))
+                trainings.append(_scored(preflight, predictor, name, count, seed, seconds))
                 log(
                     f"{count} patients, seed {seed}, from {name}: F1 {trainings[-1].f1:.3f}, "
                     f"{seconds:.0f} s of training"
                 )
-    update_manifest(plan_profile(base), base.manifest_settings)
-    scored = check(ProfileCache.of(base)).scorable("eval")
+    scored = preflight.scorable("eval")
     return Transfer(
         model=start.name,
         steps=steps,
@@ -148,29 +148,33 @@ def run(
     )
 
 
-def _with(
-    settings: Configuration, steps: int, patients: int | None, seed: int, start_from: str | None
+def _settings(
+    overrides: Overrides, steps: int, patients: int | None, seed: int, start_from: str | None
 ) -> Configuration:
     """The settings of one training, which is validated four times."""
-    training = settings.training.model_copy(
-        update={
-            "steps": steps,
-            "warmup_steps": steps // 5,
-            "learning_rate": LEARNING_RATE,
-            "validate_every": max(1, steps // 4),
-            "seed": seed,
-            "start_from": start_from,
-        }
-    )
-    selection = Selection(train_patients=patients, seed=seed)
-    return settings.model_copy(update={"training": training, "selection": selection})
+    values: dict[str, str | float | None] = {
+        "training.steps": steps,
+        "training.warmup_steps": steps // 5,
+        "training.learning_rate": LEARNING_RATE,
+        "training.validate_every": max(1, steps // 4),
+        "training.seed": seed,
+        "training.start_from": start_from,
+        "selection.train_patients": patients,
+        "selection.seed": seed,
+    }
+    given = [f"{key}={json.dumps(value)}" for key, value in values.items()]
+    return apply_assignments(load(overrides), given)
 
 
 def _scored(
-    settings: Configuration, network: Run, start: str, patients: int, seed: int, seconds: float
+    preflight: Preflight,
+    predictor: Predictor,
+    start: str,
+    patients: int,
+    seed: int,
+    seconds: float,
 ) -> Trained:
     """Tune a network's threshold on dev, and score its events on eval."""
-    preflight, predictor = check(ProfileCache.of(settings)), Predictor.of(network, settings)
     store = preflight.plan.store
     dev = compute_scores(predictor, store, preflight.scorable("dev"), "dev")
     scores = compute_scores(predictor, store, preflight.scorable("eval"), "eval")

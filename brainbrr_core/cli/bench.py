@@ -240,22 +240,19 @@ def transfer(
     """Train on few patients of a simulated corpus, from a model and from nothing, and compare."""
     from brainbrr_core.benchmark.few_patients import run
     from brainbrr_core.cli.options import run_folder
-    from brainbrr_core.configuration import Overrides, load
+    from brainbrr_core.configuration import Overrides
     from brainbrr_core.simulation import load_ranges
 
     with _folder(folder, "brainbrr-transfer-") as work:
-        paths = {name: str(work / name) for name in ("corpus", "cache", "runs")}
-        settings = load(
-            Overrides(
-                config=config,
-                data_dir=paths["corpus"],
-                cache_root=paths["cache"],
-                runs_dir=paths["runs"],
-            )
+        overrides = Overrides(
+            config=config,
+            data_dir=str(work / "corpus"),
+            cache_root=str(work / "cache"),
+            runs_dir=str(work / "runs"),
         )
         measured = run(
-            settings,
-            run_folder(model, settings.runs_dir),
+            overrides,
+            run_folder(model, work / "runs"),
             patients=patients or (1, 2, 4, 8),
             seeds=seeds,
             steps=steps,
