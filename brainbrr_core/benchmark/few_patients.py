@@ -77,7 +77,7 @@ class Transfer(Report):
                     start,
                     str(len(group)),
                     f"{fmean(f1):.3f}",
-                    f"{min(f1):.3f} to {max(f1):.3f}",
+                    f"{min(f1):.2f}–{max(f1):.2f}",
                     f"{fmean(one.sensitivity for one in group):.3f}",
                     f"{fmean(one.false_per_day for one in group):.1f}",
                     f"{fmean(one.average_precision for one in group):.3f}",
@@ -89,7 +89,7 @@ class Transfer(Report):
         )
         columns = [
             *("patients", "start", "seeds", "F1", "range", "sensitivity"),
-            *("false per 24 h", "average precision"),
+            *("false per 24 h", "AP"),
         ]
         return [Table(title, columns, rows)]
 

@@ -163,6 +163,7 @@ def predict(
     from brainbrr_core.corpus.index_file import index_path
     from brainbrr_core.corpus.lookup import find_edf
     from brainbrr_core.corpus.skipped import describe_skipped
+    from brainbrr_core.export.card import CARD
     from brainbrr_core.prediction.files import predict_files, targets
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.normalization import (
@@ -218,13 +219,14 @@ def predict(
     )
     normalization.check(settings.preprocessing)
     whose = normalization.describe(settings.preprocessing)
-    is_pretrained = chosen.directory == PRETRAINED
+    is_pretrained = chosen.directory in PRETRAINED.values()
     latest = f" (the latest of {configured.runs_dir})" if run is None and not is_pretrained else ""
     log(f"{network_sentence(chosen)}{latest}; operating point {origin}: {point}")
     if is_pretrained:
         log(
-            "This network comes with brainbrr. It was trained on simulated EEG alone and is for "
-            f"research, not for decisions about patients; its card is {PRETRAINED / 'README.md'}"
+            "This network comes with brainbrr: pretrained reads referential recordings, "
+            "pretrained-double-banana bipolar ones, too. It was trained on simulated EEG alone and is "
+            f"for research, not for decisions about patients; its card is {chosen.directory / CARD}"
         )
     if stream:
         montage = settings.preprocessing.montage
@@ -256,7 +258,11 @@ def _chosen_run(run: str | None, runs_dir: Path) -> Run:
     from brainbrr_core.runs.run import latest_run, open_model
 
     if run is None:
-        return latest_run(runs_dir) if finished_runs(runs_dir) else open_model(PRETRAINED)
+        return (
+            latest_run(runs_dir)
+            if finished_runs(runs_dir)
+            else open_model(PRETRAINED["pretrained"])
+        )
     # A file is refused with what a run's folder has in it.
     return open_model(Path(run) if Path(run).is_file() else run_folder(run, runs_dir))
 

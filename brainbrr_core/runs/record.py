@@ -16,8 +16,10 @@ from brainbrr_core.runs.used_versions import RUN
 MODEL = "model.safetensors"
 #: What a folder that `brainbrr model export` wrote has in place of a run's files of JSON.
 CONFIG = "config.json"
-#: The model that comes with the package: see its card, ``README.md``.
-PRETRAINED = Path(__file__).parents[1] / "pretrained"
+_WEIGHTS = Path(__file__).parents[1] / "weights"
+#: The models that come with the package, of the montages 10-20 and double-banana, by their names.
+#: Each folder has a card, ``README.md``.
+PRETRAINED = {name: _WEIGHTS / name for name in ("pretrained", "pretrained-double-banana")}
 #: A sum over no recording is written as a whole number, and stays one.
 Number = int | float
 
@@ -177,14 +179,14 @@ def read_record(directory: Path) -> RunRecord:
 def find_run_folder(run: str, runs_dir: Path) -> Path:
     """The folder of a run that is given by its folder, or by its name in the runs folder.
 
-    ``pretrained`` is the model that comes with the package, where no folder has that name. Raises
-    :class:`BrainbrrError` where there is none of them.
+    ``pretrained`` and ``pretrained-double-banana`` are the models that come with the package, where
+    no folder has that name. Raises :class:`BrainbrrError` where there is none of them.
     """
     for folder in (Path(run), runs_dir / run):
         if folder.is_dir():
             return folder.resolve()
-    if run == PRETRAINED.name:
-        return PRETRAINED
+    if run in PRETRAINED:
+        return PRETRAINED[run]
     raise BrainbrrError(
         f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
     )

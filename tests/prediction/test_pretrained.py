@@ -9,7 +9,7 @@ import torch
 
 from brainbrr_core import load_model
 from brainbrr_core.configuration import Model
-from brainbrr_core.constants import CHANNELS, RATE
+from brainbrr_core.constants import MONTAGES, RATE, MontageName
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build_network
 from brainbrr_core.runs.record import PRETRAINED
@@ -25,7 +25,7 @@ def test_without_a_run_the_network_is_the_one_of_the_package(tmp_path: Path, she
     done = shell.type("predict", edf, tmp_path / "a.tsv", "--runs-dir", tmp_path / "runs")
     assert done.returncode == 0, done.stderr
     assert "comes with brainbrr" in done.stderr and "simulated EEG alone" in done.stderr
-    assert str(PRETRAINED / "README.md") in done.stderr
+    assert str(PRETRAINED["pretrained"] / "README.md") in done.stderr
     named = shell.type("predict", edf, tmp_path / "b.tsv", "--run", "pretrained")
     assert named.returncode == 0, named.stderr
     assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
@@ -40,29 +40,47 @@ def test_a_run_comes_before_it(tmp_path: Path, shell: Shell) -> None:
     assert folder.name in done.stderr and "comes with brainbrr" not in done.stderr
 
 
-def test_it_is_small_and_its_card_says_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_it_is_small_and_its_card_says_what_it_is(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("os.environ", clean_environment())
-    detector = load_model("pretrained", device="cpu")
-    assert detector.channels == CHANNELS and 0 < detector.threshold < 1
-    files = [path for path in PRETRAINED.iterdir() if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 15e6
-    card = (PRETRAINED / "README.md").read_text("utf-8")
-    for words in ("Simulated scalp EEG alone", "no medical device", "apache-2.0"):
+    detector = load_model(name, device="cpu")
+    montage: MontageName = "double-banana" if "banana" in name else "10-20"
+    assert detector.channels == MONTAGES[montage] and 0 < detector.threshold < 1
+    folder = PRETRAINED[name]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 7.5e6
+    card = (folder / "README.md").read_text("utf-8")
+    for words in ("Simulated scalp EEG alone", "no medical device", "apache-2.0", f"--run {name}"):
         assert words in card, words
     # Neither a path of a machine nor a recording of a person.
-    assert "/tmp" not in card and "/home" not in card and "/work" not in card
+    for text in (card, (folder / "config.json").read_text("utf-8")):
+        assert not any(root in text for root in ("/tmp", "/home", "/work"))
+
+
+def test_a_bipolar_recording_is_read_by_the_network_of_derivations(
+    tmp_path: Path, shell: Shell
+) -> None:
+    labels = [name.upper() for name in MONTAGES["double-banana"]]
+    signal = digital_eeg(95, 256)[: len(labels)]
+    edf = write_digital(tmp_path / "a.edf", signal, 256, labels)
+    refused = shell.type("predict", edf, tmp_path / "a.tsv", "--run", "pretrained")
+    assert refused.returncode != 0 and "pretrained-double-banana" in refused.stderr
+    done = shell.type("predict", edf, tmp_path / "a.tsv", "--run", "pretrained-double-banana")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.tsv").is_file()
 
 
 def test_a_training_begins_with_it_on_its_montage_and_with_any_window(tmp_path: Path) -> None:
     start = find_starting_point("pretrained", tmp_path)
-    assert start is not None and start.directory == PRETRAINED
+    assert start is not None and start.directory == PRETRAINED["pretrained"]
     identity = start.record.identity
     tiny, version = Model(preset="tiny"), identity.preprocessing_version
     # Its own windows are of 30 s.
     assert identity.windows.length_s == 30
     network = build_network(tiny, 60 * RATE, seed=3)
     begin_with(network, start, tiny, version)
-    pretrained = open_model(PRETRAINED).load_network("torch").state_dict()
+    pretrained = open_model(PRETRAINED["pretrained"]).load_network("torch").state_dict()
     assert all(torch.equal(value, pretrained[key]) for key, value in network.state_dict().items())
     banana = version.replace("10-20", "double-banana")
     with pytest.raises(BrainbrrError, match="montage 10-20 and this training of double-banana"):

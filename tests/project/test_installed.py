@@ -46,7 +46,7 @@ def test_the_wheel_holds_the_code_its_pages_and_its_configurations(wheel: Path) 
     code = {
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
-        for pattern in ("*.py", "*.yaml", "py.typed", "templates/*", "pretrained/*")
+        for pattern in ("*.py", "*.yaml", "py.typed", "templates/*", "weights/*/*")
         for path in (ROOT / package).rglob(pattern)
     }
     configs = {

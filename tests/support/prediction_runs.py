@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import edfio
@@ -88,19 +89,22 @@ def digital_eeg(seconds: float, rate: int, seed: int = 0, channels: int = 19) ->
     return signal.clip(-32000, 32000).astype(np.int16)
 
 
-def write_digital(path: Path, digital: NDArray[np.int16], rate: int) -> Path:
-    """An EDF with exactly these samples, for the first of ``CHANNELS`` without Fz for 18."""
+def write_digital(
+    path: Path, digital: NDArray[np.int16], rate: int, labels: Sequence[str] = ()
+) -> Path:
+    """An EDF with exactly these samples, by default of ``CHANNELS``, without Fz for 18 of them."""
     names = [name for name in CHANNELS if len(digital) == 19 or name != "Fz"]
+    labels = labels or [f"EEG {name.upper()}-REF" for name in names]
     signals = [
         edfio.EdfSignal.from_digital(
             row,
             rate,
-            label=f"EEG {name.upper()}-REF",
+            label=label,
             physical_dimension="uV",
             physical_range=(-RANGE, RANGE),
             digital_range=(-32768, 32767),
         )
-        for name, row in zip(names, digital, strict=True)
+        for label, row in zip(labels, digital, strict=True)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
     edfio.Edf(signals, data_record_duration=1).write(path)
