@@ -225,8 +225,8 @@ def predict(
     if is_pretrained:
         log(
             "This network comes with brainbrr: pretrained reads referential recordings, "
-            "pretrained-double-banana bipolar ones, too. It was trained on simulated EEG alone and is "
-            f"for research, not for decisions about patients; its card is {chosen.directory / CARD}"
+            "pretrained-double-banana bipolar ones, too. It was trained on simulated EEG alone and "
+            f"is for research, not for decisions about patients; its card is {chosen.directory / CARD}"
         )
     if stream:
         montage = settings.preprocessing.montage
