@@ -226,7 +226,8 @@ def predict(
         log(
             "This network comes with brainbrr: pretrained reads referential recordings, "
             "pretrained-double-banana bipolar ones, too. It was trained on simulated EEG alone and "
-            f"is for research, not for decisions about patients; its card is {chosen.directory / CARD}"
+            "is for research, not for decisions about patients; its card is "
+            f"{chosen.directory / CARD}"
         )
     if stream:
         montage = settings.preprocessing.montage
