@@ -151,12 +151,12 @@ def run(
 def _settings(
     overrides: Overrides, steps: int, patients: int | None, seed: int, start_from: str | None
 ) -> Configuration:
-    """The settings of one training, which is validated four times."""
+    """The settings of one training, which is validated at its end."""
     values: dict[str, str | float | None] = {
         "training.steps": steps,
         "training.warmup_steps": steps // 5,
         "training.learning_rate": LEARNING_RATE,
-        "training.validate_every": max(1, steps // 4),
+        "training.validate_every": steps,
         "training.seed": seed,
         "training.start_from": start_from,
         "selection.train_patients": patients,

@@ -217,8 +217,8 @@ def transfer(
         typer.Option(min=1, help="Patients to train on; may be repeated (default: 1, 2, 4, 8)."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each kind.")] = 3,
-    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps of a training.")] = 120,
-    hours: Annotated[float, typer.Option(help="Hours of the simulated corpus.")] = 40.0,
+    steps: Annotated[int, typer.Option(min=4, help="Optimizer steps of a training.")] = 100,
+    hours: Annotated[float, typer.Option(help="Hours of the simulated corpus.")] = 24.0,
     ranges: Annotated[
         str,
         typer.Option(
