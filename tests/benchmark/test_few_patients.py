@@ -61,8 +61,10 @@ def test_the_hospital_elsewhere_has_recorders_and_onsets_that_no_simulated_train
 
 @pytest.mark.slow
 def test_each_number_of_patients_is_trained_from_both_starts(tmp_path: Path, shell: Shell) -> None:
-    typed = ("bench", "transfer", "--hours", 5, "--steps", 4, "--patients", 1, "--patients", 2)
-    typed += ("--seeds", 1, "--folder", tmp_path / "work", "--json")
+    typed = (
+        *("bench", "transfer", "--hours", 5, "--steps", 4, "--patients", 1, "--patients", 2),
+        *("--seeds", 1, "--folder", tmp_path / "work", "--json"),
+    )
     first = shell.type(*typed)
     assert first.returncode == 0, first.stderr
     measured = json.loads(first.stdout.splitlines()[-1])
