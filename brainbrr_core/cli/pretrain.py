@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _DATA = (
     "Simulated scalp EEG alone (`brainbrr synth --simulator {ranges} --unseen {unseen} "
-    "--hours {hours:g} --seed {seed}`), no recording of a person"
+    "--hours {hours:g} --seed {seed}`), no recording of a person."
 )
 
 _LICENSE = "apache-2.0"

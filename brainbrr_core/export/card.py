@@ -141,7 +141,7 @@ def _listed_corpora(record: RunRecord) -> Iterator[str]:
 
 def _data(record: RunRecord, said: Statements) -> Iterator[str]:
     if said.data:
-        yield f"{said.data.removesuffix('.')}."
+        yield said.data
     else:
         corpus = record.configuration.get("corpus")
         layout = corpus.get("layout") if isinstance(corpus, dict) else None

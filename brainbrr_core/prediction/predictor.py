@@ -279,7 +279,8 @@ def network_sentence(run: Run) -> str:
     """
     record = run.record
     profile = record.configuration.get("profile")
-    trained_on = run.corpus_name or "a corpus that is not recorded"
+    # What a card says of the data is a sentence.
+    trained_on = (run.corpus_name or "a corpus that is not recorded").removesuffix(".")
     of_profile = "" if profile is None else f"profile {profile}, "
     return (
         f"run {run.name}: network {record.identity.model.settings.name}, trained on {trained_on} "
