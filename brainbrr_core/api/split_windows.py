@@ -14,7 +14,10 @@ from torch.utils.data import Sampler as TorchSampler
 from brainbrr_core.api.stored_corpus import open_store
 from brainbrr_core.cache.manifest import Manifest
 from brainbrr_core.cache.manifest_file import read_manifest
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.store import MANIFESTS, Store
+from brainbrr_core.configuration import Overrides, apply_values, load
 from brainbrr_core.configuration.settings import Sampling
 from brainbrr_core.constants import SPLITS
 from brainbrr_core.data import BalancedSampling, WindowDataset
@@ -129,9 +132,18 @@ class SplitWindows:
 
 
 def open_windows(
-    root: str | Path, split: str, *, profile: str = "full", version: str | None = None
+    root: str | Path,
+    split: str,
+    *,
+    profile: str = "full",
+    version: str | None = None,
+    fold: int | None = None,
+    config: str | None = None,
 ) -> SplitWindows:
     """The windows of a split, as the manifest of a profile lists them.
+
+    With a ``fold``, they are those of a split of this fold of a cross-validation, as
+    ``brainbrr train --fold`` uses them; ``eval`` then has the patients whom it holds out.
 
     Parameters
     ----------
@@ -143,6 +155,11 @@ def open_windows(
         The profile that ``brainbrr manifest`` was run for.
     version : str, optional
         The version to read; not needed where there is only one.
+    fold : int, optional
+        A fold, from 1 on.
+    config : str, optional
+        For a fold, the configuration whose ``corpus.split`` says what the folds are: what
+        ``--config`` takes, by default that of ``BRAINBRR_CONFIG``. It names the profile, too.
 
     Returns
     -------
@@ -152,12 +169,18 @@ def open_windows(
     Raises
     ------
     BrainbrrError
-        Where the split is not one, or the version or profile has several manifests.
+        Where the split is not one, the version or profile has several manifests, or there is no
+        such fold.
     WorkRemains
-        Where there is no manifest of this profile; the message names the command that writes it.
+        Where there is no manifest of this profile, or it is not current; the message names the
+        command that writes it.
     """
     if split not in SPLITS:
         raise BrainbrrError(f"{split!r} is not a split: use one of {', '.join(SPLITS)}")
+    if fold is not None:
+        return _of_fold(Path(root), split, fold, config, version)
+    if config is not None:
+        raise BrainbrrError("config says what the folds are: give a fold, too, or leave it out")
     store = Store(Path(root), open_store(root, version).version)
     paths = sorted((store.folder / MANIFESTS).glob(f"{profile}-*.parquet"))
     if not paths:
@@ -173,6 +196,14 @@ def open_windows(
             "need"
         )
     return SplitWindows(read_manifest(paths[0], f" --profile {profile}"), store, split)
+
+
+def _of_fold(
+    root: Path, split: str, fold: int, config: str | None, version: str | None
+) -> SplitWindows:
+    settings = load(Overrides(config=config, cache_root=str(root), cache_version=version))
+    cache = ProfileCache.of(apply_values(settings, {"corpus.split.fold": fold}, "open_windows"))
+    return SplitWindows(check(cache).manifest, cache.store, split)
 
 
 class _Pairs(Dataset[list[Tensor]]):

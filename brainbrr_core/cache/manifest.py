@@ -21,6 +21,7 @@ from brainbrr_core.cache.smaller_profile import or_smaller_profile
 from brainbrr_core.configuration import Windows
 from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.constants import RATE
+from brainbrr_core.corpus.folds import HELD_OUT
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.files.canonical import canonical_json, digest, json_text
@@ -177,6 +178,20 @@ def settings_digest(settings: ManifestSettings) -> str:
     )
 
 
+def training_digest(plan: Plan, settings: ManifestSettings) -> str:
+    """Digest of the inputs of trainings on a plan with the splits of a fold.
+
+    Those whom the fold holds out and recordings that are not used shape no weight, and are left
+    out.
+    """
+    used = (
+        item
+        for item in plan.items
+        if item.recording.split != HELD_OUT and item.recording.reason is None
+    )
+    return source_digest(replace(plan, items=tuple(used)), settings)
+
+
 def source_digest(plan: Plan, settings: ManifestSettings) -> str:
     """Digest of a manifest's inputs: fingerprints, events and settings."""
     # The digest of {"recordings": [...], "settings": ...} as canonical JSON, some recordings at a
@@ -295,9 +310,9 @@ def make_manifest(plan: Plan, settings: ManifestSettings) -> Manifest:
 
 
 def with_splits(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> Manifest:
-    """The manifest with the splits of a plan of the same recordings and shards.
+    """The manifest with the splits of a fold, as a plan of the same recordings and shards has them.
 
-    It is the one that :func:`make_manifest` would make of that plan.
+    Its ``source`` is what trainings in the fold depend on (:func:`training_digest`).
     """
     splits = {item.recording.partition_key: item.recording.split for item in plan.items}
     windows, labels = settings.windows, settings.seizure_labels
@@ -310,7 +325,7 @@ def with_splits(manifest: Manifest, plan: Plan, settings: ManifestSettings) -> M
                 unknown_windows[recording.split] += left_out
     return replace(
         manifest,
-        source=source_digest(plan, settings),
+        source=training_digest(plan, settings),
         recordings=tuple(replace(r, split=splits[r.partition_key]) for r in manifest.recordings),
         unknown_windows=dict(sorted(unknown_windows.items())),
     )

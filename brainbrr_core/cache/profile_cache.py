@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 from brainbrr_core.cache.lease import hold
+from brainbrr_core.cache.manifest import source_digest, training_digest
 from brainbrr_core.cache.plan import Plan, plan_selection
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Preprocessing
@@ -91,6 +92,15 @@ class ProfileCache:
     def with_fold(self, fold: int) -> ProfileCache:
         """The same cache and profile, with another fold."""
         return replace(self, split=self.split.model_copy(update={"fold": fold}))
+
+    def training_source(self, plan: Plan) -> str:
+        """Digest of what trainings on a plan depend on, by which a run is known to be of it.
+
+        ``plan`` has the splits of the fold, where one is chosen: then it is what is in train and
+        dev alone.
+        """
+        of = source_digest if self.split.fold is None else training_digest
+        return of(plan, self.settings)
 
     def in_fold(self, plan: Plan) -> Plan:
         """The plan with the splits of the fold; itself where none is chosen.

@@ -124,8 +124,16 @@ def train(
     if chosen is None:
         from brainbrr_core.cache.profile_cache import ProfileCache
         from brainbrr_core.cache.readiness import check_folds
+        from brainbrr_core.runs.identity import TrainingSettings
+        from brainbrr_core.training.unseen import check_unseen
 
-        kind, numbers = "fold", tuple(check_folds(ProfileCache.of(settings)))
+        checked = check_folds(ProfileCache.of(settings))
+        start = TrainingSettings.of(settings).start
+        if start is not None:
+            # Said before the first of them is trained for hours.
+            for preflight in checked.values():
+                check_unseen(start, preflight, settings.runs_dir)
+        kind, numbers = "fold", tuple(checked)
     else:
         kind, numbers = "seed", chosen
 

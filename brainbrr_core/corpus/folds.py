@@ -16,6 +16,9 @@ from brainbrr_core.corpus.splits import seeded_fraction
 from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 
+#: The split of a fold that has the patients whom it holds out.
+HELD_OUT = "eval"
+
 
 @dataclass
 class _Patient:
@@ -124,7 +127,7 @@ class Folds:
         dev = ictal[: max(1, min(round(dev_fraction * len(ictal)), len(ictal) - 1))]
         dev += silent[: round(dev_fraction * len(silent))]
         splits = dict.fromkeys(self._patients, "train")
-        splits |= dict.fromkeys(dev, "dev") | dict.fromkeys(held_out, "eval")
+        splits |= dict.fromkeys(dev, "dev") | dict.fromkeys(held_out, HELD_OUT)
         return {name: splits[person] for name, person in self._people.items()}
 
 

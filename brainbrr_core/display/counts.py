@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def count(number: int, noun: str) -> str:
     """A number with its noun: ``1 recording``, ``1,200 recordings``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def numbered(noun: str, numbers: Sequence[int]) -> str:
+    """Things that have numbers: ``fold 2``, ``folds 1 and 3``, ``folds 1, 2 and 4``."""
+    *others, last = map(str, numbers)
+    return f"{noun}s {', '.join(others)} and {last}" if others else f"{noun} {last}"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.corpus.data_root import corpus_name, safe_name
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -126,7 +125,7 @@ def _named(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
     named = []
     for corpus in corpora:
         plan = corpus_plan(corpus.cache, run)
-        if run.was_trained_on(source_digest(plan, corpus.cache.settings)):
+        if run.was_trained_on(corpus.cache.training_source(plan)):
             raise BrainbrrError(
                 f"run {run.name} was trained on the corpus in {corpus.cache.store.root}, "
                 "whose dev is in the report anyway: leave it out of --across"

@@ -8,10 +8,13 @@ tables (``report_folder``).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import JsonValue
+
+from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration
@@ -28,7 +31,7 @@ from brainbrr_core.evaluation.report_folder import (
     stored_results,
     write_evaluation,
 )
-from brainbrr_core.evaluation.results import EvaluationResults
+from brainbrr_core.evaluation.results import EvaluationResults, UnscoredRecording
 from brainbrr_core.evaluation.score import evaluation_set
 from brainbrr_core.evaluation.split_scores import compute_scores
 from brainbrr_core.evaluation.unscored import log_unscored, unscored_recordings
@@ -164,20 +167,23 @@ def _evaluate(
     if read_run_corpus(run.directory) is None and os.access(run.directory, os.W_OK):
         # A run of an earlier version of the program: it was trained on this plan.
         RunCorpus.of(plan).write(run.directory)
-    identity = digest(
-        {
-            **settings.shaping(split),
-            "run": run.record.identity.as_written(),
-            "ssm_backend": settings.hardware.ssm_backend,
-            "finished_at": run.record.finished_at,
-        }
-    )
+    recordings = preflight.scorable(split)
+    unscored = unscored_recordings(plan, preflight.cache.settings.seizure_labels, split)
+    shaping: dict[str, JsonValue] = {
+        **settings.shaping(split),
+        "run": run.record.identity.as_written(),
+        "ssm_backend": settings.hardware.ssm_backend,
+        "finished_at": run.record.finished_at,
+    }
+    if assigned.fold is not None:
+        # A run of a fold does not depend on whom the fold holds out.
+        shaping["scored"] = _scored(recordings, unscored)
+    identity = digest(shaping)
     folder = report_folder(run.directory, split)
     stored = stored_results(folder, identity)
     if stored is not None:
         log(f"the report of run {run.name} on {split} is current: nothing to score")
         return Evaluation(folder / REPORT, stored, run, identity, reused=True)
-    recordings = preflight.scorable(split)
     if not recordings:
         remedy = "choose a larger --profile or another --split"
         if len(plan.items) == len(plan.index):
@@ -188,7 +194,6 @@ def _evaluate(
         raise BrainbrrError(
             f"split {split} has no recording that can be scored in profile {profile}: {remedy}"
         )
-    unscored = unscored_recordings(plan, preflight.cache.settings.seizure_labels, split)
     log_unscored(unscored, split, log)
     predictor = Predictor.load(
         run,
@@ -227,6 +232,17 @@ def _evaluate(
         eval_looks=looks,
     )
     return Evaluation(folder / REPORT, results, run, identity, reused=False)
+
+
+def _scored(
+    recordings: Sequence[ManifestRecording], unscored: Sequence[UnscoredRecording]
+) -> JsonValue:
+    """What of a split a report depends on."""
+    return [
+        evaluation_set(recordings),
+        [recording.fingerprint for recording in recordings],
+        [[row.partition_key, row.reason, row.duration_s, row.seizures] for row in unscored],
+    ]
 
 
 def check_permission(settings: EvaluationSettings, runs_dir: Path, split: str) -> None:

@@ -33,7 +33,6 @@ from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.facts import ExternalCorpus
-from brainbrr_core.evaluation.known_patients import KnownPatients
 from brainbrr_core.evaluation.operating_threshold import choice_of, log_other_precision, tune
 from brainbrr_core.evaluation.own_corpus import OwnCorpus
 from brainbrr_core.evaluation.provenance import provenance, weights_chosen_on
@@ -51,6 +50,7 @@ from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import count_external_scoring
 from brainbrr_core.runs.identity import ReportSettings
+from brainbrr_core.runs.known_patients import KnownPatients
 from brainbrr_core.runs.own_settings import check_version
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.threshold import read_threshold
@@ -143,7 +143,7 @@ def evaluate_run(
     run, asked = own.run, asked or OnAnotherCorpus()
     with cache.hold("evaluate"):
         plan = corpus_plan(cache, run, data_dir)
-        if not run.was_trained_on(source_digest(plan, cache.settings)):
+        if not run.was_trained_on(cache.training_source(plan)):
             return _evaluate_external(own, cache, plan, settings, split or ALL, asked, log)
         if asked.adapt is not None or asked.other_people or split in ("train", ALL):
             raise BrainbrrError(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.cache.readiness import Preflight
+from brainbrr_core.corpus.folds import HELD_OUT
 from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained, refuse_unasked_eval
@@ -28,9 +29,6 @@ from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.eval_ledger import read_ledger
 from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
-
-#: The split of a fold that has the patients whom it holds out.
-HELD_OUT = "eval"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration, apply_assignments
 from brainbrr_core.errors import BrainbrrError
@@ -75,7 +74,7 @@ def _is_of_run(own: OwnSettings, run: Run, data_dir: str | None) -> bool:
         if was_trained_from(run, own.configuration.cache_root):
             raise
         return False
-    return run.was_trained_on(source_digest(plan, cache.settings))
+    return run.was_trained_on(cache.training_source(plan))
 
 
 def _refuse_others(assignments: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue, ValidationError
 
-from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import fresh_plan
@@ -64,7 +63,7 @@ class OwnCorpus:
             except BrainbrrError:
                 # Another version, or incomplete here: the other candidate may be right.
                 continue
-            if run.was_trained_on(source_digest(plan, candidate.settings)):
+            if run.was_trained_on(candidate.training_source(plan)):
                 return candidate, plan
         recorded = run.record.configuration.get("cache_root", "unknown")
         raise WorkRemains(

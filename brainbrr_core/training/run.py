@@ -27,6 +27,7 @@ from brainbrr_core.runs.run import (
     run_identity,
 )
 from brainbrr_core.runs.used_versions import RUN
+from brainbrr_core.training.unseen import check_unseen
 
 if TYPE_CHECKING:
     from brainbrr_core.training.report import StepReport
@@ -66,8 +67,9 @@ def train(
     WorkRemains
         Where the cache or the manifest is not current, or the disk refuses a file.
     BrainbrrError
-        For a device that is not the one asked for, for splits that cannot be trained on, for a
-        loss or gradient that is not finite, and for anything else that ends a training early.
+        For a device that is not the one asked for, for splits that cannot be trained on, for
+        weights to begin with that know a patient of eval, for a loss or gradient that is not
+        finite, and for anything else that ends a training early.
     """
     settings = TrainingSettings.of(configuration)
     cache = ProfileCache.of(configuration)
@@ -127,6 +129,9 @@ def train_on(
         return replace(open_run(directory), reused=True)
     for line in earlier_runs(runs_dir, run_identity(settings, preflight.manifest)):
         log(f"{line}; a new run is trained")
+    if settings.start is not None:
+        for line in check_unseen(settings.start, preflight, runs_dir):
+            log(line)
     # Heavy, and of no use where it is the cache that is not ready for training.
     from brainbrr_core.training.new_run import train_anew
 

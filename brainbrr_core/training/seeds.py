@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from brainbrr_core.cache.manifest import Manifest
+from brainbrr_core.display.counts import numbered
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.run import Run, open_run, run_directory
@@ -75,7 +76,7 @@ def runs_of_seeds(
     missing = [seed for seed, folder in folders.items() if not (folder / RUN).is_file()]
     if missing:
         raise WorkRemains(
-            f"no finished run of seed {_list(missing)} in {runs_dir}: run "
+            f"no finished run of {numbered('seed', missing)} in {runs_dir}: run "
             f"`brainbrr train --seeds {_list(seeds)}{options}`"
         )
     return {seed: open_run(folder) for seed, folder in folders.items()}
@@ -94,7 +95,7 @@ def runs_of_folds(
     missing = [fold for fold, folder in folders.items() if not (folder / RUN).is_file()]
     if missing:
         raise WorkRemains(
-            f"no finished run of fold {_list(missing)} in {runs_dir}: run "
+            f"no finished run of {numbered('fold', missing)} in {runs_dir}: run "
             f"`brainbrr train --folds{options}`"
         )
     return {fold: open_run(folder) for fold, folder in folders.items()}

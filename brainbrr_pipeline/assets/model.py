@@ -98,7 +98,8 @@ def eval_report(
         name="eval_report",
         group_name=GROUP,
         owners=OWNERS,
-        deps=[TRAINED_MODEL],
+        # A model of a fold does not depend on whom the fold holds out; its scores do.
+        deps=[TRAINED_MODEL] if folds is None else [TRAINED_MODEL, "cache_manifest"],
         partitions_def=folds,
         code_version=code_version,
         op_tags=op_tags(code_version),

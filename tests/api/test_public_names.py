@@ -34,7 +34,7 @@ SIGNATURES = {
     "match_events": "(reference, hypothesis, *, patient_pattern=None, "
     "unmatched=<Unmatched.REFUSE: 'refuse'>, seizure_texts=())",
     "open_store": "(root, version=None)",
-    "open_windows": "(root, split, *, profile='full', version=None)",
+    "open_windows": "(root, split, *, profile='full', version=None, fold=None, config=None)",
     "preprocess": "(signal, rate=None, channels=None, *, bads=(), montage=None, unit='sd', "
     "settings=None, rules=None)",
     "score_events": "(recordings, *, rules=('szcore', 'nedc'), bootstrap_samples=1000, "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,10 +13,13 @@ from brainbrr_core import SplitWindows, open_store, open_windows
 from brainbrr_core.api.split_windows import EpochBatches
 from brainbrr_core.cache.manifest_file import manifest_path, update_manifest
 from brainbrr_core.cache.plan import plan_corpus
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.store import Store
-from brainbrr_core.configuration import Configuration, Sampling
+from brainbrr_core.configuration import Configuration, Overrides, Sampling, load
 from brainbrr_core.data import BalancedSampling
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from tests.support.small_run import SMALL, small_config
 
 
 @pytest.fixture
@@ -86,3 +91,37 @@ def test_a_split_version_or_profile_that_is_not_there_is_named(
     path.with_name(f"{built.profile}-000000000000.parquet").write_bytes(path.read_bytes())
     with pytest.raises(BrainbrrError, match="has 2 manifests in"):
         open_windows(root, "train", profile=built.profile)
+
+
+def test_a_fold_has_the_windows_that_its_training_uses(
+    windows: SplitWindows, built: Configuration, tmp_path: Path
+) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    config = small_config(tmp_path)
+    (tmp_path / "folds.yaml").write_text("corpus: {split: {scheme: kfold, folds: 3}}\n")
+    both, root = f"{config}:{tmp_path / 'folds.yaml'}", built.cache_root
+    held_out: list[str] = []
+    for fold in (1, 2, 3):
+        parts = {
+            split: open_windows(root, split, fold=fold, config=both)
+            for split in ("train", "dev", "eval")
+        }
+        people = {
+            split: {part.manifest.recordings[part.manifest.recording[row]].patient
+                    for row in part.rows}
+            for split, part in parts.items()
+        }  # fmt: skip
+        assert sum(map(len, parts.values())) == len(windows.manifest)
+        assert sum(map(len, people.values())) == len(set().union(*people.values()))
+        held_out += people["eval"]
+        settings = load(Overrides(config=both, cache_root=str(root)))
+        cache = ProfileCache.of(settings).with_fold(fold)
+        assert np.array_equal(parts["train"].rows, check(cache).manifest.rows_of("train"))
+    assert sorted(held_out) == sorted({r.patient for r in windows.manifest.recordings})
+    assert next(open_windows(root, "train", fold=1, config=both).arrays(2))[0].shape[0] == 2
+    with pytest.raises(BrainbrrError, match="there is no fold 4"):
+        open_windows(root, "train", fold=4, config=both)
+    with pytest.raises(BrainbrrError, match="the scheme fixed has no folds"):
+        open_windows(root, "train", fold=1, config=config)
+    with pytest.raises(BrainbrrError, match="give a fold, too"):
+        open_windows(root, "train", config=config)

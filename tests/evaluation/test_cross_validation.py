@@ -15,9 +15,17 @@ import pytest
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
-from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.cache.profile_cache import ProfileCache
+from brainbrr_core.cache.readiness import check_folds
+from brainbrr_core.configuration import Configuration, apply_values
+from brainbrr_core.corpus.index_file import index_path, read_index, update_index
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation import report_folder
+from brainbrr_core.evaluation.folds import FoldsReport, evaluate_folds
+from brainbrr_core.runs.identity import ReportSettings
+from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.run_corpus import read_run_corpus
+from brainbrr_core.training.run import train
 from tests.support.pages import well_formed
 from tests.support.shell import Shell
 from tests.support.small_run import small_config, small_settings
@@ -94,7 +102,7 @@ def test_all_folds_are_trained_scored_and_pooled(
     assert "there is no fold 4 of 3" in shell.refused("train", "--fold", 4, *words)
     second = typed(shell, "train", "--fold", 2, *words)
     line = shell.refused("evaluate", "--folds", "--allow-eval", *words, status=1)
-    assert "no finished run of fold 1,3" in line and "`brainbrr train --folds" in line
+    assert "no finished run of folds 1 and 3" in line and "`brainbrr train --folds" in line
 
     trained = typed(shell, "train", "--folds", *words)["folds"]
     assert [part["fold"] for part in trained] == [1, 2, 3]
@@ -237,3 +245,77 @@ def test_a_run_without_folds_is_scored_as_it_was_trained(
     words = ready.words(tmp_path / "runs")
     scored = typed(shell, "evaluate", Path(trained["run"]).name, "--split", "dev", *words)
     assert Path(scored["report"]).parent == Path(trained["run"]) / "report-dev"
+
+
+@pytest.mark.slow
+def test_what_a_fold_holds_out_changes_only_its_score(built: Configuration, tmp_path: Path) -> None:
+    """And every other fold, which trains or chooses weights on it, is trained again."""
+    values = {
+        **{"corpus.split.scheme": "kfold", "corpus.split.folds": FOLDS, "training.steps": 1},
+        **{"training.warmup_steps": 0, "hardware.batch_size": 2, "detection.stride_s": 60},
+        "evaluation.allow_eval": True,
+    }
+    settings = apply_values(built.model_copy(update={"runs_dir": tmp_path}), values, "test")
+
+    def trained() -> dict[int, Run]:
+        update_manifest(plan_corpus(settings), settings.manifest_settings)
+        return {fold: train(in_fold(fold), log=ignore) for fold in range(1, FOLDS + 1)}
+
+    def in_fold(fold: int) -> Configuration:
+        return apply_values(settings, {"corpus.split.fold": fold}, "test")
+
+    def scored(runs: dict[int, Run]) -> FoldsReport:
+        folds = check_folds(ProfileCache.of(settings))
+        return evaluate_folds(runs, folds, ReportSettings.of(settings), log=ignore)
+
+    first = trained()
+    before = scored(first)
+    # The seizure of a patient ends later. The number of seizures, which shapes folds, stays.
+    patient = next(row.name for _, row in before.patients if row.seizures)
+    own = next(fold for fold, row in before.patients if row.name == patient)
+    [path, *_] = sorted(
+        path for path in Path(str(settings.data_dir)).rglob(f"{patient}*.csv_bi")
+        if ",seiz," in path.read_text()
+    )  # fmt: skip
+    for table in (path, path.with_suffix(".csv")):
+        table.write_text(moved_by_half_a_second(table.read_text()))
+    update_index(settings.data_dir, settings.cache_root, settings.corpus)
+    again = trained()
+    assert [fold for fold, run in again.items() if run.reused] == [own]
+    assert again[own].name == first[own].name
+    after = scored(again)
+    assert [one.evaluation.reused for one in after.folds] == [False] * FOLDS
+    assert [one.evaluation.reused for one in scored(again).folds] == [True] * FOLDS
+    changed = {
+        one.fold
+        for one, other in zip(before.folds, after.folds, strict=True)
+        if one.results.evaluation_set != other.results.evaluation_set
+    }
+    assert changed == {own}
+
+    # Nobody whom a fold holds out is in what its training begins with.
+    start = {"training.start_from": again[1].name}
+    assert not train(apply_values(in_fold(1), start, "test"), log=ignore).reused
+    with pytest.raises(BrainbrrError, match=r"was trained on \d patients? of those whom fold 2"):
+        train(apply_values(in_fold(2), start, "test"), log=ignore)
+    fixed = apply_values(settings, {"corpus.split.scheme": "fixed", **start}, "test")
+    with pytest.raises(BrainbrrError, match=r"was trained on \d patients? of eval"):
+        train(fixed, log=ignore)
+
+
+def moved_by_half_a_second(text: str) -> str:
+    """A csv or csv_bi in which each seizure, and the background after it, is 0.5 s later."""
+    lines = []
+    for line in text.splitlines():
+        cells = line.split(",")
+        if len(cells) == 5 and cells[1][0].isdigit():
+            if cells[3] != "bckg" or float(cells[1]) > 0:
+                cells[1] = f"{float(cells[1]) + 0.5:.4f}"
+            if cells[3] != "bckg" or line != text.splitlines()[-1]:
+                cells[2] = f"{float(cells[2]) + 0.5:.4f}"
+        lines.append(",".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def ignore(_line: str) -> None:
+    pass

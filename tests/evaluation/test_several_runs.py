@@ -116,7 +116,7 @@ def assert_well_formed(page: str, tables: int) -> None:
 
 def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell, own: Own) -> None:
     line = shell.refused("evaluate", "--seeds", "0,1,2", *own.words, status=1)
-    assert "no finished run of seed 1,2" in line
+    assert "no finished run of seeds 1 and 2" in line
     assert f"`brainbrr train --seeds 0,1,2 --config {config_of(own.settings)}`" in line
     runs = typed(shell, "train", "--seeds", "0,1,2", *own.words)["seeds"]
     # Seed 0 is the run that there was.

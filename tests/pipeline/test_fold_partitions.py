@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,9 +13,12 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.data_version import StaleStatus
 
+from brainbrr_core.cache.build import build
+from brainbrr_core.cache.manifest_file import update_manifest
+from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check_folds
-from brainbrr_core.configuration import Configuration, apply_values
+from brainbrr_core.configuration import Configuration, Overrides, apply_values, load
 from brainbrr_core.corpus.index_file import update_index
 from brainbrr_core.evaluation import report_folder
 from brainbrr_core.runs.identity import TrainingSettings
@@ -23,6 +28,9 @@ from brainbrr_pipeline.graph import build_defs
 from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.partitions import FOLDS
 from tests.support.pipeline_graph import CHAIN, Graph
+from tests.support.project import ROOT
+from tests.support.shell import run
+from tests.support.small_run import small_config, small_settings
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 MODEL, REPORT = "trained_model", "eval_report"
@@ -166,3 +174,29 @@ def test_the_schedule_trains_every_fold(
         ) as context:
             data = repository.get_schedule_def("train_and_evaluate").evaluate_tick(context)
     assert [request.partition_key for request in data.run_requests or []] == folds
+
+
+@pytest.mark.slow
+def test_the_command_of_the_page_trains_and_scores_one_fold(
+    master_corpus: Path, tmp_path: Path
+) -> None:
+    settings = small_settings(tmp_path, master_corpus)
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    update_manifest(plan_corpus(settings), settings.manifest_settings)
+    (tmp_path / "folds.yaml").write_text(
+        "corpus: {split: {scheme: kfold, folds: 3}}\ntraining: {steps: 1, warmup_steps: 0}\n"
+        "hardware: {batch_size: 2}\ndetection: {stride_s: 60}\n"
+    )
+    config = f"{small_config(tmp_path)}:{tmp_path / 'folds.yaml'}"
+    lines = run("brainbrr", "env", "--config", config).stdout.splitlines()
+    environment = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+    page = (ROOT / "docs" / "dagster.md").read_text("utf-8")
+    [line] = re.findall(r"^dagster asset materialize .* --partition 3$", page, re.MULTILINE)
+    done = run(*line.split(), environment=environment)
+    assert done.returncode == 0, done.stderr
+    [expected] = settings.runs_dir.glob("small-*/run.json")
+    assert expected.parent.name == names_of_runs(load(Overrides(config=config)))["3"]
+    assert (expected.parent / "report-eval" / "report.html").is_file()
+    with dg.DagsterInstance.from_config(str(settings.dagster_home)) as instance:
+        for name in (MODEL, REPORT):
+            assert instance.get_materialized_partitions(dg.AssetKey(name)) == {"3"}
