@@ -13,6 +13,7 @@ from brainbrr_core.cli.printing import Json as JsonValue
 from brainbrr_core.cli.printing import print_json
 
 if TYPE_CHECKING:
+    from brainbrr_core.corpus.recording import Recording
     from brainbrr_core.inspection.channels import Channel
     from brainbrr_core.inspection.inspection import Inspection
 
@@ -65,8 +66,11 @@ def inspect(
     )
     files = write_inspection(inspection, out, path.stem, settings.preprocessing.clip_sd)
     if json:
-        print_json(_as_json(inspection) | {"files": [str(file) for file in files]})
+        print_json(_as_json(inspection) | _person(row) | {"files": [str(f) for f in files]})
         return 0
+    if row is not None and (row.sex or row.age is not None):
+        age = "" if row.age is None else f"{row.age:g} years"
+        print(f"patient: {', '.join(filter(None, (age, row.sex)))}")
     for code, meaning in inspection.reasons:
         print(f"excluded: {code}: {meaning}")
     for finding in inspection.findings:
@@ -76,6 +80,11 @@ def inspect(
     for file in files:
         print(file)
     return 0
+
+
+def _person(recording: Recording | None) -> dict[str, JsonValue]:
+    """Age and sex of the patient of a recording that is in the index."""
+    return {} if recording is None else {"age": recording.age, "sex": recording.sex or None}
 
 
 def _clipped(inspection: Inspection) -> list[str]:

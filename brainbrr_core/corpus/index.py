@@ -15,6 +15,7 @@ from pathlib import Path
 from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.constants import MontageName
+from brainbrr_core.corpus.demographics import with_people
 from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identify_patients, with_similar_patients
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile, is_partition_key
 from brainbrr_core.corpus.layouts.known import detect_layout, open_layout
@@ -222,7 +223,7 @@ def scan(
         check_vanished(before, gone, lost, root)
         check_same_corpus(before, recordings, root)
     recordings, assignment = splits.completed(recordings)
-    compared = _compare(recordings, files, source)
+    compared = with_people(_compare(recordings, files, source), layout.people())
     ordered = tuple(sorted(compared, key=attrgetter("partition_key")))
     skipped = tuple(sorted(layout.skipped))
     return Index(

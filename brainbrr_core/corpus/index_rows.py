@@ -305,10 +305,15 @@ _COLUMNS = (
     _Column("data_hash", pa.string(), arrow_values.texts),
     _Column("bipolar", pa.struct(_BIPOLAR_FIELDS), _bipolar, _bipolar_row),
     _Column("reader", pa.string(), _shared),
+    _Column("age", pa.float64(), _optional_numbers),
+    _Column("sex", pa.string(), _shared),
 )
 #: Columns that an index may lack, and what its recordings have there. One of an earlier program
-#: lacks ``bipolar``, one of EDFs alone has no readers, and one of a single corpus no corpora.
-_LATER: Mapping[str, object] = {"bipolar": None, "reader": "", "corpus": ""}
+#: lacks ``bipolar``, one of EDFs alone has no readers, one of a single corpus no corpora, and one
+#: without a table of people no ages and sexes.
+_LATER: Mapping[str, object] = {"bipolar": None, "reader": "", "corpus": "", "age": None, "sex": ""}
+#: Those of them that are left out where no recording has anything there.
+_LEFT_OUT = ("reader", "corpus", "age", "sex")
 SCHEMA = pa.schema([(column.name, column.type) for column in _COLUMNS])
 _READERS = {column.name: column.read for column in _COLUMNS if column.read is not None}
 _WRITERS = {column.name: column.write or attrgetter(column.name) for column in _COLUMNS}
@@ -318,7 +323,7 @@ def index_table(recordings: Iterable[Recording]) -> pa.Table:
     """The table of an index, one row for each recording."""
     rows = [{name: write(one) for name, write in _WRITERS.items()} for one in recordings]
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    unused = [name for name in ("reader", "corpus") if not any(row[name] for row in rows)]
+    unused = [name for name in _LEFT_OUT if all(row[name] == _LATER[name] for row in rows)]
     return table.drop_columns(unused) if unused else table
 
 

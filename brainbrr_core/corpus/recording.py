@@ -186,6 +186,10 @@ class Recording(_ReadWhenAsked):
         Name and version of what read the file, where that shapes the signal; empty for an EDF.
     corpus : str
         Name of its corpus in an index of several; otherwise empty.
+    age : float or None
+        Age of the patient in years, 90 for each above 89; None where no table of the corpus has it.
+    sex : str
+        ``F``, ``M`` or ``O`` (other); empty where no table of the corpus has it.
     """
 
     partition_key: str
@@ -214,6 +218,8 @@ class Recording(_ReadWhenAsked):
     bipolar: BipolarSignal | None = None
     reader: str = ""
     corpus: str = ""
+    age: float | None = None
+    sex: str = ""
 
     @classmethod
     def read_when_asked(

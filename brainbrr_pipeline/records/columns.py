@@ -43,6 +43,8 @@ INDEX = {
     "bipolar": "What a bipolar recording gives in the montage double-banana: reason of exclusion, "
     "rate, samples, derivations and findings; empty for a referential one.",
     "reader": "Name and version of what read a file that is no EDF; empty for an EDF.",
+    "age": "Age of the patient in years, 90 for each above 89; empty where no table has it.",
+    "sex": "F, M or O (other); empty where no table of the corpus has it.",
 }
 
 #: Columns of ``cache_manifest``.

@@ -21,6 +21,7 @@ from brainbrr_core.annotation import (
     seizure_seconds,
 )
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
+from brainbrr_core.corpus.demographics import Person
 from brainbrr_core.corpus.skipped import Skipped, skipped_in_folder
 from brainbrr_core.edf.formats import choose, is_edf, part_names
 from brainbrr_core.errors import BrainbrrError, check_exhausted
@@ -266,6 +267,10 @@ class Layout(ABC):
         They decide which recordings of this corpus have an electrode, and are no part of the rules
         for labels that belong to the preprocessing version.
         """
+        return {}
+
+    def people(self) -> Mapping[str, Person]:
+        """Age and sex of those whom a table of the corpus names, by the topmost folder of each."""
         return {}
 
     def annotates(self, _folder: str, _name: str, _recordings: Collection[str]) -> bool | None:

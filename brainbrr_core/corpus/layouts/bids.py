@@ -15,6 +15,7 @@ from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, szcore
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
+from brainbrr_core.corpus.demographics import Person, read_people
 from brainbrr_core.corpus.layouts.base import (
     Folder,
     Layout,
@@ -87,6 +88,12 @@ class BidsLayout(Layout):
                 f"{subject}: add it (train, dev or eval), or remove the column"
             )
         return self._splits[subject]
+
+    def people(self) -> Mapping[str, Person]:
+        """Age and sex from ``participants.tsv``."""
+        columns = ("participant_id", "age", "sex")
+        people = read_people(self.root / _PARTICIPANTS, columns, "\t")
+        return {f"sub-{name.removeprefix('sub-')}": person for name, person in people.items()}
 
     def annotates(self, folder: str, name: str, recordings: Collection[str]) -> bool | None:
         """A table describes every recording whose name has all entities of its name."""

@@ -6,19 +6,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 
 from brainbrr_core.annotation import Finding, ParsedAnnotation, chbmit
 from brainbrr_core.annotation.clock import on_signal_despite_clock
+from brainbrr_core.corpus.demographics import Person, read_people
 from brainbrr_core.corpus.layouts.base import CompleteCorpus, Folder, RecordingFile, RecordingLabels
 from brainbrr_core.corpus.layouts.listed import ListedLayout
 
 #: Cases that are the same person as another case, recorded one and a half years later.
 _SAME_PERSON = {"chb21": "chb01"}
-_INVENTORY = "RECORDS-WITH-SEIZURES"
+_INVENTORY, _SUBJECTS = "RECORDS-WITH-SEIZURES", "SUBJECT-INFO"
 
 
 class ChbmitLayout(ListedLayout):
@@ -44,6 +45,10 @@ class ChbmitLayout(ListedLayout):
         if names and (self.root / _INVENTORY).is_file():
             return (*names, f"../{_INVENTORY}")
         return names
+
+    def people(self) -> Mapping[str, Person]:
+        """Age at the first recording of each case, and sex, from ``SUBJECT-INFO``."""
+        return read_people(self.root / _SUBJECTS, ("Case", "Age (years)", "Gender"), "\t")
 
     def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
         """Names in a summary without an EDF."""

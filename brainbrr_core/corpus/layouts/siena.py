@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from brainbrr_core.annotation import Finding, siena
+from brainbrr_core.corpus.demographics import Person, read_people
 from brainbrr_core.corpus.layouts.base import CompleteCorpus, Folder, RecordingFile, RecordingLabels
 from brainbrr_core.corpus.layouts.listed import ListedLayout
 
@@ -41,6 +42,10 @@ class SienaLayout(ListedLayout):
         if names and (self.root / _SUBJECTS).is_file():
             return (*names, f"../{_SUBJECTS}")
         return names
+
+    def people(self) -> Mapping[str, Person]:
+        """Age and sex from ``subject_info.csv``."""
+        return read_people(self.root / _SUBJECTS, ("patient_id", "age_years", "gender"), ",")
 
     def unlisted(self, text: str, edfs: Iterable[str]) -> list[str]:
         """Names in a list without an EDF."""
