@@ -40,8 +40,9 @@ def predict(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="An EDF (or .bdf, .vhdr, .set, .fif, .lay), a folder of them, or a partition key "
-            "of the index or its end; with --stream an EDF or BDF, or - for standard input.",
+            help="An EDF (or .bdf, .vhdr, .set, .fif, .lay, .head), a folder of them, or a "
+            "partition key of the index or its end; with --stream an EDF or BDF, or - for "
+            "standard input.",
         ),
     ],
     out: Annotated[

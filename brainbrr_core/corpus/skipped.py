@@ -45,7 +45,7 @@ _OTHER_FORMATS = (
     *(f".edf{packed}" for packed in (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")),
     # BioSemi, BrainVision, EEGLAB, Neuroscan and ANT, GDF, MNE, Micromed, Nicolet, Persyst, NWB.
     *(".bdf", ".bdf.gz", ".vhdr", ".set", ".cnt", ".gdf", ".fif", ".fif.gz", ".trc", ".lay"),
-    *(".nwb", ".mef", ".edf+"),
+    *(".head", ".nwb", ".mef", ".edf+"),
     *RECORDING_FOLDERS,
 )
 #: Their last parts, which exclude nearly every name quickly.

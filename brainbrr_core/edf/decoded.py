@@ -125,10 +125,12 @@ class MneFile(DecodedFile):
         with _Decoding():
             import mne
 
-            read: Callable[..., Any] = getattr(
-                mne.io, FORMATS[suffix_of(self.path.name)].mne_reader
-            )
-            return read(self.path, preload=False, verbose="ERROR")
+            own = FORMATS[suffix_of(self.path.name)]
+            read: Callable[..., Any] = getattr(mne.io, own.mne_reader)
+            path = self.path.with_suffix(own.read_suffix) if own.read_suffix else self.path
+            # Not every reader heeds verbose for all that it prints.
+            with mne.utils.use_log_level("ERROR"):
+                return read(path, **dict(own.options), preload=False, verbose="ERROR")
 
     @cached_property
     def header(self) -> EdfHeader:
@@ -235,9 +237,9 @@ class MneFile(DecodedFile):
     def _check_size(self, count: int, channels: int) -> None:
         """Raise :class:`UnusableEdf` where the file with the samples is cut short."""
         suffix = suffix_of(self.name)
-        if suffix not in (".vhdr", ".lay", ".set"):
+        if suffix not in (".vhdr", ".lay", ".set", ".head"):
             return
-        text = "" if suffix == ".set" else main_text(self.path)
+        text = main_text(self.path) if suffix in (".vhdr", ".lay") else ""
         promised = _DATA_POINTS.search(text) if suffix == ".vhdr" else None
         if promised is not None and int(promised[1]) > count:
             raise UnusableEdf("truncated_file", f"{count} of {promised[1]} samples")
@@ -247,7 +249,9 @@ class MneFile(DecodedFile):
             if name.lower().endswith(".vmrk"):
                 continue
             size = self.path.with_name(name).stat().st_size
-            whole = 4 * count * channels if suffix == ".set" else 0
+            whole = {".set": 4, ".head": 2}.get(suffix, 0) * count * channels
+            if suffix == ".head" and size > whole:
+                raise UnusableEdf("unreadable", f"{name} has more samples than its header says")
             if size < whole or (count and size % (count * channels)):
                 raise UnusableEdf("truncated_file", f"{name} does not end with a whole sample")
 

@@ -19,10 +19,16 @@ _BDF_READER = "brainbrr bdf 1"
 
 
 class Format(NamedTuple):
-    """A file format: its name, and the function of ``mne.io`` that reads it, if one does."""
+    """A file format: its name, and the function of ``mne.io`` that reads it, if one does.
+
+    ``read_suffix`` is that of the file which this function is given, where that is not the main
+    one, and ``options`` are further arguments.
+    """
 
     name: str
     mne_reader: str = ""
+    read_suffix: str = ""
+    options: tuple[tuple[str, str], ...] = ()
 
 
 #: Formats by the suffix of the main file of a recording. Of files with the same name, the one with
@@ -34,12 +40,13 @@ FORMATS = {
     ".set": Format("EEGLAB", "read_raw_eeglab"),
     ".fif": Format("FIF", "read_raw_fif"),
     ".lay": Format("Persyst", "read_raw_persyst"),
+    ".head": Format("Nicolet", "read_raw_nicolet", ".data", (("ch_type", "eeg"),)),
 }
 _SUFFIXES = tuple(FORMATS)
 #: Suffixes of files of which any range of bytes can be read.
 NATIVE = frozenset({".edf", ".bdf"})
 #: Usual suffixes of files that are a part of a recording, next to its main file.
-_PART_SUFFIXES = (".eeg", ".vmrk", ".fdt", ".dat", ".fif")
+_PART_SUFFIXES = (".eeg", ".vmrk", ".fdt", ".dat", ".fif", ".data")
 #: Suffixes of files that describe a recording: annotations, channels, and how it was acquired.
 _DESCRIPTIONS = (".tsv", ".json", ".csv", ".csv_bi", ".tse", ".tse_bi", ".lbl", ".lbl_bi")
 #: Files named in the main file of BrainVision and of Persyst.
@@ -179,6 +186,8 @@ def part_names(path: Path) -> tuple[str, ...]:
         return (data.name,) if data.exists() else ()
     if suffix == ".fif":
         return tuple(_further_fifs(path))
+    if suffix == ".head":
+        return (path.with_suffix(".data").name,)
     return ()
 
 

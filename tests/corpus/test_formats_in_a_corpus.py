@@ -35,7 +35,7 @@ from tests.support.format_files import (
 )
 from tests.support.shell import Shell
 
-FORMATS = ("EDF", "BDF", "BrainVision int16", "EEGLAB with fdt", "FIF", "Persyst")
+FORMATS = ("EDF", "BDF", "BrainVision int16", "EEGLAB with fdt", "FIF", "Persyst", "Nicolet")
 EVENTS = "onset\tduration\ttrial_type\n6.0\t4.0\tseizure\n"
 
 
@@ -139,7 +139,7 @@ def test_a_new_version_of_the_reader_makes_its_recordings_stale_and_no_others(
         monkeypatch.setattr(f"brainbrr_core.{module}.reader_of", newer)
     # Before the corpus is indexed again: nothing is built with another reader than the index says.
     outdated = plan_profile(configured)
-    of_mne = {".vhdr", ".set", ".fif", ".lay"}
+    of_mne = {".vhdr", ".set", ".fif", ".lay", ".head"}
     assert {suffix for suffix, (state, _) in states(outdated).items() if state is State.STALE} == (
         of_mne
     )
@@ -159,7 +159,11 @@ def test_a_new_version_of_the_reader_makes_its_recordings_stale_and_no_others(
 
 
 @pytest.mark.parametrize(
-    ("suffix", "part"), [(".vhdr", ".eeg"), (".vhdr", ".seg"), (".set", ".fdt"), (".lay", ".dat")]
+    ("suffix", "part"),
+    [
+        *((".vhdr", ".eeg"), (".vhdr", ".seg"), (".set", ".fdt"), (".lay", ".dat")),
+        (".head", ".data"),
+    ],
 )
 def test_a_changed_part_is_another_recording(
     configured: Configuration, data: Path, suffix: str, part: str
@@ -213,6 +217,7 @@ def test_broken_recordings_are_rows_with_a_reason_and_the_next_index_sees_them_m
         ".set": "truncated_file",
         ".fif": "unreadable",
         ".lay": None,
+        ".head": None,
     }
     finding, *_ = next(r.findings for r in index if r.path.endswith(".vhdr"))
     assert (finding.code, finding.detail) == ("missing_part", data_file.name)
