@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,9 @@ from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.run_corpus import read_run_corpus
 from brainbrr_core.training.run import train
 from tests.support.pages import well_formed
+from tests.support.project import ROOT
+from tests.support.public_corpora import CHBMIT_LABELS, edf
+from tests.support.several_corpora import START, write_chbmit_like
 from tests.support.shell import Shell
 from tests.support.small_run import small_config, small_settings
 
@@ -301,6 +306,43 @@ def test_what_a_fold_holds_out_changes_only_its_score(built: Configuration, tmp_
     fixed = apply_values(settings, {"corpus.split.scheme": "fixed", **start}, "test")
     with pytest.raises(BrainbrrError, match=r"was trained on \d patients? of eval"):
         train(fixed, log=ignore)
+
+
+@pytest.mark.slow
+def test_the_seizures_of_one_patient_are_left_out_one_by_one(shell: Shell, tmp_path: Path) -> None:
+    """The recipe of the page, for a case of four EDFs, three of them with a seizure."""
+    page = (ROOT / "docs" / "splits.md").read_text("utf-8")
+    recipe = page[page.index("### Leave one seizure out") :]
+    yaml = re.findall(r"^```yaml\n(.*?)^```$", recipe, re.MULTILINE | re.DOTALL)[0]
+    assert "folds: 7" in yaml
+    write_chbmit_like(tmp_path / "chbmit", ["chb01", "chb02"])
+    case = tmp_path / "chbmit" / "chb01"
+    for number in (3, 4):
+        edf(case / f"chb01_0{number}.edf", START, CHBMIT_LABELS[:18], 100)
+    summary = case / "chb01-summary.txt"
+    first, second = summary.read_text().split("\n\n")
+    summary.write_text(
+        "\n\n".join([first, second, first.replace("_01", "_03"), first.replace("_01", "_04")])
+    )
+    shutil.copytree(case, tmp_path / "only-chb01" / "chb01")
+    small_settings(tmp_path, tmp_path / "only-chb01")
+    (tmp_path / "own.yaml").write_text(yaml.replace("folds: 7", "folds: 3"))
+    (tmp_path / "folds.yaml").write_text(SETTINGS.partition("\n")[2])
+    config = f"{small_config(tmp_path)}:{tmp_path}/folds.yaml:{tmp_path}/own.yaml"
+    words = ("--config", config)
+    for command in ("index", "cache build", "manifest"):
+        done = shell.type(*command.split(), *words)
+        assert done.returncode == 0, done.stderr
+    assert {r.patient for r in read_index(tmp_path / "cache")} == {
+        f"chb01_0{number}" for number in (1, 2, 3, 4)
+    }
+    typed(shell, "train", "--folds", *words)
+    pooled = typed(shell, "evaluate", "--folds", "--allow-eval", *words)
+    # Each EDF is scored once, and no fold holds out two with a seizure.
+    assert [row["name"] for row in pooled["patients"]] == [f"chb01_0{n}" for n in (1, 2, 3, 4)]
+    ictal = [row["fold"] for row in pooled["patients"] if row["seizures"]]
+    assert sorted(ictal) == [1, 2, 3]
+    assert_worked_out_again(pooled)
 
 
 def moved_by_half_a_second(text: str) -> str:

@@ -79,6 +79,14 @@ def test_without_folds_the_model_has_no_partitions(settings: Configuration) -> N
     )
 
 
+def test_the_scores_of_a_fold_depend_on_whom_it_holds_out(settings: Configuration) -> None:
+    """Its model does not, so that a changed recording may leave the model as it is."""
+    for scheme, expected in (("fixed", {MODEL}), ("kfold", {MODEL, "cache_manifest"})):
+        graph = build_defs(folded(settings, scheme=scheme)).resolve_asset_graph()
+        parents = graph.get(dg.AssetKey(REPORT)).parent_keys
+        assert {key.to_user_string() for key in parents} == expected
+
+
 def test_each_fold_is_trained_scored_and_stale_by_itself(
     built: Configuration, instance: dg.DagsterInstance, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
