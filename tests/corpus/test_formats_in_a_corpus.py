@@ -359,7 +359,7 @@ def test_commands_take_every_format(
     done = shell.type("index", "--list", environment=environment(configured))
     assert done.returncode == 0, done.stderr
     for path in sorted(data.rglob("*_eeg.*")):
-        if path.suffix in (".eeg", ".vmrk", ".fdt", ".dat"):
+        if path.suffix in (".eeg", ".vmrk", ".fdt", ".dat", ".data"):
             continue
         out = tmp_path / path.suffix[1:]
         done = shell.type(

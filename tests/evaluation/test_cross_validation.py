@@ -162,6 +162,10 @@ def test_all_folds_are_trained_scored_and_pooled(
     assert (named["report"], named["reused"]) == (of_fold["report"], True)
     assert "leave out RUN" in shell.refused("evaluate", alone["run"], "--fold", 3, *words)
     assert "leave out --fold" in shell.refused("train", "--folds", "--seeds", "0,1", *words)
+    # A model that knows whom the second fold holds out is refused before the first is trained.
+    started = shell.refused("train", "--folds", "--from", alone["run"], *words)
+    assert f"{alone['run']} was trained on" in started and "holds out" in started
+    assert len(list(runs.glob("*/run.json"))) == FOLDS
 
 
 def assert_worked_out_again(pooled: dict[str, Any]) -> None:
