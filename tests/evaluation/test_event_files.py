@@ -319,7 +319,7 @@ def test_two_files_of_one_recording_in_one_form_are_refused(
     # As another program, or an earlier call, leaves it.
     other = detections / f"{min(TRUE)}.tsv"
     other.write_text(szcore.format_tsv(events([(500, 560)]), 600.0, START))
-    with pytest.raises(BrainbrrError, match="are both the events of .*_t000: keep one of them"):
+    with pytest.raises(BrainbrrError, match=r"are both the events of .*_t000: keep one of them"):
         match_events(reference, detections)
 
 
