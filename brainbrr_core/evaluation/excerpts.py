@@ -11,6 +11,7 @@ import csv
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -266,24 +267,27 @@ def score_excerpts(
     Raises
     ------
     BrainbrrError
-        For an interval that ends after its recording, and what ``detect`` raises.
+        For an interval that ends after its recording, for two intervals of a recording that overlap
+        (each would count), and what ``detect`` raises.
     """
     rows = tuple(intervals)
+    _check_apart(rows)
     names = {label.lower() for label in seizure_labels}
     found: dict[Path, Detected] = {}
     of_file: dict[Path, list[ExcerptResult]] = {}
     results = []
     for row in rows:
-        if row.file not in found:
-            found[row.file] = detect(row.file)
-        if row.stop_s > found[row.file].duration_s:
+        file = row.file.resolve()
+        if file not in found:
+            found[file] = detect(row.file)
+        if row.stop_s > found[file].duration_s:
             raise BrainbrrError(
-                f"{row.file} has {found[row.file].duration_s:g} s, and an interval labeled "
+                f"{row.file} has {found[file].duration_s:g} s, and an interval labeled "
                 f"{row.label} ends at {row.stop_s:g} s: correct the table"
             )
-        result = _result(row, found[row.file], row.label.lower() in names)
+        result = _result(row, found[file], row.label.lower() in names)
         results.append(result)
-        of_file.setdefault(row.file, []).append(result)
+        of_file.setdefault(file, []).append(result)
     without = [
         detected
         for file, detected in found.items()
@@ -302,6 +306,18 @@ def score_excerpts(
         auroc(ranking),
         (ranking.positives, ranking.negatives),
     )
+
+
+def _check_apart(rows: Sequence[LabeledInterval]) -> None:
+    """Raise :class:`BrainbrrError` where two intervals of a recording overlap."""
+    ordered = sorted(rows, key=lambda row: (row.file.resolve(), row.start_s, row.stop_s))
+    for one, following in pairwise(ordered):
+        if one.file.resolve() == following.file.resolve() and following.start_s < one.stop_s:
+            raise BrainbrrError(
+                f"{one.file}: the intervals {one.start_s:g} to {one.stop_s:g} s ({one.label}) and "
+                f"{following.start_s:g} to {following.stop_s:g} s ({following.label}) overlap: "
+                "each second has one label; correct the table"
+            )
 
 
 def _result(row: LabeledInterval, detected: Detected, is_seizure: bool) -> ExcerptResult:

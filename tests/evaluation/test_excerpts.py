@@ -137,3 +137,24 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> 
 def test_a_table_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(BrainbrrError, match="cannot be read"):
         read_intervals(tmp_path / "none.tsv")
+
+
+@pytest.mark.parametrize("file", ["a", "b/../a"])
+@pytest.mark.parametrize("following", [(1.0, 3.0), (2.0, 4.0)])
+def test_a_second_cannot_count_twice(file: str, following: tuple[float, float]) -> None:
+    """A row that is there twice would make each interval narrower than it is."""
+    intervals = [
+        LabeledInterval(Path("a"), "SZ", 1.0, 3.0),
+        LabeledInterval(Path(file), "LPD", *following),
+    ]
+    with pytest.raises(BrainbrrError, match=r"1 to 3 s \((SZ|LPD)\) and .* s \((SZ|LPD)\) overlap"):
+        score_excerpts(intervals, lambda _: _detected([0.0] * 6))
+
+
+def test_one_recording_by_two_paths_is_one_recording() -> None:
+    intervals = [
+        LabeledInterval(Path("a"), "LPD", 1.0, 3.0),
+        LabeledInterval(Path("b/../a"), "GPD", 3.0, 4.0),
+    ]
+    scores = score_excerpts(intervals, lambda _: _detected([0.0] * 6, (0.0, 1.0)))
+    assert (scores.without_events, scores.false_alarms) == (Share(0, 1), Rate(1, 6 / 3600))
