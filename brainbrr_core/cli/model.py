@@ -87,7 +87,7 @@ def push(
     folder: Folder,
     address: Address,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace another model at the address.")
+        bool, typer.Option("--force", help="Replace another model, or other files, at the address.")
     ] = False,
     json: Json = False,
 ) -> int:

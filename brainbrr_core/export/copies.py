@@ -37,8 +37,8 @@ class _Location(Protocol):
     def read(self, name: str) -> bytes | None:
         """The bytes of a small file; None where there is none."""
 
-    def download(self, name: str, target: Path) -> None:
-        """Copy a file to ``target``. Raises :class:`WorkRemains` where there is none."""
+    def fetch(self, name: str, target: Path) -> bool:
+        """Copy a file to ``target``; False where there is none."""
 
     def upload(self, directory: Path, names: Sequence[str]) -> None:
         """Store files of a folder, the last of them last."""
@@ -55,14 +55,15 @@ class _Remote:
         document = self._remote.document(name)
         return None if document is None else document.content
 
-    def download(self, name: str, target: Path) -> None:
+    def fetch(self, name: str, target: Path) -> bool:
         state = self._remote.states(name).get(name)
         if state is None:
-            raise WorkRemains(f"{self.address}/{name} is missing: push the model again")
+            return False
         with target.open("wb") as file:
             for start in range(0, state.size, _PIECE_BYTES):
                 stop = min(start + _PIECE_BYTES, state.size)
                 file.write(self._remote.read(name, start, stop))
+        return True
 
     def upload(self, directory: Path, names: Sequence[str]) -> None:
         for name in names:
@@ -71,6 +72,11 @@ class _Remote:
 
 def _location(address: str) -> _Location:
     return Repository.of(address) if address.startswith(SCHEME) else _Remote(address)
+
+
+def _download(location: _Location, name: str, target: Path) -> None:
+    if not location.fetch(name, target):
+        raise WorkRemains(f"{location.address}/{name} is missing: push the model again")
 
 
 def check_files(directory: Path) -> ModelConfig:
@@ -98,7 +104,7 @@ def push_model(directory: Path, address: str, *, force: bool = False) -> tuple[s
     address : str
         A folder, a URL that fsspec opens, or ``hf://owner/name``.
     force : bool
-        Whether another model at the address is replaced.
+        Whether another model, and any other file of these names, is replaced at the address.
 
     Returns
     -------
@@ -108,7 +114,7 @@ def push_model(directory: Path, address: str, *, force: bool = False) -> tuple[s
     Raises
     ------
     BrainbrrError
-        Where the folder is damaged, the address cannot be used or has another model.
+        Where the folder is damaged, the address cannot be used, or has another model or file.
     WorkRemains
         Where the address fails, or has other bytes than were sent.
     """
@@ -122,17 +128,28 @@ def push_model(directory: Path, address: str, *, force: bool = False) -> tuple[s
             f"{location.address} has another model: give another address, or replace it with "
             "--force"
         )
-    location.upload(directory, names)
     with tempfile.TemporaryDirectory() as folder:
         arrived = Path(folder, "file")
+        for name in () if force else names:
+            # A card may have been edited there, or somebody's own file have its name.
+            if location.fetch(name, arrived) and not _is_same(arrived, directory / name):
+                raise BrainbrrError(
+                    f"{location.address}/{name} is there and is another file: give another "
+                    "address, or replace it with --force"
+                )
+        location.upload(directory, names)
         for name in names:
-            location.download(name, arrived)
-            if StoredFile.of(arrived) != StoredFile.of(directory / name):
+            _download(location, name, arrived)
+            if not _is_same(arrived, directory / name):
                 raise WorkRemains(
                     f"{location.address}/{name} has other bytes than were sent: run the same "
-                    "command again"
+                    "command again, with --force"
                 )
     return names
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return StoredFile.of(one) == StoredFile.of(other)
 
 
 def pull_model(address: str, out: Path) -> None:
@@ -161,7 +178,7 @@ def pull_model(address: str, out: Path) -> None:
     config = parse_model_config(content, f"{location.address}/{CONFIG}")
     with new_folder(out) as folder:
         for name, expected in config.files.items():
-            location.download(name, folder / name)
+            _download(location, name, folder / name)
             if StoredFile.of(folder / name) != expected:
                 raise WorkRemains(
                     f"{location.address}/{name} is not the file that its {CONFIG} names: nothing "

@@ -68,14 +68,15 @@ class Repository:
             path = self._fetch(name, Path(folder))
             return None if path is None else path.read_bytes()
 
-    def download(self, name: str, target: Path) -> None:
-        """Copy a file to ``target``. Raises :class:`WorkRemains` where there is none."""
+    def fetch(self, name: str, target: Path) -> bool:
+        """Copy a file to ``target``; False where there is no such file or repository."""
         # The hub's own notes beside it stay in the temporary folder.
         with tempfile.TemporaryDirectory(dir=target.parent) as folder:
             path = self._fetch(name, Path(folder))
             if path is None:
-                raise WorkRemains(f"{self.address}/{name} is missing: push the model again")
+                return False
             path.replace(target)
+        return True
 
     def _fetch(self, name: str, folder: Path) -> Path | None:
         from huggingface_hub import HfApi

@@ -79,6 +79,26 @@ def test_another_model_is_replaced_only_by_force(model: Path, tmp_path: Path, sh
     assert content(there) == content(other)
 
 
+@pytest.mark.parametrize("name", ["README.md", "model.safetensors"])
+@pytest.mark.parametrize("pushed_before", [False, True])
+def test_a_file_of_somebody_at_the_address_is_kept(
+    model: Path, tmp_path: Path, shell: Shell, name: str, pushed_before: bool
+) -> None:
+    """A folder in which somebody has notes, or a card that was edited where it is."""
+    there = tmp_path / "there"
+    if pushed_before:
+        push_model(model, str(there))
+        push_model(model, str(there))
+    there.mkdir(exist_ok=True)
+    (there / name).write_text("written by hand")
+    before = content(there)
+    line = shell.refused("model", "push", model, there)
+    assert f"{there}/{name} is there and is another file" in line
+    assert content(there) == before
+    assert shell.type("model", "push", model, there, "--force").returncode == 0
+    assert content(there) == content(model)
+
+
 def test_a_damaged_folder_is_not_pushed(model: Path, tmp_path: Path, shell: Shell) -> None:
     weights = model / "model.safetensors"
     whole = weights.read_bytes()
