@@ -165,7 +165,7 @@ def predict(
     from brainbrr_core.corpus.lookup import find_edf
     from brainbrr_core.corpus.skipped import describe_skipped
     from brainbrr_core.export.card import CARD
-    from brainbrr_core.prediction.files import predict_files, targets
+    from brainbrr_core.prediction.files import check_targets, predict_files, targets
     from brainbrr_core.prediction.formats import Origin
     from brainbrr_core.prediction.normalization import (
         ZSCORE_MINUTES,
@@ -235,6 +235,8 @@ def predict(
         if str(source) == "-":
             samples = _samples_of_standard_input(rate, sample_type, microvolts, montage)
         else:
+            if out is not None and str(out) != "-":
+                check_targets({source: [out]})
             samples = _samples_of_growing_edf(source, rate, idle, settings.corpus, montage)
         online = OnlineDetector(predictor, samples.rate, samples.missing, point, normalization)
         return _follow(online, samples, chosen.name, point, whose, out, save_stats)

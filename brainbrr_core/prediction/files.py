@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from brainbrr_core.corpus.layouts.folder import FolderLayout
+from brainbrr_core.corpus.layouts.known import layout_around
 from brainbrr_core.corpus.skipped import Skipped
-from brainbrr_core.edf.formats import is_edf
+from brainbrr_core.edf.formats import is_edf, without_suffix
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.walk import as_text, is_utf8
@@ -126,7 +127,9 @@ def targets(source: Path, out: Path, formats: Sequence[str], traces: Sequence[st
         path: [(name, Path(stem + TRACES[name].suffix)) for name in dict.fromkeys(traces)]
         for path, stem in stems.items()
     }
-    _refuse_clashes({path: [*files, *beside[path]] for path, files in chosen.items()})
+    check_targets(
+        {path: [target for _, target in (*files, *beside[path])] for path, files in chosen.items()}
+    )
     return Targets(source, chosen, tuple(skipped), beside)
 
 
@@ -136,11 +139,15 @@ def _suffix_of(name: str) -> str:
     return next((suffix for suffix in known if name.endswith(suffix)), Path(name).suffix)
 
 
-def _refuse_clashes(chosen: dict[Path, list[tuple[str, Path]]]) -> None:
-    """No recording is written over, and no two recordings write one file."""
+def check_targets(chosen: dict[Path, list[Path]]) -> None:
+    """Raise :class:`BrainbrrError` where a file may not be written for one of the recordings.
+
+    No recording is written over, nor anything that describes one; no two recordings write one file;
+    and nothing is written where the annotation of a recording belongs.
+    """
     taken = {path.resolve(): path for path in chosen}
-    for path, files in chosen.items():
-        for _, target in files:
+    for path, targets_of in chosen.items():
+        for target in targets_of:
             other = taken.setdefault(target.resolve(), path)
             if target.resolve() == other.resolve():
                 raise BrainbrrError(f"{target} is a recording: give another OUT")
@@ -148,6 +155,26 @@ def _refuse_clashes(chosen: dict[Path, list[tuple[str, Path]]]) -> None:
                 raise BrainbrrError(
                     f"{other} and {path} would both be written to {target}: rename one of them"
                 )
+        _refuse_annotations(path, targets_of)
+
+
+def _refuse_annotations(path: Path, targets_of: list[Path]) -> None:
+    folder = path.parent.resolve()
+    near = [t for t in targets_of if t.exists() or t.parent.resolve() == folder]
+    if not near:
+        return
+    layout = layout_around(path)
+    recording = layout.describe_path(path.absolute())
+    companions = {one.resolve() for one in recording.companions} if recording else set()
+    for target in near:
+        if target.exists() and target.resolve() in companions:
+            raise BrainbrrError(f"{target} is there and describes {path.name}: give another OUT")
+        is_beside = target.parent.resolve() == folder
+        if is_beside and layout.annotates(str(folder), target.name, {without_suffix(path.name)}):
+            raise BrainbrrError(
+                f"{target} is where an annotation of {path.name} belongs, and detections there "
+                "would count as annotated seizures: give another OUT"
+            )
 
 
 def predict_files(
