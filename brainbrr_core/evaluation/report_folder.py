@@ -30,6 +30,7 @@ from brainbrr_core.evaluation.results import (
 )
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.evaluation.split_scores import SplitScores
+from brainbrr_core.evaluation.statistics import PatientStatistics
 from brainbrr_core.evaluation.tables import STATISTICS, write_tables
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.prediction.predictor import Predictor
@@ -109,12 +110,24 @@ def write_evaluation(
     )
     # The tables have the whole curve; a drawing needs no more points than a screen has.
     results = replace(scoring.results, operating_curve=scores.curve(), external=external)
-    write_tables(folder, results, scoring.statistics)
-    write_report(folder / REPORT, results, _strips(results, store, recordings, scores))
-    # Last: a folder with results has everything else.
+    strips = _strips(results, store, recordings, scores)
+    write_folder(folder, results, scoring.statistics, strips)
+    return results
+
+
+def write_folder(
+    folder: Path,
+    results: EvaluationResults,
+    statistics: PatientStatistics,
+    strips: Sequence[Strip] = (),
+) -> None:
+    """Write tables, page and results; a folder with results has everything else that is theirs."""
+    # First: killed half-way, the results of before would be beside tables that are not theirs.
+    (folder / RESULTS).unlink(missing_ok=True)
+    write_tables(folder, results, statistics)
+    write_report(folder / REPORT, results, strips)
     with replacing(folder / RESULTS) as temporary:
         temporary.write_text(results.to_json(), encoding="utf-8")
-    return results
 
 
 def _strips(
