@@ -117,11 +117,14 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     # No library that starts threads is loaded yet.
     share_processors(os.environ)
-    with handle_signals():
+    with handle_signals() as signals:
         try:
             _run()
         except BaseException as error:
             stopped = interruption(error)
+            if stopped is None and not isinstance(error, SystemExit):
+                # A library has turned the signal into an error of its own.
+                stopped = signals.stopped
             if stopped is None:
                 raise
             end(stopped)

@@ -25,36 +25,43 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+class Signals:
+    """Which signal asked the command to end, if one did.
+
+    Libraries may turn what is raised in them into an error of their own, without a trace of it.
+    """
+
+    stopped: Stopped | None = None
+
+
 @contextmanager
-def handle_signals() -> Iterator[None]:
+def handle_signals() -> Iterator[Signals]:
     """In the block, the first signal raises :class:`Stopped` and the second ends the process.
 
     A signal that this process was started to ignore stays ignored. Where Python ignores what is
     raised (while an object is deleted), the signal is sent again.
     """
-    stopping = False
+    signals = Signals()
     default_hook = sys.unraisablehook
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        nonlocal stopping
-        if stopping:
+        if signals.stopped is not None:
             leave(_SIGNALLED + number)
-        stopping = True
-        raise Stopped(number)
+        signals.stopped = Stopped(number)
+        raise signals.stopped
 
     def send_again(raised: sys.UnraisableHookArgs) -> None:
-        nonlocal stopping
         if not isinstance(raised.exc_value, Stopped):
             default_hook(raised)
             return
-        stopping = False
+        signals.stopped = None
         threading.Timer(0.01, os.kill, (os.getpid(), raised.exc_value.number)).start()
 
     handled = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, stop) for number in handled}
     sys.unraisablehook = send_again
     try:
-        yield
+        yield signals
     finally:
         sys.unraisablehook = default_hook
         for number, handler in before.items():
