@@ -18,23 +18,25 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import Field
 
+from brainbrr_core.benchmark.detectors import (
+    DetectorFrames,
+    DetectorScore,
+    Floats,
+    Interval,
+    Stored,
+    line_length,
+    network_detector,
+)
 from brainbrr_core.benchmark.result import Figures, Report, Table
 from brainbrr_core.cache.build import build as build_shards
-from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import Plan, plan_corpus
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import (
     Configuration,
-    Detection,
     Hardware,
     Model,
     Overrides,
@@ -43,28 +45,13 @@ from brainbrr_core.configuration import (
     load,
 )
 from brainbrr_core.configuration.settings import Selection
-from brainbrr_core.constants import FRAME_SAMPLES, RATE, SPLITS
-from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import detect, found_by, frame_count
-from brainbrr_core.detection.recordings import with_scores
+from brainbrr_core.constants import RATE, SPLITS
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.model import build
 from brainbrr_core.model.device import describe_device
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.progress import Progress, progress
-from brainbrr_core.scoring import (
-    Counts,
-    OperatingPoint,
-    ScoredRecording,
-    auprc,
-    per_second,
-    rank,
-    sweep_thresholds,
-    total,
-    tune_threshold,
-)
 from brainbrr_core.scoring.bootstrap import interval, resamples
-from brainbrr_core.scoring.szcore import score_recording
 from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.run import train
@@ -110,20 +97,6 @@ _FIXED = (
     "training.seed",
 )
 
-Frames = NDArray[np.float32]
-#: Scores the frames of a whole recording.
-Detector = Callable[[RecordingReader], Frames]
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """A recording in its store, with a patient name that is unique over both corpora."""
-
-    store: Store
-    recording: ManifestRecording
-    patient: str
-
 
 class Subjects(Figures):
     """A figure of the training patients, the dev patients and the unseen ones."""
@@ -139,24 +112,6 @@ class PatientCounts(Figures):
     train: int
     dev: int
     unseen: int
-
-
-#: Ends of an interval of 95 %; None where it is undefined.
-Interval = tuple[float | None, float | None]
-
-
-class DetectorScore(Figures):
-    """A detector's scores on all unseen patients together."""
-
-    threshold: float
-    f1: float
-    sensitivity: float
-    detected: float
-    reference: float
-    false: float
-    false_per_day: float
-    average_precision: float
-    f1_interval: Interval
 
 
 class Difference(Figures):
@@ -289,13 +244,13 @@ def run(
     detection = first.detection
     log("scoring")
     clock = time.perf_counter()
-    by_network = _Framing(dev, unseen, _by(predictor))
+    by_network = DetectorFrames(dev, unseen, network_detector(predictor))
     point = by_network.tune(detection)
     scores = {"trained": by_network.score(detection, point)}
     if baselines:
         untrained = replace(predictor, network=build(preset, seed=seed).eval().to(predictor.device))
-        by_length = _Framing(dev, unseen, line_length)
-        by_chance = _Framing(dev, unseen, _by(untrained))
+        by_length = DetectorFrames(dev, unseen, line_length)
+        by_chance = DetectorFrames(dev, unseen, network_detector(untrained))
         scores |= {
             "line length": by_length.score(detection, by_length.tune(detection)),
             "untrained": by_chance.score(detection, point),
@@ -362,7 +317,7 @@ def _prepare(
     size: CorpusSize,
     seed: int,
     prefix: str,
-) -> list[_Stored]:
+) -> list[Stored]:
     """Write and build a corpus; return its recordings that can be scored.
 
     ``make_plan`` indexes the corpus and plans its ``cache``.
@@ -377,14 +332,14 @@ def _prepare(
     build_shards(make_plan(), cache.preprocessing)
     plan = make_plan()
     manifest = update_manifest(plan, cache.settings).manifest
-    return [_Stored(plan.store, r, prefix + r.patient) for r in manifest.recordings]
+    return [Stored(plan.store, r, prefix + r.patient) for r in manifest.recordings]
 
 
-def _patients(recordings: Sequence[_Stored]) -> int:
+def _patients(recordings: Sequence[Stored]) -> int:
     return len({one.patient for one in recordings})
 
 
-def _hours(recordings: Sequence[_Stored]) -> float:
+def _hours(recordings: Sequence[Stored]) -> float:
     return round(sum(one.recording.samples for one in recordings) / RATE / 3600, 2)
 
 
@@ -440,117 +395,3 @@ def _is_fixed(key: str) -> bool:
     return any(key == fixed or fixed.startswith(f"{key}.") for fixed in _FIXED) or (
         key.partition(".")[0] == "selection"
     )
-
-
-class SignalReader(Protocol):
-    """Reads a preprocessed signal."""
-
-    @property
-    def samples(self) -> int:
-        """Length of the signal in samples."""
-
-    def read(self, start: int, stop: int) -> Frames:
-        """Samples ``start`` to ``stop``, (19, stop - start), in standard deviations."""
-
-
-def line_length(reader: SignalReader) -> Frames:
-    """Score of each frame: its line length, relative to the median of the recording's frames.
-
-    Line length is the mean over channels and samples of the absolute difference from the sample
-    before.
-    """
-    signal = reader.read(0, reader.samples)
-    steps = np.abs(np.diff(signal, axis=1, prepend=signal[:, :1])).mean(axis=0)
-    edges = np.arange(frame_count(reader.samples)) * FRAME_SAMPLES
-    sizes = np.diff(np.append(edges, reader.samples))
-    lengths = np.add.reduceat(steps, edges) / sizes
-    relative: Frames = (lengths / np.median(lengths)).astype(np.float32)
-    return relative
-
-
-def _by(predictor: Predictor) -> Detector:
-    def frames(reader: RecordingReader) -> Frames:
-        [(_, scores)] = predictor.frames([(None, reader)])
-        return scores
-
-    return frames
-
-
-class _Framing:
-    """One detector's frames: of dev, to tune its threshold, and of the unseen, to be scored."""
-
-    def __init__(
-        self, dev: Sequence[_Stored], unseen: Sequence[_Stored], detector: Detector
-    ) -> None:
-        self._dev = [_framed(one, detector) for one in dev]
-        self._unseen = [_framed(one, detector) for one in unseen]
-
-    def tune(self, detection: Detection) -> OperatingPoint:
-        """The operating point with the best event F1 on dev."""
-        sweep = sweep_thresholds(
-            self._dev,
-            found_by(detection),
-            detection.off_ratio,
-        )
-        return tune_threshold(sweep).point
-
-    def score(self, detection: Detection, point: OperatingPoint) -> Score:
-        """Count events of the unseen patients."""
-        by_patient: dict[str, list[Counts]] = {}
-        for framed in self._unseen:
-            detected = detect(framed.scores_8hz, framed.duration_s, detection, point)
-            events = replace(framed, hypothesis=tuple(detected)).events
-            by_patient.setdefault(framed.patient, []).append(score_recording(events).event)
-        patients = tuple(total(by_patient[patient]) for patient in sorted(by_patient))
-        return Score(point, patients, self._average_precision())
-
-    def _average_precision(self) -> float:
-        """Average precision by the second on the unseen patients, which needs no threshold."""
-        seconds = [per_second(f.scores_8hz, f.reference, f.unknown) for f in self._unseen]
-        values, labels = zip(*seconds, strict=True)
-        return auprc(rank(np.concatenate(values), np.concatenate(labels)))
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Counts of a detector at an operating point, by patient."""
-
-    point: OperatingPoint
-    patients: tuple[Counts, ...]
-    #: By the second; it does not depend on the threshold.
-    average_precision: float
-
-    @property
-    def pooled(self) -> Counts:
-        """The counts of all patients together."""
-        return total(self.patients)
-
-    def resampled_f1(self, drawn: Floats) -> Floats:
-        """F1 of each of the resamples ``drawn`` (resamples, patients)."""
-        counts = np.array([[c.reference, c.detected, c.false] for c in self.patients])
-        reference, detected, false = (drawn @ counts).T
-        with np.errstate(invalid="ignore"):
-            f1: Floats = 2 * detected / (detected + false + reference)
-        return f1
-
-    def figures(self, f1_interval: Interval) -> DetectorScore:
-        """The figures of all patients together, with the interval of the F1 score."""
-        pooled = self.pooled
-        return DetectorScore(
-            threshold=round(self.point.on, 4),
-            f1=round(pooled.f1, 3),
-            sensitivity=round(pooled.sensitivity, 3),
-            detected=pooled.detected,
-            reference=pooled.reference,
-            false=pooled.false,
-            false_per_day=round(pooled.false_per_day, 1),
-            average_precision=round(self.average_precision, 3),
-            f1_interval=f1_interval,
-        )
-
-
-def _framed(one: _Stored, detector: Detector) -> ScoredRecording:
-    recording = one.recording
-    with torch.inference_mode():
-        frames = detector(RecordingReader(one.store, recording))
-    return replace(with_scores(recording, frames), patient=one.patient)

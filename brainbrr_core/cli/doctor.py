@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from brainbrr_core.cli.choices import ProfileName
-from brainbrr_core.cli.options import (
-    CacheRoot,
-    Config,
-    DataDir,
-    Json,
-    Profile,
-    configuration,
-)
+from brainbrr_core.cli.options import CacheRoot, Config, DataDir, Json, Profile, configuration
 from brainbrr_core.cli.printing import count, log, print_json, print_table
 from brainbrr_core.errors import BrainbrrError
 
 if TYPE_CHECKING:
     from brainbrr_core.configuration import Hardware
     from brainbrr_core.doctor.batch import Capacity, TrainingStep
-    from brainbrr_core.doctor.examination import Choice, Data, Examination, Machine
+    from brainbrr_core.doctor.choices import Choice
+    from brainbrr_core.doctor.examination import Examination
+    from brainbrr_core.doctor.facts import Data, Machine
 
 
 _BATCH = "Batch size of a training"

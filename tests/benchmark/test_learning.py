@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from brainbrr_core.benchmark import learning
-from brainbrr_core.benchmark.learning import CorpusSize, Learning, Score, line_length
+from brainbrr_core.benchmark.detectors import Score, line_length
+from brainbrr_core.benchmark.learning import CorpusSize, Learning
 from brainbrr_core.cli.app import app
 from brainbrr_core.configuration import load
 from brainbrr_core.errors import BrainbrrError

@@ -19,7 +19,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Configuration, Hardware, Overrides, load
-from brainbrr_core.doctor import examination
+from brainbrr_core.doctor import examination, facts
 from brainbrr_core.doctor.estimate import find_edfs, sampled_extent
 from brainbrr_core.doctor.examination import examine
 from brainbrr_core.errors import BrainbrrError, WorkRemains
@@ -169,7 +169,7 @@ def test_a_file_system_that_is_too_slow_or_passing_is_warned_of(
     settings: Configuration, monkeypatch: pytest.MonkeyPatch, kind: Kind, name: str, said: str
 ) -> None:
     monkeypatch.setattr(examination, "file_system", lambda _path: FileSystem("/x", name, kind))
-    monkeypatch.setattr(examination, "is_wsl", lambda: True)
+    monkeypatch.setattr(facts, "is_wsl", lambda: True)
     assert any(said in warning for warning in examine(settings, look_only=True).warnings)
 
 
@@ -182,10 +182,10 @@ def test_a_machine_that_lacks_much_is_warned_of_all_of_it(
             "data_dir": "/nowhere/at/all",
         }
     )
-    monkeypatch.setattr(examination, "write_rate", lambda _folder: 12e6)
+    monkeypatch.setattr(facts, "write_rate", lambda _folder: 12e6)
     monkeypatch.setattr(examination, "torch_cuda", lambda: None)
     monkeypatch.setattr("resource.getrlimit", lambda _what: (256, 4096))
-    monkeypatch.setattr(examination, "free_bytes", lambda _path: 2.5e9)
+    monkeypatch.setattr(facts, "free_bytes", lambda _path: 2.5e9)
     warnings = examine(gpu).warnings
     for said in (
         "12 MB/s written",

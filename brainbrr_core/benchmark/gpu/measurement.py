@@ -16,16 +16,13 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from brainbrr_core.benchmark.gpu.extent import Task
 from brainbrr_core.benchmark.gpu.kernels import Equality, Losses, equality, losses
 from brainbrr_core.benchmark.gpu.rates import Ceilings, Rates, WarmUp, machine, rates, warm_up
+from brainbrr_core.benchmark.gpu.scoring import Crossing, Scoring, crossing, scoring
 from brainbrr_core.benchmark.gpu.training import (
-    Crossing,
     Preparation,
     Resuming,
-    Scoring,
     Waiting,
-    crossing,
     prepare,
     resuming,
-    scoring,
     waiting,
 )
 from brainbrr_core.benchmark.result import Figures, Report, Table
