@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +21,10 @@ from brainbrr_core.evaluation.key_figures import (
     key_figures,
 )
 from brainbrr_core.evaluation.own_corpus import OwnCorpus
-from brainbrr_core.evaluation.report.page import report_environment
 from brainbrr_core.evaluation.report_folder import REPORT, report_folder
-from brainbrr_core.evaluation.results import MARKS, Estimate, read_results
+from brainbrr_core.evaluation.results import Estimate, read_results
+from brainbrr_core.evaluation.several_runs import write_page
 from brainbrr_core.evaluation.tables import Row, write_table
-from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
@@ -177,10 +175,9 @@ def _write(report: AcrossReport) -> None:
     # Drawing needs matplotlib, which takes a second to import.
     from brainbrr_core.evaluation.across_picture import across_picture
 
-    folder = report.report.parent
     names = [figure.name for figure in (*OPERATING_FIGURES, *LIMIT_FIGURES)]
     write_table(
-        folder / "corpora",
+        report.report.parent / "corpora",
         (
             *("corpus", "scored", "own", "adapted", "threshold_from", "patients", "recordings"),
             *("hours", "seizures", "left_out_recordings"),
@@ -188,25 +185,17 @@ def _write(report: AcrossReport) -> None:
         ),
         [_table_row(row, names) for row in report.rows],
     )
-    links = [
-        os.path.relpath(row.evaluation.report, folder).replace(os.sep, "/") for row in report.rows
-    ]
-    text = (
-        report_environment()
-        .get_template("across.html.j2")
-        .render(
-            report=report,
-            head=_head(report),
-            marks=MARKS,
-            links=links,
-            picture=across_picture(report.rows),
-            figures=OPERATING_FIGURES,
-            limits=by_unit(LIMIT_FIGURES),
-            own=report.rows[0].figures,
-        )
+    write_page(
+        report.report,
+        "across.html.j2",
+        [row.evaluation for row in report.rows],
+        report=report,
+        head=_head(report),
+        picture=across_picture(report.rows),
+        figures=OPERATING_FIGURES,
+        limits=by_unit(LIMIT_FIGURES),
+        own=report.rows[0].figures,
     )
-    with replacing(report.report) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _table_row(row: CorpusRow, names: Sequence[str]) -> Row:

@@ -6,7 +6,6 @@ same rules as those of one run.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,13 +18,10 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained, refuse_unasked_eval
 from brainbrr_core.evaluation.event_scores import EventScores, score_events, write_event_scores
 from brainbrr_core.evaluation.key_figures import OPERATING_FIGURES, KeyFigure, by_unit
-from brainbrr_core.evaluation.report.page import report_environment
-from brainbrr_core.evaluation.report_folder import REPORT
-from brainbrr_core.evaluation.results import MARKS, EvaluationResults, GroupRow
+from brainbrr_core.evaluation.results import EvaluationResults, GroupRow
 from brainbrr_core.evaluation.score import evaluation_set
+from brainbrr_core.evaluation.several_runs import page_path, write_page
 from brainbrr_core.evaluation.tables import write_table
-from brainbrr_core.files.atomic import replacing
-from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.eval_ledger import read_ledger
 from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
@@ -111,10 +107,8 @@ def evaluate_folds(
         bootstrap_seed=settings.evaluation.bootstrap_seed,
     )
     times = Counter(scoring.evaluation_set for scoring in read_ledger(runs_dir))
-    name = digest(sorted(run.name for run in runs.values()))[:12]
-    folder = runs_dir / f"{evaluations[0].results.profile}-folds-{name}"
     report = FoldsReport(
-        folder / f"report-{HELD_OUT}" / REPORT,
+        page_path([one.evaluation for one in evaluations], evaluations[0].results.profile, "folds"),
         tuple(evaluations),
         scores,
         {one.fold: times[one.results.evaluation_set] for one in evaluations},
@@ -161,23 +155,15 @@ def _write(report: FoldsReport) -> None:
             for fold, row in report.patients
         ],
     )
-    text = (
-        report_environment()
-        .get_template("folds.html.j2")
-        .render(
-            report=report,
-            figures=by_unit(report.figures),
-            sentences=list(sentences(report)),
-            marks=MARKS,
-            profile=report.folds[0].results.profile,
-            links=[
-                os.path.relpath(one.evaluation.report, folder).replace(os.sep, "/")
-                for one in report.folds
-            ],
-        )
+    write_page(
+        report.report,
+        "folds.html.j2",
+        [one.evaluation for one in report.folds],
+        report=report,
+        figures=by_unit(report.figures),
+        sentences=list(sentences(report)),
+        profile=report.folds[0].results.profile,
     )
-    with replacing(report.report) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def sentences(report: FoldsReport) -> Iterator[str]:

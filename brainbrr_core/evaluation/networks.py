@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.display.counts import count
-from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
+from brainbrr_core.evaluation.evaluate import Evaluation
 from brainbrr_core.evaluation.key_figures import key_figures
-from brainbrr_core.evaluation.report.page import report_environment
-from brainbrr_core.evaluation.report_folder import REPORT
-from brainbrr_core.evaluation.results import MARKS, Estimate
-from brainbrr_core.evaluation.statistics import unit_of
+from brainbrr_core.evaluation.results import Estimate
+from brainbrr_core.evaluation.several_runs import (
+    ESTIMATE_COLUMNS,
+    caveats,
+    estimate_cells,
+    evaluate_each,
+    page_path,
+    write_page,
+)
 from brainbrr_core.evaluation.tables import write_table
-from brainbrr_core.files.atomic import replacing
-from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
 
@@ -68,8 +68,7 @@ class NetworksReport:
     @property
     def sentences(self) -> list[str]:
         """What the table says, and what it does not."""
-        first = self.rows[0].evaluation.results
-        sentences = [
+        return [
             "Each network was trained once, on the same recordings, with the same settings but "
             "its own, and has a threshold of its own, tuned on dev. Settings that suit one network "
             "need not suit another.",
@@ -78,20 +77,12 @@ class NetworksReport:
             "training of the same network would differ, `brainbrr evaluate --seeds`.",
             "Seconds and windows per second are those of the machine, and of its load, when a "
             "network was trained.",
+            *caveats(
+                [row.evaluation for row in self.rows],
+                "detectors",
+                ": a network that is chosen by this table has been chosen on eval.",
+            ),
         ]
-        if self.split == first.threshold.split:
-            sentences.append(
-                f"The split “{self.split}” was used to choose the thresholds: its figures flatter "
-                "the detectors."
-            )
-        looks = self.rows[-1].evaluation.results.eval_looks
-        if looks is not None:
-            sentences.append(
-                f"“eval” has been scored {count(looks.scorings, 'time')} from this runs folder, "
-                f"with {count(looks.runs, 'run')}: a network that is chosen by this table has been "
-                "chosen on eval."
-            )
-        return sentences
 
 
 def evaluate_networks(
@@ -104,58 +95,37 @@ def evaluate_networks(
 ) -> NetworksReport:
     """Score the run of each network on a split of the cache it was trained on; write the table.
 
-    Each scoring of eval is put on record. Raises what :func:`evaluate_trained` raises.
+    Each scoring of eval is put on record. Raises what :func:`evaluate_each` raises.
     """
-    rows = []
-    for name, run in runs.items():
-        log(f"{name}: run {run.name}")
-        rows.append(NetworkRow(name, evaluate_trained(run, cache, settings, split, log=log)))
-    results = [row.evaluation.results for row in rows]
-    if len({scored.evaluation_set for scored in results}) > 1:
-        raise BrainbrrError(
-            "the cache changed while the networks were scored, each on other recordings: give the "
-            "same command again"
-        )
-    named = digest(sorted(run.name for run in runs.values()))[:12]
-    runs_dir = next(iter(runs.values())).directory.parent
-    folder = runs_dir / f"{cache.profile}-networks-{named}" / f"report-{results[0].split}"
-    report = NetworksReport(folder / REPORT, results[0].split, tuple(rows))
+    evaluations = evaluate_each(runs, cache, settings, split, "networks", log=log)
+    report = NetworksReport(
+        page_path(evaluations, cache.profile, "networks"),
+        evaluations[0].results.split,
+        tuple(NetworkRow(name, each) for name, each in zip(runs, evaluations, strict=True)),
+    )
     _write(report)
     return report
 
 
 def _write(report: NetworksReport) -> None:
-    folder = report.report.parent
     write_table(
-        folder / "networks",
-        (
-            *("network", "run", "parameters", "windows_per_s", "seconds"),
-            *("figure", "unit", "value", "low", "high", "interval", "few_patients"),
-        ),
+        report.report.parent / "networks",
+        ("network", "run", "parameters", "windows_per_s", "seconds", *ESTIMATE_COLUMNS),
         [
             (
                 *(row.name, row.run.name, row.run.record.parameters),
                 *(row.run.record.fit.windows_per_s, row.run.record.seconds),
-                *(name, str(unit_of(name)), value.value, value.low, value.high),
-                *(value.method, value.few_patients),
+                *estimate_cells(name, value),
             )
             for row in report.rows
             for name, value in row.figures.items()
         ],
     )
-    text = (
-        report_environment()
-        .get_template("networks.html.j2")
-        .render(
-            report=report,
-            first=report.rows[0].evaluation.results,
-            figures=FIGURES,
-            marks=MARKS,
-            links=[
-                os.path.relpath(row.evaluation.report, folder).replace(os.sep, "/")
-                for row in report.rows
-            ],
-        )
+    write_page(
+        report.report,
+        "networks.html.j2",
+        [row.evaluation for row in report.rows],
+        report=report,
+        first=report.rows[0].evaluation.results,
+        figures=FIGURES,
     )
-    with replacing(report.report) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -8,23 +8,25 @@ Neither contains the other.
 from __future__ import annotations
 
 import math
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from brainbrr_core.cache.profile_cache import ProfileCache
-from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
+from brainbrr_core.evaluation.evaluate import Evaluation
 from brainbrr_core.evaluation.key_figures import KEY_FIGURES, KeyFigure, by_unit, key_figures
-from brainbrr_core.evaluation.report.page import report_environment
-from brainbrr_core.evaluation.report_folder import REPORT
-from brainbrr_core.evaluation.results import MARKS, Estimate
+from brainbrr_core.evaluation.results import Estimate
+from brainbrr_core.evaluation.several_runs import (
+    ESTIMATE_COLUMNS,
+    caveats,
+    estimate_cells,
+    evaluate_each,
+    page_path,
+    write_page,
+)
 from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import write_table
-from brainbrr_core.files.atomic import replacing
-from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
 
@@ -95,24 +97,14 @@ def evaluate_seeds(
     """Score the runs of some seeds on a split of the cache they were trained on; write a report.
 
     Every seed has a threshold of its own, tuned on dev. Each scoring of eval is put on record.
-    Raises what :func:`evaluate_trained` raises.
+    Raises what :func:`evaluate_each` raises.
     """
-    evaluations = []
-    for seed, run in runs.items():
-        log(f"seed {seed}: run {run.name}")
-        evaluation = evaluate_trained(run, cache, settings, split, log=log)
-        evaluations.append(SeedEvaluation(seed, evaluation))
-    results = [one.evaluation.results for one in evaluations]
-    if len({scored.evaluation_set for scored in results}) > 1:
-        raise BrainbrrError(
-            "the cache changed while the seeds were scored, each on other recordings: give the "
-            "same command again"
-        )
-    name = digest(sorted(run.name for run in runs.values()))[:12]
-    runs_dir = next(iter(runs.values())).directory.parent
-    folder = runs_dir / f"{cache.profile}-seeds-{name}"
+    named = {f"seed {seed}": run for seed, run in runs.items()}
+    evaluations = evaluate_each(named, cache, settings, split, "seeds", log=log)
     report = SeedsReport(
-        folder / f"report-{results[0].split}" / REPORT, results[0].split, tuple(evaluations)
+        page_path(evaluations, cache.profile, "seeds"),
+        evaluations[0].results.split,
+        tuple(SeedEvaluation(seed, each) for seed, each in zip(runs, evaluations, strict=True)),
     )
     _write(report)
     return report
@@ -138,39 +130,27 @@ def _write(report: SeedsReport) -> None:
     )
     write_table(
         folder / "seeds",
-        ("seed", "run", "figure", "unit", "value", "low", "high", "interval", "few_patients"),
+        ("seed", "run", *ESTIMATE_COLUMNS),
         [
-            (
-                *(seed.seed, seed.evaluation.run.name, name, str(unit_of(name))),
-                *(value.value, value.low, value.high, value.method, value.few_patients),
-            )
+            (seed.seed, seed.evaluation.run.name, *estimate_cells(name, value))
             for seed in report.seeds
             for name, value in seed.figures.items()
         ],
     )
-    results = [seed.evaluation.results for seed in report.seeds]
-    text = (
-        report_environment()
-        .get_template("seeds.html.j2")
-        .render(
-            report=report,
-            by_unit=by_unit,
-            first=results[0],
-            sentences=_sentences(report),
-            marks=MARKS,
-            links=[
-                os.path.relpath(seed.evaluation.report, folder).replace(os.sep, "/")
-                for seed in report.seeds
-            ],
-        )
+    write_page(
+        report.report,
+        "seeds.html.j2",
+        [seed.evaluation for seed in report.seeds],
+        report=report,
+        by_unit=by_unit,
+        first=report.seeds[0].evaluation.results,
+        sentences=_sentences(report),
     )
-    with replacing(report.report) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _sentences(report: SeedsReport) -> list[str]:
     """What the figures mean, and what they do not."""
-    count, results = len(report.seeds), report.seeds[0].evaluation.results
+    count = len(report.seeds)
     sentences = [
         f"{count} trainings with the same configuration and recordings, which differ only in "
         "their seed: initial weights, order of the windows and augmentation. Each has its own "
@@ -189,15 +169,6 @@ def _sentences(report: SeedsReport) -> list[str]:
             f"{count} {'seed says' if count == 1 else 'seeds say'} little about a standard "
             "deviation."
         )
-    if results.split == results.threshold.split:
-        sentences.append(
-            f"The split “{results.split}” was used to choose the thresholds: its figures flatter "
-            "the detector."
-        )
-    looks = report.seeds[-1].evaluation.results.eval_looks
-    if looks is not None:
-        sentences.append(
-            f"“eval” has been scored {looks.scorings:,} times from this runs folder, with "
-            f"{looks.runs:,} runs, including the last of these."
-        )
-    return sentences
+    return sentences + caveats(
+        [seed.evaluation for seed in report.seeds], "detector", ", including the last of these."
+    )
