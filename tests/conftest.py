@@ -16,6 +16,7 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 from brainbrr_core.cache.build import build
+from brainbrr_core.cache.manifest_file import update_manifest
 from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.remote import retry
@@ -112,6 +113,15 @@ def master_cache(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) 
     """A built cache of 12 recordings, never changed by a test."""
     settings = small_settings(tmp_path_factory.mktemp("built"), master_corpus)
     assert build(plan_corpus(settings), settings.preprocessing, workers=1).failed == []
+    return settings
+
+
+@pytest.fixture(scope="module")
+def prepared(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
+    """A built cache with a current manifest; the tests of a module share it and its runs."""
+    settings = small_settings(tmp_path_factory.mktemp("prepared"), master_corpus)
+    build(plan_corpus(settings), settings.preprocessing, workers=1)
+    update_manifest(plan_corpus(settings), settings.manifest_settings)
     return settings
 
 

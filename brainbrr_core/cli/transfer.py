@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from brainbrr_core.cli.choices import ProfileName
 from brainbrr_core.cli.options import (
     CacheRoot,
     CacheVersion,
@@ -20,6 +21,7 @@ from brainbrr_core.cli.options import (
 from brainbrr_core.cli.printing import count, log, print_json
 
 if TYPE_CHECKING:
+    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.transfer.receive import Transfer
 
 Url = Annotated[
@@ -32,6 +34,12 @@ Archive = Annotated[
     Path, typer.Argument(metavar="FILE", help="The archive, such as smoke.tar.zst.")
 ]
 Transfers = Annotated[int, typer.Option(min=1, max=64, help="Number of transfers at a time.")]
+ReplaceIndex = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Replace the index of this cache root even if it is of another corpus."
+    ),
+]
 #: Shards that are named at most, of those missing or refused; --json has them all.
 _SHOWN = 20
 
@@ -56,14 +64,11 @@ def push(
     json: Json = False,
 ) -> int:
     """Copy fresh shards and the index to a bucket or folder; only what differs is sent."""
-    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.remote.connect import open_remote
     from brainbrr_core.transfer.push import push as send
 
     remote = open_remote(url)
-    cache = ProfileCache.of(
-        configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
-    )
+    cache = _cache(config, profile, cache_root, cache_version)
     outcome = send(cache, remote, transfers=transfers, force=force, repair=repair, log=log)
     return _report(outcome, "pushed", json)
 
@@ -76,25 +81,15 @@ def pull(
     cache_version: CacheVersion = None,
     run: ForRun = None,
     transfers: Transfers = 16,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Replace the index of this cache root even if it is of another corpus."
-        ),
-    ] = False,
+    force: ReplaceIndex = False,
     json: Json = False,
 ) -> int:
     """Copy the shards that the profile lacks, and the index, from a bucket or folder; verified."""
-    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.remote.connect import open_remote
     from brainbrr_core.transfer.pull import pull as fetch
 
     remote = open_remote(url)
-    cache = ProfileCache.of(
-        configuration(
-            config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
-        )
-    )
+    cache = _cache(config, profile, cache_root, cache_version, run)
     outcome = fetch(cache, remote, transfers=transfers, force=force, log=log)
     return _report(outcome, "pulled", json)
 
@@ -108,12 +103,9 @@ def export(
     json: Json = False,
 ) -> int:
     """Write the shards of the profile and the index to one archive (.tar.zst)."""
-    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.transfer.archive import export_archive
 
-    cache = ProfileCache.of(
-        configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
-    )
+    cache = _cache(config, profile, cache_root, cache_version)
     return _report(export_archive(cache, file), "exported", json)
 
 
@@ -123,22 +115,31 @@ def import_(
     profile: Profile = None,
     cache_root: CacheRoot = None,
     cache_version: CacheVersion = None,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Replace the index of this cache root even if it is of another corpus."
-        ),
-    ] = False,
+    force: ReplaceIndex = False,
     json: Json = False,
 ) -> int:
     """Read the shards that the profile lacks, and the index, from an archive; verified."""
-    from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.transfer.archive import import_archive
 
-    cache = ProfileCache.of(
-        configuration(config, profile, cache_root=cache_root, cache_version=cache_version)
-    )
+    cache = _cache(config, profile, cache_root, cache_version)
     return _report(import_archive(cache, file, force=force, log=log), "imported", json)
+
+
+def _cache(
+    config: str | None,
+    profile: ProfileName | None,
+    cache_root: str | None,
+    cache_version: str | None,
+    run: str | None = None,
+) -> ProfileCache:
+    """The cache and profile that the options choose."""
+    from brainbrr_core.cache.profile_cache import ProfileCache
+
+    return ProfileCache.of(
+        configuration(
+            config, profile, cache_root=cache_root, cache_version=cache_version, for_run=run
+        )
+    )
 
 
 def _report(outcome: Transfer, done: str, json: bool) -> int:

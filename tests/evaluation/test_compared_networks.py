@@ -7,21 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest_file import update_manifest
-from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
 from tests.support.shell import Shell
-from tests.support.small_run import small_config, small_settings
-
-
-@pytest.fixture(scope="module")
-def prepared(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
-    """A built cache with a current manifest, and a folder for runs that the tests share."""
-    settings = small_settings(tmp_path_factory.mktemp("compared"), master_corpus)
-    build(plan_corpus(settings), settings.preprocessing, workers=1)
-    update_manifest(plan_corpus(settings), settings.manifest_settings)
-    return settings
+from tests.support.small_run import small_config
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 import shutil
 from collections import defaultdict
@@ -34,6 +32,7 @@ from tests.support.public_corpora import CHBMIT_LABELS, edf
 from tests.support.several_corpora import START, write_chbmit_like
 from tests.support.shell import Shell
 from tests.support.small_run import small_config, small_settings
+from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.usefixtures("one_worker", "without_strips")
 FOLDS = 3
@@ -76,18 +75,6 @@ def ready(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Read
     return Ready(folder)
 
 
-def typed(shell: Shell, *words: object) -> dict[str, Any]:
-    done = shell.type(*words, "--json")
-    assert done.returncode == 0, done.stderr
-    values: dict[str, Any] = json.loads(done.stdout)
-    return values
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def state_of_cache(folder: Path) -> dict[str, tuple[int, int]]:
     """Every file of a cache with its inode and modification time, leases and records apart."""
     root = folder / "cache"
@@ -105,11 +92,11 @@ def test_all_folds_are_trained_scored_and_pooled(
     words = ready.words(runs)
     assert "choose one, as with --fold 1, or all of them" in shell.refused("train", *words)
     assert "there is no fold 4 of 3" in shell.refused("train", "--fold", 4, *words)
-    second = typed(shell, "train", "--fold", 2, *words)
+    second = shell.printed("train", "--fold", 2, *words)
     line = shell.refused("evaluate", "--folds", "--allow-eval", *words, status=1)
     assert "no finished run of folds 1 and 3" in line and "`brainbrr train --folds" in line
 
-    trained = typed(shell, "train", "--folds", *words)["folds"]
+    trained = shell.printed("train", "--folds", *words)["folds"]
     assert [part["fold"] for part in trained] == [1, 2, 3]
     assert [part["reused"] for part in trained] == [False, True, False]
     assert trained[1]["run"] == second["run"]
@@ -134,7 +121,7 @@ def test_all_folds_are_trained_scored_and_pooled(
     refusal = shell.refused("evaluate", "--folds", *words)
     assert "add --allow-eval" in refusal and "--split dev" not in refusal
     assert not (runs / "eval-scorings.jsonl").exists()
-    pooled = typed(shell, "evaluate", "--folds", "--allow-eval", *words)
+    pooled = shell.printed("evaluate", "--folds", "--allow-eval", *words)
     assert [part["reused"] for part in pooled["folds"]] == [False] * FOLDS
     assert [part["threshold_from"] for part in pooled["folds"]] == ["dev"] * FOLDS
     assert [part["scorings"] for part in pooled["folds"]] == [1] * FOLDS
@@ -143,7 +130,7 @@ def test_all_folds_are_trained_scored_and_pooled(
     assert_worked_out_again(pooled)
 
     # Both the reports and the records stay as they are when asked for again.
-    again = typed(shell, "evaluate", "--folds", "--allow-eval", *words)
+    again = shell.printed("evaluate", "--folds", "--allow-eval", *words)
     assert [part["reused"] for part in again["folds"]] == [True] * FOLDS
     assert again["figures"] == pooled["figures"]
     assert len((runs / "eval-scorings.jsonl").read_text().splitlines()) == FOLDS
@@ -154,9 +141,9 @@ def test_all_folds_are_trained_scored_and_pooled(
     assert "The patients of each fold have been scored once from this runs folder" in shown
 
     # A fold alone: its dev by default, as for any run; a run by its name is in its fold.
-    alone = typed(shell, "evaluate", "--fold", 3, *words)
+    alone = shell.printed("evaluate", "--fold", 3, *words)
     assert (alone["split"], alone["run"]) == ("dev", Path(trained[2]["run"]).name)
-    named = typed(shell, "evaluate", alone["run"], "--config", small_config(ready.folder),
+    named = shell.printed("evaluate", alone["run"], "--config", small_config(ready.folder),
                   "--runs-dir", runs, "--split", "eval", "--allow-eval")  # fmt: skip
     of_fold = next(part for part in pooled["folds"] if part["fold"] == 3)
     assert (named["report"], named["reused"]) == (of_fold["report"], True)
@@ -226,8 +213,8 @@ def test_one_patient_is_left_out_at_a_time(shell: Shell, ready: Ready, tmp_path:
     words = ("--config", config, "--runs-dir", tmp_path / "runs")
     patients = sorted({r.patient for r in read_index(ready.folder / "cache") if r.reason is None})
     assert f"gives {len(patients)} folds" in shell.refused("train", "--fold", 99, *words)
-    typed(shell, "train", "--folds", *words)
-    pooled = typed(shell, "evaluate", "--folds", "--allow-eval", *words)
+    shell.printed("train", "--folds", *words)
+    pooled = shell.printed("evaluate", "--folds", "--allow-eval", *words)
     # Also those without a seizure, whose false alarms count.
     assert [(row["fold"], row["name"]) for row in pooled["patients"]] == list(
         enumerate(patients, start=1)
@@ -250,9 +237,9 @@ def test_a_run_without_folds_is_scored_as_it_was_trained(
     shell: Shell, ready: Ready, tmp_path: Path
 ) -> None:
     fixed = ("--config", small_config(ready.folder), "--runs-dir", tmp_path / "runs")
-    trained = typed(shell, "train", *fixed)
+    trained = shell.printed("train", *fixed)
     words = ready.words(tmp_path / "runs")
-    scored = typed(shell, "evaluate", Path(trained["run"]).name, "--split", "dev", *words)
+    scored = shell.printed("evaluate", Path(trained["run"]).name, "--split", "dev", *words)
     assert Path(scored["report"]).parent == Path(trained["run"]) / "report-dev"
 
 
@@ -340,8 +327,8 @@ def test_the_seizures_of_one_patient_are_left_out_one_by_one(shell: Shell, tmp_p
     assert {r.patient for r in read_index(tmp_path / "cache")} == {
         f"chb01_0{number}" for number in (1, 2, 3, 4)
     }
-    typed(shell, "train", "--folds", *words)
-    pooled = typed(shell, "evaluate", "--folds", "--allow-eval", *words)
+    shell.printed("train", "--folds", *words)
+    pooled = shell.printed("evaluate", "--folds", "--allow-eval", *words)
     # Each EDF is scored once, and no fold holds out two with a seizure.
     assert [row["name"] for row in pooled["patients"]] == [f"chb01_0{n}" for n in (1, 2, 3, 4)]
     ictal = [row["fold"] for row in pooled["patients"] if row["seizures"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import datetime
 import json
 import re
@@ -23,6 +22,7 @@ from brainbrr_core.evaluation.facts import ThresholdChoice
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.scoring import OperatingPoint, RecordingEvents, ScoredRecording
 from tests.support.shell import Shell
+from tests.support.tables import rows_of
 
 START = datetime.datetime(2012, 3, 4, 5, 6, 7)
 #: Seizures and detections of three recordings of 600 s, of two patients.
@@ -284,8 +284,7 @@ def test_the_command_prints_writes_and_refuses(
     assert printed["seizures"] == 2
     f1 = printed["figures"]["szcore_event.f1"]
     assert f1["value"] == expected.estimates["szcore_event.f1"].value
-    with (tmp_path / "out" / "recordings.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "out" / "recordings.csv")
     assert [(row["patient"], row["nedc_ovlp_detected"]) for row in rows] == [
         ("aaaaaaaa", "1"),
         ("aaaaaaaa", "0"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from brainbrr_core.scoring import (
 )
 from brainbrr_core.signal.statistics import Statistics
 from tests.support.examples import examples
+from tests.support.tables import rows_of
 
 POINT = OperatingPoint(0.6, 0.5)
 ORIGIN = Origin("run", "v1", POINT, "the whole recording's")
@@ -90,11 +90,6 @@ def a_run(seed: int) -> Scoring:
     )
 
 
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_the_tables_of_a_report_score_as_the_report_does(tmp_path: Path, seed: int) -> None:
     scoring = a_run(seed)
@@ -103,7 +98,7 @@ def test_the_tables_of_a_report_score_as_the_report_does(tmp_path: Path, seed: i
     def events(name: str, key: str) -> tuple[Event, ...]:
         return tuple(
             Event(float(row["start_s"]), float(row["stop_s"]))
-            for row in rows(tmp_path / f"{name}.csv")
+            for row in rows_of(tmp_path / f"{name}.csv")
             if row["partition_key"] == key
         )
 
@@ -115,11 +110,11 @@ def test_the_tables_of_a_report_score_as_the_report_does(tmp_path: Path, seed: i
             events("detections", row["partition_key"]),
             unknown=tuple((e.start, e.stop) for e in events("unknown_time", row["partition_key"])),
         )
-        for row in rows(tmp_path / "recordings.csv")
+        for row in rows_of(tmp_path / "recordings.csv")
     ]
     assert counted(read) == scoring.results.counts
     # Of the detections, what lies in unknown time is marked, and no more.
-    detections = rows(tmp_path / "detections.csv")
+    detections = rows_of(tmp_path / "detections.csv")
     assert any(row["in_unknown_time"] == "true" for row in detections)
     assert not any(row["in_unknown_time"] == row["false_alarm"] == "true" for row in detections)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +58,7 @@ from tests.support.scored_patients import (
     scored,
     store_report,
 )
+from tests.support.tables import rows_of
 
 DAY = 86_400.0
 
@@ -313,8 +313,7 @@ def test_statistics_and_tables_survive_their_files(tmp_path: Path) -> None:
         np.testing.assert_array_equal(values, after[name], err_msg=name)
     # Parquet and CSV say the same; what is undefined is null and empty.
     table = pq.read_table(folder / "seizures.parquet").to_pylist()
-    with (folder / "seizures.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(folder / "seizures.csv")
     assert [row["partition_key"] for row in rows] == ["dev/a/t0", "dev/b/t0"]
     assert [row["latency_s"] for row in table] == [10.0, None]
     assert [row["latency_s"] for row in rows] == ["10", ""]

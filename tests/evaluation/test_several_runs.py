@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shutil
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,6 +27,7 @@ from tests.support.pages import well_formed
 from tests.support.run_records import recorded_run
 from tests.support.shell import Shell
 from tests.support.small_run import small_config, small_settings
+from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.usefixtures("one_worker")
 
@@ -97,18 +96,6 @@ def other(master_other: Configuration, tmp_path: Path) -> Configuration:
     return settings
 
 
-def typed(shell: Shell, *words: object) -> dict[str, Any]:
-    done = shell.type(*words, "--json")
-    assert done.returncode == 0, done.stderr
-    values: dict[str, Any] = json.loads(done.stdout)
-    return values
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def assert_well_formed(page: str, tables: int) -> None:
     assert well_formed(page).count("table") == tables
     assert "://" not in page and "<link" not in page
@@ -118,14 +105,14 @@ def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell,
     line = shell.refused("evaluate", "--seeds", "0,1,2", *own.words, status=1)
     assert "no finished run of seeds 1 and 2" in line
     assert f"`brainbrr train --seeds 0,1,2 --config {config_of(own.settings)}`" in line
-    runs = typed(shell, "train", "--seeds", "0,1,2", *own.words)["seeds"]
+    runs = shell.printed("train", "--seeds", "0,1,2", *own.words)["seeds"]
     # Seed 0 is the run that there was.
     assert [part["seed"] for part in runs] == [0, 1, 2]
     assert [part["reused"] for part in runs] == [True, False, False]
     assert runs[0]["run"] == str(own.run)
     assert len({part["model_blake3"] for part in runs}) == 3
     words = ("evaluate", "--seeds", "0,1,2", "--split", "dev", *own.words)
-    values = typed(shell, *words)
+    values = shell.printed(*words)
     by_seed = {part["seed"]: part for part in values["seeds"]}
     for part in runs:
         alone = json.loads((Path(part["run"]) / "report-dev" / "results.json").read_text())
@@ -153,7 +140,7 @@ def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell,
     for link in re.findall(r'href="([^#"]+)"', page):
         assert (report.parent / link).is_file()
     # What is scored already is not scored again.
-    assert all(part["reused"] for part in typed(shell, *words)["seeds"])
+    assert all(part["reused"] for part in shell.printed(*words)["seeds"])
     shown = shell.type(*words).stdout
     assert "SD" in shown
     # Nothing of a figure is cut off, and no column has figures of two units.
@@ -192,7 +179,7 @@ def test_a_run_is_scored_on_another_corpus_as_it_is(
     base = ("evaluate", run, *own.words)
     # The threshold comes from the run's own dev, which is looked for where the training found it.
     moved = (*base, "--cache-root", other.cache_root)
-    values = typed(shell, *moved)
+    values = shell.printed(*moved)
     kept = json.loads((run / "threshold.json").read_text())
     assert values["threshold_from"] == "own dev"
     assert values["operating_point_logits"] == kept["point"]
@@ -209,7 +196,7 @@ def test_a_run_is_scored_on_another_corpus_as_it_is(
     # No report of the run's own, and its threshold is what it was.
     assert not report_folder(run, "eval").exists()
     assert not report_folder(run, "dev").exists()
-    again = typed(shell, *moved, "--data-dir", other.data_dir)
+    again = shell.printed(*moved, "--data-dir", other.data_dir)
     assert again["reused"]
     assert again["report"] == values["report"]
     page = report.read_text(encoding="utf-8")
@@ -219,7 +206,7 @@ def test_a_run_is_scored_on_another_corpus_as_it_is(
     assert "neither weights nor threshold nor normalization" in first
     assert "none is among them" in head
     assert "flatter" not in head[: head.index("</dl>")]
-    dev = typed(shell, *moved, "--split", "dev")
+    dev = shell.printed(*moved, "--split", "dev")
     assert dev["split"] == "elsewhere/dev"
     assert report.is_file()
     scored = rows_of(Path(dev["report"]).parent / "recordings.csv")
@@ -236,9 +223,9 @@ def test_a_threshold_is_adapted_only_where_it_is_asked_for_and_named_everywhere(
 ) -> None:
     run = own.run
     words = ("evaluate", run, *own.words, "--cache-root", other.cache_root)
-    frozen = typed(shell, *words)
+    frozen = shell.printed(*words)
     kept = (run / "threshold.json").read_bytes()
-    adapted = typed(shell, *words, "--adapt", "threshold")
+    adapted = shell.printed(*words, "--adapt", "threshold")
     assert adapted["external"]["adapted"] == "threshold"
     assert adapted["threshold_from"] == "elsewhere/dev"
     assert adapted["split"] == "elsewhere/all but dev, threshold adapted on its dev"
@@ -282,7 +269,7 @@ def test_patients_that_the_run_knows_are_left_out(
     assert shell.type("index", "--force", "--config", config).returncode == 0
     assert shell.type("cache", "build", "--config", config).returncode == 0
     words = ("evaluate", run, *own.words, "--cache-root", other.cache_root)
-    values = typed(shell, *words)
+    values = shell.printed(*words)
     index = read_index(other.cache_root)
     usable = [r for r in index if r.reason is None]
     copies = [r for r in usable if r.patient == copied.name]
@@ -297,7 +284,7 @@ def test_patients_that_the_run_knows_are_left_out(
     page = Path(values["report"]).read_text(encoding="utf-8")
     assert f"{len(left_out)} recordings of 2 patients are among them and are left out" in page
     # Other people may have the same name; the same content stays out.
-    values = typed(shell, *words, "--other-people")
+    values = shell.printed(*words, "--other-people")
     assert list(values["external"]["left_out"].values()) == [len(copies)]
     assert values["external"]["same_names"] == 1
     page = Path(values["report"]).read_text(encoding="utf-8")
@@ -329,7 +316,7 @@ def test_one_report_has_a_row_for_each_corpus(
     third.write_text(f"cache_root: {root}\n")
     across = f"{other.cache_root},third={third}"
     words = ("evaluate", run, *own.words, "--across", across)
-    values = typed(shell, *words)
+    values = shell.printed(*words)
     assert [row["name"] for row in values["corpora"]] == ["own dev", "elsewhere", "third"]
     assert [row["own"] for row in values["corpora"]] == [True, False, False]
     # Where a file says that its corpus lies is not for a variable to change.
@@ -363,7 +350,7 @@ def test_one_report_has_a_row_for_each_corpus(
     # Eval of its own corpus stands beside dev, once it was scored on purpose.
     scored = ("evaluate", run, *own.words, "--split", "eval", "--allow-eval")
     assert shell.type(*scored).returncode == 0
-    done = typed(shell, *words)["corpora"]
+    done = shell.printed(*words)["corpora"]
     assert [row["name"] for row in done] == ["own dev", "own eval", "elsewhere", "third"]
     line = shell.refused("evaluate", run, *own.words, "--across", f"{root},{root}")
     assert "two corpora of --across are called elsewhere" in line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -22,12 +22,6 @@ from tests.support.pipeline_graph import CACHE, Graph, latest, wide_graph
 from tests.support.small_run import small_settings
 
 pytestmark = pytest.mark.usefixtures("one_worker")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 def failed(result: dg.ExecuteInProcessResult) -> dict[str, str]:

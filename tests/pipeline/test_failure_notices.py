@@ -6,7 +6,7 @@ import json
 import smtplib
 import sys
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 from types import ModuleType
@@ -28,12 +28,6 @@ from tests.support.pipeline_graph import Graph, wide_graph
 from tests.support.project import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_worker")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

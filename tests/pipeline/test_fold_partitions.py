@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,12 +34,6 @@ from tests.support.small_run import small_config, small_settings
 pytestmark = pytest.mark.usefixtures("one_worker")
 MODEL, REPORT = "trained_model", "eval_report"
 FRESH, STALE, MISSING = StaleStatus.FRESH, StaleStatus.STALE, StaleStatus.MISSING
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 def folded(settings: Configuration, **split: object) -> Configuration:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -25,12 +24,6 @@ from tests.support.pipeline_graph import failure_of, latest
 from tests.support.small_run import small_config
 
 pytestmark = pytest.mark.usefixtures("one_worker")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -19,12 +18,6 @@ from tests.support.edf_files import another_copy
 from tests.support.pipeline_graph import Graph, change, wide_graph, wide_settings
 
 pytestmark = pytest.mark.usefixtures("one_worker")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 def asked(graph: Graph) -> list[tuple[str, list[str]]]:

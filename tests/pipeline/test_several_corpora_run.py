@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,12 +56,6 @@ def trees(corpus: Path, tmp_path: Path) -> Trees:
 @pytest.fixture
 def listed(tmp_path: Path) -> Listed:
     return Listed(tmp_path / "several")
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 def type_all(shell: Shell, config: str, *commands: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -21,12 +20,6 @@ from brainbrr_pipeline.training import launch
 from tests.support.pipeline_graph import Graph, failure_of
 from tests.support.project import ROOT
 from tests.support.services import HANGS_S, wait_until
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
-        yield made
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +72,13 @@ class Shell:
         out, err = self._capsys.readouterr()
         code = ended.value.code
         return Done(code if isinstance(code, int) else 0, out, err)
+
+    def printed(self, *words: object) -> dict[str, Any]:
+        """What a command that succeeds prints with ``--json``."""
+        done = self.type(*words, "--json")
+        assert done.returncode == 0, done.stderr
+        values: dict[str, Any] = json.loads(done.stdout)
+        return values
 
     def refused(
         self, *words: object, environment: Mapping[str, str] | None = None, status: int = 2

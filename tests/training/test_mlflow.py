@@ -12,9 +12,6 @@ import mlflow
 import pytest
 from pydantic import JsonValue
 
-from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest_file import update_manifest
-from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration.load import apply_values
 from brainbrr_core.errors import BrainbrrError
@@ -22,18 +19,8 @@ from brainbrr_core.training.distributed import SINGLE_PROCESS
 from brainbrr_core.training.metrics import MetricsLog, shared_settings
 from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.run import train
-from tests.support.small_run import small_settings
 
 EXPERIMENT = "seizures"
-
-
-@pytest.fixture(scope="module")
-def prepared(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
-    """A built cache with a current manifest, which the tests only read."""
-    settings = small_settings(tmp_path_factory.mktemp("prepared"), master_corpus)
-    build(plan_corpus(settings), settings.preprocessing, workers=1)
-    update_manifest(plan_corpus(settings), settings.manifest_settings)
-    return settings
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest_file import update_manifest
-from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.configuration import Configuration, Model
 from brainbrr_core.configuration.settings import DEFAULT_NETWORK, NETWORKS
 from brainbrr_core.detection.scorer import WindowScorer
@@ -27,7 +24,7 @@ from brainbrr_core.training.nonfinite import replay
 from brainbrr_core.training.validation import Validation
 from tests.support.project import ROOT
 from tests.support.shell import Shell
-from tests.support.small_run import small_config, small_settings
+from tests.support.small_run import small_config
 from tests.support.toy_training import (
     SMALL_OPTIONS,
     Interrupted,
@@ -154,15 +151,6 @@ class Spread(nn.Module):
     def forward(self, x):
         return self.head(self.norm(torch.relu(self.mix(x.std(-1)))))
 """
-
-
-@pytest.fixture(scope="module")
-def prepared(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
-    """A built cache with a current manifest, which the tests only read."""
-    settings = small_settings(tmp_path_factory.mktemp("prepared"), master_corpus)
-    build(plan_corpus(settings), settings.preprocessing, workers=1)
-    update_manifest(plan_corpus(settings), settings.manifest_settings)
-    return settings
 
 
 @pytest.fixture

@@ -15,9 +15,6 @@ import torch
 from tensorboard.backend.event_processing import event_accumulator
 from typer.testing import CliRunner
 
-from brainbrr_core.cache.build import build
-from brainbrr_core.cache.manifest_file import update_manifest
-from brainbrr_core.cache.plan import plan_corpus
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check
 from brainbrr_core.cli.app import app
@@ -42,22 +39,12 @@ from brainbrr_core.training.new_run import training_batches
 from brainbrr_core.training.preflight import check_space, checkpoint_bytes
 from brainbrr_core.training.provenance import code_version
 from brainbrr_core.training.run import train, train_on
-from tests.support.small_run import small_settings
 from tests.support.toy_training import toy_batch, toy_provenance, toy_settings
 from tests.support.toy_training import train as toy_train
 
 
 def quiet(_line: str) -> None:
     """Log nothing."""
-
-
-@pytest.fixture(scope="module")
-def prepared(master_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
-    """A built cache with a current manifest, which the tests only read."""
-    settings = small_settings(tmp_path_factory.mktemp("prepared"), master_corpus)
-    build(plan_corpus(settings), settings.preprocessing, workers=1)
-    update_manifest(plan_corpus(settings), settings.manifest_settings)
-    return settings
 
 
 @pytest.fixture
