@@ -19,7 +19,7 @@ from brainbrr_core.cache.version import channels_of
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
-from brainbrr_core.signal.chain import STREAM_STEP, filtered
+from brainbrr_core.signal.chain import STREAM_STEP, filter_signal
 from brainbrr_core.signal.edges import SignalSource
 from brainbrr_core.signal.statistics import Statistics
 
@@ -51,7 +51,7 @@ class Normalization:
         if self.first_s is None:
             return self.statistics
         return Statistics.of(
-            filtered(source, settings, STREAM_STEP),
+            filter_signal(source, settings, STREAM_STEP),
             round(self.first_s * settings.rate_hz),
             settings,
         )

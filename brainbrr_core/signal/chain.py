@@ -97,7 +97,7 @@ class Filtering:
         return np.ascontiguousarray(self._blocks.apply(raw, count))
 
 
-def filtered(
+def filter_signal(
     source: SignalSource, settings: Preprocessing, step: int
 ) -> Iterator[NDArray[np.float32]]:
     """Resample, filter and interpolate a recording, some seconds at a time.
@@ -227,7 +227,7 @@ class Chain:
     def _chunks(self) -> Iterator[NDArray[np.float32]]:
         """The filtered signal, six blocks at a time."""
         size = _CHUNK_BLOCKS * self.block_samples
-        return regroup(filtered(self._source, self._settings, size), size)
+        return regroup(filter_signal(self._source, self._settings, size), size)
 
     def _measure(self) -> Statistics:
         pieces = self._chunks

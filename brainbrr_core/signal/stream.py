@@ -1,6 +1,6 @@
 """The signal chain on samples as they arrive: resampled and filtered, causally but for the FIR.
 
-The output equals, to the last bit, that of ``signal.chain.filtered`` for the whole recording,
+The output equals, to the last bit, that of ``signal.chain.filter_signal`` for the whole recording,
 however the samples are divided into pieces.
 """
 

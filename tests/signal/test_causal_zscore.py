@@ -28,7 +28,7 @@ from brainbrr_core.prediction.recording import Prediction
 from brainbrr_core.scoring import OperatingPoint
 from brainbrr_core.signal import chain as chain_module
 from brainbrr_core.signal import trailing
-from brainbrr_core.signal.chain import STREAM_STEP, Chain, Quantizer, filtered
+from brainbrr_core.signal.chain import STREAM_STEP, Chain, Quantizer, filter_signal
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.signal.statistics import Statistics
 from brainbrr_core.signal.stream import SignalStream
@@ -68,7 +68,7 @@ def stored(source: ArraySource, settings: Preprocessing) -> NDArray[np.int16]:
 
 def signal_of(source: ArraySource, settings: Preprocessing) -> NDArray[np.float64]:
     """What is to be z-scored, in µV."""
-    pieces = list(filtered(source, settings, STREAM_STEP))
+    pieces = list(filter_signal(source, settings, STREAM_STEP))
     return np.concatenate(pieces, axis=1).astype(np.float64)
 
 

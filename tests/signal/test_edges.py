@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.signal.chain import STREAM_STEP
-from brainbrr_core.signal.chain import filtered as production_filtered
+from brainbrr_core.signal.chain import STREAM_STEP, filter_signal
 from brainbrr_core.signal.stream import SignalStream
 from tests.support.signal_reference import ArraySource, chain, filtered, synthetic_eeg
 from tests.support.stored_signals import z_scores
@@ -51,7 +50,7 @@ def test_a_garbage_sample_at_the_end_is_not_mirrored() -> None:
     expected = filtered(data, Fraction(250))
     data[:, -1] = 3276.7
     source = ArraySource(data, Fraction(250))
-    got = np.concatenate(list(production_filtered(source, Preprocessing(), STREAM_STEP)), axis=1)
+    got = np.concatenate(list(filter_signal(source, Preprocessing(), STREAM_STEP)), axis=1)
     difference = np.abs(got - expected)
     # Mirrored about itself it would add twice its size for the length of the resampler's filter.
     assert difference[:, -70:-1].max() < 1500
@@ -63,7 +62,7 @@ def test_a_stream_starts_as_the_whole_recording_does(rate: Fraction) -> None:
     data = synthetic_eeg(float(rate), 31).astype(np.float32)
     data[:, 0] = 3276.7
     source = ArraySource(data - data[:, :1], rate)
-    whole = np.concatenate(list(production_filtered(source, Preprocessing(), 15360)), axis=1)
+    whole = np.concatenate(list(filter_signal(source, Preprocessing(), 15360)), axis=1)
     stream = SignalStream(rate, (), Preprocessing())
     made = [
         piece

@@ -16,8 +16,7 @@ from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.edf.growing import GrowingEdf
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import open_edf
-from brainbrr_core.signal.chain import STREAM_STEP, Chain, Filtering
-from brainbrr_core.signal.chain import filtered as filtered_in_pieces
+from brainbrr_core.signal.chain import STREAM_STEP, Chain, Filtering, filter_signal
 from brainbrr_core.signal.quantization import SCALE
 from brainbrr_core.signal.resampling import (
     BlockResampler,
@@ -123,9 +122,9 @@ def test_any_pieces_give_the_whole_recordings_signal(
     rate = RATES[name]
     data = eeg(rate, seconds).astype(np.float32)
     source = ArraySource(data - data[:, :1], rate)
-    whole = np.concatenate(list(filtered_in_pieces(source, Preprocessing(), STREAM_STEP)), axis=1)
+    whole = np.concatenate(list(filter_signal(source, Preprocessing(), STREAM_STEP)), axis=1)
     # Longer steps give the same outputs, too.
-    other = np.concatenate(list(filtered_in_pieces(source, Preprocessing(), 15360)), axis=1)
+    other = np.concatenate(list(filter_signal(source, Preprocessing(), 15360)), axis=1)
     assert np.array_equal(whole, other)
     stream = SignalStream(rate, (), Preprocessing())
     made, place, turn = [], 0, 0

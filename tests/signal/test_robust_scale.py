@@ -10,8 +10,7 @@ import pytest
 
 from brainbrr_core.configuration import Preprocessing
 from brainbrr_core.signal import chain as chain_module
-from brainbrr_core.signal.chain import STREAM_STEP, Chain
-from brainbrr_core.signal.chain import filtered as production_filtered
+from brainbrr_core.signal.chain import STREAM_STEP, Chain, filter_signal
 from brainbrr_core.signal.statistics import Statistics
 from tests.support.signal_reference import (
     ArraySource,
@@ -89,7 +88,7 @@ def test_the_first_minutes_are_measured_on_the_chosen_scale() -> None:
     data = synthetic_eeg(256, 40)
     data[:, 20 * 256 :] *= 10
     source = ArraySource(data, Fraction(256))
-    pieces = production_filtered(source, ROBUST, STREAM_STEP)
+    pieces = filter_signal(source, ROBUST, STREAM_STEP)
     got = Statistics.of(pieces, 20 * 256, ROBUST)
     used = settled(filtered(data, Fraction(256))[:, : 20 * 256])
     lower, middle, upper = np.quantile(used, [0.25, 0.5, 0.75], axis=1)

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.signal.chain import (
-    STREAM_STEP,
-    Chain,
-    Quantizer,
-    filtered,
-    regroup,
-)
+from brainbrr_core.signal.chain import STREAM_STEP, Chain, Quantizer, filter_signal, regroup
 from brainbrr_core.signal.statistics import Statistics
 from brainbrr_core.signal.stream import SignalStream
 from tests.support.examples import examples
@@ -62,14 +56,14 @@ def test_any_pieces_give_the_whole_recordings_signal(
     missing = ("Fz", "Cz") if two_missing else ()
     data = noise(float(rate), seconds, 19 - len(missing))
     source = ArraySource(data - data[:, :1], rate, missing)
-    whole = np.concatenate(list(filtered(source, Preprocessing(), STREAM_STEP)), axis=1)
+    whole = np.concatenate(list(filter_signal(source, Preprocessing(), STREAM_STEP)), axis=1)
     assert np.array_equal(streamed(data, rate, missing, sizes), whole)
 
 
 def test_single_samples_are_pieces_too() -> None:
     data = noise(250, 11)
     source = ArraySource(data - data[:, :1], Fraction(250))
-    whole = np.concatenate(list(filtered(source, Preprocessing(), STREAM_STEP)), axis=1)
+    whole = np.concatenate(list(filter_signal(source, Preprocessing(), STREAM_STEP)), axis=1)
     assert np.array_equal(streamed(data, Fraction(250), (), [1]), whole)
 
 
@@ -85,7 +79,7 @@ def test_given_statistics_give_the_stores_samples() -> None:
 def test_statistics_of_the_first_seconds_are_those_of_numpy() -> None:
     data = noise(256, 30)
     source = ArraySource(data - data[:, :1], Fraction(256))
-    pieces = list(filtered(source, Preprocessing(), STREAM_STEP))
+    pieces = list(filter_signal(source, Preprocessing(), STREAM_STEP))
     first = Statistics.of(iter(pieces), 12 * 256 + 7, Preprocessing())
     # The filters settle in the first two seconds.
     signal = np.concatenate(pieces, axis=1)[:, 512 : 12 * 256 + 7].astype(float)

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.signal.chain import filtered as production_filtered
+from brainbrr_core.signal.chain import filter_signal
 from brainbrr_core.signal.filters import at_rest, sections
 from brainbrr_core.signal.recurrence import filter_in_place
 from tests.support.signal_reference import ArraySource, filtered, synthetic_eeg
@@ -39,5 +39,5 @@ def test_a_signal_after_an_hour_of_zeros_is_filtered_as_by_scipy() -> None:
     data = synthetic_eeg(256, 20) - synthetic_eeg(256, 20)[:, :1]
     quiet = np.concatenate([data, np.zeros((19, 700 * 256)), data], axis=1)
     source = ArraySource(quiet, Fraction(256))
-    got = np.concatenate(list(production_filtered(source, Preprocessing(), 15360)), axis=1)
+    got = np.concatenate(list(filter_signal(source, Preprocessing(), 15360)), axis=1)
     assert np.abs(got - filtered(quiet, Fraction(256))).max() < 1e-3

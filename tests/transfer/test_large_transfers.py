@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from tests.support.machines import (
     with_recordings,
     write_shards,
 )
-from tests.support.object_store import FaultyProxy
+from tests.support.object_store import Fault, FaultRule, FaultyProxy, no_fault
 
 #: Recordings of TUSZ 2.0.
 RECORDINGS = 7364
@@ -52,46 +53,59 @@ def test_as_many_shards_as_tusz_has(
     assert stored_shards(other) == stored_shards(source)
 
 
+def killed_at(
+    number: int, pulls: Sequence[subprocess.Popen[bytes]], rng: random.Random
+) -> FaultRule:
+    """Objects arrive whole, slowly or in part; the request with this number kills the pull."""
+    requests = itertools.count(1)
+
+    def rule(_method: str, path: str) -> Fault:
+        if "/objects/" not in path:
+            return ""
+        if next(requests) == number:
+            pulls[0].kill()
+        return rng.choice(["", "slow", "cut"])
+
+    return rule
+
+
 @pytest.mark.slow
 def test_a_pull_killed_twenty_times_completes_and_fetches_nothing_twice(
     settings: Configuration, tmp_path: Path, s3: FaultyProxy
 ) -> None:
-    """SIGKILL at random moments while objects arrive slowly, or in part."""
+    """SIGKILL at a random request, while other objects arrive slowly or in part."""
     source = machine(with_all_recordings(settings), tmp_path / "source")
     write_shards(source, SHARDS)
     push_to(source)
     s3.calm()
     other = machine(with_all_recordings(settings), tmp_path / "other")
     rng = random.Random(1)
-    s3.rule = lambda _method, path: rng.choice(["", "slow", "cut"]) if "/objects/" in path else ""
     names = {key: blake3(data).hexdigest() for key, data in stored_shards(source).items()}
     command = [
         *(sys.executable, "-c", "from brainbrr_core.cli.app import main; main()"),
         *("cache", "pull", URL),
         *("--transfers", "3", "--config", "full:cpu", "--cache-root", str(other.cache_root)),
     ]
-    kills = 0
-    while kills < 20:
-        before = len(s3.objects("GET"))
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        # Killed once it has begun to fetch, at any byte of what is on its way then.
-        while len(s3.objects("GET")) == before and process.poll() is None:
-            time.sleep(0.01)
-        time.sleep(rng.uniform(0.0, 0.7))
+    #: After each kill: how many objects had been asked for, and which of them were whole.
+    states: list[tuple[int, set[str]]] = []
+    while len(states) < 20:
+        pulls: list[subprocess.Popen[bytes]] = []
+        s3.rule = killed_at(rng.randrange(1, 16), pulls, rng)
+        pulls.append(
+            subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        )
+        killed = pulls[0].wait() == -signal.SIGKILL
         whole = set(stored_shards(other))
-        seen = len(s3.objects("GET"))
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-        time.sleep(0.3)
-        # What was whole at the kill is never asked for again.
-        later = s3.objects("GET")[seen:]
-        assert {names[key] for key in whole}.isdisjoint(later)
+        if killed:
+            states.append((len(s3.objects("GET")), {names[key] for key in whole}))
         assert verify(Store.of(other)).damaged == {}
         if len(whole) == len(names):
             pytest.fail("the pull completed before it was killed twenty times")
-    whole = set(stored_shards(other))
-    s3.calm()
+    s3.rule = no_fault
     assert pull_from(other).moved == SHARDS - len(whole)
-    assert {names[key] for key in whole}.isdisjoint(s3.objects("GET"))
+    asked_for = s3.objects("GET")
+    for before, fetched in states:
+        # What was whole at a kill is never asked for again.
+        assert fetched.isdisjoint(asked_for[before:])
     assert stored_shards(other) == stored_shards(source)
     assert not list(other.cache_root.rglob(".*.partial"))
