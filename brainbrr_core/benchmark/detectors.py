@@ -20,7 +20,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Detection
 from brainbrr_core.constants import FRAME_SAMPLES
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import detect, found_by, frame_count
+from brainbrr_core.detection import detect, finder_for, frame_count
 from brainbrr_core.detection.recordings import with_scores
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.scoring import (
@@ -116,7 +116,7 @@ class DetectorFrames:
         """The operating point with the best event F1 on dev."""
         sweep = sweep_thresholds(
             self._dev,
-            found_by(detection),
+            finder_for(detection),
             detection.off_ratio,
         )
         return tune_threshold(sweep).point

@@ -17,7 +17,7 @@ from brainbrr_core.benchmark.peak_memory import peak_mb
 from brainbrr_core.benchmark.result import Report, Table
 from brainbrr_core.configuration import Detection
 from brainbrr_core.constants import FRAME_HZ
-from brainbrr_core.detection import found_by
+from brainbrr_core.detection import finder_for
 from brainbrr_core.scoring import ScoredRecording, sweep_thresholds, tune_threshold
 
 #: TUSZ 2.0.3's dev split: recordings, patients, hours and seizures.
@@ -63,7 +63,7 @@ def run(recordings: int, seed: int = 0, log: Callable[[str], None] = print) -> T
 
     def search() -> tuple[float, float, int, float]:
         wall, cpu = time.perf_counter(), time.process_time()
-        sweep = sweep_thresholds(framed, found_by(detection), detection.off_ratio)
+        sweep = sweep_thresholds(framed, finder_for(detection), detection.off_ratio)
         tuned = tune_threshold(sweep)
         return (
             time.perf_counter() - wall,

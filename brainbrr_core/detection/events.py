@@ -115,7 +115,7 @@ class Finder:
         )
 
 
-def found_by(settings: Detection) -> Find:
+def finder_for(settings: Detection) -> Find:
     """What a sweep asks for the events of each recording: :func:`finder` with these settings."""
     return lambda scores, duration_s: finder(scores, duration_s, settings)
 

@@ -103,13 +103,13 @@ def evaluate_across(
     Raises as :func:`evaluate_run` does, for a corpus that is the run's own, and for two of one
     name.
     """
-    run, named = own.run, _named(own.run, corpora)
+    run, named = own.run, _name_corpora(own.run, corpora)
     rows = _own_rows(own, log)
     for corpus in named:
         log(f"corpus {corpus.name}")
-        wanted = replace(asked or OnAnotherCorpus(), name=corpus.name)
-        done = evaluate_run(own, corpus.cache, corpus.settings, split, wanted, log=log)
-        rows.append(CorpusRow(str(corpus.name), False, done))
+        request = replace(asked or OnAnotherCorpus(), name=corpus.name)
+        evaluation = evaluate_run(own, corpus.cache, corpus.settings, split, request, log=log)
+        rows.append(CorpusRow(str(corpus.name), False, evaluation))
     names = "-".join(str(corpus.name) for corpus in named)[:_LONGEST_NAME]
     key = digest(sorted(str(row.evaluation.report.parent.name) for row in rows))[:8]
     folder = run.directory / f"report-across-{names}-{key}"
@@ -118,7 +118,7 @@ def evaluate_across(
     return report
 
 
-def _named(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
+def _name_corpora(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
     """The corpora with distinct names. Raises where one cannot be scored."""
     named = []
     for corpus in corpora:
@@ -146,7 +146,7 @@ def _own_rows(corpus: OwnCorpus, log: Callable[[str], None]) -> list[CorpusRow]:
     try:
         own, _ = corpus.locate()
     except WorkRemains:
-        dev = _stored(run, "dev")
+        dev = _stored_report(run, "dev")
         if dev is None:
             raise
         log("the run's own corpus is not here: its row shows the report on dev as it was written")
@@ -154,13 +154,13 @@ def _own_rows(corpus: OwnCorpus, log: Callable[[str], None]) -> list[CorpusRow]:
         settings = replace(corpus.settings, detection=threshold.detection)
         dev = evaluate_trained(run, own, settings, "dev", log=log)
     rows = [CorpusRow("own dev", True, dev)]
-    evaluated = _stored(run, "eval")
+    evaluated = _stored_report(run, "eval")
     if evaluated is not None and evaluated.results.threshold.point == threshold.point:
         rows.append(CorpusRow("own eval", True, evaluated))
     return rows
 
 
-def _stored(run: Run, split: str) -> Evaluation | None:
+def _stored_report(run: Run, split: str) -> Evaluation | None:
     """The report that a run has on a split of its own corpus, None without one."""
     folder = report_folder(run.directory, split)
     try:

@@ -251,7 +251,7 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
                 math.nan if math.isnan(low) else two_sided_p(resampled[name]),
             )
         )
-    judged = _judged(differences)
+    judged = _judge(differences)
     pairs = list(zip(a.recordings, b.recordings, strict=True))
     return Comparison(
         run_a.name,
@@ -300,7 +300,7 @@ def _differences(
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _judged(differences: list[Difference]) -> tuple[Difference, ...]:
+def _judge(differences: list[Difference]) -> tuple[Difference, ...]:
     """The primary figure judged by its interval, the others by their false discovery rate."""
     family = [
         number
@@ -352,8 +352,8 @@ def _recording(a: RecordingResult, b: RecordingResult) -> Iterator[RecordingDisa
 
 
 def _events(a: RecordingResult, b: RecordingResult) -> Iterator[EventDisagreement]:
-    reference, events_a = nedc.joined_events(a.events)
-    _, events_b = nedc.joined_events(b.events)
+    reference, events_a = nedc.join_events(a.events)
+    _, events_b = nedc.join_events(b.events)
     hit_a, alarm_a = nedc.overlaps(reference, events_a)
     hit_b, alarm_b = nedc.overlaps(reference, events_b)
     disagreements: list[tuple[Event, Literal["seizure detected", "false alarm"], Which]] = []

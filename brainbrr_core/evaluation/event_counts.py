@@ -97,7 +97,7 @@ def outcomes_of(row: RecordingResult) -> list[SeizureOutcome]:
 
 def false_alarm_hours(row: RecordingResult) -> list[tuple[int, str, Counts]]:
     """False alarms (OVLP) and known seconds of each hour of a recording, with its patient."""
-    reference, hypothesis = nedc.joined_events(row.events)
+    reference, hypothesis = nedc.join_events(row.events)
     _, alone = nedc.overlaps(reference, hypothesis)
     starts = [event.start for event, alarm in zip(hypothesis, alone, strict=True) if alarm]
     unknown = UnknownTime.of(row.unknown, row.reference, row.duration_s).spans

@@ -241,9 +241,9 @@ def _patient_rule(pattern: str | None) -> Callable[[str], str]:
 
 def _texts(seizure: Sequence[str]) -> Texts:
     """What texts mean, those of ``brainbrr predict`` among them."""
-    known = AnnotationTexts()
+    defaults = AnnotationTexts()
     try:
-        added = AnnotationTexts(seizure=(*known.seizure, r"\w+, confidence [\d.]+", *seizure))
+        added = AnnotationTexts(seizure=(*defaults.seizure, r"\w+, confidence [\d.]+", *seizure))
     except ValueError:
         raise BrainbrrError(
             f"--seizure-text {' '.join(map(repr, seizure))} is not a regular expression"
@@ -277,12 +277,12 @@ def _read_pair(
             f"{path}: neither the reference nor the hypothesis says how long the recording is: use "
             "csv_bi or SzCORE's tsv for one of them, or put the EDF next to the reference"
         )
-    annotated = _fitted(path, reference, duration_s).events
+    annotated = _cut_to_signal(path, reference, duration_s).events
     seizures = tuple(event for event in annotated if event.label != UNKNOWN)
     unknown = uncovered((event for event in annotated if event.label == UNKNOWN), seizures)
     detections: tuple[Event, ...] = ()
     if detected_path is not None and hypothesis is not None:
-        detections = _fitted(detected_path, hypothesis, duration_s).events
+        detections = _cut_to_signal(detected_path, hypothesis, duration_s).events
         if any(event.label == UNKNOWN for event in detections):
             raise BrainbrrError(
                 f"{detected_path} has an event that may or may not be a detection (an onset "
@@ -341,7 +341,7 @@ def _no_edf(path: Path, error: UnusableEdf) -> BrainbrrError:
     return BrainbrrError(f"{path} is not a readable EDF ({error}): export it again")
 
 
-def _fitted(path: Path, parsed: ParsedAnnotation, duration_s: float) -> ParsedAnnotation:
+def _cut_to_signal(path: Path, parsed: ParsedAnnotation, duration_s: float) -> ParsedAnnotation:
     """The events on a signal of that length.
 
     Raises :class:`BrainbrrError` where the file contradicts itself or the length.

@@ -95,12 +95,12 @@ def evaluate_folds(
     evaluations = []
     for fold, run in runs.items():
         log(f"fold {fold}: run {run.name}")
-        done = evaluate_trained(run, folds[fold].cache, settings, HELD_OUT, log=log)
-        if done.results.evaluation_set != evaluation_set(folds[fold].scorable(HELD_OUT)):
+        evaluation = evaluate_trained(run, folds[fold].cache, settings, HELD_OUT, log=log)
+        if evaluation.results.evaluation_set != evaluation_set(folds[fold].scorable(HELD_OUT)):
             raise BrainbrrError(
                 "the cache changed while the folds were scored: give the same command again"
             )
-        evaluations.append(FoldEvaluation(fold, done))
+        evaluations.append(FoldEvaluation(fold, evaluation))
     scores = score_events(
         (row.events for one in evaluations for row in one.results.recordings),
         bootstrap_samples=settings.evaluation.bootstrap_samples,

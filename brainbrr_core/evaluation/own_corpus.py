@@ -46,7 +46,7 @@ class OwnCorpus:
         """The corpus where a configuration says, or where the run's record says that it was."""
         here = with_own_settings(configuration, run).configuration
         candidates = []
-        for candidate in (here, _recorded(run, here.model_dump(mode="json"))):
+        for candidate in (here, _recorded_configuration(run, here.model_dump(mode="json"))):
             if candidate is not None:
                 # A preprocessing version that cannot be used is not that of the run.
                 with suppress(BrainbrrError):
@@ -111,7 +111,7 @@ class OwnCorpus:
         return corpus
 
 
-def _recorded(run: Run, values: dict[str, JsonValue]) -> Configuration | None:
+def _recorded_configuration(run: Run, values: dict[str, JsonValue]) -> Configuration | None:
     """The configuration of a run's training, with other ``values`` than those of its corpus.
 
     None if none is recorded.

@@ -10,7 +10,7 @@ import numpy as np
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Detection
-from brainbrr_core.detection import detect, found_by
+from brainbrr_core.detection import detect, finder_for
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.progress import progress
 from brainbrr_core.scoring import (
@@ -52,7 +52,7 @@ class SplitScores:
         """Counts at given operating points, one row each; None without points."""
         if not points:
             return None
-        return sweep_at(self.recordings, found_by(self.detection), points)
+        return sweep_at(self.recordings, finder_for(self.detection), points)
 
 
 def compute_scores(
@@ -71,7 +71,7 @@ def compute_scores(
     with progress(f"sweep {split}", hours, "hours") as bar:
         sweep = sweep_thresholds(
             scored,
-            found_by(detection),
+            finder_for(detection),
             detection.off_ratio,
             lambda seconds: bar.advance(seconds / 3600),
         )

@@ -197,7 +197,7 @@ class PatientStatistics:
             return {}
         sensitivities = {}
         for rule, rule_sweep in _limited(self.sweep):
-            sums = _resampled(rule_sweep, drawn)
+            sums = _resample_counts(rule_sweep, drawn)
             for limit in FALSE_ALARM_LIMITS:
                 sensitivities[limit_name(rule, limit)] = sensitivity_at(*sums, limit)[0]
         return sensitivities
@@ -268,7 +268,7 @@ def rows_at_limits(sweep: Sweep) -> dict[str, int | None]:
     row_numbers: dict[str, int | None] = {}
     for rule, rule_sweep in _limited(sweep):
         for limit in FALSE_ALARM_LIMITS:
-            number = int(sensitivity_at(*_resampled(rule_sweep, once), limit)[1][0])
+            number = int(sensitivity_at(*_resample_counts(rule_sweep, once), limit)[1][0])
             row_numbers[limit_name(rule, limit)] = number if number >= 0 else None
     return row_numbers
 
@@ -336,7 +336,7 @@ def tuned_counts(applied: Sweep, points: Mapping[str, OperatingPoint | None]) ->
     return counted
 
 
-def _resampled(rule_sweep: RuleSweep, drawn: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def _resample_counts(rule_sweep: RuleSweep, drawn: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Detected and false ``(B, thresholds)``, reference and seconds ``(B,)`` of resamples."""
     return (
         drawn @ rule_sweep.detected.T,

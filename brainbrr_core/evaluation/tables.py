@@ -37,7 +37,7 @@ def write_tables(folder: Path, results: EvaluationResults, statistics: PatientSt
     for name, table in tables(results, statistics.sweep).items():
         _write_both(folder / name, table)
     with replacing(folder / STATISTICS) as temporary:
-        pq.write_table(_packed(statistics), temporary, compression="zstd")
+        pq.write_table(_pack(statistics), temporary, compression="zstd")
 
 
 def write_table(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
@@ -219,14 +219,14 @@ def _interval(estimate: Estimate) -> Row:
 
 
 def read_statistics(folder: Path) -> PatientStatistics:
-    """What :func:`write_tables` kept of each patient.
+    """The statistics of each patient that :func:`write_tables` wrote.
 
     Raises :class:`WorkRemains` where there is nothing, :class:`BrainbrrError` where it is
     damaged.
     """
     path = folder / STATISTICS
     try:
-        return _unpacked(pq.read_table(path))
+        return _unpack(pq.read_table(path))
     except FileNotFoundError:
         raise WorkRemains(f"no {STATISTICS} in {folder}: run `brainbrr evaluate`") from None
     except (pa.ArrowException, KeyError, ValueError, TypeError):
@@ -236,7 +236,7 @@ def read_statistics(folder: Path) -> PatientStatistics:
 def _detections(results: EvaluationResults) -> Iterator[Row]:
     """Every detection as it was made: those that touch are two rows and one in NEDC's counts."""
     for row in results.recordings:
-        reference, joined = nedc.joined_events(row.events)
+        reference, joined = nedc.join_events(row.events)
         _, alone = nedc.overlaps(reference, joined)
         alarms = [event for event, alarm in zip(joined, alone.tolist(), strict=True) if alarm]
         _, scored, _ = scored_events(row.events, touching=False)
@@ -270,7 +270,7 @@ class _Metadata(BaseModel):
     latencies: list[str]
 
 
-def _packed(statistics: PatientStatistics) -> pa.Table:
+def _pack(statistics: PatientStatistics) -> pa.Table:
     """One row for each patient, arrays as lists; what is not of a patient, in the metadata."""
     columns: dict[str, Sequence[object] | Floats] = {"patient": list(statistics.patients)}
     for rule, counts in statistics.counts.items():
@@ -299,14 +299,14 @@ def _packed(statistics: PatientStatistics) -> pa.Table:
     return table.replace_schema_metadata({_METADATA: canonical_json(metadata.model_dump())})
 
 
-def _unpacked(table: pa.Table) -> PatientStatistics:
+def _unpack(table: pa.Table) -> PatientStatistics:
     metadata = _Metadata.model_validate_json(table.schema.metadata[_METADATA])
     patients = tuple(table["patient"].to_pylist())
 
     def arrays(name: str) -> Floats:
         return np.array(table[name].to_pylist(), dtype=np.float64)
 
-    def part(rule: str) -> RuleSweep:
+    def sweep_of(rule: str) -> RuleSweep:
         return RuleSweep(
             arrays(f"sweep/{rule}/reference"),
             arrays(f"sweep/{rule}/seconds"),
@@ -326,7 +326,7 @@ def _unpacked(table: pa.Table) -> PatientStatistics:
             np.array(values, dtype=np.float64)
             for values in (metadata.thresholds, metadata.off_thresholds)
         )
-        sweep = Sweep(thresholds, off, patients, part("szcore"), part("ovlp"))
+        sweep = Sweep(thresholds, off, patients, sweep_of("szcore"), sweep_of("ovlp"))
     return PatientStatistics(
         patients,
         {rule: arrays(f"counts/{rule}") for rule in metadata.rules},

@@ -107,8 +107,8 @@ def per_second(
     if not unknown:
         return values, labels
     ictal = [event for event in reference if event.label != BACKGROUND]
-    known = UnknownTime.of(unknown, ictal, float(seconds)).known_seconds_mask(seconds)
-    return values[known], labels[known]
+    is_known = UnknownTime.of(unknown, ictal, float(seconds)).known_seconds_mask(seconds)
+    return values[is_known], labels[is_known]
 
 
 def rank(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> Ranking:

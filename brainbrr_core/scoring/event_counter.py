@@ -52,7 +52,7 @@ class EventCounter:
         length_s = grid_samples(duration_s, EVENT_HZ) / EVENT_HZ
         joined = normalize_events(events, duration_s, where)
         self._joined = _array([(event.start, event.stop) for event in joined])
-        starts, stops = _pieces(_rounded(self._joined[0]), _rounded(self._joined[1]))
+        starts, stops = _pieces(_round_times(self._joined[0]), _round_times(self._joined[1]))
         self._extended = np.array(
             [
                 np.rint(np.maximum(0.0, starts - TOLERANCE_BEFORE_S) * EVENT_HZ),
@@ -80,8 +80,8 @@ class EventCounter:
             table.offsets,
             table.start_s,
             table.stop_s,
-            _rounded(table.start_s),
-            _rounded(table.stop_s),
+            _round_times(table.start_s),
+            _round_times(table.stop_s),
             self._extended[0],
             self._extended[1],
             self._joined[0],
@@ -96,7 +96,7 @@ def _array(spans: list[tuple[float, float]]) -> Floats:
     return np.ascontiguousarray(np.array(spans, dtype=np.float64).reshape(-1, 2).T)
 
 
-def _rounded(times: Floats) -> Floats:
+def _round_times(times: Floats) -> Floats:
     """Times as Python's ``round`` gives them, which rounds what is written in decimals."""
     scaled = times * 10.0**TIME_DECIMALS
     rounded = np.round(times, TIME_DECIMALS)

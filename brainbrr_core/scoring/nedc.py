@@ -127,7 +127,7 @@ def score_recording(recording: RecordingEvents) -> NedcCounts:
         For a recording without length, for times that are not finite or run backwards, and where
         the hypothesis has another length than the recording.
     """
-    written = _written(recording)
+    written = _nedc_events(recording)
 
     def both(of: _Rule) -> ByLabel:
         return ByLabel(of(*written.seiz, written.seconds), of(*written.bckg, written.seconds))
@@ -143,7 +143,7 @@ def ovlp(recording: RecordingEvents, label: Label = SEIZURE) -> Counts:
     A reference that any hypothesis overlaps is a hit, a hypothesis that overlaps no reference is
     a false alarm. Events that only touch do not overlap.
     """
-    written = _written(recording)
+    written = _nedc_events(recording)
     return _ovlp(*written.of(label), written.seconds)
 
 
@@ -171,7 +171,7 @@ def taes(recording: RecordingEvents, label: Label = SEIZURE, *, exact: bool = Fa
     they must overlap.
     """
     rule = _taes_exact if exact else _taes
-    written = _written(recording)
+    written = _nedc_events(recording)
     return rule(*written.of(label), written.seconds)
 
 
@@ -181,10 +181,10 @@ def epoch(recording: RecordingEvents) -> ByLabel:
     The rate of false alarms is false epochs times their length, per 24 hours: seconds of false
     alarm in a day, as NEDC reports it.
     """
-    return _epoch(_written(recording))
+    return _epoch(_nedc_events(recording))
 
 
-def _epoch(written: _Written) -> ByLabel:
+def _epoch(written: _NedcEvents) -> ByLabel:
     confusion, seconds = _epoch_confusion(written), written.seconds
     return ByLabel(
         Counts(
@@ -209,10 +209,10 @@ def epoch_confusion(recording: RecordingEvents) -> EpochConfusion:
 
     A sample on an event's edge belongs to the earlier event. One in unknown time is not counted.
     """
-    return _epoch_confusion(_written(recording))
+    return _epoch_confusion(_nedc_events(recording))
 
 
-def _epoch_confusion(written: _Written) -> EpochConfusion:
+def _epoch_confusion(written: _NedcEvents) -> EpochConfusion:
     (reference, hypothesis), unknown = written.seiz, written.unknown
     epochs = _epochs_before(written.duration_s)
     ref, hyp = _epoch_mask(reference, epochs), _epoch_mask(hypothesis, epochs)
@@ -234,10 +234,10 @@ def alignment(recording: RecordingEvents) -> ByLabel:
     another label or with nothing is a miss. Only a hypothesis aligned with nothing is a false
     alarm: a substitution is a miss of the reference's label alone, as in the program.
     """
-    return _alignment(_written(recording))
+    return _alignment(_nedc_events(recording))
 
 
-def _alignment(written: _Written) -> ByLabel:
+def _alignment(written: _NedcEvents) -> ByLabel:
     pairs = align(
         *(_labels(seiz, bckg) for seiz, bckg in zip(written.seiz, written.bckg, strict=True))
     )
@@ -314,20 +314,20 @@ def _time_aligned(
     return Counts(len(reference), hits, false_alarms + sum(free), duration_s)
 
 
-def joined_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
+def join_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
     """Reference and hypothesis of a recording as NEDC's rules take them.
 
     Hypotheses that unknown time leaves out are not among them. Raises as
     :func:`score_recording`.
     """
-    return _written(recording).seiz
+    return _nedc_events(recording).seiz
 
 
 Pair = tuple[list[Event], list[Event]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class _NedcEvents:
     """A recording as NEDC's rules take it: references and hypotheses of either label."""
 
     seiz: Pair
@@ -343,7 +343,7 @@ class _Written:
         return self.seiz if label == SEIZURE else self.bckg
 
 
-def _written(recording: RecordingEvents) -> _Written:
+def _nedc_events(recording: RecordingEvents) -> _NedcEvents:
     check_duration(recording)
     check_hypothesis_duration(recording)
     end = recording.duration_s
@@ -351,8 +351,8 @@ def _written(recording: RecordingEvents) -> _Written:
     gaps = background(reference, end)
     if unknown:
         gaps = [gap for gap in gaps if not unknown.covers_half(gap.start, gap.stop)]
-    found_gaps = unknown.scored(background(hypothesis, end), gaps)
-    return _Written((reference, hypothesis), (gaps, found_gaps), unknown, end)
+    hypothesis_gaps = unknown.scored(background(hypothesis, end), gaps)
+    return _NedcEvents((reference, hypothesis), (gaps, hypothesis_gaps), unknown, end)
 
 
 def _labels(seizures: list[Event], gaps: list[Event]) -> list[str]:

@@ -35,7 +35,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class FoundEvents(Protocol):
+class EventFinder(Protocol):
     """A recording's smoothed scores, and its events at operating points that rise."""
 
     @property
@@ -45,7 +45,7 @@ class FoundEvents(Protocol):
 
 
 #: ``find(frames, duration_s)`` smooths a recording's scores.
-Find = Callable[[NDArray[np.float32], float], FoundEvents]
+Find = Callable[[NDArray[np.float32], float], EventFinder]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ def _thresholds(
 
 def _counted(
     recordings: Sequence[ScoredRecording],
-    event_finders: Sequence[FoundEvents],
+    event_finders: Sequence[EventFinder],
     on: NDArray[np.float64],
     off: NDArray[np.float64],
     advance: Callable[[float], None] = lambda _seconds: None,

@@ -128,10 +128,10 @@ class MlflowLog:
         try:
             self._client: Client = mlflow.MlflowClient(tracking_uri=address)
             artifacts = directory.parent.absolute() / "mlflow" if address == own else None
-            found = self._client.get_experiment_by_name(experiment)
+            existing = self._client.get_experiment_by_name(experiment)
             experiment_id = (
-                found.experiment_id
-                if found is not None
+                existing.experiment_id
+                if existing is not None
                 else self._client.create_experiment(
                     experiment, None if artifacts is None else artifacts.as_uri()
                 )

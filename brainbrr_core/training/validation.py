@@ -21,7 +21,7 @@ from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Detection, Hardware
 from brainbrr_core.constants import RATE
-from brainbrr_core.detection import found_by
+from brainbrr_core.detection import finder_for
 from brainbrr_core.detection.recordings import score_stored
 from brainbrr_core.detection.scorer import WindowScorer, windows_at_once
 from brainbrr_core.scoring import (
@@ -152,7 +152,7 @@ def score_recordings(
     recordings: Sequence[ScoredRecording], detection: Detection, step: int
 ) -> Validation:
     """Figures of recordings from the scores of their frames; at least one must have a seizure."""
-    sweep = sweep_thresholds(recordings, found_by(detection), detection.off_ratio)
+    sweep = sweep_thresholds(recordings, finder_for(detection), detection.off_ratio)
     rows, events = sweep.rows(), sweep.szcore
     hours = float(sweep.ovlp.seconds.sum()) / 3600
     sensitivities, positions = sensitivity_at(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from brainbrr_core.configuration.settings import Detection
-from brainbrr_core.detection import found_by
+from brainbrr_core.detection import finder_for
 from brainbrr_core.scoring import ScoredRecording
 from brainbrr_core.scoring.counts import Counts, figures
 from brainbrr_core.scoring.sweep import sweep_thresholds
@@ -30,6 +30,6 @@ def test_without_unknown_time_every_event_is_a_hit_or_a_false_alarm() -> None:
 
 def test_recordings_without_a_frame_have_no_threshold_to_try() -> None:
     empty = ScoredRecording("a", 0.0, (), np.zeros(0, np.float32))
-    sweep = sweep_thresholds([empty], found_by(Detection()), 0.9)
+    sweep = sweep_thresholds([empty], finder_for(Detection()), 0.9)
     assert sweep.thresholds.size == sweep.off_thresholds.size == 0
     assert sweep.szcore.detected.shape == (0, 1)

@@ -53,7 +53,7 @@ def test_a_detection_is_left_out_where_half_of_it_is_unknown(
     hypothesis: tuple[float, float], scored: bool
 ) -> None:
     recording = events([(300.0, 320.0)], [hypothesis], [(100.0, 200.0)])
-    _, kept = nedc.joined_events(recording)
+    _, kept = nedc.join_events(recording)
     assert bool(kept) is scored
     counted = nedc.ovlp(recording)
     assert counted.detected + counted.false == scored

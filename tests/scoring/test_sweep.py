@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.annotation import Event
 from brainbrr_core.configuration import Detection
-from brainbrr_core.detection import detect, found_by
+from brainbrr_core.detection import detect, finder_for
 from brainbrr_core.errors import WorkRemains
 from brainbrr_core.scoring import (
     OperatingPoint,
@@ -51,7 +51,7 @@ def blocks(values: list[float], reference: list[int], patient: str = "p") -> Sco
 
 
 def swept(*recordings: ScoredRecording) -> Sweep:
-    return sweep_thresholds(recordings, found_by(PLAIN), PLAIN.off_ratio)
+    return sweep_thresholds(recordings, finder_for(PLAIN), PLAIN.off_ratio)
 
 
 def test_a_threshold_is_a_score_that_occurs() -> None:
@@ -103,7 +103,7 @@ def test_the_off_threshold_is_reached_by_so_many_more_frames(
 ) -> None:
     frames = np.array(values, dtype=np.float32)
     recording = ScoredRecording("p", len(values) / 8, (), frames)
-    sweep = sweep_thresholds([recording], found_by(PLAIN), off_ratio)
+    sweep = sweep_thresholds([recording], finder_for(PLAIN), off_ratio)
     assert set(sweep.thresholds.tolist()) <= set(values)
     assert sweep.thresholds[-1] == max(values) and sweep.thresholds[0] == min(values)
     for on, off in zip(sweep.thresholds, sweep.off_thresholds, strict=True):
@@ -147,7 +147,7 @@ steps = st.builds(
 def test_the_sweep_against_scoring_at_every_threshold(seed: int, settings: Detection) -> None:
     """Each row is what detection and the rules themselves give at its operating point."""
     recordings = noise(seed)
-    sweep = sweep_thresholds(recordings, found_by(settings), settings.off_ratio)
+    sweep = sweep_thresholds(recordings, finder_for(settings), settings.off_ratio)
     assert len(sweep.thresholds) > 5
     for number, row in enumerate(sweep.rows()):
         pairs = [
@@ -172,9 +172,9 @@ def test_the_sweep_against_scoring_at_every_threshold(seed: int, settings: Detec
 @given(st.integers(0, 10_000), steps)
 def test_given_points_have_the_counts_of_their_rows(seed: int, settings: Detection) -> None:
     recordings = noise(seed)
-    sweep = sweep_thresholds(recordings, found_by(settings), settings.off_ratio)
+    sweep = sweep_thresholds(recordings, finder_for(settings), settings.off_ratio)
     numbers = [len(sweep.thresholds) - 1, 0, len(sweep.thresholds) // 2]
-    given_points = sweep_at(recordings, found_by(settings), [sweep.point(n) for n in numbers])
+    given_points = sweep_at(recordings, finder_for(settings), [sweep.point(n) for n in numbers])
     assert given_points.rows() == tuple(sweep.row(n) for n in numbers) or any(
         np.isnan(row.sensitivity) for row in given_points.rows()
     )
@@ -207,7 +207,7 @@ def test_a_rising_change_of_the_scores_changes_no_figure(
         parts = np.split(ranks.astype(np.float32), len(recordings))
         changed = [replace(r, scores_8hz=p) for r, p in zip(recordings, parts, strict=True)]
     one, other = (
-        sweep_thresholds(group, found_by(settings), settings.off_ratio)
+        sweep_thresholds(group, finder_for(settings), settings.off_ratio)
         for group in (recordings, changed)
     )
     for rule in ("szcore", "ovlp"):
@@ -242,9 +242,9 @@ def test_recordings_counted_at_once_give_what_one_after_the_other_do(
     name = f"{sweep_thresholds.__module__}.usable_cores"
     done: list[float] = []
     monkeypatch.setattr(name, lambda: 1)
-    alone = sweep_thresholds(recordings, found_by(PLAIN), 0.9)
+    alone = sweep_thresholds(recordings, finder_for(PLAIN), 0.9)
     monkeypatch.setattr(name, lambda: cores)
-    together = sweep_thresholds(recordings, found_by(PLAIN), 0.9, done.append)
+    together = sweep_thresholds(recordings, finder_for(PLAIN), 0.9, done.append)
     assert done == [recording.duration_s for recording in recordings]
     assert together.rows() == alone.rows() and len(alone.rows()) > 5
     for rule, other in ((together.szcore, alone.szcore), (together.ovlp, alone.ovlp)):
@@ -252,7 +252,7 @@ def test_recordings_counted_at_once_give_what_one_after_the_other_do(
             assert np.array_equal(getattr(rule, values), getattr(other, values))
     broken = replace(recordings[2], scores_8hz=recordings[2].scores_8hz * np.float32("nan"))
     with pytest.raises(ValueError, match="a score is not finite"):
-        sweep_thresholds([*recordings[:2], broken, *recordings[3:]], found_by(PLAIN), 0.9)
+        sweep_thresholds([*recordings[:2], broken, *recordings[3:]], finder_for(PLAIN), 0.9)
 
 
 def test_a_network_that_finds_nothing_has_a_point_all_the_same() -> None:

@@ -17,7 +17,7 @@ from brainbrr_core.cache.store import Store
 from brainbrr_core.configuration import Detection, Hardware
 from brainbrr_core.constants import RATE
 from brainbrr_core.data.windows import RecordingReader
-from brainbrr_core.detection import detect, found_by
+from brainbrr_core.detection import detect, finder_for
 from brainbrr_core.detection.recordings import recording_frames, with_scores
 from brainbrr_core.detection.scorer import WindowScorer
 from brainbrr_core.model import build
@@ -214,7 +214,9 @@ def _tune(
 ) -> OperatingPoint:
     """The operating point with the best event F1."""
     framed = [with_scores(r, frames[r.partition_key]) for r in recordings]
-    return tune_threshold(sweep_thresholds(framed, found_by(detection), detection.off_ratio)).point
+    return tune_threshold(
+        sweep_thresholds(framed, finder_for(detection), detection.off_ratio)
+    ).point
 
 
 def _events(

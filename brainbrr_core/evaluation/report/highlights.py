@@ -67,7 +67,7 @@ def worst_misses(
     """
     misses = []
     for row in results.recordings:
-        reference, hypothesis = nedc.joined_events(row.events)
+        reference, hypothesis = nedc.join_events(row.events)
         hits, _ = nedc.overlaps(reference, hypothesis)
         misses += [
             (row, event) for event, hit in zip(reference, hits.tolist(), strict=True) if not hit
@@ -85,7 +85,7 @@ def worst_false_alarms(
     """
     alarms = []
     for row in results.recordings:
-        reference, hypothesis = nedc.joined_events(row.events)
+        reference, hypothesis = nedc.join_events(row.events)
         _, false = nedc.overlaps(reference, hypothesis)
         alarms += [
             (row, event) for event, alarm in zip(hypothesis, false.tolist(), strict=True) if alarm
