@@ -17,10 +17,9 @@ from brainbrr_core.cache import shard as shard_module
 from brainbrr_core.cache.build import build
 from brainbrr_core.cache.clipping import Clipping, clipping_lines
 from brainbrr_core.cache.plan import State, plan_corpus
-from brainbrr_core.cache.shard import DamagedShard, Shard, ShardHeader, write_shard
+from brainbrr_core.cache.shard import DamagedShard, Shard, write_shard
 from brainbrr_core.cache.status import status
 from brainbrr_core.configuration import Configuration, Preprocessing
-from brainbrr_core.constants import CHANNELS
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.inspection.inspection import inspect_recording
 from brainbrr_core.signal.chain import Chain
@@ -28,31 +27,17 @@ from tests.support.edf_files import write_edf
 from tests.support.shell import Shell
 from tests.support.signal_reference import ArraySource, chain, filtered, settled, synthetic_seizure
 from tests.support.small_run import small_config
+from tests.support.stored_signals import header_of
 
 
 def clipping_shard(path: Path, clipped: NDArray[np.int32]) -> Shard:
     """A shard of zeros whose counts of clipped samples (blocks, 19) are given, in odd chunks."""
     blocks = len(clipped)
-    header = ShardHeader(
-        format_version=2,
-        partition_key="train/a",
-        fingerprint="f",
-        parameters={},
-        source_hash="s",
-        source_size=1,
-        channels=CHANNELS,
-        rate=256,
-        samples=blocks * 2560,
-        mean=(0.0,) * 19,
-        deviation=(1.0,) * 19,
-        interpolated=(),
-        libraries={},
-    )
     zeros = np.zeros((blocks, 19, 2560), np.int16)
     edges = [*range(0, blocks, 7), blocks]
     with path.open("wb") as file:
         _, counts = write_shard(
-            file, header, ((zeros[a:b], clipped[a:b]) for a, b in pairwise(edges))
+            file, header_of(blocks * 2560), ((zeros[a:b], clipped[a:b]) for a, b in pairwise(edges))
         )
     assert np.array_equal(counts, clipped)
     return Shard(path)

@@ -25,7 +25,6 @@ from brainbrr_core.cache.shard import (
     BLOCK_SAMPLES,
     DamagedShard,
     Shard,
-    ShardHeader,
     UnreadableShard,
     write_shard,
 )
@@ -36,30 +35,16 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.constants import CHANNELS
 from brainbrr_core.corpus.index_file import read_index
 from tests.support.privileges import modes_apply
+from tests.support.stored_signals import header_of
 
 
 def written(path: Path, header_blocks: int, blocks: int, clipped: int = 0) -> Path:
     """A shard of zeros whose header may tell of other blocks than there are."""
-    header = ShardHeader(
-        format_version=2,
-        partition_key="train/a",
-        fingerprint="f",
-        parameters={},
-        source_hash="s",
-        source_size=1,
-        channels=CHANNELS,
-        rate=256,
-        samples=header_blocks * BLOCK_SAMPLES,
-        mean=(0.0,) * len(CHANNELS),
-        deviation=(1.0,) * len(CHANNELS),
-        interpolated=(),
-        libraries={},
-    )
     counts = np.zeros((blocks, len(CHANNELS)), np.int32)
     counts[0, 3] = clipped
     zeros = np.zeros((blocks, len(CHANNELS), BLOCK_SAMPLES), np.int16)
     with path.open("wb") as file:
-        write_shard(file, header, [(zeros, counts)])
+        write_shard(file, header_of(header_blocks * BLOCK_SAMPLES), [(zeros, counts)])
     return path
 
 

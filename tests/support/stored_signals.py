@@ -8,12 +8,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from brainbrr_core.cache.shard import ShardHeader
 from brainbrr_core.configuration import Preprocessing
+from brainbrr_core.constants import CHANNELS
 from brainbrr_core.detection import window_starts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.signal.chain import Chain
 from brainbrr_core.signal.quantization import SCALE
 from tests.support.signal_reference import ArraySource
+
+
+def header_of(samples: int) -> ShardHeader:
+    """The header of a shard of so many samples, with made-up values for everything else."""
+    return ShardHeader(
+        format_version=2,
+        partition_key="train/a",
+        fingerprint="f",
+        parameters={},
+        source_hash="s",
+        source_size=1,
+        channels=CHANNELS,
+        rate=256,
+        samples=samples,
+        mean=(0.0,) * len(CHANNELS),
+        deviation=(1.0,) * len(CHANNELS),
+        interpolated=(),
+        libraries={},
+    )
 
 
 class InMemory:
