@@ -68,7 +68,7 @@ def _corpora(start: StartingPoint, runs_dir: Path) -> Iterator[tuple[str, RunCor
     """The corpus of a run and of those that it began with, each after the run's name."""
     seen = set[Path]()
     current: StartingPoint | None = start
-    while current is not None and current.directory not in (*seen, PRETRAINED):
+    while current is not None and current.directory not in (*seen, *PRETRAINED.values()):
         seen.add(current.directory)
         yield current.directory.name, read_run_corpus(current.directory)
         training = current.record.configuration.get("training")
