@@ -31,7 +31,6 @@ from brainbrr_core.cache.store import LATEST, Store
 from brainbrr_core.cache.unfinished import exclusive_partial
 from brainbrr_core.cache.version import is_imported, shard_fingerprint
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.spool import AHEAD, Spool, sweep
 from brainbrr_core.errors import BrainbrrError
@@ -143,7 +142,7 @@ def build(
             if on_result is not None:
                 on_result(result)
     # The build has computed the hashes of remote EDFs.
-    index = with_known_hashes(plan.index, plan.store.root)
+    index = plan.index.with_known_hashes(plan.store.root)
     link_latest(replace(plan, index=index), settings)
     return BuildSummary(tuple(results), time.monotonic() - start)
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from brainbrr_core.cache.profile_cache import ProfileCache
     from brainbrr_core.configuration import Configuration
-    from brainbrr_core.evaluation.across import AcrossReport, CorpusRow
+    from brainbrr_core.evaluation.across import AcrossReport
+    from brainbrr_core.evaluation.corpus_row import CorpusRow
     from brainbrr_core.evaluation.evaluate import Evaluation
     from brainbrr_core.evaluation.external import OnAnotherCorpus
     from brainbrr_core.evaluation.folds import FoldsReport

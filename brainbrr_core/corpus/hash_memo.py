@@ -12,16 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import append_line
 from brainbrr_core.files.state import FileState, Hashes
-
-if TYPE_CHECKING:
-    from brainbrr_core.corpus.index import Index
-
 
 #: The file of a running index.
 INDEX_HASHES = "index-hashes.jsonl"
@@ -39,18 +34,20 @@ def remember(cache_root: Path, recording: Recording, hashes: Hashes) -> None:
     append_line(path, _line(recording.path, recording.state, hashes))
 
 
-def with_known_hashes(index: Index, cache_root: Path) -> Index:
-    """The index with the hashes of remote EDFs that were downloaded since it was written."""
-    if all(map(attrgetter("content_hash"), index)) or not any(map(_lacks_hash, index)):
-        return index
+def with_known_hashes(recordings: tuple[Recording, ...], cache_root: Path) -> tuple[Recording, ...]:
+    """The recordings of an index with the hashes of EDFs that were downloaded since it was written.
+
+    They are the same tuple where there is none.
+    """
+    if all(map(attrgetter("content_hash"), recordings)) or not any(map(_lacks_hash, recordings)):
+        return recordings
     known = known_hashes(cache_root)
-    recordings = tuple(
+    return tuple(
         _with_hashes(recording, known.get((recording.path, recording.state), Hashes()))
         if _lacks_hash(recording)
         else recording
-        for recording in index
+        for recording in recordings
     )
-    return replace(index, recordings=recordings)
 
 
 def _with_hashes(recording: Recording, hashes: Hashes) -> Recording:

@@ -16,6 +16,7 @@ from brainbrr_core.annotation.texts import Texts
 from brainbrr_core.configuration.settings import Corpus
 from brainbrr_core.constants import MontageName
 from brainbrr_core.corpus.demographics import with_people
+from brainbrr_core.corpus.hash_memo import with_known_hashes
 from brainbrr_core.corpus.identity import SIMILAR_PATIENT, identify_patients, with_similar_patients
 from brainbrr_core.corpus.layouts.base import Layout, RecordingFile, is_partition_key
 from brainbrr_core.corpus.layouts.known import detect_layout, open_layout
@@ -124,6 +125,11 @@ class Index:
         if montage == "10-20":
             return self
         return replace(self, recordings=tuple(r.in_montage(montage) for r in self.recordings))
+
+    def with_known_hashes(self, cache_root: Path) -> Index:
+        """The index with the hashes of remote EDFs that were downloaded since it was written."""
+        recordings = with_known_hashes(self.recordings, cache_root)
+        return self if recordings is self.recordings else replace(self, recordings=recordings)
 
     def by_key(self) -> dict[str, Recording]:
         """The recordings by partition key."""

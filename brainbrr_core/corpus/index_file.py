@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import TypeAdapter
 
 from brainbrr_core.configuration.settings import Corpus, CorpusSource
-from brainbrr_core.corpus.hash_memo import IndexMemo, with_known_hashes
+from brainbrr_core.corpus.hash_memo import IndexMemo
 from brainbrr_core.corpus.index import SCHEMA_VERSION, Index, IndexedCorpus, scan
 from brainbrr_core.corpus.index_rows import (
     REPETITIVE,
@@ -149,7 +149,7 @@ def read_index(cache_root: Path) -> Index:
         index = _read(path)
         _newest.clear()
         _newest[path] = (state, index)
-    return with_known_hashes(_newest[path][1], cache_root)
+    return _newest[path][1].with_known_hashes(cache_root)
 
 
 #: The index that was read last and the state of its file: one command reads it many times.

@@ -11,6 +11,7 @@ from pathlib import Path
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.corpus.data_root import corpus_name, safe_name
 from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.evaluation.corpus_row import CorpusRow
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.external import OnAnotherCorpus, corpus_plan, evaluate_run
 from brainbrr_core.evaluation.facts import ExternalCorpus
@@ -18,7 +19,6 @@ from brainbrr_core.evaluation.key_figures import (
     LIMIT_FIGURES,
     OPERATING_FIGURES,
     by_unit,
-    key_figures,
 )
 from brainbrr_core.evaluation.own_corpus import OwnCorpus
 from brainbrr_core.evaluation.report_folder import REPORT, report_folder
@@ -42,20 +42,6 @@ class OtherCorpus:
     name: str | None
     cache: ProfileCache
     settings: ReportSettings
-
-
-@dataclass(frozen=True)
-class CorpusRow:
-    """A run's evaluation on one corpus; ``own`` where it is the one that it was trained on."""
-
-    name: str
-    own: bool
-    evaluation: Evaluation
-
-    @property
-    def figures(self) -> dict[str, Estimate]:
-        """The key figures with their intervals over patients."""
-        return key_figures(self.evaluation.results)
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from brainbrr_core.display.colors import BLUE, VERMILLION
+from brainbrr_core.evaluation.corpus_row import CorpusRow
 from brainbrr_core.evaluation.report.drawing import STYLE, svg
 from brainbrr_core.evaluation.report.pictures import Picture
-
-if TYPE_CHECKING:
-    from brainbrr_core.evaluation.across import CorpusRow
 
 #: Name of a figure, its title, and whether it is a rate, on a logarithmic axis.
 _PANELS = (
