@@ -34,6 +34,7 @@ from brainbrr_core.evaluation.report_folder import (
 from brainbrr_core.evaluation.results import EvaluationResults, UnscoredRecording
 from brainbrr_core.evaluation.score import evaluation_set
 from brainbrr_core.evaluation.split_scores import compute_scores
+from brainbrr_core.evaluation.starting_weights import StartingWeights
 from brainbrr_core.evaluation.unscored import log_unscored, unscored_recordings
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
@@ -59,6 +60,8 @@ class Evaluation:
         Hash of everything that shaped the report.
     reused : bool
         Whether the report was already there.
+    start : StartingWeights, optional
+        With which weights of other trainings the run's began.
     """
 
     report: Path
@@ -66,6 +69,7 @@ class Evaluation:
     run: Run
     identity: str
     reused: bool
+    start: StartingWeights | None = None
 
 
 def evaluate(
@@ -178,12 +182,15 @@ def _evaluate(
     if assigned.fold is not None:
         # A run of a fold does not depend on whom the fold holds out.
         shaping["scored"] = _scored(recordings, unscored)
+    start = StartingWeights.of(run, plan.index, {row.patient for row in recordings})
+    if start is not None:
+        shaping["start"] = start.sentence()
     identity = digest(shaping)
     folder = report_folder(run.directory, split)
     stored = stored_results(folder, identity)
     if stored is not None:
         log(f"the report of run {run.name} on {split} is current: nothing to score")
-        return Evaluation(folder / REPORT, stored, run, identity, reused=True)
+        return Evaluation(folder / REPORT, stored, run, identity, reused=True, start=start)
     if not recordings:
         remedy = "choose a larger --profile or another --split"
         if len(plan.items) == len(plan.index):
@@ -230,8 +237,9 @@ def _evaluate(
         weights_chosen_on=weights_chosen_on(run.record),
         unscored=unscored,
         eval_looks=looks,
+        start=start,
     )
-    return Evaluation(folder / REPORT, results, run, identity, reused=False)
+    return Evaluation(folder / REPORT, results, run, identity, reused=False, start=start)
 
 
 def _scored(

@@ -45,6 +45,7 @@ from brainbrr_core.evaluation.report_folder import (
 from brainbrr_core.evaluation.results import UnscoredRecording
 from brainbrr_core.evaluation.score import evaluation_set
 from brainbrr_core.evaluation.split_scores import compute_scores
+from brainbrr_core.evaluation.starting_weights import StartingWeights
 from brainbrr_core.evaluation.unscored import log_unscored, unscored_recordings
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.prediction.predictor import Predictor
@@ -188,9 +189,11 @@ def _evaluate_external(
         settings = replace(settings, detection=frozen.detection)
     scored = evaluation_set(chosen.scored)
     folder = external_folder(run, name, split, scored, asked.adapt)
+    start = StartingWeights.of(run, plan.index, {row.patient for row in chosen.scored})
     identity = digest(
         {
             **settings.shaping(split),
+            **({} if start is None else {"start": start.sentence()}),
             "run": run.record.identity.as_written(),
             "finished_at": run.record.finished_at,
             "ssm_backend": settings.hardware.ssm_backend,
@@ -205,7 +208,7 @@ def _evaluate_external(
     stored = stored_results(folder, identity)
     if stored is not None:
         log(f"the report of run {run.name} on {label} is current: nothing to score")
-        return Evaluation(folder / REPORT, stored, run, identity, reused=True)
+        return Evaluation(folder / REPORT, stored, run, identity, reused=True, start=start)
     log_unscored(_unscored(plan, labels, split), name, log)
     predictor = Predictor.load(
         run, plan.store.version, cache.preprocessing, settings.detection, settings.hardware
@@ -255,8 +258,9 @@ def _evaluate_external(
             scorings=looks.scorings,
             scoring_runs=looks.runs,
         ),
+        start=start,
     )
-    return Evaluation(folder / REPORT, results, run, identity, reused=False)
+    return Evaluation(folder / REPORT, results, run, identity, reused=False, start=start)
 
 
 def _unscored(plan: Plan, labels: tuple[str, ...], split: str) -> list[UnscoredRecording]:

@@ -170,12 +170,15 @@ def sentences(report: FoldsReport) -> Iterator[str]:
     """What the figures mean, and what they do not."""
     patients = report.scores.patients
     thresholds = [one.results.threshold.point.probability for one in report.folds]
+    starts = [one.evaluation.start for one in report.folds if one.evaluation.start is not None]
+    apart = "" if all(start.know_nobody for start in starts) else ", its starting weights apart"
     yield (
         f"{len(report.folds)} trainings with the same configuration, each without the patients of "
         "one fold. "
         f"The figures are of all {patients:,} patients, each scored by the network that was "
-        "trained without that patient."
+        f"trained without that patient{apart}."
     )
+    yield from dict.fromkeys(start.sentence() for start in starts)
     yield (
         "Each fold has its own threshold, tuned on its own dev, which has none of the patients "
         f"whom it holds out. As probabilities, the thresholds are {min(thresholds):.3f} to "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from pydantic import JsonValue, ValidationError
 
@@ -16,6 +17,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.operating_threshold import threshold_of_run
 from brainbrr_core.prediction.predictor import Predictor
+from brainbrr_core.runs.earlier_trainings import trainings_before
 from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.own_settings import check_version, with_own_settings
 from brainbrr_core.runs.run import Run
@@ -100,6 +102,8 @@ class OwnCorpus:
     def recordings(self) -> RunCorpus:
         """The recordings that the run knows, recorded in its folder now where they are not yet.
 
+        Those on which the weights were trained or chosen before the run are among them.
+
         Raises as :meth:`locate`.
         """
         corpus = read_run_corpus(self.run.directory)
@@ -108,7 +112,13 @@ class OwnCorpus:
             _, plan = self.locate()
             corpus = RunCorpus.of(plan)
             corpus.write(self.run.directory)
-        return corpus
+        before = (
+            training.corpus.recordings
+            for training in trainings_before(self.run.record, self.run.directory.parent)
+            if training.corpus is not None
+        )
+        every = dict.fromkeys((*corpus.recordings, *chain.from_iterable(before)))
+        return replace(corpus, recordings=tuple(every))
 
 
 def _recorded_configuration(run: Run, values: dict[str, JsonValue]) -> Configuration | None:

@@ -30,6 +30,7 @@ from brainbrr_core.evaluation.results import (
 )
 from brainbrr_core.evaluation.score import score
 from brainbrr_core.evaluation.split_scores import SplitScores
+from brainbrr_core.evaluation.starting_weights import StartingWeights
 from brainbrr_core.evaluation.statistics import PatientStatistics
 from brainbrr_core.evaluation.tables import STATISTICS, write_tables
 from brainbrr_core.files.atomic import replacing
@@ -77,6 +78,7 @@ def write_evaluation(
     unscored: Sequence[UnscoredRecording],
     eval_looks: EvalLooks | None = None,
     external: ExternalCorpus | None = None,
+    start: StartingWeights | None = None,
 ) -> EvaluationResults:
     """Score recordings at the chosen threshold, and write tables, page and results to a folder.
 
@@ -104,6 +106,7 @@ def write_evaluation(
                 predictor.version if is_imported(predictor.version) else None,
             ),
             computing_sentence(predictor.hardware, choice.precision),
+            *(() if start is None else (start.sentence(),)),
         ),
         bootstrap_samples=settings.evaluation.bootstrap_samples,
         bootstrap_seed=settings.evaluation.bootstrap_seed,

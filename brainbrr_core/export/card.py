@@ -20,6 +20,7 @@ from brainbrr_core.evaluation.run_list import SCORED_SPLITS
 from brainbrr_core.export.use import Use
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.prediction.predictor import threshold_of
+from brainbrr_core.runs.earlier_trainings import EarlierTraining, trainings_before
 from brainbrr_core.runs.record import MODEL, RunRecord
 from brainbrr_core.runs.run import Run
 
@@ -75,7 +76,7 @@ def model_card(run: Run, use: Use, said: Statements, files: Sequence[str]) -> st
         ("", [*_summary(run)]),
         ("Intended use", _USE),
         ("How to use it", _commands(files)),
-        ("Data", [*_data(run.record, said)]),
+        ("Data", [*_data(run, said)]),
         ("Signal and detection", [*_method(run, use)]),
         ("Training", [*_training(run.record)]),
         ("Scores", [*_scores(run)]),
@@ -139,7 +140,8 @@ def _listed_corpora(record: RunRecord) -> Iterator[str]:
             yield f"{corpus.get('name')} ({license})" if license else f"{corpus.get('name')}"
 
 
-def _data(record: RunRecord, said: Statements) -> Iterator[str]:
+def _data(run: Run, said: Statements) -> Iterator[str]:
+    record = run.record
     if said.data:
         yield said.data
     else:
@@ -171,6 +173,19 @@ def _data(record: RunRecord, said: Statements) -> Iterator[str]:
             ]
         )
         yield "Weights were trained on train; steps and thresholds were chosen on dev."
+    for training in trainings_before(record, run.directory.parent):
+        yield _before(training)
+
+
+def _before(training: EarlierTraining) -> str:
+    """Of an earlier training, without its name, which may be one that the user chose."""
+    began = f"Before this training, the weights were `{training.weights[:12]}` (BLAKE3)"
+    if training.corpus is None:
+        return f"{began} of another one, and on whom that was is not recorded."
+    if training.of_the_package:
+        return f"{began} of brainbrr's model `{training.name}`, trained on simulated EEG alone."
+    patients = len({entry.patient for entry in training.corpus.recordings})
+    return f"{began} of another one, trained and chosen on {count(patients, 'patient')}."
 
 
 def _method(run: Run, use: Use) -> Iterator[str]:

@@ -72,10 +72,17 @@ class TrainingIdentity(_Section):
     steps: int
 
 
+class StartIdentity(_Section):
+    """The weights that a training began with, by their BLAKE3."""
+
+    weights: str
+
+
 class RunIdentity(_Section):
     """Everything that shapes a model; two runs with the same identity have the same weights.
 
     ``manifest`` is the hash of recordings, annotations and settings of the training's manifest.
+    ``start`` is None where the training began with random weights.
     """
 
     model: ModelIdentity
@@ -85,6 +92,7 @@ class RunIdentity(_Section):
     manifest: str
     training_version: int = 0
     precision: str = "not recorded"
+    start: StartIdentity | None = None
 
 
 class ValidationRecord(_Section):

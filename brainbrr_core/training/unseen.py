@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from brainbrr_core.cache.readiness import Preflight
-from brainbrr_core.corpus.data_root import corpus_name
 from brainbrr_core.corpus.folds import HELD_OUT
 from brainbrr_core.display.counts import count
 from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.runs.known_patients import KnownPatients
-from brainbrr_core.runs.record import PRETRAINED
-from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
-from brainbrr_core.runs.starting_point import StartingPoint, find_starting_point
+from brainbrr_core.runs.earlier_trainings import patients_known_before, trainings_of
+from brainbrr_core.runs.starting_point import StartingPoint
 
 
 def check_unseen(start: StartingPoint, preflight: Preflight, runs_dir: Path) -> list[str]:
@@ -27,22 +22,14 @@ def check_unseen(start: StartingPoint, preflight: Preflight, runs_dir: Path) -> 
     Raises :class:`BrainbrrError` where somebody in eval is known.
     """
     plan = preflight.plan
-    known = set[str]()
-    remarks: list[str] = []
-    for name, own in _corpora(start, runs_dir):
-        if own is None:
-            remarks.append(
-                f"warning: {name} does not say on whom it was trained, so that it may know "
-                "patients of dev and eval"
-            )
-            continue
-        used = tuple(entry for entry in own.recordings if entry.split != HELD_OUT)
-        known |= KnownPatients.of(
-            plan.index,
-            replace(own, recordings=used),
-            # Patients of two corpora may have the same name.
-            other_people=not set(own.name.split("+")) & set(corpus_name(plan.index).split("+")),
-        ).reasons.keys()
+    trainings = [*trainings_of(start.checksum, str(start.directory), runs_dir)]
+    known = patients_known_before(trainings, plan.index)
+    remarks = [
+        f"warning: {training.name} does not say on whom it was trained, so that it may know "
+        "patients of dev and eval"
+        for training in trainings
+        if training.corpus is None
+    ]
     by_split = {
         split: {i.recording.patient for i in plan.items if i.recording.split == split} & known
         for split in ("dev", HELD_OUT)
@@ -62,20 +49,3 @@ def check_unseen(start: StartingPoint, preflight: Preflight, runs_dir: Path) -> 
             "chosen: they look better there than on unseen patients"
         )
     return remarks
-
-
-def _corpora(start: StartingPoint, runs_dir: Path) -> Iterator[tuple[str, RunCorpus | None]]:
-    """The corpus of a run and of those that it began with, each after the run's name."""
-    seen = set[Path]()
-    current: StartingPoint | None = start
-    while current is not None and current.directory not in (*seen, *PRETRAINED.values()):
-        seen.add(current.directory)
-        yield current.directory.name, read_run_corpus(current.directory)
-        training = current.record.configuration.get("training")
-        earlier = training.get("start_from") if isinstance(training, dict) else None
-        try:
-            current = find_starting_point(str(earlier), runs_dir) if earlier else None
-        except BrainbrrError:
-            # Whatever it began with is not on this machine any more.
-            yield str(earlier), None
-            return

@@ -24,6 +24,7 @@ from brainbrr_core.synthesis import write_corpus
 from brainbrr_core.training.run import train
 from brainbrr_core.training.seeds import train_each
 from tests.support.pages import well_formed
+from tests.support.patients import rename_patient
 from tests.support.run_records import recorded_run
 from tests.support.shell import Shell
 from tests.support.small_run import small_config, small_settings
@@ -56,14 +57,6 @@ def master_other(tmp_path_factory: pytest.TempPathFactory) -> Configuration:
     settings = small_settings(folder, folder / "elsewhere")
     build(plan_corpus(settings), settings.preprocessing, workers=1)
     return settings
-
-
-def rename_patient(folder: Path, name: str) -> None:
-    """Another name for a patient, in the folder and in the names of all files."""
-    before = folder.name
-    for path in sorted(folder.rglob(f"{before}*"), reverse=True):
-        path.rename(path.with_name(path.name.replace(before, name)))
-    folder.rename(folder.with_name(name))
 
 
 @dataclass(frozen=True)
