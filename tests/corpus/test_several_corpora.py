@@ -110,9 +110,9 @@ def test_each_corpus_is_counted_as_it_is_alone(
         assert together[figure] == sum(one[figure] for one in together["corpora"].values())
     shown = shell.type("index", "--config", listed.config).stdout
     lines = [line.replace("│", " ").split() for line in shown.splitlines()]
-    assert ["chbmit", "8", "0", "8", "4", "0.1556", "4", "0"] in lines
-    assert ["siena", "3", "3", "0", "3", "0.0583", "3", "3"] in lines
-    assert ["all", "11", "3", "8", "7", "0.2139", "7", "3"] in lines
+    assert ["chbmit", "8", "0", "8", "0", "4", "0.1556", "4", "0"] in lines
+    assert ["siena", "3", "3", "0", "0", "3", "0.0583", "3", "3"] in lines
+    assert ["all", "11", "3", "8", "0", "7", "0.2139", "7", "3"] in lines
     assert shown.count("All corpora") == 1
 
 

@@ -99,6 +99,8 @@ def distance_graph(channels: int, reach: float) -> Tensor:
         )
     where = positions(montages[channels])
     distance = (where[:, None] - where).norm(dim=-1)
-    pairs = distance[torch.triu(torch.ones_like(distance), diagonal=1) > 0]
+    # By positions, not by a mask: tensors without values, as doctor uses them, have no mask.
+    first, second = torch.triu_indices(channels, channels, offset=1)
+    pairs = distance[first, second]
     weights = torch.exp(-((distance / pairs.std(correction=0)) ** 2))
     return torch.where(distance <= reach, weights, 0.0)
