@@ -24,6 +24,7 @@ from brainbrr_core.cache.plan import plan_corpus, plan_profile
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration, Overrides, apply_assignments, load
+from brainbrr_core.display import counts
 from brainbrr_core.evaluation.split_scores import compute_scores
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.run import open_model
@@ -134,7 +135,8 @@ def run(
                 seconds = time.perf_counter() - clock
                 trainings.append(_scored(preflight, predictor, name, count, seed, seconds))
                 log(
-                    f"{count} patients, seed {seed}, from {name}: F1 {trainings[-1].f1:.3f}, "
+                    f"{counts.count(count, 'patient')}, seed {seed}, from {name}: "
+                    f"F1 {trainings[-1].f1:.3f}, "
                     f"{seconds:.0f} s of training"
                 )
     scored = preflight.scorable("eval")
@@ -179,7 +181,7 @@ def _scored(
     dev = compute_scores(predictor, store, preflight.scorable("dev"), "dev")
     scores = compute_scores(predictor, store, preflight.scorable("eval"), "eval")
     detected = scores.detect(tune_threshold(dev.sweep).point)
-    counts = total([score_recording(one.events).event for one in detected])
+    events = total([score_recording(one.events).event for one in detected])
     by_second = [per_second(one.scores_8hz, one.reference, one.unknown) for one in detected]
     values, labels = zip(*by_second, strict=True)
     return Trained(
@@ -187,8 +189,8 @@ def _scored(
         patients=patients,
         seed=seed,
         seconds=round(seconds, 1),
-        f1=round(counts.f1, 4),
-        sensitivity=round(counts.sensitivity, 4),
-        false_per_day=round(counts.false_per_day, 2),
+        f1=round(events.f1, 4),
+        sensitivity=round(events.sensitivity, 4),
+        false_per_day=round(events.false_per_day, 2),
         average_precision=round(auprc(rank(np.concatenate(values), np.concatenate(labels))), 4),
     )
