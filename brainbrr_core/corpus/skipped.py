@@ -45,7 +45,8 @@ _OTHER_FORMATS = (
     *(f".edf{packed}" for packed in (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar")),
     # BioSemi, BrainVision, EEGLAB, Neuroscan and ANT, GDF, MNE, Micromed, Nicolet, Persyst, NWB.
     *(".bdf", ".bdf.gz", ".vhdr", ".set", ".cnt", ".gdf", ".fif", ".fif.gz", ".trc", ".lay"),
-    *(".head", ".nwb", ".mef", ".edf+"),
+    # Of Nihon Kohden, the file with the labels: that with the samples may be one of BrainVision.
+    *(".head", ".21e", ".nwb", ".mef", ".edf+"),
     *RECORDING_FOLDERS,
 )
 #: Their last parts, which exclude nearly every name quickly.

@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.edf.formats import FORMATS, main_text, part_names, suffix_of
 from brainbrr_core.edf.header import DecodedFile, EdfHeader, EdfSignal, UnusableEdf
+from brainbrr_core.edf.vendor_headers import Stated, gdf_text, stated_in
 
 #: What MNE raises for a file that it does not understand. It also raises plain ``Exception``.
 _MNE_ERRORS = (
@@ -50,6 +51,8 @@ _DENOMINATOR = 1_000_000
 #: ``FIFFV_UNIT_V``: the unit of channels in volts.
 _VOLTS = 107
 _NANOVOLTS = 1e9
+#: Nihon Kohden: the range of signals in mV is larger than this, that of signals in µV smaller.
+_MILLIVOLTS_RANGE = 10_000
 #: Annotations by which recording systems and MNE mark that something is missing at that time.
 _GAP = re.compile(r"(?:BAD |EDGE )?boundary|BAD_ACQ_SKIP|New Segment/.*", re.IGNORECASE)
 #: BrainVision: the number of samples that the header promises, and a form that is text.
@@ -93,11 +96,13 @@ class _Decoding(ExitStack):
 
 
 def _line(error: BaseException | None) -> str:
-    """The first line of an error, without the folders of the file that it may name."""
+    """The first line of an error, without folders and without what it quotes."""
     if isinstance(error, NotImplementedError) and "v7.3" in str(error):
         return "a MATLAB 7.3 file: save it in EEGLAB as version 7"
     text = str(error).strip().partition("\n")[0]
     text = re.sub(r"\S*/", "", text)
+    # What MNE quotes from a file may be a name of the patient.
+    text = re.sub(r"""(['"]).*\1|\(.*\)""", "...", text)
     return f"{type(error).__name__}: {text}"[:200] if text else type(error).__name__
 
 
@@ -117,7 +122,13 @@ class MneFile(DecodedFile):
         return self.path.name
 
     @cached_property
+    def _stated(self) -> Stated | None:
+        return stated_in(self.path, suffix_of(self.name))
+
+    @cached_property
     def _raw(self) -> Any:
+        # Before anything else: a file that is no recording has no parts.
+        _ = self._stated
         check_parts(self.path)
         # The main file must be there and readable.
         with self.path.open("rb"):
@@ -146,21 +157,19 @@ class MneFile(DecodedFile):
                     label,
                     number,
                     1,
-                    "nV" if int(channel["unit"]) == _VOLTS else "n/a",
+                    "nV" if is_voltage else "n/a",
                     ("-1", "1", "-1", "1"),
                     has_limits=False,
                 )
-                for number, (label, channel) in enumerate(
-                    zip(raw.ch_names, raw.info["chs"], strict=True)
+                for number, (label, is_voltage) in enumerate(
+                    zip(raw.ch_names, self._voltages(), strict=True)
                 )
             )
-            start = raw.info["meas_date"]
-            if start is not None:
-                start = start.replace(tzinfo=None) + timedelta(seconds=float(raw.first_time))
+            start = self._start()
             self._check_size(count, channels)
             self._check_gaps(rate)
             if count:
-                raw.get_data(start=count - 1, verbose="ERROR")
+                self._data(count - 1, count)
         return EdfHeader(
             signals,
             count,
@@ -171,6 +180,31 @@ class MneFile(DecodedFile):
             "" if start is not None else "impossible_date",
             sample_bytes=8,
         )
+
+    def _voltages(self) -> list[bool]:
+        """Whether each channel is a voltage."""
+        channels = self._raw.info["chs"]
+        if self._stated is not None and self._stated.volts:
+            return list(self._stated.volts)
+        if suffix_of(self.name) == ".eeg":
+            # MNE tells the kind of a channel by letters of its label: "FZ" would be none of EEG.
+            return [float(channel["range"]) < _MILLIVOLTS_RANGE for channel in channels]
+        return [int(channel["unit"]) == _VOLTS for channel in channels]
+
+    def _start(self) -> datetime | None:
+        """Date and time of the first sample, as the recorder's clock showed them."""
+        if suffix_of(self.name) == ".cnt" and self._stated is not None:
+            # MNE takes it for one in the time zone of this machine, with the month first.
+            return self._stated.start
+        start: datetime | None = self._raw.info["meas_date"]
+        if start is None:
+            return None
+        start = start.replace(tzinfo=None) + timedelta(seconds=float(self._raw.first_time))
+        if suffix_of(self.name) == ".gdf":
+            # A fraction of a day in 32 bits: its steps are 20 µs.
+            start += timedelta(microseconds=50)
+            start -= timedelta(microseconds=start.microsecond % 100)
+        return start
 
     @property
     def bad(self) -> tuple[str, ...]:
@@ -190,19 +224,24 @@ class MneFile(DecodedFile):
         """``count`` numbers in nV from byte ``offset``, sample by sample; both of whole samples."""
         channels = len(self.header.signals)
         first = offset // (8 * channels)
-        raw = self._raw
         with _Decoding():
-            data = raw.get_data(start=first, stop=first + count // channels, verbose="ERROR")
+            data = self._data(first, first + count // channels)
             return np.ascontiguousarray(data.T, np.float64).reshape(-1) * _NANOVOLTS
+
+    def _data(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Samples ``start`` up to ``stop`` of all channels in V, read in whole blocks."""
+        block = 1 if self._stated is None else self._stated.block
+        first = start - start % block
+        after_last = min(-(-stop // block) * block, int(self._raw.n_times))
+        data = self._raw.get_data(start=first, stop=after_last, verbose="ERROR")
+        return np.asarray(data[:, start - first : stop - first], np.float64)
 
     def annotation_lists(self) -> Iterator[bytes]:
         """Annotations as the time-stamped lists of an EDF+, relative to the first sample."""
         with _Decoding():
-            noted = self._noted()
-            shortest = 1.5 / float(self._raw.info["sfreq"])
+            noted, instant_s = self._noted(), self._instant_s
         for start, duration, text in noted:
-            # A marker of one sample is an instant.
-            length = f"\x15{duration:.9f}" if duration > shortest else ""
+            length = f"\x15{duration:.9f}" if duration > instant_s else ""
             clean = re.sub(r"[\x00\x14\x15]", " ", text)
             yield f"{start:+.9f}{length}\x14{clean}\x14\0".encode()
 
@@ -210,16 +249,25 @@ class MneFile(DecodedFile):
         """Start and duration in seconds, and text, of every annotation."""
         annotations, first = self._raw.annotations, float(self._raw.first_time)
         rows = zip(annotations.onset, annotations.duration, annotations.description, strict=True)
-        is_brainvision = suffix_of(self.name) == ".vhdr"
         return [
-            (
-                float(onset) - first,
-                float(duration),
-                # Of "Comment/seizure", what is in front of the slash is the type of the marker.
-                str(text).partition("/")[2] if is_brainvision and "/" in text else str(text),
-            )
+            (float(onset) - first, float(duration), self._text(str(text), float(duration)))
             for onset, duration, text in rows
         ]
+
+    def _text(self, text: str, duration: float) -> str:
+        """The text of an annotation as someone would write it."""
+        suffix = suffix_of(self.name)
+        if suffix == ".vhdr" and "/" in text:
+            # Of "Comment/seizure", what is in front of the slash is the type of the marker.
+            return text.partition("/")[2]
+        if suffix == ".gdf":
+            return gdf_text(text, is_instant=duration <= self._instant_s)
+        return text
+
+    @property
+    def _instant_s(self) -> float:
+        """A marker of one sample is an instant; the longest duration of one, in seconds."""
+        return 1.5 / float(self._raw.info["sfreq"])
 
     def _check_gaps(self, rate: Fraction) -> None:
         """Raise :class:`UnusableEdf` where the file says that samples are missing in between."""
@@ -231,6 +279,8 @@ class MneFile(DecodedFile):
         )
         if suffix_of(self.name) == ".lay":
             gaps += _persyst_gaps(main_text(self.path), rate)
+        if self._stated is not None:
+            gaps += self._stated.gaps
         if gaps:
             raise UnusableEdf("discontinuous", f"{len(gaps)} gaps, the first at {gaps[0]:g} s")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from importlib.metadata import version
 from itertools import count
@@ -41,12 +42,20 @@ FORMATS = {
     ".fif": Format("FIF", "read_raw_fif"),
     ".lay": Format("Persyst", "read_raw_persyst"),
     ".head": Format("Nicolet", "read_raw_nicolet", ".data", (("ch_type", "eeg"),)),
+    ".gdf": Format("GDF", "read_raw_gdf"),
+    # Of the marks of a bad channel, the older place is within labels of more than four characters.
+    ".cnt": Format("Neuroscan", "read_raw_cnt", options=(("header", "new"),)),
+    # No byte of a comment is an error in Latin-1.
+    ".eeg": Format("Nihon Kohden", "read_raw_nihon", options=(("encoding", "latin-1"),)),
 }
 _SUFFIXES = tuple(FORMATS)
 #: Suffixes of files of which any range of bytes can be read.
 NATIVE = frozenset({".edf", ".bdf"})
 #: Usual suffixes of files that are a part of a recording, next to its main file.
-_PART_SUFFIXES = (".eeg", ".vmrk", ".fdt", ".dat", ".fif", ".data")
+_PART_SUFFIXES = (".eeg", ".vmrk", ".fdt", ".dat", ".fif", ".data", ".21e", ".pnt", ".log")
+#: Suffixes next to an ``.eeg`` by which it is a recording of Nihon Kohden: that of BrainVision with
+#: the samples has the same suffix.
+_NIHON_KOHDEN = (".21e", ".pnt")
 #: Suffixes of files that describe a recording: annotations, channels, and how it was acquired.
 _DESCRIPTIONS = (".tsv", ".json", ".csv", ".csv_bi", ".tse", ".tse_bi", ".lbl", ".lbl_bi")
 #: Files named in the main file of BrainVision and of Persyst.
@@ -131,6 +140,13 @@ def choose(names: Sequence[str], suffixes: Iterable[str]) -> Chosen:
     """
     wanted = frozenset(suffixes)
     by_suffix = {name: suffix for name in names if (suffix := suffix_of(name)) in wanted}
+    if ".eeg" in by_suffix.values():
+        lower = {name.lower() for name in names}
+        by_suffix = {
+            name: suffix
+            for name, suffix in by_suffix.items()
+            if suffix != ".eeg" or _is_nihon_kohden(name.lower(), lower)
+        }
     if set(by_suffix.values()) <= {".edf"}:
         return Chosen(tuple(by_suffix), (), frozenset())
     all_names = frozenset(names)
@@ -152,6 +168,12 @@ def choose(names: Sequence[str], suffixes: Iterable[str]) -> Chosen:
         and name.rpartition(".")[0] in stems
     )
     return Chosen(chosen, doubled, frozenset(parts))
+
+
+def _is_nihon_kohden(eeg: str, names: AbstractSet[str]) -> bool:
+    """Whether an ``.eeg`` is a recording and not the samples of one, by the other names."""
+    stem = without_suffix(eeg)
+    return f"{stem}.vhdr" not in names and any(stem + end in names for end in _NIHON_KOHDEN)
 
 
 def _is_further_part(name: str, names: frozenset[str]) -> bool:
@@ -188,7 +210,19 @@ def part_names(path: Path) -> tuple[str, ...]:
         return tuple(_further_fifs(path))
     if suffix == ".head":
         return (path.with_suffix(".data").name,)
+    if suffix == ".eeg":
+        return tuple(_nihon_kohden_parts(path))
     return ()
+
+
+def _nihon_kohden_parts(path: Path) -> Iterator[str]:
+    """Labels, and start and comments if they are there, by the names that MNE reads."""
+    yield path.with_suffix(".21E").name
+    start = next((end for end in (".PNT", ".pnt") if path.with_suffix(end).exists()), None)
+    if start is not None:
+        yield path.with_suffix(start).name
+    if any(path.with_suffix(end).exists() for end in (".LOG", ".log")):
+        yield path.with_suffix(".LOG").name
 
 
 def main_text(path: Path) -> str:

@@ -10,7 +10,10 @@ from tests.support.format_files import microvolts, raw_of, write_format
 from tests.support.prediction_runs import random_run
 from tests.support.shell import Shell
 
-FORMATS = ("EDF", "BDF", "BrainVision float32", "EEGLAB", "FIF", "Persyst", "Nicolet")
+FORMATS = (
+    *("EDF", "BDF", "BrainVision float32", "EEGLAB", "FIF", "Persyst", "Nicolet"),
+    *("GDF", "Neuroscan", "Nihon Kohden"),
+)
 
 
 def test_the_events_of_a_signal_are_the_same_in_every_format(tmp_path: Path, shell: Shell) -> None:

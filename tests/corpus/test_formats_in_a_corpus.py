@@ -18,7 +18,9 @@ from brainbrr_core.cache.verify import verify
 from brainbrr_core.configuration import Configuration, Corpus, Overrides, Preprocessing, load
 from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
-from brainbrr_core.edf.formats import reader_of
+from brainbrr_core.edf.formats import reader_of, suffix_of
+from brainbrr_core.edf.header import UnusableEdf
+from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.inspection.inspection import inspect_recording
@@ -34,8 +36,15 @@ from tests.support.format_files import (
     write_fif,
 )
 from tests.support.shell import Shell
+from tests.support.vendor_files import PATIENT
 
-FORMATS = ("EDF", "BDF", "BrainVision int16", "EEGLAB with fdt", "FIF", "Persyst", "Nicolet")
+FORMATS = (
+    *("EDF", "BDF", "BrainVision int16", "EEGLAB with fdt", "FIF", "Persyst", "Nicolet"),
+    *("GDF", "Neuroscan", "Nihon Kohden"),
+)
+#: How far stored samples may be from those of the EDF: pybv cuts off parts of its step, and that of
+#: Nihon Kohden is another one.
+COARSE = {".vhdr": 60, ".EEG": 60}
 EVENTS = "onset\tduration\ttrial_type\n6.0\t4.0\tseizure\n"
 
 
@@ -99,8 +108,8 @@ def test_every_format_gives_the_row_and_the_shard_of_the_edf(configured: Configu
         assert recording.events == first.events
         assert (recording.session, recording.label_source) == ("ses-1", "events.tsv")
         samples = stored(plan, recording.partition_key)
-        # The last bit of a value may be rounded the other way; pybv cuts off parts of its step.
-        allowed = 60 if recording.path.endswith(".vhdr") else 1
+        # The last bit of a value may be rounded the other way.
+        allowed = COARSE.get(Path(recording.path).suffix, 1)
         assert np.abs(samples - reference).max() <= allowed
         if allowed == 1:
             assert (samples != reference).mean() < 0.01
@@ -139,7 +148,7 @@ def test_a_new_version_of_the_reader_makes_its_recordings_stale_and_no_others(
         monkeypatch.setattr(f"brainbrr_core.{module}.reader_of", newer)
     # Before the corpus is indexed again: nothing is built with another reader than the index says.
     outdated = plan_profile(configured)
-    of_mne = {".vhdr", ".set", ".fif", ".lay", ".head"}
+    of_mne = {".vhdr", ".set", ".fif", ".lay", ".head", ".gdf", ".cnt", ".EEG"}
     assert {suffix for suffix, (state, _) in states(outdated).items() if state is State.STALE} == (
         of_mne
     )
@@ -162,7 +171,7 @@ def test_a_new_version_of_the_reader_makes_its_recordings_stale_and_no_others(
     ("suffix", "part"),
     [
         *((".vhdr", ".eeg"), (".vhdr", ".seg"), (".set", ".fdt"), (".lay", ".dat")),
-        (".head", ".data"),
+        *((".head", ".data"), (".EEG", ".21E"), (".EEG", ".PNT"), (".EEG", ".LOG")),
     ],
 )
 def test_a_changed_part_is_another_recording(
@@ -178,7 +187,8 @@ def test_a_changed_part_is_another_recording(
     hashes = {r.path: r.content_hash for r in before.index}
     (changed,) = data.rglob(f"*_eeg{part}")
     content = bytearray(changed.read_bytes())
-    content[1000] ^= 1
+    at = min(1000, len(content) - 2)
+    content[at] ^= 1
     changed.write_bytes(bytes(content))
     # Seen without indexing again, and when it is.
     for plan in (plan_profile(configured), plan_corpus(configured, lambda _line: None)):
@@ -190,7 +200,7 @@ def test_a_changed_part_is_another_recording(
     store = built(configured).store
     assert not verify(store, read_index(configured.cache_root)).changed_sources
     state = changed.stat()
-    content[1000] ^= 1
+    content[at] ^= 1
     changed.write_bytes(bytes(content))
     os.utime(changed, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert len(verify(store, read_index(configured.cache_root)).changed_sources) == 1
@@ -218,6 +228,9 @@ def test_broken_recordings_are_rows_with_a_reason_and_the_next_index_sees_them_m
         ".fif": "unreadable",
         ".lay": None,
         ".head": None,
+        ".gdf": None,
+        ".cnt": None,
+        ".EEG": None,
     }
     finding, *_ = next(r.findings for r in index if r.path.endswith(".vhdr"))
     assert (finding.code, finding.detail) == ("missing_part", data_file.name)
@@ -344,6 +357,9 @@ def test_behind_a_url_bdf_is_read_in_ranges_and_what_needs_files_is_named(
         ("other_format", ".set"),
         ("other_format", ".fif"),
         ("other_format", ".lay"),
+        ("other_format", ".gdf"),
+        ("other_format", ".cnt"),
+        ("other_format", ".21E"),
     }
 
 
@@ -353,13 +369,56 @@ def test_a_corpus_without_any_format_is_one_line(tmp_path: Path) -> None:
         scan(tmp_path)
 
 
+def test_no_name_of_a_patient_leaves_the_header_of_a_file(
+    configured: Configuration, data: Path, shell: Shell
+) -> None:
+    named = [
+        path for path in data.rglob("*") if path.is_file() and PATIENT in path.read_text("latin-1")
+    ]
+    assert {path.suffix for path in named} == {".gdf", ".cnt", ".EEG", ".PNT"}
+    # Damaged files, too, whose header a message might quote: of one, the model of the recorder.
+    for path in named:
+        content = path.read_bytes()
+        if path.suffix == ".PNT":
+            content = PATIENT.encode().ljust(16) + content[16:]
+        path.with_name(path.name.replace("run-01", "run-02")).write_bytes(content)
+    for parts in data.rglob("*.21E"):
+        parts.with_name(parts.name.replace("run-01", "run-02")).write_bytes(parts.read_bytes())
+    plan = built(configured)
+    for item in plan.items:
+        try:
+            inspect_recording(Path(item.recording.path), Preprocessing())
+        except BrainbrrError as error:
+            assert PATIENT not in str(error)
+    done = shell.type("index", "--list", environment=environment(configured))
+    assert PATIENT not in done.stdout + done.stderr
+    for path in configured.cache_root.rglob("*"):
+        if path.is_file() and path.suffix == ".parquet":
+            assert PATIENT not in str(pq.read_table(path).to_pydict())
+        elif path.is_file():
+            assert PATIENT.encode() not in path.read_bytes()
+    assert any(item.recording.reason == "unreadable" for item in plan.items)
+
+
+def test_the_samples_of_brainvision_are_not_taken_for_nihon_kohden(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "sub-01" / "eeg"
+    folder.mkdir(parents=True)
+    write_brainvision(folder / "sub-01_task-a_eeg.vhdr", raw_of(microvolts()))
+    path = write_brainvision(folder / "sub-01_task-b_eeg.vhdr", raw_of(microvolts(seed=1)))
+    path.unlink()
+    index = scan(tmp_path / "data")
+    assert [Path(r.path).name for r in index] == ["sub-01_task-a_eeg.vhdr"]
+    with pytest.raises(UnusableEdf, match=r"of BrainVision, the \.vhdr is the main file"):
+        open_edf(path.with_suffix(".eeg"))
+
+
 def test_commands_take_every_format(
     configured: Configuration, data: Path, tmp_path: Path, shell: Shell
 ) -> None:
     done = shell.type("index", "--list", environment=environment(configured))
     assert done.returncode == 0, done.stderr
     for path in sorted(data.rglob("*_eeg.*")):
-        if path.suffix in (".eeg", ".vmrk", ".fdt", ".dat", ".data"):
+        if suffix_of(path.name) in ("", ".eeg") and path.suffix != ".EEG":
             continue
         out = tmp_path / path.suffix[1:]
         done = shell.type(

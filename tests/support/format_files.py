@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainbrr_core.constants import CHANNELS
+from tests.support.vendor_files import write_cnt, write_gdf, write_nihon_kohden
 
 #: Names of the signals: the 19 electrodes and one that is none.
 NAMES = (*CHANNELS, "ECG")
@@ -203,9 +204,16 @@ WRITERS: dict[str, tuple[str, Writer, float]] = {
     "FIF": ("a_eeg.fif", write_fif, 1e-9),
     "Persyst": ("a.lay", write_persyst, 1e-9),
     "Nicolet": ("a.head", write_nicolet, 1e-9),
+    "GDF": ("a.gdf", write_gdf, 1e-9),
+    "GDF 1.25": ("a.gdf", lambda path, raw: write_gdf(path, raw, "1.25"), 1e-9),
+    "Neuroscan": ("a.cnt", write_cnt, 1e-4),
+    "Neuroscan int32": ("a.cnt", lambda path, raw: write_cnt(path, raw, 4), 1e-4),
+    "Nihon Kohden": ("a.EEG", write_nihon_kohden, 0.1),
 }
-#: Formats that have no annotations of their own.
-SILENT = ("Nicolet",)
+#: Formats that have no annotations of their own, or no texts of them.
+SILENT = ("Nicolet", "Neuroscan", "Neuroscan int32")
+#: Formats whose annotations have no duration.
+INSTANT = ("Nihon Kohden",)
 MNE_READERS: dict[str, Callable[..., Any]] = {
     ".edf": mne.io.read_raw_edf,
     ".bdf": mne.io.read_raw_bdf,
@@ -216,6 +224,9 @@ MNE_READERS: dict[str, Callable[..., Any]] = {
     ".head": lambda path, **options: mne.io.read_raw_nicolet(
         path.with_suffix(".data"), "eeg", **options
     ),
+    ".gdf": mne.io.read_raw_gdf,
+    ".cnt": mne.io.read_raw_cnt,
+    ".EEG": mne.io.read_raw_nihon,
 }
 
 
