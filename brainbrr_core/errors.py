@@ -22,6 +22,16 @@ class WorkRemains(BrainbrrError):
     exit_status = 1
 
 
+class OutOfMemory(WorkRemains):
+    """Memory ran out while a recording was read, which says nothing about the recording."""
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__(
+            f"{path}: memory ran out while it was read, which says nothing about the file: end "
+            "other programs or use a machine with more memory, then run the same command again"
+        )
+
+
 def not_writable(what: str, cache_root: Path, error: OSError) -> BrainbrrError:
     """The error to raise if something below a cache root cannot be written."""
     return BrainbrrError(

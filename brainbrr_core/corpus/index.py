@@ -28,7 +28,7 @@ from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.corpus.sources import CorpusFiles, LocalFiles, state_of
 from brainbrr_core.corpus.splits import Assignment, IndexedSplits
 from brainbrr_core.edf.formats import FORMATS
-from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.errors import BrainbrrError, OutOfMemory, WorkRemains
 from brainbrr_core.machine.memory import no_collection
 from brainbrr_core.machine.pools import thread_pool
 from brainbrr_core.progress import progress, summarize_when_stopped
@@ -81,8 +81,11 @@ class Index:
     skipped : tuple of Skipped
         Files and folders of the corpus that are not read.
     unsettled : tuple of str
-        Paths of EDFs that changed while they were read, such as one that is being copied. Their
-        rows are those of the previous index. Not stored in the file of the index.
+        Paths of EDFs that changed while they were read, such as one that is being copied, and of
+        those in ``out_of_memory``. Their rows are those of the previous index, if it had any. Not
+        stored in the file of the index.
+    out_of_memory : tuple of str
+        Paths of recordings for which memory did not suffice. Not stored in the file of the index.
     channel_rules : str
         The settings by which the signals were judged, as text; empty where they are unknown.
     assignment : Assignment or None
@@ -106,6 +109,7 @@ class Index:
     layout: str
     skipped: tuple[Skipped, ...] = ()
     unsettled: tuple[str, ...] = field(default=(), compare=False)
+    out_of_memory: tuple[str, ...] = field(default=(), compare=False)
     channel_rules: str = ""
     assignment: Assignment | None = None
     resplit: tuple[tuple[str, str, str], ...] = field(default=(), compare=False)
@@ -223,7 +227,7 @@ def scan(
     }
     same_rules = previous is not None and previous.channel_rules == corpus.channel_rules
     rules = Rules(corpus, changed=not same_rules)
-    recordings, unsettled = _recordings(source, layout, files, known, rules, workers)
+    recordings, unsettled, out_of_memory = _recordings(source, layout, files, known, rules, workers)
     if not force:
         lost = [r for r in recordings if r.findings and r.is_unreadable_now]
         check_vanished(before, gone, lost, root)
@@ -236,7 +240,8 @@ def scan(
         ordered,
         layout.name,
         skipped,
-        tuple(sorted(unsettled)),
+        tuple(sorted((*unsettled, *out_of_memory))),
+        tuple(sorted(out_of_memory)),
         corpus.channel_rules,
         assignment,
         resplit(before, ordered),
@@ -298,14 +303,17 @@ def _recordings(
     known: dict[str, Recording],
     rules: Rules,
     workers: int | None,
-) -> tuple[list[Recording], list[str]]:
+) -> tuple[list[Recording], list[str], list[str]]:
     """The rows of all files in order, and the addresses of EDFs that changed while they were read.
+
+    The last are addresses of recordings for which memory did not suffice.
 
     ``known`` has earlier rows by partition key. An exception gets a note that says how much is
     done.
     """
     rows: dict[str, Recording] = {}
     unsettled: list[str] = []
+    out_of_memory: list[str] = []
     done = 0
 
     def summary() -> str:
@@ -326,8 +334,9 @@ def _recordings(
         row = known.get(file.partition_key)
         try:
             return read_row(source, layout, file, row, rules)
-        except WorkRemains:
-            unsettled.append(source.address(file.location))
+        except WorkRemains as error:
+            addresses = out_of_memory if isinstance(error, OutOfMemory) else unsettled
+            addresses.append(source.address(file.location))
             return None if row is None else with_path(source, row, file)
 
     with (
@@ -350,7 +359,8 @@ def _recordings(
                 if recording is not None:
                     rows[file.partition_key] = recording
     in_order = (rows.get(file.partition_key) for file in files)
-    return [recording for recording in in_order if recording is not None], unsettled
+    rows_in_order = [recording for recording in in_order if recording is not None]
+    return rows_in_order, unsettled, out_of_memory
 
 
 def _repeated_key(files: list[RecordingFile]) -> BrainbrrError:

@@ -29,7 +29,7 @@ from brainbrr_core.corpus.sources import open_corpus
 from brainbrr_core.corpus.split_report import resplit_line
 from brainbrr_core.corpus.splits import Assignment
 from brainbrr_core.display.counts import count
-from brainbrr_core.errors import BrainbrrError, not_writable
+from brainbrr_core.errors import BrainbrrError, OutOfMemory, not_writable
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.checked_parquet import (
     ChecksumMismatch,
@@ -432,5 +432,8 @@ def index_corpora(
         if index.resplit:
             log(resplit_line(len(index.resplit)))
         for address in index.unsettled:
+            if address in index.out_of_memory:
+                log(str(OutOfMemory(address)))
+                continue
             log(f"{address} changed while it was read (is it still being copied?): its row is kept")
     return index

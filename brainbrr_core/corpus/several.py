@@ -97,6 +97,7 @@ def join(scanned: Sequence[tuple[CorpusSource, Index]], previous: Index | None =
             )
         ),
         tuple(sorted(address for _, index in scanned for address in index.unsettled)),
+        tuple(sorted(address for _, index in scanned for address in index.out_of_memory)),
         resplit=resplit({} if previous is None else previous.by_key(), ordered),
         corpora=tuple(
             _facts(source.name, source.prefix, source.same_patients, index)

@@ -56,7 +56,8 @@ class IndexSummary(RecordingCounts):
 
     ``findings`` counts recordings by the code of their findings, without the reason that excludes
     them. ``skipped`` are the paths of EDFs and folders that are not read; ``not_read`` is
-    everything that is not read, by kind. ``unsettled`` are EDFs that changed while they were read.
+    everything that is not read, by kind. ``unsettled`` are EDFs that changed while they were read,
+    or for which memory did not suffice.
     ``split_rule`` is what assigned patients to splits, None where the corpus itself did;
     ``moved_patients`` are those in another split than their hash gives; ``resplit`` are patients
     who were in another split in the index before. ``release`` is what the files of the corpus

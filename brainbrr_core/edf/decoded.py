@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from brainbrr_core.edf.formats import FORMATS, main_text, part_names, suffix_of
 from brainbrr_core.edf.header import DecodedFile, EdfHeader, EdfSignal, UnusableEdf
 from brainbrr_core.edf.vendor_headers import Stated, gdf_text, stated_in
+from brainbrr_core.errors import OutOfMemory
 
 #: What MNE raises for a file that it does not understand. It also raises plain ``Exception``.
 _MNE_ERRORS = (
@@ -37,7 +38,6 @@ _MNE_ERRORS = (
     EOFError,
     ImportError,
     LookupError,
-    MemoryError,
     RuntimeError,
     SyntaxError,
     TypeError,
@@ -66,7 +66,14 @@ _LOCK = RLock()
 
 
 class _Decoding(ExitStack):
-    """What MNE raises becomes :class:`UnusableEdf`, except where a file cannot be opened at all."""
+    """What MNE raises becomes :class:`UnusableEdf`, except where a file cannot be opened at all.
+
+    Where memory runs out it becomes :class:`OutOfMemory`: the file may be whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
 
     def __enter__(self) -> Self:
         self.enter_context(_LOCK)
@@ -83,6 +90,8 @@ class _Decoding(ExitStack):
         super().__exit__(kind, error, traceback)
         if isinstance(error, UnusableEdf):
             return
+        if isinstance(error, MemoryError):
+            raise OutOfMemory(self._path) from None
         if isinstance(error, FileNotFoundError):
             raise UnusableEdf("missing_part", _line(error)) from None
         undecoded = isinstance(error, _MNE_ERRORS) or type(error) is Exception
@@ -133,7 +142,7 @@ class MneFile(DecodedFile):
         # The main file must be there and readable.
         with self.path.open("rb"):
             pass
-        with _Decoding():
+        with _Decoding(self.path):
             import mne
 
             own = FORMATS[suffix_of(self.path.name)]
@@ -147,7 +156,7 @@ class MneFile(DecodedFile):
     def header(self) -> EdfHeader:
         """Channels, rate and start; the last sample has been read."""
         raw = self._raw
-        with _Decoding():
+        with _Decoding(self.path):
             count, channels = int(raw.n_times), len(raw.ch_names)
             rate = Fraction(float(raw.info["sfreq"])).limit_denominator(_DENOMINATOR)
             if not channels or rate <= 0:
@@ -224,7 +233,7 @@ class MneFile(DecodedFile):
         """``count`` numbers in nV from byte ``offset``, sample by sample; both of whole samples."""
         channels = len(self.header.signals)
         first = offset // (8 * channels)
-        with _Decoding():
+        with _Decoding(self.path):
             data = self._data(first, first + count // channels)
             return np.ascontiguousarray(data.T, np.float64).reshape(-1) * _NANOVOLTS
 
@@ -238,7 +247,7 @@ class MneFile(DecodedFile):
 
     def annotation_lists(self) -> Iterator[bytes]:
         """Annotations as the time-stamped lists of an EDF+, relative to the first sample."""
-        with _Decoding():
+        with _Decoding(self.path):
             noted, instant_s = self._noted(), self._instant_s
         for start, duration, text in noted:
             length = f"\x15{duration:.9f}" if duration > instant_s else ""

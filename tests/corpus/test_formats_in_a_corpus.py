@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import mne
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -261,6 +262,49 @@ def test_a_recording_with_samples_that_are_no_numbers_is_excluded_unless_its_cha
     (folder / "sub-01_task-rest_channels.tsv").write_text("name\tstatus\nCz\tbad\n")
     [row] = scan(tmp_path / "data")
     assert (row.reason, row.missing) == (None, ("Cz",))
+
+
+@pytest.mark.parametrize("where", ["opened", "read"])
+def test_a_recording_for_which_memory_does_not_suffice_is_an_error_that_is_not_remembered(
+    configured: Configuration,
+    data: Path,
+    shell: Shell,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+) -> None:
+    (victim,) = data.rglob("*.set")
+
+    def no_memory(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 9.31 GiB")
+
+    with monkeypatch.context() as patch:
+        owner = mne.io if where == "opened" else mne.io.BaseRaw
+        patch.setattr(owner, "read_raw_eeglab" if where == "opened" else "get_data", no_memory)
+        if where == "read":
+            # Only in this file: the others are read by the same function.
+            for path in data.rglob("*_eeg.*"):
+                if suffix_of(path.name) not in ("", ".set", ".edf"):
+                    path.unlink()
+        for _ in range(2):
+            done = shell.type("index", environment=environment(configured))
+            assert done.returncode == 1
+            (line,) = [line for line in done.stderr.splitlines() if "memory" in line]
+            assert line.startswith(f"{victim}: memory ran out while it was read")
+        assert str(victim) not in {r.path for r in read_index(configured.cache_root)}
+        done = shell.type("inspect", victim, environment=environment(configured))
+        assert (done.returncode, "memory ran out" in done.stderr) == (1, True)
+    done = shell.type("index", environment=environment(configured))
+    assert done.returncode == 0, done.stderr
+    (row,) = (r for r in read_index(configured.cache_root) if r.path == str(victim))
+    assert row.reason is None
+    with monkeypatch.context() as patch:
+        patch.setattr(mne.io, "read_raw_eeglab", no_memory)
+        plan = plan_corpus(configured, lambda _line: None)
+        (failed,) = build(plan, configured.preprocessing, workers=1).failed
+        assert "memory ran out" in failed.error
+        assert victim.name in failed.error
+    # The row stays as it was, and the next build makes the shard.
+    assert built(configured).count(State.FRESH) == len(plan.items)
 
 
 def test_a_part_that_was_never_there_is_not_looked_for_again(
