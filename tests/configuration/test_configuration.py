@@ -135,6 +135,17 @@ def refused(overrides: Overrides, environment: dict[str, str] | None = None) -> 
 # Files
 
 
+@pytest.mark.parametrize("scheme", ["kfold", "leave_one_patient_out"])
+def test_patients_of_train_are_not_chosen_where_each_fold_has_its_own(
+    tmp_path: Path, scheme: str
+) -> None:
+    text = f"corpus: {{split: {{scheme: {scheme}}}}}\nselection: {{train_patients: 2}}\n"
+    assert f"corpus.split.scheme {scheme} each fold has its own: remove train_patients" in (
+        refusal(tmp_path, text)
+    )
+    assert layered(tmp_path, text.replace(scheme, "hash")).selection.train_patients == 2
+
+
 @pytest.mark.parametrize(
     ("text", "line", "key"),
     [

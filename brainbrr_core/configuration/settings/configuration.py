@@ -143,6 +143,16 @@ class Configuration(Section):
     _origin: Origin = PrivateAttr(Origin())
 
     @model_validator(mode="after")
+    def _one_train(self) -> Configuration:
+        if self.corpus.split.has_folds and self.selection.train_patients is not None:
+            raise ValueError(
+                "selection.train_patients chooses from one train, and with corpus.split.scheme "
+                f"{self.corpus.split.scheme} each fold has its own: remove train_patients, or set "
+                "the scheme to fixed or hash"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_way_to_name_corpora(self) -> Configuration:
         if not self.corpora:
             return self

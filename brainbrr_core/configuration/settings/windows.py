@@ -26,7 +26,7 @@ class Selection(Section):
     #: used.
     recordings: Annotated[int, Field(gt=0)] | None = None
     #: Number of patients of train, those with seizures first, for a training on few of them. Dev
-    #: and eval keep all of theirs. With ``null`` all are used.
+    #: and eval keep all of theirs. With ``null`` all are used, as they must be with folds.
     train_patients: Annotated[int, Field(gt=0)] | None = None
     #: Seed of the random order in which recordings, and patients of train, are taken.
     seed: int = 0
