@@ -70,7 +70,7 @@ def build_defs(
         # Such a machine has no corpus to follow, so it needs no sensor.
         partitioned = False
         shards = pulled_cache(versions.windowed_cache, remote)
-        job_defs = [jobs.populate_and_train_job(trains), training]
+        job_defs = [jobs.populate_and_train_job(trains, folds), training]
     return dg.Definitions(
         assets=dg.with_source_code_references(
             [
@@ -78,7 +78,12 @@ def build_defs(
                 corpus.raw_edf_index,
                 corpus.selected_recordings,
                 shards,
-                cache.cache_manifest(versions.cache_manifest),
+                cache.cache_manifest(versions.cache_manifest, versions.fold_recordings),
+                *(
+                    []
+                    if folds is None
+                    else [cache.fold_recordings(versions.fold_recordings, folds)]
+                ),
                 model.trained_model(versions.trained_model, folds),
                 model.eval_report(versions.eval_report, folds),
             ]

@@ -13,7 +13,12 @@ from brainbrr_core.corpus.index_file import index_corpora
 from brainbrr_pipeline.cache_build import build_and_record, plan_list, plan_partitions
 from brainbrr_pipeline.dagster_internals import UnresolvedAssetJobDefinition
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
-from brainbrr_pipeline.records.data_versions import CACHE_MANIFEST, RAW_EDF_INDEX, WINDOWED_CACHE
+from brainbrr_pipeline.records.data_versions import (
+    CACHE_MANIFEST,
+    FOLD_RECORDINGS,
+    RAW_EDF_INDEX,
+    WINDOWED_CACHE,
+)
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
 #: The one op of ``build_cache``, as a run configuration names it.
@@ -121,11 +126,16 @@ def train_and_evaluate_job(tags: Mapping[str, str]) -> UnresolvedAssetJobDefinit
     )
 
 
-def populate_and_train_job(tags: Mapping[str, str]) -> UnresolvedAssetJobDefinition:
-    """The job of a machine that pulls its cache."""
+def populate_and_train_job(
+    tags: Mapping[str, str], folds: dg.PartitionsDefinition[str] | None
+) -> UnresolvedAssetJobDefinition:
+    """The job of a machine that pulls its cache; of one fold, where there are ``folds``."""
+    of_folds = [] if folds is None else [FOLD_RECORDINGS]
     return dg.define_asset_job(
         "populate_and_train",
-        selection=dg.AssetSelection.assets(WINDOWED_CACHE, CACHE_MANIFEST, "trained_model"),
+        selection=dg.AssetSelection.assets(
+            WINDOWED_CACHE, CACHE_MANIFEST, *of_folds, "trained_model"
+        ),
         tags=tags,
         description="Pulls the cache from its remote copy, verifies it, writes the manifest and "
         "trains. Shards that are already stored are not downloaded again.",

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 import dagster as dg
 from dagster import DagsterEventType
 
-from brainbrr_core.cache.plan import Item, State
+from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.changes import changes_of_corpora
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import index_path, read_index
+from brainbrr_core.display.counts import count
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import digest
 from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.data_versions import (
@@ -30,8 +32,9 @@ from brainbrr_pipeline.records.data_versions import (
     recorded_versions,
     selection_version,
     unobserved,
+    unrecorded_folds,
 )
-from brainbrr_pipeline.records.partitions import fold_changes, partition_changes
+from brainbrr_pipeline.records.partitions import fold_changes, fold_keys, partition_changes
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ def _cache_work(
     """The next step after the index, under the code versions of the assets."""
     plan = cache.plan(index)
     new, gone = fold_changes(instance, cache, plan)
+    folds = _folds_of(cache, plan)
     if new or gone:
         return IndexRun(
             f"folds: {len(new)} to add, {len(gone)} to drop", digest(["folds", new, gone])
@@ -149,7 +153,21 @@ def _cache_work(
         return ManifestRun(
             "the selection has changed since it was last observed", digest(["seen", *made])
         )
+    unrecorded = unrecorded_folds(instance, folds, version, current.fold_recordings)
+    if unrecorded:
+        return ManifestRun(
+            f"{count(len(unrecorded), 'fold')} of which Dagster does not know what they train on",
+            digest(["folds", unrecorded, *made]),
+        )
     return UpToDate(f"{plan.count(State.FRESH)} fresh, {plan.count(State.EXCLUDED)} excluded")
+
+
+def _folds_of(cache: ProfileCache, plan: Plan) -> list[str]:
+    """Keys of the folds; none where there are too few patients, which a check reports."""
+    try:
+        return fold_keys(cache, plan)
+    except BrainbrrError:
+        return []
 
 
 def split_evenly(keys: Sequence[str], size: int | None) -> list[list[str]]:

@@ -17,11 +17,14 @@ from brainbrr_pipeline.records import columns, metadata
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
 from brainbrr_pipeline.records.data_versions import (
     CACHE_MANIFEST,
+    FOLD_RECORDINGS,
     RAW_EDF,
     RAW_EDF_INDEX,
     SELECTED_RECORDINGS,
     WINDOWED_CACHE,
+    fold_record,
     observe_selection,
+    record_all_folds,
     selection_version,
 )
 from brainbrr_pipeline.records.partitions import recordings
@@ -85,8 +88,8 @@ def windowed_cache(code_version: str, *, partitioned: bool) -> dg.AssetsDefiniti
     return _windowed_cache
 
 
-def cache_manifest(code_version: str) -> dg.AssetsDefinition:
-    """The asset of the profile's windows."""
+def cache_manifest(code_version: str, code_version_of_folds: str) -> dg.AssetsDefinition:
+    """The asset of the profile's windows; it also records what each fold trains on."""
 
     @dg.asset(
         name=CACHE_MANIFEST.to_user_string(),
@@ -114,6 +117,7 @@ def cache_manifest(code_version: str) -> dg.AssetsDefinition:
                 context, plan, selection_version(plan, configuration.manifest_settings)
             )
             made = update_manifest(plan, configuration.manifest_settings)
+            record_all_folds(context, ProfileCache.of(configuration), plan, code_version_of_folds)
         context.log.info(
             f"{count(len(made.manifest), 'window')}, "
             + ("written" if made.rewritten else "already current, nothing written")
@@ -124,3 +128,34 @@ def cache_manifest(code_version: str) -> dg.AssetsDefinition:
         )
 
     return _cache_manifest
+
+
+def fold_recordings(code_version: str, folds: dg.PartitionsDefinition[str]) -> dg.AssetsDefinition:
+    """The asset of what each fold of a cross-validation trains on."""
+
+    @dg.asset(
+        name=FOLD_RECORDINGS.to_user_string(),
+        group_name=GROUP,
+        owners=OWNERS,
+        deps=[CACHE_MANIFEST],
+        partitions_def=folds,
+        code_version=code_version,
+        op_tags=op_tags(code_version),
+    )
+    def _fold_recordings(
+        context: dg.AssetExecutionContext, workspace: Workspace
+    ) -> dg.MaterializeResult[None]:
+        """The recordings in train and dev of a fold.
+
+        Nothing is written. The data version is a hash of these recordings' shards and annotations,
+        so that trained_model is stale in the folds that a change concerns, and in no other.
+        cache_manifest records it for every fold.
+        """
+        with user_errors_as_failures():
+            configuration = workspace.load_for(context)
+            check_loaded(context, CodeVersions.of(configuration).fold_recordings)
+            cache = ProfileCache.of(configuration)
+            version, splits = fold_record(cache, cache.plan(), context.partition_key)
+        return dg.MaterializeResult(data_version=dg.DataVersion(version), metadata=splits)
+
+    return _fold_recordings

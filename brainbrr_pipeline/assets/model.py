@@ -8,6 +8,11 @@ from brainbrr_core.serving.announcement import announcement_of
 from brainbrr_pipeline.assets.corpus import OWNERS
 from brainbrr_pipeline.records import metadata
 from brainbrr_pipeline.records.code_version import CodeVersions, check_loaded, op_tags
+from brainbrr_pipeline.records.data_versions import (
+    CACHE_MANIFEST,
+    FOLD_RECORDINGS,
+    record_folds,
+)
 from brainbrr_pipeline.records.run_tags import run_tags, training_tags
 from brainbrr_pipeline.resources import (
     GPU_POOL,
@@ -36,7 +41,8 @@ def trained_model(
         name=TRAINED_MODEL.to_user_string(),
         group_name=GROUP,
         owners=OWNERS,
-        deps=["cache_manifest"],
+        # The manifest is one for all folds; of each, only its train and dev shape the model.
+        deps=[CACHE_MANIFEST] if folds is None else [FOLD_RECORDINGS],
         partitions_def=folds,
         code_version=code_version,
         op_tags=op_tags(code_version) | {"dagster-celery/queue": "gpu"},
@@ -61,8 +67,15 @@ def trained_model(
         launched_with = config.values()
         with user_errors_as_failures():
             configuration = workspace.load_for(context)
-            check_loaded(context, CodeVersions.of(configuration).trained_model)
+            versions = CodeVersions.of(configuration)
+            check_loaded(context, versions.trained_model)
             fold = context.partition_key if folds is not None else None
+            if fold is not None:
+                # What this model is recorded to be made of is what the fold is now.
+                of_profile = ProfileCache.of(configuration)
+                record_folds(
+                    context, of_profile, of_profile.plan(), [fold], versions.fold_recordings
+                )
             configuration = load_with(workspace, launched_with, fold)
             cache = ProfileCache.of(configuration)
             tags = run_tags(cache) | training_tags(configuration.model, configuration.training)
@@ -99,7 +112,7 @@ def eval_report(
         group_name=GROUP,
         owners=OWNERS,
         # A model of a fold does not depend on whom the fold holds out; its scores do.
-        deps=[TRAINED_MODEL] if folds is None else [TRAINED_MODEL, "cache_manifest"],
+        deps=[TRAINED_MODEL] if folds is None else [TRAINED_MODEL, CACHE_MANIFEST],
         partitions_def=folds,
         code_version=code_version,
         op_tags=op_tags(code_version),

@@ -34,6 +34,7 @@ class CodeVersions:
 
     windowed_cache: str
     cache_manifest: str
+    fold_recordings: str
     trained_model: str
     eval_report: str
 
@@ -42,12 +43,14 @@ class CodeVersions:
         """The code versions under a configuration."""
         report = ReportSettings.of(configuration).shaping(configuration.evaluation.split)
         training, split = TrainingSettings.of(configuration).shaping(), configuration.corpus.split
+        # With other folds, a partition is another training.
+        folds = split.model_dump(include={"scheme", "folds", "seed", "dev"})
         if split.has_folds:
-            # With other folds, a partition is another training.
-            training["folds"] = split.model_dump(include={"scheme", "folds", "seed", "dev"})
+            training["folds"] = folds
         return cls(
             windowed_cache=preprocessing_version(configuration.preprocessing),
             cache_manifest=settings_digest(configuration.manifest_settings)[:12],
+            fold_recordings=digest(folds)[:12] if split.has_folds else "",
             trained_model=digest(training)[:12],
             eval_report=digest(report)[:12],
         )

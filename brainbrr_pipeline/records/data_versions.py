@@ -3,7 +3,9 @@
 The materialization of a shard records its data version, its code version, and the version of the
 EDF it was built from with the observation of that version. With these, the status that Dagster
 shows for each partition is exact. For ``cache_manifest``, which depends on more partitions than
-Dagster compares, the observable asset ``selected_recordings`` stands for all of them.
+Dagster compares, the observable asset ``selected_recordings`` stands for all of them. The manifest
+is one for all folds: between it and the trainings, ``fold_recordings`` says of each fold what its
+train and dev are, so that a fold is stale by these alone.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from dagster import DagsterEventType
 
 from brainbrr_core.cache.manifest import source_digest
 from brainbrr_core.cache.plan import Item, Plan, State
+from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.configuration.settings import ManifestSettings
 from brainbrr_core.corpus.index import SCHEMA_VERSION
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.canonical import digest
 from brainbrr_pipeline.dagster_internals import (
     CODE_VERSION_TAG,
@@ -29,13 +33,15 @@ from brainbrr_pipeline.dagster_internals import (
     extract_data_version_from_entry,
 )
 from brainbrr_pipeline.records.event_writer import Context, EventWriter
-from brainbrr_pipeline.records.metadata import Metadata
+from brainbrr_pipeline.records.metadata import Metadata, of_fold
+from brainbrr_pipeline.records.partitions import fold_keys
 
 RAW_EDF = dg.AssetKey("raw_edf")
 RAW_EDF_INDEX = dg.AssetKey("raw_edf_index")
 WINDOWED_CACHE = dg.AssetKey("windowed_cache")
 SELECTED_RECORDINGS = dg.AssetKey("selected_recordings")
 CACHE_MANIFEST = dg.AssetKey("cache_manifest")
+FOLD_RECORDINGS = dg.AssetKey("fold_recordings")
 #: The data version of the index: a new index makes nothing stale, a changed recording does.
 INDEX_DATA_VERSION = str(SCHEMA_VERSION)
 
@@ -114,7 +120,7 @@ def observe(context: Context, recordings: Iterable[Recording]) -> int:
                 )
             )
     if changed:
-        _use_newest_observation(context, RAW_EDF)
+        _use_newest_event(context, RAW_EDF)
     return len(changed)
 
 
@@ -134,11 +140,94 @@ def observe_selection(context: Context, plan: Plan, version: str) -> None:
                 tags={DATA_VERSION_TAG: version},
             )
         )
-    _use_newest_observation(context, SELECTED_RECORDINGS)
+    _use_newest_event(context, SELECTED_RECORDINGS)
 
 
-def _use_newest_observation(context: Context, key: dg.AssetKey) -> None:
-    """Have this step's own materialization refer to the observation that was just recorded.
+def fold_record(cache: ProfileCache, plan: Plan, fold: str) -> tuple[str, Metadata]:
+    """The data version of a fold, and metadata of its splits.
+
+    The version is of what its train and dev consist of, and of nothing else. Raises
+    :class:`BrainbrrError` where there is no such fold.
+    """
+    chosen = cache.with_fold(int(fold))
+    in_fold = chosen.in_fold(plan)
+    return chosen.training_source(in_fold), of_fold(in_fold)
+
+
+def unrecorded_folds(
+    instance: dg.DagsterInstance, folds: Iterable[str], manifest: str, code_version: str
+) -> list[str]:
+    """Those of the folds that are not recorded as of a manifest and under a code version."""
+    input_tag = f"{INPUT_DATA_VERSION_TAG_PREFIX}/{CACHE_MANIFEST.to_user_string()}"
+    now = (code_version, manifest)
+
+    def recorded(fold: str) -> tuple[str | None, str | None] | None:
+        newest = dg.AssetRecordsFilter(FOLD_RECORDINGS, asset_partitions=[fold])
+        for record in instance.fetch_materializations(newest, limit=1).records:
+            event = record.asset_materialization
+            tags = (event.tags if event is not None else None) or {}
+            return tags.get(CODE_VERSION_TAG), tags.get(input_tag)
+        return None
+
+    return [fold for fold in folds if recorded(fold) != now]
+
+
+def record_all_folds(context: Context, cache: ProfileCache, plan: Plan, code_version: str) -> None:
+    """Record what each fold trains on.
+
+    Nothing is recorded where the plan has too few patients for folds: the check
+    ``fit_for_training`` fails and says so.
+    """
+    try:
+        folds = fold_keys(cache, plan)
+    except BrainbrrError as error:
+        context.log.warning(str(error))
+        return
+    record_folds(context, cache, plan, folds, code_version)
+
+
+def record_folds(
+    context: Context, cache: ProfileCache, plan: Plan, folds: Iterable[str], code_version: str
+) -> None:
+    """Record what the folds train on, where that is not recorded as of the current manifest.
+
+    Raises :class:`BrainbrrError` where there is no such fold.
+    """
+    manifest = source_digest(plan, cache.settings)
+    changed = unrecorded_folds(context.instance, folds, manifest, code_version)
+    with EventWriter(context) as writer:
+        for fold in changed:
+            version, metadata = fold_record(cache, plan, fold)
+            writer.add(
+                dg.AssetMaterialization(
+                    FOLD_RECORDINGS,
+                    partition=fold,
+                    metadata=metadata,
+                    tags={
+                        DATA_VERSION_TAG: version,
+                        CODE_VERSION_TAG: code_version,
+                        DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
+                        **_input_tags(CACHE_MANIFEST, manifest),
+                    },
+                )
+            )
+    if changed:
+        _use_newest_event(context, FOLD_RECORDINGS)
+
+
+def _input_tags(key: dg.AssetKey, version: str, pointer: int | None = None) -> dict[str, str]:
+    """The version of an input, and the event that recorded it where the input has partitions."""
+    name = key.to_user_string()
+    return {
+        f"{INPUT_DATA_VERSION_TAG_PREFIX}/{name}": version,
+        f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{name}": str(
+            NULL_EVENT_POINTER if pointer is None else pointer
+        ),
+    }
+
+
+def _use_newest_event(context: Context, key: dg.AssetKey) -> None:
+    """Have this step's own materialization refer to the event that was just recorded.
 
     Dagster reads the versions of a step's inputs before the step starts, and caches them.
     """
@@ -174,8 +263,7 @@ class ShardRecorder:
 
     def record(self, recording: Recording, version: str, metadata: Metadata) -> None:
         """Record one partition as of this data version, with the versions of its inputs."""
-        key, source_version = recording.partition_key, recording.source_version
-        pointer = self._observed.get(key)
+        key = recording.partition_key
         self._writer.add(
             dg.AssetMaterialization(
                 WINDOWED_CACHE,
@@ -185,16 +273,8 @@ class ShardRecorder:
                     DATA_VERSION_TAG: version,
                     CODE_VERSION_TAG: self._code_version,
                     DATA_VERSION_IS_USER_PROVIDED_TAG: "true",
-                    f"{INPUT_DATA_VERSION_TAG_PREFIX}/{RAW_EDF.to_user_string()}": source_version,
-                    f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{RAW_EDF.to_user_string()}": str(
-                        NULL_EVENT_POINTER if pointer is None else pointer
-                    ),
-                    f"{INPUT_DATA_VERSION_TAG_PREFIX}/{RAW_EDF_INDEX.to_user_string()}": (
-                        INDEX_DATA_VERSION
-                    ),
-                    f"{INPUT_EVENT_POINTER_TAG_PREFIX}/{RAW_EDF_INDEX.to_user_string()}": (
-                        NULL_EVENT_POINTER
-                    ),
+                    **_input_tags(RAW_EDF, recording.source_version, self._observed.get(key)),
+                    **_input_tags(RAW_EDF_INDEX, INDEX_DATA_VERSION),
                 },
             )
         )

@@ -215,6 +215,26 @@ def _meaning(item: Item) -> str:
     return explain(item.reason) if is_code else item.reason
 
 
+def of_fold(plan: Plan) -> Metadata:
+    """Usable recordings in each split of a fold, from the plan with its splits."""
+    usable = [item.recording for item in plan.items if item.recording.reason is None]
+    splits = {name: [r for r in usable if r.split == name] for name in SPLITS}
+    return {
+        "splits": _table(
+            [
+                {
+                    "split": name,
+                    "patients": len({recording.patient for recording in recordings}),
+                    "recordings": len(recordings),
+                    "hours": round(sum(r.duration_s for r in recordings) / 3600, 2),
+                    "seizures": sum(len(r.all_seizures) for r in recordings),
+                }
+                for name, recordings in splits.items()
+            ]
+        )
+    }
+
+
 def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
     """Windows and seizures per split and type, class balance, and the size of the shards."""
     manifest = made.manifest

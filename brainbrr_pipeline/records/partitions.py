@@ -51,10 +51,20 @@ def fold_changes(
     if not isinstance(fold_partitions(cache.split), dg.DynamicPartitionsDefinition):
         return [], []
     existing = instance.get_dynamic_partitions(FOLDS)
-    wanted = [str(n + 1) for n in range(len(cache.folds(plan)))]
+    wanted = fold_keys(cache, plan)
     return [key for key in wanted if key not in existing], [
         key for key in existing if key not in wanted
     ]
+
+
+def fold_keys(cache: ProfileCache, plan: Plan) -> list[str]:
+    """Keys of the folds of a plan; none without a cross-validation.
+
+    Raises :class:`BrainbrrError` where the plan has too few patients for folds.
+    """
+    if not cache.split.has_folds:
+        return []
+    return [str(n + 1) for n in range(len(cache.folds(plan)))]
 
 
 def synchronize_folds(instance: dg.DagsterInstance, cache: ProfileCache, plan: Plan) -> None:

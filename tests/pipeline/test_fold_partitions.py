@@ -19,6 +19,7 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check_folds
 from brainbrr_core.configuration import Configuration, Overrides, apply_values, load
 from brainbrr_core.corpus.index_file import update_index
+from brainbrr_core.corpus.patients import name_form
 from brainbrr_core.evaluation import report_folder
 from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.run import run_directory
@@ -26,13 +27,13 @@ from brainbrr_core.training.run import train
 from brainbrr_pipeline.graph import build_defs
 from brainbrr_pipeline.records.code_version import CodeVersions
 from brainbrr_pipeline.records.partitions import FOLDS
-from tests.support.pipeline_graph import CHAIN, Graph
+from tests.support.pipeline_graph import CHAIN, Graph, change
 from tests.support.project import ROOT
 from tests.support.shell import run
 from tests.support.small_run import small_config, small_settings
 
 pytestmark = pytest.mark.usefixtures("one_worker")
-MODEL, REPORT = "trained_model", "eval_report"
+FOLDED, MODEL, REPORT = "fold_recordings", "trained_model", "eval_report"
 FRESH, STALE, MISSING = StaleStatus.FRESH, StaleStatus.STALE, StaleStatus.MISSING
 
 
@@ -120,6 +121,59 @@ def test_each_fold_is_trained_scored_and_stale_by_itself(
     )
     # The cache and its manifest are the same for all of them.
     assert graph.status("cache_manifest") is FRESH
+
+
+def test_a_changed_recording_makes_the_folds_stale_that_train_on_it_and_no_other(
+    built: Configuration, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    runs = {"runs_dir": tmp_path / "runs", "dagster_home": tmp_path / "dagster"}
+    settings = folded(built.model_copy(update=runs), scheme="kfold", folds=3)
+    graph = Graph(settings, instance)
+    assert graph.materialize(*CHAIN).success
+    folds = ("1", "2", "3")
+    for fold in folds:
+        train(apply_values(settings, {"corpus.split.fold": int(fold)}, "test"), log=ignore)
+        assert graph.materialize(MODEL, partition=fold).success
+    assert statuses(graph, MODEL) == [FRESH] * 3
+    before = names_of_runs(settings)
+    cache = ProfileCache.of(settings)
+    usable = [r for r in cache.plan().index if r.reason is None and r.split != "eval"]
+    victim = usable[0]
+    patient = name_form(victim.patient)
+    [held_out] = [
+        str(n + 1) for n, names in enumerate(cache.folds(cache.plan()).held_out) if patient in names
+    ]
+    change(Path(victim.path))
+    assert graph.materialize(*CHAIN).success
+    now = {fold: graph.status(MODEL, partition=fold) for fold in folds}
+    assert now == {fold: FRESH if fold == held_out else STALE for fold in folds}
+    assert statuses(graph, FOLDED) == [FRESH] * 3
+    # That is what the runs themselves say: only that fold's is the same one.
+    after = names_of_runs(settings)
+    assert {fold for fold in folds if after[fold] == before[fold]} == {held_out}
+    # The sensor has nothing to add, and a fold that is trained again is fresh.
+    assert graph.follow(graph.tick()) == []
+    [other, _] = (fold for fold in folds if fold != held_out)
+    train(apply_values(settings, {"corpus.split.fold": int(other)}, "test"), log=ignore)
+    assert graph.materialize(FOLDED, MODEL, partition=other).success
+    assert graph.status(MODEL, partition=other) is FRESH
+    assert graph.status(MODEL, partition=held_out) is FRESH
+
+
+def test_the_sensor_records_folds_that_dagster_does_not_know(
+    built: Configuration, instance: dg.DagsterInstance
+) -> None:
+    graph = Graph(folded(built, scheme="kfold", folds=3), instance)
+    assert graph.materialize(*CHAIN).success
+    assert statuses(graph, FOLDED) == [FRESH] * 3
+    versions = [newest(instance, FOLDED, fold).tags for fold in ("1", "2", "3")]
+    graph.settings = folded(graph.settings, seed=3)
+    assert statuses(graph, FOLDED) == [STALE] * 3
+    [result] = graph.follow(graph.tick())
+    assert result.success
+    assert statuses(graph, FOLDED) == [FRESH] * 3
+    assert [newest(instance, FOLDED, fold).tags for fold in ("1", "2", "3")] != versions
+    assert graph.follow(graph.tick()) == []
 
 
 def ignore(_line: str) -> None:
