@@ -18,6 +18,8 @@ from brainbrr_core.annotation.texts import Meaning, label_of
 
 SUFFIX = "_a1.tsv"
 _FIELD = re.compile(r"#\s*(subject|recording)\s*:\s*(\S+)", re.IGNORECASE)
+_PERSON = re.compile(r"#\s*(age|gender)\s*:\s*(.*\S)", re.IGNORECASE)
+_YEARS, _GENDERS = re.compile(r"[0-9]{1,3}"), ("male", "female")
 #: Types as types of HED-SCORE: focal with impaired awareness (written in two ways), focal aware,
 #: focal to bilateral tonic-clonic.
 _TYPES = {"FIA": "sz_foc_ia", "FIAS": "sz_foc_ia", "FA": "sz_foc_a", "F-BTC": "sz_foc_f2b"}
@@ -51,11 +53,23 @@ def parse(text: str, where: str) -> ParsedAnnotation:
     return in_order(where, marks, 0, None, findings)
 
 
+def age_and_sex(text: str) -> tuple[str, str]:
+    """Age and sex of the patient as the text of an ``_a1.tsv`` gives them; empty where it does not.
+
+    They are those of its first lines that say so.
+    """
+    said: dict[str, str] = {}
+    for line in text.removeprefix("\ufeff").splitlines():
+        if (match := _PERSON.match(line.strip())) is not None:
+            said.setdefault(match[1].lower(), match[2])
+    return said.get("age", ""), said.get("gender", "")
+
+
 def without_free_text(text: str, name: str) -> str:
     """An ``_a1.tsv`` that says the same about seizures, line by line, and nothing else.
 
     ``name`` is its file name. Remarks are left out; so is the name of another recording, which the
-    file still contradicts.
+    file still contradicts. Age, 90 for each above 89, and sex stay where they are no other text.
     """
     subject, _, recording = name.removesuffix(SUFFIX).rpartition("_")
     own = {"subject": subject, "recording": recording}
@@ -66,6 +80,8 @@ def without_free_text(text: str, name: str) -> str:
             field = match[1].lower()
             is_own = match[2].lower() == own[field].lower()
             kept = f"# {field.capitalize()}: {match[2] if is_own else 'unknown'}"
+        elif (match := _PERSON.match(stripped)) is not None:
+            kept = _plain(match[1].lower(), match[2])
         elif stripped and not stripped.startswith("#"):
             cells = [cell.strip() for cell in line.split("\t")]
             times = [
@@ -76,6 +92,13 @@ def without_free_text(text: str, name: str) -> str:
             kept = "\t".join([*times, *kinds])
         lines.append(kept)
     return "\n".join(lines) + "\n"
+
+
+def _plain(field: str, value: str) -> str:
+    """The line of age or sex; empty for any other text in its place."""
+    if field == "age" and _YEARS.fullmatch(value):
+        return f"# Age: {min(int(value), 90)}"
+    return f"# Gender: {value}" if field == "gender" and value.lower() in _GENDERS else ""
 
 
 def _stem(where: str) -> str:

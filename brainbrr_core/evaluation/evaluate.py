@@ -22,6 +22,7 @@ from brainbrr_core.configuration import Evaluation as EvaluationSettings
 from brainbrr_core.corpus.data_root import license_notes
 from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.age_groups import age_groups
 from brainbrr_core.evaluation.operating_threshold import threshold_of_run
 from brainbrr_core.evaluation.provenance import provenance, weights_chosen_on
 from brainbrr_core.evaluation.report_folder import (
@@ -182,6 +183,9 @@ def _evaluate(
     if assigned.fold is not None:
         # A run of a fold does not depend on whom the fold holds out.
         shaping["scored"] = _scored(recordings, unscored)
+    groups = age_groups(plan, recordings)
+    if groups:
+        shaping["ages"] = dict(sorted(groups.items()))
     start = StartingWeights.of(run, plan.index, {row.patient for row in recordings})
     if start is not None:
         shaping["start"] = start.sentence()
@@ -238,6 +242,7 @@ def _evaluate(
         unscored=unscored,
         eval_looks=looks,
         start=start,
+        age_groups=groups,
     )
     return Evaluation(folder / REPORT, results, run, identity, reused=False, start=start)
 

@@ -148,6 +148,8 @@ def patient_statistics(
         add(f"montage.{row.montage}", row.patient, row.szcore)
         if row.corpus:
             add(f"corpus.{row.corpus}", row.patient, row.szcore)
+        if row.age_group:
+            add(f"age.{row.age_group}", row.patient, row.szcore)
     for hour, patient_name, counts in hours:
         add(f"{HOURS}{hour}", patient_name, counts)
     late: dict[str, list[SeizureOutcome]] = {LATENCY: []}

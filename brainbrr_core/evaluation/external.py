@@ -31,6 +31,7 @@ from brainbrr_core.corpus.index_file import index_path, read_index
 from brainbrr_core.corpus.summary import explain, none_usable
 from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.age_groups import age_groups
 from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.facts import ExternalCorpus
 from brainbrr_core.evaluation.operating_threshold import choice_of, log_other_precision, tune
@@ -190,9 +191,11 @@ def _evaluate_external(
     scored = evaluation_set(chosen.scored)
     folder = external_folder(run, name, split, scored, asked.adapt)
     start = StartingWeights.of(run, plan.index, {row.patient for row in chosen.scored})
+    groups = age_groups(plan, chosen.scored)
     identity = digest(
         {
             **settings.shaping(split),
+            **({"ages": dict(sorted(groups.items()))} if groups else {}),
             **({} if start is None else {"start": start.sentence()}),
             "run": run.record.identity.as_written(),
             "finished_at": run.record.finished_at,
@@ -259,6 +262,7 @@ def _evaluate_external(
             scoring_runs=looks.runs,
         ),
         start=start,
+        age_groups=groups,
     )
     return Evaluation(folder / REPORT, results, run, identity, reused=False, start=start)
 

@@ -79,11 +79,13 @@ def write_evaluation(
     eval_looks: EvalLooks | None = None,
     external: ExternalCorpus | None = None,
     start: StartingWeights | None = None,
+    age_groups: Mapping[str, str] | None = None,
 ) -> EvaluationResults:
     """Score recordings at the chosen threshold, and write tables, page and results to a folder.
 
     ``scores`` are those of ``recordings``, which are of a ``profile``. ``settings`` are those that
-    the predictor was made with.
+    the predictor was made with. ``age_groups`` has the group of each recording, where there are
+    several.
     """
     points = [point for point in (choice.at_limits or {}).values() if point is not None]
     scoring = score(
@@ -108,6 +110,7 @@ def write_evaluation(
             computing_sentence(predictor.hardware, choice.precision),
             *(() if start is None else (start.sentence(),)),
         ),
+        age_groups=age_groups,
         bootstrap_samples=settings.evaluation.bootstrap_samples,
         bootstrap_seed=settings.evaluation.bootstrap_seed,
     )

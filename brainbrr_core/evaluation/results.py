@@ -139,6 +139,8 @@ class RecordingResult:
         Intervals, start and stop in seconds, that are neither seizure nor background.
     corpus : str
         Name of its corpus, where there are several; otherwise empty.
+    age_group : str
+        The group of its patient's age, where the recordings are of several; otherwise empty.
     """
 
     partition_key: str
@@ -151,6 +153,7 @@ class RecordingResult:
     szcore: Counts
     unknown: tuple[tuple[float, float], ...] = ()
     corpus: str = ""
+    age_group: str = ""
 
     @property
     def events(self) -> RecordingEvents:
@@ -254,12 +257,12 @@ class HourRow:
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """Figures of some of the recordings: those of a patient, of a montage or of a corpus.
+    """Figures of some recordings: those of a patient, a montage, a corpus or an age group.
 
     Attributes
     ----------
     name : str
-        The patient, the montage or the corpus.
+        The patient, the montage, the corpus or the group.
     recordings : int
         Number of recordings.
     hours : float
@@ -394,6 +397,8 @@ class EvaluationResults:
         The corpus, where it is another than that of the run.
     corpora : tuple of GroupRow
         Figures of each corpus, where they have names.
+    ages : tuple of GroupRow
+        Figures of each age group, where the index has ages of at least two.
     """
 
     format: int
@@ -424,6 +429,7 @@ class EvaluationResults:
     method: tuple[str, ...] = ()
     external: ExternalCorpus | None = None
     corpora: tuple[GroupRow, ...] = ()
+    ages: tuple[GroupRow, ...] = ()
 
     @property
     def hours(self) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.cache.manifest import ManifestRecording
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.evaluation.age_groups import ORDER
 from brainbrr_core.evaluation.event_counts import (
     CALIBRATION_BINS,
     LAST_HOUR,
@@ -94,6 +95,7 @@ def score(
     eval_looks: EvalLooks | None = None,
     training: TrainingFacts | None = None,
     method: Sequence[str] = (),
+    age_groups: Mapping[str, str] | None = None,
     bootstrap_samples: int = 1000,
     bootstrap_seed: int = 0,
 ) -> Scoring:
@@ -101,7 +103,8 @@ def score(
 
     With the ``sweep`` of these recordings the operating curve and the sensitivity at limits of
     false alarms are computed too. ``applied`` has the counts of these recordings at the points of
-    ``threshold.at_limits``, in the form that :func:`tuned_counts` takes.
+    ``threshold.at_limits``, in the form that :func:`tuned_counts` takes. ``age_groups`` has the
+    group of each recording, where there are several.
 
     Unknown time in a recording does not enter any figure
     (:mod:`brainbrr_core.scoring.unknown`).
@@ -137,6 +140,7 @@ def score(
             szcore_event,
             tuple(recording.unknown),
             recording.corpus,
+            (age_groups or {}).get(recording.partition_key, ""),
         )
         for recording, ovlp, szcore_event in zip(
             ordered, by_rule["nedc_ovlp"], by_rule["szcore_event"], strict=True
@@ -185,6 +189,7 @@ def score(
         unknown_s=unknown_s,
         training=training,
         method=tuple(method),
+        ages=_by_age(rows),
     )
     return Scoring(results, statistics)
 
@@ -299,6 +304,11 @@ def _groups(
         )
         for group, members in sorted(groups.items())
     )
+
+
+def _by_age(rows: Iterable[RecordingResult]) -> tuple[GroupRow, ...]:
+    groups = _groups((row for row in rows if row.age_group), lambda row: row.age_group)
+    return tuple(sorted(groups, key=lambda group: ORDER.index(group.name)))
 
 
 def _seizure_groups(

@@ -56,7 +56,8 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
     """The tables of a report by name.
 
     They are figures by their unit, recordings, seizures, detections, unknown time, patients,
-    corpora where they have names, operating points, the curve, and recordings that are not scored.
+    corpora where they have names, age groups where there are several, operating points, the curve,
+    and recordings that are not scored.
 
     Undefined figures are null. Seizures, detections and unknown time, scored again, give the
     counts of the report: their times are not rounded.
@@ -114,6 +115,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
         ),
         "patients": _groups("patient", results.patients),
         **({"corpora": _groups("corpus", results.corpora)} if results.corpora else {}),
+        **({"age_groups": _groups("age_group", results.ages)} if results.ages else {}),
         "operating_curve": _table(
             (
                 "threshold",

@@ -13,7 +13,7 @@ from brainbrr_core.corpus.index import scan
 from brainbrr_core.corpus.index_file import index_path, read_index, update_index
 from brainbrr_core.corpus.index_rows import index_table
 from tests.support.bids import write_bids
-from tests.support.public_corpora import write_chbmit, write_siena
+from tests.support.public_corpora import write_chbmit, write_seizeit, write_siena
 from tests.support.shell import Shell
 
 
@@ -49,6 +49,13 @@ def test_each_corpus_has_its_table(tmp_path: Path) -> None:
         "PN01": (46, "M"),
         "PN06": (36, "M"),
     }
+    seizeit1 = write_seizeit(tmp_path / "z")
+    assert people(seizeit1) == {"P_ID31": (None, "")}
+    for number, header in ((1, "# Gender: Male\n"), (2, "# Gender: Male\n# Age: 20\n")):
+        table = seizeit1 / "P_ID31" / f"P_ID31_r{number}_a1.tsv"
+        table.write_text(header + table.read_text())
+    # Of the first file, only the sex is known; the second says both.
+    assert people(seizeit1) == {"P_ID31": (20, "M")}
     root = write_bids(tmp_path / "b", ["sub-01", "sub-02"], ["sub-03"])
     (root / "participants.tsv").write_text("participant_id\tsex\tage\n01\tF\t97\nsub-02\tm\tn/a\n")
     assert people(root) == {"sub-01": (90, "F"), "sub-02": (None, "M"), "sub-03": (None, "")}

@@ -66,10 +66,12 @@ def siena_tree(root: Path) -> Path:
 def seizeit_tree(root: Path) -> Path:
     write_seizeit(root)
     path = root / "P_ID31" / "P_ID31_r2_a1.tsv"
-    path.write_text(path.read_text().replace("Hem:L", NAME) + f"# {NAME}\n")
+    path.write_text(
+        "# Gender: Female\n# Age: 95\n" + path.read_text().replace("Hem:L", NAME) + f"# {NAME}\n"
+    )
     other = write_edf(root / "P_ID31" / "P_ID31_r3.edf", seconds=40, seed=3)
     other.with_name("P_ID31_r3_a1.tsv").write_text(
-        f"# Subject: {NAME}\n# Recording: r3\n1\t2\tFIA\t\n"
+        f"# Subject: {NAME}\n# Gender: {NAME}\n# Recording: r3\n1\t2\tFIA\t\n"
     )
     return root
 
@@ -162,6 +164,7 @@ def test_the_index_of_a_copy_is_that_of_its_source(
             (
                 *(one.partition_key, one.split, one.patient, one.session, one.montage, one.samples),
                 *(one.events, one.signal_reason, one.label_reason, one.findings),
+                *(one.age, one.sex),
             )
             for one in index.recordings
         ]
@@ -239,4 +242,5 @@ def test_a_list_of_seizures_keeps_its_lines_and_what_they_mean(tmp_path: Path) -
     text = path.read_text()
     kept = seizeit.without_free_text(text, path.name)
     assert seizeit.parse(kept, path.name) == seizeit.parse(text, path.name)
-    assert kept.splitlines()[4:6] == ["5\t12\tFIA", "20\tNone\tFA"]
+    assert kept.splitlines()[:2] == ["# Gender: Female", "# Age: 90"]
+    assert kept.splitlines()[6:8] == ["5\t12\tFIA", "20\tNone\tFA"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
 from brainbrr_core.annotation import on_signal, seizeit
+from brainbrr_core.corpus.demographics import Person, age_in, sex_in
 from brainbrr_core.corpus.layouts.base import Folder, RecordingFile, RecordingLabels, stem_of
 from brainbrr_core.corpus.layouts.listed import PatientFolderLayout
 
@@ -33,6 +34,22 @@ class SeizeItLayout(PatientFolderLayout):
         if not name.endswith(seizeit.SUFFIX):
             return None
         return name.removesuffix(seizeit.SUFFIX) in recordings
+
+    def people(self) -> Mapping[str, Person]:
+        """Age and sex of each patient from the first ``_a1.tsv``, by name, that says both."""
+        people = {}
+        for folder in self.folders():
+            for path in sorted(folder.glob(f"*{seizeit.SUFFIX}")):
+                try:
+                    text = path.read_text(encoding="utf-8", errors="replace")
+                except OSError:
+                    # Both are for information only.
+                    continue
+                age, sex = seizeit.age_and_sex(text)
+                people[folder.name] = Person(age_in(age), sex_in(sex))
+                if age and sex:
+                    break
+        return people
 
     def read_labels(
         self, file: RecordingFile, signal_s: float | None, _start: datetime | None = None

@@ -1,0 +1,54 @@
+"""Groups of patients by age, for a table of a report.
+
+Children are grouped as in the guideline E11 of the International Council for Harmonisation
+(infants and toddlers, children, adolescents), and the elderly from 65 years on as in its E7:
+background, artifacts and seizures differ with age, and so may a detector that knows one group
+better. Newborns, who are not told apart here, need detectors of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.plan import Plan
+
+#: The lowest age in years of each group, and its name.
+AGE_GROUPS = (
+    (0, "under 2 years"),
+    (2, "2 to 11 years"),
+    (12, "12 to 17 years"),
+    (18, "18 to 64 years"),
+    (65, "65 years and older"),
+)
+UNKNOWN_AGE = "unknown age"
+#: The order of the groups in a table.
+ORDER = (*(name for _, name in AGE_GROUPS), UNKNOWN_AGE)
+
+
+def age_group(age: float | None) -> str:
+    """The group of an age in years; :data:`UNKNOWN_AGE` for None."""
+    if age is None:
+        return UNKNOWN_AGE
+    return next(name for lowest, name in reversed(AGE_GROUPS) if age >= lowest)
+
+
+def age_groups(plan: Plan, recordings: Iterable[ManifestRecording]) -> dict[str, str]:
+    """The group of each recording that is scored, by its partition key.
+
+    Parameters
+    ----------
+    plan : Plan
+        The recordings with the ages that the index has.
+    recordings : iterable of ManifestRecording
+        Those that are scored.
+
+    Returns
+    -------
+    dict of str
+        Empty where fewer than two groups of known age are among them: one group is the whole.
+    """
+    ages = {item.recording.partition_key: item.recording.age for item in plan.items}
+    keys = [recording.partition_key for recording in recordings]
+    groups = {key: age_group(ages.get(key)) for key in keys}
+    return groups if len({*groups.values()} - {UNKNOWN_AGE}) > 1 else {}
