@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from brainbrr_core.corpus.hash_memo import known_hashes
 from brainbrr_core.corpus.skipped import is_worth_naming
-from brainbrr_core.edf.formats import NATIVE, is_native
+from brainbrr_core.edf.formats import NATIVE, format_of, is_native
 from brainbrr_core.edf.source import Digital, EdfBytes, from_24_bits
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.files.atomic import replacing
@@ -110,6 +110,13 @@ class MirroredFiles:
             if is_native(name) or _is_companion(name) or is_worth_naming(_file_name(name))
         }
         if not any(map(is_native, self._objects)):
+            others = {own.name for name in self._objects if (own := format_of(name)) is not None}
+            if others:
+                raise BrainbrrError(
+                    f"the recordings at {self.url} are in {' and '.join(sorted(others))}, and "
+                    "behind a URL only EDF and BDF are read: copy the corpus to this machine and "
+                    "give its folder"
+                )
             raise BrainbrrError(
                 f"no .edf or .bdf object at {self.url}: set BRAINBRR_DATA_DIR to the address of "
                 "the corpus"

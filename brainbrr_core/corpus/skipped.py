@@ -24,6 +24,8 @@ SKIPPED = {
     "hidden_folder": "a hidden folder",
     "system_folder": "a folder of the operating system",
     "other_format": "EEG in a format that is not read: convert or unpack it to EDF",
+    "needs_files": "a recording in a format of which only files are read, not objects behind a "
+    "URL: copy the corpus to this machine, or convert it to EDF",
     "same_name": "a recording that is read from another file of the same name: remove one of them "
     "if they differ",
     "unfinished_transfer": "a file named as by a transfer that is not finished",
@@ -34,6 +36,7 @@ SKIPPED = {
 #: Kinds that concern EDFs and folders; the others concern other files.
 OF_EDFS = frozenset(SKIPPED) - {
     "other_format",
+    "needs_files",
     "same_name",
     "unfinished_transfer",
     "annotation_without_edf",

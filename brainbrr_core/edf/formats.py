@@ -110,6 +110,14 @@ def reader_of(name: str) -> str:
     return _reader(suffix) if suffix else ""
 
 
+def format_of(name: str) -> Format | None:
+    """The format of a recording, by its main file or, of Nihon Kohden, its labels."""
+    if name.lower().endswith(_NIHON_KOHDEN[0]):
+        return FORMATS[".eeg"]
+    suffix = suffix_of(name)
+    return FORMATS[suffix] if suffix and suffix != ".eeg" else None
+
+
 def is_part(name: str) -> bool:
     """Whether a file that belongs to a recording has samples or markers of it.
 

@@ -391,19 +391,36 @@ def test_only_layouts_of_any_corpus_read_other_formats(tmp_path: Path) -> None:
     assert [kind for kind, _ in index.skipped] == ["other_format"]
 
 
+def test_a_corpus_behind_a_url_without_edf_and_bdf_is_refused_by_the_name_of_its_format(
+    data: Path, tmp_path: Path
+) -> None:
+    for path in [*data.rglob("*.edf"), *data.rglob("*.bdf"), *data.rglob("*.fif")]:
+        path.unlink()
+    for path in data.rglob("*.gdf"):
+        path.unlink()
+    with pytest.raises(
+        BrainbrrError, match="are in BrainVision and EEGLAB and Neuroscan and Nicolet and Nihon"
+    ) as error:
+        update_index(f"file://{data}", tmp_path / "cache", Corpus())
+    assert str(error.value).endswith("copy the corpus to this machine and give its folder")
+    with pytest.raises(BrainbrrError, match=r"no \.edf or \.bdf object at"):
+        (tmp_path / "empty").mkdir()
+        update_index(f"file://{tmp_path}/empty", tmp_path / "other", Corpus())
+
+
 def test_behind_a_url_bdf_is_read_in_ranges_and_what_needs_files_is_named(
     data: Path, tmp_path: Path
 ) -> None:
     index = update_index(f"file://{data}", tmp_path / "cache", Corpus())
     assert {Path(r.path).suffix: r.reason for r in index} == {".edf": None, ".bdf": None}
     assert {(kind, Path(name).suffix) for kind, name in index.skipped} >= {
-        ("other_format", ".vhdr"),
-        ("other_format", ".set"),
-        ("other_format", ".fif"),
-        ("other_format", ".lay"),
-        ("other_format", ".gdf"),
-        ("other_format", ".cnt"),
-        ("other_format", ".21E"),
+        ("needs_files", ".vhdr"),
+        ("needs_files", ".set"),
+        ("needs_files", ".fif"),
+        ("needs_files", ".lay"),
+        ("needs_files", ".gdf"),
+        ("needs_files", ".cnt"),
+        ("needs_files", ".21E"),
     }
 
 

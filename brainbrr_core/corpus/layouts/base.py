@@ -23,7 +23,14 @@ from brainbrr_core.annotation import (
 from brainbrr_core.annotation.texts import DEFAULT_TEXTS, Texts
 from brainbrr_core.corpus.demographics import Person
 from brainbrr_core.corpus.skipped import Skipped, skipped_in_folder
-from brainbrr_core.edf.formats import choose, is_edf, part_names
+from brainbrr_core.edf.formats import (
+    FORMATS,
+    Format,
+    choose,
+    format_of,
+    is_edf,
+    part_names,
+)
 from brainbrr_core.errors import BrainbrrError, check_exhausted
 from brainbrr_core.machine.walk import Listing, is_text, walk
 
@@ -324,7 +331,13 @@ class Layout(ABC):
             for kind, name in skipped_in_folder(
                 names, chosen.all, partial(self.annotates, name_of_folder)
             ):
-                self._skip(kind, folder.location(name))
+                needs_files = kind == "other_format" and format_of(name) in self._only_files
+                self._skip("needs_files" if needs_files else kind, folder.location(name))
+
+    @property
+    def _only_files(self) -> set[Format]:
+        """Formats that the layout has and its source cannot give."""
+        return {FORMATS[suffix] for suffix in self.formats - self.suffixes}
 
     def _folder(self, listing: Listing) -> Folder:
         # Text, because creating tens of thousands of path objects takes longer than listing them.
