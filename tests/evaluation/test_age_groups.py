@@ -19,9 +19,10 @@ from brainbrr_core.evaluation.tables import tables
 from tests.support.pages import well_formed
 from tests.support.small_evaluation import TUNED_ON_DEV, recording
 
-HIT, FALSE = (110, 120, 0.9), (2000, 2010, 0.9)
+HIT, FALSE = (110.0, 120.0, 0.9), (2000.0, 2010.0, 0.9)
+Row = tuple[list[tuple[float, float]], list[tuple[float, float, float]], float, str]
 #: Two children of 3 and 7 years, an adult, and one of unknown age; two hours each but the adult's.
-SCORED = {
+SCORED: dict[str, Row] = {
     "a": ([(100, 130)], [HIT], 7200, "2 to 11 years"),
     "b": ([(100, 130)], [FALSE], 7200, "2 to 11 years"),
     "c": ([(100, 130)], [HIT, FALSE, (3000, 3010, 0.9)], 3600, "18 to 64 years"),
