@@ -18,7 +18,7 @@ from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import read_index
 from brainbrr_core.evaluation.results import read_results
 from brainbrr_core.scoring import RecordingEvents, figures, szcore, total
-from tests.support.pipeline_graph import Graph
+from tests.support.pipeline_graph import CHAIN, Graph
 from tests.support.several_corpora import (
     OF_CHBMIT,
     OF_SIENA,
@@ -31,7 +31,8 @@ from tests.support.shell import Shell
 pytestmark = pytest.mark.usefixtures("one_worker")
 
 BANANA = {"montage": "double-banana"}
-WHOLE = ("raw_edf_index", "windowed_cache", "cache_manifest", "trained_model", "eval_report")
+WHOLE = (*CHAIN, "trained_model", "eval_report")
+OF_A_FOLD = ("fold_recordings", "trained_model", "eval_report")
 
 
 class Trees(NamedTuple):
@@ -201,6 +202,45 @@ def test_the_graph_of_two_corpora_through_dagster(
     assert set(more.recorded(built)) == {
         r.partition_key for r in read_index(settings.cache_root) if r.corpus == "tusz"
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("montage", ["double-banana", "10-20"])
+def test_folds_of_made_up_copies_of_two_corpora_through_dagster(
+    tmp_path: Path, listed: Listed, instance: dg.DagsterInstance, shell: Shell, montage: str
+) -> None:
+    """From trees with made-up signals to a report of all folds, bipolar and referential."""
+    corpora = []
+    for name, write in (("chbmit", write_chbmit_like), ("siena", write_siena_like)):
+        template, made = write(tmp_path / "templates" / name), tmp_path / name
+        done = shell.type("synth", made, "--like", template, "--workers", 1)
+        assert done.returncode == 0, done.stderr
+        corpora.append({"name": name, "data_dir": made})
+    settings = listed.write(
+        *corpora,
+        preprocessing={"montage": montage},
+        corpus={"split": {"scheme": "kfold", "folds": 3}},
+        evaluation={"allow_eval": True, "split": "eval", "bootstrap_samples": 100},
+    )
+    graph, folds = Graph(settings, instance), ("1", "2", "3")
+    assert graph.materialize(*CHAIN).success
+    for fold in folds:
+        assert graph.materialize(*OF_A_FOLD, partition=fold).success
+    for asset in OF_A_FOLD:
+        assert {graph.status(asset, partition=fold) for fold in folds} == {StaleStatus.FRESH}
+    # Electrodes are read from Siena's files alone: CHB-MIT's are bipolar.
+    rows = read_index(settings.cache_root).in_montage(settings.preprocessing.montage)
+    used = {r.patient for r in rows if r.reason is None}
+    assert {r.corpus for r in rows if r.reason is None} == (
+        {"chbmit", "siena"} if montage == "double-banana" else {"siena"}
+    )
+    assert {r.reason for r in rows if r.reason is not None} <= {"bipolar_montage"}
+    # The command takes Dagster's runs, and everyone is scored once.
+    type_all(shell, listed.config, "evaluate --folds --allow-eval")
+    (folder,) = settings.runs_dir.glob("small-folds-*/report-eval")
+    scored = pq.read_table(folder / "patients.parquet").to_pylist()
+    assert sorted(row["patient"] for row in scored) == sorted(used)
+    assert len(list(settings.runs_dir.glob("small-*/run.json"))) == len(folds)
 
 
 def test_a_bipolar_run_of_one_corpus_is_scored_on_another(
