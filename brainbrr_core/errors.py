@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 
@@ -37,6 +38,28 @@ def not_writable(what: str, cache_root: Path, error: OSError) -> BrainbrrError:
     return BrainbrrError(
         f"{what} is not writable ({error.strerror or error}): make {cache_root} writable, or set "
         "BRAINBRR_CACHE_ROOT to a folder that is"
+    )
+
+
+#: What a system says where a disk is full, or a user has used all that is theirs of it.
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def is_full(error: OSError) -> bool:
+    """Whether something could not be written for want of space."""
+    return error.errno in _FULL
+
+
+def cannot_write(path: Path, error: OSError) -> BrainbrrError:
+    """The error to raise where a file or folder that a user named cannot be written."""
+    # Libraries have texts of their own.
+    reason = str(error) if error.errno is None else os.strerror(error.errno)
+    if is_full(error):
+        return WorkRemains(
+            f"{path} cannot be written ({reason}): free some space, then run the same command again"
+        )
+    return BrainbrrError(
+        f"{path} cannot be written ({reason}): make its folder writable, or name another"
     )
 
 

@@ -17,7 +17,7 @@ import typer
 from brainbrr_core.cli.choices import EventFormat, SampleTypeChoice, TraceFormat
 from brainbrr_core.cli.options import RUN_HELP, Config, Json, RunsDir, configuration, run_folder
 from brainbrr_core.cli.printing import count, log, print_json
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -411,6 +411,6 @@ def _lines_to(out: Path | None) -> Iterator[TextIO]:
         out.parent.mkdir(parents=True, exist_ok=True)
         file = out.open("w", encoding="utf-8")
     except OSError as error:
-        raise BrainbrrError(f"{out} cannot be written: {error.strerror}") from None
+        raise cannot_write(out, error) from None
     with file:
         yield file

@@ -72,6 +72,7 @@ def score(
     """
     from brainbrr_core.evaluation.event_files import Unmatched, match_events
     from brainbrr_core.evaluation.event_scores import RULES, score_events, write_event_scores
+    from brainbrr_core.files.atomic import replacing_together
 
     matched = match_events(
         reference,
@@ -87,7 +88,8 @@ def score(
         bootstrap_seed=seed,
     )
     if out is not None:
-        write_event_scores(out, scores)
+        with replacing_together(out) as folder:
+            write_event_scores(folder, scores)
     _log_unmatched(matched, unmatched)
     if json:
         print_json(_as_json(matched, scores))

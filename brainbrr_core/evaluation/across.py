@@ -23,7 +23,7 @@ from brainbrr_core.evaluation.key_figures import (
 from brainbrr_core.evaluation.own_corpus import OwnCorpus
 from brainbrr_core.evaluation.report_folder import REPORT, report_folder
 from brainbrr_core.evaluation.results import Estimate, read_results
-from brainbrr_core.evaluation.several_runs import write_page
+from brainbrr_core.evaluation.several_runs import writing_page
 from brainbrr_core.evaluation.tables import Row, write_table
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.identity import ReportSettings
@@ -162,16 +162,7 @@ def _write(report: AcrossReport) -> None:
     from brainbrr_core.evaluation.across_picture import across_picture
 
     names = [figure.name for figure in (*OPERATING_FIGURES, *LIMIT_FIGURES)]
-    write_table(
-        report.report.parent / "corpora",
-        (
-            *("corpus", "scored", "own", "adapted", "threshold_from", "patients", "recordings"),
-            *("hours", "seizures", "left_out_recordings"),
-            *(f"{name}{suffix}" for name in names for suffix in ("", "_low", "_high")),
-        ),
-        [_table_row(row, names) for row in report.rows],
-    )
-    write_page(
+    with writing_page(
         report.report,
         "across.html.j2",
         [row.evaluation for row in report.rows],
@@ -181,7 +172,16 @@ def _write(report: AcrossReport) -> None:
         figures=OPERATING_FIGURES,
         limits=by_unit(LIMIT_FIGURES),
         own=report.rows[0].figures,
-    )
+    ) as folder:
+        write_table(
+            folder / "corpora",
+            (
+                *("corpus", "scored", "own", "adapted", "threshold_from", "patients", "recordings"),
+                *("hours", "seizures", "left_out_recordings"),
+                *(f"{name}{suffix}" for name in names for suffix in ("", "_low", "_high")),
+            ),
+            [_table_row(row, names) for row in report.rows],
+        )
 
 
 def _table_row(row: CorpusRow, names: Sequence[str]) -> Row:

@@ -20,7 +20,7 @@ from brainbrr_core.evaluation.event_scores import EventScores, score_events, wri
 from brainbrr_core.evaluation.key_figures import OPERATING_FIGURES, KeyFigure, by_unit
 from brainbrr_core.evaluation.results import EvaluationResults, GroupRow
 from brainbrr_core.evaluation.score import evaluation_set
-from brainbrr_core.evaluation.several_runs import page_path, write_page
+from brainbrr_core.evaluation.several_runs import page_path, writing_page
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.runs.eval_ledger import read_ledger
 from brainbrr_core.runs.identity import ReportSettings
@@ -118,44 +118,7 @@ def evaluate_folds(
 
 
 def _write(report: FoldsReport) -> None:
-    folder = report.report.parent
-    write_event_scores(folder, report.scores)
-    write_table(
-        folder / "folds",
-        (
-            *("fold", "run", "threshold", "threshold_from", "patients", "recordings", "hours"),
-            *("seizures", "szcore_event_reference", "szcore_event_detected", "szcore_event_false"),
-            "scorings",
-        ),
-        [
-            (
-                *(one.fold, one.evaluation.run.name, one.results.threshold.point.probability),
-                *(one.results.threshold.split, len(one.results.patients)),
-                *(len(one.results.recordings), one.results.hours, one.results.seizures),
-                *(counts.reference, counts.detected, counts.false, report.scorings[one.fold]),
-            )
-            for one in report.folds
-            for counts in [one.results.counts["szcore_event"]]
-        ],
-    )
-    write_table(
-        folder / "patients",
-        (
-            *("patient", "fold", "recordings", "hours", "seizures"),
-            *("szcore_event_sensitivity", "szcore_event_precision", "szcore_event_f1"),
-            *("szcore_event_false_per_day", "nedc_ovlp_reference", "nedc_ovlp_detected"),
-            "nedc_ovlp_false",
-        ),
-        [
-            (
-                *(row.name, fold, row.recordings, row.hours, row.seizures),
-                *(row.figures.sensitivity, row.figures.precision, row.figures.f1),
-                *(row.figures.false_per_day, row.ovlp.reference, row.ovlp.detected, row.ovlp.false),
-            )
-            for fold, row in report.patients
-        ],
-    )
-    write_page(
+    with writing_page(
         report.report,
         "folds.html.j2",
         [one.evaluation for one in report.folds],
@@ -163,7 +126,53 @@ def _write(report: FoldsReport) -> None:
         figures=by_unit(report.figures),
         sentences=list(sentences(report)),
         profile=report.folds[0].results.profile,
-    )
+    ) as folder:
+        write_event_scores(folder, report.scores)
+        write_table(
+            folder / "folds",
+            (
+                *("fold", "run", "threshold", "threshold_from", "patients", "recordings", "hours"),
+                *(
+                    "seizures",
+                    "szcore_event_reference",
+                    "szcore_event_detected",
+                    "szcore_event_false",
+                ),
+                "scorings",
+            ),
+            [
+                (
+                    *(one.fold, one.evaluation.run.name, one.results.threshold.point.probability),
+                    *(one.results.threshold.split, len(one.results.patients)),
+                    *(len(one.results.recordings), one.results.hours, one.results.seizures),
+                    *(counts.reference, counts.detected, counts.false, report.scorings[one.fold]),
+                )
+                for one in report.folds
+                for counts in [one.results.counts["szcore_event"]]
+            ],
+        )
+        write_table(
+            folder / "patients",
+            (
+                *("patient", "fold", "recordings", "hours", "seizures"),
+                *("szcore_event_sensitivity", "szcore_event_precision", "szcore_event_f1"),
+                *("szcore_event_false_per_day", "nedc_ovlp_reference", "nedc_ovlp_detected"),
+                "nedc_ovlp_false",
+            ),
+            [
+                (
+                    *(row.name, fold, row.recordings, row.hours, row.seizures),
+                    *(row.figures.sensitivity, row.figures.precision, row.figures.f1),
+                    *(
+                        row.figures.false_per_day,
+                        row.ovlp.reference,
+                        row.ovlp.detected,
+                        row.ovlp.false,
+                    ),
+                )
+                for fold, row in report.patients
+            ],
+        )
 
 
 def sentences(report: FoldsReport) -> Iterator[str]:

@@ -16,7 +16,7 @@ from brainbrr_core.evaluation.several_runs import (
     estimate_cells,
     evaluate_each,
     page_path,
-    write_page,
+    writing_page,
 )
 from brainbrr_core.evaluation.tables import write_table
 from brainbrr_core.runs.identity import ReportSettings
@@ -108,24 +108,24 @@ def evaluate_networks(
 
 
 def _write(report: NetworksReport) -> None:
-    write_table(
-        report.report.parent / "networks",
-        ("network", "run", "parameters", "windows_per_s", "seconds", *ESTIMATE_COLUMNS),
-        [
-            (
-                *(row.name, row.run.name, row.run.record.parameters),
-                *(row.run.record.fit.windows_per_s, row.run.record.seconds),
-                *estimate_cells(name, value),
-            )
-            for row in report.rows
-            for name, value in row.figures.items()
-        ],
-    )
-    write_page(
+    with writing_page(
         report.report,
         "networks.html.j2",
         [row.evaluation for row in report.rows],
         report=report,
         first=report.rows[0].evaluation.results,
         figures=FIGURES,
-    )
+    ) as folder:
+        write_table(
+            folder / "networks",
+            ("network", "run", "parameters", "windows_per_s", "seconds", *ESTIMATE_COLUMNS),
+            [
+                (
+                    *(row.name, row.run.name, row.run.record.parameters),
+                    *(row.run.record.fit.windows_per_s, row.run.record.seconds),
+                    *estimate_cells(name, value),
+                )
+                for row in report.rows
+                for name, value in row.figures.items()
+            ],
+        )

@@ -33,7 +33,7 @@ from brainbrr_core.evaluation.split_scores import SplitScores
 from brainbrr_core.evaluation.starting_weights import StartingWeights
 from brainbrr_core.evaluation.statistics import PatientStatistics
 from brainbrr_core.evaluation.tables import STATISTICS, write_tables
-from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.atomic import replacing_together
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import EvalLooks
 from brainbrr_core.runs.identity import ReportSettings
@@ -128,12 +128,10 @@ def write_folder(
     strips: Sequence[Strip] = (),
 ) -> None:
     """Write tables, page and results; a folder with results has everything else that is theirs."""
-    # First: killed half-way, the results of before would be beside tables that are not theirs.
-    (folder / RESULTS).unlink(missing_ok=True)
-    write_tables(folder, results, statistics)
-    write_report(folder / REPORT, results, strips)
-    with replacing(folder / RESULTS) as temporary:
-        temporary.write_text(results.to_json(), encoding="utf-8")
+    with replacing_together(folder, last=RESULTS) as temporary:
+        write_tables(temporary, results, statistics)
+        write_report(temporary / REPORT, results, strips)
+        (temporary / RESULTS).write_text(results.to_json(), encoding="utf-8")
 
 
 def _strips(

@@ -23,7 +23,7 @@ from brainbrr_core.evaluation.several_runs import (
     estimate_cells,
     evaluate_each,
     page_path,
-    write_page,
+    writing_page,
 )
 from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import write_table
@@ -119,25 +119,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def _write(report: SeedsReport) -> None:
-    folder = report.report.parent
-    write_table(
-        folder / "figures",
-        ("figure", "unit", "mean", "standard_deviation", "lowest", "highest", "seeds"),
-        [
-            (name, str(unit_of(name)), *astuple(over_seeds), len(report.seeds))
-            for name, over_seeds in report.spreads.items()
-        ],
-    )
-    write_table(
-        folder / "seeds",
-        ("seed", "run", *ESTIMATE_COLUMNS),
-        [
-            (seed.seed, seed.evaluation.run.name, *estimate_cells(name, value))
-            for seed in report.seeds
-            for name, value in seed.figures.items()
-        ],
-    )
-    write_page(
+    with writing_page(
         report.report,
         "seeds.html.j2",
         [seed.evaluation for seed in report.seeds],
@@ -145,7 +127,24 @@ def _write(report: SeedsReport) -> None:
         by_unit=by_unit,
         first=report.seeds[0].evaluation.results,
         sentences=_sentences(report),
-    )
+    ) as folder:
+        write_table(
+            folder / "figures",
+            ("figure", "unit", "mean", "standard_deviation", "lowest", "highest", "seeds"),
+            [
+                (name, str(unit_of(name)), *astuple(over_seeds), len(report.seeds))
+                for name, over_seeds in report.spreads.items()
+            ],
+        )
+        write_table(
+            folder / "seeds",
+            ("seed", "run", *ESTIMATE_COLUMNS),
+            [
+                (seed.seed, seed.evaluation.run.name, *estimate_cells(name, value))
+                for seed in report.seeds
+                for name, value in seed.figures.items()
+            ],
+        )
 
 
 def _sentences(report: SeedsReport) -> list[str]:

@@ -8,7 +8,8 @@ A report compares seeds, networks, folds or corpora (:mod:`~brainbrr_core.evalua
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from brainbrr_core.cache.profile_cache import ProfileCache
@@ -20,7 +21,7 @@ from brainbrr_core.evaluation.report_folder import REPORT
 from brainbrr_core.evaluation.results import MARKS, Estimate
 from brainbrr_core.evaluation.statistics import unit_of
 from brainbrr_core.evaluation.tables import Row
-from brainbrr_core.files.atomic import replacing
+from brainbrr_core.files.atomic import replacing_together
 from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
@@ -94,15 +95,18 @@ def estimate_cells(name: str, estimate: Estimate) -> Row:
     )
 
 
-def write_page(
+@contextmanager
+def writing_page(
     path: Path, template: str, evaluations: Sequence[Evaluation], **values: object
-) -> None:
-    """Write a page about several runs, which links to the report of each.
+) -> Iterator[Path]:
+    """Write a page about several runs, which links to the report of each, and its tables.
 
+    Yields the folder to write the tables to, which replace those beside the page together with it.
     The template also gets ``links``, one for each evaluation, and ``marks``, the meaning of the
     marks beside figures.
     """
     links = [os.path.relpath(each.report, path.parent).replace(os.sep, "/") for each in evaluations]
     text = report_environment().get_template(template).render(links=links, marks=MARKS, **values)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    with replacing_together(path.parent, last=path.name) as folder:
+        (folder / path.name).write_text(text, encoding="utf-8", newline="\n")
+        yield folder

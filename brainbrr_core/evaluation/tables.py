@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from brainbrr_core.errors import BrainbrrError, WorkRemains
 from brainbrr_core.evaluation.results import Estimate, EvaluationResults, GroupRow
 from brainbrr_core.evaluation.statistics import Latencies, PatientStatistics, Unit, unit_of
-from brainbrr_core.files.atomic import replacing
 from brainbrr_core.files.canonical import canonical_json
 from brainbrr_core.scoring import Counts, RuleSweep, Sweep, UnknownTime, nedc
 from brainbrr_core.scoring.recording import scored_events
@@ -33,11 +32,10 @@ _SWEEP_PARTS = ("detected", "false")
 
 
 def write_tables(folder: Path, results: EvaluationResults, statistics: PatientStatistics) -> None:
-    """Write every table of an evaluation into a folder, each whole or not at all."""
+    """Write every table of an evaluation into a folder."""
     for name, table in tables(results, statistics.sweep).items():
         _write_both(folder / name, table)
-    with replacing(folder / STATISTICS) as temporary:
-        pq.write_table(_pack(statistics), temporary, compression="zstd")
+    pq.write_table(_pack(statistics), folder / STATISTICS, compression="zstd")
 
 
 def write_table(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
@@ -46,10 +44,8 @@ def write_table(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def _write_both(path: Path, table: pa.Table) -> None:
-    with replacing(path.with_name(f"{path.name}.parquet")) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
-    with replacing(path.with_name(f"{path.name}.csv")) as temporary:
-        pa_csv.write_csv(table, temporary)
+    pq.write_table(table, path.with_name(f"{path.name}.parquet"), compression="zstd")
+    pa_csv.write_csv(table, path.with_name(f"{path.name}.csv"))
 
 
 def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, pa.Table]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from brainbrr_core.constants import RATE
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.export.card import CARD, Statements, corpus_words, model_card
 from brainbrr_core.export.use import Use
+from brainbrr_core.files.atomic import replacing_together
 from brainbrr_core.runs.identity import OF_THE_USER
 from brainbrr_core.runs.model_folder import FORMAT, StoredFile, with_checksum
 from brainbrr_core.runs.record import CONFIG, MODEL, RunRecord
@@ -105,26 +104,12 @@ def new_folder(out: Path) -> Iterator[Path]:
     """A folder to write to, which becomes ``out`` when the block succeeds.
 
     Raises :class:`BrainbrrError` where ``out`` exists and is not an empty folder, or cannot be
-    written.
+    written, and :class:`WorkRemains` where the disk is full.
     """
-    try:
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise BrainbrrError(f"{out} exists: give a folder that does not, or remove it")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise BrainbrrError(f"{out} cannot be written: {error.strerror}") from None
-    try:
-        folder = temporary / "model"
-        folder.mkdir()
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise BrainbrrError(f"{out} exists: give a folder that does not, or remove it")
+    with replacing_together(out, last=CONFIG) as folder:
         yield folder
-        try:
-            # Replaces an empty folder.
-            folder.rename(out)
-        except OSError as error:
-            raise BrainbrrError(f"{out} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(temporary)
 
 
 def _config(run: Run, said: Statements, files: dict[str, StoredFile]) -> bytes:

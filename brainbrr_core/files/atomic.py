@@ -13,9 +13,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from glob import escape as glob_escape
 from pathlib import Path
 from typing import IO
 
+from brainbrr_core.errors import cannot_write, is_full
 from brainbrr_core.locking import locked, open_to_lock, server_time, try_flock
 
 #: Names of temporary files of :func:`replacing`; in earlier releases they had the process id.
@@ -35,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
     disk before it replaces ``path``. When the block fails, the temporary file is removed and
     ``path`` is unchanged. No other process, on this machine or another, gets the same temporary
     path; :func:`is_leftover` recognizes the file that a killed process leaves. Raises ``OSError``
-    where the folder cannot be written to.
+    where the folder cannot be written to; with the path where the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
@@ -47,9 +49,73 @@ def replacing(path: Path) -> Iterator[Path]:
         flush(temporary)
         temporary.replace(path)
         flush(path.parent)
+    except OSError as error:
+        if is_full(error):
+            # Writing to an open file fails without a name.
+            error.filename = str(path)
+        raise
     finally:
         os.close(descriptor)
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_together(folder: Path, last: str = "") -> Iterator[Path]:
+    """Yield a temporary folder for files that appear in ``folder`` when the block succeeds.
+
+    A ``folder`` that does not exist appears whole. In one that does, the files of these names are
+    removed and the new ones appear, ``last`` is the first to go and the last to come, and other
+    files stay: a process that is killed leaves old files or new ones, but never some of each. When
+    the block fails, ``folder`` is unchanged. Raises :class:`BrainbrrError` where it cannot be
+    written to, and :class:`WorkRemains` where the disk is full.
+    """
+    is_new = not os.path.lexists(folder)
+    # A folder may be the root of a file system, to which no file can be moved from outside.
+    parent = folder.parent if is_new else folder
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(folder.name, parent)
+        temporary = parent / f".{folder.name}.{secrets.token_hex(8)}.part"
+        temporary.mkdir()
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    try:
+        try:
+            yield temporary
+        except OSError as error:
+            if is_full(error):
+                raise cannot_write(folder, error) from None
+            raise
+        try:
+            _move(temporary, folder, is_new=is_new, last=last)
+        except OSError as error:
+            raise cannot_write(folder, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(name: str, parent: Path) -> None:
+    """Remove the temporary folders that killed processes left for a folder of this name."""
+    for path in parent.glob(f".{glob_escape(name)}.*.part"):
+        if path.is_dir() and is_leftover(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _move(temporary: Path, folder: Path, *, is_new: bool, last: str) -> None:
+    names = sorted(path.name for path in temporary.iterdir())
+    for name in names:
+        flush(temporary / name)
+    flush(temporary)
+    if is_new:
+        temporary.rename(folder)
+        flush(folder.parent)
+        return
+    names.sort(key=lambda name: name == last)
+    for name in reversed(names):
+        (folder / name).unlink(missing_ok=True)
+    for name in names:
+        (temporary / name).rename(folder / name)
+    flush(folder)
 
 
 def target_name(temporary: Path) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import cannot_write
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.inspection.inspection import Inspection
 from brainbrr_core.inspection.page import page
@@ -34,5 +34,5 @@ def write_inspection(inspection: Inspection, out: Path, stem: str, clip_sd: floa
             with replacing(file) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
-            raise BrainbrrError(f"{file} cannot be written: {error.strerror}") from None
+            raise cannot_write(file, error) from None
     return files

@@ -11,7 +11,7 @@ from brainbrr_core.corpus.layouts.folder import FolderLayout
 from brainbrr_core.corpus.layouts.known import layout_around
 from brainbrr_core.corpus.skipped import Skipped
 from brainbrr_core.edf.formats import is_edf, without_suffix
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_write
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.machine.walk import as_text, is_utf8
 from brainbrr_core.prediction.formats import FORMATS, Origin
@@ -228,4 +228,4 @@ def _write(target: Path, pieces: Iterable[bytes]) -> None:
         with replacing(target) as temporary, temporary.open("wb") as file:
             file.writelines(pieces)
     except OSError as error:
-        raise BrainbrrError(f"{target} cannot be written: {error.strerror}") from None
+        raise cannot_write(target, error) from None

@@ -20,7 +20,7 @@ from brainbrr_core.cache.plan import Plan, State
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.shard import DamagedShard
 from brainbrr_core.display.counts import count
-from brainbrr_core.errors import BrainbrrError, WorkRemains
+from brainbrr_core.errors import BrainbrrError, WorkRemains, cannot_write
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.progress import progress
 from brainbrr_core.remote.address import one_line
@@ -79,10 +79,7 @@ def export_archive(cache: ProfileCache, path: Path) -> Transfer:
                     note = f"{outcome.moved} of {count(len(catalog.shards), 'shard')}"
                     bar.advance(blob.size / 1e6, note)
         except OSError as error:
-            raise BrainbrrError(
-                f"{path} cannot be written ({error.strerror or error}): name a file in a folder "
-                "that is writable and has enough room"
-            ) from None
+            raise cannot_write(path, error) from None
     outcome.seconds = time.monotonic() - started
     return outcome
 

@@ -32,15 +32,15 @@ def scored(
     return scoring.results, scoring.statistics
 
 
-@pytest.mark.parametrize("killed_at", ["write_tables", "write_report", "replacing"])
-def test_a_report_that_was_killed_half_way_is_nobodys(
+@pytest.mark.parametrize("killed_at", ["write_tables", "write_report"])
+def test_a_report_that_is_not_finished_leaves_the_one_of_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
 ) -> None:
     """Otherwise the results of before would be shown, and compared, with tables of others."""
     # Drawing takes most of the time.
     monkeypatch.setattr(report_folder, "write_report", lambda path, *_: path.write_text("page"))
     write_folder(tmp_path, *scored("first"))
-    before = (tmp_path / STATISTICS).read_bytes()
+    before = contents(tmp_path)
     assert stored_results(tmp_path, "first") is not None
 
     def kill(*_: object) -> None:
@@ -49,9 +49,36 @@ def test_a_report_that_was_killed_half_way_is_nobodys(
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(report_folder, killed_at, kill)
         write_folder(tmp_path, *scored("second", (105, 128, 0.9)))
-    assert stored_results(tmp_path, "first") is None
+    assert contents(tmp_path) == before
+    write_folder(tmp_path, *scored("second", (105, 128, 0.9)))
+    assert stored_results(tmp_path, "second") is not None
+    assert contents(tmp_path).keys() == before.keys()
+    assert (tmp_path / STATISTICS).read_bytes() != before[STATISTICS]
+
+
+def test_a_report_whose_files_are_moved_half_way_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_folder, "write_report", lambda path, *_: path.write_text("page"))
+    write_folder(tmp_path, *scored("first"))
+    rename, moved = Path.rename, 0
+
+    def kill_later(self: Path, target: Path) -> Path:
+        nonlocal moved
+        moved += 1
+        if moved == 5:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "rename", kill_later)
+        write_folder(tmp_path, *scored("second", (105, 128, 0.9)))
     with pytest.raises(WorkRemains, match="no report in"):
         read_results(tmp_path)
     write_folder(tmp_path, *scored("first"))
     assert stored_results(tmp_path, "first") is not None
-    assert (tmp_path / STATISTICS).read_bytes() == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The bytes of each file of a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

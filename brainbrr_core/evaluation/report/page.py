@@ -27,7 +27,6 @@ from brainbrr_core.evaluation.results import (
     GroupRow,
 )
 from brainbrr_core.evaluation.statistics import Unit, unit_of
-from brainbrr_core.files.atomic import replacing
 from brainbrr_core.scoring.bootstrap import LEVEL
 
 #: Upper limit of the size of a report; pictures of single events are left out to stay below it.
@@ -238,7 +237,7 @@ def render_report(
 
 
 def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip] = ()) -> None:
-    """Draw the figures and write the report, replacing an older one atomically."""
+    """Draw the figures and write the report."""
     # Drawing needs matplotlib, which takes a second to import: reading a report does not.
     from brainbrr_core.evaluation.report.eeg_strip import strip_picture
     from brainbrr_core.evaluation.report.figures import all_pictures
@@ -247,8 +246,7 @@ def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip]
         strip_picture(results, strip, f"strip-{number}") for number, strip in enumerate(strips)
     ]
     text = render_report(results, all_pictures(results), events)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def report_environment() -> Environment:
