@@ -114,7 +114,7 @@ class OwnCorpus:
             corpus.write(self.run.directory)
         before = (
             training.corpus.recordings
-            for training in trainings_before(self.run.record, self.run.directory.parent)
+            for training in trainings_before(self.run)
             if training.corpus is not None
         )
         every = dict.fromkeys((*corpus.recordings, *chain.from_iterable(before)))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.display.counts import count
+from brainbrr_core.runs.earlier_file import EarlierTraining
 from brainbrr_core.runs.earlier_trainings import (
-    EarlierTraining,
     patients_known_before,
     trainings_before,
 )
@@ -31,7 +31,7 @@ class StartingWeights:
 
         Raises :class:`BrainbrrError` where a file that says whom a training used is damaged.
         """
-        trainings = trainings_before(run.record, run.directory.parent)
+        trainings = trainings_before(run)
         if not trainings:
             return None
         return cls(trainings, len(patients_known_before(trainings, index).intersection(scored)))

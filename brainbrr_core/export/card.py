@@ -20,7 +20,8 @@ from brainbrr_core.evaluation.run_list import SCORED_SPLITS
 from brainbrr_core.export.use import Use
 from brainbrr_core.files.state import content_hash
 from brainbrr_core.prediction.predictor import threshold_of
-from brainbrr_core.runs.earlier_trainings import EarlierTraining, trainings_before
+from brainbrr_core.runs.earlier_file import EarlierTraining
+from brainbrr_core.runs.earlier_trainings import trainings_before
 from brainbrr_core.runs.record import MODEL, RunRecord
 from brainbrr_core.runs.run import Run
 
@@ -173,7 +174,7 @@ def _data(run: Run, said: Statements) -> Iterator[str]:
             ]
         )
         yield "Weights were trained on train; steps and thresholds were chosen on dev."
-    for training in trainings_before(record, run.directory.parent):
+    for training in trainings_before(run):
         yield _before(training)
 
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from brainbrr_core.corpus.data_root import corpus_name
 from brainbrr_core.corpus.folds import HELD_OUT
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.runs.earlier_file import (
+    SIMULATED,
+    EarlierTraining,
+    read_earlier_trainings,
+    write_earlier_trainings,
+)
 from brainbrr_core.runs.known_patients import KnownPatients
 from brainbrr_core.runs.record import (
     PRETRAINED,
@@ -18,40 +24,22 @@ from brainbrr_core.runs.record import (
     find_run_folder,
     finished_runs,
 )
-from brainbrr_core.runs.run import open_model
-from brainbrr_core.runs.run_corpus import RunCorpus, read_run_corpus
-
-#: What the models that come with the package were trained on: no recording of anybody.
-_SIMULATED = RunCorpus("simulated EEG", ())
+from brainbrr_core.runs.run import Run, open_model
+from brainbrr_core.runs.run_corpus import read_run_corpus
 
 
-@dataclass(frozen=True, slots=True)
-class EarlierTraining:
-    """A training with whose weights another one began.
-
-    ``weights`` is their BLAKE3. ``corpus`` has the recordings of its train and dev; it is None
-    where nothing on this machine records them.
-    """
-
-    name: str
-    weights: str
-    corpus: RunCorpus | None
-
-    @property
-    def of_the_package(self) -> bool:
-        """Whether it is that of a model that comes with the package, on simulated EEG."""
-        return self.corpus is _SIMULATED
-
-
-def trainings_before(record: RunRecord, runs_dir: Path) -> tuple[EarlierTraining, ...]:
-    """The trainings before that of ``record``, the latest first; none where weights were random.
+def trainings_before(run: Run) -> tuple[EarlierTraining, ...]:
+    """The trainings before that of a run, the latest first; none where weights were random.
 
     Raises :class:`BrainbrrError` where the file that says whom one of them used is damaged.
     """
-    start = record.identity.start
+    start, runs_dir = run.record.identity.start, run.directory.parent
     if start is None:
         return ()
-    return tuple(trainings_of(start.weights, _recorded_start(record), runs_dir))
+    stored = read_earlier_trainings(run.directory)
+    if stored is not None:
+        return tuple(_completed(stored, runs_dir))
+    return tuple(trainings_of(start.weights, _recorded_start(run.record), runs_dir))
 
 
 def trainings_of(weights: str, name: str | None, runs_dir: Path) -> Iterator[EarlierTraining]:
@@ -65,11 +53,32 @@ def trainings_of(weights: str, name: str | None, runs_dir: Path) -> Iterator[Ear
     # A training that changed no weight has those of the one before it.
     while weights not in passed:
         passed.add(weights)
-        training, record = _find(weights, name, runs_dir)
+        training, run = _find(weights, name, runs_dir)
         yield training
-        if record is None or record.identity.start is None:
+        if run is None or run.record.identity.start is None:
             return
-        weights, name = record.identity.start.weights, _recorded_start(record)
+        stored = read_earlier_trainings(run.directory)
+        if stored is not None:
+            yield from _completed(stored, runs_dir)
+            return
+        weights, name = run.record.identity.start.weights, _recorded_start(run.record)
+
+
+def record_trainings_before(directory: Path, weights: str, name: str) -> None:
+    """Write to a run's folder the training that led to its first weights, and those before it.
+
+    They are known from then on, whichever runs are removed. What a folder has of them stays as it
+    is. Raises as :func:`trainings_before`.
+    """
+    if read_earlier_trainings(directory) is None:
+        write_earlier_trainings(directory, trainings_of(weights, name, directory.parent))
+
+
+def _completed(trainings: Iterable[EarlierTraining], runs_dir: Path) -> Iterator[EarlierTraining]:
+    """Trainings, with the recordings of runs that are here now where none were stored."""
+    for training in trainings:
+        known = training.corpus is not None
+        yield training if known else _find(training.weights, training.name, runs_dir)[0]
 
 
 def patients_known_before(trainings: Iterable[EarlierTraining], index: Index) -> set[str]:
@@ -86,28 +95,31 @@ def patients_known_before(trainings: Iterable[EarlierTraining], index: Index) ->
     return known
 
 
-def _find(
-    weights: str, name: str | None, runs_dir: Path
-) -> tuple[EarlierTraining, RunRecord | None]:
-    """The training that led to ``weights``, with its record where a folder here has it."""
+def _find(weights: str, name: str | None, runs_dir: Path) -> tuple[EarlierTraining, Run | None]:
+    """The training that led to ``weights``, with its run or exported model where that is here."""
     folders = [*finished_runs(runs_dir), *PRETRAINED.values()]
     if name is not None:
         with suppress(BrainbrrError):
             folders.insert(0, find_run_folder(name, runs_dir))
-    words, record = weights[:12] if name is None else Path(name).name, None
+    here, words = None, weights[:12] if name is None else Path(name).name
     for folder in folders:
-        of_folder = _record_of(folder)
-        if of_folder is None or of_folder.model_blake3 != weights:
+        run = _open(folder)
+        if run is None or run.record.model_blake3 != weights:
             continue
-        if record is None:
-            words, record = folder.name, of_folder
-        corpus = _SIMULATED if folder in PRETRAINED.values() else read_run_corpus(folder)
+        if here is None:
+            here, words = run, folder.name
+        corpus = SIMULATED if folder in PRETRAINED.values() else read_run_corpus(folder)
         if corpus is not None:
-            if corpus is not _SIMULATED:
-                used = (entry for entry in corpus.recordings if entry.split != HELD_OUT)
-                corpus = replace(corpus, recordings=tuple(used))
-            return EarlierTraining(folder.name, weights, corpus), of_folder
-    return EarlierTraining(words, weights, None), record
+            used = (entry for entry in corpus.recordings if entry.split != HELD_OUT)
+            corpus = replace(corpus, recordings=tuple(used))
+            return EarlierTraining(folder.name, weights, corpus), run
+    for folder in folders:
+        # A run that is gone may be one that another run began with.
+        with suppress(BrainbrrError):
+            for training in read_earlier_trainings(folder) or ():
+                if training.weights == weights and training.corpus is not None:
+                    return training, here
+    return EarlierTraining(words, weights, None), here
 
 
 def _recorded_start(record: RunRecord) -> str | None:
@@ -116,10 +128,10 @@ def _recorded_start(record: RunRecord) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _record_of(folder: Path) -> RunRecord | None:
-    """The record of a run or an exported model; None where it cannot be read."""
+def _open(folder: Path) -> Run | None:
+    """A run or an exported model; None where it cannot be read."""
     try:
-        return open_model(folder).record
+        return open_model(folder)
     except BrainbrrError:
         # The command that uses that folder reports it.
         return None

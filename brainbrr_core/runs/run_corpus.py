@@ -5,6 +5,7 @@ A run that is scored on another corpus must not be scored on them or on their pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -60,9 +61,7 @@ class RunCorpus:
 
     def write(self, directory: Path) -> None:
         """Write it to a run's folder, whole or not at all."""
-        columns = zip(*self.recordings, strict=True) if self.recordings else [()] * 5
-        arrays = [pa.array(column, pa.string()) for column in columns]
-        table = pa.table(dict(zip(RunRecording._fields, arrays, strict=True)))
+        table = to_table(self.recordings)
         content = encode_checked(table, {_SCHEMA: _SCHEMA_VERSION, _NAME: self.name})
         with replacing(directory / RUN_CORPUS) as temporary:
             temporary.write_bytes(content)
@@ -88,7 +87,17 @@ def read_run_corpus(directory: Path) -> RunCorpus | None:
         raise BrainbrrError(
             f"{path} was written by another version of the program: evaluate with that version"
         )
-    table = file.read()
+    return RunCorpus(texts[_NAME], from_table(file.read()))
+
+
+def to_table(recordings: Sequence[RunRecording]) -> pa.Table:
+    """A table with a column for each field."""
+    columns = zip(*recordings, strict=True) if recordings else [()] * len(RunRecording._fields)
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    return pa.table(dict(zip(RunRecording._fields, arrays, strict=True)))
+
+
+def from_table(table: pa.Table) -> tuple[RunRecording, ...]:
+    """The recordings of a table of :func:`to_table`."""
     columns = [table[name].to_pylist() for name in RunRecording._fields]
-    rows = tuple(RunRecording(*values) for values in zip(*columns, strict=True))
-    return RunCorpus(texts[_NAME], rows)
+    return tuple(RunRecording(*values) for values in zip(*columns, strict=True))

@@ -30,6 +30,7 @@ from brainbrr_core.data.prefetch import read_ahead
 from brainbrr_core.data.weighting import equal_seizures
 from brainbrr_core.model import AdaptedNetwork, AnyNetwork, build_network, check_on_one_batch
 from brainbrr_core.model.device import check_device, describe_device
+from brainbrr_core.runs.earlier_trainings import record_trainings_before
 from brainbrr_core.runs.identity import TrainingSettings
 from brainbrr_core.runs.network_source import keep_source
 from brainbrr_core.runs.record import MODEL, RunRecord, write_record
@@ -131,6 +132,9 @@ def _train(
     if group.is_main:
         write_started(directory, manifest.version)
         keep_source(settings.model.network, directory)
+        if settings.start is not None:
+            start = settings.start
+            record_trainings_before(directory, start.checksum, str(start.directory))
         store.note_run(directory)
     started = time.monotonic()
     with MetricsLog(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,10 @@ from brainbrr_core.evaluation.evaluate import Evaluation, evaluate
 from brainbrr_core.evaluation.event_scores import score_events
 from brainbrr_core.evaluation.folds import FoldEvaluation, FoldsReport, sentences
 from brainbrr_core.evaluation.named_run import evaluate_named_run
+from brainbrr_core.evaluation.starting_weights import StartingWeights
 from brainbrr_core.export.card import CARD
+from brainbrr_core.runs.earlier_file import EARLIER_TRAININGS
+from brainbrr_core.runs.earlier_trainings import trainings_before
 from brainbrr_core.runs.record import PRETRAINED
 from brainbrr_core.runs.run import Run, open_model
 from brainbrr_core.synthesis import write_corpus
@@ -107,13 +111,43 @@ def test_another_corpus_is_scored_without_the_patients_of_every_training(
         assert any("the run was trained on this patient (the same content)" in x for x in lines)
 
 
-def test_a_model_knows_the_patients_of_the_run_with_its_weights(trainings: Trainings) -> None:
-    folds = {
+def test_earlier_trainings_are_known_after_their_runs_are_removed(trainings: Trainings) -> None:
+    _, second = trainings.after(trainings.run.name)
+    _, third = trainings.after(second.name)
+    index = read_index(trainings.first.cache_root)
+    before = StartingWeights.of(third, index, set())
+    assert before is not None and before.unrecorded == ()
+    assert [one.name for one in before.trainings] == [second.name, trainings.run.name]
+    shutil.rmtree(second.directory)
+    shutil.rmtree(trainings.run.directory)
+    assert StartingWeights.of(third, index, set()) == before
+    # A model has no recordings: they are in the run that began with it.
+    for start in (third.name, str(trainings.model)):
+        fold = apply_values(trainings.first, one_fold(start), "the test")
+        with pytest.raises(BrainbrrError, match=r"trained on \d patients? of those whom fold 1"):
+            train(fold, log=quiet)
+    scored = evaluate_named_run(trainings.first, third, log=quiet).results
+    unused = {recording.patient for recording in index if recording.split == "eval"}
+    assert {row.name for row in scored.patients} == unused
+    _, fourth = trainings.after(third.name)
+    shutil.rmtree(third.directory)
+    assert trainings_before(fourth)[1:] == before.trainings
+    (fourth.directory / EARLIER_TRAININGS).write_bytes(b"PAR1")
+    with pytest.raises(BrainbrrError, match=f"{EARLIER_TRAININGS} is damaged"):
+        trainings_before(fourth)
+
+
+def one_fold(start: str) -> dict[str, object]:
+    """The settings of a fold that holds out patients whom the first training used."""
+    return {
         **{"corpus.split.scheme": "kfold", "corpus.split.folds": 3, "corpus.split.fold": 1},
-        **{"training.start_from": str(trainings.model), "training.seed": 7},
+        **{"training.start_from": start, "training.seed": 7},
     }
+
+
+def test_a_model_knows_the_patients_of_the_run_with_its_weights(trainings: Trainings) -> None:
     with pytest.raises(BrainbrrError, match=r"was trained on \d patients? of those whom fold 1"):
-        train(apply_values(trainings.first, folds, "the test"), log=quiet)
+        train(apply_values(trainings.first, one_fold(str(trainings.model)), "the test"), log=quiet)
 
 
 def fold_sentences(evaluation: Evaluation) -> str:
