@@ -6,8 +6,11 @@ reports.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from brainbrr_core.cache.manifest import ManifestRecording, manifest_recording
 from brainbrr_core.cache.plan import Item, Plan, State
+from brainbrr_core.corpus.people import one_person
 
 
 def is_scorable(item: Item) -> bool:
@@ -19,10 +22,14 @@ def scorable(plan: Plan, labels: tuple[str, ...], split: str) -> list[ManifestRe
     """The recordings of a split that are scored; ``labels`` are those of seizures.
 
     Recordings shorter than the training's window, which have no window in the manifest, are
-    included: they are padded.
+    included: they are padded. Patients of several corpora who are one person
+    (:func:`~brainbrr_core.corpus.people.one_person`) have one name, so that figures over patients
+    count that person once.
     """
-    return [
+    people = one_person(plan.index) if len(plan.index.corpora) > 1 else {}
+    rows = [
         manifest_recording(item, labels)
         for item in plan.items
         if item.recording.split == split and is_scorable(item)
     ]
+    return [replace(row, patient=people.get(row.patient, row.patient)) for row in rows]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from brainbrr_core.configuration.settings import Split
 from brainbrr_core.corpus.patients import name_form
+from brainbrr_core.corpus.people import one_person
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.corpus.splits import seeded_fraction
 from brainbrr_core.display.counts import count
@@ -65,12 +66,15 @@ class Folds:
         Raises :class:`BrainbrrError` where there are fewer patients than folds.
         """
         recordings = list(recordings)
-        one_person = _one_person([*recordings, *everyone])
+        merged = {
+            name_form(patient): name_form(person)
+            for patient, person in one_person([*recordings, *everyone]).items()
+        }
         people: dict[str, str] = {}
         patients: dict[str, _Patient] = {}
         for recording in recordings:
             name = name_form(recording.patient)
-            people[name] = one_person.get(name, name)
+            people[name] = merged.get(name, name)
             patient = patients.setdefault(people[name], _Patient())
             if recording.reason is None:
                 patient.recordings += 1
@@ -129,30 +133,6 @@ class Folds:
         splits = dict.fromkeys(self._patients, "train")
         splits |= dict.fromkeys(dev, "dev") | dict.fromkeys(held_out, HELD_OUT)
         return {name: splits[person] for name, person in self._people.items()}
-
-
-def _one_person(recordings: Iterable[Recording]) -> dict[str, str]:
-    """One name for the patients of several corpora who share the bytes or samples of a recording.
-
-    Both are name forms. Within a corpus, such patients are refused when it is indexed.
-    """
-    names: dict[str, str] = {}
-
-    def person(name: str) -> str:
-        while name in names:
-            name = names[name]
-        return name
-
-    first: dict[str, str] = {}
-    for recording in recordings:
-        if not recording.corpus:
-            continue
-        own = name_form(recording.patient)
-        for mark in filter(None, (recording.content_hash, recording.data_hash)):
-            one, other = sorted((person(own), person(first.setdefault(mark, own))))
-            if one != other:
-                names[other] = one
-    return {name: person(name) for name in names}
 
 
 def _spread(

@@ -20,6 +20,7 @@ from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration import Evaluation as EvaluationSettings
 from brainbrr_core.corpus.data_root import license_notes
+from brainbrr_core.corpus.people import one_person
 from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.age_groups import age_groups
@@ -186,6 +187,11 @@ def _evaluate(
     groups = age_groups(plan, recordings)
     if groups:
         shaping["ages"] = dict(sorted(groups.items()))
+    people = one_person(plan.index)
+    if people:
+        shaping["people"] = dict(people)
+        pairs = ", ".join(f"{patient} = {person}" for patient, person in sorted(people.items()))
+        log(f"counted as one person, for a recording that two corpora have in common: {pairs}")
     start = StartingWeights.of(run, plan.index, {row.patient for row in recordings})
     if start is not None:
         shaping["start"] = start.sentence()

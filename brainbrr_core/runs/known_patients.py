@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from brainbrr_core.corpus.patients import name_alone, name_form
+from brainbrr_core.corpus.people import one_person
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.runs.run_corpus import RunCorpus
 
@@ -40,8 +41,9 @@ class KnownPatients:
 
         A patient is known of whom one recording has the bytes or the samples of one of the run's,
         or whose name is that of one of its patients, by case and Unicode form alike, and whatever
-        the corpora are called. Names do not count with ``other_people``, as those of two corpora
-        that both begin with sub-01.
+        the corpora are called. Whoever is the same person as one of these
+        (:func:`~brainbrr_core.corpus.people.one_person`) is known, too. Names do not count with
+        ``other_people``, as those of two corpora that both begin with sub-01.
         """
         splits = {split: number for number, split in enumerate(_USES)}
         content: dict[str, str] = {}
@@ -51,24 +53,30 @@ class KnownPatients:
             for mark in filter(None, (entry.content_hash, entry.data_hash)):
                 content[mark] = entry.split
             names[name_form(name_alone(entry.patient, entry.partition_key))] = entry.split
-        by_content: dict[str, set[str]] = {}
+        recordings = list(recordings)
+        people = one_person(recordings)
         patients: dict[str, str] = {}
+        by_content: dict[str, set[str]] = {}
+        by_name: dict[str, set[str]] = {}
         for recording in recordings:
-            alone = name_alone(recording.patient, recording.partition_key)
-            patients.setdefault(recording.patient, alone)
+            patient = recording.patient
+            person = patients.setdefault(patient, people.get(patient, patient))
+            form = name_form(name_alone(patient, recording.partition_key))
+            if form in names:
+                by_name.setdefault(person, set()).add(names[form])
             for mark in (recording.content_hash, recording.data_hash):
                 if mark in content:
-                    by_content.setdefault(recording.patient, set()).add(content[mark])
+                    by_content.setdefault(person, set()).add(content[mark])
         reasons, namesakes = {}, set()
-        for patient, alone in patients.items():
-            if patient in by_content:
-                split = min(by_content[patient], key=splits.__getitem__)
+        for patient, person in patients.items():
+            if person in by_content:
+                split = min(by_content[person], key=splits.__getitem__)
                 reasons[patient] = _reason(split, _CONTENT)
-            elif (form := name_form(alone)) in names:
-                if other_people:
-                    namesakes.add(patient)
-                else:
-                    reasons[patient] = _reason(names[form], _NAME)
+            elif person in by_name and other_people:
+                namesakes.add(patient)
+            elif person in by_name:
+                split = min(by_name[person], key=splits.__getitem__)
+                reasons[patient] = _reason(split, _NAME)
         return cls(reasons, frozenset(namesakes))
 
     def reason(self, patient: str) -> str | None:
