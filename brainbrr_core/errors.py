@@ -50,7 +50,7 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
-def cannot_write(path: Path, error: OSError) -> BrainbrrError:
+def cannot_write(path: str | Path, error: OSError) -> BrainbrrError:
     """The error to raise where a file or folder that a user named cannot be written."""
     # Libraries have texts of their own.
     reason = str(error) if error.errno is None else os.strerror(error.errno)
@@ -60,6 +60,25 @@ def cannot_write(path: Path, error: OSError) -> BrainbrrError:
         )
     return BrainbrrError(
         f"{path} cannot be written ({reason}): make its folder writable, or name another"
+    )
+
+
+def cannot_read(path: str | Path, error: OSError) -> BrainbrrError:
+    """The error to raise where a file that a user named cannot be read."""
+    return BrainbrrError(
+        f"{path} cannot be read ({error.strerror or error}): correct the path, or make it readable"
+    )
+
+
+def cannot_use(error: OSError) -> BrainbrrError:
+    """The error to report for one of the system that nothing has explained."""
+    if is_full(error):
+        return cannot_write(error.filename or "a file", error)
+    if error.filename is None or error.errno is None:
+        return BrainbrrError(str(error))
+    return BrainbrrError(
+        f"{error.filename} cannot be used ({os.strerror(error.errno)}): check the path and its "
+        "permissions"
     )
 
 

@@ -6,6 +6,7 @@ they are not set, as in a new shell, :func:`find_project` sets what the configur
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from brainbrr_core.cli.dagster import SUPERSEDED, prepare_dagster_home, variables
 from brainbrr_core.configuration import checkout, load
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.dagster_internals import get_env_var_dict
 from brainbrr_pipeline.terminal import print_mistakes_last
 
@@ -22,12 +24,15 @@ _COMMANDS = {"asset", "definitions", "dev", "instance", "job", "run", "schedule"
 #: Options that name the code, so that no variable may name other code.
 _CODE_OPTIONS = {"-f", "--python-file", "--package-name", "--autoload-defs-module-name"}
 
+#: The option that holds a run configuration.
+_JSON_OPTION = "--config-json"
+
 
 def find_project() -> None:
     """Set the variables for the command of Dagster that this process was started with.
 
     Raises :class:`BrainbrrError`, whose message is printed in one line, if the configuration is
-    wrong.
+    wrong, or a run configuration in the command is not JSON.
     """
     words, root = sys.argv[1:], checkout()
     if not words or words[0] not in _COMMANDS:
@@ -36,9 +41,26 @@ def find_project() -> None:
         # What is typed in another folder may be about another project.
         return
     print_mistakes_last()
+    _check_json(words)
     for name in SUPERSEDED:
         warnings.filterwarnings("ignore", f"Function `{name}` is superseded")
     _set_variables(words)
+
+
+def _check_json(words: Sequence[str]) -> None:
+    # Dagster reads it before any code, and prints its own stack trace where it is wrong.
+    for option, following in zip(words, (*words[1:], ""), strict=True):
+        name, equals, text = option.partition("=")
+        if name != _JSON_OPTION:
+            continue
+        text = text if equals else following
+        try:
+            json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BrainbrrError(
+                f"{name} {text} is not JSON: {error.msg} at character {error.pos + 1}: write it in "
+                f"single quotes, such as {name} '{{\"ops\": {{}}}}'"
+            ) from None
 
 
 def _set_variables(words: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,7 +36,7 @@ from brainbrr_core.cli import (
 )
 from brainbrr_core.cli.interruption import end, handle_signals, interruption
 from brainbrr_core.cli.program import Program
-from brainbrr_core.errors import BrainbrrError, cannot_write, is_full
+from brainbrr_core.errors import BrainbrrError, cannot_use
 from brainbrr_core.machine.threads import share_processors
 
 
@@ -137,7 +136,6 @@ def _run() -> None:
     except (BrainbrrError, OSError) as error:
         from brainbrr_core.remote.address import redact
 
-        if isinstance(error, OSError) and is_full(error):
-            error = cannot_write(Path(error.filename or "a file"), error)
-        print(f"brainbrr: {redact(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_status if isinstance(error, BrainbrrError) else 2)
+        mistake = error if isinstance(error, BrainbrrError) else cannot_use(error)
+        print(f"brainbrr: {redact(str(mistake))}", file=sys.stderr)
+        sys.exit(mistake.exit_status)

@@ -52,8 +52,13 @@ def read_layer(name: str) -> Layer:
     """
     if _is_path(name):
         path = expand_path(name, "the configuration file")
+        if path.is_dir():
+            raise BrainbrrError(f"{path} is a folder: name the configuration file in it")
         if not path.is_file():
-            raise BrainbrrError(f"there is no configuration file {path}")
+            raise BrainbrrError(
+                f"there is no configuration file {path}: correct the path, or write the settings "
+                "there that differ from the bundled ones (`brainbrr config` prints them)"
+            )
         return Layer(str(path), path, read_mapping(path), bundled=False)
     path = config_dir() / f"{name}.yaml"
     if not path.is_file():

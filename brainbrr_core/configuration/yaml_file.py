@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_read
 
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
@@ -70,7 +70,7 @@ def read_mapping(path: Path) -> dict[str, object]:
         # Bytes, so that the mark of a UTF-16 file is recognized.
         content = yaml.load(_readable(path), Loader=_Loader)
     except OSError as error:
-        raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
+        raise cannot_read(path, error) from None
     except _Refused as error:
         raise BrainbrrError(f"{path}, line {error.line}: {error}") from None
     except yaml.MarkedYAMLError as error:

@@ -66,12 +66,17 @@ def open_secret(path: Path) -> Secret:
         except FileExistsError:
             return _read(path)
         key = secrets.token_bytes(_BYTES)
-        with os.fdopen(descriptor, "w") as file:
-            # Whatever the umask adds or a shared folder sets by default.
-            os.fchmod(file.fileno(), 0o600)
-            file.write(f"{key.hex()}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                # Whatever the umask adds or a shared folder sets by default.
+                os.fchmod(file.fileno(), 0o600)
+                file.write(f"{key.hex()}\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            # A part of a secret would be refused the next time.
+            path.unlink()
+            raise
     except OSError as error:
         raise BrainbrrError(
             f"the secret {path} cannot be read or made ({error.strerror or error}): give another "
@@ -81,6 +86,8 @@ def open_secret(path: Path) -> Secret:
 
 
 def _read(path: Path) -> Secret:
+    if path.is_dir():
+        raise BrainbrrError(f"the secret {path} is a folder: give a file with --secret")
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise BrainbrrError(
             f"others may read the secret {path}, from which real dates follow: "

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaincinv
 
 from brainbrr_core.annotation import Event, uncovered
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_read
 from brainbrr_core.evaluation.results import SECONDS_PER_HOUR
 from brainbrr_core.scoring import auroc, per_second, rank
 from brainbrr_core.scoring.bootstrap import LEVEL
@@ -214,7 +214,7 @@ def read_intervals(table: Path) -> tuple[LabeledInterval, ...]:
                 )
             intervals = [_interval(table, reader.line_num, row) for row in reader]
     except OSError as error:
-        raise BrainbrrError(f"{table} cannot be read: {error.strerror}") from None
+        raise cannot_read(table, error) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise BrainbrrError(f"{table} is not a table of text: {error}") from None
     if not intervals:

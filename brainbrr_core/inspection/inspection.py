@@ -18,7 +18,7 @@ from brainbrr_core.edf.channels import match_labels
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.raw import RawFile, open_raw
 from brainbrr_core.edf.reader import EdfRecording, open_edf, recording_file, recording_start
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_read
 from brainbrr_core.inspection.channels import Channel, choose_channels, read_channels
 
 
@@ -172,7 +172,7 @@ def _open(path: Path) -> RawFile:
             f"{path} cannot be inspected: {error.reason}: {meaning}{detail}"
         ) from None
     except OSError as error:
-        raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
+        raise cannot_read(path, error) from None
 
 
 def _bad_channels(path: Path) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from brainbrr_core.cache.version import channels_of
 from brainbrr_core.configuration import Preprocessing
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_read
 from brainbrr_core.files.atomic import replacing
 from brainbrr_core.signal.chain import STREAM_STEP, filter_signal
 from brainbrr_core.signal.edges import SignalSource
@@ -114,7 +114,7 @@ def read_statistics(path: Path, version: str) -> Statistics:
     except FileNotFoundError:
         raise BrainbrrError(f"{path} does not exist: {remedy}") from None
     except OSError as error:
-        raise BrainbrrError(f"{path} cannot be read: {error.strerror}") from None
+        raise cannot_read(path, error) from None
     except (ValidationError, UnicodeDecodeError):
         raise BrainbrrError(
             f"{path} is no file of means and standard deviations: {remedy}"

@@ -27,7 +27,7 @@ from brainbrr_core.detection import RecordingStitcher, padded_window
 from brainbrr_core.edf.growing import GrowingEdf
 from brainbrr_core.edf.header import UnusableEdf
 from brainbrr_core.edf.reader import EdfRecording, open_edf, recording_start
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_read
 from brainbrr_core.prediction.normalization import Normalization
 from brainbrr_core.scoring import sigmoid
 from brainbrr_core.signal.chain import Chain
@@ -204,4 +204,4 @@ def _reading(name: Path | str) -> Iterator[None]:
     except UnusableEdf as error:
         raise BrainbrrError(f"{name}: {SIGNAL_REASONS[error.reason]} ({error})") from None
     except OSError as error:
-        raise BrainbrrError(f"{name} cannot be read: {error.strerror}") from None
+        raise cannot_read(name, error) from None

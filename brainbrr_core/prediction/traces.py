@@ -20,7 +20,7 @@ from brainbrr_core.deidentification.recording import open_source
 from brainbrr_core.edf.formats import is_edf
 from brainbrr_core.edf.header import ANNOTATIONS, COLUMNS, EdfHeader, UnusableEdf
 from brainbrr_core.edf.records import record_chunks
-from brainbrr_core.errors import BrainbrrError
+from brainbrr_core.errors import BrainbrrError, cannot_read
 from brainbrr_core.prediction.formats import Origin
 from brainbrr_core.prediction.recording import Prediction
 
@@ -90,7 +90,7 @@ def _edf(path: Path, prediction: Prediction, _origin: Origin) -> Iterator[bytes]
     except UnusableEdf as error:
         raise SourceUnusable(f"{path}: {SIGNAL_REASONS[error.reason]} ({error})") from None
     except OSError as error:
-        raise SourceUnusable(f"{path} cannot be read: {error.strerror}") from None
+        raise SourceUnusable(str(cannot_read(path, error))) from None
 
 
 def _digital(probabilities: NDArray[np.float64]) -> NDArray[np.int16]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue, model_validator
@@ -196,7 +197,8 @@ def find_run_folder(run: str, runs_dir: Path) -> Path:
     if run in PRETRAINED:
         return PRETRAINED[run]
     raise BrainbrrError(
-        f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `ls {runs_dir}`"
+        f"no run {run}: it is neither a folder nor a run in {runs_dir}: see `brainbrr runs "
+        f"--runs-dir {shlex.quote(str(runs_dir))}`"
     )
 
 

@@ -111,6 +111,8 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, JsonValue]]:
             tensors = {name: opened.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise BrainbrrError(f"{path} does not exist: train first, or give another path") from None
+    except IsADirectoryError:
+        raise BrainbrrError(f"{path} is a folder: give the file of the weights in it") from None
     except OSError as error:
         raise BrainbrrError(
             f"{path} could not be read ({_reason(error)}), which says nothing of its content: "

@@ -41,6 +41,8 @@ from brainbrr_core.transfer.receive import Transfer, check_room_for, flush_folde
 from brainbrr_core.transfer.tar_members import Members, RefusedMember
 
 INDEX = "index.parquet"
+#: How an archive begins, as everything that zstd compressed.
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def export_archive(cache: ProfileCache, path: Path) -> Transfer:
@@ -50,6 +52,7 @@ def export_archive(cache: ProfileCache, path: Path) -> Transfer:
     :class:`BrainbrrError` if the archive cannot be written.
     """
     started = time.monotonic()
+    _check_target(path)
     with cache.hold("cache export"):
         store = cache.store
         plan = cache.plan()
@@ -82,6 +85,20 @@ def export_archive(cache: ProfileCache, path: Path) -> Transfer:
             raise cannot_write(path, error) from None
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+def _check_target(path: Path) -> None:
+    """Raise :class:`BrainbrrError` where a file that is no archive would be replaced."""
+    if path.is_dir():
+        raise BrainbrrError(
+            f"{path} is a folder: name a file in it, such as {path / 'cache.tar.zst'}"
+        )
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(_ZSTD)) != _ZSTD:
+                raise BrainbrrError(
+                    f"{path} exists and is not an archive: name another file, or remove it"
+                )
 
 
 def _shard_blobs(plan: Plan) -> dict[str, ShardBlob]:

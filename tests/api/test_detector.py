@@ -180,7 +180,7 @@ Call = Callable[[Detector, Path], object]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda d, p: d.predict(p / "no.edf"), r"no\.edf cannot be read: No such file"),
+        (lambda d, p: d.predict(p / "no.edf"), r"no\.edf cannot be read \(No such file"),
         (lambda d, p: d.predict(p / "text.edf"), "not a readable EDF"),
         (lambda d, p: d.predict(p / "text.edf", 256), "leave rate, channels and bads out"),
         (lambda d, _: d.predict(np.zeros((19, 5000))), "give rate, in Hz"),

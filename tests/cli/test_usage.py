@@ -110,16 +110,71 @@ def test_a_flag_has_no_negative_that_only_repeats_the_default(words: tuple[str, 
         (("ui", "--port", "100000"), None),
         (("synth", "out", "--hours", "many"), None),
         (("env", "--config", "huge"), None),
+        # What is there is something else: FILE has text, and FOLDER only that file.
+        (
+            ("config", "--config", "FOLDER/"),
+            "FOLDER is a folder: name the configuration file in it",
+        ),
+        (("config", "--config", "FILE"), None),
+        (("synth", "FILE"), None),
+        (("synth", "FOLDER"), None),
+        (("synth", "OUT", "--simulator", "FILE"), None),
+        (("index", "--cache-root", "FILE"), None),
+        (("manifest", "--cache-root", "FILE"), None),
+        (("cache", "status", "--run", "OUT"), None),
+        (("cache", "gc", "--cache-root", "FILE"), None),
+        (("cache", "pull", "FILE"), None),
+        (
+            ("cache", "export", "FILE"),
+            "FILE exists and is not an archive: name another file, or remove it",
+        ),
+        (
+            ("cache", "export", "FOLDER"),
+            "FOLDER is a folder: name a file in it, such as FOLDER/cache.tar.zst",
+        ),
+        (("cache", "import", "FOLDER"), None),
+        (("cache", "import", "FILE"), None),
+        (("pretrain", "FILE"), None),
+        (("sweep", "FILE"), None),
+        (("sweep", "FOLDER"), None),
+        (
+            ("evaluate", "OUT"),
+            "no run OUT: it is neither a folder nor a run in FOLDER: see "
+            "`brainbrr runs --runs-dir FOLDER`",
+        ),
+        (("evaluate", "FILE"), None),
+        (("runs", "FILE"), None),
+        (("compare", "FILE", "FOLDER"), None),
+        (("score", "FILE", "FILE"), None),
+        (("score", "FOLDER", "FILE"), None),
+        (("excerpts", "FILE", "FILE"), None),
+        (("replay", "FILE"), None),
+        (("replay", "FOLDER"), None),
+        (("model", "export", "OUT", "FILE"), None),
+        (("model", "push", "FILE", "OUT"), None),
+        (("model", "push", "FOLDER", "OUT"), None),
+        (("model", "pull", "FILE", "OUT"), None),
+        (("bench", "--data", "FILE"), None),
+        (("bench", "model", "--network", "nosuch"), None),
     ],
 )
 def test_a_wrong_value_is_one_line(
     words: tuple[str, ...], line: str | None, shell: Shell, tmp_path: Path
 ) -> None:
+    def path(word: str) -> str:
+        for name, there in (("FOLDER", tmp_path), ("FILE", tmp_path / "file"), ("OUT", out)):
+            word = word.replace(name, str(there))
+        return word
+
+    out = tmp_path / "out"
+    (tmp_path / "file").write_text("- text")
     folders = {"BRAINBRR_CACHE_ROOT": str(tmp_path), "BRAINBRR_RUNS_DIR": str(tmp_path)}
-    done = shell.type(*words, environment=folders)
+    done = shell.type(*map(path, words), environment=folders)
     assert done.returncode == 2, done.stdout + done.stderr
     [said] = done.stderr.splitlines()
-    assert said == f"brainbrr: {line}" if line else said.startswith("brainbrr: ")
+    assert said == f"brainbrr: {path(line)}" if line else said.startswith("brainbrr: ")
+    assert "Errno" not in said
+    assert [file.name for file in tmp_path.iterdir() if file != out] == ["file"]
 
 
 @pytest.mark.parametrize("words", [(), ("cache",)], ids=str)

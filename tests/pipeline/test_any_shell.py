@@ -95,6 +95,15 @@ def test_a_wrong_configuration_is_one_line(checkout: Checkout) -> None:
         assert done.stderr.count("\n") == 1
 
 
+def test_a_run_configuration_that_is_not_json_is_one_line(checkout: Checkout) -> None:
+    """Dagster itself prints a stack trace of it."""
+    for words in (("--config-json", "{ops: 1}"), ("--config-json={ops: 1}",)):
+        done = checkout.type("asset", "materialize", "--select", "raw_edf_index", *words)
+        assert done.returncode == 1
+        assert done.stderr.startswith("brainbrr: --config-json {ops: 1} is not JSON: ")
+        assert done.stderr.count("\n") == 1
+
+
 def test_variables_of_the_shell_and_other_code_are_left_alone(
     checkout: Checkout, tmp_path: Path
 ) -> None:

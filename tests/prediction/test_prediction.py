@@ -288,7 +288,10 @@ def test_a_recording_that_fails_half_way_fails_alone(tmp_path: Path, batch: int)
     assert list(outcomes) == paths
     failure = outcomes[paths[1]]
     assert isinstance(failure, BrainbrrError)
-    assert str(failure) == f"{paths[1]} cannot be read: No such file or directory"
+    assert str(failure) == (
+        f"{paths[1]} cannot be read (No such file or directory): correct the path, or make it "
+        "readable"
+    )
     for path in (paths[0], paths[2]):
         outcome, whole = outcomes[path], alone[path]
         assert isinstance(outcome, Prediction) and isinstance(whole, Prediction)

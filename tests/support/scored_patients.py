@@ -85,6 +85,7 @@ def scored(detections: Mapping[str, Spans], reference: Mapping[str, Spans] = REF
 def store_report(run: Path, scoring: Scoring) -> Path:
     """Write tables and results to the folder of a run's report on dev; returns the run."""
     folder = run / "report-dev"
+    folder.mkdir(parents=True, exist_ok=True)
     write_tables(folder, scoring.results, scoring.statistics)
     (folder / RESULTS).write_text(scoring.results.to_json(), encoding="utf-8")
     return run
