@@ -21,15 +21,15 @@ from brainbrr_core.benchmark.network_cost import (
     peak_bytes,
     scoring_operations,
 )
-from brainbrr_core.benchmark.network_rates import (
+from brainbrr_core.benchmark.network_passes import (
     PASSES,
     Pass,
     Task,
-    backends_of,
     in_own_process,
     make_step,
     measure,
 )
+from brainbrr_core.benchmark.network_rates import backends_of
 from brainbrr_core.benchmark.operation_times import (
     REST,
     operation_times,

@@ -12,8 +12,8 @@ from pydantic import Field
 
 from brainbrr_core.benchmark.gpu.extent import Task
 from brainbrr_core.benchmark.network_cost import cost
-from brainbrr_core.benchmark.network_rates import PASSES, Pass, gemm_peak, make_step, settle
-from brainbrr_core.benchmark.network_rates import Task as Step
+from brainbrr_core.benchmark.network_passes import PASSES, Pass, gemm_peak, make_step, settle
+from brainbrr_core.benchmark.network_passes import Task as Step
 from brainbrr_core.benchmark.result import Figures, Table
 from brainbrr_core.configuration import Model
 from brainbrr_core.configuration.settings import Compilation

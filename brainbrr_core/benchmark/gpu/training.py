@@ -15,8 +15,8 @@ import torch
 
 from brainbrr_core.benchmark.gpu.extent import Task
 from brainbrr_core.benchmark.gpu.rates import seconds_of
-from brainbrr_core.benchmark.network_rates import Task as Step
-from brainbrr_core.benchmark.network_rates import make_step
+from brainbrr_core.benchmark.network_passes import Task as Step
+from brainbrr_core.benchmark.network_passes import make_step
 from brainbrr_core.benchmark.result import Figures, Table
 from brainbrr_core.cache.build import build as build_shards
 from brainbrr_core.cache.manifest import Manifest
