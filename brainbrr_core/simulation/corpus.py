@@ -34,7 +34,7 @@ from brainbrr_core.synthesis.scalp import CORE_REACH, tcp_channels, touching, wi
 from brainbrr_core.synthesis.writing import write_plans
 
 #: Incremented with every change that alters a byte of a simulated corpus.
-SIMULATOR_VERSION = 4
+SIMULATOR_VERSION = 5
 MAX_HOURS = 20_000.0
 #: Suffix of the files that say all that is in a recording.
 TRUTH = ".truth.json"

@@ -257,8 +257,8 @@ class Recorders(_Section):
 
 #: Types of seizures and patterns that can be made.
 SEIZURE_KINDS = (
-    *("temporal", "frontal", "posterior", "accelerating", "absence", "tonic-clonic", "tonic"),
-    *("myoclonic", "generalized status", "focal status"),
+    *("temporal", "slow temporal", "frontal", "posterior", "accelerating", "absence"),
+    *("tonic-clonic", "tonic", "myoclonic", "generalized status", "focal status"),
 )
 PATTERN_KINDS = ("LPD", "BIPD", "GPD", "LRDA", "GRDA")
 REFERENCES = ("average", "linked ears", "left ear", "CPZ", "FCZ")

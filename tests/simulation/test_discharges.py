@@ -91,6 +91,21 @@ def test_a_temporal_seizure_slows_down_grows_and_is_on_its_side(seed: int) -> No
     assert slow[1] > 2 * slow[0]
 
 
+def test_a_slow_temporal_seizure_begins_in_the_delta_range_less_regular_than_a_fast_one() -> None:
+    onset = varied().seizures["slow temporal"].start_hz
+    assert onset == (2, 5)
+    widths = {}
+    for kind in ("slow temporal", "temporal"):
+        powers = []
+        for seed in range(8):
+            canvas = seizure(kind, 60.0, seed, start_hz=(4, 4), end_hz=(3.5, 3.5))
+            wave = canvas.data[largest(canvas), 11 * RATE : 69 * RATE]
+            near = band_power(wave, RATE, 3.2, 4.8)
+            powers.append(near / band_power(wave, RATE, 0.5, 8))
+        widths[kind] = np.mean(powers)
+    assert widths["slow temporal"] < widths["temporal"]
+
+
 def test_an_accelerating_seizure_speeds_up_before_it_slows_down() -> None:
     canvas = seizure("accelerating", 90.0, 2, start_hz=(1, 1), end_hz=(1, 1), region="central")
     wave = np.abs(canvas.data[largest(canvas)])
@@ -122,10 +137,13 @@ def test_a_tonic_clonic_seizure_has_muscle_that_comes_in_bursts_at_last() -> Non
     assert np.percentile(envelope, 95) > 20 * np.percentile(envelope, 20)
 
 
-def test_suppression_follows_a_tonic_clonic_seizure_and_ends() -> None:
+def test_suppression_follows_most_tonic_clonic_seizures_and_ends() -> None:
     one = episode("seizure", "tonic-clonic", 10.0, 50.0, "temporal", "left")
-    depth = [aftermath_of(np.random.default_rng(seed), one).after for seed in range(20)]
-    assert max(depth) <= 0.5
+    depth = [aftermath_of(np.random.default_rng(seed), one).after for seed in range(400)]
+    # The literature has it after three of four; the others leave the background as it was.
+    suppressed = [after for after in depth if after != 1]
+    assert len(suppressed) / len(depth) == pytest.approx(0.74, abs=0.07)
+    assert max(suppressed) <= 0.5
     course = attenuation_of([Aftermath(10.0, 50.0, 0.5, 0.1, 20.0)], None, 100.0)
     at = {second: course[20 * second] for second in (5, 30, 55, 69, 85)}
     assert at == pytest.approx({5: 1.0, 30: 0.5, 55: 0.1, 69: 0.1, 85: 1.0})
