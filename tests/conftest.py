@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Unless --hypothesis-profile names another one, whatever the environment's CI variable says.
 hypothesis_settings.load_profile(REPEATABLE)
+
+
+@pytest.fixture(autouse=True)
+def same_initial_weights() -> None:
+    """A network without a seed has the same weights in whatever order the tests run."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

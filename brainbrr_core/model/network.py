@@ -74,16 +74,31 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, channels // 8), channels)
 
 
+class Convolution(nn.Conv1d):
+    """A convolution over time of features that are laid out as an image of height 1.
+
+    On a CPU such an image may have its channels last in memory, which halves the time of a
+    convolution of few channels. The parameters are those of ``Conv1d``.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shapes: (batch, in_channels, 1, length) to (batch, out_channels, 1, new length)."""
+        (stride,), (padding,) = self.stride, self.padding
+        return functional.conv2d(
+            input, self.weight[:, :, None], self.bias, (1, stride), (0, int(padding))
+        )
+
+
 class ResidualBlock(nn.Module):
     """``x + conv(silu(norm(x)))``: the amplitude of ``x`` bypasses the norm."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = group_norm(channels)
-        self.conv = nn.Conv1d(channels, channels, 3, padding=1)
+        self.conv = Convolution(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: (batch, channels, length) to the same."""
+        """Shapes: (batch, channels, 1, length) to the same."""
         branch: Tensor = self.conv(functional.silu(self.norm(x)))
         return x + branch
 
@@ -95,13 +110,13 @@ class MultiKernelBlock(nn.Module):
         super().__init__()
         self.norm = group_norm(channels)
         self.convs = nn.ModuleList(
-            nn.Conv1d(channels, channels // len(kernels), kernel, padding=kernel // 2)
+            Convolution(channels, channels // len(kernels), kernel, padding=kernel // 2)
             for kernel in kernels
         )
-        self.mix = nn.Conv1d(channels // len(kernels) * len(kernels), channels, 1)
+        self.mix = Convolution(channels // len(kernels) * len(kernels), channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: (batch, channels, length) to the same."""
+        """Shapes: (batch, channels, 1, length) to the same."""
         normed = functional.silu(self.norm(x))
         features = torch.cat([conv(normed) for conv in self.convs], dim=1)
         branch: Tensor = self.mix(functional.silu(features))
@@ -131,14 +146,14 @@ class Upsample(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.project = nn.Conv1d(channels_in, channels_out, 1)
+        self.project = Convolution(channels_in, channels_out, 1)
         self.block = ResidualBlock(channels_out)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Shapes: (batch, channels_in, length) and (batch, channels_out, length * stride)."""
+        """Shapes: (batch, channels_in, 1, length), (batch, channels_out, 1, length * stride)."""
         # Projected before it is repeated, where that is cheaper.
         low: Tensor = self.project(x)
-        high = low[..., None].expand(*low.shape, self.stride).flatten(-2)
+        high = functional.interpolate(low, scale_factor=(1.0, float(self.stride)))
         out: Tensor = self.block(high + skip)
         return out
 
@@ -181,7 +196,7 @@ class SeizureNetwork(nn.Module):
         self.down = nn.ModuleList(
             nn.Sequential(
                 # Kernels overlap by half; the padding keeps every step centered on its samples.
-                nn.Conv1d(before, after, 2 * stride, stride, padding=stride // 2),
+                Convolution(before, after, 2 * stride, stride, padding=stride // 2),
                 ResidualBlock(after),
             )
             for before, after, stride in zip((channels, *widths[:-1]), widths, strides, strict=True)
@@ -200,7 +215,7 @@ class SeizureNetwork(nn.Module):
             for stage in range(len(widths) - 1, 0, -1)
         )
         self.head_norm = group_norm(widths[0])
-        self.head = nn.Conv1d(widths[0], strides[0], 3, padding=1)
+        self.head = Convolution(widths[0], strides[0], 3, padding=1)
         self._scale_initial_weights()
 
     def _scale_initial_weights(self) -> None:
@@ -238,25 +253,30 @@ class SeizureNetwork(nn.Module):
                 f"expected (batch, {self.channels}, a multiple of {self.shape.total_stride}), "
                 f"got {tuple(x.shape)}"
             )
+        # On a GPU, which memory format is faster was not measured.
+        channels_last = x.device.type == "cpu"
+        x = x[:, :, None].contiguous(
+            memory_format=torch.channels_last if channels_last else torch.contiguous_format
+        )
         skips: list[Tensor] = []
         for stage in self.down:
             x = self._through(stage, x)
             skips.append(x)
         for block in self.blocks:
             x = self._through(block, x)
-        x = x.transpose(1, 2)
+        x = x[:, :, 0].transpose(1, 2)
         # The residual stream stays in float32 under autocast: it sums every layer's output.
         x = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in self.layers:
             x = self._through(layer, x)
-        x = self.norm(x).transpose(1, 2)
+        x = self.norm(x).transpose(1, 2)[:, :, None]
         for stage, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             x = self._through(stage, x, skip)
         # In float32 too: bfloat16 has steps of 1/64 at a logit of 3.
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(torch.promote_types(x.dtype, torch.float32))
             logits: Tensor = self.head(functional.silu(self.head_norm(x)))
-        return logits.transpose(1, 2).flatten(1)
+        return logits[:, :, 0].transpose(1, 2).flatten(1)
 
     def _through(self, part: nn.Module, *inputs: Tensor) -> Tensor:
         """The output of a part; with ``recompute_activations`` only its inputs are kept."""

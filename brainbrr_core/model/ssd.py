@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-#: Samples per chunk. Besides speed it sets the accuracy: the error in float32 grows with it.
-CHUNK = 64
+#: Samples per chunk, on a CPU and elsewhere. Besides speed it sets the accuracy: the error in
+#: float32 grows with it. On a CPU, 32 takes three quarters of the time of 64.
+CPU_CHUNK, CHUNK = 32, 64
 
 
 def ssd(
@@ -31,7 +32,7 @@ def ssd(
     B: Tensor,
     C: Tensor,
     D: Tensor | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
 ) -> Tensor:
     """Run the recurrence from a zero state over a sequence of any length.
 
@@ -42,6 +43,8 @@ def ssd(
     ``dt`` in bfloat16 is off by tenths, which the exponential turns into a factor.
     """
     wide = torch.promote_types(x.dtype, torch.float32)
+    if chunk is None:
+        chunk = CPU_CHUNK if x.device.type == "cpu" else CHUNK
     with torch.autocast(x.device.type, enabled=False):
         y = _chunked(x.to(wide), dt.to(wide), A.to(wide), B.to(wide), C.to(wide), chunk)
         if D is not None:

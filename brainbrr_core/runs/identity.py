@@ -20,7 +20,7 @@ from brainbrr_core.runs.network_source import network_identity
 from brainbrr_core.runs.starting_point import StartingPoint, find_starting_point
 
 #: Bumped when the network or the training changes though its settings do not.
-TRAINING_VERSION = 5
+TRAINING_VERSION = 6
 #: Bumped when scoring, detection or the report changes though its settings do not.
 EVALUATION_VERSION = 5
 #: Training settings that change no weight of a run.
