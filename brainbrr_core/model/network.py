@@ -66,12 +66,22 @@ class NetworkShape:
         return math.prod(self.strides)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+class EightChannelNorm(nn.GroupNorm):
     """The norm of the convolutional parts, over eight channels at a time.
 
     It has no running statistics, so it is the same in training and in use.
     """
-    return nn.GroupNorm(max(1, channels // 8), channels)
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(max(1, channels // 8), channels)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Shapes: (batch, channels, 1, length) to the same."""
+        # With channels last, torch 2.13 crashes in the backward pass of a norm whose input needs
+        # no gradient, as after a part that is frozen.
+        if self.weight.requires_grad and torch.is_grad_enabled() and not input.requires_grad:
+            input = input.detach().requires_grad_()
+        return super().forward(input)
 
 
 class Convolution(nn.Conv1d):
@@ -94,7 +104,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = EightChannelNorm(channels)
         self.conv = Convolution(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,7 +118,7 @@ class MultiKernelBlock(nn.Module):
 
     def __init__(self, channels: int, kernels: Sequence[int]) -> None:
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = EightChannelNorm(channels)
         self.convs = nn.ModuleList(
             Convolution(channels, channels // len(kernels), kernel, padding=kernel // 2)
             for kernel in kernels
@@ -214,7 +224,7 @@ class SeizureNetwork(nn.Module):
             Upsample(widths[stage], widths[stage - 1], strides[stage])
             for stage in range(len(widths) - 1, 0, -1)
         )
-        self.head_norm = group_norm(widths[0])
+        self.head_norm = EightChannelNorm(widths[0])
         self.head = Convolution(widths[0], strides[0], 3, padding=1)
         self._scale_initial_weights()
 
