@@ -93,10 +93,9 @@ class Convolution(nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Shapes: (batch, in_channels, 1, length) to (batch, out_channels, 1, new length)."""
-        (stride,), (padding,) = self.stride, self.padding
-        return functional.conv2d(
-            input, self.weight[:, :, None], self.bias, (1, stride), (0, int(padding))
-        )
+        (stride,), padding = self.stride, int(self.padding[0])
+        image_kernel = self.weight[:, :, None]
+        return functional.conv2d(input, image_kernel, self.bias, (1, stride), (0, padding))
 
 
 class ResidualBlock(nn.Module):
