@@ -1,8 +1,8 @@
-"""How detections are judged: from a reference and a hypothesis to counts and figures.
+"""Scoring: from a reference and a hypothesis to counts and figures.
 
-Here belong the scoring rules (SzCORE, NEDC), the curves of scores, confidence intervals,
-and the choice of the threshold by a rule. How scores become events belongs to
-``detection``; what a report shows of the figures belongs to ``evaluation``.
+This package has the scoring rules (SzCORE, NEDC), curves over all thresholds, confidence intervals,
+and the choice of a threshold by a rule. ``detection`` turns scores into events, and ``evaluation``
+decides what a report shows.
 """
 
 from brainbrr_core.scoring.alignment import align, kappa, label_kappa

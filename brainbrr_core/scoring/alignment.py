@@ -17,11 +17,22 @@ NULL = "null"
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs (reference label, hypothesis label) of the cheapest alignment, in order.
+    """Align two sequences of labels at the lowest cost.
 
-    An insertion (``(NULL, label)``), a deletion (``(label, NULL)``) and a substitution cost 1.
-    Of equally cheap ways into a cell, a substitution (or match) is preferred, then an insertion,
-    then a deletion. Both sequences get a null at each end; the pairs of these are left out.
+    An insertion, a deletion and a substitution cost 1. Of equally cheap ways into a cell, a
+    substitution (or match) is preferred, then an insertion, then a deletion. Both sequences get a
+    null at each end; the pairs of these are left out.
+
+    Parameters
+    ----------
+    reference, hypothesis : sequence of str
+        The labels of each, in order.
+
+    Returns
+    -------
+    list of (str, str)
+        Reference label and hypothesis label of each pair, in order. An insertion is
+        ``(NULL, label)``, a deletion ``(label, NULL)``.
     """
     ref, hyp = [NULL, *reference, NULL], [NULL, *hypothesis, NULL]
     cost = [[0] * len(hyp) for _ in ref]
@@ -47,10 +58,18 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str
 
 
 def kappa(confusion: NDArray[np.integer] | NDArray[np.floating]) -> float:
-    """Cohen's kappa over all labels of a confusion matrix (rows: reference).
+    """Compute Cohen's kappa over all labels.
 
-    1 is full agreement, 0 that of chance; NaN where the matrix is empty. Where there is one label
-    only, chance agrees as fully as the raters do, and kappa is undefined: 1, as in NEDC's program.
+    Parameters
+    ----------
+    confusion : array, shape (labels, labels)
+        Counts by label of the reference (rows) and of the hypothesis (columns).
+
+    Returns
+    -------
+    float
+        1 for full agreement, 0 for that of chance, NaN for an empty matrix. With a single label,
+        chance agrees as fully as the raters do and kappa is undefined: 1, as in NEDC's program.
     """
     matrix = np.asarray(confusion, dtype=np.float64)
     size = float(matrix.sum())
@@ -62,9 +81,21 @@ def kappa(confusion: NDArray[np.integer] | NDArray[np.floating]) -> float:
 
 
 def label_kappa(confusion: NDArray[np.integer] | NDArray[np.floating], label: int) -> float:
-    """Cohen's kappa of one label against all others; as in :func:`kappa`.
+    """Compute Cohen's kappa of one label against all others.
 
-    With two labels that of either, and that over all, are the same number.
+    With two labels, the kappa of either is the same number as that over all labels.
+
+    Parameters
+    ----------
+    confusion : array, shape (labels, labels)
+        Counts by label of the reference (rows) and of the hypothesis (columns).
+    label : int
+        Row and column of the label.
+
+    Returns
+    -------
+    float
+        As :func:`kappa` defines it.
     """
     matrix = np.asarray(confusion, dtype=np.float64)
     both = matrix[label, label]

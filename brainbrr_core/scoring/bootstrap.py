@@ -1,12 +1,13 @@
-"""Confidence intervals by a bootstrap over patients, and exact ones where it has no width.
+"""Confidence intervals by a bootstrap over patients, and exact ones where that has no width.
 
 Recordings of one patient resemble each other, so patients are drawn, with replacement, and all
 recordings of a drawn patient come along (cluster bootstrap; Field and Welsh 2007, J. R. Stat. Soc.
 B 69, 369-390). An interval goes from the 2.5th to the 97.5th percentile of the resampled figures.
 
-A figure of fewer than two patients has no interval. Where all resamples give one figure, the
-bootstrap says nothing either: if all or none was found, Clopper and Pearson's interval (1934) is
-given with the patients as trials, if there was no false alarm, Garwood's of a Poisson count (1936).
+A figure of fewer than two patients has no interval. Where all resamples give the same figure, the
+bootstrap says nothing either. If all seizures or none were detected, Clopper and Pearson's interval
+(1934) is given, with the patients as trials; without a false alarm, Garwood's interval of a Poisson
+count (1936).
 """
 
 from __future__ import annotations
@@ -91,13 +92,24 @@ def interval(figures: NDArray[np.float64], patients: int) -> Interval:
 
 
 def all_or_none(patients: int, figure: float) -> Interval:
-    """Clopper and Pearson's interval where a share between 0 and 1 is 1, or 0, in every patient.
+    """Clopper and Pearson's interval of a share that is 1, or 0, in every patient.
 
-    Each patient is one trial, whatever the number of its seizures: nothing is assumed about how
-    alike these are. The mean over patients of any figure between 0 and 1 is at least the share of
+    Each patient is one trial, however many seizures it has: nothing is assumed about how alike
+    these are. The mean over patients of any figure between 0 and 1 is at least the share of
     patients in whom it is 1, and at most that of patients in whom it is not 0, so the interval
-    holds for sensitivity, precision and F1. Undefined with fewer than two patients and for
-    another figure than 0 and 1.
+    holds for sensitivity, precision and F1.
+
+    Parameters
+    ----------
+    patients : int
+        Number of patients that contribute to the figure.
+    figure : float
+        The share, 0 or 1.
+
+    Returns
+    -------
+    Interval
+        Undefined with fewer than two patients, and for a figure between 0 and 1.
     """
     if patients < 2 or figure not in (0.0, 1.0):
         return UNDEFINED
@@ -106,9 +118,20 @@ def all_or_none(patients: int, figure: float) -> Interval:
 
 
 def no_false_alarm(patients: int, seconds: float) -> Interval:
-    """Garwood's interval of a rate per 24 hours where no false alarm was raised in ``seconds``.
+    """Garwood's interval of a rate of false alarms where none was raised.
 
-    Undefined with fewer than two patients, and without recording.
+    Parameters
+    ----------
+    patients : int
+        Number of patients that were recorded.
+    seconds : float
+        How long they were recorded, in seconds.
+
+    Returns
+    -------
+    Interval
+        False alarms per 24 hours, from 0. Undefined with fewer than two patients, and for a
+        recorded time of 0.
     """
     if patients < 2 or seconds <= 0:
         return UNDEFINED
@@ -116,10 +139,21 @@ def no_false_alarm(patients: int, seconds: float) -> Interval:
 
 
 def two_sided_p(differences: NDArray[np.float64]) -> float:
-    """Bootstrap p-value of no difference from resampled differences; NaN where all are undefined.
+    """Bootstrap p-value of the hypothesis that there is no difference.
 
-    Twice the smaller share of resamples on either side of 0, those at 0 on both; one is added to
-    the counts, so that it is never 0, as in a permutation test (Phipson and Smyth 2010).
+    Twice the smaller of the shares of resamples on either side of 0. Resamples at 0 count on both
+    sides. One is added to each count, so that the p-value is never 0, as in a permutation test
+    (Phipson and Smyth 2010).
+
+    Parameters
+    ----------
+    differences : array of float64, shape (samples,)
+        The difference in each resample; NaN where it is undefined.
+
+    Returns
+    -------
+    float
+        From 0 to 1; NaN where every difference is undefined.
     """
     defined = differences[~np.isnan(differences)]
     if not defined.size:
@@ -129,11 +163,21 @@ def two_sided_p(differences: NDArray[np.float64]) -> float:
 
 
 def false_discovery_rates(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Benjamini and Hochberg's adjusted p-values (1995), in the order of ``p_values``.
+    """Adjust p-values by Benjamini and Hochberg's procedure (1995).
 
-    Rejecting all hypotheses with at most ``q`` keeps the expected share of false ones among the
-    rejected below ``q``, where the tests are independent or positively dependent (Benjamini and
-    Yekutieli 2001).
+    If all differences with an adjusted p-value of at most ``q`` are called real, the expected share
+    of those that are due to chance is at most ``q``, provided that the tests are independent or
+    positively dependent (Benjamini and Yekutieli 2001).
+
+    Parameters
+    ----------
+    p_values : array of float64, shape (tests,)
+        The p-value of each test.
+
+    Returns
+    -------
+    array of float64, shape (tests,)
+        The adjusted p-values, in the same order.
     """
     order = np.argsort(p_values, kind="stable")
     scaled = p_values[order] * len(p_values) / np.arange(1, len(p_values) + 1)

@@ -22,18 +22,18 @@ Measure = Annotated[float, BeforeValidator(_undefined)]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a rule counted; counts of several recordings are added before figures are taken.
+    """Counts by one scoring rule, of one recording or summed over several.
 
     Parameters
     ----------
     reference, detected, false : float
-        Events, seconds or epochs, as the rule says, and fractional for TAES: those of the
-        reference, those of the reference that were detected, and those detected falsely.
+        Numbers of events, seconds or epochs, depending on the rule (fractional for TAES): those of
+        the reference, those of the reference that were detected, and those detected falsely.
     seconds : float
         Length of the recordings in seconds, without their unknown time.
     false_unit : float
-        What one false count weighs in the rate per day: NEDC multiplies the rate of its epochs by
-        their length, so that it is in seconds.
+        Weight of one false count in the rate per day. NEDC multiplies the rate of false epochs by
+        their length, so that the rate is in seconds.
     """
 
     reference: float = 0.0
@@ -44,12 +44,12 @@ class Counts:
 
     @property
     def missed(self) -> float:
-        """Reference that was not detected."""
+        """Number of the reference's events, seconds or epochs that were not detected."""
         return self.reference - self.detected
 
     @property
     def sensitivity(self) -> float:
-        """Detected share of the reference; NaN without reference."""
+        """Detected share of the reference; NaN if the reference is empty."""
         return self.detected / self.reference if self.reference > 0 else math.nan
 
     @property
@@ -62,8 +62,8 @@ class Counts:
     def f1(self) -> float:
         """``2 TP / (2 TP + FP + FN)``; 0 with reference but no detections, NaN with neither.
 
-        This is the definition of timescoring 0.0.7. Before it, F1 was undefined wherever
-        precision was, and dropped out of means: the two do not compare.
+        This is the definition of timescoring 0.0.7. In earlier releases F1 was undefined wherever
+        precision was, and such patients dropped out of means, which are therefore not comparable.
         """
         if self.reference + self.false == 0:
             return math.nan
@@ -71,7 +71,7 @@ class Counts:
 
     @property
     def false_per_day(self) -> float:
-        """False counts per 24 hours of recording; NaN without recording."""
+        """False counts per 24 hours of recording; NaN if nothing was recorded."""
         if self.seconds <= 0:
             return math.nan
         return self.false * self.false_unit * SECONDS_PER_DAY / self.seconds

@@ -1,8 +1,8 @@
 """Figures of scores without a threshold: ROC, precision and recall, calibration.
 
-All take one score and one label per second of recording. ROC, precision and recall look at the
-order of the scores alone; calibration takes scores that are logits and judges their
-probabilities.
+All take one score and one label per second of recording. ROC, precision and recall depend on the
+order of the scores alone. Calibration takes scores that are logits, and judges the probabilities
+that they stand for.
 """
 
 from __future__ import annotations
@@ -54,10 +54,18 @@ class Ranking:
 
 @dataclass(frozen=True, slots=True)
 class ReliabilityBin:
-    """Seconds whose probability lies in ``[low, high)`` (the last bin includes 1).
+    """The seconds whose predicted probability lies in one interval.
 
-    ``probability`` is their mean probability and ``ictal`` the share of them that is ictal; both
-    are NaN in an empty bin.
+    Attributes
+    ----------
+    low, high : float
+        Ends of the interval; ``high`` belongs to it only in the last bin.
+    seconds : int
+        Number of these seconds.
+    probability : float
+        Mean of their probabilities; NaN in an empty bin.
+    ictal : float
+        Share of them that is ictal; NaN in an empty bin.
     """
 
     low: float
@@ -72,10 +80,11 @@ def per_second(
     reference: Sequence[Event],
     unknown: Sequence[tuple[float, float]] = (),
 ) -> tuple[Floats, NDArray[np.bool_]]:
-    """Score and label of each whole second of a recording that is known.
+    """Score and label of each whole second of a recording, without unknown seconds.
 
     A second is ictal when its middle lies in a seizure of ``reference``, and unknown when its
-    middle lies in ``unknown`` and in no seizure. A rest shorter than a second is left out.
+    middle lies in ``unknown`` and in no seizure. What remains of a recording after its last whole
+    second is left out.
 
     Parameters
     ----------
@@ -89,8 +98,8 @@ def per_second(
     Returns
     -------
     scores : array of float64, shape (seconds,)
-        The fourth lowest of the eight scores of each second, the lower of the two in the middle:
-        it depends on their order alone.
+        The fourth lowest of the eight scores of each second: the lower of the two middle ones, so
+        that it depends on their order alone.
     labels : array of bool, shape (seconds,)
         Whether each second is ictal.
     """
@@ -112,7 +121,7 @@ def per_second(
 
 
 def rank(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> Ranking:
-    """Order seconds by score; those with the same score share one entry.
+    """Order seconds by score. Seconds with the same score share one entry.
 
     Parameters
     ----------
@@ -190,7 +199,21 @@ def auprc(ranking: Ranking) -> float:
 
 
 def roc_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float, float]]:
-    """At most ``limit`` points (false positive rate, sensitivity) from (0, 0) to (1, 1)."""
+    """Points of the ROC curve.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        Seconds by score, from :func:`rank`.
+    limit : int
+        The most points to return.
+
+    Returns
+    -------
+    list of (float, float)
+        False positive rate and sensitivity, from (0, 0) to (1, 1). Empty without ictal or without
+        other seconds.
+    """
     if not (ranking.positives and ranking.negatives):
         return []
     rate = np.concatenate([[0.0], ranking.false / ranking.negatives])
@@ -199,7 +222,20 @@ def roc_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float,
 
 
 def pr_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float, float]]:
-    """At most ``limit`` points (sensitivity, precision), sensitivity rising."""
+    """Points of the precision-recall curve.
+
+    Parameters
+    ----------
+    ranking : Ranking
+        Seconds by score, from :func:`rank`.
+    limit : int
+        The most points to return.
+
+    Returns
+    -------
+    list of (float, float)
+        Sensitivity (recall), rising, and precision. Empty without ictal seconds.
+    """
     if not ranking.positives:
         return []
     recall = ranking.true / ranking.positives
@@ -209,7 +245,22 @@ def pr_points(ranking: Ranking, limit: int = DRAWN_POINTS) -> list[tuple[float, 
 def reliability(
     scores: NDArray[np.floating], labels: NDArray[np.bool_], bins: int = 10
 ) -> list[ReliabilityBin]:
-    """Mean probability and ictal share in ``bins`` bins of equal width (Guo et al. 2017)."""
+    """Compare predicted probabilities with the share of ictal seconds (Guo et al. 2017).
+
+    Parameters
+    ----------
+    scores : array, shape (seconds,)
+        A logit for each second.
+    labels : array of bool, shape (seconds,)
+        Whether each second is ictal.
+    bins : int
+        Number of bins of equal width between the probabilities 0 and 1.
+
+    Returns
+    -------
+    list of ReliabilityBin
+        One for each bin, empty ones included.
+    """
     values = sigmoid(scores)
     index = np.clip((values * bins).astype(np.int64), 0, bins - 1)
     seconds = np.bincount(index, minlength=bins)
@@ -228,7 +279,18 @@ def reliability(
 
 
 def expected_calibration_error(bins: Iterable[ReliabilityBin]) -> float:
-    """Mean distance of probability and ictal share, weighted by seconds; NaN without seconds."""
+    """Mean distance between probability and ictal share, weighted by seconds.
+
+    Parameters
+    ----------
+    bins : iterable of ReliabilityBin
+        The bins, from :func:`reliability`.
+
+    Returns
+    -------
+    float
+        From 0 (calibrated) to 1; NaN without seconds.
+    """
     filled = [score_bin for score_bin in bins if score_bin.seconds]
     seconds = sum(score_bin.seconds for score_bin in filled)
     if not seconds:

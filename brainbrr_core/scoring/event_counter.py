@@ -1,9 +1,10 @@
 """Event counts of one recording under SzCORE's event rule and OVLP, for thousands of hypotheses.
 
 A sweep scores every recording at thousands of operating points. What depends on the reference is
-worked out once here; a hypothesis then costs microseconds. SzCORE's figures themselves come from
-the timescoring library (:mod:`brainbrr_core.scoring.szcore`), whose comparisons are followed to
-the rounding, so that both agree on every input; OVLP's from :mod:`brainbrr_core.scoring.nedc`.
+computed once; each hypothesis then takes microseconds. The figures of a report come from
+:mod:`brainbrr_core.scoring.szcore`, which uses the timescoring library, and from
+:mod:`brainbrr_core.scoring.nedc`. The comparisons here follow both down to their rounding, so that
+the counts agree on every input.
 """
 
 from __future__ import annotations
@@ -35,10 +36,28 @@ Counted = NDArray[np.int64]
 class EventCounter:
     """Counts hypotheses against the reference of one recording.
 
-    ``szcore_reference`` and ``ovlp_reference`` are its events under the two rules,
-    ``szcore_seconds`` and ``ovlp_seconds`` the length that counts: SzCORE's is that of its grid,
-    and neither has what lies in ``unknown``. Raises :class:`BrainbrrError` for a reference whose
-    times are not finite or run backwards.
+    Parameters
+    ----------
+    reference : iterable of Event
+        Annotated events, times in seconds.
+    duration_s : float
+        Length of the recording in seconds.
+    where : str
+        Name of the recording in messages.
+    unknown : sequence of (float, float)
+        Intervals, start and stop in seconds, that are neither seizure nor background.
+
+    Attributes
+    ----------
+    szcore_reference, ovlp_reference : int
+        Number of reference events under each rule.
+    szcore_seconds, ovlp_seconds : float
+        Length of the recording under each rule, without unknown time; SzCORE's is that of its grid.
+
+    Raises
+    ------
+    BrainbrrError
+        For times that are not finite or run backwards.
     """
 
     def __init__(
@@ -67,15 +86,16 @@ class EventCounter:
         self.ovlp_seconds = time.known_seconds(duration_s)
 
     def count(self, hypothesis: Spans) -> tuple[int, int, int, int]:
-        """Detected and false events of SzCORE's rule, then hits and false alarms of OVLP.
+        """Count one hypothesis: detected and false under SzCORE's rule, then hits and false (OVLP).
 
-        ``hypothesis`` is sorted and disjoint and lies within the recording.
+        ``hypothesis`` consists of (start, stop) in seconds, sorted, disjoint and within the
+        recording.
         """
         detected, false, hits, alarms = self.count_all(EventTable.of([hypothesis]))[0].tolist()
         return detected, false, hits, alarms
 
     def count_all(self, table: EventTable) -> Counted:
-        """The four counts of :meth:`count` at every point of a table, ``(points, 4)``."""
+        """The four counts of :meth:`count` at every point of a table, shape ``(points, 4)``."""
         return _count_all(
             table.offsets,
             table.start_s,
@@ -97,7 +117,7 @@ def _array(spans: list[tuple[float, float]]) -> Floats:
 
 
 def _round_times(times: Floats) -> Floats:
-    """Times as Python's ``round`` gives them, which rounds what is written in decimals."""
+    """Round times as Python's ``round`` does, which rounds the exact decimal value of a float."""
     scaled = times * 10.0**TIME_DECIMALS
     rounded = np.round(times, TIME_DECIMALS)
     # Close to the middle between two numbers, the product itself may be rounded across it.
@@ -133,7 +153,7 @@ def _pieces(starts: Floats, stops: Floats) -> tuple[Floats, Floats]:  # pragma: 
 def _overlaps(
     start: float, stop: float, starts: Floats, stops: Floats, count: int
 ) -> bool:  # pragma: no cover - compiled
-    """Whether a span overlaps any of ``count`` others, whose starts and stops rise."""
+    """Whether a span overlaps any of the first ``count`` others, whose starts and stops rise."""
     if not stop > start:
         return False
     low, high = 0, count
@@ -204,7 +224,7 @@ def _count_all(
             if same:
                 counts[k] = counts[k - 1]
                 continue
-        # Those that unknown time leaves out are dropped, one by one; then those that touch are one.
+        # Events that unknown time leaves out are dropped one by one; then touching ones are merged.
         events = 0
         for i in range(first, last):
             if _left_out(
@@ -221,7 +241,7 @@ def _count_all(
         covering = 0
         for i in range(events):
             if np.rint(rounded_stop[i] * EVENT_HZ) > np.rint(rounded_start[i] * EVENT_HZ):
-                # Of the grid's events there are never more than were read.
+                # Never overtakes i, so no event is overwritten before it is read.
                 rounded_start[covering], rounded_stop[covering] = rounded_start[i], rounded_stop[i]
                 covering += 1
         piece_start, piece_stop = _pieces(rounded_start[:covering], rounded_stop[:covering])

@@ -12,10 +12,14 @@ Spans = list[tuple[float, float]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventTable:
-    """Events at K points: those of point ``k`` are ``offsets[k]`` to ``offsets[k + 1]``.
+    """Events of one recording at each of several operating points.
 
-    ``offsets`` is ``(K + 1,)``; ``start_s`` and ``stop_s`` are the seconds of all events, sorted
-    and disjoint at each point.
+    Attributes
+    ----------
+    offsets : array of int64, shape (points + 1,)
+        The events of point ``k`` are those from ``offsets[k]`` up to ``offsets[k + 1]``.
+    start_s, stop_s : array of float64, shape (events,)
+        When each event starts and stops, in seconds; sorted and disjoint at each point.
     """
 
     offsets: NDArray[np.int64]

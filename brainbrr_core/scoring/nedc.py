@@ -7,12 +7,12 @@ of ``seiz`` alone is "SEIZ only", that of the sum over both is "total". The two 
 sensitivity and in false alarms per 24 hours, and a report must say which it shows.
 
 Events are cut at the recording's ends and sorted; those that overlap or touch become one, as in
-the program; nothing is given a tolerance. The time between them is background up to the
-recording's end. What unknown time takes out of it is in :mod:`brainbrr_core.scoring.unknown`.
+the program; there is no tolerance. The time between them, up to the recording's end, is background.
+How unknown time is treated is described in :mod:`brainbrr_core.scoring.unknown`.
 
-Where the program (v6.0.0) does something else than its papers, it is followed, with two
-exceptions. Its TAES asks in whole seconds whether two events overlap, so that a pair that does not
-can be given a negative hit: ``taes`` is that, ``taes_exact`` compares the times themselves. The F1
+Where the program (v6.0.0) differs from its papers, the program is followed, with two exceptions.
+Its TAES tests in whole seconds whether two events overlap, so that a pair that does not overlap can
+have a negative hit: ``taes`` reproduces this, ``taes_exact`` compares the times themselves. The F1
 that its summary prints for all classes does not follow from the counts printed above it; here it
 does.
 """
@@ -75,10 +75,10 @@ class NedcCounts:
     ovlp : ByLabel
         Events under any-overlap scoring.
     taes : ByLabel
-        Fractions of events under time-aligned event scoring, which asks in whole seconds whether
+        Fractions of events under time-aligned event scoring, which tests in whole seconds whether
         two events overlap, as NEDC's program does.
     taes_exact : ByLabel
-        The same, where the times themselves are compared.
+        Fractions of events under time-aligned event scoring that compares the times themselves.
     epoch : ByLabel
         Epochs of 0.25 s.
     alignment : ByLabel
@@ -94,7 +94,7 @@ class NedcCounts:
 
 @dataclass(frozen=True, slots=True)
 class EpochConfusion:
-    """Epochs by reference (first word) and hypothesis (second word)."""
+    """Numbers of epochs by label of the reference (first word) and of the hypothesis (second)."""
 
     seiz_seiz: int
     seiz_bckg: int
@@ -102,7 +102,7 @@ class EpochConfusion:
     bckg_bckg: int
 
     def matrix(self) -> NDArray[np.int64]:
-        """Rows are the reference's labels, columns the hypothesis's; seiz, then bckg."""
+        """The matrix of reference (rows) by hypothesis (columns), shape (2, 2): seiz, then bckg."""
         return np.array(
             [[self.seiz_seiz, self.seiz_bckg], [self.bckg_seiz, self.bckg_bckg]], dtype=np.int64
         )
@@ -127,30 +127,43 @@ def score_recording(recording: RecordingEvents) -> NedcCounts:
         For a recording without length, for times that are not finite or run backwards, and where
         the hypothesis has another length than the recording.
     """
-    written = _nedc_events(recording)
+    events = _nedc_events(recording)
 
-    def both(of: _Rule) -> ByLabel:
-        return ByLabel(of(*written.seiz, written.seconds), of(*written.bckg, written.seconds))
+    def both(rule: _Rule) -> ByLabel:
+        return ByLabel(rule(*events.seiz, events.seconds), rule(*events.bckg, events.seconds))
 
     return NedcCounts(
-        both(_ovlp), both(_taes), both(_taes_exact), _epoch(written), _alignment(written)
+        both(_ovlp), both(_taes), both(_taes_exact), _epoch(events), _alignment(events)
     )
 
 
 def ovlp(recording: RecordingEvents, label: Label = SEIZURE) -> Counts:
-    """Any-overlap scoring of one label, whole numbers.
+    """Any-overlap scoring of one label; counts are whole numbers of events.
 
-    A reference that any hypothesis overlaps is a hit, a hypothesis that overlaps no reference is
-    a false alarm. Events that only touch do not overlap.
+    A reference that any hypothesis overlaps is a hit, and a hypothesis that overlaps no reference
+    is a false alarm. Events that only touch do not overlap. Raises as :func:`score_recording`.
     """
-    written = _nedc_events(recording)
-    return _ovlp(*written.of(label), written.seconds)
+    events = _nedc_events(recording)
+    return _ovlp(*events.of(label), events.seconds)
 
 
 def overlaps(
     reference: list[Event], hypothesis: list[Event]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which references are hits, and which hypotheses are false alarms, under OVLP."""
+    """Which events are hits and which are false alarms under OVLP.
+
+    Parameters
+    ----------
+    reference, hypothesis : list of Event
+        Events of one label, times in seconds.
+
+    Returns
+    -------
+    hits : array of bool, shape (references,)
+        Whether a hypothesis overlaps each reference.
+    false_alarms : array of bool, shape (hypotheses,)
+        Whether each hypothesis overlaps no reference.
+    """
     ref_start, ref_stop = _edges(reference)
     hyp_start, hyp_stop = _edges(hypothesis)
     overlap = (hyp_stop > ref_start[:, None]) & (hyp_start < ref_stop[:, None])
@@ -158,34 +171,34 @@ def overlaps(
 
 
 def taes(recording: RecordingEvents, label: Label = SEIZURE, *, exact: bool = False) -> Counts:
-    """Time-aligned event scoring of one label, fractional.
+    """Time-aligned event scoring of one label; counts are fractions of events.
 
     References and hypotheses are paired in order. A pair gives a hit (the overlapped share of
-    the reference) and a false alarm (the part of the hypothesis outside the reference, in
-    durations of the reference, at most 1). A hypothesis that runs over several references is
-    paired with the first, the others are missed whole; several hypotheses within one reference
-    add up. An event in no pair is one miss or one false alarm.
+    the reference) and a false alarm (the time of the hypothesis outside the reference, divided by
+    the duration of the reference, at most 1). A hypothesis that overlaps several references is
+    paired with the first, and the others are missed entirely; several hypotheses within one
+    reference add up. An event in no pair is one miss or one false alarm.
 
-    Two events are a pair when they have a whole second in common, the one in which each begins and
-    ends included: events up to two seconds apart may be, with a negative overlap. With ``exact``
-    they must overlap.
+    Two events are a pair if they share a whole second, where the seconds in which an event begins
+    and ends count as its own: events up to two seconds apart may be a pair, with a negative
+    overlap. With ``exact`` they must overlap. Raises as :func:`score_recording`.
     """
     rule = _taes_exact if exact else _taes
-    written = _nedc_events(recording)
-    return rule(*written.of(label), written.seconds)
+    events = _nedc_events(recording)
+    return rule(*events.of(label), events.seconds)
 
 
 def epoch(recording: RecordingEvents) -> ByLabel:
-    """Epoch scoring: counts are epochs of 0.25 s.
+    """Epoch scoring; counts are numbers of epochs of 0.25 s.
 
-    The rate of false alarms is false epochs times their length, per 24 hours: seconds of false
-    alarm in a day, as NEDC reports it.
+    The rate of false alarms is the number of false epochs times their length, per 24 hours: seconds
+    of false alarm in a day, as NEDC reports it. Raises as :func:`score_recording`.
     """
     return _epoch(_nedc_events(recording))
 
 
-def _epoch(written: _NedcEvents) -> ByLabel:
-    confusion, seconds = _epoch_confusion(written), written.seconds
+def _epoch(events: _NedcEvents) -> ByLabel:
+    confusion, seconds = _epoch_confusion(events), events.seconds
     return ByLabel(
         Counts(
             confusion.seiz_seiz + confusion.seiz_bckg,
@@ -205,16 +218,17 @@ def _epoch(written: _NedcEvents) -> ByLabel:
 
 
 def epoch_confusion(recording: RecordingEvents) -> EpochConfusion:
-    """Confusion matrix of epochs sampled at their middle, up to and including the end.
+    """Confusion matrix of the epochs of a recording, each labeled at its middle.
 
-    A sample on an event's edge belongs to the earlier event. One in unknown time is not counted.
+    A middle on the edge of an event belongs to the earlier event; one in unknown time is not
+    counted. Raises as :func:`score_recording`.
     """
     return _epoch_confusion(_nedc_events(recording))
 
 
-def _epoch_confusion(written: _NedcEvents) -> EpochConfusion:
-    (reference, hypothesis), unknown = written.seiz, written.unknown
-    epochs = _epochs_before(written.duration_s)
+def _epoch_confusion(events: _NedcEvents) -> EpochConfusion:
+    (reference, hypothesis), unknown = events.seiz, events.unknown
+    epochs = _epochs_before(events.duration_s)
     ref, hyp = _epoch_mask(reference, epochs), _epoch_mask(hypothesis, epochs)
     if unknown:
         known_mask = ~_epoch_mask([Event(start, stop) for start, stop in unknown.spans], epochs)
@@ -228,18 +242,19 @@ def _epoch_confusion(written: _NedcEvents) -> EpochConfusion:
 
 
 def alignment(recording: RecordingEvents) -> ByLabel:
-    """DP alignment: counts are events whose labels are aligned, whatever their times.
+    """DP alignment; counts are numbers of events whose labels are aligned, whatever their times.
 
     A label's hits are its events aligned with one of the same label. A reference aligned with
     another label or with nothing is a miss. Only a hypothesis aligned with nothing is a false
-    alarm: a substitution is a miss of the reference's label alone, as in the program.
+    alarm: a substitution is a miss of the reference's label alone, as in the program. Raises as
+    :func:`score_recording`.
     """
     return _alignment(_nedc_events(recording))
 
 
-def _alignment(written: _NedcEvents) -> ByLabel:
+def _alignment(events: _NedcEvents) -> ByLabel:
     pairs = align(
-        *(_labels(seiz, bckg) for seiz, bckg in zip(written.seiz, written.bckg, strict=True))
+        *(_labels(seiz, bckg) for seiz, bckg in zip(events.seiz, events.bckg, strict=True))
     )
 
     def count(label: Label) -> Counts:
@@ -247,14 +262,14 @@ def _alignment(written: _NedcEvents) -> ByLabel:
             sum(ref == label for ref, _ in pairs),
             sum(ref == hyp == label for ref, hyp in pairs),
             sum(hyp == label and ref == NULL for ref, hyp in pairs),
-            written.seconds,
+            events.seconds,
         )
 
     return ByLabel(count(SEIZURE), count(BACKGROUND))
 
 
 def background(events: Iterable[Event], duration_s: float) -> list[Event]:
-    """The time between sorted disjoint events, up to the recording's end, as background."""
+    """Events of background: the time between sorted, disjoint events and the recording's ends."""
     gaps, until = [], 0.0
     for event in (*events, Event(duration_s, duration_s)):
         if event.start > until:
@@ -315,7 +330,7 @@ def _time_aligned(
 
 
 def join_events(recording: RecordingEvents) -> tuple[list[Event], list[Event]]:
-    """Reference and hypothesis of a recording as NEDC's rules take them.
+    """Seizures of reference and hypothesis after cutting, sorting and merging.
 
     Hypotheses that unknown time leaves out are not among them. Raises as
     :func:`score_recording`.
@@ -328,7 +343,7 @@ Pair = tuple[list[Event], list[Event]]
 
 @dataclass(frozen=True, slots=True)
 class _NedcEvents:
-    """A recording as NEDC's rules take it: references and hypotheses of either label."""
+    """References and hypotheses of either label in one recording, cut, sorted and merged."""
 
     seiz: Pair
     bckg: Pair

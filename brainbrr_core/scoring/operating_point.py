@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# scipy is imported where it is used: whoever reads a threshold from a file does not need it.
+# scipy is imported where it is used: reading a threshold from a file does not need it.
 
 
 def sigmoid(scores: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The probabilities that logits stand for, in float64: in float32 it is 1 from 17 on."""
+    """The probabilities of logits, in float64: in float32 they are 1 from a logit of 17 on."""
     from scipy.special import expit
 
     probabilities: NDArray[np.float64] = expit(np.asarray(scores, dtype=np.float64))
@@ -46,7 +46,7 @@ class OperatingPoint:
 
     @classmethod
     def of_probability(cls, on: float, off_ratio: float) -> OperatingPoint:
-        """The point at a probability ``on``, off at ``off_ratio`` times that probability."""
+        """The point that is on at a probability ``on``, and off at ``off_ratio`` times that."""
         from scipy.special import logit
 
         return cls(float(logit(on)), float(logit(on * off_ratio)))

@@ -1,4 +1,4 @@
-"""What is scored: the reference and the hypothesis of one recording."""
+"""The reference and the hypothesis of one recording, and their preparation for the rules."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from brainbrr_core.scoring.unknown import UnknownTime
 
 @dataclass(frozen=True, slots=True)
 class RecordingEvents:
-    """What was annotated in one recording and what was detected, as the rules take it.
+    """What was annotated and what was detected in one recording.
 
     Parameters
     ----------
     subject : str
-        Whose recording it is. Intervals are over subjects.
+        The patient. Confidence intervals are over patients.
     duration_s : float
         Length of the recording in seconds.
     reference, hypothesis : tuple of Event
-        Annotated and detected events, in any order; those with the label ``bckg`` are left out.
+        Annotated and detected events, times in seconds, in any order. Those with the label ``bckg``
+        are left out.
     name : str
         Name of the recording in messages.
     hypothesis_duration_s : float, optional
@@ -54,7 +55,7 @@ class ScoredRecording:
     Parameters
     ----------
     patient : str
-        Whose recording it is.
+        The patient.
     duration_s : float
         Length of the recording in seconds.
     reference : tuple of Event
@@ -66,8 +67,7 @@ class ScoredRecording:
     hypothesis : tuple of Event
         Detected events; empty until an operating point is chosen.
     partition_key, montage : str
-        What the recording is called in the store, and its electrode montage; empty where
-        nothing needs them.
+        Name of the recording in the store, and its electrode montage; empty if not needed.
     corpus : str
         Name of its corpus, where there are several; otherwise empty.
     """
@@ -84,7 +84,7 @@ class ScoredRecording:
 
     @property
     def events(self) -> RecordingEvents:
-        """What the rules compare: reference and hypothesis without the scores."""
+        """The recording without its scores, as the rules take it."""
         return RecordingEvents(
             self.patient,
             self.duration_s,
@@ -96,9 +96,9 @@ class ScoredRecording:
 
 
 def seizures(events: Iterable[Event], where: str) -> list[Event]:
-    """Events that are not background, sorted, otherwise as written.
+    """Sort events, and drop background and events without a duration.
 
-    An event without length covers no time and is dropped. Raises :class:`BrainbrrError` for a
+    The times of the others do not change. Raises :class:`BrainbrrError` for a
     time that is not finite or an event that ends before it starts; ``where`` names the
     recording in the message.
     """
@@ -117,27 +117,27 @@ def seizures(events: Iterable[Event], where: str) -> list[Event]:
 def normalize_events(
     events: Iterable[Event], duration_s: float, where: str, *, touching: bool = True
 ) -> list[Event]:
-    """Seizures cut at the recording's ends, sorted, disjoint; empty ones are dropped.
+    """Cut seizures at the recording's ends, sort them, and merge those that overlap.
 
-    Events that overlap become one; with ``touching`` those that touch do too. Raises as
-    :func:`seizures`.
+    With ``touching``, those that touch are merged, too. Seizures outside the recording are dropped.
+    Raises as :func:`seizures`.
     """
-    cut = [
+    within = [
         Event(max(event.start, 0.0), min(event.stop, duration_s), event.label, event.confidence)
         for event in seizures(events, where)
     ]
     return merge_overlapping(
-        (event for event in cut if event.stop > event.start), touching=touching
+        (event for event in within if event.stop > event.start), touching=touching
     )
 
 
 def scored_events(
     recording: RecordingEvents, *, touching: bool = True
 ) -> tuple[list[Event], list[Event], UnknownTime]:
-    """Reference, hypothesis and unknown time of a recording as the rules take them.
+    """Reference, hypothesis and unknown time of a recording, ready to be scored.
 
-    Events are those of :func:`normalize_events`, without the detections that unknown time leaves
-    out. Raises as :func:`normalize_events`.
+    Both are prepared by :func:`normalize_events`. Detections that unknown time leaves out are not
+    in the hypothesis. Raises as :func:`normalize_events`.
     """
     where, end = recording.name or recording.subject, recording.duration_s
     reference = normalize_events(recording.reference, end, where, touching=touching)
@@ -148,9 +148,9 @@ def scored_events(
             normalize_events(recording.hypothesis, end, where, touching=touching),
             unknown,
         )
-    # Events that touch are judged one by one, whether or not they become one afterwards.
-    apart = normalize_events(recording.hypothesis, end, where, touching=False)
-    scored = unknown.scored(apart, reference)
+    # Each detection is judged by itself, even if it is merged with one that touches it afterwards.
+    separate = normalize_events(recording.hypothesis, end, where, touching=False)
+    scored = unknown.scored(separate, reference)
     return reference, merge_overlapping(scored, touching=touching), unknown
 
 

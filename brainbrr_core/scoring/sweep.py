@@ -1,8 +1,8 @@
 """The operating point: event counts at thousands of them, and the choice of one on a split.
 
-Thresholds are scores that occur, at ranks among all frames: what a threshold does depends on the
-order of the scores alone. Scores that saturate as probabilities (a float32 sigmoid is 1 from a
-logit of 17 on) and scores of another scale give the same figures.
+The thresholds are scores of frames, chosen by their ranks among all frames, so that the figures
+depend on the order of the scores alone. Scores of another scale give the same figures, and so do
+logits whose probabilities saturate (a float32 sigmoid is 1 from a logit of 17 on).
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from brainbrr_core.scoring.event_table import EventTable
 from brainbrr_core.scoring.operating_point import OperatingPoint
 from brainbrr_core.scoring.recording import ScoredRecording
 
-#: Thresholds of a sweep, at most: near the highest score, where these lie closer than frames, there
-#: are fewer (2,000 for 435 hours). Further down each is reached by 0.6 % more frames than the next.
+#: The most thresholds of a sweep. Some coincide near the highest scores, which few frames reach, so
+#: that about 2,000 remain for 435 hours. Further down, each is reached by 0.6 % more frames than
+#: the next higher one.
 POINTS = 2900
 _SAME_F1 = 1e-12
 #: False alarms per 24 hours at which sensitivity is reported.
@@ -36,7 +37,7 @@ Result = TypeVar("Result")
 
 
 class EventFinder(Protocol):
-    """A recording's smoothed scores, and its events at operating points that rise."""
+    """The smoothed scores of one recording, and its events at operating points in rising order."""
 
     @property
     def scores(self) -> NDArray[np.float32]: ...
@@ -44,16 +45,22 @@ class EventFinder(Protocol):
     def table(self, on: NDArray[np.float64], off: NDArray[np.float64]) -> EventTable: ...
 
 
-#: ``find(frames, duration_s)`` smooths a recording's scores.
+#: ``find(frames, duration_s)`` smooths the scores of a recording that lasts ``duration_s`` seconds.
 Find = Callable[[NDArray[np.float32], float], EventFinder]
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """Pooled figures of all recordings at one operating point; thresholds are scores.
+    """Pooled figures of all recordings at one operating point.
 
-    ``sensitivity``, ``false_per_day`` and ``f1`` are SzCORE's event-based ones, the other two
-    NEDC's OVLP of SEIZ.
+    Attributes
+    ----------
+    threshold, off_threshold : float
+        The scores at which events begin and end.
+    sensitivity, false_per_day, f1 : float
+        SzCORE's event-based figures.
+    ovlp_sensitivity, ovlp_false_per_day : float
+        Figures of NEDC's OVLP (SEIZ only).
     """
 
     threshold: float
@@ -69,8 +76,12 @@ class SweepRow:
 class RuleSweep:
     """Counts of one rule by threshold and patient.
 
-    ``detected`` and ``false`` are ``(thresholds, patients)``, ``reference`` and ``seconds``
-    ``(patients,)``.
+    Attributes
+    ----------
+    reference, seconds : array of float64, shape (patients,)
+        Number of reference events, and seconds of recording without unknown time.
+    detected, false : array of float64, shape (thresholds, patients)
+        Number of reference events that are detected, and of false alarms.
     """
 
     reference: NDArray[np.float64]
@@ -90,9 +101,16 @@ class RuleSweep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sweep:
-    """Operating points with rising thresholds, patients (sorted), and the counts of two rules.
+    """Event counts of two rules at many operating points.
 
-    ``thresholds`` begin events and ``off_thresholds`` end them, both ``(thresholds,)``.
+    Attributes
+    ----------
+    thresholds, off_thresholds : array of float64, shape (thresholds,)
+        The scores at which events begin, rising, and those at which they end.
+    patients : tuple of str
+        The patients, sorted.
+    szcore, ovlp : RuleSweep
+        Counts by SzCORE's event rule and by NEDC's OVLP.
     """
 
     thresholds: NDArray[np.float64]
@@ -106,11 +124,11 @@ class Sweep:
         return tuple(self.row(number) for number in range(len(self.thresholds)))
 
     def point(self, number: int) -> OperatingPoint:
-        """One operating point."""
+        """The operating point of a row."""
         return OperatingPoint(float(self.thresholds[number]), float(self.off_thresholds[number]))
 
     def row(self, number: int) -> SweepRow:
-        """Pooled figures at one threshold."""
+        """Pooled figures of a row."""
         event, overlap = self.szcore.pooled(number), self.ovlp.pooled(number)
         return SweepRow(
             float(self.thresholds[number]),
@@ -125,7 +143,17 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class TunedThreshold:
-    """The chosen operating point, its pooled event F1, and the sweep it was chosen by."""
+    """A tuned operating point.
+
+    Attributes
+    ----------
+    point : OperatingPoint
+        The chosen point.
+    f1 : float
+        Its pooled event F1 by SzCORE's rule.
+    sweep : Sweep
+        The counts by which it was chosen.
+    """
 
     point: OperatingPoint
     f1: float
@@ -139,25 +167,66 @@ def sweep_thresholds(
     advance: Callable[[float], None] = lambda _seconds: None,
     points: int = POINTS,
 ) -> Sweep:
-    """Counts of all recordings at operating points that cover the whole range of scores.
+    """Count events at operating points that cover the whole range of scores.
 
-    The on-thresholds are those reached by 1 frame of all recordings, by all frames, and by
-    numbers between them at equal ratios, ``points`` of them at most; with each goes the
-    off-threshold that at most ``1 / off_ratio`` times as many frames reach. ``find`` smooths the
-    scores of a recording; ``advance`` is called with the seconds of each recording that is done.
+    The on-thresholds are those reached by one frame of all recordings, by all frames, and by
+    numbers of frames at equal ratios in between. To each belongs the lowest off-threshold that at
+    most ``1 / off_ratio`` times as many frames reach.
+
+    Parameters
+    ----------
+    recordings : sequence of ScoredRecording
+        References, and scores of frames of 1/8 s.
+    find : callable
+        Smooths the scores of a recording and finds its events.
+    off_ratio : float
+        Above 0, at most 1.
+    advance : callable
+        Called with the duration, in seconds, of each recording that is done.
+    points : int
+        The most operating points.
+
+    Returns
+    -------
+    Sweep
+        The counts at each operating point.
+
+    Raises
+    ------
+    BrainbrrError
+        For a reference whose times are not finite or run backwards.
     """
-    event_finders = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
+    event_finders = list(
+        _map_in_threads(lambda one: find(one.scores_8hz, one.duration_s), recordings)
+    )
     on, off = _thresholds([finder.scores for finder in event_finders], off_ratio, points)
-    return _counted(recordings, event_finders, on, off, advance)
+    return _count(recordings, event_finders, on, off, advance)
 
 
 def sweep_at(
     recordings: Sequence[ScoredRecording], find: Find, points: Sequence[OperatingPoint]
 ) -> Sweep:
-    """Counts of all recordings at given operating points, each row that of one point."""
-    event_finders = list(_at_once(lambda one: find(one.scores_8hz, one.duration_s), recordings))
+    """Count events at given operating points.
+
+    Parameters
+    ----------
+    recordings : sequence of ScoredRecording
+        References, and scores of frames of 1/8 s.
+    find : callable
+        Smooths the scores of a recording and finds its events.
+    points : sequence of OperatingPoint
+        At least one, in any order.
+
+    Returns
+    -------
+    Sweep
+        One row for each point, in the order of ``points``.
+    """
+    event_finders = list(
+        _map_in_threads(lambda one: find(one.scores_8hz, one.duration_s), recordings)
+    )
     sweeps = [
-        _counted(recordings, event_finders, np.array([point.on]), np.array([point.off]))
+        _count(recordings, event_finders, np.array([point.on]), np.array([point.off]))
         for point in points
     ]
 
@@ -180,13 +249,25 @@ def sweep_at(
 
 
 def tune_threshold(sweep: Sweep) -> TunedThreshold:
-    """The operating point with the highest pooled event F1 of SzCORE in a sweep.
+    """Choose the operating point with the highest pooled event F1 by SzCORE's rule.
 
-    Of points with the same F1 the middle of their longest row is taken, the lowest of rows as
-    long.
+    Where several have it, the middle one of the longest series of neighbors is chosen, and of
+    equally long series the one with the lowest thresholds.
 
-    Raises :class:`WorkRemains` when no recording has a seizure: then no threshold is better
-    than another.
+    Parameters
+    ----------
+    sweep : Sweep
+        The counts to choose by.
+
+    Returns
+    -------
+    TunedThreshold
+        The chosen point.
+
+    Raises
+    ------
+    WorkRemains
+        When no recording has a seizure, so that no threshold is better than another.
     """
     if not sweep.szcore.reference.any():
         raise WorkRemains(
@@ -212,15 +293,29 @@ def sensitivity_at(
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Highest sensitivity at no more than ``limit`` false alarms per 24 h, and its threshold.
 
-    ``detected`` and ``false`` are ``(resamples, thresholds)``, thresholds rising, ``reference``
-    and ``seconds`` ``(resamples,)``. Thresholds are walked downwards from the highest until the
-    rate first exceeds the limit, nothing is interpolated. Below that point the rate may fall
-    again, when detections run together; such thresholds are not looked at. Returns sensitivities
-    (NaN without seizures) and the numbers of the thresholds, -1 where even the highest exceeds
-    the limit: no threshold, nothing detected.
+    Thresholds are lowered from the highest one until the rate first exceeds the limit; nothing is
+    interpolated. The rate may fall again further down, where detections merge; such thresholds are
+    not considered.
+
+    Parameters
+    ----------
+    detected, false : array of float64, shape (resamples, thresholds)
+        Detected reference events and false alarms, thresholds rising.
+    reference, seconds : array of float64, shape (resamples,)
+        Reference events, and seconds of recording.
+    limit : float
+        False alarms per 24 hours.
+
+    Returns
+    -------
+    sensitivity : array of float64, shape (resamples,)
+        NaN without seizures.
+    number : array of int, shape (resamples,)
+        Number of the threshold. -1 where even the highest exceeds the limit: then nothing is
+        detected, and the sensitivity is 0.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Without a known second there is no rate, and no threshold that keeps a limit.
+        # Where all time is unknown there is no rate, and no threshold that keeps a limit.
         rate = false * (SECONDS_PER_DAY / seconds[:, None])
     within = np.logical_and.accumulate((rate <= limit)[:, ::-1], axis=1)[:, ::-1]
     reached = np.where(within, detected, -1.0)
@@ -243,14 +338,15 @@ def _thresholds(
     on = np.unique(falling[reached - 1])
     # The actual number of frames that reach it: several may have the same score.
     reached = falling.size - np.searchsorted(falling[::-1], on, side="left")
-    # Frames with equal scores are all above a threshold or all below it; then rather below.
-    scores_there, frames = np.unique(falling, return_counts=True)
+    # Frames with equal scores are all above a threshold or all below it. If they would be too many
+    # above it, they are below.
+    distinct, frames = np.unique(falling, return_counts=True)
     at_or_above = np.cumsum(frames[::-1])[::-1]
     allowed = np.searchsorted(-at_or_above, -np.floor(reached / off_ratio), side="left")
-    return on.astype(np.float64), scores_there[allowed].astype(np.float64)
+    return on.astype(np.float64), distinct[allowed].astype(np.float64)
 
 
-def _counted(
+def _count(
     recordings: Sequence[ScoredRecording],
     event_finders: Sequence[EventFinder],
     on: NDArray[np.float64],
@@ -262,14 +358,14 @@ def _counted(
     counts = np.zeros((len(on), len(patients), 4))
     fixed = np.zeros((4, len(patients)))
 
-    def count(number: int) -> tuple[EventCounter, Counted]:
+    def count_recording(number: int) -> tuple[EventCounter, Counted]:
         recording = recordings[number]
         counter = EventCounter(
             recording.reference, recording.duration_s, recording.patient, recording.unknown
         )
         return counter, counter.count_all(event_finders[number].table(on, off))
 
-    counted = _at_once(count, range(len(event_finders)))
+    counted = _map_in_threads(count_recording, range(len(event_finders)))
     for recording, (counter, at_points) in zip(recordings, counted, strict=True):
         column = column_of[recording.patient]
         counts[:, column] += at_points
@@ -289,10 +385,11 @@ def _counted(
     )
 
 
-def _at_once(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """The result of ``work`` for each item, in order, with several threads.
+def _map_in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """The result of ``work`` for each item, in order, computed in several threads.
 
-    The slow operations on a recording's events release Python's global interpreter lock.
+    Threads help because the slow operations on a recording's events release Python's global
+    interpreter lock.
     """
     threads = min(usable_cores(), len(items))
     if threads < 2:

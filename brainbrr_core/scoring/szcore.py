@@ -15,10 +15,11 @@ What the library leaves to its caller is done here:
   it false even in the middle of a seizure;
 - a hypothesis of another length than its recording is an error.
 
-What unknown time takes out of the counts is in :mod:`brainbrr_core.scoring.unknown`.
+How unknown time is treated is described in :mod:`brainbrr_core.scoring.unknown`.
 
-Recordings without seizures count, for their false positives. Events keep their times up to the
-library's grid of 10 Hz; the program behind SzCORE's leaderboard samples them at 1 Hz before.
+Recordings without seizures count because of their false positives. Events keep their times until
+they are sampled on the library's grid of 10 Hz; the program behind SzCORE's leaderboard first
+samples them at 1 Hz.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def score_recording(recording: RecordingEvents) -> SzcoreCounts:
 
 
 def _events(recording: RecordingEvents) -> tuple[Pairs, Pairs, UnknownTime]:
-    """Reference and hypothesis as the library is given them, and the unknown time."""
+    """Reference and hypothesis in the form that the library takes, and the unknown time."""
     check_duration(recording)
     check_hypothesis_duration(recording, 1 / EVENT_HZ)
     reference, detected, unknown = scored_events(recording)
@@ -125,9 +126,9 @@ def _events(recording: RecordingEvents) -> tuple[Pairs, Pairs, UnknownTime]:
 
 def _known_events(score: EventScoring, recording: RecordingEvents, unknown: UnknownTime) -> Counts:
     """The library's counts of events, without the false pieces that unknown time leaves out."""
-    written, _, _ = scored_events(recording, touching=False)
+    annotated, _, _ = scored_events(recording, touching=False)
     left_out = unknown.leaves_out(
-        score.hyp.events, [(event.start, event.stop) for event in written]
+        score.hyp.events, [(event.start, event.stop) for event in annotated]
     )
     false = sum(
         not out and not score.tpMask[slice(*_tenths(piece))].any()
@@ -149,7 +150,7 @@ def _known_samples(score: SampleScoring, unknown: UnknownTime) -> Counts:
 
 
 def grid_samples(duration_s: float, rate_hz: int) -> int:
-    """Samples of a grid; one at least, because the library divides by their number."""
+    """Number of samples of a grid: at least one, because the library divides by it."""
     return max(1, round(duration_s * rate_hz))
 
 

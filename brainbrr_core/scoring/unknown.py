@@ -1,15 +1,15 @@
-"""Unknown time, which is neither seizure nor background, and what it removes from scores.
+"""Unknown time, which is neither seizure nor background, and how scores leave it out.
 
 One rule for every way of scoring, in validation, in the choice of the threshold and in evaluation:
 
 - Seconds, samples and epochs in unknown time are not counted at all, nor are its hours in rates
   of false alarms.
 - A detected event is left out, neither hit nor false alarm, where at least half of it lies in
-  unknown time and it overlaps no reference seizure as it is written (no tolerance). This is
-  decided for each event before anything else is done with it. Every other event is scored whole:
-  no event is cut at the edge of unknown time.
-- SzCORE merges and splits the other events. Of the resulting pieces, a false one is left out
-  under the same condition.
+  unknown time and it overlaps no reference seizure as annotated (no tolerance). This is decided
+  for each event before anything else is done with it. Every other event is scored as a whole: no
+  event is cut at the edge of unknown time.
+- SzCORE merges and splits the other events. A resulting piece that is false is left out under the
+  same condition.
 - Where background is a label of its own (NEDC), a reference event of background is left out if at
   least half of it is unknown, and a detected one as above.
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from brainbrr_core.annotation import Event, uncovered
 
 Span = tuple[float, float]
-#: Half of an event is compared in floating point.
+#: Tolerance, for rounding, when a time is compared with half of an event's duration.
 HALF_MARGIN_S = 1e-6
 
 
@@ -42,7 +42,7 @@ class UnknownTime:
     def of(
         cls, spans: Sequence[Span], reference: Iterable[Event], duration_s: float
     ) -> UnknownTime:
-        """The unknown time within a recording; time within a reference seizure is known."""
+        """The unknown time of a recording, without time in which the reference has a seizure."""
         if not spans:
             return cls()
         within = [
@@ -67,15 +67,15 @@ class UnknownTime:
     def covers_half(self, start: float, stop: float) -> bool:
         """Whether at least half of an interval is unknown."""
         inside = 0.0
-        following = bisect_right(self.spans, start, key=lambda span: span[1])
-        while following < len(self.spans) and self.spans[following][0] < stop:
-            first, last = self.spans[following]
+        index = bisect_right(self.spans, start, key=lambda span: span[1])
+        while index < len(self.spans) and self.spans[index][0] < stop:
+            first, last = self.spans[index]
             inside += min(stop, last) - max(start, first)
-            following += 1
+            index += 1
         return 2 * inside >= stop - start - HALF_MARGIN_S
 
     def leaves_out(self, events: Sequence[Span], reference: Sequence[Span]) -> list[bool]:
-        """Which detected events are neither hit nor false alarm; both lists sorted, disjoint."""
+        """Which detected events are neither hit nor false alarm; both lists sorted and disjoint."""
         if not self.spans:
             return [False] * len(events)
         overlapping = overlapped(events, reference)
@@ -92,7 +92,7 @@ class UnknownTime:
             [(event.start, event.stop) for event in events],
             [(event.start, event.stop) for event in reference],
         )
-        return [event for event, without in zip(events, left_out, strict=True) if not without]
+        return [event for event, ignored in zip(events, left_out, strict=True) if not ignored]
 
     def known_seconds_mask(self, seconds: int) -> NDArray[np.bool_]:
         """Which whole seconds of a recording are known, judged by their middle."""
@@ -104,10 +104,10 @@ class UnknownTime:
 
 
 def overlapped(spans: Sequence[Span], by: Sequence[Span]) -> list[bool]:
-    """Which spans overlap any of ``by`` (starts and stops rising); empty spans overlap none."""
+    """Which spans overlap any span of ``by``, whose starts and stops rise; empty ones never do."""
     starts, stops = [start for start, _ in by], [stop for _, stop in by]
     hits = []
     for start, stop in spans:
-        following = bisect_right(stops, start)
-        hits.append(stop > start and following < len(starts) and starts[following] < stop)
+        index = bisect_right(stops, start)
+        hits.append(stop > start and index < len(starts) and starts[index] < stop)
     return hits
