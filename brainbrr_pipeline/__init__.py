@@ -3,7 +3,7 @@
 - ``definitions``       what ``dagster dev`` and the daemon load
 - ``graph``             ``build_defs``: the definitions for a configuration, with overrides
 - ``assets``            the assets, by stage
-- ``asset_checks``      what must hold before the next step starts
+- ``asset_checks``      conditions for the next step to start
 - ``jobs``              the jobs that the sensor, the schedule or a user launches
 - ``sensors``           the sensor that follows the corpus, stopped until it is turned on
 - ``failure_notices``   the sensor that reports failed runs, stopped until it is turned on
@@ -14,14 +14,14 @@
 - ``records``           partitions, data versions, code versions, events and metadata
 - ``training``          the process that trains
 - ``command_line``      the definitions without partitions, for ``dagster asset materialize``
-- ``terminal``          what commands print of a mistake: one line, the last
-- ``any_shell``         how ``dagster`` finds this project in a shell that sets no variables
+- ``terminal``          printing a user's mistake as the last line of a command
+- ``any_shell``         how ``dagster`` finds this project in a shell without variables
 - ``populate``          the definitions of a machine that pulls its cache
 - ``deployment``        run launcher and run coordinator for workers on several machines
 - ``benchmark``         what orchestration costs at the size of TUSZ
-- ``dagster_internals`` private names of Dagster, and why each is needed
+- ``dagster_internals`` the private names of Dagster that are used, and why
 
-``brainbrr_core.cache.plan`` alone decides what has to be rebuilt.
+Only ``brainbrr_core.cache.plan`` decides what has to be rebuilt.
 """
 
 import warnings
@@ -29,6 +29,6 @@ import warnings
 import dagster as dg
 
 # Observable source assets and Pipes are marked as beta or preview. They are used as documented,
-# and Dagster is pinned to one release, so a warning in every run would tell nobody anything.
+# and Dagster is pinned to one release, so a warning in every run would be of no use.
 for _category in (dg.BetaWarning, dg.PreviewWarning):
     warnings.filterwarnings("ignore", category=_category)

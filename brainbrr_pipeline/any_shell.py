@@ -1,7 +1,7 @@
-"""In a checkout, ``dagster`` finds this project in any shell: ``make setup`` has it call this.
+"""Making ``dagster`` find this project in any shell of a checkout; ``make setup`` installs this.
 
-Dagster's commands find code and storage by variables, which ``eval "$(brainbrr env)"`` sets. Where
-they are not set, as in a new shell, :func:`find_project` sets what the configuration gives.
+Dagster's commands find code and storage by variables, which ``eval "$(brainbrr env)"`` sets. If
+they are not set, as in a new shell, :func:`find_project` sets them according to the configuration.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.dagster_internals import get_env_var_dict
 from brainbrr_pipeline.terminal import print_mistakes_last
 
-#: Dagster's commands that a user types and that need code or storage.
+#: Dagster's commands for users that need code or storage.
 _COMMANDS = {"asset", "definitions", "dev", "instance", "job", "run", "schedule", "sensor"}
-#: Options that name the code, so that no variable may name other code.
+#: Options that name the code, which a variable must not override.
 _CODE_OPTIONS = {"-f", "--python-file", "--package-name", "--autoload-defs-module-name"}
 
 #: The option that holds a run configuration.
@@ -29,16 +29,16 @@ _JSON_OPTION = "--config-json"
 
 
 def find_project() -> None:
-    """Set the variables for the command of Dagster that this process was started with.
+    """Set the variables for the command of Dagster that this process runs.
 
-    Raises :class:`BrainbrrError`, whose message is printed in one line, if the configuration is
-    wrong, or a run configuration in the command is not JSON.
+    Raises :class:`BrainbrrError`, which is printed as one line, if the configuration is wrong, or if
+    a run configuration in the command is not JSON.
     """
     words, root = sys.argv[1:], checkout()
     if not words or words[0] not in _COMMANDS:
         return
     if root is None or not Path.cwd().is_relative_to(root):
-        # What is typed in another folder may be about another project.
+        # A command in another folder may concern another project.
         return
     print_mistakes_last()
     _check_json(words)
@@ -64,7 +64,7 @@ def _check_json(words: Sequence[str]) -> None:
 
 
 def _set_variables(words: Sequence[str]) -> None:
-    # Dagster sets what a file .env in this folder says, too, and later: the file wins.
+    # Dagster also reads a file .env in this folder, after this: the file wins.
     environment = {**os.environ, **get_env_var_dict(str(Path.cwd()))}
     settings = load(environment=environment)
     prepare_dagster_home(settings.dagster_home)

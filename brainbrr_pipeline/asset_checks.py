@@ -1,6 +1,6 @@
-"""Asset checks: what must hold before the next, expensive step starts.
+"""Asset checks: conditions for the next, expensive step to start.
 
-If a blocking check fails, the assets downstream are skipped in the same run. Dagster skips the
+If a blocking check fails, the downstream assets are skipped in the same run. Dagster skips the
 checks in a run of partitions, so such a run of ``windowed_cache`` records its checks itself. Each
 check can also be executed by itself.
 """
@@ -28,7 +28,7 @@ from brainbrr_pipeline.records.metadata import Metadata, of_plan
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 from brainbrr_pipeline.training.launch_settings import TRAINED_MODEL, load_of_model
 
-#: How many shards are read and compared with their checksums.
+#: The most shards that are read and compared with their checksums.
 SAMPLE = 16
 EVAL_REPORT = dg.AssetKey("eval_report")
 _ERROR, _WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
@@ -42,7 +42,7 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
 def _selected(
     context: dg.AssetCheckExecutionContext, results: Iterable[dg.AssetCheckResult]
 ) -> Iterator[dg.AssetCheckResult]:
-    """The results of the checks that the run asks for: each can be executed by itself."""
+    """Results of the checks that the run requests: each check can be executed by itself."""
     names = {key.name for key in context.selected_asset_check_keys}
     return (result for result in results if result.check_name in names)
 
@@ -54,19 +54,19 @@ def _spec(asset: dg.AssetKey, name: str, description: str, *, blocking: bool) ->
 def _result(
     asset: dg.AssetKey,
     name: str,
-    wrong: str,
+    problem: str,
     *,
     severity: dg.AssetCheckSeverity = _ERROR,
     tables: Metadata | None = None,
     **metadata: RawMetadataValue,
 ) -> dg.AssetCheckResult:
-    """The result of a check, which passed if ``wrong``, the reason why not, is empty."""
+    """The result of a check, which has passed if ``problem`` is empty."""
     return dg.AssetCheckResult(
-        passed=not wrong,
+        passed=not problem,
         asset_key=asset,
         check_name=name,
         severity=severity,
-        description=wrong or None,
+        description=problem or None,
         metadata={**metadata, **(tables or {})},
     )
 
@@ -78,7 +78,7 @@ def _abbreviate(keys: Iterable[str], limit: int = 5) -> str:
 
 
 def _reason(action: Callable[[], str]) -> str:
-    """What ``action`` returns, or the message of the error that it raises."""
+    """The text that ``action`` returns, or the message of the error that it raises."""
     try:
         return action()
     except BrainbrrError as error:
@@ -204,8 +204,8 @@ def cache_results(
 def log_cache_checks(context: dg.AssetExecutionContext, cache: ProfileCache) -> None:
     """Record the checks of ``windowed_cache`` from within a run of partitions.
 
-    Such a run has no output, so Dagster skips the step of the checks, and would show each as
-    skipped. It records an evaluation in place of the one that it had planned.
+    Such a run has no output, so Dagster skips the step of the checks and would show them as
+    skipped. These evaluations replace the ones that Dagster planned.
     """
     for result in cache_results(cache, context.run.run_id):
         context.log_event(
@@ -225,36 +225,36 @@ def checksums(store: Store, sample: list[str], options: str) -> dg.AssetCheckRes
     with hold(store, "check of checksums"):
         # The plan has already compared each shard's identity with its recording.
         checked = check_shards(store, sample, whose=False)
-    wrong = []
+    problems = []
     if checked.damaged:
-        wrong.append(
+        problems.append(
             f"damaged: {_abbreviate(checked.damaged)}; run `brainbrr cache verify"
             f"{options}`, then materialize windowed_cache"
         )
     reasons = sorted({*checked.unreadable.values(), *checked.not_moved.values()})
     if reasons:
         keys = [*checked.unreadable, *checked.not_moved]
-        wrong.append(
+        problems.append(
             f"not readable, or not moved to quarantine ({', '.join(reasons)}): {_abbreviate(keys)}"
         )
     return _result(
-        WINDOWED_CACHE, "checksums_on_a_sample", "; ".join(wrong), checked=checked.checked
+        WINDOWED_CACHE, "checksums_on_a_sample", "; ".join(problems), checked=checked.checked
     )
 
 
 def completeness(plan: Plan, profile: str, options: str) -> dg.AssetCheckResult:
-    """Whether every recording of a profile that is not excluded has a fresh shard."""
-    wrong = ""
+    """Check that every recording of a profile that is not excluded has a fresh shard."""
+    problem = ""
     if plan.unfit:
         missing = _abbreviate(item.recording.partition_key for item in plan.unfit)
-        wrong = (
+        problem = (
             f"{len(plan.unfit)} of {len(plan.items)} are not fresh: {missing}; materialize "
             f"windowed_cache or run `brainbrr cache build{options}`"
         )
     return _result(
         WINDOWED_CACHE,
         "complete_for_the_profile",
-        wrong,
+        problem,
         profile=profile,
         version=plan.store.version,
         states=dg.MetadataValue.json({state.value: plan.count(state) for state in State}),
@@ -346,10 +346,10 @@ def model_checks(
     yield from _selected(context, results)
 
 
-def _no_model(why: str) -> Iterator[dg.AssetCheckResult]:
-    """The results of the checks of the model where no model exists."""
+def _no_model(reason: str) -> Iterator[dg.AssetCheckResult]:
+    """Results of the checks of the model if there is no model."""
     for name in ("trained_on_the_current_version", "loss_is_finite"):
-        yield _result(TRAINED_MODEL, name, why)
+        yield _result(TRAINED_MODEL, name, reason)
 
 
 def _model_results(

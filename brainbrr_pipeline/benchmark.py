@@ -1,7 +1,7 @@
-"""``python -m brainbrr_pipeline.benchmark``: what orchestration costs at the size of TUSZ.
+"""``python -m brainbrr_pipeline.benchmark``: the cost of orchestration at the size of TUSZ.
 
 The corpus consists of hard links to one recording. Dagster stores its events in SQLite, and its
-commands are run as a user runs them.
+commands run in separate processes, as for a user.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from brainbrr_core.cli.dagster import prepare_dagster_home
 from brainbrr_core.cli.printing import print_json, print_table
 from brainbrr_core.errors import BrainbrrError
 
-#: The query of the UI's page of a partitioned asset.
+#: A query like that of the UI's page of a partitioned asset.
 _ASSET_PAGE = """
 query Page {
   assetNodeOrError(assetKey: {path: ["windowed_cache"]}) {
@@ -62,7 +62,7 @@ def main(
     ] = TUSZ_RECORDINGS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure what Dagster adds: to each recording, a run, a sensor's tick and a page of the UI."""
+    """Measure the cost of Dagster: for each recording, a run, a tick of the sensor, a page."""
     with tempfile.TemporaryDirectory(prefix="brainbrr-orchestration-") as folder:
         values = measure(Path(folder), recordings)
     if as_json:
@@ -101,7 +101,7 @@ def measure(folder: Path, recordings: int) -> dict[str, float]:
     }
     first, _ = _materialize(environment)
     no_op, no_op_cpu = map(min, zip(*(_materialize(environment) for _ in range(2)), strict=True))
-    # What Dagster takes for a run that does nothing at all.
+    # The time that Dagster needs for a run that does nothing.
     module = folder / "empty_asset.py"
     module.write_text(_EMPTY_ASSET, encoding="utf-8")
     of_empty = {k: v for k, v in environment.items() if not k.startswith("DAGSTER_CLI_")}
@@ -109,7 +109,7 @@ def measure(folder: Path, recordings: int) -> dict[str, float]:
     tick, tick_cpu = _tick(environment)
     return {
         "recordings": recordings,
-        # Includes an observation of each EDF, which the first run records as well.
+        # This includes an observation of each EDF, which the first run records as well.
         "materialization_ms": round((first - no_op) / recordings * 1000, 3),
         "no_op_s": round(no_op, 3),
         "no_op_cpu_s": round(no_op_cpu, 3),
@@ -127,9 +127,9 @@ def _command(name: str) -> str:
 def _materialize(
     environment: dict[str, str], assets: str = "raw_edf_index,windowed_cache", *options: str
 ) -> tuple[float, float]:
-    """Seconds of ``dagster asset materialize``, and of the processor.
+    """Elapsed seconds and processor seconds of ``dagster asset materialize``.
 
-    By default for index and cache, with nothing to build.
+    By default it materializes index and cache, with nothing to build.
     """
     command = [_command("dagster"), "asset", "materialize", "--select", assets, *options]
     start, before = time.perf_counter(), _children_s()
@@ -141,16 +141,13 @@ def _materialize(
 
 
 def _children_s() -> float:
-    """Processor seconds of the processes that this one has started and that have ended."""
+    """Processor seconds of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def _tick(environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds of a tick as the code server evaluates it, and of the processor.
-
-    Each is the least of three.
-    """
+    """Elapsed seconds and processor seconds of a tick of the sensor: the least of three."""
     os.environ.update(environment)
     import dagster as dg
 
@@ -173,7 +170,7 @@ def _tick(environment: dict[str, str]) -> tuple[float, float]:
 
 
 def _page(environment: dict[str, str]) -> float:
-    """Seconds of the query of an asset's page over HTTP: the fastest of three."""
+    """Seconds of the query of an asset's page over HTTP: the least of three."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -216,7 +213,7 @@ class _Error(BaseModel):
 
 
 class _Answer(BaseModel):
-    """An answer of GraphQL, without its data."""
+    """The errors of a GraphQL response."""
 
     errors: list[_Error] = []
 

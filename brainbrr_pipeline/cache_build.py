@@ -1,8 +1,8 @@
 """Building shards and recording them in Dagster, in one run.
 
-What to build is given by the run's partitions, by a list in its configuration, or by the profile.
-Dagster passes a run a range of partitions, never a list, so thousands of scattered partitions would
-become thousands of runs. A list in the run configuration avoids that.
+The recordings to build are the run's partitions, a list in its configuration, or those of the
+profile. Dagster passes a run a range of partitions, never a list, so thousands of scattered
+partitions would become thousands of runs. A list in the run configuration avoids that.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def plan_list(cache: ProfileCache, keys: Collection[str], update: Callable[[], o
     """The plan for a list of partition keys, without a scan of the corpus where possible.
 
     ``update`` scans the corpus. It is called only if there is no index or if one of these EDFs has
-    changed since: there may be many such runs, each with its own list.
+    changed since, because there may be many such runs, each with its own list.
     """
     if index_path(cache.store.root).is_file():
         plan = plan_keys(cache.store, cache.preprocessing, keys)
@@ -97,12 +97,13 @@ def build_and_record(
 ) -> Plan:
     """Build what a plan lists, record it in Dagster, and return the profile's plan afterwards.
 
-    ``cache`` is the profile that the plan is of, or of some of whose recordings it is.
+    ``cache`` is that of the profile; the plan may cover only some of its recordings.
     ``code_version`` is that of ``windowed_cache``.
 
-    Fresh shards and excluded recordings that Dagster has no current record of are recorded too, the
+    Fresh shards and excluded recordings without a current record in Dagster are recorded too, the
     latter with their reason; with ``record_all``, all of them are. A recording that fails leaves
-    its own partition without a record. Raises :class:`dagster.Failure` when all others are built.
+    its own partition without a record. :class:`dagster.Failure` is raised after all others are
+    built.
     """
     synchronize_partitions(context.instance, plan.index)
     observe(context, [item.recording for item in plan.items])
@@ -124,7 +125,7 @@ def build_and_record(
 def _build(
     context: Context, plan: Plan, cache: ProfileCache, code_version: str, *, record_all: bool
 ) -> dict[str, str]:
-    """Build and record; returns why each failed recording failed, by partition key."""
+    """Build and record; return the errors of failed recordings by partition key."""
     items = {item.recording.partition_key: item for item in plan.items}
     settings = cache.settings
 
@@ -184,7 +185,7 @@ def _build(
 
 @contextmanager
 def _interruption_logged(context: Context) -> Iterator[None]:
-    """Log the notes of an interruption, which say what is already built."""
+    """Log the notes of an interruption, which say what has been built."""
     try:
         yield
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt) as interruption:

@@ -1,8 +1,9 @@
 """Definitions without partitions, for ``dagster asset materialize --select windowed_cache``.
 
 That command refuses a partitioned asset without ``--partition``. These definitions have the same
-asset keys and record the same partitions, so the UI shows what they built. ``brainbrr env`` sets
-the variable by which that command and ``dagster asset list``, and no other, load this module.
+asset keys and record the same partitions, so the UI shows what they have built. ``brainbrr env``
+sets a variable through which this command and ``dagster asset list``, and no others, load this
+module.
 """
 
 import gc
@@ -14,6 +15,6 @@ print_mistakes_last()
 
 defs = build_defs(partitioned=False)
 
-# The command ends soon and keeps most of its objects. With the default thresholds, garbage
+# The process is short and keeps most of its objects. With the default thresholds, garbage
 # collection takes a fifth of the time of a run that has nothing to build.
 gc.set_threshold(200_000, 50, 50)

@@ -1,8 +1,9 @@
-"""Everything that this graph uses of Dagster's private modules, and why.
+"""All names that this graph uses from Dagster's private modules, and why.
 
-Dagster's public API cannot express exact staleness of thousands of partitions at little cost. What
-is missing is imported here and nowhere else. Private names may move or change in any release, so
-``dagster`` is pinned to one release in ``pyproject.toml``: go through this list when raising it.
+Dagster's public API cannot express the exact staleness of thousands of partitions at little cost.
+The private names that are needed for it are imported here and nowhere else. They may move or change
+in any release, so ``dagster`` is pinned to one release in ``pyproject.toml``: go through this list
+when raising it.
 
 Staleness of partitions
     Tags of an asset event, from which Dagster works out whether a partition is stale. There is no
@@ -24,27 +25,27 @@ Events in batches
     - ``SqliteEventLogStorage``: to write many events with one connection
 
 Runs and backfills
-    - ``BACKFILL_ID_TAG``: whether a run belongs to a backfill, which takes each partition without
-      a materialization of this run for failed; without it, a backfill over fresh shards fails
+    - ``BACKFILL_ID_TAG``: whether a run belongs to a backfill, in which each partition without a
+      materialization by this run counts as failed; without it, a backfill of fresh shards fails
     - ``ASSET_PARTITION_RANGE_START_TAG``, ``BulkActionsFilter``, ``BulkActionStatus``: whether a
       range of partitions is waiting or running; without them, reordering the partitions could
       change what a range means
     - ``ASSET_PARTITION_RANGE_END_TAG``, ``WILL_RETRY_TAG``: the partitions of a failed run, and
-      whether Dagster starts it again; without them, a notice of the failure does not say so
-    - ``PARTITION_NAME_TAG``: the fold that a check of a model or of its scores is about; without
-      it, the check is about the fold that was trained last
+      whether Dagster retries it; without them, a notice of the failure does not say so
+    - ``PARTITION_NAME_TAG``: the fold to which a check of a model or of its scores applies; without
+      it, the check applies to the fold that was trained last
     - ``NOT_FINISHED_STATUSES``: statuses of runs that are queued or running; without it, the
       sensor asks for work that is already in progress
     - ``DagsterPipesExecutionError``: a training process that failed; without it, its last output
       and the checkpoint to resume from are missing from the error
 
-Commands in a shell without variables, and what they print
-    - ``get_env_var_dict``: what a file ``.env`` sets; without it, storage and configuration that
-      the file names would not belong together
-    - ``CheckError``: a wrong combination of options and assets, which Dagster's commands refuse
-      with it; without it, they end with a traceback
+Commands in a shell without variables, and their output
+    - ``get_env_var_dict``: the variables that a file ``.env`` sets; without it, storage and
+      configuration might not match
+    - ``CheckError``: raised by Dagster's commands for a wrong combination of options and assets;
+      without it, they end with a traceback
     - ``DagsterAssetCheckFailedError``: a step that a failed check ended; without it, the stack
-      trace of that step stands above the reason
+      trace of that step is printed above the reason
 
 Deployment on several machines
     - ``CheckRunHealthResult``, ``WorkerStatus``: the answer of a run launcher that checks its

@@ -1,7 +1,7 @@
-"""Notices of failed runs: what a sensor hands to a function that a person writes.
+"""Notices of failed runs: a sensor that calls a function of the user.
 
 ``orchestration.on_failure`` names that function. ``python -m brainbrr_pipeline.failure_notices``
-calls it with an example, so that mail or chat can be tried before a run fails.
+calls it with an example, so that mail or chat can be tested before a run fails.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from brainbrr_pipeline.jobs import BUILD_OP
 from brainbrr_pipeline.records.partitions import NAME
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
-#: Where `dagster dev` listens unless told otherwise.
+#: Default address of `dagster dev`.
 _DEFAULT_UI = "http://127.0.0.1:3000"
 SENSOR = "notify_of_failures"
-#: How many partitions the text of a notice names.
+#: The most partitions that the text of a notice names.
 _NAMED_PARTITIONS = 3
 
 
@@ -42,7 +42,7 @@ class RunFailure:
     Attributes
     ----------
     job : str
-        Name of the job, or the names of the assets where the run materialized assets without one.
+        Name of the job, or names of the assets if the run materialized assets without a job.
     run_id : str
         Dagster's identifier of the run.
     link : str
@@ -50,10 +50,10 @@ class RunFailure:
     error : str
         First line of what went wrong.
     partitions : tuple of str
-        Partition keys that the run was given. Empty where it was given none, such as an index or a
+        Partition keys of the run; empty for a run without partitions, such as an index or a
         training.
     will_retry : bool
-        Whether Dagster starts the run again by itself.
+        Whether Dagster retries the run.
     """
 
     job: str
@@ -75,17 +75,17 @@ class RunFailure:
             more = len(self.partitions) - _NAMED_PARTITIONS
             lines.append(f"partitions: {named}" + (f" and {more} more" if more > 0 else ""))
         if self.will_retry:
-            lines.append("Dagster starts the run again.")
+            lines.append("Dagster retries the run.")
         return "\n".join([*lines, self.link])
 
 
-#: What ``orchestration.on_failure`` names.
+#: The type of the function that ``orchestration.on_failure`` names.
 Hook = Callable[[RunFailure], object]
 
 
 def notify_of_failures(settings: Orchestration) -> dg.SensorDefinition:
-    """The sensor that hands each failed run to the function that the configuration names."""
-    goes_to = (
+    """The sensor that passes each failed run to the function that the configuration names."""
+    recipient = (
         f"It calls {settings.on_failure}."
         if settings.on_failure
         else "No function is set: see orchestration.on_failure."
@@ -96,7 +96,7 @@ def notify_of_failures(settings: Orchestration) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=30,
         description="Reports each run that fails from now on (job, error, partitions and link) to "
-        f"the function that orchestration.on_failure names. {goes_to}",
+        f"the function that orchestration.on_failure names. {recipient}",
     )
     def _notify(context: dg.RunFailureSensorContext, workspace: Workspace) -> None:
         with user_errors_as_failures():
@@ -139,9 +139,8 @@ def load_hook(name: str | None) -> Hook:
 
 def ui_address(orchestration: Orchestration, dagster_home: Path) -> str:
     """The address of Dagster's UI, without a slash at its end."""
-    set_to = orchestration.ui_url
-    if set_to is not None:
-        return set_to.rstrip("/")
+    if orchestration.ui_url is not None:
+        return orchestration.ui_url.rstrip("/")
     running = announcement_of(dagster_home)
     return _DEFAULT_UI if running is None else running.ui
 
@@ -167,7 +166,7 @@ def _job(run: dg.DagsterRun) -> str:
 
 
 def _messages(context: dg.RunFailureSensorContext) -> Iterable[str | None]:
-    """What went wrong, the most telling first: a step's own words, its error, the run's."""
+    """Messages on the failure, the most specific first: of a step, of its error, of the run."""
     for event in context.get_step_failure_events():
         data = event.step_failure_data
         if data.user_failure_data is not None:
@@ -186,7 +185,7 @@ def _first_line(messages: Iterable[str | None]) -> str:
 
 
 def _partitions(context: dg.RunFailureSensorContext) -> tuple[str, ...]:
-    """The partition keys of a run: one, a range in Dagster's order, or a list in its settings."""
+    """The partition keys of a run: one, a range in Dagster's order, or a configured list."""
     run = context.dagster_run
     if context.partition_key is not None:
         return (context.partition_key,)
@@ -196,7 +195,7 @@ def _partitions(context: dg.RunFailureSensorContext) -> tuple[str, ...]:
         keys = list(context.instance.get_dynamic_partitions(NAME))
         if first in keys and last in keys:
             return tuple(keys[keys.index(first) : keys.index(last) + 1])
-        # Their recordings have been removed since.
+        # The partitions have been dropped in the meantime.
         return (first, last)
     listed: object = run.run_config
     for name in ("ops", BUILD_OP, "config", "keys"):
@@ -205,7 +204,7 @@ def _partitions(context: dg.RunFailureSensorContext) -> tuple[str, ...]:
 
 
 def main() -> int:
-    """Call the configured function with an example. Returns the exit status."""
+    """Call the configured function with an example, and return the exit status."""
     try:
         configuration = load()
         hook = load_hook(configuration.orchestration.on_failure)

@@ -67,7 +67,7 @@ def build_defs(
         ]
         sensor_defs.append(sensors.keep_up(cache_jobs, versions.windowed_cache))
     else:
-        # Such a machine has no corpus to follow, so it needs no sensor.
+        # A machine that pulls its cache has no corpus to watch, so it needs no sensor.
         partitioned = False
         shards = pulled_cache(versions.windowed_cache, remote)
         job_defs = [jobs.populate_and_train_job(trains, folds), training]
@@ -98,6 +98,6 @@ def build_defs(
             "pipes_subprocess_client": dg.PipesSubprocessClient(),
             **(resources or {}),
         },
-        # Training and building start processes of their own; one more per step gains nothing.
+        # Training and building start their own processes, so steps need none.
         executor=dg.in_process_executor,
     )

@@ -1,4 +1,4 @@
-"""The jobs: what the sensor and the schedule launch, and what a user can launch by hand."""
+"""The jobs, which the sensor, the schedule or a user launches."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from brainbrr_pipeline.records.data_versions import (
 )
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
-#: The one op of ``build_cache``, as a run configuration names it.
+#: Name of the only op of ``build_cache``, which its run configuration contains.
 BUILD_OP = "build_recordings"
 
 
@@ -59,8 +59,8 @@ def build_cache(code_version: str, tags: Mapping[str, str]) -> dg.JobDefinition:
                 )
                 plan = plan_list(cache, config.keys, scan)
             else:
-                look = partial(plan_corpus, configuration, context.log.info)
-                plan = plan_partitions(context, cache, None, look)
+                index_and_plan = partial(plan_corpus, configuration, context.log.info)
+                plan = plan_partitions(context, cache, None, index_and_plan)
             build_and_record(context, plan, cache, current)
 
     @dg.job(
@@ -87,7 +87,7 @@ class CacheJobs:
 
     @classmethod
     def of(cls, versions: CodeVersions, tags: Mapping[str, str]) -> "CacheJobs":
-        """The jobs for the code versions that are loaded, with tags for each of their runs."""
+        """The jobs for the loaded code versions, with tags for each of their runs."""
         return cls(
             dg.define_asset_job(
                 "update_index",
@@ -102,7 +102,7 @@ class CacheJobs:
                 [WINDOWED_CACHE],
                 tags=tags,
                 description="Builds one partition of windowed_cache or an adjacent range of them, "
-                "as a backfill does. For any other list there is build_cache.",
+                "as a backfill does. For any other list use build_cache.",
             ),
             dg.define_asset_job(
                 "update_manifest",

@@ -1,7 +1,7 @@
-"""The work that is needed for corpus, cache and Dagster to agree. It is derived, not done, here.
+"""Finding the work that brings corpus, cache and Dagster into agreement, without doing it.
 
-The plan is the source of truth. Dagster's own automation conditions would miss work: they compare
-with the previous tick only.
+The plan is the source of truth. Dagster's own automation conditions would miss work, because they
+only compare with the previous tick.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class IndexRun:
     """The index, or Dagster's record of it, is out of date."""
 
     why: str
-    #: The same for the same state of the corpus: a run that failed is not requested again for it.
+    #: Equal for the same state of the corpus, so that a failed run is not requested again for it.
     identity: str
 
 
 @dataclass(frozen=True)
 class BuildRuns:
-    """Partitions have to be built or recorded. The same work has the same identity."""
+    """Partitions have to be built or recorded; the same work has the same identity."""
 
     keys: tuple[str, ...]
     why: str
@@ -74,7 +74,7 @@ Work = IndexRun | BuildRuns | ManifestRun | UpToDate
 
 
 def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Work:
-    """The next step: the index, then the cache, then the manifest.
+    """Find the next step: first the index, then the cache, then the manifest.
 
     Reads no EDF and no samples of a shard, and queries the instance in bulk. Raises
     :class:`BrainbrrError` if the index cannot be read or the corpus cannot be listed.
@@ -84,12 +84,12 @@ def work_to_do(instance: dg.DagsterInstance, configuration: Configuration) -> Wo
     index = read_index(root) if path.is_file() else None
     sources = configuration.corpus_sources
     if any(source.data_dir is not None for source in sources):
-        different = changes_of_corpora(sources, root, index)
-        if different:
+        changes = changes_of_corpora(sources, root, index)
+        if changes:
             index_mtime = path.stat().st_mtime_ns if index is not None else 0
-            names = [different.added, different.changed, different.removed]
-            states = [[state.size, state.mtime_ns, state.inode] for state in different.states]
-            return IndexRun(f"corpus: {different}", digest([index_mtime, *names, states]))
+            names = [changes.added, changes.changed, changes.removed]
+            states = [[state.size, state.mtime_ns, state.inode] for state in changes.states]
+            return IndexRun(f"corpus: {changes}", digest([index_mtime, *names, states]))
     if index is None:
         index = read_index(root)
     return _index_work(instance, index) or _cache_work(
@@ -118,7 +118,7 @@ def _index_work(instance: dg.DagsterInstance, index: Index) -> IndexRun | None:
 def _cache_work(
     instance: dg.DagsterInstance, cache: ProfileCache, current: CodeVersions, index: Index
 ) -> Work:
-    """The next step after the index, under the code versions of the assets."""
+    """Find the next step after the index, with the current code versions of the assets."""
     plan = cache.plan(index)
     new, gone = fold_changes(instance, cache, plan)
     folds = _folds_of(cache, plan)
@@ -140,7 +140,8 @@ def _cache_work(
         newest = instance.event_log_storage.get_latest_storage_id_by_partition(
             WINDOWED_CACHE, DagsterEventType.ASSET_MATERIALIZATION
         )
-        # The newest records are part of it, so that a shard lost again is built again.
+        # The identity includes the newest records, so that a shard that is lost again is built
+        # again.
         versions = [recorded_as(item, code_version) or item.fingerprint for item in wanted]
         records = [newest.get(item.recording.partition_key) for item in wanted]
         identity = digest([list(pair) for pair in zip(versions, records, strict=True)])

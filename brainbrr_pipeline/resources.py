@@ -31,8 +31,8 @@ def _dedent_docstring(resource: Resource) -> Resource:
 class Workspace(dg.ConfigurableResource[Configuration]):
     """The configuration of a run.
 
-    It is given as JSON in settings, or, if that is empty, loaded from the environment as the
-    brainbrr command does.
+    It is given as JSON in settings or, if that is empty, loaded from the environment as by the
+    brainbrr command.
     """
 
     settings: str = ""
@@ -43,26 +43,26 @@ class Workspace(dg.ConfigurableResource[Configuration]):
         return cls(settings=configuration.model_dump_json())
 
     def load(self, profile: str | None = None) -> Configuration:
-        """The configuration, by default with the profile that it chooses itself.
+        """Load the configuration, by default with its own profile.
 
-        Raises :class:`BrainbrrError` if it cannot be loaded, and for another profile than that of
-        fixed settings.
+        Raises :class:`BrainbrrError` if it cannot be loaded, or if settings are given and have
+        another profile.
         """
         if not self.settings:
             return load(Overrides(profile=profile))
         configuration = Configuration.model_validate_json(self.settings)
         if profile not in (None, configuration.profile):
             raise BrainbrrError(
-                f"the profile {profile} cannot be chosen, because the resource workspace gives all "
-                f"settings, with the profile {configuration.profile}: leave the profile out"
+                f"the profile {profile} cannot be chosen, because the resource workspace has fixed "
+                f"settings with the profile {configuration.profile}: leave the profile out"
             )
         return configuration
 
     def load_for(self, context: Context) -> Configuration:
-        """The configuration of a run, whose profile and version become tags of the run.
+        """Load the configuration of a run, and tag the run with its profile and version.
 
-        The tags of a job are those of the definitions that requested it; a run of assets without a
-        job has none. Raises :class:`BrainbrrError` as :meth:`load` does.
+        Tags of a job come from the definitions that requested it, and a run of assets without a job
+        has none. Raises as :meth:`load` does.
         """
         configuration = self.load()
         context.instance.add_run_tags(context.run.run_id, run_tags(ProfileCache.of(configuration)))
@@ -87,18 +87,18 @@ class GpuResource(dg.ConfigurableResource[Hardware]):
 
     @classmethod
     def of_profile(cls, name: str) -> "GpuResource":
-        """The resource for the profile of a name. Raises :class:`BrainbrrError` if none has it."""
+        """The resource for a hardware profile. Raises :class:`BrainbrrError` for an unknown one."""
         return cls.of(load(Overrides(config=f"full:{name}")).hardware)
 
     def hardware(self) -> Hardware:
-        """The device that is required, and batch size, precision, workers and compilation."""
+        """The hardware settings: device, batch size, precision, workers and compilation."""
         return Hardware.model_validate_json(self.settings)
 
     def verify(self, requested: Hardware) -> str:
-        """Check that a run which requests some hardware may use this machine's device.
+        """Check that a run may use this machine's device, and return a description of the device.
 
-        Returns a description of the device. Raises :class:`BrainbrrError` if the request is for
-        another profile than the resource's, or if the device is not the one that the profile names.
+        Raises :class:`BrainbrrError` if the run requests another hardware profile than that of the
+        resource, or if the device is not the one that the profile names.
         """
         hardware = self.hardware()
         if requested != hardware:

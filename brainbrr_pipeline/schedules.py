@@ -19,7 +19,7 @@ def train_and_evaluate(
 
     With ``folds`` it requests a run for each of them.
 
-    Raises :class:`BrainbrrError` if the expression is not one.
+    Raises :class:`BrainbrrError` if the cron expression is not valid.
     """
     cron, zone = settings.training_cron, settings.time_zone
 
@@ -45,9 +45,9 @@ def train_and_evaluate(
 def _each_fold(
     folds: dg.PartitionsDefinition[str], context: dg.ScheduleEvaluationContext
 ) -> Iterator[dg.RunRequest]:
-    """A run for each fold that there is now."""
+    """Request a run for each fold that exists now."""
     for key in folds.get_partition_keys(dynamic_partitions_store=context.instance):
-        # Dagster wants a key of several requests; each time of the schedule is asked for once.
+        # Several requests need keys; this one is unique for each time of the schedule.
         yield dg.RunRequest(
             f"{context.scheduled_execution_time.isoformat()} {key}", partition_key=key
         )

@@ -22,7 +22,7 @@ from brainbrr_pipeline.records.code_version import RELOAD, CodeVersions, SourceF
 from brainbrr_pipeline.records.run_tags import run_tags
 from brainbrr_pipeline.resources import Workspace, user_errors_as_failures
 
-#: Tag of the runs that the sensor requested. While one of them is unfinished it requests no other.
+#: Tag of the runs that the sensor requested. It waits until all of them have finished.
 ASKED_BY = "brainbrr/asked_by"
 SENSOR = "keep_up"
 
@@ -46,7 +46,7 @@ def keep_up(jobs: CacheJobs, code_version: str) -> dg.SensorDefinition:
     def _keep_up(
         context: dg.SensorEvaluationContext, workspace: Workspace
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        # A failed tick is red in the UI, and shows the line. Nobody looks into a skipped one.
+        # The UI shows a failed tick in red, with its message; a skipped one is easily overlooked.
         with user_errors_as_failures():
             configuration = workspace.load()
             if (

@@ -1,7 +1,7 @@
-"""What Dagster's commands print when something goes wrong: a user's mistake is the last line.
+"""The output of Dagster's commands after an error: a user's mistake is the last line.
 
-Dagster prints a stack trace with each step that failed and with the run. Of a step that stopped
-because of a user's mistake, it would show lines of Dagster only.
+Dagster prints a stack trace for each failed step and for the run. For a step that failed because of
+a user's mistake, it would contain lines of Dagster only.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from dagster import DagsterEventType
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_pipeline.dagster_internals import CheckError, DagsterAssetCheckFailedError
 
-#: What users can fix, each once and in order.
+#: Messages on mistakes that users can fix, each once and in order.
 _mistakes: dict[str, None] = {}
-#: Steps that failed for another reason: their stack traces are shown.
+#: Steps that failed for other reasons, whose stack traces are shown.
 _crashed: set[str] = set()
-#: Why checks did not pass, until the step ends of which they are a part.
+#: Messages of failed checks, until the step that they belong to ends.
 _failed_checks: list[str] = []
 
 
 def print_mistakes_last() -> None:
-    """Have this process print mistakes as its last lines, and no stack trace of them.
+    """Make this process print mistakes as its last lines, without stack traces.
 
-    For processes that Dagster's command line is: it makes a logger of the class that is set here
-    for each run.
+    This is for processes of Dagster's command line, which creates a logger of the class that is set
+    here for each run.
     """
     if sys.excepthook is _print_in_one_line:
         return
@@ -40,7 +40,7 @@ def print_mistakes_last() -> None:
 
 
 class ConsoleLogger(logging.Logger):
-    """A logger that leaves out the stack trace of an event which reports a user's mistake."""
+    """A logger that omits the stack trace of an event that reports a user's mistake."""
 
     def log(
         self,
@@ -56,7 +56,7 @@ class ConsoleLogger(logging.Logger):
         stacklevel: int = 1,
         extra: Mapping[str, object] | None = None,
     ) -> None:
-        """Log a message; Dagster hands over the event that it is about as ``extra``."""
+        """Log a message; Dagster passes the event that it belongs to in ``extra``."""
         event = None if extra is None else extra.get("dagster_event")
         if isinstance(event, dg.DagsterEvent) and _is_of_a_mistake(event):
             msg = str(msg).partition("\n")[0]
@@ -72,7 +72,7 @@ class ConsoleLogger(logging.Logger):
 
 
 def _is_of_a_mistake(event: dg.DagsterEvent) -> bool:
-    """Whether an event reports a failure that a user can fix, which is noted for the last lines."""
+    """Whether an event reports a failure that a user can fix, which is kept for the last lines."""
     if event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
         is_error = check.severity is dg.AssetCheckSeverity.ERROR
@@ -109,8 +109,8 @@ def _print_in_one_line(
     if isinstance(error, BrainbrrError):
         print(f"brainbrr: {error}", file=sys.stderr)
     elif isinstance(error, dg.DagsterInvalidConfigError):
-        wrong = "; ".join(" ".join(one.message.split()) for one in error.errors)
-        print(f"brainbrr: the run configuration is wrong: {wrong}", file=sys.stderr)
+        problems = "; ".join(" ".join(each.message.split()) for each in error.errors)
+        print(f"brainbrr: the run configuration is wrong: {problems}", file=sys.stderr)
     elif isinstance(error, (dg.DagsterInvalidSubsetError, CheckError)):
         message = " ".join(str(error).split()).removeprefix("Failure condition: ")
         if "none of the assets are partitioned" in message:

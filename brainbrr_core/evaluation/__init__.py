@@ -1,7 +1,6 @@
-"""What a run is worth: its figures on a split with their intervals, the report, comparisons.
+"""Evaluation: the figures of a run on a split with their intervals, the report, comparisons.
 
-Here belong the choice of what is scored, confidence intervals of every figure, the report with
-its tables and pictures, the record of who scored eval, and the comparison of two runs. The rules
-themselves belong to ``scoring``, events to ``detection``, the network on a recording to
-``prediction``.
+This package chooses what is scored, computes confidence intervals of every figure, writes the
+report with its tables and pictures, and compares two runs. The rules themselves are in ``scoring``,
+events in ``detection``, and the network on a recording in ``prediction``.
 """

@@ -1,4 +1,4 @@
-"""One run on several corpora: one row for each, compared with dev of its own corpus."""
+"""One run on several corpora: a report with a row for each, compared with its own dev."""
 
 from __future__ import annotations
 
@@ -29,15 +29,25 @@ from brainbrr_core.files.canonical import digest
 from brainbrr_core.runs.identity import ReportSettings
 from brainbrr_core.runs.run import Run
 
-#: The figure that the sentences about a change use.
+#: The figure whose change from own dev the sentences describe.
 _F1 = "szcore_event.f1"
-#: Longest part of a folder's name that the names of corpora make up.
+#: The most characters of a folder's name that names of corpora take up.
 _LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
 class OtherCorpus:
-    """A corpus to score a run on, how it is scored, and its name where that is given."""
+    """A corpus to score a run on.
+
+    Attributes
+    ----------
+    name : str or None
+        Its name in the report; None for that of its folder.
+    cache : ProfileCache
+        Its shards and windows.
+    settings : ReportSettings
+        Detection, bootstrap and device.
+    """
 
     name: str | None
     cache: ProfileCache
@@ -46,7 +56,17 @@ class OtherCorpus:
 
 @dataclass(frozen=True)
 class AcrossReport:
-    """Where the report over corpora lies and what it says; the run's own corpus comes first."""
+    """The report of a run on several corpora.
+
+    Attributes
+    ----------
+    report : Path
+        The HTML page. Its folder has the tables.
+    run : Run
+        The run that was scored.
+    rows : tuple of CorpusRow
+        One for each corpus, the run's own first.
+    """
 
     report: Path
     run: Run
@@ -54,7 +74,7 @@ class AcrossReport:
 
     @property
     def sentences(self) -> list[str]:
-        """How the run does on each other corpus, against its own dev."""
+        """How the event F1 on each other corpus differs from that on own dev."""
         own = self.rows[0].figures[_F1].value
         sentences = []
         for row in self.rows:
@@ -84,10 +104,10 @@ def evaluate_across(
     """Score a run on several other corpora as :func:`evaluate_run` does, and write one report.
 
     ``own`` is the run with the corpus that it was trained on. The report's rows begin with dev of
-    that corpus, which the threshold was tuned on, and with its eval where that was scored at this
-    threshold before. Nothing is scored before every corpus was found to be indexed and built.
-    Raises as :func:`evaluate_run` does, for a corpus that is the run's own, and for two of one
-    name.
+    that corpus, on which the threshold was tuned, and with its eval if that was scored at this
+    threshold before. All corpora are checked, to be indexed and built, before the first is scored.
+    Raises as :func:`evaluate_run` does, and :class:`BrainbrrError` for a corpus that is the run's
+    own and for two corpora of the same name.
     """
     run, named = own.run, _name_corpora(own.run, corpora)
     rows = _own_rows(own, log)
@@ -105,7 +125,7 @@ def evaluate_across(
 
 
 def _name_corpora(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]:
-    """The corpora with distinct names. Raises where one cannot be scored."""
+    """Give each corpus a name. Raises if one cannot be scored or two have the same name."""
     named = []
     for corpus in corpora:
         plan = corpus_plan(corpus.cache, run)
@@ -117,10 +137,10 @@ def _name_corpora(run: Run, corpora: Sequence[OtherCorpus]) -> list[OtherCorpus]
         name = corpus_name(plan.index) if corpus.name is None else safe_name(corpus.name)
         named.append(replace(corpus, name=name))
     counts = Counter(corpus.name for corpus in named)
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
+    repeated = [name for name, count in counts.items() if count > 1]
+    if repeated:
         raise BrainbrrError(
-            f"two corpora of --across are called {twice[0]}: name them, as in "
+            f"two corpora of --across are called {repeated[0]}: name them, as in "
             "--across first=PATH,second=PATH"
         )
     return named
@@ -147,7 +167,7 @@ def _own_rows(corpus: OwnCorpus, log: Callable[[str], None]) -> list[CorpusRow]:
 
 
 def _stored_report(run: Run, split: str) -> Evaluation | None:
-    """The report that a run has on a split of its own corpus, None without one."""
+    """The existing report of a run on a split of its own corpus; None without one."""
     folder = report_folder(run.directory, split)
     try:
         results = read_results(folder)
@@ -203,7 +223,7 @@ def _table_row(row: CorpusRow, names: Sequence[str]) -> Row:
 
 
 def _head(report: AcrossReport) -> list[str]:
-    """What the rows mean."""
+    """The paragraphs above the table, which say what its rows mean."""
     externals = [
         row.evaluation.results.external
         for row in report.rows
@@ -234,9 +254,9 @@ def _head(report: AcrossReport) -> list[str]:
 
 
 def _left_out(corpora: Sequence[ExternalCorpus]) -> str:
-    """Whom the run knows in other corpora."""
+    """A sentence on the recordings that are left out because the run knows them."""
     recordings = sum(sum(corpus.left_out.values()) for corpus in corpora)
-    sentence = "No recording or patient of these corpora is one that the run knows from its own."
+    sentence = "The run knows no recording or patient of these corpora from its own."
     if recordings:
         sentence = (
             f"{recordings:,} recordings of these corpora are left out because the run knows the "

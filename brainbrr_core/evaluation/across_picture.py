@@ -1,4 +1,4 @@
-"""The picture of a run across corpora: each figure with its interval, next to that on own dev."""
+"""The picture of a run on several corpora: figures with their intervals, next to own dev."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from brainbrr_core.evaluation.corpus_row import CorpusRow
 from brainbrr_core.evaluation.report.drawing import STYLE, svg
 from brainbrr_core.evaluation.report.pictures import Picture
 
-#: Name of a figure, its title, and whether it is a rate, on a logarithmic axis.
+#: Name of each figure, its title, and whether it is a rate, which has a logarithmic axis.
 _PANELS = (
     ("szcore_event.f1", "Event F1", False),
     ("szcore_event.sensitivity", "Sensitivity", False),
     ("szcore_event.false_per_day", "False alarms per 24 h", True),
     ("seconds.auroc", "AUROC", False),
 )
-#: Rates below this are drawn here.
+#: Lower rates are drawn at this value: a logarithmic axis has no 0.
 _LEAST_RATE = 0.1
 
 
 def across_picture(rows: Sequence[CorpusRow]) -> Picture:
-    """Four figures of every corpus; the dashed line is the run's own dev."""
+    """Draw four figures of every corpus, with a dashed line at that of the run's own dev."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.0, 1.3 + 0.45 * len(rows)), layout="constrained")
         panels = figure.subplots(1, len(_PANELS), sharey=True)

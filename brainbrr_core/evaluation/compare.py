@@ -1,9 +1,9 @@
-"""Two runs on the same recordings: the difference of every figure, and where they disagree.
+"""Comparison of two runs on the same recordings: differences of figures, and disagreements.
 
-One figure is primary, named before anything is compared, and judged by its own interval. All others
-are exploratory: of so many figures some differ by chance, so the false discovery rate among those
-that are marked is controlled (Benjamini and Hochberg 1995). No figure of fewer than ten patients is
-judged, since an interval over so few is too narrow.
+One figure is primary: it is chosen before the comparison, and judged by its own interval. All
+others are exploratory: among so many, some differ by chance, so the false discovery rate among
+those that are marked is controlled (Benjamini and Hochberg 1995). No figure of fewer than ten
+patients is judged, since an interval over so few is too narrow.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from brainbrr_core.scoring import (
 )
 
 PRIMARY = "szcore_event.f1"
-#: The expected share of chance findings among the exploratory figures that are marked.
+#: Largest expected share of chance differences among the exploratory figures that are marked.
 FALSE_DISCOVERY_RATE = 0.05
 #: P-values of a hundred figures need more resamples than one interval does.
 LEAST_RESAMPLES = 10_000
 #: Number of resamples whose figures are computed at a time.
 _AT_A_TIME = 500
 
-#: How the names of shares end that measure an error.
+#: Ending of the names of shares that measure an error.
 _ERROR = "calibration_error"
 
 Which = Literal["a", "b"]
@@ -52,7 +52,7 @@ Which = Literal["a", "b"]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A figure of both runs, and the difference between them; NaN where undefined.
+    """One figure of both runs, and the difference between them; NaN where undefined.
 
     Attributes
     ----------
@@ -67,7 +67,7 @@ class Difference:
     low, high : float
         Ends of the 95 % interval of the difference; NaN also where all resamples agree.
     patients : int
-        Number of patients that have what the figure is about in both runs.
+        Number of patients who contribute to the figure in both runs.
     few_patients : bool
         Whether the patients are so few that the interval is too narrow.
     primary : bool
@@ -76,11 +76,11 @@ class Difference:
         Two-sided bootstrap p-value of no difference; NaN where the interval is undefined.
     false_discovery_rate : float
         Adjusted p-value of an exploratory figure (Benjamini and Hochberg). NaN for the primary
-        figure, and for those that are not judged: too few patients, background, or parts of
-        another figure.
+        figure, and for figures that are not judged: those of too few patients, those of background,
+        and those that are components of another figure.
     beyond_chance : bool
-        Whether the runs are judged to differ: the interval of the primary figure does not include
-        0, the false discovery rate of another is at most 0.05.
+        Whether the runs are judged to differ: if the interval of the primary figure excludes 0, or
+        the false discovery rate of another figure is at most 0.05.
     """
 
     figure: str
@@ -100,7 +100,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class RecordingDisagreement:
-    """A recording in which the runs miss or falsely detect differently many events (OVLP)."""
+    """A recording in which the runs differ in their numbers of missed or false events (OVLP)."""
 
     partition_key: str
     seizures: int
@@ -112,7 +112,7 @@ class RecordingDisagreement:
 
 @dataclass(frozen=True, slots=True)
 class EventDisagreement:
-    """A seizure that one run alone detects, or a false alarm that one run alone raises."""
+    """A seizure that only one run detects, or a false alarm that only one run raises."""
 
     kind: Literal["seizure detected", "false alarm"]
     only: Which
@@ -135,7 +135,7 @@ class Comparison:
     evaluation_set : str
         Hash of what both were scored against: recordings, lengths, references and unknown time.
     patients : int
-        Number of patients on the split.
+        Number of patients in the split.
     bootstrap_samples, bootstrap_seed : int
         Number of resamples behind the intervals, and the seed of their random generator.
     primary : str
@@ -145,10 +145,10 @@ class Comparison:
     differences : tuple of Difference
         Every figure that both reports have, ordered by name.
     recordings : tuple of RecordingDisagreement
-        Recordings in which the runs miss or falsely detect differently many events.
+        Recordings in which the runs differ in their numbers of missed or false events.
     events : tuple of EventDisagreement
-        Seizures that one run alone detects and false alarms that one run alone raises, in the
-        order of the recordings.
+        Seizures that only one run detects and false alarms that only one run raises, in the order
+        of the recordings.
     settings : tuple of SettingDifference or None
         The settings that differ between the runs; None where one of them recorded none.
     """
@@ -169,7 +169,7 @@ class Comparison:
 
     @property
     def better(self) -> Literal["A", "B"] | None:
-        """The run that is better by the primary figure, None where they cannot be told apart."""
+        """The run that is better by the primary figure; None if they cannot be told apart."""
         [primary] = [each for each in self.differences if each.primary]
         if not primary.beyond_chance:
             return None
@@ -184,8 +184,8 @@ def lower_is_better(figure: str) -> bool:
 def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Comparison:
     """Compare the reports of two runs on a split: every figure of B less that of A.
 
-    Both figures of a resample are of the same patients (paired bootstrap), so what makes some
-    patients hard for either run does not widen the interval. The seed is that of A.
+    Both figures of a resample use the same patients (paired bootstrap), so that patients who are
+    difficult for both runs do not widen the interval. The seed is that of A.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
     patients = len(statistics_a.patients)
     if statistics_a.patients != statistics_b.patients:
         raise BrainbrrError(
-            f"{folder_a} or {folder_b} is damaged: their statistics are of other patients; "
+            f"{folder_a} or {folder_b} is damaged: their statistics are of different patients; "
             "remove the folder and evaluate again"
         )
     figures = sorted(set(a.estimates) & set(b.estimates))
@@ -227,10 +227,10 @@ def compare(run_a: Path, run_b: Path, split: str, primary: str = PRIMARY) -> Com
         )
     samples = max(a.bootstrap_samples, LEAST_RESAMPLES)
     resampled = _differences(statistics_a, statistics_b, samples, a.bootstrap_seed)
-    of_a, of_b = statistics_a.contributors(), statistics_b.contributors()
+    patients_a, patients_b = statistics_a.contributors(), statistics_b.contributors()
     differences = []
     for name in figures:
-        both = min(of_a[name], of_b[name])
+        both = min(patients_a[name], patients_b[name])
         value_a, value_b = a.estimates[name].value, b.estimates[name].value
         low, high = interval(resampled[name], both)
         if low == high:
@@ -329,11 +329,11 @@ def _check_same_set(run_a: Path, run_b: Path, a: EvaluationResults, b: Evaluatio
         return
     keys_a = {row.partition_key for row in a.recordings}
     keys_b = {row.partition_key for row in b.recordings}
-    apart = sorted(keys_a ^ keys_b)
+    unshared = sorted(keys_a ^ keys_b)
     how = (
-        f"{len(apart)} of {len(keys_a | keys_b)} recordings are in one of them only, the first "
-        f"is {apart[0]}"
-        if apart
+        f"{len(unshared)} of {len(keys_a | keys_b)} recordings are in one of them only, the first "
+        f"is {unshared[0]}"
+        if unshared
         else "their annotations or lengths differ"
     )
     raise BrainbrrError(

@@ -11,7 +11,17 @@ from brainbrr_core.evaluation.results import Estimate
 
 @dataclass(frozen=True)
 class CorpusRow:
-    """A run's evaluation on one corpus; ``own`` where it is the one that it was trained on."""
+    """A run's evaluation on one corpus.
+
+    Attributes
+    ----------
+    name : str
+        Name of the row.
+    own : bool
+        Whether the run was trained on this corpus.
+    evaluation : Evaluation
+        The report and its results.
+    """
 
     name: str
     own: bool

@@ -1,8 +1,8 @@
 """A run's scores on a split of its own corpus.
 
-The steps, each a module of its own: the frozen threshold (``operating_threshold``), the network's
-scores on whole recordings (``split_scores``), the figures (``score``), and the report with its
-tables (``report_folder``).
+Each step is a module: the frozen threshold (``operating_threshold``), the network's scores on whole
+recordings (``split_scores``), the figures (``score``), and the report with its tables
+(``report_folder``).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Evaluation:
     reused : bool
         Whether the report was already there.
     start : StartingWeights, optional
-        With which weights of other trainings the run's began.
+        The trainings whose weights the run's training started from; None where they were random.
     """
 
     report: Path
@@ -182,7 +182,7 @@ def _evaluate(
         "finished_at": run.record.finished_at,
     }
     if assigned.fold is not None:
-        # A run of a fold does not depend on whom the fold holds out.
+        # A fold's run does not depend on the patients that the fold holds out; its report does.
         shaping["scored"] = _scored(recordings, unscored)
     groups = age_groups(plan, recordings)
     if groups:
@@ -194,7 +194,7 @@ def _evaluate(
         log(f"counted as one person, for a recording that two corpora have in common: {pairs}")
     start = StartingWeights.of(run, plan.index, {row.patient for row in recordings})
     if start is not None:
-        shaping["start"] = start.sentence()
+        shaping["start"] = start.shaping()
     identity = digest(shaping)
     folder = report_folder(run.directory, split)
     stored = stored_results(folder, identity)
@@ -256,7 +256,7 @@ def _evaluate(
 def _scored(
     recordings: Sequence[ManifestRecording], unscored: Sequence[UnscoredRecording]
 ) -> JsonValue:
-    """What of a split a report depends on."""
+    """The data of a split that a report depends on."""
     return [
         evaluation_set(recordings),
         [recording.fingerprint for recording in recordings],

@@ -1,4 +1,4 @@
-"""What is counted of recordings with events, and every figure of it with its interval."""
+"""Counts of recordings with events, and every figure that follows from them, with intervals."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ LAST_HOUR = 24
 OF_ALL_SECONDS = ("seconds.auroc", "seconds.auprc", "seconds.calibration_error")
 #: Shares that are not a number of seizures or detections divided by another.
 NOT_COUNTED = (*OF_ALL_SECONDS, "nedc_ira.kappa")
-#: Score, label and number of the patient of each second.
+#: Score of each second, whether it is ictal, and the number of its patient.
 Seconds = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]
 NO_SECONDS: Seconds = (np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.intp))
 
@@ -77,8 +77,8 @@ def outcomes_of(row: RecordingResult) -> list[SeizureOutcome]:
     reference, hypothesis, _ = scored_events(row.events, touching=False)
     outcomes = []
     for event in reference:
-        over = [hyp for hyp in hypothesis if hyp.stop > event.start and hyp.start < event.stop]
-        inside = sum(min(h.stop, event.stop) - max(h.start, event.start) for h in over)
+        hits = [hyp for hyp in hypothesis if hyp.stop > event.start and hyp.start < event.stop]
+        inside = sum(min(hit.stop, event.stop) - max(hit.start, event.start) for hit in hits)
         outcomes.append(
             SeizureOutcome(
                 row.partition_key,
@@ -87,8 +87,8 @@ def outcomes_of(row: RecordingResult) -> list[SeizureOutcome]:
                 event.start,
                 event.stop,
                 event.label,
-                bool(over),
-                over[0].start - event.start if over else math.nan,
+                bool(hits),
+                hits[0].start - event.start if hits else math.nan,
                 inside / event.duration,
             )
         )
@@ -125,9 +125,9 @@ def patient_statistics(
 ) -> PatientStatistics:
     """What each patient contributes to every figure.
 
-    ``patients`` are sorted; ``by_rule`` has the counts of each of ``rows``. ``seconds`` are the
-    score, the label and the number of the patient of each known second, ``sweep`` and ``tuned`` the
-    counts at other thresholds: without scores there are none.
+    ``patients`` are sorted, and ``by_rule`` has the counts of each of ``rows``. ``seconds``
+    describe every second that is not unknown. ``sweep`` and ``tuned`` have the counts at other
+    thresholds. All three are left out for events without scores.
     """
     patient_numbers = {patient: number for number, patient in enumerate(patients)}
     tables: dict[str, NDArray[np.float64]] = {}
@@ -152,7 +152,7 @@ def patient_statistics(
             add(f"age.{row.age_group}", row.patient, row.szcore)
     for hour, patient_name, counts in hours:
         add(f"{HOURS}{hour}", patient_name, counts)
-    late: dict[str, list[SeizureOutcome]] = {LATENCY: []}
+    detected: dict[str, list[SeizureOutcome]] = {LATENCY: []}
     for outcome in outcomes:
         counts = Counts(1, float(outcome.detected))
         names = [LATENCY]
@@ -160,7 +160,7 @@ def patient_statistics(
             add(group, outcome.patient, counts)
             names.append(latency_name(group))
         for name in names:
-            late.setdefault(name, []).extend([outcome] if outcome.detected else [])
+            detected.setdefault(name, []).extend([outcome] if outcome.detected else [])
     scores, labels, patient = seconds
     return PatientStatistics(
         patients,
@@ -171,10 +171,10 @@ def patient_statistics(
         calibration_counts(scores, labels, patient, len(patients), CALIBRATION_BINS),
         {
             name: Latencies(
-                np.array([outcome.latency_s for outcome in detected], dtype=np.float64),
-                np.array([patient_numbers[outcome.patient] for outcome in detected], dtype=np.intp),
+                np.array([outcome.latency_s for outcome in group], dtype=np.float64),
+                np.array([patient_numbers[outcome.patient] for outcome in group], dtype=np.intp),
             )
-            for name, detected in late.items()
+            for name, group in detected.items()
         },
     )
 
@@ -209,10 +209,10 @@ def estimates_of(
 
 
 def _exact(statistics: PatientStatistics, name: str, value: float, patients: int) -> Estimate:
-    """An estimate whose bootstrap interval has no width.
+    """An estimate whose bootstrap interval would have no width.
 
-    Its interval is exact if all or none were detected or there is no false alarm; otherwise it has
-    none.
+    It has an exact interval if all or no seizures were detected or there is no false alarm, and
+    otherwise none.
     """
     if unit_of(name) is Unit.ALARMS and value == 0:
         seconds = statistics.silent_seconds(name)

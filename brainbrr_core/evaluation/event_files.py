@@ -1,4 +1,4 @@
-"""Events in files, of a reference and of a detector: which belong together, and what they hold.
+"""Event files of a reference and of a detector: which belong together, and their content.
 
 A folder has one file for each recording, at any depth: ``csv_bi`` or ``csv`` (TUH), ``tse_bi`` or
 ``tse`` (TUSZ 1.5), ``*.tsv`` (SzCORE and BIDS) or EDF+ with its annotations. No signal is read.
@@ -40,14 +40,14 @@ from brainbrr_core.scoring import RecordingEvents
 
 #: Suffixes of files with events. Of several files of one recording in a folder, the first counts.
 SUFFIXES = (".csv_bi", ".csv", ".tse_bi", ".tse", ".tsv", ".edf")
-#: What the names of a recording's files may end with beside their suffix.
+#: Endings, before the suffix, that are not part of a recording's name.
 _ENDINGS = (".annotations", "_events", "_eeg")
-#: How many files or recordings a message names.
+#: The most files or recordings that a message names.
 _NAMED = 3
 
 
 class Unmatched(StrEnum):
-    """What becomes of a recording that only one of two folders has."""
+    """What to do with a recording that only one of two folders has."""
 
     REFUSE = "refuse"
     SKIP = "skip"
@@ -56,12 +56,12 @@ class Unmatched(StrEnum):
 
 @dataclass(frozen=True)
 class MatchedEvents:
-    """The recordings of a reference and a hypothesis.
+    """Recordings with their reference and hypothesis, and those that lack one of the two.
 
     Attributes
     ----------
     recordings : tuple of RecordingEvents
-        What can be scored, by name.
+        The recordings to score, ordered by name.
     without_hypothesis, without_reference : tuple of str
         Names of recordings that only the reference, or only the hypothesis, has.
     """
@@ -90,15 +90,16 @@ def match_events(
     reference, hypothesis : pathlib.Path
         Folders with a file of events for each recording, or two such files.
     patient_pattern : str, optional
-        Regular expression with one group, searched for in the path below the reference's folder:
-        the patient. By default the patient is that of a name of BIDS or TUSZ, otherwise the topmost
-        folder, otherwise the whole name, so that each recording counts as a patient.
+        Regular expression whose one group is the patient; it is searched for in the path below the
+        reference's folder. By default the patient is the one that a BIDS or TUSZ name contains,
+        otherwise the topmost folder, otherwise the whole name, so that each recording counts as a
+        patient.
     unmatched : Unmatched, optional
-        ``refuse`` a recording that only one folder has, ``skip`` it, or take a reference without a
-        hypothesis as one with no (``empty``) detection.
+        ``refuse`` a recording that only one folder has, ``skip`` it, or score a reference without a
+        hypothesis as if nothing had been detected (``empty``).
     seizure_texts : sequence of str, optional
         Regular expressions of further texts that mean a seizure, in EDF+ and in the columns of
-        BIDS. Words such as "seizure" and the labels of TUSZ and SzCORE are known.
+        BIDS, beside words such as "seizure" and the labels of TUSZ and SzCORE.
 
     Returns
     -------
@@ -119,11 +120,11 @@ def match_events(
         return MatchedEvents((_read_pair(name, files[name], patient(name), texts),), (), ())
     references = _files(reference)
     hypotheses = _by_name(_files(hypothesis), references)
-    alone = tuple(name for name in references if name not in hypotheses)
-    extra = tuple(name for name in hypotheses if name not in references)
+    without_hypothesis = tuple(name for name in references if name not in hypotheses)
+    without_reference = tuple(name for name in hypotheses if name not in references)
     if unmatched is Unmatched.REFUSE:
-        _refuse(alone, "has no file of events in", hypothesis)
-        _refuse(extra, "has no file of events in", reference)
+        _refuse(without_hypothesis, hypothesis)
+        _refuse(without_reference, reference)
     recordings = tuple(
         _read_pair(name, (path, hypotheses.get(name)), patient(name), texts)
         for name, path in references.items()
@@ -134,20 +135,21 @@ def match_events(
             f"{reference} and {hypothesis} have no recording in common: name the files of both "
             "after the recordings"
         )
-    return MatchedEvents(recordings, alone, extra)
+    return MatchedEvents(recordings, without_hypothesis, without_reference)
 
 
-def _refuse(names: Sequence[str], what: str, folder: Path) -> None:
+def _refuse(names: Sequence[str], folder: Path) -> None:
+    """Raise :class:`BrainbrrError` if a folder lacks the event files of some recordings."""
     if names:
         shown = ", ".join(names[:_NAMED])
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         raise BrainbrrError(
-            f"{shown}{more} {what} {folder}: add it, or choose with --unmatched skip or empty"
+            f"{shown}{more}: no event file in {folder}: add it, or use --unmatched skip or empty"
         )
 
 
 def _files(folder: Path) -> dict[str, Path]:
-    """The file of events of each recording below a folder, by the recording's name, sorted."""
+    """The event file of each recording below a folder, by the recording's name, sorted."""
     if not folder.is_dir():
         missing = "is not a folder" if folder.exists() else "does not exist"
         raise BrainbrrError(f"{folder} {missing}: give two folders with events, or two files")
@@ -171,8 +173,8 @@ def _files(folder: Path) -> dict[str, Path]:
                 )
             files[name] = min(path, other, key=_precedence)
     if not files:
-        forms = ", ".join(SUFFIXES)
-        raise BrainbrrError(f"{folder} has no file of events: it may have files with {forms}")
+        suffixes = ", ".join(SUFFIXES)
+        raise BrainbrrError(f"{folder} has no event file: it needs files with {suffixes}")
     return dict(sorted(files.items()))
 
 
@@ -188,7 +190,7 @@ def _has_events(path: Path) -> bool:
 
 
 def _precedence(path: Path) -> tuple[int, bool]:
-    # An EDF+ that has only annotations may be next to the EDF that they are about.
+    # An EDF+ with annotations only may stand next to the EDF that it annotates, and goes first.
     return SUFFIXES.index(path.suffix.lower()), not path.stem.endswith(_ENDINGS[0])
 
 
@@ -201,19 +203,19 @@ def _name(path: str) -> str:
 
 
 def _by_name(hypotheses: dict[str, Path], references: Mapping[str, Path]) -> dict[str, Path]:
-    """The hypotheses by the names of the references: by path, otherwise by the name alone."""
+    """Hypotheses by the name of their reference: matched by path, otherwise by file name."""
     if hypotheses.keys() & references.keys():
         return hypotheses
-    named: dict[str, list[str]] = {}
+    by_file_name: dict[str, list[str]] = {}
     for name in references:
-        named.setdefault(name.rpartition("/")[2], []).append(name)
+        by_file_name.setdefault(name.rpartition("/")[2], []).append(name)
     by_reference: dict[str, Path] = {}
     for name, path in hypotheses.items():
-        candidates = named.get(name.rpartition("/")[2], [])
+        candidates = by_file_name.get(name.rpartition("/")[2], [])
         if len(candidates) > 1:
             raise BrainbrrError(
-                f"{path} may belong to {candidates[0]} or {candidates[1]}: arrange the folders of "
-                "both alike"
+                f"{path} may belong to {candidates[0]} or {candidates[1]}: give both "
+                "folders the same subfolders"
             )
         target = candidates[0] if candidates else name
         if target in by_reference:
@@ -225,7 +227,7 @@ def _by_name(hypotheses: dict[str, Path], references: Mapping[str, Path]) -> dic
 
 
 def _patient_rule(pattern: str | None) -> Callable[[str], str]:
-    """What gives the patient of a recording's name."""
+    """The function that takes the name of a recording and returns its patient."""
     if pattern is None:
         return _patient_of_name
     compiled = patient_pattern(pattern)
@@ -240,7 +242,7 @@ def _patient_rule(pattern: str | None) -> Callable[[str], str]:
 
 
 def _texts(seizure: Sequence[str]) -> Texts:
-    """What texts mean, those of ``brainbrr predict`` among them."""
+    """The meaning of annotation texts, including those that ``brainbrr predict`` writes."""
     defaults = AnnotationTexts()
     try:
         added = AnnotationTexts(seizure=(*defaults.seizure, r"\w+, confidence [\d.]+", *seizure))
@@ -253,7 +255,7 @@ def _texts(seizure: Sequence[str]) -> Texts:
 
 def _patient_of_name(name: str) -> str:
     folder, _, stem = name.rpartition("/")
-    # A name of BIDS has lost its last part, which its patient does not need.
+    # A BIDS name is recognized by its ending, which _name has removed.
     return patient_in(stem) or patient_in(f"{stem}_eeg") or folder.partition("/")[0] or stem
 
 
@@ -301,7 +303,7 @@ def _read(path: Path, texts: Texts) -> ParsedAnnotation | None:
             parsed = tal.parse(annotation_records(edf), path.name, texts)
             others = 0 if parsed else tal.remarks(annotation_records(edf), ENDS)
         except UnusableEdf as error:
-            raise _no_edf(path, error) from None
+            raise _unusable_edf(path, error) from None
         if others:
             raise BrainbrrError(
                 f"{path} has {others} annotations, and none is understood as a seizure: name the "
@@ -326,25 +328,25 @@ def _duration(path: Path, parsed: ParsedAnnotation | None) -> float | None:
 
 
 def _signal_s(path: Path) -> float | None:
-    """Length of an EDF in seconds; None if it has no signal but annotations."""
+    """Length of an EDF in seconds; None if it has annotations and no signal."""
     edf = LocalEdf(path)
     try:
         header = read_header(edf, without_signals=True)
     except UnusableEdf as error:
-        raise _no_edf(path, error) from None
+        raise _unusable_edf(path, error) from None
     if all(signal.label == ANNOTATIONS for signal in header.signals):
         return None
     return float(available_records(edf, header) * header.record_duration)
 
 
-def _no_edf(path: Path, error: UnusableEdf) -> BrainbrrError:
+def _unusable_edf(path: Path, error: UnusableEdf) -> BrainbrrError:
     return BrainbrrError(f"{path} is not a readable EDF ({error}): export it again")
 
 
 def _cut_to_signal(path: Path, parsed: ParsedAnnotation, duration_s: float) -> ParsedAnnotation:
-    """The events on a signal of that length.
+    """Fit the events of a file to the length of the signal.
 
-    Raises :class:`BrainbrrError` where the file contradicts itself or the length.
+    Raises :class:`BrainbrrError` if the file contradicts itself or that length.
     """
     fitted = on_signal(parsed, duration_s)
     for finding in fitted.findings:

@@ -1,4 +1,4 @@
-"""Scores of events alone, of any detector: no run, no signal and no probabilities are needed."""
+"""Scores of events of any detector, without a run, a signal or probabilities."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from brainbrr_core.evaluation.statistics import LATENCY
 from brainbrr_core.evaluation.tables import Row, write_table
 from brainbrr_core.scoring import Counts, RecordingEvents, UnknownTime, resamples, total
 
-#: Families of rules, and beginnings of the names of their figures.
+#: Families of rules; the names of their figures begin with these.
 RULES = ("szcore", "nedc")
 
 
 @dataclass(frozen=True)
 class EventScores:
-    """Every figure of some recordings with events.
+    """Every figure that follows from the events of some recordings.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class EventScores:
         Figures with their 95 % interval over patients, by rule and figure, such as
         ``szcore_event.f1``, or ``szcore_event_subject_mean.f1`` for the mean over patients.
     recordings : tuple of RecordingResult
-        What is counted in each recording, by name.
+        The counts of each recording, ordered by name.
     outcomes : tuple of SeizureOutcome
-        Whether, and how late, each annotated seizure is detected.
+        Whether each annotated seizure is detected, and with what latency.
     unknown_s : float
         Seconds that are neither seizure nor background, and are not counted.
     """
@@ -81,7 +81,8 @@ def score_events(
     rules : sequence of str, optional
         ``szcore``, ``nedc`` or both.
     bootstrap_samples, bootstrap_seed : int, optional
-        How many resamples of the patients the intervals are of, and the seed that draws them.
+        Number of resamples of the patients behind the intervals, and the seed of their random
+        generator.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def score_events(
         impossible, or a hypothesis has another length than its recording.
     """
     if not rules or not set(rules) <= set(RULES):
-        raise BrainbrrError(f"the rules {list(rules)} are not known: use some of {list(RULES)}")
+        raise BrainbrrError(f"unknown rules {list(rules)}: choose from {list(RULES)}")
     pairs = sorted(recordings, key=lambda recording: recording.name)
     if not pairs:
         raise BrainbrrError("there is no recording to score: give at least one")

@@ -1,8 +1,9 @@
-"""Excerpts of recordings whose labels are known only in some intervals, and a detector's scores.
+"""Scores of a detector on excerpts that are labeled in some intervals only.
 
 Collections such as the clips of Jing et al. (Neurology 2023) label ten seconds in the middle of a
 longer excerpt, many with a rhythmic or periodic pattern that is no seizure. They are neither
-whole recordings nor splits of a corpus, so nothing is counted where nothing is known.
+whole recordings nor splits of a corpus. Time without a label is not scored, unless no interval of
+the excerpt is labeled as seizure.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class LabeledInterval:
 
 
 class Detected(Protocol):
-    """What a detector found in one recording, such as a ``Prediction``."""
+    """The detections of a detector in one recording, such as a ``Prediction``."""
 
     @property
     def events(self) -> Sequence[Event]:
@@ -68,12 +69,12 @@ class Detected(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How many of a number of trials, with Clopper and Pearson's 95 % interval (1934).
+    """A proportion of trials, with Clopper and Pearson's 95 % interval (1934).
 
     Attributes
     ----------
     hits, trials : int
-        The two numbers.
+        Number of trials that succeeded, and of all trials.
     """
 
     hits: int
@@ -90,14 +91,14 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """How many events in a time, with Garwood's 95 % interval of a Poisson rate (1936).
+    """A rate of events, with Garwood's 95 % interval of a Poisson rate (1936).
 
     Attributes
     ----------
     events : int
         Number of events.
     hours : float
-        The time.
+        Length of the time in which they were counted, in hours.
     """
 
     events: int
@@ -105,12 +106,12 @@ class Rate:
 
     @property
     def per_hour(self) -> float:
-        """Events in an hour; NaN without time."""
+        """Events per hour; NaN for no time."""
         return self.events / self.hours if self.hours else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Ends of the interval of the rate per hour; NaN without time."""
+        """Ends of the interval of the rate per hour; NaN for no time."""
         if not self.hours:
             return math.nan, math.nan
         tail = (1 - LEVEL) / 2
@@ -120,7 +121,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class ExcerptResult:
-    """A labeled interval, and what the detector makes of it.
+    """A labeled interval, and whether the detector has an event in it.
 
     Attributes
     ----------
@@ -167,7 +168,7 @@ class ExcerptScores:
     seconds: tuple[int, int]
 
     def share(self, label: str | None = None) -> Share:
-        """How many intervals of a label have an event; by default those of seizures."""
+        """The share of intervals of a label that have an event; by default, of labeled seizures."""
         chosen = [
             result.detected
             for result in self.results
@@ -189,7 +190,7 @@ def read_intervals(table: Path) -> tuple[LabeledInterval, ...]:
     ----------
     table : pathlib.Path
         A file with the columns ``file``, ``label``, ``start_s`` and ``stop_s``, separated by
-        commas (``.csv``) or tabs. Files are named from the folder of the table.
+        commas (``.csv``) or tabs. Paths of files are relative to the folder of the table.
 
     Returns
     -------
@@ -250,65 +251,65 @@ def score_excerpts(
     Parameters
     ----------
     intervals : iterable of LabeledInterval
-        The intervals, several of one recording where it has several.
+        The intervals; a recording may have several.
     detect : callable
-        Gives what the detector found in a recording: its ``events``, the ``scores`` of its frames
-        of 1/8 s, and its ``duration_s``, as
-        :meth:`brainbrr_core.api.detector.Detector.analyze` does. Called once for each recording.
+        Takes the path of a recording and returns its ``events``, the ``scores`` of its frames of
+        1/8 s, and its ``duration_s``, as :meth:`brainbrr_core.api.detector.Detector.analyze` does.
+        Called once for each recording.
     seizure_labels : sequence of str
         The labels that mean a seizure, in upper or lower case.
 
     Returns
     -------
     ExcerptScores
-        The scores. Events outside the labeled intervals of a recording with a labeled seizure
-        count nowhere: nothing is known of that time.
+        The scores. In a recording with a labeled seizure, events outside the labeled intervals are
+        not counted, since it is not known what that time shows.
 
     Raises
     ------
     BrainbrrError
-        For an interval that ends after its recording, for two intervals of a recording that overlap
-        (each would count), and what ``detect`` raises.
+        For an interval that ends after its recording and for two overlapping intervals of one
+        recording (each second has one label); and whatever ``detect`` raises.
     """
     rows = tuple(intervals)
-    _check_apart(rows)
+    _check_disjoint(rows)
     names = {label.lower() for label in seizure_labels}
-    found: dict[Path, Detected] = {}
-    of_file: dict[Path, list[ExcerptResult]] = {}
+    detections: dict[Path, Detected] = {}
+    by_file: dict[Path, list[ExcerptResult]] = {}
     results = []
     for row in rows:
         file = row.file.resolve()
-        if file not in found:
-            found[file] = detect(row.file)
-        if row.stop_s > found[file].duration_s:
+        if file not in detections:
+            detections[file] = detect(row.file)
+        if row.stop_s > detections[file].duration_s:
             raise BrainbrrError(
-                f"{row.file} has {found[file].duration_s:g} s, and an interval labeled "
+                f"{row.file} lasts {detections[file].duration_s:g} s, and an interval labeled "
                 f"{row.label} ends at {row.stop_s:g} s: correct the table"
             )
-        result = _result(row, found[file], row.label.lower() in names)
+        result = _result(row, detections[file], row.label.lower() in names)
         results.append(result)
-        of_file.setdefault(file, []).append(result)
-    without = [
+        by_file.setdefault(file, []).append(result)
+    without_seizure = [
         detected
-        for file, detected in found.items()
-        if not any(result.is_seizure for result in of_file[file])
+        for file, detected in detections.items()
+        if not any(result.is_seizure for result in by_file[file])
     ]
-    pairs = [_labeled_seconds(found[file], of_file[file]) for file in of_file]
+    pairs = [_labeled_seconds(detections[file], of_file) for file, of_file in by_file.items()]
     labels = np.concatenate([labels for _, labels in pairs])
     ranking = rank(np.concatenate([scores for scores, _ in pairs]), labels)
     return ExcerptScores(
         tuple(results),
         Rate(
-            sum(len(detected.events) for detected in without),
-            math.fsum(detected.duration_s for detected in without) / SECONDS_PER_HOUR,
+            sum(len(detected.events) for detected in without_seizure),
+            math.fsum(detected.duration_s for detected in without_seizure) / SECONDS_PER_HOUR,
         ),
-        Share(sum(not detected.events for detected in without), len(without)),
+        Share(sum(not detected.events for detected in without_seizure), len(without_seizure)),
         auroc(ranking),
         (ranking.positives, ranking.negatives),
     )
 
 
-def _check_apart(rows: Sequence[LabeledInterval]) -> None:
+def _check_disjoint(rows: Sequence[LabeledInterval]) -> None:
     """Raise :class:`BrainbrrError` where two intervals of a recording overlap."""
     ordered = sorted(rows, key=lambda row: (row.file.resolve(), row.start_s, row.stop_s))
     for one, following in pairwise(ordered):

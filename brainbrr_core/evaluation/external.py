@@ -1,8 +1,8 @@
 """A frozen run on a corpus that it was not trained on: external validation.
 
-Nothing of that corpus shapes the run: the threshold is the one tuned on the run's own dev, unless
-it is asked to be tuned on the other corpus, which every output then says. Recordings and patients
-that the run knows from its own corpus are not scored.
+Nothing is tuned on that corpus: the threshold is the one tuned on the run's own dev, unless the
+user asks for one tuned on dev of the other corpus, which every output then states. Recordings and
+patients that the run knows from its own corpus are not scored.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ from brainbrr_core.runs.own_settings import check_version
 from brainbrr_core.runs.run import Run
 from brainbrr_core.runs.threshold import read_threshold
 
-#: What may be scored of another corpus; all of it where nothing else is asked for.
+#: The split that stands for a whole corpus, which is scored by default.
 ALL = "all"
+#: The splits of another corpus that can be scored.
 EXTERNAL_SPLITS = (*SPLITS, ALL)
 #: How a report names dev of the corpus that the run was trained on.
 OWN_DEV = "own dev"
@@ -70,10 +71,16 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class OnAnotherCorpus:
-    """What is asked for where the corpus is another one than the run's.
+    """How to score a run on a corpus that it was not trained on.
 
-    ``name`` is how it is called, by default as its folder. ``adapt`` says what may be tuned on its
-    dev. With ``other_people`` a patient who has the name of one of the run's is another person.
+    Attributes
+    ----------
+    name : str, optional
+        Name of the corpus in the report; by default that of its folder.
+    adapt : {"threshold"}, optional
+        What is tuned on dev of that corpus; by default nothing.
+    other_people : bool
+        Whether patients with the same name as one of the run's own corpus are other people.
     """
 
     name: str | None = None
@@ -83,7 +90,7 @@ class OnAnotherCorpus:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """The recordings that are scored, those that threshold is adapted on, and all the others."""
+    """The recordings to score, those that the threshold is adapted on, and all others."""
 
     scored: list[ManifestRecording]
     adapted_on: list[ManifestRecording]
@@ -94,10 +101,11 @@ class _Chosen:
 
 
 def corpus_plan(cache: ProfileCache, run: Run, data_dir: str | None = None) -> Plan:
-    """The plan of a corpus that a run is to be scored on, whose every shard is fresh.
+    """The plan of a corpus to score a run on; all of its shards are fresh.
 
-    Where ``data_dir`` is given, the cache root must be that corpus's. Raises
-    :class:`BrainbrrError` and :class:`WorkRemains` naming the command that indexes and builds it.
+    If ``data_dir`` is given, the cache must be that of the corpus there. Raises
+    :class:`BrainbrrError` or :class:`WorkRemains` otherwise, with the command that indexes or
+    builds the corpus.
     """
     check_version(run, cache.store.version, cache.preprocessing)
     root, options = cache.store.root, cache.settings.options
@@ -105,17 +113,17 @@ def corpus_plan(cache: ProfileCache, run: Run, data_dir: str | None = None) -> P
         folder = "FOLDER" if data_dir is None else shlex.quote(data_dir)
         raise BrainbrrError(
             f"no corpus is indexed in {root}: run `brainbrr cache build{options} --data-dir "
-            f"{folder}`, with a cache root of this corpus's own"
+            f"{folder}`, with a separate cache root for this corpus"
         )
     index = read_index(root)
     roots = list(data_roots(index).values())
     if data_dir is not None and not is_data_root(index, data_dir):
         raise BrainbrrError(
-            f"the cache root {root} is that of {' and '.join(roots)}, not of {data_dir}: give that "
-            f"corpus its own; run `brainbrr cache build --data-dir {shlex.quote(data_dir)} "
-            "--cache-root FOLDER` and give that --cache-root"
+            f"the cache root {root} is that of {' and '.join(roots)}, not of {data_dir}: run "
+            f"`brainbrr cache build --data-dir {shlex.quote(data_dir)} --cache-root FOLDER`, and "
+            "give the same --cache-root here"
         )
-    # The folders of several corpora are in a configuration.
+    # Several corpora are named in a configuration, not by an option.
     folder = "" if index.corpora else f" --data-dir {shlex.quote(roots[0])}"
     return fresh_plan(cache, f"{options}{folder}")
 
@@ -157,7 +165,7 @@ def evaluate_run(
 
 
 def external_folder(run: Run, name: str, split: str, scored: str, adapt: Adapt | None) -> Path:
-    """Where the report on another corpus lies; ``scored`` is the hash of what is scored."""
+    """The folder of a report on another corpus; ``scored`` is the hash of its recordings."""
     adapted = "" if adapt is None else f"-adapted-{adapt}"
     return run.directory / f"report-on-{name}-{split}{adapted}-{scored[:8]}"
 
@@ -196,7 +204,7 @@ def _evaluate_external(
         {
             **settings.shaping(split),
             **({"ages": dict(sorted(groups.items()))} if groups else {}),
-            **({} if start is None else {"start": start.sentence()}),
+            **({} if start is None else {"start": start.shaping()}),
             "run": run.record.identity.as_written(),
             "finished_at": run.record.finished_at,
             "ssm_backend": settings.hardware.ssm_backend,
@@ -268,8 +276,8 @@ def _evaluate_external(
 
 
 def _unscored(plan: Plan, labels: tuple[str, ...], split: str) -> list[UnscoredRecording]:
-    """The recordings of a split, or of all splits, that no run can be scored on."""
-    return [row for one in _splits(split) for row in unscored_recordings(plan, labels, one)]
+    """The recordings of a split, or of all splits, that cannot be scored with any run."""
+    return [row for name in _splits(split) for row in unscored_recordings(plan, labels, name)]
 
 
 def _choose(
@@ -279,8 +287,8 @@ def _choose(
     asked: OnAnotherCorpus,
     known_patients: KnownPatients,
 ) -> _Chosen:
-    """Which recordings of a corpus are scored, and why the others are not."""
-    usable = [row for one in _splits(split) for row in scorable(plan, labels, one)]
+    """Choose the recordings of a corpus to score, with the reason why each other one is not."""
+    usable = [row for name in _splits(split) for row in scorable(plan, labels, name)]
     adapted_on = []
     if asked.adapt is not None:
         adapted_on = [
@@ -329,7 +337,7 @@ def _check_split(split: str, asked: OnAnotherCorpus) -> None:
 
 
 def _label(name: str, split: str, adapt: Adapt | None) -> str:
-    """What is scored, in a report: never the name of a split of the run's own corpus."""
+    """Name of what is scored, which never equals the name of a split of the run's own corpus."""
     if adapt is None:
         return f"{name}/{split}"
     scored_splits = "all but dev" if split == ALL else split
@@ -343,7 +351,7 @@ def _splits(split: str) -> tuple[str, ...]:
 def _nothing_to_score(
     run: Run, plan: Plan, name: str, split: str, chosen: _Chosen, known_patients: KnownPatients
 ) -> str:
-    """What is wrong where no recording is left, and what to do."""
+    """The message if no recording is left to score: why, and what to do."""
     if chosen.left_out:
         count = sum(chosen.left_out.values())
         remedy = "score its own corpus with the configuration of its training"

@@ -36,7 +36,7 @@ def _scored(corpus: ExternalCorpus, profile: str) -> str:
     elif corpus.adapted is None:
         what = f"all of “{corpus.name}”, of every split"
     else:
-        what = f"all of “{corpus.name}” but its dev"
+        what = f"all of “{corpus.name}” except its dev"
     selected = ""
     if corpus.selected < corpus.recordings:
         selected = (

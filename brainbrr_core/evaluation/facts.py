@@ -1,4 +1,4 @@
-"""How the figures of a report came about: the threshold, the training, and another corpus."""
+"""What lies behind the figures of a report: threshold, training, and external corpus."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class ThresholdChoice:
     split : str or None
         The split that it was tuned on, None where it was set by hand.
     f1 : float
-        The pooled event F1 that it reached there; NaN where it was set by hand.
+        Its pooled event F1 on that split; NaN where it was set by hand.
     rows : tuple of SweepRow
-        The curve that it was chosen by; empty where it was set by hand.
+        The curve by which it was chosen; empty where it was set by hand.
     at_limits : dict of OperatingPoint or None, optional
         The points that keep a limit of false alarms on that split, by the name of the figure; None
         where no point keeps it.
     precision : str
-        In which precision the scores were computed that it was tuned on, such as ``float32``;
-        empty where it was set by hand or that is not recorded.
+        Precision of the scores that it was tuned on, such as ``float32``; empty where it was set by
+        hand or the precision is not recorded.
     """
 
     point: OperatingPoint
@@ -40,7 +40,19 @@ class ThresholdChoice:
 
 @dataclass(frozen=True, slots=True)
 class SplitFacts:
-    """What of a split a training saw; ``masked_s`` are its seconds of unknown label."""
+    """The data of one split that a training used.
+
+    Attributes
+    ----------
+    split : str
+        Name of the split.
+    recordings, patients, seizures : int
+        Numbers of each.
+    hours, ictal_hours : float
+        Length of the recordings, and of their seizures, in hours.
+    masked_s : float
+        Seconds whose label is unknown, which are left out.
+    """
 
     split: str
     recordings: int
@@ -53,7 +65,17 @@ class SplitFacts:
 
 @dataclass(frozen=True, slots=True)
 class ValidationPoint:
-    """Figures of dev during a training; ``score`` is the one by which weights were picked."""
+    """Figures on dev at one step of a training.
+
+    Attributes
+    ----------
+    step : int
+        Optimizer steps so far.
+    score : float
+        The figure by which the weights are chosen.
+    f1, auroc, auprc : float
+        The best event F1 over all thresholds, and AUROC and average precision over seconds.
+    """
 
     step: int
     score: Measure
@@ -66,9 +88,23 @@ class ValidationPoint:
 class TrainingFacts:
     """How the network was trained.
 
-    Of ``planned_steps`` optimizer steps ``steps`` were done; ``stopped`` says why no more were.
-    The weights are running averages, of ``kept_step``, where ``rule`` was highest on dev; without
-    validations they are those of the last step.
+    Attributes
+    ----------
+    seed : int
+        Seed of the training.
+    planned_steps, steps : int
+        Optimizer steps that were planned and that were done.
+    kept_step : int
+        The step whose weights, running averages, are in use: the one at which ``rule`` was highest
+        on dev, or the last one without validations.
+    rule : str
+        Name of the figure by which the weights were chosen; empty without validations.
+    stopped : str
+        Why the training ended early; empty if it did not.
+    data : tuple of SplitFacts
+        The recordings of train and dev.
+    validations : tuple of ValidationPoint
+        The figures on dev, in order.
     """
 
     seed: int
@@ -83,16 +119,33 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True)
 class ExternalCorpus:
-    """What is scored, where it is not the corpus that the run was trained on.
+    """A scored corpus that the run was not trained on.
 
-    ``split`` is one of that corpus's splits or "all"; ``recordings`` are those of its index, of
-    which the profile selects ``selected``. ``known_recordings`` and ``known_patients`` count what
-    was compared: the recordings and patients that the run knows from its own corpus.
-    ``left_out`` counts recordings of ``left_out_patients`` that are among them, by reason.
-    ``same_names`` counts scored patients who have the name of one of the run's own corpus, and are
-    other people as the user says. ``adapted`` names what was tuned on dev of this corpus, None
-    where nothing was. ``scorings`` says how often these recordings were scored from the runs
-    folder, this time included, by ``scoring_runs`` runs.
+    Attributes
+    ----------
+    name, layout : str
+        Name and layout of the corpus.
+    split : str
+        The scored split, or "all".
+    recordings, selected : int
+        Recordings in the index of the corpus, and those of them that the profile selects.
+    own_name : str
+        Name of the corpus that the run was trained on.
+    known_recordings, known_patients : int
+        Recordings and patients that the run knows from its own corpus, with which those of this
+        corpus were compared.
+    left_out : dict of int
+        Recordings of this corpus that are not scored because the run knows them, by reason.
+    left_out_patients : int
+        Patients of these recordings.
+    same_names : int
+        Scored patients with the same name as one whom the run knows, who are other people according
+        to the user.
+    adapted : str or None
+        What was tuned on dev of this corpus; None for nothing.
+    scorings, scoring_runs : int
+        How often these recordings were scored from the runs folder, including this time, and by how
+        many runs.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""The folds of a cross-validation: each scored on whom it holds out, and all of them together.
+"""Evaluation of a cross-validation: each fold on its held-out patients, and all folds together.
 
-The figures of all folds are those of the events of every patient who was held out, counted by the
-same rules as those of one run.
+The figures over all folds are computed from the events of all held-out patients, by the same rules
+as for one run.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class FoldEvaluation:
 
 @dataclass(frozen=True)
 class FoldsReport:
-    """Where the report over folds lies and what it says.
+    """The report of a cross-validation.
 
     Attributes
     ----------
@@ -51,9 +51,9 @@ class FoldsReport:
     folds : tuple of FoldEvaluation
         The evaluation of each fold, in order.
     scores : EventScores
-        The events of all patients together. Their intervals are over these patients.
+        Scores of the events of all patients together, with intervals over these patients.
     scorings : dict of int to int
-        How often the patients of each fold were scored from this runs folder.
+        How often the held-out patients of each fold were scored from this runs folder.
     """
 
     report: Path
@@ -71,8 +71,8 @@ class FoldsReport:
     def figures(self) -> tuple[KeyFigure, ...]:
         """The key figures of the events of all patients.
 
-        Those of single seconds are not among them: the networks of two folds have scores of
-        different scales, which cannot be ranked together.
+        Figures over seconds, such as AUROC, are not among them: the scores of different networks
+        have different scales and cannot be ranked together.
         """
         return tuple(figure for figure in OPERATING_FIGURES if figure.name in self.scores.estimates)
 
@@ -84,11 +84,11 @@ def evaluate_folds(
     *,
     log: Callable[[str], None] = print,
 ) -> FoldsReport:
-    """Score the run of each fold on the patients whom it holds out; write a report of all of them.
+    """Score the run of each fold on its held-out patients, and write a report over all folds.
 
     ``folds`` are those that :func:`~brainbrr_core.cache.readiness.check_folds` returned. Every fold
-    has a threshold of its own, tuned on its dev. Each scoring is put on record, and a current
-    report of a fold is reused. Raises what :func:`evaluate_trained` raises.
+    has its own threshold, tuned on its dev. Each scoring is recorded, and a report of a fold that
+    is up to date is reused. Raises as :func:`evaluate_trained` does.
     """
     runs_dir = next(iter(runs.values())).directory.parent
     refuse_unasked_eval(settings.evaluation, runs_dir)
@@ -176,16 +176,17 @@ def _write(report: FoldsReport) -> None:
 
 
 def sentences(report: FoldsReport) -> Iterator[str]:
-    """What the figures mean, and what they do not."""
+    """Sentences on how to read the figures."""
     patients = report.scores.patients
     thresholds = [one.results.threshold.point.probability for one in report.folds]
     starts = [one.evaluation.start for one in report.folds if one.evaluation.start is not None]
-    apart = "" if all(start.know_nobody for start in starts) else ", its starting weights apart"
+    unseen = all(start.know_nobody for start in starts)
+    exception = "" if unseen else " (except for its starting weights)"
     yield (
         f"{len(report.folds)} trainings with the same configuration, each without the patients of "
         "one fold. "
         f"The figures are of all {patients:,} patients, each scored by the network that was "
-        f"trained without that patient{apart}."
+        f"trained without that patient{exception}."
     )
     yield from dict.fromkeys(start.sentence() for start in starts)
     yield (
@@ -194,10 +195,10 @@ def sentences(report: FoldsReport) -> Iterator[str]:
         f"{max(thresholds):.3f}."
     )
     yield (
-        "The intervals are those of other patients for these networks. The networks share most of "
-        "their training patients, so that the folds are not independent trials; how much another "
-        "training would differ is not part of the intervals. No network of one fold has these "
-        "figures: they are those of the method."
+        "The intervals show how much the figures of these networks would vary on other patients. "
+        "They do not show how much another training would vary, and since the networks share most "
+        "of their training patients, the folds are not independent trials. The figures describe "
+        "the method, not any single network."
     )
     yield (
         "Figures without a threshold, such as AUROC, are in the report of each fold: the scores of "

@@ -1,4 +1,4 @@
-"""The figures of an evaluation that stand in a table of several evaluations."""
+"""The figures that tables of several evaluations show."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class KeyFigure:
 
 
 def by_unit(figures: Iterable[KeyFigure]) -> dict[Unit, list[KeyFigure]]:
-    """Figures in their order, apart by unit: those of one unit may share a column."""
+    """Group figures by unit, in their order: figures of one unit may share a column."""
     groups: dict[Unit, list[KeyFigure]] = {}
     for figure in figures:
         groups.setdefault(unit_of(figure.name), []).append(figure)
@@ -82,7 +82,7 @@ KEY_FIGURES = (*OPERATING_FIGURES, *LIMIT_FIGURES)
 def key_figures(results: EvaluationResults) -> dict[str, Estimate]:
     """The key figures of an evaluation by name, in their order; undefined ones are NaN.
 
-    Those at tuned thresholds are there only where the results have limits.
+    Figures at tuned thresholds are there only if the results have limits of false alarms.
     """
     figures = {figure.name: results.estimates[figure.name] for figure in OPERATING_FIGURES}
     for row in results.limits:

@@ -1,4 +1,4 @@
-"""What was done between an EDF and an event, in sentences for a report."""
+"""Sentences for a report on the steps from an EDF to events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def method(
 
 
 def imported_sentence(version: str) -> str:
-    """What is known of the signals of an imported preprocessing version."""
+    """A sentence in place of the signal chain, for an imported preprocessing version."""
     return (
         f"Signal: the preprocessing version {version} was imported; how its signal was made is not "
         "known here."
@@ -40,7 +40,7 @@ def imported_sentence(version: str) -> str:
 
 
 def computing_sentence(hardware: Hardware, tuned_in: str = "") -> str:
-    """In which precision scores are computed, and the threshold's, ``tuned_in``, if another."""
+    """The precision of the scores, and that in which the threshold was tuned if it differs."""
     sentence = (
         f"Scores: computed in {hardware.precision} on {hardware.device} (state-space layers of "
         f"{hardware.ssm_backend}, {compilation_words(hardware.compile)})."
@@ -51,17 +51,17 @@ def computing_sentence(hardware: Hardware, tuned_in: str = "") -> str:
 
 
 def compilation_words(how: Compilation) -> str:
-    """How the network's operations were started."""
+    """Whether and how the network was compiled, in words."""
     if how == "cuda_graphs":
         return "compiled, as CUDA graphs"
     return "compiled" if how else "not compiled"
 
 
 def another_precision(tuned_in: str, used: str) -> str:
-    """What it means that a threshold was tuned in another precision than it is used in."""
+    """A note for scores in another precision than those that the threshold was tuned on."""
     return (
         f"The threshold was tuned on scores in {tuned_in} and these are in {used}: they differ by "
-        "rounding, so what scores close to the threshold may lie on its other side."
+        "rounding, so scores close to the threshold may fall on its other side."
     )
 
 
@@ -76,13 +76,13 @@ def signal_sentence(settings: Preprocessing) -> str:
     low, high = settings.bandpass_hz
     over = "the whole recording"
     note = (
-        "The z-score is not causal: it knows the whole recording from its first second on, which a "
-        "detector at the bedside does not."
+        "The z-score is not causal: from the first second on it uses the whole recording, which a "
+        "detector at the bedside cannot."
     )
     if settings.zscore_minutes is not None:
         over = f"the {settings.zscore_minutes} min that end with each block of {BLOCK_S} s"
         note = (
-            "The z-score is causal but for the block itself and the first "
+            "The z-score is causal except within a block and in the first "
             f"{START_S} s, which have their own: a detector at the bedside has the same signal."
         )
     return (
@@ -116,12 +116,12 @@ def detection_sentence(settings: Detection, window_s: int) -> str:
     if settings.merge_gap_s:
         steps.append(f"events at most {settings.merge_gap_s:g} s apart are joined")
     if settings.min_duration_s:
-        steps.append(f"what is then shorter than {settings.min_duration_s:g} s is dropped")
+        steps.append(f"events then shorter than {settings.min_duration_s:g} s are dropped")
     if settings.max_duration_s is not None:
         steps.append(
-            f"what is longer than {settings.max_duration_s:g} s is cut into equal parts that touch"
+            f"events longer than {settings.max_duration_s:g} s are cut into equal, touching parts"
         )
     return (
         f"Detection: {'; '.join(steps)}. Windows and smoothing look ahead, so a latency here is "
-        "that of the event's start, not of the moment at which it could be known."
+        "that of the event's start, not of the moment at which it could be reported."
     )

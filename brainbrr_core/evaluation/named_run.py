@@ -1,4 +1,4 @@
-"""A run that is named by the user: scored with its own settings, on its own corpus or another."""
+"""Evaluation of a run that the user names: with its own settings, on any corpus."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def evaluate_named_run(
 ) -> Evaluation:
     """Score a run, with its own settings, on the corpus in the cache root of a configuration.
 
-    Where settings of the configuration differ from the run's, the log names them by their keys. If
-    the corpus is the run's own, it is scored on the recordings that it was trained with;
-    ``detection`` then has settings of detection to score it with instead, each as
-    ``detection.KEY=VALUE``. The other parameters and errors are those of :func:`evaluate_run`.
+    Settings of the configuration that differ from the run's are named in the log by their keys. If
+    the corpus is the run's own, the selection of recordings is the one that the run was trained
+    with, and ``detection`` may replace settings of detection, each as ``detection.KEY=VALUE``. The
+    other parameters and the errors are those of :func:`evaluate_run`.
     """
     own = with_own_settings(configuration, run)
     if _is_of_run(own, run, data_dir):
@@ -63,9 +63,10 @@ def evaluate_named_run(
 
 
 def _is_of_run(own: OwnSettings, run: Run, data_dir: str | None) -> bool:
-    """Whether the cache of a configuration with a run's own settings is of the run's corpus.
+    """Whether the cache of a configuration is that of the corpus that a run was trained on.
 
-    Raises as :func:`corpus_plan` where it is in the cache root that the run was trained from.
+    ``own`` is the configuration with the run's own settings. Raises as :func:`corpus_plan` does for
+    a cache root that the run was trained from.
     """
     try:
         cache = ProfileCache.of(own.configuration)
@@ -78,10 +79,10 @@ def _is_of_run(own: OwnSettings, run: Run, data_dir: str | None) -> bool:
 
 
 def _refuse_others(assignments: Sequence[str]) -> None:
-    """Raise :class:`BrainbrrError` where one is not of detection, as ``detection.KEY=VALUE``."""
+    """Raise :class:`BrainbrrError` for an assignment that is not to a setting of detection."""
     for assignment in assignments:
         if not assignment.startswith("detection."):
             raise BrainbrrError(
-                f"--set {assignment}: only settings of detection can be other than those of the "
-                "run's training, as in --set detection.min_duration_s=5"
+                f"--set {assignment}: only settings of detection can differ from those of the "
+                "run's training, such as --set detection.min_duration_s=5"
             )

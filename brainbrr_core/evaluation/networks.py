@@ -1,4 +1,4 @@
-"""Several networks trained on one profile: what each costs and what it scores, in one table."""
+"""Comparison of several networks trained on one profile: cost and scores in one table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class NetworkRow:
     Attributes
     ----------
     name : str
-        The network as it was named.
+        The network, as the user named it.
     evaluation : Evaluation
         The scores of its run.
     """
@@ -47,7 +47,7 @@ class NetworkRow:
 
     @property
     def run(self) -> Run:
-        """The run, whose record says what the training took."""
+        """The run, whose record has the cost of the training."""
         return self.evaluation.run
 
     @property
@@ -59,7 +59,17 @@ class NetworkRow:
 
 @dataclass(frozen=True)
 class NetworksReport:
-    """Where the table of some networks lies, and its rows in the order asked for."""
+    """The comparison of several networks.
+
+    Attributes
+    ----------
+    report : Path
+        The HTML page. Its folder has the table.
+    split : str
+        The scored split.
+    rows : tuple of NetworkRow
+        One for each network, in the order asked for.
+    """
 
     report: Path
     split: str
@@ -67,20 +77,20 @@ class NetworksReport:
 
     @property
     def sentences(self) -> list[str]:
-        """What the table says, and what it does not."""
+        """Sentences on how to read the table."""
         return [
-            "Each network was trained once, on the same recordings, with the same settings but "
-            "its own, and has a threshold of its own, tuned on dev. Settings that suit one network "
-            "need not suit another.",
-            "In brackets are 95% intervals over patients, of each network by itself. Whether two "
-            "differ beyond chance is what `brainbrr compare RUN_A RUN_B` says; how much another "
-            "training of the same network would differ, `brainbrr evaluate --seeds`.",
-            "Seconds and windows per second are those of the machine, and of its load, when a "
-            "network was trained.",
+            "Each network was trained once, on the same recordings and with the same settings "
+            "except those of the network itself. Each has its own threshold, tuned on dev. "
+            "Settings that suit one network need not suit another.",
+            "Brackets contain 95 % intervals over patients for each network by itself. `brainbrr "
+            "compare RUN_A RUN_B` shows whether two networks differ beyond chance, and `brainbrr "
+            "evaluate --seeds` how much another training of the same network would vary.",
+            "Seconds and windows per second depend on the machine, and on its load at the time of "
+            "each training.",
             *caveats(
                 [row.evaluation for row in self.rows],
                 "detectors",
-                ": a network that is chosen by this table has been chosen on eval.",
+                ": a network chosen by this table is chosen on eval.",
             ),
         ]
 
@@ -95,7 +105,7 @@ def evaluate_networks(
 ) -> NetworksReport:
     """Score the run of each network on a split of the cache it was trained on; write the table.
 
-    Each scoring of eval is put on record. Raises what :func:`evaluate_each` raises.
+    Each scoring of eval is recorded. Raises as :func:`evaluate_each` does.
     """
     evaluations = evaluate_each(runs, cache, settings, split, "networks", log=log)
     report = NetworksReport(

@@ -24,9 +24,9 @@ def threshold_of_run(
     dev: Sequence[ManifestRecording],
     log: Callable[[str], None],
 ) -> tuple[ThresholdChoice, SplitScores | None]:
-    """The run's frozen threshold, or the best one on dev, which is frozen from then on.
+    """The run's frozen threshold; if it has none, the best one on dev is tuned and frozen.
 
-    Also returns the scores of dev where they had to be computed.
+    Also returns the scores on dev if they had to be computed.
     """
     detection = predictor.detection
     frozen, on_dev = read_threshold(run.directory), None
@@ -62,7 +62,7 @@ def tune(
 
 
 def choice_of(threshold: OperatingThreshold, split: str) -> ThresholdChoice:
-    """What a report says about a threshold; ``split`` names the split that it was tuned on."""
+    """The entry of a report for a threshold; ``split`` names the split that it was tuned on."""
     return ThresholdChoice(
         threshold.point,
         split,
@@ -76,7 +76,7 @@ def choice_of(threshold: OperatingThreshold, split: str) -> ThresholdChoice:
 def log_other_precision(
     threshold: OperatingThreshold, predictor: Predictor, log: Callable[[str], None]
 ) -> None:
-    """Warn where a threshold was tuned in another precision than it is used in."""
+    """Log a note if a threshold was tuned in another precision than it is used in."""
     used = predictor.hardware.precision
     if threshold.precision != used:
         log(another_precision(threshold.precision, used))

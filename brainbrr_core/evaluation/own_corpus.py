@@ -35,8 +35,14 @@ _OF_THE_CORPUS = (
 class OwnCorpus:
     """The corpus that a run was trained on.
 
-    It is one of ``candidates``, if it is on this machine. ``settings`` are the run's settings of
-    detection and this machine's device.
+    Attributes
+    ----------
+    run : Run
+        The run.
+    candidates : tuple of ProfileCache
+        Where the corpus may be; none of them has it if it is not on this machine.
+    settings : ReportSettings
+        The run's settings of detection, and this machine's device.
     """
 
     run: Run
@@ -45,7 +51,7 @@ class OwnCorpus:
 
     @classmethod
     def of(cls, run: Run, configuration: Configuration) -> OwnCorpus:
-        """The corpus where a configuration says, or where the run's record says that it was."""
+        """The corpus in the cache of a configuration, or in the cache that the run records."""
         here = with_own_settings(configuration, run).configuration
         candidates = []
         for candidate in (here, _recorded_configuration(run, here.model_dump(mode="json"))):
@@ -56,7 +62,7 @@ class OwnCorpus:
         return cls(run, tuple(candidates), ReportSettings.of(here))
 
     def locate(self) -> tuple[ProfileCache, Plan]:
-        """The corpus's cache and plan; :class:`WorkRemains` where it is not here."""
+        """The cache and the plan of the corpus. Raises :class:`WorkRemains` if it is not here."""
         run = self.run
         for candidate in self.candidates:
             try:
@@ -76,7 +82,7 @@ class OwnCorpus:
         )
 
     def frozen_threshold(self, log: Callable[[str], None]) -> OperatingThreshold:
-        """The run's threshold from its own dev, tuned now if it has none. Raises as `locate`."""
+        """The run's threshold, tuned on its own dev if it has none. Raises as :meth:`locate`."""
         threshold = read_threshold(self.run.directory)
         if threshold is not None:
             return threshold
@@ -100,11 +106,10 @@ class OwnCorpus:
         return threshold
 
     def recordings(self) -> RunCorpus:
-        """The recordings that the run knows, recorded in its folder now where they are not yet.
+        """The recordings that the run knows, from its own training and from earlier ones.
 
-        Those on which the weights were trained or chosen before the run are among them.
-
-        Raises as :meth:`locate`.
+        An earlier training is one whose weights this one started from. The recordings are written
+        to the run's folder if they are not there yet. Raises as :meth:`locate` does.
         """
         corpus = read_run_corpus(self.run.directory)
         if corpus is None:
@@ -122,9 +127,9 @@ class OwnCorpus:
 
 
 def _recorded_configuration(run: Run, values: dict[str, JsonValue]) -> Configuration | None:
-    """The configuration of a run's training, with other ``values`` than those of its corpus.
+    """A configuration with the recorded settings of a run's corpus, and ``values`` for all others.
 
-    None if none is recorded.
+    None if the run has no record of them.
     """
     recorded = run.record.configuration
     if not recorded:

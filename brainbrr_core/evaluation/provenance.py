@@ -1,4 +1,4 @@
-"""Where the figures of a report come from: code, data, weights, settings and hardware."""
+"""The provenance of a report's figures: code, data, weights, settings and hardware."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _LIBRARIES = ("brainbrr", "timescoring", "torch", "numpy", "scipy")
 def provenance(
     run: Run, settings: ReportSettings, profile: str, version: str, source: str
 ) -> dict[str, str]:
-    """Names and values, in the order in which a report shows them.
+    """Code, data, weights, settings and hardware by name, in the order of the report.
 
-    ``profile`` names the profile of what is scored, ``version`` is its preprocessing version, and
-    ``source`` the hash of recordings, annotations and settings that its manifest has.
+    ``profile`` is the profile of the scored recordings, ``version`` their preprocessing version,
+    and ``source`` the hash of recordings, annotations and settings in their manifest.
     """
     record, facts = run.record, training_facts(run.record)
     identity = record.identity
@@ -68,13 +68,13 @@ def provenance(
 
 
 def skipped_note(fit: FitRecord) -> str:
-    """How many steps of a training were skipped, to append to their number; empty without any."""
+    """The number of skipped steps, to append to the number of steps; empty without any."""
     skipped = len(fit.skipped_steps)
     return f", {skipped:,} of them skipped (loss or gradient not finite)" if skipped else ""
 
 
 def weights_chosen_on(record: RunRecord) -> str | None:
-    """The split whose validations chose the network's weights, None where none did."""
+    """The split on which the network's weights were chosen; None without validations."""
     return None if record.fit.best_step is None else "dev"
 
 
@@ -116,7 +116,7 @@ def _measure(value: float | None) -> float:
 
 
 def git_commit() -> str:
-    """Commit of the running code and whether it was changed since, or why it is not known."""
+    """The commit of the running code, and whether files have changed; or why it is unknown."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return "none: the code does not run from a git checkout"
@@ -124,7 +124,7 @@ def git_commit() -> str:
         commit = _git(root, "rev-parse", "HEAD")
         changed = _git(root, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
-        return "not known: git is not installed or failed"
+        return "unknown: git is not installed or failed"
     return f"{commit} with uncommitted changes" if changed else commit
 
 

@@ -1,4 +1,4 @@
-"""The folder of a report: its results, tables, EEG and page, written once and then reused."""
+"""The folder of a report: its page, tables and results, which are written once and reused."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def report_folder(run_directory: Path, split: str) -> Path:
 
 
 def stored_results(folder: Path, identity: str) -> EvaluationResults | None:
-    """The results in a report's folder, None unless they are whole and of this identity."""
+    """The results in a report's folder; None unless they are complete and of this identity."""
     if not all((folder / name).is_file() for name in (REPORT, STATISTICS)):
         return None
     try:
         results = read_results(folder)
     except BrainbrrError:
-        # Missing, damaged or written by another version of the program: scored again.
+        # Missing, damaged, or written by another version of the program: it is scored again.
         return None
     return results if results.provenance.get(IDENTITY) == identity else None
 
@@ -83,8 +83,8 @@ def write_evaluation(
 ) -> EvaluationResults:
     """Score recordings at the chosen threshold, and write tables, page and results to a folder.
 
-    ``scores`` are those of ``recordings``, which are of a ``profile``. ``settings`` are those that
-    the predictor was made with. ``age_groups`` has the group of each recording, where there are
+    ``scores`` are the scores of ``recordings``, which ``profile`` selects. ``settings`` are those
+    that the predictor was loaded with. ``age_groups`` has the group of each recording, if there are
     several.
     """
     points = [point for point in (choice.at_limits or {}).values() if point is not None]
@@ -114,7 +114,7 @@ def write_evaluation(
         bootstrap_samples=settings.evaluation.bootstrap_samples,
         bootstrap_seed=settings.evaluation.bootstrap_seed,
     )
-    # The tables have the whole curve; a drawing needs no more points than a screen has.
+    # The tables have the whole curve; a drawing needs fewer points.
     results = replace(scoring.results, operating_curve=scores.curve(), external=external)
     strips = _strips(results, store, recordings, scores)
     write_folder(folder, results, scoring.statistics, strips)
@@ -127,7 +127,7 @@ def write_folder(
     statistics: PatientStatistics,
     strips: Sequence[Strip] = (),
 ) -> None:
-    """Write tables, page and results; a folder with results has everything else that is theirs."""
+    """Write tables, page and results. A folder that has results is complete."""
     with replacing_together(folder, last=RESULTS) as temporary:
         write_tables(temporary, results, statistics)
         write_report(temporary / REPORT, results, strips)

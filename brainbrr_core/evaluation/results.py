@@ -1,4 +1,4 @@
-"""The results of an evaluation: everything a report shows, as plain values that survive JSON.
+"""The results of an evaluation: everything that a report shows, as values that JSON can store.
 
 A figure that is undefined (sensitivity without seizures) is NaN here and null in JSON.
 """
@@ -30,14 +30,14 @@ from brainbrr_core.scoring import (
 
 SECONDS_PER_HOUR = 3600.0
 RESULTS = "results.json"
-#: Bumped when what is kept of an evaluation changes.
+#: Version of the format, raised when the content of the results changes.
 FORMAT = 4
 Points = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class UnscoredRecording:
-    """A recording of the split that is not in the figures, and why.
+    """A recording of the split that is not scored, and why.
 
     Attributes
     ----------
@@ -68,9 +68,9 @@ class Estimate:
     low, high : float
         Ends of the interval in the same unit; NaN where it is undefined.
     patients : int
-        Number of patients that have what the figure is about.
+        Number of patients who contribute to the figure.
     method : str
-        How the interval came about: ``bootstrap`` (see :func:`brainbrr_core.scoring.interval`),
+        How the interval was computed: ``bootstrap`` (see :func:`brainbrr_core.scoring.interval`),
         ``clopper-pearson``, ``poisson``, or ``undefined`` where its ends are NaN.
     few_patients : bool
         Whether the patients are so few that the interval is too narrow.
@@ -93,7 +93,7 @@ class Estimate:
         return Estimate(value, low, high, patients, method, patients < FEW_PATIENTS)
 
     def bracketed(self, digits: int = 3) -> str:
-        """The interval in brackets with its marks (:data:`MARKS`); nothing for no figure."""
+        """The interval in brackets with its marks (:data:`MARKS`); empty without a figure."""
         if math.isnan(self.value):
             return ""
         if self.method == "undefined":
@@ -115,14 +115,14 @@ MARKS = (
 
 @dataclass(frozen=True, slots=True)
 class RecordingResult:
-    """One recording with what two of the rules count in it.
+    """One recording with its counts under two of the rules.
 
     Attributes
     ----------
     partition_key : str
         The recording.
     patient : str
-        Whose recording it is.
+        The patient.
     montage : str
         Name of the recording's montage, such as ``01_tcp_ar``; may be empty.
     duration_s : float
@@ -130,11 +130,11 @@ class RecordingResult:
     reference : tuple of Event
         The annotated seizures, times in seconds.
     hypothesis : tuple of Event
-        Every detection, also those that unknown time leaves out of the counts.
+        All detections, including those that unknown time leaves out of the counts.
     ovlp : Counts
-        Seizures as they are written, under NEDC's OVLP (SEIZ only).
+        Counts by NEDC's OVLP (SEIZ only), of seizures as annotated.
     szcore : Counts
-        Events after SzCORE's merging and splitting.
+        Counts by SzCORE's event rule, after merging and splitting.
     unknown : tuple of (float, float)
         Intervals, start and stop in seconds, that are neither seizure nor background.
     corpus : str
@@ -157,7 +157,7 @@ class RecordingResult:
 
     @property
     def events(self) -> RecordingEvents:
-        """What is scored against what."""
+        """Reference and hypothesis of the recording."""
         return RecordingEvents(
             self.patient,
             self.duration_s,
@@ -170,18 +170,18 @@ class RecordingResult:
 
 @dataclass(frozen=True, slots=True)
 class SeizureOutcome:
-    """One reference seizure: whether a detection overlaps it (OVLP), and how late.
+    """One reference seizure: whether a detection overlaps it (OVLP), and with what latency.
 
     Attributes
     ----------
     partition_key : str
-        The recording that it is in.
+        Its recording.
     patient : str
-        Whose seizure it is.
+        The patient.
     montage : str
         Name of the recording's montage, such as ``01_tcp_ar``; may be empty.
     start_s, stop_s : float
-        When it begins and ends, in seconds from the start of the recording.
+        Its start and stop, in seconds from the start of the recording.
     label : str
         Its type, as annotated.
     detected : bool
@@ -206,7 +206,7 @@ class SeizureOutcome:
 
 @dataclass(frozen=True, slots=True)
 class SeizureGroup:
-    """Seizures of one type or of one range of durations: how many OVLP detects, and how late.
+    """Seizures of one type or one range of durations: how many OVLP detects, and the latency.
 
     Attributes
     ----------
@@ -232,16 +232,16 @@ class SeizureGroup:
 
 @dataclass(frozen=True, slots=True)
 class HourRow:
-    """False alarms (OVLP) of an hour of the recordings: of each its first, its second, ...
+    """False alarms (OVLP) of all recordings in their first hour, their second hour, and so on.
 
     Attributes
     ----------
     name : str
         The hour, such as ``0 to 1 h``; what comes after a day is one row.
     hours : float
-        How long the recordings last in that hour, in hours, unknown time apart.
+        Recorded time in that hour, over all recordings and without unknown time, in hours.
     patients : int
-        Number of patients with a recording that reaches it.
+        Number of patients with a recording that lasts until that hour.
     false_alarms : int
         False alarms that begin in it.
     false_per_day : Estimate
@@ -257,7 +257,7 @@ class HourRow:
 
 @dataclass(frozen=True, slots=True)
 class GroupRow:
-    """Figures of some recordings: those of a patient, a montage, a corpus or an age group.
+    """Figures of the recordings of one patient, montage, corpus or age group.
 
     Attributes
     ----------
@@ -268,7 +268,7 @@ class GroupRow:
     hours : float
         Their length in hours, unknown time included.
     seizures : int
-        Number of their reference seizures under OVLP, in which seizures that touch are one.
+        Number of their reference seizures under OVLP, which merges seizures that touch.
     figures : Figures
         SzCORE's event-based figures, pooled within the group.
     ovlp : Counts
@@ -297,11 +297,11 @@ class LimitRow:
         The point that keeps the limit on the tuning split. None where none does or there is no
         tuning split.
     tuned_sensitivity, tuned_false_per_day, tuned_f1 : Estimate
-        What that point gives on the scored split, where the rate may exceed the limit. NaN where
+        Figures at that point on the scored split, where the rate may exceed the limit. NaN where
         there is no tuning split.
     point : OperatingPoint or None
-        The point that keeps the limit on the scored split's own curve, which nothing else was
-        chosen by. None where none does, so that nothing is detected.
+        The point that keeps the limit on the scored split's own curve, for comparison only. None
+        where none does, so that nothing is detected.
     sensitivity : Estimate
         Sensitivity at ``point``.
     false_per_day : float
@@ -321,7 +321,21 @@ class LimitRow:
 
 @dataclass(frozen=True, slots=True)
 class SecondFigures:
-    """Figures of the score of each second, without a threshold, and their curves."""
+    """Figures of the scores of seconds, without a threshold, and their curves.
+
+    Attributes
+    ----------
+    seconds, ictal_seconds : int
+        Number of scored seconds, and of those that are ictal.
+    auroc, auprc, calibration_error : float
+        Area under the ROC curve, average precision, and expected calibration error.
+    roc : tuple of (float, float)
+        Points of the ROC curve: false positive rate, sensitivity.
+    precision_recall : tuple of (float, float)
+        Points of the precision-recall curve: recall, precision.
+    reliability : tuple of ReliabilityBin
+        Mean probability and share of ictal seconds by bin of probability.
+    """
 
     seconds: int
     ictal_seconds: int
@@ -335,7 +349,7 @@ class SecondFigures:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResults:
-    """Everything a report shows.
+    """Everything that a report shows.
 
     An undefined figure (sensitivity without seizures) is NaN here and null in JSON.
 
@@ -344,7 +358,7 @@ class EvaluationResults:
     format : int
         Version of the format of the results.
     split : str
-        What was scored: a split, or the name of another corpus.
+        What was scored: a split of the run's own corpus, or the name and split of another corpus.
     profile : str
         The profile that selected the recordings.
     evaluation_set : str
@@ -352,7 +366,7 @@ class EvaluationResults:
     threshold : ThresholdChoice
         The operating point of all figures, and where it comes from.
     weights_chosen_on : str or None
-        The split by which the network's weights were picked, if any.
+        The split on which the network's weights were chosen, if any.
     eval_looks : EvalLooks or None
         How often the eval split was scored from the runs folder; None for another split.
     estimates : dict of Estimate
@@ -364,7 +378,7 @@ class EvaluationResults:
         ``<rule>_tuned_at_<limit>.<figure>`` at the points that keep the limit on the tuning split;
         latency; groups of seizures, montages and corpora; hours of the recordings.
     counts : dict of Counts
-        The sums behind the pooled rules.
+        Sums of the counts of all recordings, by rule.
     bootstrap_samples, bootstrap_seed : int
         Number of resamples behind the intervals, and the seed of their random generator.
     seconds : SecondFigures
@@ -380,7 +394,7 @@ class EvaluationResults:
     false_alarm_hours : tuple of HourRow
         False alarms by hour of the recordings.
     outcomes : tuple of SeizureOutcome
-        What became of each seizure.
+        Whether each seizure is detected, and with what latency.
     recordings : tuple of RecordingResult
         The scored recordings, ordered by partition key.
     unscored : tuple of UnscoredRecording
@@ -394,11 +408,11 @@ class EvaluationResults:
     method : tuple of str
         Sentences on the signal chain and on detection.
     external : ExternalCorpus or None
-        The corpus, where it is another than that of the run.
+        The scored corpus, if the run was not trained on it.
     corpora : tuple of GroupRow
-        Figures of each corpus, where they have names.
+        Figures of each corpus, if the corpora have names.
     ages : tuple of GroupRow
-        Figures of each age group, where the index has ages of at least two.
+        Figures of each age group, if the index has ages of at least two.
     """
 
     format: int
@@ -433,12 +447,12 @@ class EvaluationResults:
 
     @property
     def hours(self) -> float:
-        """Length of all recordings."""
+        """Length of all scored recordings in hours, unknown time included."""
         return sum(row.duration_s for row in self.recordings) / SECONDS_PER_HOUR
 
     @property
     def seizures(self) -> int:
-        """Reference events as they are written."""
+        """Number of reference seizures under OVLP."""
         return round(self.counts["nedc_ovlp"].reference)
 
     @property
@@ -470,7 +484,7 @@ class EvaluationResults:
             first = error.errors()[0]
             location = ".".join(str(key) for key in first["loc"])
             raise BrainbrrError(
-                f"{where} does not hold evaluation results ({location}: {first['msg']}): "
+                f"{where} has no valid evaluation results ({location}: {first['msg']}): "
                 "evaluate again"
             ) from None
         if results.format != FORMAT:

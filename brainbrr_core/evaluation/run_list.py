@@ -26,13 +26,13 @@ class ListedRun:
     Attributes
     ----------
     folder : RunFolder
-        What its folder says of it.
+        The state and settings of the run, as its folder has them.
     latest : bool
         Whether it is the one that finished last, which `brainbrr predict` uses.
     corpus : str
         Name of the corpus that it was trained on; empty where that is not recorded.
     scores : mapping of str to mapping of str to Estimate
-        By split, the figures of its report there.
+        The figures of its report on each split, by split and name.
     remarks : tuple of str
         What is damaged, and what to do about it.
     """

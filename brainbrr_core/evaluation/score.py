@@ -1,4 +1,4 @@
-"""From scored recordings to every figure of a report, with intervals."""
+"""Every figure of a report, with intervals, from recordings and their scores."""
 
 from __future__ import annotations
 
@@ -99,25 +99,24 @@ def score(
     bootstrap_samples: int = 1000,
     bootstrap_seed: int = 0,
 ) -> Scoring:
-    """All figures of some recordings of one split; their order does not matter.
+    """Compute all figures of some recordings of one split; their order does not matter.
 
-    With the ``sweep`` of these recordings the operating curve and the sensitivity at limits of
-    false alarms are computed too. ``applied`` has the counts of these recordings at the points of
-    ``threshold.at_limits``, in the form that :func:`tuned_counts` takes. ``age_groups`` has the
-    group of each recording, where there are several.
+    If the ``sweep`` of these recordings is given, the operating curve and the sensitivity at limits
+    of false alarms are computed as well. ``applied`` has the counts of these recordings at the
+    points of ``threshold.at_limits``, in the form that :func:`tuned_counts` takes. ``age_groups``
+    has the group of each recording, if there are several.
 
-    Unknown time in a recording does not enter any figure
-    (:mod:`brainbrr_core.scoring.unknown`).
+    Unknown time does not enter any figure (:mod:`brainbrr_core.scoring.unknown`).
 
-    Raises :class:`BrainbrrError` where there is nothing to score or a recording occurs twice.
+    Raises :class:`BrainbrrError` if there is nothing to score or a recording occurs twice.
     """
     ordered = sorted(recordings, key=lambda recording: recording.partition_key)
     keys = [recording.partition_key for recording in ordered]
     if not ordered:
         raise BrainbrrError(f"no recording of the split {split!r} to score: select more of it")
     if len(set(keys)) < len(keys):
-        twice = next(key for index, key in enumerate(keys[1:]) if key == keys[index])
-        raise BrainbrrError(f"{twice} would be scored twice: list each recording once")
+        repeated = next(key for index, key in enumerate(keys[1:]) if key == keys[index])
+        raise BrainbrrError(f"{repeated} would be scored twice: list each recording once")
     pairs = [recording.events for recording in ordered]
     unknown_s = math.fsum(
         UnknownTime.of(pair.unknown, pair.reference, pair.duration_s).seconds for pair in pairs
@@ -195,7 +194,7 @@ def score(
 
 
 def evaluation_set(recordings: Iterable[ScoredRecording | ManifestRecording]) -> str:
-    """Hash of recordings, references and unknown time: detectors are comparable if it is equal."""
+    """Hash of recordings, references and unknown time, equal for comparable evaluations."""
     ordered = sorted(recordings, key=lambda recording: recording.partition_key)
     return digest(
         [
@@ -204,7 +203,7 @@ def evaluation_set(recordings: Iterable[ScoredRecording | ManifestRecording]) ->
                 r.patient,
                 r.duration_s,
                 *([event.start, event.stop, event.label] for event in r.reference),
-                # Only if there is unknown time, so that it changes no other hash.
+                # Added only if there is unknown time, so that no other hash changes.
                 *([["unknown", *r.unknown]] if r.unknown else []),
             ]
             for r in ordered
@@ -213,7 +212,7 @@ def evaluation_set(recordings: Iterable[ScoredRecording | ManifestRecording]) ->
 
 
 def _seconds(ordered: Sequence[ScoredRecording], patient_numbers: Mapping[str, int]) -> Seconds:
-    """Score, label and patient of each known second of all recordings."""
+    """Score, label and patient of each second of all recordings that is not unknown."""
     pairs = [per_second(row.scores_8hz, row.reference, row.unknown) for row in ordered]
     return (
         np.concatenate([pair[0] for pair in pairs]),

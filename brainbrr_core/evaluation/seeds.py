@@ -1,7 +1,7 @@
-"""One configuration under several seeds: each run's scores, and how far they lie apart.
+"""Evaluation of one configuration with several seeds: scores of each run, and their spread.
 
-The spread over seeds is of what chance in the training does: initial weights, the order of the
-windows, augmentation. The interval over patients is of what chance in the choice of patients does.
+The spread over seeds shows the effect of chance in the training: initial weights, the order of the
+windows, augmentation. The interval over patients shows the effect of the choice of patients.
 Neither contains the other.
 """
 
@@ -36,13 +36,20 @@ _FEW = 5
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure over seeds: its mean, its standard deviation (of a sample: n - 1), its range.
+    """The distribution of a figure over seeds. All are NaN if it is undefined for a seed.
 
-    NaN where the figure is undefined for a seed; the deviation also where there is one seed.
+    Attributes
+    ----------
+    mean : float
+        Mean over the seeds.
+    standard_deviation : float
+        Standard deviation of a sample (n - 1); NaN for a single seed.
+    low, high : float
+        The lowest and the highest value.
     """
 
     mean: float
-    deviation: float
+    standard_deviation: float
     low: float
     high: float
 
@@ -62,7 +69,17 @@ class SeedEvaluation:
 
 @dataclass(frozen=True)
 class SeedsReport:
-    """Where the report over seeds lies and what it says, in the order of the seeds given."""
+    """The report over several seeds.
+
+    Attributes
+    ----------
+    report : Path
+        The HTML page. Its folder has the tables.
+    split : str
+        The scored split.
+    seeds : tuple of SeedEvaluation
+        The evaluation of each seed, in the order in which the seeds were given.
+    """
 
     report: Path
     split: str
@@ -96,8 +113,8 @@ def evaluate_seeds(
 ) -> SeedsReport:
     """Score the runs of some seeds on a split of the cache they were trained on; write a report.
 
-    Every seed has a threshold of its own, tuned on dev. Each scoring of eval is put on record.
-    Raises what :func:`evaluate_each` raises.
+    Every seed has its own threshold, tuned on dev. Each scoring of eval is recorded. Raises as
+    :func:`evaluate_each` does.
     """
     named = {f"seed {seed}": run for seed, run in runs.items()}
     evaluations = evaluate_each(named, cache, settings, split, "seeds", log=log)
@@ -114,8 +131,8 @@ def spread(values: Sequence[float]) -> Spread:
     """The spread of a figure over seeds."""
     if any(map(math.isnan, values)):
         return Spread(math.nan, math.nan, math.nan, math.nan)
-    deviation = statistics.stdev(values) if len(values) > 1 else math.nan
-    return Spread(statistics.fmean(values), deviation, min(values), max(values))
+    sd = statistics.stdev(values) if len(values) > 1 else math.nan
+    return Spread(statistics.fmean(values), sd, min(values), max(values))
 
 
 def _write(report: SeedsReport) -> None:
@@ -148,7 +165,7 @@ def _write(report: SeedsReport) -> None:
 
 
 def _sentences(report: SeedsReport) -> list[str]:
-    """What the figures mean, and what they do not."""
+    """Sentences on how to read the figures."""
     count = len(report.seeds)
     sentences = [
         f"{count} trainings with the same configuration and recordings, which differ only in "

@@ -1,4 +1,4 @@
-"""What the reports over several runs share: the scoring of the runs, and the page about them.
+"""Code that reports over several runs share: scoring the runs, and writing the page.
 
 A report compares seeds, networks, folds or corpora (:mod:`~brainbrr_core.evaluation.seeds`,
 :mod:`~brainbrr_core.evaluation.networks`, :mod:`~brainbrr_core.evaluation.folds`,
@@ -39,11 +39,11 @@ def evaluate_each(
     *,
     log: Callable[[str], None] = print,
 ) -> list[Evaluation]:
-    """Score runs on one split of the cache they were trained on; each scoring of eval is recorded.
+    """Score runs on a split of the cache that they were trained on; scorings of eval are recorded.
 
-    ``kind`` says in the plural what differs between the runs, such as ``seeds``. Raises what
-    :func:`evaluate_trained` raises, and :class:`BrainbrrError` where the cache changed meanwhile,
-    so that the runs were scored on different recordings.
+    ``kind`` is the plural of what differs between the runs, such as ``seeds``. Raises as
+    :func:`evaluate_trained` does, and :class:`BrainbrrError` if the cache has changed in the
+    meantime, so that the runs were scored on different recordings.
     """
     evaluations = []
     for name, run in runs.items():
@@ -51,25 +51,25 @@ def evaluate_each(
         evaluations.append(evaluate_trained(run, cache, settings, split, log=log))
     if len({each.results.evaluation_set for each in evaluations}) > 1:
         raise BrainbrrError(
-            f"the cache changed while the {kind} were scored, each on other recordings: give the "
-            "same command again"
+            f"the cache changed while the {kind} were scored, so that their recordings differ: run "
+            "the same command again"
         )
     return evaluations
 
 
 def page_path(evaluations: Sequence[Evaluation], profile: str, kind: str) -> Path:
-    """Path of the page about some runs: the same for the same runs, in whatever order."""
+    """Path of the page about some runs, which does not depend on their order."""
     first = evaluations[0]
     name = digest(sorted(each.run.name for each in evaluations))[:12]
     folder = first.run.directory.parent / f"{profile}-{kind}-{name}"
     return folder / f"report-{first.results.split}" / REPORT
 
 
-def caveats(evaluations: Sequence[Evaluation], detectors: str, looked: str) -> list[str]:
-    """Sentences about how the split that was scored has been used before, none where it was not.
+def caveats(evaluations: Sequence[Evaluation], detectors: str, ending: str) -> list[str]:
+    """Sentences on earlier uses of the scored split; none if there were none.
 
-    ``detectors`` is the noun for what was scored; ``looked`` ends the sentence on how often eval
-    has been scored.
+    ``detectors`` is the noun for what was scored, and ``ending`` the end of the sentence on how
+    often eval has been scored.
     """
     sentences = []
     results = evaluations[0].results
@@ -82,7 +82,7 @@ def caveats(evaluations: Sequence[Evaluation], detectors: str, looked: str) -> l
     if looks is not None:
         sentences.append(
             f"“eval” has been scored {count(looks.scorings, 'time')} from this runs folder, with "
-            f"{count(looks.runs, 'run')}{looked}"
+            f"{count(looks.runs, 'run')}{ending}"
         )
     return sentences
 

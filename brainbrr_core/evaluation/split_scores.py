@@ -1,4 +1,4 @@
-"""A network's scores on the recordings of a split, and what each threshold detects in them."""
+"""A network's scores on the recordings of a split, and the counts at every threshold."""
 
 from __future__ import annotations
 
@@ -22,20 +22,30 @@ from brainbrr_core.scoring import (
     sweep_thresholds,
 )
 
-#: Points of a curve that are stored for drawing.
+#: The most points of a curve that are stored for drawing.
 _DRAWN_ROWS = 300
 
 
 @dataclass(frozen=True, eq=False)
 class SplitScores:
-    """Recordings with the scores of their frames, and the counts at every operating point."""
+    """Recordings with their scores, and the counts at every operating point.
+
+    Attributes
+    ----------
+    recordings : tuple of ScoredRecording
+        References, and scores of frames of 1/8 s.
+    detection : Detection
+        The settings that turn scores into events.
+    sweep : Sweep
+        Counts of events at operating points over the whole range of scores.
+    """
 
     recordings: tuple[ScoredRecording, ...]
     detection: Detection
     sweep: Sweep
 
     def curve(self) -> tuple[SweepRow, ...]:
-        """Figures over the operating points, as many as a drawing needs."""
+        """Figures at the operating points, thinned out for a drawing."""
         return _thin(self.sweep.rows())
 
     def detect(self, point: OperatingPoint) -> list[ScoredRecording]:
@@ -49,7 +59,7 @@ class SplitScores:
         ]
 
     def count_at(self, points: Sequence[OperatingPoint]) -> Sweep | None:
-        """Counts at given operating points, one row each; None without points."""
+        """Counts at given operating points, one row for each; None without points."""
         if not points:
             return None
         return sweep_at(self.recordings, finder_for(self.detection), points)
@@ -58,9 +68,9 @@ class SplitScores:
 def compute_scores(
     predictor: Predictor, store: Store, recordings: Sequence[ManifestRecording], split: str
 ) -> SplitScores:
-    """Run a network over recordings and count at every operating point; ``split`` is for the bar.
+    """Score recordings with a network, and count events at every operating point.
 
-    The settings of detection are those of the predictor.
+    The settings of detection are those of the predictor. The progress bars show ``split``.
     """
     scored, detection = [], predictor.detection
     hours = sum(recording.duration_s for recording in recordings) / 3600
@@ -79,7 +89,7 @@ def compute_scores(
 
 
 def _thin(rows: Sequence[SweepRow]) -> tuple[SweepRow, ...]:
-    """Rows spread evenly over those that differ from the one before, both ends among them."""
+    """Rows spread evenly over those that differ from the one before, with both ends."""
     distinct = [
         row
         for number, row in enumerate(rows)

@@ -1,9 +1,11 @@
-"""With which weights the training of a scored run began, and whether these know who is scored."""
+"""The weights that the training of a run started from, and whether they know scored patients."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+
+from pydantic import JsonValue
 
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.display.counts import count
@@ -17,19 +19,25 @@ from brainbrr_core.runs.run import Run
 
 @dataclass(frozen=True)
 class StartingWeights:
-    """The trainings before that of a run, the latest first.
+    """The trainings whose weights a run's training started from.
 
-    ``known`` counts the scored patients on whom one of them was trained or chosen.
+    Attributes
+    ----------
+    trainings : tuple of EarlierTraining
+        The trainings, the latest first.
+    known_patients : int
+        Number of scored patients who were in train or dev of one of them.
     """
 
     trainings: tuple[EarlierTraining, ...]
-    known: int
+    known_patients: int
 
     @classmethod
     def of(cls, run: Run, index: Index, scored: Collection[str]) -> StartingWeights | None:
-        """Those of a run of which patients of an index are scored; None where they were random.
+        """The starting weights of a run; None if its training started from random weights.
 
-        Raises :class:`BrainbrrError` where a file that says whom a training used is damaged.
+        ``index`` is that of the scored corpus, and ``scored`` are the patients who are scored.
+        Raises :class:`BrainbrrError` if the record of an earlier training's patients is damaged.
         """
         trainings = trainings_before(run)
         if not trainings:
@@ -38,32 +46,39 @@ class StartingWeights:
 
     @property
     def unrecorded(self) -> tuple[str, ...]:
-        """The names of the trainings of which it is not recorded on whom they were."""
+        """Names of the trainings whose patients are not recorded."""
         return tuple(training.name for training in self.trainings if training.corpus is None)
 
     @property
     def know_nobody(self) -> bool:
-        """Whether no scored patient is among those whom the weights know from before."""
-        return not self.known and not self.unrecorded
+        """Whether no scored patient was in an earlier training."""
+        return not self.known_patients and not self.unrecorded
+
+    def shaping(self) -> list[JsonValue]:
+        """What a report depends on: each training, and how many scored patients were in them."""
+        return [
+            self.known_patients,
+            *([each.name, each.weights, each.corpus is None] for each in self.trainings),
+        ]
 
     def sentence(self) -> str:
-        """What a report says of them."""
-        began = ", and that with those of ".join(
+        """The starting weights in words, for a report."""
+        sources = ", which started from those of ".join(
             f"{training.name} (BLAKE3 {training.weights[:12]})" for training in self.trainings
         )
-        said = [f"The training began with the weights of {began}."]
+        sentences = [f"The training started from the weights of {sources}."]
         if all(training.of_the_package for training in self.trainings):
-            said.append("These were trained on simulated EEG alone, and know no patient.")
+            sentences.append("These were trained on simulated EEG only, and know no patient.")
         elif self.know_nobody:
-            said.append("None of the scored patients was in train or dev there.")
-        if self.known:
-            said.append(
-                f"Of the scored patients, {count(self.known, 'patient')} had been in train or dev "
-                "there: the figures flatter the detector."
+            sentences.append("None of the scored patients was in train or dev there.")
+        if self.known_patients:
+            sentences.append(
+                f"{count(self.known_patients, 'scored patient')} had been in train or dev there: "
+                "the figures flatter the detector."
             )
         if self.unrecorded:
-            said.append(
-                f"On whom {' and '.join(self.unrecorded)} was trained is not recorded here: where "
-                "scored patients are among them, the figures flatter the detector."
+            sentences.append(
+                f"The patients of {' and '.join(self.unrecorded)} are not recorded here: if scored "
+                "patients are among them, the figures flatter the detector."
             )
-        return " ".join(said)
+        return " ".join(sentences)

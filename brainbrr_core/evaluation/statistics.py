@@ -28,15 +28,15 @@ Floats = NDArray[np.float64]
 #: Rules whose figures are also averaged over patients, as SzCORE does.
 AVERAGED = ("szcore_event", "szcore_sample")
 SUBJECT_MEAN = "_subject_mean"
-#: Names of groups of seizures begin with these.
+#: Prefixes of the names of groups of seizures.
 SEIZURE_GROUPS = ("type.", "duration.")
-#: Names of the false alarms of an hour of the recordings begin with this.
+#: Prefix of the names of figures of one hour of the recordings.
 HOURS = "hour."
 FIGURES = ("sensitivity", "precision", "f1", "false_per_day")
 #: Rules that count samples of time, so that their false counts are seconds.
 _OF_TIME = ("szcore_sample", "nedc_epoch")
 LATENCY = "latency.median_s"
-#: Most bins of ranked seconds; half of the edges are quantiles of the ictal seconds.
+#: The most bins of ranked seconds; half of their edges are quantiles of the ictal seconds.
 RANK_BINS = 2048
 LIMITED_RULES = ("szcore_event", "nedc_ovlp")
 
@@ -72,14 +72,24 @@ class Latencies:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PatientStatistics:
-    """Sums for each of P patients, who are sorted by name.
+    """Sums for each patient, from which every figure of any resample of the patients follows.
 
-    ``counts`` by rule or group, ``(P, 4)``: reference, detected, false, seconds. The rate per
-    day of a rule counts ``units[rule]`` for one false count (1 where it is not named).
-    ``sweep`` has the same patients; None without a sweep. ``ranked`` ``(2, P, K)`` are other and
-    ictal seconds by rising score. ``calibration`` ``(P, bins, 3)`` are seconds, sums of
-    their probabilities, and ictal seconds. ``latencies`` are those behind each median, by the
-    figure's name.
+    Attributes
+    ----------
+    patients : tuple of str
+        The patients, sorted.
+    counts : dict of array, shape (patients, 4)
+        Reference, detected, false and seconds, by rule or group.
+    units : dict of float
+        Weight of one false count in the rate per day, by rule; 1 for other names.
+    sweep : Sweep or None
+        Counts of the same patients at all thresholds.
+    ranked : array, shape (2, patients, bins)
+        Number of other and of ictal seconds in bins of rising score.
+    calibration : array, shape (patients, bins, 3)
+        Number of seconds, sum of their probabilities, and number of ictal seconds.
+    latencies : mapping of Latencies
+        Latencies behind each median, by the name of the figure.
     """
 
     patients: tuple[str, ...]
@@ -91,16 +101,23 @@ class PatientStatistics:
     latencies: Mapping[str, Latencies]
 
     def figures(self, weights: Floats | None = None) -> dict[str, Floats]:
-        """Every figure, by name, of resamples ``(B, P)`` of the patients: ``(B,)`` each.
+        """Compute every figure of resamples of the patients.
 
-        ``weights`` says how often a patient is drawn; without, each is taken once. Undefined
-        figures are NaN. AUROC and AUPRC are of the binned ranks.
+        The mean over patients is SzCORE's average: each figure is computed from the summed counts
+        of each patient and averaged over the patients for whom it is defined. A patient without
+        seizures is left out of the mean sensitivity, and one without detections of the mean
+        precision. The F1 of a patient with seizures and without detections is 0 (timescoring
+        0.0.7); one with neither seizures nor false positives is left out.
 
-        The mean over patients is SzCORE's average: the counts of each patient are added, each
-        figure is taken per patient, and its mean is over the patients for whom it is defined.
-        So a patient without seizures is left out of the mean of sensitivity, one without
-        detections out of that of precision; its F1 is 0 if it has seizures (timescoring 0.0.7),
-        and left out if it has neither seizures nor false positives.
+        Parameters
+        ----------
+        weights : array, shape (resamples, patients), optional
+            How often each patient is drawn; by default each is taken once.
+
+        Returns
+        -------
+        dict of array, shape (resamples,)
+            The figures by name, NaN where undefined. AUROC and AUPRC are those of binned ranks.
         """
         drawn = np.ones((1, len(self.patients))) if weights is None else weights
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -111,13 +128,14 @@ class PatientStatistics:
     def contributors(self) -> dict[str, int]:
         """How many patients contribute to each figure, by the names of :meth:`figures`.
 
-        Sensitivity, F1, kappa, AUROC and AUPRC are about seizures, precision about detections, a
-        latency about detected seizures, a rate of false alarms about time.
+        Patients with seizures contribute to sensitivity, F1, kappa, AUROC and AUPRC, those with
+        detections to precision, those with detected seizures to a latency, and those with recorded
+        time to a rate of false alarms.
         """
         patients: dict[str, int] = {}
         for rule, counts in self.counts.items():
             with_reference = _patients(counts[:, 0])
-            of = {
+            by_figure = {
                 "sensitivity": with_reference,
                 "precision": _patients(counts[:, 1] + counts[:, 2]),
                 "f1": with_reference,
@@ -125,7 +143,7 @@ class PatientStatistics:
             }
             averages = [rule, f"{rule}{SUBJECT_MEAN}"] if rule in AVERAGED else [rule]
             for name in averages:
-                patients |= {f"{name}.{figure}": of[figure] for figure in _figures_of(rule)}
+                patients |= {f"{name}.{figure}": by_figure[figure] for figure in _figures_of(rule)}
         other, ictal = (_patients(seconds.sum(axis=1)) for seconds in self.ranked)
         in_bins = self.calibration[:, :, 0]
         patients["nedc_ira.kappa"] = _patients(self.counts["nedc_epoch"][:, 0])
@@ -138,12 +156,12 @@ class PatientStatistics:
             for rule, rule_sweep in _limited(self.sweep):
                 for limit in FALSE_ALARM_LIMITS:
                     patients[limit_name(rule, limit)] = _patients(rule_sweep.reference)
-        for name, late in self.latencies.items():
-            patients[name] = len(np.unique(late.patient))
+        for name, latencies in self.latencies.items():
+            patients[name] = len(np.unique(latencies.patient))
         return patients
 
     def silent_seconds(self, figure: str) -> float:
-        """Seconds by which a rate of false alarms is divided; 0 for other figures."""
+        """The recorded time behind a rate of false alarms, in seconds; 0 for other figures."""
         if unit_of(figure) is not Unit.ALARMS:
             return 0.0
         rule = figure.removesuffix(".false_per_day").removesuffix(SUBJECT_MEAN)
@@ -203,7 +221,7 @@ class PatientStatistics:
         return sensitivities
 
     def _latency(self, drawn: Floats) -> dict[str, Floats]:
-        return {name: _weighted_median(late, drawn) for name, late in self.latencies.items()}
+        return {name: _weighted_median(each, drawn) for name, each in self.latencies.items()}
 
 
 def limit_name(rule: str, limit: float) -> str:
@@ -219,10 +237,11 @@ def tuned_name(rule: str, limit: float) -> str:
 def rank_counts(
     scores: Floats, labels: NDArray[np.bool_], patient: NDArray[np.intp], patients: int
 ) -> Floats:
-    """Other and ictal seconds of each patient by rising score, ``(2, patients, bins)``.
+    """Count other and ictal seconds of each patient in bins of rising score.
 
-    One bin for each distinct score, where there are no more than :data:`RANK_BINS`;
-    otherwise bins cut at quantiles of the ictal and of the other seconds, half each.
+    Returns an array of shape ``(2, patients, bins)``. Each distinct score has its own bin if there
+    are at most :data:`RANK_BINS`. Otherwise half of the edges of the bins are quantiles of the
+    ictal seconds, and half those of the others.
     """
     edges = np.unique(scores)
     if edges.size > RANK_BINS:
@@ -247,9 +266,9 @@ def calibration_counts(
     patients: int,
     bins: int,
 ) -> Floats:
-    """Seconds, their probabilities and ictal seconds by bin of equal width, (patients, bins, 3).
+    """Count seconds, sum their probabilities and count ictal seconds in bins of equal width.
 
-    ``scores`` are logits.
+    ``scores`` are logits. Returns an array of shape ``(patients, bins, 3)``.
     """
     probabilities = sigmoid(scores)
     bin_of_second = np.clip((probabilities * bins).astype(np.intp), 0, bins - 1)
@@ -263,7 +282,7 @@ def calibration_counts(
 
 
 def rows_at_limits(sweep: Sweep) -> dict[str, int | None]:
-    """The row of a sweep at each limit of false alarms, by name; None where none keeps it."""
+    """The row of a sweep for each limit of false alarms, by name; None if no row keeps it."""
     once = np.ones((1, len(sweep.patients)))
     row_numbers: dict[str, int | None] = {}
     for rule, rule_sweep in _limited(sweep):
@@ -282,20 +301,20 @@ def _patients(amount: Floats) -> int:
 
 
 def _figures_of(rule: str) -> tuple[str, ...]:
-    """Names of the figures that the counts of a rule or group give."""
+    """Names of the figures that follow from the counts of a rule or group."""
     if rule.startswith(SEIZURE_GROUPS):
         # A false alarm has neither a type nor the duration of a seizure.
         return ("sensitivity",)
     return ("false_per_day",) if rule.startswith(HOURS) else FIGURES
 
 
-def _weighted_median(late: Latencies, drawn: Floats) -> Floats:
+def _weighted_median(latencies: Latencies, drawn: Floats) -> Floats:
     """Median latency of each resample; NaN if it has no patient with a detected seizure."""
-    if not late.seconds.size:
+    if not latencies.seconds.size:
         return np.full(len(drawn), np.nan)
-    order = np.argsort(late.seconds, kind="stable")
-    values = late.seconds[order]
-    mass = np.cumsum(drawn[:, late.patient[order]], axis=1)
+    order = np.argsort(latencies.seconds, kind="stable")
+    values = latencies.seconds[order]
+    mass = np.cumsum(drawn[:, latencies.patient[order]], axis=1)
     half = mass[:, -1:] / 2
     # The median of an even number is the mean of the two in the middle.
     low, high = (mass < half).sum(axis=1), (mass <= half).sum(axis=1)
@@ -305,7 +324,7 @@ def _weighted_median(late: Latencies, drawn: Floats) -> Floats:
 
 
 def points_at_limits(sweep: Sweep) -> dict[str, OperatingPoint | None]:
-    """The operating point at each limit of false alarms, by name; None where none keeps it."""
+    """The operating point for each limit of false alarms, by name; None if none keeps it."""
     return {
         name: None if row is None else sweep.point(row)
         for name, row in rows_at_limits(sweep).items()
@@ -313,9 +332,9 @@ def points_at_limits(sweep: Sweep) -> dict[str, OperatingPoint | None]:
 
 
 def tuned_counts(applied: Sweep, points: Mapping[str, OperatingPoint | None]) -> dict[str, Floats]:
-    """Counts at the tuned points, ``(patients, 4)`` each, by :func:`tuned_name`.
+    """Counts at the tuned points, by :func:`tuned_name`, each of shape ``(patients, 4)``.
 
-    The rows of ``applied`` are those of the ``points`` that are not None, in their order.
+    ``applied`` has one row for each of the ``points`` that is not None, in their order.
     """
     counted = {}
     names = [name for name, point in points.items() if point is not None]
@@ -347,7 +366,7 @@ def _resample_counts(rule_sweep: RuleSweep, drawn: Floats) -> tuple[Floats, Floa
 
 
 def _figures(counts: Floats, unit: float) -> dict[str, Floats]:
-    """The four figures of counts ``(..., 4)``; as :class:`Counts` defines them."""
+    """The four figures of counts of shape ``(..., 4)``, as :class:`Counts` defines them."""
     reference, detected, false, seconds = np.moveaxis(counts, -1, 0)
     return {
         "sensitivity": np.where(reference > 0, detected / reference, np.nan),

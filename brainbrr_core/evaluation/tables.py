@@ -39,7 +39,7 @@ def write_tables(folder: Path, results: EvaluationResults, statistics: PatientSt
 
 
 def write_table(path: Path, names: Sequence[str], rows: Sequence[Row]) -> None:
-    """Write rows as ``path`` with .parquet and .csv; an undefined figure (NaN) is null."""
+    """Write rows to ``path`` with the suffixes .parquet and .csv; undefined figures are null."""
     _write_both(path, _table(names, rows))
 
 
@@ -51,12 +51,12 @@ def _write_both(path: Path, table: pa.Table) -> None:
 def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, pa.Table]:
     """The tables of a report by name.
 
-    They are figures by their unit, recordings, seizures, detections, unknown time, patients,
-    corpora where they have names, age groups where there are several, operating points, the curve,
-    and recordings that are not scored.
+    There is a table of figures for each unit, and one each of recordings, seizures, detections,
+    unknown time, patients, corpora (if they have names), age groups (if there are several),
+    operating points, the operating curve, and recordings that are not scored.
 
-    Undefined figures are null. Seizures, detections and unknown time, scored again, give the
-    counts of the report: their times are not rounded.
+    Undefined figures are null. Times are not rounded, so that scoring seizures, detections and
+    unknown time again gives the counts of the report.
     """
     counts = ("reference", "detected", "missed", "false")
     # A column of corpora only where there are several, or one with a name.
@@ -132,7 +132,7 @@ def tables(results: EvaluationResults, sweep: Sweep | None = None) -> dict[str, 
 
 
 def _groups(name: str, rows: Sequence[GroupRow]) -> pa.Table:
-    """Figures and counts of groups of recordings, the first column their name."""
+    """A table of groups of recordings, with ``name`` as the heading of its first column."""
     return _table(
         (
             name,
@@ -159,7 +159,7 @@ def _groups(name: str, rows: Sequence[GroupRow]) -> pa.Table:
     )
 
 
-#: Figures of one unit are one table: a column has one unit.
+#: The table of each unit: all values of a column have the same unit.
 _FIGURE_TABLES = {
     Unit.SHARE: "figures",
     Unit.ALARMS: "false_alarms_per_day",
@@ -170,7 +170,7 @@ _INTERVAL = ("low", "high", "interval", "patients", "few_patients")
 
 
 def _figures(results: EvaluationResults, unit: Unit) -> pa.Table:
-    """The figures of a unit; on another corpus than the run's, also what was scored and adapted."""
+    """The figures of a unit. For an external corpus, columns say what was scored and adapted."""
     names: tuple[str, ...] = ("figure", "value", *_INTERVAL)
     scored: tuple[str | None, ...] = ()
     if results.external is not None:
@@ -187,7 +187,7 @@ def _figures(results: EvaluationResults, unit: Unit) -> pa.Table:
 
 
 def _operating_points(results: EvaluationResults) -> pa.Table:
-    """Operating points at limits of false alarms: tuned elsewhere, and on the split's own curve."""
+    """Operating points at limits of false alarms, tuned and read off the split's own curve."""
     figures = ("sensitivity", "false_per_day", "f1")
     columns = [(name, *(f"{name}_{field}" for field in _INTERVAL)) for name in figures]
     own = Estimate(math.nan)
@@ -217,10 +217,9 @@ def _interval(estimate: Estimate) -> Row:
 
 
 def read_statistics(folder: Path) -> PatientStatistics:
-    """The statistics of each patient that :func:`write_tables` wrote.
+    """Read the statistics of each patient that :func:`write_tables` wrote.
 
-    Raises :class:`WorkRemains` where there is nothing, :class:`BrainbrrError` where it is
-    damaged.
+    Raises :class:`WorkRemains` if the file is missing, and :class:`BrainbrrError` if it is damaged.
     """
     path = folder / STATISTICS
     try:
@@ -232,14 +231,14 @@ def read_statistics(folder: Path) -> PatientStatistics:
 
 
 def _detections(results: EvaluationResults) -> Iterator[Row]:
-    """Every detection as it was made: those that touch are two rows and one in NEDC's counts."""
+    """A row for each detection, even if it touches another one, which NEDC's rules merge."""
     for row in results.recordings:
         reference, joined = nedc.join_events(row.events)
         _, alone = nedc.overlaps(reference, joined)
         alarms = [event for event, alarm in zip(joined, alone.tolist(), strict=True) if alarm]
         _, scored, _ = scored_events(row.events, touching=False)
         for event in scored_events(replace(row.events, unknown=()), touching=False)[1]:
-            false = any(event.start >= whole.start and event.stop <= whole.stop for whole in alarms)
+            false = any(event.start >= alarm.start and event.stop <= alarm.stop for alarm in alarms)
             left_out = event not in scored
             yield (
                 *(row.partition_key, row.patient, event.start, event.stop, event.confidence),
@@ -259,7 +258,7 @@ def _table(names: Sequence[str], rows: Sequence[Row]) -> pa.Table:
 
 
 class _Metadata(BaseModel):
-    """What the statistics of patients have in common."""
+    """The parts of the statistics that do not belong to single patients."""
 
     units: dict[str, float]
     thresholds: list[float] | None
@@ -269,7 +268,7 @@ class _Metadata(BaseModel):
 
 
 def _pack(statistics: PatientStatistics) -> pa.Table:
-    """One row for each patient, arrays as lists; what is not of a patient, in the metadata."""
+    """A table with a row for each patient, arrays as lists; the rest is in its metadata."""
     columns: dict[str, Sequence[object] | Floats] = {"patient": list(statistics.patients)}
     for rule, counts in statistics.counts.items():
         columns[f"counts/{rule}"] = list(counts)

@@ -1,7 +1,6 @@
-"""Checkpoint files: the state of a training as tensors, with the rest in the file's JSON header.
+"""Checkpoint files: the tensors of a training, and the rest of its state in a JSON header.
 
-What a training resumes from is chosen in ``resumption``, and when it saves in
-``checkpoint_manager``.
+``resumption`` chooses the checkpoint to resume from, and ``checkpoint_manager`` saves and restores.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ _PERIODIC_NAME = re.compile(r"checkpoint-step-(\d{8,})\.safetensors")
 
 
 class TrainingProgress(BaseModel):
-    """What a training must remember besides its tensors to resume exactly."""
+    """The state that a training needs, beside its tensors, to resume exactly."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     early_stopping: EarlyStopping = Field(
         default_factory=EarlyStopping, validation_alias="course", serialization_alias="course"
     )
-    #: Steps in a row, up to the last one, in which the network gave one answer to everything.
+    #: Consecutive steps, up to the last one, in which all outputs of the network were alike.
     flat_steps: int = 0
     #: Steps, counted from 1, that were skipped since their loss or gradient was not finite.
     skipped_steps: list[int] = []
 
     def record(self) -> dict[str, JsonValue]:
-        """The values as a checkpoint's header has them."""
+        """The values for the header of a checkpoint."""
         unused = set()
         if not self.early_stopping.validations:
             unused.add("early_stopping")
@@ -53,11 +52,23 @@ class TrainingProgress(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A training after ``step`` optimizer steps.
+    """The state of a training after some optimizer steps.
 
-    ``settings`` are those that a training must share to resume from it. ``provenance`` says where
-    it comes from, for people: no program reads it. ``best`` are the averaged weights of the best
-    validation: empty without one, and in files that an earlier version of the program wrote.
+    Attributes
+    ----------
+    step : int
+        Number of steps.
+    settings : dict
+        The settings that a training must share in order to resume from the checkpoint.
+    progress : TrainingProgress
+        Validations, skipped steps, and the like.
+    provenance : dict
+        Data, code, settings and hardware of the training, for people: no program reads it.
+    network, ema, optimizer : dict of Tensor
+        Weights, their running averages, and the state of the optimizer.
+    best : dict of Tensor
+        Averaged weights of the best validation; empty without validations, and in files of earlier
+        versions of the program.
     """
 
     step: int
@@ -80,9 +91,9 @@ class _Header(BaseModel):
 def save_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Replace the newest checkpoint of ``directory`` with this one; return the file's path.
 
-    The newest ``keep`` checkpoints also keep a file named after their step. Those of later steps,
-    which are there when a user has resumed from an older one, are left alone. Raises
-    :class:`WorkRemains` when the disk refuses it; the previous checkpoint is then intact.
+    The newest ``keep`` checkpoints are also kept under a name with their step. Files of later
+    steps, which exist if a user has resumed from an older one, are not removed. Raises
+    :class:`WorkRemains` if the file cannot be written; the previous checkpoint is then intact.
     """
     path = directory / CHECKPOINT_NAME
     groups = {
@@ -124,8 +135,8 @@ def _link_or_copy(path: Path, second: Path) -> None:
         try:
             os.link(path, temporary)
         except OSError:
-            # FAT, exFAT, some CIFS and FUSE file systems have no hard links. If something else is
-            # wrong there, the copy fails, too.
+            # FAT, exFAT, and some CIFS and FUSE file systems have no hard links. If the cause is
+            # another one, the copy fails, too.
             shutil.copyfile(path, temporary)
 
 

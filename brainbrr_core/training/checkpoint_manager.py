@@ -1,7 +1,7 @@
-"""When a training's state goes to the disk, and how it comes back from there.
+"""Saving the state of a training to a folder, and resuming from there.
 
-Two files are kept in agreement: the checkpoint, which holds everything, and the weights of the
-best validation, which people use.
+Two files are kept consistent: the checkpoint, which has the whole state, and the weights of the
+best validation, for users.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from brainbrr_core.training.provenance import Provenance
 from brainbrr_core.training.resumption import find_resumption, set_aside
 from brainbrr_core.training.trainer import Trainer
 
-#: The entry of a checkpoint's settings with the name of the version that it was trained on.
+#: The entry of a checkpoint's settings with the preprocessing version that it was trained on.
 _VERSION = "preprocessing version"
 
 
@@ -34,11 +34,11 @@ class CheckpointManager:
     directory : Path
         The run's folder.
     trainer : Trainer
-        What is saved and restored.
+        The trainer to save and restore.
     provenance : Provenance, optional
-        Where the training comes from, which every file records.
+        Data, code, settings and hardware, which every file records.
     log : callable
-        Called with one line where a file is damaged, missing or written again.
+        Called with a line if a file is damaged, missing or written again.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class CheckpointManager:
         self._best: weight_files.Tensors = {}
         #: The step of the weights in the file of the best ones.
         self._best_on_disk: int | None = None
-        #: What a checkpoint must agree with to be resumed from.
+        #: Settings that a checkpoint must have, to be resumed from.
         self._settings: dict[str, JsonValue] = {
             **{
                 f"training.{key}": value for key, value in training_values(trainer.settings).items()
@@ -80,7 +80,7 @@ class CheckpointManager:
     def save(self, step: int) -> None:
         """Write the checkpoint after ``step`` steps, and the best weights next to it.
 
-        Only the main process writes. Raises :class:`WorkRemains` where the disk refuses.
+        Only the main process writes. Raises :class:`WorkRemains` if a file cannot be written.
         """
         if not self.trainer.group.is_main:
             return
@@ -99,8 +99,8 @@ class CheckpointManager:
             ),
             self.trainer.settings.keep_checkpoints,
         )
-        # The checkpoint contains the best weights, too, so that both are of the same step even if
-        # the process ends between two files; the separate file is written after it.
+        # The checkpoint contains the best weights, too, so that they are consistent with it even if
+        # the process ends before their separate file is written.
         if self._best and self._best_step != self._best_on_disk:
             self._write_best()
 
@@ -116,11 +116,11 @@ class CheckpointManager:
     # --- resuming
 
     def resume(self) -> int:
-        """Restore the newest undamaged checkpoint, if there is one; return its step, else 0.
+        """Restore the newest undamaged checkpoint and return its step; 0 without one.
 
-        Damaged files that are newer are renamed, and the log says so. Raises
-        :class:`BrainbrrError` when the checkpoint is of other settings, of another preprocessing
-        version or of another network, or when all checkpoints are damaged.
+        Newer files that are damaged are renamed and named in the log. Raises
+        :class:`BrainbrrError` if the checkpoint has different settings, another preprocessing
+        version or another network, or if all checkpoints are damaged.
         """
         resumption = find_resumption(self.directory)
         if resumption is None:
@@ -128,7 +128,7 @@ class CheckpointManager:
         checkpoint = resumption.checkpoint
         self._check(checkpoint)
         trainer = self.trainer
-        # No process may rename what another one has yet to read.
+        # The main process must not rename a file that another one has not read yet.
         trainer.group.barrier()
         if trainer.group.is_main and resumption.path.name != files.CHECKPOINT_NAME:
             renamed = [
@@ -160,16 +160,17 @@ class CheckpointManager:
         return checkpoint.step
 
     def _check(self, checkpoint: files.Checkpoint) -> None:
-        """Raise :class:`BrainbrrError` when a checkpoint is not of this training."""
+        """Raise :class:`BrainbrrError` if a checkpoint belongs to another training."""
         remedy = "restore the setting, or remove the run's checkpoints to train from the first step"
         # A later setting is recorded only where its value is not the default.
         later = {f"training.{key}": value for key, value in LATER_TRAINING.items()}
         for key, value in (later | self._settings).items():
             written = checkpoint.settings.get(key, later.get(key))
-            if written != value and key == _VERSION and (apart := self._preprocessing(checkpoint)):
+            differences = self._preprocessing(checkpoint) if key == _VERSION else ""
+            if written != value and differences:
                 raise BrainbrrError(
                     f"the checkpoint in {self.directory} was written with other preprocessing than "
-                    f"this run has ({apart}): {remedy}"
+                    f"this run has ({differences}): {remedy}"
                 )
             if written != value:
                 raise BrainbrrError(
@@ -195,11 +196,11 @@ class CheckpointManager:
     def _restore_best(self) -> None:
         """Make the checkpoint and the file of the best weights agree.
 
-        The checkpoint decides: a file that is damaged, missing, or of a step that the checkpoint
-        does not know is written again from it. Only checkpoints of earlier versions of the program
-        do not contain the best weights. For these the file is the only source, and where it cannot
-        be used, hours of training are worth more than the choice among validations: the best is
-        forgotten, which is logged now and not after the last step, and the next validation sets it.
+        The checkpoint decides: a file that is damaged, missing or of another step is written again
+        from it. Only checkpoints of earlier versions of the program do not contain the best
+        weights. For these the file is the only source. If it cannot be used, the training continues
+        rather than lose hours of work: the best validation is forgotten, which is logged at once,
+        and the next validation counts as the best.
         """
         path = self.directory / files.BEST_NAME
         weights, step, damaged = _read_best(path)
@@ -227,13 +228,13 @@ class CheckpointManager:
             self._write_best()
 
     def load_final_weights(self) -> None:
-        """Give the network its averaged weights: of the best validation, else of the last step."""
+        """Load the averaged weights, of the best validation or the last step, into the network."""
         best = self._best_step is not None
         self.trainer.network.load_state_dict(self._best if best else self.trainer.ema)
 
 
 def _read_best(path: Path) -> tuple[weight_files.Tensors, int | None, bool]:
-    """The weights in a file of best ones and their step, and whether the file is damaged."""
+    """The best weights in a file, their step, and whether the file is damaged."""
     if not path.is_file():
         return {}, None, False
     try:

@@ -47,10 +47,10 @@ def _set(name: str, value: str, reader: str, too_late: bool) -> None:
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:
-    """Seed what a network draws itself in a step, such as its dropout.
+    """Seed the random numbers that a network draws itself in a step, such as those of dropout.
 
-    It depends on the step alone, as augmentation does, so that a training that resumes draws what
-    an uninterrupted one does. Each process draws its own.
+    Like augmentation they depend on the step alone, so that a resumed training draws the same
+    numbers as an uninterrupted one. Each process draws its own.
     """
     mixed = np.random.SeedSequence([seed % 2**64, step, rank]).generate_state(1, np.uint64)
     torch.manual_seed(int(mixed[0]))
@@ -60,11 +60,11 @@ def seed_step(seed: int, step: int, rank: int = 0) -> None:
 def fixed_arithmetic(hardware: Hardware, device: torch.device) -> Iterator[None]:
     """Until the block ends, allow only operations whose results are the same in every run.
 
-    On a CPU always, since it costs nothing there; on a GPU where ``hardware.deterministic`` asks
-    for it. Everywhere, float32 is float32 (:func:`float32_products`).
+    On a CPU this always applies, since it costs nothing; on a GPU, if ``hardware.deterministic`` is
+    set. On both, products of float32 are computed in float32 (:func:`float32_products`).
 
-    Torch would also fill the memory of each new tensor, for operations that read it before it is
-    written: no operation here does, and on a GPU that would be one more kernel per tensor.
+    Torch would also fill the memory of each new tensor, for operations that read memory before it
+    is written. No operation here does, and on a GPU it would take one more kernel per tensor.
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

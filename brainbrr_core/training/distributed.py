@@ -1,7 +1,7 @@
 """One training in several processes: the group that ``torchrun`` starts, and its reductions.
 
-Every operation is also defined for a single process, which then does nothing, so that callers do
-not distinguish the two.
+For a single process every operation does nothing, so that callers need not distinguish the two
+cases.
 """
 
 from __future__ import annotations
@@ -82,11 +82,12 @@ def join_process_group(hardware: Hardware) -> Iterator[ProcessGroup]:
     Raises :class:`BrainbrrError` when the batch cannot be divided evenly among the processes.
     """
     group = ProcessGroup.from_environment(os.environ)
-    parts = group.world_size * hardware.accumulate
-    if hardware.batch_size % parts:
+    micro_batches = group.world_size * hardware.accumulate
+    if hardware.batch_size % micro_batches:
         raise BrainbrrError(
             f"hardware.batch_size {hardware.batch_size} cannot be shared by {group.world_size} "
-            f"processes of hardware.accumulate {hardware.accumulate}: make it a multiple of {parts}"
+            f"processes with hardware.accumulate {hardware.accumulate}: make it a multiple of "
+            f"{micro_batches}"
         )
     if group.world_size == 1:
         yield group

@@ -1,4 +1,4 @@
-"""Which validation of a training was the best, and whether to end the training early."""
+"""Keeping track of the best validation of a training, and ending the training early."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class EarlyStopping(BaseModel):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    #: Validations in a row without a better one that end the training; 0 never ends it.
+    #: Consecutive validations without a better one that end the training; 0 never ends it.
     patience: int = 0
     #: Step of the best validation, None before the first one.
     best_step: int | None = None
-    #: What validations are ranked by: the score, and among equal scores the average precision.
+    #: Score and average precision of the best validation: the second decides between equal scores.
     best_rank: list[float] = Field(default=[], validation_alias="best", serialization_alias="best")
     #: Validations since the best one.
     since_best: int = 0

@@ -1,4 +1,4 @@
-"""A training that begins with the weights of another one."""
+"""Starting a training from the weights of another one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from brainbrr_core.runs.run import open_model
 from brainbrr_core.runs.starting_point import StartingPoint
 
 
-def begin_with(network: AnyNetwork, start: StartingPoint, model: Model, version: str) -> None:
-    """Give a network the weights of a run or an exported model.
+def load_starting_weights(
+    network: AnyNetwork, start: StartingPoint, model: Model, version: str
+) -> None:
+    """Load the weights of a run or an exported model into a network.
 
     ``model`` and ``version`` are the settings of the network and the preprocessing version of the
-    training. Raises :class:`BrainbrrError` where network or montage are others, and where the
-    weights are damaged.
+    training. Raises :class:`BrainbrrError` if the weights belong to another network or montage, or
+    are damaged.
     """
     start.check(model, version)
     state = open_model(start.directory).load_network("torch").state_dict()
     try:
         network.load_state_dict(state)
     except RuntimeError:
-        # A network that is built for the length of its windows.
+        # The shapes of some networks depend on the length of their windows.
         raise BrainbrrError(
             f"training.start_from: the weights of {start.directory} do not fit this network: set "
             f"windows.length_s: {start.record.identity.windows.length_s}, as in that run"
@@ -31,12 +33,12 @@ def begin_with(network: AnyNetwork, start: StartingPoint, model: Model, version:
 
 
 def freeze_encoder(network: AnyNetwork) -> None:
-    """Leave the encoder of a network as it is, with its statistics, in whatever trains it.
+    """Exclude the encoder of a network from training, with the statistics of its norms.
 
     Raises :class:`BrainbrrError` for a network without an encoder.
     """
     if isinstance(network, SeizureNetwork):
-        # Nothing in it is different in training.
+        # It has no dropout and no statistics, which would behave differently in training.
         network.down.requires_grad_(False)
         return
     encoder: object = getattr(network.network, "encoder", None)
@@ -49,10 +51,11 @@ def freeze_encoder(network: AnyNetwork) -> None:
 
 
 def starting_sentence(start: StartingPoint, network: nn.Module) -> str:
-    """What a training begins with, and how much of it is trained, for the log."""
+    """The starting weights of a training, and how many parameters are trained, for the log."""
     parameters = list(network.parameters())
-    trained = sum(one.numel() for one in parameters if one.requires_grad)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     return (
-        f"begins with the weights of {start.directory.name} ({start.checksum[:12]}); "
-        f"{trained:,} of {sum(one.numel() for one in parameters):,} parameters are trained"
+        f"starts from the weights of {start.directory.name} ({start.checksum[:12]}); "
+        f"{trained:,} of {sum(parameter.numel() for parameter in parameters):,} parameters are "
+        "trained"
     )

@@ -1,12 +1,11 @@
 """The training loop: batches in, a network with averaged weights out.
 
-It knows tensors and optimizer steps. Where batches come from, and whether the cache is fit for
-training, is not known here. In order:
+It handles tensors and optimizer steps, and does not know where batches come from. In order:
 
 1. resume from the newest checkpoint (``checkpoint_manager``);
 2. for each step, take a batch and update the weights (``trainer``);
 3. every few steps, and before everything below, fetch the figures from the device and log them;
-4. where it is due, validate the averaged weights (``early_stopping``), then save a checkpoint;
+4. if it is due, validate the averaged weights (``early_stopping``), then save a checkpoint;
 5. at the end, load the averaged weights of the best validation into the network.
 """
 
@@ -37,17 +36,17 @@ from brainbrr_core.training.stopping import listen
 from brainbrr_core.training.trainer import StepMetrics, Trainer
 from brainbrr_core.training.validation import Validation
 
-#: The network has collapsed where the probabilities of a batch differ by less than this.
+#: The network has collapsed if the probabilities of a batch have a lower standard deviation.
 COLLAPSED_SPREAD = 0.003
-#: Consecutive steps of such batches after the warm-up that end the training.
+#: Number of consecutive such steps, after the warm-up, that end the training.
 COLLAPSED_STEPS = 100
-#: Steps between two fetches of figures from the device where the settings do not say. On a CPU a
-#: fetch costs nothing.
+#: Default number of steps between two fetches of figures from the device. On a CPU a fetch costs
+#: nothing.
 REPORT_EVERY = {"cuda": 20, "cpu": 1}
 
 
 class StepLog(Protocol):
-    """Where the figures of every step are logged."""
+    """A log of the figures of every step."""
 
     def log_step(self, report: StepReport) -> None:
         """Log one step."""
@@ -61,7 +60,7 @@ def ignore_step(_report: StepReport) -> None:
 
 
 def ignore_line(_line: str) -> None:
-    """Log nothing: of several processes, only the main one logs."""
+    """Log nothing, in all processes but the main one."""
 
 
 def fit(
@@ -80,7 +79,9 @@ def fit(
     provenance: Provenance | None = None,
     log: Callable[[str], None] = print,
 ) -> FitSummary:
-    """Train ``network`` and leave its averaged weights in it: the best validated, or the last.
+    """Train ``network``, and leave the averaged weights of its best validation in it.
+
+    Without validations, they are those of the last step.
 
     Parameters
     ----------
@@ -95,26 +96,26 @@ def fit(
     hardware : Hardware
         Device, precision and batch size.
     directory : Path
-        Where checkpoints are. The newest one is resumed from; on a CPU with the same number of
-        threads, and on a GPU with ``hardware.deterministic``, the result is then bit for bit that
-        of an uninterrupted training.
+        The folder of the checkpoints. The training resumes from the newest one; on a CPU with the
+        same number of threads, and on a GPU with ``hardware.deterministic``, the result is then
+        bit-identical to that of an uninterrupted training.
     positive_fraction : float
         Share of seizure samples in the training set.
     on_step : callable
-        Called after each step, and after the step's checkpoint if it has one; what it raises ends
+        Called after each step, and after the step's checkpoint if there is one. An exception ends
         the training.
     validate : callable, optional
-        ``validate(network, step)`` gets the network with its averaged weights.
+        ``validate(network, step)`` is called with the network with its averaged weights.
     on_validation : callable, optional
         Called with each validation.
     step_log : StepLog, optional
-        Has each step on the disk before a checkpoint that covers it.
+        Called with each step, which is on disk before a checkpoint that covers it.
     group : ProcessGroup
         The processes that train together.
     provenance : Provenance, optional
         Recorded in every checkpoint.
     log : callable
-        Called with a line, in the main process alone, where a step is skipped or a damaged file is
+        Called with a line, in the main process only, if a step is skipped or a damaged file is
         renamed.
 
     Returns
@@ -125,27 +126,27 @@ def fit(
     Raises
     ------
     WorkRemains
-        If the disk refuses a checkpoint.
+        If a checkpoint cannot be written.
     BrainbrrError
-        If the device is not the one asked for or its memory is too small for a step, if it is too
-        late for ``hardware.deterministic``, if the checkpoint is of other settings or of another
-        network or all are damaged, if the training set has one class only, if batches run out, if
-        the network gives one answer to everything, if a weight is not finite, or if more than
-        ``settings.skipped_steps_limit`` steps are not: then the batch and the weights are saved in
-        ``directory`` and the message names the windows.
+        If the device is not the requested one or has too little memory for a step, if it is too
+        late for ``hardware.deterministic``, if the checkpoint belongs to other settings or another
+        network, if all checkpoints are damaged, if the training set has one class only, if batches
+        run out, if the network has collapsed to one output for all samples, if a weight is not
+        finite, or if more than ``settings.skipped_steps_limit`` steps are not finite: then the
+        batch and the weights are saved in ``directory`` and the message names the windows.
 
     Notes
     -----
     The host waits for the device every ``hardware.report_every`` steps and before validations and
-    checkpoints, never within a step. ``step_log`` and ``on_step`` still get each step, several at
-    a time; problems that end a training are noticed as late.
+    checkpoints, never within a step. ``step_log`` and ``on_step`` still get every step, but several
+    at a time; problems that end a training are noticed only then.
 
     A step whose loss or gradient is not finite changes no weight. It is logged and counted, and
     the count survives interruptions.
 
     In a single process, the first Ctrl+C (or SIGTERM) ends the training after the current step, or
-    within a validation, with a checkpoint from which the same call resumes; a second one ends it at
-    once. A validation that was interrupted is done first when the training resumes.
+    at once during a validation, with a checkpoint from which the same call resumes; a second one
+    ends it at once. A training that was interrupted during a validation resumes with it.
     """
     if not 0.0 < positive_fraction < 1.0:
         raise BrainbrrError(
@@ -202,7 +203,7 @@ def fit(
                 on_validation(validation)
 
         if step > 0 and is_due(step) and not early_stopping.has_validated(step):
-            # It was interrupted.
+            # This validation was interrupted.
             do_validation()
             checkpoints.save(step)
 
@@ -233,7 +234,7 @@ def fit(
                     last_loss = metrics.loss
                     _check_for_collapse(metrics, settings, progress)
                 elif not _skip(metrics, trainer, progress, log):
-                    # Two iterators may not read at once: the first one must release its buffers.
+                    # Only one iterator may read at a time: this one must release its buffers first.
                     source = None
                     batch = next(batches(metrics.step - 1))
                     model = None if provenance is None else provenance.model
@@ -277,9 +278,9 @@ def _skip(
     progress: TrainingProgress,
     log: Callable[[str], None],
 ) -> bool:
-    """Count and log a step that is not finite; return False where it is one too many.
+    """Count and log a step that is not finite; return False if it exceeds the limit.
 
-    Raises :class:`BrainbrrError` where it is the weights that are not finite.
+    Raises :class:`BrainbrrError` if the weights are not finite either.
     """
     trainer.check_weights(metrics.step)
     if len(progress.skipped_steps) >= trainer.skipped_steps_limit:
@@ -296,7 +297,7 @@ def _skip(
 def _check_for_collapse(
     metrics: StepMetrics, settings: Training, progress: TrainingProgress
 ) -> None:
-    """End a training whose network has given one answer to everything for many steps."""
+    """End a training whose network has given one output for all samples for many steps."""
     flat = metrics.step > settings.warmup_steps and metrics.spread < COLLAPSED_SPREAD
     progress.flat_steps = progress.flat_steps + 1 if flat else 0
     if progress.flat_steps >= COLLAPSED_STEPS:
@@ -326,7 +327,7 @@ def _report(
 
 
 def _fits_memory(hardware: Hardware, group: ProcessGroup) -> AbstractContextManager[None]:
-    """Turn an error of too little memory into one line with the settings that need less."""
+    """Turn an out-of-memory error into one line with the settings that need less memory."""
     share = hardware.batch_size // group.world_size
     at_once = max(1, share // hardware.accumulate)
     remedies = []

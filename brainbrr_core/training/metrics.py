@@ -1,4 +1,4 @@
-"""The curves of a training: JSON lines and TensorBoard; Weights & Biases and MLflow on request."""
+"""Logs of a training's figures: JSON lines, TensorBoard, and optionally W&B and MLflow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TRAINING = (
     "windows_per_s",
     "data_wait_share",
 )
-#: Sections of the configuration that say nothing of machines, folders, addresses and patients.
+#: Sections of the configuration without machines, folders, addresses and patients.
 _SHARED = (
     *("preprocessing", "labels", "windows", "sampling", "selection"),
     *("model", "training", "detection", "hardware"),
@@ -43,7 +43,7 @@ _VALIDATION = ("score", "sensitivity", "false_per_day", "f1", "auroc", "auprc")
 
 
 class WandbRun(Protocol):
-    """What is used of a run of Weights & Biases."""
+    """The methods of a Weights & Biases run that are used here."""
 
     def log(self, data: dict[str, float], step: int) -> None:
         """Log figures of a step."""
@@ -53,7 +53,7 @@ class WandbRun(Protocol):
 
 
 class MetricsLog:
-    """Writes curves in a run's folder, in the main process alone.
+    """Logs the figures of a training in the run's folder, in the main process only.
 
     Parameters
     ----------
@@ -62,22 +62,21 @@ class MetricsLog:
     group : ProcessGroup
         The processes that train together.
     first_step : int
-        The first step to be logged, counted from 1; what an earlier process logged from it on is
-        removed.
+        The first step to be logged, counted from 1. Entries of an earlier process from this step on
+        are removed.
     wandb_project : str, optional
-        Project of Weights & Biases to log to as well.
+        Project of Weights & Biases to which figures are also logged.
     mlflow_experiment : str, optional
-        Experiment of MLflow to log to as well.
+        Experiment of MLflow to which figures are also logged.
     configuration : dict, optional
-        The configuration as JSON, of which both get :func:`shared_settings`.
+        The configuration as JSON. Both services get its :func:`shared_settings`.
     log : callable
-        Called with a line where MLflow fails.
+        Called with a line if MLflow fails.
 
     Raises
     ------
     BrainbrrError
-        When Weights & Biases or MLflow is asked for and is not installed, or MLflow cannot be
-        reached.
+        If Weights & Biases or MLflow is requested and not installed, or MLflow cannot be reached.
     """
 
     def __init__(
@@ -103,12 +102,12 @@ class MetricsLog:
             if mlflow_experiment is None
             else MlflowLog(directory, mlflow_experiment, first_step, shared, log)
         )
-        # Here, because its import takes a second.
+        # Imported here because that takes a second.
         from torch.utils.tensorboard import SummaryWriter
 
         # What a killed process logged after its last checkpoint is logged again.
         self._board = SummaryWriter(str(directory / TENSORBOARD), purge_step=first_step)
-        _cut(directory / STEPS, first_step)
+        _drop_steps(directory / STEPS, first_step)
         self._lines = (directory / STEPS).open("a", encoding="utf-8")
 
     def __enter__(self) -> MetricsLog:
@@ -134,7 +133,7 @@ class MetricsLog:
             self._lines.close()
             self._board.close()
         except OSError as refusal:
-            # What ended the training matters more than that its last lines are lost.
+            # If the training has failed, its own error matters more than the lost lines.
             if error is None:
                 raise self._refused(refusal) from None
         finally:
@@ -158,7 +157,7 @@ class MetricsLog:
             self._scalars("training", defined, report.step)
 
     def flush(self) -> None:
-        """Wait until every line is on the disk: a checkpoint is about to cover their steps."""
+        """Wait until every line is on disk, before a checkpoint covers these steps."""
         if not self._active:
             return
         with self._errors_in_one_line():
@@ -182,7 +181,7 @@ class MetricsLog:
         )
 
     def log_validation(self, validation: Validation) -> None:
-        """Log one validation; figures that are undefined are left out."""
+        """Log one validation, without undefined figures."""
         if not self._active:
             return
         values = {name: getattr(validation, name) for name in _VALIDATION}
@@ -201,9 +200,9 @@ class MetricsLog:
 
 
 def shared_settings(configuration: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """What of a configuration may leave this machine: what shapes a run, and no more.
+    """The settings that may leave this machine: those that shape a run, and no others.
 
-    Folders, addresses (which may have a password), lists of patients and the names of projects are
+    Folders, addresses (which may contain a password), lists of patients and names of projects are
     left out.
     """
     shared: dict[str, JsonValue] = {}
@@ -214,8 +213,8 @@ def shared_settings(configuration: Mapping[str, JsonValue]) -> dict[str, JsonVal
     return shared
 
 
-def _cut(path: Path, first_step: int) -> None:
-    """Remove the lines from a step on, and one that a killed process left half written."""
+def _drop_steps(path: Path, first_step: int) -> None:
+    """Remove the lines from a step on, and a line that a killed process did not finish."""
     if not path.is_file():
         return
     earlier = []

@@ -1,4 +1,4 @@
-"""The curves of a training in MLflow, on request."""
+"""The log of a training's figures in MLflow."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pydantic import JsonValue
 
 from brainbrr_core.errors import BrainbrrError
 
-#: The variable in which MLflow itself reads where to log.
+#: The variable from which MLflow itself reads the address of its server.
 ADDRESS_VARIABLE = "MLFLOW_TRACKING_URI"
-#: The database, in the folder of runs, where the variable is not set.
+#: The database in the runs folder that is used if the variable is not set.
 DATABASE = "mlflow.db"
-#: The tag that has the name of the run's folder.
+#: The tag with the name of the run's folder.
 _RUN_TAG = "brainbrr.run"
-#: Figures that are sent at once, and the most that MLflow takes.
+#: Number of figures per request, which is below the limit of MLflow.
 _AT_ONCE = 600
-#: The longest value of a parameter that every MLflow server takes.
+#: The longest value of a parameter, in characters, that every MLflow server accepts.
 _LONGEST = 500
-#: A name and password in an address.
+#: User name and password in an address.
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")
 
 
@@ -42,7 +42,7 @@ class _Figure(Protocol):
 
 
 class Client(Protocol):
-    """What is used of a client of MLflow."""
+    """The methods of an MLflow client that are used here."""
 
     def get_experiment_by_name(self, name: str) -> _Named | None:
         """The experiment with a name."""
@@ -72,27 +72,26 @@ class Client(Protocol):
 class MlflowLog:
     """Logs the figures of one training to MLflow, some hundreds at a time.
 
-    A training that resumes goes on in the same run of MLflow, without the steps that this has.
-    Where MLflow fails while a network is trained, one line is logged, and the training goes on
-    without it.
+    A resumed training continues the same MLflow run, without logging a step twice. If MLflow fails
+    during the training, one line is logged, and the training continues without it.
 
     Parameters
     ----------
     directory : Path
         The run's folder.
     experiment : str
-        The experiment of MLflow, which is made where there is none.
+        The experiment of MLflow, which is created if it does not exist.
     first_step : int
         The first step to be logged, counted from 1.
     settings : dict
-        What is logged as parameters, nested; see :func:`shared_settings`.
+        The settings to log as parameters, nested; see :func:`shared_settings`.
     log : callable
-        Called with a line where MLflow fails.
+        Called with a line if MLflow fails.
 
     Raises
     ------
     BrainbrrError
-        When MLflow is not installed, or cannot be reached.
+        If MLflow is not installed or cannot be reached.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class MlflowLog:
         settings: Mapping[str, JsonValue],
         log: Callable[[str], None],
     ) -> None:
-        # Nothing of a training is reported to the makers of MLflow.
+        # MLflow would report its usage to its makers.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         try:
             mlflow = import_module("mlflow")
@@ -118,7 +117,7 @@ class MlflowLog:
         self._shown = _CREDENTIALS.sub("", address)
         self._log, self._metric = log, entities.Metric
         self._waiting: list[object] = []
-        #: The last step of each group of figures that MLflow has.
+        #: The last step that MLflow already has, by group of figures.
         self._logged: dict[str, int] = {}
         self._errors: tuple[type[Exception], ...] = (
             mlflow.exceptions.MlflowException,
@@ -150,7 +149,7 @@ class MlflowLog:
             ) from None
 
     def _resumed(self, experiment_id: str, name: str, first_step: int) -> str:
-        """The id of the run that an earlier process began; empty where a new one begins."""
+        """The id of the MLflow run to continue; empty if a new one is needed."""
         if first_step == 1:
             return ""
         runs = self._client.search_runs([experiment_id], f"tags.`{_RUN_TAG}` = '{name}'")
@@ -174,7 +173,7 @@ class MlflowLog:
             self.flush()
 
     def flush(self) -> None:
-        """Send what waits."""
+        """Send the figures that are waiting."""
         while self._waiting and not self._failed:
             batch = self._waiting[:_AT_ONCE]
             try:
@@ -185,7 +184,7 @@ class MlflowLog:
         self._waiting.clear()
 
     def finish(self, error: BaseException | None) -> None:
-        """Send what waits, and end the run of MLflow; ``error`` is what ended the training."""
+        """Send the remaining figures and end the MLflow run; ``error`` ended the training."""
         self.flush()
         if self._failed:
             return
@@ -199,8 +198,8 @@ class MlflowLog:
     def _give_up(self, error: Exception) -> None:
         self._failed = True
         self._log(
-            f"MLflow at {self._shown} failed ({self._reason(error)}): the training goes on "
-            "without it; all curves are in the run's folder"
+            f"MLflow at {self._shown} failed ({self._reason(error)}): the training continues "
+            "without it; all figures are in the run's folder"
         )
 
     def _reason(self, error: Exception) -> str:

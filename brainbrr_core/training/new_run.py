@@ -1,7 +1,7 @@
 """A new run: from a cache that passed the pre-flight to the record of a finished training.
 
-Everything that loads torch is imported from here on; :mod:`brainbrr_core.training.run` looks first
-whether there is anything to train, and whether the cache is ready for it.
+Everything here needs torch. Before it imports this module, :mod:`brainbrr_core.training.run` checks
+whether there is anything to train and whether the cache is ready for it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ from brainbrr_core.runs.used_versions import write_started
 from brainbrr_core.runs.weights import save_model
 from brainbrr_core.training.determinism import prepare_environment
 from brainbrr_core.training.distributed import SINGLE_PROCESS, ProcessGroup, join_process_group
-from brainbrr_core.training.fine_tuning import begin_with, freeze_encoder, starting_sentence
+from brainbrr_core.training.fine_tuning import (
+    freeze_encoder,
+    load_starting_weights,
+    starting_sentence,
+)
 from brainbrr_core.training.loop import fit, ignore_line, ignore_step
 from brainbrr_core.training.metrics import MetricsLog
 from brainbrr_core.training.preflight import check_space, disk_remarks
@@ -49,7 +53,7 @@ from brainbrr_core.training.report import StepReport
 from brainbrr_core.training.resumption import steps_done
 from brainbrr_core.training.validation import Validation, Validator
 
-#: Batches in page-locked memory: one is filled while the other is copied to the device.
+#: Number of batches in page-locked memory: one is filled while the other is copied to the device.
 RING = 2
 
 
@@ -62,10 +66,10 @@ def train_anew(
     after_validation: Callable[[Validation], None] | None,
     log: Callable[[str], None],
 ) -> None:
-    """Train a network on a checked cache, from its last checkpoint on if there is one.
+    """Train a network on a checked cache, resuming from its last checkpoint if there is one.
 
-    ``directory`` becomes the run's folder, and ``recorded`` is what ``run.json`` says of the
-    configuration. In processes that ``torchrun`` has started, all of them train together, and the
+    ``directory`` becomes the run's folder, and ``recorded`` is the configuration that ``run.json``
+    records. In processes that ``torchrun`` has started, all of them train together, and the
     main one writes files and logs. Raises as :func:`~brainbrr_core.training.run.train` does.
     """
     prepare_environment(settings.hardware)
@@ -190,13 +194,13 @@ def _train(
         "data": counts(manifest, SPLITS),
         "model_blake3": checksum,
     }
-    # The file that makes the run a finished one is written last.
+    # The record is written last: a run with a record is finished.
     RunCorpus.of(preflight.plan).write(directory)
     write_record(directory, RunRecord.model_validate(values))
 
 
 def _checked_network(settings: TrainingSettings, manifest: Manifest) -> AnyNetwork:
-    """The network to train, with its initial weights; raises where it cannot be trained."""
+    """The network to train, with its initial weights. Raises if it cannot be trained."""
     network = build_network(
         settings.model,
         manifest.window_samples,
@@ -208,7 +212,7 @@ def _checked_network(settings: TrainingSettings, manifest: Manifest) -> AnyNetwo
     if isinstance(network, AdaptedNetwork):
         check_on_one_batch(network)
     if settings.start is not None:
-        begin_with(network, settings.start, settings.model, manifest.version)
+        load_starting_weights(network, settings.start, settings.model, manifest.version)
     if settings.training.freeze is not None:
         freeze_encoder(network)
     return network
@@ -221,7 +225,7 @@ def training_windows(
     sampling: BalancedSampling,
     device: torch.device = CPU,
 ) -> WindowDataset:
-    """The windows of a training, as int16, with weights where the settings ask for them."""
+    """The windows of a training, as int16, with weights if the settings ask for them."""
     weights = None
     if settings.seizure_weight == "events":
         weights = equal_seizures(manifest, sampling.expected_draws(len(manifest)))
@@ -238,9 +242,9 @@ def training_batches(
     feed: DeviceFeed,
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> Callable[[int], Generator[Batch]]:
-    """A function that yields this process's share of the batches from a step on.
+    """A function that yields this process's share of the batches, beginning with a step.
 
-    A thread reads and augments them and sends them to the device ahead of their use.
+    A thread reads and augments the batches, and sends them to the device before they are needed.
     """
     rows_of_process = np.arange(hardware.batch_size)[group.rank :: group.world_size]
 

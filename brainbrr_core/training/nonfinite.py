@@ -1,7 +1,8 @@
-"""A step whose loss or gradient is not finite: saved as it was, diagnosed, and replayed.
+"""Saving, diagnosing and replaying a training step whose loss or gradient is not finite.
 
-Nothing is averaged away or clamped. A training skips a few such steps, each named in its log; the
-one that is too many ends it and is saved, with the weights that it began with.
+Such values are never clamped or averaged away. A training skips a few such steps, each named in its
+log. The first one beyond the limit ends the training and is saved, with the weights before the
+step.
 """
 
 from __future__ import annotations
@@ -26,16 +27,24 @@ from brainbrr_core.training.fine_tuning import freeze_encoder
 from brainbrr_core.training.loss import Loss, loss_of
 from brainbrr_core.training.trainer import StepMetrics, Trainer
 
-#: Windows named in the message; the saved file names all of them.
+#: The most windows that a message names; the saved file has all of them.
 NAMED_WINDOWS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class StepDiagnosis:
-    """Where the first value that is not finite appears in a step.
+    """Where values that are not finite appear in a step.
 
-    ``windows`` are those with a logit or label that is not finite; ``module`` is the first module
-    with such an output and ``parameters`` those with such a gradient.
+    Attributes
+    ----------
+    loss, gradient_norm : float
+        Loss and norm of the gradient.
+    windows : tuple of str
+        Windows with a logit or label that is not finite.
+    module : str or None
+        The first module with an output that is not finite.
+    parameters : tuple of str
+        Parameters with a gradient that is not finite.
     """
 
     loss: float
@@ -51,15 +60,15 @@ class StepDiagnosis:
 
 
 class SavedStep(BaseModel):
-    """What the file of a saved step says next to its tensors."""
+    """The header of a saved step's file, which describes its tensors."""
 
     step: int
     #: Loss and gradient norm at the time, as text: JSON has no NaN or infinity.
     loss: str
     norm: str
-    #: The network; None where the training was not given one.
+    #: The network; None if the training did not know its settings.
     model: Model | None = None
-    #: What earlier versions of the program wrote instead: the name of its size.
+    #: Name of its size, which earlier versions of the program wrote instead.
     preset: str | None = None
     training: Training
     positive_fraction: float
@@ -71,7 +80,7 @@ class SavedStep(BaseModel):
 def diagnose_step(
     network: nn.Module, loss: Loss, batch: Batch, bfloat16: bool = False
 ) -> StepDiagnosis:
-    """Do the forward and backward pass of a batch again, and look at the output of every module.
+    """Repeat the forward and backward pass of a batch, and check the output of every module.
 
     Afterwards the network's gradients are those of the batch; its weights do not change.
     """
@@ -116,9 +125,9 @@ def diagnose_step(
 def end_training(
     trainer: Trainer, metrics: StepMetrics, batch: Batch, directory: Path, model: Model | None
 ) -> NoReturn:
-    """Save what is needed to replay a step that is not finite, and raise :class:`BrainbrrError`.
+    """Save a step that is not finite so that it can be replayed, and raise :class:`BrainbrrError`.
 
-    ``batch`` is the step's, and the trainer's weights are those that it began with.
+    ``batch`` is that of the step, and the trainer has the weights before the step.
     """
     group = trainer.group
     suffix = f"-process-{group.rank}" if group.world_size > 1 else ""
@@ -143,8 +152,8 @@ def end_training(
     module = f" (first in {diagnosis.module})" if diagnosis.module else ""
     raise BrainbrrError(
         f"the {quantity} of step {metrics.step} is not finite{module}, in "
-        f"{list_windows(diagnosis.windows or batch.names)}: the batch and the weights are saved, "
-        f"look with `brainbrr replay {path}`; exclude the window, or lower "
+        f"{list_windows(diagnosis.windows or batch.names)}: the batch and the weights are saved; "
+        f"run `brainbrr replay {path}` to examine them, and exclude the window or lower "
         "training.learning_rate"
     )
 
@@ -158,9 +167,9 @@ def list_windows(names: tuple[str, ...]) -> str:
 
 
 def replay(path: Path) -> tuple[StepDiagnosis, SavedStep]:
-    """Do a saved step again, in torch on the CPU; return the diagnosis and what was saved.
+    """Repeat a saved step with torch on the CPU; return the diagnosis and the file's header.
 
-    Raises :class:`BrainbrrError` when the file is damaged or is not a saved step.
+    Raises :class:`BrainbrrError` if the file is damaged or not a saved step.
     """
     tensors, values = weight_files.load_tensors(path)
     try:

@@ -1,4 +1,4 @@
-"""Which parameters decay, and the optimizer over them."""
+"""The optimizer, and the choice of parameters to which weight decay applies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ParameterGroups:
     without_decay: list[nn.Parameter]
 
     def with_decay(self, weight_decay: float) -> list[dict[str, list[nn.Parameter] | float]]:
-        """The groups as an optimizer takes them."""
+        """The two groups in the form that an optimizer takes."""
         return [
             {"params": self.decaying, "weight_decay": weight_decay},
             {"params": self.without_decay, "weight_decay": 0.0},
@@ -29,10 +29,10 @@ class ParameterGroups:
 
 
 def parameter_groups(network: nn.Module) -> ParameterGroups:
-    """Divide parameters by weight decay: matrices and kernels decay, vectors and scalars do not.
+    """Divide parameters by weight decay: it applies to matrices and convolution kernels.
 
-    Biases, norms and the parameters that Mamba-2 marks are among those that do not. Frozen ones
-    are in neither group.
+    It does not apply to vectors and scalars, such as biases and norms, nor to parameters that
+    Mamba-2 marks. Frozen parameters are in neither group.
     """
     groups = ParameterGroups([], [])
     for parameter in network.parameters():
@@ -44,7 +44,7 @@ def parameter_groups(network: nn.Module) -> ParameterGroups:
 
 
 class SkippingAdamW(torch.optim.AdamW):
-    """AdamW whose step the device itself can skip.
+    """AdamW with a step that the device itself can skip.
 
     The kernel reads ``found_inf``, so that the host need not wait for a GPU to decide:
     :class:`torch.amp.GradScaler` uses the same attribute for the same purpose.
@@ -56,7 +56,7 @@ class SkippingAdamW(torch.optim.AdamW):
 
 
 def make_optimizer(network: nn.Module, settings: Training) -> SkippingAdamW:
-    """AdamW with weight decay on matrices and kernels only, and one kernel per group."""
+    """Fused AdamW, with weight decay on matrices and convolution kernels only."""
     return SkippingAdamW(
         parameter_groups(network).with_decay(settings.weight_decay),
         lr=settings.learning_rate,

@@ -1,4 +1,4 @@
-"""What must hold before the first batch, checked in seconds, each failure with its remedy."""
+"""Checks of the disk before the first batch: how fast it is, and whether it has room."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ SLOW_READ = 100e6
 
 
 def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
-    """How fast shards are read from this disk, as lines for the log; a warning where it is slow.
+    """Measure how fast shards are read from disk; return lines for the log.
 
-    Measures for about ``seconds``. No line where the shards are too small to measure.
+    The measurement takes about ``seconds``. There is a warning if the disk is slow, and no line if
+    the shards are too small to measure.
     """
     store = preflight.plan.store
     paths = [store.shard_path(r.partition_key) for r in preflight.manifest.recordings]
@@ -40,7 +41,7 @@ def disk_remarks(preflight: Preflight, seconds: float = 1.0) -> list[str]:
 
 
 def check_space(runs_dir: Path, weight_bytes: int, keep_checkpoints: int) -> None:
-    """Raise :class:`BrainbrrError` where the disk of ``runs_dir`` has no space for a run.
+    """Raise :class:`BrainbrrError` if the disk of ``runs_dir`` has too little space for a run.
 
     ``weight_bytes`` is the size of the network's weights.
     """
@@ -53,8 +54,8 @@ def check_space(runs_dir: Path, weight_bytes: int, keep_checkpoints: int) -> Non
 
 
 def checkpoint_bytes(weight_bytes: int, keep_checkpoints: int) -> int:
-    """The most bytes that the files of a run take up at any time."""
-    # A checkpoint has the weights, their average, two moments and the best weights. There are the
-    # kept ones, the last one, and the one being written; and the best and the final weights, each
-    # next to its temporary file.
+    """The most bytes that the files of a run occupy at any time."""
+    # A checkpoint has five copies of the weights: the weights, their average, two moments and the
+    # best weights. There are the kept checkpoints, the last one and the one being written; in
+    # addition the best and the final weights, each next to its temporary file.
     return weight_bytes * (5 * (keep_checkpoints + 2) + 4)

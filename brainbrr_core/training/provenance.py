@@ -1,4 +1,4 @@
-"""Where a model comes from, as its checkpoints and its run record it."""
+"""The provenance of a model, as its checkpoints and its run record it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIBRARIES = ("brainbrr", "torch", "numpy", "safetensors")
 
 @cache
 def code_version() -> str:
-    """The release and the first 12 hex digits of a hash over the library's source files."""
+    """The release, and the first 12 hex digits of a hash of the library's source files."""
     root = Path(brainbrr_core.__file__).parent
     hasher = blake3()
     for path in sorted(root.rglob("*.py")):
@@ -47,12 +47,12 @@ class Provenance(BaseModel):
     #: Hash of the recordings, annotations and settings that the windows follow from.
     manifest: str
     ssm_backend: Backend
-    #: What :meth:`DeviceDescription.record` gives.
+    #: The device, as :meth:`DeviceDescription.record` describes it.
     hardware: dict[str, str]
     code_version: str = Field(default_factory=code_version)
     libraries: dict[str, str] = Field(default_factory=library_versions)
 
     def record(self) -> dict[str, JsonValue]:
-        """The values as checkpoints and ``run.json`` have them."""
+        """The values in the form that checkpoints and ``run.json`` store."""
         record: dict[str, JsonValue] = self.model_dump(mode="json", exclude={"model"})
         return {**record, **self.model.shaping()}

@@ -1,4 +1,4 @@
-"""Which of the processes that train one network together this one is."""
+"""The rank of this process among those that train one network together."""
 
 from __future__ import annotations
 
@@ -9,9 +9,16 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """The number of this process among all, how many there are, and its number on its machine.
+    """The ranks of this process.
 
-    ``local_rank`` is also the number of the GPU that it uses.
+    Attributes
+    ----------
+    rank : int
+        Its number among all processes.
+    world_size : int
+        Number of processes.
+    local_rank : int
+        Its number on its machine, which is also that of the GPU that it uses.
     """
 
     rank: int = 0
@@ -20,7 +27,7 @@ class Ranks:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """What ``torchrun`` says in its variables; without them, one process."""
+        """The ranks in the variables that ``torchrun`` sets; without them, a single process."""
         return cls(
             int(environment.get("RANK", "0")),
             int(environment.get("WORLD_SIZE", "1")),

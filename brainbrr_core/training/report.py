@@ -1,4 +1,4 @@
-"""What a training reports: each optimizer step, and the whole of it when it ends."""
+"""Reports of a training: one for each optimizer step, and a summary at the end."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from brainbrr_core.training.validation import Validation
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One optimizer step. Rates are means over this process's steps so far.
+    """Figures of one optimizer step. Rates are means over this process's steps so far.
 
-    The time of steps whose figures were fetched together is divided evenly among them.
+    Steps whose figures are fetched together share their time evenly.
 
     Attributes
     ----------
     step, steps : int
-        Steps done, this one included, and steps of the whole training.
+        Number of steps so far, this one included, and of the whole training.
     loss : float
-        Mean over the known samples of the batch; 0 where it has none. Not finite only where the
-        step was skipped.
+        Mean over the samples of the batch whose label is known; 0 if there are none. It is not
+        finite only if the step was skipped.
     learning_rate : float
         Learning rate of the step.
     gradient_norm : float
-        Norm of the gradient before clipping. Not finite only where the step was skipped.
+        Norm of the gradient before clipping. It is not finite only if the step was skipped.
     spread : float
         Standard deviation of the probabilities in the batch.
     windows_per_s : float
         Windows per second of training, of all processes together.
     data_wait_share : float
-        Share, from 0 to 1, of the training time so far in which this process waited for batches; a
-        GPU may have been working on earlier steps meanwhile.
+        Share, from 0 to 1, of the training time so far in which this process waited for batches. A
+        GPU may have worked on earlier steps during that time.
     elapsed_s : float
         Seconds since this process began to train, validations included.
     resumed_from : int
-        Steps that a checkpoint had done when this process began.
+        Number of steps in the checkpoint from which this process resumed; 0 without one.
     skipped : tuple of str
-        In this process's share of the batch, the windows of a step that was skipped since its loss
-        or gradient is not finite; empty for any other step.
+        The windows in this process's share of the batch, if the step was skipped because its loss
+        or gradient was not finite; otherwise empty.
     """
 
     step: int
@@ -68,32 +68,32 @@ class StepReport:
 
 
 class FitSummary(BaseModel):
-    """A whole training. Rates and times are those of this process since it started or resumed."""
+    """Summary of a training. Rates and times are those since this process started or resumed."""
 
     model_config = ConfigDict(frozen=True)
 
-    #: Steps done in all.
+    #: Number of steps, including those before the training was resumed.
     steps: int
-    #: Steps that a checkpoint had already done.
+    #: Number of steps in the checkpoint from which it was resumed.
     resumed_from: int
-    #: Of the last step that was not skipped; None if this process did none.
+    #: Loss of the last step that was not skipped; None if this process did none.
     last_loss: float | None
     windows: int
-    #: Over the time of the steps, without that of validations.
+    #: Windows per second of training, without the time of validations.
     windows_per_s: float
     data_wait_share: float
     elapsed_s: float
-    #: Why it ended before ``training.steps``, or empty.
+    #: Why it ended before ``training.steps``; empty if it did not.
     stopped: str = ""
-    #: Step of the weights that were kept; None without validation.
+    #: Step of the weights in use; None without validation.
     best_step: int | None = None
     validations: tuple[Validation, ...] = ()
     #: All steps, counted from 1, whose loss or gradient was not finite.
     skipped_steps: tuple[int, ...] = ()
 
     def skips(self) -> str:
-        """How many steps were skipped and which, in one line."""
+        """One line that says how many steps were skipped, and which."""
         return (
-            f"{len(self.skipped_steps)} of {self.steps} steps were skipped since their loss or "
+            f"{len(self.skipped_steps)} of {self.steps} steps were skipped because their loss or "
             f"gradient was not finite: {', '.join(map(str, self.skipped_steps))}"
         )

@@ -1,7 +1,7 @@
-"""Which checkpoint of a folder a training resumes from, and what happens to a damaged one.
+"""The choice of the checkpoint that a training resumes from.
 
-The last checkpoint is taken; where it is damaged or missing, the newest undamaged one of those
-that are named after their step. A damaged file is never deleted: it is renamed.
+That is the last checkpoint or, if it is damaged or missing, the newest undamaged one of those that
+are named after their step. A damaged file is never deleted: it is renamed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ class Resumption:
 
 
 def find_resumption(directory: Path) -> Resumption | None:
-    """What a training in ``directory`` resumes from, None where there is no checkpoint.
+    """Find the checkpoint that a training in ``directory`` resumes from; None without one.
 
-    Files are only read, so that several processes may call it at once. Raises
-    :class:`DamagedFile` when every checkpoint is damaged, and :class:`BrainbrrError` when one
-    cannot be read.
+    Files are only read, so several processes may call this at once. Raises :class:`DamagedFile` if
+    every checkpoint is damaged, and :class:`BrainbrrError` if one cannot be read.
     """
     candidates = [directory / CHECKPOINT_NAME, *(p for _, p in periodic_checkpoints(directory))]
     damaged: list[Path] = []
@@ -54,7 +53,7 @@ def find_resumption(directory: Path) -> Resumption | None:
 
 
 def steps_done(directory: Path) -> int:
-    """Steps that a training in ``directory`` has done, 0 without a checkpoint.
+    """Number of steps in the checkpoint to resume from; 0 without a checkpoint.
 
     Raises as :func:`find_resumption` does.
     """
@@ -63,7 +62,7 @@ def steps_done(directory: Path) -> int:
 
 
 def set_aside(path: Path) -> Path:
-    """Rename a damaged file so that nothing takes it for an intact one; return the new path."""
+    """Rename a damaged file, so that it is not mistaken for an intact one; return the new path."""
     number = 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
         number += 1

@@ -1,8 +1,8 @@
-"""A training: the pre-flight, and then a finished run, resumed or new.
+"""Training: the checks of a cache, then a run that is reused, resumed or new.
 
-The same cache, configuration and seed name the same folder, so a finished run is reused and an
-interrupted one resumes. Nothing here loads torch until there is something to train: a cache that is
-not ready is reported at once.
+The same cache, configuration and seed give the same folder, so a finished run is reused and an
+interrupted one resumes. torch is imported only if there is something to train, so that a cache that
+is not ready is reported at once.
 """
 
 from __future__ import annotations
@@ -53,28 +53,28 @@ def train(
     on_step : callable, optional
         Called with a :class:`StepReport` after each optimizer step.
     on_validation : callable, optional
-        Called with a ``Validation`` after each validation; what it raises ends the training.
+        Called with a ``Validation`` after each validation. An exception ends the training.
     log : callable
-        Called with each line that tells how the training proceeds.
+        Called with lines on the progress of the training.
 
     Returns
     -------
     Run
-        The finished run; its ``reused`` says whether it was there before.
+        The finished run. Its attribute ``reused`` says whether it existed before.
 
     Raises
     ------
     WorkRemains
-        Where the cache or the manifest is not current, or the disk refuses a file.
+        If the cache or the manifest is not up to date, or a file cannot be written.
     BrainbrrError
-        For a device that is not the one asked for, for splits that cannot be trained on, for
-        weights to begin with that know a patient of eval, for a loss or gradient that is not
-        finite, and for anything else that ends a training early.
+        If the device is not the requested one, if the splits cannot be trained on, if the starting
+        weights know a patient of eval, if the loss or gradient is not finite, or if anything else
+        ends the training early.
     """
     settings = TrainingSettings.of(configuration)
     cache = ProfileCache.of(configuration)
     if settings.start is not None:
-        # Before anybody builds a cache for weights that do not fit it.
+        # Checked first, so that nobody builds a cache for weights that do not fit it.
         settings.start.check(settings.model, cache.store.version)
     with cache.hold("train"):
         return train_on(
@@ -109,7 +109,7 @@ def train_on(
     runs_dir : Path
         The folder in which the run has its folder.
     recorded : mapping, optional
-        What ``run.json`` records as the configuration. It shapes nothing.
+        The configuration that ``run.json`` records. It does not affect the training.
     on_step, on_validation, log : callable, optional
         As in :func:`train`.
 
@@ -132,7 +132,7 @@ def train_on(
     if settings.start is not None:
         for line in check_unseen(settings.start, preflight, runs_dir):
             log(line)
-    # Heavy, and of no use where it is the cache that is not ready for training.
+    # Imported here because it needs torch, which is of no use if the cache is not ready.
     from brainbrr_core.training.new_run import train_anew
 
     train_anew(preflight, settings, directory, dict(recorded or {}), on_step, on_validation, log)

@@ -1,10 +1,10 @@
-"""How the learning rate and the averaging of weights change over a training."""
+"""The learning rate and the decay of the weight average over a training."""
 
 from __future__ import annotations
 
 import math
 
-#: Decay of the average of weights in a long training.
+#: Decay of the weight average that a long training approaches.
 EMA_DECAY_LIMIT = 0.999
 
 
@@ -20,9 +20,9 @@ def learning_rate(step: int, steps: int, warmup_steps: int, peak: float) -> floa
 
 
 def ema_decay(step: int) -> float:
-    """How much of the averaged weights remains at optimizer step ``step``, counted from 0.
+    """Decay of the weight average at optimizer step ``step``, counted from 0.
 
-    Small at first, so that the average at the end of a training of a few hundred steps does not
-    contain the initial weights; it covers about the last ninth of the steps so far.
+    It is low at first, so that the initial weights have vanished from the average after a few
+    hundred steps: the average covers about the last ninth of the steps so far.
     """
     return min(EMA_DECAY_LIMIT, (1 + step) / (10 + step))

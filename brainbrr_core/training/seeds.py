@@ -1,4 +1,4 @@
-"""One configuration trained with several seeds, or in several folds, each a separate run."""
+"""Training one configuration with several seeds or in several folds, each as a separate run."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def parse_seeds(text: str) -> tuple[int, ...]:
                 f"--seeds {text}: {word!r} is not a seed; give whole numbers, such as --seeds 0,1,2"
             )
         seeds.append(int(word))
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if twice:
-        raise BrainbrrError(f"--seeds {text} has {twice[0]} twice: give each seed once")
+    repeated = sorted({seed for seed in seeds if seeds.count(seed) > 1})
+    if repeated:
+        raise BrainbrrError(f"--seeds {text} has {repeated[0]} twice: give each seed once")
     return tuple(seeds)
 
 
@@ -43,10 +43,10 @@ def train_each(
 ) -> Iterator[tuple[int, Run]]:
     """Train one run per seed or fold, one after the other; yield its number and the finished run.
 
-    ``kind`` is what messages call each, ``"seed"`` or ``"fold"``. ``train_one`` trains one of them.
-    A finished run is not trained again and an interrupted one resumes, so the same call completes
-    what was interrupted. A ``KeyboardInterrupt`` gets a note of which are done. Raises what
-    ``train_one`` raises; later ones are then not started.
+    ``kind`` is ``"seed"`` or ``"fold"``, for messages. ``train_one`` trains one of them. A finished
+    run is not trained again and an interrupted one resumes, so the same call completes what was
+    interrupted. A ``KeyboardInterrupt`` gets a note that lists the finished ones. If ``train_one``
+    raises, later ones are not started.
     """
     finished: list[int] = []
     for number in numbers:
@@ -69,8 +69,8 @@ def runs_of_seeds(
 ) -> dict[int, Run]:
     """The finished run of each seed, in the order of ``seeds``.
 
-    Raises :class:`WorkRemains` naming the seeds that are not finished and the command that trains
-    them, with the command-line ``options`` that chose these settings.
+    Raises :class:`WorkRemains` that names the unfinished seeds and the command that trains them,
+    with the command-line ``options`` that chose these settings.
     """
     folders = {seed: run_directory(runs_dir, settings.with_seed(seed), manifest) for seed in seeds}
     missing = [seed for seed, folder in folders.items() if not (folder / RUN).is_file()]
@@ -85,7 +85,7 @@ def runs_of_seeds(
 def runs_of_folds(
     runs_dir: Path, settings: TrainingSettings, folds: Mapping[int, Manifest], options: str = ""
 ) -> dict[int, Run]:
-    """The finished run of each fold, whose manifest is given, in the order of the folds.
+    """The finished run of each fold, in the order of ``folds``, which has their manifests.
 
     Raises :class:`WorkRemains` as :func:`runs_of_seeds` does.
     """

@@ -1,4 +1,4 @@
-"""The time of a training: in steps, in waiting for batches, and in validations."""
+"""Measuring the time of a training: of steps, of waiting for batches, and of validations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Times:
         return self.waited_s / max(self.trained_s, 1e-9)
 
     def interpolate(self, later: Times, share: float) -> Times:
-        """The totals at a share of the way to later ones."""
+        """Interpolate linearly between these totals (share 0) and later ones (share 1)."""
         return Times(
             self.trained_s + (later.trained_s - self.trained_s) * share,
             self.waited_s + (later.waited_s - self.waited_s) * share,
@@ -36,14 +36,14 @@ class Times:
 
 
 class StepTimer:
-    """Measures from when it is made. Validations do not count as training time."""
+    """Measures from its creation on. Validations do not count as training time."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._waited_s = 0.0
         self.validated_s = 0.0
         self._windows = 0
-        #: At the last call of :meth:`divide`.
+        #: The totals at the last call of :meth:`divide`.
         self._divided = Times()
 
     @contextmanager

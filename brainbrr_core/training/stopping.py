@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM in a training: the first lets it save a checkpoint, the second ends it."""
+"""Ctrl+C and SIGTERM in a training: the first saves a checkpoint, the second ends it at once."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class StopRequest:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal has arrived that the training has yet to follow."""
+        """Whether a signal has arrived on which the training has not acted yet."""
         return self._number is not None
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Remember the first signal; pass later ones, and any in :meth:`at_once`, on at once."""
+        """Remember the first signal; handle later ones, and any in :meth:`at_once`, immediately."""
         if self._waits and self._number is None:
             self._number = number
         else:
@@ -35,7 +35,7 @@ class StopRequest:
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """In the block, the first signal interrupts what is running, even one from before it."""
+        """Let the first signal interrupt the block at once, even one that arrived before it."""
         self._waits = False
         try:
             if self.requested:
@@ -45,9 +45,9 @@ class StopRequest:
             self._waits = True
 
     def end(self, note: str) -> NoReturn:
-        """Do what the signal would have done without :func:`listen`: raise its interruption.
+        """Act on the signal as it would have acted without :func:`listen`.
 
-        Raises :class:`KeyboardInterrupt`, with ``note`` for the line that reports it.
+        Raises :class:`KeyboardInterrupt` with ``note``, which the command prints.
         """
         try:
             self._interrupt()
@@ -58,16 +58,16 @@ class StopRequest:
     def _interrupt(self) -> NoReturn:
         number = signal.SIGINT if self._number is None else self._number
         self._handlers[number](number, None)
-        # The handler only took note of the signal.
+        # The handler has returned instead of raising.
         raise KeyboardInterrupt
 
 
 @contextmanager
 def listen(*, active: bool = True) -> Iterator[StopRequest]:
-    """Remember the first Ctrl+C or SIGTERM in the block, so that it ends where it is safe.
+    """Remember the first Ctrl+C or SIGTERM in the block, so that the block can end safely.
 
-    A signal that no Python handler would have got keeps its effect, and so do all of them where the
-    block is not ``active`` or does not run in the main thread.
+    Signals without a Python handler keep their effect, and so do all signals if the block is not
+    ``active`` or does not run in the main thread.
     """
     handlers: dict[int, _Handler] = {}
     if active and threading.current_thread() is threading.main_thread():

@@ -1,7 +1,7 @@
 """One optimizer step: forward and backward pass, update of the weights, and of their average.
 
-The trainer knows tensors only. Where batches come from, when it is validated and what is saved is
-decided in ``loop``.
+The trainer handles tensors only. ``loop`` decides where batches come from, when to validate and
+what to save.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from brainbrr_core.training.loss import loss_of
 from brainbrr_core.training.optimizer import make_optimizer
 from brainbrr_core.training.schedule import ema_decay, learning_rate
 
-#: Steps that a training skips at most where the settings do not say: a product in bfloat16 may
-#: overflow by chance, one in float32 hardly ever does.
+#: Default number of steps that a training skips at most: a product in bfloat16 may overflow by
+#: chance, one in float32 hardly ever does.
 SKIPPED_STEPS = {"bfloat16": 20, "float32": 0}
 
 
@@ -44,12 +44,12 @@ class StepMetrics:
     #: Standard deviation of the probabilities in the batch.
     spread: float
     learning_rate: float
-    #: The windows of this process's share of the batch.
+    #: The windows in this process's share of the batch.
     names: tuple[str, ...]
 
     @property
     def finite(self) -> bool:
-        """Whether the step changed the weights; otherwise it was skipped."""
+        """Whether all figures are finite; otherwise the step was skipped."""
         return all(map(math.isfinite, (self.loss, self.gradient_norm, self.spread)))
 
 
@@ -73,13 +73,13 @@ class Trainer:
     settings : Training
         Loss, optimizer and schedule.
     hardware : Hardware
-        Precision, parts of a batch, compilation.
+        Precision, number of micro-batches, compilation.
     device : torch.device
         Where the network is and batches arrive.
     positive_fraction : float
         Share of seizure samples in the training set, for the weights of the loss.
     group : ProcessGroup
-        The processes that train together. Of several, all begin with the weights of the main one.
+        The processes that train together. All of them start from the weights of the main one.
     """
 
     def __init__(
@@ -111,36 +111,37 @@ class Trainer:
         self.optimizer = make_optimizer(network, settings)
         #: The exponential moving average of the weights, by name.
         self.ema = {name: value.clone() for name, value in network.state_dict().items()}
-        # The same tensors in the same order, for one kernel over all of them.
+        # Weights and averages in the same order, for one kernel over all of them.
         floating = {n: v for n, v in network.state_dict().items() if v.is_floating_point()}
         self._weights = list(floating.values())
         self._averages = [self.ema[name] for name in floating]
-        #: What forward passes change in training, such as the statistics of a batch norm.
+        #: Buffers that forward passes change in training, such as the statistics of a batch norm.
         parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
         self._statistics = [v for n, v in network.state_dict().items() if n not in parameters]
-        #: Counters of a network, such as those of batch norms, have no average: the last holds.
+        #: Counters, such as those of batch norms, are not averaged: the last value is used.
         self._counters = [
             (self.ema[name], value)
             for name, value in network.state_dict().items()
             if name not in floating
         ]
-        #: The most steps that are skipped because they are not finite; one more ends the training.
+        #: The most steps that may be skipped because they are not finite; one more ends the
+        #: training.
         self.skipped_steps_limit = skipped_steps_limit(settings, hardware)
-        # The device counts them itself, so that no host has to wait for it.
+        # Counted on the device, so that the host does not wait for it.
         self._skipped = torch.zeros((), dtype=torch.int64, device=device)
         self._pending: list[_PendingStep] = []
 
     def train_step(self, step: int, batch: Batch) -> None:
         """Do optimizer step ``step``, counted from 0, on this process's share of a batch.
 
-        The batch is on the device. The loss is the mean over the known samples of the whole batch,
-        however many of them are in each part and process. A batch without any has no loss and no
-        gradient.
+        The batch is on the device. The loss is the mean over all samples of the batch whose label
+        is known, however they are distributed over micro-batches and processes. A batch without any
+        has a loss of 0 and no gradient.
 
-        The host does not wait for the device: :meth:`fetch_metrics` returns the figures. Where the
-        loss or gradient is not finite in any process, the step changes no weight, statistic of a
-        norm, moment or count of the optimizer in all of them; and where that was one step too
-        many, neither does any later step.
+        The host does not wait for the device: :meth:`fetch_metrics` returns the figures. If the
+        loss or gradient is not finite in any process, the step changes no weight, no statistics of
+        a norm, and no moment or count of the optimizer, in any process. Once more steps than the
+        limit were not finite, no later step changes anything.
         """
         rate = learning_rate(
             step, self.settings.steps, self.settings.warmup_steps, self.settings.learning_rate
@@ -162,54 +163,54 @@ class Trainer:
         self._pending.append(_PendingStep(step + 1, figures, rate, batch.names))
 
     def _forward_backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Add up the gradients of a batch in ``hardware.accumulate`` parts; its loss and spread."""
-        parts = self.hardware.accumulate
+        """Accumulate the gradients of a batch over micro-batches; return its loss and spread."""
+        accumulate = self.hardware.accumulate
         rows = len(batch.names)
         loss = torch.zeros((), device=self.device)
         spread = torch.zeros((), device=self.device)
-        label_parts = batch.labels.chunk(parts)
-        weight_parts = (
-            [None] * len(label_parts) if batch.weights is None else batch.weights.chunk(parts)
+        labels_of = batch.labels.chunk(accumulate)
+        weights_of = (
+            [None] * len(labels_of) if batch.weights is None else batch.weights.chunk(accumulate)
         )
-        # Counted on the host, before the labels went to the device.
+        # The host counted the samples with a label before they were sent to the device.
         counts = iter(batch.known)
-        known_samples = [sum(itertools.islice(counts, len(labels))) for labels in label_parts]
-        # Gradients are averaged over processes, whose shares may differ in known samples. In a
-        # batch without any, each share is none of one.
-        known_in_batch = (
-            self.group.total(sum(known_samples), self.device).clamp(min=1) / self.group.world_size
+        labeled_of = [sum(itertools.islice(counts, len(labels))) for labels in labels_of]
+        # Gradients are averaged over processes, whose numbers of labeled samples may differ. The
+        # total is at least 1, so that a batch without any does not divide by 0.
+        labeled_in_batch = (
+            self.group.total(sum(labeled_of), self.device).clamp(min=1) / self.group.world_size
         )
-        pieces = zip(
-            batch.signals.chunk(parts), label_parts, weight_parts, known_samples, strict=True
+        micro_batches = zip(
+            batch.signals.chunk(accumulate), labels_of, weights_of, labeled_of, strict=True
         )
-        for number, (signals, labels, weights, known_here) in enumerate(pieces, start=1):
-            all_known = known_here == labels.numel()
-            with self._gradients_stay_here() if number < parts else contextlib.nullcontext():
+        for number, (signals, labels, weights, labeled) in enumerate(micro_batches, start=1):
+            all_known = labeled == labels.numel()
+            with self._no_reduction() if number < accumulate else contextlib.nullcontext():
                 with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16):
                     logits = self._forward(signals)
-                share = torch.full_like(known_in_batch, known_here) / known_in_batch
-                piece = self.loss(logits, labels, weights, all_known=all_known) * share.float()
-                torch.autograd.backward(piece)
-            loss += piece.detach()
+                share = torch.full_like(labeled_in_batch, labeled) / labeled_in_batch
+                part = self.loss(logits, labels, weights, all_known=all_known) * share.float()
+                torch.autograd.backward(part)
+            loss += part.detach()
             spread += torch.sigmoid(logits.detach().float()).std() * (len(signals) / rows)
         return loss, spread
 
-    def _gradients_stay_here(self) -> AbstractContextManager[None]:
-        """Gradients travel between processes once a step, with its last part: not in this block."""
+    def _no_reduction(self) -> AbstractContextManager[None]:
+        """Do not average gradients over processes in this block: the last micro-batch does it."""
         if self._replicas is None:
             return contextlib.nullcontext()
         no_sync: AbstractContextManager[None] = self._replicas.no_sync()
         return no_sync
 
     def _update_weights(self, figures: Tensor) -> Tensor:
-        """Take the optimizer's step, which the device itself skips where a figure is not finite.
+        """Take the optimizer's step, which the device itself skips if a figure is not finite.
 
-        Returns whether it did, on the device.
+        Returns a boolean scalar on the device: whether the step was skipped.
         """
         nonfinite = ~torch.isfinite(figures).all()
         self._skipped += nonfinite
-        # After the step that ends the training the weights stay those that it began with, however
-        # late the host learns of it.
+        # From the step that ends the training on, the weights no longer change, however late the
+        # host learns of it.
         over_limit = self._skipped > self.skipped_steps_limit
         skipped = nonfinite | over_limit
         self.optimizer.found_inf = skipped.float()
@@ -217,14 +218,14 @@ class Trainer:
         return skipped
 
     def _update_statistics(self, before: list[Tensor], skipped: Tensor) -> None:
-        """Make the statistics of norms the same in all processes; a skipped step leaves them.
+        """Average the statistics of norms over processes; restore them if the step was skipped.
 
-        Each process has seen its own windows, so that those of all are the mean.
+        Each process has computed them from its own windows.
         """
         for old, value in zip(before, self._statistics, strict=True):
             new = value
             if self.group.world_size > 1 and value.is_floating_point():
-                # What no process has changed stays as it is, to the bit.
+                # Adding the mean change leaves unchanged values bit-identical.
                 new = old + self.group.mean(value - old)
             value.copy_(torch.where(skipped, old, new))
 
@@ -234,7 +235,7 @@ class Trainer:
         return len(self._pending)
 
     def fetch_metrics(self) -> list[StepMetrics]:
-        """Figures of the steps since the last call, in order. Waits for the device, once."""
+        """Figures of the steps since the last call, in order. Waits for the device once."""
         pending, self._pending = self._pending, []
         if not pending:
             return []
@@ -245,13 +246,13 @@ class Trainer:
         ]
 
     def set_skipped_steps(self, count: int) -> None:
-        """Set how many steps were skipped before, in a training that resumes."""
+        """Set the number of steps that were skipped before the training was resumed."""
         self._skipped.fill_(count)
 
     def check_weights(self, step: int) -> None:
-        """Raise :class:`BrainbrrError` where a weight is not finite after ``step`` steps.
+        """Raise :class:`BrainbrrError` if a weight is not finite after ``step`` steps.
 
-        No later step could repair it.
+        No later step could correct it.
         """
         largest = torch.stack(torch._foreach_norm(self._weights, math.inf)).tolist()
         names = [name for name, value in self.ema.items() if value.is_floating_point()]
@@ -260,7 +261,7 @@ class Trainer:
                 raise BrainbrrError(
                     f"{name} is not finite after step {step} though every step that was not "
                     "finite was skipped: run the same command again, which resumes from the last "
-                    "checkpoint; should it end here again, lower training.learning_rate and "
+                    "checkpoint; if it happens again, lower training.learning_rate and "
                     "delete the run's checkpoints to train from the first step"
                 )
 
@@ -276,7 +277,7 @@ class Trainer:
 
 
 def skipped_steps_limit(settings: Training, hardware: Hardware) -> int:
-    """How many steps of a training may be skipped since they are not finite; one more ends it."""
+    """The most steps of a training that may be skipped because they are not finite."""
     if settings.skipped_steps_limit is not None:
         return settings.skipped_steps_limit
     return SKIPPED_STEPS[hardware.precision]

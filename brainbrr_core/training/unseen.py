@@ -1,4 +1,4 @@
-"""Whether the weights that a training begins with know the patients who are held out of it."""
+"""Check that the starting weights of a training do not know the patients whom it holds out."""
 
 from __future__ import annotations
 
@@ -13,39 +13,42 @@ from brainbrr_core.runs.starting_point import StartingPoint
 
 
 def check_unseen(start: StartingPoint, preflight: Preflight, runs_dir: Path) -> list[str]:
-    """Check that the weights of ``start`` know nobody whom a training holds out.
+    """Check that starting weights do not know a patient whom a training holds out.
 
-    Who is in train or dev of that run, or of one that it began with itself, is known: by the
-    content of a recording or, in the same corpus, by name. Returns remarks for the log, about dev
-    and about runs that do not record their patients.
+    Weights know the patients in train or dev of their own training and of earlier ones that it
+    started from. Patients are recognized by the content of a recording or, in the same corpus, by
+    name. Returns remarks for the log, about dev and about runs that do not record their patients.
 
-    Raises :class:`BrainbrrError` where somebody in eval is known.
+    Raises :class:`BrainbrrError` if a patient of eval is known.
     """
     plan = preflight.plan
     trainings = [*trainings_of(start.checksum, str(start.directory), runs_dir)]
-    known = patients_known_before(trainings, plan.index)
+    known_patients = patients_known_before(trainings, plan.index)
     remarks = [
-        f"warning: {training.name} does not say on whom it was trained, so that it may know "
-        "patients of dev and eval"
+        f"warning: {training.name} does not record its patients, so it may know patients of dev "
+        "and eval"
         for training in trainings
         if training.corpus is None
     ]
-    by_split = {
-        split: {i.recording.patient for i in plan.items if i.recording.split == split} & known
-        for split in ("dev", HELD_OUT)
-    }
+
+    def known_in(split: str) -> str:
+        """How many known patients a split has, in words; empty for none."""
+        patients = {i.recording.patient for i in plan.items if i.recording.split == split}
+        known = len(known_patients & patients)
+        return count(known, "patient") if known else ""
+
     fold = preflight.cache.split.fold
-    held_out = HELD_OUT if fold is None else f"those whom fold {fold} holds out"
-    if by_split[HELD_OUT]:
+    held_out = f"of {HELD_OUT}" if fold is None else f"whom fold {fold} holds out"
+    if known_in(HELD_OUT):
         raise BrainbrrError(
             f"training.start_from: {start.directory.name} was trained on "
-            f"{count(len(by_split[HELD_OUT]), 'patient')} of {held_out}, who would not be unseen: "
-            "begin with a model that does not know them, or leave it out"
+            f"{known_in(HELD_OUT)} {held_out}, who would not be unseen: start from a model that "
+            "does not know them, or remove the setting"
         )
-    if by_split["dev"]:
+    if known_in("dev"):
         remarks.append(
             f"warning: {start.directory.name} was trained on "
-            f"{count(len(by_split['dev']), 'patient')} of dev, on whom weights and threshold are "
-            "chosen: they look better there than on unseen patients"
+            f"{known_in('dev')} of dev, on which weights and threshold are "
+            "chosen: figures on dev are better than on unseen patients"
         )
     return remarks

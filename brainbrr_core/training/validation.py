@@ -1,8 +1,8 @@
-"""Validation: the network's scores on every recording of dev, and the figures that they give.
+"""Validation: a network's scores on every recording of dev, and the figures that follow from them.
 
-The score that is compared is the event sensitivity at no more than ten false alarms in 24 hours
-(SzCORE's rule). Where dev is so short that ten a day are hardly a single alarm, that figure is
-meaningless; then the average precision by the second is compared instead.
+Validations are compared by the event sensitivity at no more than ten false alarms per 24 hours
+(SzCORE's rule). If dev is so short that this rate allows fewer than three false alarms, that figure
+is meaningless, and validations are compared by the average precision over seconds instead.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from brainbrr_core.scoring import (
 from brainbrr_core.training.distributed import ProcessGroup
 
 FALSE_ALARMS_PER_DAY = 10.0
-#: Ten false alarms a day must be at least this many in dev for the sensitivity to be compared.
+#: The least number of false alarms in dev, at that rate, for the sensitivity to be compared.
 LEAST_ALARMS = 3.0
-#: Windows per batch on a CPU. A validation is only compared with others of its training.
+#: Windows per batch on a CPU; validations are only compared with others of the same training.
 _BATCH_ON_CPU = 8
 
 BY_EVENTS = "sensitivity at 10 false alarms per 24 h"
@@ -58,23 +58,23 @@ Figure = Annotated[float, BeforeValidator(_nan_from_null), PlainSerializer(_null
 
 
 class Validation(BaseModel):
-    """Figures of dev at one step; ``rule`` says which of them ``score`` is."""
+    """Figures on dev at one step; ``rule`` names the one that is also ``score``."""
 
     model_config = ConfigDict(frozen=True)
 
     step: int
     rule: str
     score: Figure
-    #: Event sensitivity, its false alarms per 24 h and its threshold, a logit; the latter two are
-    #: NaN where no threshold keeps to ten false alarms.
+    #: Event sensitivity, false alarms per 24 h and threshold (a logit) at that sensitivity; the
+    #: latter two are NaN if no threshold keeps the limit of ten false alarms.
     sensitivity: Figure
     false_per_day: Figure
     threshold: Figure
-    #: The best event F1 of all thresholds.
+    #: The best event F1 over all thresholds.
     f1: Figure
     auroc: Figure
     auprc: Figure
-    #: Duration of dev.
+    #: Duration of dev in hours.
     hours: Figure
 
     def line(self) -> str:
@@ -88,7 +88,7 @@ class Validation(BaseModel):
 
 @dataclass(frozen=True)
 class Validator:
-    """Slides a network over every recording of dev; each process takes its share of them."""
+    """Scores every recording of dev with a network; each process takes a share of them."""
 
     #: The same recordings that tuning and evaluation use
     #: (:func:`brainbrr_core.cache.scorable.scorable`).
@@ -99,11 +99,11 @@ class Validator:
     hardware: Hardware
     device: torch.device
     group: ProcessGroup
-    #: That of the last network, which is compiled once for all validations.
+    #: The scorer of the last network, which is thus compiled once for all validations.
     _scorers: list[WindowScorer] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, network: nn.Module, step: int) -> Validation:
-        """Figures of the network with its present weights. The same in every process."""
+        """Figures of the network with its current weights, the same in every process."""
         own = shares(self.recordings, self.group.world_size)[self.group.rank]
         scored = self.group.gather(self._scored(network, own))
         validation = None
@@ -134,10 +134,10 @@ class Validator:
 
 
 def shares(recordings: Sequence[ManifestRecording], size: int) -> list[list[ManifestRecording]]:
-    """Divide recordings among ``size`` processes, so that all have about as much to score.
+    """Divide recordings among ``size`` processes so that all have about the same to score.
 
-    The longest first, each to the process with the fewest samples so far; the same in every
-    process, whatever the order of ``recordings``.
+    The longest come first, each goes to the process with the fewest samples so far. The result does
+    not depend on the order of ``recordings``.
     """
     assigned: list[list[ManifestRecording]] = [[] for _ in range(size)]
     samples = [0] * size
@@ -151,7 +151,7 @@ def shares(recordings: Sequence[ManifestRecording], size: int) -> list[list[Mani
 def score_recordings(
     recordings: Sequence[ScoredRecording], detection: Detection, step: int
 ) -> Validation:
-    """Figures of recordings from the scores of their frames; at least one must have a seizure."""
+    """Compute figures from the scores of frames; at least one recording must have a seizure."""
     sweep = sweep_thresholds(recordings, finder_for(detection), detection.off_ratio)
     rows, events = sweep.rows(), sweep.szcore
     hours = float(sweep.ovlp.seconds.sum()) / 3600
@@ -171,7 +171,7 @@ def score_recordings(
     )
     precision = auprc(ranking)
     by_events = FALSE_ALARMS_PER_DAY * hours / 24 >= LEAST_ALARMS
-    # Where no threshold keeps to the limit, nothing is detected at it: a sensitivity of 0.
+    # If no threshold keeps the limit, nothing is detected: a sensitivity of 0.
     sensitivity = float(sensitivities[0])
     return Validation(
         step=step,

@@ -68,7 +68,7 @@ def windowed_cache(code_version: str, *, partitioned: bool) -> dg.AssetsDefiniti
                 context.partition_keys if partitioned else None,
                 partial(plan_corpus, configuration, context.log.info),
             )
-            # A backfill takes a partition that its run did not record for failed.
+            # In a backfill, a partition that the run does not record counts as failed.
             in_backfill = BACKFILL_ID_TAG in context.run.tags
             after = build_and_record(context, plan, cache, current, record_all=in_backfill)
             if partitioned:

@@ -60,9 +60,9 @@ def trained_model(
 
         Training runs in a separate process on the device that the gpu resource names. A finished
         run of the same cache, configuration and seed is reused, and an interrupted one resumes
-        from its last checkpoint. The launchpad takes steps, learning rate, preset, seed and profile
-        in place of the configuration's. In a cross-validation, a partition is the training of one
-        fold.
+        from its last checkpoint. In the launchpad, steps, learning rate, preset, seed and profile
+        can replace those of the configuration. In a cross-validation, a partition is the training
+        of one fold.
         """
         launched_with = config.values()
         with user_errors_as_failures():
@@ -111,7 +111,7 @@ def eval_report(
         name="eval_report",
         group_name=GROUP,
         owners=OWNERS,
-        # A model of a fold does not depend on whom the fold holds out; its scores do.
+        # The model of a fold does not depend on the held-out patients; its scores do.
         deps=[TRAINED_MODEL] if folds is None else [TRAINED_MODEL, CACHE_MANIFEST],
         partitions_def=folds,
         code_version=code_version,
@@ -124,7 +124,7 @@ def eval_report(
         """Scores of the model on whole recordings of one split, and the HTML report.
 
         Events are scored by the rules of SzCORE and NEDC. The detection threshold is tuned on dev.
-        The model is the one that trained_model was last materialized with.
+        The model is that of the last materialization of trained_model.
         """
         # Imported here because it imports torch, which loading the definitions does not need.
         from brainbrr_core.evaluation.evaluate import evaluate

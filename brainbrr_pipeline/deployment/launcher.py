@@ -13,8 +13,8 @@ from dagster_celery.tags import DAGSTER_CELERY_TASK_ID_TAG
 
 from brainbrr_pipeline.dagster_internals import CheckRunHealthResult, WorkerStatus
 
-#: Pings to a worker, and seconds it has to answer each. A busy worker answers too, since its runs
-#: have processes of their own.
+#: Number of pings to a worker, and the timeout of each in seconds. A busy worker answers too, since
+#: its runs have their own processes.
 PINGS, PING_TIMEOUT_S = 3, 5.0
 
 

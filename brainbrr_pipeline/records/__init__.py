@@ -1,1 +1,1 @@
-"""What is recorded in Dagster: partitions, data versions, code versions, events and metadata."""
+"""Records in Dagster: partitions, data versions, code versions, events and metadata."""

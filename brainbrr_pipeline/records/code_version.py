@@ -1,7 +1,7 @@
 """The code versions that Dagster loaded, compared with those of the current configuration.
 
 A running code server keeps the code versions that it loaded. If the configuration has changed
-since, a run would build another version than the UI shows, so the run fails and says what to do.
+since, a run would build another version than the UI shows, so the run fails with an instruction.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RELOAD = (
 
 @dataclass(frozen=True)
 class CodeVersions:
-    """The code version of each asset: what shapes its data, as short as a user can compare it."""
+    """The code version of each asset: a version or a short hash of the settings that shape it."""
 
     windowed_cache: str
     cache_manifest: str
@@ -58,7 +58,7 @@ class CodeVersions:
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """Modification time of each source file: a process keeps running the code it imported."""
+    """Modification times of all source files, since a process keeps running imported code."""
 
     times: frozenset[tuple[str, int]]
 
@@ -83,8 +83,8 @@ def op_tags(code_version: str) -> dict[str, str]:
 def check_loaded(context: Context, code_version: str) -> None:
     """Fail the run if its definitions were loaded with another code version.
 
-    The run's own process has loaded them again since. The version that the UI shows is in the
-    snapshot of the job that came with the request.
+    The run's own process has loaded the definitions again. The version that the UI shows is in the
+    job snapshot of the request.
     """
     loaded = _requested_version(context)
     if loaded is not None and loaded != code_version:

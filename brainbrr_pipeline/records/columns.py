@@ -1,4 +1,4 @@
-"""What each column of the index and of a manifest contains, as the UI shows it."""
+"""Descriptions of the columns of the index and of a manifest, for the UI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 #: Columns of ``raw_edf_index``.
 INDEX = {
     "partition_key": "Path of the EDF below the corpus, without its suffix.",
-    "corpus": "Name of the corpus; not there in an index of one corpus without a name.",
+    "corpus": "Name of the corpus; absent in an index of one corpus without a name.",
     "split": "Split of the patient: train, dev or eval.",
     "patient": "Name of the patient, from the path.",
     "session": "Name of the session, from the path; empty where the layout has none.",
@@ -19,17 +19,17 @@ INDEX = {
     "reason": "Code of the reason why the recording is excluded; empty where it is not.",
     "duration_s": "Duration of the signal, in seconds.",
     "seizures": "Number of annotated seizures of any type.",
-    "seizure_s": "Annotated seizure, in seconds.",
+    "seizure_s": "Total duration of the annotated seizures, in seconds.",
     "path": "Path or URL of the EDF.",
     "state": "Size in bytes, modification time in ns and inode of the EDF.",
     "content_hash": "Hash of the EDF.",
     "rate_numerator": "Sampling rate in Hz, as a fraction: its numerator.",
     "rate_denominator": "Sampling rate in Hz, as a fraction: its denominator.",
     "samples": "Number of samples of each electrode.",
-    "signals": "Number of signals of the file, annotations left out.",
+    "signals": "Number of signals of the file, without annotations.",
     "discontinuous": "Whether there are gaps between the data records.",
     "matched": "Each electrode of the file, and the label of its signal.",
-    "missing": "The others of the 19 electrodes, which are interpolated.",
+    "missing": "Electrodes, of the 19, that the file lacks and that are interpolated.",
     "signal_reason": "Code of the reason why the signal cannot be used, so that there is no shard.",
     "label_reason": "Code of the reason why the annotations cannot be used, so that there are no "
     "windows.",
@@ -40,17 +40,17 @@ INDEX = {
     "findings": "Irregularities of the files, by their codes.",
     "label_texts": "Digest of the patterns that interpreted free text; empty where there was none.",
     "data_hash": "Hash of the EDF without its header; empty where it is unknown.",
-    "bipolar": "What a bipolar recording gives in the montage double-banana: reason of exclusion, "
-    "rate, samples, derivations and findings; empty for a referential one.",
-    "reader": "Name and version of what read a file that is no EDF; empty for an EDF.",
-    "age": "Age of the patient in years, 90 for each above 89; empty where no table has it.",
-    "sex": "F, M or O (other); empty where no table of the corpus has it.",
+    "bipolar": "A bipolar recording in the montage double-banana: reason of exclusion, rate, "
+    "samples, derivations and findings; empty for a referential one.",
+    "reader": "Name and version of the library that read the file; empty for an EDF.",
+    "age": "Age of the patient in years, 90 for all above 89; empty if no table has it.",
+    "sex": "F, M or O (other); empty if no table of the corpus has it.",
 }
 
 #: Columns of ``cache_manifest``.
 MANIFEST = {
     "partition_key": "Recording that the window is from.",
-    "corpus": "Name of its corpus; not there in a manifest of one corpus without a name.",
+    "corpus": "Name of its corpus; absent in a manifest of one corpus without a name.",
     "split": "Split of the patient: train, dev or eval.",
     "patient": "Name of the patient.",
     "start_sample": "First sample of the window in the shard, at 256 Hz.",

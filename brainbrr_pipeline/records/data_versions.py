@@ -1,11 +1,11 @@
-"""Data versions, from which Dagster works out by itself which partitions are stale.
+"""Data versions, from which Dagster itself derives which partitions are stale.
 
 The materialization of a shard records its data version, its code version, and the version of the
 EDF it was built from with the observation of that version. With these, the status that Dagster
 shows for each partition is exact. For ``cache_manifest``, which depends on more partitions than
-Dagster compares, the observable asset ``selected_recordings`` stands for all of them. The manifest
-is one for all folds: between it and the trainings, ``fold_recordings`` says of each fold what its
-train and dev are, so that a fold is stale by these alone.
+Dagster compares, the observable asset ``selected_recordings`` represents all of them. The manifest
+is one for all folds: between it and the trainings, ``fold_recordings`` records the train and dev of
+each fold, so that only a change of these makes a fold stale.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ INDEX_DATA_VERSION = str(SCHEMA_VERSION)
 def selection_version(plan: Plan, settings: ManifestSettings) -> str:
     """The data version of ``selected_recordings``: that of a manifest written now.
 
-    While shards are missing, stale or corrupt, it is a version that no manifest can have.
+    As long as shards are missing, stale or corrupt, it is a version that no manifest can have.
     """
     source = source_digest(plan, settings)
     unfinished = [[item.recording.partition_key, item.state.value] for item in plan.to_build]
@@ -57,11 +57,12 @@ def selection_version(plan: Plan, settings: ManifestSettings) -> str:
 
 
 def recorded_as(item: Item, code_version: str) -> str | None:
-    """The data version with which an item's partition is recorded; None where nothing is to record.
+    """The data version to record for an item's partition; None if there is nothing to record.
 
-    That of a shard is its fingerprint. An excluded recording never gets a shard, and its partition
-    would be missing for ever, so it is recorded with the reason instead of one. An observation
-    would leave it missing: Dagster derives the status of a partition from materializations alone.
+    The data version of a shard is its fingerprint. An excluded recording never gets a shard, so
+    that its partition would always be missing; it is recorded with the reason instead. An
+    observation would not help: Dagster derives the status of a partition from materializations
+    only.
     """
     match item.state:
         case State.FRESH:
@@ -107,7 +108,7 @@ def unobserved(instance: dg.DagsterInstance, recordings: Iterable[Recording]) ->
 def observe(context: Context, recordings: Iterable[Recording]) -> int:
     """Record the content version of each EDF that differs from the recorded one.
 
-    Returns how many did.
+    Returns the number of these EDFs.
     """
     changed = unobserved(context.instance, recordings)
     with EventWriter(context) as writer:
@@ -227,7 +228,7 @@ def _input_tags(key: dg.AssetKey, version: str, pointer: int | None = None) -> d
 
 
 def _use_newest_event(context: Context, key: dg.AssetKey) -> None:
-    """Have this step's own materialization refer to the event that was just recorded.
+    """Make this step's own materialization refer to the event that was just recorded.
 
     Dagster reads the versions of a step's inputs before the step starts, and caches them.
     """
@@ -235,7 +236,7 @@ def _use_newest_event(context: Context, key: dg.AssetKey) -> None:
 
 
 class ShardRecorder:
-    """Context manager that records shards, and reasons why there is none, as materializations."""
+    """Context manager that records shards, and reasons of exclusion, as materializations."""
 
     def __init__(self, context: Context, code_version: str) -> None:
         self._writer, self._code_version = EventWriter(context), code_version
@@ -254,15 +255,15 @@ class ShardRecorder:
         self._writer.flush()
 
     def unrecorded(self, item: Item) -> str | None:
-        """The data version of an item; None where Dagster's newest record has it already.
+        """The data version to record for an item; None if Dagster's newest record already has it.
 
-        The data version covers the code version, which need not be compared as well.
+        The code version need not be compared as well: the data version depends on it.
         """
         version = recorded_as(item, self._code_version)
         return None if self._recorded.get(item.recording.partition_key) == version else version
 
     def record(self, recording: Recording, version: str, metadata: Metadata) -> None:
-        """Record one partition as of this data version, with the versions of its inputs."""
+        """Record one partition with its data version and the versions of its inputs."""
         key = recording.partition_key
         self._writer.add(
             dg.AssetMaterialization(

@@ -29,8 +29,8 @@ _BATCH_EVENTS, _BATCH_S = 200, 2.0
 class EventWriter:
     """Context manager that stores materializations and observations of one step in batches.
 
-    Events that a killed process had not stored are not lost for good: the next run sees a shard
-    without a record, and records it.
+    If a process is killed before it has stored its events, the next run notices that a shard has no
+    record, and records it.
     """
 
     def __init__(self, context: Context) -> None:
@@ -73,7 +73,7 @@ class EventWriter:
             ),
             message="Materialized value." if materialization else None,
         )
-        # By position, in the order of its fields: the constructor has no type annotations.
+        # Arguments by position, because the constructor has no type annotations.
         self._batch.append(
             dg.EventLogEntry._make(
                 (

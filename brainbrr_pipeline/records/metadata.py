@@ -41,11 +41,12 @@ Metadata = dict[str, RawMetadataValue]
 Row = Mapping[str, str | int | float]
 #: Bytes of one sample of one channel stored as float32.
 _FLOAT32_BYTES = 4
-#: How many recordings a table of a plan lists: the rest is in `brainbrr cache status`.
+#: Title for recordings whose annotations cannot be used.
 _UNLABELED = "without usable annotations"
+#: The most recordings that a table of a plan lists; `brainbrr cache status` shows all.
 _LISTED_TO_BUILD, _LISTED_EXCLUDED = 20, 100
-#: What a manifest has of each split, and the titles of the columns.
-_OF_A_SPLIT = {
+#: Columns of the table of splits: counts of a manifest, and their titles.
+_SPLIT_COLUMNS = {
     "recordings": "recordings",
     "patients": "patients",
     "hours": "hours",
@@ -56,9 +57,9 @@ _OF_A_SPLIT = {
     "partial": "windows partly seizure",
     "full": "windows fully seizure",
 }
-#: Length from which on the UI hides Markdown behind a button.
+#: The UI hides Markdown of at least this many characters behind a button.
 _MARKDOWN_AT_ONCE = 1000
-#: Characters that mean something in Markdown.
+#: Characters with a meaning in Markdown.
 _MARKDOWN = re.compile(r"[\\\\`*_{}\[\]<>()#+!|~&-]")
 _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 
@@ -66,17 +67,17 @@ _PER_STEP = ("loss", "gradient_norm", "learning_rate")
 def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz: int) -> Metadata:
     """Counts per split, reasons of exclusion, findings, and shards without a recording.
 
-    "excluded" has one meaning wherever it is shown, that of :func:`of_plan`.
+    "excluded" means the same as in :func:`of_plan`.
     """
     summary = summarize(index, seizure_labels, notch_hz)
-    # Of a corpus without a name, it would count all recordings a second time.
+    # For a single corpus without a name, the table would repeat the total.
     corpora: list[Row] = [
         {
             "corpus": corpus.name,
             "layout": corpus.layout,
-            **_counts_row(summarize(part, seizure_labels, notch_hz)),
+            **_counts_row(summarize(recordings, seizure_labels, notch_hz)),
         }
-        for corpus, part in (corpora_of(index) if index.corpora else ())
+        for corpus, recordings in (corpora_of(index) if index.corpora else ())
     ]
     return {
         "dagster/row_count": len(index),
@@ -116,7 +117,7 @@ def of_index(index: Index, plan: Plan, seizure_labels: tuple[str, ...], notch_hz
 
 
 def _counts_row(counts: RecordingCounts) -> dict[str, str | int | float]:
-    """What a table shows of some recordings."""
+    """The cells of a table for some recordings."""
     return {
         "recordings": counts.found,
         "usable": counts.usable,
@@ -129,11 +130,11 @@ def _counts_row(counts: RecordingCounts) -> dict[str, str | int | float]:
 
 
 def of_plan(plan: Plan) -> Metadata:
-    """Which recordings of a selection have no fresh shard, and why: numbers, and tables of names.
+    """Numbers and tables of the recordings of a selection without a fresh shard, with reasons.
 
-    "excluded" counts what ``brainbrr index``, ``brainbrr cache status`` and the sensor call so:
-    recordings that get no shard. Those whose annotations are unusable get a shard and are left out
-    of training and scores.
+    As in ``brainbrr index``, ``brainbrr cache status`` and the sensor, "excluded" recordings are
+    those that get no shard. Recordings with unusable annotations get a shard, and are left out of
+    training and scores.
     """
     excluded = [item for item in plan.items if item.state is State.EXCLUDED]
     unlabeled = [
@@ -182,9 +183,10 @@ def of_plan(plan: Plan) -> Metadata:
 
 
 def _links(recordings: Iterable[Recording]) -> dg.MarkdownMetadataValue | str:
-    """Links to the partitions of the first recordings, as many as the UI shows at once.
+    """Links to the partitions of the first recordings, as many as the UI shows without a button.
 
-    They are beside the tables, since a cell of a table cannot be a link. "none" without recordings.
+    They stand next to the tables, since a cell of a table cannot be a link. Without recordings the
+    text is "none".
     """
     text = ""
     for recording in recordings:
@@ -199,7 +201,7 @@ def _links(recordings: Iterable[Recording]) -> dg.MarkdownMetadataValue | str:
 
 
 def of_excluded(item: Item) -> Metadata:
-    """Why a partition has no shard, and never gets one unless its EDF or the settings change."""
+    """Why a partition has no shard, which changes only with its EDF or the settings."""
     return {
         "excluded": item.reason,
         "which means": _meaning(item),
@@ -209,8 +211,8 @@ def of_excluded(item: Item) -> Metadata:
 
 
 def _meaning(item: Item) -> str:
-    """What the reason of an excluded item means."""
-    # An imported version has a reason of its own, which is a sentence already.
+    """The meaning of the reason why an item is excluded."""
+    # The reason of an imported version is already a sentence.
     is_code = item.reason == item.recording.signal_reason
     return explain(item.reason) if is_code else item.reason
 
@@ -248,7 +250,7 @@ def of_manifest(made: UpdatedManifest, plan: Plan) -> Metadata:
         "path": dg.MetadataValue.path(made.path),
         "splits": _table(
             [
-                {"split": split} | {title: row[name] for name, title in _OF_A_SPLIT.items()}
+                {"split": split} | {title: row[name] for name, title in _SPLIT_COLUMNS.items()}
                 for split, row in splits.items()
             ]
         ),
@@ -313,7 +315,7 @@ def of_run(run: Run) -> Metadata:
 def curves(run: Run) -> str:
     """Loss, gradient norm, learning rate and validation score of a run, as Markdown with a picture.
 
-    The picture is a PNG within the text: Dagster has no metadata type for pictures.
+    The picture is an embedded PNG, because Dagster has no metadata type for pictures.
     """
     from matplotlib.figure import Figure
 
@@ -323,7 +325,7 @@ def curves(run: Run) -> str:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if not lines:
         return f"There is no `{STEPS}` in the run's folder."
-    # A resumed run has the steps after its checkpoint twice: the last ones count.
+    # A resumed run may have steps after its checkpoint twice: the later entries count.
     by_step = {row["step"]: row for row in map(json.loads, lines)}
     steps = sorted(by_step)
     panels = {name: (steps, [by_step[step][name] for step in steps]) for name in _PER_STEP}
@@ -344,7 +346,7 @@ def curves(run: Run) -> str:
 
 
 def _picture(figure: Figure, text: str) -> str:
-    """Markdown of a figure as a PNG within the text; ``text`` says what it shows."""
+    """Markdown with a figure embedded as PNG; ``text`` describes it."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100)
     encoded = base64.b64encode(picture.getvalue()).decode()
@@ -354,10 +356,10 @@ def _picture(figure: Figure, text: str) -> str:
 def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
     """The scores as numbers, as curves and as a table, and where the report is.
 
-    ``link`` is the address at which a browser opens the report; None where it is not served.
+    ``link`` is the address at which a browser opens the report; None if it is not served.
 
-    Dagster plots a number over the materializations of an asset. A figure that is undefined has no
-    number, so that the plot has a gap there.
+    Dagster plots numbers over the materializations of an asset. An undefined figure is left out, so
+    that the plot has a gap.
     """
     # Imported here because it imports scipy, which loading the definitions does not need.
     from brainbrr_core.evaluation.key_figures import OPERATING_FIGURES
@@ -365,7 +367,7 @@ def of_evaluation(evaluation: Evaluation, link: str | None) -> Metadata:
 
     results = evaluation.results
     values = {
-        # As many digits as a difference between two models can be told by.
+        # Rounded to the digits that the report shows.
         figure.title: round(results.estimates[figure.name].value, figure.digits)
         # The primary score first: SzCORE's rule for events.
         for figure in OPERATING_FIGURES

@@ -1,6 +1,6 @@
 """The partitions: one per recording of the index, and one per fold of the cross-validation.
 
-The key of a recording's partition is the recording's identity, that of a fold is its number.
+The key of a recording's partition identifies the recording; that of a fold is its number.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from brainbrr_pipeline.dagster_internals import (
 )
 
 NAME = "recordings"
-#: Ranges of partitions to build above which the partitions are reordered: each range is a run.
+#: With more ranges of partitions to build, the partitions are reordered: each range is a run.
 _MAX_RANGES = 8
 recordings = dg.DynamicPartitionsDefinition(name=NAME)
-#: Name of the partitions of folds whose number follows from the patients.
+#: Name of the dynamic partitions of folds, whose number follows from the patients.
 FOLDS = "folds"
 
 
 def fold_partitions(split: Split) -> dg.PartitionsDefinition[str] | None:
-    """The partitions of the folds; None where the scheme of the splits has none.
+    """The partitions of the folds; None if the scheme of the splits has no folds.
 
     With a fold for each patient they are dynamic, because the index decides how many there are.
     """
@@ -44,7 +44,7 @@ def fold_partitions(split: Split) -> dg.PartitionsDefinition[str] | None:
 def fold_changes(
     instance: dg.DagsterInstance, cache: ProfileCache, plan: Plan
 ) -> tuple[list[str], list[str]]:
-    """Keys of folds to add and to drop; none where the number of folds is a setting.
+    """Keys of folds to add and to drop; none if the number of folds is a setting.
 
     Raises :class:`BrainbrrError` where the plan has too few patients for folds.
     """
@@ -88,8 +88,8 @@ def synchronize_partitions(
 ) -> tuple[int, int]:
     """Add partitions of new recordings and drop those of removed ones.
 
-    Keys ``to_build`` that are scattered are made adjacent. Returns how many partitions were added
-    and dropped.
+    The partitions ``to_build`` are made adjacent if they are scattered. Returns the numbers of
+    added and dropped partitions.
     """
     new, gone = partition_changes(instance, index)
     if new:
@@ -103,14 +103,14 @@ def synchronize_partitions(
 def _make_adjacent(instance: dg.DagsterInstance, wanted: set[str]) -> None:
     """Move scattered partitions to the end of Dagster's order.
 
-    A run of a backfill takes a range in that order. A backfill of thousands of stale partitions
-    scattered among fresh ones would be thousands of runs; of adjacent ones it is a single run. The
-    events of a partition are stored by its key, so moving it loses nothing.
+    A run of a backfill takes a range in that order, so that a backfill of thousands of stale
+    partitions that are scattered among fresh ones would take thousands of runs; if they are
+    adjacent, it takes one. Events are stored by partition key, so moving a partition loses nothing.
     """
     keys = instance.get_dynamic_partitions(NAME)
     is_wanted = [False, *(key in wanted for key in keys)]
     ranges = sum(now and not before for before, now in pairwise(is_wanted))
-    # A range that is waiting or running must keep its meaning.
+    # The range of a waiting or running run must not change its meaning.
     if ranges <= _MAX_RANGES or _has_unfinished_range(instance):
         return
     moved = [key for key in keys if key in wanted]

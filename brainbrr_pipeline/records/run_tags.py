@@ -1,4 +1,4 @@
-"""Tags of runs, by which the UI and the command line find the runs of a profile or a version."""
+"""Tags of runs, for finding the runs of a profile or a version."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ PROFILE, VERSION = "brainbrr/profile", "brainbrr/version"
 
 
 def run_tags(cache: ProfileCache) -> dict[str, str]:
-    """Tags of every run that uses a cache: its profile and its version."""
+    """Tags of every run that uses a cache: profile and preprocessing version."""
     return {PROFILE: cache.profile, VERSION: cache.store.version}
 
 
 def training_tags(model: Model, training: Training) -> dict[str, str]:
-    """Tags of a run that trains: the settings that a user varies from one training to the next."""
+    """Tags of a run that trains: settings that users often vary between trainings."""
     return {
         f"brainbrr/{'preset' if model.network == DEFAULT_NETWORK else 'network'}": model.name,
         "brainbrr/steps": str(training.steps),

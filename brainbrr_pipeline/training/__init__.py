@@ -1,1 +1,1 @@
-"""Training in a separate process: how it is started, and the program that runs there."""
+"""Training in a separate process: launching it, and the program that runs there."""

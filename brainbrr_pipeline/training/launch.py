@@ -1,4 +1,4 @@
-"""Starting a training in a separate process, and explaining why one failed."""
+"""Launching a training in a separate process, and explaining why it failed."""
 
 import os
 import signal
@@ -25,12 +25,13 @@ def launch(
     settings: TrainingSettings,
     runs_dir: Path,
 ) -> tuple[Path, bool]:
-    """Train in a separate process, which is given the whole ``configuration`` as JSON.
+    """Train in a separate process, which gets the whole ``configuration`` as JSON.
 
-    ``cache``, ``settings`` and ``runs_dir`` are those of the configuration, for messages.
+    ``cache``, ``settings`` and ``runs_dir`` are those of the configuration, and are used in
+    messages.
 
-    Returns the run's folder, and whether a finished run was reused. Raises :class:`BrainbrrError`
-    if the process fails, with its last output and the checkpoint that the next run resumes from.
+    Returns the run's folder, and whether a finished run was reused. If the process fails, raises
+    :class:`BrainbrrError` with its error and the checkpoint from which the next run resumes.
     """
     environment = dict(os.environ)
     share_processors(environment)
@@ -72,7 +73,7 @@ def _exit_reason(message: str) -> str:
 
 
 def _resume_hint(runs_dir: Path, settings: TrainingSettings, cache: ProfileCache) -> str:
-    """How to resume, or an empty text if there is no checkpoint."""
+    """How to resume; empty without a checkpoint."""
     # Imported here because it imports torch, which is needed after a failure only.
     from brainbrr_core.cache.readiness import check
     from brainbrr_core.runs.run import run_directory

@@ -1,7 +1,7 @@
-"""Settings of one training that a user gives when launching it, in place of the configuration's.
+"""Settings that a user gives when launching a training, in place of those of the configuration.
 
-They are part of the run's identity like those of the configuration. What a training was launched
-with is recorded with its materialization, so that checks and scores are those of that model.
+They are part of the run's identity like those of the configuration. They are recorded with the
+materialization of the model, so that its checks and scores use the same settings.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from brainbrr_pipeline.resources import Workspace
 TRAINED_MODEL = dg.AssetKey("trained_model")
 #: Key of the metadata of a materialization: settings that differ from the configuration's.
 LAUNCHED_WITH = "launched with"
-#: How a message names where these settings stand.
+#: How a message names the source of these settings.
 _SOURCE = f"ops.{TRAINED_MODEL.to_user_string()}.config"
 
 
 class Preset(Enum):
-    """Sizes of the network. Dagster shows and takes the names."""
+    """Sizes of the network, by the names that Dagster shows and accepts."""
 
     tiny = "tiny"
     small = "small"
@@ -57,7 +57,7 @@ class TrainingConfig(dg.Config):
     )
 
     def values(self) -> dict[str, str | int | float]:
-        """The settings that are given, by the keys of a configuration file."""
+        """The given settings, by the keys of a configuration file."""
         given: dict[str, str | int | float | None] = {
             "training.steps": self.steps,
             "training.learning_rate": self.learning_rate,
@@ -71,10 +71,10 @@ class TrainingConfig(dg.Config):
 def load_with(
     workspace: Workspace, values: Mapping[str, object], fold: str | None = None
 ) -> Configuration:
-    """The configuration with the settings of a launch in place of its own.
+    """Load the configuration, and replace settings by those of a launch.
 
-    ``fold`` is the partition that is trained or scored, where there are folds. A profile counts as
-    the option ``--profile`` does: with the other settings of its file. Raises
+    ``fold`` is the partition that is trained or scored, if there are folds. A profile has the
+    effect of the option ``--profile``: all settings of its file apply. Raises
     :class:`BrainbrrError` for a value out of range, and for a profile that does not exist.
     """
     profile = values.get("profile")
@@ -88,11 +88,10 @@ def load_with(
 def load_of_model(
     context: Context | dg.AssetCheckExecutionContext, workspace: Workspace
 ) -> Configuration:
-    """The configuration with which the model was launched that a check or a score is about.
+    """Load the configuration of the model to which a check or a report applies.
 
-    That is the model of the same run, or otherwise the one that was materialized last, of the
-    fold that the run is about where it is about one. Raises :class:`BrainbrrError` as
-    :func:`load_with` does.
+    That is the model that the same run has trained, or otherwise the one that was materialized last
+    (for the same fold, if the run has one). Raises as :func:`load_with` does.
     """
     fold = context.run.tags.get(PARTITION_NAME_TAG)
     event = _trained_in(context.instance, context.run.run_id)
@@ -115,9 +114,9 @@ def _trained_last(instance: dg.DagsterInstance, fold: str | None) -> dg.AssetMat
 
 
 def _trained_in(instance: dg.DagsterInstance, run_id: str) -> dg.AssetMaterialization | None:
-    """What a run has recorded of ``trained_model`` so far."""
+    """The materialization of ``trained_model`` that a run has recorded; None without one."""
     records = instance.get_records_for_run(
         run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
     ).records
     events = (record.event_log_entry.asset_materialization for record in records)
-    return next((one for one in events if one and one.asset_key == TRAINED_MODEL), None)
+    return next((event for event in events if event and event.asset_key == TRAINED_MODEL), None)

@@ -1,7 +1,7 @@
 """The program of the training process. It reports its progress to Dagster through Pipes.
 
-What went wrong is written to a file that the asset reads, since a process that crashed cannot
-report anything through Pipes.
+Errors are written to a file that the asset reads, since a crashed process cannot report anything
+through Pipes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _INTERVAL_S = 10.0
 
 
 def main() -> int:
-    """Train. Returns the exit status; an error that a user can fix is one line on stderr."""
+    """Train, and return the exit status. An error that a user can fix is one line on stderr."""
     with open_dagster_pipes() as pipes:
         error_file = Path(pipes.get_extra("error_file"))
         with error_file.open("w", encoding="utf-8") as file:

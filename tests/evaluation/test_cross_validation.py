@@ -292,7 +292,7 @@ def test_what_a_fold_holds_out_changes_only_its_score(built: Configuration, tmp_
     # Nobody whom a fold holds out is in what its training begins with.
     start = {"training.start_from": again[1].name}
     assert not train(apply_values(in_fold(1), start, "test"), log=ignore).reused
-    with pytest.raises(BrainbrrError, match=r"was trained on \d patients? of those whom fold 2"):
+    with pytest.raises(BrainbrrError, match=r"was trained on \d patients? whom fold 2"):
         train(apply_values(in_fold(2), start, "test"), log=ignore)
     fixed = apply_values(settings, {"corpus.split.scheme": "fixed", **start}, "test")
     with pytest.raises(BrainbrrError, match=r"was trained on \d patients? of eval"):

@@ -188,7 +188,7 @@ def test_a_recording_of_one_folder_is_refused_skipped_or_without_detections(
     lost, hypothesis = "aaaaaaab_s001_t000", tmp_path / "hyp"
     for name in ("aaaaaaaa_s001_t000", "aaaaaaaa_s001_t001", "other"):
         write(hypothesis, name, DETECTED.get(name, []), "csv_bi")
-    with pytest.raises(BrainbrrError, match=rf"{lost} has no file of events in .*hyp.*--unmatched"):
+    with pytest.raises(BrainbrrError, match=rf"{lost}: no event file in .*hyp.*--unmatched"):
         match_events(reference, hypothesis)
     skipped = match_events(reference, hypothesis, unmatched=Unmatched.SKIP)
     assert [name.rpartition("/")[2] for name in skipped.without_hypothesis] == [lost]

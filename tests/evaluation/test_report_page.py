@@ -194,7 +194,7 @@ def test_the_report_describes_the_training_and_the_weights() -> None:
     assert "Figures on dev over the training steps" in curve
     assert "The weights of step 200 (dashed line)" in curve
     assert "The z-score is not causal" in curve and "band-pass 0.5 to 120 Hz" in curve
-    assert "shorter than 3 s is dropped" in curve and "windows of 60 s every 30 s" in curve
+    assert "shorter than 3 s are dropped" in curve and "windows of 60 s every 30 s" in curve
     assert re.search(r">train</th>.*>5\.50<.*>7<.*>0\.25<.*>90\.0<", curve)
     last = " ".join(method_sentences(replace(sample(), training=trained(None))))
     assert "The weights in use are those of the last step, 300." in last
@@ -441,7 +441,7 @@ def test_an_eeg_picture_is_small_and_keeps_spikes() -> None:
     assert svg != without
     with pytest.raises(ValueError, match="does not fit 19 names"):
         eeg_strip(signal[:3], 256, CHANNELS, 0.0, [], [], np.zeros(480, np.float32), 8)
-    with pytest.raises(ValueError, match="small letters"):
+    with pytest.raises(ValueError, match="lowercase letters"):
         eeg_strip(signal, 256, CHANNELS, 0.0, [], [], np.zeros(480, np.float32), 8, "a b")
 
 

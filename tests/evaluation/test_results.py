@@ -77,7 +77,7 @@ def test_results_survive_json() -> None:
     assert again.to_json() == text
     assert math.isnan(again.threshold.f1)
     assert again.recordings == results.recordings
-    with pytest.raises(BrainbrrError, match=r"old\.json does not hold evaluation results"):
+    with pytest.raises(BrainbrrError, match=r"old\.json has no valid evaluation results"):
         EvaluationResults.from_json('{"split": 3}', "old.json")
     with pytest.raises(BrainbrrError, match="does not hold"):
         EvaluationResults.from_json("<html>", "old.json")

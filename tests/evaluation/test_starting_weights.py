@@ -146,7 +146,7 @@ def one_fold(start: str) -> dict[str, object]:
 
 
 def test_a_model_knows_the_patients_of_the_run_with_its_weights(trainings: Trainings) -> None:
-    with pytest.raises(BrainbrrError, match=r"was trained on \d patients? of those whom fold 1"):
+    with pytest.raises(BrainbrrError, match=r"was trained on \d patients? whom fold 1"):
         train(apply_values(trainings.first, one_fold(str(trainings.model)), "the test"), log=quiet)
 
 
@@ -165,7 +165,7 @@ def test_reports_and_cards_say_whom_the_starting_weights_know(
     weights = trainings.run.record.model_blake3[:12]
     settings, known = trainings.after(trainings.run.name)
     evaluation = evaluate(settings, "dev", log=quiet)
-    [sentence] = [one for one in evaluation.results.method if "began with the weights" in one]
+    [sentence] = [one for one in evaluation.results.method if "started from the weights" in one]
     assert f"{trainings.run.name} (BLAKE3 {weights})" in sentence
     assert "None of the scored patients was in train or dev there." in sentence
     assert sentence in evaluation.report.read_text("utf-8")
@@ -186,9 +186,9 @@ def test_reports_and_cards_say_whom_the_starting_weights_know(
     )
     settings, unknown = elsewhere.after(str(trainings.model))
     evaluation = evaluate(settings, "dev", log=quiet)
-    [sentence] = [one for one in evaluation.results.method if "began with the weights" in one]
+    [sentence] = [one for one in evaluation.results.method if "started from the weights" in one]
     assert f"model (BLAKE3 {weights})" in sentence
-    assert "On whom model was trained is not recorded here" in sentence
+    assert "The patients of model are not recorded here" in sentence
     assert sentence in fold_sentences(evaluation)
     assert WITHOUT_PATIENT not in fold_sentences(evaluation)
     card = (export(unknown, settings, tmp_path / "unknown") / CARD).read_text("utf-8")
@@ -207,7 +207,7 @@ def test_a_report_counts_scored_patients_whom_the_starting_weights_know(
     train(settings, log=quiet)
     evaluation = evaluate(settings, "dev", log=quiet)
     patients = len(evaluation.results.patients)
-    assert evaluation.start is not None and evaluation.start.known == patients > 0
+    assert evaluation.start is not None and evaluation.start.known_patients == patients > 0
     assert any("the figures flatter the detector" in one for one in evaluation.results.method)
     assert WITHOUT_PATIENT not in fold_sentences(evaluation)
     clean = evaluate(settings, "eval", log=quiet)
@@ -218,13 +218,13 @@ def test_simulated_eeg_knows_no_patient(trainings: Trainings, tmp_path: Path) ->
     lines: list[str] = []
     settings = apply_values(trainings.second, {"training.start_from": "pretrained"}, "the test")
     run = train(settings, log=lines.append)
-    assert any("begins with the weights of pretrained" in line for line in lines)
+    assert any("starts from the weights of pretrained" in line for line in lines)
     assert not [line for line in lines if "warning" in line]
     weights = open_model(PRETRAINED["pretrained"]).record.model_blake3[:12]
     evaluation = evaluate(settings, "dev", log=quiet)
     assert (
-        f"The training began with the weights of pretrained (BLAKE3 {weights}). "
-        "These were trained on simulated EEG alone, and know no patient."
+        f"The training started from the weights of pretrained (BLAKE3 {weights}). "
+        "These were trained on simulated EEG only, and know no patient."
     ) in evaluation.results.method
     assert WITHOUT_PATIENT in fold_sentences(evaluation)
     card = (export(run, settings, tmp_path / "card") / CARD).read_text("utf-8")

@@ -15,7 +15,7 @@ from brainbrr_core.model import build_network
 from brainbrr_core.runs.record import PRETRAINED
 from brainbrr_core.runs.run import open_model
 from brainbrr_core.runs.starting_point import find_starting_point
-from brainbrr_core.training.fine_tuning import begin_with
+from brainbrr_core.training.fine_tuning import load_starting_weights
 from tests.support.prediction_runs import digital_eeg, random_run, write_digital
 from tests.support.shell import Shell, clean_environment
 
@@ -79,11 +79,11 @@ def test_a_training_begins_with_it_on_its_montage_and_with_any_window(tmp_path: 
     # Its own windows are of 30 s.
     assert identity.windows.length_s == 30
     network = build_network(tiny, 60 * RATE, seed=3)
-    begin_with(network, start, tiny, version)
+    load_starting_weights(network, start, tiny, version)
     pretrained = open_model(PRETRAINED["pretrained"]).load_network("torch").state_dict()
     assert all(torch.equal(value, pretrained[key]) for key, value in network.state_dict().items())
     banana = version.replace("10-20", "double-banana")
     with pytest.raises(BrainbrrError, match="montage 10-20 and this training of double-banana"):
-        begin_with(network, start, tiny, banana)
+        load_starting_weights(network, start, tiny, banana)
     with pytest.raises(BrainbrrError, match="network tiny and this training of dcrnn"):
-        begin_with(network, start, Model(network="dcrnn"), version)
+        load_starting_weights(network, start, Model(network="dcrnn"), version)

@@ -17,9 +17,9 @@ PAGE = ROOT / "docs" / "recordings.md"
 FINDINGS = ROOT / "docs" / "findings.md"
 TABLES = {
     "Signals that cannot be used": {code: [text] for code, text in SIGNAL_REASONS.items()},
-    "What may be odd about a signal": {code: [text] for code, text in SIGNAL_FINDINGS.items()},
+    "Irregularities of signals": {code: [text] for code, text in SIGNAL_FINDINGS.items()},
     "Recordings without labels": {code: [text] for code, text in LABEL_REASONS.items()},
-    "What may be odd about annotations": {
+    "Irregularities of annotations": {
         code: [text, str(consequence)] for code, (consequence, text) in ANNOTATION_FINDINGS.items()
     },
 }

@@ -57,7 +57,7 @@ def test_a_training_begins_with_the_weights_of_a_run_and_leaves_a_frozen_part_al
     slow = {"learning_rate": 1e-9, "weight_decay": 0.0}
     near = weights(train(tuned(settings, run.name, **slow), log=lines.append))
     assert all((near[name] - first[name]).abs().max() < 1e-6 for name in first)
-    assert any(f"begins with the weights of {run.name} " in line for line in lines)
+    assert any(f"starts from the weights of {run.name} " in line for line in lines)
     # The same from a model that was exported from it: the same run, wherever the weights are.
     model = export(run, settings, tmp_path / "model")
     again = train(tuned(settings, model, **slow), log=lines.append)

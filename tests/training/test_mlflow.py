@@ -155,7 +155,7 @@ def test_a_failure_of_mlflow_is_a_line_and_the_training_goes_on(tmp_path: Path) 
             log.log_step(report(step))
             log.flush()
     [line] = lines
-    assert "the training goes on without it" in line
+    assert "the training continues without it" in line
     assert len((tmp_path / "small-1" / "steps.jsonl").read_text().splitlines()) == 3
 
 

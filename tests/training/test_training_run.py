@@ -144,7 +144,7 @@ def test_a_run_says_which_steps_it_skipped(
     (step,) = [row for row in logged_steps(run.directory) if row["skipped"]]
     assert (step["step"], step["loss"]) == (2, None)
     assert step["skipped"][0] in named
-    assert "1 of 3 steps were skipped since their loss or gradient was not finite: 2" in lines
+    assert "1 of 3 steps were skipped because their loss or gradient was not finite: 2" in lines
     assert skipped_note(run.record.fit) == ", 1 of them skipped (loss or gradient not finite)"
     board = event_accumulator.EventAccumulator(str(run.directory / "tensorboard")).Reload()
     assert [event.step for event in board.Scalars("training/loss")] == [1, 3]

@@ -1,8 +1,8 @@
-"""How every figure of a report looks, and how it becomes SVG text.
+"""The style of a report's figures, and their conversion to SVG.
 
-Axes and letters take the color of the page around them (``currentColor``), so a figure is
-legible on a light and on a dark page; data have the colors of ``display.colors``. The same figure
-gives the same text.
+Axes and text take the color of the page around them (``currentColor``), so that a figure is legible
+on a light and on a dark page; data have the colors of ``display.colors``. The same figure always
+gives the same SVG.
 """
 
 from __future__ import annotations
@@ -50,14 +50,16 @@ STYLE: dict[Any, object] = {
 
 
 def svg(figure: Figure, name: str, label: str) -> str:
-    """SVG element of a figure, to be put into a page: scalable, named, and small.
+    """Convert a figure to an SVG element that can be put into a page.
 
-    ``name`` (small letters, digits, hyphens) begins every id, so that figures of one page do not
-    clash; ``label`` says to those who cannot see it what the figure shows. Call it within
-    ``matplotlib.rc_context(STYLE)``. Raises ``ValueError`` for another name.
+    ``name`` (lowercase letters, digits, hyphens) is the prefix of every id, so that the figures of
+    a page do not clash; ``label`` describes the figure for screen readers. Call this within
+    ``matplotlib.rc_context(STYLE)``. Raises ``ValueError`` for a name with other characters.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-        raise ValueError(f"a figure's name {name!r} must be of small letters, digits and hyphens")
+        raise ValueError(
+            f"a figure's name {name!r} must consist of lowercase letters, digits and hyphens"
+        )
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -65,7 +67,7 @@ def svg(figure: Figure, name: str, label: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg ") :]
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    # A tenth of a point is finer than a screen's pixel, and a third of the text.
+    # A tenth of a point is finer than a pixel of a screen, and needs a third of the text.
     text = re.sub(
         r' d="[^"]*"',
         lambda path: re.sub(r"(\.\d)\d+", r"\1", path.group()).replace(" \n", " "),
@@ -73,7 +75,7 @@ def svg(figure: Figure, name: str, label: str) -> str:
     )
     text = re.sub(r"'DejaVu Sans'(, sans-serif)?", "sans-serif", text)
     text = text.replace(TEXT, "currentColor")
-    # Several figures stand in one page, so each needs ids of its own.
+    # A page has several figures, so the ids of each need their own prefix.
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r"url\(#", f"url(#{name}-", text)
     text = re.sub(r'href="#', f'href="#{name}-', text)

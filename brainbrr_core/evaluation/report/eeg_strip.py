@@ -26,7 +26,7 @@ _ROW_SD = 7.0
 
 
 def strip_picture(results: EvaluationResults, strip: Strip, name: str) -> Picture:
-    """The EEG picture of a highlight of ``results``; ``name`` tells a report's pictures apart."""
+    """The picture of one highlight of ``results``; ``name`` is unique among a report's pictures."""
     highlight, event = strip.highlight, strip.highlight.event
     recording = next(
         row for row in results.recordings if row.partition_key == highlight.partition_key
@@ -76,12 +76,12 @@ def eeg_strip(
     name: str = "eeg",
     point: OperatingPoint | None = None,
 ) -> str:
-    """SVG of a segment of EEG with reference, hypothesis and score below it.
+    """Draw a segment of EEG with reference, hypothesis and scores below it, as SVG.
 
     ``signal`` is ``(channels, samples)``, z-scored, at ``rate`` Hz, and begins ``start_s``
     seconds into the recording. ``reference``, ``hypothesis`` and ``scores`` (frames at
-    ``frame_hz``) are those of the whole recording. Raises ``ValueError`` where the signal does
-    not fit its names.
+    ``frame_hz``) are those of the whole recording. Raises ``ValueError`` if the signal is empty or
+    does not have one row for each name.
     """
     if signal.ndim != 2 or signal.shape[0] != len(channel_names) or not signal.shape[1]:
         raise ValueError(f"a signal {signal.shape} does not fit {len(channel_names)} names")
@@ -150,7 +150,7 @@ def _scale_bar(axes: Axes) -> None:
 def _envelope(
     values: NDArray[np.float32], rate: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Times and values of a line: lowest and highest of each bucket where there are too many.
+    """Times and values of a line; of a long one, the lowest and highest value of each bucket.
 
     An envelope keeps spikes that picking every n-th sample would lose.
     """

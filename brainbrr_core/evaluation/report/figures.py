@@ -23,7 +23,7 @@ _SIZE = (4.4, 3.5)
 _RULE_LINES = ((BLUE, 3.0), (VERMILLION, 1.2))
 _MOST_PATIENTS = 60
 _LATENCY_SHOWN_S = (-59.9, 119.9)
-#: From, to (left out), width of a bar.
+#: Start, stop (exclusive) and width of the bars.
 _LATENCY_BINS_S = (-60, 125, 5)
 
 
@@ -55,7 +55,7 @@ def operating_curve(results: EvaluationResults) -> Picture:
                 ("SzCORE event", [(row.false_per_day, row.sensitivity) for row in rows]),
                 ("NEDC OVLP", [(row.ovlp_false_per_day, row.ovlp_sensitivity) for row in rows]),
             )
-            # Where the two rules agree, the wider line shows around the narrower one.
+            # Where the two rules agree, the wider line remains visible behind the narrower one.
             for (rule, points), (color, width) in zip(by_rule, _RULE_LINES, strict=True):
                 defined = [point for point in points if not any(map(math.isnan, point))]
                 if defined:
@@ -75,7 +75,7 @@ def operating_curve(results: EvaluationResults) -> Picture:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower right")
         elif not axes.lines:
-            _say(axes, "no seizures in these recordings")
+            _write_remark(axes, "no seizures in these recordings")
         return Picture(
             "operating-curve",
             "Sensitivity against false alarms",
@@ -161,7 +161,7 @@ def latency(results: EvaluationResults) -> Picture:
             axes.axvline(median, color=VERMILLION, linestyle="--", label=f"median {median:.1f} s")
             axes.legend(loc="upper right")
         else:
-            _say(axes, "no seizure was detected")
+            _write_remark(axes, "no seizure was detected")
         _labels(axes, "Start of detection minus start of seizure (s)", "Seizures")
         low, high = _LATENCY_SHOWN_S
         return Picture(
@@ -270,12 +270,12 @@ def _line(
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     if not points:
-        _say(axes, "undefined for these recordings")
+        _write_remark(axes, "undefined for these recordings")
         return
     x, y = zip(*points, strict=True)
     axes.plot(x, y, color=BLUE, label=label, marker=marker)
     axes.legend(loc="best")
 
 
-def _say(axes: Axes, remark: str) -> None:
+def _write_remark(axes: Axes, remark: str) -> None:
     axes.text(0.5, 0.5, remark, transform=axes.transAxes, ha="center", va="center")

@@ -16,7 +16,19 @@ Kind = Literal["detected seizure", "missed seizure", "false alarm"]
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """An event whose EEG is shown, and the segment of the recording to show, in seconds."""
+    """An event whose EEG a report shows.
+
+    Attributes
+    ----------
+    kind : str
+        Whether it is a detected seizure, a missed seizure or a false alarm.
+    partition_key : str
+        Its recording.
+    event : Event
+        The event.
+    start_s, stop_s : float
+        The segment to show, in seconds from the start of the recording.
+    """
 
     kind: Kind
     partition_key: str
@@ -28,10 +40,10 @@ class Highlight:
 def typical_hits(
     results: EvaluationResults, count: int = 2, context_s: float = 10.0, longest_s: float = 60.0
 ) -> list[Highlight]:
-    """Detected seizures whose latency is closest to the median.
+    """The detected seizures whose latency is closest to the median.
 
-    The median is shown because the best hits would flatter the detector. Every patient's first
-    choice comes before any patient's second.
+    Typical hits are shown because the best ones would flatter the detector. The first of every
+    patient comes before the second of any patient.
     """
     median = results.estimates[LATENCY].value
     latencies = {
@@ -63,7 +75,7 @@ def worst_misses(
 ) -> list[Highlight]:
     """The longest seizures that no detection overlaps.
 
-    Every patient's longest comes before any patient's second longest.
+    The longest of every patient comes before the second longest of any patient.
     """
     misses = []
     for row in results.recordings:
@@ -81,7 +93,7 @@ def worst_false_alarms(
 ) -> list[Highlight]:
     """The detections of highest confidence that overlap no seizure.
 
-    Every patient's first false alarm comes before any patient's second.
+    The first of every patient comes before the second of any patient.
     """
     alarms = []
     for row in results.recordings:
@@ -100,7 +112,7 @@ _Candidates = list[tuple[RecordingResult, Event]]
 def _rank_by_patient(
     candidates: _Candidates, rank: Callable[[RecordingResult, Event], float]
 ) -> _Candidates:
-    """Highest rank first, but every patient's first before any patient's second."""
+    """Sort by falling rank, with the first of every patient before the second of any patient."""
     ordered = sorted(candidates, key=lambda pair: (-rank(*pair), pair[0].partition_key, pair[1]))
     turns: dict[str, int] = {}
     ranked = []

@@ -1,6 +1,6 @@
 """The report of an evaluation: one self-contained HTML file.
 
-This module writes its sentences and the file. Its look is in ``templates/report.html.j2``.
+This module writes its sentences and the file; the layout is in ``templates/report.html.j2``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True, slots=True)
 class HeadlineRow:
-    """How the headline table names a rule, its average and what it counts."""
+    """How the table of results names a rule, its average and what it counts."""
 
     rule: str
     name: str
@@ -238,7 +238,7 @@ def render_report(
 
 def write_report(path: Path, results: EvaluationResults, strips: Sequence[Strip] = ()) -> None:
     """Draw the figures and write the report."""
-    # Drawing needs matplotlib, which takes a second to import: reading a report does not.
+    # Imported here because matplotlib takes a second to import, and only drawing needs it.
     from brainbrr_core.evaluation.report.eeg_strip import strip_picture
     from brainbrr_core.evaluation.report.figures import all_pictures
 

@@ -1,4 +1,4 @@
-"""What the report draws: pictures with their captions, and segments of EEG with their events."""
+"""The pictures of a report, with their captions, and the segments of EEG that it shows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from brainbrr_core.evaluation.report.highlights import Highlight
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An SVG with its title and caption; ``name`` is its own within a report."""
+    """An SVG with its title and caption; ``name`` is unique within a report."""
 
     name: str
     title: str
@@ -23,10 +23,20 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strip:
-    """A highlight with the EEG to draw it.
+    """A highlight with the EEG to draw.
 
-    ``signal`` is float32 ``(channels, samples)``, z-scored, from the highlight's start to its
-    stop. ``scores`` are the frames of the whole recording.
+    Attributes
+    ----------
+    highlight : Highlight
+        The event and the segment to draw.
+    signal : array of float32, shape (channels, samples)
+        The segment, z-scored.
+    scores : array of float32, shape (frames,)
+        Scores of the frames of the whole recording.
+    rate_hz, frame_hz : float
+        Samples and frames per second.
+    channel_names : tuple of str
+        Names of the channels, in the order of the signal.
     """
 
     highlight: Highlight

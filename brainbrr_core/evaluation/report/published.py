@@ -92,7 +92,7 @@ PUBLISHED = (
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """A row with figures of this evaluation next to a group of published results."""
+    """Figures of this evaluation, as a row next to a group of published results."""
 
     name: str
     f1: float
