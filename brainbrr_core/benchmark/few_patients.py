@@ -2,9 +2,9 @@
 
 A corpus of a hospital is simulated that no simulated training has had: other recorders, artifacts
 and seizures. For each number of patients and each seed, the network is trained on as many of them,
-once from the model and once from nothing, with the same settings. Its threshold is tuned on all
-patients of dev, and its events are scored on all patients of eval by SzCORE's rule. The model as it
-is, with a threshold of its own, is the row of no patient.
+once from the model and once from random weights, with the same settings. Its threshold is tuned on
+all patients of dev, and its events are scored on all patients of eval by SzCORE's rule. The model
+as it is, with a threshold of its own, is the row of no patient.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from brainbrr_core.simulation import write_simulated_corpus
 from brainbrr_core.simulation.ranges import Ranges
 from brainbrr_core.training.run import train
 
-#: Below the peak of the learning rate with which a network is trained from nothing on many hours:
-#: one for both starts.
+#: Below the peak of the learning rate with which a network is trained from random weights on many
+#: hours: one for both starts.
 LEARNING_RATE = 1e-3
 #: The names of the two starts.
-MODEL, NOTHING = "model", "nothing"
+MODEL, RANDOM = "model", "random"
 
 
 class Trained(Figures):
@@ -85,7 +85,7 @@ class Transfer(Report):
                 ]
             )
         title = (
-            f"{self.steps} steps from {self.model} and from nothing; {self.seizures} seizures of "
+            f"{self.steps} steps from {self.model} or random weights; {self.seizures} seizures of "
             f"{self.eval_patients} patients in {self.hours:.1f} h (SzCORE events; means over seeds)"
         )
         columns = [
@@ -127,7 +127,7 @@ def run(
     trainings = [_scored(preflight, Predictor.of(start, base), MODEL, 0, 0, 0.0)]
     for count in patients:
         for seed in range(seeds):
-            for name, start_from in ((MODEL, str(model)), (NOTHING, None)):
+            for name, start_from in ((MODEL, str(model)), (RANDOM, None)):
                 settings = _settings(overrides, steps, count, seed, start_from)
                 update_manifest(plan_profile(settings), settings.manifest_settings)
                 clock = time.perf_counter()

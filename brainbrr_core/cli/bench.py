@@ -237,7 +237,7 @@ def transfer(
     ] = "cpu:pretrained",
     json: Json = False,
 ) -> int:
-    """Train on few patients of a simulated corpus, from a model and from nothing, and compare."""
+    """Compare trainings on few simulated patients from a model with those from random weights."""
     from brainbrr_core.benchmark.few_patients import run
     from brainbrr_core.cli.options import run_folder
     from brainbrr_core.configuration import Overrides

@@ -63,7 +63,7 @@ def pretrain(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Train a detector on simulated EEG alone, from nothing, and export it.
+    """Train a detector on simulated EEG only, from random weights, and export it.
 
     The same command goes on with what was interrupted. Its scores are those on simulated patients
     of other recorders and artifacts, and say little of real ones: measure those with `brainbrr

@@ -1,4 +1,4 @@
-"""``brainbrr bench transfer``: trainings on few patients, from a model and from nothing."""
+"""``brainbrr bench transfer``: trainings on few patients, from a model and from random weights."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def test_a_row_of_the_table_is_the_mean_and_the_range_over_seeds() -> None:
         trainings=(
             trained("model", 0, 0, 0.3),
             trained("model", 1, 0, 0.5),
-            trained("nothing", 1, 0, 0.1),
+            trained("random", 1, 0, 0.1),
             trained("model", 1, 1, 0.8),
-            trained("nothing", 1, 1, 0.2),
+            trained("random", 1, 1, 0.2),
         ),
     )
     [table] = measured.tables()
     assert table.rows == [
         ["0", "model", "1", "0.300", "0.30–0.30", "0.150", "3.0", "0.500"],
         ["1", "model", "2", "0.650", "0.50–0.80", "0.325", "6.5", "0.500"],
-        ["1", "nothing", "2", "0.150", "0.10–0.20", "0.075", "1.5", "0.500"],
+        ["1", "random", "2", "0.150", "0.10–0.20", "0.075", "1.5", "0.500"],
     ]
 
 
@@ -69,7 +69,7 @@ def test_each_number_of_patients_is_trained_from_both_starts(tmp_path: Path, she
     assert first.returncode == 0, first.stderr
     measured = json.loads(first.stdout.splitlines()[-1])
     rows = [(one["patients"], one["start"]) for one in measured["trainings"]]
-    assert rows == [(0, "model"), (1, "model"), (1, "nothing"), (2, "model"), (2, "nothing")]
+    assert rows == [(0, "model"), (1, "model"), (1, "random"), (2, "model"), (2, "random")]
     assert measured["seizures"] > 0 and measured["eval_patients"] > 0
     trained_on = {
         json.loads(record.read_text("utf-8"))["data"]["train"]["patients"]
