@@ -19,17 +19,16 @@ from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import Preflight, check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.configuration import Evaluation as EvaluationSettings
-from brainbrr_core.corpus.data_root import license_notes
 from brainbrr_core.corpus.people import one_person
 from brainbrr_core.display import counts
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.age_groups import age_groups
 from brainbrr_core.evaluation.operating_threshold import threshold_of_run
-from brainbrr_core.evaluation.provenance import provenance, weights_chosen_on
+from brainbrr_core.evaluation.provenance import weights_chosen_on
 from brainbrr_core.evaluation.report_folder import (
-    IDENTITY,
     REPORT,
     report_folder,
+    shaping_of_report,
     stored_results,
     write_evaluation,
 )
@@ -175,26 +174,17 @@ def _evaluate(
         RunCorpus.of(plan).write(run.directory)
     recordings = preflight.scorable(split)
     unscored = unscored_recordings(plan, preflight.cache.settings.seizure_labels, split)
-    shaping: dict[str, JsonValue] = {
-        **settings.shaping(split),
-        "run": run.record.identity.as_written(),
-        "ssm_backend": settings.hardware.ssm_backend,
-        "finished_at": run.record.finished_at,
-    }
-    if assigned.fold is not None:
-        # A fold's run does not depend on the patients that the fold holds out; its report does.
-        shaping["scored"] = _scored(recordings, unscored)
+    start = StartingWeights.of(run, plan.index, {row.patient for row in recordings})
     groups = age_groups(plan, recordings)
-    if groups:
-        shaping["ages"] = dict(sorted(groups.items()))
+    shaping = shaping_of_report(run, settings, split, start, groups)
     people = one_person(plan.index)
     if people:
         shaping["people"] = dict(people)
         pairs = ", ".join(f"{patient} = {person}" for patient, person in sorted(people.items()))
         log(f"counted as one person, for a recording that two corpora have in common: {pairs}")
-    start = StartingWeights.of(run, plan.index, {row.patient for row in recordings})
-    if start is not None:
-        shaping["start"] = start.shaping()
+    if assigned.fold is not None:
+        # A fold's run does not depend on the patients that the fold holds out; its report does.
+        shaping["scored"] = _scored(recordings, unscored)
     identity = digest(shaping)
     folder = report_folder(run.directory, split)
     stored = stored_results(folder, identity)
@@ -233,17 +223,16 @@ def _evaluate(
         folder,
         run,
         predictor,
-        plan.store,
+        plan,
         recordings,
         scores,
         profile=profile,
         split=split,
         settings=settings,
         choice=choice,
-        provenance=provenance(run, settings, profile, plan.store.version, preflight.manifest.source)
-        | license_notes(plan.index)
-        | ({} if assigned.fold is None else {"fold": f"{assigned.fold} ({assigned.scheme})"})
-        | {IDENTITY: identity},
+        source=preflight.manifest.source,
+        identity=identity,
+        notes={} if assigned.fold is None else {"fold": f"{assigned.fold} ({assigned.scheme})"},
         weights_chosen_on=weights_chosen_on(run.record),
         unscored=unscored,
         eval_looks=looks,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.results import (
     SECONDS_PER_HOUR,
     Estimate,
@@ -50,6 +52,61 @@ NOT_COUNTED = (*OF_ALL_SECONDS, "nedc_ira.kappa")
 #: Score of each second, whether it is ictal, and the number of its patient.
 Seconds = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.intp]]
 NO_SECONDS: Seconds = (np.zeros(0), np.zeros(0, np.bool_), np.zeros(0, np.intp))
+
+
+@dataclass(frozen=True)
+class CountedRecordings:
+    """Recordings with their counts under every rule.
+
+    Attributes
+    ----------
+    rows : tuple of RecordingResult
+        The recordings, ordered by name, without montage and corpus.
+    by_rule : dict of list of Counts
+        Counts of each of ``rows`` by the rule's name.
+    unknown_s : float
+        Seconds of all recordings that are neither seizure nor background.
+    """
+
+    rows: tuple[RecordingResult, ...]
+    by_rule: dict[str, list[Counts]]
+    unknown_s: float
+
+
+def count_recordings(recordings: Iterable[RecordingEvents], all_unknown: str) -> CountedRecordings:
+    """Count the events of recordings under every rule.
+
+    Raises :class:`BrainbrrError` for a recording without length, impossible times, a hypothesis of
+    another length and a name that occurs twice, and with the message ``all_unknown`` if all time is
+    unknown.
+    """
+    pairs = sorted(recordings, key=lambda pair: pair.name)
+    for pair, following in pairwise(pairs):
+        if pair.name == following.name:
+            raise BrainbrrError(f"{pair.name!r} would be scored twice: list each recording once")
+    unknown_s = math.fsum(
+        UnknownTime.of(pair.unknown, pair.reference, pair.duration_s).seconds for pair in pairs
+    )
+    if unknown_s and unknown_s >= math.fsum(pair.duration_s for pair in pairs):
+        raise BrainbrrError(all_unknown)
+    by_rule = counts_by_rule(pairs)
+    rows = tuple(
+        RecordingResult(
+            pair.name,
+            pair.subject,
+            "",
+            pair.duration_s,
+            tuple(pair.reference),
+            tuple(pair.hypothesis),
+            ovlp,
+            szcore_event,
+            tuple(pair.unknown),
+        )
+        for pair, ovlp, szcore_event in zip(
+            pairs, by_rule["nedc_ovlp"], by_rule["szcore_event"], strict=True
+        )
+    )
+    return CountedRecordings(rows, by_rule, unknown_s)
 
 
 def counts_by_rule(recordings: Sequence[RecordingEvents]) -> dict[str, list[Counts]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.event_counts import (
-    counts_by_rule,
+    count_recordings,
     estimates_of,
     outcomes_of,
     patient_statistics,
@@ -23,7 +22,7 @@ from brainbrr_core.evaluation.results import (
 )
 from brainbrr_core.evaluation.statistics import LATENCY
 from brainbrr_core.evaluation.tables import Row, write_table
-from brainbrr_core.scoring import Counts, RecordingEvents, UnknownTime, resamples, total
+from brainbrr_core.scoring import Counts, RecordingEvents, resamples, total
 
 #: Families of rules; the names of their figures begin with these.
 RULES = ("szcore", "nedc")
@@ -97,37 +96,13 @@ def score_events(
     """
     if not rules or not set(rules) <= set(RULES):
         raise BrainbrrError(f"unknown rules {list(rules)}: choose from {list(RULES)}")
-    pairs = sorted(recordings, key=lambda recording: recording.name)
-    if not pairs:
+    counted = count_recordings(
+        recordings,
+        "nothing in these recordings is known to be seizure or background: check the reference",
+    )
+    rows, by_rule = counted.rows, counted.by_rule
+    if not rows:
         raise BrainbrrError("there is no recording to score: give at least one")
-    names = [pair.name for pair in pairs]
-    for name, following in itertools.pairwise(names):
-        if name == following:
-            raise BrainbrrError(f"{name!r} would be scored twice: list each recording once")
-    by_rule = counts_by_rule(pairs)
-    rows = tuple(
-        RecordingResult(
-            pair.name,
-            pair.subject,
-            "",
-            pair.duration_s,
-            tuple(pair.reference),
-            tuple(pair.hypothesis),
-            ovlp,
-            event,
-            tuple(pair.unknown),
-        )
-        for pair, ovlp, event in zip(
-            pairs, by_rule["nedc_ovlp"], by_rule["szcore_event"], strict=True
-        )
-    )
-    unknown_s = math.fsum(
-        UnknownTime.of(pair.unknown, pair.reference, pair.duration_s).seconds for pair in pairs
-    )
-    if unknown_s and unknown_s >= math.fsum(pair.duration_s for pair in pairs):
-        raise BrainbrrError(
-            "nothing in these recordings is known to be seizure or background: check the reference"
-        )
     outcomes = tuple(outcome for row in rows for outcome in outcomes_of(row))
     patients = tuple(sorted({row.patient for row in rows}))
     statistics = patient_statistics(patients, by_rule, rows, outcomes, ())
@@ -141,7 +116,7 @@ def score_events(
         {name: e for name, e in estimates.items() if name.startswith(names_of_figures)},
         rows,
         outcomes,
-        unknown_s,
+        counted.unknown_s,
     )
 
 

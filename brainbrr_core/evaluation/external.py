@@ -24,7 +24,6 @@ from brainbrr_core.corpus.data_root import (
     corpus_name,
     data_roots,
     is_data_root,
-    license_notes,
     safe_name,
 )
 from brainbrr_core.corpus.index_file import index_path, read_index
@@ -36,10 +35,10 @@ from brainbrr_core.evaluation.evaluate import Evaluation, evaluate_trained
 from brainbrr_core.evaluation.facts import ExternalCorpus
 from brainbrr_core.evaluation.operating_threshold import choice_of, log_other_precision, tune
 from brainbrr_core.evaluation.own_corpus import OwnCorpus
-from brainbrr_core.evaluation.provenance import provenance, weights_chosen_on
+from brainbrr_core.evaluation.provenance import weights_chosen_on
 from brainbrr_core.evaluation.report_folder import (
-    IDENTITY,
     REPORT,
+    shaping_of_report,
     stored_results,
     write_evaluation,
 )
@@ -202,12 +201,7 @@ def _evaluate_external(
     groups = age_groups(plan, chosen.scored)
     identity = digest(
         {
-            **settings.shaping(split),
-            **({"ages": dict(sorted(groups.items()))} if groups else {}),
-            **({} if start is None else {"start": start.shaping()}),
-            "run": run.record.identity.as_written(),
-            "finished_at": run.record.finished_at,
-            "ssm_backend": settings.hardware.ssm_backend,
+            **shaping_of_report(run, settings, split, start, groups),
             "name": name,
             "scored": scored,
             "unscored": [asdict(row) for row in chosen.unscored],
@@ -235,22 +229,15 @@ def _evaluate_external(
         folder,
         run,
         predictor,
-        plan.store,
+        plan,
         chosen.scored,
         compute_scores(predictor, plan.store, chosen.scored, label),
         profile=cache.profile,
         split=label,
         settings=settings,
         choice=choice,
-        provenance=provenance(
-            run,
-            settings,
-            cache.profile,
-            plan.store.version,
-            source_digest(plan, cache.settings),
-        )
-        | license_notes(plan.index)
-        | {IDENTITY: identity},
+        source=source_digest(plan, cache.settings),
+        identity=identity,
         weights_chosen_on=None if weights_chosen_on(run.record) is None else OWN_DEV,
         unscored=chosen.unscored,
         external=ExternalCorpus(

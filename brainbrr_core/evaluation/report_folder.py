@@ -6,15 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from brainbrr_core.cache.manifest import ManifestRecording
+from brainbrr_core.cache.plan import Plan
 from brainbrr_core.cache.store import Store
 from brainbrr_core.cache.version import channels_of, is_imported
 from brainbrr_core.constants import RATE
+from brainbrr_core.corpus.data_root import license_notes
 from brainbrr_core.data.windows import RecordingReader
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.evaluation.facts import ExternalCorpus, ThresholdChoice
 from brainbrr_core.evaluation.method import computing_sentence, method
-from brainbrr_core.evaluation.provenance import training_facts
+from brainbrr_core.evaluation.provenance import provenance, training_facts
 from brainbrr_core.evaluation.report.highlights import (
     typical_hits,
     worst_false_alarms,
@@ -49,6 +53,27 @@ def report_folder(run_directory: Path, split: str) -> Path:
     return run_directory / f"report-{split}"
 
 
+def shaping_of_report(
+    run: Run,
+    settings: ReportSettings,
+    split: str,
+    start: StartingWeights | None,
+    age_groups: Mapping[str, str],
+) -> dict[str, JsonValue]:
+    """Everything but the recordings that a report of a run depends on, for its identity.
+
+    ``age_groups`` has the group of each recording, and is empty unless there are several.
+    """
+    return {
+        **settings.shaping(split),
+        "run": run.record.identity.as_written(),
+        "finished_at": run.record.finished_at,
+        "ssm_backend": settings.hardware.ssm_backend,
+        **({} if start is None else {"start": start.shaping()}),
+        **({"ages": dict(sorted(age_groups.items()))} if age_groups else {}),
+    }
+
+
 def stored_results(folder: Path, identity: str) -> EvaluationResults | None:
     """The results in a report's folder; None unless they are complete and of this identity."""
     if not all((folder / name).is_file() for name in (REPORT, STATISTICS)):
@@ -65,7 +90,7 @@ def write_evaluation(
     folder: Path,
     run: Run,
     predictor: Predictor,
-    store: Store,
+    plan: Plan,
     recordings: Sequence[ManifestRecording],
     scores: SplitScores,
     *,
@@ -73,19 +98,23 @@ def write_evaluation(
     split: str,
     settings: ReportSettings,
     choice: ThresholdChoice,
-    provenance: Mapping[str, str],
+    source: str,
+    identity: str,
     weights_chosen_on: str | None,
     unscored: Sequence[UnscoredRecording],
     eval_looks: EvalLooks | None = None,
     external: ExternalCorpus | None = None,
     start: StartingWeights | None = None,
     age_groups: Mapping[str, str] | None = None,
+    notes: Mapping[str, str] | None = None,
 ) -> EvaluationResults:
     """Score recordings at the chosen threshold, and write tables, page and results to a folder.
 
-    ``scores`` are the scores of ``recordings``, which ``profile`` selects. ``settings`` are those
-    that the predictor was loaded with. ``age_groups`` has the group of each recording, if there are
-    several.
+    ``scores`` are the scores of ``recordings``, which ``profile`` selects from ``plan``.
+    ``settings`` are those that the predictor was loaded with. ``source`` is the hash of recordings,
+    annotations and settings in their manifest, ``identity`` that of everything that shapes the
+    report. ``age_groups`` has the group of each recording, if there are several. ``notes`` are added
+    to the provenance.
     """
     points = [point for point in (choice.at_limits or {}).values() if point is not None]
     scoring = score(
@@ -93,7 +122,12 @@ def write_evaluation(
         split=split,
         profile=profile,
         threshold=choice,
-        provenance=provenance,
+        provenance={
+            **provenance(run, settings, profile, plan.store.version, source),
+            **license_notes(plan.index),
+            **(notes or {}),
+            IDENTITY: identity,
+        },
         weights_chosen_on=weights_chosen_on,
         sweep=scores.sweep,
         applied=scores.count_at(points),
@@ -116,7 +150,7 @@ def write_evaluation(
     )
     # The tables have the whole curve; a drawing needs fewer points.
     results = replace(scoring.results, operating_curve=scores.curve(), external=external)
-    strips = _strips(results, store, recordings, scores)
+    strips = _strips(results, plan.store, recordings, scores)
     write_folder(folder, results, scoring.statistics, strips)
     return results
 

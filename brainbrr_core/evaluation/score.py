@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from brainbrr_core.evaluation.event_counts import (
     LAST_HOUR,
     OF_ALL_SECONDS,
     Seconds,
-    counts_by_rule,
+    count_recordings,
     duration_group,
     estimates_of,
     false_alarm_hours,
@@ -58,7 +58,6 @@ from brainbrr_core.scoring import (
     RuleSweep,
     ScoredRecording,
     Sweep,
-    UnknownTime,
     auprc,
     auroc,
     expected_calibration_error,
@@ -111,39 +110,22 @@ def score(
     Raises :class:`BrainbrrError` if there is nothing to score or a recording occurs twice.
     """
     ordered = sorted(recordings, key=lambda recording: recording.partition_key)
-    keys = [recording.partition_key for recording in ordered]
     if not ordered:
         raise BrainbrrError(f"no recording of the split {split!r} to score: select more of it")
-    if len(set(keys)) < len(keys):
-        repeated = next(key for index, key in enumerate(keys[1:]) if key == keys[index])
-        raise BrainbrrError(f"{repeated} would be scored twice: list each recording once")
-    pairs = [recording.events for recording in ordered]
-    unknown_s = math.fsum(
-        UnknownTime.of(pair.unknown, pair.reference, pair.duration_s).seconds for pair in pairs
+    counted = count_recordings(
+        (recording.events for recording in ordered),
+        f"nothing in the split {split!r} is known to be seizure or background: check its "
+        "annotations (`brainbrr index`) and the configuration's labels.seizure",
     )
-    if unknown_s and unknown_s >= math.fsum(pair.duration_s for pair in pairs):
-        raise BrainbrrError(
-            f"nothing in the split {split!r} is known to be seizure or background: check its "
-            "annotations (`brainbrr index`) and the configuration's labels.seizure"
-        )
-    by_rule = counts_by_rule(pairs)
+    by_rule = counted.by_rule
     rows = tuple(
-        RecordingResult(
-            recording.partition_key,
-            recording.patient,
-            recording.montage,
-            recording.duration_s,
-            tuple(recording.reference),
-            tuple(recording.hypothesis),
-            ovlp,
-            szcore_event,
-            tuple(recording.unknown),
-            recording.corpus,
-            (age_groups or {}).get(recording.partition_key, ""),
+        replace(
+            row,
+            montage=recording.montage,
+            corpus=recording.corpus,
+            age_group=(age_groups or {}).get(recording.partition_key, ""),
         )
-        for recording, ovlp, szcore_event in zip(
-            ordered, by_rule["nedc_ovlp"], by_rule["szcore_event"], strict=True
-        )
+        for row, recording in zip(counted.rows, ordered, strict=True)
     )
     outcomes = tuple(outcome for row in rows for outcome in outcomes_of(row))
     patients = tuple(sorted({recording.patient for recording in ordered}))
@@ -185,7 +167,7 @@ def score(
         recordings=rows,
         unscored=tuple(sorted(unscored, key=lambda row: row.partition_key)),
         provenance=dict(provenance),
-        unknown_s=unknown_s,
+        unknown_s=counted.unknown_s,
         training=training,
         method=tuple(method),
         ages=_by_age(rows),

@@ -87,7 +87,7 @@ def test_nothing_or_something_twice_cannot_be_scored() -> None:
     one = recording("eval/a/t0", "a", [], [])
     with pytest.raises(BrainbrrError, match="no recording of the split 'eval'"):
         score([], split="eval", threshold=TUNED_ON_DEV, provenance={})
-    with pytest.raises(BrainbrrError, match="eval/a/t0 would be scored twice"):
+    with pytest.raises(BrainbrrError, match="'eval/a/t0' would be scored twice"):
         score([one, one], split="eval", threshold=TUNED_ON_DEV, provenance={})
 
 
