@@ -15,7 +15,7 @@ from brainbrr_core.constants import CHANNELS, DOUBLE_BANANA
 from brainbrr_core.edf.reader import open_edf
 from brainbrr_core.errors import BrainbrrError
 from brainbrr_core.signal.chain import Chain
-from brainbrr_core.signal.derivation import derivation_rules, match_derivations
+from brainbrr_core.signal.derivation import derivation_rules, electrodes_of, match_derivations
 from brainbrr_core.signal.interpolation import interpolation_weights
 from brainbrr_core.signal.montage import derivation_of
 from brainbrr_core.signal.quantization import SCALE
@@ -117,6 +117,13 @@ def test_labels_of_derivations() -> None:
     assert derivation_of("P7-T7") == ("T5", "T3")
     for other in (".", "-", "--0", "--1", "T7-FT9", "FP1-REF", "C3-CS2", "ECG", "F7-F7", "Fp1", ""):
         assert derivation_of(other) is None
+
+
+@pytest.mark.parametrize("name", ["Fp1", "Fp1-Fp1-F7", "Fp1-A1", "ECG", ""])
+def test_what_is_no_derivation_has_no_electrodes(name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is not a derivation between two of the 19"):
+        electrodes_of(name)
+    assert [electrodes_of(name) for name in DOUBLE_BANANA] == list(ELECTRODES_OF.values())
 
 
 def test_labels_of_a_bipolar_file_are_matched() -> None:
