@@ -120,11 +120,11 @@ def test_seeds_are_runs_of_their_own_and_their_report_is_over_them(shell: Shell,
     assert len(set(aurocs)) == 3
     over = values["figures"]["seconds.auroc"]
     assert over["mean"] == pytest.approx(sum(aurocs) / 3)
-    assert over["deviation"] == pytest.approx(statistics.stdev(aurocs))
+    assert over["standard_deviation"] == pytest.approx(statistics.stdev(aurocs))
     assert (over["low"], over["high"]) == (min(aurocs), max(aurocs))
     report = Path(values["report"])
     table = {row["figure"]: row for row in rows_of(report.parent / "figures.csv")}
-    assert float(table["seconds.auroc"]["standard_deviation"]) == over["deviation"]
+    assert float(table["seconds.auroc"]["standard_deviation"]) == over["standard_deviation"]
     assert len(rows_of(report.parent / "seeds.csv")) == 3 * len(table)
     page = report.read_text(encoding="utf-8")
     assert "spread over seeds and the interval over patients are different things" in page
