@@ -130,7 +130,7 @@ def _print_seeds(report: SeedsReport) -> None:
         for figure in figures:
             spread = report.spreads[figure.name]
             own = [seed.figures[figure.name].value for seed in report.seeds]
-            values = (spread.mean, spread.deviation, spread.low, spread.high, *own)
+            values = (spread.mean, spread.standard_deviation, spread.low, spread.high, *own)
             rows.append([figure.title, *(_number(value, figure.digits) for value in values)])
         print_table(unit.heading, ["figure", "mean", "SD", "lowest", "highest", *seeds], rows)
     print(

@@ -56,10 +56,11 @@ class StartingWeights:
 
     def shaping(self) -> list[JsonValue]:
         """What a report depends on: each training, and how many scored patients were in them."""
-        return [
-            self.known_patients,
-            *([each.name, each.weights, each.corpus is None] for each in self.trainings),
+        trainings: list[JsonValue] = [
+            [training.name, training.weights, training.corpus is None]
+            for training in self.trainings
         ]
+        return [self.known_patients, trainings]
 
     def sentence(self) -> str:
         """The starting weights in words, for a report."""
