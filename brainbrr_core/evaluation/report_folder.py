@@ -113,8 +113,8 @@ def write_evaluation(
     ``scores`` are the scores of ``recordings``, which ``profile`` selects from ``plan``.
     ``settings`` are those that the predictor was loaded with. ``source`` is the hash of recordings,
     annotations and settings in their manifest, ``identity`` that of everything that shapes the
-    report. ``age_groups`` has the group of each recording, if there are several. ``notes`` are added
-    to the provenance.
+    report. ``age_groups`` has the group of each recording, if there are several. ``notes`` are
+    added to the provenance.
     """
     points = [point for point in (choice.at_limits or {}).values() if point is not None]
     scoring = score(
