@@ -6,7 +6,6 @@ may be scored differently from the original.
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 
 _LEAST_DECIMALS = 4
@@ -21,14 +20,7 @@ def seconds_text(seconds: float) -> str:
 def duration_to(start: float, stop: float) -> float:
     """The duration that gives ``stop`` when added to ``start``, for 0 <= ``start`` <= ``stop``.
 
-    ``stop - start`` is rounded, so the sum may differ from ``stop`` in its last bit. Where no
-    number gives ``stop`` exactly (the sum is halfway between two numbers), the result keeps that
-    error.
+    The sum may differ from ``stop`` in its last bit. This happens only where the exact duration
+    lies halfway between two numbers, and then no number gives ``stop``.
     """
-    duration = stop - start
-    nearer = duration
-    for _ in range(3):
-        if start + nearer == stop:
-            return nearer
-        nearer = math.nextafter(nearer, math.inf if start + nearer < stop else 0.0)
-    return duration
+    return stop - start

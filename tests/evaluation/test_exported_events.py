@@ -187,6 +187,9 @@ def test_a_written_time_reads_as_itself(one: float, other: float) -> None:
     assert float(seconds_text(start)) == start and "e" not in seconds_text(start)
     read = start + float(seconds_text(duration_to(start, stop)))
     assert abs(read - stop) <= math.ulp(stop)
+    # No other duration comes closer.
+    around = (math.nextafter(stop - start, end) for end in (0.0, math.inf))
+    assert abs(read - stop) == 0 or all(start + other != stop for other in around)
 
 
 @examples(300)
