@@ -31,8 +31,8 @@ _JSON_OPTION = "--config-json"
 def find_project() -> None:
     """Set the variables for the command of Dagster that this process runs.
 
-    Raises :class:`BrainbrrError`, which is printed as one line, if the configuration is wrong, or if
-    a run configuration in the command is not JSON.
+    Raises :class:`BrainbrrError`, which is printed as one line, if the configuration is wrong, or
+    if a run configuration in the command is not JSON.
     """
     words, root = sys.argv[1:], checkout()
     if not words or words[0] not in _COMMANDS:
