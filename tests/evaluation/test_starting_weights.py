@@ -124,7 +124,7 @@ def test_earlier_trainings_are_known_after_their_runs_are_removed(trainings: Tra
     # A model has no recordings: they are in the run that began with it.
     for start in (third.name, str(trainings.model)):
         fold = apply_values(trainings.first, one_fold(start), "the test")
-        with pytest.raises(BrainbrrError, match=r"trained on \d patients? of those whom fold 1"):
+        with pytest.raises(BrainbrrError, match=r"trained on \d patients? whom fold 1"):
             train(fold, log=quiet)
     scored = evaluate_named_run(trainings.first, third, log=quiet).results
     unused = {recording.patient for recording in index if recording.split == "eval"}
