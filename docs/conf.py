@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tomllib
@@ -11,6 +12,9 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS / "_extensions"))
 # Examples compute little: threads that wait for each other would only slow them down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The examples import it, unless they are as they were and are not run again. Imported by autodoc,
+# pydantic 2.14 refuses models that keep values without a field.
+importlib.import_module("brainbrr_core.runs.record")
 
 _METADATA = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
