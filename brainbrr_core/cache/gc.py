@@ -232,7 +232,7 @@ def _remove(item: Garbage, is_used: Callable[[str], bool]) -> str:
                 return "it is in use"
             item.path.unlink(missing_ok=True)
             return ""
-        case Kind.QUARANTINE | Kind.REMOVAL:
+        case Kind.QUARANTINE | Kind.REMOVAL:  # pragma: no branch - there is no other kind
             users = holders(item.path)
             return f"held by {_listed(users)}" if users else _remove_own(item.path)
 

@@ -15,7 +15,7 @@ from brainbrr_core.annotation import Event
 from brainbrr_core.annotation.tuh import format_csv_bi
 from brainbrr_core.cache import shard as shard_module
 from brainbrr_core.cache.build import build
-from brainbrr_core.cache.clipping import Clipping, clipping_lines
+from brainbrr_core.cache.clipping import Clipping, ClippingSummary, clipping_lines
 from brainbrr_core.cache.plan import State, plan_corpus
 from brainbrr_core.cache.shard import DamagedShard, Shard, write_shard
 from brainbrr_core.cache.status import status
@@ -151,6 +151,14 @@ def test_status_says_what_was_clipped(settings: Configuration) -> None:
         "not known of 1 recording"
         in clipping_lines(status(plan, settings.manifest_settings).clipping)[-1]
     )
+
+
+def test_of_a_cache_without_counts_no_share_is_told() -> None:
+    """As of one that is not built yet, or whose shards an earlier program wrote."""
+    assert clipping_lines(ClippingSummary(None, None, 0, 0, ())) == []
+    assert clipping_lines(ClippingSummary(None, None, 0, 12, ())) == [
+        "clipped: not known of 12 recordings"
+    ]
 
 
 def test_inspect_counts_clipping_within_seizures(tmp_path: Path) -> None:

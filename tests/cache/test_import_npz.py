@@ -16,6 +16,7 @@ from brainbrr_core.cache.manifest import make_manifest
 from brainbrr_core.cache.plan import Plan, State, plan_profile
 from brainbrr_core.cache.shard import Shard
 from brainbrr_core.cache.store import Store
+from brainbrr_core.cache.stored_settings import stored_settings
 from brainbrr_core.cache.version import imported_version
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.corpus.index_file import update_index
@@ -112,7 +113,10 @@ def test_archives_become_shards_that_are_used_only_when_named(
         stored = np.concatenate(list(shard.blocks(0, shard.header.blocks)), axis=1) * SCALE
         assert shard.header.samples == signal.shape[1]
         assert np.abs(stored[:, : signal.shape[1]] - signal).max() < 0.001
-    assert plan_profile(settings).count(State.STALE) == 12
+    stale = plan_profile(settings)
+    assert stale.count(State.STALE) == 12
+    # With which settings archives were made is not known.
+    assert stored_settings(stale, settings.preprocessing) == []
     manifest = make_manifest(plan, named.manifest_settings)
     batch = WindowDataset(manifest, plan.store).fetch(np.array([3]))
     first = manifest.recordings[manifest.recording[3]]

@@ -11,14 +11,20 @@ import pytest
 
 from brainbrr_core.annotation import UNKNOWN, Event
 from brainbrr_core.cache import manifest_file
-from brainbrr_core.cache.manifest import Manifest, ManifestRecording, counts, make_manifest
+from brainbrr_core.cache.manifest import (
+    Manifest,
+    ManifestRecording,
+    counts,
+    make_manifest,
+    with_splits,
+)
 from brainbrr_core.cache.manifest_file import read_manifest, update_manifest, write_manifest
-from brainbrr_core.cache.plan import plan_profile
+from brainbrr_core.cache.plan import State, plan_profile
 from brainbrr_core.cache.profile_cache import ProfileCache
 from brainbrr_core.cache.readiness import check, check_folds
 from brainbrr_core.cache.status import status
 from brainbrr_core.configuration import Configuration
-from brainbrr_core.configuration.settings import Selection, Split
+from brainbrr_core.configuration.settings import Selection, Split, Windows
 from brainbrr_core.corpus.index import Index
 from brainbrr_core.corpus.index_file import read_index, write_index
 from brainbrr_core.corpus.recording import Recording
@@ -91,6 +97,18 @@ def test_a_manifest_is_the_same_in_whatever_pieces_it_is_written(
         assert read_manifest(path).recordings == one.recordings
 
 
+def test_a_name_that_looks_like_the_end_of_a_recording_is_read_as_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recordings are cut apart at ``],["`` in the text of a manifest, and names may end so."""
+    one = manifest((), ((5.0, 8.0, "fnsz"),), (), ())
+    odd = tuple(replace(r, patient="],[") if n % 2 else r for n, r in enumerate(one.recordings))
+    write_manifest(replace(one, recordings=odd), tmp_path / "m.parquet")
+    for characters in (1, 60, 1 << 18):
+        monkeypatch.setattr(manifest_file, "_CHARACTERS", characters)
+        assert read_manifest(tmp_path / "m.parquet").recordings == odd
+
+
 def test_a_split_without_recordings_is_not_counted(built: Configuration) -> None:
     made = manifest(((5.0, 8.0, "fnsz"),), ())
     assert list(counts(made, ("train", "dev", "eval"))) == ["train"]
@@ -158,6 +176,65 @@ def test_a_profile_without_the_seizures_of_a_split_names_a_larger_one(built: Con
     )
 
 
+def test_a_split_whose_seizures_are_in_recordings_shorter_than_a_window_is_told_so(
+    built: Configuration,
+) -> None:
+    # Of train, the longest recording with a seizure has 110 s; of dev, 141 s.
+    long = built.model_copy(update={"windows": Windows(length_s=120)})
+    update_manifest(plan_profile(long), long.manifest_settings)
+    with pytest.raises(BrainbrrError) as error:
+        check(ProfileCache.of(long))
+    assert str(error.value) == (
+        "split train has no window with a seizure in profile small: its recordings with seizures "
+        "are shorter than windows.length_s, or were not built (see `brainbrr manifest"
+        f"{long.manifest_settings.options}`): assign other patients to train with corpus.split in "
+        "a configuration file"
+    )
+
+
+def in_folds(settings: Configuration, folds: int) -> Configuration:
+    split = Split(scheme="kfold", folds=folds)
+    corpus = settings.corpus.model_copy(update={"split": split})
+    return settings.model_copy(update={"corpus": corpus})
+
+
+def test_a_fold_says_whom_it_has_and_holds_out(built: Configuration) -> None:
+    update_manifest(plan_profile(built), built.manifest_settings)
+    cache = ProfileCache.of(in_folds(built, 3)).with_fold(2)
+    preflight = check(cache)
+    patients = {
+        split: {r.recording.patient for r in preflight.plan.items if r.recording.split == split}
+        for split in ("train", "dev", "eval")
+    }
+    # Six patients, of whom each of three folds holds out two.
+    assert {split: len(names) for split, names in patients.items()} == {
+        "train": 3,
+        "dev": 1,
+        "eval": 2,
+    }
+    assert (
+        preflight.lines()[-1]
+        == "fold 2 of kfold: 3 patients in train, 1 patient in dev, 2 patients held out"
+    )
+
+
+def test_a_fold_that_leaves_one_patient_with_seizures_is_not_trained_on(
+    built: Configuration,
+) -> None:
+    recordings = list(read_index(built.cache_root))
+    ictal = sorted({r.patient for r in recordings if r.all_seizures})[:2]
+    reindexed(built, *(r if r.patient in ictal else replace(r, events=()) for r in recordings))
+    with pytest.raises(BrainbrrError) as error:
+        check(ProfileCache.of(in_folds(built, 2)).with_fold(1))
+    assert str(error.value) == (
+        "fold 1: split train has no window with a seizure in profile small: beside the patients "
+        "whom a fold holds out, it needs two with seizures, for train and for dev, in recordings "
+        "that are not shorter than windows.length_s; choose a larger --profile or another "
+        "corpus.split.seed, or add recordings (`brainbrr index --list` says why others are not "
+        "used)"
+    )
+
+
 def test_the_manifest_of_a_fold_is_the_one_that_its_plan_would_give(built: Configuration) -> None:
     """The file is the same for every fold: only the splits of its recordings are replaced."""
     recordings = list(read_index(built.cache_root))
@@ -167,9 +244,7 @@ def test_the_manifest_of_a_fold_is_the_one_that_its_plan_would_give(built: Confi
         *(replace(r, events=(unknown,)) if not r.all_seizures else r for r in recordings[:4]),
         *(replace(r, events=(*r.events, Event(0.0, 70.0, UNKNOWN))) for r in recordings[4:]),
     )
-    split = Split(scheme="kfold", folds=3)
-    folded = built.model_copy(update={"corpus": built.corpus.model_copy(update={"split": split})})
-    cache = ProfileCache.of(folded)
+    cache = ProfileCache.of(in_folds(built, 3))
     plan, base = cache.plan(), check(ProfileCache.of(built)).manifest
     assert sum(base.unknown_windows.values()) > 10
     sources = {base.source}
@@ -190,3 +265,25 @@ def test_the_manifest_of_a_fold_is_the_one_that_its_plan_would_give(built: Confi
         check(cache)
     with pytest.raises(BrainbrrError, match=r"corpus\.split\.scheme is fixed; set it to kfold or"):
         check_folds(ProfileCache.of(built))
+
+
+def test_of_a_recording_that_was_not_imported_no_window_is_counted_in_a_fold(
+    built: Configuration,
+) -> None:
+    plan, settings = plan_profile(built), built.manifest_settings
+    # The first two windows of 60 s are unknown throughout, where no seizure is in them.
+    left_out = sum(
+        all(seizure.start >= stop for seizure in item.recording.all_seizures)
+        for item in plan.items[1:]
+        for stop in (60, 70)
+    )
+    unknown = Event(0.0, 70.0, UNKNOWN)
+    items = [
+        replace(item, recording=replace(item.recording, events=(*item.recording.events, unknown)))
+        for item in plan.items
+    ]
+    items[0] = replace(items[0], state=State.EXCLUDED, reason="not imported")
+    plan = replace(plan, items=tuple(items))
+    made = make_manifest(plan, settings)
+    assert sum(made.unknown_windows.values()) == left_out > 0
+    assert with_splits(made, plan, settings).unknown_windows == made.unknown_windows

@@ -324,6 +324,19 @@ def test_orphans_of_a_version_in_use_or_needed_again_stay(built: Configuration) 
     assert not store.shard_path(key).exists()
 
 
+def test_the_shard_of_a_recording_whose_signal_is_not_used_any_more_is_removed(
+    built: Configuration,
+) -> None:
+    index, store = read_index(built.cache_root), Store.of(built)
+    first = replace(index.recordings[0], signal_reason="flat")
+    write_index(replace(index, recordings=(first, *index.recordings[1:])), built.cache_root)
+    shard = store.shard_path(first.partition_key)
+    garbage = gc.find(everything(built), force=True)
+    assert [item.path for item in garbage] == [shard]
+    assert gc.remove(garbage) == []
+    assert not shard.exists()
+
+
 def test_builders_and_exports_hold_their_version(
     settings: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

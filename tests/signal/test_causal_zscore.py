@@ -144,6 +144,28 @@ def test_samples_as_they_arrive_give_the_stores_bytes(
     assert np.array_equal(np.concatenate(blocks), stored(source, settings))
 
 
+@pytest.mark.parametrize("scale", ["recording_sd", "robust"])
+def test_a_filtered_signal_in_pieces_of_any_length_has_the_same_blocks(scale: str) -> None:
+    settings, signal = causal(1, scale), eeg(256, 95, 3).astype(np.float32)
+
+    def blocks(size: int) -> list[tuple[NDArray[np.float32], NDArray[np.int16]]]:
+        statistics = TrailingStatistics(settings)
+        made: list[tuple[NDArray[np.float32], Statistics]] = []
+        for first in range(0, signal.shape[1], size):
+            made += statistics.push(signal[:, first : first + size])
+        made += statistics.finish()
+        return [(block, Quantizer(of_block, settings).apply(block)[0]) for block, of_block in made]
+
+    whole = blocks(signal.shape[1])
+    assert np.array_equal(np.concatenate([block for block, _ in whole], axis=1), signal)
+    for size in (999, 4000):
+        pieces = blocks(size)
+        assert len(pieces) == len(whole) == 10
+        for one, other in zip(pieces, whole, strict=True):
+            assert np.array_equal(one[0], other[0])
+            assert np.array_equal(one[1], other[1])
+
+
 @examples(15)
 @given(
     cut=st.integers(6, 16),
