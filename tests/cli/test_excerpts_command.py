@@ -58,7 +58,7 @@ def test_the_counts_are_those_of_the_predicted_events(folder: Path, shell: Shell
     ("row", "message"),
     [
         ("none.edf,SZ,0,10", "none.edf"),
-        ("a.edf,SZ,90,100", "a.edf has 95 s, and an interval labeled SZ ends at 100 s"),
+        ("a.edf,SZ,90,100", "a.edf lasts 95 s, and an interval labeled SZ ends at 100 s"),
         ("a.edf,SZ,9,3", "line 2: a row needs"),
     ],
 )

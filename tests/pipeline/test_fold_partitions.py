@@ -124,10 +124,9 @@ def test_each_fold_is_trained_scored_and_stale_by_itself(
 
 
 def test_a_changed_recording_makes_the_folds_stale_that_train_on_it_and_no_other(
-    built: Configuration, instance: dg.DagsterInstance, tmp_path: Path
+    settings: Configuration, instance: dg.DagsterInstance
 ) -> None:
-    runs = {"runs_dir": tmp_path / "runs", "dagster_home": tmp_path / "dagster"}
-    settings = folded(built.model_copy(update=runs), scheme="kfold", folds=3)
+    settings = folded(settings, scheme="kfold", folds=3)
     graph = Graph(settings, instance)
     assert graph.materialize(*CHAIN).success
     folds = ("1", "2", "3")
