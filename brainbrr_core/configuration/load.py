@@ -143,7 +143,8 @@ def load(
     refuse_unknown_variables(environment)
     demo = _demo(overrides, environment)
     profile = _chosen_profile(overrides, environment)
-    layers = _layers(overrides.config or environment.get(CONFIG_VARIABLE), demo, profile)
+    given = overrides.config or environment.get(CONFIG_VARIABLE)
+    layers = _layers(given, demo, profile)
     values: dict[str, object] = {}
     for layer in layers:
         refuse_replaced_keys(layer)
@@ -160,6 +161,7 @@ def load(
         profile=None if profile is None else profile.name,
         cache_root=_reason_of_root(values, demo),
         sources=_sources(layers, profile, overrides, environment),
+        set_by_user=frozenset(_sources(layers if given else (), profile, overrides, environment)),
     )
     _set_default_paths(values)
     return _with_absolute_paths(values, layers).with_origin(origin)

@@ -38,7 +38,7 @@ class OwnSettings:
     configuration : Configuration
         The configuration to use the run with.
     differences : tuple of SettingDifference
-        Which of them were otherwise before: the run's value, and that of the configuration.
+        Settings that the user set otherwise: the run's value, and that of the configuration.
     """
 
     configuration: Configuration
@@ -114,7 +114,8 @@ def _with(
     if of_a_cache and not origin.options.endswith(option):
         # Commands that build or copy a cache for this run need its settings.
         origin = replace(origin, options=origin.options + option)
-    return OwnSettings(own.with_origin(origin), tuple(differences))
+    of_user = tuple(each for each in differences if each.key in origin.set_by_user)
+    return OwnSettings(own.with_origin(origin), of_user)
 
 
 def _corpus_in_fold(

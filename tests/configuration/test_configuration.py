@@ -366,6 +366,7 @@ def test_the_source_of_each_setting_is_known(tmp_path: Path) -> None:
     assert sources["runs_dir"] == "BRAINBRR_RUNS_DIR"
     assert sources["training.steps"] == sources["selection.recordings"] == str(own)
     assert Path(sources["training.validate_every"]).name == "smoke.yaml"
+    assert {"cache_root", "training.steps", "training.validate_every"} <= loaded.origin.set_by_user
     assert "training.seed" not in sources
     # A profile that is chosen replaces what the files select.
     chosen = load(Overrides(profile="dev", data_dir="/x"), environment).origin

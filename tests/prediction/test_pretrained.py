@@ -31,6 +31,30 @@ def test_without_a_run_the_network_is_the_one_of_the_package(tmp_path: Path, she
     assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
 
 
+def test_only_settings_that_somebody_set_are_said_not_to_count(
+    tmp_path: Path, shell: Shell
+) -> None:
+    edf = write_digital(tmp_path / "a.edf", digital_eeg(95, 250), 250)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("preprocessing: {notch_hz: 50}\nhardware: {report_every: 7}\n")
+
+    def said(*words: object, environment: dict[str, str] | None = None) -> list[str]:
+        words = ("predict", edf, tmp_path / "a.tsv", "--runs-dir", tmp_path / "runs", *words)
+        done = shell.type(*words, environment=environment)
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if "own settings" in line]
+
+    # The windows and the detection of a configuration that nobody named are others, too.
+    assert said() == []
+    expected = [
+        "run pretrained is used with its own settings; those of the configuration differ: "
+        "preprocessing.notch_hz: 60 against 50"
+    ]
+    assert said("--config", f"full:cpu:{mine}") == expected
+    assert said(environment={"BRAINBRR_CONFIG": f"full:cpu:{mine}"}) == expected
+    assert said("--config", "full:cpu") == []
+
+
 def test_a_run_comes_before_it(tmp_path: Path, shell: Shell) -> None:
     edf = write_digital(tmp_path / "a.edf", digital_eeg(40, 250), 250)
     folder, config = random_run(tmp_path)

@@ -81,7 +81,7 @@ def test_the_wheel_says_what_it_is_and_needs(wheel: Path) -> None:
     needed = [line for line in metadata.get_all("Requires-Dist") or [] if "extra ==" not in line]
     assert any(line.startswith("platformdirs") for line in needed)
     assert not any(line.startswith(("pytest", "hatchling", "mypy")) for line in needed)
-    assert "brainbrr = brainbrr_core.cli.app:main" in scripts
+    assert "brainbrr = brainbrr_core.cli.start:main" in scripts
     assert "Tag: py3-none-any" in tags
 
 

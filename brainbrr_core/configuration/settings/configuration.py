@@ -41,6 +41,9 @@ class Origin:
     #: What sets each setting, by its key such as ``training.steps``: an option (``--data-dir``), a
     #: variable, or the absolute path of a file. Those that have their default are left out.
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    #: The keys among them that the user set: by an option, a variable, or a file that one of these
+    #: names. Those of the files that are read where none is named are left out.
+    set_by_user: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def data_dir(self) -> str:
