@@ -11,19 +11,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter
 
-from brainbrr_core.errors import BrainbrrError
-from brainbrr_core.files.atomic import replacing
-from brainbrr_core.files.checked_parquet import (
-    ChecksumMismatch,
-    encode_checked,
-    open_checked,
-    read_texts,
+from brainbrr_core.runs.run_corpus import (
+    RunCorpus,
+    RunRecording,
+    read_recordings,
+    write_recordings,
 )
-from brainbrr_core.runs.run_corpus import RunCorpus, RunRecording, from_table, to_table
 
 EARLIER_TRAININGS = "earlier_trainings.parquet"
-#: Bumped when the columns or the list of trainings change.
-_SCHEMA_VERSION = "1"
 _SCHEMA, _TRAININGS = "brainbrr.earlier_trainings", "brainbrr.trainings"
 #: What the models that come with the package were trained on: no recording of anybody.
 SIMULATED = RunCorpus("simulated EEG", ())
@@ -71,9 +66,8 @@ def write_earlier_trainings(directory: Path, trainings: Iterable[EarlierTraining
             _Stored(name=training.name, weights=training.weights, corpus=name, recordings=len(own))
         )
         recordings.extend(own)
-    texts = {_SCHEMA: _SCHEMA_VERSION, _TRAININGS: _LIST.dump_json(stored).decode()}
-    with replacing(directory / EARLIER_TRAININGS) as temporary:
-        temporary.write_bytes(encode_checked(to_table(recordings), texts))
+    texts = {_TRAININGS: _LIST.dump_json(stored).decode()}
+    write_recordings(directory / EARLIER_TRAININGS, recordings, _SCHEMA, texts)
 
 
 def read_earlier_trainings(directory: Path) -> tuple[EarlierTraining, ...] | None:
@@ -81,22 +75,14 @@ def read_earlier_trainings(directory: Path) -> tuple[EarlierTraining, ...] | Non
 
     Raises :class:`BrainbrrError` where the file is damaged or of another version.
     """
-    path = directory / EARLIER_TRAININGS
-    try:
-        file = open_checked(path.read_bytes())
-    except FileNotFoundError:
+    read = read_recordings(
+        directory / EARLIER_TRAININGS,
+        _SCHEMA,
+        "restore it, or remove it where the runs that this run began with are still here",
+    )
+    if read is None:
         return None
-    except ChecksumMismatch:
-        raise BrainbrrError(
-            f"{path} is damaged: restore it, or remove it where the runs that this run began with "
-            "are still here"
-        ) from None
-    texts = read_texts(file)
-    if texts.get(_SCHEMA) != _SCHEMA_VERSION:
-        raise BrainbrrError(
-            f"{path} was written by another version of the program: use that version"
-        )
-    rows, trainings, start = from_table(file.read()), [], 0
+    (rows, texts), trainings, start = read, [], 0
     for stored in _LIST.validate_json(texts[_TRAININGS]):
         stop = start + stored.recordings
         corpus = None if stored.corpus is None else RunCorpus(stored.corpus, rows[start:stop])

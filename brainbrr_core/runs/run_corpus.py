@@ -5,7 +5,7 @@ A run that is scored on another corpus must not be scored on them or on their pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from brainbrr_core.files.checked_parquet import (
 )
 
 RUN_CORPUS = "corpus.parquet"
-#: Bumped when the columns change.
+#: Bumped when the columns or the texts beside them change.
 _SCHEMA_VERSION = "1"
 _SCHEMA, _NAME = "brainbrr.run_corpus", "brainbrr.corpus_name"
 
@@ -61,10 +61,7 @@ class RunCorpus:
 
     def write(self, directory: Path) -> None:
         """Write it to a run's folder, whole or not at all."""
-        table = to_table(self.recordings)
-        content = encode_checked(table, {_SCHEMA: _SCHEMA_VERSION, _NAME: self.name})
-        with replacing(directory / RUN_CORPUS) as temporary:
-            temporary.write_bytes(content)
+        write_recordings(directory / RUN_CORPUS, self.recordings, _SCHEMA, {_NAME: self.name})
 
 
 def read_run_corpus(directory: Path) -> RunCorpus | None:
@@ -72,32 +69,45 @@ def read_run_corpus(directory: Path) -> RunCorpus | None:
 
     Raises :class:`BrainbrrError` where the file is damaged or of another version.
     """
-    path = directory / RUN_CORPUS
+    read = read_recordings(
+        directory / RUN_CORPUS,
+        _SCHEMA,
+        "remove it and run `brainbrr evaluate` with the configuration that the run was trained "
+        "with, which writes it again",
+    )
+    return None if read is None else RunCorpus(read[1][_NAME], read[0])
+
+
+def write_recordings(
+    path: Path, recordings: Sequence[RunRecording], schema: str, texts: Mapping[str, str]
+) -> None:
+    """Write recordings and texts to a file, whole or not at all; ``schema`` names its kind."""
+    columns = zip(*recordings, strict=True) if recordings else [()] * len(RunRecording._fields)
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    table = pa.table(dict(zip(RunRecording._fields, arrays, strict=True)))
+    with replacing(path) as temporary:
+        temporary.write_bytes(encode_checked(table, {schema: _SCHEMA_VERSION, **texts}))
+
+
+def read_recordings(
+    path: Path, schema: str, remedy: str
+) -> tuple[tuple[RunRecording, ...], dict[str, str]] | None:
+    """The recordings and the texts of a file of :func:`write_recordings`; None without the file.
+
+    Raises :class:`BrainbrrError` where it is damaged, with what to do about it (``remedy``), or of
+    another version.
+    """
     try:
         file = open_checked(path.read_bytes())
     except FileNotFoundError:
         return None
     except ChecksumMismatch:
-        raise BrainbrrError(
-            f"{path} is damaged: remove it and run `brainbrr evaluate` with the configuration "
-            "that the run was trained with, which writes it again"
-        ) from None
+        raise BrainbrrError(f"{path} is damaged: {remedy}") from None
     texts = read_texts(file)
-    if texts.get(_SCHEMA) != _SCHEMA_VERSION:
+    if texts.get(schema) != _SCHEMA_VERSION:
         raise BrainbrrError(
-            f"{path} was written by another version of the program: evaluate with that version"
+            f"{path} was written by another version of the program: use that version"
         )
-    return RunCorpus(texts[_NAME], from_table(file.read()))
-
-
-def to_table(recordings: Sequence[RunRecording]) -> pa.Table:
-    """A table with a column for each field."""
-    columns = zip(*recordings, strict=True) if recordings else [()] * len(RunRecording._fields)
-    arrays = [pa.array(column, pa.string()) for column in columns]
-    return pa.table(dict(zip(RunRecording._fields, arrays, strict=True)))
-
-
-def from_table(table: pa.Table) -> tuple[RunRecording, ...]:
-    """The recordings of a table of :func:`to_table`."""
+    table = file.read()
     columns = [table[name].to_pylist() for name in RunRecording._fields]
-    return tuple(RunRecording(*values) for values in zip(*columns, strict=True))
+    return tuple(RunRecording(*values) for values in zip(*columns, strict=True)), texts
