@@ -6,13 +6,15 @@ from collections.abc import Iterable
 
 from brainbrr_core.corpus.patients import name_form
 from brainbrr_core.corpus.recording import Recording
+from brainbrr_core.corpus.same_content import is_copy
 
 
 def one_person(recordings: Iterable[Recording]) -> dict[str, str]:
     """Each patient who has another name, too, with the name by which that person is counted.
 
     Patients of two corpora are one person where they have a recording of the same bytes or the same
-    samples. Within a corpus, such patients are refused when it is indexed.
+    samples. Within a corpus, such patients are refused when it is indexed. Files that are no usable
+    recording, such as empty ones, say nothing about anybody.
     """
     names: dict[str, str] = {}
 
@@ -28,6 +30,8 @@ def one_person(recordings: Iterable[Recording]) -> dict[str, str]:
             continue
         own = name_form(recording.patient)
         spelled.setdefault(recording.patient, own)
+        if not (recording.is_usable_in_a_montage or is_copy(recording)):
+            continue
         for mark in filter(None, (recording.content_hash, recording.data_hash)):
             one, other = sorted((person(own), person(first.setdefault(mark, own))))
             if one != other:

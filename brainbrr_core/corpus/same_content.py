@@ -145,6 +145,12 @@ def _exclude(recording: Recording, used: Recording) -> Recording:
     return replace(recording, signal_reason=SAME_CONTENT, findings=(*recording.findings, finding))
 
 
+def is_copy(recording: Recording) -> bool:
+    """Whether a recording is excluded because another one with the same content is used."""
+    bipolar = recording.bipolar
+    return SAME_CONTENT in (recording.signal_reason, None if bipolar is None else bipolar.reason)
+
+
 def without_comparisons(recording: Recording, codes: frozenset[str]) -> Recording:
     """A recording without the findings from comparisons, whose codes are ``codes``."""
     if not any(finding.code in codes for finding in recording.findings):

@@ -29,7 +29,7 @@ from brainbrr_core.synthesis.plan import (
     check_seed,
     patient_name,
 )
-from brainbrr_core.synthesis.recording import write_companion
+from brainbrr_core.synthesis.recording import write_file
 from brainbrr_core.synthesis.scalp import CORE_REACH, tcp_channels, touching, within
 from brainbrr_core.synthesis.writing import write_plans
 
@@ -103,9 +103,9 @@ def write_simulated_corpus(
         parameters["unseen"] = _digest(unseen)
     render = partial(render_plan, ranges, unseen=unseen)
     summary = write_plans(out, plans, parameters, workers, render=render)
-    write_companion(out / RANGES_FILE, _as_yaml(ranges))
+    write_file(out / RANGES_FILE, _as_yaml(ranges))
     if unseen is not None:
-        write_companion(out / UNSEEN_FILE, _as_yaml(unseen))
+        write_file(out / UNSEEN_FILE, _as_yaml(unseen))
     return summary
 
 

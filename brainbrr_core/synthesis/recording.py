@@ -7,12 +7,15 @@ recording whose EDF exists is complete.
 from __future__ import annotations
 
 import datetime
+import io
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brainbrr_core.errors import cannot_write
 from brainbrr_core.files.atomic import flush
 from brainbrr_core.synthesis.plan import RecordingPlan
 
@@ -34,24 +37,29 @@ def write_recording(root: Path, render: Renderer | None, plan: RecordingPlan) ->
     which is this package's own where it is None.
     """
     path = edf_path(root, plan)
-    path.parent.mkdir(parents=True, exist_ok=True)
     for suffix, content in plan.annotations:
-        write_companion(path.with_suffix(suffix), content)
-    unfinished = path.with_name(path.name + TEMPORARY)
-    _write_edf(unfinished, plan, render)
-    flush(unfinished)
-    unfinished.replace(path)
+        write_file(path.with_suffix(suffix), content)
+    write_file(path, _edf(plan, render))
     flush(path.parent)
     return plan.key
 
 
-def write_companion(path: Path, content: bytes) -> None:
-    """Write a file that describes recordings."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file of a corpus, whole or not at all.
+
+    Raises :class:`BrainbrrError` where it cannot be written, and :class:`WorkRemains` where the
+    disk is full.
+    """
     unfinished = path.with_name(path.name + TEMPORARY)
-    unfinished.write_bytes(content)
-    flush(unfinished)
-    unfinished.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(content)
+        flush(unfinished)
+        unfinished.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise cannot_write(path, error) from None
 
 
 def _exact_range(physical: tuple[float, float]) -> tuple[float, float]:
@@ -64,7 +72,7 @@ def _exact_range(physical: tuple[float, float]) -> tuple[float, float]:
     return low + abs(low) * 1e-12, high - abs(high) * 1e-12
 
 
-def _write_edf(path: Path, plan: RecordingPlan, render: Renderer | None) -> None:
+def _edf(plan: RecordingPlan, render: Renderer | None) -> bytes:
     from edfio import Edf, EdfSignal, Recording
 
     if render is None:
@@ -84,10 +92,14 @@ def _write_edf(path: Path, plan: RecordingPlan, render: Renderer | None) -> None
         )
         for channel, digital in zip(plan.channels, render(plan), strict=True)
     ]
-    Edf(
+    edf = Edf(
         signals,
         recording=Recording(startdate=datetime.date(plan.year, 1, 1)),
         starttime=plan.start,
         data_record_duration=record_s,
         annotations=(),
-    ).write(path)
+    )
+    # A file that edfio itself writes fails without the reason where the disk has no room for it.
+    content = io.BytesIO()
+    edf.write(content)
+    return content.getvalue()

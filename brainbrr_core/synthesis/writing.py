@@ -33,7 +33,7 @@ from brainbrr_core.synthesis.recording import (
     TEMPORARY,
     Renderer,
     edf_path,
-    write_companion,
+    write_file,
     write_recording,
 )
 from brainbrr_core.synthesis.template import plan_like
@@ -199,10 +199,10 @@ def write_plans(
         return summary
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**claim, "summary": asdict(summary)}, indent=2, sort_keys=True) + "\n"
-    unfinished.write_text(text, encoding="utf-8")
+    write_file(unfinished, text.encode())
     marker.unlink(missing_ok=True)
     for name in lacking:
-        write_companion(root / name, companions[name])
+        write_file(root / name, companions[name])
     # Longest first, so that no process is still writing a long recording at the end.
     missing.sort(key=lambda plan: (-_samples(plan), plan.key))
     processes = min(worker_processes(workers), len(missing))
@@ -235,7 +235,9 @@ def _check_folder(out: Path, marker: Path, unfinished: Path, claim: dict[str, ob
             f"{out} has another synthetic corpus ({path.name}: {what}); "
             "give another folder or remove this one"
         )
-    if out.is_dir() and any(out.iterdir()):
+    # Of a process that was killed before it had claimed the folder.
+    unwritten = unfinished.name + TEMPORARY
+    if out.is_dir() and any(path.name != unwritten for path in out.iterdir()):
         raise BrainbrrError(f"{out} has other files; give an empty folder")
 
 

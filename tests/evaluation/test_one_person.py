@@ -13,6 +13,7 @@ from brainbrr_core.cache.plan import Item, Plan, State
 from brainbrr_core.cache.scorable import scorable
 from brainbrr_core.cache.store import Store
 from brainbrr_core.corpus.index import Index, IndexedCorpus, scan
+from brainbrr_core.corpus.people import one_person
 from brainbrr_core.corpus.recording import Recording
 from brainbrr_core.evaluation.event_scores import score_events
 from brainbrr_core.runs.known_patients import KnownPatients
@@ -50,6 +51,25 @@ def everyone(model: Recording) -> tuple[Recording, ...]:
         *(recording("b", f"P{number}", f"b{number}") for number in range(4)),
         recording("b", "P1", "a0", "same_content"),
     )
+
+
+@pytest.mark.parametrize("reason", ["unreadable", "no_samples", "shorter_than_a_block"])
+def test_files_that_are_no_recording_say_nothing_about_who_is_who(
+    everyone: tuple[Recording, ...], reason: str
+) -> None:
+    """Every empty file has the same bytes."""
+    empty = [
+        replace(
+            everyone[number],
+            partition_key=f"{everyone[number].patient}/empty",
+            content_hash="of nothing",
+            data_hash="",
+            signal_reason=reason,
+        )
+        for number in (2, 6)
+    ]
+    assert {row.corpus for row in empty} == {"a", "b"}
+    assert one_person([*everyone, *empty]) == one_person(everyone) == {"b/P1": "a/p0"}
 
 
 def planned(everyone: tuple[Recording, ...]) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import resource
 import subprocess
 import sys
 from datetime import date
@@ -335,6 +336,45 @@ def test_interrupted_corpus_is_completed(tmp_path: Path) -> None:
     write_corpus(out, recordings=3, hours=arguments["hours"], seed=1, workers=1)
     assert contents(out) == whole
     assert edf_files(out)[0].stat().st_mtime_ns == kept
+
+
+def test_a_corpus_for_which_there_is_no_room_names_the_file_and_is_completed_later(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "corpus"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Room for annotations, and not for an EDF.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(BrainbrrError) as error:
+            write_corpus(out, recordings=3, hours=0.06, seed=1, workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert re.match(rf"{out}/edf/\S+\.edf cannot be written \(File too large\): ", str(error.value))
+    assert not list(out.rglob("*.edf*"))
+    write_corpus(out, recordings=3, hours=0.06, seed=1, workers=1)
+    write_corpus(tmp_path / "at_once", recordings=3, hours=0.06, seed=1, workers=1)
+    assert contents(out) == contents(tmp_path / "at_once")
+
+
+@pytest.mark.parametrize("written", [b"", b'{"generator_version": 1, "para'])
+def test_a_folder_that_could_not_be_claimed_is_claimed_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: bytes
+) -> None:
+    out = tmp_path / "corpus"
+
+    def half(self: Path, _content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(written)
+        # As if killed here: nothing is cleaned up.
+        raise SystemExit
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Path, "write_bytes", half)
+        write_corpus(out, recordings=3, hours=0.06, seed=1, workers=1)
+    assert len(list(out.iterdir())) == 1
+    write_corpus(out, recordings=3, hours=0.06, seed=1, workers=1)
+    assert sorted(path.name for path in out.iterdir()) == ["edf", "synthesis.json"]
 
 
 def test_refusals(corpus: tuple[Path, CorpusSummary], tmp_path: Path) -> None:
