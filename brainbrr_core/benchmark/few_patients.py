@@ -10,7 +10,6 @@ as it is, with a threshold of its own, is the row of no patient.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -130,9 +129,8 @@ def run(
             for name, start_from in ((MODEL, str(model)), (RANDOM, None)):
                 settings = _settings(overrides, steps, count, seed, start_from)
                 update_manifest(plan_profile(settings), settings.manifest_settings)
-                clock = time.perf_counter()
-                predictor = Predictor.of(train(settings, log=lambda _: None), settings)
-                seconds = time.perf_counter() - clock
+                trained = train(settings, log=lambda _: None)
+                predictor, seconds = Predictor.of(trained, settings), trained.record.seconds
                 trainings.append(_scored(preflight, predictor, name, count, seed, seconds))
                 log(
                     f"{counts.count(count, 'patient')}, seed {seed}, from {name}: "

@@ -36,7 +36,7 @@ from brainbrr_core.evaluation.score import score
 from brainbrr_core.evaluation.split_scores import SplitScores
 from brainbrr_core.evaluation.starting_weights import StartingWeights
 from brainbrr_core.evaluation.statistics import PatientStatistics
-from brainbrr_core.evaluation.tables import STATISTICS, write_tables
+from brainbrr_core.evaluation.tables import OPTIONAL_FILES, STATISTICS, write_tables
 from brainbrr_core.files.atomic import replacing_together
 from brainbrr_core.prediction.predictor import Predictor
 from brainbrr_core.runs.eval_ledger import EvalLooks
@@ -162,7 +162,7 @@ def write_folder(
     strips: Sequence[Strip] = (),
 ) -> None:
     """Write tables, page and results. A folder that has results is complete."""
-    with replacing_together(folder, last=RESULTS) as temporary:
+    with replacing_together(folder, last=RESULTS, outdated=OPTIONAL_FILES) as temporary:
         write_tables(temporary, results, statistics)
         write_report(temporary / REPORT, results, strips)
         (temporary / RESULTS).write_text(results.to_json(), encoding="utf-8")

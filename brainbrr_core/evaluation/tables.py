@@ -31,6 +31,12 @@ Floats = NDArray[np.float64]
 _SWEEP_PARTS = ("detected", "false")
 
 
+#: Files of tables that not every evaluation has.
+OPTIONAL_FILES = tuple(
+    f"{name}.{suffix}" for name in ("corpora", "age_groups") for suffix in ("parquet", "csv")
+)
+
+
 def write_tables(folder: Path, results: EvaluationResults, statistics: PatientStatistics) -> None:
     """Write every table of an evaluation into a folder."""
     for name, table in tables(results, statistics.sweep).items():

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from glob import escape as glob_escape
@@ -60,14 +60,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_together(folder: Path, last: str = "") -> Iterator[Path]:
+def replacing_together(
+    folder: Path, last: str = "", outdated: Collection[str] = ()
+) -> Iterator[Path]:
     """Yield a temporary folder for files that appear in ``folder`` when the block succeeds.
 
     A ``folder`` that does not exist appears whole. In one that does, the files of these names are
-    removed and the new ones appear, ``last`` is the first to go and the last to come, and other
-    files stay: a process that is killed leaves old files or new ones, but never some of each. When
-    the block fails, ``folder`` is unchanged. Raises :class:`BrainbrrError` where it cannot be
-    written to, and :class:`WorkRemains` where the disk is full.
+    removed and the new ones appear, ``last`` is the first to go and the last to come. Files named
+    in ``outdated`` go with them where the block does not write them. All others stay. A process
+    that is killed leaves old files or new ones, but never some of each. When the block fails,
+    ``folder`` is unchanged. Raises :class:`BrainbrrError` where it cannot be written to, and
+    :class:`WorkRemains` where the disk is full.
     """
     is_new = not os.path.lexists(folder)
     # A folder may be the root of a file system, to which no file can be moved from outside.
@@ -87,7 +90,7 @@ def replacing_together(folder: Path, last: str = "") -> Iterator[Path]:
                 raise cannot_write(folder, error) from None
             raise
         try:
-            _move(temporary, folder, is_new=is_new, last=last)
+            _move(temporary, folder, is_new=is_new, last=last, outdated=outdated)
         except OSError as error:
             raise cannot_write(folder, error) from None
     finally:
@@ -101,7 +104,9 @@ def _remove_leftovers(name: str, parent: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _move(temporary: Path, folder: Path, *, is_new: bool, last: str) -> None:
+def _move(
+    temporary: Path, folder: Path, *, is_new: bool, last: str, outdated: Collection[str]
+) -> None:
     names = sorted(path.name for path in temporary.iterdir())
     for name in names:
         flush(temporary / name)
@@ -111,7 +116,7 @@ def _move(temporary: Path, folder: Path, *, is_new: bool, last: str) -> None:
         flush(folder.parent)
         return
     names.sort(key=lambda name: name == last)
-    for name in reversed(names):
+    for name in (*reversed(names), *outdated):
         (folder / name).unlink(missing_ok=True)
     for name in names:
         (temporary / name).rename(folder / name)

@@ -56,6 +56,9 @@ def test_each_corpus_has_its_table(tmp_path: Path) -> None:
         table.write_text(header + table.read_text())
     # Of the first file, only the sex is known; the second says both.
     assert people(seizeit1) == {"P_ID31": (20, "M")}
+    # What one file says is not lost where a later one says nothing.
+    table.write_text(table.read_text().replace("# Gender: Male\n# Age: 20\n", ""))
+    assert people(seizeit1) == {"P_ID31": (None, "M")}
     root = write_bids(tmp_path / "b", ["sub-01", "sub-02"], ["sub-03"])
     (root / "participants.tsv").write_text("participant_id\tsex\tage\n01\tF\t97\nsub-02\tm\tn/a\n")
     assert people(root) == {"sub-01": (90, "F"), "sub-02": (None, "M"), "sub-03": (None, "")}

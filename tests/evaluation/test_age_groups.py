@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from brainbrr_core.cache.readiness import check
 from brainbrr_core.configuration import Configuration
 from brainbrr_core.evaluation.age_groups import UNKNOWN_AGE, age_group, age_groups
 from brainbrr_core.evaluation.report.page import render_report
+from brainbrr_core.evaluation.report_folder import write_folder
 from brainbrr_core.evaluation.results import EvaluationResults
 from brainbrr_core.evaluation.score import Scoring, score
 from brainbrr_core.evaluation.tables import tables
@@ -98,6 +100,16 @@ def test_the_report_and_its_tables_have_the_groups_or_say_nothing_of_age() -> No
     assert "age_groups" not in tables(without.results)
     text = with_groups.results.to_json()
     assert EvaluationResults.from_json(text).to_json() == text
+
+
+def test_a_table_of_groups_does_not_outlive_them(tmp_path: Path) -> None:
+    """A reader of the folder would take it for one of the figures beside it."""
+    with_groups, without = scored(of_groups()), scored(None)
+    write_folder(tmp_path, with_groups.results, with_groups.statistics)
+    assert (tmp_path / "age_groups.csv").is_file()
+    write_folder(tmp_path, without.results, without.statistics)
+    assert not [*tmp_path.glob("age_groups.*")]
+    assert (tmp_path / "patients.csv").is_file()
 
 
 def test_one_group_is_the_whole(built: Configuration) -> None:

@@ -37,6 +37,16 @@ def test_a_folder_that_exists_keeps_its_other_files(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"a": "2", "last": "2", "z": "2", "other": "mine"}
 
 
+def test_files_of_before_that_are_not_written_again_go_with_them(tmp_path: Path) -> None:
+    write(tmp_path, "1")
+    for name in ("optional", "other"):
+        (tmp_path / name).write_text("1")
+    with replacing_together(tmp_path, "last", ("optional", "not there", "a")) as temporary:
+        (temporary / "a").write_text("2")
+        (temporary / "last").write_text("2")
+    assert contents(tmp_path) == {"a": "2", "last": "2", "z": "1", "other": "1"}
+
+
 def test_a_link_to_a_folder_stays_one(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to(tmp_path / "disk")

@@ -36,19 +36,21 @@ class SeizeItLayout(PatientFolderLayout):
         return name.removesuffix(seizeit.SUFFIX) in recordings
 
     def people(self) -> Mapping[str, Person]:
-        """Age and sex of each patient from the first ``_a1.tsv``, by name, that says both."""
+        """Age and sex of each patient, each from the first ``_a1.tsv``, by name, that says it."""
         people = {}
         for folder in self.folders():
+            age = sex = ""
             for path in sorted(folder.glob(f"*{seizeit.SUFFIX}")):
                 try:
                     text = path.read_text(encoding="utf-8", errors="replace")
                 except OSError:
                     # Both are for information only.
                     continue
-                age, sex = seizeit.age_and_sex(text)
-                people[folder.name] = Person(age_in(age), sex_in(sex))
+                says = seizeit.age_and_sex(text)
+                age, sex = age or says[0], sex or says[1]
                 if age and sex:
                     break
+            people[folder.name] = Person(age_in(age), sex_in(sex))
         return people
 
     def read_labels(
